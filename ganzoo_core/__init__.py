@@ -1,0 +1,92 @@
+"""ganzoo: a zoo of generative adversarial networks.
+
+The public names, found when they are first used: importing `ganzoo_core` imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganzoo_core.api import (
+        API,
+        DataError,
+        Diverged,
+        GanzooError,
+        ImageSource,
+        Loss,
+        Ops,
+        Options,
+        PluginError,
+        Schedule,
+        Spec,
+        Step,
+        UsageError,
+    )
+    from ganzoo_core.data import hold_out
+    from ganzoo_core.hookspecs import hookimpl
+    from ganzoo_core.images import deprocess, grid, preprocess
+    from ganzoo_core.session import build, load, loss, parts, train
+
+_HOME = {
+    "API": "api",
+    "DataError": "api",
+    "Diverged": "api",
+    "GanzooError": "api",
+    "ImageSource": "api",
+    "Loss": "api",
+    "Ops": "api",
+    "Options": "api",
+    "PluginError": "api",
+    "Schedule": "api",
+    "Spec": "api",
+    "Step": "api",
+    "UsageError": "api",
+    "hookimpl": "hookspecs",
+    "hold_out": "data",
+    "deprocess": "images",
+    "grid": "images",
+    "preprocess": "images",
+    "build": "session",
+    "load": "session",
+    "loss": "session",
+    "parts": "session",
+    "train": "session",
+}
+
+__all__ = [
+    "API",
+    "DataError",
+    "Diverged",
+    "GanzooError",
+    "ImageSource",
+    "Loss",
+    "Ops",
+    "Options",
+    "PluginError",
+    "Schedule",
+    "Spec",
+    "Step",
+    "UsageError",
+    "build",
+    "deprocess",
+    "grid",
+    "hold_out",
+    "hookimpl",
+    "load",
+    "loss",
+    "parts",
+    "preprocess",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ganzoo_core' has no attribute {name!r}")
+    return getattr(import_module(f"ganzoo_core.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,225 @@
+"""The contract, part 1: the types that cross it.
+
+Everything a plugin receives or hands back is here: frozen dataclasses and protocols, without a framework.
+Part 2, the hooks themselves, is in `hookspecs.py`.
+
+Arrays are written with their axes: N a sample, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+API = 1
+"""The version of this contract. A manifest states the one it was written for (`api = 1`)."""
+
+Tensor = Any
+"""An array of whatever framework runs: `torch.Tensor`, `tf.Tensor` or `numpy.ndarray`."""
+
+Options = Mapping[str, Any]
+"""A part's own settings with the prefix removed: `model.width` arrives as `options["width"]`."""
+
+
+class GanzooError(Exception):
+    """An error that is told to the user as one sentence, without a traceback.
+
+    A sentence names the thing, what was found, what was expected and what to do next.
+    """
+
+    exit_code = 1
+
+
+class UsageError(GanzooError):
+    """What was asked for cannot be: an unknown name, a bad value, parts that do not fit each other."""
+
+    exit_code = 2
+
+
+class DataError(UsageError):
+    """The images cannot be had or cannot be read: a missing or broken file, no network."""
+
+
+class PluginError(GanzooError):
+    """A plugin failed: it could not be imported, breaks the contract, or raised."""
+
+    exit_code = 3
+
+
+class Diverged(GanzooError):
+    """A loss became infinite or not a number."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a part is built for. Shapes come from here and never from a constant in a model.
+
+    Attributes:
+        height, width: the size of the images the networks see, in pixels.
+        channels: 1 or 3.
+        classes: the number of classes of a conditional model; 0 for an unconditional one.
+        latent_dim: the length of z.
+        framework: `"torch"` or `"tensorflow"`.
+    """
+
+    height: int
+    width: int
+    channels: int
+    classes: int
+    latent_dim: int
+    framework: str
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """A set of images, whole, in no framework.
+
+    Attributes:
+        images: uint8 [N,H,W,C], C being 1 or 3, an array or a memory map.
+        labels: int64 [N] with values 0 to K-1, or None.
+        class_names: K names; empty when the images have no labels.
+        background: the grey value (0 to 255) that may be laid around the images to enlarge them a little,
+            or None where a border would not look like part of the picture: then they are resized.
+        notes: facts worth keeping with a run, such as a checksum that differs or a count of skipped files.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    class_names: Sequence[str] = ()
+    background: int | None = None
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        """Raise DataError unless shapes, types and labels are as described above."""
+        images, labels = self.images, self.labels
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+            found = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
+            raise DataError(f"images are {found}; expected a uint8 array [N,H,W,C]")
+        if images.shape[3] not in (1, 3):
+            raise DataError(f"images have {images.shape[3]} channels; expected 1 (grey) or 3 (RGB)")
+        if 0 in images.shape:
+            raise DataError(f"images have the shape {list(images.shape)}: there is nothing to train on")
+        if labels is None:
+            return
+        if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            raise DataError(f"labels must be an int64 array [N] with N = {len(images)}, one for each image")
+        if len(self.class_names) == 0:
+            raise DataError("images with labels need `class_names`, one name for each class")
+        if labels.min() < 0 or labels.max() >= len(self.class_names):
+            raise DataError(
+                f"labels run from {labels.min()} to {labels.max()}, but there are {len(self.class_names)} class names; "
+                f"labels must be 0 to {len(self.class_names) - 1}"
+            )
+
+
+class Ops(Protocol):
+    """The arithmetic a loss is written on, supplied by each engine, so that it runs in every framework.
+
+    `+ - * / **` and comparison work on tensors as they are. Reductions return float32.
+    """
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean of all elements, a scalar."""
+
+    def sum(self, x: Tensor) -> Tensor:
+        """The sum of all elements, a scalar."""
+
+    def sum_per_sample(self, x: Tensor) -> Tensor:
+        """[N, ...] -> [N]: the sum over all axes but the first."""
+
+    def mean_over_samples(self, x: Tensor) -> Tensor:
+        """[N, ...] -> [...]: the mean over the first axis, as feature matching compares it."""
+
+    def square(self, x: Tensor) -> Tensor: ...
+    def sqrt(self, x: Tensor) -> Tensor: ...
+    def abs(self, x: Tensor) -> Tensor: ...
+    def relu(self, x: Tensor) -> Tensor: ...
+    def sigmoid(self, x: Tensor) -> Tensor: ...
+    def softplus(self, x: Tensor) -> Tensor:
+        """log(1 + exp(x)), without overflow."""
+
+    def lerp(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+        """start + weight * (end - start)."""
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
+
+    def stop_gradient(self, x: Tensor) -> Tensor:
+        """x, as a constant to differentiation."""
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Float32 in [0, 1), drawn from the run's seed and step."""
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Float32, mean 0 and standard deviation 1, drawn from the run's seed and step."""
+
+    def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """One forward of D at x: the scores [N] and the gradient of their sum by x, shaped as x.
+
+        The gradient can be differentiated again by D's parameters. Batch norm, dropout and the vectors of
+        spectral normalisation move once, as in any other call of D.
+        """
+
+
+class BoundDiscriminator(Protocol):
+    """A discriminator with the labels and the schedule's values already given."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images in [-1, 1], shaped as the framework has them -> raw scores [N] or patches [N, ...], no sigmoid."""
+
+    def outputs(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Everything D returns: `scores`, and `classes` [N,K] or `features` where it has them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a loss sees, in both phases.
+
+    Attributes:
+        D, G: the networks, labels and values bound. `step.G(z)` returns images.
+        real: images in [-1, 1]; in the generator's phase None unless the loss `needs = ["real_in_generator_step"]`.
+        fake: G(z), the same shape. In the discriminator's phase a constant to differentiation.
+        labels: int64 [N], or None for an unconditional model.
+        z: float32 [N, latent_dim].
+        values: the schedule's values at this point of the run.
+        ops: the arithmetic.
+    """
+
+    D: BoundDiscriminator
+    G: Callable[[Tensor], Tensor]
+    real: Tensor
+    fake: Tensor
+    labels: Tensor | None
+    z: Tensor
+    values: Mapping[str, float]
+    ops: Ops
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """Named terms for each network; the engine sums, differentiates and logs them.
+
+    A term whose name ends in `penalty` is checked at the first step: it must have a gradient in D.
+    """
+
+    def discriminator(self, step: Step) -> Mapping[str, Tensor]:
+        """What D minimises: scalars such as `{"adversarial": …, "gradient_penalty": …}`."""
+
+    def generator(self, step: Step) -> Mapping[str, Tensor]:
+        """What G minimises."""
+
+
+class Schedule(Protocol):
+    """A pure function of the images seen; it keeps no state, so resuming needs none."""
+
+    def __call__(self, images: int) -> Mapping[str, float]:
+        """Images seen so far -> named values, each of which wins over the setting of that name.
+
+        The engine acts on `lr_g`, `lr_d`, `beta2`, `ema_halflife` and `resolution`; the rest reaches the
+        networks that ask for it (`takes`) and the loss (`step.values`).
+        """

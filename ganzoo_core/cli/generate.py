@@ -1,0 +1,38 @@
+"""`ganzoo generate`: draw images from a saved generator, with neither its data nor its settings at hand."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser = subparsers.add_parser("generate", help="draw images", description=__doc__)
+    parser.add_argument("path", type=Path, metavar="PATH", help="a run, its generator/ or a snapshot")
+    parser.add_argument("-n", type=int, default=16, metavar="N", help="how many images (16)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same images (0)")
+    parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N or last (last)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="PLACE",
+        help="FILE.png for a grid, FILE.npz for arrays, a folder for one PNG each (samples-SEED.png in PATH)",
+    )
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Draw and write."""
+    from ganzoo_core import images, session
+    from ganzoo_core.api import UsageError
+
+    out = args.out or args.path / f"samples-{args.seed}.png"
+    if out.suffix and out.suffix.lower() not in images.SUFFIXES:
+        raise UsageError(f"--out {out} ends in {out.suffix}; write to FILE.png (a grid), FILE.npz or a folder")
+    generator = session.load(args.path, checkpoint=args.checkpoint, device=args.device)
+    drawn = generator.generate(args.n, seed=args.seed)
+    images.save(drawn, out, generator.labels(args.n))
+    print(out)
+    return 0

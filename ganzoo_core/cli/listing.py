@@ -1,0 +1,47 @@
+"""`ganzoo list`: every installed part, and every problem with its reason."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ganzoo_core import catalog
+from ganzoo_core.console import table
+from ganzoo_core.manifest import KINDS
+
+SCHEMA = 1
+
+
+def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser = subparsers.add_parser("list", help="what is installed", description=__doc__)
+    parser.add_argument("kind", nargs="?", metavar="KIND", choices=KINDS, help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print the list."""
+    rows = catalog.scan(args.no_plugin).rows(args.kind)
+    if args.json:
+        print(json.dumps({"schema": SCHEMA, "parts": rows}, indent=1))
+        return 0
+    if not rows:
+        print("nothing is installed; pip install ganzoo[torch]")
+        return 0
+    columns = ("kind", "name", "framework", "title", "from", "state")
+    table(
+        columns,
+        [
+            (
+                row["kind"] or "-",
+                row["name"] or "-",
+                row["framework"] or "-",
+                row["title"] or "-",
+                f"{row['distribution']} {row['version']}",
+                row["state"] + (f": {row['reason']}" if row["reason"] else ""),
+            )
+            for row in rows
+        ],
+    )
+    return 0

@@ -1,0 +1,136 @@
+"""`ganzoo run`: train a mix of a model, data, a loss and whatever else is picked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ganzoo_core.mix import Mix
+
+SCHEMA = 1
+
+
+def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser = subparsers.add_parser("run", help="train a model", description=__doc__)
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model; `ganzoo list models`")
+    picks = parser.add_argument_group("what is trained")
+    picks.add_argument(
+        "--data", metavar="NAME[:ARGUMENT]", help="such as mnist or folder:PATH (default: the embedded set)"
+    )
+    picks.add_argument("--loss", metavar="L", help="another loss than the model's own")
+    picks.add_argument("--schedule", metavar="S", help="another schedule")
+    picks.add_argument("--generator", metavar="MODEL", help="the generator of this model")
+    picks.add_argument("--discriminator", metavar="MODEL", help="the discriminator of this model")
+    picks.add_argument("--with", dest="modifiers", metavar="A,B", help="modifiers, the first innermost")
+    picks.add_argument(
+        "--preset", metavar="P", help="settings under a name (default: the one for the data); none for none"
+    )
+    settings = parser.add_argument_group("settings; `ganzoo info MODEL` lists them, --dry-run shows which value won")
+    settings.add_argument("--config", metavar="FILE", type=Path, help="YAML, such as a run's config.yaml")
+    settings.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="such as lr=1e-4; can be repeated"
+    )
+    length = settings.add_mutually_exclusive_group()
+    length.add_argument("--images", type=int, metavar="N", help="how long, in real images seen")
+    length.add_argument("--epochs", type=float, metavar="N", help="how long, in epochs")
+    length.add_argument("--steps", type=int, metavar="N", help="how long, in steps of the generator")
+    settings.add_argument("--batch-size", type=int, metavar="N", help="images a step")
+    settings.add_argument("--seed", type=int, metavar="N", help="of every random number")
+    settings.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
+    places = parser.add_argument_group("places and output")
+    places.add_argument(
+        "--data-root", metavar="DIR", help="where data sets lie (default: GANZOO_DATA, else a cache folder)"
+    )
+    places.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder, new or empty (default: runs/MODEL-DATA-N)"
+    )
+    places.add_argument("--dry-run", action="store_true", help="print the mix, each value with its origin, and leave")
+    places.add_argument("--quiet", action="store_true", help="no progress")
+    places.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Resolve the mix, then show or train it."""
+    from ganzoo_core import catalog, mix, session
+    from ganzoo_core.settings import parse_assignments, read_config
+
+    flags = session.flags(
+        images=args.images,
+        epochs=args.epochs,
+        steps=args.steps,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        device=args.device,
+    )
+    request = mix.Request(
+        picks={
+            "model": args.model,
+            "generator": args.generator,
+            "discriminator": args.discriminator,
+            "loss": args.loss,
+            "schedule": args.schedule,
+            "data": args.data,
+        },
+        modifiers=None
+        if args.modifiers is None
+        else [name.strip() for name in args.modifiers.split(",") if name.strip()],
+        preset=args.preset,
+        config=read_config(args.config) if args.config else {},
+        config_name=str(args.config or ""),
+        assigned=parse_assignments(args.set),
+        flags=flags,
+    )
+    resolved = mix.resolve(catalog.scan(args.no_plugin), request)
+    if args.dry_run:
+        return _show(resolved, args.json)
+    run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet)
+    if args.json:
+        status = "interrupted" if run.interrupted else "done"
+        print(json.dumps({"schema": SCHEMA, "run": str(run.folder), "status": status, "last": run.stats[-1]}))
+    else:
+        print(run.folder)
+    return 130 if run.interrupted else 0
+
+
+def _show(resolved: Mix, as_json: bool) -> int:
+    from ganzoo_core import session
+    from ganzoo_core.console import table
+
+    fitted = session.fit_of(resolved)
+    settings = resolved.settings.entries
+    if as_json:
+        facts = {
+            "schema": SCHEMA,
+            "framework": resolved.framework,
+            "preset": resolved.preset,
+            "parts": {slot: part.qualified for slot, part in resolved.parts.items()},
+            "modifiers": [part.qualified for part in resolved.modifiers],
+            "size": None if fitted is None else [fitted.spec.height, fitted.spec.width, fitted.spec.channels],
+            "settings": {
+                key: {"value": entry.value, "origin": entry.origin} for key, entry in sorted(settings.items())
+            },
+            "warnings": list(resolved.warnings),
+        }
+        print(json.dumps(facts, indent=1))
+        return 0
+    if fitted is None:
+        size = "known once the data is read"
+    else:
+        size = f"{fitted.spec.width}×{fitted.spec.height}×{fitted.spec.channels}"
+    rows = [(slot, part.qualified, part.version) for slot, part in resolved.parts.items()]
+    rows += [("with", part.qualified, part.version) for part in resolved.modifiers]
+    table(("slot", "part", "version"), [*rows, ("images", size, "")], title="parts")
+    print()
+    table(
+        ("setting", "value", "from"),
+        [(key, "-" if entry.value is None else entry.value, entry.origin) for key, entry in sorted(settings.items())],
+        title="settings",
+    )
+    for warning in resolved.warnings:
+        print(f"note: {warning}")
+    return 0

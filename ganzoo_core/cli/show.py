@@ -1,0 +1,43 @@
+"""`ganzoo show`: a model's source, for reading."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ganzoo_core import catalog
+from ganzoo_core.api import UsageError
+
+FILES = {"plain": "plain.py", "networks": "networks.py"}
+
+
+def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser = subparsers.add_parser("show", help="a model's source, for reading", description=__doc__)
+    parser.add_argument("model", metavar="MODEL", help="an installed model")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--plain", action="store_true", help="the whole GAN as one script (the default)")
+    which.add_argument("--networks", action="store_true", help="the networks as ganzoo trains them")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print the file."""
+    part = catalog.scan(args.no_plugin).find("models", args.model)
+    name = FILES["networks" if args.networks else "plain"]
+    # A package with several models keeps a folder or a prefix for each.
+    stem = part.name.replace("-", "_")
+    candidates = (Path(part.location) / stem / name, Path(part.location) / f"{stem}_{name}", Path(part.location) / name)
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        raise UsageError(f"{part.by} holds no {name} to show; its files are in {part.location}")
+    source = found.read_text(encoding="utf-8")
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.syntax import Syntax
+
+        Console().print(Syntax(source, "python"))
+    else:
+        sys.stdout.write(source)
+    return 0

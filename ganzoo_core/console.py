@@ -1,0 +1,143 @@
+"""What a person sees: one live line on a terminal, plain lines when piped, tables. Progress goes to stderr."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+LONG_ON_CPU = 3600.0  # seconds after which a smaller preset is worth a word
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. `rate` is in images a second, `left` in seconds."""
+
+    images: int
+    end: int
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    rate: float
+    left: float
+    terms: Mapping[str, float]
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    def losses(self) -> str:
+        """Every term, short: `D adversarial 1.21 · G adversarial 0.83`."""
+        short = {"discriminator": "D", "generator": "G"}
+        words = []
+        for name, value in self.terms.items():
+            network, _, term = name.partition("/")
+            words.append(f"{short.get(network, network)} {term} {value:.3g}")
+        return " · ".join(words)
+
+
+class Reporter:
+    """Tells a run's progress; a context that holds the live line.
+
+    Args:
+        quiet: say nothing but warnings.
+        cpu: whether it trains on a CPU, where a long run deserves a hint.
+        small: whether the model has a preset `small` that is not in use.
+    """
+
+    def __init__(self, *, quiet: bool = False, cpu: bool = True, small: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        self.quiet, self.cpu, self.small = quiet, cpu, small
+        self.live = Live(console=self.console, refresh_per_second=4) if self._lively() else None
+
+    def _lively(self) -> bool:
+        return not self.quiet and self.console.is_terminal
+
+    def __enter__(self) -> Reporter:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.update("")
+            self.live.stop()
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        if not self.quiet:
+            self.console.print(escape(text))
+
+    def warn(self, text: str) -> None:
+        """Something to know, said even when quiet."""
+        self.console.print(f"[yellow]note:[/yellow] {escape(text)}")
+
+    def estimate(self, seconds: float) -> None:
+        """After the first steps: when the run will end."""
+        end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
+        when = f"{end:%H:%M}" if seconds < 20 * 3600 else f"{end:%a %d %b %H:%M}"
+        self.say(f"about {duration(seconds)} left, done at {when}")
+        if self.cpu and self.small and seconds > LONG_ON_CPU:
+            self.say("that is long for a CPU; `--preset small` trains a smaller one in minutes")
+
+    def report(self, progress: Progress) -> None:
+        """A report: the live line, or a plain line where there is no terminal."""
+        if self.live:
+            self.live.update(self._line(progress))
+        else:
+            self.say("  " + _words(progress))
+
+    def epoch(self, progress: Progress) -> None:
+        """The end of an epoch, with the means over it; a line that stays."""
+        rate = f"{progress.rate:,.0f} img/s"
+        self.say(
+            f"epoch {progress.epoch}/{progress.epochs} · {progress.images:,} images · {rate} · {progress.losses()}"
+        )
+
+    def _line(self, progress: Progress) -> Table:
+        line = Table.grid(padding=(0, 1))
+        line.add_row(ProgressBar(total=progress.end, completed=progress.images, width=20), Text(_words(progress)))
+        return line
+
+
+def _words(progress: Progress) -> str:
+    values = "".join(f" · {name} {value:.4g}" for name, value in progress.values.items())
+    return (
+        f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs} · step {progress.step}/{progress.steps} · "
+        f"{progress.images:,} images · {progress.rate:,.0f} img/s · {progress.losses()}{values} · "
+        f"{duration(progress.left)} left"
+    )
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `2 min 05 s`, `3 h 20 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """A table on stdout; lines of tab-separated cells when it is piped, for cut and grep."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for row in rows:
+            sys.stdout.write("\t".join(str(cell) for cell in row) + "\n")
+        return
+    grid = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for row in rows:
+        grid.add_row(*(escape(str(cell)) for cell in row))
+    console.print(grid)

@@ -1,0 +1,113 @@
+"""Engines: one a framework, with one interface. The runner knows none of them by more than that.
+
+`create` imports the framework. An engine builds networks, trains them (`Trainer`), draws from them and hands their
+tensors over as numpy arrays; see `torch/` for what each method does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganzoo_core.api import UsageError
+from ganzoo_core.randomness import philox
+
+EXTRAS = {"torch": "torch", "tensorflow": "tf"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a trainer needs to know beside the networks, the loss and the images.
+
+    Attributes:
+        seed: of every random number.
+        batch_size: N of every batch.
+        latent: the distribution of z; `latent_dim` its length.
+        conditional: whether the networks take labels.
+        takes_g, takes_d: the schedule's values that each network is called with.
+        critic_steps: steps of D for one of G.
+        updates: `alternating` or `simultaneous`.
+        optimizer, betas, adam_eps, momentum, rmsprop_decay: as in the settings `train.*`.
+        lr_g, lr_d: learning rates where the schedule gives none.
+        ema_halflife: in images; None for a generator without a moving average.
+        clip: D's weights are clipped to [-clip, clip] after each of its updates; None for not at all.
+        decision, probability: see `manifest.Part`.
+        real_in_generator_step: whether the loss sees reals in G's phase.
+    """
+
+    seed: int
+    batch_size: int
+    latent: str
+    latent_dim: int
+    conditional: bool
+    takes_g: tuple[str, ...]
+    takes_d: tuple[str, ...]
+    critic_steps: int
+    updates: str
+    optimizer: str
+    betas: tuple[float, float]
+    adam_eps: float
+    momentum: float
+    rmsprop_decay: float
+    lr_g: float
+    lr_d: float
+    ema_halflife: int | None
+    clip: float | None
+    decision: float | str | None
+    probability: str | None
+    real_in_generator_step: bool
+
+    @property
+    def step_images(self) -> int:
+        """Real images that count for one step."""
+        return self.batch_size * self.critic_steps
+
+    @property
+    def shares_fake(self) -> bool:
+        """Whether G's phase goes on with the images of D's.
+
+        With labels and reals of its own, G's phase must draw labels that fit those reals.
+        """
+        return self.critic_steps == 1 and not (self.conditional and self.real_in_generator_step)
+
+
+def create(framework: str, settings: Mapping[str, Any]) -> Any:
+    """The engine of a framework, on the device and threads that the settings ask for.
+
+    Raises:
+        UsageError: if the framework is not installed, or the device is not there.
+    """
+    if importlib.util.find_spec(framework) is None:
+        extra = EXTRAS.get(framework, framework)
+        raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo[{extra}]")
+    engine = importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
+    return engine(
+        device=settings["engine.device"],
+        threads=settings["engine.threads"] or available_cores(),
+        channels_last=settings["engine.channels_last"],
+    )
+
+
+def available_cores() -> int:
+    """The cores this process may use: its affinity mask, or the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def ops_of(framework: str, like: Any) -> Any:
+    """The arithmetic of losses for arrays such as `like`, outside of training."""
+    if framework == "numpy":
+        from ganzoo_core.engines.numpy import NumpyOps
+
+        return NumpyOps(philox(0, "trial"))
+    module = importlib.import_module(f"ganzoo_core.engines.{framework}.ops")
+    return module.ops_like(like)

@@ -1,0 +1,79 @@
+"""What a loss sees, the same in every framework."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ganzoo_core.api import PluginError, Tensor
+
+
+class BoundDiscriminator:
+    """D with labels and values given. It keeps the scores of the real and the fake batch, for D's accuracies.
+
+    Args:
+        forward: images -> whatever D returns.
+        real, fake: the batches to recognise, by identity.
+        share: score the real and the fake batch once only and hand the same result to both losses.
+    """
+
+    def __init__(self, forward: Callable[[Tensor], Any], *, real: Tensor, fake: Tensor, share: bool = False) -> None:
+        self._forward, self._share = forward, share
+        self._watched = {"real": real, "fake": fake}
+        self._known: dict[str, Mapping[str, Tensor]] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.outputs(images)["scores"]
+
+    def outputs(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Everything D returns for these images."""
+        return self._outputs(images, images)
+
+    def call_as(self, images: Tensor, original: Tensor) -> Tensor:
+        """Scores of a copy of `original` that is to be differentiated by."""
+        return self._outputs(images, original)["scores"]
+
+    def scores(self) -> dict[str, Tensor]:
+        """The scores seen so far of `real` and `fake`, [N] or patches."""
+        return {name: outputs["scores"] for name, outputs in self._known.items()}
+
+    def _outputs(self, images: Tensor, original: Tensor) -> Mapping[str, Tensor]:
+        name = next((name for name, batch in self._watched.items() if batch is original), "")
+        if self._share and name in self._known and images is original:
+            return self._known[name]
+        outputs = as_outputs(self._forward(images))
+        if name and name not in self._known:
+            self._known[name] = outputs
+        return outputs
+
+
+def as_outputs(result: Any) -> Mapping[str, Tensor]:
+    """What D returned -> a mapping with `scores`; a column of scores [N,1,…] becomes [N]."""
+    outputs = dict(result) if isinstance(result, Mapping) else {"scores": result}
+    if "scores" not in outputs:
+        raise PluginError(f"the discriminator returned {sorted(outputs)}; a mapping must hold `scores`")
+    scores = outputs["scores"]
+    if len(scores.shape) > 1 and all(size == 1 for size in scores.shape[1:]):
+        outputs["scores"] = scores[(slice(None), *(0,) * (len(scores.shape) - 1))]
+    return outputs
+
+
+def check_terms(terms: Any, loss: Any, phase: str) -> Mapping[str, Tensor]:
+    """A loss's answer, or a PluginError that says what is wrong with it."""
+    if not isinstance(terms, Mapping) or not terms or not all(isinstance(name, str) for name in terms):
+        raise PluginError(f"the loss {type(loss).__name__} returned {terms!r} in {phase}; expected named terms")
+    for name, term in terms.items():
+        shape = getattr(term, "shape", None)
+        if shape is None or len(shape) != 0:
+            found = type(term).__name__ if shape is None else f"the shape {list(shape)}"
+            raise PluginError(
+                f"the loss {type(loss).__name__} returned {found} as {name!r} in {phase}; expected a scalar"
+            )
+    return terms
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum of all terms, which is what is differentiated."""
+    return functools.reduce(operator.add, terms.values())

@@ -1,0 +1,166 @@
+"""PyTorch: the device, building networks, drawing from them, and their tensors as numpy arrays."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ganzoo_core import images as pictures
+from ganzoo_core.api import Spec, UsageError
+from ganzoo_core.engines import Plan
+from ganzoo_core.engines.torch.ops import TorchOps
+from ganzoo_core.engines.torch.trainer import Trainer, as_keywords
+from ganzoo_core.randomness import seed_for
+
+CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
+
+
+class Engine:
+    """One device and its threads.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        threads: CPU threads.
+        channels_last: store convolution weights and images with the channels last, which is faster on CPU and CUDA.
+
+    Raises:
+        UsageError: if the device is not there.
+    """
+
+    framework = "torch"
+
+    def __init__(self, *, device: str = "auto", threads: int = 1, channels_last: bool = True) -> None:
+        self.device = torch.device(_pick(device))
+        # MPS has slow paths for channels_last.
+        self.memory_format = (
+            torch.channels_last if channels_last and self.device.type != "mps" else torch.contiguous_format
+        )
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        self.ops = TorchOps(self.device)
+
+    def describe(self) -> dict[str, Any]:
+        """Facts that belong to a run: framework, version, device, threads."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
+        facts = {"framework": self.framework, "version": torch.__version__, "device": self.device.type}
+        return {**facts, "threads": torch.get_num_threads(), **({"device_name": name} if name else {})}
+
+    def check_network(self, network: Any) -> str:
+        """What is wrong with what a hook built, in words; "" for nothing."""
+        return "" if isinstance(network, torch.nn.Module) else f"a {type(network).__name__}; expected a torch.nn.Module"
+
+    def build(self, make: Callable[[], Any], *, seed: int, purpose: str) -> torch.nn.Module:
+        """Call `make` with weights drawn from (seed, purpose), and bring the network to the device."""
+        with self.seeded(seed, purpose):
+            network = make()
+        return network.to(self.device, memory_format=self.memory_format)
+
+    @contextlib.contextmanager
+    def seeded(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
+        """Let PyTorch's own generators start from (seed, purpose, indices), and put their state back after."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed_for(seed, purpose, *indices))
+            yield
+
+    def trainer(self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None) -> Trainer:
+        """The adversarial game on these images (uint8 [N,H,W,C])."""
+        return Trainer(self, G, D, loss, plan, images, labels)
+
+    def draw(
+        self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
+    ) -> np.ndarray:
+        """Generate images in evaluation mode.
+
+        Args:
+            G: the generator.
+            z: float32 [N, latent_dim].
+            labels: int64 [N], or None.
+            values: the schedule's values that G takes.
+
+        Returns:
+            uint8 [N,H,W,C].
+        """
+        was_training = G.training
+        G.eval()
+        try:
+            with torch.no_grad():
+                chunks = [self._draw_chunk(G, z, labels, values, start) for start in range(0, len(z), CHUNK)]
+        finally:
+            G.train(was_training)
+        return np.concatenate(chunks)
+
+    def _draw_chunk(
+        self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float], start: int
+    ) -> np.ndarray:
+        chunk = slice(start, start + CHUNK)
+        extra = () if labels is None else (torch.from_numpy(labels[chunk]).to(self.device),)
+        out = G(torch.from_numpy(z[chunk]).to(self.device), *extra, **as_keywords(values, self.device))
+        return pictures.deprocess(out.float().cpu().permute(0, 2, 3, 1).contiguous().numpy())
+
+    def tensors(self, network: torch.nn.Module) -> dict[str, np.ndarray]:
+        """All weights and buffers by name, contiguous, as numpy arrays."""
+        state = network.state_dict()
+        return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in state.items()}
+
+    def expected(self, network: torch.nn.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Name -> dtype and shape of all that `load` wants."""
+        return {
+            name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            for name, tensor in network.state_dict().items()
+        }
+
+    def load(self, network: torch.nn.Module, tensors: Mapping[str, np.ndarray]) -> None:
+        """Put saved weights and buffers back; the names and shapes were compared with `expected`."""
+        with torch.no_grad():
+            for name, tensor in network.state_dict().items():
+                tensor.copy_(torch.from_numpy(np.asarray(tensors[name], order="C")))
+
+    def layers(self, network: torch.nn.Module, spec: Spec, *, is_generator: bool) -> list[dict[str, Any]]:
+        """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use."""
+        rows: list[dict[str, Any]] = []
+        hooks = []
+
+        def note(name: str, module: torch.nn.Module) -> Callable[..., None]:
+            def record(_module: Any, _inputs: Any, output: Any) -> None:
+                shape = ["N", *output.shape[1:]] if isinstance(output, torch.Tensor) else []
+                count = sum(parameter.numel() for parameter in module.parameters())
+                rows.append({"layer": name, "type": type(module).__name__, "output": shape, "parameters": count})
+
+            return record
+
+        for name, module in network.named_modules():
+            if not list(module.children()):
+                hooks.append(module.register_forward_hook(note(name, module)))
+        shape = (2, spec.latent_dim) if is_generator else (2, spec.channels, spec.height, spec.width)
+        labels = (torch.zeros(2, dtype=torch.int64, device=self.device),) if spec.classes else ()
+        was_training = network.training
+        try:
+            with torch.no_grad():
+                network.eval()(torch.zeros(shape, device=self.device), *labels)
+        finally:
+            network.train(was_training)
+            for hook in hooks:
+                hook.remove()
+        return rows
+
+    def count_parameters(self, network: torch.nn.Module) -> int:
+        """Learnable parameters."""
+        return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def _pick(device: str) -> str:
+    there: Sequence[str] = [
+        name
+        for name, available in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()))
+        if available
+    ]
+    if device == "auto":
+        return there[0] if there else "cpu"
+    if device != "cpu" and device not in there:
+        raise UsageError(f"the device {device} is not here; there is {', '.join(['cpu', *there])}")
+    return device

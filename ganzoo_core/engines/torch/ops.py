@@ -1,0 +1,101 @@
+"""`ops` in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class TorchOps:
+    """`api.Ops` on torch tensors. Sums and means of half-precision tensors are taken in float32.
+
+    Args:
+        device: where random numbers are drawn, from that device's default generator; the engine seeds it
+            for each phase.
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean of all elements, a scalar."""
+        return _wide(x).mean()
+
+    def sum(self, x: Tensor) -> Tensor:
+        """The sum of all elements, a scalar."""
+        return _wide(x).sum()
+
+    def sum_per_sample(self, x: Tensor) -> Tensor:
+        """[N, ...] -> [N]: the sum over all axes but the first."""
+        # Not by a reshape, which would copy a channels_last tensor; and torch's sum over no axis is over all.
+        return _wide(x).sum(dim=tuple(range(1, x.ndim))) if x.ndim > 1 else _wide(x)
+
+    def mean_over_samples(self, x: Tensor) -> Tensor:
+        """[N, ...] -> [...]: the mean over the first axis."""
+        return _wide(x).mean(dim=0)
+
+    def square(self, x: Tensor) -> Tensor:
+        return torch.square(x)
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        return torch.sqrt(x)
+
+    def abs(self, x: Tensor) -> Tensor:
+        return torch.abs(x)
+
+    def relu(self, x: Tensor) -> Tensor:
+        return F.relu(x)
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)
+
+    def softplus(self, x: Tensor) -> Tensor:
+        """log(1 + exp(x)), without overflow; x itself above 20, where the two differ by 2e-9 at most."""
+        return F.softplus(x)
+
+    def lerp(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+        """start + weight * (end - start)."""
+        return start + weight * (end - start)  # torch.lerp rounds otherwise above a weight of a half
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
+        return F.cross_entropy(_wide(logits), labels)
+
+    def stop_gradient(self, x: Tensor) -> Tensor:
+        """x, as a constant to differentiation."""
+        return x.detach()
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Float32 in [0, 1), drawn from the device's default generator."""
+        return torch.rand(tuple(shape), device=self.device, dtype=torch.float32)
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Float32, mean 0 and standard deviation 1, drawn from the device's default generator."""
+        return torch.randn(tuple(shape), device=self.device, dtype=torch.float32)
+
+    def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """One forward of D at x: the scores and the gradient of their sum by x, shaped as x.
+
+        Both keep their graph to D's parameters; neither has one to whatever x was computed from. Scores may be
+        patches [N, ...]. A D that offers `call_as(images, original=x)` is called by it, so that the engine
+        knows the scores for those of x although D sees another tensor.
+        """
+        leaf = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            call_as = getattr(D, "call_as", None)
+            scores = D(leaf) if call_as is None else call_as(leaf, original=x)
+            (gradient,) = torch.autograd.grad(scores.sum(), leaf, create_graph=True)
+        return scores, _wide(gradient)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """x in at least float32, in which sums are taken."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def ops_like(x: object) -> TorchOps:
+    """The arithmetic on the device where a tensor lies."""
+    return TorchOps(x.device if isinstance(x, Tensor) else "cpu")

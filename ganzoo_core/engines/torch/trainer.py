@@ -1,0 +1,290 @@
+"""The adversarial step in PyTorch, in the order in which things happen."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ganzoo_core.api import Loss, PluginError, Step, UsageError
+from ganzoo_core.data import Stream
+from ganzoo_core.engines import Plan
+from ganzoo_core.engines.step import BoundDiscriminator, check_terms, total
+from ganzoo_core.randomness import latents, philox
+
+if TYPE_CHECKING:
+    from ganzoo_core.engines.torch.engine import Engine
+
+EMA_RAMP = 0.05  # the moving average forgets at least as fast as over this share of the images seen
+
+
+class Trainer:
+    """The game of one generator and one discriminator on one set of images.
+
+    `step(step, images, values)` plays one round: `critic_steps` updates of D, then one of G. All that it draws at
+    random depends on the seed, the step and the critic's turn alone.
+    """
+
+    def __init__(
+        self, engine: Engine, G: Any, D: Any, loss: Loss, plan: Plan, images: np.ndarray, labels: np.ndarray | None
+    ) -> None:
+        self.engine, self.G, self.D, self.loss, self.plan = engine, G.train(), D.train(), loss, plan
+        self.g_params = [parameter for parameter in G.parameters() if parameter.requires_grad]
+        self.d_params = [parameter for parameter in D.parameters() if parameter.requires_grad]
+        self.g_optimizer = self._optimizer(self.g_params, plan.lr_g)
+        self.d_optimizer = self._optimizer(self.d_params, plan.lr_d)
+        self.ema = copy.deepcopy(G).eval().requires_grad_(False) if plan.ema_halflife is not None else None
+        self.data = _Resident(images, labels if plan.conditional else None, engine)
+        self.reals = Stream(len(images), seed=plan.seed, purpose="data")
+        self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
+        self._sums: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._checked = False
+
+    def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
+        """One round.
+
+        Args:
+            step: how many rounds came before.
+            images: real images seen before it.
+            values: the schedule's, here.
+        """
+        plan = self.plan
+        self._set_rates(values)
+        if plan.updates == "simultaneous":
+            self._simultaneous(step, images, values)
+        else:
+            for turn in range(plan.critic_steps):
+                phase = self._discriminator_phase(step, turn, images + turn * plan.batch_size, values)
+            self._generator_phase(step, values, phase if plan.shares_fake else None)
+        if self.ema is not None:
+            self._average(images + plan.step_images, values)
+        self._checked = True
+
+    def _discriminator_phase(self, step: int, turn: int, position: int, values: Mapping[str, float]) -> _Phase:
+        plan = self.plan
+        with self.engine.seeded(plan.seed, "discriminator", step, turn):
+            real, labels = self.data.gather(self.reals.indices(position, plan.batch_size))
+            z = self._latents("z", step, turn)
+            with torch.set_grad_enabled(plan.shares_fake):  # G's phase differentiates the same images
+                fake = self._generate(z, labels, values)
+            D, view = self._view(real, fake.detach(), labels, z, values)
+            terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
+            self._check_penalties(terms)
+            self._descend(terms, self.d_params, self.d_optimizer)
+            self._clip()
+            self._record("discriminator", terms)
+            self._record_scores(D.scores())
+        return _Phase(fake, labels, z)
+
+    def _generator_phase(self, step: int, values: Mapping[str, float], shared: _Phase | None) -> None:
+        plan = self.plan
+        with self.engine.seeded(plan.seed, "generator", step):
+            real = labels = None
+            if plan.real_in_generator_step or (plan.conditional and shared is None):
+                # Fresh reals from a stream of their own, which do not count as seen.
+                order = self.g_reals.indices(step * plan.batch_size, plan.batch_size)
+                real, labels = self.data.gather(order)
+            if shared is None:
+                z = self._latents("z of the generator", step)
+                shared = _Phase(self._generate(z, labels, values), labels, z)
+            shown = real if plan.real_in_generator_step else None
+            _, view = self._view(shown, shared.fake, shared.labels, shared.z, values)
+            terms = check_terms(self.loss.generator(view), self.loss, "generator")
+            self._descend(terms, self.g_params, self.g_optimizer)
+            self._record("generator", terms)
+
+    def _simultaneous(self, step: int, images: int, values: Mapping[str, float]) -> None:
+        """Both losses see the same weights; D scores each batch once."""
+        plan = self.plan
+        with self.engine.seeded(plan.seed, "discriminator", step, 0):
+            real, labels = self.data.gather(self.reals.indices(images, plan.batch_size))
+            z = self._latents("z", step, 0)
+            fake = self._generate(z, labels, values)
+            D, view = self._view(real, fake, labels, z, values, share=True)
+            d_terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
+            g_terms = check_terms(self.loss.generator(view), self.loss, "generator")
+            self._check_penalties(d_terms)
+            total(d_terms).backward(inputs=self.d_params, retain_graph=True)
+            total(g_terms).backward(inputs=self.g_params)
+            self._apply(self.d_optimizer, self.d_params)
+            self._apply(self.g_optimizer, self.g_params)
+            self._clip()
+            self._record("discriminator", d_terms)
+            self._record("generator", g_terms)
+            self._record_scores(D.scores())
+
+    def _view(
+        self, real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, float], *, share: bool = False
+    ) -> tuple[BoundDiscriminator, Step]:
+        extra = () if labels is None else (labels,)
+        keywords = self._keywords(values, self.plan.takes_d)
+        D = BoundDiscriminator(lambda x: self.D(x, *extra, **keywords), real=real, fake=fake, share=share)
+        return D, Step(D, lambda z: self._generate(z, labels, values), real, fake, labels, z, values, self.engine.ops)
+
+    def _generate(self, z: torch.Tensor, labels: torch.Tensor | None, values: Mapping[str, float]) -> torch.Tensor:
+        extra = () if labels is None else (labels,)
+        return self.G(z, *extra, **self._keywords(values, self.plan.takes_g))
+
+    def _keywords(self, values: Mapping[str, float], takes: tuple[str, ...]) -> dict[str, Any]:
+        return as_keywords({name: values[name] for name in takes if name in values}, self.engine.device)
+
+    def _latents(self, purpose: str, *indices: int) -> torch.Tensor:
+        plan = self.plan
+        z = latents(philox(plan.seed, purpose, *indices), plan.batch_size, plan.latent_dim, plan.latent)
+        return torch.from_numpy(z).to(self.engine.device)
+
+    def _descend(self, terms: Mapping[str, Any], params: list[torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
+        # `inputs` keeps autograd from computing the other network's weight gradients.
+        total(terms).backward(inputs=params)
+        self._apply(optimizer, params)
+
+    def _apply(self, optimizer: torch.optim.Optimizer, params: list[torch.Tensor]) -> None:
+        if not self._checked:
+            _check_strides(params, {param: {"gradient": param.grad} for param in params})
+        optimizer.step()
+        if not self._checked:
+            _check_strides(params, optimizer.state)
+        optimizer.zero_grad(set_to_none=True)
+
+    def _clip(self) -> None:
+        if self.plan.clip is not None:
+            with torch.no_grad():
+                torch._foreach_clamp_min_(self.d_params, -self.plan.clip)
+                torch._foreach_clamp_max_(self.d_params, self.plan.clip)
+
+    def _average(self, images: int, values: Mapping[str, float]) -> None:
+        """Move the average of G's weights towards them; buffers such as batch norm's are copied."""
+        assert self.ema is not None
+        halflife = min(values.get("ema_halflife", self.plan.ema_halflife or 0), EMA_RAMP * images)
+        decay = 0.5 ** (self.plan.step_images / halflife) if halflife > 0 else 0.0
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - decay)
+            for mean, buffer in zip(self.ema.buffers(), self.G.buffers(), strict=True):
+                mean.copy_(buffer)
+
+    def _set_rates(self, values: Mapping[str, float]) -> None:
+        for optimizer, name, base in (
+            (self.g_optimizer, "lr_g", self.plan.lr_g),
+            (self.d_optimizer, "lr_d", self.plan.lr_d),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = values.get(name, base)
+                if "beta2" in values and "betas" in group:
+                    group["betas"] = (group["betas"][0], values["beta2"])
+
+    def _optimizer(self, params: list[torch.Tensor], lr: float) -> torch.optim.Optimizer:
+        plan = self.plan
+        if not params:
+            raise UsageError("a network has no learnable parameters, so there is nothing to train")
+        if plan.optimizer == "adam":
+            return torch.optim.Adam(params, lr=lr, betas=plan.betas, eps=plan.adam_eps, fused=True)
+        if plan.optimizer == "rmsprop":
+            return torch.optim.RMSprop(params, lr=lr, alpha=plan.rmsprop_decay, momentum=plan.momentum)
+        return torch.optim.SGD(params, lr=lr, momentum=plan.momentum)
+
+    def _check_penalties(self, terms: Mapping[str, Any]) -> None:
+        """At the first step: a penalty must be able to move D."""
+        if self._checked:
+            return
+        for name, term in terms.items():
+            if not name.endswith("penalty"):
+                continue
+            gradients: tuple[torch.Tensor | None, ...] = (None,)
+            if term.requires_grad:
+                gradients = torch.autograd.grad(term, self.d_params, retain_graph=True, allow_unused=True)
+            if all(gradient is None for gradient in gradients):
+                raise PluginError(
+                    f"the loss term {name} has no gradient in the discriminator, so it would do nothing; "
+                    "the loss must keep the graph (ops.score_and_gradient), and D must allow second derivatives"
+                )
+
+    def _record(self, network: str, terms: Mapping[str, Any]) -> None:
+        for name, term in terms.items():
+            self._add(f"{network}/{name}", term.detach())
+
+    def _record_scores(self, scores: Mapping[str, torch.Tensor]) -> None:
+        """How well D tells real from fake, and what probability it gives them, where the loss defines it."""
+        decision = self.plan.decision
+        if set(scores) != {"real", "fake"} or decision is None:
+            return
+        real, fake = scores["real"].detach(), scores["fake"].detach()
+        if isinstance(decision, str):
+            right = (real > fake).float().mean()
+            accuracy = {"real": right, "fake": right}
+        else:
+            accuracy = {"real": (real > decision).float().mean(), "fake": (fake <= decision).float().mean()}
+        for name, share in accuracy.items():
+            self._add(f"discriminator/accuracy_{name}", share)
+        if self.plan.probability == "sigmoid":
+            self._add("discriminator/probability_real", torch.sigmoid(real).mean())
+            self._add("discriminator/probability_fake", torch.sigmoid(fake).mean())
+
+    def _add(self, name: str, value: torch.Tensor) -> None:
+        # Summed on the device: reading a value each step would make a GPU wait.
+        self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+        self._counts[name] = self._counts.get(name, 0) + 1
+
+    def read(self) -> dict[str, float]:
+        """The mean of every term since the last call; empties them."""
+        if not self._sums:
+            return {}
+        sums = torch.stack([value.float() for value in self._sums.values()]).tolist()
+        means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+        self._sums, self._counts = {}, {}
+        return means
+
+    @property
+    def best_generator(self) -> Any:
+        """What samples are drawn from and what is saved: the moving average where there is one."""
+        return self.G if self.ema is None else self.ema
+
+
+class _Phase:
+    """What G's phase takes over from D's."""
+
+    def __init__(self, fake: torch.Tensor, labels: torch.Tensor | None, z: torch.Tensor) -> None:
+        self.fake, self.labels, self.z = fake, labels, z
+
+
+class _Resident:
+    """The images as uint8 where the device can reach them; gathered and scaled there."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray | None, engine: Engine) -> None:
+        self.images, self.labels, self.device = images, labels, engine.device
+        self.memory_format = engine.memory_format
+        self.on_device = None
+        if self.device.type != "cpu" and not isinstance(images, np.memmap):
+            self.on_device = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+
+    def gather(self, order: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None."""
+        if self.on_device is None:
+            batch = torch.from_numpy(self.images[order]).to(self.device)
+        else:
+            batch = self.on_device[torch.from_numpy(order).to(self.device)]
+        # The permuted view of [N,H,W,C] is channels_last already.
+        images = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=self.memory_format)
+        labels = None if self.labels is None else torch.from_numpy(self.labels[order]).to(self.device)
+        return images, labels
+
+
+def as_keywords(values: Mapping[str, float], device: torch.device) -> dict[str, Any]:
+    """The schedule's values as a network takes them: `resolution` an int, all others tensors."""
+    return {
+        name: int(value) if name == "resolution" else torch.tensor(float(value), device=device)
+        for name, value in values.items()
+    }
+
+
+def _check_strides(params: list[torch.Tensor], state: Mapping[Any, Mapping[str, Any]]) -> None:
+    """PyTorch's fused optimizers ignore strides: a gradient or moment laid out otherwise is applied wrongly."""
+    for param in params:
+        for name, tensor in state.get(param, {}).items():
+            if not isinstance(tensor, torch.Tensor) or tensor.shape != param.shape or tensor.dim() == 0:
+                continue
+            axes = zip(param.shape, param.stride(), tensor.stride(), strict=True)
+            assert all(size == 1 or a == b for size, a, b in axes), f"{name} is not laid out as its parameter"

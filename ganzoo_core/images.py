@@ -1,0 +1,121 @@
+"""Pictures: uint8 to [-1, 1] and back, grids, PNG and npz."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from ganzoo_core.api import UsageError
+
+SUFFIXES = (".png", ".npz")
+
+
+def preprocess(images: np.ndarray) -> np.ndarray:
+    """uint8 0…255 -> float32 in [-1, 1]; `deprocess` gives every one of the 256 values back exactly."""
+    return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def deprocess(images: np.ndarray) -> np.ndarray:
+    """Floats in [-1, 1] -> uint8 0…255, rounded to the nearest; what lies outside is clipped."""
+    return np.clip(np.rint((images + np.float32(1)) * np.float32(127.5)), 0, 255).astype(np.uint8)
+
+
+def resize(images: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+    """Resize with antialiasing (Lanczos), after a centre crop to the target's aspect.
+
+    Args:
+        images: uint8 [N,H,W,C].
+        target: height and width in pixels.
+
+    Returns:
+        uint8 [N, height, width, C].
+    """
+    height, width = images.shape[1:3]
+    scale = min(height / target[0], width / target[1])
+    crop_height, crop_width = target[0] * scale, target[1] * scale
+    left, top = (width - crop_width) / 2, (height - crop_height) / 2
+    box = (left, top, left + crop_width, top + crop_height)
+    resized = np.empty((len(images), *target, images.shape[3]), dtype=np.uint8)
+    for image, out in zip(images, resized, strict=True):
+        picture = to_pillow(image).resize((target[1], target[0]), Image.Resampling.LANCZOS, box=box)
+        out[...] = np.asarray(picture).reshape(out.shape)
+    return resized
+
+
+def to_pillow(image: np.ndarray) -> Image.Image:
+    """uint8 [H,W,C] with one or three channels -> a Pillow image."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def grid(images: np.ndarray, columns: int | None = None, *, gap: int = 2) -> Image.Image:
+    """Many pictures in one, row by row.
+
+    Args:
+        images: uint8 [N,H,W,C] with one or three channels.
+        columns: pictures a row; as near to a square as can be without it.
+        gap: pixels between them.
+
+    Returns:
+        A Pillow image, which a notebook shows.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or len(images) == 0:
+        raise UsageError(f"a grid is made of uint8 images [N,H,W,C]; found {images.dtype} {list(images.shape)}")
+    count, height, width, channels = images.shape
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), dtype=np.uint8)
+    for place, image in enumerate(images):
+        top, left = (place // columns) * (height + gap), (place % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return to_pillow(sheet)
+
+
+def enlarged(picture: Image.Image, *, least: int = 320) -> Image.Image:
+    """A small picture at a whole multiple of its size, so that 28-pixel digits can be seen on a screen."""
+    factor = max(1, least // max(picture.size))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def png_bytes(picture: Image.Image, facts: dict[str, Any] | None = None) -> bytes:
+    """The PNG file of a picture, the same bytes for the same picture, with facts as text chunks."""
+    information = PngImagePlugin.PngInfo()
+    for key, value in (facts or {}).items():
+        information.add_text(key, str(value))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", pnginfo=information)
+    return buffer.getvalue()
+
+
+def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
+    """Write images where the path says: FILE.png a grid, FILE.npz the arrays, else a folder of PNG files.
+
+    Args:
+        images: uint8 [N,H,W,C].
+        path: its folder is made.
+        labels: int64 [N]; stored in an npz beside the images.
+
+    Raises:
+        UsageError: for a file ending that is neither, or a place that cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise UsageError(f"{path} ends in {suffix}; write to FILE.png (a grid), FILE.npz or a folder")
+    try:
+        (path.parent if suffix else path).mkdir(parents=True, exist_ok=True)
+        if suffix == ".png":
+            path.write_bytes(png_bytes(enlarged(grid(images))))
+        elif suffix == ".npz":
+            arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
+            with path.open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        else:
+            digits = len(str(len(images) - 1))
+            for number, image in enumerate(images):
+                (path / f"{number:0{digits}d}.png").write_bytes(png_bytes(to_pillow(image)))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None

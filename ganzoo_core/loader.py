@@ -1,0 +1,221 @@
+"""Imports the picked parts, checks their hooks and calls them; turns their failures into plain errors.
+
+One slot, one manager: for each slot (generator, discriminator, loss, schedule, data) a fresh pluggy manager holds
+the picked part and then the picked modifiers, the first innermost. A guard after each says who was at fault.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from ganzoo_core import hookspecs
+from ganzoo_core.api import GanzooError, ImageSource, Loss, PluginError
+from ganzoo_core.hookspecs import hookimpl
+from ganzoo_core.manifest import Part
+from ganzoo_core.mix import Mix
+
+HOOKS = {
+    "generator": "build_generator",
+    "discriminator": "build_discriminator",
+    "loss": "loss",
+    "schedule": "schedule",
+    "data": "dataset",
+}
+_REQUIRED = {
+    "models": ("build_generator", "build_discriminator"),
+    "losses": ("loss",),
+    "schedules": ("schedule",),
+    "datasets": ("dataset",),
+}
+_FORBIDDEN = ("tryfirst", "trylast", "specname", "hookwrapper")
+
+
+def call(mix: Mix, slot: str, check: Callable[[Any], str], **arguments: Any) -> Any:
+    """Have a slot's part answer, with the mix's modifiers around it.
+
+    Args:
+        mix: the parts.
+        slot: `generator`, `discriminator`, `loss`, `schedule` or `data`.
+        check: says in words what is wrong with an answer, "" for nothing; asked of the part's and each modifier's.
+        arguments: what the hook takes.
+
+    Raises:
+        PluginError: if a part cannot be imported, breaks the contract, raises or returns something else.
+    """
+    hook = HOOKS[slot]
+    manager = pluggy.PluginManager("ganzoo")
+    manager.add_hookspecs(hookspecs)
+    part = mix.parts[slot]
+    plugins: list[tuple[Part, Any]] = [
+        (part, _Given(mix.objects[slot]) if slot in mix.objects else hooks_of(part)),
+        *((modifier, module) for modifier in mix.modifiers if hasattr(module := hooks_of(modifier), hook)),
+    ]
+    for owner, plugin in plugins:
+        register(manager, owner, plugin)
+        manager.register(_Guard(owner, check))
+    return getattr(manager.hook, hook)(**arguments)
+
+
+def wrappers_of(mix: Mix, slot: str) -> list[Part]:
+    """The modifiers that change this slot, the first innermost."""
+    return [part for part in mix.modifiers if hasattr(hooks_of(part), HOOKS[slot])]
+
+
+def hooks_of(part: Part) -> ModuleType:
+    """Import a part's hooks module and check what it declares; raises PluginError."""
+    try:
+        module = importlib.import_module(part.hooks)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit at import is a plugin's failure, not the end of the program
+        if isinstance(error, GanzooError):
+            raise
+        raise failure(part, f"importing {part.hooks} raised", error) from error
+    _check_module(part, module)
+    return module
+
+
+def failure(part: Part, did: str, error: BaseException) -> PluginError:
+    """The error that is told when a plugin raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if part.location in frame.filename]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and part.location else ""
+    return PluginError(
+        f"{part.by}: {did} {type(error).__name__}: {error}{place}; "
+        f"upgrade it (pip install -U {part.distribution}) or tell its author, and go on without it"
+    )
+
+
+def _check_module(part: Part, module: ModuleType) -> None:
+    def broken(reason: str) -> PluginError:
+        return PluginError(f"{part.by}: {part.hooks} {reason}; its author must mend it")
+
+    known = {name for name, spec in vars(hookspecs).items() if hasattr(spec, "ganzoo_spec")}
+    marked = {name: value.ganzoo_impl for name, value in vars(module).items() if hasattr(value, "ganzoo_impl")}
+    for name, options in marked.items():
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f", did you mean {nearest[0]}" if nearest else f"; they are {', '.join(sorted(known))}"
+            raise broken(f"implements {name!r}, which is no hook{hint}")
+        for option in _FORBIDDEN:
+            if options.get(option):
+                raise broken(f"marks {name} with {option}; the order is the user's")
+        for parameter in inspect.signature(getattr(module, name)).parameters.values():
+            if parameter.default is not parameter.empty:
+                raise broken(f"gives {name}'s argument {parameter.name!r} a default, so it would never be filled")
+        if (part.kind == "modifiers") is not bool(options.get("wrapper")):
+            expected = "@gz.hookimpl(wrapper=True)" if part.kind == "modifiers" else "@gz.hookimpl"
+            raise broken(f"marks {name} otherwise than {expected}, which {part.kind} need")
+    if part.kind == "modifiers" and not marked:
+        raise broken("wraps no hook; mark a function with @gz.hookimpl(wrapper=True)")
+    for name in _REQUIRED.get(part.kind, ()):
+        if name not in marked:
+            unmarked = callable(getattr(module, name, None))
+            raise broken(f"defines {name} without @gz.hookimpl" if unmarked else f"has no hook {name}")
+
+
+def register(manager: pluggy.PluginManager, part: Part, plugin: Any) -> None:
+    """Add a plugin to a slot's manager; raises PluginError for hooks that pluggy refuses."""
+    try:
+        manager.register(plugin)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"{part.by}: {' '.join(str(error).split())}; its author must mend it") from None
+
+
+class _Guard:
+    """Stands outside of one plugin and checks what it handed on."""
+
+    def __init__(self, part: Part, check: Callable[[Any], str]) -> None:
+        self.part, self.check = part, check
+
+    def watch(self, hook: str) -> Generator[None, Any, Any]:
+        try:
+            answer = yield
+        except GanzooError:
+            raise
+        except Exception as error:
+            raise failure(self.part, f"{hook} raised", error) from error
+        if answer is None:
+            extra = "; a modifier must return the result of its yield" if self.part.kind == "modifiers" else ""
+            raise PluginError(f"{self.part.by}: {hook} returned nothing{extra}; its author must mend it")
+        wrong = self.check(answer)
+        if wrong:
+            raise PluginError(f"{self.part.by}: {hook} returned {wrong}; its author must mend it")
+        return answer
+
+    @hookimpl(wrapper=True)
+    def build_generator(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("build_generator"))
+
+    @hookimpl(wrapper=True)
+    def build_discriminator(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("build_discriminator"))
+
+    @hookimpl(wrapper=True)
+    def loss(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("loss"))
+
+    @hookimpl(wrapper=True)
+    def schedule(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("schedule"))
+
+    @hookimpl(wrapper=True)
+    def dataset(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("dataset"))
+
+
+class _Given:
+    """An object that was given in Python answers for itself."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    @hookimpl
+    def build_generator(self) -> Any:
+        return self.given
+
+    @hookimpl
+    def build_discriminator(self) -> Any:
+        return self.given
+
+    @hookimpl
+    def loss(self) -> Any:
+        return self.given
+
+    @hookimpl
+    def schedule(self) -> Any:
+        return self.given
+
+    @hookimpl
+    def dataset(self) -> Any:
+        return self.given
+
+
+def check_loss(answer: Any) -> str:
+    """What is wrong with a loss, in words."""
+    return (
+        "" if isinstance(answer, Loss) else f"a {type(answer).__name__} without discriminator(step) and generator(step)"
+    )
+
+
+def check_schedule(answer: Any) -> str:
+    """What is wrong with a schedule, in words."""
+    if not callable(answer):
+        return f"a {type(answer).__name__}; expected a function from images seen to named values"
+    values = answer(0)
+    if isinstance(values, Mapping) and all(isinstance(value, int | float) for value in values.values()):
+        return ""
+    return f"a schedule that gives {values!r} at 0 images; expected named numbers"
+
+
+def check_source(answer: Any) -> str:
+    """What is wrong with an image source, in words."""
+    return "" if isinstance(answer, ImageSource) else f"a {type(answer).__name__}; expected a gz.ImageSource"

@@ -1,0 +1,143 @@
+"""A saved generator: rebuilt from its own card, with neither the data nor the run's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import catalog, checkpoint, engines, loader, rundir
+from ganzoo_core.api import Spec, UsageError
+from ganzoo_core.manifest import Part
+from ganzoo_core.mix import Fit, Mix
+from ganzoo_core.randomness import latents, philox
+from ganzoo_core.runner import crop
+from ganzoo_core.settings import CORE, Settings, Value
+
+FORMAT = 1
+
+
+def describe(mix: Mix, fit: Fit, *, class_names: Sequence[str], epoch_images: int, step_images: int) -> dict[str, Any]:
+    """The card of a generator: all that drawing from it takes."""
+    part = mix.parts["generator"]
+    wrappers = [] if "generator" in mix.objects else loader.wrappers_of(mix, "generator")
+    return {
+        "format": FORMAT,
+        "part": _origin(part) if "generator" not in mix.objects else None,
+        "modifiers": [{**_origin(wrapper), "options": mix.modifier_options()[wrapper.name]} for wrapper in wrappers],
+        "options": mix.options("generator"),
+        "spec": asdict(fit.spec),
+        "latent": part.latent,
+        "output": part.output,
+        "crop": fit.framing.crop,
+        "class_names": list(class_names) if mix.conditional else [],
+        "epoch_images": epoch_images,
+        "step_images": step_images,
+    }
+
+
+def _origin(part: Part) -> dict[str, str]:
+    return {"name": part.name, "distribution": part.distribution, "version": part.version}
+
+
+class SavedGenerator:
+    """A trained generator that can be drawn from.
+
+    Args:
+        folder: see `rundir.find_generator`.
+        device: as `engine.device`.
+        network: the native network, for a run that was given one as an object.
+
+    Raises:
+        UsageError: if the folder is not a generator, or its plugin is not installed.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "auto", network: Any = None) -> None:
+        self.folder = folder
+        card = checkpoint.read_json(folder / rundir.CARD)
+        try:
+            if card["format"] != FORMAT:
+                raise UsageError(f"{folder} has the format {card['format']}; this ganzoo reads {FORMAT}; upgrade it")
+            self.spec = Spec(**card["spec"])
+            self.class_names: list[str] = list(card["class_names"])
+            self.images_seen = int(card["images"])
+            self._values: Mapping[str, float] = dict(card["values"])
+            self._latent: str = card["latent"]
+            self._crop = tuple(card["crop"]) if card["crop"] else None
+            self._mix = None if card["part"] is None else _mix_of(card)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{folder / rundir.CARD} is damaged: {type(error).__name__} {error}") from None
+        settings = {key: setting.default for key, setting in CORE.items()}
+        self._engine = engines.create(self.spec.framework, {**settings, "engine.device": device})
+        self._network = self._engine.build(lambda: network or self._built(), seed=0, purpose="unused weights")
+        tensors = checkpoint.read_tensors(folder / rundir.WEIGHTS, self._engine.expected(self._network))
+        self._engine.load(self._network, tensors)
+
+    def _built(self) -> Any:
+        if self._mix is None:
+            raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
+        return loader.call(
+            self._mix,
+            "generator",
+            self._engine.check_network,
+            name=self._mix.parts["generator"].name,
+            spec=self.spec,
+            options=self._mix.options("generator"),
+            modifiers=self._mix.modifier_options(),
+        )
+
+    def generate(self, n: int = 16, *, seed: int = 0, labels: Sequence[int] | None = None) -> np.ndarray:
+        """Draw images.
+
+        Args:
+            n: how many.
+            seed: of the noise; the same seed gives the same bytes.
+            labels: classes [N] of a conditional generator; without them, one after the other.
+
+        Returns:
+            uint8 [N,H,W,C].
+        """
+        if n < 1:
+            raise UsageError(f"{n} images cannot be drawn; ask for 1 or more")
+        if seed < 0:
+            raise UsageError(f"the seed is {seed}; expected 0 or more")
+        z = latents(philox(seed, "generate"), n, self.spec.latent_dim, self._latent)
+        drawn = self._engine.draw(self._network, z, self.labels(n, labels), self._values)
+        return crop(drawn, self._crop)
+
+    def labels(self, n: int, labels: Sequence[int] | None = None) -> np.ndarray | None:
+        """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""
+        classes = self.spec.classes
+        if not classes:
+            if labels is not None:
+                raise UsageError(f"{self.folder} is no conditional generator, so it takes no labels")
+            return None
+        chosen = np.arange(n) % classes if labels is None else np.asarray(labels, dtype=np.int64)
+        if chosen.shape != (n,) or chosen.min() < 0 or chosen.max() >= classes:
+            raise UsageError(f"labels must be {n} whole numbers from 0 to {classes - 1}; found {labels}")
+        return chosen
+
+
+def _mix_of(card: Mapping[str, Any]) -> Mix:
+    """The part and the modifiers that built this generator, with their options."""
+    installed = catalog.scan()
+
+    def find(kind: str, origin: Mapping[str, str]) -> Part:
+        try:
+            return installed.find(kind, f"{origin['distribution']}/{origin['name']}")
+        except UsageError:
+            raise UsageError(
+                f"this generator was made by {origin['name']} of {origin['distribution']} {origin['version']}, "
+                f"which is not installed; pip install {origin['distribution']}"
+            ) from None
+
+    entries = {f"generator.{key}": Value(value, "generator.json") for key, value in card["options"].items()}
+    modifiers = []
+    for origin in card["modifiers"]:
+        modifiers.append(find("modifiers", origin))
+        options = origin["options"].items()
+        entries.update({f"with.{origin['name']}.{key}": Value(value, "generator.json") for key, value in options})
+    return Mix({"generator": find("models", card["part"])}, tuple(modifiers), Settings(entries), "", "")

@@ -1,0 +1,223 @@
+"""`ops` of the engines against loops in plain Python, and against each other."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganzoo_core.api import Ops, UsageError
+from ganzoo_core.engines.numpy import NumpyOps
+from ganzoo_core.engines.torch.ops import TorchOps
+
+NUMPY = NumpyOps(np.random.default_rng(0))
+TORCH = TorchOps("cpu")
+BOTH = pytest.mark.parametrize(
+    ("ops", "tensor"), [(NUMPY, np.asarray), (TORCH, torch.as_tensor)], ids=["numpy", "torch"]
+)
+
+
+@BOTH
+def test_every_function_of_the_contract_is_there(ops, tensor):
+    for name, function in inspect.getmembers(Ops, inspect.isfunction):
+        if not name.startswith("_"):
+            expected = list(inspect.signature(function).parameters)[1:]
+            assert list(inspect.signature(getattr(ops, name)).parameters) == expected
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("square", lambda x: x * x),
+        ("abs", abs),
+        ("relu", lambda x: max(x, 0.0)),
+        ("sigmoid", lambda x: 1 / (1 + math.exp(-x))),
+        ("softplus", lambda x: math.log1p(math.exp(x))),
+    ],
+)
+def test_elementwise(ops, tensor, name, formula):
+    values = [-30.0, -19.0, -2.5, -1e-3, 0.0, 0.5, 3.0, 19.0, 21.0, 30.0]
+    found = getattr(ops, name)(tensor(np.array(values)))
+    np.testing.assert_allclose(np.asarray(found), [formula(value) for value in values], rtol=1e-6, atol=1e-8)
+
+
+@BOTH
+def test_nothing_overflows_far_from_zero(ops, tensor):
+    far = tensor(np.array([-1e4, 1e4], dtype=np.float32))
+    assert np.asarray(ops.softplus(far)).tolist() == [0.0, 1e4]
+    assert np.asarray(ops.sigmoid(far)).tolist() == [0.0, 1.0]
+    assert float(ops.cross_entropy(tensor(np.array([[1e4, -1e4]])), tensor(np.array([1])))) == 2e4
+
+
+@BOTH
+def test_reductions(ops, tensor):
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+    assert float(ops.sum(tensor(x))) == 276.0
+    assert float(ops.mean(tensor(x))) == 11.5
+    assert np.asarray(ops.sum_per_sample(tensor(x))).tolist() == [66.0, 210.0]
+    assert np.asarray(ops.sum_per_sample(tensor(np.array([1.0, 2.0])))).tolist() == [1.0, 2.0]
+    assert np.asarray(ops.mean_over_samples(tensor(np.array([[1.0, 2.0], [3.0, 8.0]])))).tolist() == [2.0, 5.0]
+
+
+@BOTH
+def test_half_precision_is_summed_in_float32(ops, tensor):
+    x = tensor(np.full((1, 4096), 0.1, dtype=np.float16))
+    value = float(np.float16(0.1))
+    for found in (ops.sum(x), ops.sum_per_sample(x)[0]):
+        assert str(found.dtype).endswith("float32")
+        assert float(found) == pytest.approx(4096 * value, rel=1e-6)
+    assert str(ops.mean(x).dtype).endswith("float32")
+
+
+@BOTH
+def test_lerp_reaches_both_ends(ops, tensor):
+    start, end, weight = (tensor(np.array(v)) for v in ([1.0, 1.0, 1.0], [3.0, 3.0, 3.0], [0.0, 0.25, 1.0]))
+    assert np.asarray(ops.lerp(start, end, weight)).tolist() == [1.0, 1.5, 3.0]
+
+
+@BOTH
+def test_cross_entropy(ops, tensor):
+    logits, labels = [[1.0, 2.0, -1.0], [0.5, 0.0, 4.0]], [0, 2]
+    expected = 0.0
+    for row, label in zip(logits, labels, strict=True):
+        expected -= math.log(math.exp(row[label]) / sum(math.exp(value) for value in row)) / 2
+    assert float(ops.cross_entropy(tensor(np.array(logits)), tensor(np.array(labels)))) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=8))
+def test_both_agree(values):
+    x = np.array(values, dtype=np.float32)
+    for name in ("square", "abs", "relu", "sigmoid", "softplus", "mean", "sum"):
+        ours, theirs = getattr(NUMPY, name)(x), getattr(TORCH, name)(torch.from_numpy(x))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6 * max(1.0, float(np.abs(x).sum())))
+
+
+@pytest.mark.parametrize("draw", ["uniform", "normal"])
+def test_draws_come_from_the_seed(draw):
+    def numpy_draw(seed):
+        return getattr(NumpyOps(np.random.default_rng(seed)), draw)([2, 3, 1])
+
+    def torch_draw(seed):
+        torch.manual_seed(seed)
+        return getattr(TORCH, draw)([2, 3, 1]).numpy()
+
+    for sample in (numpy_draw, torch_draw):
+        assert sample(1).shape == (2, 3, 1)
+        assert sample(1).dtype == np.float32
+        assert (sample(1) == sample(1)).all()
+        assert (sample(1) != sample(2)).any()
+
+
+@BOTH
+def test_draws_have_the_right_moments(ops, tensor):
+    torch.manual_seed(0)
+    uniform, normal = np.asarray(ops.uniform([10_000])), np.asarray(ops.normal([10_000]))
+    assert uniform.min() >= 0
+    assert uniform.max() < 1
+    assert uniform.mean() == pytest.approx(0.5, abs=0.02)
+    assert normal.mean() == pytest.approx(0.0, abs=0.06)
+    assert normal.std() == pytest.approx(1.0, abs=0.04)
+
+
+def test_numpy_asks_the_discriminator_for_its_gradient():
+    class Doubling:
+        def score_and_gradient(self, x):
+            return 2 * x.sum(axis=1), np.full_like(x, 2)
+
+    x = np.ones((3, 4))
+    scores, gradient = NUMPY.score_and_gradient(Doubling(), x)
+    assert scores.tolist() == [8, 8, 8]
+    assert (gradient == 2).all()
+    with pytest.raises(UsageError, match="score_and_gradient"):
+        NUMPY.score_and_gradient(lambda x: x, x)
+
+
+class CountingDiscriminator(torch.nn.Module):
+    """Batch norm and a quadratic score; counts its forwards."""
+
+    def __init__(self, patches=False):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(2)
+        self.scale = torch.nn.Parameter(torch.tensor(3.0))
+        self.patches, self.forwards = patches, 0
+
+    def forward(self, images):
+        self.forwards += 1
+        squares = self.scale * self.norm(images) ** 2
+        return squares if self.patches else squares.sum(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("patches", [False, True])
+def test_torch_scores_and_gradient_take_one_forward(patches):
+    D, x = CountingDiscriminator(patches).eval(), torch.randn(4, 2, 3, 3)
+    scores, gradient = TORCH.score_and_gradient(D, x)
+    assert D.forwards == 1
+    torch.testing.assert_close(scores, D(x))
+    # In eval the fresh batch norm divides by sqrt(1 + eps), so the score is scale * x² / (1 + eps).
+    torch.testing.assert_close(gradient, 2 * 3.0 * x / (1 + 1e-5))
+    (by_scale,) = torch.autograd.grad(gradient.sum(), D.scale)
+    torch.testing.assert_close(by_scale, (2 * x / (1 + 1e-5)).sum())
+
+
+def test_torch_batch_norm_moves_once():
+    D, once = CountingDiscriminator().train(), CountingDiscriminator().train()
+    x = torch.randn(4, 2, 3, 3)
+    TORCH.score_and_gradient(D, x)
+    once(x)
+    assert D.norm.num_batches_tracked == 1
+    assert torch.equal(D.norm.running_mean, once.norm.running_mean)
+    assert torch.equal(D.norm.running_var, once.norm.running_var)
+
+
+def test_torch_gradient_stops_at_the_images():
+    source = torch.ones(2, 2, 1, 1, requires_grad=True)
+    x = source * 2
+    _, gradient = TORCH.score_and_gradient(CountingDiscriminator().eval(), x)
+    assert torch.autograd.grad(gradient.sum(), source, allow_unused=True) == (None,)
+    assert x.grad_fn is not None
+
+
+def test_torch_works_where_gradients_are_off():
+    with torch.no_grad():
+        _, gradient = TORCH.score_and_gradient(CountingDiscriminator().eval(), torch.ones(2, 2, 1, 1))
+    assert gradient.requires_grad
+
+
+def test_torch_tells_the_engine_which_images_were_scored():
+    class Bound:
+        seen = None
+
+        def __call__(self, images):
+            raise AssertionError("call_as was offered")
+
+        def call_as(self, images, *, original):
+            self.seen = (images, original)
+            return (images**2).sum(dim=1)
+
+    D, x = Bound(), torch.tensor([[1.0, 2.0]])
+    scores, gradient = TORCH.score_and_gradient(D, x)
+    assert D.seen[1] is x
+    assert D.seen[0] is not x
+    assert D.seen[0].requires_grad
+    assert scores.tolist() == [5.0]
+    assert gradient.tolist() == [[2.0, 4.0]]
+
+
+def test_torch_keeps_float64_and_memory_format():
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    _, gradient = TORCH.score_and_gradient(lambda images: (images**3).sum(dim=(1, 2, 3)), x)
+    assert gradient.dtype == torch.float64
+    torch.testing.assert_close(gradient, 3 * x**2)
+    torch.testing.assert_close(TORCH.sum_per_sample(gradient), (3 * x**2).flatten(1).sum(1))
+
+
+def test_stop_gradient():
+    x = torch.ones(2, requires_grad=True)
+    assert not TORCH.stop_gradient(x).requires_grad
+    assert NUMPY.stop_gradient(3.0) == 3.0
