@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 
-from ganzoo_core import catalog, data, engines, images, loader, mix, rundir, saved, trial
+from ganzoo_core import assembly, catalog, engines, loader, mix, rundir, saved, trial
 from ganzoo_core.api import ImageSource, PluginError, UsageError
-from ganzoo_core.console import Reporter
-from ganzoo_core.engines import Plan
 from ganzoo_core.manifest import Part
-from ganzoo_core.mix import Fit, Mix, Request
-from ganzoo_core.runner import Pace, Picture, Runner, crop
+from ganzoo_core.mix import Mix, Request
 from ganzoo_core.settings import read_config
 
 
@@ -163,9 +155,9 @@ def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: 
     if picks:
         raise TypeError(f"build() got an unexpected keyword argument {next(iter(picks))!r}")
     resolved = mix.resolve(catalog.scan(), request)
-    fitted = fit_of(resolved) or fitted_to(resolved, load_data(resolved))
+    fitted = assembly.fit_of(resolved) or assembly.fitted_to(resolved, assembly.load_data(resolved))
     engine = engines.create(resolved.framework, resolved.settings)
-    return networks(engine, resolved, fitted)
+    return assembly.networks(engine, resolved, fitted)
 
 
 def flags(**given: Any) -> dict[str, tuple[Any, str]]:
@@ -198,136 +190,16 @@ def as_source(array: np.ndarray, labels: np.ndarray | None) -> ImageSource:
     return ImageSource(array, labels, tuple(str(number) for number in range(int(labels.max(initial=0)) + 1)))
 
 
-def data_root_of(given: str | Path | None) -> Path:
-    """Where data sets lie: `--data-root`, else `GANZOO_DATA`, else the user's cache folder."""
-    chosen = given or os.environ.get("GANZOO_DATA")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("ganzoo") / "data"
-
-
-def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource:
-    """Read the mix's images, as they are."""
-    if "data" in resolved.objects:
-        given = resolved.objects["data"]
-        if not isinstance(given, ImageSource):
-            raise UsageError(f"data is a {type(given).__name__}; expected a name, a gz.ImageSource or uint8 [N,H,W,C]")
-        return given
-    part = resolved.parts["data"]
-    return loader.call(
-        resolved,
-        "data",
-        loader.check_source,
-        name=part.name,
-        argument=resolved.argument,
-        root=data_root_of(data_root),
-        split=resolved.settings["data.split"],
-        options=resolved.options("data"),
-    )
-
-
-def fit_of(resolved: Mix) -> Fit | None:
-    """How data and networks fit by the dataset's card alone; None where only the data itself can tell."""
-    image = resolved.parts["data"].image
-    if image is None:
-        return None
-    return mix.fit(resolved, **image, background=None)
-
-
-def fitted_to(resolved: Mix, source: ImageSource) -> Fit:
-    """How the data and the networks fit."""
-    _, height, width, channels = source.images.shape
-    classes = 0 if source.labels is None else len(source.class_names)
-    return mix.fit(
-        resolved, height=height, width=width, channels=channels, classes=classes, background=source.background
-    )
-
-
-def networks(engine: Any, resolved: Mix, fitted: Fit) -> tuple[Any, Any]:
-    """Build G and D with weights drawn from the seed."""
-
-    def built(slot: str) -> Any:
-        return engine.build(
-            lambda: loader.call(
-                resolved,
-                slot,
-                engine.check_network,
-                name=resolved.parts[slot].name,
-                spec=fitted.spec,
-                options=resolved.options(slot),
-                modifiers=resolved.modifier_options(),
-            ),
-            seed=resolved.settings["train.seed"],
-            purpose=f"weights of the {slot}",
-        )
-
-    return built("generator"), built("discriminator")
-
-
 def start(resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool) -> Run:
-    """Read the data, check that it fits, import the framework, and train."""
-    settings = resolved.settings
-    model = resolved.parts["generator"]
-    # The card alone may tell that it cannot work; then nothing needs to be read or downloaded.
-    fit_of(resolved)
-    source = load_data(resolved, data_root)
-    fitted = fitted_to(resolved, source)
-    if len(source.images) < settings["train.batch_size"]:
-        raise UsageError(
-            f"there are {len(source.images)} images and a batch takes {settings['train.batch_size']}; "
-            f"say --batch-size {len(source.images)} or less"
-        )
-    engine = engines.create(resolved.framework, settings)
-    small = "small" in model.presets and resolved.preset != "small"
-    reporter = Reporter(quiet=quiet, cpu=engine.describe()["device"] == "cpu", small=small)
-    for note in (*resolved.warnings, *source.notes):
-        reporter.warn(note)
-
-    prepared = data.prepare(source, fitted.framing, fitted.spec.channels)
-    G, D = networks(engine, resolved, fitted)
-    plan_ = plan(resolved)
-    pace = Pace.of(settings, epoch_images=len(source.images), step_images=plan_.step_images)
-    schedule = call_schedule(resolved, fitted, pace.end)
-    if plan_.ema_halflife is None and "ema_halflife" in schedule(0):
-        plan_ = replace(plan_, ema_halflife=0)
-    made_loss = loader.call(
-        resolved,
-        "loss",
-        loader.check_loss,
-        name=resolved.parts["loss"].name,
-        spec=fitted.spec,
-        options=resolved.options("loss"),
-        modifiers=resolved.modifier_options(),
-    )
-    trainer = engine.trainer(G, D, made_loss, plan_, prepared.images, prepared.labels)
-
-    folder = rundir.RunFolder.create(out, f"{model.name}-{resolved.parts['data'].name}".lower())
-    folder.write_config(settings, facts(resolved, fitted, source, engine))
-    picture = Picture(fitted.spec.classes, fitted.framing.crop, model.takes)
-    _save_real(folder, prepared, pace.sample_count, settings["train.seed"], fitted)
-    _say_start(reporter, resolved, fitted, source, engine, (G, D), folder)
-    card = saved.describe(
-        resolved,
-        fitted,
-        class_names=source.class_names,
-        epoch_images=len(source.images),
-        step_images=plan_.step_images,
-    )
-    runner = Runner(
-        engine=engine,
-        trainer=trainer,
-        schedule=schedule,
-        plan=plan_,
-        pace=pace,
-        picture=picture,
-        folder=folder,
-        card=card,
-        reporter=reporter,
-    )
+    """Train a mix that was resolved."""
+    runner = assembly.assemble(resolved, data_root=data_root, out=out, quiet=quiet)
     try:
         finished = runner.run()
     except Exception as error:
         raise _attributed(error, resolved) from error
-    reporter.say(f"samples: {folder.samples / 'latest.png'}" + ("" if finished else " (interrupted, saved)"))
-    return Run(folder.path, interrupted=not finished)
+    latest = runner.folder.samples / "latest.png"
+    runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
+    return Run(runner.folder.path, interrupted=not finished)
 
 
 def _attributed(error: Exception, resolved: Mix) -> Exception:
@@ -342,106 +214,3 @@ def _attributed(error: Exception, resolved: Mix) -> Exception:
         if part.location and place.startswith(part.location):
             return loader.failure(part, "while training it raised", error)
     return error
-
-
-def plan(resolved: Mix) -> Plan:
-    """The settings as the engine takes them."""
-    settings, card = resolved.settings, resolved.parts["loss"]
-    clip = settings[card.clip_discriminator] if isinstance(card.clip_discriminator, str) else card.clip_discriminator
-    base = settings["train.lr"]
-    needs = {need for part in (card, *resolved.modifiers) for need in part.needs}
-    return Plan(
-        seed=settings["train.seed"],
-        batch_size=settings["train.batch_size"],
-        latent=resolved.parts["generator"].latent,
-        latent_dim=settings["model.latent_dim"],
-        conditional=resolved.conditional,
-        takes_g=resolved.parts["generator"].takes,
-        takes_d=resolved.parts["discriminator"].takes,
-        critic_steps=settings["train.critic_steps"],
-        updates=settings["train.updates"],
-        optimizer=settings["train.optimizer"],
-        betas=(settings["train.betas"][0], settings["train.betas"][1]),
-        adam_eps=settings["train.adam_eps"],
-        momentum=settings["train.momentum"],
-        rmsprop_decay=settings["train.rmsprop_decay"],
-        lr_g=settings["train.lr_g"] or base,
-        lr_d=settings["train.lr_d"] or base,
-        ema_halflife=settings["train.ema_halflife"] or None,
-        clip=clip,
-        decision=card.decision,
-        probability=card.probability,
-        real_in_generator_step="real_in_generator_step" in needs,
-    )
-
-
-def call_schedule(resolved: Mix, fitted: Fit, total_images: int) -> Any:
-    """The schedule, given the base values it may scale."""
-    settings = resolved.settings
-    base = {
-        "lr_g": settings["train.lr_g"] or settings["train.lr"],
-        "lr_d": settings["train.lr_d"] or settings["train.lr"],
-        "beta2": settings["train.betas"][1],
-        "ema_halflife": settings["train.ema_halflife"],
-    }
-    return loader.call(
-        resolved,
-        "schedule",
-        loader.check_schedule,
-        name=resolved.parts["schedule"].name,
-        spec=fitted.spec,
-        total_images=total_images,
-        options={**base, **resolved.options("schedule")},
-        modifiers=resolved.modifier_options(),
-    )
-
-
-def facts(resolved: Mix, fitted: Fit, source: ImageSource, engine: Any) -> dict[str, Any]:
-    """What `config.yaml` keeps beside the settings."""
-    spec = fitted.spec
-    return {
-        "ganzoo": version(),
-        "python": platform.python_version(),
-        "engine": engine.describe(),
-        "parts": {slot: f"{part.qualified} {part.version}".strip() for slot, part in resolved.parts.items()},
-        "modifiers": [f"{part.qualified} {part.version}" for part in resolved.modifiers],
-        "preset": resolved.preset,
-        "data": {"images": len(source.images), "size": list(source.images.shape[1:]), "notes": list(source.notes)},
-        "spec": {"height": spec.height, "width": spec.width, "channels": spec.channels, "classes": spec.classes},
-        "framing": fitted.framing.method,
-        "warnings": list(resolved.warnings),
-    }
-
-
-@functools.cache
-def version() -> str:
-    """ganzoo's own."""
-    return metadata.version("ganzoo")
-
-
-def _save_real(folder: rundir.RunFolder, prepared: ImageSource, count: int, seed: int, fitted: Fit) -> None:
-    """`samples/real.png`: as many real images as a grid of samples has."""
-    order = np.sort(data.Stream(len(prepared.images), seed=seed, purpose="real grid").indices(0, count))
-    shown = crop(np.asarray(prepared.images[order]), fitted.framing.crop)
-    folder.add_picture("real", images.png_bytes(images.enlarged(images.grid(shown))))
-
-
-def _say_start(
-    reporter: Reporter,
-    resolved: Mix,
-    fitted: Fit,
-    source: ImageSource,
-    engine: Any,
-    built: tuple[Any, Any],
-    folder: rundir.RunFolder,
-) -> None:
-    spec, described = fitted.spec, engine.describe()
-    g_count, d_count = (f"{engine.count_parameters(network):,}" for network in built)
-    preset = f", preset {resolved.preset}" if resolved.preset else ""
-    names = {slot: part.name for slot, part in resolved.parts.items()}
-    reporter.say(
-        f"{names['generator']} on {names['data']}{preset}: {len(source.images):,} images of "
-        f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss; "
-        f"G {g_count} and D {d_count} parameters, {described['device']}, {described['threads']} threads"
-    )
-    reporter.say(f"run folder: {folder.path}")

@@ -45,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser()
     args = arguments.parse_args(argv)
     if args.version:
-        from ganzoo_core.session import version
+        from importlib.metadata import version
 
-        print(f"ganzoo {version()}")
+        print(f"ganzoo {version('ganzoo')}")
         return 0
     if args.command is None:
         arguments.print_help()

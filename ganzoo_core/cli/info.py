@@ -81,7 +81,7 @@ def _plain(value: Any) -> str:
 
 
 def _layers(args: argparse.Namespace, part: Part) -> int:
-    from ganzoo_core import engines, mix, session
+    from ganzoo_core import assembly, engines, mix, session
     from ganzoo_core.api import UsageError
     from ganzoo_core.settings import parse_assignments
 
@@ -94,9 +94,9 @@ def _layers(args: argparse.Namespace, part: Part) -> int:
         flags=session.flags(device="cpu"),
     )
     resolved = mix.resolve(catalog.scan(args.no_plugin), request)
-    fitted = session.fit_of(resolved) or session.fitted_to(resolved, session.load_data(resolved))
+    fitted = assembly.fit_of(resolved) or assembly.fitted_to(resolved, assembly.load_data(resolved))
     engine = engines.create(resolved.framework, resolved.settings)
-    built = session.networks(engine, resolved, fitted)
+    built = assembly.networks(engine, resolved, fitted)
     networks = {
         name: {
             "parameters": engine.count_parameters(network),

@@ -98,10 +98,10 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _show(resolved: Mix, as_json: bool) -> int:
-    from ganzoo_core import session
+    from ganzoo_core import assembly
     from ganzoo_core.console import table
 
-    fitted = session.fit_of(resolved)
+    fitted = assembly.fit_of(resolved)
     settings = resolved.settings.entries
     if as_json:
         facts = {
