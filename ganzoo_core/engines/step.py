@@ -22,7 +22,8 @@ class BoundDiscriminator:
     def __init__(self, forward: Callable[[Tensor], Any], *, real: Tensor, fake: Tensor, share: bool = False) -> None:
         self._forward, self._share = forward, share
         self._watched = {"real": real, "fake": fake}
-        self._known: dict[str, Mapping[str, Tensor]] = {}
+        self._scores: dict[str, Tensor] = {}
+        self._shared: dict[str, Mapping[str, Tensor]] = {}
 
     def __call__(self, images: Tensor) -> Tensor:
         return self.outputs(images)["scores"]
@@ -37,15 +38,19 @@ class BoundDiscriminator:
 
     def scores(self) -> dict[str, Tensor]:
         """The scores seen so far of `real` and `fake`, [N] or patches."""
-        return {name: outputs["scores"] for name, outputs in self._known.items()}
+        return dict(self._scores)
 
     def _outputs(self, images: Tensor, original: Tensor) -> Mapping[str, Tensor]:
         name = next((name for name, batch in self._watched.items() if batch is original), "")
-        if self._share and name in self._known and images is original:
-            return self._known[name]
+        # A copy made to be differentiated by leads no gradient back to G, so it is never handed on.
+        shares = self._share and name != "" and images is original
+        if shares and name in self._shared:
+            return self._shared[name]
         outputs = as_outputs(self._forward(images))
-        if name and name not in self._known:
-            self._known[name] = outputs
+        if shares:
+            self._shared[name] = outputs
+        if name:
+            self._scores.setdefault(name, outputs["scores"])
         return outputs
 
 

@@ -1,0 +1,1 @@
+"""Modifiers: wrappers that are laid around another plugin's part."""

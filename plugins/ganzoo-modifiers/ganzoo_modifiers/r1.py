@@ -1,0 +1,85 @@
+"""R1: Mescheder, Geiger, Nowozin 2018 (arXiv:1801.04406), equation 9, on top of any loss."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import ganzoo_core as gz
+
+
+class WithR1:
+    """Another loss, and for D (γ/2)·E‖∇D(x)‖² on real images: the sum over a sample's pixels, the mean over the batch.
+
+    Whatever else the other loss offers is handed on as it is.
+
+    Args:
+        loss: the other loss.
+        gamma: γ; 10 for most of the paper's experiments.
+    """
+
+    def __init__(self, loss: gz.Loss, *, gamma: float) -> None:
+        self._loss = loss
+        self._gamma = gamma
+
+    def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
+        ops = step.ops
+        watched = _Watched(step.D, step.real, ops)
+        terms = dict(self._loss.discriminator(_Over(step, D=watched)))
+        gradient = watched.gradient
+        if gradient is None:  # the loss did not call D on the real images, or asked for all of its outputs
+            _, gradient = ops.score_and_gradient(step.D, step.real)
+        penalty = 0.5 * self._gamma * ops.mean(ops.sum_per_sample(ops.square(gradient)))
+        # A loss with an R1 of its own gets both: the mix has warned of it.
+        terms["r1_penalty"] = terms["r1_penalty"] + penalty if "r1_penalty" in terms else penalty
+        return terms
+
+    def generator(self, step: gz.Step) -> Mapping[str, Any]:
+        return self._loss.generator(step)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # a copy under construction asks for these before it has a loss
+            raise AttributeError(name)
+        return getattr(self._loss, name)
+
+
+class _Over:
+    """Another object, with some attributes laid over its own."""
+
+    def __init__(self, under: Any, **attributes: Any) -> None:
+        self._under = under
+        self.__dict__.update(attributes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._under, name)
+
+
+class _Watched:
+    """D, which keeps the gradient by the real images when the loss asks for their scores.
+
+    So the penalty costs no second forward, and batch norm, dropout and spectral vectors move once.
+    """
+
+    def __init__(self, D: Any, real: Any, ops: gz.Ops) -> None:
+        self._D = D
+        self._real = real
+        self._ops = ops
+        self.gradient: Any = None
+
+    def __call__(self, images: Any) -> Any:
+        if images is not self._real:
+            return self._D(images)
+        scores, self.gradient = self._ops.score_and_gradient(self._D, images)
+        return scores
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._D, name)
+
+
+@gz.hookimpl(wrapper=True)
+def loss(modifiers: dict[str, gz.Options]) -> Generator[None, gz.Loss, gz.Loss]:
+    inner = yield
+    gamma = modifiers["r1"]["gamma"]
+    if gamma < 0:
+        raise gz.UsageError(f"with.r1.gamma is {gamma:g}; expected a weight of at least 0, and 0 for no penalty")
+    return WithR1(inner, gamma=gamma) if gamma else inner

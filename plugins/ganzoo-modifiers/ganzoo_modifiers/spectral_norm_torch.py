@@ -1,0 +1,59 @@
+"""Spectral normalisation of a torch network in place."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.utils import parametrizations
+
+import ganzoo_core as gz
+
+LAYERS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.Linear,
+    nn.Embedding,
+)
+
+
+def normalise(network: nn.Module, *, iterations: int) -> nn.Module:
+    """The same network, with every convolution, linear layer and embedding spectrally normalised.
+
+    One reading of a weight in training mode makes `iterations` steps of the power iteration; none in eval. The
+    vectors u and v are buffers, so they are saved with the network.
+
+    Args:
+        network: a native discriminator.
+        iterations: at least 1.
+
+    Raises:
+        UsageError: if the network has spectral norm already, or no layer that can have it.
+    """
+    for name, module in network.named_modules():
+        if _is_normalised(module):
+            where = name.split(".parametrizations")[0]
+            raise gz.UsageError(
+                f"this discriminator has spectral normalisation already (in {where or 'itself'}), and a second one "
+                "would normalise what is normalised: leave out --with spectral-norm, or switch the model's own off"
+            )
+    layers = [module for module in network.modules() if isinstance(module, LAYERS)]
+    if not layers:
+        raise gz.UsageError(
+            "spectral-norm found no convolution, linear layer or embedding in this discriminator: "
+            "leave out --with spectral-norm"
+        )
+    for layer in layers:
+        parametrizations.spectral_norm(layer, n_power_iterations=iterations)
+    return network
+
+
+def _is_normalised(module: nn.Module) -> bool:
+    """Whether this is torch's parametrization, a layer under torch's older hook, or a class of that name."""
+    if "SpectralNorm" in type(module).__name__:
+        return True
+    parameters = {name for name, _ in module.named_parameters(recurse=False)}
+    buffers = {name for name, _ in module.named_buffers(recurse=False)}
+    return any(name.endswith("_orig") and name.removesuffix("_orig") + "_u" in buffers for name in parameters)

@@ -1,0 +1,1 @@
+"""Schedules: pure functions from images seen to learning rates and the like."""

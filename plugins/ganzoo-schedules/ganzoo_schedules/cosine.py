@@ -1,0 +1,55 @@
+"""Half a cosine: Loshchilov, Hutter 2016 (arXiv:1608.03983), equation 5, without restarts; as R3GAN uses it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import ganzoo_core as gz
+
+EXTRAS = ("gamma", "beta2", "ema_halflife")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine:
+    """Each value goes from its first to its last over half a cosine, and holds the last beyond the run.
+
+    Args:
+        total_images: the length of the run.
+        ends: for each value its first and its last.
+    """
+
+    total_images: int
+    ends: Mapping[str, tuple[float, float]]
+
+    def __call__(self, images: int) -> Mapping[str, float]:
+        if images >= self.total_images:
+            return {name: last for name, (_, last) in self.ends.items()}
+        gone = 0.5 * (1.0 - math.cos(math.pi * images / self.total_images))
+        return {name: _between(first, last, gone) for name, (first, last) in self.ends.items()}
+
+
+def _between(first: float, last: float, gone: float) -> float:
+    """`first` where 0 of the way is gone, `last` where 1 is; rounding never passes either."""
+    value = first + (last - first) * gone
+    return min(max(value, min(first, last)), max(first, last))
+
+
+@gz.hookimpl
+def schedule(total_images: int, options: gz.Options) -> gz.Schedule:
+    final = options["final"]
+    if final < 0.0:
+        raise gz.UsageError(f"schedule.final is {final:g}; expected a factor of at least 0")
+    ends = {rate: (options[rate], options[rate] * final) for rate in ("lr_g", "lr_d")}
+    ends |= {name: _ends(name, options[f"{name}_ends"]) for name in EXTRAS if any(options[f"{name}_ends"])}
+    return Cosine(total_images=total_images, ends=ends)
+
+
+def _ends(name: str, numbers: Sequence[float]) -> tuple[float, float]:
+    highest = 1.0 if name == "beta2" else math.inf
+    if len(numbers) != 2 or not all(0.0 <= number < highest for number in numbers):
+        expected = "from 0 to below 1" if name == "beta2" else "of at least 0"
+        found = ",".join(f"{number:g}" for number in numbers)
+        raise gz.UsageError(f"schedule.{name}_ends is {found}; expected two numbers {expected}, the first and the last")
+    return numbers[0], numbers[1]
