@@ -1,0 +1,123 @@
+"""The held-out part, the size of the images, the endless stream."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ganzoo_core as gz
+from ganzoo_core.data import Stream, frame, hold_out, prepare
+
+
+def source_of(count: int, height: int = 4, width: int = 4, channels: int = 1, **more: object) -> gz.ImageSource:
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((height, width, channels), dtype=np.uint8)
+    return gz.ImageSource(images, **more)  # type: ignore[arg-type]
+
+
+@given(count=st.integers(1, 50), seed=st.integers(0, 2**32), start=st.integers(0, 500), length=st.integers(1, 120))
+def test_every_image_comes_once_an_epoch_and_position_alone_decides(
+    count: int, seed: int, start: int, length: int
+) -> None:
+    stream = Stream(count, seed=seed, purpose="data")
+    whole = stream.indices(0, (start + length) // count * count + count)
+    for epoch in whole.reshape(-1, count):
+        assert sorted(epoch) == list(range(count))
+    fresh = Stream(count, seed=seed, purpose="data")  # as after a resume
+    assert list(fresh.indices(start, length)) == list(whole[start : start + length])
+
+
+def test_epochs_and_purposes_differ_in_their_order() -> None:
+    first, second = Stream(100, seed=0, purpose="data"), Stream(100, seed=0, purpose="other")
+    assert list(first.indices(0, 100)) != list(first.indices(100, 100))
+    assert list(first.indices(0, 100)) != list(second.indices(0, 100))
+
+
+@given(count=st.integers(2, 200))
+def test_held_out_images_are_a_fifth_and_never_in_training(count: int) -> None:
+    source = source_of(count)
+    train, test = hold_out(source, "train"), hold_out(source, "test")
+    values = {int(image[0, 0, 0]) for image in train.images}, {int(image[0, 0, 0]) for image in test.images}
+    assert not values[0] & values[1]
+    assert len(train.images) + len(test.images) == count
+    assert len(test.images) == max(1, count // 5)
+    assert hold_out(source, "all") is source
+    assert "held out" in test.notes[-1]
+
+
+def test_held_out_labels_stay_with_their_images() -> None:
+    labels = np.arange(20, dtype=np.int64)
+    part = hold_out(source_of(20, labels=labels, class_names=[str(n) for n in labels]), "test")
+    assert part.labels is not None
+    assert [int(image[0, 0, 0]) for image in part.images] == list(part.labels)
+
+
+def test_28_pixels_are_padded_to_32_with_the_background() -> None:
+    framing = frame((28, 28), size=0, sizes=[16, 32, 64], background=0)
+    assert (framing.method, framing.target, framing.crop) == ("pad", (32, 32), (2, 2, 28, 28))
+    images = np.full((3, 28, 28, 1), 200, dtype=np.uint8)
+    padded = prepare(gz.ImageSource(images), framing, 1).images
+    assert padded.shape == (3, 32, 32, 1)
+    assert (padded[:, 2:30, 2:30] == 200).all()
+    assert padded.sum() == images.sum()  # the border is 0, which is -1 for the networks
+
+
+@pytest.mark.parametrize(
+    ("natural", "size", "background", "method"),
+    [
+        ((28, 28), 64, 0, "resize"),  # more than a quarter larger
+        ((28, 28), 32, None, "resize"),  # photographs have no background
+        ((32, 32), 32, None, "none"),
+        ((28, 28), 16, 0, "resize"),
+        ((20, 30), 32, 0, "resize"),
+    ],
+)
+def test_everything_else_is_resized(
+    natural: tuple[int, int], size: int, background: int | None, method: str
+) -> None:
+    framing = frame(natural, size=size, sizes=[], background=background)
+    assert (framing.method, framing.target, framing.crop) == (method, (size, size), None)
+
+
+def test_sizes_that_do_not_fit_name_the_setting() -> None:
+    with pytest.raises(gz.UsageError, match=r"data\.size is 48; this model takes 32, 64"):
+        frame((28, 28), size=48, sizes=[64, 32], background=None)
+    with pytest.raises(gz.UsageError, match=r"--set data\.size=64"):
+        frame((300, 200), size=0, sizes=[32, 64], background=None)
+
+
+def test_resizing_keeps_the_aspect_and_antialiases() -> None:
+    stripes = np.zeros((1, 60, 120, 3), dtype=np.uint8)
+    stripes[:, :, ::2] = 255  # one pixel wide: without antialiasing they would stay black and white
+    stripes[:, :, :25] = 77  # lies in the part that is cropped
+    small = prepare(gz.ImageSource(stripes), frame((60, 120), size=15, sizes=[], background=None), 3).images
+    assert small.shape == (1, 15, 15, 3)
+    assert np.abs(small[:, :, 2:-2].astype(int) - 127).max() < 16
+
+
+def test_channels_follow_luma_and_repeat() -> None:
+    pixel = np.array([200, 100, 50], dtype=np.uint8).reshape(1, 1, 1, 3)
+    grey = prepare(gz.ImageSource(pixel), frame((1, 1), size=0, sizes=[], background=None), 1).images
+    assert grey.item() == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    colour = prepare(gz.ImageSource(grey), frame((1, 1), size=0, sizes=[], background=None), 3).images
+    assert colour.flatten().tolist() == [grey.item()] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"images": np.zeros((2, 4, 4), dtype=np.uint8)}, r"expected a uint8 array \[N,H,W,C\]"),
+        ({"images": np.zeros((2, 4, 4, 1), dtype=np.float32)}, "found|float32"),
+        ({"images": np.zeros((2, 4, 4, 4), dtype=np.uint8)}, "4 channels"),
+        ({"images": np.zeros((0, 4, 4, 1), dtype=np.uint8)}, "nothing to train on"),
+        ({"images": np.zeros((2, 4, 4, 1), dtype=np.uint8), "labels": np.array([0, 1], dtype=np.int32)}, "int64"),
+        (
+            {"images": np.zeros((2, 4, 4, 1), dtype=np.uint8), "labels": np.array([0, 2]), "class_names": ["a", "b"]},
+            "labels must be 0 to 1",
+        ),
+    ],
+)
+def test_a_bad_source_is_refused_in_words(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(gz.DataError, match=words):
+        gz.ImageSource(**arguments)  # type: ignore[arg-type]
