@@ -168,7 +168,7 @@ class _Words:
                     self.picked[key[4:]] = (value, origin)
         for slot, value in request.picks.items():
             if value is not None:
-                self.picked[slot] = (value, f"--{slot}")
+                self.picked[slot] = (value, "MODEL" if slot == "model" else f"--{slot}")
         if request.modifiers is not None:
             self.picked["with"] = (list(request.modifiers), "--with")
 

@@ -39,6 +39,11 @@ class Pace:
     snapshot: int
     sample_count: int
 
+    @property
+    def epochs(self) -> int:
+        """Epochs begun; the rest of the last batch, which may lie in the next one, does not count."""
+        return -(-(self.end - self.step + 1) // self.epoch)
+
     @classmethod
     def of(cls, settings: Mapping[str, Any], *, epoch_images: int, step_images: int) -> Pace:
         """Read the lengths in `train.*`; the run ends with the step that reaches its length."""
@@ -186,7 +191,7 @@ class Runner:
             step=step,
             steps=pace.end // pace.step,
             epoch=images // pace.epoch,
-            epochs=-(-pace.end // pace.epoch),
+            epochs=pace.epochs,
             rate=clock.rate(images),
             left=clock.remaining(images, pace.end),
             terms=terms,

@@ -52,6 +52,7 @@ def test_files_hold_the_same_pixels(tmp_path: Path) -> None:
     assert names[0] == "00.png"
     assert len(names) == 11
     for name, picture in zip(names, pictures, strict=True):
-        assert (np.asarray(Image.open(tmp_path / "folder" / name)) == picture).all()
+        with Image.open(tmp_path / "folder" / name) as written:
+            assert (np.asarray(written) == picture).all()
     with pytest.raises(gz.UsageError, match=r"\.jpg"):
         images.save(pictures, tmp_path / "grid.jpg")
