@@ -1,0 +1,75 @@
+"""Cards and the user's words -> a Mix: the parts, their settings, and the check that they fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ganzoo_core.api import UsageError
+from ganzoo_core.catalog import Catalog
+from ganzoo_core.manifest import Part
+from ganzoo_core.mix.checks import Fit, check, check_choices, fit
+from ganzoo_core.mix.finding import find_dataset, find_models, find_preset, find_side_part
+from ganzoo_core.mix.layers import Layer, kinds_of, lay, model_layers
+from ganzoo_core.mix.mixed import SLOTS, Mix
+from ganzoo_core.mix.request import Request, Words
+from ganzoo_core.settings import CORE, Settings, Value
+
+__all__ = ["SLOTS", "Fit", "Mix", "Request", "fit", "resolve"]
+
+
+def resolve(catalog: Catalog, request: Request) -> Mix:
+    """Find the parts, lay the settings over each other, and check that it all fits.
+
+    Raises:
+        UsageError: in a sentence that says what to pick or to set instead.
+        PluginError: for a part whose plugin has a problem.
+    """
+    words = Words(request)
+    parts, objects = find_models(catalog, words)
+    generator, discriminator = parts["generator"], parts["discriminator"]
+
+    data, argument = find_dataset(catalog, words, objects)
+    parts["data"] = data
+    preset = find_preset(request.preset, generator, data)
+    own = {**generator.defaults, **generator.presets.get(preset, {})}
+    chosen_by_user = []
+    for slot in ("loss", "schedule"):
+        parts[slot], is_own = find_side_part(catalog, words, slot, own, objects)
+        if not is_own:
+            chosen_by_user.append(parts[slot])
+    names = words.modifiers(own)
+    modifiers = tuple(catalog.find("modifiers", name) for name in names)
+    for name in {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"the modifier {name} is picked twice; once is enough")
+
+    layers = [Layer({key: setting.default for key, setting in CORE.items()}, "core")]
+    layers += [
+        Layer(part.defaults, part.name) for part in (parts["data"], parts["loss"], parts["schedule"], *modifiers)
+    ]
+    layers += model_layers(generator, discriminator, preset)
+    layers += [Layer(part.defaults, part.name) for part in chosen_by_user]
+    layers += words.layers()
+
+    kinds = kinds_of(layers, (*parts.values(), *modifiers))
+    settings = lay(layers, kinds, separate=generator != discriminator)
+    settings = _record_picks(settings, parts, modifiers, argument, words)
+    mix = Mix(parts, modifiers, settings, argument, preset, objects)
+    check_choices(mix)
+    return check(mix)
+
+
+def _record_picks(
+    settings: Settings, parts: Mapping[str, Part], modifiers: Sequence[Part], argument: str, words: Words
+) -> Settings:
+    entries = dict(settings.entries)
+    same = parts["generator"] == parts["discriminator"]
+    for slot, part in parts.items():
+        origin = words.picked.get(slot, words.picked.get("model", ("", "")) if slot in SLOTS else ("", ""))[1]
+        if slot in ("loss", "schedule", "data") and slot not in words.picked:
+            origin = entries[f"use.{slot}"].origin if entries[f"use.{slot}"].value else "the default"
+        name = part.name if part.distribution != "(object)" else ""
+        entries[f"use.{slot}"] = Value(name + (f":{argument}" if slot == "data" and argument else ""), origin, True)
+    entries["use.model"] = Value(parts["generator"].name if same else "", entries["use.generator"].origin, True)
+    origin = words.picked.get("with", ("", entries["use.with"].origin))[1]
+    entries["use.with"] = Value([part.name for part in modifiers], origin, True)
+    return Settings(entries)

@@ -1,0 +1,138 @@
+"""Do the parts fit each other? All that cards and settings can tell, before anything is imported."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ganzoo_core.api import Spec, UsageError
+from ganzoo_core.data import Framing, frame
+from ganzoo_core.manifest import Part
+from ganzoo_core.mix.mixed import Mix, deciding_key
+from ganzoo_core.settings import CORE
+
+
+def check_choices(mix: Mix) -> None:
+    choices: dict[str, tuple[Any, ...]] = {key: tuple(s.choices) for key, s in CORE.items() if s.choices}
+    for slot, part in mix.parts.items():
+        for key, allowed in part.choices.items():
+            choices[key] = allowed
+            if slot in ("generator", "discriminator"):
+                choices[key.replace("model.", f"{slot}.", 1)] = allowed
+    for part in mix.modifiers:
+        choices.update(part.choices)
+    for key, allowed in choices.items():
+        if key in mix.settings and mix.settings[key] not in allowed:
+            found = mix.settings[key]
+            nearest = difflib.get_close_matches(str(found), [str(item) for item in allowed], n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise UsageError(f"{key} is {found!r}; expected {' or '.join(map(str, allowed))}{hint}")
+    if mix.settings["data.channels"] not in (0, 1, 3):
+        raise UsageError(f"data.channels is {mix.settings['data.channels']}; expected 1, 3, or 0 for the data's own")
+    if len(mix.settings["train.betas"]) != 2 or not all(0 <= beta < 1 for beta in mix.settings["train.betas"]):
+        raise UsageError(
+            f"train.betas is {mix.settings['train.betas']}; expected two numbers of at least 0 and below 1"
+        )
+
+
+def check(mix: Mix) -> Mix:
+    """Everything that cards and settings can tell, before anything is imported."""
+    warnings: list[str] = []
+    for part in (mix.parts["loss"], mix.parts["schedule"], mix.parts["data"], *mix.modifiers):
+        if part.frameworks and mix.framework not in part.frameworks:
+            raise UsageError(
+                f"{part.name} is for {' and '.join(part.frameworks)}, but {mix.parts['generator'].name} is written in "
+                f"{mix.framework}; pick another"
+            )
+    if mix.settings["train.updates"] == "simultaneous" and mix.settings["train.critic_steps"] > 1:
+        raise UsageError(
+            f"train.updates=simultaneous takes one step of D for one of G, but train.critic_steps is "
+            f"{mix.settings['train.critic_steps']}; say --set updates=alternating or --set critic_steps=1"
+        )
+    for part in (mix.parts["loss"], *mix.modifiers):
+        for need in part.needs:
+            mix = _meet(mix, part, need, warnings)
+        for feature in part.doubles:
+            if mix.has(feature):
+                warnings.append(
+                    f"{part.name} adds what {mix.parts['loss'].name} already has ({feature}), so it counts twice; "
+                    f"leave {part.name} out, or set the loss's own to 0"
+                )
+    return replace(mix, warnings=tuple(warnings))
+
+
+def _meet(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:
+    """Check one need of a part; where a default of the model stands in its way, choose another value."""
+    wanted = not need.startswith("no_")
+    feature = need.removeprefix("no_")
+    if mix.has(feature) is wanted:
+        return mix
+    slot = "generator" if feature.endswith("_in_generator") else "discriminator"
+    model = mix.parts[slot]
+    words = f"{part.name} needs a {slot} with{'' if wanted else 'out'} {_plain(feature)}"
+    claim = model.has.get(feature)
+    if not isinstance(claim, Mapping):
+        raise UsageError(f"{words}, and {model.name} has {'none' if wanted else 'it'}; pick another loss or model")
+    key = deciding_key(claim["setting"], mix, slot)
+    overlay = key.replace("model.", f"{slot}.", 1)
+    for choice in model.choices.get(claim["setting"], ()):
+        trial = replace(mix, settings=mix.settings.replaced(overlay, choice, f"the mix, since {words}"))
+        if trial.has(feature) is wanted:
+            if mix.settings.entries[key].by_user:
+                raise UsageError(
+                    f"{words}, but {key} is {mix.settings[key]} ({mix.settings.origin(key)}); "
+                    f"say --set {overlay}={choice}"
+                )
+            warnings.append(f"{words}: {overlay}={choice} instead of {mix.settings[key]}")
+            return trial
+    raise UsageError(f"{words}, but {key} is {mix.settings[key]}; set another value")
+
+
+def _plain(feature: str) -> str:
+    return feature.removesuffix("_in_discriminator").removesuffix("_in_generator").replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the networks are built for, and how the images get there."""
+
+    spec: Spec
+    framing: Framing
+
+
+def fit(mix: Mix, *, height: int, width: int, channels: int, classes: int, background: int | None) -> Fit:
+    """Check that the data fits the networks.
+
+    Args:
+        mix: the parts.
+        height, width, channels: of the images as they are.
+        classes: 0 for images without labels.
+        background: see `ImageSource`.
+
+    Raises:
+        UsageError: naming the setting or the part to change.
+    """
+    if mix.conditional and not classes:
+        raise UsageError(
+            f"{mix.parts['generator'].name} is conditional, and {mix.parts['data'].name} has no labels; "
+            "pick an unconditional model, or a folder with one folder a class"
+        )
+    sizes = [set(mix.parts[slot].image_sizes) for slot in ("generator", "discriminator")]
+    both = sizes[0] & sizes[1] if all(sizes) else sizes[0] | sizes[1]
+    if any(sizes) and not both:
+        raise UsageError(
+            f"{mix.parts['generator'].name} takes images of {sorted(sizes[0])} pixels and "
+            f"{mix.parts['discriminator'].name} of {sorted(sizes[1])}; pick two that share a size"
+        )
+    framing = frame((height, width), size=mix.settings["data.size"], sizes=sorted(both), background=background)
+    spec = Spec(
+        height=framing.target[0],
+        width=framing.target[1],
+        channels=mix.settings["data.channels"] or channels,
+        classes=classes if mix.conditional else 0,
+        latent_dim=mix.settings["model.latent_dim"],
+        framework=mix.framework,
+    )
+    return Fit(spec, framing)

@@ -1,0 +1,71 @@
+"""Settings laid over each other: later layers win, and every value keeps its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ganzoo_core.manifest import Part
+from ganzoo_core.settings import CORE, Setting, Settings, Value, expand, kind_of, read
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings that came from one place."""
+
+    values: Mapping[str, Any]
+    origin: str
+    by_user: bool = False
+
+
+def model_layers(generator: Part, discriminator: Part, preset: str) -> list[Layer]:
+    """Everything of the generator's model; of another discriminator's, its own network's settings only."""
+    layers = []
+    for label, table in (("", generator.defaults), (f" preset {preset}", generator.presets.get(preset, {}))):
+        keep = dict(table)
+        if discriminator != generator:
+            keep = {key: value for key, value in keep.items() if not key.startswith("discriminator.")}
+        layers.append(Layer(keep, generator.name + label))
+        if discriminator != generator:
+            other = discriminator.presets.get(preset, {}) if label else discriminator.defaults
+            moved = {
+                key.replace("model.", "discriminator.", 1): value
+                for key, value in other.items()
+                if key.startswith(("model.", "discriminator.")) and key != "model.latent_dim"
+            }
+            layers.append(Layer(moved, discriminator.name + label))
+    return [layer for layer in layers if layer.values]
+
+
+def kinds_of(layers: Iterable[Layer], parts: Iterable[Part]) -> dict[str, Setting]:
+    """Every setting that this mix has: the core's and those that a part gives a default."""
+    kinds = dict(CORE)
+    texts = {key: text for part in parts for key, text in part.help.items()}
+    for layer in layers:
+        if layer.by_user:
+            continue
+        for key, value in layer.values.items():
+            if key not in kinds:
+                kinds[key] = Setting(value, kind_of(key, value), texts.get(key, ""))
+    for key, setting in list(kinds.items()):
+        if key.startswith("model.") and key != "model.latent_dim":
+            for slot in ("generator", "discriminator"):
+                kinds.setdefault(key.replace("model", slot, 1), setting)
+    return kinds
+
+
+def lay(layers: Iterable[Layer], kinds: Mapping[str, Setting], *, separate: bool) -> Settings:
+    """Later layers win. A model.* that the user sets reaches a discriminator of another model as well."""
+    values: dict[str, Value] = {}
+    for layer in layers:
+        for written, raw in layer.values.items():
+            key = expand(written, kinds) if layer.by_user else written
+            value = Value(read(key, kinds[key].kind, raw), layer.origin, layer.by_user)
+            twin = key.replace("model.", "discriminator.", 1)
+            if key.startswith("model.") and separate and layer.by_user and twin in values:
+                values[twin] = value
+                if key not in values:
+                    continue
+            values[key] = value
+    return Settings(values)

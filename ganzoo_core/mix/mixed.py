@@ -1,0 +1,78 @@
+"""A Mix: the parts that were picked, and their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ganzoo_core.api import Options
+from ganzoo_core.manifest import Part
+from ganzoo_core.settings import Settings
+
+SLOTS = {
+    "generator": "models",
+    "discriminator": "models",
+    "loss": "losses",
+    "schedule": "schedules",
+    "data": "datasets",
+}
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Parts that were found to fit, and their settings. `objects` are those given in Python instead of a name."""
+
+    parts: Mapping[str, Part]
+    modifiers: tuple[Part, ...]
+    settings: Settings
+    argument: str
+    preset: str
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def framework(self) -> str:
+        """`torch` or `tensorflow`."""
+        return self.parts["generator"].frameworks[0]
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the networks are given labels."""
+        return self.parts["generator"].conditional
+
+    def options(self, slot: str) -> Options:
+        """A part's own settings: `generator.*` laid over `model.*`, `loss.*`, `schedule.*`, `data.*`."""
+        own = self.settings.options(slot)
+        if slot in ("generator", "discriminator"):
+            return {**self.settings.options("model"), **own}
+        return own
+
+    def modifier_options(self) -> dict[str, Options]:
+        """`with.NAME.*` of every picked modifier, by its name."""
+        return {part.name: self.settings.options(f"with.{part.name}") for part in self.modifiers}
+
+    def has(self, feature: str) -> bool:
+        """Whether the mix has a feature, by the cards' claims and the settings that decide them."""
+        slot = "generator" if feature.endswith("_in_generator") else "discriminator"
+        return any(
+            _claims(part.has.get(feature, _ASSUMED.get(feature, False)), self, slot)
+            for part in (self.parts[slot], self.parts["loss"])
+        )
+
+
+# What a model can do unless its card denies it.
+_ASSUMED = {"second_order": True, "real_in_generator_step": True}
+
+
+def _claims(claim: Any, mix: Mix, slot: str) -> bool:
+    if isinstance(claim, bool):
+        return claim
+    value = mix.settings[deciding_key(claim["setting"], mix, slot)]
+    return value == claim["is"] if "is" in claim else value > claim["above"]
+
+
+def deciding_key(key: str, mix: Mix, slot: str) -> str:
+    """`model.norm` is overridden by `discriminator.norm`."""
+    overlay = key.replace("model.", f"{slot}.", 1)
+    return overlay if key.startswith("model.") and overlay in mix.settings else key
