@@ -1,0 +1,90 @@
+"""Unpack a .tar.gz from a stranger: known files only, no links, nothing outside, no more bytes than stated."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+
+import ganzoo_core as gz
+
+
+class _Capped:
+    """The unpacked stream, which may not grow past a limit: also what tarfile reads as a name counts."""
+
+    def __init__(self, stream: gzip.GzipFile, limit: int, path: Path) -> None:
+        self.stream, self.left, self.limit, self.path = stream, limit, limit, path
+
+    def read(self, size: int) -> bytes:
+        piece = self.stream.read(size)
+        self.left -= len(piece)
+        if self.left < 0:
+            raise gz.DataError(f"{self.path} unpacks to more than {self.limit:,} bytes; nothing was taken from it")
+        return piece
+
+
+def unpack(path: Path, folder: Path, *, wanted: Collection[str], limit: int) -> None:
+    """Take the wanted files out of the archive's folder of the same name as `folder`.
+
+    The whole archive is walked before anything appears in `folder`, so an evil member anywhere refuses all of it.
+
+    Args:
+        path: a gzipped tar.
+        folder: where the files go; made if it does not exist.
+        wanted: file names; all of them must be there.
+        limit: the whole archive may unpack to at most so many bytes.
+
+    Raises:
+        DataError: if the archive is damaged, too large or incomplete, or holds an absolute path, `..`, a link or a
+            device.
+        OSError: if `folder` cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    try:
+        try:
+            _extract(path, aside, {f"{folder.name}/{name}": name for name in wanted}, limit)
+        except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError, OverflowError) as error:
+            raise gz.DataError(f"{path} is damaged ({error}); remove it, so that it is fetched again") from None
+        missing = [name for name in wanted if not (aside / name).is_file()]
+        if missing:
+            raise gz.DataError(f"{path} holds no {folder.name}/{missing[0]}; expected {', '.join(wanted)}")
+        folder.mkdir(exist_ok=True)
+        for name in wanted:
+            (aside / name).replace(folder / name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _extract(path: Path, folder: Path, wanted: dict[str, str], limit: int) -> None:
+    with gzip.open(path, "rb") as stream, tarfile.open(fileobj=_Capped(stream, limit, path), mode="r|") as tar:  # type: ignore[call-overload]
+        for member in tar:
+            _refuse_evil(path, member)
+            target = wanted.get(member.name.removeprefix("./"))
+            if target is None or not member.isreg():
+                continue
+            content = tar.extractfile(member)
+            assert content is not None  # a regular file has content
+            with (folder / target).open("wb") as file:
+                shutil.copyfileobj(content, file)
+
+
+def _refuse_evil(path: Path, member: tarfile.TarInfo) -> None:
+    name = member.name
+    parts = re.split(r"[/\\]", name)
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
+        what = "an absolute path"
+    elif ".." in parts:
+        what = "a path that leaves its folder"
+    elif member.issym() or member.islnk():
+        what = "a link"
+    elif not (member.isreg() or member.isdir()):
+        what = "a device"
+    else:
+        return
+    raise gz.DataError(f"{path} holds {name!r}, {what}; such an archive is refused: fetch it from its source again")

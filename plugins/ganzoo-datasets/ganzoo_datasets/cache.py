@@ -1,0 +1,118 @@
+"""Decoded images kept as plain arrays, so that the second start is quick.
+
+An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy` and `about.json` under `GANZOO_CACHE`, else under
+the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter. An entry
+is made aside and renamed, and never changed afterwards. Any of it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+import ganzoo_core as gz
+
+FORMAT = 1  # part of every key: raise it when decoding changes
+_DAY = 86_400
+
+
+def home() -> Path:
+    """Where the arrays lie."""
+    override = os.environ.get("GANZOO_CACHE")
+    base = Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")
+    return base / "arrays"
+
+
+def stamp(files: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Path, size and time of change of each file: what tells that it is still the same."""
+    found = ((path, path.stat()) for path in files)
+    return [(str(path), status.st_size, status.st_mtime_ns) for path, status in found]
+
+
+def cached(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -> gz.ImageSource:
+    """The source that was stored under this key as memory maps, or what `build` returns, which is then stored.
+
+    A cache folder that is read-only or full is no error: the source comes from memory then.
+
+    Args:
+        key: everything the images depend on, JSON-serialisable.
+        build: decodes; called only when nothing is stored.
+    """
+    digest = hashlib.sha256(json.dumps({"format": FORMAT, **key}, sort_keys=True).encode()).hexdigest()
+    entry = home() / digest[:40]
+    try:
+        return load(entry)
+    except (OSError, ValueError, KeyError, TypeError, gz.DataError):
+        shutil.rmtree(entry, ignore_errors=True)  # not there; or cut short by a full disk, or touched by someone
+    source = build()
+    try:
+        _store(entry, source)
+        return load(entry)
+    except OSError:
+        return source
+
+
+def save(folder: Path, source: gz.ImageSource) -> None:
+    """Write a source into an existing folder."""
+    np.save(folder / "images.npy", source.images, allow_pickle=False)
+    if source.labels is not None:
+        np.save(folder / "labels.npy", source.labels, allow_pickle=False)
+    about = {
+        "class_names": list(source.class_names),
+        "background": source.background,
+        "notes": list(source.notes),
+        "labelled": source.labels is not None,
+    }
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+def load(folder: Path) -> gz.ImageSource:
+    """What `save` wrote, the images as a read-only memory map.
+
+    Raises:
+        OSError: if there is no such entry.
+        ValueError, KeyError, TypeError, DataError: if it is damaged.
+    """
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    return gz.ImageSource(
+        images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+        labels=np.load(folder / "labels.npy", allow_pickle=False) if about["labelled"] else None,
+        class_names=tuple(about["class_names"]),
+        background=about["background"],
+        notes=tuple(about["notes"]),
+    )
+
+
+def _store(entry: Path, source: gz.ImageSource) -> None:
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(entry.parent)
+    made = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=entry.parent))
+    try:
+        save(made, source)
+        made.chmod(0o755)
+        made.replace(entry)
+    except OSError:
+        if not entry.is_dir():  # otherwise another process was first, with the same images
+            raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left behind, a day later."""
+    for leftover in folder.glob(".*.tmp"):
+        try:
+            if time.time() - leftover.stat().st_mtime > _DAY:
+                shutil.rmtree(leftover, ignore_errors=True)
+        except OSError:
+            continue  # another process removed it

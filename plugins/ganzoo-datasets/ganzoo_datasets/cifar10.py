@@ -1,0 +1,91 @@
+"""`--data cifar10`: the binary version, since the usual one for Python is a pickle, which can run any code."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import ganzoo_core as gz
+from ganzoo_datasets.archive import unpack
+from ganzoo_datasets.cache import cached, stamp
+from ganzoo_datasets.download import Remote, fetch, sha256
+
+BASE = "https://www.cs.toronto.edu/~kriz/"
+# Address, size and sum: TensorFlow Datasets, tensorflow_datasets/url_checksums/cifar10.txt.
+# Nobody publishes sums of the files inside.
+ARCHIVE = Remote(
+    "cifar-10-binary.tar.gz", 170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+)
+FOLDER = "cifar-10-batches-bin"
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FILES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
+_PICKLED = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
+_RECORD = 1 + 3 * 32 * 32  # a label, then all red values, all green and all blue
+_COUNT = 10_000  # images in a file
+_UNPACKED = 200_000_000  # bytes; the six files have 184,380,000
+
+
+@gz.hookimpl
+def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
+    """Images [32,32,3] of ten classes, from the disk or else downloaded to it.
+
+    Raises:
+        DataError: if the files are neither there nor to be had, or are damaged.
+    """
+    root = Path(root)
+    names = [file for part in (("train", "test") if split == "all" else (split,)) for file in _FILES[part]]
+    files = [root / FOLDER / file for file in names]
+    if not all(file.is_file() for file in files):
+        _provide(name, root)
+    return cached({"set": name, "files": stamp(files)}, partial(_build, root / ARCHIVE.name, files))
+
+
+def _provide(name: str, root: Path) -> None:
+    """Unpack the binary archive, which is downloaded unless it lies in the data root."""
+    archive, folder = root / ARCHIVE.name, root / FOLDER
+    found = archive.is_file()
+    pickled = next((root / entry for entry in _PICKLED if (root / entry).exists()), None)
+    if not found and pickled:
+        raise gz.DataError(
+            f"{pickled} is CIFAR-10 as a Python pickle, which is never opened here: put the binary version, "
+            f"{BASE}{ARCHIVE.name}, into {root}, or use --data torchvision:CIFAR10, which reads the one you have"
+        )
+    if not found:
+        fetch(ARCHIVE, dataset=name, base=BASE, folder=root, advice=f"put {ARCHIVE.name} into that folder")
+    try:
+        unpack(archive, folder, wanted=(*_FILES["train"], *_FILES["test"]), limit=_UNPACKED)
+    except OSError as error:
+        raise gz.DataError(
+            f"{archive} cannot be unpacked to {folder}: {error}; unpack it into your --data-root"
+        ) from None
+    if not found:
+        archive.unlink()
+
+
+def _build(archive: Path, files: list[Path]) -> gz.ImageSource:
+    images, labels = [], []
+    notes = ["no checksum is published for CIFAR-10's unpacked files: their sizes and labels were checked"]
+    for file in files:
+        size = file.stat().st_size
+        if size == 0 or size % _RECORD:
+            raise gz.DataError(
+                f"{file} has {size:,} bytes; expected a multiple of {_RECORD:,}, the length of an image: it is cut "
+                "short or damaged; remove it to have it unpacked again"
+            )
+        if size != _COUNT * _RECORD:
+            notes.append(f"{file.name} has {size // _RECORD:,} images instead of {_COUNT:,}")
+        records = np.memmap(file, dtype=np.uint8, mode="r").reshape(-1, _RECORD)
+        if records[:, 0].max() >= len(CLASS_NAMES):
+            raise gz.DataError(f"{file} has the label {records[:, 0].max()}; expected 0 to 9: it is damaged; remove it")
+        labels.append(records[:, 0])
+        images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    if archive.is_file() and (found := sha256(archive)) != ARCHIVE.sha256:
+        notes.append(f"{archive.name} has SHA-256 {found}, the published file {ARCHIVE.sha256}")
+    return gz.ImageSource(
+        images=np.concatenate(images),
+        labels=np.concatenate(labels).astype(np.int64),
+        class_names=CLASS_NAMES,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,173 @@
+"""`--data folder:PATH`: the user's own images, one folder a class or flat."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+import ganzoo_core as gz
+from ganzoo_datasets import pictures
+from ganzoo_datasets.cache import cached
+from ganzoo_datasets.folder_scan import Found, by_part, scan
+from ganzoo_datasets.pictures import BadImage, Header
+from ganzoo_datasets.places import given_folder
+from ganzoo_datasets.progress import progress
+
+_NAMED = 5  # bad files that a message names; the rest are counted
+_Result = TypeVar("_Result", Header, bool)
+
+
+@gz.hookimpl
+def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.ImageSource:
+    """Images [size,size,C], C being 1 if every image is grey and 3 otherwise, unless `channels` says.
+
+    The sorted names of the sub-folders are the classes; an image further down counts to its top folder. Images
+    that all lie flat have no labels. A folder whose only sub-folders are `train` and `test` (or `val`) has official
+    parts, any other has 20 % held out.
+
+    Raises:
+        DataError: if there is nothing to read, or files cannot be read and `skip_bad` is off, or images lie both
+            flat and in sub-folders.
+        UsageError: if `size` or `channels` cannot be.
+    """
+    folder = given_folder(name, argument)
+    size, channels, skip_bad = options.get("size", 0), options.get("channels", 0), options.get("skip_bad", False)
+    if size < 0 or size * size > pictures.MAX_PIXELS:
+        raise gz.UsageError(f"data.size is {size}; expected 1 to 4000 pixels, or 0 to keep the images' common size")
+    if channels not in (0, 1, 3):
+        raise gz.UsageError(f"data.channels is {channels}; expected 1, 3, or 0 for the images' own")
+    files = by_part(scan(folder))
+    if not files:
+        raise gz.DataError(f"{folder} holds no files; expected images, one folder a class or flat")
+    official = any(file.part for file in files)
+    part = split if official else "all"
+    key = {
+        "set": "folder",
+        "folder": str(folder),
+        "files": [_stamp(file) for file in files],
+        "options": [size, channels, skip_bad, part],
+    }
+    source = cached(key, partial(_build, folder, files, part=part, size=size, channels=channels, skip_bad=skip_bad))
+    return source if official else gz.hold_out(source, split)
+
+
+def _stamp(file: Found) -> tuple[str, int, int]:
+    try:
+        status = file.path.stat()
+    except OSError:  # a link to nothing, which reading will name
+        return file.relative, -1, -1
+    return file.relative, status.st_size, status.st_mtime_ns
+
+
+def _build(
+    folder: Path, files: Sequence[Found], *, part: str, size: int, channels: int, skip_bad: bool
+) -> gz.ImageSource:
+    bad: dict[str, str] = {}
+    with pictures.strict():
+        # All headers first: they cost little, and tell of bad files before the long work begins.
+        headers = _each(files, lambda index: pictures.header(files[index].path), bad, f"looking at {folder.name}")
+        _refuse(folder, bad, len(files), skip_bad)
+        good = [(file, found) for file, found in zip(files, headers, strict=True) if found is not None]
+        class_names = _classes(folder, [file for file, _ in good])
+        chosen = [(file, found) for file, found in good if part in ("all", file.part)]
+        if not chosen:
+            raise gz.DataError(f"{folder} holds no image that can be read; expected images, one folder a class or flat")
+        channels = channels or (1 if all(found.grey for _, found in good) else 3)
+        height, width = (size, size) if size else _common_size(folder, chosen)
+        images = _room(folder, (len(chosen), height, width, channels))
+
+        def fill(index: int) -> bool:
+            images[index] = pictures.decode(chosen[index][0].path, height=height, width=width, channels=channels)
+            return True
+
+        kept = [bool(done) for done in _each([file for file, _ in chosen], fill, bad, f"reading {folder.name}")]
+    _refuse(folder, bad, len(files), skip_bad)
+    if not any(kept):
+        raise gz.DataError(f"{folder} holds no image that can be read; {_list(bad)}")
+    tops = [file.top for (file, _), done in zip(chosen, kept, strict=True) if done]
+    number = {name: index for index, name in enumerate(class_names)}
+    return gz.ImageSource(
+        images=images if all(kept) else images[kept],
+        labels=np.array([number[top] for top in tops], dtype=np.int64) if class_names else None,
+        class_names=class_names,
+        notes=(f"skipped {len(bad)} of {len(files)} files that cannot be read: {_list(bad)}",) if bad else (),
+    )
+
+
+def _each(
+    files: Sequence[Found], work: Callable[[int], _Result], bad: dict[str, str], title: str
+) -> list[_Result | None]:
+    """What `work` returns for each file's index, in threads; None for a bad one, which is written down in `bad`."""
+
+    def attempt(index: int) -> _Result | BadImage:
+        try:
+            return work(index)
+        except BadImage as error:
+            return error
+
+    results: list[_Result | None] = []
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+    try:
+        with progress(title, len(files)) as advance:
+            for file, result in zip(files, pool.map(attempt, range(len(files))), strict=True):
+                if isinstance(result, BadImage):
+                    bad[file.relative] = str(result)
+                results.append(None if isinstance(result, BadImage) else result)
+                advance(1)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return results
+
+
+def _refuse(folder: Path, bad: dict[str, str], total: int, skip_bad: bool) -> None:
+    if bad and not skip_bad:
+        raise gz.DataError(
+            f"{folder}: {len(bad)} of {total} files cannot be read as images: {_list(bad)}; remove them, or leave "
+            "them out with --set data.skip_bad=true"
+        )
+
+
+def _list(bad: dict[str, str]) -> str:
+    named = [f"{name} ({reason})" for name, reason in list(bad.items())[:_NAMED]]
+    return ", ".join(named) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
+
+
+def _classes(folder: Path, files: Sequence[Found]) -> tuple[str, ...]:
+    """The sorted names of the sub-folders that hold an image."""
+    flat = [file for file in files if not file.top]
+    names = sorted({file.top for file in files} - {""})
+    stray = flat if names else [file for file in flat if not file.part and any(other.part for other in files)]
+    if stray:
+        deep = next(file for file in files if file.top or file.part)
+        raise gz.DataError(
+            f"{folder} holds images both flat ({stray[0].relative}) and in sub-folders ({deep.relative}); expected one "
+            "or the other: move the flat ones into a folder of their class"
+        )
+    return tuple(names)
+
+
+def _common_size(folder: Path, chosen: Sequence[tuple[Found, Header]]) -> tuple[int, int]:
+    first, size = chosen[0][0], (chosen[0][1].height, chosen[0][1].width)
+    for file, found in chosen:
+        if (found.height, found.width) != size:
+            raise gz.DataError(
+                f"{folder}: {first.relative} is {size[0]}×{size[1]} and {file.relative} {found.height}×{found.width}; "
+                "data.size=0 keeps images that all have one size: say --set data.size=64"
+            )
+    return size
+
+
+def _room(folder: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype=np.uint8)
+    except MemoryError:
+        number, height, width, _ = shape
+        raise gz.DataError(
+            f"{folder}: {number:,} images of {height}×{width} do not fit into memory; choose a smaller --set data.size"
+        ) from None

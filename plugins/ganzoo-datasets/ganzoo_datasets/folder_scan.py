@@ -1,0 +1,81 @@
+"""Which files a folder of images holds, and what its sub-folders mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import ganzoo_core as gz
+
+_NOT_SHOWN = ("thumbs.db", "desktop.ini", "__macosx")  # written by systems, hidden by them as well
+_TRAIN, _TEST = "train", ("test", "val", "valid", "validation")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file.
+
+    Attributes:
+        path: where it is.
+        relative: its path below the folder that the user named, with `/`.
+        top: the class: the first sub-folder on the way, or "" for a file that lies flat.
+        part: `train` or `test` in a folder that has these two parts, else "".
+    """
+
+    path: Path
+    relative: str
+    top: str
+    part: str = ""
+
+
+def scan(folder: Path) -> list[Found]:
+    """All files below, sorted by name, at any depth; hidden ones are left out, links are followed once.
+
+    Raises:
+        DataError: if a sub-folder cannot be read.
+    """
+    found: list[Found] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        try:
+            status = current.stat()
+            if (status.st_dev, status.st_ino) in seen:  # a link back up
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as entries:
+                visible = [entry for entry in entries if not _hidden(entry.name)]
+        except OSError as error:
+            raise gz.DataError(f"{current} cannot be read: {error.strerror or error}") from None
+        for entry in visible:
+            path = current / entry.name
+            if entry.is_dir():
+                waiting.append(path)
+            else:
+                parts = path.relative_to(folder).parts
+                found.append(Found(path, "/".join(parts), parts[0] if len(parts) > 1 else ""))
+    return sorted(found, key=lambda file: file.relative)
+
+
+def by_part(files: Sequence[Found]) -> list[Found]:
+    """Sort files into the official parts where the sub-folders are `train` and some for testing, and no other.
+
+    `test`, `val`, `valid` and `validation` are together the test part. Classes are then one level further down. In
+    any other folder the files come back as they are.
+    """
+    tops = {file.top for file in files} - {""}
+    if _TRAIN not in tops or len(tops) == 1 or not tops <= {_TRAIN, *_TEST}:
+        return list(files)
+    sorted_in = []
+    for file in files:
+        below = file.relative.split("/")[1:]
+        part = {"": "", _TRAIN: "train"}.get(file.top, "test")
+        sorted_in.append(replace(file, part=part, top=below[0] if len(below) > 1 else ""))
+    return sorted_in
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _NOT_SHOWN

@@ -1,0 +1,65 @@
+"""`--data idx:PATH`: any images in MNIST's format."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import ganzoo_core as gz
+from ganzoo_datasets import idx
+from ganzoo_datasets.cache import cached, stamp
+from ganzoo_datasets.places import given_folder
+
+Pair = tuple[Path, Path | None]
+
+
+@gz.hookimpl
+def dataset(name: str, argument: str, split: str) -> gz.ImageSource:
+    """Grey images of any size. The distinct labels, in order, are the classes and their numbers the names.
+
+    The test part is official where `t10k-…` (or `test-…`) files are there, and held out where they are not.
+    """
+    folder = given_folder(name, argument)
+    parts: dict[str, Pair] = {}
+    for part in ("train", "test"):
+        images = idx.find(folder, part, "images")
+        if images is not None:
+            parts[part] = (images, idx.find(folder, part, "labels"))
+    if "train" not in parts:
+        raise gz.DataError(
+            f"{folder} holds no train-images-idx3-ubyte, plain or .gz; expected MNIST's four file names "
+            "(the t10k pair and the labels may be missing)"
+        )
+    official = "test" in parts
+    wanted = list(parts) if split == "all" or not official else [split]
+    files = [file for pair in parts.values() for file in pair if file is not None]
+    key = {"set": "idx", "files": stamp(files), "parts": wanted}
+    source = cached(key, partial(_build, parts, wanted))
+    return source if official else gz.hold_out(source, split)
+
+
+def _build(parts: dict[str, Pair], wanted: list[str]) -> gz.ImageSource:
+    folder = parts["train"][0].parent
+    images = {part: idx.read_images(file) for part, (file, _) in parts.items()}
+    labels = {
+        part: idx.read_labels(file, count=len(images[part])) for part, (_, file) in parts.items() if file is not None
+    }
+    sizes = {found.shape[1:3] for found in images.values()}
+    if len(sizes) > 1:
+        listed = " and ".join(f"{height}×{width}" for height, width in sorted(sizes))
+        raise gz.DataError(f"{folder}: the train and test images are {listed}; expected one size")
+    if labels and len(labels) < len(images):
+        raise gz.DataError(
+            f"{folder}: only the {next(iter(labels))} part has labels; expected both parts to, or neither"
+        )
+    chosen = np.concatenate([images[part] for part in wanted])
+    if not labels:
+        return gz.ImageSource(images=chosen, background=0)
+    # From both parts, so that a class keeps its number whichever part is read.
+    values = np.unique(np.concatenate(list(labels.values())))
+    numbers = np.searchsorted(values, np.concatenate([labels[part] for part in wanted]))
+    return gz.ImageSource(
+        images=chosen, labels=numbers.astype(np.int64), class_names=tuple(map(str, values)), background=0
+    )

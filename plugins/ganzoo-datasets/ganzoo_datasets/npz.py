@@ -1,0 +1,113 @@
+"""`--data npz:FILE`: a numpy archive, read without pickle."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import ganzoo_core as gz
+from ganzoo_datasets.cache import cached, stamp
+from ganzoo_datasets.places import given
+
+MAX_BYTES = 8 * 2**30
+"""An array may have at most so many bytes."""
+_CHUNK = 2**22
+_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+@gz.hookimpl
+def dataset(name: str, argument: str, split: str) -> gz.ImageSource:
+    """`images` uint8 [N,H,W,C] or [N,H,W], and where they are there `labels` [N] and `class_names` [K].
+
+    Without `class_names` the distinct labels, in order, are the classes and their numbers the names.
+    There is no official test part.
+    """
+    path = given(name, argument)
+    if not path.is_file():
+        raise gz.DataError(f"{name}:{argument}: {path} is a folder; expected a .npz file")
+    return gz.hold_out(cached({"set": "npz", "files": stamp([path])}, partial(_build, path)), split)
+
+
+def _build(path: Path) -> gz.ImageSource:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = {
+                name: _array(path, archive, f"{name}.npy")
+                for name in ("images", "labels", "class_names")
+                if f"{name}.npy" in archive.namelist()
+            }
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise gz.DataError(f"{path} cannot be read as a .npz file: {error}") from None
+    if "images" not in found:
+        raise gz.DataError(f"{path} has no array `images`; expected uint8 [N,H,W,C] or [N,H,W]")
+    images = _images(path, found["images"])
+    labels: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    if "labels" in found:
+        labels, names = _labels(path, found["labels"], found.get("class_names"))
+    try:
+        return gz.ImageSource(images=images, labels=labels, class_names=names)
+    except gz.DataError as error:
+        raise gz.DataError(f"{path}: {error}") from None
+
+
+def _array(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray:
+    """One array of the archive; its header is checked before there is room made for it."""
+    size = archive.getinfo(member).file_size
+    if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise gz.DataError(f"{path}: {member} is packed in a way that numpy does not write; save it with numpy.savez")
+    with archive.open(member) as file:
+        try:
+            read_header = _HEADER[np.lib.format.read_magic(file)]
+            shape, in_columns, dtype = read_header(file)
+        except (ValueError, KeyError) as error:
+            raise gz.DataError(f"{path}: {member} has no header of numpy's that can be read ({error})") from None
+        if dtype.hasobject:
+            raise gz.DataError(f"{path}: {member} holds Python objects, which are never unpickled; save plain arrays")
+        if not dtype.itemsize or any(length < 1 for length in shape):
+            raise gz.DataError(f"{path}: {member} is {dtype} {list(shape)}: there is nothing in it")
+        expected = math.prod(shape) * dtype.itemsize
+        if expected > MAX_BYTES or file.tell() + expected != size:
+            raise gz.DataError(
+                f"{path}: {member} is {dtype} {list(shape)}, which takes {expected:,} bytes, and "
+                f"{size - file.tell():,} are there; expected as many, and at most {MAX_BYTES:,}"
+            )
+        values = bytearray()
+        while len(values) < expected and (piece := file.read(min(_CHUNK, expected - len(values)))):
+            values += piece
+    if len(values) != expected:
+        raise gz.DataError(f"{path}: {member} is cut short")
+    return np.frombuffer(values, dtype=dtype).reshape(shape, order="F" if in_columns else "C")
+
+
+def _images(path: Path, images: np.ndarray) -> np.ndarray:
+    shape = list(images.shape)
+    if images.dtype != np.uint8:
+        raise gz.DataError(
+            f"{path}: images are {images.dtype} {shape}; expected uint8, 0 to 255: scale them and save "
+            "`images.astype(numpy.uint8)`"
+        )
+    if images.ndim == 3:
+        return images[..., None]
+    if images.ndim == 4 and shape[3] not in (1, 3) and shape[1] in (1, 3):
+        raise gz.DataError(f"{path}: images are {shape}, with the channels second; save `images.transpose(0, 2, 3, 1)`")
+    if images.ndim != 4:
+        raise gz.DataError(f"{path}: images are {shape}; expected [N,H,W,C] or [N,H,W]")
+    return images
+
+
+def _labels(path: Path, labels: np.ndarray, names: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise gz.DataError(f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected whole numbers [N]")
+    if names is None:
+        values, labels = np.unique(labels, return_inverse=True)
+        return labels.astype(np.int64), tuple(map(str, values))
+    if names.dtype.kind not in "US" or names.ndim != 1:
+        raise gz.DataError(f"{path}: class_names are {names.dtype} {list(names.shape)}; expected texts [K]")
+    decoded = np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names
+    return labels.astype(np.int64), tuple(str(name) for name in decoded)

@@ -1,0 +1,51 @@
+"""The path a user gave behind the colon, and a helpful word where nothing is there."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import ganzoo_core as gz
+
+
+def given(name: str, argument: str) -> Path:
+    """The path of `--data NAME:PATH`: absolute, `~` replaced; relative ones start at the current folder.
+
+    Raises:
+        UsageError: if there is no argument.
+        DataError: if nothing lies there, with the nearest name that does.
+    """
+    if not argument:
+        raise gz.UsageError(f"{name} needs a path: write --data {name}:PATH")
+    try:
+        path = Path(argument).expanduser().absolute()
+    except RuntimeError:
+        raise gz.DataError(f"{name}:{argument}: there is no such user's home folder") from None
+    if not path.exists():
+        nearest = _nearest(path)
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        raise gz.DataError(f"{name}:{argument}: {path} does not exist{hint}")
+    return path
+
+
+def given_folder(name: str, argument: str) -> Path:
+    """As `given`, and it must be a folder."""
+    path = given(name, argument)
+    if not path.is_dir():
+        packed = path.name.endswith((".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"))
+        advice = "unpack it and give the folder" if packed else f"give the folder it lies in, {path.parent}"
+        raise gz.DataError(f"{name}:{argument}: {path} is a file; expected a folder; {advice}")
+    return path
+
+
+def _nearest(path: Path) -> Path | None:
+    """The existing path most like one that does not exist, differing in the first component that is missing."""
+    missing = path
+    while not missing.parent.exists():
+        missing = missing.parent
+    try:
+        siblings = [entry.name for entry in missing.parent.iterdir() if not entry.name.startswith(".")]
+    except OSError:
+        return None
+    matches = difflib.get_close_matches(missing.name, siblings, n=1)
+    return missing.parent / matches[0] if matches else None

@@ -1,0 +1,28 @@
+"""How far a long read or download is: a bar on the terminal, nothing where stderr is not one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress(title: str, total: int, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told how much more has been done.
+
+    Args:
+        title: what is under way.
+        total: images, or bytes with `in_bytes`; 0 where it is unknown.
+    """
+    if not sys.stderr.isatty():
+        yield lambda amount: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    count = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total or None)
+        yield lambda amount: bar.advance(task, amount)

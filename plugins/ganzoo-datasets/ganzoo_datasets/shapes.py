@@ -1,0 +1,114 @@
+"""`--data shapes`: simple figures drawn on the fly, for a first try at any size and for tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import ganzoo_core as gz
+
+CLASS_NAMES = ("circle", "square", "triangle", "cross", "ring", "star")
+_SEED = 15_110_643  # the set is the same everywhere; change this number and it is another set
+_STREAM = {"train": 0, "test": 1}
+_AT_ONCE = 2**20  # pixels drawn together, so that little memory is needed
+_LEAST = 4  # pixels; a smaller figure cannot be told from another
+
+
+@gz.hookimpl
+def dataset(split: str, options: gz.Options) -> gz.ImageSource:
+    """Antialiased figures of random place, radius, turn and brightness (or colour) on black.
+
+    `count` images for the train part and a fifth as many, drawn apart, for the test part. Image i is the same
+    whatever `count` is, and its class is i mod 6.
+
+    Raises:
+        UsageError: if `size`, `channels` or `count` cannot be.
+    """
+    size, channels, count = options.get("size") or 32, options.get("channels") or 1, options.get("count", 10_000)
+    if not _LEAST <= size <= 4000:
+        raise gz.UsageError(f"data.size is {size}; shapes can be drawn with {_LEAST} to 4000 pixels")
+    if channels not in (1, 3):
+        raise gz.UsageError(f"data.channels is {channels}; expected 1 (grey) or 3 (colours)")
+    if count < 1:
+        raise gz.UsageError(f"data.count is {count}; expected at least 1 image")
+    counts = {"train": count, "test": max(1, count // 5)}
+    parts = list(counts) if split == "all" else [split]
+    labels = np.concatenate([np.arange(counts[part]) % len(CLASS_NAMES) for part in parts])
+    images = np.concatenate([_draw(part, counts[part], size, channels) for part in parts])
+    return gz.ImageSource(images=images, labels=labels.astype(np.int64), class_names=CLASS_NAMES, background=0)
+
+
+def _draw(part: str, count: int, size: int, channels: int) -> np.ndarray:
+    """uint8 [N,size,size,C]."""
+    images = np.empty((count, size, size, channels), dtype=np.uint8)
+    # Eight numbers an image, in order, so that image i does not depend on how many follow.
+    chance = np.random.Generator(np.random.Philox(key=[_SEED, _STREAM[part]])).random((count, 8), dtype=np.float32)
+    step = max(1, _AT_ONCE // (size * size))
+    for start in range(0, count, step):
+        chosen = slice(start, min(start + step, count))
+        numbers = np.arange(chosen.start, chosen.stop) % len(CLASS_NAMES)
+        coverage = _coverage(numbers, chance[chosen], size)
+        images[chosen] = np.rint(coverage[..., None] * _colour(chance[chosen], channels)[:, None, None, :])
+    return images
+
+
+def _colour(chance: np.ndarray, channels: int) -> np.ndarray:
+    """[N,8] -> float32 [N,C], each channel between 0 and 255, the brightest of an image never below 128."""
+    if channels == 1:
+        return 128 + 127 * chance[:, 4:5]
+    mixed = chance[:, 4:7]
+    return mixed / mixed.max(axis=1, keepdims=True).clip(1e-6) * (128 + 127 * chance[:, 7:8])
+
+
+def _coverage(numbers: np.ndarray, chance: np.ndarray, size: int) -> np.ndarray:
+    """How much of each pixel the figure covers, float32 [N,size,size] in [0, 1].
+
+    The signed distance from a pixel's centre to the figure's edge, in pixels, cut off half a pixel to either side.
+    """
+    radius = size * (0.2 + 0.15 * chance[:, 2])
+    centre = radius[:, None] + (size - 2 * radius[:, None]) * chance[:, :2]
+    turn = 2 * np.pi * chance[:, 3]
+    pixel = np.arange(size, dtype=np.float32) + 0.5
+    across = pixel[None, None, :] - centre[:, 0, None, None]
+    down = pixel[None, :, None] - centre[:, 1, None, None]
+    cos, sin = np.cos(turn)[:, None, None], np.sin(turn)[:, None, None]
+    x, y = cos * across + sin * down, cos * down - sin * across
+    distance = np.empty(x.shape, dtype=np.float32)
+    for number, edge in enumerate((_circle, _square, _triangle, _cross, _ring, _star)):
+        mine = numbers == number
+        distance[mine] = edge(x[mine], y[mine], radius[mine, None, None])
+    return np.clip(0.5 - distance, 0, 1)
+
+
+# Each figure lies within its radius r around 0; the distance is negative inside.
+
+
+def _circle(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return np.hypot(x, y) - r
+
+
+def _square(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return np.maximum(np.abs(x), np.abs(y)) - r / np.sqrt(2)
+
+
+def _triangle(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return _polygon(x, y, 3) - r / 2
+
+
+def _cross(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    x, y = np.abs(x), np.abs(y)
+    return np.minimum(np.maximum(x - 0.95 * r, y - 0.3 * r), np.maximum(y - 0.95 * r, x - 0.3 * r))
+
+
+def _ring(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return np.abs(np.hypot(x, y) - 0.75 * r) - 0.25 * r
+
+
+def _star(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """A six-pointed star: two triangles."""
+    return np.minimum(_polygon(x, y, 3), _polygon(x, -y, 3)) - r / 2
+
+
+def _polygon(x: np.ndarray, y: np.ndarray, sides: int) -> np.ndarray:
+    """How far out a point is in the direction of the nearest side of a regular polygon around 0."""
+    angles = 2 * np.pi * (np.arange(sides) + 0.25) / sides
+    return np.max([np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y for angle in angles], axis=0)

@@ -1,0 +1,256 @@
+"""The process that reads one of torchvision's sets: `python -m ganzoo_datasets.torchvision_child FOLDER`.
+
+FOLDER holds `request.json`. The images come back beside it as `cache.save` writes them, or `problem.txt` does,
+which says in a sentence what is wrong.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import sys
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ganzoo_core as gz
+from ganzoo_datasets import cache, pictures
+from ganzoo_datasets.progress import progress
+from ganzoo_datasets.torchvision_sets import PROBLEM, REQUEST
+
+PINNED = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
+"""What ganzoo downloads itself, with a SHA-256; torchvision's downloader is never used for these."""
+_FOLDERS = ("ImageFolder", "DatasetFolder", "VisionDataset", "LSUNClass")
+_PARTS = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
+
+
+def main(folder: Path) -> None:
+    """Answer the request in the folder."""
+    request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+    try:
+        cache.save(folder, read(request))
+    except gz.GanzooError as error:
+        (folder / PROBLEM).write_text(str(error), encoding="utf-8")
+
+
+def read(request: Mapping[str, Any]) -> gz.ImageSource:
+    """The images of one part of a set.
+
+    Parts come from the class's own `train` or `split`; where it has neither, or the request's arguments fix them,
+    20 % is held out. Labels are kept where each target is a whole number.
+
+    Args:
+        request: `set`, `arguments`, `root`, `split`, `size`, `channels`, `download`.
+
+    Raises:
+        UsageError: if the class or an argument is unknown.
+        DataError: if the set cannot be read or does not consist of images.
+    """
+    name, split = request["set"], request["split"]
+    kind = _class(name)
+    known = _parameters(kind)
+    official = _has_parts(known, request["arguments"])
+    parts = (["train", "test"] if split == "all" else [split]) if official else ["all"]
+    opened = [_open(name, kind, known, part, request) for part in parts]
+    count = sum(map(len, opened))
+    if count == 0:
+        raise gz.DataError(f"torchvision:{name} holds no images under {request['root']}")
+    images, targets = _collect(name, opened, count, request["size"], request["channels"])
+    labels, names, notes = _labels(targets, opened[0])
+    source = gz.ImageSource(images=images, labels=labels, class_names=names, notes=notes)
+    return source if official else gz.hold_out(source, split)
+
+
+def _class(name: str) -> type:
+    try:
+        from torchvision import datasets
+    except Exception as error:  # a torch that does not fit fails in many ways
+        raise gz.DataError(f"torchvision cannot be imported: {error}; install it anew") from None
+    if name in _FOLDERS:
+        raise gz.UsageError(f"torchvision:{name} reads a folder of yours: use --data folder:PATH")
+    kind = getattr(datasets, name, None) if name in datasets.__all__ else None
+    if not (isinstance(kind, type) and issubclass(kind, datasets.VisionDataset)):
+        nearest = difflib.get_close_matches(name.lower(), [known.lower() for known in datasets.__all__], n=1)
+        hint = next((f"; did you mean {known}?" for known in datasets.__all__ if [known.lower()] == nearest), "")
+        raise gz.UsageError(f"torchvision.datasets has no set {name!r}{hint}")
+    return kind
+
+
+def _parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """The arguments of a class, and of those it hands **kwargs on to."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in kind.__mro__:
+        if base is object:
+            break
+        parameters = inspect.signature(base).parameters
+        for name, parameter in parameters.items():
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                # What a base requires, its class may set itself.
+                found.setdefault(name, parameter if base is kind else parameter.replace(default=None))
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break
+    return found
+
+
+def _has_parts(known: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> bool:
+    if "train" in known:
+        return "train" not in arguments
+    default = known["split"].default if "split" in known else None
+    return default in (*_PARTS["train"], *_PARTS["test"]) and "split" not in arguments
+
+
+def _open(name: str, kind: type, known: Mapping[str, inspect.Parameter], part: str, request: Mapping[str, Any]) -> Any:
+    """The dataset object of one part (`train`, `test`, or `all` where the set has none)."""
+    given = dict(request["arguments"])
+    if "download" in given:
+        raise gz.UsageError("data.arguments must not hold 'download'; say --set data.download=true")
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise gz.UsageError(f"torchvision's {name} takes no {unknown[0]!r}; it takes {', '.join(known)}")
+    if "root" in known:
+        given.setdefault("root", request["root"])
+    if part == "all":
+        choices: list[dict[str, Any]] = [{}]
+    elif "train" in known:
+        choices = [{"train": part == "train"}]
+    else:
+        choices = [{"split": value} for value in _PARTS[part]]
+    required = [key for key, parameter in known.items() if parameter.default is inspect.Parameter.empty]
+    missing = [key for key in required if key not in given and key not in choices[0]]
+    if missing:
+        raise gz.UsageError(
+            f"torchvision's {name} needs {missing[0]!r}: "
+            f"say --set data.arguments='{{\"{missing[0]}\": …}}'; its documentation lists the values"
+        )
+    for choice in choices:
+        try:
+            return _construct(name, kind, known, {**given, **choice}, request)
+        except ValueError as error:
+            if choice is choices[-1] or "split" not in choice:
+                raise gz.UsageError(f"torchvision's {name} has no such part or argument: {error}") from None
+    raise AssertionError("choices is never empty")
+
+
+def _construct(
+    name: str, kind: type, known: Mapping[str, inspect.Parameter], given: dict[str, Any], request: Mapping[str, Any]
+) -> Any:
+    """Open what is on the disk; where it is not there, and it was asked for, let torchvision download it."""
+    quiet = {"download": False} if "download" in known else {}
+    try:
+        return kind(**{**quiet, **given})
+    except ValueError:
+        raise
+    except ImportError as error:
+        raise gz.DataError(f"torchvision's {name} needs another package: {error}") from None
+    except Exception as error:  # a RuntimeError or an OSError mostly, and each class has its own
+        reason = " ".join(str(error).split())
+    if name in PINNED:
+        other = PINNED[name]
+        raise gz.DataError(
+            f"torchvision:{name}: {reason} (root {request['root']}); --data {other} downloads it, checked"
+        )
+    if not request["download"] or not quiet:
+        advice = "let torchvision download it with --set data.download=true, or " if quiet else ""
+        raise gz.DataError(f"torchvision:{name} cannot be read from {request['root']}: {reason}; {advice}put it there")
+    urllib.request.install_opener(urllib.request.build_opener(_NoPlainHttp))
+    try:
+        Path(request["root"]).mkdir(parents=True, exist_ok=True)
+        return kind(**{**given, "download": True})
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise gz.DataError(
+            f"torchvision:{name} could not be downloaded: {reason}; put it into {request['root']}"
+        ) from None
+
+
+class _NoPlainHttp(urllib.request.HTTPHandler):
+    """torchvision tries http where https fails; that is refused here, redirections too."""
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        raise urllib.error.URLError(f"{req.full_url} is not https")
+
+
+def _collect(name: str, opened: Sequence[Any], count: int, size: int, channels: int) -> tuple[np.ndarray, list[Any]]:
+    """All images [N,H,W,C] and targets; the first image gives the size, and colour anywhere makes all of it colour."""
+    images: np.ndarray | None = None
+    targets: list[Any] = []
+    with progress(f"reading {name}", count) as advance:
+        for index, (image, target) in enumerate(_items(name, opened)):
+            if not size and images is not None and image.size[::-1] != images.shape[1:3]:
+                raise gz.DataError(
+                    f"torchvision:{name}: image {index} is {image.size[1]}×{image.size[0]} and the first "
+                    f"{images.shape[1]}×{images.shape[2]}; choose one size: --set data.size=64"
+                )
+            height, width = (size, size) if size else image.size[::-1]
+            own = channels or (1 if pictures.is_grey(image) else 3)
+            if images is None:
+                images = np.empty((count, height, width, own), dtype=np.uint8)
+            elif own > images.shape[3]:
+                images = np.repeat(images, own, axis=3)
+            # Grey values spread over three channels where the set is in colour.
+            try:
+                images[index] = pictures.pixels(image, height=height, width=width, channels=own)
+            except pictures.BadImage as error:
+                raise gz.DataError(f"torchvision:{name}: image {index} cannot be used: {error}") from None
+            targets.append(target)
+            advance(1)
+    assert images is not None  # count is not 0
+    return images, targets
+
+
+def _items(name: str, opened: Sequence[Any]) -> Any:
+    from PIL import Image
+
+    for part in opened:
+        for index in range(len(part)):
+            try:
+                item = part[index]
+            except Exception as error:
+                raise gz.DataError(f"torchvision:{name}: image {index} cannot be read: {error}") from None
+            image, target = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
+            if getattr(image, "ndim", 0) == 2 and str(image.dtype) == "torch.uint8":  # PhotoTour
+                image = Image.fromarray(image.numpy())
+            if not isinstance(image, Image.Image):
+                raise gz.DataError(
+                    f"torchvision:{name} gives {type(image).__name__}; only sets of single images fit here"
+                )
+            yield image, target
+
+
+def _labels(targets: Sequence[Any], opened: Any) -> tuple[np.ndarray | None, tuple[str, ...], tuple[str, ...]]:
+    """Labels, class names and notes."""
+    try:
+        labels = np.array([_whole(target) for target in targets], dtype=np.int64)
+    except (TypeError, ValueError):
+        return None, (), (f"its targets are no classes ({type(targets[0]).__name__}), so the images have no labels",)
+    if labels.min() < 0:
+        return None, (), ("it has negative targets, so the images have no labels",)
+    found = getattr(opened, "classes", None) or getattr(opened, "categories", None) or ()
+    names = tuple(", ".join(name) if isinstance(name, tuple | list) else str(name) for name in found)
+    if len(names) <= labels.max():
+        names = tuple(map(str, range(int(labels.max()) + 1)))
+    return labels, names, ()
+
+
+def _whole(target: Any) -> int:
+    if isinstance(target, bool | str | tuple | list | dict):
+        raise TypeError("not a class")
+    number = int(target)
+    if number != target:
+        raise ValueError("not a class")
+    return number
+
+
+if __name__ == "__main__":
+    from PIL import Image
+
+    # This process reads images and nothing else, so Pillow's own limit can be ours.
+    Image.MAX_IMAGE_PIXELS = pictures.MAX_PIXELS
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    main(Path(sys.argv[1]))

@@ -1,0 +1,127 @@
+"""The array cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from ganzoo_datasets import cache
+
+import ganzoo_core as gz
+
+
+def source(value=7, labels=True):
+    return gz.ImageSource(
+        images=np.full((3, 2, 2, 1), value, np.uint8),
+        labels=np.array([0, 1, 0]) if labels else None,
+        class_names=("a", "b") if labels else (),
+        background=0 if labels else None,
+        notes=("one",),
+    )
+
+
+def entry():
+    (found,) = cache.home().iterdir()
+    return found
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_what_is_stored_comes_back(labels):
+    first = cache.cached({"set": "x"}, lambda: source(labels=labels))
+    second = cache.cached({"set": "x"}, lambda: pytest.fail("built again"))
+    for found in (first, second):
+        assert isinstance(found.images, np.memmap)
+        assert not found.images.flags.writeable
+        expected = source(labels=labels)
+        assert np.array_equal(found.images, expected.images)
+        assert (found.labels is None) is (expected.labels is None)
+        assert (found.class_names, found.background, found.notes) == (
+            expected.class_names,
+            expected.background,
+            expected.notes,
+        )
+
+
+def test_another_key_is_another_entry():
+    assert cache.cached({"set": "x", "size": 1}, lambda: source(1)).images[0, 0, 0, 0] == 1
+    assert cache.cached({"set": "x", "size": 2}, lambda: source(2)).images[0, 0, 0, 0] == 2
+    assert cache.cached({"size": 1, "set": "x"}, lambda: pytest.fail("built again")).images[0, 0, 0, 0] == 1
+
+
+@pytest.mark.parametrize("damage", ["images cut", "images gone", "about cut", "about gone", "labels gone", "no array"])
+def test_a_damaged_entry_is_made_anew(damage):
+    cache.cached({"set": "x"}, source)
+    name, what = damage.split()
+    path = entry() / {"images": "images.npy", "about": "about.json", "labels": "labels.npy", "no": "images.npy"}[name]
+    if what == "gone":
+        path.unlink()
+    elif what == "cut":
+        path.write_bytes(path.read_bytes()[:-5])
+    else:
+        path.write_bytes(b"pickle me")
+    assert np.array_equal(cache.cached({"set": "x"}, source).images, source().images)
+    assert np.array_equal(cache.cached({"set": "x"}, lambda: pytest.fail("built again")).images, source().images)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file"))
+    assert np.array_equal(cache.cached({"set": "x"}, source).images, source().images)
+
+
+def test_a_failed_write_leaves_nothing(monkeypatch):
+    def full(folder, found):
+        (folder / "images.npy").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache, "save", full)
+    assert np.array_equal(cache.cached({"set": "x"}, source).images, source().images)
+    assert list(cache.home().iterdir()) == []
+
+
+def test_an_error_while_building_stores_nothing():
+    def build():
+        raise gz.DataError("no such file")
+
+    with pytest.raises(gz.DataError, match="no such file"):
+        cache.cached({"set": "x"}, build)
+    assert not cache.home().exists()
+
+
+def test_another_process_may_be_first():
+    def build():
+        cache.cached({"set": "x"}, lambda: source(1))  # what the other process stores meanwhile
+        return source(1)
+
+    assert cache.cached({"set": "x"}, build).images[0, 0, 0, 0] == 1
+    assert entry().is_dir()
+
+
+def test_leftovers_of_killed_processes_go_after_a_day():
+    old, new = cache.home() / ".old.tmp", cache.home() / ".new.tmp"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "images.npy").write_bytes(b"half")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    cache.cached({"set": "x"}, source)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_a_pickle_in_the_cache_is_not_opened():
+    cache.cached({"set": "x"}, source)
+    with (entry() / "labels.npy").open("wb") as file:
+        np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    assert cache.cached({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 9
+
+
+def test_the_key_knows_size_and_time(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("one")
+    before = cache.stamp([path])
+    os.utime(path, ns=(5, 5))
+    assert cache.stamp([path]) == [(str(path), 3, 5)] != before
+    assert json.loads(json.dumps(before))

@@ -1,0 +1,253 @@
+"""--data folder:PATH."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ganzoo_datasets import folder, pictures
+from PIL import Image
+
+import ganzoo_core as gz
+
+
+def read(path, split="all", **options):
+    return folder.dataset(
+        name="folder", argument=str(path), split=split, options={"size": 8, "channels": 0, "skip_bad": False, **options}
+    )
+
+
+def put(path: Path, value=0, mode="L", size=(8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path, "PNG")
+    return path
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Three classes, one of them with deeper folders."""
+    for value, name in enumerate(["cat/b.png", "cat/a.png", "dog/2024/may/x.png", "ant/y.png"]):
+        put(tmp_path / "pets" / name, value * 10)
+    return tmp_path / "pets"
+
+
+def test_one_folder_a_class(classes):
+    source = read(classes)
+    assert source.class_names == ("ant", "cat", "dog")
+    assert source.labels.tolist() == [0, 1, 1, 2]
+    # In the order of their paths: ant/y, cat/a, cat/b, dog/2024/may/x.
+    assert source.images[:, 0, 0, 0].tolist() == [30, 10, 0, 20]
+    assert source.images.shape == (4, 8, 8, 1)
+    assert source.background is None
+
+
+def test_flat(tmp_path):
+    for value in (3, 1, 2):
+        put(tmp_path / "flat" / f"{value}.png", value)
+    source = read(tmp_path / "flat")
+    assert source.labels is None
+    assert source.class_names == ()
+    assert source.images[:, 0, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_twenty_percent_are_held_out(tmp_path):
+    for value in range(10):
+        put(tmp_path / "flat" / f"{value}.png", value)
+    train, test = (read(tmp_path / "flat", split).images[:, 0, 0, 0].tolist() for split in ("train", "test"))
+    assert (len(train), len(test)) == (8, 2)
+    assert sorted(train + test) == list(range(10))
+
+
+def test_a_folder_with_official_parts(tmp_path):
+    for value, name in enumerate(["train/cat/a", "train/dog/b", "test/cat/c", "val/eel/d"]):
+        put(tmp_path / f"{name}.png", value)
+    train, test, whole = (read(tmp_path, split) for split in ("train", "test", "all"))
+    assert train.class_names == test.class_names == ("cat", "dog", "eel")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1], [0, 2])
+    assert test.images[:, 0, 0, 0].tolist() == [2, 3]
+    assert len(whole.images) == 4
+    assert train.notes == ()
+
+
+def test_classes_that_are_called_like_parts(tmp_path):
+    for name in ("train", "bus"):
+        put(tmp_path / name / "a.png")
+    assert read(tmp_path).class_names == ("bus", "train")
+
+
+def test_hidden_files_are_not_seen(classes):
+    for name in (".DS_Store", "cat/.hidden.png", ".git/config", "Thumbs.db", "__MACOSX/x.txt"):
+        path = classes / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("not an image")
+    assert len(read(classes).images) == 4
+
+
+def test_images_both_flat_and_in_folders(classes):
+    put(classes / "stray.png")
+    with pytest.raises(gz.DataError, match=r"both flat \(stray.png\) and in sub-folders \(ant/y.png\)"):
+        read(classes)
+
+
+def test_a_flat_image_beside_official_parts(tmp_path):
+    for name in ("train/a", "test/b", "stray"):
+        put(tmp_path / f"{name}.png")
+    with pytest.raises(gz.DataError, match=r"flat \(stray.png\)"):
+        read(tmp_path)
+
+
+def test_grey_images_have_one_channel_and_any_colour_makes_three(classes):
+    assert read(classes).images.shape[3] == 1
+    assert read(classes, channels=3).images.shape[3] == 3
+    put(classes / "cat" / "c.png", (10, 20, 30), "RGB")
+    assert read(classes).images.shape[3] == 3
+    assert read(classes, channels=1).images.shape[3] == 1
+
+
+def test_sizes(tmp_path):
+    put(tmp_path / "wide.png", size=(20, 10))
+    put(tmp_path / "high.png", size=(3, 5))
+    assert read(tmp_path, size=6).images.shape == (2, 6, 6, 1)
+    with pytest.raises(gz.DataError, match=r"high.png is 5×3 and wide.png 10×20.*data.size=64"):
+        read(tmp_path, size=0)
+    (tmp_path / "high.png").unlink()
+    assert read(tmp_path, size=0).images.shape == (1, 10, 20, 1)
+    for wrong in ({"size": -1}, {"size": 4001}, {"channels": 2}):
+        with pytest.raises(gz.UsageError, match=f"data.{next(iter(wrong))} is"):
+            read(tmp_path, **wrong)
+
+
+@pytest.fixture
+def with_bad_files(classes):
+    (classes / "cat" / "empty.png").write_bytes(b"")
+    (classes / "notes.txt").write_text("about these images")
+    (classes / "dog" / "video.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+    whole = put(classes / "dog" / "short.png", size=(300, 300))
+    whole.write_bytes(whole.read_bytes()[:60])
+    (classes / "dog" / "gone.png").symlink_to(classes / "nothing.png")
+    return classes
+
+
+def test_bad_files_are_named(with_bad_files):
+    with pytest.raises(gz.DataError) as caught:
+        read(with_bad_files)
+    message = str(caught.value)
+    for words in (
+        "cat/empty.png (empty)",
+        "notes.txt (not an image",
+        "dog/video.mp4",
+        "dog/gone.png (a link to nothing)",
+    ):
+        assert words in message
+    assert "--set data.skip_bad=true" in message
+    assert "\n" not in message
+
+
+def test_bad_files_are_skipped_and_counted_when_asked(with_bad_files):
+    source = read(with_bad_files, skip_bad=True)
+    assert source.labels.tolist() == [0, 1, 1, 2]
+    assert len(source.notes) == 1
+    assert source.notes[0].startswith("skipped 5 of 9 files that cannot be read: ")
+    assert "dog/short.png (damaged" in source.notes[0]
+    assert read(with_bad_files, skip_bad=True).notes == source.notes
+
+
+def test_damage_that_only_decoding_shows_is_named(classes):
+    rng = np.random.default_rng(0)
+    path = classes / "cat" / "short.png"
+    Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    assert pictures.header(path).height == 64
+    with pytest.raises(gz.DataError, match=r"1 of 5 files .*cat/short.png \(damaged"):
+        read(classes)
+    assert read(classes, skip_bad=True).labels.tolist() == [0, 1, 1, 2]
+
+
+def test_many_bad_files_are_not_all_listed(tmp_path):
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_text("x")
+    with pytest.raises(gz.DataError, match=r"9 of 9 .* and 4 more"):
+        read(tmp_path)
+    with pytest.raises(gz.DataError, match="no image that can be read"):
+        read(tmp_path, skip_bad=True)
+
+
+def test_empty_and_missing_folders(tmp_path, classes):
+    (tmp_path / "empty" / "deep").mkdir(parents=True)
+    with pytest.raises(gz.DataError, match="holds no files"):
+        read(tmp_path / "empty")
+    with pytest.raises(gz.DataError, match=r"does not exist; did you mean .*pets\?"):
+        read(tmp_path / "pet")
+    with pytest.raises(gz.DataError, match="is a file"):
+        read(classes / "cat" / "a.png")
+
+
+def test_links_into_circles_end(classes):
+    (classes / "cat" / "again").symlink_to(classes)
+    (classes / "dog" / "more").symlink_to(put(classes.parent / "elsewhere" / "z.png", 99).parent)
+    source = read(classes)
+    assert len(source.images) == 5  # the folder linked in counts to the class that links it
+    assert source.labels.tolist().count(2) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read(classes):
+    (classes / "dog").chmod(0)
+    try:
+        with pytest.raises(gz.DataError, match="dog cannot be read"):
+            read(classes)
+    finally:
+        (classes / "dog").chmod(0o755)
+
+
+def test_the_second_start_decodes_nothing(classes, monkeypatch):
+    first = read(classes)
+    decoded = []
+    real = pictures.decode
+    monkeypatch.setattr(pictures, "decode", lambda path, **how: decoded.append(path.name) or real(path, **how))
+    monkeypatch.setattr(pictures, "header", lambda path: pytest.fail("looked at again"))
+    second = read(classes)
+    assert decoded == []
+    assert isinstance(second.images, np.memmap)
+    assert np.array_equal(first.images, second.images)
+    assert np.array_equal(first.labels, second.labels)
+
+
+def test_what_changes_is_decoded_again(classes):
+    before = read(classes).images[0, 0, 0, 0]
+    path = put(classes / "ant" / "y.png", 200)
+    os.utime(path, ns=(1, 1))
+    assert (before, read(classes).images[0, 0, 0, 0]) == (30, 200)
+    assert read(classes, size=4).images.shape[1] == 4
+    put(classes / "bee" / "new.png")
+    assert read(classes).class_names == ("ant", "bee", "cat", "dog")
+
+
+def test_nothing_is_shown_where_stderr_is_no_terminal(classes, capsys):
+    read(classes)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_is_shown_on_a_terminal(classes, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    read(classes)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "reading pets" in err
+
+
+def test_real_photographs(real_data, tmp_path):
+    with tarfile.open(real_data / "cifar10_jpg_10k.tar.gz") as archive:
+        chosen = [member for member in archive if member.name.endswith(("0.jpg", "5.jpg"))][:400]
+        archive.extractall(tmp_path, members=chosen, filter="data")
+    source = read(tmp_path / "cifar10_jpg_10k", size=32)
+    assert source.images.shape == (400, 32, 32, 3)
+    assert "airplane" in source.class_names
+    first = sorted(member.name for member in chosen)[0]
+    with Image.open(tmp_path / first) as image:
+        assert np.array_equal(source.images[0], np.asarray(image.convert("RGB")))
