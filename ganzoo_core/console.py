@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -15,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+REFRESH = 0.25  # seconds between two drawings of the live line
 LONG_ON_CPU = 3600.0  # seconds after which a smaller preset is worth a word
 
 
@@ -34,13 +36,18 @@ class Progress:
     values: Mapping[str, float] = field(default_factory=dict)
 
     def losses(self) -> str:
-        """Every term, short: `D adversarial 1.21 · G adversarial 0.83`."""
+        """Every term, short: `D 1.21 · G 0.83 · D accuracy 0.98/0.94` (real/fake)."""
         short = {"discriminator": "D", "generator": "G"}
-        words = []
+        words: dict[str, str] = {}
         for name, value in self.terms.items():
             network, _, term = name.partition("/")
-            words.append(f"{short.get(network, network)} {term} {value:.3g}")
-        return " · ".join(words)
+            letter = short.get(network, network)
+            if term.endswith("_real") and f"{name.removesuffix('_real')}_fake" in self.terms:
+                fake = self.terms[f"{name.removesuffix('_real')}_fake"]
+                words[name] = f"{letter} {term.removesuffix('_real')} {value:.2f}/{fake:.2f}"
+            elif not (term.endswith("_fake") and f"{name.removesuffix('_fake')}_real" in self.terms):
+                words[name] = f"{letter} {value:.3g}" if term == "adversarial" else f"{letter} {term} {value:.3g}"
+        return " · ".join(words.values())
 
 
 class Reporter:
@@ -55,6 +62,7 @@ class Reporter:
     def __init__(self, *, quiet: bool = False, cpu: bool = True, small: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
         self.quiet, self.cpu, self.small = quiet, cpu, small
+        self._shown_at = 0.0
         self.live = Live(console=self.console, refresh_per_second=4) if self._lively() else None
 
     def _lively(self) -> bool:
@@ -92,9 +100,19 @@ class Reporter:
     def report(self, progress: Progress) -> None:
         """A report: the live line, or a plain line where there is no terminal."""
         if self.live:
-            self.live.update(self._line(progress))
+            self.show(progress)
         else:
             self.say("  " + _words(progress))
+
+    def is_stale(self) -> bool:
+        """Whether the live line, if there is one, was last drawn long enough ago to be drawn again."""
+        return self.live is not None and time.monotonic() - self._shown_at > REFRESH
+
+    def show(self, progress: Progress) -> None:
+        """Draw the live line."""
+        if self.live:
+            self.live.update(self._line(progress))
+            self._shown_at = time.monotonic()
 
     def epoch(self, progress: Progress) -> None:
         """The end of an epoch, with the means over it; a line that stays."""
@@ -105,17 +123,26 @@ class Reporter:
 
     def _line(self, progress: Progress) -> Table:
         line = Table.grid(padding=(0, 1))
-        line.add_row(ProgressBar(total=progress.end, completed=progress.images, width=20), Text(_words(progress)))
+        line.add_row(
+            ProgressBar(total=progress.end, completed=progress.images, width=20),
+            Text(_words(progress), no_wrap=True, overflow="ellipsis"),
+        )
         return line
 
 
 def _words(progress: Progress) -> str:
-    values = "".join(f" · {name} {value:.4g}" for name, value in progress.values.items())
-    return (
-        f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs} · step {progress.step}/{progress.steps} · "
-        f"{progress.images:,} images · {progress.rate:,.0f} img/s · {progress.losses()}{values} · "
-        f"{duration(progress.left)} left"
-    )
+    # Learning rates stand in the statistics; what changes the picture (a resolution, a fade) stands here.
+    values = [f"{name} {value:.4g}" for name, value in progress.values.items() if not name.startswith("lr_")]
+    parts = [
+        f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}",
+        f"step {progress.step}/{progress.steps}",
+        f"{progress.images:,} images",
+        f"{progress.rate:,.0f} img/s",
+        f"{duration(progress.left)} left",
+        progress.losses(),
+        *values,
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def duration(seconds: float) -> str:
@@ -130,14 +157,19 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
+def one_line(text: object) -> str:
+    """Text of whatever origin on one line, without the control characters that a terminal obeys."""
+    return "".join(character if character.isprintable() else " " for character in " ".join(str(text).split()))
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """A table on stdout; lines of tab-separated cells when it is piped, for cut and grep."""
     console = Console(highlight=False)
     if not console.is_terminal:
         for row in rows:
-            sys.stdout.write("\t".join(str(cell) for cell in row) + "\n")
+            sys.stdout.write("\t".join(one_line(cell) for cell in row) + "\n")
         return
     grid = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for row in rows:
-        grid.add_row(*(escape(str(cell)) for cell in row))
+        grid.add_row(*(Text(one_line(cell)) for cell in row))
     console.print(grid)
