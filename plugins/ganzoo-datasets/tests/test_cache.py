@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
-from ganzoo_datasets import cache
 
 import ganzoo_core as gz
+from ganzoo_datasets import cache
 
 
 def source(value=7, labels=True):

@@ -9,11 +9,11 @@ import tarfile
 
 import numpy as np
 import pytest
+
+import ganzoo_core as gz
 from ganzoo_datasets import cifar10
 from ganzoo_datasets.archive import unpack
 from ganzoo_datasets.download import Remote
-
-import ganzoo_core as gz
 
 NAMES = [f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]
 

@@ -8,10 +8,10 @@ import stat
 from dataclasses import replace
 
 import pytest
-from ganzoo_datasets import mnist
-from ganzoo_datasets.download import Remote, fetch
 
 import ganzoo_core as gz
+from ganzoo_datasets import mnist
+from ganzoo_datasets.download import Remote, fetch
 
 BODY = b"what was published" * 1000
 REMOTE = Remote("file.gz", len(BODY), hashlib.sha256(BODY).hexdigest())

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ganzoo_datasets import folder, pictures
 from PIL import Image
 
 import ganzoo_core as gz
+from ganzoo_datasets import folder, pictures
 
 
 def read(path, split="all", **options):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ganzoo_datasets import idx, idx_folder
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import ganzoo_core as gz
+from ganzoo_datasets import idx, idx_folder
 
 shapes = arrays.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=6)
 

@@ -8,8 +8,9 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
-import ganzoo_datasets
 import pytest
+
+import ganzoo_datasets
 
 MANIFEST = tomllib.loads((Path(ganzoo_datasets.__file__).parent / "ganzoo.toml").read_text(encoding="utf-8"))
 PARTS = MANIFEST["datasets"]

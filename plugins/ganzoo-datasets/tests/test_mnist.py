@@ -8,9 +8,9 @@ import shutil
 
 import numpy as np
 import pytest
-from ganzoo_datasets import mnist
 
 import ganzoo_core as gz
+from ganzoo_datasets import mnist
 
 
 @pytest.mark.parametrize(("name", "folder"), [("mnist", "MNIST/raw"), ("fashion_mnist", "FashionMNIST/raw")])

@@ -7,9 +7,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from ganzoo_datasets import npz
 
 import ganzoo_core as gz
+from ganzoo_datasets import npz
 
 IMAGES = np.random.default_rng(2).integers(0, 256, (10, 4, 6, 3), dtype=np.uint8)
 

@@ -9,11 +9,12 @@ import zlib
 
 import numpy as np
 import pytest
-from ganzoo_datasets import pictures
-from ganzoo_datasets.pictures import BadImage
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
+from ganzoo_datasets import pictures
+from ganzoo_datasets.pictures import BadImage
 
 
 def saved(path, image, **options):

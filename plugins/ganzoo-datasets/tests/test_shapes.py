@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ganzoo_datasets import shapes
 
 import ganzoo_core as gz
+from ganzoo_datasets import shapes
 
 
 def draw(split="train", **options):

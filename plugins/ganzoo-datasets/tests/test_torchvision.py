@@ -9,10 +9,10 @@ import sys
 
 import numpy as np
 import pytest
-from ganzoo_datasets import cache, torchvision_child, torchvision_sets
 from PIL import Image
 
 import ganzoo_core as gz
+from ganzoo_datasets import cache, torchvision_child, torchvision_sets
 
 if importlib.util.find_spec("torchvision") is None:
     pytest.skip("torchvision is not installed", allow_module_level=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,15 @@ def test_it_is_short_and_does_without_ganzoo() -> None:
     assert not any(name.startswith("ganzoo") for name in imported)
 
 
+def test_its_settings_are_those_of_the_digits_preset() -> None:
+    text = Path(plain.__file__).with_name("ganzoo.toml").read_text(encoding="utf-8")
+    card = tomllib.loads(text)["models"]["dcgan-torch"]
+    preset, defaults = card["presets"]["digits"], card["defaults"]
+    assert preset["model"] == {"width": plain.WIDTH, "latent_dim": plain.LATENT}
+    assert preset["train"] == {"batch_size": plain.BATCH, "lr": plain.LR, "length": str(plain.IMAGES)}
+    assert defaults["train"]["betas"] == list(plain.BETAS)
+
+
 def test_its_networks_are_those_of_the_plugin() -> None:
     z = torch.randn(6, plain.LATENT)
     G = networks.Generator(size=32, channels=1, latent_dim=plain.LATENT, width=plain.WIDTH)
@@ -45,7 +55,7 @@ def test_its_networks_are_those_of_the_plugin() -> None:
 
 def test_it_begins_with_the_plugin_s_weights() -> None:
     torch.manual_seed(3)
-    ours = [networks.Generator(size=32, channels=1, latent_dim=100, width=plain.WIDTH)]
+    ours = [networks.Generator(size=32, channels=1, latent_dim=plain.LATENT, width=plain.WIDTH)]
     ours += [networks.Discriminator(size=32, channels=1, width=plain.WIDTH)]
     torch.manual_seed(3)
     theirs = [plain.Generator(), plain.Discriminator()]
