@@ -73,9 +73,7 @@ def test_28_pixels_are_padded_to_32_with_the_background() -> None:
         ((20, 30), 32, 0, "resize"),
     ],
 )
-def test_everything_else_is_resized(
-    natural: tuple[int, int], size: int, background: int | None, method: str
-) -> None:
+def test_everything_else_is_resized(natural: tuple[int, int], size: int, background: int | None, method: str) -> None:
     framing = frame(natural, size=size, sizes=[], background=background)
     assert (framing.method, framing.target, framing.crop) == (method, (size, size), None)
 

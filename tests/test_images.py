@@ -30,7 +30,9 @@ def test_what_lies_outside_is_clipped() -> None:
 @given(count=st.integers(1, 12), columns=st.integers(1, 6), channels=st.sampled_from([1, 3]))
 def test_a_grid_shows_every_image_in_its_place(count: int, columns: int, channels: int) -> None:
     pictures = np.random.default_rng(count).integers(0, 256, (count, 3, 5, channels), dtype=np.uint8)
-    sheet = np.asarray(gz.grid(pictures, columns=columns)).reshape(-(-count // columns) * 5 - 2, columns * 7 - 2, channels)
+    sheet = np.asarray(gz.grid(pictures, columns=columns)).reshape(
+        -(-count // columns) * 5 - 2, columns * 7 - 2, channels
+    )
     for number, picture in enumerate(pictures):
         top, left = number // columns * 5, number % columns * 7
         assert (sheet[top : top + 3, left : left + 5] == picture).all()

@@ -76,7 +76,7 @@ def test_mnist_with_the_small_preset(tmp_path: Path) -> None:
 
 @needs_data
 def test_fashion_mnist_from_torchvisions_folder(tmp_path: Path) -> None:
-    """The line of the README on a folder as torchvision leaves it, filled with the sample, made larger by repetition."""
+    """On a folder as torchvision leaves it, filled with the sample, made larger by repetition."""
     assert DATA is not None
     import gzip
 

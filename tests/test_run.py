@@ -43,10 +43,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(place: Path) -> Path:
     """Three epochs of 45 steps (1,438 images of digits, batches of 32)."""
-    done = ganzoo(
-        "run", "dcgan-torch", *SMALL, "--epochs", "3", "--set", "snapshot_every=1epoch", "--set", "report_every=10steps",
-        "--set", "sample_at=[1,2]epochs", "--set", "sample_every=off", "--set", "sample_count=9", cwd=place,
-    )  # fmt: skip
+    every = ("--set", "snapshot_every=1epoch", "--set", "report_every=10steps", "--set", "sample_every=off")
+    chosen = ("--set", "sample_at=[1,2]epochs", "--set", "sample_count=9")
+    done = ganzoo("run", "dcgan-torch", *SMALL, "--epochs", "3", *every, *chosen, cwd=place)
     folder = done.stdout.splitlines()[-1]
     assert "epoch 3/3" in done.stderr
     assert "left, done at" in done.stderr

@@ -1,0 +1,105 @@
+"""`ganzoo doctor`: what is wrong, what to do about it, and, with --deep, what each part does when it is imported."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ganzoo_core import cli
+from ganzoo_core.cli import doctor
+
+MODEL = "[models.{0}]\ntitle = 'M'\nframework = '{1}'\nhooks = '{2}.hooks'\n"
+HOOKS = "import ganzoo_core as gz\n@gz.hookimpl\ndef loss(name):\n    pass\n"
+IMPORTS = {
+    "good": (HOOKS, "ok", "imported in "),
+    "talks": ("print('{\"seconds\": 0')\n" + HOOKS, "ok", "imported in "),
+    "asks": ("try:\n    input()\nexcept EOFError:\n    pass\n" + HOOKS, "ok", "imported in "),
+    "raises": ("raise ValueError('no\\nway')", "import-fails", "raised ValueError: no way"),
+    "leaves": ("raise SystemExit(0)", "import-fails", "raised SystemExit: 0"),
+    "vanishes": ("import os\nos._exit(0)", "import-fails", "ended the process with 0"),
+    "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "import-fails", "ended the process with -9"),
+    "hookless": ("", "import-fails", "has no hook loss"),
+}
+
+
+@pytest.fixture(scope="module")
+def deep(make_site):
+    site = make_site()
+    for name, (source, _, _) in IMPORTS.items():
+        site.add(name, site.loss(name, name), files={"__init__.py": "", "hooks.py": source})
+    done = site.run("doctor", "--deep", "--json", env={"GANZOO_PLUGINS": ",".join(IMPORTS)})
+    assert done.returncode == 1
+    assert done.stderr == ""
+    return {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+
+
+@pytest.mark.parametrize("name", IMPORTS)
+def test_deep_imports_each_part_alone(deep, name):
+    _, state, words = IMPORTS[name]
+    check = deep[f"{name}/{name}"]
+    assert check["state"] == state
+    assert words in check["detail"]
+
+
+def test_deep_gives_up_on_a_part_that_hangs(here, monkeypatch, capsys):
+    here.add("hangs", here.loss("hangs", "hangs"), files={"__init__.py": "import time\ntime.sleep(600)\n"})
+    monkeypatch.setenv("PYTHONPATH", str(here.path))
+    monkeypatch.setattr(doctor, "IMPORT_SECONDS", 3.0)
+    assert cli.main(["doctor", "hangs", "--deep"]) == 1
+    assert "hangs/hangs\timport-hangs\timporting hangs.hooks took over 3 s" in capsys.readouterr().out
+
+
+def test_a_framework_that_is_missing_is_named_with_what_needs_it(site):
+    site.add("flow", "api = 1\n" + MODEL.format("flow", "tensorflow", "flow"))
+    site.add("torchy", "api = 1\n" + MODEL.format("torchy", "torch", "torchy"))
+    (site.path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = sys.modules['torch'] = None\n")
+    done = site.run("doctor", env={"GANZOO_PLUGINS": "flow,torchy"})
+    assert done.returncode == 1
+    assert "torch is not installed, so torchy cannot run; pip install ganzoo[torch]" in done.stdout
+    assert "tensorflow is not installed, so flow cannot run; " in done.stdout
+    assert "2 things are wrong" in done.stdout
+    assert site.run("doctor", env={"GANZOO_PLUGINS": ""}).returncode == 0
+
+
+def test_it_says_which_pythons_tensorflow_has_wheels_for(here, monkeypatch, capsys):
+    assert doctor.tensorflow_note((3, 12)) == ""
+    assert doctor.tensorflow_note((3, 14)) == "TensorFlow has wheels for Python 3.11 to 3.13, not 3.14"
+    here.add("flow", "api = 1\n" + MODEL.format("flow", "tensorflow", "flow"))
+    monkeypatch.setattr(doctor, "TENSORFLOW_PYTHONS", ((3, 0), (3, 1)))
+    monkeypatch.setattr(doctor, "_is_there", lambda module: False)
+    assert cli.main(["doctor", "flow"]) == 1
+    said = capsys.readouterr().out
+    assert "TensorFlow has wheels for Python 3.0 to 3.1" in said
+    assert "so flow cannot run; TensorFlow has wheels" in said
+    assert "make an environment with one of them" in said
+
+
+def test_parts_that_cannot_work_together_are_named(site):
+    site.add("one", site.loss("one", "one", "default = true\n"))
+    site.add("two", site.loss("two", "two", "default = true\n"))
+    wants = MODEL.format("wants", "torch", "wants") + "[models.wants.defaults]\nuse.loss = 'noe'\nuse.with = ['gone']\n"
+    site.add("wants", "api = 1\n" + wants)
+    done = site.run("doctor", "--json", env={"GANZOO_PLUGINS": "one,two,wants"})
+    assert done.returncode == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["losses"]["state"] == "several-defaults"
+    assert "one/one and two/two" in checks["losses"]["detail"]
+    assert checks["wants/wants"]["state"] == "missing-part"
+    assert "its own loss: no loss is called 'noe'; did you mean one" in checks["wants/wants"]["detail"]
+    assert checks["one/one"]["state"] == "ok"
+
+
+def test_it_can_look_at_one_part_or_one_distribution(site):
+    site.add("several", site.loss("first", "several", "[losses.second]\ntitle = 3\nhooks = 'several.hooks'\n"))
+    names = {"GANZOO_PLUGINS": "several"}
+
+    def looked_at(name):
+        done = site.run("doctor", name, "--json", env=names)
+        return done.returncode, [check["name"] for check in json.loads(done.stdout)["checks"]]
+
+    assert looked_at("first") == (0, ["several/first"])
+    assert looked_at("losses/first") == (0, ["several/first"])
+    assert looked_at("several/first") == (0, ["several/first"])
+    assert looked_at("second") == looked_at("several/second") == (1, ["several/second"])
+    assert looked_at("Several") == (1, ["several/first", "several/second"])

@@ -1,0 +1,170 @@
+"""Do the parts fit each other? What is chosen, noted or refused, and in which words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ganzoo_core import mix
+from ganzoo_core.api import PluginError, UsageError
+from ganzoo_core.catalog import Catalog
+from ganzoo_core.manifest import Problem
+
+
+def test_a_penalty_replaces_batch_norm_that_nobody_asked_for(resolve):
+    found = resolve("conv", loss="gp")
+    assert found.options("discriminator")["norm"] == "layer"
+    assert found.options("generator")["norm"] == "batch"
+    (note,) = found.warnings
+    assert note == "gp needs a discriminator without batchnorm: discriminator.norm=layer instead of batch"
+    assert "since gp needs" in found.settings.origin("discriminator.norm")
+    assert resolve("conv", loss="gp", assigned={"model.norm": "none"}).warnings == ()
+    assert resolve("conv", loss="gp", assigned={"discriminator.norm": "none"}).warnings == ()
+    assert resolve("dense", loss="gp").warnings == ()
+
+
+@pytest.mark.parametrize("asked", [{"assigned": {"discriminator.norm": "batch"}}, {"config": {"model.norm": "batch"}}])
+def test_a_penalty_refuses_batch_norm_that_was_asked_for(resolve, asked):
+    said = resolve.refusal("conv", loss="gp", **asked)
+    assert "gp needs a discriminator without batchnorm" in said
+    assert said.endswith("say --set discriminator.norm=layer")
+
+
+def test_needs_that_no_setting_meets(resolve):
+    assert "fixed has none" in resolve.refusal("fixed", loss="gp")  # it denies second derivatives
+    assert "dense has none; pick another loss or model" in resolve.refusal("dense", loss="classes")
+    asked = {"generator": "dense", "discriminator": "conv", "loss": "gp"}
+    assert resolve(**asked).options("discriminator")["norm"] == "layer"
+
+
+def test_batch_norm_that_no_setting_turns_off(installed, resolve):
+    parts = [replace(p, has={"batchnorm_in_discriminator": True}) if p.name == "fixed" else p for p in installed.parts]
+    said = resolve.refusal("fixed", loss="gp", catalog=Catalog(tuple(parts), ()))
+    assert said == "gp needs a discriminator without batchnorm, and fixed has it; pick another loss or model"
+
+
+def test_a_doubled_penalty_is_told(resolve):
+    (note,) = resolve("dense", loss="pairs", modifiers=["r1"]).warnings
+    assert "r1 adds what pairs already has (r1 penalty), so it counts twice" in note
+    assert resolve("dense", loss="pairs", modifiers=["r1"], assigned={"loss.gamma": "0"}).warnings == ()
+    assert resolve("dense", modifiers=["r1"]).warnings == ()
+    (note,) = resolve("dense", modifiers=["r1", "r1-again"]).warnings
+    assert "r1-again adds what r1 already has" in note
+    assert resolve("dense", modifiers=["r1", "r1-again"], assigned={"with.r1.gamma": "0"}).warnings == ()
+
+
+def test_modifiers_come_from_the_model_or_the_user(resolve):
+    found = resolve("penalised")
+    assert found.modifier_options() == {"r1": {"gamma": 3.0}}
+    assert resolve("penalised", modifiers=[]).modifiers == ()
+    assert resolve("dense", assigned={"with": "r1"}).modifier_options() == {"r1": {"gamma": 10.0}}
+    assert "r1 is picked twice" in resolve.refusal("dense", modifiers=["r1", "dist/r1"])
+    assert "did you mean r1" in resolve.refusal("dense", modifiers=["r2"])
+
+
+def test_one_framework_a_mix(resolve):
+    said = resolve.refusal(generator="conv", discriminator="flow")
+    assert said == (
+        "the generator conv is written in torch and the discriminator flow in tensorflow; pick both from one framework"
+    )
+    assert "flow-only is for tensorflow, but conv is written in torch" in resolve.refusal("conv", loss="flow-only")
+    assert "sn is for tensorflow, but conv" in resolve.refusal("conv", modifiers=["sn"])
+    assert resolve("flow", loss="flow-only", modifiers=["sn"]).framework == "tensorflow"
+    said = resolve.refusal(generator="labelled", discriminator="conv")
+    assert said == "labelled is conditional and conv is not; pick two of a kind"
+
+
+def test_simultaneous_updates_take_one_critic_step(resolve):
+    said = resolve.refusal("dense", loss="gp", assigned={"updates": "simultaneous"})
+    assert "train.critic_steps is 5; say --set updates=alternating or --set critic_steps=1" in said
+    found = resolve("dense", loss="gp", assigned={"updates": "simultaneous", "critic_steps": "1"})
+    assert found.settings["train.updates"] == "simultaneous"
+
+
+def fit(mixed, height, width=None, channels=1, classes=0, background=None):
+    return mix.fit(
+        mixed, height=height, width=width or height, channels=channels, classes=classes, background=background
+    )
+
+
+def test_sizes_fit_the_networks(resolve):
+    assert fit(resolve("conv"), 8).framing.target == (16, 16)
+    assert fit(resolve("conv"), 28, background=0).framing.method == "pad"
+    assert fit(resolve(generator="conv", discriminator="dense"), 8).framing.target == (32, 32)
+    assert fit(resolve("fixed"), 20, 30).framing.target == (20, 30)
+    assert fit(resolve("conv", assigned={"size": "64"}), 8).framing.target == (64, 64)
+    for asked, size, expected in (
+        ({"model": "conv"}, 256, "choose one with --set data.size=64"),
+        ({"model": "conv", "assigned": {"size": "20"}}, 8, "data.size is 20; this model takes 16, 32, 64 pixels"),
+        ({"generator": "conv", "discriminator": "huge"}, 8, "pick two that share a size"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            fit(resolve(**asked), size)
+        assert expected in str(caught.value)
+
+
+def test_channels_and_labels_fit_the_networks(resolve):
+    assert fit(resolve("conv"), 16, channels=3).spec.channels == 3
+    assert fit(resolve("conv", assigned={"channels": "1"}), 16, channels=3).spec.channels == 1
+    assert "expected 1, 3, or 0" in resolve.refusal("conv", assigned={"channels": "2"})
+    spec = fit(resolve("labelled", assigned={"latent_dim": "7"}), 16, classes=10).spec
+    assert (spec.classes, spec.latent_dim, spec.framework) == (10, 7, "torch")
+    assert fit(resolve("conv"), 16, classes=10).spec.classes == 0
+    with pytest.raises(UsageError, match="labelled is conditional, and grey has no labels"):
+        fit(resolve("labelled"), 16)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, "no model is named; installed are conv, dense"),
+        ({"generator": "conv"}, "no discriminator is picked; name a model, or --discriminator as well"),
+        ({"model": "cnov"}, "did you mean conv?"),
+        ({"model": "conv", "loss": "plian"}, "did you mean plain"),
+        ({"model": "conv", "loss": "r1"}, "r1 is a modifier"),
+        ({"model": "r1"}, "r1 is a modifier"),
+        ({"model": "orphan"}, "the model's own loss: no loss is called 'gone'"),
+        ({"model": "conv", "assigned": {"lrr": "1"}}, "--set: there is no setting 'lrr' in this mix; did you mean"),
+        (
+            {"model": "conv", "config": {"lr": "x"}, "config_name": "a.yaml"},
+            "a.yaml: train.lr is 'x'; expected a number",
+        ),
+        ({"model": "conv", "flags": {"train.batch_size": (0, "--batch-size")}}, "--batch-size: train.batch_size is 0"),
+        (
+            {"model": "conv", "assigned": {"norm": "bacth"}},
+            "model.norm is 'bacth'; expected batch or layer or none; did",
+        ),
+        ({"model": "conv", "assigned": {"optimizer": "adm"}}, "did you mean adam?"),
+        ({"model": "conv", "assigned": {"betas": "0.5"}}, "expected two numbers"),
+        ({"model": "conv", "assigned": {"betas": "0.5,1"}}, "below 1"),
+        ({"model": "conv", "assigned": {"gp_weight": "1"}}, "there is no setting 'gp_weight' in this mix"),
+        ({"model": "penalised", "assigned": {"depth": "1"}}, "there is no setting 'depth'"),
+        ({"model": "conv", "config": {"train.betas": {"a": "b"}}}, "expected numbers"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_told_in_a_sentence(resolve, asked, expected):
+    assert expected in resolve.refusal(**asked)
+
+
+def test_names_that_two_distributions_have(installed, resolve):
+    plain = installed.find("losses", "plain")
+    theirs = replace(plain, distribution="theirs", aliases=(), default=False)
+    both = Catalog((*installed.parts, theirs), ())
+    assert "say dist/plain or theirs/plain" in resolve.refusal("conv", catalog=both)
+    found = resolve("conv", loss="theirs/plain", catalog=both)
+    assert found.parts["loss"] == theirs
+    assert found.settings["use.loss"] == "theirs/plain"
+    assert resolve("conv", config={"use.loss": found.settings["use.loss"]}, catalog=both).parts["loss"] == theirs
+
+
+def test_defaults_and_problems_of_the_catalog(installed, resolve):
+    two = [replace(part, default=True) if part.name == "big" else part for part in installed.parts]
+    said = resolve.refusal("conv", catalog=Catalog(tuple(two), ()))
+    assert "dist/big and dist/grey all say they are the default dataset" in said
+    none = [part for part in installed.parts if part.kind != "datasets"]
+    assert "no dataset is named" in resolve.refusal("conv", catalog=Catalog(tuple(none), ()))
+    ill = Problem("bad-manifest", "it is ill", "sick", "2", "losses", "ill")
+    with pytest.raises(PluginError, match="ill of sick 2 cannot be used: it is ill"):
+        resolve("conv", loss="ill", catalog=Catalog(installed.parts, (ill,)))
