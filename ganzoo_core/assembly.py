@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -42,14 +43,15 @@ def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, q
         cpu=engine.describe()["device"] == "cpu",
         small="small" in model.presets and resolved.preset != "small",
     )
-    for note in (*resolved.warnings, *source.notes):
+    for note in (*resolved.warnings, *source.notes, *engine.notes):
         reporter.warn(note)
 
     prepared = data.prepare(source, fitted.framing, fitted.spec.channels)
-    G, D = networks(engine, resolved, fitted)
     plan = plan_of(resolved)
     pace = Pace.of(settings, epoch_images=len(source.images), step_images=plan.step_images)
     schedule = schedule_of(resolved, fitted, pace.end)
+    _check_resolution(resolved, schedule(0))
+    G, D = networks(engine, resolved, fitted, schedule(0))
     if plan.ema_halflife is None and "ema_halflife" in schedule(0):
         plan = replace(plan, ema_halflife=0)
     trainer = engine.trainer(G, D, loss_of(resolved, fitted), plan, prepared.images, prepared.labels)
@@ -64,7 +66,7 @@ def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, q
         schedule=schedule,
         plan=plan,
         pace=pace,
-        picture=Picture(fitted.spec.classes, fitted.framing.crop, model.takes),
+        picture=Picture(fitted.spec.classes, fitted.framing.crop, model.takes, fitted.framing.target),
         folder=folder,
         card=saved.describe(
             resolved,
@@ -120,8 +122,8 @@ def fitted_to(resolved: Mix, source: ImageSource) -> Fit:
     )
 
 
-def networks(engine: Any, resolved: Mix, fitted: Fit) -> tuple[Any, Any]:
-    """Build G and D with weights drawn from the seed."""
+def networks(engine: Any, resolved: Mix, fitted: Fit, values: Mapping[str, float]) -> tuple[Any, Any]:
+    """Build G and D with weights drawn from the seed, as they are at these values of the schedule."""
 
     def built(slot: str) -> Any:
         return engine.build(
@@ -134,11 +136,32 @@ def networks(engine: Any, resolved: Mix, fitted: Fit) -> tuple[Any, Any]:
                 options=resolved.options(slot),
                 modifiers=resolved.modifier_options(),
             ),
+            spec=fitted.spec,
+            slot=slot,
             seed=resolved.settings["train.seed"],
-            purpose=f"weights of the {slot}",
+            values=taken(resolved, slot, values),
         )
 
     return built("generator"), built("discriminator")
+
+
+def _check_resolution(resolved: Mix, values: Mapping[str, float]) -> None:
+    for slot in ("generator", "discriminator"):
+        if "resolution" in values and "resolution" not in resolved.parts[slot].takes:
+            raise UsageError(
+                f"the schedule {resolved.parts['schedule'].name} changes the resolution, and the {slot} "
+                f"{resolved.parts[slot].name} has only one; pick a growing model, or another --schedule"
+            )
+
+
+def taken(resolved: Mix, slot: str, values: Mapping[str, float]) -> dict[str, float]:
+    """Those of the schedule's values that a network is called with."""
+    return {name: values[name] for name in resolved.parts[slot].takes if name in values}
+
+
+def full_grown(fitted: Fit) -> dict[str, float]:
+    """The values at which a growing network has all its layers and none is faded in any more."""
+    return {"resolution": max(fitted.spec.height, fitted.spec.width), "fade": 1.0}
 
 
 def plan_of(resolved: Mix) -> Plan:
@@ -226,7 +249,7 @@ def facts(resolved: Mix, fitted: Fit, source: ImageSource, engine: Any) -> dict[
 def _save_real(folder: rundir.RunFolder, prepared: ImageSource, count: int, seed: int, fitted: Fit) -> None:
     """`samples/real.png`: as many real images as a grid of samples has."""
     order = np.sort(data.Stream(len(prepared.images), seed=seed, purpose="real grid").indices(0, count))
-    shown = crop(np.asarray(prepared.images[order]), fitted.framing.crop)
+    shown = crop(np.asarray(prepared.images[order]), fitted.framing.crop, fitted.framing.target)
     folder.add_picture("real", images.png_bytes(images.enlarged(images.grid(shown))))
 
 

@@ -169,7 +169,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
         for row in rows:
             sys.stdout.write("\t".join(one_line(cell) for cell in row) + "\n")
         return
-    grid = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        grid.add_column(column, overflow="fold")  # a name that is cut short cannot be copied
     for row in rows:
         grid.add_row(*(Text(one_line(cell)) for cell in row))
     console.print(grid)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 _NEVER = {"off", "never", "none", "0"}
-_FORM = re.compile(r"(?P<count>\d[\d_]*(?:\.\d+)?(?:e\d+)?)\s*(?P<unit>images?|epochs?|steps?|)")
+_FORM = re.compile(r"(?P<count>\d+(?:_\d+)*(?:\.\d+)?(?:e[+-]?\d+)?)\s*(?P<unit>images?|epochs?|steps?|)")
 _LIST = re.compile(r"\[(?P<items>[^\]]*)\]\s*(?P<unit>[a-z]*)")
+_LARGEST = 1e15  # beyond it a float no longer counts single images
 
 
 @dataclass(frozen=True)
@@ -18,15 +22,18 @@ class Interval:
     unit: str
 
     @classmethod
-    def parse(cls, text: str) -> Interval:
+    def parse(cls, text: Any) -> Interval:
         """Read `20000`, `1epoch`, `250steps` or `off`; raise ValueError for anything else."""
         word = str(text).strip().lower()
         if word in _NEVER:
             return cls(0, "image")
         match = _FORM.fullmatch(word)
         if match is None:
-            raise ValueError(f"{text!r} is not a length; write images as 20000, or 1epoch, or 250steps, or off")
-        return cls(float(match["count"]), (match["unit"] or "image").rstrip("s"))
+            raise ValueError("expected a length: images as 20000, or 1epoch, or 250steps, or off")
+        count = float(match["count"])
+        if count > _LARGEST:
+            raise ValueError(f"expected a length of at most {_LARGEST:.0e}")
+        return cls(count, (match["unit"] or "image").rstrip("s"))
 
     def images(self, *, epoch_images: int, step_images: int) -> int:
         """The same length in images seen, rounded up; 0 for never.
@@ -36,15 +43,18 @@ class Interval:
             step_images: the real images that D sees in one step.
         """
         scale = {"image": 1, "epoch": epoch_images, "step": step_images}[self.unit]
-        return -int(-self.count * scale // 1)
+        # Exact in the decimals that were written: 0.07 epochs of 100 images are 7, which floats make 8.
+        return math.ceil(Fraction(str(self.count)) * scale)
 
 
-def parse_list(text: str | list[str]) -> list[str]:
+def parse_list(text: Any) -> list[str]:
     """`[1,5,20]epochs`, `1epoch,5epochs` or a list of lengths -> the lengths, each checked; raises ValueError."""
     if isinstance(text, str):
         match = _LIST.fullmatch(text.strip().lower())
         items, unit = (match["items"], match["unit"]) if match else (text, "")
-        text = [item.strip() + unit for item in items.split(",") if item.strip()]
+        text = [item.strip().strip("\"'") + unit for item in items.split(",") if item.strip()]
+    if not isinstance(text, list | tuple):
+        raise ValueError("expected a list of lengths such as [1,5,20]epochs")
     for item in text:
         Interval.parse(item)
     return [str(item) for item in text]

@@ -6,9 +6,12 @@ the picked part and then the picked modifiers, the first innermost. A guard afte
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
+import numbers
+import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from types import ModuleType
@@ -21,6 +24,7 @@ from ganzoo_core.api import GanzooError, ImageSource, Loss, PluginError
 from ganzoo_core.hookspecs import hookimpl
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix
+from ganzoo_core.settings import shown
 
 HOOKS = {
     "generator": "build_generator",
@@ -61,7 +65,15 @@ def call(mix: Mix, slot: str, check: Callable[[Any], str], **arguments: Any) -> 
     for owner, plugin in plugins:
         register(manager, owner, plugin)
         manager.register(_Guard(owner, check))
-    return getattr(manager.hook, hook)(**arguments)
+    try:
+        with _quiet_stdout():
+            return getattr(manager.hook, hook)(**arguments)
+    except GanzooError:
+        raise
+    except Exception as error:  # what pluggy has to say of a second yield passes the guards by
+        told = str(error)
+        owner = next((owner for owner, plugin in plugins if str(getattr(plugin, "__file__", part)) in told), part)
+        raise failure(owner, f"{hook} raised", error) from error
 
 
 def wrappers_of(mix: Mix, slot: str) -> list[Part]:
@@ -72,7 +84,8 @@ def wrappers_of(mix: Mix, slot: str) -> list[Part]:
 def hooks_of(part: Part) -> ModuleType:
     """Import a part's hooks module and check what it declares; raises PluginError."""
     try:
-        module = importlib.import_module(part.hooks)
+        with _quiet_stdout():
+            module = importlib.import_module(part.hooks)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit at import is a plugin's failure, not the end of the program
@@ -83,14 +96,30 @@ def hooks_of(part: Part) -> ModuleType:
     return module
 
 
+def _quiet_stdout() -> contextlib.AbstractContextManager[Any]:
+    """What a plugin prints goes to stderr: stdout is for what the user asked for, which may be JSON."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
 def failure(part: Part, did: str, error: BaseException) -> PluginError:
     """The error that is told when a plugin raised."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if part.location in frame.filename]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and part.location else ""
-    return PluginError(
-        f"{part.by}: {did} {type(error).__name__}: {error}{place}; "
-        f"upgrade it (pip install -U {part.distribution}) or tell its author, and go on without it"
-    )
+    missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing and missing != part.package:
+        advice = f"it needs {missing}, which is not installed: pip install {part.distribution} brings what it declares"
+    else:
+        advice = f"upgrade it (pip install -U {part.distribution}) or tell its author, and go on without it"
+    return PluginError(f"{part.by}: {did} {_told(error)}{place}; {advice}")
+
+
+def _told(error: BaseException) -> str:
+    """An exception's type and message on one line."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # the exception's own class may be broken as well
+        message = "(its message cannot be printed)"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _check_module(part: Part, module: ModuleType) -> None:
@@ -98,7 +127,9 @@ def _check_module(part: Part, module: ModuleType) -> None:
         return PluginError(f"{part.by}: {part.hooks} {reason}; its author must mend it")
 
     known = {name for name, spec in vars(hookspecs).items() if hasattr(spec, "ganzoo_spec")}
-    marked = {name: value.ganzoo_impl for name, value in vars(module).items() if hasattr(value, "ganzoo_impl")}
+    # Only functions: a module may hold lazy objects that import something, or answer to every name.
+    functions = {name: value for name, value in vars(module).items() if inspect.isroutine(value)}
+    marked = {name: value.ganzoo_impl for name, value in functions.items() if hasattr(value, "ganzoo_impl")}
     for name, options in marked.items():
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
@@ -107,9 +138,9 @@ def _check_module(part: Part, module: ModuleType) -> None:
         for option in _FORBIDDEN:
             if options.get(option):
                 raise broken(f"marks {name} with {option}; the order is the user's")
-        for parameter in inspect.signature(getattr(module, name)).parameters.values():
-            if parameter.default is not parameter.empty:
-                raise broken(f"gives {name}'s argument {parameter.name!r} a default, so it would never be filled")
+        wrong = _wrong_argument(functions[name])
+        if wrong:
+            raise broken(f"gives {name} {wrong}")
         if (part.kind == "modifiers") is not bool(options.get("wrapper")):
             expected = "@gz.hookimpl(wrapper=True)" if part.kind == "modifiers" else "@gz.hookimpl"
             raise broken(f"marks {name} otherwise than {expected}, which {part.kind} need")
@@ -117,8 +148,25 @@ def _check_module(part: Part, module: ModuleType) -> None:
         raise broken("wraps no hook; mark a function with @gz.hookimpl(wrapper=True)")
     for name in _REQUIRED.get(part.kind, ()):
         if name not in marked:
-            unmarked = callable(getattr(module, name, None))
-            raise broken(f"defines {name} without @gz.hookimpl" if unmarked else f"has no hook {name}")
+            nearest = difflib.get_close_matches(name, set(functions) - set(marked), n=1)
+            if name in functions:
+                raise broken(f"defines {name} without @gz.hookimpl")
+            hint = f"; is {nearest[0]}, which lacks @gz.hookimpl too, meant to be it?" if nearest else ""
+            raise broken(f"has no hook {name}{hint}")
+
+
+def _wrong_argument(function: Callable[..., Any]) -> str:
+    """The first argument that would never be filled, in words; "" for none."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # compiled code may not tell
+        return ""
+    for parameter in parameters:
+        if parameter.default is not parameter.empty:
+            return f"the argument {parameter.name!r} a default, so it would never be filled"
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            return f"the argument {str(parameter)!r}, which would never be filled; expected plain names"
+    return ""
 
 
 def register(manager: pluggy.PluginManager, part: Part, plugin: Any) -> None:
@@ -128,6 +176,8 @@ def register(manager: pluggy.PluginManager, part: Part, plugin: Any) -> None:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(f"{part.by}: {' '.join(str(error).split())}; its author must mend it") from None
+    except Exception as error:  # pluggy asks the module for every name it has
+        raise failure(part, f"registering {part.hooks} raised", error) from error
 
 
 class _Guard:
@@ -141,12 +191,17 @@ class _Guard:
             answer = yield
         except GanzooError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise failure(self.part, f"{hook} raised", error) from error
         if answer is None:
             extra = "; a modifier must return the result of its yield" if self.part.kind == "modifiers" else ""
             raise PluginError(f"{self.part.by}: {hook} returned nothing{extra}; its author must mend it")
-        wrong = self.check(answer)
+        try:
+            wrong = self.check(answer)
+        except GanzooError:
+            raise
+        except Exception as error:
+            raise failure(self.part, f"what {hook} returned raised", error) from error
         if wrong:
             raise PluginError(f"{self.part.by}: {hook} returned {wrong}; its author must mend it")
         return answer
@@ -201,9 +256,11 @@ class _Given:
 
 def check_loss(answer: Any) -> str:
     """What is wrong with a loss, in words."""
-    return (
-        "" if isinstance(answer, Loss) else f"a {type(answer).__name__} without discriminator(step) and generator(step)"
-    )
+    if isinstance(answer, type):
+        return f"the class {answer.__name__}; expected an object of it"
+    if isinstance(answer, Loss):
+        return ""
+    return f"a {type(answer).__name__} without discriminator(step) and generator(step)"
 
 
 def check_schedule(answer: Any) -> str:
@@ -211,9 +268,9 @@ def check_schedule(answer: Any) -> str:
     if not callable(answer):
         return f"a {type(answer).__name__}; expected a function from images seen to named values"
     values = answer(0)
-    if isinstance(values, Mapping) and all(isinstance(value, int | float) for value in values.values()):
+    if isinstance(values, Mapping) and all(isinstance(value, numbers.Real) for value in values.values()):
         return ""
-    return f"a schedule that gives {values!r} at 0 images; expected named numbers"
+    return f"a schedule that gives {shown(values)} at 0 images; expected named numbers"
 
 
 def check_source(answer: Any) -> str:

@@ -104,7 +104,8 @@ def as_yaml(settings: Settings, facts: Mapping[str, Any]) -> str:
     lines = ["# Every setting of this run and where it came from. `ganzoo run --config` reads it."]
     for key, entry in sorted(settings.entries.items()):
         if entry.value is not None:
-            lines.append(f"{key}: {json.dumps(entry.value)}" + (f"  # {entry.origin}" if entry.origin else ""))
+            origin = " ".join(entry.origin.split())  # a file's name may hold a line break
+            lines.append(f"{key}: {json.dumps(entry.value)}" + (f"  # {origin}" if origin else ""))
     lines += ["run:", *(f"  {key}: {json.dumps(value)}" for key, value in facts.items())]
     return "\n".join(lines) + "\n"
 

@@ -68,11 +68,12 @@ class Pace:
 
 @dataclass(frozen=True)
 class Picture:
-    """What drawing a grid takes beside the generator: where the labels come from, what is cut away."""
+    """What drawing a grid takes beside the generator: where the labels come from, what is cut away of which size."""
 
     classes: int
     crop: tuple[int, int, int, int] | None
     takes: tuple[str, ...]
+    size: tuple[int, int]
 
 
 class Runner:
@@ -107,6 +108,7 @@ class Runner:
         self.noise = latents(noise, pace.sample_count, plan.latent_dim, plan.latent)
         self.noise_labels = np.arange(pace.sample_count) % picture.classes if picture.classes else None
         self.report_terms, self.epoch_terms = _Mean(), _Mean()
+        self.shown_terms: Mapping[str, float] = {}
         self.read_at = 0
         self.sampled_at = -1
 
@@ -124,6 +126,8 @@ class Runner:
                 self.trainer.step(step, images, values)
                 before, images, step = images, images + pace.step, step + 1
 
+                if self.reporter.is_stale():
+                    self.reporter.show(self._progress(step, images, self.shown_terms, values, clock))
                 if step == ESTIMATE_AFTER and images < pace.end:
                     self.reporter.estimate(clock.remaining(images, pace.end))
                 elif step == WARM_UP:
@@ -167,6 +171,7 @@ class Runner:
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(_explain(bad[0], step, self.folder))
+        self.shown_terms = terms
         self.reporter.report(self._progress(step, images, terms, values, clock))
 
     def _end_epoch(self, step: int, images: int, values: Mapping[str, float], clock: _Clock) -> None:
@@ -202,7 +207,7 @@ class Runner:
         """A grid from the same noise each time."""
         takes = {name: values[name] for name in self.picture.takes if name in values}
         drawn = self.engine.draw(self.trainer.best_generator, self.noise, self.noise_labels, takes)
-        sheet = pictures.grid(crop(drawn, self.picture.crop), columns=self._columns())
+        sheet = pictures.grid(crop(drawn, self.picture.crop, self.picture.size), columns=self._columns())
         png = pictures.png_bytes(pictures.enlarged(sheet), {"images": images})
         self.folder.add_picture(str(images), png)
         self.folder.add_picture("latest", png)
@@ -219,9 +224,12 @@ class Runner:
         self.folder.write_generator(folder, self.engine.tensors(self.trainer.best_generator), card)
 
 
-def crop(images: np.ndarray, box: tuple[int, int, int, int] | None) -> np.ndarray:
-    """Cut the padding away: images [N,H,W,C], box top, left, height, width."""
-    if box is None:
+def crop(images: np.ndarray, box: tuple[int, int, int, int] | None, size: tuple[int, int]) -> np.ndarray:
+    """Cut the padding away: images [N,H,W,C], box top, left, height, width of images of the full size.
+
+    Images of another size come from a network that is still growing; they stay as they are.
+    """
+    if box is None or images.shape[1:3] != size:
         return images
     top, left, height, width = box
     return images[:, top : top + height, left : left + width]

@@ -72,7 +72,9 @@ class SavedGenerator:
             raise UsageError(f"{folder / rundir.CARD} is damaged: {type(error).__name__} {error}") from None
         settings = {key: setting.default for key, setting in CORE.items()}
         self._engine = engines.create(self.spec.framework, {**settings, "engine.device": device})
-        self._network = self._engine.build(lambda: network or self._built(), seed=0, purpose="unused weights")
+        self._network = self._engine.build(
+            lambda: network or self._built(), spec=self.spec, slot="generator", seed=0, values=self._values
+        )
         tensors = checkpoint.read_tensors(folder / rundir.WEIGHTS, self._engine.expected(self._network))
         self._engine.load(self._network, tensors)
 
@@ -106,7 +108,7 @@ class SavedGenerator:
             raise UsageError(f"the seed is {seed}; expected 0 or more")
         z = latents(philox(seed, "generate"), n, self.spec.latent_dim, self._latent)
         drawn = self._engine.draw(self._network, z, self.labels(n, labels), self._values)
-        return crop(drawn, self._crop)
+        return crop(drawn, self._crop, (self.spec.height, self.spec.width))
 
     def labels(self, n: int, labels: Sequence[int] | None = None) -> np.ndarray | None:
         """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""

@@ -157,7 +157,7 @@ def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: 
     resolved = mix.resolve(catalog.scan(), request)
     fitted = assembly.fit_of(resolved) or assembly.fitted_to(resolved, assembly.load_data(resolved))
     engine = engines.create(resolved.framework, resolved.settings)
-    return assembly.networks(engine, resolved, fitted)
+    return assembly.networks(engine, resolved, fitted, assembly.full_grown(fitted))
 
 
 def flags(**given: Any) -> dict[str, tuple[Any, str]]:

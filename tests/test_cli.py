@@ -25,6 +25,9 @@ hooks = "pack.unread"
 [datasets.tiny]
 title = "Two black images"
 hooks = "pack.tiny"
+[datasets.marked]
+title = "[bold]no markup[/bold] :smile: [/]"
+hooks = "pack.tiny"
 [modifiers.forgetful]
 title = "Forgets to return"
 hooks = "pack.forgetful"
@@ -265,6 +268,13 @@ def test_a_plugin_that_fails_is_named(zoo, tmp_path, words, expected):
     assert expected in said
     assert set(printed) <= {"{"}  # what a part prints is not lost, and is not on stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_a_title_is_shown_as_it_is_written(run):
+    told = run("list", "datasets", FORCE_COLOR="1", COLUMNS="200", TERM="xterm")
+    assert "\x1b[" in told.stdout  # as on a terminal
+    assert "[bold]no markup[/bold] :smile: [/]" in told.stdout
+    assert "[bold]no markup[/bold] :smile: [/]" in run("list").stdout
 
 
 def test_help_for_who_says_nothing(zoo):

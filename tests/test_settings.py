@@ -42,7 +42,7 @@ def config(tmp_path):
 def test_a_value_written_as_yaml_is_read_back(tmp_path_factory, kind, data):
     """As a run's config.yaml writes it: flat, each value as JSON, with a comment."""
     value = data.draw(VALUES[kind])
-    path = tmp_path_factory.mktemp("yaml") / "config.yaml"
+    path = tmp_path_factory.getbasetemp() / "config.yaml"
     path.write_text(f"# made by a run\nmodel.x: {json.dumps(value)}  # where it came from\n", encoding="utf-8")
     read = settings.read("model.x", kind, settings.read_config(path)["model.x"])
     assert read == value

@@ -6,27 +6,29 @@ Exit codes: 0 done, 1 the run failed or something is wrong, 2 bad usage or setti
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 
+from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError
 from ganzoo_core.cli import doctor, generate, info, listing, run, show
+from ganzoo_core.cli.parser import Parser
+from ganzoo_core.console import one_line
 
 COMMANDS = (listing, info, run, generate, show, doctor)
 INTERRUPTED = 130
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    main_parser = argparse.ArgumentParser(
+def parser() -> tuple[Parser, dict[str, Parser]]:
+    """The whole command line, and that of each command."""
+    whole = Parser(
         prog="ganzoo",
         description="A zoo of generative adversarial networks. `ganzoo list` shows what is installed, "
         "`ganzoo run MODEL` trains it, `ganzoo generate RUN` draws from it.",
     )
-    main_parser.add_argument("--version", action="store_true", help="print the version and leave")
-    subparsers = main_parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    whole.add_argument("--version", action="store_true", help="print the version and leave")
+    subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for command in COMMANDS:
         sub = command.add(subparsers)
         sub.add_argument(
@@ -37,25 +39,32 @@ def parser() -> argparse.ArgumentParser:
             help="leave a plugin out, by its distribution's name; can be repeated",
         )
         sub.set_defaults(execute=command.execute)
-    return main_parser
+    return whole, dict(subparsers.choices)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    arguments = parser()
-    args = arguments.parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a title must not fail where the terminal lacks its letters
+    whole, commands = parser()
+    args, unknown = whole.parse_known_args(argv)
+    if unknown:
+        commands.get(args.command, whole).refuse(unknown)
     if args.version:
         from importlib.metadata import version
 
         print(f"ganzoo {version('ganzoo')}")
         return 0
     if args.command is None:
-        arguments.print_help()
+        whole.print_help()
         return 2
+    catalog.leave_out(args.no_plugin)
     try:
-        return args.execute(args)
+        code: int = args.execute(args)
+        sys.stdout.flush()
+        return code
     except GanzooError as error:
-        print(f"ganzoo {args.command}: {error}", file=sys.stderr)
+        print(f"ganzoo {args.command}: {one_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

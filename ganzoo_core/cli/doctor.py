@@ -9,30 +9,49 @@ import json
 import platform
 import subprocess
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ganzoo_core import catalog
-from ganzoo_core.api import PluginError, UsageError
-from ganzoo_core.console import table
+from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core.catalog.names import distribution_key, nearest
+from ganzoo_core.cli.parser import Parser
+from ganzoo_core.console import one_line, table
 from ganzoo_core.engines import EXTRAS
-from ganzoo_core.manifest import Part
+from ganzoo_core.manifest import KINDS, Part
 
 TENSORFLOW_PYTHONS = ((3, 11), (3, 13))  # the first and the last that TensorFlow 2.21 has wheels for
 IMPORT_SECONDS = 120.0
+# What the part prints while it is imported goes to stderr; stdout carries the answer alone.
 _IMPORT = """
-import sys, json
+import json, os, sys
+kind, name, *sys.path[:] = sys.argv[1:]
+answer = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+import time
 from ganzoo_core import catalog, loader
 from ganzoo_core.api import GanzooError
-part = catalog.scan().find(sys.argv[1], sys.argv[2])
+part = catalog.scan().find(kind, name)
+started, error = time.perf_counter(), ""
 try:
     loader.hooks_of(part)
-except GanzooError as error:
-    print(error); sys.exit(3)
+except GanzooError as caught:
+    error = str(caught)
+json.dump({"seconds": time.perf_counter() - started, "error": error}, answer)
+answer.close()
 """
 
 
-def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: `state` is `ok` or the name of what is wrong."""
+
+    name: str
+    state: str
+    detail: str = ""
+
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("doctor", help="what is wrong, and what to do", description=__doc__)
     parser.add_argument("name", nargs="?", metavar="NAME", help="one part or one distribution (default: all)")
@@ -43,72 +62,146 @@ def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
 
 def execute(args: argparse.Namespace) -> int:
     """Look at everything; 1 if anything is wrong."""
-    found = catalog.scan(args.no_plugin)
-    parts, troubles = _chosen(found, args.name)
-    for framework in sorted({framework for part in parts for framework in part.frameworks}):
-        if importlib.util.find_spec(framework) is None:
-            users = sorted(part.name for part in parts if framework in part.frameworks and part.kind == "models")
-            if users:
-                reason = f"{framework} is not installed, so {', '.join(users)} cannot run; {_remedy(framework)}"
-                troubles.append((framework, "framework-missing", reason))
-    rows = [(part.qualified, "ok", _deep(part, troubles) if args.deep else "") for part in parts]
-    rows = [row for row in rows if row[0] not in {name for name, _, _ in troubles}]
+    found = catalog.scan()
+    parts, problems = _chosen(found, args.name)
+    findings = [*_cards(found, parts, deep=args.deep), *problems, *_frameworks(parts)]
+    if args.name is None:
+        findings += _defaults(found)
+    count = sum(finding.state != "ok" for finding in findings)
+    note = tensorflow_note(sys.version_info[:2])
     if args.json:
-        checks = [{"name": name, "state": state, "detail": detail} for name, state, detail in (*rows, *troubles)]
-        print(json.dumps({"schema": 1, "environment": _environment(), "checks": checks}, indent=1))
-        return 1 if troubles else 0
+        checks = [{"name": finding.name, "state": finding.state, "detail": finding.detail} for finding in findings]
+        facts = {"schema": 1, "environment": _environment(), "notes": [note] if note else [], "checks": checks}
+        print(json.dumps(facts, indent=1))
+        return 1 if count else 0
     print(" · ".join(f"{name} {version}" for name, version in _environment().items()))
-    low, high = (".".join(map(str, version)) for version in TENSORFLOW_PYTHONS)
-    if not TENSORFLOW_PYTHONS[0] <= sys.version_info[:2] <= TENSORFLOW_PYTHONS[1]:
-        print(f"TensorFlow has wheels for Python {low} to {high}, so its models cannot be installed on this one")
-    table(("part", "state", "detail"), [*rows, *troubles])
-    count = len(troubles)
+    if note:
+        print(f"{note}, so its models cannot be installed on this one")
+    table(("part", "state", "detail"), [(finding.name, finding.state, finding.detail) for finding in findings])
+    if not findings:
+        print("nothing is installed; pip install ganzoo[torch]")
     print("everything is well" if not count else f"{count} {'thing is' if count == 1 else 'things are'} wrong")
-    return 1 if troubles else 0
+    return 1 if count else 0
 
 
-def _chosen(found: catalog.Catalog, name: str | None) -> tuple[list[Part], list[tuple[str, str, str]]]:
-    """The parts to look at, and the problems among them as (name, state, reason)."""
-    problems = [
-        (f"{problem.distribution}/{problem.name}".rstrip("/"), problem.state, problem.reason, problem)
-        for problem in found.problems
-    ]
-    if name is None:
-        return list(found.parts), [row[:3] for row in problems]
-    own = [part for part in found.parts if name in (part.distribution, part.name, part.qualified, *part.aliases)]
-    bad = [row[:3] for row in problems if name in (row[0], row[3].distribution, row[3].name)]
-    if not own and not bad:
-        try:
-            own = [found.find_any(name)]
-        except PluginError as error:
-            return [], [(name, "plugin", str(error))]
-        except UsageError as error:
-            raise UsageError(str(error)) from None
-    return own, bad
-
-
-def _deep(part: Part, troubles: list[tuple[str, str, str]]) -> str:
-    """Import one part in a subprocess; how long it took, or a trouble more."""
-    started = time.perf_counter()
-    command = [sys.executable, "-c", _IMPORT, part.kind, part.qualified]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        troubles.append((part.qualified, "import-hangs", f"importing {part.hooks} took over {IMPORT_SECONDS:.0f} s"))
+def tensorflow_note(python: tuple[int, int]) -> str:
+    """What to know of TensorFlow on a Python that it has no wheels for; "" on the others."""
+    first, last = TENSORFLOW_PYTHONS
+    if first <= python <= last:
         return ""
-    if done.returncode:
-        said = (done.stdout.strip() or done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        troubles.append((part.qualified, "import-fails", said))
-    return f"imported in {time.perf_counter() - started:.2f} s"
+    return f"TensorFlow has wheels for Python {first[0]}.{first[1]} to {last[0]}.{last[1]}, not {python[0]}.{python[1]}"
+
+
+def _chosen(found: catalog.Catalog, name: str | None) -> tuple[list[Part], list[Finding]]:
+    """The parts to look at, and the problems that concern them."""
+    parts, problems = list(found.parts), list(found.problems)
+    if name is not None:
+        key = distribution_key(name)
+        parts = [part for part in parts if key == distribution_key(part.distribution)]
+        problems = [problem for problem in problems if key == distribution_key(problem.distribution)]
+        if not parts and not problems:
+            parts = _named(found, name)
+            kinds = [problem for problem in found.problems if problem.kind in KINDS]
+            problems = [
+                problem for problem in kinds if name in (problem.name, f"{problem.distribution}/{problem.name}")
+            ]
+        if not parts and not problems:
+            raise UsageError(f"nothing that is installed is called {name!r}; {_advice(found, name)}")
+    return parts, [
+        Finding(f"{problem.distribution}/{problem.name}".rstrip("/"), problem.state, problem.reason)
+        for problem in problems
+    ]
+
+
+def _named(found: catalog.Catalog, name: str) -> list[Part]:
+    """Every part that a name means, of whatever kind and distribution."""
+    kind, _, rest = name.partition("/")
+    kinds = [kind] if kind in KINDS and rest else KINDS
+    word = rest if kinds == [kind] else name
+    return [part for of_kind in kinds for part in found.matches(of_kind, word)]
+
+
+def _advice(found: catalog.Catalog, name: str) -> str:
+    known = {part.name for part in found.parts} | {part.distribution for part in found.parts}
+    known |= {problem.distribution for problem in found.problems} | {
+        problem.name for problem in found.problems if problem.name
+    }
+    alike = nearest(name, known)
+    return f"did you mean {' or '.join(alike)}?" if alike else "`ganzoo list` shows what there is"
+
+
+def _cards(found: catalog.Catalog, parts: Iterable[Part], *, deep: bool) -> Iterable[Finding]:
+    """Parts whose manifests are in order: is the name theirs, is their own choice there, can they be imported?"""
+    taken = {(row["kind"], row["name"]): row["reason"] for row in found.rows() if row["state"] == "name-taken"}
+    for part in parts:
+        wrong = ""
+        for slot, kind in (("loss", "losses"), ("schedule", "schedules"), ("with", "modifiers")):
+            picked = part.defaults.get(f"use.{slot}", [])
+            for name in [picked] if isinstance(picked, str) else picked:
+                try:
+                    found.find(kind, name)
+                except GanzooError as error:
+                    wrong = wrong or f"its own {slot}: {error}"
+        if (part.kind, part.qualified) in taken:
+            yield Finding(part.qualified, "name-taken", taken[part.kind, part.qualified])
+        elif wrong:
+            yield Finding(part.qualified, "missing-part", wrong)
+        elif deep:
+            yield _imported(part)
+        else:
+            yield Finding(part.qualified, "ok")
+
+
+def _imported(part: Part) -> Finding:
+    """Import one part in a process of its own."""
+    command = [sys.executable, "-c", _IMPORT, part.kind, part.qualified, *sys.path]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(part.qualified, "import-hangs", f"importing {part.hooks} took over {IMPORT_SECONDS:.0f} s")
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        last = (done.stderr.strip() or "without a word").splitlines()[-1]
+        ended = f"importing {part.hooks} ended the process with {done.returncode}: {last}"
+        return Finding(part.qualified, "import-fails", one_line(ended))
+    if answer["error"]:
+        return Finding(part.qualified, "import-fails", answer["error"])
+    return Finding(part.qualified, "ok", f"imported in {answer['seconds']:.2f} s")
+
+
+def _frameworks(parts: Sequence[Part]) -> Iterable[Finding]:
+    """Frameworks that models are written in and that are not there."""
+    for framework in EXTRAS:
+        users = sorted(part.name for part in parts if part.kind == "models" and framework in part.frameworks)
+        if users and not _is_there(framework):
+            reason = f"{framework} is not installed, so {', '.join(users)} cannot run; {_remedy(framework)}"
+            yield Finding(framework, "framework-missing", reason)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _remedy(framework: str) -> str:
-    low, high = TENSORFLOW_PYTHONS
-    if framework == "tensorflow" and not low <= sys.version_info[:2] <= high:
-        return (
-            f"it has wheels for Python {low[0]}.{low[1]} to {high[0]}.{high[1]}; make an environment with one of them"
-        )
+    note = tensorflow_note(sys.version_info[:2])
+    if framework == "tensorflow" and note:
+        return f"{note}; make an environment with one of them"
     return f"pip install ganzoo[{EXTRAS[framework]}]"
+
+
+def _defaults(found: catalog.Catalog) -> Iterable[Finding]:
+    """Kinds of which several parts say they are the default."""
+    for kind in KINDS:
+        try:
+            found.default(kind)
+        except UsageError as error:
+            yield Finding(kind, "several-defaults", str(error))
 
 
 def _environment() -> dict[str, str]:

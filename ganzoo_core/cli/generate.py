@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ganzoo_core.cli.parser import Parser
 
-def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("generate", help="draw images", description=__doc__)
     parser.add_argument("path", type=Path, metavar="PATH", help="a run, its generator/ or a snapshot")

@@ -6,13 +6,14 @@ import argparse
 import json
 
 from ganzoo_core import catalog
+from ganzoo_core.cli.parser import Parser
 from ganzoo_core.console import table
 from ganzoo_core.manifest import KINDS
 
 SCHEMA = 1
 
 
-def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("list", help="what is installed", description=__doc__)
     parser.add_argument("kind", nargs="?", metavar="KIND", choices=KINDS, help=f"one of {', '.join(KINDS)}")
@@ -22,7 +23,7 @@ def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
 
 def execute(args: argparse.Namespace) -> int:
     """Print the list."""
-    rows = catalog.scan(args.no_plugin).rows(args.kind)
+    rows = catalog.scan().rows(args.kind)
     if args.json:
         print(json.dumps({"schema": SCHEMA, "parts": rows}, indent=1))
         return 0

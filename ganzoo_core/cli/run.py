@@ -7,13 +7,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganzoo_core.cli.parser import Parser
+
 if TYPE_CHECKING:
     from ganzoo_core.mix import Mix
 
 SCHEMA = 1
 
 
-def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("run", help="train a model", description=__doc__)
     parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model; `ganzoo list models`")
@@ -85,7 +87,7 @@ def execute(args: argparse.Namespace) -> int:
         assigned=parse_assignments(args.set),
         flags=flags,
     )
-    resolved = mix.resolve(catalog.scan(args.no_plugin), request)
+    resolved = mix.resolve(catalog.scan(), request)
     if args.dry_run:
         return _show(resolved, args.json)
     run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ganzoo_core import catalog
 from ganzoo_core.api import UsageError
+from ganzoo_core.cli.parser import Parser
 
 FILES = {"plain": "plain.py", "networks": "networks.py"}
 
 
-def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("show", help="a model's source, for reading", description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="an installed model")
@@ -24,7 +25,7 @@ def add(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
 
 def execute(args: argparse.Namespace) -> int:
     """Print the file."""
-    part = catalog.scan(args.no_plugin).find("models", args.model)
+    part = catalog.scan().find("models", args.model)
     name = FILES["networks" if args.networks else "plain"]
     # A package with several models keeps a folder or a prefix for each.
     stem = part.name.replace("-", "_")

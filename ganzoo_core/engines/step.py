@@ -7,7 +7,10 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ganzoo_core.api import PluginError, Tensor
+from ganzoo_core.api import Ops, PluginError, Tensor, UsageError
+from ganzoo_core.engines import Plan
+
+EMA_RAMP = 0.05  # the moving average forgets at least as fast as over this share of the images seen
 
 
 class BoundDiscriminator:
@@ -82,3 +85,64 @@ def check_terms(terms: Any, loss: Any, phase: str) -> Mapping[str, Tensor]:
 def total(terms: Mapping[str, Tensor]) -> Tensor:
     """The sum of all terms, which is what is differentiated."""
     return functools.reduce(operator.add, terms.values())
+
+
+def score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops) -> dict[str, Tensor]:
+    """How well D tells real from fake, and what probability it gives them, where the loss defines it.
+
+    Args:
+        scores: `real` and `fake`, as constants to differentiation.
+        plan: says what they mean.
+        ops: the arithmetic.
+
+    Returns:
+        Scalars by the name under which they are reported; none where the loss defines nothing.
+    """
+    decision = plan.decision
+    if set(scores) != {"real", "fake"} or decision is None:
+        return {}
+    real, fake = scores["real"], scores["fake"]
+    if isinstance(decision, str):
+        right = ops.mean(real > fake)
+        found = {"accuracy_real": right, "accuracy_fake": right}
+    else:
+        found = {"accuracy_real": ops.mean(real > decision), "accuracy_fake": ops.mean(fake <= decision)}
+    if plan.probability == "sigmoid":
+        found["probability_real"] = ops.mean(ops.sigmoid(real))
+        found["probability_fake"] = ops.mean(ops.sigmoid(fake))
+    return {f"discriminator/{name}": value for name, value in found.items()}
+
+
+def ema_decay(plan: Plan, images: int, values: Mapping[str, float]) -> float:
+    """What is kept of the moving average in one step, 0 to 1.
+
+    Args:
+        plan: its `ema_halflife` counts where the schedule gives none.
+        images: seen so far, this step's among them.
+        values: the schedule's.
+    """
+    halflife = min(values.get("ema_halflife", plan.ema_halflife or 0), EMA_RAMP * images)
+    return 0.5 ** (plan.step_images / halflife) if halflife > 0 else 0.0
+
+
+def idle_penalty(name: str) -> PluginError:
+    """The error for a penalty that cannot move D."""
+    return PluginError(
+        f"the loss term {name} has no gradient in the discriminator, so it would do nothing; "
+        "the loss must keep the graph (ops.score_and_gradient), and D must allow second derivatives"
+    )
+
+
+def halvings(size: tuple[int, int], resolution: int) -> int:
+    """How often real images of this size (height, width) are halved to reach a growing network's resolution.
+
+    Raises:
+        UsageError: if they cannot be.
+    """
+    times = max(0, (max(size) // max(resolution, 1)).bit_length() - 1)
+    if max(size) != resolution << times or any(side % (1 << times) for side in size):
+        raise UsageError(
+            f"the schedule asks for a resolution of {resolution}, which images of {size[0]}×{size[1]} pixels do not "
+            "have when they are halved; choose a power of two, such as --set data.size=32"
+        )
+    return times

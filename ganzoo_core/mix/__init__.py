@@ -39,7 +39,7 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
             chosen_by_user.append(parts[slot])
     names = words.modifiers(own)
     modifiers = tuple(catalog.find("modifiers", name) for name in names)
-    for name in {name for name in names if names.count(name) > 1}:
+    for name in sorted({part.name for part in modifiers if [other.name for other in modifiers].count(part.name) > 1}):
         raise UsageError(f"the modifier {name} is picked twice; once is enough")
 
     layers = [Layer({key: setting.default for key, setting in CORE.items()}, "core")]
@@ -52,14 +52,19 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
 
     kinds = kinds_of(layers, (*parts.values(), *modifiers))
     settings = lay(layers, kinds, separate=generator != discriminator)
-    settings = _record_picks(settings, parts, modifiers, argument, words)
+    settings = _record_picks(catalog, settings, parts, modifiers, argument, words)
     mix = Mix(parts, modifiers, settings, argument, preset, objects)
     check_choices(mix)
     return check(mix)
 
 
 def _record_picks(
-    settings: Settings, parts: Mapping[str, Part], modifiers: Sequence[Part], argument: str, words: Words
+    catalog: Catalog,
+    settings: Settings,
+    parts: Mapping[str, Part],
+    modifiers: Sequence[Part],
+    argument: str,
+    words: Words,
 ) -> Settings:
     entries = dict(settings.entries)
     same = parts["generator"] == parts["discriminator"]
@@ -67,9 +72,9 @@ def _record_picks(
         origin = words.picked.get(slot, words.picked.get("model", ("", "")) if slot in SLOTS else ("", ""))[1]
         if slot in ("loss", "schedule", "data") and slot not in words.picked:
             origin = entries[f"use.{slot}"].origin if entries[f"use.{slot}"].value else "the default"
-        name = part.name if part.distribution != "(object)" else ""
+        name = catalog.spelled(part) if part.distribution != "(object)" else ""
         entries[f"use.{slot}"] = Value(name + (f":{argument}" if slot == "data" and argument else ""), origin, True)
-    entries["use.model"] = Value(parts["generator"].name if same else "", entries["use.generator"].origin, True)
+    entries["use.model"] = Value(entries["use.generator"].value if same else "", entries["use.generator"].origin, True)
     origin = words.picked.get("with", ("", entries["use.with"].origin))[1]
-    entries["use.with"] = Value([part.name for part in modifiers], origin, True)
+    entries["use.with"] = Value([catalog.spelled(part) for part in modifiers], origin, True)
     return Settings(entries)

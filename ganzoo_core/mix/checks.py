@@ -16,9 +16,11 @@ from ganzoo_core.settings import CORE
 
 def check_choices(mix: Mix) -> None:
     choices: dict[str, tuple[Any, ...]] = {key: tuple(s.choices) for key, s in CORE.items() if s.choices}
+    separate = mix.parts["generator"] != mix.parts["discriminator"]
     for slot, part in mix.parts.items():
         for key, allowed in part.choices.items():
-            choices[key] = allowed
+            if not (separate and slot == "discriminator" and key.startswith("model.")):
+                choices[key] = allowed
             if slot in ("generator", "discriminator"):
                 choices[key.replace("model.", f"{slot}.", 1)] = allowed
     for part in mix.modifiers:
@@ -55,10 +57,11 @@ def check(mix: Mix) -> Mix:
         for need in part.needs:
             mix = _meet(mix, part, need, warnings)
         for feature in part.doubles:
-            if mix.has(feature):
+            if mix.has(feature, without=part):
+                owners = [other.name for other in (mix.parts["loss"], *mix.modifiers) if feature in other.has]
                 warnings.append(
-                    f"{part.name} adds what {mix.parts['loss'].name} already has ({feature}), so it counts twice; "
-                    f"leave {part.name} out, or set the loss's own to 0"
+                    f"{part.name} adds what {owners[0] if owners else 'the model'} already has ({_plain(feature)}), "
+                    f"so it counts twice; leave {part.name} out, or set the other to 0"
                 )
     return replace(mix, warnings=tuple(warnings))
 

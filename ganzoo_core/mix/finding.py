@@ -82,7 +82,10 @@ def find_side_part(
     if picked is not None and not isinstance(picked, str):
         objects[slot] = picked
         return _object_card(kind, slot, picked), False
-    own_part = catalog.find(kind, own_name) if own_name and (picked is None or picked == own_name) else None
+    try:
+        own_part = catalog.find(kind, own_name) if own_name and (picked is None or picked == own_name) else None
+    except UsageError as error:
+        raise UsageError(f"the model's own {slot}: {error}") from None
     if picked is None:
         part = own_part or catalog.default(kind)
         if part is None:

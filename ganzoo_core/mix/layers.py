@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ganzoo_core.api import UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.settings import CORE, Setting, Settings, Value, expand, kind_of, read
 
@@ -59,13 +60,26 @@ def lay(layers: Iterable[Layer], kinds: Mapping[str, Setting], *, separate: bool
     """Later layers win. A model.* that the user sets reaches a discriminator of another model as well."""
     values: dict[str, Value] = {}
     for layer in layers:
-        for written, raw in layer.values.items():
-            key = expand(written, kinds) if layer.by_user else written
-            value = Value(read(key, kinds[key].kind, raw), layer.origin, layer.by_user)
-            twin = key.replace("model.", "discriminator.", 1)
-            if key.startswith("model.") and separate and layer.by_user and twin in values:
-                values[twin] = value
-                if key not in values:
-                    continue
-            values[key] = value
+        try:
+            for key, raw in _whole(layer, kinds, separate=separate, known=values):
+                values[key] = Value(read(key, kinds[key].kind, raw), layer.origin, layer.by_user)
+        except UsageError as error:
+            raise UsageError(f"{layer.origin}: {error}") from None
     return Settings(values)
+
+
+def _whole(
+    layer: Layer, kinds: Mapping[str, Setting], *, separate: bool, known: Container[str]
+) -> Iterator[tuple[str, Any]]:
+    """A layer's values under their full keys."""
+    if not layer.by_user:
+        yield from layer.values.items()
+        return
+    pairs = [(expand(written, kinds), raw) for written, raw in layer.values.items()]
+    said = {key for key, _ in pairs}
+    for key, raw in pairs:
+        yield key, raw
+        twin = key.replace("model.", "discriminator.", 1)
+        # What the same file says of the discriminator itself stands, wherever it says so.
+        if separate and key.startswith("model.") and twin in known and twin not in said:
+            yield twin, raw

@@ -44,6 +44,9 @@ class Mix:
     def options(self, slot: str) -> Options:
         """A part's own settings: `generator.*` laid over `model.*`, `loss.*`, `schedule.*`, `data.*`."""
         own = self.settings.options(slot)
+        if slot == "discriminator" and self.parts.get("generator", self.parts[slot]) != self.parts[slot]:
+            # model.* is the generator's model's; all that this one has stands under discriminator.*
+            return {"latent_dim": self.settings["model.latent_dim"], **own}
         if slot in ("generator", "discriminator"):
             return {**self.settings.options("model"), **own}
         return own
@@ -52,20 +55,24 @@ class Mix:
         """`with.NAME.*` of every picked modifier, by its name."""
         return {part.name: self.settings.options(f"with.{part.name}") for part in self.modifiers}
 
-    def has(self, feature: str) -> bool:
-        """Whether the mix has a feature, by the cards' claims and the settings that decide them."""
+    def has(self, feature: str, *, without: Part | None = None) -> bool:
+        """Whether the mix has a feature, by the cards' claims and the settings that decide them.
+
+        Args:
+            feature: such as `second_order`.
+            without: a part whose own claim does not count.
+        """
         slot = "generator" if feature.endswith("_in_generator") else "discriminator"
-        return any(
-            _claims(part.has.get(feature, _ASSUMED.get(feature, False)), self, slot)
-            for part in (self.parts[slot], self.parts["loss"])
-        )
+        others = [part for part in (self.parts["loss"], *self.modifiers) if feature in part.has and part != without]
+        claims = [self.parts[slot].has.get(feature, _ASSUMED.get(feature, False)), *(p.has[feature] for p in others)]
+        return any(_holds(claim, self, slot) for claim in claims)
 
 
 # What a model can do unless its card denies it.
 _ASSUMED = {"second_order": True, "real_in_generator_step": True}
 
 
-def _claims(claim: Any, mix: Mix, slot: str) -> bool:
+def _holds(claim: Any, mix: Mix, slot: str) -> bool:
     if isinstance(claim, bool):
         return claim
     value = mix.settings[deciding_key(claim["setting"], mix, slot)]

@@ -41,16 +41,20 @@ class Words:
         self.request = request
         self.picked: dict[str, tuple[Any, str]] = {}
         for values, origin in ((request.config, request.config_name), (request.assigned, "--set")):
-            for key, value in values.items():
-                if key.startswith("use."):
-                    if key not in CORE:
-                        raise UsageError(_settings_hint(key))
-                    self.picked[key[4:]] = (value, origin)
-        for slot, value in request.picks.items():
-            if value is not None:
-                self.picked[slot] = (value, "MODEL" if slot == "model" else f"--{slot}")
+            self._pick({_pick_of(key): read(key, _kind(key), values[key]) for key in values if _pick_of(key)}, origin)
+        flags = {slot: value for slot, value in request.picks.items() if value is not None}
+        self._pick(flags, "")
         if request.modifiers is not None:
             self.picked["with"] = (list(request.modifiers), "--with")
+
+    def _pick(self, slots: Mapping[str, Any], origin: str) -> None:
+        """Lay picks over those before. A model that is named takes the place of both networks named before."""
+        named = slots.get("model")
+        if named is not None and not (isinstance(named, str) and not named.strip()):
+            for slot in ("generator", "discriminator"):
+                self.picked.pop(slot, None)
+        for slot, value in slots.items():
+            self.picked[slot] = (value, origin or ("MODEL" if slot == "model" else f"--{slot}"))
 
     def pick(self, slot: str) -> Any:
         value = self.picked.get(slot, (None, ""))[0]
@@ -62,10 +66,24 @@ class Words:
 
     def layers(self) -> list[Layer]:
         request = self.request
-        config = {key: value for key, value in request.config.items() if not key.startswith("use.")}
-        assigned = {key: value for key, value in request.assigned.items() if not key.startswith("use.")}
+        config = {key: value for key, value in request.config.items() if not _pick_of(key)}
+        assigned = {key: value for key, value in request.assigned.items() if not _pick_of(key)}
         flags = [Layer({key: value}, flag, True) for key, (value, flag) in request.flags.items()]
         return [Layer(config, request.config_name, True), Layer(assigned, "--set", True), *flags]
+
+
+def _pick_of(key: str) -> str:
+    """The slot that a key picks: `loss` of `use.loss` and of `loss`; "" for a setting of another kind."""
+    slot = key.removeprefix("use.")
+    if f"use.{slot}" in CORE:
+        return slot
+    if key.startswith("use."):
+        raise UsageError(_settings_hint(key))
+    return ""
+
+
+def _kind(key: str) -> str:
+    return CORE[f"use.{_pick_of(key)}"].kind
 
 
 def _settings_hint(key: str) -> str:

@@ -32,6 +32,7 @@ class Engine:
     """
 
     framework = "torch"
+    notes: tuple[str, ...] = ()  # what the user should know of this engine before a run
 
     def __init__(self, *, device: str = "auto", threads: int = 1, channels_last: bool = True) -> None:
         self.device = torch.device(_pick(device))
@@ -53,11 +54,30 @@ class Engine:
         """What is wrong with what a hook built, in words; "" for nothing."""
         return "" if isinstance(network, torch.nn.Module) else f"a {type(network).__name__}; expected a torch.nn.Module"
 
-    def build(self, make: Callable[[], Any], *, seed: int, purpose: str) -> torch.nn.Module:
-        """Call `make` with weights drawn from (seed, purpose), and bring the network to the device."""
-        with self.seeded(seed, purpose):
+    def build(
+        self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None
+    ) -> torch.nn.Module:
+        """Call `make` with weights drawn from (seed, slot), and bring the network to the device.
+
+        Args:
+            make: gives the network.
+            spec: what it was built for.
+            slot: `generator` or `discriminator`.
+            seed: of the weights.
+            values: the schedule's values that the network takes; a growing network grows to their `resolution`.
+        """
+        with self.seeded(seed, f"weights of the {slot}"):
             network = make()
+        if values and "resolution" in values:
+            self.grow(network, int(values["resolution"]), slot=slot, seed=seed)
         return network.to(self.device, memory_format=self.memory_format)
+
+    def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
+        """Add a growing network's layers up to this resolution, with weights drawn from (seed, slot, resolution)."""
+        if hasattr(network, "grow"):
+            with self.seeded(seed, f"weights of the {slot}", resolution):
+                network.grow(resolution)
+            network.to(self.device, memory_format=self.memory_format)
 
     @contextlib.contextmanager
     def seeded(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
@@ -120,8 +140,17 @@ class Engine:
             for name, tensor in network.state_dict().items():
                 tensor.copy_(torch.from_numpy(np.asarray(tensors[name], order="C")))
 
-    def layers(self, network: torch.nn.Module, spec: Spec, *, is_generator: bool) -> list[dict[str, Any]]:
-        """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use."""
+    def layers(
+        self, network: torch.nn.Module, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
+    ) -> list[dict[str, Any]]:
+        """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
+
+        Args:
+            network: as `build` gave it.
+            spec: what it was built for.
+            is_generator: whether it is given z or images.
+            values: the schedule's values that it takes.
+        """
         rows: list[dict[str, Any]] = []
         hooks = []
 
@@ -141,7 +170,7 @@ class Engine:
         was_training = network.training
         try:
             with torch.no_grad():
-                network.eval()(torch.zeros(shape, device=self.device), *labels)
+                network.eval()(torch.zeros(shape, device=self.device), *labels, **as_keywords(values, self.device))
         finally:
             network.train(was_training)
             for hook in hooks:

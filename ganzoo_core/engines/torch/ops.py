@@ -92,8 +92,8 @@ class TorchOps:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """x in at least float32, in which sums are taken."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    """x in at least float32, in which sums are taken; a comparison's result counts as 0 and 1."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16, torch.bool) else x
 
 
 def ops_like(x: object) -> TorchOps:

@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ganzoo_core.api import Loss, PluginError, Step, UsageError
+from ganzoo_core.api import Loss, Step, UsageError
 from ganzoo_core.data import Stream
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.step import BoundDiscriminator, check_terms, total
+from ganzoo_core.engines.step import (
+    BoundDiscriminator,
+    check_terms,
+    ema_decay,
+    idle_penalty,
+    score_statistics,
+    total,
+)
+from ganzoo_core.engines.torch.data import Resident, at_stage
 from ganzoo_core.randomness import latents, philox
 
 if TYPE_CHECKING:
     from ganzoo_core.engines.torch.engine import Engine
-
-EMA_RAMP = 0.05  # the moving average forgets at least as fast as over this share of the images seen
 
 
 class Trainer:
@@ -32,17 +38,14 @@ class Trainer:
         self, engine: Engine, G: Any, D: Any, loss: Loss, plan: Plan, images: np.ndarray, labels: np.ndarray | None
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G.train(), D.train(), loss, plan
-        self.g_params = [parameter for parameter in G.parameters() if parameter.requires_grad]
-        self.d_params = [parameter for parameter in D.parameters() if parameter.requires_grad]
-        self.g_optimizer = self._optimizer(self.g_params, plan.lr_g)
-        self.d_optimizer = self._optimizer(self.d_params, plan.lr_d)
-        self.ema = copy.deepcopy(G).eval().requires_grad_(False) if plan.ema_halflife is not None else None
-        self.data = _Resident(images, labels if plan.conditional else None, engine)
+        self.resolution = 0  # that the networks were grown to; 0 before the first step, and for those that do not grow
+        self.ema = self._averaged() if plan.ema_halflife is not None else None
+        self._start_optimizers()
+        self.data = Resident(images, labels if plan.conditional else None, engine)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._checked = False
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
         """One round.
@@ -53,6 +56,8 @@ class Trainer:
             values: the schedule's, here.
         """
         plan = self.plan
+        if "resolution" in values:
+            self.grow(int(values["resolution"]))
         self._set_rates(values)
         if plan.updates == "simultaneous":
             self._simultaneous(step, images, values)
@@ -64,10 +69,35 @@ class Trainer:
             self._average(images + plan.step_images, values)
         self._checked = True
 
+    def grow(self, resolution: int) -> None:
+        """Add what both networks need for this resolution; both optimizers start anew, without moments."""
+        if resolution == self.resolution:
+            return
+        for slot, network in (("generator", self.G), ("discriminator", self.D)):
+            self.engine.grow(network, resolution, slot=slot, seed=self.plan.seed)
+            network.train()
+        if self.ema is not None:
+            former, self.ema = self.ema.state_dict(), self._averaged()
+            for name, tensor in self.ema.state_dict().items():
+                if name in former:
+                    tensor.copy_(former[name])
+        self._start_optimizers()
+        self.resolution = resolution
+
+    def _start_optimizers(self) -> None:
+        self.g_params = [parameter for parameter in self.G.parameters() if parameter.requires_grad]
+        self.d_params = [parameter for parameter in self.D.parameters() if parameter.requires_grad]
+        self.g_optimizer = self._optimizer(self.g_params, self.plan.lr_g)
+        self.d_optimizer = self._optimizer(self.d_params, self.plan.lr_d)
+        self._checked = False
+
+    def _averaged(self) -> torch.nn.Module:
+        return copy.deepcopy(self.G).eval().requires_grad_(False)
+
     def _discriminator_phase(self, step: int, turn: int, position: int, values: Mapping[str, float]) -> _Phase:
         plan = self.plan
         with self.engine.seeded(plan.seed, "discriminator", step, turn):
-            real, labels = self.data.gather(self.reals.indices(position, plan.batch_size))
+            real, labels = self._reals(self.reals, position, values)
             z = self._latents("z", step, turn)
             with torch.set_grad_enabled(plan.shares_fake):  # G's phase differentiates the same images
                 fake = self._generate(z, labels, values)
@@ -86,8 +116,7 @@ class Trainer:
             real = labels = None
             if plan.real_in_generator_step or (plan.conditional and shared is None):
                 # Fresh reals from a stream of their own, which do not count as seen.
-                order = self.g_reals.indices(step * plan.batch_size, plan.batch_size)
-                real, labels = self.data.gather(order)
+                real, labels = self._reals(self.g_reals, step * plan.batch_size, values)
             if shared is None:
                 z = self._latents("z of the generator", step)
                 shared = _Phase(self._generate(z, labels, values), labels, z)
@@ -101,7 +130,7 @@ class Trainer:
         """Both losses see the same weights; D scores each batch once."""
         plan = self.plan
         with self.engine.seeded(plan.seed, "discriminator", step, 0):
-            real, labels = self.data.gather(self.reals.indices(images, plan.batch_size))
+            real, labels = self._reals(self.reals, images, values)
             z = self._latents("z", step, 0)
             fake = self._generate(z, labels, values)
             D, view = self._view(real, fake, labels, z, values, share=True)
@@ -116,6 +145,10 @@ class Trainer:
             self._record("discriminator", d_terms)
             self._record("generator", g_terms)
             self._record_scores(D.scores())
+
+    def _reals(self, stream: Stream, position: int, values: Mapping[str, float]) -> tuple[Any, Any]:
+        real, labels = self.data.gather(stream.indices(position, self.plan.batch_size))
+        return at_stage(real, values), labels
 
     def _view(
         self, real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, float], *, share: bool = False
@@ -159,8 +192,7 @@ class Trainer:
     def _average(self, images: int, values: Mapping[str, float]) -> None:
         """Move the average of G's weights towards them; buffers such as batch norm's are copied."""
         assert self.ema is not None
-        halflife = min(values.get("ema_halflife", self.plan.ema_halflife or 0), EMA_RAMP * images)
-        decay = 0.5 ** (self.plan.step_images / halflife) if halflife > 0 else 0.0
+        decay = ema_decay(self.plan, images, values)
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - decay)
             for mean, buffer in zip(self.ema.buffers(), self.G.buffers(), strict=True):
@@ -197,31 +229,16 @@ class Trainer:
             if term.requires_grad:
                 gradients = torch.autograd.grad(term, self.d_params, retain_graph=True, allow_unused=True)
             if all(gradient is None for gradient in gradients):
-                raise PluginError(
-                    f"the loss term {name} has no gradient in the discriminator, so it would do nothing; "
-                    "the loss must keep the graph (ops.score_and_gradient), and D must allow second derivatives"
-                )
+                raise idle_penalty(name)
 
     def _record(self, network: str, terms: Mapping[str, Any]) -> None:
         for name, term in terms.items():
             self._add(f"{network}/{name}", term.detach())
 
     def _record_scores(self, scores: Mapping[str, torch.Tensor]) -> None:
-        """How well D tells real from fake, and what probability it gives them, where the loss defines it."""
-        decision = self.plan.decision
-        if set(scores) != {"real", "fake"} or decision is None:
-            return
-        real, fake = scores["real"].detach(), scores["fake"].detach()
-        if isinstance(decision, str):
-            right = (real > fake).float().mean()
-            accuracy = {"real": right, "fake": right}
-        else:
-            accuracy = {"real": (real > decision).float().mean(), "fake": (fake <= decision).float().mean()}
-        for name, share in accuracy.items():
-            self._add(f"discriminator/accuracy_{name}", share)
-        if self.plan.probability == "sigmoid":
-            self._add("discriminator/probability_real", torch.sigmoid(real).mean())
-            self._add("discriminator/probability_fake", torch.sigmoid(fake).mean())
+        detached = {name: score.detach() for name, score in scores.items()}
+        for name, value in score_statistics(detached, self.plan, self.engine.ops).items():
+            self._add(name, value)
 
     def _add(self, name: str, value: torch.Tensor) -> None:
         # Summed on the device: reading a value each step would make a GPU wait.
@@ -248,28 +265,6 @@ class _Phase:
 
     def __init__(self, fake: torch.Tensor, labels: torch.Tensor | None, z: torch.Tensor) -> None:
         self.fake, self.labels, self.z = fake, labels, z
-
-
-class _Resident:
-    """The images as uint8 where the device can reach them; gathered and scaled there."""
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray | None, engine: Engine) -> None:
-        self.images, self.labels, self.device = images, labels, engine.device
-        self.memory_format = engine.memory_format
-        self.on_device = None
-        if self.device.type != "cpu" and not isinstance(images, np.memmap):
-            self.on_device = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-
-    def gather(self, order: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None."""
-        if self.on_device is None:
-            batch = torch.from_numpy(self.images[order]).to(self.device)
-        else:
-            batch = self.on_device[torch.from_numpy(order).to(self.device)]
-        # The permuted view of [N,H,W,C] is channels_last already.
-        images = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=self.memory_format)
-        labels = None if self.labels is None else torch.from_numpy(self.labels[order]).to(self.device)
-        return images, labels
 
 
 def as_keywords(values: Mapping[str, float], device: torch.device) -> dict[str, Any]:

@@ -1,0 +1,39 @@
+"""argparse whose complaints are one sentence that names the nearest word."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+_CHOICE = re.compile(r"argument (?P<what>[^:]+): invalid choice: '(?P<found>.*)' \(choose from (?P<known>.*)\)", re.S)
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line, or that of one command."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with 2 and a sentence on stderr; the usage is what `--help` is for."""
+        match = _CHOICE.fullmatch(message)
+        if match:
+            known = re.findall(r"[\w.-]+", match["known"])
+            message = f"{match['what']} is {match['found']!r}; {_nearest(match['found'], known)}"
+        message = " ".join(message.removeprefix("argument ").split())
+        more = "" if message.endswith("?") else f"; `{self.prog} --help` says more"
+        self.exit(2, f"{self.prog}: {message}{more}\n")
+
+    def refuse(self, words: Sequence[str]) -> NoReturn:
+        """Leave because of words that mean nothing to this command."""
+        word = words[0]
+        if not word.startswith("-"):
+            self.error(f"{word!r} is one word too many")
+        option = word.partition("=")[0]
+        known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+        self.error(f"{option} is no option; {_nearest(option, known)}")
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    alike = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {alike[0]}?" if alike else f"expected {', '.join(known)}"

@@ -1,0 +1,10 @@
+"""The TensorFlow engine, for networks in Keras 3."""
+
+from ganzoo_core.engines.tensorflow import start
+
+# Everything else here imports TensorFlow at its top: it must be imported with care first.
+start.import_quietly()
+
+from ganzoo_core.engines.tensorflow.engine import Engine  # noqa: E402
+
+__all__ = ["Engine"]

@@ -1,0 +1,62 @@
+"""The real images in TensorFlow: where they lie, and how a batch of them comes to the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ganzoo_core.engines.step import halvings
+
+
+class Resident:
+    """The images as uint8 where the device can reach them; scaled there.
+
+    On a CPU numpy gathers them, and on a GPU they lie in its memory and are gathered there.
+
+    Args:
+        images: uint8 [N,H,W,C].
+        labels: int64 [N], or None.
+        device: as TensorFlow names it.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray | None, device: str) -> None:
+        self.images, self.labels = images, labels
+        self.on_device = None
+        if "CPU" not in device and not isinstance(images, np.memmap):
+            with tf.device(device):
+                self.on_device = tf.constant(images)
+
+    def take(self, order: np.ndarray) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Indices [N] -> what `decode` makes images of, and int64 labels [N] or None."""
+        labels = None if self.labels is None else tf.constant(self.labels[order])
+        return tf.constant(self.images[order] if self.on_device is None else order), labels
+
+    def decode(self, taken: tf.Tensor) -> tf.Tensor:
+        """Float32 images [N,H,W,C] in [-1, 1]."""
+        batch = taken if self.on_device is None else tf.gather(self.on_device, taken)
+        return tf.cast(batch, tf.float32) / 127.5 - 1.0
+
+
+def at_stage(images: tf.Tensor, values: Mapping[str, Any]) -> tf.Tensor:
+    """Real images as growing networks see them now.
+
+    They shrink by means of 2×2 pixels to `resolution`; by `fade` they are blended with their own next coarser
+    version, enlarged again, as the outputs of G are (Karras et al. 2017, arXiv:1710.10196, section 2).
+
+    Args:
+        images: [N,H,W,C].
+        values: the schedule's, `resolution` an int; without it the images stay as they are.
+    """
+    if "resolution" not in values:
+        return images
+    _, height, width, _ = images.shape
+    for _ in range(halvings((height, width), values["resolution"])):
+        images = tf.nn.avg_pool2d(images, 2, 2, "VALID")
+    if "fade" not in values or min(images.shape[1:3]) < 2:
+        return images
+    coarse = tf.nn.avg_pool2d(images, 2, 2, "VALID")
+    coarse = tf.repeat(tf.repeat(coarse, 2, axis=1), 2, axis=2)
+    return values["fade"] * images + (1 - values["fade"]) * coarse

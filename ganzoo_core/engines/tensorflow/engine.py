@@ -1,0 +1,227 @@
+"""TensorFlow: the device, building networks, drawing from them, and their tensors as numpy arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ganzoo_core import images as pictures
+from ganzoo_core.api import Spec, UsageError
+from ganzoo_core.engines import Plan
+from ganzoo_core.engines.tensorflow import start
+from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
+from ganzoo_core.engines.tensorflow.trainer import Trainer
+from ganzoo_core.randomness import seed_for
+
+CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
+
+
+class Engine:
+    """One device and its threads.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        threads: CPU threads.
+        channels_last: PyTorch's; Keras' images are [N,H,W,C] in any case.
+
+    Raises:
+        UsageError: if the device is not there.
+    """
+
+    framework = "tensorflow"
+
+    def __init__(self, *, device: str = "auto", threads: int = 1, channels_last: bool = True) -> None:
+        notes = list(start.notes())
+        with start.without_noise():
+            if not _set_threads(threads):
+                notes.append(
+                    f"TensorFlow was in use before, so it keeps {_threads() or 'its own number of'} threads "
+                    f"instead of {threads}"
+                )
+            self.kind = _pick(device)
+            # TensorFlow's remapper fuses operations or fails to, with words on the terminal, by the layers' names,
+            # which count up in a process: the same run would not give the same bits in another one.
+            tf.config.optimizer.set_experimental_options({"remapping": False})
+            tf.zeros(1)  # starts TensorFlow's runtime, which has its own words for that
+        self.device = "/CPU:0" if self.kind == "cpu" else "/GPU:0"
+        self.notes = tuple(notes)
+
+    def describe(self) -> dict[str, Any]:
+        """Facts that belong to a run: framework, versions, device, threads, whether oneDNN is in use."""
+        facts = {"framework": self.framework, "version": tf.__version__, "keras": keras.__version__}
+        return {**facts, "device": self.kind, "threads": _threads(), "onednn": start.onednn()}
+
+    def check_network(self, network: Any) -> str:
+        """What is wrong with what a hook built, in words; "" for nothing."""
+        return "" if isinstance(network, keras.Model) else f"a {type(network).__name__}; expected a keras.Model"
+
+    def build(
+        self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None
+    ) -> Network:
+        """Call `make`, and then the network, which makes its variables; weights are drawn from (seed, slot).
+
+        Args:
+            make: gives the network.
+            spec: what it was built for.
+            slot: `generator` or `discriminator`.
+            seed: of the weights.
+            values: the schedule's values that the network takes; a growing network grows to their `resolution`.
+        """
+        with self.seeded(seed, f"weights of the {slot}"):
+            network = make()
+            if not (values and "resolution" in values):
+                self._touch(network, spec, slot, values or {})
+        if values and "resolution" in values:
+            self.grow(network, values, spec=spec, slot=slot, seed=seed)
+        return network
+
+    def grow(self, network: Network, values: Mapping[str, float], *, spec: Spec, slot: str, seed: int) -> None:
+        """Add a growing network's layers up to `resolution`, with weights drawn from (seed, slot, resolution)."""
+        resolution = int(values["resolution"])
+        with self.seeded(seed, f"weights of the {slot}", resolution):
+            if hasattr(network, "grow"):
+                network.grow(resolution)
+            self._touch(network, spec, slot, values)
+
+    def _touch(self, network: Network, spec: Spec, slot: str, values: Mapping[str, float]) -> None:
+        """Call a network once: Keras makes the variables of most networks then."""
+        scale = max(spec.height, spec.width) // int(values.get("resolution", max(spec.height, spec.width)))
+        image = (2, spec.height // scale, spec.width // scale, spec.channels)
+        labels = tf.zeros(2, tf.int64) if spec.classes else None
+        x = tf.zeros((2, spec.latent_dim) if slot == "generator" else image)
+        call(network, x, labels, as_keywords(values), training=False)
+
+    @contextlib.contextmanager
+    def seeded(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
+        """Let initialisers start from (seed, purpose, indices), on this device and with Keras' usual conventions.
+
+        Keras draws the seed of each initialiser and each dropout from Python's generator. Python's and numpy's are
+        put back after; TensorFlow does not tell its global seed, so that one stays.
+        """
+        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the ones that Keras seeds)
+        conventions = keras.config.image_data_format(), keras.config.floatx()
+        try:
+            keras.utils.set_random_seed(seed_for(seed, purpose, *indices) % 2**32)
+            keras.config.set_image_data_format("channels_last")
+            keras.config.set_floatx("float32")
+            with tf.device(self.device):
+                yield
+        finally:
+            keras.config.set_image_data_format(conventions[0])
+            keras.config.set_floatx(conventions[1])
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+    def trainer(self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None) -> Trainer:
+        """The adversarial game on these images (uint8 [N,H,W,C])."""
+        return Trainer(self, G, D, loss, plan, images, labels)
+
+    def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
+        """Generate images in evaluation mode.
+
+        Args:
+            G: the generator, or its moving average.
+            z: float32 [N, latent_dim].
+            labels: int64 [N], or None.
+            values: the schedule's values that G takes.
+
+        Returns:
+            uint8 [N,H,W,C].
+        """
+        network, scope = (G.network, G.scope()) if isinstance(G, Averaged) else (G, contextlib.nullcontext())
+        chunks = []
+        with tf.device(self.device), scope:
+            for first in range(0, len(z), CHUNK):
+                given = None if labels is None else tf.constant(labels[first : first + CHUNK])
+                noise = tf.constant(z[first : first + CHUNK])
+                out = call(network, noise, given, as_keywords(values), training=False)
+                chunks.append(pictures.deprocess(out.numpy().astype(np.float32)))
+        return np.concatenate(chunks)
+
+    def tensors(self, network: Any) -> dict[str, np.ndarray]:
+        """All weights by position and name, as numpy arrays."""
+        if isinstance(network, Averaged):
+            named = named_weights(network.network)
+            return {name: network.average_of(weight).numpy() for name, weight in named.items()}
+        return {name: weight.numpy() for name, weight in named_weights(network).items()}
+
+    def expected(self, network: Network) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Name -> dtype and shape of all that `load` wants."""
+        return {name: (weight.dtype, tuple(weight.shape)) for name, weight in named_weights(network).items()}
+
+    def load(self, network: Network, tensors: Mapping[str, np.ndarray]) -> None:
+        """Put saved weights back; the names and shapes were compared with `expected`."""
+        for name, weight in named_weights(network).items():
+            weight.assign(tensors[name])
+
+    def layers(
+        self, network: Network, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
+    ) -> list[dict[str, Any]]:
+        """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
+
+        Args:
+            network: as `build` gave it.
+            spec: what it was built for.
+            is_generator: whether it is given z or images.
+            values: the schedule's values that it takes.
+        """
+        rows: list[dict[str, Any]] = []
+        calls: list[int] = []  # for each call under way, how many layers it has called itself
+        plain_call = keras.layers.Layer.__call__
+
+        def noting_call(layer: Any, *args: Any, **keywords: Any) -> Any:
+            if calls:
+                calls[-1] += 1
+            calls.append(0)
+            output = plain_call(layer, *args, **keywords)
+            if calls.pop() == 0:
+                shape = ["N", *output.shape[1:]] if tf.is_tensor(output) else []
+                count = sum(math.prod(weight.shape) for weight in layer.weights)
+                rows.append({"layer": layer.name, "type": type(layer).__name__, "output": shape, "parameters": count})
+            return output
+
+        keras.layers.Layer.__call__ = noting_call
+        try:
+            self._touch(network, spec, "generator" if is_generator else "discriminator", values)
+        finally:
+            keras.layers.Layer.__call__ = plain_call
+        return rows
+
+    def count_parameters(self, network: Network) -> int:
+        """Learnable parameters."""
+        return sum(math.prod(weight.shape) for weight in network.trainable_weights)
+
+
+def _set_threads(threads: int) -> bool:
+    """Have TensorFlow use so many; False if its runtime is at work already with another number."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        return _threads() == threads
+    return True
+
+
+def _threads() -> int:
+    return tf.config.threading.get_intra_op_parallelism_threads()
+
+
+def _pick(device: str) -> str:
+    gpus = tf.config.list_physical_devices("GPU")
+    # On a Mac the plugin of Apple offers its GPU under the same name.
+    name = "mps" if gpus and not tf.test.is_built_with_cuda() else "cuda"
+    if device == "auto":
+        device = name if gpus else "cpu"
+    if device != "cpu" and (not gpus or device != name):
+        raise UsageError(f"the device {device} is not here; there is {', '.join(['cpu', *([name] if gpus else [])])}")
+    with contextlib.suppress(RuntimeError):  # TensorFlow is at work already, and has decided
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    return device

@@ -1,0 +1,109 @@
+"""`ops` in TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+Tensor = Any
+
+
+class TensorFlowOps:
+    """`api.Ops` on TensorFlow tensors. Sums and means of half-precision tensors are taken in float32.
+
+    Args:
+        seed: two int32, a tensor or numbers. Every draw is a function of the seed and of how many came before it
+            from this object, and of nothing else.
+    """
+
+    def __init__(self, seed: Tensor | Sequence[int] = (0, 0)) -> None:
+        self._seed = seed
+        self._draws = 0
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean of all elements, a scalar."""
+        return tf.reduce_mean(_wide(x))
+
+    def sum(self, x: Tensor) -> Tensor:
+        """The sum of all elements, a scalar."""
+        return tf.reduce_sum(_wide(x))
+
+    def sum_per_sample(self, x: Tensor) -> Tensor:
+        """[N, ...] -> [N]: the sum over all axes but the first."""
+        wide = _wide(x)
+        return tf.reduce_sum(wide, axis=list(range(1, wide.shape.rank)))
+
+    def mean_over_samples(self, x: Tensor) -> Tensor:
+        """[N, ...] -> [...]: the mean over the first axis."""
+        return tf.reduce_mean(_wide(x), axis=0)
+
+    def square(self, x: Tensor) -> Tensor:
+        return tf.square(x)
+
+    def sqrt(self, x: Tensor) -> Tensor:
+        return tf.sqrt(x)
+
+    def abs(self, x: Tensor) -> Tensor:
+        return tf.abs(x)
+
+    def relu(self, x: Tensor) -> Tensor:
+        return tf.nn.relu(x)
+
+    def sigmoid(self, x: Tensor) -> Tensor:
+        return tf.sigmoid(x)
+
+    def softplus(self, x: Tensor) -> Tensor:
+        """log(1 + exp(x)), without overflow."""
+        return tf.nn.softplus(x)
+
+    def lerp(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+        """start + weight * (end - start)."""
+        return start + weight * (end - start)
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=_wide(logits)))
+
+    def stop_gradient(self, x: Tensor) -> Tensor:
+        """x, as a constant to differentiation."""
+        return tf.stop_gradient(x)
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Float32 in [0, 1), drawn from the seed."""
+        return tf.random.stateless_uniform(tuple(shape), seed=self._next_seed())
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Float32, mean 0 and standard deviation 1, drawn from the seed."""
+        return tf.random.stateless_normal(tuple(shape), seed=self._next_seed())
+
+    def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """One forward of D at x: the scores and the gradient of their sum by x, shaped as x.
+
+        Both keep their graph to D's parameters; neither has one to whatever x was computed from. Scores may be
+        patches [N, ...]. A D that offers `call_as(images, original=x)` is called by it, so that the engine
+        knows the scores for those of x although D sees another tensor.
+        """
+        leaf = tf.stop_gradient(x)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(leaf)
+            call_as = getattr(D, "call_as", None)
+            scores = D(leaf) if call_as is None else call_as(leaf, original=x)
+            summed = tf.reduce_sum(scores)
+        return scores, _wide(tape.gradient(summed, leaf, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+
+    def _next_seed(self) -> Tensor:
+        self._draws += 1
+        return tf.convert_to_tensor(self._seed, tf.int32) + tf.constant([0, self._draws])
+
+
+def _wide(x: Tensor) -> Tensor:
+    """x in at least float32, in which sums are taken; a comparison's result counts as 0 and 1."""
+    x = tf.convert_to_tensor(x)
+    return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16, tf.bool) else x
+
+
+def ops_like(x: object) -> TensorFlowOps:
+    """The arithmetic for tensors such as `x`; TensorFlow itself finds where they lie."""
+    return TensorFlowOps()

@@ -1,0 +1,210 @@
+"""The adversarial step in TensorFlow: what happens inside of the graphs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ganzoo_core.api import Loss, PluginError, Step, UsageError
+from ganzoo_core.engines import Plan
+from ganzoo_core.engines.step import BoundDiscriminator, check_terms, idle_penalty, score_statistics, total
+from ganzoo_core.engines.tensorflow.data import Resident, at_stage
+from ganzoo_core.engines.tensorflow.networks import Averaged, call, seed_states
+from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
+
+RMSPROP_EPS = 1e-8
+
+Given = Mapping[str, Any]  # tensors by name
+
+
+class Phases:
+    """What the two networks do to each other, as functions that are traced.
+
+    A phase takes `given`, the tensors that it needs by name (`d_` for D's part, `g_` for G's), and `numbers`,
+    scalars by name: `lr_g`, `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It returns the scalars
+    to report.
+
+    Args:
+        G, D: the networks, grown and built.
+        loss, plan, data: see `Trainer`.
+        average: of G's weights, or None.
+        resolution: that the networks were grown to, or 0.
+
+    Raises:
+        UsageError: if a network has nothing to learn.
+    """
+
+    def __init__(
+        self, G: Any, D: Any, loss: Loss, plan: Plan, data: Resident, average: Averaged | None, resolution: int
+    ) -> None:
+        self.G, self.D, self.loss, self.plan, self.data = G, D, loss, plan, data
+        self.average, self.resolution = average, resolution
+        self.g_optimizer = self._optimizer(G, plan.lr_g)
+        self.d_optimizer = self._optimizer(D, plan.lr_d)
+        self.seed_states = [*seed_states(G), *seed_states(D)]
+
+    def variables(self) -> list[tf.Variable]:
+        """All that a phase may read or change."""
+        averages = [] if self.average is None else [self.average.average_of(weight) for weight in self.G.weights]
+        own = [*self.G.variables, *self.D.variables, *self.g_optimizer.variables, *self.d_optimizer.variables]
+        return [*(variable.value for variable in own), *averages]
+
+    def both(self, given: Given, numbers: Given) -> Given:
+        """D, then G against the new D with the same images."""
+        z, labels = given["d_z"], given.get("d_labels")
+        with _tape(self.G) as tape:
+            with self._seeded(given["d_seeds"]) as ops:
+                fake = self._generate(z, labels, numbers)
+                with tape.stop_recording():
+                    told = self._update_discriminator(given, fake, numbers, ops)
+            terms = self._generator_terms(given, fake, labels, z, numbers)
+        return {**told, **self._update_generator(_gradients(tape, terms, self.G), terms, numbers)}
+
+    def discriminator(self, given: Given, numbers: Given) -> Given:
+        with self._seeded(given["d_seeds"]) as ops:
+            fake = self._generate(given["d_z"], given.get("d_labels"), numbers)
+            return self._update_discriminator(given, fake, numbers, ops)
+
+    def generator(self, given: Given, numbers: Given) -> Given:
+        with _tape(self.G) as tape:
+            terms = self._generator_terms(given, None, given.get("g_labels"), given["g_z"], numbers)
+        return self._update_generator(_gradients(tape, terms, self.G), terms, numbers)
+
+    def simultaneous(self, given: Given, numbers: Given) -> Given:
+        """Both losses see the same weights; D scores each batch once."""
+        z, labels, real = given["d_z"], given.get("d_labels"), self._real(given["d_real"], numbers)
+        with self._seeded(given["d_seeds"]) as ops, _tape(self.G) as g_tape, _tape(self.D) as d_tape:
+            fake = self._generate(z, labels, numbers)
+            D, view = self._view(real, fake, labels, z, numbers, ops, share=True)
+            d_terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
+            g_terms = check_terms(self.loss.generator(view), self.loss, "generator")
+        gradients = _gradients(g_tape, g_terms, self.G)
+        told = self._apply_to_discriminator(d_tape, d_terms, D.scores(), numbers)
+        return {**told, **self._update_generator(gradients, g_terms, numbers)}
+
+    def _update_discriminator(self, given: Given, fake: Any, numbers: Given, ops: TensorFlowOps) -> Given:
+        real = self._real(given["d_real"], numbers)
+        with _tape(self.D) as tape:
+            D, view = self._view(real, tf.stop_gradient(fake), given.get("d_labels"), given["d_z"], numbers, ops)
+            terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
+        return self._apply_to_discriminator(tape, terms, D.scores(), numbers)
+
+    def _apply_to_discriminator(self, tape: Any, terms: Given, scores: Given, numbers: Given) -> Given:
+        for name, term in terms.items():
+            if name.endswith("penalty") and not any(gradient is not None for gradient in _derived(tape, term, self.D)):
+                raise idle_penalty(name)
+        self._descend(self.D, self.d_optimizer, _gradients(tape, terms, self.D), numbers["lr_d"], numbers)
+        if self.plan.clip is not None:
+            for weight in self.D.trainable_variables:
+                weight.assign(tf.clip_by_value(weight.value, -self.plan.clip, self.plan.clip))
+        told = {f"discriminator/{name}": term for name, term in terms.items()}
+        return {**told, **score_statistics(scores, self.plan, TensorFlowOps())}
+
+    def _generator_terms(self, given: Given, fake: Any, labels: Any, z: Any, numbers: Given) -> Given:
+        with self._seeded(given["g_seeds"]) as ops:
+            if fake is None:
+                fake = self._generate(z, labels, numbers)
+            shown = self._real(given["g_real"], numbers) if self.plan.real_in_generator_step else None
+            _, view = self._view(shown, fake, labels, z, numbers, ops)
+            return check_terms(self.loss.generator(view), self.loss, "generator")
+
+    def _update_generator(self, gradients: Sequence[Any], terms: Given, numbers: Given) -> Given:
+        self._descend(self.G, self.g_optimizer, gradients, numbers["lr_g"], numbers)
+        if self.average is not None:
+            self.average.move(numbers["ema_decay"])
+        return {f"generator/{name}": term for name, term in terms.items()}
+
+    def _descend(self, network: Any, optimizer: Any, gradients: Sequence[Any], rate: Any, numbers: Given) -> None:
+        found = [pair for pair in zip(gradients, network.trainable_variables, strict=True) if pair[0] is not None]
+        optimizer.learning_rate.assign(rate)
+        constant = getattr(optimizer, "beta_2", None)
+        if constant is not None and "values/beta2" in numbers:
+            optimizer.beta_2 = numbers["values/beta2"]
+        optimizer.apply(*zip(*found, strict=True))
+        if constant is not None:
+            optimizer.beta_2 = constant  # a tensor of this graph means nothing outside of it
+
+    def _view(
+        self, real: Any, fake: Any, labels: Any, z: Any, numbers: Given, ops: TensorFlowOps, *, share: bool = False
+    ) -> tuple[BoundDiscriminator, Step]:
+        taken, values = self._taken(numbers, self.plan.takes_d), self._values(numbers)
+        D = BoundDiscriminator(
+            lambda x: call(self.D, x, labels, taken, training=True), real=real, fake=fake, share=share
+        )
+        return D, Step(D, lambda z: self._generate(z, labels, numbers), real, fake, labels, z, values, ops)
+
+    def _generate(self, z: Any, labels: Any, numbers: Given) -> Any:
+        return call(self.G, z, labels, self._taken(numbers, self.plan.takes_g), training=True)
+
+    def _real(self, taken: Any, numbers: Given) -> Any:
+        return at_stage(self.data.decode(taken), self._values(numbers))
+
+    def _values(self, numbers: Given) -> dict[str, Any]:
+        """The schedule's values: `resolution` an int, all others tensors."""
+        values = {
+            name.removeprefix("values/"): number for name, number in numbers.items() if name.startswith("values/")
+        }
+        return {**values, "resolution": self.resolution} if self.resolution else values
+
+    def _taken(self, numbers: Given, takes: Sequence[str]) -> dict[str, Any]:
+        values = self._values(numbers)
+        return {name: values[name] for name in takes if name in values}
+
+    @contextlib.contextmanager
+    def _seeded(self, seeds: tf.Tensor) -> Iterator[TensorFlowOps]:
+        """Let `ops` and the networks' seed generators start from these numbers; the latter are put back after."""
+        before = [tf.identity(state.value) for state in self.seed_states]
+        for state, seed in zip(self.seed_states, tf.unstack(seeds)[1:], strict=True):
+            state.assign(seed)
+        yield TensorFlowOps(tf.cast(seeds[0], tf.int32))
+        for state, seed in zip(self.seed_states, before, strict=True):
+            state.assign(seed)
+
+    def _optimizer(self, network: Any, lr: float) -> Any:
+        plan, variables = self.plan, network.trainable_variables
+        if not variables:
+            raise UsageError("a network has no learnable parameters, so there is nothing to train")
+        if plan.optimizer == "adam":
+            optimizer = keras.optimizers.Adam(lr, beta_1=plan.betas[0], beta_2=plan.betas[1], epsilon=plan.adam_eps)
+        elif plan.optimizer == "rmsprop":
+            # Keras takes the root of epsilon with the moment's; this one is PyTorch's 1e-8 added after the root.
+            optimizer = keras.optimizers.RMSprop(
+                lr, rho=plan.rmsprop_decay, momentum=plan.momentum, epsilon=RMSPROP_EPS**2
+            )
+        else:
+            optimizer = keras.optimizers.SGD(lr, momentum=plan.momentum)
+        optimizer.build(variables)
+        return optimizer
+
+
+@contextlib.contextmanager
+def _tape(network: Any) -> Iterator[tf.GradientTape]:
+    """Record what leads to one network's weights."""
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        tape.watch([weight.value for weight in network.trainable_variables])
+        yield tape
+
+
+def _gradients(tape: tf.GradientTape, terms: Given, network: Any) -> list[Any]:
+    """The gradient of the terms' sum by each of a network's weights; None where there is none."""
+    gradients = _derived(tape, total(terms), network)
+    if all(gradient is None for gradient in gradients):
+        raise PluginError(
+            f"the loss terms {', '.join(terms)} have no gradient in the network {network.name}, so it would not learn; "
+            "they must be computed from its outputs with step.ops"
+        )
+    return gradients
+
+
+def _derived(tape: tf.GradientTape, term: Any, network: Any) -> list[Any]:
+    try:
+        return tape.gradient(term, [weight.value for weight in network.trainable_variables])
+    except LookupError as error:
+        raise PluginError(
+            f"the loss differentiates {network.name} twice, and TensorFlow has no second derivative for one of its "
+            f"operations ({error}); pick a loss without a gradient penalty, or another network"
+        ) from None

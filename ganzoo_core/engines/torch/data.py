@@ -1,0 +1,61 @@
+"""The real images in PyTorch: where they lie, and how a batch of them comes to the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ganzoo_core.engines.step import halvings
+
+
+class Resident:
+    """The images as uint8 where the device can reach them; gathered and scaled there.
+
+    Args:
+        images: uint8 [N,H,W,C].
+        labels: int64 [N], or None.
+        engine: the device and its memory layout.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray | None, engine: Any) -> None:
+        self.images, self.labels, self.device = images, labels, engine.device
+        self.memory_format = engine.memory_format
+        self.on_device = None
+        if self.device.type != "cpu" and not isinstance(images, np.memmap):
+            self.on_device = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+
+    def gather(self, order: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None."""
+        if self.on_device is None:
+            batch = torch.from_numpy(self.images[order]).to(self.device)
+        else:
+            batch = self.on_device[torch.from_numpy(order).to(self.device)]
+        # The permuted view of [N,H,W,C] is channels_last already.
+        images = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=self.memory_format)
+        labels = None if self.labels is None else torch.from_numpy(self.labels[order]).to(self.device)
+        return images, labels
+
+
+def at_stage(images: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:
+    """Real images as growing networks see them now.
+
+    They shrink by means of 2×2 pixels to `resolution`; by `fade` they are blended with their own next coarser
+    version, enlarged again, as the outputs of G are (Karras et al. 2017, arXiv:1710.10196, section 2).
+
+    Args:
+        images: [N,C,H,W].
+        values: the schedule's; without `resolution` the images stay as they are.
+    """
+    if "resolution" not in values:
+        return images
+    height, width = images.shape[2:]
+    for _ in range(halvings((height, width), int(values["resolution"]))):
+        images = F.avg_pool2d(images, 2)
+    if "fade" not in values or min(images.shape[2:]) < 2:
+        return images
+    coarse = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode="nearest")
+    return values["fade"] * images + (1 - values["fade"]) * coarse

@@ -1,0 +1,72 @@
+"""Cards: what is known of a part, or of a fault, without importing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+KINDS = ("models", "losses", "schedules", "datasets", "modifiers", "trackers")
+SINGULAR = dict(zip(KINDS, ("model", "loss", "schedule", "dataset", "modifier", "tracker"), strict=True))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A card: all that is known of a part without importing it.
+
+    `defaults`, `choices`, `help` and each preset are flat, keyed by the setting's full name. `frameworks` empty
+    means all. `decision` is where D calls an image real: a number, `"pair"`, or None; `probability` says what
+    makes a probability of its score.
+    """
+
+    kind: str
+    name: str
+    title: str
+    hooks: str
+    distribution: str
+    version: str
+    package: str
+    location: str = ""
+    frameworks: tuple[str, ...] = ()
+    paper: str = ""
+    aliases: tuple[str, ...] = ()
+    default: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    help: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    has: Mapping[str, Any] = field(default_factory=dict)
+    doubles: tuple[str, ...] = ()
+    conditional: bool = False
+    output: str = "tanh"
+    latent: str = "normal"
+    image_sizes: tuple[int, ...] = ()
+    takes: tuple[str, ...] = ()
+    decision: float | str | None = None
+    probability: str | None = None
+    clip_discriminator: float | str | None = None
+    image: Mapping[str, int] | None = None
+    argument: str = "none"
+
+    @property
+    def qualified(self) -> str:
+        """The name that always works: `distribution/name`."""
+        return f"{self.distribution}/{self.name}"
+
+    @property
+    def by(self) -> str:
+        """The part and where it comes from, for a message."""
+        return f"{self.name} ({self.distribution} {self.version})"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something installed that cannot be used: `state` names the problem, `reason` says it and what to do."""
+
+    state: str
+    reason: str
+    distribution: str
+    version: str
+    kind: str = ""
+    name: str = ""

@@ -1,0 +1,21 @@
+"""Settings: what the core has, how a value is read, which value wins, and where it came from."""
+
+from ganzoo_core.settings.core import CORE, OPTIMIZERS, Setting
+from ganzoo_core.settings.reading import kind_of, read, shown
+from ganzoo_core.settings.resolved import Settings, Value, expand
+from ganzoo_core.settings.sources import flatten, parse_assignments, read_config
+
+__all__ = [
+    "CORE",
+    "OPTIMIZERS",
+    "Setting",
+    "Settings",
+    "Value",
+    "expand",
+    "flatten",
+    "kind_of",
+    "parse_assignments",
+    "read",
+    "read_config",
+    "shown",
+]

@@ -1,0 +1,72 @@
+"""The settings that the core itself has, with their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+OPTIMIZERS = ("adam", "rmsprop", "sgd")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its default, how its values are read, and a line of help.
+
+    `kind` is one of int, float, bool, text, length (see `intervals`), or a list: numbers, integers, words, lengths.
+    A default of None means that the setting is off until it is given.
+    """
+
+    default: Any
+    kind: str
+    help: str = ""
+    choices: tuple[str, ...] = ()
+
+
+CORE: Mapping[str, Setting] = {
+    "use.model": Setting("", "text", "the model; generator and discriminator are its own unless named"),
+    "use.generator": Setting("", "text", "the model whose generator is trained"),
+    "use.discriminator": Setting("", "text", "the model whose discriminator is trained"),
+    "use.loss": Setting("", "text", "the loss"),
+    "use.schedule": Setting("", "text", "the schedule"),
+    "use.data": Setting("", "text", "the dataset, NAME or NAME:ARGUMENT"),
+    "use.with": Setting([], "words", "modifiers, the first innermost"),
+    "model.latent_dim": Setting(100, "int", "length of z"),
+    "data.split": Setting("train", "text", "which part of the data", ("train", "test", "all")),
+    "data.size": Setting(0, "int", "height and width in pixels; 0 for the data's own, or the least the model takes"),
+    "data.channels": Setting(0, "int", "1 or 3; 0 for the data's own"),
+    "data.skip_bad": Setting(False, "bool", "leave out files that cannot be read, and count them"),
+    "train.length": Setting("20epochs", "length", "how long to train: images, epochs or steps"),
+    "train.batch_size": Setting(64, "int", "real images a step of D"),
+    "train.seed": Setting(0, "int", "of every random number"),
+    "train.optimizer": Setting("adam", "text", "of both networks", OPTIMIZERS),
+    "train.lr": Setting(2e-4, "float", "learning rate of both networks"),
+    "train.lr_g": Setting(None, "float", "learning rate of G, where it differs"),
+    "train.lr_d": Setting(None, "float", "learning rate of D, where it differs"),
+    "train.betas": Setting([0.5, 0.999], "numbers", "Adam's decay rates of the two moments"),
+    "train.adam_eps": Setting(1e-8, "float", "Adam's epsilon; the frameworks' own defaults differ"),
+    "train.momentum": Setting(0.0, "float", "of sgd"),
+    "train.rmsprop_decay": Setting(0.99, "float", "RMSProp's decay of the squared gradient"),
+    "train.critic_steps": Setting(1, "int", "steps of D for each step of G"),
+    "train.updates": Setting(
+        "alternating",
+        "text",
+        "alternating: G against the new D; simultaneous: both against the old weights",
+        ("alternating", "simultaneous"),
+    ),
+    "train.ema_halflife": Setting(0, "int", "half-life in images of G's moving average; 0 for none"),
+    "train.report_every": Setting("50steps", "length", "a line of statistics"),
+    "train.sample_every": Setting("1epoch", "length", "a grid of samples"),
+    "train.sample_at": Setting([], "lengths", "grids at chosen points besides, such as [1,5,20]epochs"),
+    "train.sample_count": Setting(64, "int", "images in a grid"),
+    "train.snapshot_every": Setting("5epochs", "length", "the generator is saved, to be drawn from later"),
+    "engine.device": Setting("auto", "text", "where it runs", ("auto", "cpu", "cuda", "mps")),
+    "engine.threads": Setting(0, "int", "CPU threads; 0 for the cores this process may use"),
+    "engine.channels_last": Setting(True, "bool", "PyTorch's memory layout that convolutions prefer"),
+}
+POSITIVE = {
+    "model.latent_dim", "train.batch_size", "train.critic_steps", "train.lr", "train.lr_g", "train.lr_d",
+    "train.adam_eps", "train.sample_count", "train.length",
+}  # fmt: skip
+NOT_NEGATIVE = {"data.size", "train.seed", "train.ema_halflife", "engine.threads"}
+FRACTIONS = {"train.momentum", "train.rmsprop_decay"}

@@ -1,0 +1,74 @@
+"""Resolved settings: the value that won, and where it came from."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ganzoo_core.api import Options, UsageError
+
+
+@dataclass(frozen=True)
+class Value:
+    """A resolved value and the words that say where it came from."""
+
+    value: Any
+    origin: str
+    by_user: bool = False
+
+
+class Settings(Mapping[str, Any]):
+    """Resolved settings: `settings["train.lr"]`, with each value and its origin in `settings.entries`."""
+
+    def __init__(self, values: Mapping[str, Value]) -> None:
+        self.entries = dict(values)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.entries[key].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def origin(self, key: str) -> str:
+        """Where the value came from: `core`, a part, a preset, a file, `--set`."""
+        return self.entries[key].origin
+
+    def options(self, prefix: str) -> Options:
+        """The settings below `prefix.`, with the prefix removed."""
+        start = prefix + "."
+        return {key[len(start) :]: entry.value for key, entry in self.entries.items() if key.startswith(start)}
+
+    def replaced(self, key: str, value: Any, origin: str) -> Settings:
+        """The same settings with one value changed."""
+        return Settings({**self.entries, key: Value(value, origin)})
+
+
+def expand(key: str, known: Iterable[str]) -> str:
+    """A key as the user wrote it -> the full key; an unambiguous last segment is enough.
+
+    Raises:
+        UsageError: for an unknown key, with the nearest ones, and for an ambiguous one, with all it may mean.
+    """
+    known = sorted(known)
+    if key in known:
+        return key
+    # generator.* and discriminator.* repeat model.*: they must be written whole.
+    short = [full for full in known if not full.startswith(("generator.", "discriminator."))]
+    ends = [full for full in short if full.endswith("." + key)]
+    if len(ends) == 1:
+        return ends[0]
+    if ends:
+        raise UsageError(f"the setting {key!r} may mean {' or '.join(ends)}; write it whole")
+    word = key.lower()
+    nearest = difflib.get_close_matches(word, known, n=3)
+    if not nearest:
+        lasts = difflib.get_close_matches(word.rpartition(".")[2], [full.rpartition(".")[2] for full in known], n=3)
+        nearest = [full for last in lasts for full in short or known if full.rpartition(".")[2] == last]
+        nearest = nearest or [full for last in lasts for full in known if full.rpartition(".")[2] == last]
+    hint = f"did you mean {' or '.join(dict.fromkeys(nearest[:3]))}?" if nearest else "`ganzoo info MODEL` lists them"
+    raise UsageError(f"there is no setting {key!r} in this mix; {hint}")

@@ -1,0 +1,164 @@
+"""Fake distributions: a folder on `PYTHONPATH` that holds packages and their metadata, as pip leaves them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from ganzoo_core import catalog, manifest, mix
+from ganzoo_core.api import UsageError
+
+hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("house")
+
+RAISES = "raise RuntimeError('this package must not be imported')\n"
+
+
+class Site:
+    """A folder of installed distributions."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+
+    def add(
+        self,
+        distribution: str,
+        manifest: str | bytes | None = None,
+        *,
+        package: str | None = None,
+        files: Mapping[str, str] | None = None,
+        version: str = "1.0",
+        entry_points: str | bytes | None = None,
+        metadata: str | bytes | None = None,
+    ) -> Path:
+        """Install a distribution; returns the folder of its package.
+
+        Args:
+            distribution: its name.
+            manifest: of its `ganzoo.toml`; none without it.
+            package: its top-level package; the distribution's name with underscores without it.
+            files: path in the package -> content; an `__init__.py` that raises, and a `hooks.py`, are there anyway.
+            version: of its metadata.
+            entry_points, metadata: the whole files, where they are not the usual ones.
+        """
+        package = package or distribution.replace("-", "_").replace(".", "_").lower()
+        info = self.path / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        usual = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        write(info / "METADATA", usual if metadata is None else metadata)
+        usual = f"[ganzoo.plugins]\n{distribution} = {package}\n"
+        write(info / "entry_points.txt", usual if entry_points is None else entry_points)
+        folder = self.path / package
+        for name, content in {"__init__.py": RAISES, "hooks.py": RAISES, **(files or {})}.items():
+            write(folder / name, content)
+        if manifest is not None:
+            write(folder / "ganzoo.toml", manifest)
+        return folder
+
+    @staticmethod
+    def loss(name: str, package: str, more: str = "") -> str:
+        """The manifest of a package with one loss."""
+        return f'api = 1\n[losses.{name}]\ntitle = "A loss"\nhooks = "{package}.hooks"\n{more}'
+
+    def rows(self, *words: str, env: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+        """The parts and problems of `list WORDS --json`."""
+        done = self.run("list", *words, "--json", env=env)
+        assert (done.returncode, done.stderr) == (0, "")
+        told = json.loads(done.stdout)
+        assert told["schema"] == 1
+        parts: list[dict[str, str]] = told["parts"]
+        return parts
+
+    def run(
+        self, *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """`ganzoo WORDS` in a process that sees this folder."""
+        return self.python("-m", "ganzoo_core", *words, env=env, cwd=cwd)
+
+    def python(
+        self, *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Python in a process that sees this folder."""
+        environment = {name: value for name, value in os.environ.items() if name != "GANZOO_PLUGINS"}
+        environment |= {"PYTHONPATH": str(self.path), **(env or {})}
+        command = [sys.executable, *map(str, words)]
+        return subprocess.run(
+            command, cwd=cwd or self.path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+
+
+def write(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """An empty folder of distributions, for commands in processes of their own."""
+    return Site(tmp_path / "site")
+
+
+@pytest.fixture
+def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """The same, seen by this process."""
+    monkeypatch.syspath_prepend(site.path)
+    monkeypatch.delenv("GANZOO_PLUGINS", raising=False)
+    before = set(sys.modules)
+    catalog.forget()
+    yield site
+    catalog.forget()
+    for name in set(sys.modules) - before:
+        if str(site.path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+@pytest.fixture(scope="session")
+def make_site(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Site]:
+    """For fixtures that share a folder among tests."""
+    return lambda: Site(tmp_path_factory.mktemp("site"))
+
+
+class Resolver:
+    """Mixes of the parts in mix.toml."""
+
+    def __init__(self, installed: catalog.Catalog) -> None:
+        self.installed = installed
+
+    def __call__(self, model: Any = None, *, catalog: catalog.Catalog | None = None, **asked: Any) -> mix.Mix:
+        """What a user's words come to: picks by their slot, the rest as in `mix.Request`."""
+        picks = {"model": model, **{slot: asked.pop(slot) for slot in mix.SLOTS if slot in asked}}
+        return mix.resolve(catalog or self.installed, mix.Request(picks=picks, **asked))
+
+    def refusal(self, *words: Any, **asked: Any) -> str:
+        """The one sentence with which they are refused."""
+        with pytest.raises(UsageError) as caught:
+            self(*words, **asked)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> catalog.Catalog:
+    """The parts in mix.toml."""
+    path = tmp_path_factory.mktemp("pack") / "ganzoo.toml"
+    path.write_bytes((Path(__file__).parent / "mix.toml").read_bytes())
+    parts, problems = manifest.read(path, distribution="dist", version="1", package="pack")
+    assert problems == []
+    return catalog.Catalog(tuple(parts), ())
+
+
+@pytest.fixture(scope="session")
+def resolve(installed: catalog.Catalog) -> Resolver:
+    """Mixes of them."""
+    return Resolver(installed)
