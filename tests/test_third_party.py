@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("ganzoo-losses", "ganzoo-schedules", "ganzoo-modifiers", "ganzoo-datasets", "ganzoo-dcgan-torch")
+PARTS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 
 def command(*words: str | Path, cwd: Path, timeout: float = 900) -> str:
@@ -44,35 +44,55 @@ def write_plugin(folder: Path, package: str, dependencies: Sequence[str]) -> Pat
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment with the core, the bundled parts and two third-party plugins, all from wheels, by pip."""
-    folder = tmp_path_factory.mktemp("fresh")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The core, the bundled parts and two third-party plugins as wheels."""
+    folder = tmp_path_factory.mktemp("wheels")
     loss = write_plugin(folder / "loss", "softplus_hinge", ["ganzoo"])
     model = write_plugin(folder / "model", "tiny_gan", ["ganzoo", "torch"])
-    wheels = folder / "wheels"
-    for source in (ROOT, *(ROOT / "plugins" / name for name in PARTS), loss, model):
-        command(sys.executable, "-m", "build", "--wheel", "--outdir", wheels, source, cwd=folder)
+    for source in (ROOT, *PARTS, loss, model):
+        command(sys.executable, "-m", "build", "--wheel", "--outdir", folder / "wheels", source, cwd=folder)
+    return folder / "wheels"
+
+
+def fresh(folder: Path, wheels: Path, *names: str) -> Path:
+    """The Python of a new environment that has these, by pip."""
     command(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    names = ("ganzoo[torch]", "softplus-hinge", "tiny-gan")
     command(python, "-m", "pip", "install", "-q", "--find-links", wheels, *names, cwd=folder)
     return python
 
 
+def installed(python: Path, cwd: Path) -> dict[str, dict[str, str]]:
+    rows = json.loads(command(python, "-m", "ganzoo_core", "list", "--json", cwd=cwd))["parts"]
+    assert {row["state"] for row in rows} == {"ok"}
+    return {row["name"]: row for row in rows}
+
+
 @pytest.mark.slow
-def test_a_plugin_made_by_the_guide_works_from_wheels(fresh: Path, tmp_path: Path) -> None:
-    listed = json.loads(command(fresh, "-m", "ganzoo_core", "list", "--json", cwd=tmp_path))["parts"]
-    found = {row["name"]: row for row in listed}
-    assert {row["state"] for row in listed} == {"ok"}
+def test_plugins_made_by_the_guide_work_from_wheels_beside_pytorch_alone(wheels: Path, tmp_path: Path) -> None:
+    python = fresh(tmp_path, wheels, "ganzoo[torch]", "softplus-hinge", "tiny-gan")
+    found = installed(python, tmp_path)
     assert found["softplus-hinge"]["distribution"] == "softplus-hinge"
     assert found["tiny-gan"]["version"] == "1.0"
     words = ("run", "tiny-gan", "--loss", "softplus-hinge", "--set", "margin=0.5", "--steps", "5", "--json", "--quiet")
-    run = json.loads(command(fresh, "-m", "ganzoo_core", *words, cwd=tmp_path))
+    run = json.loads(command(python, "-m", "ganzoo_core", *words, cwd=tmp_path))
     config = (tmp_path / run["run"] / "config.yaml").read_text(encoding="utf-8")
     assert "loss.margin: 0.5  # --set" in config
-    command(fresh, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", "four.npz", cwd=tmp_path)
-    command(fresh, "-m", "ganzoo_core", "run", "dcgan-torch", "--steps", "2", "--quiet", cwd=tmp_path)
-    command(fresh, "-m", "ganzoo_core", "doctor", "--deep", cwd=tmp_path)
+    command(python, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", "four.npz", cwd=tmp_path)
+    command(python, "-m", "ganzoo_core", "run", "dcgan-torch", "--steps", "2", "--quiet", cwd=tmp_path)
+    command(python, "-m", "ganzoo_core", "doctor", "--deep", cwd=tmp_path)
+    command(python, "-c", "import importlib.util as u; assert u.find_spec('tensorflow') is None", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_third_partys_loss_works_beside_tensorflow_alone(wheels: Path, tmp_path: Path) -> None:
+    python = fresh(tmp_path, wheels, "ganzoo[tf]", "softplus-hinge")
+    assert {"dcgan-tf", "softplus-hinge"} <= set(installed(python, tmp_path))
+    words = ("run", "dcgan-tf", "--loss", "softplus-hinge", "--steps", "3", "--json", "--quiet")
+    run = json.loads(command(python, "-m", "ganzoo_core", *words, cwd=tmp_path))
+    command(python, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", "four.npz", cwd=tmp_path)
+    command(python, "-m", "ganzoo_core", "doctor", "--deep", cwd=tmp_path)
+    command(python, "-c", "import importlib.util as u; assert u.find_spec('torch') is None", cwd=tmp_path)
 
 
 @pytest.mark.slow

@@ -72,7 +72,8 @@ def _record_picks(
         origin = words.picked.get(slot, words.picked.get("model", ("", "")) if slot in SLOTS else ("", ""))[1]
         if slot in ("loss", "schedule", "data") and slot not in words.picked:
             origin = entries[f"use.{slot}"].origin if entries[f"use.{slot}"].value else "the default"
-        name = catalog.spelled(part) if part.distribution != "(object)" else ""
+        # An object cannot be found again: what reads this config must say so.
+        name = catalog.spelled(part) if part.distribution != "(object)" else "(object)"
         entries[f"use.{slot}"] = Value(name + (f":{argument}" if slot == "data" and argument else ""), origin, True)
     entries["use.model"] = Value(entries["use.generator"].value if same else "", entries["use.generator"].origin, True)
     origin = words.picked.get("with", ("", entries["use.with"].origin))[1]
