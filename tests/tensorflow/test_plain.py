@@ -15,7 +15,7 @@ from ganzoo_core.randomness import latents, philox
 STEPS, SEED = 20, 5
 
 
-@pytest.mark.parametrize("model", ["dcgan-tf"])
+@pytest.mark.parametrize("model", ["dcgan-tf", "convgan-tf"])
 def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None:
     request = mix.Request(
         picks={"model": model, "data": "digits"},
@@ -48,14 +48,15 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
         for state, seed in zip(states, seeds[1:], strict=True):
             state.assign(seed)
         real = tf.constant(images.preprocess(real_images[stream.indices(step * plain.BATCH, plain.BATCH)]))
-        z = tf.constant(latents(philox(SEED, "z", step, 0), plain.BATCH, plain.LATENT, "normal"))
+        distribution = resolved.parts["generator"].latent
+        z = tf.constant(latents(philox(SEED, "z", step, 0), plain.BATCH, plain.LATENT, distribution))
         losses.append(plain.train_step(G, D, opt_g, opt_d, real, z))
 
     told = runner.folder.stats()
-    assert [line["discriminator/adversarial"] for line in told] == [float(d_loss) for d_loss, _ in losses]
-    assert [line["generator/adversarial"] for line in told] == [float(g_loss) for _, g_loss in losses]
+    assert [line["discriminator/adversarial"] for line in told] == [float(d_loss) for d_loss, *_ in losses]
+    assert [line["generator/adversarial"] for line in told] == [float(g_loss) for _, g_loss, *_ in losses]
     for ours, theirs in pairs:
         for weight, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
             assert np.array_equal(weight, other)
     # And they did move.
-    assert np.ptp([float(d_loss) for d_loss, _ in losses]) > 0.01
+    assert np.ptp([float(d_loss) for d_loss, *_ in losses]) > 0.01

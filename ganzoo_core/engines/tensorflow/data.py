@@ -9,12 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.engines.step import halvings
+from ganzoo_core.images import preprocess
 
 
 class Resident:
-    """The images as uint8 where the device can reach them; scaled there.
+    """The images as uint8 where the device can reach them.
 
-    On a CPU numpy gathers them, and on a GPU they lie in its memory and are gathered there.
+    On a CPU numpy gathers and scales them; on a GPU they lie in its memory, and that is done there. Not by a division
+    in the graph: TensorFlow multiplies by the reciprocal instead, which rounds otherwise.
 
     Args:
         images: uint8 [N,H,W,C].
@@ -28,16 +30,18 @@ class Resident:
         if "CPU" not in device and not isinstance(images, np.memmap):
             with tf.device(device):
                 self.on_device = tf.constant(images)
+                self._scaled = tf.constant(preprocess(np.arange(256, dtype=np.uint8)))
 
     def take(self, order: np.ndarray) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Indices [N] -> what `decode` makes images of, and int64 labels [N] or None."""
         labels = None if self.labels is None else tf.constant(self.labels[order])
-        return tf.constant(self.images[order] if self.on_device is None else order), labels
+        return tf.constant(preprocess(self.images[order]) if self.on_device is None else order), labels
 
     def decode(self, taken: tf.Tensor) -> tf.Tensor:
         """Float32 images [N,H,W,C] in [-1, 1]."""
-        batch = taken if self.on_device is None else tf.gather(self.on_device, taken)
-        return tf.cast(batch, tf.float32) / 127.5 - 1.0
+        if self.on_device is None:
+            return taken
+        return tf.gather(self._scaled, tf.cast(tf.gather(self.on_device, taken), tf.int32))
 
 
 def at_stage(images: tf.Tensor, values: Mapping[str, Any]) -> tf.Tensor:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ganzoo_core.api import Loss, PluginError, Step, UsageError
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.step import BoundDiscriminator, check_terms, idle_penalty, score_statistics, total
+from ganzoo_core.engines.step import BoundDiscriminator, check_terms, idle_penalty, score_statistics
 from ganzoo_core.engines.tensorflow.data import Resident, at_stage
 from ganzoo_core.engines.tensorflow.networks import Averaged, call, seed_states
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
@@ -95,7 +95,7 @@ class Phases:
 
     def _apply_to_discriminator(self, tape: Any, terms: Given, scores: Given, numbers: Given) -> Given:
         for name, term in terms.items():
-            if name.endswith("penalty") and not any(gradient is not None for gradient in _derived(tape, term, self.D)):
+            if name.endswith("penalty") and not any(gradient is not None for gradient in _derived(tape, [term], self.D)):
                 raise idle_penalty(name)
         self._descend(self.D, self.d_optimizer, _gradients(tape, terms, self.D), numbers["lr_d"], numbers)
         if self.plan.clip is not None:
@@ -191,7 +191,7 @@ def _tape(network: Any) -> Iterator[tf.GradientTape]:
 
 def _gradients(tape: tf.GradientTape, terms: Given, network: Any) -> list[Any]:
     """The gradient of the terms' sum by each of a network's weights; None where there is none."""
-    gradients = _derived(tape, total(terms), network)
+    gradients = _derived(tape, list(terms.values()), network)
     if all(gradient is None for gradient in gradients):
         raise PluginError(
             f"the loss terms {', '.join(terms)} have no gradient in the network {network.name}, so it would not learn; "
@@ -200,9 +200,9 @@ def _gradients(tape: tf.GradientTape, terms: Given, network: Any) -> list[Any]:
     return gradients
 
 
-def _derived(tape: tf.GradientTape, term: Any, network: Any) -> list[Any]:
+def _derived(tape: tf.GradientTape, terms: Sequence[Any], network: Any) -> list[Any]:
     try:
-        return tape.gradient(term, [weight.value for weight in network.trainable_variables])
+        return tape.gradient(terms, [weight.value for weight in network.trainable_variables])
     except LookupError as error:
         raise PluginError(
             f"the loss differentiates {network.name} twice, and TensorFlow has no second derivative for one of its "

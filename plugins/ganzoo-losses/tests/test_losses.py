@@ -207,11 +207,13 @@ def test_senseless_settings_are_refused(name, option, value, make_loss):
 def test_the_papers_hyperparameters(manifest):
     clipping, penalty = manifest["losses"]["wasserstein"], manifest["losses"]["wgan-gp"]
     assert clipping["defaults"]["loss"] == {"clip": 0.01}
-    assert clipping["defaults"]["train"] == {"critic_steps": 5, "optimizer": "rmsprop", "lr": 5e-5}
+    assert clipping["defaults"]["train"] == {
+        "critic_steps": 5, "updates": "alternating", "optimizer": "rmsprop", "lr": 5e-5,
+    }  # fmt: skip
     assert clipping["clip_discriminator"] == "loss.clip"
     assert penalty["defaults"]["loss"] == {"gp_weight": 10.0, "drift": 0.0}
     assert penalty["defaults"]["train"] == {
-        "critic_steps": 5, "optimizer": "adam", "lr": 1e-4, "betas": [0.5, 0.9],
+        "critic_steps": 5, "updates": "alternating", "optimizer": "adam", "lr": 1e-4, "betas": [0.5, 0.9],
     }  # fmt: skip
     decisions = {name: card.get("decision") for name, card in manifest["losses"].items()}
     assert decisions == {

@@ -1,0 +1,25 @@
+"""For all tests of the workspace: both frameworks in one process, in the order in which they bear it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+
+class _TorchFirst:
+    """Before the first `import tensorflow`, all of PyTorch that brings LLVM.
+
+    PyTorch loads Triton's LLVM when its first optimizer is made; after TensorFlow's that ends the process.
+    """
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        if name == "tensorflow":
+            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            if importlib.util.find_spec("torch") is not None:
+                importlib.import_module("torch._dynamo")
+
+
+sys.meta_path.insert(0, _TorchFirst())  # type: ignore[arg-type]

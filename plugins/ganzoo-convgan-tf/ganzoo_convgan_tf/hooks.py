@@ -1,0 +1,39 @@
+"""What ganzoo calls to build `convgan-tf`. Keras is imported only when a network is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ganzoo_core as gz
+
+if TYPE_CHECKING:
+    import keras
+
+
+@gz.hookimpl
+def build_generator(spec: gz.Spec, options: gz.Options) -> keras.Model:
+    """z [N, latent_dim] -> images [N,H,W,C] in [-1, 1]; raises UsageError for a size it cannot draw."""
+    from ganzoo_convgan_tf.networks import generator
+
+    return generator(
+        height=spec.height,
+        width=spec.width,
+        channels=spec.channels,
+        latent_dim=spec.latent_dim,
+        features=options["width"],
+        hidden=options["hidden"],
+    )
+
+
+@gz.hookimpl
+def build_discriminator(spec: gz.Spec, options: gz.Options) -> keras.Model:
+    """Images [N,H,W,C] -> raw scores [N,1]; raises UsageError for a size it cannot judge."""
+    from ganzoo_convgan_tf.networks import discriminator
+
+    return discriminator(
+        height=spec.height,
+        width=spec.width,
+        channels=spec.channels,
+        features=options["width"],
+        hidden=options["hidden"],
+    )

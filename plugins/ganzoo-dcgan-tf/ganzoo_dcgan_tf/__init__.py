@@ -1,0 +1,1 @@
+"""DCGAN for 28 pixels in TensorFlow, a plugin of ganzoo."""

@@ -1,0 +1,245 @@
+"""PyTorch and TensorFlow on the same numbers: every loss and penalty, and ten steps of a small convolutional GAN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+from keras import layers
+from torch import nn
+
+import ganzoo_core as gz
+from ganzoo_core import catalog, engines, loader, mix, trial
+from ganzoo_core.api import Step
+from ganzoo_core.engines.step import BoundDiscriminator
+from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
+from ganzoo_core.engines.torch.ops import TorchOps
+from ganzoo_core.settings import Settings, Value
+
+BATCH, LATENT, SIZE, CLASSES = 8, 6, 8, 3
+RANDOM = np.random.default_rng(11)
+REAL, FAKE = RANDOM.uniform(-1, 1, (2, BATCH, SIZE, SIZE, 1)).astype(np.float32)
+FAKE = FAKE / 4 + np.float32(0.5)  # unlike the reals, or their gradients would cancel to nothing but rounding
+LABELS = np.arange(BATCH) % CLASSES
+EPSILON = RANDOM.random((BATCH, 1, 1, 1), dtype=np.float32)
+
+
+class TorchD(nn.Module):
+    """Two convolutions with a smooth rectifier, then a score and class logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 6, 4, 2, 1), nn.Conv2d(6, 8, 4, 2, 1)
+        self.last = nn.Linear(8 * 4, 1 + CLASSES)
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        h = nn.functional.softplus(self.second(nn.functional.leaky_relu(self.first(images), 0.2)))
+        # Keras flattens with the channels last.
+        out = self.last(h.permute(0, 2, 3, 1).flatten(1))
+        return {"scores": out[:, 0], "classes": out[:, 1:]}
+
+
+class KerasD(keras.Model):
+    """The same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = layers.Conv2D(6, 4, 2, "same"), layers.Conv2D(8, 4, 2, "same")
+        self.last = layers.Dense(1 + CLASSES)
+
+    def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        h = tf.nn.softplus(self.second(tf.nn.leaky_relu(self.first(images), 0.2)))
+        out = self.last(tf.reshape(h, [images.shape[0], -1]))
+        return {"scores": out[:, 0], "classes": out[:, 1:]}
+
+
+def as_keras(array: np.ndarray) -> np.ndarray:
+    """A torch weight in Keras' order: convolutions [out,in,h,w] -> [h,w,in,out], matrices transposed."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+
+def copy_weights(theirs: nn.Module, ours: keras.Model) -> None:
+    """torch -> Keras, in the order of the layers; batch norm's buffers have no place among torch's parameters."""
+    values = [parameter.detach().numpy() for parameter in theirs.parameters()]
+    targets = [weight for weight in ours.weights if weight.trainable]
+    for weight, value in zip(targets, values, strict=True):
+        weight.assign(as_keras(value))
+
+
+@pytest.fixture(scope="module")
+def judges() -> tuple[TorchD, KerasD]:
+    torch.manual_seed(2)
+    theirs, ours = TorchD(), KerasD()
+    ours(tf.constant(REAL))
+    copy_weights(theirs, ours)
+    return theirs, ours
+
+
+def loss_of(name: str, modifier: str | None, framework: str, options: Mapping[str, Any]) -> Any:
+    installed = catalog.scan()
+    part = installed.find("losses", name)
+    modifiers = (installed.find("modifiers", modifier),) if modifier else ()
+    defaults = {key: Value(value, "") for each in modifiers for key, value in each.defaults.items()}
+    picked = mix.Mix({"loss": part}, modifiers, Settings(defaults), "", "")
+    spec = gz.Spec(SIZE, SIZE, 1, CLASSES, LATENT, framework)
+    arguments = {"name": name, "spec": spec, "modifiers": picked.modifier_options()}
+    return loader.call(picked, "loss", loader.check_loss, options=trial.options_of(part, options), **arguments)
+
+
+def in_torch(loss: Any, D: TorchD) -> dict[str, tuple[float, list[np.ndarray]]]:
+    ops = TorchOps("cpu")
+    ops.uniform = lambda shape: torch.from_numpy(EPSILON)
+    real, fake = (torch.from_numpy(images.transpose(0, 3, 1, 2).copy()) for images in (REAL, FAKE))
+    bound = BoundDiscriminator(D, real=real, fake=fake)
+    step = Step(bound, lambda z: fake, real, fake, torch.from_numpy(LABELS), None, {}, ops)
+    found = {}
+    for phase in ("discriminator", "generator"):
+        for name, term in getattr(loss, phase)(step).items():
+            gradients = torch.autograd.grad(term, list(D.parameters()), retain_graph=True, allow_unused=True)
+            found[f"{phase}/{name}"] = (
+                term.item(),
+                [None if gradient is None else as_keras(gradient.numpy()) for gradient in gradients],
+            )
+    return found
+
+
+def in_tensorflow(loss: Any, D: KerasD) -> dict[str, tuple[float, list[np.ndarray]]]:
+    ops = TensorFlowOps()
+    ops.uniform = lambda shape: tf.constant(EPSILON)
+    real, fake = tf.constant(REAL), tf.constant(FAKE)
+    bound = BoundDiscriminator(D, real=real, fake=fake)
+    step = Step(bound, lambda z: fake, real, fake, tf.constant(LABELS), None, {}, ops)
+    found = {}
+    for phase in ("discriminator", "generator"):
+        with tf.GradientTape(persistent=True) as tape:
+            terms = getattr(loss, phase)(step)
+        for name, term in terms.items():
+            gradients = tape.gradient(term, D.trainable_weights)
+            found[f"{phase}/{name}"] = (float(term), [None if g is None else g.numpy() for g in gradients])
+    return found
+
+
+PLAIN = sorted(part.name for part in catalog.scan().of_kind("losses") if part.distribution == "ganzoo-losses")
+CASES = [(name, None, {}) for name in PLAIN] + [("hinge", "r1", {}), ("wgan-gp", None, {"drift": 0.001})]
+
+
+@pytest.mark.parametrize(("name", "modifier", "options"), CASES, ids=lambda value: str(value or "-"))
+def test_a_loss_has_one_value_and_one_gradient(
+    name: str, modifier: str | None, options: dict[str, Any], judges: tuple[TorchD, KerasD]
+) -> None:
+    theirs = in_torch(loss_of(name, modifier, "torch", options), judges[0])
+    ours = in_tensorflow(loss_of(name, modifier, "tensorflow", options), judges[1])
+    assert list(ours) == list(theirs)
+    for term, (value, gradients) in theirs.items():
+        assert ours[term][0] == pytest.approx(value, rel=1e-6, abs=1e-6), term
+        for mine, other in zip(ours[term][1], gradients, strict=True):
+            # The last bias moves no gradient by the images: one framework says zero and the other none.
+            mine, other = (np.float32(0) if gradient is None else gradient for gradient in (mine, other))
+            np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6 * max(np.abs(other).max(), 1e-3), err_msg=term)
+
+
+def test_there_is_a_loss_of_each_kind() -> None:
+    assert {"non-saturating", "minimax", "hinge", "wgan-gp", "relativistic", "auxiliary-classifier"} <= set(PLAIN)
+
+
+class TorchG(nn.Module):
+    """A projection, and one level with batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(LATENT, 4 * 4 * 8, bias=False)
+        self.norm = nn.BatchNorm2d(8, eps=1e-3, momentum=0.01)
+        self.up = nn.ConvTranspose2d(8, 1, 4, 2, 1)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        h = self.project(z).reshape(-1, 4, 4, 8).permute(0, 3, 1, 2)
+        return torch.tanh(self.up(nn.functional.leaky_relu(self.norm(h), 0.2)))
+
+
+class KerasG(keras.Model):
+    """The same. Keras' momentum of 0.99 keeps what torch's of 0.01 takes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = layers.Dense(4 * 4 * 8, use_bias=False)
+        self.norm = layers.BatchNormalization(momentum=0.99, epsilon=1e-3)
+        self.up = layers.Conv2DTranspose(1, 4, 2, "same")
+
+    def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        h = tf.reshape(self.project(z), [-1, 4, 4, 8])
+        return tf.tanh(self.up(tf.nn.leaky_relu(self.norm(h, training=training), 0.2)))
+
+
+PLAN = engines.Plan(
+    seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=(), takes_d=(),
+    critic_steps=1, updates="alternating", optimizer="sgd", betas=(0.5, 0.999), adam_eps=1e-12, momentum=0.9,
+    rmsprop_decay=0.99, lr_g=0.05, lr_d=0.05, ema_halflife=40, clip=None, decision=0.0, probability="sigmoid",
+    real_in_generator_step=False,
+)  # fmt: skip
+IMAGES = RANDOM.integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
+
+
+def ten_steps(framework: str, plan: engines.Plan, loss: str) -> SimpleNamespace:
+    settings = {"engine.device": "cpu", "engine.threads": 2, "engine.channels_last": True}
+    engine = engines.create(framework, settings)
+    torch.manual_seed(4)
+    G, D = TorchG(), TorchD()
+    if framework == "tensorflow":
+        pair = KerasG(), KerasD()
+        pair[0](tf.zeros((1, LATENT)))
+        pair[1](tf.zeros((1, SIZE, SIZE, 1)))
+        for theirs, ours in zip((G, D), pair, strict=True):
+            copy_weights(theirs, ours)
+        G, D = pair
+    else:
+        G, D = (network.to(memory_format=engine.memory_format) for network in (G, D))
+    trainer = engine.trainer(G, D, loss_of(loss, None, framework, {}), plan, IMAGES, None)
+    lines = []
+    for step in range(10):
+        trainer.step(step, step * plan.step_images, {})
+        lines.append(trainer.read())
+    found = {}
+    for label, network in (("G", G), ("D", D), ("EMA", trainer.best_generator)):
+        if framework == "torch":
+            values = {name: as_keras(value) for name, value in engine.tensors(network).items()}
+            values = {name: value for name, value in values.items() if "num_batches" not in name}
+        else:
+            values = engine.tensors(network)
+        found.update({f"{label} {name}": value for name, value in values.items()})
+    return SimpleNamespace(lines=lines, weights=found)
+
+
+@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "share"), [("sgd", 0.05, 2e-6), ("adam", 2e-3, 5e-5), ("rmsprop", 1e-4, 1e-2)]
+)
+def test_ten_steps_are_the_same(optimizer: str, rate: float, share: float, updates: str) -> None:
+    """From the same weights, with the images and z that the seed gives in any framework; up to a share of the largest.
+
+    Gradient descent differs by float32's rounding (6e-8) in sums of some hundred terms. Adam also by the correction of
+    its moments, which Keras takes in float32: 1 - 0.999 has five digits there. RMSProp by epsilon, which PyTorch adds
+    after the root and Keras before: gradients of 1e-7 move by tenths of a rate more or less. Batch norm's variance
+    differs by design: PyTorch's is N / (N - 1) of Keras', with N = 8·16 here, and takes in 1 % of it in each step.
+    """
+    plan = replace(PLAN, optimizer=optimizer, updates=updates, lr_g=rate, lr_d=rate)
+    theirs, ours = (ten_steps(framework, plan, "non-saturating") for framework in ("torch", "tensorflow"))
+    for line, other in zip(ours.lines, theirs.lines, strict=True):
+        assert line == pytest.approx(other, rel=1e-4, abs=1e-5)
+    assert len(ours.weights) == len(theirs.weights)
+    for (name, mine), value in zip(ours.weights.items(), theirs.weights.values(), strict=True):
+        allowed = 10 * 0.01 / 127 if "variance" in name else share
+        assert np.abs(mine - value).max() <= allowed * np.abs(value).max(), name
+    start = ten_steps("tensorflow", replace(plan, lr_g=1e-12, lr_d=1e-12), "non-saturating").weights
+    for network in ("G", "D"):  # And they did move.
+        assert any(
+            np.abs(value - start[name]).max() > 10 * share * np.abs(value).max()
+            for name, value in ours.weights.items()
+            if name.startswith(network) and "kernel" in name
+        )
