@@ -75,7 +75,7 @@ def grid(images: np.ndarray, columns: int | None = None, *, gap: int = 2) -> Ima
     return to_pillow(sheet)
 
 
-def enlarged(picture: Image.Image, *, least: int = 512) -> Image.Image:
+def enlarged(picture: Image.Image, *, least: int = 640) -> Image.Image:
     """A small picture at a whole multiple of its size, so that 28-pixel digits can be seen on a screen."""
     factor = max(1, least // max(picture.size))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
