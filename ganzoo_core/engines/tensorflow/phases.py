@@ -95,7 +95,9 @@ class Phases:
 
     def _apply_to_discriminator(self, tape: Any, terms: Given, scores: Given, numbers: Given) -> Given:
         for name, term in terms.items():
-            if name.endswith("penalty") and not any(gradient is not None for gradient in _derived(tape, [term], self.D)):
+            if name.endswith("penalty") and not any(
+                gradient is not None for gradient in _derived(tape, [term], self.D)
+            ):
                 raise idle_penalty(name)
         self._descend(self.D, self.d_optimizer, _gradients(tape, terms, self.D), numbers["lr_d"], numbers)
         if self.plan.clip is not None:

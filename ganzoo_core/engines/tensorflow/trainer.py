@@ -76,7 +76,7 @@ class Trainer:
                 self._play(self.phases.generator, numbers, self._for_generator(step, with_z=True))
 
     def grow(self, values: Mapping[str, float]) -> None:
-        """Add what both networks need for this resolution; both optimizers start anew, without moments."""
+        """Add what both networks need for this `resolution`; both optimizers start anew, without moments."""
         resolution, plan = int(values["resolution"]), self.plan
         if resolution == self.resolution:
             return

@@ -57,7 +57,7 @@ class Trainer:
         """
         plan = self.plan
         if "resolution" in values:
-            self.grow(int(values["resolution"]))
+            self.grow(values)
         self._set_rates(values)
         if plan.updates == "simultaneous":
             self._simultaneous(step, images, values)
@@ -69,8 +69,9 @@ class Trainer:
             self._average(images + plan.step_images, values)
         self._checked = True
 
-    def grow(self, resolution: int) -> None:
-        """Add what both networks need for this resolution; both optimizers start anew, without moments."""
+    def grow(self, values: Mapping[str, float]) -> None:
+        """Add what both networks need for this `resolution`; both optimizers start anew, without moments."""
+        resolution = int(values["resolution"])
         if resolution == self.resolution:
             return
         for slot, network in (("generator", self.G), ("discriminator", self.D)):
