@@ -129,12 +129,14 @@ def test_the_config_of_a_run_gives_the_same_mix(resolve, tmp_path, asked):
 def test_objects_stand_in_for_parts(resolve):
     class Plain:
         def discriminator(self, step):
-            raise NotImplementedError
+            raise AssertionError("nothing is trained here")
 
         generator = discriminator
 
     given = Plain()
     found = resolve("conv", loss=given)
     assert found.objects == {"loss": given}
-    assert (found.settings["use.loss"], found.settings.origin("use.loss")) == ("", "--loss")
+    assert (found.settings["use.loss"], found.settings.origin("use.loss")) == ("(object)", "--loss")
+    # The config of such a run cannot bring the object back: it says so, and does not take another loss in silence.
+    assert "no loss is called '(object)'" in resolve.refusal("conv", config={"use.loss": "(object)"})
     assert "expected a model's name, a torch.nn.Module" in resolve.refusal(generator=3, discriminator="conv")

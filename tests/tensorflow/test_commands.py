@@ -98,9 +98,9 @@ def test_torchvision_feeds_tensorflow_through_the_array_cache(tmp_path: Path) ->
     [
         (("dcgan-tf", "--set", "size=30"), "data.size"),
         (("dcgan-tf", "--batch-size", "4000"), "--batch-size"),
-        (("progan-tf", "--images", "500"), "schedule."),
+        (("progan-tf", "--images", "500", "--set", "schedule.stable_images=200"), "schedule."),
         (("convgan-tf", "--set", "size=8"), "data.size"),
-        (("dcgan-tf", "--schedule", "progressive"), "growing"),
+        (("dcgan-tf", "--schedule", "progressive", "--set", "size=32"), "growing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

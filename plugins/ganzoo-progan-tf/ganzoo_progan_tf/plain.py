@@ -19,8 +19,7 @@ import tensorflow as tf
 IMAGES = 100_000  # real images in all, a fifth each: 4x4, fading to 8x8, 8x8, fading to 16x16, 16x16
 BATCH = 16
 LATENT = WIDTH = 32  # the length of z, and the channels of every layer; the paper has 512
-LR, BETAS, GP_WEIGHT, DRIFT = 1e-3, (0.0, 0.99), 10.0, 0.001
-EMA_HALFLIFE = 11_085  # images: 0.999 a step of 16
+LR, BETAS, GP_WEIGHT, DRIFT, EMA_HALFLIFE = 1e-3, (0.0, 0.99), 10.0, 0.001, 11_085  # in images: 0.999 a step
 ZERO = tf.UnconnectedGradients.ZERO  # what leads to and from images of stages long past stays as it is
 act, up, down = keras.layers.LeakyReLU(0.2), keras.layers.UpSampling2D(2), keras.layers.AveragePooling2D(2)
 
