@@ -1,4 +1,4 @@
-"""For all tests of the workspace: both frameworks in one process, in the order in which they bear it."""
+"""For all tests of the workspace: both frameworks in one process, in the order in which they bear it; no deadlines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+
+import hypothesis
+
+hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("house")
 
 
 class _TorchFirst:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Generator
 from typing import Any
 
@@ -13,18 +14,12 @@ def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Gene
     """The picked discriminator, each of its weights divided by its largest singular value.
 
     Raises:
-        UsageError: for another framework than torch, fewer than one iteration, a D that is spectrally normalised
-            already, and a D with no layer to normalise.
+        UsageError: for fewer than one iteration, a D that is spectrally normalised already, and a D with no layer to
+            normalise.
     """
     network = yield
     iterations = modifiers["spectral-norm"]["iterations"]
     if iterations < 1:
         raise gz.UsageError(f"with.spectral-norm.iterations is {iterations}; expected a whole number of at least 1")
-    if spec.framework != "torch":
-        raise gz.UsageError(
-            f"spectral-norm is for torch, and this mix runs in {spec.framework}: "
-            "leave out --with spectral-norm, or pick a model in torch"
-        )
-    from ganzoo_modifiers import spectral_norm_torch
-
-    return spectral_norm_torch.normalise(network, iterations=iterations)
+    module = importlib.import_module(f"ganzoo_modifiers.spectral_norm_{spec.framework}")
+    return module.normalise(network, iterations=iterations)

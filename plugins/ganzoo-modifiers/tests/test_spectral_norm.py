@@ -170,8 +170,3 @@ def test_a_discriminator_without_layers_is_refused(modify):
 def test_no_iterations_are_refused(modify):
     with pytest.raises(gz.UsageError, match=r"with\.spectral-norm\.iterations is 0"):
         make(modify, iterations=0)
-
-
-def test_another_framework_is_refused(modify):
-    with pytest.raises(gz.UsageError, match="runs in tensorflow"):
-        make(modify, object(), framework="tensorflow")

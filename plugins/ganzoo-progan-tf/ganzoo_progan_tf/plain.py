@@ -139,7 +139,7 @@ def main(total_images: int = IMAGES, folder: Path = Path()) -> None:
             z, epsilon = norm(tf.random.normal([BATCH, LATENT])), tf.random.uniform([BATCH, 1, 1, 1])
             losses = train_step(G, D, opts, mean, batch, z, epsilon, tf.constant(fade), tf.constant(decay))
             if seen % (BATCH * 100) == 0:
-                print(f"{seen:6d} images   {size}x{size}   fade {fade:.2f}   losses of D and G", *map(float, losses))
+                print(f"{seen:6d} images   {size}x{size}   fade {fade:.2f}   D {losses[0]:.3f}   G {losses[1]:.3f}")
         with keras.StatelessScope([(w, average.value()) for w, average in zip(G.weights, mean, strict=True)]):
             x = np.clip(np.rint((G(fixed_z, fade=1.0)[..., 0].numpy() + 1) * 127.5), 0, 255).astype(np.uint8)
         grid = x.reshape(8, 8, size, size).swapaxes(1, 2).reshape(8 * size, 8 * size)

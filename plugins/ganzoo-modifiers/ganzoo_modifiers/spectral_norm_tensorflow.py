@@ -1,0 +1,143 @@
+"""Spectral normalisation of a Keras network, by a model around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+import ganzoo_core as gz
+
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+LAYERS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, *TRANSPOSED, layers.Dense, layers.Embedding)
+FIRST_STEPS = 15  # of the power iteration, when a weight is met first
+
+
+def normalise(network: keras.Model, *, iterations: int) -> keras.Model:
+    """A model that calls the network with each kernel and embedding W replaced by W/σ.
+
+    Args:
+        network: a native discriminator.
+        iterations: steps of the power iteration in each training forward, at least 1.
+
+    Raises:
+        UsageError: if the network has spectral norm already, or no layer that can have it.
+    """
+    for layer in (network, *_parts(network)):
+        if "SpectralNorm" in type(layer).__name__:
+            raise gz.UsageError(
+                f"this discriminator has spectral normalisation already (in {layer.name}), and a second one "
+                "would normalise what is normalised: leave out --with spectral-norm, or switch the model's own off"
+            )
+    if not any(isinstance(layer, LAYERS) for layer in _parts(network)):
+        raise gz.UsageError(
+            "spectral-norm found no convolution, dense layer or embedding in this discriminator: "
+            "leave out --with spectral-norm"
+        )
+    return SpectralNormalised(network, iterations=iterations)
+
+
+def _parts(network: Any) -> Iterator[Any]:
+    yield from network._flatten_layers(include_self=False)
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """A variable, its vectors u [rows] and v [columns], and the axis of its output channels, which are the rows."""
+
+    variable: Any
+    u: Any
+    v: Any
+    axis: int
+
+    def matrix(self) -> tf.Tensor:
+        """The weight as [output channels, everything else]."""
+        value = tf.convert_to_tensor(self.variable)
+        order = [self.axis, *(axis for axis in range(len(value.shape)) if axis != self.axis)]
+        return tf.reshape(tf.transpose(value, order), [value.shape[self.axis], -1])
+
+    def move(self, steps: int) -> None:
+        """So many steps of the power iteration, through which no gradient flows."""
+        matrix, v = tf.stop_gradient(self.matrix()), tf.convert_to_tensor(self.v)
+        for _ in range(steps):
+            u = tf.math.l2_normalize(tf.linalg.matvec(matrix, v), epsilon=1e-24)
+            v = tf.math.l2_normalize(tf.linalg.matvec(matrix, u, transpose_a=True), epsilon=1e-24)
+        self.u.assign(u)
+        self.v.assign(v)
+
+    def normalised(self) -> tf.Tensor:
+        """W/σ with σ = uᵀWv, whose gradient flows through W alone."""
+        u, v = tf.stop_gradient(self.u.value), tf.stop_gradient(self.v.value)
+        return self.variable.value / tf.reduce_sum(u * tf.linalg.matvec(self.matrix(), v))
+
+
+class SpectralNormalised(keras.Model):
+    """Another network, called with normalised weights; a growing one grows through it.
+
+    Args:
+        network: the other network.
+        iterations: steps of the power iteration in each training forward; there are none in evaluation.
+    """
+
+    def __init__(self, network: keras.Model, *, iterations: int) -> None:
+        super().__init__(name=network.name)
+        self.network, self.iterations = network, iterations
+        self._normalised: dict[int, _Weight] = {}
+        if hasattr(network, "grow"):
+            self.grow = network.grow
+        # Keras would close the model before the vectors are there: they follow when the network is first called.
+        self.built = True
+
+    def call(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        training: bool = False,
+        resolution: int | None = None,
+        **values: tf.Tensor,
+    ) -> Any:
+        # Keras takes no mixture of numbers and tensors as further keywords, so `resolution` stands alone.
+        given = dict(values) if resolution is None else {"resolution": resolution, **values}
+        inputs = [images] if labels is None else [images, labels]
+        if len(getattr(self.network, "inputs", None) or ()) == 2:
+            inputs = [inputs]
+        if not all(id(layer) in self._normalised for layer in self._layers_to_normalise()):
+            self.network(*inputs, training=False, **given)  # its variables may not be made yet
+            for layer in self._layers_to_normalise():
+                if id(layer) not in self._normalised:
+                    self._normalised[id(layer)] = self._take_in(layer)
+        weights = [self._normalised[id(layer)] for layer in self._layers_to_normalise()]
+        if training:
+            for weight in weights:
+                weight.move(self.iterations)
+        with keras.StatelessScope([(weight.variable, weight.normalised()) for weight in weights]) as scope:
+            outputs = self.network(*inputs, training=training, **given)
+        for variable in self.network.non_trainable_variables:
+            # What moved inside stays inside of the scope, such as batch norm's means and dropout's seeds.
+            moved = scope.get_current_value(variable)
+            if moved is not None:
+                variable.assign(moved)
+        return outputs
+
+    def _layers_to_normalise(self) -> list[Any]:
+        return [layer for layer in _parts(self.network) if isinstance(layer, LAYERS)]
+
+    def _take_in(self, layer: Any) -> _Weight:
+        variable = layer.embeddings if isinstance(layer, layers.Embedding) else layer.kernel
+        rank = len(variable.shape)
+        # Keras has the output channels last, and last but one in a transposed convolution. Torch has an embedding's
+        # rows as they are.
+        axis = 0 if isinstance(layer, layers.Embedding) else rank - (2 if isinstance(layer, TRANSPOSED) else 1)
+        rows = variable.shape[axis]
+        columns = tf.TensorShape(variable.shape).num_elements() // rows
+        u, v = (
+            self.add_weight(shape=(size,), initializer="random_normal", trainable=False, name=f"{layer.name}_{name}")
+            for name, size in (("u", rows), ("v", columns))
+        )
+        weight = _Weight(variable, u, v, axis)
+        weight.move(FIRST_STEPS)
+        return weight
