@@ -24,7 +24,16 @@ def build_generator(name: str, spec: Spec, options: Options, modifiers: dict[str
     """A native network: z [N, latent_dim] float32 (, labels [N] if conditional) -> images in the framework's layout.
 
     A plain `torch.nn.Module` gives [N,C,H,W], a plain `keras.Model` [N,H,W,C]; float32, in [-1, 1] where the
-    manifest says `output = "tanh"`. Schedule values named in `takes` arrive as keywords.
+    manifest says `output = "tanh"`. Labels come second: `G(z, labels)`; a functional `keras.Model` with two inputs
+    gets them as `G([z, labels])`. A `keras.Model` is called with `training=True` in both phases of a step.
+
+    Schedule values named in `takes` arrive as keywords, `resolution` an int and all others tensors. A growing network
+    has `grow(resolution)` besides: it adds the layers up to that many pixels and does nothing where they are there.
+    The engine calls it before the network first sees that resolution, also for a saved one, by more than one doubling
+    at a time then. What was there before must keep its weights, and in PyTorch their names.
+
+    In TensorFlow all variables are made with `add_weight`, and random numbers come from `keras.random` with a
+    `keras.random.SeedGenerator` that is an attribute of the layer: anything else could not be resumed and is refused.
     """
 
 
