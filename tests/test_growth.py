@@ -278,6 +278,11 @@ def test_new_layers_come_from_the_seed_whenever_they_come(engine: Any, framework
     assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
+def test_a_resolution_beyond_the_images_is_refused(trainer: Any) -> None:
+    with pytest.raises(gz.UsageError, match="resolution of 32, which images of 16×16 pixels"):
+        trainer.step(0, 0, {"resolution": 32, "fade": 1.0})
+
+
 @pytest.mark.parametrize(
     ("size", "resolution", "times"), [((32, 32), 32, 0), ((32, 32), 4, 3), ((16, 32), 8, 2), ((96, 96), 3, 5)]
 )

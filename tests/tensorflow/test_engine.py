@@ -15,6 +15,7 @@ from keras import layers
 import ganzoo_core as gz
 from ganzoo_core import images as pictures
 from ganzoo_core.engines.tensorflow import Engine
+from ganzoo_core.engines.tensorflow.data import Resident
 from ganzoo_core.engines.tensorflow.networks import Averaged, as_keywords, seed_states
 
 SPEC = gz.Spec(height=8, width=8, channels=1, classes=0, latent_dim=4, framework="tensorflow")
@@ -159,3 +160,29 @@ def test_values_reach_a_network_as_numbers_and_tensors() -> None:
     assert isinstance(found["resolution"], int)
     assert found["fade"].dtype == tf.float32
     assert float(found["fade"]) == 0.25
+
+
+@pytest.mark.parametrize("device", ["/CPU:0", "/GPU:0"])
+def test_each_grey_value_is_scaled_as_anywhere(device: str) -> None:
+    """In a graph too, where a division would round otherwise. Without a GPU its images lie in the CPU's memory."""
+    images = np.arange(256, dtype=np.uint8).reshape(16, 4, 4, 1)
+    data = Resident(images, np.arange(16), device)
+    order = np.array([3, 15, 0])
+    taken, labels = data.take(order)
+    assert labels.numpy().tolist() == [3, 15, 0]
+    assert np.array_equal(tf.function(data.decode)(taken), pictures.preprocess(images[order]))
+
+
+def test_a_loss_is_tried_on_tensors() -> None:
+    """Hinge by hand: relu(1 - 2) + relu(1 + 0.5) and relu(1 + 3) + relu(1 - 1), each halved."""
+    found = gz.loss("hinge").on(tf.constant([2.0, -3.0]), tf.constant([0.5, -1.0]))
+    assert found["discriminator"]["adversarial"] == pytest.approx((0 + 4) / 2 + (1.5 + 0) / 2)
+    assert found["generator"]["adversarial"] == pytest.approx(0.25)
+
+
+def test_a_penalty_is_tried_on_tensors_with_a_network() -> None:
+    """D(x) = 3·x has the gradient 3 everywhere, and (3 - 1)² is 4."""
+    terms = gz.loss("wgan-gp", gp_weight=1.0).on(
+        tf.constant([[1.0], [2.0]]), tf.constant([[0.0], [4.0]]), discriminator=lambda x: 3.0 * x[:, 0]
+    )
+    assert terms["discriminator"]["gradient_penalty"] == pytest.approx(4.0, rel=1e-5)

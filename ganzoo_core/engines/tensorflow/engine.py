@@ -15,6 +15,7 @@ import tensorflow as tf
 from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.engines import Plan
+from ganzoo_core.engines.step import halvings
 from ganzoo_core.engines.tensorflow import start
 from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
 from ganzoo_core.engines.tensorflow.trainer import Trainer
@@ -92,7 +93,8 @@ class Engine:
 
     def _touch(self, network: Network, spec: Spec, slot: str, values: Mapping[str, float]) -> None:
         """Call a network once: Keras makes the variables of most networks then."""
-        scale = max(spec.height, spec.width) // int(values.get("resolution", max(spec.height, spec.width)))
+        size = spec.height, spec.width
+        scale = 1 << halvings(size, int(values.get("resolution", max(size))))
         image = (2, spec.height // scale, spec.width // scale, spec.channels)
         labels = tf.zeros(2, tf.int64) if spec.classes else None
         x = tf.zeros((2, spec.latent_dim) if slot == "generator" else image)
