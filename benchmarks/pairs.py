@@ -49,12 +49,12 @@ def report(title: str, found: dict[str, Any], facts: Mapping[str, Any], *, base:
     print(f"load before {found['load_before']:.2f}, after {found['load_after']:.2f}")
     if found["load_before"] > BUSY:
         print("the machine was busy: take none of this for a figure", file=sys.stderr)
-    print(f"{'loop':<12}{'img/s':>9}{'ms a step':>11}{f'{base} over it':>18}{'spread':>16}")
+    print(f"{'loop':<12}{'img/s':>9}{'ms a step':>11}{f'{base} over it':>24}{'spread':>16}")
     images = facts["batch"]
     for name, values in rates.items():
         median = statistics.median(values)
         ratios = [ours / theirs for ours, theirs in zip(rates[base], values, strict=True)]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"{name:<12}{median:>9.1f}{1000 * images / median:>11.1f}{statistics.median(ratios):>18.2f}{spread:>16}")
+        print(f"{name:<12}{median:>9.1f}{1000 * images / median:>11.1f}{statistics.median(ratios):>24.2f}{spread:>16}")
     if out is not None:
         out.write_text(json.dumps({"title": title, "facts": dict(facts), **found}, indent=1), encoding="utf-8")

@@ -10,15 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import platformdirs
 
-from ganzoo_core import data, engines, images, loader, mix, rundir, saved
+from ganzoo_core import data, engines, loader, mix, rundir, saved
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.console import Reporter
 from ganzoo_core.engines import Plan
 from ganzoo_core.mix import Fit, Mix
-from ganzoo_core.runner import Pace, Picture, Runner, crop
+from ganzoo_core.runner import Pace, Runner
+from ganzoo_core.samples import Samples
 
 
 def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool) -> Runner:
@@ -58,7 +58,8 @@ def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, q
 
     folder = rundir.RunFolder.create(out, f"{model.name}-{resolved.parts['data'].name}".lower())
     folder.write_config(settings, facts(resolved, fitted, source, engine))
-    _save_real(folder, prepared, pace.sample_count, settings["train.seed"], fitted)
+    samples = Samples(plan=plan, real=prepared, framing=fitted.framing, count=settings["train.sample_count"])
+    folder.add_picture("real", samples.of_real())
     _say_start(reporter, resolved, fitted, source, engine, (G, D), folder)
     return Runner(
         engine=engine,
@@ -66,7 +67,7 @@ def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, q
         schedule=schedule,
         plan=plan,
         pace=pace,
-        picture=Picture(fitted.spec.classes, fitted.framing.crop, model.takes, fitted.framing.target),
+        samples=samples,
         folder=folder,
         card=saved.describe(
             resolved,
@@ -244,13 +245,6 @@ def facts(resolved: Mix, fitted: Fit, source: ImageSource, engine: Any) -> dict[
         "framing": fitted.framing.method,
         "warnings": list(resolved.warnings),
     }
-
-
-def _save_real(folder: rundir.RunFolder, prepared: ImageSource, count: int, seed: int, fitted: Fit) -> None:
-    """`samples/real.png`: as many real images as a grid of samples has."""
-    order = np.sort(data.Stream(len(prepared.images), seed=seed, purpose="real grid").indices(0, count))
-    shown = crop(np.asarray(prepared.images[order]), fitted.framing.crop, fitted.framing.target)
-    folder.add_picture("real", images.png_bytes(images.enlarged(images.grid(shown))))
 
 
 def _say_start(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from ganzoo_core.api import UsageError
 
 SUFFIXES = (".png", ".npz")
+LETTERS, MARGIN = 14, 6  # pixels: the height of words beside a grid, and the room around them
 
 
 def preprocess(images: np.ndarray) -> np.ndarray:
@@ -81,6 +83,35 @@ def enlarged(picture: Image.Image, *, least: int = 640) -> Image.Image:
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
+def annotated(
+    picture: Image.Image, *, rows: Sequence[str] = (), halves: Sequence[str] = (), caption: str = ""
+) -> Image.Image:
+    """A grid with words around it.
+
+    Args:
+        picture: a grid, enlarged.
+        rows: the name of each row, to its left.
+        halves: the name of each part, above it; the parts share the width evenly.
+        caption: one line below.
+    """
+    font = ImageFont.load_default(LETTERS)
+    left = int(max((font.getlength(name) for name in rows), default=-2 * MARGIN)) + 2 * MARGIN
+    top, bottom = ((LETTERS + 2 * MARGIN) * bool(words) for words in (halves, caption))
+    width = max(left + picture.width, int(font.getlength(caption)) + 2 * MARGIN if caption else 0)
+    sheet = Image.new(picture.mode, (width, top + picture.height + bottom))
+    sheet.paste(picture, (left, top))
+    draw = ImageDraw.Draw(sheet)
+    for place, name in enumerate(rows):
+        middle = top + (place + 0.5) * picture.height / len(rows)
+        draw.text((left - MARGIN, middle), name, fill="white", font=font, anchor="rm")
+    for place, name in enumerate(halves):
+        middle = left + (place + 0.5) * picture.width / len(halves)
+        draw.text((middle, top / 2), name, fill="white", font=font, anchor="mm")
+    if caption:
+        draw.text((left + MARGIN, sheet.height - bottom / 2), caption, fill="white", font=font, anchor="lm")
+    return sheet
+
+
 def png_bytes(picture: Image.Image, facts: dict[str, Any] | None = None) -> bytes:
     """The PNG file of a picture, the same bytes for the same picture, with facts as text chunks."""
     information = PngImagePlugin.PngInfo()
@@ -91,13 +122,14 @@ def png_bytes(picture: Image.Image, facts: dict[str, Any] | None = None) -> byte
     return buffer.getvalue()
 
 
-def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None) -> None:
+def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, rows: Sequence[str] = ()) -> None:
     """Write images where the path says: FILE.png a grid, FILE.npz the arrays, else a folder of PNG files.
 
     Args:
         images: uint8 [N,H,W,C].
         path: its folder is made.
         labels: int64 [N]; stored in an npz beside the images.
+        rows: names of equally many images each, which make a row of a grid.
 
     Raises:
         UsageError: for a file ending that is neither, or a place that cannot be written.
@@ -108,7 +140,8 @@ def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None) -> No
     try:
         (path.parent if suffix else path).mkdir(parents=True, exist_ok=True)
         if suffix == ".png":
-            path.write_bytes(png_bytes(enlarged(grid(images))))
+            sheet = enlarged(grid(images, columns=len(images) // len(rows) if rows else None))
+            path.write_bytes(png_bytes(annotated(sheet, rows=rows)))
         elif suffix == ".npz":
             arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
             with path.open("wb") as file:

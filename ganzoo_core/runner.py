@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import numpy as np
-
-from ganzoo_core import images as pictures
 from ganzoo_core.api import Diverged, Schedule
 from ganzoo_core.console import Progress, Reporter
 from ganzoo_core.engines import Plan
 from ganzoo_core.intervals import Interval, is_due
-from ganzoo_core.randomness import latents, philox
 from ganzoo_core.rundir import RunFolder
+from ganzoo_core.samples import Samples
 
 ESTIMATE_AFTER = 20  # steps before the end of the run is foretold
 WARM_UP = 5  # steps that are slower than the rest
@@ -37,7 +34,6 @@ class Pace:
     sample: int
     sample_at: frozenset[int]
     snapshot: int
-    sample_count: int
 
     @property
     def epochs(self) -> int:
@@ -62,18 +58,7 @@ class Pace:
             sample=images(settings["train.sample_every"]),
             sample_at=frozenset(at_step(images(text)) for text in settings["train.sample_at"]),
             snapshot=images(settings["train.snapshot_every"]),
-            sample_count=settings["train.sample_count"],
         )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What drawing a grid takes beside the generator: where the labels come from, what is cut away of which size."""
-
-    classes: int
-    crop: tuple[int, int, int, int] | None
-    takes: tuple[str, ...]
-    size: tuple[int, int]
 
 
 class Runner:
@@ -82,7 +67,7 @@ class Runner:
     Args:
         engine, trainer: see `engines`.
         schedule: images seen -> values.
-        plan, pace, picture: see there.
+        plan, pace, samples: see there.
         folder: where the run is kept.
         card: what a saved generator says of itself.
         reporter: what the user sees.
@@ -96,17 +81,14 @@ class Runner:
         schedule: Schedule,
         plan: Plan,
         pace: Pace,
-        picture: Picture,
+        samples: Samples,
         folder: RunFolder,
         card: Mapping[str, Any],
         reporter: Reporter,
     ) -> None:
         self.engine, self.trainer, self.schedule = engine, trainer, schedule
-        self.plan, self.pace, self.picture = plan, pace, picture
+        self.plan, self.pace, self.samples = plan, pace, samples
         self.folder, self.card, self.reporter = folder, card, reporter
-        noise = philox(plan.seed, "samples")
-        self.noise = latents(noise, pace.sample_count, plan.latent_dim, plan.latent)
-        self.noise_labels = np.arange(pace.sample_count) % picture.classes if picture.classes else None
         self.report_terms, self.epoch_terms = _Mean(), _Mean()
         self.shown_terms: Mapping[str, float] = {}
         self.read_at = 0
@@ -205,34 +187,16 @@ class Runner:
 
     def _sample(self, images: int, values: Mapping[str, float]) -> None:
         """A grid from the same noise each time."""
-        takes = {name: values[name] for name in self.picture.takes if name in values}
-        drawn = self.engine.draw(self.trainer.best_generator, self.noise, self.noise_labels, takes)
-        sheet = pictures.grid(crop(drawn, self.picture.crop, self.picture.size), columns=self._columns())
-        png = pictures.png_bytes(pictures.enlarged(sheet), {"images": images})
+        png = self.samples.drawn(self.engine, self.trainer.best_generator, images, values)
         self.folder.add_picture(str(images), png)
         self.folder.add_picture("latest", png)
         self.sampled_at = images
 
-    def _columns(self) -> int | None:
-        classes = self.picture.classes
-        return classes if classes and self.pace.sample_count % classes == 0 else None
-
     def _save(self, images: int, values: Mapping[str, float], folder: Any) -> None:
         """The generator, so that it can be drawn from without the data or the settings."""
-        takes = {name: values[name] for name in self.picture.takes if name in values}
+        takes = {name: values[name] for name in self.plan.takes_g if name in values}
         card = {**self.card, "images": images, "values": takes}
         self.folder.write_generator(folder, self.engine.tensors(self.trainer.best_generator), card)
-
-
-def crop(images: np.ndarray, box: tuple[int, int, int, int] | None, size: tuple[int, int]) -> np.ndarray:
-    """Cut the padding away: images [N,H,W,C], box top, left, height, width of images of the full size.
-
-    Images of another size come from a network that is still growing; they stay as they are.
-    """
-    if box is None or images.shape[1:3] != size:
-        return images
-    top, left, height, width = box
-    return images[:, top : top + height, left : left + width]
 
 
 def _explain(term: str, step: int, folder: RunFolder) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,10 +15,11 @@ from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.randomness import latents, philox
-from ganzoo_core.runner import crop
+from ganzoo_core.samples import crop
 from ganzoo_core.settings import CORE, Settings, Value
 
 FORMAT = 1
+LISTED = 20  # classes named in an error
 
 
 def describe(mix: Mix, fit: Fit, *, class_names: Sequence[str], epoch_images: int, step_images: int) -> dict[str, Any]:
@@ -91,36 +93,101 @@ class SavedGenerator:
             modifiers=self._mix.modifier_options(),
         )
 
-    def generate(self, n: int = 16, *, seed: int = 0, labels: Sequence[int] | None = None) -> np.ndarray:
+    def generate(
+        self, n: int = 16, *, seed: int = 0, labels: int | str | Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
         """Draw images.
 
         Args:
             n: how many.
             seed: of the noise; the same seed gives the same bytes.
-            labels: classes [N] of a conditional generator; without them, one after the other.
+            labels: classes [N] of a conditional generator, or one for all, by number or name; without them, one class
+                after the other.
 
         Returns:
             uint8 [N,H,W,C].
         """
-        if n < 1:
-            raise UsageError(f"{n} images cannot be drawn; ask for 1 or more")
-        if seed < 0:
-            raise UsageError(f"the seed is {seed}; expected 0 or more")
-        z = latents(philox(seed, "generate"), n, self.spec.latent_dim, self._latent)
-        drawn = self._engine.draw(self._network, z, self.labels(n, labels), self._values)
-        return crop(drawn, self._crop, (self.spec.height, self.spec.width))
+        chosen = self.labels(n, labels)
+        return self._draw(self._noise(n, seed), chosen)
 
-    def labels(self, n: int, labels: Sequence[int] | None = None) -> np.ndarray | None:
+    def generate_all(self, n: int = 16, *, seed: int = 0) -> np.ndarray:
+        """Draw `n` images of each class, class by class, from the same z in each: uint8 [K·n,H,W,C].
+
+        Raises:
+            UsageError: if the generator is not conditional.
+        """
+        self._check_conditional()
+        classes = self.spec.classes
+        labels = self.labels(n * classes, np.repeat(np.arange(classes), n))
+        return self._draw(np.tile(self._noise(n, seed), (classes, 1)), labels)
+
+    def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
         """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""
         classes = self.spec.classes
-        if not classes:
-            if labels is not None:
-                raise UsageError(f"{self.folder} is no conditional generator, so it takes no labels")
-            return None
-        chosen = np.arange(n) % classes if labels is None else np.asarray(labels, dtype=np.int64)
+        if n < 1:
+            raise UsageError(f"{n} images cannot be drawn; ask for 1 or more")
+        if labels is None:
+            return np.arange(n) % classes if classes else None
+        self._check_conditional()
+        if isinstance(labels, int | str):
+            return np.full(n, self.class_of(labels))
+        chosen = np.asarray(labels, dtype=np.int64)
         if chosen.shape != (n,) or chosen.min() < 0 or chosen.max() >= classes:
             raise UsageError(f"labels must be {n} whole numbers from 0 to {classes - 1}; found {labels}")
         return chosen
+
+    def class_of(self, wanted: int | str) -> int:
+        """A class by its name, in which case and punctuation do not matter, or by its number.
+
+        Raises:
+            UsageError: if there is none, with the nearest.
+        """
+        self._check_conditional()
+        try:
+            return find_class(wanted, self.class_names)
+        except UsageError as error:
+            raise UsageError(f"{error}; {self.folder} draws {_listed(self.class_names)}") from None
+
+    def _check_conditional(self) -> None:
+        if not self.spec.classes:
+            raise UsageError(f"{self.folder} is no conditional generator, so it cannot be told a class")
+
+    def _noise(self, n: int, seed: int) -> np.ndarray:
+        if seed < 0:
+            raise UsageError(f"the seed is {seed}; expected 0 or more")
+        return latents(philox(seed, "generate"), n, self.spec.latent_dim, self._latent)
+
+    def _draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        drawn = self._engine.draw(self._network, z, labels, self._values)
+        return crop(drawn, self._crop, (self.spec.height, self.spec.width))
+
+
+def find_class(wanted: int | str, names: Sequence[str]) -> int:
+    """A class by its name, in which case and punctuation do not matter, or else by its number.
+
+    Raises:
+        UsageError: if there is none, with the nearest.
+    """
+    if wanted in names:
+        return list(names).index(str(wanted))
+    plain = {_plain(name): number for number, name in enumerate(names)}
+    if isinstance(wanted, str) and _plain(wanted) in plain:
+        return plain[_plain(wanted)]
+    if str(wanted).isdecimal() and int(wanted) < len(names):
+        return int(wanted)
+    near = difflib.get_close_matches(_plain(str(wanted)), plain, n=2, cutoff=0.5)
+    meant = " or ".join(names[plain[name]] for name in near)
+    raise UsageError(f"there is no class {wanted}" + (f", did you mean {meant}?" if meant else ""))
+
+
+def _plain(name: str) -> str:
+    """Letters and digits alone, in lower case."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names[:LISTED])) + rest
 
 
 def _mix_of(card: Mapping[str, Any]) -> Mix:
