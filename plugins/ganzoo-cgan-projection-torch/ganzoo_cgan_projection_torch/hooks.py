@@ -1,0 +1,51 @@
+"""What ganzoo calls to build `cgan-projection-torch`. torch is imported only when a network is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ganzoo_core as gz
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@gz.hookimpl
+def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
+    """z [N, latent_dim], labels [N] -> images [N,C,H,W] in [-1, 1]; raises UsageError for a size it cannot draw."""
+    from ganzoo_cgan_projection_torch.networks import Generator
+
+    return Generator(
+        size=_side(spec),
+        channels=spec.channels,
+        classes=spec.classes,
+        latent_dim=spec.latent_dim,
+        width=options["width"],
+    )
+
+
+@gz.hookimpl
+def build_discriminator(spec: gz.Spec, options: gz.Options) -> nn.Module:
+    """Images [N,C,H,W], labels [N] -> raw scores [N], or a dict with `classes` [N,K] beside them.
+
+    Raises UsageError for a size it cannot judge.
+    """
+    from ganzoo_cgan_projection_torch.networks import Discriminator
+
+    return Discriminator(
+        size=_side(spec),
+        channels=spec.channels,
+        classes=spec.classes,
+        width=options["width"],
+        head=options["head"],
+        spectral_norm=options["spectral_norm"],
+    )
+
+
+def _side(spec: gz.Spec) -> int:
+    if spec.height != spec.width:
+        raise gz.UsageError(
+            f"cgan-projection-torch was asked for images of {spec.height}x{spec.width} pixels, but draws squares; "
+            "set data.size to 16, 32 or 64"
+        )
+    return spec.height
