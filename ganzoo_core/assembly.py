@@ -74,8 +74,8 @@ def assemble(
     made_with = facts(resolved, fitted, source, engine)
     position = rundir.read_position(beginning.checkpoint) if beginning.checkpoint else None
     if position is not None:
-        then, now = ({key: each.get(key) for key in SAME} for each in (position["facts"], made_with))
-        resuming.check_same(then, now, allowed=beginning.allow_inexact, reporter=reporter)
+        now = {key: made_with[key] for key in SAME}
+        resuming.check_same(position["facts"], now, allowed=beginning.allow_inexact, reporter=reporter)
         _check_length(position, pace, schedule, lambda end: schedule_of(resolved, fitted, end))
     if beginning.weights is not None:
         resuming.load_weights(beginning.weights, trainer, engine, reporter)
@@ -98,17 +98,21 @@ def assemble(
             step_images=plan.step_images,
         ),
         reporter=reporter,
-        facts=made_with,
+        facts={key: made_with[key] for key in SAME},
         keep=settings["train.checkpoint_keep"],
         rolls_back=settings["train.on_divergence"] == "rollback",
     )
     runner.lock = folder.lock()
-    if beginning.checkpoint is not None:
-        runner.restore(beginning.checkpoint, elsewhere=beginning.folder is None)
-    elif beginning.folder is not None:
-        folder.cut_stats(0)
-    folder.write_config(settings, {**made_with, **parent})
-    folder.add_pictures(["real"], samples.of_real())
+    try:
+        if beginning.checkpoint is not None:
+            runner.restore(beginning.checkpoint, elsewhere=beginning.folder is None)
+        elif beginning.folder is not None:
+            folder.cut_stats(0)
+        folder.write_config(settings, {**made_with, **parent})
+        folder.add_pictures(["real"], samples.of_real())
+    except BaseException:
+        runner.lock.release()
+        raise
     _say_start(reporter, resolved, fitted, source, engine, (G, D), folder)
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")

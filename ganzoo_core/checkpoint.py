@@ -74,10 +74,12 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         raise
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, *, at: int = 0) -> None:
     # The user's umask decides who may read it.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     try:
+        os.ftruncate(handle, at)
+        os.lseek(handle, at, os.SEEK_SET)
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(handle, rest) :]
@@ -139,6 +141,11 @@ def write_file(path: Path, content: bytes) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def append(path: Path, content: bytes, *, at: int) -> None:
+    """Write behind the first `at` bytes of a file; what stood there, half a line perhaps, goes."""
+    _write(path, content, at=at)
 
 
 def clear_leftovers(folder: Path) -> None:

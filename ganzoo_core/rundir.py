@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -126,10 +125,7 @@ class RunFolder:
         """Write the lines that could not be written yet; OSError if they still cannot."""
         content = b"".join(self._unwritten)
         if content:
-            with (self.path / STATS).open("ab") as file:
-                file.truncate(self._bytes)  # a full disk may have taken half a line
-                file.write(content)
-                file.flush()
+            checkpoint.append(self.path / STATS, content, at=self._bytes)
             self._bytes, self._lines = self._bytes + len(content), self._lines + len(self._unwritten)
             self._unwritten = []
 
@@ -166,9 +162,6 @@ class RunFolder:
         self, images: int, tensors: Mapping[str, Any], position: Mapping[str, Any], *, keep: int
     ) -> None:
         """`checkpoints/IMAGES`, and then away with all but the newest; OSError if the disk refuses."""
-        if (self.path / STATS).exists():
-            with (self.path / STATS).open("ab") as file:  # the position counts its lines
-                os.fsync(file.fileno())
         files = {STATE: checkpoint.pack(tensors), POSITION: json.dumps(position, indent=1).encode()}
         checkpoint.write_folder(self.checkpoints / str(images), files)
         for former in self._checkpoints()[keep:]:

@@ -284,6 +284,8 @@ def start(
         ) from error
     except Exception as error:
         raise _attributed(error, resolved) from error
+    finally:
+        runner.lock.release()
     latest = runner.folder.samples / "latest.png"
     runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
     return Run(runner.folder.path, interrupted=not finished)

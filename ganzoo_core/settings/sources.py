@@ -68,7 +68,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """What a run's `config.yaml` says under `run`, as text; {} if it says nothing. Raises UsageError as `read_config`."""
+    """What a run's `config.yaml` says under `run`, as text; raises UsageError as `read_config` does."""
     facts = _read_table(path).get("run")
     return facts if isinstance(facts, dict) else {}
 
