@@ -1,4 +1,4 @@
-"""What a run leaves when the disk, the numbers or the process fail; long forms are `faults.py`, `fuzz.py`, `kills.py`."""
+"""What a run leaves when the disk, the numbers or the process fail. Long forms: `faults.py`, `fuzz.py`, `kills.py`."""
 
 from __future__ import annotations
 
