@@ -8,7 +8,7 @@ Arrays are written with their axes: N a sample, H height, W width, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -188,6 +188,7 @@ class Step:
         z: float32 [N, latent_dim].
         values: the schedule's values at this point of the run.
         ops: the arithmetic.
+        memory: the scalars that the loss keeps from step to step, by name; see `Loss`.
     """
 
     D: BoundDiscriminator
@@ -198,6 +199,7 @@ class Step:
     z: Tensor
     values: Mapping[str, float]
     ops: Ops
+    memory: MutableMapping[str, Tensor] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -205,6 +207,10 @@ class Loss(Protocol):
     """Named terms for each network; the engine sums, differentiates and logs them.
 
     A term whose name ends in `penalty` is checked at the first step: it must have a gradient in D.
+
+    A loss that remembers something, such as a moving average of scores, has an attribute `memory`: name -> the number
+    that it starts with. In a step `step.memory[name]` is a scalar tensor, a constant to differentiation, and assigning
+    to it keeps a new value for the steps to come. The engine saves it with each checkpoint.
     """
 
     def discriminator(self, step: Step) -> Mapping[str, Tensor]:

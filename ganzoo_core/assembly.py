@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import platformdirs
 
-from ganzoo_core import data, engines, loader, mix, rundir, saved
+from ganzoo_core import data, engines, loader, mix, resuming, rundir, saved
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.console import Reporter
 from ganzoo_core.engines import Plan
 from ganzoo_core.mix import Fit, Mix
-from ganzoo_core.runner import Pace, Runner
+from ganzoo_core.pace import Pace
+from ganzoo_core.resuming import Beginning
+from ganzoo_core.runner import Runner
 from ganzoo_core.samples import Samples
 
+FROM_NOTHING = Beginning()
+SAME = ("ganzoo", "python", "numpy", "engine", "parts", "modifiers", "data")  # what exact resuming takes
 
-def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool) -> Runner:
+
+def assemble(
+    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning = FROM_NOTHING
+) -> Runner:
     """Read the data, check that it fits, import the framework, build everything, and open the run's folder.
+
+    Args:
+        resolved: what is trained.
+        data_root: see `data_root_of`.
+        out: the folder of a new run; None for one under `runs`.
+        quiet: no progress.
+        beginning: what the run goes on from.
 
     Raises:
         UsageError, PluginError: before anything is trained.
@@ -56,12 +71,18 @@ def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, q
         plan = replace(plan, ema_halflife=0)
     trainer = engine.trainer(G, D, loss_of(resolved, fitted), plan, prepared.images, prepared.labels)
 
-    folder = rundir.RunFolder.create(out, f"{model.name}-{resolved.parts['data'].name}".lower())
-    folder.write_config(settings, facts(resolved, fitted, source, engine))
+    made_with = facts(resolved, fitted, source, engine)
+    position = rundir.read_position(beginning.checkpoint) if beginning.checkpoint else None
+    if position is not None:
+        now = {key: made_with[key] for key in SAME}
+        resuming.check_same(position["facts"], now, allowed=beginning.allow_inexact, reporter=reporter)
+        _check_length(position, pace, schedule, lambda end: schedule_of(resolved, fitted, end))
+    if beginning.weights is not None:
+        resuming.load_weights(beginning.weights, trainer, engine, reporter)
+    folder = beginning.folder or rundir.RunFolder.create(out, f"{model.name}-{resolved.parts['data'].name}".lower())
+    parent = {} if beginning.parent is None else {"parent": dict(beginning.parent)}
     samples = Samples(plan=plan, real=prepared, framing=fitted.framing, count=settings["train.sample_count"])
-    folder.add_picture("real", samples.of_real())
-    _say_start(reporter, resolved, fitted, source, engine, (G, D), folder)
-    return Runner(
+    runner = Runner(
         engine=engine,
         trainer=trainer,
         schedule=schedule,
@@ -77,7 +98,35 @@ def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, q
             step_images=plan.step_images,
         ),
         reporter=reporter,
+        facts={key: made_with[key] for key in SAME},
+        keep=settings["train.checkpoint_keep"],
+        rolls_back=settings["train.on_divergence"] == "rollback",
     )
+    runner.lock = folder.lock()
+    try:
+        if beginning.checkpoint is not None:
+            runner.restore(beginning.checkpoint, elsewhere=beginning.folder is None)
+        elif beginning.folder is not None:
+            folder.cut_stats(0)
+        folder.write_config(settings, {**made_with, **parent})
+        folder.add_pictures(["real"], samples.of_real())
+    except BaseException:
+        runner.lock.release()
+        raise
+    _say_start(reporter, resolved, fitted, source, engine, (G, D), folder)
+    if runner.images:
+        reporter.say(f"goes on from {runner.images:,} images")
+    return runner
+
+
+def _check_length(position: Mapping[str, Any], pace: Pace, schedule: Any, schedule_for: Callable[[int], Any]) -> None:
+    """May a run that stands there be of this length?"""
+    if pace.end < position["images"]:
+        raise UsageError(
+            f"the run has seen {position['images']:,} images already, and is to end at {pace.end:,}; say more --images"
+        )
+    if pace.end != position["end"]:
+        resuming.check_longer(schedule_for(position["end"]), schedule, images=position["images"])
 
 
 def data_root_of(given: str | Path | None) -> Path:
@@ -240,7 +289,13 @@ def facts(resolved: Mix, fitted: Fit, source: ImageSource, engine: Any) -> dict[
         "parts": {slot: f"{part.qualified} {part.version}".strip() for slot, part in resolved.parts.items()},
         "modifiers": [f"{part.qualified} {part.version}" for part in resolved.modifiers],
         "preset": resolved.preset,
-        "data": {"images": len(source.images), "size": list(source.images.shape[1:]), "notes": list(source.notes)},
+        "numpy": np.__version__,
+        "data": {
+            "images": len(source.images),
+            "size": list(source.images.shape[1:]),
+            "sha256": resuming.fingerprint(source),
+        },
+        "notes": list(source.notes),
         "spec": {"height": spec.height, "width": spec.width, "channels": spec.channels, "classes": spec.classes},
         "framing": fitted.framing.method,
         "warnings": list(resolved.warnings),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from ganzoo_core.api import GanzooError, UsageError
 MANIFEST = "manifest.json"
 MAX_HEADER = 1_000_000  # bytes of JSON in front of the tensors
 MAX_JSON = 1_000_000
+_LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(new|old)")
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
@@ -71,11 +74,18 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         raise
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _write(path: Path, content: bytes, *, at: int = 0) -> None:
+    # The user's umask decides who may read it.
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        os.ftruncate(handle, at)
+        os.lseek(handle, at, os.SEEK_SET)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(path: Path) -> None:
@@ -109,19 +119,65 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"{path} is not JSON") from None
 
 
-def read_tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, np.ndarray]:
+def is_valid(path: Path) -> bool:
+    """Whether the folder is whole and every byte of its files is what was written."""
+    if not is_whole(path):
+        return False
+    try:
+        return all(
+            hashlib.sha256((path / name).read_bytes()).hexdigest() == facts["sha256"]
+            for name, facts in read_json(path / MANIFEST)["files"].items()
+        )
+    except (GanzooError, OSError, KeyError, TypeError):
+        return False
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write one file so that it is never seen half-written; OSError if the disk refuses."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        _write(fresh, content)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def append(path: Path, content: bytes, *, at: int) -> None:
+    """Write behind the first `at` bytes of a file; what stood there, half a line perhaps, goes."""
+    _write(path, content, at=at)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder; what one was about to replace comes back."""
+    for entry in folder.glob(".*"):
+        match = _LEFTOVER.fullmatch(entry.name)
+        if match is None:
+            continue
+        if match[2] == "old" and not (folder / match[1]).exists() and is_valid(entry):
+            entry.rename(folder / match[1])
+        elif entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def read_tensors(
+    path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]], optional: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """Read a safetensors file that must hold just these tensors; nothing is allocated before that is known.
 
     Args:
         path: the file.
         expected: name -> dtype and shape.
+        optional: names of those that may be missing.
 
     Raises:
         UsageError: naming the first thing that differs.
     """
     found = _read_header(path)
     for name in expected:
-        if name not in found:
+        if name not in found and name not in optional:
             raise UsageError(f"{path} holds no tensor {name}, which the network has")
     for name, (dtype, shape) in found.items():
         if name not in expected:
@@ -133,6 +189,19 @@ def read_tensors(path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]]
         return safetensors.numpy.load_file(path)
     except Exception as error:  # safetensors' own error type is private to it
         raise UsageError(f"{path} cannot be read: {error}") from None
+
+
+def read_matching(path: Path) -> dict[str, np.ndarray]:
+    """Read whatever tensors a safetensors file holds; its sizes are checked against the file's first.
+
+    Raises:
+        UsageError: if it is none.
+    """
+    found = _read_header(path)
+    stated = sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in found.values() if dtype != "bfloat16")
+    if stated > path.stat().st_size:
+        raise UsageError(f"{path} states more than it holds; it is damaged")
+    return read_tensors(path, found)
 
 
 def _read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -3,6 +3,7 @@
 config.yaml            everything resolved, with where each value came from
 stats.jsonl            one line a report
 samples/IMAGES.png     grids from the same noise; real.png, latest.png
+checkpoints/IMAGES/    all that going on takes; the newest are kept
 snapshots/IMAGES/      the generator alone, all kept
 generator/             the last one
 """
@@ -12,15 +13,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from ganzoo_core import checkpoint
 from ganzoo_core.api import UsageError
 from ganzoo_core.settings import Settings
 
 WEIGHTS, CARD = "generator.safetensors", "generator.json"
+CONFIG, STATS = "config.yaml", "stats.jsonl"
+STATE, POSITION = "state.safetensors", "position.json"
 
 
 class RunFolder:
@@ -28,6 +34,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._unwritten: list[bytes] = []  # lines of statistics that the disk has not taken yet
+        self._lines = self._bytes = 0  # of statistics that it has
 
     @classmethod
     def create(cls, out: Path | None, name: str) -> RunFolder:
@@ -69,34 +77,117 @@ class RunFolder:
         """The folder of the last generator."""
         return self.path / "generator"
 
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A run that is there, without what a crash left in it.
+
+        Raises:
+            UsageError: if it is no run.
+        """
+        if not (path / CONFIG).is_file():
+            raise UsageError(f"{path} holds no {CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
+        folder = cls(path)
+        for place in (path, folder.checkpoints, folder.snapshots, folder.samples):
+            checkpoint.clear_leftovers(place)
+        return folder
+
+    def lock(self) -> filelock.BaseFileLock:
+        """Keep other processes from this run, for as long as this one lives.
+
+        Raises:
+            UsageError: if another one has it.
+        """
+        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise UsageError(f"{self.path} is in use by another process; wait for it, or stop it") from None
+        return lock
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
     def write_config(self, settings: Settings, facts: Mapping[str, Any]) -> None:
         """`config.yaml`, which `--config` reads again."""
-        (self.path / "config.yaml").write_text(as_yaml(settings, facts), encoding="utf-8")
+        checkpoint.write_file(self.path / CONFIG, as_yaml(settings, facts).encode())
 
     def add_stats(self, line: Mapping[str, Any]) -> None:
         """Append a line to `stats.jsonl`; a number that is not finite is written as null."""
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in line.items()
         }
-        with (self.path / "stats.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(clean) + "\n")
+        self._unwritten.append(json.dumps(clean).encode() + b"\n")
+        self.flush_stats()
+
+    def flush_stats(self) -> None:
+        """Write the lines that could not be written yet; OSError if they still cannot."""
+        content = b"".join(self._unwritten)
+        if content:
+            checkpoint.append(self.path / STATS, content, at=self._bytes)
+            self._bytes, self._lines = self._bytes + len(content), self._lines + len(self._unwritten)
+            self._unwritten = []
+
+    def count_stats(self) -> int:
+        """Lines of statistics so far."""
+        return self._lines + len(self._unwritten)
+
+    def cut_stats(self, lines: int) -> None:
+        """Keep the first lines; what comes later, or is torn, was written after the checkpoint that is gone back to."""
+        path = self.path / STATS
+        kept = path.read_bytes().splitlines(keepends=True)[:lines] if path.exists() else []
+        if len(kept) < lines or not all(line.endswith(b"\n") for line in kept):
+            raise UsageError(f"{path} holds fewer than the {lines} lines that were written; it was changed since")
+        checkpoint.write_file(path, b"".join(kept))
+        self._unwritten, self._lines, self._bytes = [], lines, sum(map(len, kept))
 
     def stats(self) -> list[dict[str, Any]]:
         """All reports so far."""
-        path = self.path / "stats.jsonl"
+        path = self.path / STATS
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
-    def add_picture(self, name: str, png: bytes) -> Path:
-        """`samples/NAME.png`."""
+    def add_pictures(self, names: Iterable[str], png: bytes) -> None:
+        """`samples/NAME.png`, the same under each name."""
         self.samples.mkdir(exist_ok=True)
-        path = self.samples / f"{name}.png"
-        path.write_bytes(png)
-        return path
+        for name in names:
+            checkpoint.write_file(self.samples / f"{name}.png", png)
 
     def write_generator(self, folder: Path, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:
         """A self-describing generator: its tensors and the card that says how to build it."""
         files = {WEIGHTS: checkpoint.pack(tensors), CARD: json.dumps(card, indent=1).encode()}
         checkpoint.write_folder(folder, files)
+
+    def write_checkpoint(
+        self, images: int, tensors: Mapping[str, Any], position: Mapping[str, Any], *, keep: int
+    ) -> None:
+        """`checkpoints/IMAGES`, and then away with all but the newest; OSError if the disk refuses."""
+        files = {STATE: checkpoint.pack(tensors), POSITION: json.dumps(position, indent=1).encode()}
+        checkpoint.write_folder(self.checkpoints / str(images), files)
+        for former in self._checkpoints()[keep:]:
+            shutil.rmtree(former, ignore_errors=True)
+
+    def newest_checkpoint(self) -> Path | None:
+        """The newest that is valid to the byte; None if there is none."""
+        return next(filter(checkpoint.is_valid, self._checkpoints()), None)
+
+    def _checkpoints(self) -> list[Path]:
+        found = [path for path in self.checkpoints.glob("*") if path.name.isdigit()]
+        return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+    def finished_at(self) -> int:
+        """Images that `generator/` has seen; -1 without one."""
+        if not checkpoint.is_valid(self.generator):
+            return -1
+        return int(checkpoint.read_json(self.generator / CARD)["images"])
+
+
+def read_position(folder: Path) -> dict[str, Any]:
+    """Where a run stood at a checkpoint."""
+    position = checkpoint.read_json(folder / POSITION)
+    if not isinstance(position, dict) or "images" not in position:
+        raise UsageError(f"{folder / POSITION} does not say where the run stood; it is damaged")
+    return position
 
 
 def as_yaml(settings: Settings, facts: Mapping[str, Any]) -> str:
@@ -133,9 +224,11 @@ def find_generator(path: Path, which: str = "last") -> Path:
         if saved:
             return saved[max(saved)]
         raise UsageError(f"{path} holds no saved generator: it is no run's folder, or nothing was saved yet")
+    if which == "best":
+        raise UsageError(f"{path} was not evaluated, so none of its snapshots is the best yet; say last or epoch:N")
     match = re.fullmatch(r"(epoch:)?(\d[\d_]*)", which)
     if match is None:
-        raise UsageError(f"--checkpoint {which!r} is not known; say last, a number of images, or epoch:N")
+        raise UsageError(f"--checkpoint {which!r} is not known; say last, best, a number of images, or epoch:N")
     number = int(match[2])
     if match[1]:
         return _of_epoch(saved, number, path)

@@ -5,64 +5,28 @@ from __future__ import annotations
 import math
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ganzoo_core.api import Diverged, Schedule
+from ganzoo_core import checkpoint, rundir
+from ganzoo_core.api import Diverged, Schedule, UsageError
 from ganzoo_core.console import Progress, Reporter
 from ganzoo_core.engines import Plan
-from ganzoo_core.intervals import Interval, is_due
+from ganzoo_core.intervals import is_due
+from ganzoo_core.pace import Clock, Mean, Pace
 from ganzoo_core.rundir import RunFolder
 from ganzoo_core.samples import Samples
 
 ESTIMATE_AFTER = 20  # steps before the end of the run is foretold
 WARM_UP = 5  # steps that are slower than the rest
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long a run is and when what happens, all in images seen; 0 for never."""
-
-    end: int
-    step: int
-    epoch: int
-    report: int
-    sample: int
-    sample_at: frozenset[int]
-    snapshot: int
-
-    @property
-    def epochs(self) -> int:
-        """Epochs begun; the rest of the last batch, which may lie in the next one, does not count."""
-        return -(-(self.end - self.step + 1) // self.epoch)
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any], *, epoch_images: int, step_images: int) -> Pace:
-        """Read the lengths in `train.*`; the run ends with the step that reaches its length."""
-
-        def images(text: str) -> int:
-            return Interval.parse(text).images(epoch_images=epoch_images, step_images=step_images)
-
-        def at_step(count: int) -> int:
-            return -(-count // step_images) * step_images
-
-        return cls(
-            end=at_step(images(settings["train.length"])),
-            step=step_images,
-            epoch=epoch_images,
-            report=images(settings["train.report_every"]),
-            sample=images(settings["train.sample_every"]),
-            sample_at=frozenset(at_step(images(text)) for text in settings["train.sample_at"]),
-            snapshot=images(settings["train.snapshot_every"]),
-        )
+ROLLBACKS = 5  # times that a diverging run goes back before it is given up
 
 
 class Runner:
-    """One training run from its first step to its last.
+    """One training run from its first step, or from a checkpoint, to its last.
 
     Args:
         engine, trainer: see `engines`.
@@ -71,6 +35,9 @@ class Runner:
         folder: where the run is kept.
         card: what a saved generator says of itself.
         reporter: what the user sees.
+        facts: what the run is made with, for whoever goes on with it.
+        keep: checkpoints that stay.
+        rolls_back: whether a diverging run goes back to its last checkpoint, with half the learning rate.
     """
 
     def __init__(
@@ -85,168 +52,233 @@ class Runner:
         folder: RunFolder,
         card: Mapping[str, Any],
         reporter: Reporter,
+        facts: Mapping[str, Any],
+        keep: int,
+        rolls_back: bool,
     ) -> None:
         self.engine, self.trainer, self.schedule = engine, trainer, schedule
         self.plan, self.pace, self.samples = plan, pace, samples
         self.folder, self.card, self.reporter = folder, card, reporter
-        self.report_terms, self.epoch_terms = _Mean(), _Mean()
+        self.facts, self.keep, self.rolls_back = facts, keep, rolls_back
+        self.images = self.step = self.rollbacks = 0
+        self.values: Mapping[str, float] = {}
+        self.report_terms, self.epoch_terms = Mean(), Mean()
         self.shown_terms: Mapping[str, float] = {}
-        self.read_at = 0
-        self.sampled_at = -1
+        self.read_at, self.sampled_at, self.checkpoint_at = 0, -1, -1
+        self.clock = Clock()
+        self.lock: Any = None  # held for as long as the runner lives
 
     def run(self) -> bool:
         """Train to the end; False if it was interrupted, after saving.
 
         Raises:
-            Diverged: when a loss is no longer finite.
+            Diverged: when a loss or a weight is no longer finite.
+            OSError: when all is trained and the generator or the last checkpoint could not be saved.
         """
-        pace, images, step = self.pace, 0, 0
-        clock = _Clock(step_images=pace.step)
         with _stop_on_signals() as stopped, self.reporter:
-            while images < pace.end and not stopped():
-                values = self.schedule(images)
-                self.trainer.step(step, images, values)
-                before, images, step = images, images + pace.step, step + 1
+            began_at = self.step
+            while True:
+                try:
+                    self._train(stopped, began_at)
+                    if self.step and self.folder.finished_at() != self.images:
+                        self._finish(interrupted=stopped())
+                except Diverged as error:
+                    self._roll_back(error)
+                else:
+                    return not stopped()
 
-                if self.reporter.is_stale():
-                    self.reporter.show(self._progress(step, images, self.shown_terms, values, clock))
-                if step == ESTIMATE_AFTER and images < pace.end:
-                    self.reporter.estimate(clock.remaining(images, pace.end))
-                elif step == WARM_UP:
-                    clock.warm(images)
-                if is_due(pace.report, before, images) or images >= pace.end:
-                    self._report(step, images, values, clock)
-                    if self.sampled_at < 0:
-                        self._sample(images, values)
-                due = is_due(pace.sample, before, images) or images in pace.sample_at
-                if due and self.sampled_at != images:
-                    self._sample(images, values)
-                if is_due(pace.epoch, before, images):
-                    self._end_epoch(step, images, values, clock)
-                if is_due(pace.snapshot, before, images):
-                    self._save(images, values, self.folder.snapshots / str(images))
+    def _train(self, stopped: Callable[[], bool], began_at: int) -> None:
+        pace = self.pace
+        while self.images < pace.end and not stopped():
+            self.values = self._values(self.images)
+            self.trainer.step(self.step, self.images, self.values)
+            before, self.images, self.step = self.images, self.images + pace.step, self.step + 1
 
-            if step:
-                if stopped():
-                    self._report(step, images, values, clock)
-                if self.sampled_at != images:
-                    self._sample(images, values)
-                self._save(images, values, self.folder.generator)
-        return not stopped()
+            if self.reporter.is_stale():
+                self.reporter.show(self._progress(self.shown_terms))
+            if self.step - began_at == ESTIMATE_AFTER and self.images < pace.end:
+                self.reporter.estimate(self.clock.remaining(self.images, pace.end))
+            elif self.step - began_at == WARM_UP:
+                self.clock.warm(self.images)
+            if is_due(pace.report, before, self.images) or self.images >= pace.end:
+                self._report()
+                if self.sampled_at < 0:
+                    self._sample()
+            due = is_due(pace.sample, before, self.images) or self.images in pace.sample_at
+            if due and self.sampled_at != self.images:
+                self._sample()
+            if is_due(pace.epoch, before, self.images):
+                self._end_epoch()
+            if is_due(pace.snapshot, before, self.images):
+                self._try("the snapshot", lambda: self._save(self.folder.snapshots / str(self.images)))
+            if is_due(pace.checkpoint, before, self.images):
+                self._try("the checkpoint", self._checkpoint)
 
-    def _report(self, step: int, images: int, values: Mapping[str, float], clock: _Clock) -> None:
+    def _finish(self, *, interrupted: bool) -> None:
+        """Save all that is needed to draw and to go on. A failure here is the run's."""
+        self._checkpoint()
+        if interrupted:
+            self._report()
+        if self.sampled_at != self.images:
+            self._sample()
+        self._save(self.folder.generator)
+        self.folder.flush_stats()
+
+    def _values(self, images: int) -> Mapping[str, float]:
+        """The schedule's; after a rollback with lower rates."""
+        values = self.schedule(images)
+        if not self.rollbacks:
+            return values
+        rates = {name: values.get(name, getattr(self.plan, name)) / 2**self.rollbacks for name in ("lr_g", "lr_d")}
+        return {**values, **rates}
+
+    def _try(self, what: str, save: Callable[[], object]) -> None:
+        """Training goes on where the disk does not take something: it is tried again at the next time."""
+        try:
+            save()
+        except OSError as error:
+            self.reporter.warn(
+                f"{what} at {self.images:,} images could not be saved ({error.strerror or error}); what was saved "
+                "before is untouched, and training goes on"
+            )
+
+    def _report(self) -> None:
         """A line of statistics: the means since the last one."""
-        self._drain(step)
+        self._drain()
         terms = self.report_terms.take()
         if not terms:
             return
         line = {
-            "images": images,
-            "step": step,
-            "epoch": images // self.pace.epoch,
-            "seconds": round(clock.seconds(), 3),
-            "images_per_second": round(clock.rate(images), 2),
+            "images": self.images,
+            "step": self.step,
+            "epoch": self.images // self.pace.epoch,
+            "seconds": round(self.clock.seconds(), 3),
+            "images_per_second": round(self.clock.rate(self.images), 2),
             **terms,
-            **values,
+            **self.values,
         }
-        self.folder.add_stats(line)
+        self._try("the statistics", lambda: self.folder.add_stats(line))
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         if bad:
-            raise Diverged(_explain(bad[0], step, self.folder))
+            raise Diverged(self._explain(f"{bad[0]} is no longer finite", bad[0].split("/")[0]))
         self.shown_terms = terms
-        self.reporter.report(self._progress(step, images, terms, values, clock))
+        self.reporter.report(self._progress(terms))
 
-    def _end_epoch(self, step: int, images: int, values: Mapping[str, float], clock: _Clock) -> None:
-        self._drain(step)
-        terms = self.epoch_terms.take()
-        self.reporter.epoch(self._progress(step, images, terms, values, clock))
+    def _end_epoch(self) -> None:
+        self._drain()
+        self.reporter.epoch(self._progress(self.epoch_terms.take()))
 
-    def _drain(self, step: int) -> None:
+    def _drain(self) -> None:
         """Fetch what the device has summed since the last time."""
         terms = self.trainer.read()
         for mean in (self.report_terms, self.epoch_terms):
-            mean.add(terms, step - self.read_at)
-        self.read_at = step
+            mean.add(terms, self.step - self.read_at)
+        self.read_at = self.step
 
-    def _progress(
-        self, step: int, images: int, terms: Mapping[str, float], values: Mapping[str, float], clock: _Clock
-    ) -> Progress:
+    def _progress(self, terms: Mapping[str, float]) -> Progress:
         pace = self.pace
         return Progress(
-            images=images,
+            images=self.images,
             end=pace.end,
-            step=step,
+            step=self.step,
             steps=pace.end // pace.step,
-            epoch=images // pace.epoch,
+            epoch=self.images // pace.epoch,
             epochs=pace.epochs,
-            rate=clock.rate(images),
-            left=clock.remaining(images, pace.end),
+            rate=self.clock.rate(self.images),
+            left=self.clock.remaining(self.images, pace.end),
             terms=terms,
-            values=values,
+            values=self.values,
         )
 
-    def _sample(self, images: int, values: Mapping[str, float]) -> None:
+    def _sample(self) -> None:
         """A grid from the same noise each time."""
-        png = self.samples.drawn(self.engine, self.trainer.best_generator, images, values)
-        self.folder.add_picture(str(images), png)
-        self.folder.add_picture("latest", png)
-        self.sampled_at = images
+        png = self.samples.drawn(self.engine, self.trainer.best_generator, self.images, self.values)
+        self._try("the samples", lambda: self.folder.add_pictures((str(self.images), "latest"), png))
+        self.sampled_at = self.images
 
-    def _save(self, images: int, values: Mapping[str, float], folder: Any) -> None:
+    def _save(self, folder: Path) -> None:
         """The generator, so that it can be drawn from without the data or the settings."""
-        takes = {name: values[name] for name in self.plan.takes_g if name in values}
-        card = {**self.card, "images": images, "values": takes}
+        takes = {name: self.values[name] for name in self.plan.takes_g if name in self.values}
+        card = {**self.card, "images": self.images, "values": takes}
         self.folder.write_generator(folder, self.engine.tensors(self.trainer.best_generator), card)
 
+    def _checkpoint(self) -> None:
+        """All that going on takes."""
+        if self.checkpoint_at == self.images:
+            return
+        tensors = self.trainer.state()
+        for name, array in tensors.items():
+            if array.dtype.kind == "f" and not all(math.isfinite(edge) for edge in (array.min(), array.max())):
+                network = "generator" if name.startswith(("G/", "EMA/", "optimizer of G/")) else "discriminator"
+                raise Diverged(self._explain(f"{name} is no longer finite", network))
+        self.folder.write_checkpoint(self.images, tensors, self._position(), keep=self.keep)
+        self.checkpoint_at = self.images
 
-def _explain(term: str, step: int, folder: RunFolder) -> str:
-    network = term.split("/")[0]
-    return (
-        f"the run diverged: {term} is no longer finite at step {step}, so the {network} can learn no more; "
-        "usual remedies are a lower learning rate (--set lr=…), another loss, or --with spectral-norm; "
-        f"snapshots from before are in {folder.snapshots}"
-    )
+    def _position(self) -> dict[str, Any]:
+        """Where the run stands, in words that JSON keeps exactly."""
+        return {
+            "format": 1,
+            "images": self.images,
+            "step": self.step,
+            "end": self.pace.end,
+            "facts": dict(self.facts),
+            "values": dict(self.values),
+            "rollbacks": self.rollbacks,
+            "pending": self.trainer.pending(),
+            "read_at": self.read_at,
+            "report_terms": self.report_terms.state(),
+            "epoch_terms": self.epoch_terms.state(),
+            "sampled_at": self.sampled_at,
+            "stats_lines": self.folder.count_stats(),
+            "seconds": self.clock.seconds(),
+        }
 
+    def restore(self, folder: Path, *, elsewhere: bool = False) -> None:
+        """Go back, or on, to a checkpoint.
 
-class _Clock:
-    """Seconds and images a second, the first slow steps left out of the latter."""
+        Args:
+            folder: of the checkpoint.
+            elsewhere: it belongs to another run, so that this one's statistics begin here.
 
-    def __init__(self, *, step_images: int) -> None:
-        self.start = self.warm_start = time.perf_counter()
-        self.warm_images = 0
-        self.step_images = step_images
+        Raises:
+            UsageError: if it does not fit the networks.
+        """
+        position = rundir.read_position(folder)
+        self.images, self.step = int(position["images"]), int(position["step"])
+        self.values, self.rollbacks = dict(position["values"]), int(position["rollbacks"])
+        if "resolution" in self.values:
+            self.trainer.grow(self.values)
+        self.trainer.restore(checkpoint.read_tensors(folder / rundir.STATE, *self.trainer.expected_state()))
+        self.trainer.restore_pending(position["pending"])
+        self.read_at, self.sampled_at = int(position["read_at"]), int(position["sampled_at"])
+        self.report_terms.restore(position["report_terms"])
+        self.epoch_terms.restore(position["epoch_terms"])
+        if not elsewhere:
+            self.checkpoint_at = self.images
+            self.folder.cut_stats(int(position["stats_lines"]))
+        self.clock = Clock(seconds=float(position["seconds"]), images=self.images)
 
-    def warm(self, images: int) -> None:
-        self.warm_start, self.warm_images = time.perf_counter(), images
+    def _roll_back(self, error: Diverged) -> None:
+        """Go on from the last checkpoint with lower rates, where that was asked for and can help."""
+        found = self.folder.newest_checkpoint() if self.rolls_back else None
+        if found is None or self.rollbacks >= ROLLBACKS:
+            raise error
+        rollbacks = self.rollbacks + 1
+        try:
+            self.restore(found)
+        except UsageError as reason:  # a growing network does not shrink
+            raise Diverged(f"{error}; it cannot go back: {reason}") from None
+        self.rollbacks = rollbacks
+        self.reporter.warn(
+            f"{error}; back at {self.images:,} images, with the learning rates divided by {2**rollbacks}"
+        )
 
-    def seconds(self) -> float:
-        return time.perf_counter() - self.start
-
-    def rate(self, images: int) -> float:
-        elapsed = time.perf_counter() - self.warm_start
-        return (images - self.warm_images) / elapsed if elapsed > 0 else 0.0
-
-    def remaining(self, images: int, end: int) -> float:
-        rate = self.rate(images)
-        return (end - images) / rate if rate > 0 else 0.0
-
-
-class _Mean:
-    """The mean of each term over the steps since it was last taken."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.weights: dict[str, int] = {}
-
-    def add(self, terms: Mapping[str, float], weight: int) -> None:
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * weight
-            self.weights[name] = self.weights.get(name, 0) + weight
-
-    def take(self) -> dict[str, float]:
-        means = {name: total / self.weights[name] for name, total in self.sums.items()}
-        self.sums, self.weights = {}, {}
-        return means
+    def _explain(self, what: str, network: str) -> str:
+        return (
+            f"the run diverged: {what} at step {self.step}, so the {network} can learn no more; "
+            "usual remedies are a lower learning rate (--set lr=…), another loss, --with spectral-norm, or "
+            f"--set on_divergence=rollback; what was saved before is in {self.folder.path}"
+        )
 
 
 @contextmanager

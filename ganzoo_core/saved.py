@@ -12,6 +12,7 @@ import numpy as np
 
 from ganzoo_core import catalog, checkpoint, engines, loader, rundir
 from ganzoo_core.api import Spec, UsageError
+from ganzoo_core.console import Reporter
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.randomness import latents, philox
@@ -196,12 +197,19 @@ def _mix_of(card: Mapping[str, Any]) -> Mix:
 
     def find(kind: str, origin: Mapping[str, str]) -> Part:
         try:
-            return installed.find(kind, f"{origin['distribution']}/{origin['name']}")
+            part = installed.find(kind, f"{origin['distribution']}/{origin['name']}")
         except UsageError:
             raise UsageError(
                 f"this generator was made by {origin['name']} of {origin['distribution']} {origin['version']}, "
                 f"which is not installed; pip install {origin['distribution']}"
             ) from None
+        if part.version != origin["version"]:
+            Reporter().warn(
+                f"this generator was made by {origin['name']} of {origin['distribution']} {origin['version']}, and "
+                f"{part.version} is installed: should it draw otherwise, pip install "
+                f"{origin['distribution']}=={origin['version']}"
+            )
+        return part
 
     entries = {f"generator.{key}": Value(value, "generator.json") for key, value in card["options"].items()}
     modifiers = []

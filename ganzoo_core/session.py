@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import assembly, catalog, engines, loader, mix, rundir, saved, trial
-from ganzoo_core.api import ImageSource, PluginError, UsageError
+from ganzoo_core import assembly, catalog, engines, loader, mix, resuming, rundir, saved, trial
+from ganzoo_core.api import GanzooError, ImageSource, PluginError, UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
-from ganzoo_core.settings import read_config
+from ganzoo_core.settings import read_config, read_facts
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def train(
     device: str | None = None,
     data_root: str | Path | None = None,
     out: str | Path | None = None,
+    weights: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
     """Train a mix; as `ganzoo run` does.
@@ -103,6 +104,7 @@ def train(
         batch_size, seed, device: shorthands of settings.
         data_root: where data sets lie.
         out: the run's folder, new or empty.
+        weights: another run, whose weights it begins with where they fit.
         quiet: no progress.
 
     Returns:
@@ -130,7 +132,80 @@ def train(
         flags=flags(images=images, epochs=epochs, steps=steps, batch_size=batch_size, seed=seed, device=device),
     )
     resolved = mix.resolve(catalog.scan(), request)
-    return start(resolved, data_root=data_root, out=Path(out) if out else None, quiet=quiet)
+    return start(
+        resolved, data_root=data_root, out=Path(out) if out else None, quiet=quiet, beginning=with_weights(weights)
+    )
+
+
+def resume(
+    path: str | Path,
+    *,
+    images: int | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    picks: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    data_root: str | Path | None = None,
+    out: str | Path | None = None,
+    allow_inexact: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Go on with a run from its newest valid checkpoint; as `ganzoo resume` does. A run that is over stays as it is.
+
+    Args:
+        path: the run's folder.
+        images, epochs, steps: a new length in all; one of the three.
+        settings: changes, with which a new run begins where this one stands.
+        picks: the objects that the run was given in Python, by slot (`generator`, `loss`, `data`, …).
+        device, data_root, quiet: as in `train`.
+        out: the new run's folder, where there are `settings`.
+        allow_inexact: go on although versions, threads, device or data differ from what the checkpoint was made with.
+
+    Returns:
+        The run, or the new one.
+
+    Raises:
+        UsageError, PluginError, Diverged: see `api`.
+    """
+    folder = rundir.RunFolder.open(Path(path))
+    with folder.lock():
+        newest = folder.newest_checkpoint()
+    if settings and newest is None:
+        raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
+    if out and not settings:
+        raise UsageError("--out is for a new run, which begins with --set; without it the run goes on in its folder")
+    length = flags(images=images, epochs=epochs, steps=steps, device=device)
+    position = rundir.read_position(newest) if newest is not None else {}
+    is_over = bool(position) and position["images"] >= position["end"] and folder.finished_at() == position["images"]
+    if is_over and not settings and "train.length" not in length:
+        return Run(folder.path)
+    request = Request(
+        picks=dict(picks or {}),
+        preset=read_facts(folder.path / rundir.CONFIG).get("preset") or "none",
+        config=read_config(folder.path / rundir.CONFIG),
+        config_name=str(folder.path / rundir.CONFIG),
+        assigned=settings or {},
+        flags=length,
+    )
+    resolved = mix.resolve(catalog.scan(), request)
+    if settings:
+        parent = {"run": str(folder.path), "images": position["images"]}
+        beginning = resuming.Beginning(checkpoint=newest, parent=parent, allow_inexact=allow_inexact)
+    else:
+        beginning = resuming.Beginning(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
+    return start(resolved, data_root=data_root, out=Path(out) if out else None, quiet=quiet, beginning=beginning)
+
+
+def with_weights(path: str | Path | None) -> resuming.Beginning:
+    """A beginning with the weights of another run: of both networks from its newest checkpoint, else of G alone."""
+    if path is None:
+        return resuming.Beginning()
+    path = Path(path)
+    if (path / rundir.CONFIG).exists():
+        newest = rundir.RunFolder(path).newest_checkpoint()
+        return resuming.Beginning(weights=newest or rundir.find_generator(path), parent={"weights": str(path)})
+    return resuming.Beginning(weights=rundir.find_generator(path), parent={"weights": str(path)})
 
 
 def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: Any) -> tuple[Any, Any]:
@@ -190,13 +265,27 @@ def as_source(array: np.ndarray, labels: np.ndarray | None) -> ImageSource:
     return ImageSource(array, labels, tuple(str(number) for number in range(int(labels.max(initial=0)) + 1)))
 
 
-def start(resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool) -> Run:
+def start(
+    resolved: Mix,
+    *,
+    data_root: str | Path | None,
+    out: Path | None,
+    quiet: bool,
+    beginning: resuming.Beginning = assembly.FROM_NOTHING,
+) -> Run:
     """Train a mix that was resolved."""
-    runner = assembly.assemble(resolved, data_root=data_root, out=out, quiet=quiet)
+    runner = assembly.assemble(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
     try:
         finished = runner.run()
+    except OSError as error:
+        raise GanzooError(
+            f"the run could not be saved in {runner.folder.path} ({error.strerror or error}); what was saved before is "
+            f"untouched: make room and say `ganzoo resume {runner.folder.path}`"
+        ) from error
     except Exception as error:
         raise _attributed(error, resolved) from error
+    finally:
+        runner.lock.release()
     latest = runner.folder.samples / "latest.png"
     runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
     return Run(runner.folder.path, interrupted=not finished)

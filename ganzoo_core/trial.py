@@ -8,7 +8,7 @@ from typing import Any
 
 from ganzoo_core import engines, loader
 from ganzoo_core.api import Options, Spec, Step, UsageError
-from ganzoo_core.engines.step import BoundDiscriminator
+from ganzoo_core.engines.step import BoundDiscriminator, memory_of
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix
 from ganzoo_core.settings import Settings, kind_of, read
@@ -47,7 +47,7 @@ class LossTrial:
         loss = loader.call(
             mix, "loss", loader.check_loss, name=self.part.name, spec=spec, options=self.options, modifiers={}
         )
-        step = Step(D, lambda z: fake, real, fake, None, None, {}, ops)
+        step = Step(D, lambda z: fake, real, fake, None, None, {}, ops, memory_of(loss))
         terms = {"discriminator": loss.discriminator(step), "generator": loss.generator(step)}
         return {network: {name: _number(value) for name, value in found.items()} for network, found in terms.items()}
 

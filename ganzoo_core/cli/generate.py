@@ -19,7 +19,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--class", dest="label", metavar="C", help="the class to draw, by name or number; all for a row of each"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same images (0)")
-    parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N or last (last)")
+    parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best or last (last)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
     parser.add_argument(
         "--out",

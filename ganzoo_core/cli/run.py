@@ -11,6 +11,7 @@ from ganzoo_core.cli.parser import Parser
 
 if TYPE_CHECKING:
     from ganzoo_core.mix import Mix
+    from ganzoo_core.session import Run
 
 SCHEMA = 1
 
@@ -50,6 +51,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     places.add_argument(
         "--out", type=Path, metavar="DIR", help="the run's folder, new or empty (default: runs/MODEL-DATA-N)"
     )
+    settings.add_argument("--from", dest="weights", type=Path, metavar="RUN", help="begin with another run's weights")
     places.add_argument("--dry-run", action="store_true", help="print the mix, each value with its origin, and leave")
     places.add_argument("--quiet", action="store_true", help="no progress")
     places.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
@@ -90,8 +92,14 @@ def execute(args: argparse.Namespace) -> int:
     resolved = mix.resolve(catalog.scan(), request)
     if args.dry_run:
         return _show(resolved, args.json)
-    run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet)
-    if args.json:
+    beginning = session.with_weights(args.weights)
+    run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, beginning=beginning)
+    return tell(run, as_json=args.json)
+
+
+def tell(run: Run, *, as_json: bool) -> int:
+    """Say on stdout where a run lies and how it ended; returns the exit code."""
+    if as_json:
         status = "interrupted" if run.interrupted else "done"
         print(json.dumps({"schema": SCHEMA, "run": str(run.folder), "status": status, "last": run.stats[-1]}))
     else:

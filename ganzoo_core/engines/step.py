@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from ganzoo_core.api import Ops, PluginError, Tensor, UsageError
@@ -66,6 +66,54 @@ def as_outputs(result: Any) -> Mapping[str, Tensor]:
     if len(scores.shape) > 1 and all(size == 1 for size in scores.shape[1:]):
         outputs["scores"] = scores[(slice(None), *(0,) * (len(scores.shape) - 1))]
     return outputs
+
+
+class Memory(MutableMapping[str, Tensor]):
+    """What a loss sees of the scalars that the engine keeps for it.
+
+    Args:
+        read: name -> the scalar, a constant to differentiation.
+        write: keeps a new one under a name.
+        names: that the loss declared.
+    """
+
+    def __init__(
+        self, read: Callable[[str], Tensor], write: Callable[[str, Tensor], None], names: Collection[str]
+    ) -> None:
+        self._read, self._write, self._names = read, write, names
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._read(self._known(name))
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        self._write(self._known(name), value)
+
+    def __delitem__(self, name: str) -> None:
+        raise PluginError(f"a loss cannot forget {name!r} of its memory; assign to it")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _known(self, name: str) -> str:
+        if name not in self._names:
+            declared = ", ".join(self._names) or "nothing"
+            raise PluginError(f"the loss asks for {name!r} of its memory, and declared {declared} in `memory`")
+        return name
+
+
+def memory_of(loss: Any) -> dict[str, float]:
+    """What a loss declares to remember, with the numbers that it starts with."""
+    declared = getattr(loss, "memory", {})
+    try:
+        return {str(name): float(value) for name, value in declared.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise PluginError(
+            f"the loss {type(loss).__name__} declares {declared!r} as its memory; expected names and the numbers "
+            "that they start with"
+        ) from None
 
 
 def check_terms(terms: Any, loss: Any, phase: str) -> Mapping[str, Tensor]:

@@ -3,7 +3,7 @@
 from ganzoo_core.settings.core import CORE, OPTIMIZERS, Setting
 from ganzoo_core.settings.reading import kind_of, read, shown
 from ganzoo_core.settings.resolved import Settings, Value, expand
-from ganzoo_core.settings.sources import flatten, parse_assignments, read_config
+from ganzoo_core.settings.sources import flatten, parse_assignments, read_config, read_facts
 
 __all__ = [
     "CORE",
@@ -17,5 +17,6 @@ __all__ = [
     "parse_assignments",
     "read",
     "read_config",
+    "read_facts",
     "shown",
 ]

@@ -60,13 +60,21 @@ CORE: Mapping[str, Setting] = {
     "train.sample_at": Setting([], "lengths", "grids at chosen points besides, such as [1,5,20]epochs"),
     "train.sample_count": Setting(64, "int", "images in a grid"),
     "train.snapshot_every": Setting("5epochs", "length", "the generator is saved, to be drawn from later"),
+    "train.checkpoint_every": Setting("10000", "length", "all that going on takes is saved, for `ganzoo resume`"),
+    "train.checkpoint_keep": Setting(2, "int", "checkpoints that stay, the newest"),
+    "train.on_divergence": Setting(
+        "stop",
+        "text",
+        "rollback: a run that diverges goes back to its last checkpoint, with half the learning rate",
+        ("stop", "rollback"),
+    ),
     "engine.device": Setting("auto", "text", "where it runs", ("auto", "cpu", "cuda", "mps")),
     "engine.threads": Setting(0, "int", "CPU threads; 0 for the cores this process may use"),
     "engine.channels_last": Setting(True, "bool", "PyTorch's memory layout that convolutions prefer"),
 }
 POSITIVE = {
     "model.latent_dim", "train.batch_size", "train.critic_steps", "train.lr", "train.lr_g", "train.lr_d",
-    "train.adam_eps", "train.sample_count", "train.length",
+    "train.adam_eps", "train.sample_count", "train.length", "train.checkpoint_keep",
 }  # fmt: skip
 NOT_NEGATIVE = {"data.size", "train.seed", "train.ema_halflife", "engine.threads"}
 FRACTIONS = {"train.momentum", "train.rmsprop_decay"}

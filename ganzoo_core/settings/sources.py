@@ -59,41 +59,54 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: if the file cannot be read, is not YAML, or is no mapping.
     """
+    table = _read_table(path)
+    table.pop("run", None)
+    try:
+        return flatten(table)
+    except ValueError as error:
+        raise _bad(path, f"is not clear: {error}") from None
 
-    def bad(reason: str) -> UsageError:
-        return UsageError(f"the config file {path} {reason}")
 
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a run's `config.yaml` says under `run`, as text; raises UsageError as `read_config` does."""
+    facts = _read_table(path).get("run")
+    return facts if isinstance(facts, dict) else {}
+
+
+def _read_table(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise bad(f"is larger than {MAX_BYTES:,} bytes; expected a few lines such as train.lr: 2e-4")
+            raise _bad(path, f"is larger than {MAX_BYTES:,} bytes; expected a few lines such as train.lr: 2e-4")
         loader = _TextLoader(content.decode("utf-8"))
         try:
             table = loader.get_single_data()
         finally:
             loader.dispose()
     except OSError as error:
-        raise bad(f"cannot be read: {error.strerror}") from None
+        raise _bad(path, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise bad(f"is not text in UTF-8: byte {error.start} is {content[error.start]:#04x}") from None
+        raise _bad(path, f"is not text in UTF-8: byte {error.start} is {content[error.start]:#04x}") from None
     except RecursionError:
-        raise bad("is nested too deeply") from None
+        raise _bad(path, "is nested too deeply") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise bad(f"cannot be understood{f' at line {mark.line + 1}' if mark else ''}: {error.problem}") from None
+        raise _bad(
+            path, f"cannot be understood{f' at line {mark.line + 1}' if mark else ''}: {error.problem}"
+        ) from None
     except yaml.YAMLError as error:
-        raise bad(f"is not YAML: {' '.join(str(error).split())}") from None
+        raise _bad(path, f"is not YAML: {' '.join(str(error).split())}") from None
     if table in (None, ""):
         return {}
     if not isinstance(table, dict):
         found = "a list" if isinstance(table, list) else f"the text {table[:40]!r}"
-        raise bad(f"holds {found}; expected settings, as train.lr: 2e-4")
-    table.pop("run", None)
-    try:
-        return flatten(table)
-    except ValueError as error:
-        raise bad(f"is not clear: {error}") from None
+        raise _bad(path, f"holds {found}; expected settings, as train.lr: 2e-4")
+    return table
+
+
+def _bad(path: Path, reason: str) -> UsageError:
+    return UsageError(f"the config file {path} {reason}")
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 import tensorflow as tf
 
 Network = Any
+_COUNTED = re.compile(r"_\d+(?=_|$)")
 
 
 def call(network: Network, x: Any, labels: Any, values: Mapping[str, Any], *, training: bool) -> Any:
@@ -49,8 +51,11 @@ def seed_states(network: Network) -> list[Any]:
 
 
 def named_weights(network: Network) -> dict[str, Any]:
-    """All weights by position and name, such as `004.moving_mean`: Keras' own paths change with every rebuild."""
-    return {f"{place:03d}.{weight.name}": weight for place, weight in enumerate(network.weights)}
+    """All weights by position and name, such as `004.moving_mean`.
+
+    Keras' own paths change with every rebuild, and so do names that a layer made of its own: their numbers go.
+    """
+    return {f"{place:03d}.{_COUNTED.sub('', weight.name)}": weight for place, weight in enumerate(network.weights)}
 
 
 class Averaged:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ganzoo_core.api import Loss, PluginError, Step, UsageError
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.step import BoundDiscriminator, check_terms, idle_penalty, score_statistics
+from ganzoo_core.engines.step import BoundDiscriminator, Memory, check_terms, idle_penalty, score_statistics
 from ganzoo_core.engines.tensorflow.data import Resident, at_stage
 from ganzoo_core.engines.tensorflow.networks import Averaged, call, seed_states
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
@@ -32,6 +32,7 @@ class Phases:
         G, D: the networks, grown and built.
         loss, plan, data: see `Trainer`.
         average: of G's weights, or None.
+        memory: the loss's scalars by name.
         resolution: that the networks were grown to, or 0.
 
     Raises:
@@ -39,10 +40,18 @@ class Phases:
     """
 
     def __init__(
-        self, G: Any, D: Any, loss: Loss, plan: Plan, data: Resident, average: Averaged | None, resolution: int
+        self,
+        G: Any,
+        D: Any,
+        loss: Loss,
+        plan: Plan,
+        data: Resident,
+        average: Averaged | None,
+        memory: Mapping[str, tf.Variable],
+        resolution: int,
     ) -> None:
         self.G, self.D, self.loss, self.plan, self.data = G, D, loss, plan, data
-        self.average, self.resolution = average, resolution
+        self.average, self.memory, self.resolution = average, memory, resolution
         self.g_optimizer = self._optimizer(G, plan.lr_g)
         self.d_optimizer = self._optimizer(D, plan.lr_d)
         self.seed_states = [*seed_states(G), *seed_states(D)]
@@ -51,7 +60,7 @@ class Phases:
         """All that a phase may read or change."""
         averages = [] if self.average is None else [self.average.average_of(weight) for weight in self.G.weights]
         own = [*self.G.variables, *self.D.variables, *self.g_optimizer.variables, *self.d_optimizer.variables]
-        return [*(variable.value for variable in own), *averages]
+        return [*(variable.value for variable in own), *averages, *self.memory.values()]
 
     def both(self, given: Given, numbers: Given) -> Given:
         """D, then G against the new D with the same images."""
@@ -137,7 +146,11 @@ class Phases:
         D = BoundDiscriminator(
             lambda x: call(self.D, x, labels, taken, training=True), real=real, fake=fake, share=share
         )
-        return D, Step(D, lambda z: self._generate(z, labels, numbers), real, fake, labels, z, values, ops)
+        memory = Memory(lambda name: self.memory[name].value(), self._remember, self.memory)
+        return D, Step(D, lambda z: self._generate(z, labels, numbers), real, fake, labels, z, values, ops, memory)
+
+    def _remember(self, name: str, value: Any) -> None:
+        self.memory[name].assign(tf.stop_gradient(value))
 
     def _generate(self, z: Any, labels: Any, numbers: Given) -> Any:
         return call(self.G, z, labels, self._taken(numbers, self.plan.takes_g), training=True)

@@ -15,10 +15,11 @@ import tensorflow as tf
 from ganzoo_core.api import Loss, Spec
 from ganzoo_core.data import Stream
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.step import ema_decay
+from ganzoo_core.engines.step import ema_decay, memory_of
 from ganzoo_core.engines.tensorflow.data import Resident
 from ganzoo_core.engines.tensorflow.networks import Averaged
 from ganzoo_core.engines.tensorflow.phases import Phases
+from ganzoo_core.engines.tensorflow.state import expected_of, restore, state_of
 from ganzoo_core.engines.tensorflow.traced import Traced
 from ganzoo_core.randomness import latents, philox
 
@@ -43,6 +44,8 @@ class Trainer:
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
         self._sums: dict[tuple[str, ...], tuple[tf.Tensor, int]] = {}
+        with tf.device(engine.device):
+            self.memory = {name: tf.Variable(value, dtype=tf.float32) for name, value in memory_of(loss).items()}
         self._start_optimizers()
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
@@ -93,7 +96,7 @@ class Trainer:
     def _start_optimizers(self) -> None:
         with tf.device(self.engine.device):
             self.phases = Phases(
-                self.G, self.D, self.loss, self.plan, self.data, self.average, resolution=self.resolution
+                self.G, self.D, self.loss, self.plan, self.data, self.average, self.memory, self.resolution
             )
         self._traced: dict[tuple[str, ...], Traced] = {}
 
@@ -145,6 +148,32 @@ class Trainer:
             means.update({name: float(value) / count for name, value in zip(names, sums.numpy(), strict=True)})
         self._sums = {}
         return means
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next step depends on beside its position, by name."""
+        return state_of(self)
+
+    def expected_state(self) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
+        """Name -> dtype and shape of what `restore` takes, and the names that may be missing."""
+        return expected_of(self)
+
+    def restore(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Put back what `state` gave; the networks were grown to what they were then."""
+        restore(self, tensors)
+
+    def follow_weights(self) -> None:
+        """After the networks' weights were replaced: the moving average starts from them."""
+        if self.average is not None:
+            self.average = Averaged(self.G)
+            self._start_optimizers()
+
+    def pending(self) -> list[Any]:
+        """What `read` would take the means of, as numbers that JSON keeps exactly."""
+        return [[list(names), sums.numpy().tolist(), count] for names, (sums, count) in self._sums.items()]
+
+    def restore_pending(self, pending: list[Any]) -> None:
+        """Put back what `pending` gave."""
+        self._sums = {tuple(names): (tf.constant(sums, tf.float32), count) for names, sums, count in pending}
 
     @property
     def best_generator(self) -> Any:

@@ -14,13 +14,16 @@ from ganzoo_core.data import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.step import (
     BoundDiscriminator,
+    Memory,
     check_terms,
     ema_decay,
     idle_penalty,
+    memory_of,
     score_statistics,
     total,
 )
 from ganzoo_core.engines.torch.data import Resident, at_stage
+from ganzoo_core.engines.torch.state import expected_of, restore, state_of
 from ganzoo_core.randomness import latents, philox
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ class Trainer:
         self.resolution = 0  # that the networks were grown to; 0 before the first step, and for those that do not grow
         self.ema = self._averaged() if plan.ema_halflife is not None else None
         self._start_optimizers()
+        self.memory = {name: torch.tensor(value, device=engine.device) for name, value in memory_of(loss).items()}
         self.data = Resident(images, labels if plan.conditional else None, engine)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
@@ -157,7 +161,14 @@ class Trainer:
         extra = () if labels is None else (labels,)
         keywords = self._keywords(values, self.plan.takes_d)
         D = BoundDiscriminator(lambda x: self.D(x, *extra, **keywords), real=real, fake=fake, share=share)
-        return D, Step(D, lambda z: self._generate(z, labels, values), real, fake, labels, z, values, self.engine.ops)
+        memory = Memory(lambda name: self.memory[name].clone(), self._remember, self.memory)
+        step = Step(
+            D, lambda z: self._generate(z, labels, values), real, fake, labels, z, values, self.engine.ops, memory
+        )
+        return D, step
+
+    def _remember(self, name: str, value: torch.Tensor) -> None:
+        self.memory[name].copy_(torch.as_tensor(value).detach())
 
     def _generate(self, z: torch.Tensor, labels: torch.Tensor | None, values: Mapping[str, float]) -> torch.Tensor:
         extra = () if labels is None else (labels,)
@@ -254,6 +265,33 @@ class Trainer:
         means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
         self._sums, self._counts = {}, {}
         return means
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next step depends on beside its position, by name."""
+        return state_of(self)
+
+    def expected_state(self) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
+        """Name -> dtype and shape of what `restore` takes, and the names that may be missing."""
+        return expected_of(self)
+
+    def restore(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Put back what `state` gave; the networks were grown to what they were then."""
+        restore(self, tensors)
+        self._checked = False
+
+    def follow_weights(self) -> None:
+        """After the networks' weights were replaced: the moving average starts from them."""
+        if self.ema is not None:
+            self.ema = self._averaged()
+
+    def pending(self) -> list[Any]:
+        """What `read` would take the means of, as numbers that JSON keeps exactly."""
+        return [[name, float(value), self._counts[name]] for name, value in self._sums.items()]
+
+    def restore_pending(self, pending: list[Any]) -> None:
+        """Put back what `pending` gave."""
+        self._sums = {name: torch.tensor(value, device=self.engine.device) for name, value, _ in pending}
+        self._counts = {name: count for name, _, count in pending}
 
     @property
     def best_generator(self) -> Any:

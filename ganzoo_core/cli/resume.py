@@ -1,0 +1,51 @@
+"""`ganzoo resume`: go on with a run from its newest checkpoint, as if it had never stopped."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.run import tell
+
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
+    """Declare the command."""
+    parser = subparsers.add_parser("resume", help="go on with a run", description=__doc__)
+    parser.add_argument("path", type=Path, metavar="RUN", help="the run's folder")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--images", type=int, metavar="N", help="a new length in all, in real images seen")
+    length.add_argument("--epochs", type=float, metavar="N", help="a new length in all, in epochs")
+    length.add_argument("--steps", type=int, metavar="N", help="a new length in all, in steps of the generator")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="begin a new run here, with this changed"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the new run's folder")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
+    parser.add_argument("--data-root", metavar="DIR", help="where data sets lie")
+    parser.add_argument(
+        "--allow-inexact", action="store_true", help="go on although versions, threads, device or data differ"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Go on."""
+    from ganzoo_core import session
+    from ganzoo_core.settings import parse_assignments
+
+    run = session.resume(
+        args.path,
+        images=args.images,
+        epochs=args.epochs,
+        steps=args.steps,
+        settings=parse_assignments(args.set),
+        device=args.device,
+        data_root=args.data_root,
+        out=args.out,
+        allow_inexact=args.allow_inexact,
+        quiet=args.quiet,
+    )
+    return tell(run, as_json=args.json)

@@ -1,0 +1,177 @@
+"""Break the writer of folders and files at each of its system calls, and look at what is left.
+
+    python tests/faults.py
+
+For each call the process is killed there (half of a write done), or the call fails with ENOSPC, EIO or EROFS, once with
+all calls after it and once alone. Each case runs in a process of its own. Afterwards there must be a valid checkpoint,
+no torn one taken for whole, and no leftovers after the next start.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import checkpoint, rundir
+
+CALLS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "rmdir", "unlink", "ftruncate")
+FAULTS = {"kill": 0, "ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EROFS": errno.EROFS}
+OLD, NEW = {"w": np.full(300, 1.0)}, {"w": np.full(300, 2.0)}
+
+
+class Breaker:
+    """Counts the calls of the writer, and breaks one of them.
+
+    Args:
+        point: which call, from 0.
+        fault: `kill` or the name of an error.
+        stays: whether all calls after it fail too, as on a disk that is full or went read-only.
+    """
+
+    def __init__(self, point: int, fault: str, *, stays: bool) -> None:
+        self.point, self.fault, self.stays = point, fault, stays
+        self.count = 0
+
+    def wrap(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def broken(*args: Any, **keywords: Any) -> Any:
+            here, self.count = self.count, self.count + 1
+            if here < self.point or (here > self.point and not self.stays):
+                return call(*args, **keywords)
+            if name == "write" and len(args[1]) > 1:
+                call(args[0], args[1][: len(args[1]) // 2])
+            if self.fault == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if name == "close":
+                call(*args, **keywords)
+            raise OSError(FAULTS[self.fault], os.strerror(FAULTS[self.fault]))
+
+        return broken
+
+    def install(self) -> None:
+        for name in CALLS:
+            setattr(os, name, self.wrap(name, getattr(os, name)))
+
+
+def position(images: int) -> dict[str, int]:
+    return {"images": images}
+
+
+def save_next(folder: rundir.RunFolder) -> None:
+    """A new checkpoint, after which an older one goes."""
+    folder.write_checkpoint(200, NEW, position(200), keep=1)
+
+
+def save_again(folder: rundir.RunFolder) -> None:
+    """One in the place of another."""
+    folder.write_checkpoint(100, NEW, position(100), keep=1)
+
+
+def replace_generator(folder: rundir.RunFolder) -> None:
+    folder.write_generator(folder.generator, NEW, position(200))
+
+
+def rewrite_stats(folder: rundir.RunFolder) -> None:
+    folder.cut_stats(2)
+
+
+def add_line(folder: rundir.RunFolder) -> None:
+    folder.add_stats({"images": 3})
+
+
+SAVES = {save.__name__: save for save in (add_line, save_next, save_again, replace_generator, rewrite_stats)}
+
+
+def prepare(path: Path) -> rundir.RunFolder:
+    """A run with a checkpoint at 100 images, a generator and three lines of statistics."""
+    path.mkdir()
+    (path / rundir.CONFIG).write_text("{}")
+    folder = rundir.RunFolder(path)
+    for number in range(3):
+        folder.add_stats({"images": number})
+    folder.write_checkpoint(100, OLD, position(100), keep=1)
+    folder.write_generator(folder.generator, OLD, position(100))
+    return folder
+
+
+def check(path: Path, *, finished: bool) -> None:
+    """What the next start finds: everything old or everything new, and no leftovers."""
+    folder = rundir.RunFolder.open(path)
+    newest = folder.newest_checkpoint()
+    assert newest is not None, "no valid checkpoint"
+    for found, weights in ((newest, rundir.STATE), (folder.generator, rundir.WEIGHTS)):
+        card = rundir.CARD if weights == rundir.WEIGHTS else rundir.POSITION
+        images = checkpoint.read_json(found / card)["images"]
+        values = checkpoint.read_matching(found / weights)["w"]
+        assert values.shape == (300,)
+        assert len(set(values.tolist())) == 1, "torn"
+        assert (values[0], images) in {(1.0, 100), (2.0, 200), (2.0, 100)}, "old weights with a new position"
+    folder.cut_stats(2)
+    lines = (path / rundir.STATS).read_bytes().splitlines(keepends=True)
+    assert len(lines) == 2
+    assert all(json.loads(line)["images"] == number for number, line in enumerate(lines))
+    assert not [entry for entry in path.rglob(".*")], "leftovers"  # noqa: C416
+    # And the run can be saved again.
+    folder.write_checkpoint(300, NEW, position(300), keep=1)
+    assert finished or folder.newest_checkpoint() == path / "checkpoints" / "300"
+
+
+def try_at(place: Path, save: str, point: int, fault: str, *, stays: bool) -> bool:
+    """One case; False when the save has fewer calls than that."""
+    path = place / f"{save}-{point}-{fault}-{stays}"
+    prepare(path)
+    child = os.fork()
+    if child == 0:
+        code = 0
+        try:
+            folder = rundir.RunFolder.open(path)
+            folder.cut_stats(3)
+            breaker = Breaker(point, fault, stays=stays)
+            breaker.install()
+            try:
+                SAVES[save](folder)
+            except OSError:
+                folder.flush_stats()  # as at the next report
+                code = 1
+            if save == "add_line":
+                lines = (path / rundir.STATS).read_text().splitlines()
+                assert [json.loads(line)["images"] for line in lines] == [0, 1, 2, 3]
+            code = 10 if breaker.count <= point else code
+        except OSError:
+            code = 1
+        except BaseException:
+            code = 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    ended = os.waitstatus_to_exitcode(status)
+    assert ended == -signal.SIGKILL if fault == "kill" and ended != 10 else ended in (0, 1, 10), f"{path}: {ended}"
+    check(path, finished=ended in (0, 10))
+    return ended != 10
+
+
+def main() -> dict[str, int]:
+    """Every case; the number of them by fault."""
+    counts = dict.fromkeys(FAULTS, 0)
+    with tempfile.TemporaryDirectory() as place:
+        for save in SAVES:
+            for fault in FAULTS:
+                for stays in (True,) if fault == "kill" else (True, False):
+                    point = 0
+                    while try_at(Path(place), save, point, fault, stays=stays):
+                        point += 1
+                        counts[fault] += 1
+    return counts
+
+
+if __name__ == "__main__":
+    print(json.dumps({"broken at": main(), "lost or torn": 0}))
+    sys.exit(0)

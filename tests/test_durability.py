@@ -1,0 +1,152 @@
+"""What a run leaves when the disk, the numbers or the process fail. Long forms: `faults.py`, `fuzz.py`, `kills.py`."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ganzoo_core as gz
+from ganzoo_core import checkpoint, rundir, session
+
+HERE = Path(__file__).parent
+SMALL = {
+    "model.width": 4, "model.latent_dim": 8, "data.size": 16, "train.batch_size": 16, "train.report_every": "2steps",
+    "train.checkpoint_every": "4steps", "train.sample_count": 4, "engine.threads": 1,
+}  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it forks")
+def test_every_system_call_of_the_writer_may_fail_or_be_the_last() -> None:
+    done = subprocess.run([sys.executable, HERE / "faults.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert min(counts["broken at"].values()) > 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it limits memory and time as Unix does")
+def test_damaged_files_are_read_or_refused() -> None:
+    command = [sys.executable, HERE / "fuzz.py", "--count", "450"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert (counts["files"], counts["faults"]) == (450, 0)
+    assert counts["refused"] > 200
+
+
+def no_room(*args: Any, **keywords: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_full_disk_is_told_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two checkpoints fail, then there is room again."""
+    write, calls = checkpoint.write_folder, []
+
+    def sometimes(path: Path, files: Any) -> None:
+        calls.append(path)
+        (no_room if len(calls) in (1, 2) else write)(path, files)
+
+    monkeypatch.setattr(checkpoint, "write_folder", sometimes)
+    run = session.train("dcgan-torch", settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the checkpoint at 64 images could not be saved (No space left on device)" in told
+    assert "the checkpoint at 128 images could not be saved" in told
+    assert "192 images could not" not in told
+    assert [line["step"] for line in run.stats] == [2, 4, 6, 8, 10, 12]
+    assert rundir.RunFolder.open(run.folder).finished_at() == 192
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_disk_that_stays_full_fails_the_run_and_keeps_what_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = checkpoint.write_folder
+
+    def first_only(path: Path, files: Any) -> None:
+        (write if path.name == "64" else no_room)(path, files)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_folder", first_only)
+        with pytest.raises(gz.GanzooError, match=r"could not be saved in .*run \(No space left on device\).*resume"):
+            session.train("dcgan-torch", settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
+    newest = rundir.RunFolder.open(tmp_path / "run").newest_checkpoint()
+    assert newest == tmp_path / "run" / "checkpoints" / "64"
+    run = session.resume(tmp_path / "run", quiet=True)
+    assert [line["step"] for line in run.stats] == [2, 4, 6, 8, 10, 12]
+
+
+class Exploding:
+    """Fine until step 6, and not finite from then on; `until` says how often."""
+
+    def __init__(self, times: int) -> None:
+        self.times, self.calls = times, 0
+
+    def discriminator(self, step: gz.Step) -> dict[str, Any]:
+        self.calls += 1
+        scale = 1.0
+        if self.calls >= 6 and self.times:
+            self.times, scale = self.times - 1, float("nan")
+        return {"adversarial": scale * step.ops.mean(step.D(step.fake) - step.D(step.real))}
+
+    def generator(self, step: gz.Step) -> dict[str, Any]:
+        return {"adversarial": -step.ops.mean(step.D(step.fake))}
+
+
+@pytest.mark.filterwarnings("default")
+def test_divergence_names_the_network_and_keeps_the_last_finite_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(
+        gz.Diverged, match=r"the run diverged: .* at step \d+, so the (generator|discriminator)"
+    ) as caught:
+        session.train("dcgan-torch", loss=Exploding(99), settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
+    assert caught.value.exit_code == 4
+    assert "on_divergence=rollback" in str(caught.value)
+    newest = rundir.RunFolder.open(tmp_path / "run").newest_checkpoint()
+    assert newest == tmp_path / "run" / "checkpoints" / "64"
+
+
+@pytest.mark.filterwarnings("default")
+def test_rollback_goes_on_from_the_last_checkpoint_with_half_the_rates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**SMALL, "train.on_divergence": "rollback", "train.lr": 1e-3}
+    run = session.train("dcgan-torch", loss=Exploding(1), settings=settings, steps=12, out=tmp_path / "run", quiet=True)
+    assert "back at 64 images, with the learning rates divided by 2" in " ".join(capsys.readouterr().err.split())
+    rates = {line["step"]: line["lr_g"] for line in run.stats}
+    assert rates == {2: 1e-3, 4: 1e-3, 6: 5e-4, 8: 5e-4, 10: 5e-4, 12: 5e-4}
+    assert all(line["discriminator/adversarial"] is not None for line in run.stats)
+
+
+@pytest.mark.filterwarnings("default")
+def test_rollback_gives_up_in_the_end(tmp_path: Path) -> None:
+    settings = {**SMALL, "train.on_divergence": "rollback"}
+    with pytest.raises(gz.Diverged):
+        session.train("dcgan-torch", loss=Exploding(99), settings=settings, steps=12, out=tmp_path / "run", quiet=True)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_generator_alone_draws_the_same_bytes_and_says_of_another_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = session.train("dcgan-torch", settings=SMALL, steps=2, out=tmp_path / "run", quiet=True)
+    wanted = run.generate(5, seed=3)
+    alone = tmp_path / "elsewhere"
+    (tmp_path / "run" / "generator").rename(alone)
+    assert (session.load(alone).generate(5, seed=3) == wanted).all()
+    card = json.loads((alone / rundir.CARD).read_text())
+    card["part"]["version"] = "0.0.1"
+    (alone / rundir.CARD).write_text(json.dumps(card))
+    assert (session.load(alone).generate(5, seed=3) == wanted).all()
+    told = " ".join(capsys.readouterr().err.split())
+    assert "was made by dcgan-torch of ganzoo-dcgan-torch 0.0.1, and 0.1.0 is installed" in told
+    card["part"]["distribution"] = "ganzoo-gone"
+    (alone / rundir.CARD).write_text(json.dumps(card))
+    with pytest.raises(gz.UsageError, match="pip install ganzoo-gone"):
+        session.load(alone)

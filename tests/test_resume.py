@@ -1,0 +1,320 @@
+"""A run that was killed and resumed ends in the same bytes as one that was not, whatever is trained."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ganzoo_core as gz
+from ganzoo_core import checkpoint, rundir, runner, session
+
+SMALL = {
+    "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "data.size": 16, "train.batch_size": 16,
+    "train.report_every": "3steps", "train.checkpoint_every": "5steps", "train.snapshot_every": "10steps",
+    "train.sample_every": "8steps", "train.sample_count": 4, "engine.threads": 1,
+}  # fmt: skip
+STEPS = 16
+MIXES: dict[str, tuple[str, dict[str, Any]]] = {
+    "dcgan-torch": ("dcgan-torch", {}),
+    "cgan-torch": ("cgan-torch", {}),
+    "cgan-projection-torch": ("cgan-projection-torch", {}),
+    "dcgan-tf": ("dcgan-tf", {}),
+    "convgan-tf": ("convgan-tf", {}),
+    "progan-tf": ("progan-tf", {"schedule.stable_images": 0, "schedule.fade_images": 0}),
+    "critic steps, spectral vectors, an average": (
+        "dcgan-torch",
+        {"use.loss": "wgan-gp", "use.with": "spectral-norm", "train.ema_halflife": 100, "train.critic_steps": 3},
+    ),
+    "the same in TensorFlow": (
+        "convgan-tf",
+        {"use.loss": "wgan-gp", "use.with": "spectral-norm", "train.ema_halflife": 100, "train.critic_steps": 3},
+    ),
+    "cosines and reals of G": ("dcgan-torch", {"use.loss": "relativistic", "use.schedule": "cosine"}),
+    "rmsprop": ("dcgan-torch", {"use.loss": "wasserstein"}),
+    "momentum": ("dcgan-torch", {"train.optimizer": "sgd", "train.momentum": 0.9, "use.with": "r1"}),
+    "momentum in TensorFlow": ("convgan-tf", {"train.optimizer": "sgd", "train.momentum": 0.9}),
+}
+
+
+class Killed(BaseException):
+    """Nothing catches it, so that what is on the disk is all that is left."""
+
+
+def digest(run: Path) -> dict[str, str]:
+    """Name -> SHA-256 of all that a run leaves, clock times left out."""
+    found = {}
+    for path in sorted(run.rglob("*")):
+        name, content = str(path.relative_to(run)), path.read_bytes() if path.is_file() else b""
+        if path.is_dir() or path.name in (".lock", "config.yaml", "manifest.json"):
+            continue
+        if path.name == "stats.jsonl":
+            content = json.dumps([without_times(json.loads(line)) for line in content.splitlines()]).encode()
+        elif path.name == "position.json":
+            content = json.dumps(without_times(json.loads(content))).encode()
+        found[name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def without_times(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in ("seconds", "images_per_second")}
+
+
+def train(out: Path, model: str, settings: dict[str, Any], steps: int = STEPS) -> None:
+    session.train(model, settings={**SMALL, **settings}, steps=steps, out=out, quiet=True)
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Steps before which the process dies, one after the other."""
+    points: list[int] = []
+    plain = runner.Runner._values
+
+    def dying(self: runner.Runner, images: int) -> Any:
+        if points and self.step == points[0]:
+            points.pop(0)
+            raise Killed
+        return plain(self, images)
+
+    monkeypatch.setattr(runner.Runner, "_values", dying)
+    yield points
+    assert points == []
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", MIXES)
+def test_killed_and_resumed_is_the_same_to_the_byte(name: str, tmp_path: Path, kills: list[int]) -> None:
+    """Killed before the first checkpoint, between two, right after one, and at the last step."""
+    model, settings = MIXES[name]
+    train(tmp_path / "straight", model, settings)
+    points = [3, 7, 10, STEPS - 1]
+
+    def begin() -> None:
+        train(tmp_path / "killed", model, settings)
+
+    for number, point in enumerate(points):
+        kills.append(point)
+        go = (lambda: session.resume(tmp_path / "killed", quiet=True)) if number else begin
+        with pytest.raises(Killed):
+            go()
+    session.resume(tmp_path / "killed", quiet=True)
+    straight, killed = digest(tmp_path / "straight"), digest(tmp_path / "killed")
+    assert killed == straight
+    assert {"stats.jsonl", "generator/generator.safetensors", "samples/latest.png"} <= set(straight)
+    assert sum(name.endswith("state.safetensors") for name in straight) == 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_resuming_what_is_over_changes_nothing(tmp_path: Path) -> None:
+    train(tmp_path / "run", "dcgan-torch", {})
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"}
+    session.resume(tmp_path / "run", quiet=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"} == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_longer_run_is_what_it_would_have_been(tmp_path: Path) -> None:
+    train(tmp_path / "long", "dcgan-torch", {}, steps=15)
+    train(tmp_path / "short", "dcgan-torch", {}, steps=12)  # its end is at a report, as the longer one has it
+    session.resume(tmp_path / "short", steps=15, quiet=True)
+    wanted = "checkpoints/240/state.safetensors", "generator/generator.safetensors", "stats.jsonl"
+    long, short = digest(tmp_path / "long"), digest(tmp_path / "short")
+    assert [long[name] for name in wanted] == [short[name] for name in wanted]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_schedule_that_depends_on_the_length_refuses_another(tmp_path: Path) -> None:
+    train(tmp_path / "run", "dcgan-torch", {"use.schedule": "cosine"})
+    before = digest(tmp_path / "run")
+    with pytest.raises(gz.UsageError, match=r"the schedule depends on the run's length: at .* lr_g was"):
+        session.resume(tmp_path / "run", steps=2 * STEPS, quiet=True)
+    with pytest.raises(gz.UsageError, match="has seen 256 images already, and is to end at 64"):
+        session.resume(tmp_path / "run", steps=4, quiet=True)
+    assert digest(tmp_path / "run") == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_other_settings_begin_a_new_run_that_knows_its_parent(tmp_path: Path) -> None:
+    train(tmp_path / "run", "dcgan-torch", {})
+    before = digest(tmp_path / "run")
+    new = session.resume(
+        tmp_path / "run", settings={"train.lr": 1e-5}, steps=STEPS + 3, out=tmp_path / "new", quiet=True
+    )
+    assert digest(tmp_path / "run") == before
+    config = (tmp_path / "new" / "config.yaml").read_text()
+    assert f'"run": "{tmp_path / "run"}", "images": 256' in config
+    assert [(line["images"], line["lr_g"]) for line in new.stats] == [(288, 1e-5), (304, 1e-5)]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("model", ["dcgan-torch", "convgan-tf"])
+def test_another_runs_weights_and_the_names_of_those_that_do_not_fit(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path / "run", model, {})
+    still = {"train.lr": 1e-12, "train.optimizer": "sgd"}
+    settings = {**SMALL, **still, "discriminator.width": 6}
+    new = session.train(model, settings=settings, steps=1, weights=tmp_path / "run", out=tmp_path / "new", quiet=True)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "tensors did not fit and start anew: D/" in told
+    old = checkpoint.read_matching(tmp_path / "run" / "generator" / rundir.WEIGHTS)
+    found = checkpoint.read_matching(new.folder / "generator" / rundir.WEIGHTS)
+    trained = [name for name, array in old.items() if array.ndim > 1]
+    assert trained
+    assert all(abs(found[name] - old[name]).max() < 1e-6 for name in trained)
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_differs_is_told_and_must_be_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path / "run", "dcgan-torch", {})
+    newest = tmp_path / "run" / "checkpoints" / "256"
+    position = json.loads((newest / "position.json").read_text())
+    position["facts"]["engine"]["version"] = "1.0"
+    position["facts"]["data"]["sha256"] = "0"
+    content = {name: (newest / name).read_bytes() for name in (rundir.STATE,)}
+    checkpoint.write_folder(newest, {**content, "position.json": json.dumps(position).encode()})
+    with pytest.raises(gz.UsageError, match=r"data sha256 was 0 .* engine version was 1.0 .*--allow-inexact"):
+        session.resume(tmp_path / "run", steps=STEPS + 2, quiet=True)
+    session.resume(tmp_path / "run", steps=STEPS + 2, allow_inexact=True, quiet=True)
+    assert "engine version was 1.0" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_torn_line_and_a_torn_checkpoint_do_not_count(tmp_path: Path, kills: list[int]) -> None:
+    train(tmp_path / "straight", "dcgan-torch", {})
+    kills.append(12)
+    with pytest.raises(Killed):
+        train(tmp_path / "run", "dcgan-torch", {})
+    with (tmp_path / "run" / "stats.jsonl").open("a") as file:
+        file.write('{"images": 19')
+    state = tmp_path / "run" / "checkpoints" / "160" / rundir.STATE
+    content = bytearray(state.read_bytes())
+    content[-1] ^= 1
+    state.write_bytes(bytes(content))  # the one before, at 80 images, is whole
+    session.resume(tmp_path / "run", quiet=True)
+    assert digest(tmp_path / "run") == digest(tmp_path / "straight")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_loss_keeps_what_it_remembers(tmp_path: Path, kills: list[int]) -> None:
+    class Remembering:
+        """A moving average of the real scores, which the terms depend on."""
+
+        memory = {"real": 0.5}  # noqa: RUF012
+
+        def discriminator(self, step: gz.Step) -> dict[str, Any]:
+            real, fake = step.D(step.real), step.D(step.fake)
+            mean = 0.9 * step.memory["real"] + 0.1 * step.ops.mean(real)
+            step.memory["real"] = mean
+            return {"adversarial": step.ops.mean(fake) - step.ops.mean(real) + step.ops.square(mean)}
+
+        def generator(self, step: gz.Step) -> dict[str, Any]:
+            return {"adversarial": -step.ops.mean(step.D(step.fake))}
+
+    given = {"loss": Remembering()}
+    for model in ("dcgan-torch", "convgan-tf"):
+        place = tmp_path / model
+        for name in ("straight", "killed"):
+            kills.extend([12] * (name == "killed"))
+            with contextlib.suppress(Killed):
+                session.train(model, settings=SMALL, steps=STEPS, out=place / name, quiet=True, **given)
+        session.resume(place / "killed", picks=given, quiet=True)
+        assert digest(place / "killed") == digest(place / "straight")
+        state = checkpoint.read_matching(place / "straight" / "checkpoints" / "256" / rundir.STATE)
+        assert float(state["loss/real"]) != 0.5
+
+
+def start(*words: str | Path, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "ganzoo_core", *map(str, words)]
+    return subprocess.Popen(command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def as_words(settings: dict[str, Any]) -> list[str]:
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 240
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("model", ["dcgan-torch", "convgan-tf"])
+def test_a_real_kill_and_a_real_interrupt(model: str, tmp_path: Path) -> None:
+    """SIGKILL somewhere after a checkpoint; then SIGTERM, which saves; then to the end."""
+    words = (*as_words(SMALL), "--steps", "120", "--quiet", "--out")
+    straight = start("run", model, *words, tmp_path / "straight", cwd=tmp_path)
+    straight.communicate(timeout=300)
+    assert straight.returncode == 0
+    killed = start("run", model, *words, tmp_path / "run", cwd=tmp_path)
+    wait_for(tmp_path / "run" / "checkpoints" / "400")
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    interrupted = start("resume", tmp_path / "run", "--quiet", cwd=tmp_path)
+    wait_for(tmp_path / "run" / "checkpoints" / "1200")
+    interrupted.terminate()
+    out, _ = interrupted.communicate(timeout=120)
+    assert interrupted.returncode == 130
+    assert out.strip() == str(tmp_path / "run")
+    last = start("resume", tmp_path / "run", "--quiet", cwd=tmp_path)
+    _, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
+    ours, theirs = digest(tmp_path / "run"), digest(tmp_path / "straight")
+    extra = set(ours) - set(theirs)  # a grid where the interrupt was
+    assert all(name.startswith("samples/") for name in extra)
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    first = start("run", "dcgan-torch", *as_words(SMALL), "--steps", "100000", "--quiet", "--out", "run", cwd=tmp_path)
+    try:
+        wait_for(tmp_path / "run" / "checkpoints" / "80")
+        second = start("resume", "run", cwd=tmp_path)
+        _, err = second.communicate(timeout=120)
+        assert second.returncode == 2, err
+        assert "run is in use by another process" in err
+    finally:
+        first.kill()
+        first.communicate()
+    folder = rundir.RunFolder.open(tmp_path / "run")
+    folder.lock().release()  # the crash left no lock behind
+
+
+def test_no_run_is_named(tmp_path: Path) -> None:
+    done = start("resume", "nowhere", cwd=tmp_path)
+    _, err = done.communicate(timeout=60)
+    assert done.returncode == 2
+    assert "nowhere holds no config.yaml, so it is no run's folder" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a umask is a Unix thing")
+@pytest.mark.filterwarnings("default")
+def test_files_obey_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        train(tmp_path / "run", "dcgan-torch", {})
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and path.name != ".lock"]
+    assert len(files) > 10
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+
+
+@pytest.mark.filterwarnings("default")
+def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+    train(tmp_path / "run", "dcgan-torch", {"train.checkpoint_keep": 3})
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert kept == {str(16 * step) for step in itertools.islice((16, 15, 10, 5), 3)}
