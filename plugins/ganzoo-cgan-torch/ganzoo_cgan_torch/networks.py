@@ -56,7 +56,7 @@ def initialise(module: nn.Module) -> None:
     """Weights ~ N(0, 0.02), batch norm's scale ~ N(1, 0.02), shifts and biases 0: DCGAN's (arXiv:1511.06434).
 
     G's embedding too begins that weak. At PyTorch's N(0, 1) the label is so loud beside z that G stops listening to
-    z, and each class shrinks to one picture; the plugin's README has the figures.
+    z, and each class shrinks to a few pictures; the plugin's README has the figures.
     """
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
         nn.init.normal_(module.weight, 0.0, 0.02)

@@ -72,7 +72,7 @@ def initialise(module: nn.Module) -> None:
     """Weights ~ N(0, 0.02), the scale of batch norm ~ N(1, 0.02), shifts and biases 0.
 
     G's embedding too begins that weak: at N(0, 1) the label is so loud that G stops listening to z, and each class
-    shrinks to one picture.
+    shrinks to a few pictures.
     """
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
         nn.init.normal_(module.weight, 0.0, 0.02)
