@@ -23,9 +23,8 @@ STEPS, SEED = 20, 5
 
 
 def plugin_networks() -> tuple[nn.Module, nn.Module]:
-    shape = {"size": 16, "channels": 1, "classes": plain.CLASSES}
-    G = networks.Generator(latent_dim=plain.LATENT, width=plain.G_WIDTH // 2, **shape)
-    return G, networks.Discriminator(width=plain.D_WIDTH, **shape)
+    shape = {"size": 16, "channels": 1, "classes": plain.CLASSES, "width": plain.D_WIDTH}
+    return networks.Generator(latent_dim=plain.LATENT, **shape), networks.Discriminator(**shape)
 
 
 def test_it_is_short_and_does_without_ganzoo() -> None:
@@ -44,8 +43,8 @@ def test_its_settings_are_those_of_the_digits_preset() -> None:
     text = Path(plain.__file__).with_name("ganzoo.toml").read_text(encoding="utf-8")
     card = tomllib.loads(text)["models"]["cgan-projection-torch"]
     preset, defaults = card["presets"]["digits"], card["defaults"]
-    assert preset["model"] == {"width": plain.G_WIDTH / 2, "latent_dim": plain.LATENT}
-    assert preset["discriminator"] == {"width": plain.D_WIDTH}
+    assert plain.G_WIDTH == 2 * plain.D_WIDTH
+    assert preset["model"] == {"width": plain.D_WIDTH, "latent_dim": plain.LATENT}
     assert preset["train"] == {
         "batch_size": plain.BATCH,
         "critic_steps": 1,
