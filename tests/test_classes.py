@@ -99,8 +99,20 @@ def add_toy(site: Any, framework: str) -> None:
 
 @pytest.fixture(scope="module", params=["torch", "tensorflow"])
 def trained(request: pytest.FixtureRequest, make_site: Callable[[], Any]) -> tuple[Any, Path]:
-    site = make_site()
-    add_toy(site, request.param)
+    if request.param == "torch":
+        site, run = request.getfixturevalue("trained_in_torch")
+        return site, run
+    return train(make_site(), request.param)
+
+
+@pytest.fixture(scope="module")
+def trained_in_torch(make_site: Callable[[], Any]) -> tuple[Any, Path]:
+    return train(make_site(), "torch")
+
+
+def train(site: Any, framework: str) -> tuple[Any, Path]:
+    """64,000 images of `digits`: a few seconds."""
+    add_toy(site, framework)
     words = ("--data", "digits", *SHOWN, "--images", "64000", "--set", "snapshot_every=32000", "--out", "run")
     done = site.run("run", "toy", *words)
     assert done.returncode == 0, done.stderr
@@ -171,16 +183,16 @@ def test_every_name_finds_its_class(names: list[str]) -> None:
         assert find_class(name, names) == find_class(name.swapcase() + "!", names) == label
 
 
-def test_a_class_that_is_not_there_lists_those_that_are(trained: tuple[Any, Path]) -> None:
-    done = trained[0].run("generate", trained[1], "--class", "eleven")
+def test_a_class_that_is_not_there_lists_those_that_are(trained_in_torch: tuple[Any, Path]) -> None:
+    done = trained_in_torch[0].run("generate", trained_in_torch[1], "--class", "eleven")
     assert done.returncode == 2
     assert "there is no class eleven; " in done.stderr
     assert "draws 0 0, 1 1, 2 2" in done.stderr
 
 
-def test_grids_have_a_row_a_class_and_the_real_ones_beside(trained: tuple[Any, Path]) -> None:
+def test_grids_have_a_row_a_class_and_the_real_ones_beside(trained_in_torch: tuple[Any, Path]) -> None:
     """20 images of 10 classes: two columns drawn, one apart, two real; 8 pixels and a gap of 2, enlarged tenfold."""
-    _, run = trained
+    _, run = trained_in_torch
     with Image.open(run / "samples" / "64000.png") as drawn, Image.open(run / "samples" / "real.png") as real:
         sheet, alone = np.asarray(drawn), np.asarray(real)
     factor = 640 // (10 * 10 - 2)
@@ -192,8 +204,8 @@ def test_grids_have_a_row_a_class_and_the_real_ones_beside(trained: tuple[Any, P
     assert body[:, : factor * 18].std() > 10
 
 
-def test_all_of_a_class_are_written_as_labelled_rows(trained: tuple[Any, Path], tmp_path: Path) -> None:
-    site, run = trained
+def test_all_of_a_class_are_written_as_labelled_rows(trained_in_torch: tuple[Any, Path], tmp_path: Path) -> None:
+    site, run = trained_in_torch
     assert site.run("generate", run, "--class", "all", "-n", "3", "--out", tmp_path / "rows.png").returncode == 0
     with Image.open(tmp_path / "rows.png") as picture:
         factor = 640 // 98

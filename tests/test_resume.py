@@ -251,7 +251,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("model", ["dcgan-torch", "convgan-tf"])
+@pytest.mark.parametrize("model", ["dcgan-torch", pytest.param("convgan-tf", marks=pytest.mark.slow)])
 def test_a_real_kill_and_a_real_interrupt(model: str, tmp_path: Path) -> None:
     """SIGKILL somewhere after a checkpoint; then SIGTERM, which saves; then to the end."""
     words = (*as_words(SMALL), "--steps", "120", "--quiet", "--out")
