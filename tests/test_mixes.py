@@ -104,7 +104,7 @@ def outcome(names: Names, folder: Path) -> str:
 
 
 def quick_or_slow(names: Names, framework: str) -> Any:
-    """TensorFlow traces each mix, which takes seconds: networks of two models meet only two losses in the quick part."""
+    """TensorFlow traces each mix, which takes seconds: networks of two models meet two losses in the quick part."""
     crossed = framework == "tensorflow" and names.generator != names.discriminator
     long = crossed and names.loss not in (None, "non-saturating", "wgan-gp")
     return pytest.param(names, id=str(names), marks=[pytest.mark.slow] if long else [])
