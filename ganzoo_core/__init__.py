@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ganzoo_core.data import hold_out
     from ganzoo_core.hookspecs import hookimpl
     from ganzoo_core.images import deprocess, grid, preprocess
-    from ganzoo_core.session import build, load, loss, parts, train
+    from ganzoo_core.session import build, load, loss, parts, resume, train
 
 _HOME = {
     "API": "api",
@@ -52,6 +52,7 @@ _HOME = {
     "load": "session",
     "loss": "session",
     "parts": "session",
+    "resume": "session",
     "train": "session",
 }
 
@@ -78,6 +79,7 @@ __all__ = [
     "loss",
     "parts",
     "preprocess",
+    "resume",
     "train",
 ]
 

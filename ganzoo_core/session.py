@@ -28,9 +28,14 @@ class Run:
         """One mapping a report: `images`, `step`, `epoch`, `seconds`, each loss term."""
         return rundir.RunFolder(self.folder).stats()
 
-    def generate(self, n: int = 16, *, seed: int = 0, checkpoint: str | int = "last") -> np.ndarray:
-        """Draw uint8 images [N,H,W,C] from the run's generator; `checkpoint` as on the command line."""
-        return load(self.folder, checkpoint=checkpoint).generate(n, seed=seed)
+    def generate(self, n: int = 16, *, seed: int = 0, checkpoint: str | int = "last", labels: Any = None) -> np.ndarray:
+        """Draw uint8 images [N,H,W,C] from the run's generator.
+
+        Args:
+            n, seed, labels: see `SavedGenerator.generate`.
+            checkpoint: as on the command line.
+        """
+        return load(self.folder, checkpoint=checkpoint).generate(n, seed=seed, labels=labels)
 
 
 def parts(kind: str | None = None) -> list[Part]:
