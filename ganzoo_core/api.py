@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -220,6 +221,29 @@ class Loss(Protocol):
         """What G minimises."""
 
 
+@dataclass(frozen=True)
+class TrackedRun:
+    """What a tracker is told of the run that it watches.
+
+    Attributes:
+        folder: the run's folder.
+        name: its last component.
+        settings: every resolved setting by its full name: `settings["train.lr"]`.
+        facts: what `config.yaml` keeps beside them: parts with their versions, data, spec, notes.
+        images: real images seen when it began; above 0 where a run goes on from a checkpoint.
+        own: a folder for the tracker's own files, which outlives the process. The tracker makes it if it needs it.
+        memory: what the tracker keeps from hook to hook. It is gone when the process ends.
+    """
+
+    folder: Path
+    name: str
+    settings: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    images: int
+    own: Path
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
 class Schedule(Protocol):
     """A pure function of the images seen; it keeps no state, so resuming needs none."""
 
@@ -228,4 +252,48 @@ class Schedule(Protocol):
 
         The engine acts on `lr_g`, `lr_d`, `beta2`, `ema_halflife` and `resolution`; the rest reaches the
         networks that ask for it (`takes`) and the loss (`step.values`).
+        """
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an extractor found in a set of images.
+
+    Attributes:
+        features: float32 [N,F].
+        logits: float32 [N,K], scores of classes before a softmax, or None.
+        labels: int64 [N], the classes of real images, and those that a conditional model was asked for; or None.
+        class_names: K names of the data's classes, empty where it has none. `logits` are of these classes where the
+            extractor's manifest says `has.classes = true`.
+    """
+
+    features: np.ndarray
+    logits: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    class_names: Sequence[str] = ()
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """Images -> the numbers that scores are computed from.
+
+    Attributes:
+        facts: what these numbers depend on, as JSON can hold it, to be kept with each score: `weights`, the SHA-256
+            of its weights; `resizer`, how it changes the size of images, by name; and whatever else decides.
+    """
+
+    facts: Mapping[str, Any]
+
+    def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """uint8 images [N,H,W,C] of the data's own size -> features float32 [N,F], and logits [N,K] or None."""
+
+
+class Metric(Protocol):
+    """Features of real and of generated images -> scores by name: a number, or a number for each class by its name."""
+
+    def __call__(self, real: Features, fake: Features, seed: int) -> Mapping[str, float | Mapping[str, float]]:
+        """The same arguments give the same scores; all random numbers come from `seed`.
+
+        Raises:
+            UsageError: in a sentence, where there is nothing to score by, such as too few images.
         """

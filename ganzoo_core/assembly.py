@@ -22,6 +22,7 @@ from ganzoo_core.pace import Pace
 from ganzoo_core.resuming import Beginning
 from ganzoo_core.runner import Runner
 from ganzoo_core.samples import Samples
+from ganzoo_core.trackers import Trackers
 
 FROM_NOTHING = Beginning()
 SAME = ("ganzoo", "python", "numpy", "engine", "parts", "modifiers", "data")  # what exact resuming takes
@@ -101,6 +102,14 @@ def assemble(
         facts={key: made_with[key] for key in SAME},
         keep=settings["train.checkpoint_keep"],
         rolls_back=settings["train.on_divergence"] == "rollback",
+        trackers=Trackers(
+            resolved.trackers,
+            options=resolved.tracker_options(),
+            folder=folder.path,
+            settings=settings,
+            facts=made_with,
+            reporter=reporter,
+        ),
     )
     runner.lock = folder.lock()
     try:

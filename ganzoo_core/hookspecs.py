@@ -8,12 +8,13 @@ was picked, so that one module may serve several.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pluggy
 
-from ganzoo_core.api import ImageSource, Loss, Options, Schedule, Spec
+from ganzoo_core.api import Extractor, ImageSource, Loss, Metric, Options, Schedule, Spec, TrackedRun
 
 hookspec = pluggy.HookspecMarker("ganzoo")
 hookimpl = pluggy.HookimplMarker("ganzoo")
@@ -65,3 +66,50 @@ def dataset(name: str, argument: str, root: Path, split: str, options: Options) 
     `argument` is what stood behind the colon of `--data NAME:ARGUMENT`, else "". `root` is the data root, which
     may be read-only or absent. `options` holds `data.*`. Raises DataError, as a sentence that says what to do.
     """
+
+
+@hookspec
+def on_run_start(name: str, run: TrackedRun, options: Options) -> None:
+    """A run begins, or goes on from `run.images`. `options` holds `track.NAME.*`, in every hook of a tracker.
+
+    A tracker only watches: what it raises is told once and never stops the run. One that raises here is asked for
+    nothing more.
+    """
+
+
+@hookspec
+def on_report(name: str, run: TrackedRun, line: Mapping[str, Any], options: Options) -> None:
+    """A line of statistics: `images`, `step`, `epoch`, `seconds`, `images_per_second`, each loss term (such as
+    `discriminator/adversarial`) as a mean since the last line, and the schedule's values.
+    """
+
+
+@hookspec
+def on_samples(name: str, run: TrackedRun, images: int, path: Path, options: Options) -> None:
+    """A grid of samples was written: a PNG file, drawn after so many real images."""
+
+
+@hookspec
+def on_checkpoint(name: str, run: TrackedRun, images: int, path: Path, options: Options) -> None:
+    """A checkpoint was committed: the folder `path`, which may be removed when newer ones are there."""
+
+
+@hookspec
+def on_run_end(name: str, run: TrackedRun, status: str, options: Options) -> None:
+    """The run ended: `done`, `interrupted`, `diverged` or `failed`."""
+
+
+@hookspec(firstresult=True)
+def extractor(
+    name: str, data: str, source: Callable[[str], ImageSource], say: Callable[[str], None], options: Options
+) -> Extractor:
+    """What scores look at images with; see `api.Extractor`. `options` holds `extractor.NAME.*`.
+
+    `data` is the dataset's name, `source("train")` and `source("test")` read its parts, `say` tells the user what
+    takes long. It runs in a process of its own, in which no other framework than its own is loaded.
+    """
+
+
+@hookspec(firstresult=True)
+def metric(name: str, options: Options) -> Metric:
+    """A function `metric(real, fake, seed)`; see `api.Metric`. `options` holds `metric.NAME.*`."""

@@ -20,7 +20,7 @@ from typing import Any
 import pluggy
 
 from ganzoo_core import hookspecs
-from ganzoo_core.api import GanzooError, ImageSource, Loss, PluginError
+from ganzoo_core.api import Extractor, GanzooError, ImageSource, Loss, PluginError
 from ganzoo_core.hookspecs import hookimpl
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix
@@ -32,12 +32,16 @@ HOOKS = {
     "loss": "loss",
     "schedule": "schedule",
     "data": "dataset",
+    "extractor": "extractor",
+    "metric": "metric",
 }
 _REQUIRED = {
     "models": ("build_generator", "build_discriminator"),
     "losses": ("loss",),
     "schedules": ("schedule",),
     "datasets": ("dataset",),
+    "extractors": ("extractor",),
+    "metrics": ("metric",),
 }
 _FORBIDDEN = ("tryfirst", "trylast", "specname", "hookwrapper")
 
@@ -66,7 +70,7 @@ def call(mix: Mix, slot: str, check: Callable[[Any], str], **arguments: Any) -> 
         register(manager, owner, plugin)
         manager.register(_Guard(owner, check))
     try:
-        with _quiet_stdout():
+        with quiet_stdout():
             return getattr(manager.hook, hook)(**arguments)
     except GanzooError:
         raise
@@ -84,7 +88,7 @@ def wrappers_of(mix: Mix, slot: str) -> list[Part]:
 def hooks_of(part: Part) -> ModuleType:
     """Import a part's hooks module and check what it declares; raises PluginError."""
     try:
-        with _quiet_stdout():
+        with quiet_stdout():
             module = importlib.import_module(part.hooks)
     except KeyboardInterrupt:
         raise
@@ -96,7 +100,7 @@ def hooks_of(part: Part) -> ModuleType:
     return module
 
 
-def _quiet_stdout() -> contextlib.AbstractContextManager[Any]:
+def quiet_stdout() -> contextlib.AbstractContextManager[Any]:
     """What a plugin prints goes to stderr: stdout is for what the user asked for, which may be JSON."""
     return contextlib.redirect_stdout(sys.stderr)
 
@@ -146,6 +150,8 @@ def _check_module(part: Part, module: ModuleType) -> None:
             raise broken(f"marks {name} otherwise than {expected}, which {part.kind} need")
     if part.kind == "modifiers" and not marked:
         raise broken("wraps no hook; mark a function with @gz.hookimpl(wrapper=True)")
+    if part.kind == "trackers" and not any(name.startswith("on_") for name in marked):
+        raise broken("watches nothing; mark a function such as on_report with @gz.hookimpl")
     for name in _REQUIRED.get(part.kind, ()):
         if name not in marked:
             nearest = difflib.get_close_matches(name, set(functions) - set(marked), n=1)
@@ -226,6 +232,14 @@ class _Guard:
     def dataset(self) -> Generator[None, Any, Any]:
         return (yield from self.watch("dataset"))
 
+    @hookimpl(wrapper=True)
+    def extractor(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("extractor"))
+
+    @hookimpl(wrapper=True)
+    def metric(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("metric"))
+
 
 class _Given:
     """An object that was given in Python answers for itself."""
@@ -276,3 +290,17 @@ def check_schedule(answer: Any) -> str:
 def check_source(answer: Any) -> str:
     """What is wrong with an image source, in words."""
     return "" if isinstance(answer, ImageSource) else f"a {type(answer).__name__}; expected a gz.ImageSource"
+
+
+def check_extractor(answer: Any) -> str:
+    """What is wrong with an extractor, in words."""
+    if isinstance(answer, type):
+        return f"the class {answer.__name__}; expected an object of it"
+    if isinstance(answer, Extractor):
+        return ""
+    return f"a {type(answer).__name__} without extract(images) and facts"
+
+
+def check_metric(answer: Any) -> str:
+    """What is wrong with a metric, in words."""
+    return "" if callable(answer) else f"a {type(answer).__name__}; expected a function metric(real, fake, seed)"

@@ -6,6 +6,7 @@ samples/IMAGES.png     grids from the same noise; real.png, latest.png
 checkpoints/IMAGES/    all that going on takes; the newest are kept
 snapshots/IMAGES/      the generator alone, all kept
 generator/             the last one
+trackers/NAME/         what a tracker keeps
 """
 
 from __future__ import annotations
@@ -160,12 +161,14 @@ class RunFolder:
 
     def write_checkpoint(
         self, images: int, tensors: Mapping[str, Any], position: Mapping[str, Any], *, keep: int
-    ) -> None:
+    ) -> Path:
         """`checkpoints/IMAGES`, and then away with all but the newest; OSError if the disk refuses."""
         files = {STATE: checkpoint.pack(tensors), POSITION: json.dumps(position, indent=1).encode()}
-        checkpoint.write_folder(self.checkpoints / str(images), files)
+        path = self.checkpoints / str(images)
+        checkpoint.write_folder(path, files)
         for former in self._checkpoints()[keep:]:
             shutil.rmtree(former, ignore_errors=True)
+        return path
 
     def newest_checkpoint(self) -> Path | None:
         """The newest that is valid to the byte; None if there is none."""

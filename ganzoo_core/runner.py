@@ -19,6 +19,7 @@ from ganzoo_core.intervals import is_due
 from ganzoo_core.pace import Clock, Mean, Pace
 from ganzoo_core.rundir import RunFolder
 from ganzoo_core.samples import Samples
+from ganzoo_core.trackers import Trackers
 
 ESTIMATE_AFTER = 20  # steps before the end of the run is foretold
 WARM_UP = 5  # steps that are slower than the rest
@@ -38,6 +39,7 @@ class Runner:
         facts: what the run is made with, for whoever goes on with it.
         keep: checkpoints that stay.
         rolls_back: whether a diverging run goes back to its last checkpoint, with half the learning rate.
+        trackers: who is told of it.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Runner:
         facts: Mapping[str, Any],
         keep: int,
         rolls_back: bool,
+        trackers: Trackers,
     ) -> None:
         self.engine, self.trainer, self.schedule = engine, trainer, schedule
         self.plan, self.pace, self.samples = plan, pace, samples
         self.folder, self.card, self.reporter = folder, card, reporter
         self.facts, self.keep, self.rolls_back = facts, keep, rolls_back
+        self.trackers = trackers
         self.images = self.step = self.rollbacks = 0
         self.values: Mapping[str, float] = {}
         self.report_terms, self.epoch_terms = Mean(), Mean()
@@ -132,15 +136,17 @@ class Runner:
         rates = {name: values.get(name, getattr(self.plan, name)) / 2**self.rollbacks for name in ("lr_g", "lr_d")}
         return {**values, **rates}
 
-    def _try(self, what: str, save: Callable[[], object]) -> None:
+    def _try(self, what: str, save: Callable[[], object]) -> bool:
         """Training goes on where the disk does not take something: it is tried again at the next time."""
         try:
             save()
+            return True
         except OSError as error:
             self.reporter.warn(
                 f"{what} at {self.images:,} images could not be saved ({error.strerror or error}); what was saved "
                 "before is untouched, and training goes on"
             )
+            return False
 
     def _report(self) -> None:
         """A line of statistics: the means since the last one."""
@@ -158,6 +164,7 @@ class Runner:
             **self.values,
         }
         self._try("the statistics", lambda: self.folder.add_stats(line))
+        self.trackers.tell("on_report", line=line)
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(self._explain(f"{bad[0]} is no longer finite", bad[0].split("/")[0]))
@@ -193,7 +200,8 @@ class Runner:
     def _sample(self) -> None:
         """A grid from the same noise each time."""
         png = self.samples.drawn(self.engine, self.trainer.best_generator, self.images, self.values)
-        self._try("the samples", lambda: self.folder.add_pictures((str(self.images), "latest"), png))
+        if self._try("the samples", lambda: self.folder.add_pictures((str(self.images), "latest"), png)):
+            self.trackers.tell("on_samples", images=self.images, path=self.folder.samples / f"{self.images}.png")
         self.sampled_at = self.images
 
     def _save(self, folder: Path) -> None:
@@ -211,8 +219,9 @@ class Runner:
             if array.dtype.kind == "f" and not all(math.isfinite(edge) for edge in (array.min(), array.max())):
                 network = "generator" if name.startswith(("G/", "EMA/", "optimizer of G/")) else "discriminator"
                 raise Diverged(self._explain(f"{name} is no longer finite", network))
-        self.folder.write_checkpoint(self.images, tensors, self._position(), keep=self.keep)
+        path = self.folder.write_checkpoint(self.images, tensors, self._position(), keep=self.keep)
         self.checkpoint_at = self.images
+        self.trackers.tell("on_checkpoint", images=self.images, path=path)
 
     def _position(self) -> dict[str, Any]:
         """Where the run stands, in words that JSON keeps exactly."""

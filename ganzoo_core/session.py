@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import assembly, catalog, engines, loader, mix, resuming, rundir, saved, trial
-from ganzoo_core.api import GanzooError, ImageSource, PluginError, UsageError
+from ganzoo_core.api import Diverged, GanzooError, ImageSource, PluginError, UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
 from ganzoo_core.settings import read_config, read_facts
@@ -78,6 +78,7 @@ def train(
     data: Any = None,
     labels: np.ndarray | None = None,
     modifiers: Sequence[str] | None = None,
+    trackers: Sequence[str] | None = None,
     preset: str | None = None,
     config: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -102,6 +103,7 @@ def train(
         data: `NAME` or `NAME:ARGUMENT`, a `gz.ImageSource`, or uint8 images [N,H,W,C].
         labels: int64 [N] beside an array.
         modifiers: names, the first innermost.
+        trackers: names of those that watch.
         preset: a preset of the model; `none` for none.
         config: a YAML file of settings.
         settings: such as `{"train.lr": 1e-4}`.
@@ -130,6 +132,7 @@ def train(
             "data": data,
         },
         modifiers=modifiers,
+        trackers=trackers,
         preset=preset,
         config=read_config(Path(config)) if config else {},
         config_name=str(config or ""),
@@ -150,6 +153,7 @@ def resume(
     steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
     picks: Mapping[str, Any] | None = None,
+    trackers: Sequence[str] | None = None,
     device: str | None = None,
     data_root: str | Path | None = None,
     out: str | Path | None = None,
@@ -163,6 +167,7 @@ def resume(
         images, epochs, steps: a new length in all; one of the three.
         settings: changes, with which a new run begins where this one stands.
         picks: the objects that the run was given in Python, by slot (`generator`, `loss`, `data`, …).
+        trackers: names of those that watch from now on; None for those of the run.
         device, data_root, quiet: as in `train`.
         out: the new run's folder, where there are `settings`.
         allow_inexact: go on although versions, threads, device or data differ from what the checkpoint was made with.
@@ -187,6 +192,7 @@ def resume(
         return Run(folder.path)
     request = Request(
         picks=dict(picks or {}),
+        trackers=trackers,
         preset=read_facts(folder.path / rundir.CONFIG).get("preset") or "none",
         config=read_config(folder.path / rundir.CONFIG),
         config_name=str(folder.path / rundir.CONFIG),
@@ -280,8 +286,14 @@ def start(
 ) -> Run:
     """Train a mix that was resolved."""
     runner = assembly.assemble(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
+    runner.trackers.start(runner.images)
+    status = "failed"
     try:
         finished = runner.run()
+        status = "done" if finished else "interrupted"
+    except Diverged:
+        status = "diverged"
+        raise
     except OSError as error:
         raise GanzooError(
             f"the run could not be saved in {runner.folder.path} ({error.strerror or error}); what was saved before is "
@@ -290,6 +302,7 @@ def start(
     except Exception as error:
         raise _attributed(error, resolved) from error
     finally:
+        runner.trackers.tell("on_run_end", status=status)
         runner.lock.release()
     latest = runner.folder.samples / "latest.png"
     runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.cli.run import tell
+from ganzoo_core.cli.run import names, tell
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -20,6 +20,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="begin a new run here, with this changed"
     )
+    parser.add_argument("--track", dest="trackers", metavar="A,B", help="other trackers than the run had; '' for none")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the new run's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
     parser.add_argument("--data-root", metavar="DIR", help="where data sets lie")
@@ -42,6 +43,7 @@ def execute(args: argparse.Namespace) -> int:
         epochs=args.epochs,
         steps=args.steps,
         settings=parse_assignments(args.set),
+        trackers=names(args.trackers),
         device=args.device,
         data_root=args.data_root,
         out=args.out,

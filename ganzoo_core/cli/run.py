@@ -29,6 +29,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     picks.add_argument("--generator", metavar="MODEL", help="the generator of this model")
     picks.add_argument("--discriminator", metavar="MODEL", help="the discriminator of this model")
     picks.add_argument("--with", dest="modifiers", metavar="A,B", help="modifiers, the first innermost")
+    picks.add_argument("--track", dest="trackers", metavar="A,B", help="trackers that watch, such as tensorboard")
     picks.add_argument(
         "--preset", metavar="P", help="settings under a name (default: the one for the data); none for none"
     )
@@ -80,9 +81,8 @@ def execute(args: argparse.Namespace) -> int:
             "schedule": args.schedule,
             "data": args.data,
         },
-        modifiers=None
-        if args.modifiers is None
-        else [name.strip() for name in args.modifiers.split(",") if name.strip()],
+        modifiers=names(args.modifiers),
+        trackers=names(args.trackers),
         preset=args.preset,
         config=read_config(args.config) if args.config else {},
         config_name=str(args.config or ""),
@@ -95,6 +95,11 @@ def execute(args: argparse.Namespace) -> int:
     beginning = session.with_weights(args.weights)
     run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, beginning=beginning)
     return tell(run, as_json=args.json)
+
+
+def names(words: str | None) -> list[str] | None:
+    """`a, b` -> the names in it; None where nothing was said."""
+    return None if words is None else [name.strip() for name in words.split(",") if name.strip()]
 
 
 def tell(run: Run, *, as_json: bool) -> int:
@@ -120,6 +125,7 @@ def _show(resolved: Mix, as_json: bool) -> int:
             "preset": resolved.preset,
             "parts": {slot: part.qualified for slot, part in resolved.parts.items()},
             "modifiers": [part.qualified for part in resolved.modifiers],
+            "trackers": [part.qualified for part in resolved.trackers],
             "size": None if fitted is None else [fitted.spec.height, fitted.spec.width, fitted.spec.channels],
             "settings": {
                 key: {"value": entry.value, "origin": entry.origin} for key, entry in sorted(settings.items())
@@ -134,6 +140,7 @@ def _show(resolved: Mix, as_json: bool) -> int:
         size = f"{fitted.spec.width}×{fitted.spec.height}×{fitted.spec.channels}"
     rows = [(slot, part.qualified, part.version) for slot, part in resolved.parts.items()]
     rows += [("with", part.qualified, part.version) for part in resolved.modifiers]
+    rows += [("track", part.qualified, part.version) for part in resolved.trackers]
     table(("slot", "part", "version"), [*rows, ("images", size, "")], title="parts")
     print()
     table(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ganzoo_core.api import UsageError
 from ganzoo_core.catalog import Catalog
-from ganzoo_core.manifest import Part
+from ganzoo_core.manifest import SINGULAR, Part
 from ganzoo_core.mix.checks import Fit, check, check_choices, fit
 from ganzoo_core.mix.finding import find_dataset, find_models, find_preset, find_side_part
 from ganzoo_core.mix.layers import Layer, kinds_of, lay, model_layers
@@ -37,25 +37,32 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
         parts[slot], is_own = find_side_part(catalog, words, slot, own, objects)
         if not is_own:
             chosen_by_user.append(parts[slot])
-    names = words.modifiers(own)
-    modifiers = tuple(catalog.find("modifiers", name) for name in names)
-    for name in sorted({part.name for part in modifiers if [other.name for other in modifiers].count(part.name) > 1}):
-        raise UsageError(f"the modifier {name} is picked twice; once is enough")
+    modifiers = _several(catalog, "modifiers", words.modifiers(own))
+    trackers = _several(catalog, "trackers", words.trackers())
 
     layers = [Layer({key: setting.default for key, setting in CORE.items()}, "core")]
     layers += [
-        Layer(part.defaults, part.name) for part in (parts["data"], parts["loss"], parts["schedule"], *modifiers)
+        Layer(part.defaults, part.name)
+        for part in (parts["data"], parts["loss"], parts["schedule"], *modifiers, *trackers)
     ]
     layers += model_layers(generator, discriminator, preset)
     layers += [Layer(part.defaults, part.name) for part in chosen_by_user]
     layers += words.layers()
 
-    kinds = kinds_of(layers, (*parts.values(), *modifiers))
+    kinds = kinds_of(layers, (*parts.values(), *modifiers, *trackers))
     settings = lay(layers, kinds, separate=generator != discriminator)
-    settings = _record_picks(catalog, settings, parts, modifiers, argument, words)
-    mix = Mix(parts, modifiers, settings, argument, preset, objects)
+    settings = _record_picks(catalog, settings, parts, modifiers, trackers, argument, words)
+    mix = Mix(parts, modifiers, settings, argument, preset, objects, trackers=trackers)
     check_choices(mix)
     return check(mix)
+
+
+def _several(catalog: Catalog, kind: str, names: Sequence[str]) -> tuple[Part, ...]:
+    """Parts of which more than one may be picked, each once."""
+    found = tuple(catalog.find(kind, name) for name in names)
+    for name in sorted({part.name for part in found if [other.name for other in found].count(part.name) > 1}):
+        raise UsageError(f"the {SINGULAR[kind]} {name} is picked twice; once is enough")
+    return found
 
 
 def _record_picks(
@@ -63,6 +70,7 @@ def _record_picks(
     settings: Settings,
     parts: Mapping[str, Part],
     modifiers: Sequence[Part],
+    trackers: Sequence[Part],
     argument: str,
     words: Words,
 ) -> Settings:
@@ -76,6 +84,7 @@ def _record_picks(
         name = catalog.spelled(part) if part.distribution != "(object)" else "(object)"
         entries[f"use.{slot}"] = Value(name + (f":{argument}" if slot == "data" and argument else ""), origin, True)
     entries["use.model"] = Value(entries["use.generator"].value if same else "", entries["use.generator"].origin, True)
-    origin = words.picked.get("with", ("", entries["use.with"].origin))[1]
-    entries["use.with"] = Value([catalog.spelled(part) for part in modifiers], origin, True)
+    for slot, several in (("with", modifiers), ("track", trackers)):
+        origin = words.picked.get(slot, ("", entries[f"use.{slot}"].origin))[1]
+        entries[f"use.{slot}"] = Value([catalog.spelled(part) for part in several], origin, True)
     return Settings(entries)

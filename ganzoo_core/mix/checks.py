@@ -23,7 +23,7 @@ def check_choices(mix: Mix) -> None:
                 choices[key] = allowed
             if slot in ("generator", "discriminator"):
                 choices[key.replace("model.", f"{slot}.", 1)] = allowed
-    for part in mix.modifiers:
+    for part in (*mix.modifiers, *mix.trackers):
         choices.update(part.choices)
     for key, allowed in choices.items():
         if key in mix.settings and mix.settings[key] not in allowed:

@@ -30,6 +30,7 @@ class Mix:
     preset: str
     objects: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    trackers: tuple[Part, ...] = ()
 
     @property
     def framework(self) -> str:
@@ -54,6 +55,10 @@ class Mix:
     def modifier_options(self) -> dict[str, Options]:
         """`with.NAME.*` of every picked modifier, by its name."""
         return {part.name: self.settings.options(f"with.{part.name}") for part in self.modifiers}
+
+    def tracker_options(self) -> dict[str, Options]:
+        """`track.NAME.*` of every picked tracker, by its name."""
+        return {part.name: self.settings.options(f"track.{part.name}") for part in self.trackers}
 
     def has(self, feature: str, *, without: Part | None = None) -> bool:
         """Whether the mix has a feature, by the cards' claims and the settings that decide them.

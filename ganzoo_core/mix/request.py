@@ -19,6 +19,7 @@ class Request:
     Attributes:
         picks: slot or `model` -> a name, or an object in Python (a network, a loss, an array).
         modifiers: names, the first innermost; None for the model's own.
+        trackers: names; None for those that the config file names.
         preset: a preset's name; `none` for none; None for the one that the data names.
         config: settings of a file, flat, as text; `config_name` says which file.
         assigned: `--set`, and `settings=` in Python.
@@ -27,6 +28,7 @@ class Request:
 
     picks: Mapping[str, Any] = field(default_factory=dict)
     modifiers: Sequence[str] | None = None
+    trackers: Sequence[str] | None = None
     preset: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     config_name: str = "config"
@@ -46,6 +48,8 @@ class Words:
         self._pick(flags, "")
         if request.modifiers is not None:
             self.picked["with"] = (list(request.modifiers), "--with")
+        if request.trackers is not None:
+            self.picked["track"] = (list(request.trackers), "--track")
 
     def _pick(self, slots: Mapping[str, Any], origin: str) -> None:
         """Lay picks over those before. A model that is named takes the place of both networks named before."""
@@ -64,9 +68,17 @@ class Words:
         raw = self.picked["with"][0] if "with" in self.picked else own.get("use.with", [])
         return read("use.with", "words", raw)
 
+    def trackers(self) -> list[str]:
+        return read("use.track", "words", self.picked["track"][0]) if "track" in self.picked else []
+
+    def _is_left(self, key: str) -> bool:
+        """Whether a file's setting is about a tracker that was not picked this time."""
+        namespace, _, rest = key.partition(".")
+        return namespace == "track" and not any(rest.startswith(f"{name}.") for name in self.trackers())
+
     def layers(self) -> list[Layer]:
         request = self.request
-        config = {key: value for key, value in request.config.items() if not _pick_of(key)}
+        config = {key: value for key, value in request.config.items() if not (_pick_of(key) or self._is_left(key))}
         assigned = {key: value for key, value in request.assigned.items() if not _pick_of(key)}
         flags = [Layer({key: value}, flag, True) for key, (value, flag) in request.flags.items()]
         return [Layer(config, request.config_name, True), Layer(assigned, "--set", True), *flags]

@@ -31,6 +31,7 @@ CORE: Mapping[str, Setting] = {
     "use.schedule": Setting("", "text", "the schedule"),
     "use.data": Setting("", "text", "the dataset, NAME or NAME:ARGUMENT"),
     "use.with": Setting([], "words", "modifiers, the first innermost"),
+    "use.track": Setting([], "words", "trackers"),
     "model.latent_dim": Setting(100, "int", "length of z"),
     "data.split": Setting("train", "text", "which part of the data", ("train", "test", "all")),
     "data.size": Setting(0, "int", "height and width in pixels; 0 for the data's own, or the least the model takes"),
