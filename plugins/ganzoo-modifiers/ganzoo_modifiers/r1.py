@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import ganzoo_core as gz
@@ -25,7 +26,7 @@ class WithR1:
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
         ops = step.ops
         watched = _Watched(step.D, step.real, ops)
-        terms = dict(self._loss.discriminator(_Over(step, D=watched)))
+        terms = dict(self._loss.discriminator(replace(step, D=watched)))
         gradient = watched.gradient
         if gradient is None:  # the loss did not call D on the real images, or asked for all of its outputs
             _, gradient = ops.score_and_gradient(step.D, step.real)
@@ -41,17 +42,6 @@ class WithR1:
         if name.startswith("_"):  # a copy under construction asks for these before it has a loss
             raise AttributeError(name)
         return getattr(self._loss, name)
-
-
-class _Over:
-    """Another object, with some attributes laid over its own."""
-
-    def __init__(self, under: Any, **attributes: Any) -> None:
-        self._under = under
-        self.__dict__.update(attributes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._under, name)
 
 
 class _Watched:
@@ -71,6 +61,9 @@ class _Watched:
             return self._D(images)
         scores, self.gradient = self._ops.score_and_gradient(self._D, images)
         return scores
+
+    def outputs(self, images: Any) -> Mapping[str, Any]:
+        return self._D.outputs(images)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._D, name)

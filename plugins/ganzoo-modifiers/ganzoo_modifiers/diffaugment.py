@@ -1,0 +1,41 @@
+"""DiffAugment: Zhao et al. 2020 (arXiv:2006.10738). The hook; each framework's implementation is in its own module."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Generator
+from typing import Any
+
+import ganzoo_core as gz
+
+POLICIES = ("color", "translation", "cutout")
+
+
+@gz.hookimpl(wrapper=True)
+def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Generator[None, Any, Any]:
+    """The picked discriminator, which in training sees every image changed at random, real and fake alike.
+
+    Raises:
+        UsageError: for a policy that names nothing, something unknown, or one thing twice.
+    """
+    network = yield
+    policy = tuple(modifiers["diffaugment"]["policy"])
+    _check(policy)
+    module = importlib.import_module(f"ganzoo_modifiers.diffaugment_{spec.framework}")
+    return module.augmented(network, policy=policy)
+
+
+def _check(policy: tuple[str, ...]) -> None:
+    choices = f"{', '.join(POLICIES[:-1])} and {POLICIES[-1]}"
+    for name in policy:
+        if name not in POLICIES:
+            nearest = difflib.get_close_matches(name, POLICIES, n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise gz.UsageError(f"with.diffaugment.policy holds {name!r}; expected some of {choices}{hint}")
+    if not policy:
+        raise gz.UsageError(
+            f"with.diffaugment.policy is empty; expected some of {choices}, or a run without --with diffaugment"
+        )
+    if len(set(policy)) < len(policy):
+        raise gz.UsageError(f"with.diffaugment.policy is {','.join(policy)}; expected each name once")

@@ -1,0 +1,108 @@
+"""DiffAugment in PyTorch: a hook before the discriminator's forward.
+
+Every transform takes images [N,C,H,W] in [-1, 1] and, for each image, numbers from [0, 1) that decide what happens to
+it. It is differentiable by the images, also twice, and what it gives may leave [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+DRAWS = 7  # numbers an image: one each for brightness, saturation, contrast, and two each for shift and cutout
+
+
+def augmented(network: nn.Module, *, policy: Sequence[str]) -> nn.Module:
+    """The same network, which in training mode is given augmented images; in eval they stay as they are.
+
+    The numbers come from the generator of the images' device, new ones in each call.
+
+    Args:
+        network: a native discriminator, called with the images first.
+        policy: of `color`, `translation` and `cutout`, those that happen, in this order.
+    """
+
+    def before(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not module.training:
+            return given
+        images, *others = given
+        draws = torch.rand(len(images), DRAWS, device=images.device)
+        return (augment(images, draws, policy=policy), *others)
+
+    # A hook and no module around it: the network keeps its type, its methods, and the names of its weights.
+    network.register_forward_pre_hook(before)
+    return network
+
+
+def augment(images: Tensor, draws: Tensor, *, policy: Sequence[str]) -> Tensor:
+    """Images [N,C,H,W] and numbers [N,7] from [0, 1) -> images of the same shape.
+
+    Each transform has its own columns, so that a policy does not change what another part of it draws.
+    """
+    brightness_by, saturation_by, contrast_by, *places = draws.unbind(1)
+    for name in policy:
+        if name == "color":
+            images = contrast(saturation(brightness(images, brightness_by), saturation_by), contrast_by)
+        elif name == "translation":
+            images = translation(images, places[0], places[1])
+        else:
+            images = cutout(images, places[2], places[3])
+    return images
+
+
+def brightness(images: Tensor, u: Tensor) -> Tensor:
+    """x + b, b from [-0.5, 0.5)."""
+    return images + (u[:, None, None, None] - 0.5)
+
+
+def saturation(images: Tensor, u: Tensor) -> Tensor:
+    """m + s (x - m), m a pixel's mean over its channels and s from [0, 2); nothing where there is one channel."""
+    if images.shape[1] == 1:
+        return images
+    mean = images.mean(dim=1, keepdim=True)
+    return mean + 2 * u[:, None, None, None] * (images - mean)
+
+
+def contrast(images: Tensor, u: Tensor) -> Tensor:
+    """m + c (x - m), m an image's mean over pixels and channels and c from [0.5, 1.5)."""
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    return mean + (u[:, None, None, None] + 0.5) * (images - mean)
+
+
+def translation(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Moved by whole pixels, up to an eighth of the side either way; what comes in from outside is 0, a mid grey."""
+    height, width = images.shape[2:]
+    rows, rows_inside = _sources(down, height)
+    columns, columns_inside = _sources(right, width)
+    samples = torch.arange(len(images), device=images.device)[:, None, None]
+    # Both of the indexed axes at once; [N,H,W,C], whose permuted view is channels_last.
+    moved = images[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    inside = rows_inside[:, None, :, None] & columns_inside[:, None, None, :]
+    return moved * inside.to(images.dtype)
+
+
+def _sources(u: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """[N] -> for each place of an axis, where its pixel comes from [N,size], and whether that is in the image."""
+    most = size // 8
+    shift = (u * (2 * most + 1)).floor().long() - most
+    source = torch.arange(size, device=u.device) - shift[:, None]
+    return source.clamp(0, size - 1), (source >= 0) & (source < size)
+
+
+def cutout(images: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """A square of half the side becomes 0, a mid grey. Its centre is anywhere, so it may reach over the border."""
+    height, width = images.shape[2:]
+    inside = _covered(row, height)[:, None, :, None] & _covered(column, width)[:, None, None, :]
+    return images * (~inside).to(images.dtype)
+
+
+def _covered(u: Tensor, size: int) -> Tensor:
+    """[N] -> which places of an axis the square covers, [N,size]."""
+    side = size // 2
+    # The centre is one of the `size` pixels, or for an even side one of the `size + 1` edges between them.
+    first = (u * (size + 1 - side % 2)).floor().long() - side // 2
+    place = torch.arange(size, device=u.device) - first[:, None]
+    return (place >= 0) & (place < side)
