@@ -1,0 +1,1 @@
+"""SNGAN in PyTorch, a ganzoo plugin."""
