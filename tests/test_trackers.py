@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core.session import Run
 
 from .conftest import Site
 
@@ -80,7 +79,7 @@ def watchers(here: Site) -> Site:
     return here
 
 
-def train(folder: Path, steps: int, *trackers: str, **settings: Any) -> Run:
+def train(folder: Path, steps: int, *trackers: str, **settings: Any) -> gz.Run:
     small = {"model.width": 4, "train.batch_size": 8, "engine.threads": 1, **settings}
     return gz.train("dcgan-torch", trackers=trackers, steps=steps, settings=small, out=folder, quiet=True)
 

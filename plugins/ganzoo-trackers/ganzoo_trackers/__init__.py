@@ -1,0 +1,1 @@
+"""Trackers for ganzoo: TensorBoard and Weights & Biases."""

@@ -1,0 +1,106 @@
+"""An event file of TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """tensorboardX imports PyTorch where it is installed, which a run in TensorFlow must not have to bear."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
+
+
+with _without_torch():
+    from tensorboardX import RecordWriter, summary
+    from tensorboardX.proto.api_pb2 import Status
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+
+_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # of a PNG's colour types
+
+
+class EventFile:
+    """One more event file in a folder; TensorBoard reads all of a folder in the order of their names as one run.
+
+    Each record is on the disk when its method returns. (tensorboardX's own writer hands records to a thread; when the
+    disk is full that thread ends, and whoever writes next waits for it for ever.)
+
+    Args:
+        folder: made if it is not there.
+
+    Attributes:
+        is_first: whether the folder held none before.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        number = len(list(folder.glob("events.out.tfevents.*")))
+        self.is_first = number == 0
+        self._records = RecordWriter(str(folder / f"events.out.tfevents.{number:05}"))
+        self._step = 0
+        self._write(Event(file_version="brain.Event:2"))
+
+    def forget(self, step: int) -> None:
+        """Have TensorBoard drop all that was written so far for this step and later ones."""
+        self._write(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
+        self._step = step - 1
+
+    def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
+        """Numbers by tag; float32 is what the format keeps."""
+        self._add([Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()], step)
+
+    def add_png(self, tag: str, png: bytes, step: int) -> None:
+        """A PNG file as it is."""
+        width, height, _, colour = struct.unpack(">IIBB", png[16:26])
+        image = Summary.Image(height=height, width=width, colorspace=_CHANNELS[colour], encoded_image_string=png)
+        self._add([Summary.Value(tag=tag, image=image)], step)
+
+    def add_text(self, tag: str, markdown: str, step: int) -> None:
+        self._add(summary.text(tag, markdown).value, step)
+
+    def add_hyperparameters(self, settings: Mapping[str, Any], tags: Sequence[str]) -> None:
+        """What the HPARAMS page compares.
+
+        Args:
+            settings: text, numbers, true and false.
+            tags: of the scalars that stand beside them.
+        """
+        experiment, start, _ = summary.hparams(dict(settings), dict.fromkeys(tags))
+        self._add([*experiment.value, *start.value], self._step)
+
+    def end(self, *, well: bool) -> None:
+        """How the run ended, for the HPARAMS page."""
+        status = Status.Value("STATUS_SUCCESS" if well else "STATUS_FAILURE")
+        told = HParamsPluginData(session_end_info=SessionEndInfo(status=status, end_time_secs=time.time()))
+        data = SummaryMetadata.PluginData(plugin_name="hparams", content=told.SerializeToString())
+        metadata = SummaryMetadata(plugin_data=data)
+        self._add([Summary.Value(tag="_hparams_/session_end_info", metadata=metadata)], self._step)
+
+    def close(self) -> None:
+        self._records.close()
+
+    def _add(self, values: Sequence[Any], step: int) -> None:
+        if step < self._step:  # the run diverged and went back to a checkpoint
+            self.forget(step)
+        self._step = step
+        self._write(Event(step=step, summary=Summary(value=values)))
+
+    def _write(self, event: Any) -> None:
+        event.wall_time = time.time()
+        self._records.write(event.SerializeToString())
+        self._records.flush()

@@ -1,0 +1,81 @@
+"""TensorBoard: numbers by images seen, sample grids, and the settings. The hooks."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ganzoo_core as gz
+from ganzoo_trackers import past
+
+OF_THE_RUN = ("step", "epoch", "seconds", "images_per_second")
+COMPARED = ("use", "loss", "schedule", "with", "model", "generator", "discriminator", "train", "data")
+
+
+@gz.hookimpl
+def on_run_start(run: gz.TrackedRun) -> None:
+    """Open one more event file; of a run that goes on, hide what its folder does not tell any more."""
+    from ganzoo_trackers.event_file import EventFile
+
+    file = run.memory["file"] = EventFile(run.own)
+    told = 0
+    if run.images and not file.is_first:
+        told = max((line["images"] for line in past.reports(run)), default=0)
+        # A run that was killed, or interrupted in the middle of a report, wrote more after its checkpoint.
+        file.forget(told + 1)
+    for images, what in past.events(run, after=told):
+        if isinstance(what, Path):
+            on_samples(run, images, what)
+        else:
+            on_report(run, what)
+    file.add_text("settings", _table(run.settings), run.images)
+    file.add_text("facts", _table(run.facts), run.images)
+
+
+@gz.hookimpl
+def on_report(run: gz.TrackedRun, line: Mapping[str, Any]) -> None:
+    file = run.memory["file"]
+    if file.is_first and "compared" not in run.memory:
+        # Here, since the names of the loss's terms are known only now.
+        run.memory["compared"] = True
+        file.add_hyperparameters(_compared(run.settings), [name for name in line if "/" in name])
+    scalars = {_tag(name): value for name, value in line.items() if name != "images" and _is_number(value)}
+    file.add_scalars(scalars, line["images"])
+
+
+@gz.hookimpl
+def on_samples(run: gz.TrackedRun, images: int, path: Path) -> None:
+    run.memory["file"].add_png("samples", path.read_bytes(), images)
+
+
+@gz.hookimpl
+def on_run_end(run: gz.TrackedRun, status: str) -> None:
+    file = run.memory.pop("file")
+    if status != "interrupted":  # which may go on
+        file.end(well=status == "done")
+    file.close()
+
+
+def _tag(name: str) -> str:
+    """TensorBoard groups by what stands before the slash."""
+    return name if "/" in name else f"{'run' if name in OF_THE_RUN else 'schedule'}/{name}"
+
+
+def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides how a run turns out: the picks first, since TensorBoard shows the first few."""
+    plain = {name: value for name, value in settings.items() if isinstance(value, str | bool | int | float)}
+    return {name: plain[name] for table in COMPARED for name in sorted(plain) if name.split(".")[0] == table}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    """Names and values as a table in Markdown."""
+    cells = {name: json.dumps(value, ensure_ascii=False, default=str) for name, value in sorted(values.items())}
+    rows = [f"| {name} | {cell.replace('|', '&#124;')} |" for name, cell in cells.items() if cell != "null"]
+    return "\n".join(["| | |", "|---|---|", *rows])
