@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from ganzoo_core.evaluation import evaluate
     from ganzoo_core.hookspecs import hookimpl
     from ganzoo_core.images import deprocess, grid, preprocess
-    from ganzoo_core.session import build, load, loss, parts, resume, train
+    from ganzoo_core.saved import SavedGenerator
+    from ganzoo_core.session import Run, build, load, loss, parts, resume, train
+    from ganzoo_core.trial import LossTrial
 
 _HOME = {
     "API": "api",
@@ -58,6 +60,9 @@ _HOME = {
     "deprocess": "images",
     "grid": "images",
     "preprocess": "images",
+    "LossTrial": "trial",
+    "Run": "session",
+    "SavedGenerator": "saved",
     "build": "session",
     "load": "session",
     "loss": "session",
@@ -75,10 +80,13 @@ __all__ = [
     "GanzooError",
     "ImageSource",
     "Loss",
+    "LossTrial",
     "Metric",
     "Ops",
     "Options",
     "PluginError",
+    "Run",
+    "SavedGenerator",
     "Schedule",
     "Spec",
     "Step",

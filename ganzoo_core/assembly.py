@@ -326,7 +326,13 @@ def _say_start(
     names = {slot: part.name for slot, part in resolved.parts.items()}
     reporter.say(
         f"{names['generator']} on {names['data']}{preset}: {len(source.images):,} images of "
-        f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss; "
+        f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss{_around(resolved)}; "
         f"G {g_count} and D {d_count} parameters, {described['device']}, {described['threads']} threads"
     )
     reporter.say(f"run folder: {folder.path}")
+
+
+def _around(resolved: Mix) -> str:
+    """The modifiers in words, in the order in which they are put around the parts, the first innermost."""
+    names = [part.name for part in resolved.modifiers]
+    return f" with {', then '.join(names)}" if names else ""

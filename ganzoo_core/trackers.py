@@ -9,7 +9,7 @@ from typing import Any
 import pluggy
 
 from ganzoo_core import hookspecs, loader
-from ganzoo_core.api import Options, PluginError, TrackedRun
+from ganzoo_core.api import GanzooError, Options, PluginError, TrackedRun
 from ganzoo_core.console import Reporter
 from ganzoo_core.manifest import Part
 
@@ -87,12 +87,15 @@ class _Tracker:
         try:
             with loader.quiet_stdout():
                 getattr(self.hooks, hook)(name=self.part.name, run=self.run, options=self.options, **happened)
+        except GanzooError as error:
+            self._tell_once(error)
+            return False
         except (Exception, SystemExit) as error:
             self._tell_once(loader.failure(self.part, f"{hook} raised", error))
             return False
         return True
 
-    def _tell_once(self, error: PluginError) -> None:
+    def _tell_once(self, error: GanzooError) -> None:
         if not self.failed:
             self.reporter.warn(f"{error}; the run goes on, and this is said once")
         self.failed = True

@@ -53,6 +53,13 @@ def check(mix: Mix) -> Mix:
             f"train.updates=simultaneous takes one step of D for one of G, but train.critic_steps is "
             f"{mix.settings['train.critic_steps']}; say --set updates=alternating or --set critic_steps=1"
         )
+    own = [part.name for part in mix.modifiers]
+    for name in mix.parts["generator"].defaults.get("use.with", []):
+        if name not in own:
+            kept = ",".join([name, *own])
+            warnings.append(
+                f"{mix.parts['generator'].name} comes with {name}, which is left out; --with {kept} keeps it"
+            )
     for part in (mix.parts["loss"], *mix.modifiers):
         for need in part.needs:
             mix = _meet(mix, part, need, warnings)

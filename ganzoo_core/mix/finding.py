@@ -122,6 +122,7 @@ def _object_card(kind: str, slot: str, given: Any) -> Part:
         output=getattr(given, "output_range", "tanh"),
         latent=getattr(given, "latent", "normal"),
         needs=tuple(getattr(given, "needs", ("real_in_generator_step",) if slot == "loss" else ())),
+        has=dict(getattr(given, "has", {})),
         decision=getattr(given, "decision", None),
         clip_discriminator=getattr(given, "clip_discriminator", None),
         argument="optional",

@@ -1,0 +1,132 @@
+"""Checks of what a plugin is before anything of it runs: manifest, wheel, README, hooks modules."""
+
+from __future__ import annotations
+
+import email
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from ganzoo_core import catalog, loader
+from ganzoo_core.catalog.names import distribution_key
+from ganzoo_core.catalog.scanning import GROUP
+from ganzoo_core.testing.checks import Broken
+from ganzoo_core.testing.subject import Subject
+
+FRAMEWORKS = ("torch", "torchvision", "tensorflow", "keras", "jax")
+LEFT_BEHIND = ("build", "dist", "*.egg-info", ".git", ".venv", "venv", "__pycache__", ".*_cache", "node_modules")
+_IMPORT = """
+import importlib, sys
+module, *sys.path[:] = sys.argv[1:]
+importlib.import_module(module)
+print(*sorted({name.split(".")[0] for name in sys.modules}))
+"""
+
+
+def manifest(subject: Subject) -> None:
+    """No problem is known of the distribution."""
+    key = distribution_key(subject.distribution)
+    for problem in catalog.scan().problems:
+        if distribution_key(problem.distribution) == key:
+            raise Broken(f"{problem.kind}/{problem.name} {problem.state}: {problem.reason}".lstrip("/ "))
+
+
+def wheel(subject: Subject) -> None:
+    """The files that pip installed hold the manifest; those of a wheel built now, where the install is editable."""
+    distribution = importlib.metadata.distribution(subject.distribution)
+    held, _ = _shipped(subject)
+    for entry in distribution.entry_points.select(group=GROUP):
+        package = entry.value
+        if f"{package}/ganzoo.toml" not in held:
+            where = "the wheel built from it" if _editable_source(distribution) else "what pip installed"
+            raise Broken(
+                f"{where} holds no {package}/ganzoo.toml; setuptools needs "
+                '[tool.setuptools.package-data] "*" = ["ganzoo.toml"], hatchling the package in its list'
+            )
+
+
+def _shipped(subject: Subject) -> tuple[list[str], str]:
+    """The files that a wheel holds, and its METADATA."""
+    if "shipped" not in subject.kept:
+        distribution = importlib.metadata.distribution(subject.distribution)
+        source = _editable_source(distribution)
+        if source:
+            subject.kept["shipped"] = _built(source)
+        else:
+            files = [str(path) for path in distribution.files or ()]
+            subject.kept["shipped"] = files, distribution.read_text("METADATA") or ""
+    found: tuple[list[str], str] = subject.kept["shipped"]
+    return found
+
+
+def _editable_source(distribution: importlib.metadata.Distribution) -> Path | None:
+    """The folder of an editable install, as pip and uv note it (PEP 610)."""
+    noted = distribution.read_text("direct_url.json")
+    facts = json.loads(noted) if noted else {}
+    if not facts.get("dir_info", {}).get("editable"):
+        return None
+    return Path(unquote(urlparse(facts["url"]).path))
+
+
+def _built(source: Path) -> tuple[list[str], str]:
+    """Build the wheel, without an environment of its own where the build backend is here already."""
+    if importlib.util.find_spec("build") is None:
+        raise Broken("the wheel cannot be built, since `build` is not installed; pip install ganzoo[testing]")
+    with tempfile.TemporaryDirectory(prefix="ganzoo-wheel-") as folder:
+        copy = Path(folder) / "source"
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+        text = (copy / "pyproject.toml").read_text(encoding="utf-8")
+        found = re.search(r'^build-backend\s*=\s*"([\w.]+)"', text, re.MULTILINE)
+        here = found is not None and importlib.util.find_spec(found[1].split(".")[0]) is not None
+        isolation = ["--no-isolation"] if here else []
+        command = [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", folder, str(copy)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Broken(f"its wheel cannot be built: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
+        built = next(Path(folder).glob("*.whl"))
+        with zipfile.ZipFile(built) as archive:
+            names = archive.namelist()
+            metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
+            return names, archive.read(metadata).decode("utf-8")
+
+
+def readme(subject: Subject) -> None:
+    """The description that the wheel carries names each part's paper, and says what differs from it."""
+    _, metadata = _shipped(subject)
+    text = str(email.message_from_string(metadata).get_payload())
+    key = distribution_key(subject.distribution)
+    parts = [part for part in catalog.scan().parts if distribution_key(part.distribution) == key]
+    if not text.strip():
+        raise Broken('it has no README that pip installs; say readme = "README.md" under [project]')
+    for part in parts:
+        if part.paper and part.paper.rpartition(":")[2] not in text:
+            raise Broken(f"the README does not name {part.paper}, the paper of {part.name}")
+        if part.name not in text:
+            raise Broken(f"the README does not name {part.name}")
+    if any(part.kind == "models" and part.paper for part in parts) and not re.search(r"\bdiffer", text, re.IGNORECASE):
+        raise Broken("the README does not say what differs from the paper; nothing differs? Then say that")
+
+
+def hooks(subject: Subject) -> None:
+    """The loader takes the module."""
+    loader.hooks_of(subject.part)
+
+
+def light(subject: Subject) -> None:
+    """A process that imports the module has no framework."""
+    command = [sys.executable, "-c", _IMPORT, subject.part.hooks, *sys.path]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Broken(f"importing {subject.part.hooks} failed: {(done.stderr.strip() or '?').splitlines()[-1]}")
+    heavy = [name for name in FRAMEWORKS if name in done.stdout.split()]
+    if heavy:
+        raise Broken(f"importing {subject.part.hooks} imports {heavy[0]}; import it inside the hook functions")

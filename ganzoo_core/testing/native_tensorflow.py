@@ -1,0 +1,119 @@
+"""What of the contract is written in TensorFlow: tiny networks, and how networks are called and looked into."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ganzoo_core.api import Spec, Step
+from ganzoo_core.engines.tensorflow.networks import as_keywords, call
+
+
+class Generator(keras.Model):
+    """z [N,8] (, labels [N]) -> images [N,8,8,1] in [-1, 1]."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.conditional = spec.classes > 0
+        self.embedding = keras.layers.Embedding(spec.classes, 8) if spec.classes else None
+        self.first = keras.layers.Dense(32, activation="relu")  # [N,32]
+        self.second = keras.layers.Dense(spec.height * spec.width * spec.channels, activation="tanh")  # [N,64]
+        self.unflatten = keras.layers.Reshape((spec.height, spec.width, spec.channels))
+
+    def call(self, z: Any, labels: Any = None, training: bool = False) -> Any:
+        if self.embedding is not None:
+            z = z + self.embedding(labels)
+        return self.unflatten(self.second(self.first(z)))
+
+
+class Discriminator(keras.Model):
+    """Images [N,8,8,1] (, labels [N]) -> scores [N], with `classes` and `features` where they are asked for."""
+
+    def __init__(self, spec: Spec, *, features: Collection[str]) -> None:
+        super().__init__()
+        self.conditional = spec.classes > 0
+        self.has = dict.fromkeys(features, True)
+        self.convolution = keras.layers.Conv2D(8, 3, 2, padding="same")  # [N,4,4,8]
+        self.activation = keras.layers.LeakyReLU(0.2)
+        self.flatten = keras.layers.Flatten()  # [N,128]
+        self.score = keras.layers.Dense(1)
+        self.classes = keras.layers.Dense(spec.classes) if spec.classes else None
+
+    def call(self, images: Any, labels: Any = None, training: bool = False) -> Any:
+        found = self.flatten(self.activation(self.convolution(images)))
+        scores = self.score(found)[:, 0]
+        if not self.has:
+            return scores
+        return {"scores": scores, "features": found, **({"classes": self.classes(found)} if self.classes else {})}
+
+
+def networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Discriminator]:
+    """G and D, with the same weights each time: Keras' initialisers take their seeds from Python's generator."""
+    state = random.getstate()
+    random.seed(0)
+    try:
+        return Generator(spec), Discriminator(spec, features=features)
+    finally:
+        random.setstate(state)
+
+
+class NonSaturating:
+    """The loss of the contract's own runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
+
+    def discriminator(self, step: Step) -> Mapping[str, Any]:
+        ops = step.ops
+        real, fake = step.D(step.real), step.D(step.fake)
+        return {"adversarial": ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))}
+
+    def generator(self, step: Step) -> Mapping[str, Any]:
+        return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
+
+
+def images(G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
+    """What G gives in evaluation mode: float [N,H,W,C], its type kept."""
+    found: np.ndarray = call(G, tf.constant(z), _labels(labels), as_keywords(values), training=False).numpy()
+    return found
+
+
+def outputs(
+    D: Any, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """What D gives in evaluation mode, by name."""
+    out = call(D, tf.constant(pixels), _labels(labels), as_keywords(values), training=False)
+    named = out if isinstance(out, Mapping) else {"scores": out}
+    return {name: tensor.numpy() for name, tensor in named.items()}
+
+
+def _labels(labels: np.ndarray | None) -> Any:
+    return None if labels is None else tf.constant(labels)
+
+
+def learnable(network: Any) -> dict[int, tuple[str, np.ndarray]]:
+    """Every learnable weight, by its identity: path and value."""
+    return {id(weight): (weight.path, weight.numpy()) for weight in network.trainable_weights}
+
+
+def has_batchnorm(network: Any) -> bool:
+    """Whether any of its layers is a batch norm."""
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in network._flatten_layers())
+
+
+def conventions() -> dict[str, Any]:
+    """What a plugin must leave as it was, by name."""
+    return {
+        "keras' floatx": keras.config.floatx(),
+        "keras' image data format": keras.config.image_data_format(),
+        "keras' dtype policy": keras.config.dtype_policy().name,
+        "keras' epsilon": keras.config.epsilon(),
+        "whether TensorFlow runs functions eagerly": tf.config.functions_run_eagerly(),
+    }
+
+
+def tensor(array: np.ndarray) -> Any:
+    """An array as the framework has it."""
+    return tf.constant(array)

@@ -1,0 +1,129 @@
+"""What of the contract is written in PyTorch: tiny networks, and how networks are called and looked into."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ganzoo_core.api import Spec, Step
+from ganzoo_core.engines.torch.trainer import as_keywords
+
+CPU = torch.device("cpu")
+
+
+class Generator(nn.Module):
+    """z [N,8] (, labels [N]) -> images [N,1,8,8] in [-1, 1]."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.conditional = spec.classes > 0
+        self.embedding = nn.Embedding(spec.classes, 8) if spec.classes else None
+        self.layers = nn.Sequential(
+            nn.Linear(spec.latent_dim, 32),  # [N,32]
+            nn.ReLU(),
+            nn.Linear(32, spec.channels * spec.height * spec.width),  # [N,64]
+            nn.Tanh(),
+            nn.Unflatten(1, (spec.channels, spec.height, spec.width)),
+        )
+
+    def forward(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        if self.embedding is not None:
+            z = z + self.embedding(labels)
+        out: torch.Tensor = self.layers(z)
+        return out
+
+
+class Discriminator(nn.Module):
+    """Images [N,1,8,8] (, labels [N]) -> scores [N], with `classes` and `features` where they are asked for."""
+
+    def __init__(self, spec: Spec, *, features: Collection[str]) -> None:
+        super().__init__()
+        self.conditional = spec.classes > 0
+        self.has = dict.fromkeys(features, True)
+        self.body = nn.Sequential(nn.Conv2d(spec.channels, 8, 3, 2, 1), nn.LeakyReLU(0.2), nn.Flatten())  # [N,128]
+        self.score = nn.Linear(8 * (spec.height // 2) * (spec.width // 2), 1)
+        self.classes = nn.Linear(self.score.in_features, spec.classes) if spec.classes else None
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+        found = self.body(images)
+        scores = self.score(found)[:, 0]
+        if not self.has:
+            return scores
+        return {"scores": scores, "features": found, **({"classes": self.classes(found)} if self.classes else {})}
+
+
+def networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Discriminator]:
+    """G and D, with the same weights each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Generator(spec), Discriminator(spec, features=features)
+
+
+class NonSaturating:
+    """The loss of the contract's own runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
+
+    def discriminator(self, step: Step) -> Mapping[str, Any]:
+        ops = step.ops
+        real, fake = step.D(step.real), step.D(step.fake)
+        return {"adversarial": ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))}
+
+    def generator(self, step: Step) -> Mapping[str, Any]:
+        return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
+
+
+def images(G: nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
+    """What G gives in evaluation mode: float [N,H,W,C], its type kept."""
+    with torch.no_grad():
+        out = G.eval()(torch.from_numpy(z), *_labels(labels), **as_keywords(values, CPU))
+    G.train()
+    found: np.ndarray = out.permute(0, 2, 3, 1).contiguous().numpy() if out.dim() == 4 else out.numpy()
+    return found
+
+
+def outputs(
+    D: nn.Module, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """What D gives in evaluation mode, by name."""
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        out = D.eval()(x, *_labels(labels), **as_keywords(values, CPU))
+    D.train()
+    named = out if isinstance(out, Mapping) else {"scores": out}
+    return {name: tensor.numpy() for name, tensor in named.items()}
+
+
+def _labels(labels: np.ndarray | None) -> tuple[torch.Tensor, ...]:
+    return () if labels is None else (torch.from_numpy(labels),)
+
+
+def learnable(network: nn.Module) -> dict[int, tuple[str, np.ndarray]]:
+    """Every learnable parameter, by its identity: name and value."""
+    named = network.named_parameters()
+    return {id(tensor): (name, tensor.detach().numpy().copy()) for name, tensor in named if tensor.requires_grad}
+
+
+def has_batchnorm(network: nn.Module) -> bool:
+    """Whether any of its layers is a batch norm."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+def conventions() -> dict[str, Any]:
+    """What a plugin must leave as it was, by name."""
+    return {
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's default device": torch.get_default_device(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "torch's anomaly mode": torch.is_anomaly_enabled(),
+        "torch's random state": torch.get_rng_state().numpy().tobytes(),
+    }
+
+
+def tensor(array: np.ndarray) -> torch.Tensor:
+    """An array as the framework has it."""
+    return torch.from_numpy(array)

@@ -1,0 +1,183 @@
+"""Checks of what comes out of short runs: of a model's own mix, or of tiny networks with a loss or a modifier."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import assembly, checkpoint, rundir, session
+from ganzoo_core.randomness import latents, philox
+from ganzoo_core.testing.checks import Broken
+from ganzoo_core.testing.subject import BATCH, Subject
+
+CLOCKS = ("seconds", "images_per_second")
+DRAWN = 4
+
+
+def straight(subject: Subject) -> Path:
+    """The folder of one run of twenty steps, with checkpoints after ten and twenty; made once."""
+    if "straight" not in subject.kept:
+        subject.kept["straight"] = train(subject, "straight")
+    found: Path = subject.kept["straight"]
+    return found
+
+
+def train(subject: Subject, name: str, **asked: Any) -> Path:
+    """Train what `subject.mix(**asked)` comes to, in a folder of that name."""
+    resolved = subject.mix(**asked)
+    return session.start(resolved, data_root=None, out=subject.folder / name, quiet=True).folder
+
+
+def stats(folder: Path) -> list[dict[str, Any]]:
+    """The run's lines of statistics without what a clock says."""
+    lines = (folder / rundir.STATS).read_text(encoding="utf-8").splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key not in CLOCKS} for line in lines]
+
+
+def finite(subject: Subject) -> None:
+    """Twenty lines of numbers."""
+    lines = stats(straight(subject))
+    if len(lines) != 20:
+        raise Broken(f"the run ended with {len(lines)} of 20 reports")
+    for line in lines:
+        bad = [name for name, value in line.items() if not isinstance(value, int | float) or not math.isfinite(value)]
+        if bad:
+            raise Broken(f"{bad[0]} is not finite after {line['step']} steps")
+
+
+def learns(subject: Subject) -> None:
+    """G and D differ between the two checkpoints."""
+    saved = [_state(straight(subject), step) for step in (10, 20)]
+    for label, network in (("G", "generator"), ("D", "discriminator")):
+        names = [name for name in saved[0] if name.startswith(f"{label}/")]
+        if not any(not np.array_equal(saved[0][name], saved[1][name]) for name in names):
+            raise Broken(f"the {network} does not move: its terms have no gradient in it")
+
+
+def _state(folder: Path, step: int) -> dict[str, np.ndarray]:
+    places = sorted((folder / "checkpoints").iterdir(), key=lambda place: int(place.name))
+    return checkpoint.read_matching(places[0 if step == 10 else -1] / rundir.STATE)
+
+
+def same_seed(subject: Subject) -> None:
+    """A second run is the first one, to the bit; and weights depend on the seed."""
+    first, second = straight(subject), _again(subject)
+    for before, after in zip(stats(first), stats(second), strict=True):
+        if before != after:
+            name = next(name for name in before if before[name] != after.get(name))
+            raise Broken(
+                f"with the same seed, {name} is {before[name]} in one run and {after.get(name)} in another after "
+                f"{before['step']} steps; draw from the framework's own generator, which ganzoo seeds"
+            )
+    if subject.part.kind == "models":
+        built = [subject.built(**{"train.seed": seed})[:2] for seed in (0, 1)]
+        for slot, place in (("generator", 0), ("discriminator", 1)):
+            learnable = [list(subject.native.learnable(networks[place]).values()) for networks in built]
+            for (name, one), (_, other) in zip(*learnable, strict=True):
+                if len(np.unique(one)) > 1 and np.array_equal(one, other):
+                    raise Broken(f"{name} of the {slot} is the same with another seed; nothing may seed by itself")
+
+
+def _again(subject: Subject) -> Path:
+    """A second straight run, watched for what it leaves changed in the process."""
+    if "again" not in subject.kept:
+        first = straight(subject)  # also warms the process up
+        assert first.exists()
+        before = _surroundings(subject)
+        subject.kept["again"] = train(subject, "again")
+        subject.kept["changed"] = [name for name, value in _surroundings(subject).items() if value != before[name]]
+    found: Path = subject.kept["again"]
+    return found
+
+
+def _surroundings(subject: Subject) -> dict[str, Any]:
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the global one is what is watched)
+    return {
+        "Python's random state": python,
+        "numpy's random state": str(numpy),
+        **subject.native.conventions(),
+    }
+
+
+def global_state(subject: Subject) -> None:
+    """Nothing outside of the run is changed by it."""
+    _again(subject)
+    if subject.kept["changed"]:
+        raise Broken(f"{subject.kept['changed'][0]} is changed by a run; put it back, or do without")
+
+
+def resume(subject: Subject) -> None:
+    """From the checkpoint after ten steps to the end of the straight run."""
+    whole = straight(subject)
+    half = subject.folder / "resumed"
+    shutil.copytree(whole, half)
+    places = sorted((half / "checkpoints").iterdir(), key=lambda place: int(place.name))
+    shutil.rmtree(places[-1])
+    shutil.rmtree(half / "generator")
+    given = {slot: value for slot, value in subject.picks().items() if not isinstance(value, str)}
+    session.resume(half, picks={**given, "data": subject.source()}, quiet=True)
+    if stats(half) != stats(whole):
+        before, after = next(pair for pair in zip(stats(whole), stats(half), strict=False) if pair[0] != pair[1])
+        name = next(name for name in before if before[name] != after.get(name))
+        raise Broken(
+            f"after a resume {name} is {after.get(name)} instead of {before[name]} at step {before['step']}; whatever "
+            "a step depends on must be in the networks, in a loss's `memory`, or a function of the images seen"
+        )
+    ends = [_state(folder, 20) for folder in (whole, half)]
+    for name in ends[0]:
+        if ends[0][name].tobytes() != ends[1][name].tobytes():
+            raise Broken(f"after a resume {name} differs from that of a straight run")
+
+
+def saved(subject: Subject) -> None:
+    """The saved generator is the trained one: all of its tensors, none of which is idle, and the same bytes."""
+    folder = straight(subject)
+    given = subject.picks().get("generator")
+    loaded = [session.load(folder, device="cpu", network=given) for _ in range(2)]
+    drawn = [each.generate(DRAWN, seed=1) for each in loaded]
+    if drawn[0].tobytes() != drawn[1].tobytes():
+        raise Broken("the saved generator draws other images each time; nothing in it may be drawn at random")
+    written = checkpoint.read_matching(folder / "generator" / rundir.WEIGHTS)
+    state = _state(folder, 20)
+    label = "EMA" if any(name.startswith("EMA/") for name in state) else "G"
+    trained = {name.removeprefix(f"{label}/"): array for name, array in state.items() if name.startswith(f"{label}/")}
+    if set(written) != set(trained) or any(written[name].tobytes() != trained[name].tobytes() for name in written):
+        raise Broken("the saved generator's tensors are not those of the trained one")
+    if subject.part.kind == "models":
+        _check_tensors_are_used(subject, written)
+
+
+def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray]) -> None:
+    """Another value in any of the tensors is another image, at one stage of growth or another."""
+    G, _, resolved, fitted = subject.built()
+    z = latents(philox(0, "contract"), BATCH, fitted.spec.latent_dim, resolved.parts["generator"].latent)
+    labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
+
+    def images() -> list[np.ndarray]:
+        values = [assembly.taken(resolved, "generator", stage) for stage in subject.stages(resolved, fitted)]
+        return [subject.native.images(G, z, labels, each) for each in values]
+
+    subject.engine.load(G, tensors)
+    before = images()
+    for name, array in tensors.items():
+        if array.dtype.kind != "f":  # counters, such as batch norm's of its batches
+            continue
+        subject.engine.load(G, {**tensors, name: array + np.float32(0.5)})
+        if all(np.array_equal(one, other) for one, other in zip(before, images(), strict=True)):
+            raise Broken(f"{name} is saved, and no image depends on it")
+    subject.engine.load(G, tensors)
+
+
+def effect(subject: Subject) -> None:
+    """A run without the modifier is another run."""
+    with_it = stats(straight(subject))
+    without = stats(train(subject, "without", modifiers=[]))
+    if with_it == without:
+        raise Broken("a run with the modifier is the same as one without; does it wrap the hook that it means?")
