@@ -18,6 +18,7 @@ from ganzoo_core.api import Extractor, ImageSource, Loss, Metric, Options, Sched
 
 hookspec = pluggy.HookspecMarker("ganzoo")
 hookimpl = pluggy.HookimplMarker("ganzoo")
+"""Marks a function as a hook: `@gz.hookimpl`, and around another part `@gz.hookimpl(wrapper=True)`."""
 
 
 @hookspec(firstresult=True)

@@ -21,7 +21,7 @@ from typing import Any
 
 import filelock
 
-from ganzoo_core import checkpoint
+from ganzoo_core import checkpoint, scores
 from ganzoo_core.api import UsageError
 from ganzoo_core.settings import Settings
 
@@ -228,7 +228,7 @@ def find_generator(path: Path, which: str = "last") -> Path:
             return saved[max(saved)]
         raise UsageError(f"{path} holds no saved generator: it is no run's folder, or nothing was saved yet")
     if which == "best":
-        raise UsageError(f"{path} was not evaluated, so none of its snapshots is the best yet; say last or epoch:N")
+        return _best(saved, path)
     match = re.fullmatch(r"(epoch:)?(\d[\d_]*)", which)
     if match is None:
         raise UsageError(f"--checkpoint {which!r} is not known; say last, best, a number of images, or epoch:N")
@@ -239,6 +239,25 @@ def find_generator(path: Path, which: str = "last") -> Path:
         listed = ", ".join(map(str, sorted(saved))) or "none"
         raise UsageError(f"{path} has no snapshot at {number} images; it has {listed}")
     return saved[number]
+
+
+def _best(saved: Mapping[int, Path], path: Path) -> Path:
+    """The generator with the best score."""
+    best = scores.best(scores.read(path))
+    if best is None or best.images is None:
+        raise UsageError(
+            f"{path} was not evaluated, so none of its snapshots is the best yet; say last or epoch:N, or "
+            f"`ganzoo evaluate {path} --checkpoint all` first"
+        )
+    if best.images in saved:
+        return saved[best.images]
+    last = path / "generator"
+    if checkpoint.is_whole(last) and checkpoint.read_json(last / CARD)["images"] == best.images:
+        return last
+    raise UsageError(
+        f"the best score of {path} is that at {best.images:,} images, of which no snapshot is kept; "
+        f"`ganzoo evaluate {path} --checkpoint all` scores those that are"
+    )
 
 
 def _of_epoch(saved: Mapping[int, Path], number: int, path: Path) -> Path:

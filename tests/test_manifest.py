@@ -22,6 +22,8 @@ OTHER = {
     "datasets": LOSS.replace("losses", "datasets"),
     "modifiers": LOSS.replace("losses", "modifiers"),
     "trackers": LOSS.replace("losses", "trackers"),
+    "extractors": LOSS.replace("losses", "extractors"),
+    "metrics": LOSS.replace("losses", "metrics"),
 }
 
 
@@ -222,6 +224,9 @@ BAD_OTHERS = [
     ("modifiers", "defaults.loss.x = 3", "may set with.*"),
     ("modifiers", "doubles = [3]", "expected a list of names"),
     ("trackers", "defaults.with.m.x = 3", "may set track.*"),
+    ("extractors", "defaults.extractor.other.x = 3", "its own settings are extractor.m.*"),
+    ("metrics", "defaults.train.lr = 3", "may set metric.*"),
+    ("metrics", "lower = [3]", "expected a list of names"),
 ]
 
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError
-from ganzoo_core.cli import doctor, generate, info, listing, resume, run, show
+from ganzoo_core.cli import compare, doctor, evaluate, generate, info, listing, report, resume, run, show
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.console import one_line
 
-COMMANDS = (listing, info, run, resume, generate, show, doctor)
+COMMANDS = (listing, info, run, resume, generate, evaluate, report, compare, show, doctor)
 INTERRUPTED = 130
 
 

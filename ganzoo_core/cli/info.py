@@ -80,6 +80,9 @@ def _facts(found: catalog.Catalog, part: Part) -> dict[str, Any]:
         facts |= {"image": dict(part.image) if part.image else None, "argument": part.argument}
     elif part.kind in ("losses", "modifiers"):
         facts |= {"needs": list(part.needs), "has": dict(part.has), "doubles": list(part.doubles)}
+    elif part.kind in ("extractors", "metrics"):
+        facts |= {"needs": list(part.needs), "has": dict(part.has)}
+        facts |= {"better_when_lower": list(part.lower), "better_when_higher": list(part.higher)}
     if part.kind == "losses":
         facts |= {"decision": part.decision, "clip_discriminator": part.clip_discriminator}
     if part.default:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = ("models", "losses", "schedules", "datasets", "modifiers", "trackers")
-SINGULAR = dict(zip(KINDS, ("model", "loss", "schedule", "dataset", "modifier", "tracker"), strict=True))
+KINDS = ("models", "losses", "schedules", "datasets", "modifiers", "trackers", "extractors", "metrics")
+_SINGULAR = ("model", "loss", "schedule", "dataset", "modifier", "tracker", "extractor", "metric")
+SINGULAR = dict(zip(KINDS, _SINGULAR, strict=True))
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Part:
 
     `defaults`, `choices`, `help` and each preset are flat, keyed by the setting's full name. `frameworks` empty
     means all. `decision` is where D calls an image real: a number, `"pair"`, or None; `probability` says what
-    makes a probability of its score.
+    makes a probability of its score. `lower` and `higher` name the scores of a metric that are better so.
     """
 
     kind: str
@@ -48,6 +49,8 @@ class Part:
     clip_discriminator: float | str | None = None
     image: Mapping[str, int] | None = None
     argument: str = "none"
+    lower: tuple[str, ...] = ()
+    higher: tuple[str, ...] = ()
 
     @property
     def qualified(self) -> str:

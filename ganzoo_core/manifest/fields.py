@@ -170,5 +170,7 @@ _OF_KIND: Mapping[str, Mapping[str, Check]] = {
     "datasets": {"image": _image, "argument": _one_of("none", "optional", "required")},
     "modifiers": {"needs": _identifiers, "doubles": _identifiers, "has": _has},
     "trackers": {},
+    "extractors": {"has": _has},
+    "metrics": {"needs": _identifiers, "lower": _names, "higher": _names},
 }  # fmt: skip
 FIELDS: Mapping[str, Mapping[str, Check]] = {kind: {**_COMMON, **own} for kind, own in _OF_KIND.items()}

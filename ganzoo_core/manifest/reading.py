@@ -22,6 +22,8 @@ _MAY_SET: Mapping[str, tuple[str, ...]] = {
     "datasets": ("data",),
     "modifiers": ("with",),
     "trackers": ("track",),
+    "extractors": ("extractor",),
+    "metrics": ("metric",),
 }
 _MAY_PICK = ("use.loss", "use.schedule", "use.with")
 
@@ -174,7 +176,7 @@ def _check_key(kind: str, name: str, label: str, key: str) -> None:
     namespace, allowed = key.split(".")[0], _MAY_SET[kind]
     if namespace not in allowed:
         raise _Bad(f"{label} sets {key}; a part of this kind may set {', '.join(f'{word}.*' for word in allowed)}")
-    if kind in ("modifiers", "trackers") and not key.startswith(f"{namespace}.{name}."):
+    if kind in ("modifiers", "trackers", "extractors", "metrics") and not key.startswith(f"{namespace}.{name}."):
         raise _Bad(f"{label} sets {key}; its own settings are {namespace}.{name}.*")
     if namespace == "use" and key not in _MAY_PICK:
         raise _Bad(f"{label} sets {key}; a model may pick {', '.join(_MAY_PICK)}")

@@ -1,0 +1,75 @@
+"""`ganzoo compare`: runs beside each other, on the terminal and as one HTML page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ganzoo_core.cli.parser import Parser
+
+SCHEMA = 1
+COLUMNS = 4  # settings in the terminal's table; the page has all
+
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
+    """Declare the command."""
+    parser = subparsers.add_parser("compare", help="runs beside each other", description=__doc__)
+    parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="runs, or folders of them")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the page (compare.html in the folder of runs, or here)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="draw nothing: show the last grids that the runs left instead"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise that all draw from (0)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they draw")
+    parser.add_argument(
+        "--force", action="store_true", help="compare scores that were found in unlike ways, and mark them"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Compare."""
+    from ganzoo_core.api import UsageError
+    from ganzoo_core.console import table
+    from ganzoo_core.report import comparison, groups
+
+    if args.seed < 0:
+        raise UsageError(f"--seed is {args.seed}; expected 0 or more")
+    found = groups.compare(groups.find(args.paths), force=args.force)
+    sheets = []
+    if not args.quick:
+        sheets = comparison.draw(found, seed=args.seed, device=args.device, say=_say)
+    only = args.paths[0] if len(args.paths) == 1 else Path()
+    page = comparison.write(found, args.out or only / comparison.PAGE, sheets)
+    if args.json:
+        print(json.dumps({"schema": SCHEMA, "page": str(page), **groups.as_json(found)}))
+        return 0
+    keys = found.differ[:COLUMNS]
+    marks = comparison.marked(found)
+    rows = [
+        (
+            group.name + mark,
+            group.seeds,
+            group.images,
+            *(group.setting(key) for key in keys),
+            *(group.spread(metric) for metric in found.metrics),
+        )
+        for group, mark in zip(found.groups, marks, strict=True)
+    ]
+    table(("row", "seeds", "images", *keys, *found.metrics), rows)
+    sys.stdout.flush()
+    for note in (*found.notes, *(f"* marks scores found in another way: {words}" for words in found.unlike)):
+        print(f"note: {note}", file=sys.stderr)
+    if len(found.differ) > COLUMNS:
+        print(f"note: {len(found.differ) - COLUMNS} more settings differ; the page has all", file=sys.stderr)
+    print(f"page: {page}", file=sys.stderr)
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,126 @@
+"""`ganzoo evaluate`: score a run's generator, or images from anywhere, and keep with the score how it was found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.run import names
+
+if TYPE_CHECKING:
+    from ganzoo_core.scores import Score
+
+SCHEMA = 1
+ARROWS = {"lower": "lower is better", "higher": "higher is better"}
+
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
+    """Declare the command."""
+    parser = subparsers.add_parser("evaluate", help="score a run", description=__doc__)
+    parser.add_argument("path", nargs="?", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--metrics", metavar="A,B", help="`ganzoo list metrics` (default: all that say they are)")
+    parser.add_argument("--extractor", metavar="NAME", help="what images are looked at with; `ganzoo list extractors`")
+    parser.add_argument(
+        "-n", type=int, metavar="N", help="how many are drawn (default: as many as the reference has, 1,000 to 10,000)"
+    )
+    parser.add_argument(
+        "--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best, last, or all of them (last)"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="FOLDER|NPZ", help="score these instead of drawing; nothing is kept"
+    )
+    parser.add_argument(
+        "--reference",
+        choices=("test", "train", "all"),
+        default="test",
+        help="the part of the data it is held against (test)",
+    )
+    parser.add_argument("--data", metavar="NAME[:ARGUMENT]", help="the dataset, where it is not the run's")
+    parser.add_argument("--data-root", metavar="DIR", help="where data sets lie")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise and of the metrics (0)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it draws")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the extractor or of a metric"
+    )
+    parser.add_argument("--no-real", action="store_true", help="do not score real images for comparison")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Score, and print."""
+    from ganzoo_core.console import Reporter
+    from ganzoo_core.evaluation import evaluate
+    from ganzoo_core.settings import parse_assignments
+
+    found = evaluate(
+        args.path,
+        metrics=names(args.metrics),
+        extractor=args.extractor,
+        n=args.n,
+        checkpoint=args.checkpoint,
+        images=args.images,
+        reference=args.reference,
+        data=args.data,
+        data_root=args.data_root,
+        seed=args.seed,
+        device=args.device,
+        settings=parse_assignments(args.set),
+        yardstick=not args.no_real,
+        say=Reporter(quiet=args.quiet).say,
+    )
+    if args.json:
+        run = None if args.path is None else str(args.path)
+        print(json.dumps({"schema": SCHEMA, "run": run, "scores": [score.as_json() for score in found]}, indent=1))
+        return 0
+    _print(found)
+    return 0
+
+
+def _print(found: Sequence[Score]) -> None:
+    first = found[0]
+    print(_protocol(first.protocol))
+    if len(found) == 1:
+        rows = [
+            (name, number(value), number(first.real.get(name)), ARROWS.get(first.better.get(name, ""), ""))
+            for name, value in first.scores.items()
+        ]
+        _table(("score", "value", "of real images", ""), rows)
+    else:
+        several = [(f"{score.images:,}", *(number(score.scores.get(name)) for name in first.scores)) for score in found]
+        _table(("images", *first.scores), several)
+    if len(found) == 1 and first.classes:
+        print()
+        labels = dict.fromkeys(label for values in first.classes.values() for label in values)
+        by_class = [(label, *(number(values.get(label)) for values in first.classes.values())) for label in labels]
+        _table(("class", *first.classes), by_class)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table that names its columns where it is piped, too: nobody knows ten numbers by their place."""
+    from ganzoo_core.console import table
+
+    if not sys.stdout.isatty():
+        print("\t".join(columns))
+    table(columns, rows)
+
+
+def _protocol(protocol: Any) -> str:
+    """How it was found, in a line."""
+    seer = protocol["extractor"]
+    told = f"{protocol['samples']:,} images against {protocol['reference_count']:,} of {protocol['data']}, "
+    told += f"{protocol['reference']} split, by {seer['name']}"
+    if seer.get("accuracy") is not None:
+        told += f", which knows {seer['accuracy']:.2%} of the test images"
+    return told + f"; seed {protocol['seed']}"
+
+
+def number(value: float | None) -> str:
+    """Four digits of a score."""
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,87 @@
+"""`ganzoo report`: a run as one HTML file that any browser opens without a network, and its curves as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+from ganzoo_core.cli.parser import Parser
+
+SCHEMA = 1
+
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
+    """Declare the command."""
+    parser = subparsers.add_parser("report", help="a run as a page to look at", description=__doc__)
+    parser.add_argument("path", type=Path, metavar="RUN", help="the run's folder; the run may still go on")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page (report.html in RUN)")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="leave out what takes the generator and the data: nearest training images and the latent walk",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the images that are drawn (0)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they are drawn")
+    parser.add_argument("--data-root", metavar="DIR", help="where data sets lie")
+    parser.add_argument(
+        "--live", action="store_true", help="serve the page to this machine and refresh it while the run goes on"
+    )
+    parser.add_argument("--port", type=int, metavar="N", help="of --live (8765, or a free one)")
+    parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Write the report, or serve it."""
+    from ganzoo_core import report
+    from ganzoo_core.api import UsageError
+    from ganzoo_core.report import plot, reading
+
+    if args.live:
+        return _serve(args)
+    if args.port is not None:
+        raise UsageError("--port is for --live; say both, or neither")
+    if args.seed < 0:
+        raise UsageError(f"--seed is {args.seed}; expected 0 or more")
+    run = reading.read(args.path)
+    notes = []
+    if not args.quick:
+        from ganzoo_core.report import measured
+
+        try:
+            measured.measure(run.folder, device=args.device, data_root=args.data_root, seed=args.seed)
+        except OSError as error:
+            notes.append(f"report/ in {run.folder} cannot be written: {error.strerror}")
+    curves = None
+    try:
+        curves = plot.write(run.folder)
+    except UsageError as error:
+        notes.append(str(error))
+    page = report.write(run.folder, args.out)
+    if args.json:
+        told = {"schema": SCHEMA, "report": str(page), "curves": str(curves) if curves else None, "notes": notes}
+        print(json.dumps(told))
+        return 0
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(page)
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from ganzoo_core import report
+    from ganzoo_core.report import live
+
+    with live.server(args.path, args.port) as server:
+        where = f"http://{live.ADDRESS}:{server.server_address[1]}/"
+        with contextlib.suppress(KeyboardInterrupt):
+            told = json.dumps({"schema": SCHEMA, "url": where}) if args.json else f"{where}  (Ctrl-C ends it)"
+            print(told, flush=True)
+            server.serve_forever()
+    page = report.write(args.path, args.out)
+    if not args.json:
+        print(page)
+    return 0

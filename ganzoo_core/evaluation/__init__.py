@@ -1,0 +1,158 @@
+"""Scores of a run: images are drawn in the run's own framework, in a process of its own, and scored in another."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import checkpoint, rundir, scores
+from ganzoo_core.api import UsageError
+from ganzoo_core.evaluation.children import Child, Say
+from ganzoo_core.evaluation.gathering import gather
+from ganzoo_core.evaluation.question import averages, data_of_run, pose
+from ganzoo_core.evaluation.scorer import Scorer, nothing
+from ganzoo_core.scores import Score
+
+__all__ = ["Scorer", "evaluate", "pose", "samples_for"]
+
+LEAST, MOST = 1_000, 10_000  # images that are drawn where nobody says how many
+
+
+def evaluate(
+    run: Any = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    extractor: str | None = None,
+    n: int | None = None,
+    checkpoint: str | int = "last",
+    images: str | Path | np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    reference: str = "test",
+    data: str | None = None,
+    data_root: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    yardstick: bool = True,
+    say: Say = nothing,
+) -> list[Score]:
+    """Score a run's generator, or images from anywhere; as `ganzoo evaluate` does.
+
+    What is found of a run is kept in its `scores.jsonl`, with all that it was computed with. Images from anywhere are
+    scored and not kept.
+
+    Args:
+        run: a run, or its folder. It may be missing where there are `images` and `data`.
+        metrics: names; all that say they are default without.
+        extractor: a name; the one that says it is the default without.
+        n: how many images are drawn; as many as the reference has, but from 1,000 to 10,000, without.
+        checkpoint: `last`, `best`, a number of images, `epoch:N`, or `all`.
+        images: a folder of pictures, a .npz file, or uint8 [N,H,W,C].
+        labels: int64 [N], the classes of these images, where they were drawn by class.
+        reference: the part of the data they are compared with: `test`, `train` or `all`.
+        data: the dataset, `NAME` or `NAME:ARGUMENT`; the run's own without.
+        data_root: where data sets lie.
+        seed: of the noise and of the metrics.
+        device: on which the images are drawn.
+        settings: of the extractor and the metrics, such as `{"metric.kid.subsets": 50}`.
+        yardstick: whether real images are scored as well, for comparison.
+        say: told what takes long.
+
+    Returns:
+        One score for each checkpoint, in the order of training.
+
+    Raises:
+        UsageError, DataError, PluginError: see `api`.
+    """
+    folder = None if run is None else Path(getattr(run, "folder", run))
+    name, data_settings = _data(folder, data)
+    drawn_from: list[Path] = []
+    if images is None:
+        if folder is None:
+            raise UsageError("name a run to evaluate, or images with --images and their data with --data")
+        drawn_from = generators(folder, str(checkpoint))
+        if n is not None and n < 2:
+            raise UsageError(f"{n} images cannot be scored; ask for more")
+    elif not isinstance(images, np.ndarray):
+        images, found = gather(Path(images))
+        labels = found if labels is None else labels
+    question = pose(
+        data=name,
+        data_settings=data_settings,
+        data_root=data_root,
+        reference=reference,
+        extractor=extractor,
+        metrics=metrics,
+        settings=settings,
+        yardstick=yardstick,
+    )
+    with Scorer(question, say=say) as scorer:
+        if images is not None:
+            assert isinstance(images, np.ndarray)
+            return [scorer.score(images, labels, seed=seed)]
+        assert folder is not None
+        count = n or samples_for(scorer.reference_count)
+        drawing = {"n": count, "seed": seed, "device": device}
+        return list(_scored(folder, drawn_from, scorer, drawing, say))
+
+
+def samples_for(reference_count: int) -> int:
+    """How many images are drawn where nobody says: as many as the reference has, but from 1,000 to 10,000."""
+    return min(max(reference_count, LEAST), MOST)
+
+
+def _data(folder: Path | None, named: str | None) -> tuple[str, dict[str, Any]]:
+    if folder is not None and named is None:
+        return data_of_run(folder)
+    if named is None:
+        raise UsageError("images from anywhere are compared with a dataset; say --data NAME, or name a run")
+    same = folder is not None and (folder / rundir.CONFIG).is_file()
+    own = data_of_run(folder) if folder is not None and same else ("", {})
+    return named, own[1] if own[0] == named else {}
+
+
+def generators(run: Path, which: str) -> list[Path]:
+    """The folders of a run's saved generators.
+
+    Args:
+        run: its folder.
+        which: `all`, or as in `rundir.find_generator`.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if which != "all":
+        return [rundir.find_generator(run, which)]
+    found: dict[int, Path] = {}
+    for folder in [*sorted((run / "snapshots").glob("*")), run / "generator"]:
+        if checkpoint.is_whole(folder):
+            found.setdefault(int(checkpoint.read_json(folder / rundir.CARD)["images"]), folder)
+    if not found:
+        raise UsageError(f"{run} holds no saved generator, so there is nothing to evaluate; train it for longer")
+    return [found[images] for images in sorted(found)]
+
+
+def _scored(
+    run: Path, folders: Sequence[Path], scorer: Scorer, drawing: Mapping[str, Any], say: Say
+) -> Iterator[Score]:
+    ema = averages(run)
+    with (
+        tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as made,
+        Child("ganzoo_core.evaluation.drawing", "draws the images") as child,
+    ):
+        files = {"images": str(Path(made) / "images.npy"), "labels": str(Path(made) / "labels.npy")}
+        for folder in folders:
+            say(f"drawing {drawing['n']:,} images from {folder}")
+            drawn = child.ask({**drawing, **files, "generator": str(folder)}, say)
+            told = {**files, "labels": files["labels"] if drawn["conditional"] else None}
+            more = {"generator": drawn["generator"], "during": "evaluate"}
+            score = scorer.score_files(told, seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)
+            try:
+                scores.append(run, score)
+            except OSError as error:
+                say(f"the scores could not be kept in {run}: {error.strerror or error}")
+            yield score

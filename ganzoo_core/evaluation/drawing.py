@@ -1,0 +1,43 @@
+"""A process that draws from saved generators, in the framework in which they were trained."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import rundir
+from ganzoo_core.evaluation.children import Say, serve
+
+
+def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Draw, and write the images and labels where the request says.
+
+    Args:
+        request: `generator` a folder, `n`, `seed`, `device`, and `images` and `labels`, paths to write to.
+        say: is not needed.
+
+    Returns:
+        What is known of the generator: `images`, `conditional`, `size`, and `generator`, the hash of its weights.
+    """
+    from ganzoo_core.saved import SavedGenerator
+
+    folder = Path(request["generator"])
+    generator = SavedGenerator(folder, device=request["device"])
+    labels = generator.labels(request["n"])
+    drawn = generator.generate(request["n"], seed=request["seed"], labels=labels)
+    np.save(request["images"], drawn, allow_pickle=False)
+    if labels is not None:
+        np.save(request["labels"], labels, allow_pickle=False)
+    return {
+        "images": generator.images_seen,
+        "conditional": labels is not None,
+        "size": list(drawn.shape[1:]),
+        "generator": hashlib.sha256((folder / rundir.WEIGHTS).read_bytes()).hexdigest(),
+    }
+
+
+if __name__ == "__main__":
+    serve(answer)

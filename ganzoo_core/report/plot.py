@@ -1,0 +1,80 @@
+"""`curves.png`: the curves of a run as one picture, drawn by matplotlib."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from ganzoo_core import checkpoint
+from ganzoo_core.api import UsageError
+from ganzoo_core.report import curves, reading, scored
+
+CURVES = "curves.png"
+WIDTH, HEIGHT = 7.0, 2.8  # inches of a chart
+
+
+def write(folder: Path, out: Path | None = None) -> Path:
+    """Draw a run's curves against images seen.
+
+    Args:
+        folder: the run's.
+        out: the file; `curves.png` in the run's folder without it.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: without matplotlib or statistics, or if the file cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("curves.png takes matplotlib, which is not installed: pip install 'ganzoo[report]'") from None
+    run = reading.read(folder)
+    charts = [*curves.charts(run), *scored.charts(run)]
+    if not charts:
+        raise UsageError(f"{folder} has no statistics yet, so there are no curves to draw")
+    figure = Figure(figsize=(WIDTH, HEIGHT * len(charts)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, chart in zip(figure.subplots(len(charts), 1, squeeze=False)[:, 0], charts, strict=True):
+        for series in chart["series"]:
+            y = [float("nan") if value is None else value for value in series["y"]]
+            style = "steps-pre" if chart.get("step") else "default"
+            marker = "o" if chart.get("points") else ""
+            axes.plot(series["x"], y, label=literal(series["name"]), linewidth=1.1, drawstyle=style, marker=marker)
+            if "lo" in series:
+                edges = [[float("nan") if v is None else v for v in series[side]] for side in ("lo", "hi")]
+                axes.fill_between(series["x"], *edges, alpha=0.15)
+        for images, words in chart.get("marks", ())[1:]:
+            axes.axvline(images, color="0.7", linewidth=0.8, linestyle=":")
+            axes.annotate(
+                literal(words),
+                (images, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(1, 2),
+                textcoords="offset points",
+                fontsize=7,
+                color="0.4",
+            )
+        axes.set_title(literal(chart["title"]), loc="left", fontsize=10, pad=14 if chart.get("marks") else 6)
+        axes.set_xlabel("images seen", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(color="0.92")
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(chart["series"]) > 1:
+            axes.legend(fontsize=8, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    path = out or folder / CURVES
+    try:
+        checkpoint.write_file(path, buffer.getvalue())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    return path
+
+
+def literal(text: str) -> str:
+    """A name as it is: no mathematics between dollar signs, and no leading underscore that hides it in a legend."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text

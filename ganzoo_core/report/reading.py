@@ -1,0 +1,254 @@
+"""What a run's folder holds, read so that nothing in it can stop a report: what cannot be read becomes a note."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ganzoo_core import checkpoint, rundir, scores
+from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core.intervals import Interval
+from ganzoo_core.settings import read_facts
+
+MEASURED = "measured.json"  # of `measured`: what took the networks
+MAX_COLUMNS = 200  # names in the statistics; a run has about ten
+MAX_CONFIG = 200_000  # bytes
+MAX_MEASURED = 64_000_000  # bytes
+_SETTING = re.compile(r"(?P<key>[^\s:#][^\s:]*): (?P<rest>.*)")
+_CLOCK = {"seconds", "images_per_second"}
+_PLACE = {"images", "step", "epoch"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A line of `config.yaml`."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run's folder, as far as it can be read.
+
+    Attributes:
+        folder: of the run, as the user named it.
+        settings: by key, in their order.
+        facts: what the run was made with, as text.
+        columns: the statistics, one list of equal length a name; a number that is missing is NaN.
+        scores: the lines of `scores.jsonl`, each with `images` and `scores`.
+        measured: what took the networks, if it was measured.
+        notes: what could not be read, in sentences.
+    """
+
+    folder: Path
+    settings: dict[str, Setting]
+    facts: dict[str, Any]
+    columns: dict[str, list[float]]
+    scores: list[dict[str, Any]]
+    measured: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def images(self) -> list[float]:
+        """Images seen at each line of the statistics."""
+        return self.columns.get("images", [])
+
+    @property
+    def terms(self) -> list[str]:
+        """Names of loss terms and of D's accuracies and probabilities, in their order."""
+        return [name for name in self.columns if "/" in name]
+
+    @property
+    def values(self) -> list[str]:
+        """Names of the schedule's values."""
+        return [name for name in self.columns if "/" not in name and name not in _PLACE | _CLOCK]
+
+    @property
+    def title(self) -> str:
+        """Such as `MODEL on DATA`."""
+        model = self.chosen("use.model") or " and ".join(
+            dict.fromkeys(filter(None, (self.chosen("use.generator"), self.chosen("use.discriminator"))))
+        )
+        data = self.chosen("use.data")
+        return f"{model} on {data}" if model and data else model or self.folder.name
+
+    def chosen(self, key: str) -> Any:
+        """A setting's value; "" without one."""
+        return self.settings[key].value if key in self.settings else ""
+
+    def fact(self, *keys: str) -> Any:
+        """What stands under `run` in `config.yaml`, such as `fact("engine", "device")`; "" if it does not."""
+        found: Any = self.facts
+        for key in keys:
+            found = found.get(key, "") if isinstance(found, dict) else ""
+        return found
+
+    @property
+    def seen(self) -> int:
+        """Images seen at the last line."""
+        return int(self.images[-1]) if self.images else 0
+
+    @cached_property
+    def length(self) -> int:
+        """Images that the run is to see in all; 0 where that is not known."""
+        try:
+            batch, critic = int(self.chosen("train.batch_size")), int(self.chosen("train.critic_steps") or 1)
+            step = batch * critic
+            length = Interval.parse(self.chosen("train.length"))
+            images = length.images(epoch_images=int(self.fact("data", "images") or 0), step_images=step)
+        except (ValueError, TypeError, OverflowError):
+            return 0
+        return -(-images // step) * step if step > 0 else 0
+
+    @property
+    def finished_at(self) -> int:
+        """Images that the saved generator has seen; -1 without one."""
+        try:
+            card = checkpoint.read_json(self.folder / "generator" / rundir.CARD)
+            return int(card["images"])
+        except (GanzooError, KeyError, TypeError, ValueError, OverflowError):
+            return -1
+
+    @property
+    def state(self) -> str:
+        """How far the run is, in a sentence without a full stop."""
+        if not self.images:
+            return "Nothing reported yet"
+        of = f" of {self.length:,}" if self.length else ""
+        last = [self.columns[name][-1] for name in self.terms]
+        if last and not all(map(math.isfinite, last)) and self.finished_at < self.seen:
+            return f"Diverged at {self.seen:,}{of} images"
+        if self.finished_at >= self.seen:
+            whole = self.length == 0 or self.seen >= self.length
+            return f"Finished after {self.seen:,} images" if whole else f"Stopped and saved at {self.seen:,}{of} images"
+        return f"Not finished: {self.seen:,}{of} images so far"
+
+
+def read(folder: Path) -> Recorded:
+    """Read a run.
+
+    Raises:
+        UsageError: if there is no such folder, or nothing of a run in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not there; name a run's folder, such as runs/NAME-1")
+    if not any((folder / name).exists() for name in (rundir.CONFIG, rundir.STATS, "samples")):
+        raise UsageError(
+            f"{folder} holds no {rundir.CONFIG}, no {rundir.STATS} and no samples/, so it is no run's folder; name "
+            "one, such as runs/NAME-1"
+        )
+    notes: list[str] = []
+    settings, facts = _read_config(folder / rundir.CONFIG, notes)
+    columns = _read_stats(folder / rundir.STATS, notes)
+    scored = _read_scores(folder / scores.FILE, notes)
+    return Recorded(folder, settings, facts, columns, scored, _read_measured(folder, notes), notes)
+
+
+def _read_config(path: Path, notes: list[str]) -> tuple[dict[str, Setting], dict[str, Any]]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_CONFIG).decode("utf-8", "replace")
+        facts = read_facts(path)
+    except OSError as error:
+        notes.append(f"{path.name} cannot be read ({error.strerror}), so the settings are not known.")
+        return {}, {}
+    except UsageError as error:
+        notes.append(f"{error}.")
+        facts = {}
+    settings = {}
+    for line in text.partition("\nrun:")[0].splitlines():
+        match = _SETTING.fullmatch(line)
+        if match:
+            settings[match["key"]] = Setting(match["key"], *_value_and_origin(match["rest"]))
+    return settings, facts
+
+
+def _value_and_origin(text: str) -> tuple[Any, str]:
+    """`2e-4  # core` -> the value and `core`; what is not JSON stays text."""
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        value, end = text.partition("  # ")[0], len(text.partition("  # ")[0])
+    return value, text[end:].strip().removeprefix("#").strip()
+
+
+def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a file, one a line; the last one may be half-written."""
+    bad, last_is_bad = 0, False
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                except (ValueError, RecursionError):
+                    entry = None
+                last_is_bad = not isinstance(entry, dict)
+                bad += last_is_bad
+                if not last_is_bad:
+                    yield entry
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        notes.append(f"{path.name} cannot be read: {error.strerror}.")
+    bad -= last_is_bad
+    if bad:
+        notes.append(f"{bad:,} lines of {path.name} could not be read and are left out.")
+
+
+def number(value: Any) -> float:
+    """A number of JSON; NaN for anything else, and for what no float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value) if math.isfinite(value) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _read_stats(path: Path, notes: list[str]) -> dict[str, list[float]]:
+    columns: dict[str, list[float]] = {"images": []}
+    for entry in _lines(path, notes):
+        if not number(entry.get("images")) >= 0:
+            continue
+        count = len(columns["images"])
+        for name, value in entry.items():
+            if name not in columns and len(columns) < MAX_COLUMNS and (value is None or not math.isnan(number(value))):
+                columns[name] = [math.nan] * count
+            if name in columns:
+                columns[name].append(number(value))
+        for column in columns.values():
+            if len(column) == count:
+                column.append(math.nan)
+    return columns
+
+
+def _read_scores(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+    found = [
+        entry
+        for entry in _lines(path, notes)
+        if number(entry.get("images")) >= 0 and isinstance(entry.get("scores"), dict)
+    ]
+    return sorted(found, key=lambda entry: number(entry["images"]))
+
+
+def _read_measured(folder: Path, notes: list[str]) -> dict[str, Any]:
+    path = folder / "report" / MEASURED
+    try:
+        if path.stat().st_size > MAX_MEASURED:
+            notes.append(f"report/{MEASURED} is larger than {MAX_MEASURED:,} bytes, so it is not read.")
+            return {}
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        notes.append(f"report/{MEASURED} cannot be read; `ganzoo report` writes it anew.")
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,222 @@
+"""Scores and what they were computed with: `scores.jsonl` in a run's folder, one JSON object a line.
+
+{"images": 6000, "scores": {"fid": 3.2, …}, "real": {"fid": 0.8, …}, "classes": {"share": {"0": 0.1, …}},
+"better": {"fid": "lower", …}, "protocol": {"data": …, "reference": "test", "extractor": {…}, "samples": 1000, …}, …}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from ganzoo_core import checkpoint
+from ganzoo_core.api import UsageError
+
+FILE = "scores.jsonl"
+MAIN = "fid"
+"""The score that `best` goes by; the lower, the better."""
+
+WAIT = 20  # seconds for another process that writes
+COLLAPSED = 2.0  # times its best: above that, at so many evaluations running, a generator has collapsed
+RUNNING = 3
+# What may differ between two scores that are compared: the model's own ways, and what was shown not to matter much.
+FREE = ("seed", "ema", "labels", "drawn_size", "versions")
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one generator, or one set of images, was worth, and how that was found.
+
+    Attributes:
+        images: real images that the generator had seen; None for images from elsewhere.
+        scores: a number by name.
+        classes: by name, a number for each class.
+        better: `lower` or `higher`, for those scores of which one is better.
+        real: the same scores of real images of the data's other part that were resized as the drawn ones are, which is
+            what the best of generators would have; empty where that was not asked for.
+        protocol: everything that the numbers depend on.
+        more: what else is kept: `generator`, the SHA-256 of its weights, and `during`, what it was computed in.
+    """
+
+    images: int | None
+    scores: Mapping[str, float]
+    protocol: Mapping[str, Any]
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    better: Mapping[str, str] = field(default_factory=dict)
+    real: Mapping[str, float] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The line of `scores.jsonl`."""
+        line = {"images": self.images, "scores": self.scores, "real": self.real, "classes": self.classes}
+        return _finite({**line, "better": self.better, "protocol": self.protocol, **self.more})
+
+    @classmethod
+    def of_json(cls, line: Mapping[str, Any]) -> Score:
+        """The score that a line holds; raises KeyError or TypeError where it holds none."""
+        named = ("images", "scores", "real", "classes", "better", "protocol")
+        return cls(
+            images=None if line["images"] is None else int(line["images"]),
+            scores=_numbers(line["scores"]),
+            real=_numbers(line.get("real", {})),
+            classes={name: dict(values) for name, values in line.get("classes", {}).items()},
+            better=dict(line.get("better", {})),
+            protocol=dict(line["protocol"]),
+            more={key: value for key, value in line.items() if key not in named},
+        )
+
+
+def read(run: Path) -> list[Score]:
+    """A run's scores in the order in which they were computed; none where it was not evaluated.
+
+    Raises:
+        UsageError: for a line that is no score. A last line that is torn, by a crash, is passed over.
+    """
+    path = run / FILE
+    found = []
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            found.append(Score.of_json(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise UsageError(
+                f"{path}: line {number} is no score; take the line away, or the file: `ganzoo evaluate` writes it anew"
+            ) from None
+    return found
+
+
+def append(run: Path, score: Score) -> None:
+    """Write a score behind those that are there, durably.
+
+    Raises:
+        UsageError: if another process keeps the file.
+        OSError: if the disk refuses; what was there before is untouched.
+    """
+    _rewrite(run, lambda kept: (kept, [score]))
+
+
+def cut(run: Path, images: int) -> None:
+    """Take away what training found after so many images: the run went back, and will find it again."""
+
+    def kept(lines: list[bytes]) -> tuple[list[bytes], list[Score]]:
+        return [line for line in lines if not _is_later(line, images)], []
+
+    if (run / FILE).exists():
+        _rewrite(run, kept)
+
+
+def best(found: Sequence[Score], by: str = MAIN) -> Score | None:
+    """The best of a run's scores, among those of the newest one's protocol; None without any.
+
+    Args:
+        found: of one run.
+        by: the score's name.
+    """
+    named = [score for score in found if score.images is not None and math.isfinite(score.scores.get(by, math.nan))]
+    alike = [score for score in named if not differences(score, named[-1])]
+    sign = -1 if alike and alike[-1].better.get(by) == "higher" else 1
+    return min(alike, key=lambda score: sign * score.scores[by], default=None)
+
+
+def latest(found: Sequence[Score]) -> list[Score]:
+    """The last score of each number of images, in the order of those."""
+    newest = {score.images: score for score in found if score.images is not None}
+    return [newest[images] for images in sorted(newest)]
+
+
+def has_collapsed(values: Sequence[float]) -> bool:
+    """Whether a score, the lower the better, was over twice its best at the last three evaluations.
+
+    Args:
+        values: of one protocol, in the order of training.
+    """
+    before = [value for value in values[:-RUNNING] if math.isfinite(value)]
+    return bool(before) and all(not value <= COLLAPSED * max(min(before), 0.0) for value in values[-RUNNING:])
+
+
+def differences(first: Score, second: Score) -> list[str]:
+    """What of their protocol keeps two scores from being compared, in words; empty where they are alike."""
+    return [
+        f"{name.replace('.', ' ')} is {_shown(a)} and {_shown(b)}"
+        for name, a, b in _unlike(first.protocol, second.protocol)
+        if name.split(".")[0] not in FREE and not name.endswith(".version")
+    ]
+
+
+def check_comparable(found: Sequence[Score], *, forced: bool = False) -> list[str]:
+    """What differs in how these scores were found, to be shown beside them.
+
+    Args:
+        found: scores that are to stand in one table.
+        forced: whether they may differ.
+
+    Raises:
+        UsageError: if they do and may not.
+    """
+    told = list(dict.fromkeys(words for score in found[1:] for words in differences(found[0], score)))
+    if told and not forced:
+        raise UsageError(
+            f"these scores were not found in the same way: {'; '.join(told)}. Evaluate all runs alike, or force it, "
+            "which marks them"
+        )
+    return told
+
+
+def _unlike(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        # A metric that only one of the two has keeps nothing from being compared.
+        shared = [key for key in a if key in b] if name == "metrics" else sorted({*a, *b})
+        for key in shared:
+            yield from _unlike(a.get(key), b.get(key), f"{name}.{key}".removeprefix("."))
+    elif a != b:
+        yield name, a, b
+
+
+def _shown(value: Any) -> str:
+    text = "not said" if value is None else str(value)
+    return text if len(text) <= 20 else text[:12] + "…"
+
+
+def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
+    return {name: math.nan if value is None else float(value) for name, value in table.items()}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The whole lines of a file."""
+    content = path.read_bytes() if path.exists() else b""
+    return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n") and line.strip()]
+
+
+def _is_later(line: bytes, images: int) -> bool:
+    try:
+        found = json.loads(line)
+        return found["during"] == "training" and found["images"] > images
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _rewrite(run: Path, change: Any) -> None:
+    path = run / FILE
+    try:
+        with filelock.FileLock(run / f".{FILE}.lock", timeout=WAIT):
+            lines = _lines(path)
+            kept, added = change(lines)
+            if kept != lines:
+                checkpoint.write_file(path, b"".join(kept))
+            new = b"".join(json.dumps(score.as_json(), ensure_ascii=False).encode() + b"\n" for score in added)
+            if new:
+                checkpoint.append(path, new, at=sum(map(len, kept)))
+    except filelock.Timeout:
+        raise UsageError(f"{path} is being written by another process; wait for it") from None

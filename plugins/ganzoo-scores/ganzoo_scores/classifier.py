@@ -1,0 +1,167 @@
+"""The extractor `classifier`: trained once on the data's own training part, and kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import platformdirs
+
+import ganzoo_core as gz
+
+if TYPE_CHECKING:
+    from ganzoo_scores.network import Classifier
+
+WEIGHTS, ABOUT = "classifier.safetensors", "classifier.json"
+LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
+ELSEWHERE = 0.7
+Say = Callable[[str], None]
+
+
+@gz.hookimpl
+def extractor(
+    name: str, data: str, source: Callable[[str], gz.ImageSource], say: Say, options: gz.Options
+) -> gz.Extractor:
+    """Features are what its last layer but one sees; its test accuracy is known, and must be enough.
+
+    Raises:
+        UsageError: for data without labels, and where it does not know its classes well enough to judge by.
+    """
+    train, test = source("train"), source("test")
+    if train.labels is None or test.labels is None:
+        raise gz.UsageError(
+            f"the images of {data} have no labels, so {name} cannot learn to tell them apart; put them into one folder "
+            "a class, or say --extractor inception"
+        )
+    if len(train.class_names) < 2:
+        raise gz.UsageError(f"{data} has one class, and {name} needs two or more; say --extractor inception")
+    found = trained(train, test, say)
+    accuracy, least = found.facts["accuracy"], options["least_accuracy"] or LEAST_ACCURACY.get(data, ELSEWHERE)
+    if accuracy < least:
+        raise gz.UsageError(
+            f"{name} knows {accuracy:.1%} of the test images of {data}, and below {least:.1%} its scores mean little; "
+            f"say --extractor inception, or --set extractor.{name}.least_accuracy={int(accuracy * 100) / 100} to go on"
+        )
+    return found
+
+
+class _Extractor:
+    """A trained classifier; see `gz.Extractor`."""
+
+    def __init__(self, network: Classifier, facts: Mapping[str, Any]) -> None:
+        self.network, self.facts = network, facts
+
+    def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 [N,H,W,C] -> features [N,64] and logits [N,K]."""
+        from ganzoo_scores import network
+
+        return network.apply(self.network, images)
+
+
+def home() -> Path:
+    """Where classifiers lie; `GANZOO_CACHE` replaces the `ganzoo` folder of the user's caches."""
+    override = os.environ.get("GANZOO_CACHE")
+    return (Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")) / "classifiers"
+
+
+def trained(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor:
+    """The classifier of this data: from the cache, or trained now and kept there.
+
+    A cache that cannot be written to is no error. An entry that is damaged is made anew.
+    """
+    import torch
+
+    from ganzoo_scores import network
+
+    code = hashlib.sha256(Path(network.__file__).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    key = {"code": code, "torch": torch.__version__, "data": [_digest(part) for part in (train, test)]}
+    entry = home() / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
+    shape = (train.images.shape[1], train.images.shape[2], train.images.shape[3])
+    empty = network.Classifier(shape, len(train.class_names))
+    try:
+        return _load(entry, empty)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        shutil.rmtree(entry, ignore_errors=True)  # not there, or damaged
+    assert train.labels is not None
+    assert test.labels is not None
+    say(f"training a classifier on {len(train.images):,} images, once; it is kept in {entry.parent}")
+
+    def told(done: int, total: int) -> None:
+        if done and done % (100 * network.BATCH * 8) == 0:
+            say(f"  {done / total:.0%} of {total:,} images")
+
+    with _one_thread():
+        learnt = network.train(train.images, train.labels, len(train.class_names), told)
+        _, logits = network.apply(learnt, test.images)
+    accuracy = float((logits.argmax(axis=1) == test.labels).mean())
+    content = network.pack(learnt)
+    about = {
+        "accuracy": accuracy,
+        "test_images": len(test.images),
+        "train_images": len(train.images),
+        "weights": hashlib.sha256(content).hexdigest(),
+        "resizer": network.resizer(shape),
+    }
+    say(f"it knows {accuracy:.2%} of {len(test.images):,} test images")
+    _store(entry, {WEIGHTS: content, ABOUT: json.dumps(about, indent=1).encode()})
+    return _Extractor(learnt, about)
+
+
+def _load(entry: Path, empty: Classifier) -> _Extractor:
+    from ganzoo_scores import network
+
+    about = json.loads((entry / ABOUT).read_text(encoding="utf-8"))
+    content = (entry / WEIGHTS).read_bytes()
+    if hashlib.sha256(content).hexdigest() != about["weights"]:
+        raise ValueError("its weights are not those that were written")
+    float(about["accuracy"])
+    return _Extractor(network.unpack(content, empty), about)
+
+
+def _store(entry: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=entry.parent))
+    except OSError:
+        return
+    try:
+        for name, content in files.items():
+            (made / name).write_bytes(content)
+        made.chmod(0o755)
+        made.replace(entry)
+    except OSError:  # another process was first, with the same bytes; or the disk is full
+        pass
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _digest(part: gz.ImageSource) -> str:
+    """The SHA-256 of all its images and labels."""
+    digest = hashlib.sha256(f"{part.images.shape} {list(part.class_names)}".encode())
+    for start in range(0, len(part.images), 10_000):
+        digest.update(part.images[start : start + 10_000].tobytes())
+    assert part.labels is not None
+    digest.update(part.labels.tobytes())
+    return digest.hexdigest()
+
+
+class _one_thread:
+    """PyTorch on one thread: how many there are moves the last bits of a sum, and with them the weights' hash."""
+
+    def __enter__(self) -> None:
+        import torch
+
+        self.before = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        import torch
+
+        torch.set_num_threads(self.before)

@@ -1,0 +1,71 @@
+"""The metric `fid`: the Fréchet distance of two Gaussians, by torchmetrics, over all images and within each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+import ganzoo_core as gz
+
+
+@gz.hookimpl
+def metric(options: gz.Options) -> gz.Metric:
+    """Heusel et al. 2017, arXiv:1706.08500, equation 6, on whatever features the extractor has."""
+    return partial(score, allow_few=options["allow_few"])
+
+
+def score(
+    real: gz.Features, fake: gz.Features, seed: int, *, allow_few: bool = False
+) -> dict[str, float | Mapping[str, float]]:
+    """`fid`, and by class where both sides have enough images of one.
+
+    The class of a generated image is the one that was asked for or, of an unconditional model, the one that the
+    extractor finds.
+
+    Raises:
+        UsageError: for no more images than features, whose covariance is singular, unless they are allowed.
+    """
+    size = real.features.shape[1]
+    for count, what, advice in (
+        (len(fake.features), "images are scored", f"say -n {max(1000, 2 * size)} or more"),
+        (len(real.features), "are in the reference", "say --reference train or all"),
+    ):
+        if count <= size and not allow_few:
+            raise gz.UsageError(
+                f"fid needs more images than the extractor has features, {size}, and {count} {what}; {advice}, or "
+                "--metrics without fid (kid suits few images), or --set metric.fid.allow_few=true"
+            )
+    found: dict[str, float | Mapping[str, float]] = {"fid": frechet(real.features, fake.features)}
+    labels = classes_of(fake)
+    if real.labels is None or labels is None:
+        return found
+    within = {}
+    for label, name in enumerate(real.class_names):
+        chosen = real.features[real.labels == label], fake.features[labels == label]
+        if min(map(len, chosen)) > size:
+            within[name] = frechet(*chosen)
+    return {**found, "fid": found["fid"], **({"fid_within": within} if within else {})}
+
+
+def frechet(real: np.ndarray, fake: np.ndarray) -> float:
+    """The squared Fréchet distance of the Gaussians fitted to two sets of features [N,F]."""
+    import torch
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    given = torch.nn.Identity()
+    given.num_features = real.shape[1]
+    distance = FrechetInceptionDistance(feature=given)
+    for features, is_real in ((real, True), (fake, False)):
+        distance.update(torch.from_numpy(features).double(), real=is_real)
+    # Of two equal sets rounding may leave less than nothing.
+    return max(0.0, float(distance.compute()))
+
+
+def classes_of(fake: gz.Features) -> np.ndarray | None:
+    """int64 [N]: the classes that were asked for, else those that are found; None where nobody knows."""
+    if fake.labels is not None:
+        return fake.labels
+    known = fake.logits is not None and len(fake.class_names) == fake.logits.shape[1]
+    return fake.logits.argmax(axis=1) if known and fake.logits is not None else None

@@ -1,0 +1,156 @@
+"""The classifier: good enough, the same bytes each time, kept, and refused in words where it cannot judge."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ganzoo_core as gz
+from ganzoo_scores import classifier, network
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch, tmp_path):
+    monkeypatch.setattr(network, "EPOCHS", 2)
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+
+
+def squares(count=120, shape=(8, 8, 1), classes=3):
+    """A bright patch whose place is the class."""
+    labels = np.arange(count) % classes
+    images = np.random.default_rng(count).integers(0, 60, (count, *shape), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[:, label * shape[1] // classes : (label + 1) * shape[1] // classes] += 150
+    return gz.ImageSource(images, labels.astype(np.int64), tuple("abc"[:classes]))
+
+
+def make(train, test, data="squares", least=0.0, say=lambda text: None):
+    parts = {"train": train, "test": test}
+    return classifier.extractor("classifier", data, parts.__getitem__, say, {"least_accuracy": least})
+
+
+def test_it_learns_is_kept_and_is_found_again(monkeypatch, tmp_path):
+    said = []
+    first = make(squares(), squares(60), say=said.append)
+    assert "training a classifier on 120 images, once" in said[0]
+    assert first.facts["accuracy"] == 1.0
+    features, logits = first.extract(squares(60).images)
+    assert (features.shape, features.dtype, logits.shape, logits.dtype) == ((60, 64), np.float32, (60, 3), np.float32)
+    assert (logits.argmax(axis=1) == squares(60).labels).all()
+
+    monkeypatch.setattr(network, "train", None)  # it must not be needed
+    again = make(squares(), squares(60))
+    assert again.facts == first.facts
+    np.testing.assert_array_equal(again.extract(squares(60).images)[0], features)
+    kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    assert kept == {"classifier.safetensors", "classifier.json"}
+
+
+def test_it_is_the_same_bytes_each_time_on_any_number_of_threads(monkeypatch, tmp_path):
+    weights = []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / str(threads)))
+        torch.manual_seed(threads)
+        torch.set_num_threads(threads)
+        weights.append(make(squares(), squares(60)).facts["weights"])
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+    assert weights[0] == weights[1]
+
+
+def test_other_data_has_another_classifier(tmp_path):
+    make(squares(), squares(60))
+    changed = squares()
+    changed.images[0, 0, 0] += 1
+    make(changed, squares(60))
+    assert len(list((tmp_path / "cache" / "classifiers").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["classifier.safetensors", "classifier.json"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 100, None])
+def test_a_damaged_one_is_trained_anew(tmp_path, name, content):
+    facts = make(squares(), squares(60)).facts
+    (kept,) = (tmp_path / "cache").rglob(name)
+    kept.write_bytes(kept.read_bytes()[:-1] if content is None else content)
+    assert make(squares(), squares(60)).facts == facts
+    (entry,) = (tmp_path / "cache" / "classifiers").iterdir()
+    assert json.loads((entry / "classifier.json").read_text()) == facts
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions mean nothing to this user")
+def test_a_cache_that_is_read_only_is_no_error(tmp_path):
+    (tmp_path / "cache").mkdir(mode=0o500)
+    assert make(squares(), squares(60)).facts["accuracy"] == 1.0
+
+
+def test_a_cache_that_cannot_be_made_is_no_error(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file"))
+    assert make(squares(), squares(60)).facts["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("shape", "resizer"),
+    [
+        ((28, 28, 1), "none"),
+        ((3, 5, 1), "none"),
+        ((64, 64, 3), "none"),
+        ((100, 50, 3), "bilinear with antialiasing, as PyTorch has it, to 32×64"),
+    ],
+)
+def test_any_size_and_colour(monkeypatch, shape, resizer):
+    monkeypatch.setattr(network, "EPOCHS", 1)
+    found = make(squares(64, shape), squares(64, shape), least=0.01)
+    assert found.facts["resizer"] == resizer
+    assert found.extract(squares(10, shape).images)[0].shape == (10, 64)
+
+
+def test_images_without_labels_are_refused_in_words():
+    source = gz.ImageSource(squares().images)
+    with pytest.raises(gz.UsageError, match=r"squares have no labels, so classifier cannot learn .* --extractor inc"):
+        make(source, source)
+    one = gz.ImageSource(squares().images, np.zeros(120, np.int64), ("a",))
+    with pytest.raises(gz.UsageError, match="squares has one class, and classifier needs two"):
+        make(one, one)
+
+
+@pytest.mark.parametrize(("data", "least"), [("digits", "97.0%"), ("mnist", "99.0%"), ("squares", "70.0%")])
+def test_one_that_does_not_know_its_classes_is_refused_in_words(data, least):
+    source = squares()
+    random = gz.ImageSource(source.images, np.random.default_rng(0).integers(0, 3, 120), source.class_names)
+    with pytest.raises(gz.UsageError, match=rf"knows \d+.\d% of the test images of {data}, and below {least}") as error:
+        make(source, random, data)
+    accuracy = float(str(error.value).rpartition("least_accuracy=")[2].split()[0])
+    assert make(source, random, data, least=accuracy).facts["accuracy"] >= accuracy
+
+
+def test_images_are_moved_by_whole_pixels():
+    images = torch.arange(2 * 36.0).reshape(2, 1, 6, 6)
+    moved = network._shifted(images, torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape
+    for image, before in zip(moved, images, strict=True):
+        wide = np.pad(before[0].numpy(), 1, mode="edge")
+        shifts = [wide[y : y + 6, x : x + 6] for y in range(3) for x in range(3)]
+        assert any(np.array_equal(image[0], shift) for shift in shifts)
+
+
+@pytest.mark.slow
+def test_it_knows_mnist(monkeypatch, tmp_path):
+    root = os.environ.get("GANZOO_DATA")
+    if not root or not (Path(root) / "MNIST" / "raw").is_dir():
+        pytest.skip("GANZOO_DATA names no folder with MNIST/raw")
+    monkeypatch.undo()
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path))
+    from ganzoo_core.evaluation import Scorer, pose
+
+    with Scorer(pose(data="mnist", data_settings={}, data_root=root, yardstick=False)) as scorer:
+        assert scorer.facts["accuracy"] >= 0.99
+        assert scorer.reference_count == 10_000
+        noise = np.random.default_rng(0).integers(0, 256, (2000, 28, 28, 1), dtype=np.uint8)
+        assert scorer.score(noise).scores["fid"] > 50

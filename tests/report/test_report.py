@@ -1,0 +1,541 @@
+"""A run's report: what it holds, what it says where something is missing, and that nothing in a folder can stop it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import math
+import re
+import socket
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganzoo_core import report
+from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core.report import curves, live, markup, measured, pictures, plot, reading
+
+NUMBERS = st.floats(-1e6, 1e6) | st.just(math.nan)
+
+
+class Seen(HTMLParser):
+    """A page as a browser's parser sees it: its words, its elements, and its data."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.words, self.elements, self.within = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self.within.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.within and self.within.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "script" in self.within and dict(self.elements[-1][1]).get("id") == "data":
+            self.data = json.loads(data)
+        elif not {"script", "style"} & set(self.within):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def see(folder, **more):
+    return Seen(report.write(folder, **more).read_text(encoding="utf-8"))
+
+
+def test_the_page_holds_everything_and_says_where_it_is_from(runs):
+    scores = [{"images": n, "scores": {"fid": 40.0 / n, "kid": 0.5}, "protocol": {"samples": 9}} for n in (500, 1000)]
+    folder = runs(scores=scores)
+    page = see(folder)
+    assert "tiny on dots Finished after 1,000 images" in page.text
+    assert [chart["title"] for chart in page.data["charts"]] == [
+        "Loss terms",
+        "What D gets right, as a share",
+        "fid",
+        "kid",
+    ]
+    losses = page.data["charts"][0]["series"]
+    assert [series["name"] for series in losses] == ["D adversarial", "G adversarial"]
+    assert losses[0]["x"] == [100 * n for n in range(1, 11)]
+    assert losses[0]["y"] == [float(f"{1 + 1 / (100 * n):.5g}") for n in range(1, 11)]
+    assert "Never changed: lr_g 0.0002." in page.text
+    assert "samples: 9" in page.text
+    assert "train.lr 0.0002 --set" in page.text
+    assert "hinge" in page.text
+    assert "config.yaml" in next(word for word in page.words if word.startswith("ganzoo run --config"))
+    encoded = base64.b64encode((folder / "samples/1000.png").read_bytes()).decode()
+    shown = [attributes["src"] for tag, attributes in page.elements if tag == "img" and "src" in attributes]
+    assert shown[0] == f"data:image/png;base64,{encoded}"
+    assert len(page.data["slides"]["samples"]["frames"]) == 5
+    assert "Not computed yet: a walk through the latent space" in page.text
+
+
+def test_nothing_is_fetched_and_only_the_page_s_own_script_may_run(runs):
+    text = report.write(runs()).read_text(encoding="utf-8")
+    page = Seen(text)
+    for tag, attributes in page.elements:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), tag
+            assert name not in ("style", "srcset", "action"), tag
+            if name in ("src", "href"):
+                assert value.startswith(("data:image/", "#"))
+    policy = next(a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for kind in ("style", "script"):
+        content = re.search(rf"<{kind}>(.*?)</{kind}>", text, re.S)[1]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+def test_every_part_of_a_run_may_be_missing_torn_or_nonsense(runs, tmp_path):
+    """No bytes in a file of the run can stop the report; what cannot be read is said."""
+    empty = tmp_path / "nothing"
+    (empty / "samples").mkdir(parents=True)
+    page = see(empty)
+    assert page.text.count("There are") >= 2
+    assert "config.yaml cannot be read" in page.text
+    folder = runs(scores=[{"images": 1, "scores": {"fid": 1}}])
+    rubbish = [
+        b"",
+        b"\0\xff\xfe",
+        b"[]\n{}\nnull",
+        b'{"images": 1e999}\n' * 3,
+        b"{" * 5000,
+        b'{"images": ' + b"9" * 5000,
+    ]
+    for name in ("config.yaml", "stats.jsonl", "scores.jsonl", "samples/400.png", "samples/real.png",
+                 "generator/generator.json", "report/measured.json"):  # fmt: skip
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        kept = path.read_bytes() if path.exists() else None
+        for content in [*rubbish, *([kept[: len(kept) // 2]] if kept else ())]:
+            path.write_bytes(content)
+            assert "Make it again" in see(folder).text
+        path.unlink()
+        path.mkdir()
+        assert "Make it again" in see(folder).text
+        path.rmdir()
+        if kept is not None:
+            path.write_bytes(kept)
+    (folder / "stats.jsonl").write_text('{"images": 10, "x/y": 1}\nnonsense\n{"images": 20, "x/y": 2}\n{"ima')
+    page = see(folder)
+    assert "1 lines of stats.jsonl could not be read" in page.text  # the last one is only half-written
+    assert page.data["charts"][0]["series"][0]["y"] == [1, 2]
+
+
+KEYS = ["images", "scores", "protocol", "classes", "better", "fid", "x/y", "resolution", "walk", "frames", "size",
+        "nearest", "shown", "neighbours", "drawn", "training", "uri", "distance", "notes"]  # fmt: skip
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+JSON = st.recursive(
+    SCALARS, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.sampled_from(KEYS), x), max_leaves=25
+)
+
+
+@given(
+    st.fixed_dictionaries({"images": st.integers(0, 9)}, optional=dict.fromkeys(KEYS[1:], JSON))
+    | st.fixed_dictionaries(
+        {
+            "images": st.integers(0, 9),
+            "nearest": st.fixed_dictionaries({"drawn": st.lists(st.floats(0, 9)), "training": st.lists(st.floats(0, 9)),
+                                              "shown": st.lists(JSON)}),
+            "scores": st.dictionaries(st.text(), SCALARS),
+        }
+    )
+    | JSON
+)  # fmt: skip
+def test_whatever_json_is_there_the_page_is_written(tmp_path_factory, value):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "report").mkdir()
+    for name in ("stats.jsonl", "scores.jsonl", "report/measured.json"):
+        (folder / name).write_text(json.dumps(value))
+    (folder / "config.yaml").write_text(f"use.model: {json.dumps(value)}  # x\n")
+    text = report.render(folder)
+    assert "This could not be shown: " not in text or "Error" not in text
+
+
+@given(st.text(), st.text())
+def test_text_stays_text(name, word):
+    element = markup.tag("p", name, title=word)
+    seen = Seen(element)
+    assert [tag for tag, _ in seen.elements] == ["p"]
+    assert seen.elements[0][1] == {"title": word}
+    assert "".join(seen.words) == name
+    script = markup.json_script("data", {name: word})
+    assert len(Seen(script).elements) == 1
+    assert not re.search(r"[<>&]", script[len('<script type="application/json" id="data">') : -len("</script>")])
+    assert json.loads(script[len('<script type="application/json" id="data">') : -len("</script>")]) == {name: word}
+
+
+def test_hostile_names_stand_in_the_page_as_text(runs, stats_line, hostile):
+    lines = [stats_line(10 * n, **{hostile: n, f"generator/{hostile}": n}) for n in (1, 2)]
+    page = see(runs(hostile.replace("/", "|"), lines=lines, settings={"use.model": (hostile, hostile)}))
+    assert [tag for tag, attributes in page.elements if attributes.get("src") == "x"] == []
+    assert [tag for tag, _ in page.elements].count("script") == 2
+    assert page.text.count(hostile) >= 4
+
+
+@given(st.lists(st.tuples(NUMBERS, st.integers(0, 50)), min_size=1, max_size=400), st.integers(1, 60))
+def test_thinning_keeps_means_extremes_and_the_end(pairs, buckets):
+    values = [value for value, _ in pairs]
+    images = list(np.cumsum([step for _, step in pairs]).astype(float))
+    curve = curves.thin(images, values, buckets)
+    assert len(curve["x"]) == len(curve["y"]) <= buckets
+    assert curve["x"][-1] == images[-1]
+    numbers = [value for value in values if value == value]
+    if not numbers:
+        assert {*curve["y"]} == {None}
+        return
+    low, high = (min(curve.get("lo", curve["y"]), key=lambda v: math.inf if v is None else v),
+                 max(curve.get("hi", curve["y"]), key=lambda v: -math.inf if v is None else v))  # fmt: skip
+    assert math.isclose(low, min(numbers), rel_tol=1e-4)
+    assert math.isclose(high, max(numbers), rel_tol=1e-4)
+
+
+def test_a_hundred_thousand_lines_become_few_points(runs, stats_line):
+    lines = [stats_line(10 * n, **{"generator/adversarial": float(n == 77_777)}) for n in range(1, 100_001)]
+    folder = runs(lines=lines)
+    page = see(folder)
+    losses = page.data["charts"][0]["series"]
+    assert all(len(series["x"]) <= 600 for series in losses)
+    assert max(losses[1]["hi"]) == 1  # the one spike is still there
+    assert "merged into at most 600 points" in page.text
+    assert (folder / "report.html").stat().st_size < 1_000_000
+
+
+def test_the_state_of_a_run(runs, stats_line):
+    def state(name, *lines, **more):
+        return reading.read(runs(name, lines=lines, **more)).state
+
+    assert state("done", stats_line(1000)) == "Finished after 1,000 images"
+    assert state("stopped", stats_line(400)) == "Stopped and saved at 400 of 1,000 images"
+    assert state("going", stats_line(400), finished=False) == "Not finished: 400 of 1,000 images so far"
+    bad = stats_line(300, **{"generator/adversarial": None})
+    assert state("diverged", stats_line(200), bad, finished=False) == "Diverged at 300 of 1,000 images"
+    assert state("young") == "Nothing reported yet"
+    epochs = {"train.length": ("3epochs", "core"), "train.batch_size": (40, "x")}  # 150 images: four steps of 40
+    assert state("epochs", stats_line(80), settings=epochs, finished=False) == "Not finished: 80 of 160 images so far"
+
+
+def test_stages_of_a_run_that_grows(runs, stats_line, picture):
+    path = [(4, 1.0), (4, 1.0), (8, 0.5), (8, 1.0), (8, 1.0), (16, 0.25)]
+    lines = [stats_line(100 * n, resolution=r, fade=f) for n, (r, f) in enumerate(path, 1)]
+    folder = runs(lines=lines, samples=0)
+    for place, (resolution, fade) in enumerate(path, 1):
+        picture(
+            folder / f"samples/{100 * place}.png", 9 * place, facts={"resolution": str(resolution), "fade": str(fade)}
+        )
+    assert curves.stages(reading.read(folder)) == [
+        {"resolution": 4, "from": 0, "to": 200, "faded": 100},
+        {"resolution": 8, "from": 200, "to": 500, "faded": 400},
+        {"resolution": 16, "from": 500, "to": 600},
+    ]
+    page = see(folder)
+    assert [a["data-frame"] for _, a in page.elements if "data-frame" in a] == ["1", "4", "5"]
+    assert "8×8 pixels 200 to 500 images; faded in by 400." in page.text
+    assert "500 to 600 images; not yet faded in." in page.text
+    assert page.data["slides"]["samples"]["words"][2] == "300 images, resolution 8, fade 0.5"
+    assert page.data["charts"][0]["marks"] == [[0, "4 px"], [200, "8 px"], [500, "16 px"]]
+
+
+def test_many_samples_are_thinned_and_large_ones_shrunk(runs, picture):
+    folder = runs(samples=0)
+    for place in range(300):
+        picture(folder / f"samples/{place}.png", place % 256, size=(4, 4))
+    found = pictures.find(folder / "samples")
+    assert [picture.images for picture in found] == list(range(300))
+    chosen = pictures.choose(found)
+    assert len(chosen.pictures) == 120
+    assert (chosen.pictures[0].images, chosen.pictures[-1].images) == (0, 299)
+    gaps = np.diff([picture.images for picture in chosen.pictures])
+    assert {*gaps} <= {2, 3}
+    assert chosen.note == "Shown: 120 of 300 grids, evenly spread. All are in samples/."
+    cap = 40_000
+    small = pictures.choose(found[:7], cap=sum(picture.bytes for picture in found[:7]) - 1)
+    assert all(uri.startswith("data:image/jpeg;base64,") for uri in small.uris)
+    assert "shrunk to JPEG" in small.note
+    shrunk = pictures.choose(found, cap=cap // 4)
+    assert sum(len(uri) for uri in shrunk.uris) <= cap
+
+
+def test_pictures_that_are_none_are_left_out(runs, tmp_path):
+    folder = runs(samples=2)
+    (folder / "samples/500.png").write_bytes(b"<svg onload=alert(1)>")
+    (folder / "samples/٣.png").write_bytes((folder / "samples/200.png").read_bytes())  # a digit, and no ASCII
+    (folder / "samples/600.png").symlink_to(folder / "samples/gone.png")
+    assert [picture.images for picture in pictures.find(folder / "samples")] == [200, 400]
+
+
+def test_scores_of_unlike_protocols_are_told_apart(runs):
+    def score(images, fid, samples):
+        return {"images": images, "scores": {"fid": fid, "fid_std": 0.5}, "better": {"fid": "lower"},
+                "classes": {"share": {"seven": 0.25}}, "protocol": {"samples": samples, "seed": images}}  # fmt: skip
+
+    page = see(runs(scores=[score(100, 9, 50), score(200, 8, 50), score(200, 7, 60)]))
+    assert "Scores of different protocols cannot be compared." in page.text
+    assert "100 9 ± 0.5 1" in page.text
+    assert "200 8 ± 0.5 1" in page.text
+    assert "200 7 ± 0.5 2" in page.text
+    assert "seven 0.25" in page.text
+    drawn = [chart for chart in page.data["charts"] if chart["title"].startswith("fid")]
+    assert [(chart["title"], chart["series"][0]["y"]) for chart in drawn] == [("fid, protocol 1", [9, 8])]
+
+
+# --- What takes the networks, on generators of our own.
+
+
+class Spec:
+    height = width = 4
+    channels, classes, latent_dim = 1, 0, 3
+
+
+class Copier:
+    """Draws training images, and remembers the noise it was given."""
+
+    spec, _latent, images_seen = Spec(), "normal", 7
+
+    def __init__(self, training):
+        self.training, self.noise = training, []
+
+    def generate(self, n, *, seed=0):
+        return np.resize(self.training[5:9], (n, 4, 4, 1))
+
+    def labels(self, n):
+        return None
+
+    def _draw(self, z, labels):
+        self.noise.append(z)
+        return np.zeros((len(z), 4, 4, 1), np.uint8)
+
+
+@pytest.fixture
+def training():
+    return np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)
+
+
+def test_a_generator_that_copies_is_seen(training, runs):
+    found = measured.nearest(Copier(training), training, "All.")
+    assert {*found["drawn"]} == {0.0}
+    assert {shown["neighbours"][0]["index"] for shown in found["shown"]} <= {5, 6, 7, 8}
+    assert min(found["training"]) > 10
+    folder = runs()
+    (folder / "report").mkdir()
+    (folder / "report/measured.json").write_text(json.dumps({"images": 700, "nearest": found}))
+    page = see(folder)
+    assert "64 of the 64 generated images are nearer to a training image than any" in page.text
+    assert "Of the generator after 700 images. The run is at 1,000 by now" in page.text
+
+
+def test_neighbours_are_those_of_a_plain_loop(training, monkeypatch):
+    monkeypatch.setattr(measured, "CHUNK", 7)
+    queries = np.random.default_rng(1).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
+    places, distances = measured.neighbours(queries, training, 3)
+    for query, found, lengths in zip(queries, places, distances, strict=True):
+        expected = []
+        for number, other in enumerate(training):
+            difference = query.astype(float) - other.astype(float)
+            expected.append((math.sqrt((difference**2).sum() / 16), number))
+        expected.sort()
+        assert [number for _, number in expected[:3]] == list(found)
+        np.testing.assert_allclose([length for length, _ in expected[:3]], lengths)
+    itself = np.array([3, 11])
+    places, distances = measured.neighbours(training[itself], training, 1, itself=itself)
+    assert (places[:, 0] != itself).all()
+    assert distances.min() > 0
+    with pytest.raises(GanzooError, match="too few training images"):
+        measured.neighbours(training[:1], training[:1], 1, itself=np.array([0]))
+
+
+def test_a_generator_that_still_grows_is_compared_at_its_size(training):
+    blocks = measured.shrunk(training, (2, 2))
+    for y in (0, 1):
+        for x in (0, 1):
+            expected = training[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].astype(float).mean(axis=(1, 2))
+            assert abs(blocks[:, y, x] - expected).max() <= 0.5
+    with pytest.raises(GanzooError, match="3×3 pixels and the training images have 4×4"):
+        measured.shrunk(training, (3, 3))
+
+
+def test_a_walk_turns_and_comes_back(training):
+    generator = Copier(training)
+    found = measured.walk(generator)
+    steps = np.array(generator.noise)  # [steps,walks,latent_dim]
+    assert len(steps) == len(found["frames"]) == 33
+    np.testing.assert_array_equal(steps[0], steps[-1])
+    lengths = np.linalg.norm(steps, axis=2)
+    angles = np.arccos(np.clip((steps[1:] * steps[:-1]).sum(2) / lengths[1:] / lengths[:-1], -1, 1))
+    for leg in np.split(angles, 4):
+        np.testing.assert_allclose(leg, np.broadcast_to(leg[0], leg.shape), rtol=1e-3)
+    for start in range(0, 32, 8):  # lengths change evenly
+        np.testing.assert_allclose(np.diff(lengths[start : start + 9], n=2, axis=0), 0, atol=1e-5)
+    middle = measured.between(np.array([[1.0, 0.0]]), np.array([[0.0, 3.0]]), 0.5, straight=False)
+    np.testing.assert_allclose(middle, [[math.sqrt(2), math.sqrt(2)]], rtol=1e-6)  # 45°, as long as their mean
+    middle = measured.between(np.array([[1.0, 0.0]]), np.array([[0.0, 3.0]]), 0.5, straight=True)
+    np.testing.assert_allclose(middle, [[0.5, 1.5]])
+
+
+def test_what_cannot_be_measured_is_said(runs):
+    folder = runs(settings={"use.data": ("no-such-data", "--data")})
+    (folder / "generator/generator.json").unlink()
+    measured.measure(folder)
+    text = see(folder).text
+    assert "This could not be shown: " in text
+    assert "holds no saved generator" in text
+
+
+# --- The command, the picture of curves, the server.
+
+
+def ganzoo(*words, cwd, code=0):
+    command = [sys.executable, "-m", "ganzoo_core", *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_the_command_writes_the_page_of_a_real_run(tmp_path):
+    small = ("--set", "width=4", "--set", "size=16", "--set", "threads=1", "--set", "sample_count=4")
+    ganzoo("run", "dcgan-torch", *small, "--images", "64", "--out", "run", "--quiet", cwd=tmp_path)
+    told = json.loads(ganzoo("report", "run", "--json", cwd=tmp_path).stdout)
+    assert told["report"] == str(Path("run/report.html"))
+    page = Seen((tmp_path / "run/report.html").read_text(encoding="utf-8"))
+    assert "This could not be shown" not in page.text
+    assert "Looked at: all 1,438 training images." in page.text
+    assert len(page.data["slides"]["walk"]["frames"]) == 33
+    assert "distances" in {chart["id"] for chart in page.data["charts"]}
+    command = next(word for word in page.words if word.startswith("ganzoo run --config"))
+    again = json.loads(ganzoo(*command.split()[1:], "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert again["settings"]["train.length"]["value"] == "64images"
+    assert again["settings"]["model.width"]["value"] == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["gone"], "gone is not there; name a run's folder"),
+        (["empty"], "holds no config.yaml, no stats.jsonl and no samples/"),
+        (["run", "--port", "80"], "--port is for --live"),
+        (["run", "--seed", "-1"], "--seed is -1; expected 0 or more"),
+        (["run", "--quick", "--out", "file/x.html"], "cannot be written"),
+    ],
+)
+def test_bad_usage_is_a_sentence(runs, words, said):
+    runs()
+    (runs.place / "empty").mkdir()
+    (runs.place / "file").write_text("")
+    done = ganzoo("report", *words, cwd=runs.place, code=2)
+    assert said in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("ganzoo")]) == 1
+
+
+def test_the_light_form_imports_no_framework(runs):
+    code = (
+        "import sys, pathlib; from ganzoo_core import report; report.write(pathlib.Path(sys.argv[1]));"
+        "print({'torch', 'tensorflow', 'keras', 'matplotlib', 'sklearn'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code, runs()], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_curves_as_a_picture(runs, stats_line):
+    pytest.importorskip("matplotlib")
+    lines = [stats_line(n, **{"discriminator/_$x^{": 1.0 * n}) for n in range(1, 2000)]
+    folder = runs(lines=lines, scores=[{"images": n, "scores": {"fid": n}} for n in (1, 2)])
+    path = plot.write(folder)
+    assert path == folder / "curves.png"
+    width, height = pictures.look(path).size
+    assert width == 840
+    assert height == 3 * 336
+    first = path.read_bytes()
+    assert plot.write(folder).read_bytes() == first
+    with pytest.raises(UsageError, match="has no statistics yet"):
+        plot.write(runs("young", lines=[]))
+
+
+def test_without_matplotlib_a_sentence(runs, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UsageError, match=r"pip install 'ganzoo\[report\]'"):
+        plot.write(runs())
+
+
+@pytest.fixture
+def served(runs):
+    folder = runs(finished=False)
+    with live.server(folder, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield folder, server.server_address
+        server.shutdown()
+        thread.join()
+
+
+def ask(address, path, method="GET", **headers):
+    connection = http.client.HTTPConnection(*address, timeout=20)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode(), dict(answer.getheaders())
+
+
+def test_the_server_answers_this_machine_alone(served):
+    folder, address = served
+    assert address[0] == "127.0.0.1"
+    status, text, headers = ask(address, "/")
+    assert status == 200
+    assert "connect-src &#x27;self&#x27;" in text
+    assert headers["Cache-Control"] == "no-store"
+    before = ask(address, "/version")[1]
+    with (folder / "stats.jsonl").open("a") as file:
+        file.write('{"images": 5000}\n')
+    assert ask(address, "/version")[1] != before
+    assert "5,000 of 1,000 images" in ask(address, "/")[1]
+    assert ask(address, "/", Host="evil.example:80")[0] == 403  # another name for this address
+    for path in ("/config.yaml", "/../../etc/passwd", "/samples/real.png", "/report.html/x"):
+        assert ask(address, path)[0] == 404
+    assert ask(address, "/", method="POST")[0] == 501
+    (folder / "config.yaml").unlink()
+    assert ask(address, "/")[0] == 200
+
+
+def test_a_port_that_is_taken(runs):
+    folder = runs()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"port {port} cannot be had"):
+            live.server(folder, port)
+    with pytest.raises(UsageError, match="port 99999 cannot be had"):
+        live.server(folder, 99_999)
+
+
+def test_ctrl_c_ends_the_server_and_leaves_the_page(runs):
+    import signal
+
+    folder = runs()
+    command = [sys.executable, "-m", "ganzoo_core", "report", str(folder), "--live", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert rest.strip() == str(folder / "report.html")
+    assert (folder / "report.html").exists()

@@ -1,0 +1,90 @@
+"""Processes that work for this one: what they answer, how they fail, and that they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ganzoo_core.api import DataError, GanzooError, PluginError, UsageError
+from ganzoo_core.evaluation.children import Child
+
+
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    """Make a child that runs some code; `request` is what it was asked."""
+
+    def make(code):
+        (tmp_path / "helper.py").write_text(
+            "import os, sys, time\nfrom ganzoo_core.api import *\nfrom ganzoo_core.evaluation.children import serve\n"
+            f"def answer(request, say):\n    {code}\n\nif __name__ == '__main__':\n    serve(answer)\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        return Child("helper", "helps")
+
+    return make
+
+
+def test_a_child_answers_and_says(child):
+    said = []
+    with child("say(f'about {request[\"x\"]}'); print('noise'); return {'twice': 2 * request['x']}") as process:
+        assert [process.ask({"x": x}, said.append)["twice"] for x in (1, 2)] == [2, 4]
+    assert said == ["about 1", "about 2"]
+
+
+def test_errors_come_over_as_they_were_raised(child):
+    with child(
+        "raise [UsageError, DataError, PluginError, GanzooError, MemoryError][request['x']]('a sentence')"
+    ) as process:
+        for number, kind in enumerate((UsageError, DataError, PluginError, GanzooError)):
+            with pytest.raises(kind, match="a sentence") as error:
+                process.ask({"x": number}, print)
+            assert type(error.value) is kind
+        with pytest.raises(GanzooError, match="not enough memory"):
+            process.ask({"x": 4}, print)
+
+
+def test_a_child_that_breaks_tells_why_and_ends(child, capfd):
+    with child("raise RuntimeError('the reason')") as process:
+        for _ in range(2):
+            with pytest.raises(GanzooError, match="the process that helps ended with 1: what it said stands above"):
+                process.ask({}, print)
+    assert "the reason" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+def test_a_child_that_was_killed_is_told_of(child):
+    with (
+        child("os.kill(os.getpid(), 9)") as process,
+        pytest.raises(GanzooError, match="ended with -9: out of memory, perhaps; try again with fewer images"),
+    ):
+        process.ask({}, print)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+def test_a_child_ends_with_its_parent_in_the_middle_of_work(child, tmp_path):
+    child("say(str(os.getpid())); time.sleep(600)").close()
+    code = "from ganzoo_core.evaluation.children import Child\n"
+    code += "Child('helper', 'helps').ask({}, lambda text: print(text, flush=True))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        number = int(parent.stdout.readline())
+        os.kill(number, 0)  # it is there
+        os.kill(number, signal.SIGINT)  # Ctrl-C is the parent's matter
+        parent.kill()
+    for _ in range(500):
+        try:
+            os.kill(number, 0)
+            done = Path(f"/proc/{number}/stat")
+            if done.exists() and done.read_text().rpartition(")")[2].split()[0] == "Z":
+                break  # it has ended, and nobody has asked how
+        except ProcessLookupError:
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("it goes on")

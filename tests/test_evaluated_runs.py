@@ -1,0 +1,129 @@
+"""Runs that are evaluated from end to end: drawn in their own framework, scored elsewhere, kept and found again."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+import ganzoo_core as gz
+from ganzoo_core import catalog, rundir, scores
+from ganzoo_core.cli import main
+
+MANIFEST = """
+api = 1
+[datasets.lights]
+title = "Grey squares, dark and light"
+hooks = "lights"
+image = { height = 16, width = 16, channels = 1, classes = 2 }
+[extractors.mean]
+title = "The mean of an image"
+hooks = "lights"
+default = true
+[metrics.gap]
+title = "The difference of the means, and which frameworks are loaded where it is found"
+hooks = "lights"
+default = true
+lower = ["fid"]
+"""
+CODE = """
+import sys
+import numpy as np
+import ganzoo_core as gz
+
+@gz.hookimpl
+def dataset(split):
+    labels = np.arange(20 if split == "test" else 60) % 2
+    images = np.repeat(np.uint8(40 + 100 * labels), 256).reshape(-1, 16, 16, 1)
+    return gz.ImageSource(images, labels.astype(np.int64), ("dark", "light"))
+
+class Mean:
+    facts = {"weights": "none", "resizer": "none"}
+    def extract(self, images):
+        return images.reshape(len(images), -1).mean(axis=1, keepdims=True), None
+
+@gz.hookimpl
+def extractor():
+    return Mean()
+
+@gz.hookimpl
+def metric():
+    def score(real, fake, seed):
+        asked = -1 if fake.labels is None else fake.labels.mean()
+        gap = float(abs(real.features.mean() - fake.features.mean()))
+        return {"fid": gap, "asked": asked, "tensorflow": "tensorflow" in sys.modules, "torch": "torch" in sys.modules}
+    return score
+"""
+MODELS = [
+    "dcgan-torch",
+    "cgan-torch",
+    pytest.param("dcgan-tf", marks=pytest.mark.slow),
+]
+SMALL = {"dcgan-torch": {"model.width": 2}, "cgan-torch": {"model.width": 2}, "dcgan-tf": {"model.width": 2}}
+
+
+@pytest.fixture(scope="module")
+def lights(make_site):
+    site = make_site()
+    site.add("lights", MANIFEST, files={"__init__.py": CODE, "hooks.py": ""})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site.path)
+        patch.setenv("PYTHONPATH", str(site.path))
+        patch.setenv("GANZOO_PLUGINS", "lights,ganzoo-dcgan-torch,ganzoo-cgan-torch,ganzoo-dcgan-tf,losses,schedules")
+        catalog.forget()
+        yield site
+    catalog.forget()
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def run(request, lights, tmp_path_factory):
+    """A run of 32 images with a snapshot at half of them, and the model's name."""
+    framework = "tensorflow" if request.param.endswith("-tf") else "torch"
+    if importlib.util.find_spec(framework) is None:
+        pytest.skip(f"{framework} is not installed")
+    folder = tmp_path_factory.mktemp("runs") / request.param
+    settings = {"data.size": 16, "train.snapshot_every": "16", "train.batch_size": 8, "train.sample_count": 4}
+    gz.train(
+        request.param, data="lights", preset="none", images=32, out=folder, quiet=True, device="cpu",
+        settings={**settings, **SMALL[request.param]},
+    )  # fmt: skip
+    return folder, request.param
+
+
+def test_a_run_is_scored_as_its_images_are(run):
+    folder, model = run
+    (found,) = gz.evaluate(folder, n=10, seed=3)
+    drawn = gz.load(folder).generate(10, seed=3)
+    assert found.scores["fid"] == pytest.approx(abs(90 - drawn.mean()), abs=1e-3)
+    assert found.scores["asked"] == (0.5 if model == "cgan-torch" else -1)  # one class after the other
+    assert (found.scores["torch"], found.scores["tensorflow"]) == (0, 0)
+    assert (found.images, found.protocol["samples"], found.protocol["ema"]) == (32, 10, False)
+    weights = (folder / "generator" / rundir.WEIGHTS).read_bytes()
+    assert found.more == {"generator": hashlib.sha256(weights).hexdigest(), "during": "evaluate"}
+    assert scores.read(folder) == [found]
+
+
+def test_all_checkpoints_are_scored_and_the_best_is_found(run, capsys):
+    folder, _ = run
+    assert main(["evaluate", str(folder), "--checkpoint", "all", "-n", "10", "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["run"] == str(folder)
+    assert [line["images"] for line in told["scores"]] == [16, 32]
+    best = min(told["scores"], key=lambda line: line["scores"]["fid"])["images"]
+    found = gz.load(folder, checkpoint="best")
+    assert found.images_seen == best
+    np.testing.assert_array_equal(found.generate(2), gz.load(folder, checkpoint=best).generate(2))
+
+
+def test_the_command_that_evaluates_imports_no_framework(lights, tmp_path):
+    np.savez(tmp_path / "drawn.npz", images=np.zeros((5, 16, 16, 1), np.uint8))
+    code = (
+        "import sys\nfrom ganzoo_core.cli import main\n"
+        f"assert main(['evaluate', '--images', {str(tmp_path / 'drawn.npz')!r}, '--data', 'lights', '--quiet']) == 0\n"
+        "print(sorted({'torch', 'tensorflow', 'lights'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = lights.python("-c", code, env={"GANZOO_PLUGINS": "lights"})
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")

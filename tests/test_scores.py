@@ -1,0 +1,144 @@
+"""Scores in a run's folder: written durably, compared only where they are alike, the best and a collapse found."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganzoo_core import evaluation, rundir, scores
+from ganzoo_core.api import UsageError
+from ganzoo_core.scores import Score
+
+
+def score(fid, images=100, **protocol):
+    return Score(images, {"fid": fid}, {"data": "lights", "samples": 10, **protocol}, better={"fid": "lower"})
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    st.lists(st.tuples(st.none() | st.integers(0, 10**9), st.dictionaries(st.text(max_size=5), numbers, max_size=3)))
+)
+def test_what_is_written_is_read(tmp_path_factory, found):
+    run = tmp_path_factory.mktemp("run")
+    written = [
+        Score(images, values, {"data": "ü"}, {"share": values}, {}, values, {"x": [1]}) for images, values in found
+    ]
+    for one in written:
+        scores.append(run, one)
+    assert scores.read(run) == written
+
+
+def test_a_line_that_was_torn_is_passed_over_and_goes(tmp_path):
+    scores.append(tmp_path, score(1.0))
+    with (tmp_path / "scores.jsonl").open("ab") as file:
+        file.write(b'{"images": 3, "sc')
+    assert [one.scores["fid"] for one in scores.read(tmp_path)] == [1.0]
+    scores.append(tmp_path, score(2.0))
+    assert [one.scores["fid"] for one in scores.read(tmp_path)] == [1.0, 2.0]
+    assert (tmp_path / "scores.jsonl").read_bytes().count(b"\n") == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "3", "{}", '{"images": 3}', "nonsense", '{"images": "x", "scores": {}, "protocol": {}}']
+)
+def test_a_line_that_is_no_score_is_named(tmp_path, line):
+    scores.append(tmp_path, score(1.0))
+    with (tmp_path / "scores.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(UsageError, match=r"scores.jsonl: line 2 is no score"):
+        scores.read(tmp_path)
+
+
+def test_a_number_that_is_none_is_null(tmp_path):
+    scores.append(tmp_path, score(math.inf))
+    assert json.loads((tmp_path / "scores.jsonl").read_text())["scores"] == {"fid": None}
+    assert math.isnan(scores.read(tmp_path)[0].scores["fid"])
+
+
+def test_the_best_is_among_those_of_the_newest_protocol():
+    found = [score(1.0, 10, samples=5), score(3.0, 10), score(2.0, 20), score(2.0, 30), score(9.0, 40)]
+    assert scores.best(found) == found[2]
+    assert scores.best([]) is None
+    assert scores.best([score(math.nan)]) is None
+    assert scores.best([replace(one, better={"fid": "higher"}) for one in found]).images == 40
+
+
+def test_the_latest_of_each_number_of_images():
+    found = [score(1.0, 20), score(2.0, 10), score(3.0, 20), score(4.0, None)]
+    assert [(one.images, one.scores["fid"]) for one in scores.latest(found)] == [(10, 2.0), (20, 3.0)]
+
+
+def test_what_training_found_goes_when_the_run_goes_back(tmp_path):
+    for images in (10, 20, 30):
+        scores.append(tmp_path, replace(score(1.0, images), more={"during": "training"}))
+    scores.append(tmp_path, replace(score(1.0, 30), more={"during": "evaluate"}))
+    scores.cut(tmp_path, 10)
+    assert [(one.images, one.more["during"]) for one in scores.read(tmp_path)] == [(10, "training"), (30, "evaluate")]
+    scores.cut(tmp_path / "none", 10)
+
+
+@pytest.mark.parametrize(
+    ("values", "collapsed"),
+    [
+        ([], False),
+        ([5, 5, 5], False),
+        ([1, 3, 3], False),
+        ([1, 3, 3, 3], True),
+        ([1, 3, 1.9, 3], False),
+        ([1, 2, 2, 2], False),
+        ([4, 2, 3, 5, 6, 7], True),
+        ([4, 2, 5, 6, 7, 3], False),
+        ([1, math.nan, math.nan, math.nan], True),
+        ([math.nan, 3, 3, 3], False),
+    ],
+)
+def test_collapse_is_three_scores_running_over_twice_the_best(values, collapsed):
+    assert scores.has_collapsed(values) is collapsed
+
+
+def test_unlike_protocols_are_refused_and_marked_when_forced():
+    extractor = {"name": "a/b", "version": "1", "weights": "f" * 64}
+    first = score(1.0, extractor=extractor, seed=0, versions={"torch": "2"}, metrics={"m": {"k": 3}}, ema=False)
+    same = score(
+        9.0, extractor={**extractor, "version": "2"}, seed=1, versions={"torch": "3"}, metrics={"n": {"k": 5}}, ema=True
+    )
+    assert scores.differences(first, same) == []
+    assert scores.check_comparable([first, same, first]) == []
+    other = score(1.0, extractor={**extractor, "weights": "0" * 64}, metrics={"m": {"k": 5}}, samples=20)
+    told = scores.differences(first, other)
+    assert len(told) == 3
+    assert "samples is 10 and 20" in told
+    assert "extractor weights is ffffffffffff… and 000000000000…" in told
+    with pytest.raises(UsageError, match=r"these scores were not found in the same way: .*samples is 10 and 20"):
+        scores.check_comparable([first, same, other])
+    assert scores.check_comparable([first, same, other], forced=True) == told
+    assert scores.check_comparable([]) == []
+
+
+def snapshot(folder, images):
+    files = {rundir.WEIGHTS: b"", rundir.CARD: json.dumps({"images": images}).encode()}
+    rundir.checkpoint.write_folder(folder, files)
+
+
+def test_the_best_generator_is_found_by_its_score(tmp_path):
+    for images in (10, 20):
+        snapshot(tmp_path / "snapshots" / str(images), images)
+    snapshot(tmp_path / "generator", 30)
+    for images, fid in ((10, 3.0), (20, 1.0), (30, 2.0)):
+        scores.append(tmp_path, score(fid, images))
+    assert rundir.find_generator(tmp_path, "best") == tmp_path / "snapshots" / "20"
+    scores.append(tmp_path, score(0.5, 30))
+    assert rundir.find_generator(tmp_path, "best") == tmp_path / "generator"
+    scores.append(tmp_path, score(0.1, 15))
+    with pytest.raises(UsageError, match=r"the best score .* is that at 15 images, of which no snapshot is kept"):
+        rundir.find_generator(tmp_path, "best")
+    assert evaluation.generators(tmp_path, "all") == [
+        tmp_path / "snapshots" / "10", tmp_path / "snapshots" / "20", tmp_path / "generator",
+    ]  # fmt: skip
