@@ -1,4 +1,7 @@
-"""`ganzoo doctor`: what is wrong with the installation, and what to do about it."""
+"""`ganzoo doctor`: what is wrong with the installation, and what to do about it.
+
+Of one plugin or part that is named, it also makes the contract's checks: what `ganzoo_core.testing` holds it to.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ import json
 import platform
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from rich.console import Console
 
 from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError, UsageError
@@ -19,6 +25,8 @@ from ganzoo_core.cli.parser import Parser
 from ganzoo_core.console import one_line, table
 from ganzoo_core.engines import EXTRAS
 from ganzoo_core.manifest import KINDS, Part
+from ganzoo_core.testing import verdict
+from ganzoo_core.testing.verdict import Result
 
 TENSORFLOW_PYTHONS = ((3, 11), (3, 13))  # the first and the last that TensorFlow 2.21 has wheels for
 IMPORT_SECONDS = 120.0
@@ -55,6 +63,10 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("doctor", help="what is wrong, and what to do", description=__doc__)
     parser.add_argument("name", nargs="?", metavar="NAME", help="one part or one distribution (default: all)")
+    parser.add_argument("--quick", action="store_true", help="of one that is named: its manifest alone, no checks")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="for the checks, such as width=8 for speed"
+    )
     parser.add_argument("--deep", action="store_true", help="import each part in a process of its own, and time it")
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser
@@ -67,21 +79,73 @@ def execute(args: argparse.Namespace) -> int:
     findings = [*_cards(found, parts, deep=args.deep), *problems, *_frameworks(parts)]
     if args.name is None:
         findings += _defaults(found)
-    count = sum(finding.state != "ok" for finding in findings)
+    results = _contract(parts, args) if args.name is not None and not args.quick else []
+    count = sum(finding.state != "ok" for finding in findings) + sum(result.state == "failed" for result in results)
     note = tensorflow_note(sys.version_info[:2])
     if args.json:
         checks = [{"name": finding.name, "state": finding.state, "detail": finding.detail} for finding in findings]
         facts = {"schema": 1, "environment": _environment(), "notes": [note] if note else [], "checks": checks}
+        facts["contract"] = [
+            {
+                "part": result.case.part,
+                "check": result.case.check,
+                "framework": result.case.framework,
+                "says": verdict.describe(result.case.check),
+                "state": result.state,
+                "detail": result.detail,
+            }
+            for result in results
+        ]
         print(json.dumps(facts, indent=1))
         return 1 if count else 0
     print(" · ".join(f"{name} {version}" for name, version in _environment().items()))
     if note:
         print(f"{note}, so its models cannot be installed on this one")
     table(("part", "state", "detail"), [(finding.name, finding.state, finding.detail) for finding in findings])
+    if results:
+        _show_contract(results)
     if not findings:
         print("nothing is installed; pip install ganzoo[torch]")
     print("everything is well" if not count else f"{count} {'thing is' if count == 1 else 'things are'} wrong")
     return 1 if count else 0
+
+
+def _contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Result]:
+    """The checks of these parts, framework by framework, with a word on each as it is made."""
+    from ganzoo_core.settings import parse_assignments
+
+    chosen: dict[str, set[str]] = defaultdict(set)
+    for part in parts:
+        chosen[part.distribution].add(f"{part.kind}/{part.name}")
+    console = Console(stderr=True)
+    results: list[Result] = []
+    for distribution, names in chosen.items():
+        # A part alone is not asked for what is its whole distribution's.
+        whole = distribution_key(args.name) == distribution_key(distribution)
+        cases = [case for case in verdict.cases(distribution) if case.part in names or (whole and not case.part)]
+        with console.status(f"checking {distribution}") as status:
+            for result in verdict.run(distribution, settings=parse_assignments(args.set), only=cases):
+                status.update(f"checking {distribution}: {len(results) + 1}, {result.case}")
+                results.append(result)
+    return results
+
+
+def _show_contract(results: Sequence[Result]) -> None:
+    """A row a check, and what failed once more at the end, where it is seen."""
+    print()
+    rows = [
+        (
+            result.case.part or "the whole",
+            result.case.check,
+            result.case.framework or "-",
+            result.state,
+            result.detail or verdict.describe(result.case.check),
+        )
+        for result in results
+    ]
+    table(("part", "check", "in", "state", "what holds, or what was found"), rows, title="contract")
+    states = Counter(result.state for result in results)
+    print(", ".join(f"{states[state]} {state}" for state in ("ok", "failed", "skipped") if states[state]))
 
 
 def tensorflow_note(python: tuple[int, int]) -> str:
@@ -198,6 +262,8 @@ def _remedy(framework: str) -> str:
 def _defaults(found: catalog.Catalog) -> Iterable[Finding]:
     """Kinds of which several parts say they are the default."""
     for kind in KINDS:
+        if kind == "metrics":  # all that say so are computed
+            continue
         try:
             found.default(kind)
         except UsageError as error:

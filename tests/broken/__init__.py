@@ -1,0 +1,1 @@
+"""Parts that are broken on purpose: each check of the contract must catch the one that bears its name."""

@@ -1,0 +1,191 @@
+"""Each check of the contract can fail: a part that is broken in just that way is caught by it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ganzoo_core import catalog
+from ganzoo_core.testing import CHECKS, Case, Contract, Result, verdict
+
+from .conftest import Site
+
+pytest.importorskip("torch")
+
+BROKEN = Path(__file__).parent / "broken"
+CAUGHT = {  # check: what it says of the sample that bears its name
+    "hooks": "gives loss the argument 'margin' a default",
+    "light": "importing broken.heavy imports torch",
+    "settings": "no loss is called 'no-such-loss'",
+    "shapes": "at 16×16×1 G gives [4, 16, 16, 3]; expected [4, 16, 16, 1] as [N,H,W,C]",
+    "bounds": 'output = "tanh" promises [-1, 1]',
+    "labels": "G's images and D's scores do not depend on the labels",
+    "features": "D has batch norm, which the manifest must say",
+    "gradients": "2 of the generator's parameters never move: forgotten.bias, forgotten.weight",
+    "second-order": "a gradient penalty moves nothing of D",
+    "terms": "discriminator/adversarial is inf",
+    "needs": 'say needs = ["real_in_generator_step"]',
+    "penalty": "gradient_penalty has no gradient in the discriminator",
+    "decision": "where scores are right of 0.0",
+    "agreement": "write it on step.ops alone",
+    "effect": "is the same as one without",
+    "learns": "the generator does not move",
+    "finite": "no longer finite",
+    "same-seed": "with the same seed",
+    "global-state": "Python's random state is changed by a run",
+    "resume": "after a resume",
+    "saved": "unused is saved, and no image depends on it",
+    "pure": "said",
+    "values": "lr_g is -",
+    "images": "train and test have 16 and 4 images, and all has 16",
+    "card": "the manifest says height = 28, and the images have 8",
+    "same-images": "it gives other images",
+    "watches": "on_report raised ConnectionError: nobody listens",
+    "own-folder": "mine.txt",
+}
+OF_DISTRIBUTIONS = {"manifest", "wheel", "readme"}
+METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n\n{readme}\n"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Case, Result]]:
+    """All checks of the broken parts; each framework's process is started once."""
+    with pytest.MonkeyPatch.context() as patch:
+        site = Site(tmp_path_factory.mktemp("site"))
+        site.add("broken", (BROKEN / "ganzoo.toml").read_text(encoding="utf-8"))
+        for path in BROKEN.glob("*.py"):
+            shutil.copy(path, site.path / "broken" / path.name)
+        patch.syspath_prepend(site.path)
+        catalog.forget()
+        yield {result.case: result for result in verdict.run("broken")}
+    catalog.forget()
+
+
+def test_every_check_has_a_sample() -> None:
+    assert {check.name for check in CHECKS} == CAUGHT.keys() | OF_DISTRIBUTIONS
+
+
+@pytest.mark.parametrize("check", CAUGHT)
+def test_a_check_catches_what_it_is_for(results: dict[Case, Result], check: str) -> None:
+    caught = [result for case, result in results.items() if case.check == check == case.part.rpartition("/")[2]]
+    assert [result.state for result in caught] == ["failed"]
+    assert CAUGHT[check] in caught[0].detail
+
+
+def test_second_derivatives_that_tensorflow_drops_are_missed(results: dict[Case, Result]) -> None:
+    pytest.importorskip("tensorflow")
+    result = results[Case("models/second-order-tf", "second-order", "tensorflow")]
+    assert result.state == "failed"
+    assert "a gradient penalty does not reach" in result.detail
+
+
+def test_what_is_not_broken_passes(results: dict[Case, Result]) -> None:
+    good = [result for case, result in results.items() if case.part == "models/good"]
+    assert len(good) == len([check for check in CHECKS if "models" in check.kinds])
+    assert {result.state for result in good} == {"ok"}, [result for result in good if result.state != "ok"]
+
+
+def told(site: Site, name: str, check: str) -> Result:
+    """What one check says of a whole distribution."""
+    return next(iter(verdict.run(name, only=[Case("", check)])))
+
+
+def test_a_manifest_with_a_fault_is_caught(here: Site) -> None:
+    here.add("faulty", here.loss("faulty", "faulty") + '[losses.second]\ntitle = 3\nhooks = "faulty.hooks"\n')
+    assert "losses/second bad-manifest" in told(here, "faulty", "manifest").detail
+
+
+def test_a_wheel_without_the_manifest_is_caught(here: Site) -> None:
+    here.add("bare", here.loss("bare", "bare"))
+    record = here.path / "bare-1.0.dist-info" / "RECORD"
+    record.write_text("bare/__init__.py,,\n", encoding="utf-8")
+    assert "what pip installed holds no bare/ganzoo.toml" in told(here, "bare", "wheel").detail
+    record.write_text("bare/__init__.py,,\nbare/ganzoo.toml,,\n", encoding="utf-8")
+    assert told(here, "bare", "wheel").state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("readme", "words"),
+    [
+        ("", "no README"),
+        ("A model.", "does not name arXiv:1511.06434"),
+        ("A model after arXiv:1511.06434.", "does not name deep"),
+        ("deep, after arXiv:1511.06434.", "does not say what differs"),
+        ("deep, after arXiv:1511.06434. It differs in nothing.", ""),
+    ],
+)
+def test_a_readme_that_says_too_little_is_caught(here: Site, readme: str, words: str) -> None:
+    manifest = (
+        'api = 1\n[models.deep]\ntitle = "M"\nframework = "torch"\npaper = "arXiv:1511.06434"\nhooks = "deep.hooks"\n'
+    )
+    here.add("deep", manifest, metadata=METADATA.format(name="deep", readme=readme))
+    result = told(here, "deep", "readme")
+    assert result.state == ("failed" if words else "ok")
+    assert words in result.detail
+
+
+def test_a_part_that_ends_the_process_fails_all_that_was_left(here: Site) -> None:
+    code = "import os, ganzoo_core as gz\n@gz.hookimpl\ndef schedule():\n    os._exit(7)\n"
+    manifest = 'api = 1\n[schedules.gone]\ntitle = "S"\nhooks = "gone.hooks"\n'
+    here.add("gone", manifest, files={"__init__.py": "", "hooks.py": code})
+    found = {result.case.check: result for result in verdict.run("gone")}
+    assert found["hooks"].state == "ok"
+    assert found["pure"].state == found["values"].state == "failed"
+    assert "ended with 7" in found["values"].detail
+
+
+def test_a_contract_cannot_be_thinned_out() -> None:
+    with pytest.raises(TypeError, match="names no plugin"):
+        type("Nameless", (Contract,), {})
+    with pytest.raises(TypeError, match="replaces test_contract"):
+        type("Empty", (Contract,), {"plugin": "ganzoo-losses", "test_contract": None})
+    with pytest.raises(TypeError, match="does not say why"):
+        type("Silent", (Contract,), {"plugin": "ganzoo-losses", "expected_failures": {"hinge terms torch": ""}})
+
+
+INNER = """
+from ganzoo_core.testing import Contract
+
+class TestContract(Contract):
+    plugin = "odd"
+    expected_failures = {expected}
+"""
+
+
+@pytest.mark.parametrize(
+    ("expected", "outcome"),
+    [
+        ({}, "1 failed"),
+        ({"odd pure": "it counts its calls by design"}, "1 xfailed"),
+        ({"odd pure": "it counts its calls", "odd hooks": "not true at all"}, "take it out of expected_failures"),
+        ({"odd shapes": "there is no such check"}, "is no check of odd"),
+    ],
+)
+def test_a_failure_may_be_expected_with_a_reason_only(site: Site, expected: dict[str, str], outcome: str) -> None:
+    site.add(
+        "odd",
+        'api = 1\n[schedules.pure]\ntitle = "S"\nhooks = "odd.hooks"\naliases = ["odd"]\n'.replace(
+            "pure]", "odd]"
+        ).replace('aliases = ["odd"]\n', ""),
+        files={"__init__.py": "", "hooks.py": COUNTING},
+        metadata=METADATA.format(name="odd", readme="odd"),
+    )
+    record = site.path / "odd-1.0.dist-info" / "RECORD"
+    record.write_text("odd/ganzoo.toml,,\n", encoding="utf-8")
+    (site.path / "test_odd.py").write_text(INNER.format(expected=expected), encoding="utf-8")
+    done = site.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_odd.py")
+    assert outcome in done.stdout, done.stdout
+
+
+COUNTING = """
+import itertools
+import ganzoo_core as gz
+
+@gz.hookimpl
+def schedule():
+    calls = itertools.count()
+    return lambda images: {"lr_g": 1.0 / (1 + next(calls))}
+"""
