@@ -65,6 +65,7 @@ def test_a_number_that_is_none_is_null(tmp_path):
 def test_the_best_is_among_those_of_the_newest_protocol():
     found = [score(1.0, 10, samples=5), score(3.0, 10), score(2.0, 20), score(2.0, 30), score(9.0, 40)]
     assert scores.best(found) == found[2]
+    assert scores.best([*found, score(8.0, 20)]) == found[3]  # scored again, and the last time counts
     assert scores.best([]) is None
     assert scores.best([score(math.nan)]) is None
     assert scores.best([replace(one, better={"fid": "higher"}) for one in found]).images == 40

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md is true: its files, built to wheels, work in a fresh environment that has only wheels."""
+"""Third parties: what CONTRIBUTING.md shows and what examples/ holds, as wheels in fresh environments of wheels alone."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
+EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/pyproject.toml"))
 
 
 def command(*words: str | Path, cwd: Path, timeout: float = 900) -> str:
@@ -45,11 +46,11 @@ def write_plugin(folder: Path, package: str, dependencies: Sequence[str]) -> Pat
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The core, the bundled parts and two third-party plugins as wheels."""
+    """The core, the bundled parts, the examples and the two plugins of the guide as wheels."""
     folder = tmp_path_factory.mktemp("wheels")
     loss = write_plugin(folder / "loss", "softplus_hinge", ["ganzoo"])
     model = write_plugin(folder / "model", "tiny_gan", ["ganzoo", "torch"])
-    for source in (ROOT, *PARTS, loss, model):
+    for source in (ROOT, *PARTS, *EXAMPLES, loss, model):
         command(sys.executable, "-m", "build", "--wheel", "--outdir", folder / "wheels", source, cwd=folder)
     return folder / "wheels"
 
@@ -68,9 +69,17 @@ def installed(python: Path, cwd: Path) -> dict[str, dict[str, str]]:
     return {row["name"]: row for row in rows}
 
 
+def contract_of(example: Path, folder: Path) -> list[str]:
+    """A copy of an example's contract, away from its source, so that the installed wheel is what is tested."""
+    copy = folder / f"test_{example.name.replace('-', '_')}.py"
+    copy.write_bytes((example / "tests" / "test_contract.py").read_bytes())
+    return [copy.name]
+
+
 @pytest.mark.slow
 def test_plugins_made_by_the_guide_work_from_wheels_beside_pytorch_alone(wheels: Path, tmp_path: Path) -> None:
-    python = fresh(tmp_path, wheels, "ganzoo[torch]", "softplus-hinge", "tiny-gan")
+    names = [path.name for path in EXAMPLES]
+    python = fresh(tmp_path, wheels, "ganzoo[torch,testing]", "softplus-hinge", "tiny-gan", *names)
     found = installed(python, tmp_path)
     assert found["softplus-hinge"]["distribution"] == "softplus-hinge"
     assert found["tiny-gan"]["version"] == "1.0"
@@ -81,17 +90,23 @@ def test_plugins_made_by_the_guide_work_from_wheels_beside_pytorch_alone(wheels:
     command(python, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", "four.npz", cwd=tmp_path)
     command(python, "-m", "ganzoo_core", "run", "dcgan-torch", "--steps", "2", "--quiet", cwd=tmp_path)
     command(python, "-m", "ganzoo_core", "doctor", "--deep", cwd=tmp_path)
+    for example in EXAMPLES:
+        command(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *contract_of(example, tmp_path), cwd=tmp_path)
+    words = ("run", "sngan-torch", "--loss", "relativistic-hinge-lecam", "--steps", "3", "--json", "--quiet")
+    run = json.loads(command(python, "-m", "ganzoo_core", *words, cwd=tmp_path))
+    command(python, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", "sngan.png", cwd=tmp_path)
     command(python, "-c", "import importlib.util as u; assert u.find_spec('tensorflow') is None", cwd=tmp_path)
 
 
 @pytest.mark.slow
 def test_a_third_partys_loss_works_beside_tensorflow_alone(wheels: Path, tmp_path: Path) -> None:
-    python = fresh(tmp_path, wheels, "ganzoo[tf]", "softplus-hinge")
+    python = fresh(tmp_path, wheels, "ganzoo[tf]", "softplus-hinge", "ganzoo-lecam")
     assert {"dcgan-tf", "softplus-hinge"} <= set(installed(python, tmp_path))
     words = ("run", "dcgan-tf", "--loss", "softplus-hinge", "--steps", "3", "--json", "--quiet")
     run = json.loads(command(python, "-m", "ganzoo_core", *words, cwd=tmp_path))
     command(python, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", "four.npz", cwd=tmp_path)
     command(python, "-m", "ganzoo_core", "doctor", "--deep", cwd=tmp_path)
+    assert "tensorflow\tok" in command(python, "-m", "ganzoo_core", "doctor", "ganzoo-lecam", cwd=tmp_path)
     command(python, "-c", "import importlib.util as u; assert u.find_spec('torch') is None", cwd=tmp_path)
 
 

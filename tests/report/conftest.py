@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
+import ganzoo_core as gz
+
 HOSTILE = "</script><img src=x onerror=alert(1)>'\"&"
 CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync")  # fmt: skip
@@ -132,6 +134,14 @@ def stats_line() -> Callable[..., dict[str, Any]]:
 def picture() -> Callable[..., None]:
     """Writes a picture."""
     return png
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps, to be copied."""
+    small = {"model.width": 4, "data.size": 16, "train.sample_count": 4, "engine.threads": 1}
+    out = tmp_path_factory.mktemp("trained") / "run"
+    return gz.train("dcgan-torch", settings=small, batch_size=32, images=64, out=out, quiet=True).folder
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ganzoo_core as gz
 from ganzoo_core.api import UsageError
@@ -78,8 +82,6 @@ def test_scores_found_in_unlike_ways_are_refused_unless_forced_and_then_marked(r
     ],
 )
 def test_runs_that_cannot_be_compared(runs, tmp_path, monkeypatch, names, said):
-    from pathlib import Path
-
     runs("a")
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -153,26 +155,20 @@ def test_the_command_prints_a_table_and_leaves_a_page(zoo):
     assert done.stderr.count("\n") == 1
 
 
-def test_each_row_draws_from_the_same_noise(tmp_path):
+def test_each_row_draws_from_the_same_noise(trained, tmp_path):
     """Of one trained run and a copy of it: the same pictures, those that `generate` gives."""
-    small = {"model.width": 4, "data.size": 16, "train.sample_count": 4, "engine.threads": 1}
-    run = gz.train("dcgan-torch", settings=small, images=64, out=tmp_path / "a", quiet=True)
-    shutil.copytree(run.folder, tmp_path / "b")
+    shutil.copytree(trained, tmp_path / "a")
+    shutil.copytree(trained, tmp_path / "b")
     config = tmp_path / "b/config.yaml"
     config.write_text(config.read_text().replace("train.lr: ", "train.lr: 9"))
-    shutil.copytree(run.folder, tmp_path / "c", ignore=shutil.ignore_patterns("generator"))
+    shutil.copytree(trained, tmp_path / "c", ignore=shutil.ignore_patterns("generator"))
     config = tmp_path / "c/config.yaml"
     config.write_text(config.read_text().replace("train.lr: ", "train.lr: 8"))
     found = groups.compare(groups.find([tmp_path]))
     sheets = comparison.draw(found, seed=3, device="cpu", say=lambda text: None)
-    expected = gz.grid(run.generate(16, seed=3))
+    expected = gz.grid(gz.load(trained).generate(16, seed=3))
     assert sheets[0].uri == sheets[1].uri
     assert "holds no saved generator" in sheets[2].reason
-    import base64
-    import io
-
-    from PIL import Image
-
     with Image.open(io.BytesIO(base64.b64decode(sheets[0].uri.partition(",")[2]))) as picture:
         factor = picture.width // expected.width
         drawn = np.asarray(picture)[::factor, ::factor]

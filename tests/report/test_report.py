@@ -8,6 +8,7 @@ import http.client
 import json
 import math
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def test_every_part_of_a_run_may_be_missing_torn_or_nonsense(runs, tmp_path):
 
 
 KEYS = ["images", "scores", "protocol", "classes", "better", "fid", "x/y", "resolution", "walk", "frames", "size",
-        "nearest", "shown", "neighbours", "drawn", "training", "uri", "distance", "notes"]  # fmt: skip
+        "nearest", "shown", "neighbours", "drawn", "training", "ratios", "ratio", "uri", "distance", "notes"]  # fmt: skip
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 JSON = st.recursive(
     SCALARS, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.sampled_from(KEYS), x), max_leaves=25
@@ -152,7 +153,7 @@ JSON = st.recursive(
     | st.fixed_dictionaries(
         {
             "images": st.integers(0, 9),
-            "nearest": st.fixed_dictionaries({"drawn": st.lists(st.floats(0, 9)), "training": st.lists(st.floats(0, 9)),
+            "nearest": st.fixed_dictionaries({"drawn": st.lists(st.floats(0, 9)), "training": st.lists(st.floats(0, 9)), "ratios": st.lists(st.floats(0, 9)),
                                               "shown": st.lists(JSON)}),
             "scores": st.dictionaries(st.text(), SCALARS),
         }
@@ -330,15 +331,28 @@ def training():
 
 def test_a_generator_that_copies_is_seen(training, runs):
     found = measured.nearest(Copier(training), training, "All.")
-    assert {*found["drawn"]} == {0.0}
+    assert {*found["drawn"]} == {*found["ratios"]} == {0.0}
     assert {shown["neighbours"][0]["index"] for shown in found["shown"]} <= {5, 6, 7, 8}
     assert min(found["training"]) > 10
     folder = runs()
     (folder / "report").mkdir()
     (folder / "report/measured.json").write_text(json.dumps({"images": 700, "nearest": found}))
     page = see(folder)
-    assert "64 of the 64 generated images are nearer to a training image than any" in page.text
+    assert "64 of 64 generated images are less than a third as far from the nearest" in page.text
     assert "Of the generator after 700 images. The run is at 1,000 by now" in page.text
+
+
+def test_grey_pictures_are_near_to_everything_and_copies_of_nothing(training, runs):
+    generator = Copier(np.full_like(training, 128))
+    found = measured.nearest(generator, training, "All.")
+    assert max(found["drawn"]) < min(found["training"])
+    assert min(found["ratios"]) > 0.8
+    lengths = sorted(math.sqrt(((other.astype(float) - 128) ** 2).sum() / 16) for other in training)
+    assert math.isclose(found["ratios"][0], lengths[0] / lengths[1], abs_tol=1e-3)
+    folder = runs()
+    (folder / "report").mkdir()
+    (folder / "report/measured.json").write_text(json.dumps({"images": 1000, "nearest": found}))
+    assert "None of 64 generated images are less than a third" in see(folder).text
 
 
 def test_neighbours_are_those_of_a_plain_loop(training, monkeypatch):
@@ -409,9 +423,8 @@ def ganzoo(*words, cwd, code=0):
     return done
 
 
-def test_the_command_writes_the_page_of_a_real_run(tmp_path):
-    small = ("--set", "width=4", "--set", "size=16", "--set", "threads=1", "--set", "sample_count=4")
-    ganzoo("run", "dcgan-torch", *small, "--images", "64", "--out", "run", "--quiet", cwd=tmp_path)
+def test_the_command_writes_the_page_of_a_real_run(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
     told = json.loads(ganzoo("report", "run", "--json", cwd=tmp_path).stdout)
     assert told["report"] == str(Path("run/report.html"))
     page = Seen((tmp_path / "run/report.html").read_text(encoding="utf-8"))

@@ -1,0 +1,102 @@
+"""Scores during training: the same images each time, kept, the best known, a collapse told once, failures survived."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ganzoo_core import scores
+from ganzoo_core.api import GanzooError
+from ganzoo_core.data import Framing
+from ganzoo_core.evaluation.watching import Watch
+from ganzoo_core.scores import Score
+
+
+class Engine:
+    """Draws grey images; what it was asked is kept."""
+
+    def draw(self, G, z, labels, values):
+        self.asked = z, labels, values
+        return np.full((len(z), 8, 8, 1), G, np.uint8)
+
+
+class Scorer:
+    """A score is the grey value."""
+
+    def __init__(self):
+        self.closed = False
+
+    def score(self, images, labels, *, seed, seen, ema, **more):
+        self.given = images, labels
+        if images.mean() == 13:
+            raise GanzooError("the process that scores ended")
+        return Score(seen, {"fid": float(images.mean())}, {"ema": ema}, better={"fid": "lower"}, more=more)
+
+    def close(self):
+        self.closed = True
+
+
+class Reporter:
+    def __init__(self):
+        self.said, self.warned = [], []
+        self.say, self.warn = self.said.append, self.warned.append
+
+
+@pytest.fixture
+def watch(tmp_path):
+    plan = SimpleNamespace(takes_g=("fade",), ema_halflife=None, latent_dim=3, latent="normal")
+    framing = Framing((6, 6), (8, 8), "pad", 0)
+    return Watch(Scorer(), run=tmp_path, plan=plan, classes=2, framing=framing, count=5, reporter=Reporter())
+
+
+def seen(watch, *values):
+    engine = Engine()
+    for value in values:
+        images = 10 * (1 + len(scores.read(watch.run)))
+        yield watch.evaluate(engine, value, images=images, values={"fade": 0.5, "lr_g": 1.0}), engine
+
+
+def test_the_same_noise_each_time_with_what_the_generator_takes(watch):
+    (_, first), (found, second) = seen(watch, 50, 40)
+    np.testing.assert_array_equal(first.asked[0], second.asked[0])
+    assert second.asked[0].shape == (5, 3)
+    assert second.asked[1].tolist() == [0, 1, 0, 1, 0]
+    assert second.asked[2] == {"fade": 0.5}
+    assert watch.scorer.given[0].shape == (5, 6, 6, 1)  # the padding is cut away
+    assert (found.images, found.more, found.protocol) == (20, {"during": "training"}, {"ema": False})
+    assert [score.images for score in scores.read(watch.run)] == [10, 20]
+    assert watch.reporter.said == ["  10 images · fid 50", "  20 images · fid 40"]
+
+
+def test_the_best_is_known(watch):
+    assert [watch.is_best(found) for found, _ in seen(watch, 50, 40, 45, 30)] == [True, True, False, True]
+    assert not watch.is_best(None)
+
+
+def test_a_collapse_is_told_once_and_again_after_a_recovery(watch):
+    told = []
+    for _ in seen(watch, 20, 50, 50, 50, 50, 15, 90, 90, 90):
+        told.append(len(watch.reporter.warned))
+    assert told == [0, 0, 0, 1, 1, 1, 1, 1, 2]
+    assert "fid was over twice its best, 20 at 10 images, at 3 evaluations running" in watch.reporter.warned[0]
+
+
+def test_a_failure_never_stops_the_run(watch):
+    list(seen(watch, 50, 13))
+    assert watch.reporter.warned == [
+        "at 20 images there is no score: the process that scores ended; training goes on",
+    ]
+    watch.run.joinpath("scores.jsonl").unlink()
+    watch.run.joinpath("scores.jsonl").mkdir()
+    assert watch.evaluate(Engine(), 50, images=30, values={}) is None
+    watch.run.joinpath("scores.jsonl").rmdir()
+    watch.close()
+    assert watch.scorer.closed
+
+
+def test_a_run_that_goes_back_finds_its_scores_again(watch):
+    list(seen(watch, 50, 40, 30))
+    watch.go_back(20)
+    assert [score.images for score in scores.read(watch.run)] == [10, 20]
