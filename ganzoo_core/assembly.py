@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from ganzoo_core import data, engines, loader, mix, resuming, rundir, saved
+from ganzoo_core import data, engines, evaluation, loader, mix, resuming, rundir, saved
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.console import Reporter
 from ganzoo_core.engines import Plan
+from ganzoo_core.evaluation.watching import Watch
+from ganzoo_core.intervals import Interval
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.pace import Pace
 from ganzoo_core.resuming import Beginning
@@ -110,9 +112,10 @@ def assemble(
             facts=made_with,
             reporter=reporter,
         ),
+        watch=_watch(resolved, fitted, plan, data_root=data_root, folder=folder, reporter=reporter),
     )
-    runner.lock = folder.lock()
     try:
+        runner.lock = folder.lock()
         if beginning.checkpoint is not None:
             runner.restore(beginning.checkpoint, elsewhere=beginning.folder is None)
         elif beginning.folder is not None:
@@ -120,12 +123,44 @@ def assemble(
         folder.write_config(settings, {**made_with, **parent})
         folder.add_pictures(["real"], samples.of_real())
     except BaseException:
-        runner.lock.release()
+        runner.close()
         raise
     _say_start(reporter, resolved, fitted, source, engine, (G, D), folder)
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
     return runner
+
+
+def _watch(
+    resolved: Mix,
+    fitted: Fit,
+    plan: Plan,
+    *,
+    data_root: str | Path | None,
+    folder: rundir.RunFolder,
+    reporter: Reporter,
+) -> Watch | None:
+    """What scores the generator as it trains, where that was asked for."""
+    settings = resolved.settings
+    if not Interval.parse(settings["train.evaluate_every"]).count:
+        return None
+    if "data" in resolved.objects:
+        raise UsageError(
+            "images that were given in Python have no test part to score against; name a dataset, or leave "
+            "train.evaluate_every off"
+        )
+    own = {key: value for key, value in settings.items() if key.startswith("data.")}
+    question = evaluation.pose(data=settings["use.data"], data_settings=own, data_root=data_root)
+    scorer = evaluation.Scorer(question, say=reporter.say)
+    return Watch(
+        scorer,
+        run=folder.path,
+        plan=plan,
+        classes=fitted.spec.classes,
+        framing=fitted.framing,
+        count=settings["train.evaluate_count"] or evaluation.samples_for(scorer.reference_count),
+        reporter=reporter,
+    )
 
 
 def _check_length(position: Mapping[str, Any], pace: Pace, schedule: Any, schedule_for: Callable[[int], Any]) -> None:

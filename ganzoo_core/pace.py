@@ -22,6 +22,7 @@ class Pace:
     sample_at: frozenset[int]
     snapshot: int
     checkpoint: int
+    evaluate: int
 
     @property
     def epochs(self) -> int:
@@ -47,6 +48,7 @@ class Pace:
             sample_at=frozenset(at_step(images(text)) for text in settings["train.sample_at"]),
             snapshot=images(settings["train.snapshot_every"]),
             checkpoint=images(settings["train.checkpoint_every"]),
+            evaluate=images(settings["train.evaluate_every"]),
         )
 
 

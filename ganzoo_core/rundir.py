@@ -162,13 +162,23 @@ class RunFolder:
     def write_checkpoint(
         self, images: int, tensors: Mapping[str, Any], position: Mapping[str, Any], *, keep: int
     ) -> Path:
-        """`checkpoints/IMAGES`, and then away with all but the newest; OSError if the disk refuses."""
+        """`checkpoints/IMAGES`, and then away with all but the newest and the best; OSError if the disk refuses."""
         files = {STATE: checkpoint.pack(tensors), POSITION: json.dumps(position, indent=1).encode()}
         path = self.checkpoints / str(images)
         checkpoint.write_folder(path, files)
+        best = self._best()
         for former in self._checkpoints()[keep:]:
-            shutil.rmtree(former, ignore_errors=True)
+            if former.name != str(best):
+                shutil.rmtree(former, ignore_errors=True)
         return path
+
+    def _best(self) -> int | None:
+        """The images that the best generator had seen, by the scores so far; None without any that can be read."""
+        try:
+            best = scores.best(scores.read(self.path))
+        except (UsageError, OSError):
+            return None
+        return None if best is None else best.images
 
     def newest_checkpoint(self) -> Path | None:
         """The newest that is valid to the byte; None if there is none."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from ganzoo_core import checkpoint, rundir
 from ganzoo_core.api import Diverged, Schedule, UsageError
 from ganzoo_core.console import Progress, Reporter
 from ganzoo_core.engines import Plan
+from ganzoo_core.evaluation.watching import Watch
+from ganzoo_core.interrupts import stop_on_signals
 from ganzoo_core.intervals import is_due
 from ganzoo_core.pace import Clock, Mean, Pace
 from ganzoo_core.rundir import RunFolder
@@ -40,6 +38,7 @@ class Runner:
         keep: checkpoints that stay.
         rolls_back: whether a diverging run goes back to its last checkpoint, with half the learning rate.
         trackers: who is told of it.
+        watch: scores its generator; None where nobody asked for that.
     """
 
     def __init__(
@@ -58,12 +57,13 @@ class Runner:
         keep: int,
         rolls_back: bool,
         trackers: Trackers,
+        watch: Watch | None = None,
     ) -> None:
         self.engine, self.trainer, self.schedule = engine, trainer, schedule
         self.plan, self.pace, self.samples = plan, pace, samples
         self.folder, self.card, self.reporter = folder, card, reporter
         self.facts, self.keep, self.rolls_back = facts, keep, rolls_back
-        self.trackers = trackers
+        self.trackers, self.watch = trackers, watch
         self.images = self.step = self.rollbacks = 0
         self.values: Mapping[str, float] = {}
         self.report_terms, self.epoch_terms = Mean(), Mean()
@@ -72,6 +72,13 @@ class Runner:
         self.clock = Clock()
         self.lock: Any = None  # held for as long as the runner lives
 
+    def close(self) -> None:
+        """Let go of what is held beside the run's files: its lock, and the process that scores."""
+        if self.watch is not None:
+            self.watch.close()
+        if self.lock is not None:
+            self.lock.release()
+
     def run(self) -> bool:
         """Train to the end; False if it was interrupted, after saving.
 
@@ -79,7 +86,7 @@ class Runner:
             Diverged: when a loss or a weight is no longer finite.
             OSError: when all is trained and the generator or the last checkpoint could not be saved.
         """
-        with _stop_on_signals() as stopped, self.reporter:
+        with stop_on_signals() as stopped, self.reporter:
             began_at = self.step
             while True:
                 try:
@@ -113,6 +120,8 @@ class Runner:
                 self._sample()
             if is_due(pace.epoch, before, self.images):
                 self._end_epoch()
+            if is_due(pace.evaluate, before, self.images) or (pace.evaluate and self.images >= pace.end):
+                self._evaluate()
             if is_due(pace.snapshot, before, self.images):
                 self._try("the snapshot", lambda: self._save(self.folder.snapshots / str(self.images)))
             if is_due(pace.checkpoint, before, self.images):
@@ -210,6 +219,14 @@ class Runner:
         card = {**self.card, "images": self.images, "values": takes}
         self.folder.write_generator(folder, self.engine.tensors(self.trainer.best_generator), card)
 
+    def _evaluate(self) -> None:
+        """Score the generator; what is best so far is kept, to be drawn from and to be gone on with."""
+        assert self.watch is not None
+        G = self.trainer.best_generator
+        if self.watch.is_best(self.watch.evaluate(self.engine, G, images=self.images, values=self.values)):
+            self._try("the best snapshot", lambda: self._save(self.folder.snapshots / str(self.images)))
+            self._try("the best checkpoint", self._checkpoint)
+
     def _checkpoint(self) -> None:
         """All that going on takes."""
         if self.checkpoint_at == self.images:
@@ -264,6 +281,8 @@ class Runner:
         self.epoch_terms.restore(position["epoch_terms"])
         if not elsewhere:
             self.checkpoint_at = self.images
+            if self.watch is not None:
+                self.watch.go_back(self.images)
             self.folder.cut_stats(int(position["stats_lines"]))
         self.clock = Clock(seconds=float(position["seconds"]), images=self.images)
 
@@ -288,25 +307,3 @@ class Runner:
             "usual remedies are a lower learning rate (--set lr=…), another loss, --with spectral-norm, or "
             f"--set on_divergence=rollback; what was saved before is in {self.folder.path}"
         )
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C or SIGTERM lets the step finish; the second acts at once."""
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        signal.signal(number, previous[number])
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    previous: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, ask)
-    try:
-        yield asked.is_set
-    finally:
-        for caught, handler in previous.items():
-            signal.signal(caught, handler)

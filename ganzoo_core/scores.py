@@ -113,12 +113,14 @@ def cut(run: Path, images: int) -> None:
 def best(found: Sequence[Score], by: str = MAIN) -> Score | None:
     """The best of a run's scores, among those of the newest one's protocol; None without any.
 
+    Of what was scored several times, the last score counts: not the luckiest.
+
     Args:
         found: of one run.
         by: the score's name.
     """
     named = [score for score in found if score.images is not None and math.isfinite(score.scores.get(by, math.nan))]
-    alike = [score for score in named if not differences(score, named[-1])]
+    alike = latest([score for score in named if not differences(score, named[-1])])
     sign = -1 if alike and alike[-1].better.get(by) == "higher" else 1
     return min(alike, key=lambda score: sign * score.scores[by], default=None)
 

@@ -303,7 +303,7 @@ def start(
         raise _attributed(error, resolved) from error
     finally:
         runner.trackers.tell("on_run_end", status=status)
-        runner.lock.release()
+        runner.close()
     latest = runner.folder.samples / "latest.png"
     runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
     return Run(runner.folder.path, interrupted=not finished)

@@ -1,4 +1,4 @@
-"""Third parties: what CONTRIBUTING.md shows and what examples/ holds, as wheels in fresh environments of wheels alone."""
+"""Third parties: what CONTRIBUTING.md shows and what examples/ holds, as wheels in fresh environments."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def evaluate(
     Raises:
         UsageError, DataError, PluginError: see `api`.
     """
-    folder = None if run is None else Path(getattr(run, "folder", run))
+    folder = None if run is None else Path(run.folder if hasattr(run, "stats") else run)
     name, data_settings = _data(folder, data)
     drawn_from: list[Path] = []
     if images is None:

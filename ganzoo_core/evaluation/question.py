@@ -10,7 +10,6 @@ from typing import Any
 
 from ganzoo_core import catalog, rundir
 from ganzoo_core.api import UsageError
-from ganzoo_core.assembly import data_root_of
 from ganzoo_core.manifest import Part
 from ganzoo_core.settings import CORE, expand, kind_of, read, read_config
 
@@ -73,6 +72,8 @@ def pose(
     Raises:
         UsageError: for what is not installed, or does not fit.
     """
+    from ganzoo_core.assembly import data_root_of  # which may ask for scores during training, and so for this
+
     installed = catalog.scan()
     name, _, argument = data.partition(":")
     dataset = installed.find("datasets", name)

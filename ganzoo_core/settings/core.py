@@ -63,6 +63,8 @@ CORE: Mapping[str, Setting] = {
     "train.snapshot_every": Setting("5epochs", "length", "the generator is saved, to be drawn from later"),
     "train.checkpoint_every": Setting("10000", "length", "all that going on takes is saved, for `ganzoo resume`"),
     "train.checkpoint_keep": Setting(2, "int", "checkpoints that stay, the newest"),
+    "train.evaluate_every": Setting("off", "length", "the generator is scored, and the best one kept"),
+    "train.evaluate_count": Setting(0, "int", "images scored; 0 for as many as the test part, 1,000 to 10,000"),
     "train.on_divergence": Setting(
         "stop",
         "text",
@@ -77,5 +79,5 @@ POSITIVE = {
     "model.latent_dim", "train.batch_size", "train.critic_steps", "train.lr", "train.lr_g", "train.lr_d",
     "train.adam_eps", "train.sample_count", "train.length", "train.checkpoint_keep",
 }  # fmt: skip
-NOT_NEGATIVE = {"data.size", "train.seed", "train.ema_halflife", "engine.threads"}
+NOT_NEGATIVE = {"data.size", "train.seed", "train.ema_halflife", "engine.threads", "train.evaluate_count"}
 FRACTIONS = {"train.momentum", "train.rmsprop_decay"}
