@@ -1,14 +1,22 @@
-"""What a person sees: one live line on a terminal, plain lines when piped, tables. Progress goes to stderr."""
+"""What a person sees: one live line on a terminal, plain lines when piped, tables. Progress goes to stderr.
+
+What is piped has the same form always, so that cut and grep can rely on it. Colours are rich's: none with `NO_COLOR`,
+and with `FORCE_COLOR` also where it is piped, but for tables.
+"""
 
 from __future__ import annotations
 
 import datetime
+import os
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -18,6 +26,7 @@ from rich.text import Text
 
 REFRESH = 0.25  # seconds between two drawings of the live line
 LONG_ON_CPU = 3600.0  # seconds after which a smaller preset is worth a word
+BETWEEN = 2  # blanks between two columns of a table
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ class Reporter:
         self.live = Live(console=self.console, refresh_per_second=4) if self._lively() else None
 
     def _lively(self) -> bool:
-        return not self.quiet and self.console.is_terminal
+        # rich takes a pipe for a terminal where FORCE_COLOR is set; a live line is for real ones.
+        return not self.quiet and sys.stderr.isatty() and not self.console.is_dumb_terminal
 
     def __enter__(self) -> Reporter:
         if self.live:
@@ -122,12 +132,17 @@ class Reporter:
         )
 
     def _line(self, progress: Progress) -> Table:
-        line = Table.grid(padding=(0, 1))
-        line.add_row(
-            ProgressBar(total=progress.end, completed=progress.images, width=20),
-            Text(_words(progress), no_wrap=True, overflow="ellipsis"),
-        )
-        return line
+        words = _words(progress)
+        width = self.console.width
+        bar = ProgressBar(total=progress.end, completed=progress.images, width=20)
+        grid = Table.grid(padding=(0, 1))
+        if cell_len(words) + 21 < width:
+            grid.add_row(bar, Text(words))
+        else:
+            bar.width = min(width - 1, 60)
+            grid.add_row(bar)
+            grid.add_row(Text("\n".join(_lines(words, width - 1)), no_wrap=True, overflow="ellipsis"))
+        return grid
 
 
 def _words(progress: Progress) -> str:
@@ -143,6 +158,17 @@ def _words(progress: Progress) -> str:
         *values,
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _lines(words: str, width: int) -> list[str]:
+    """Break ` · ` between values, and within one only where it alone is too wide."""
+    lines: list[str] = []
+    for part in words.split(" · "):
+        if lines and cell_len(lines[-1]) + 3 + cell_len(part) <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines += textwrap.wrap(part, width) or [""]
+    return lines
 
 
 def duration(seconds: float) -> str:
@@ -162,16 +188,99 @@ def one_line(text: object) -> str:
     return "".join(character if character.isprintable() else " " for character in " ".join(str(text).split()))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """A table on stdout; lines of tab-separated cells when it is piped, for cut and grep."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
+def wrapped(text: str, stream: TextIO, *, indent: str = "") -> str:
+    """Text for a stream: on a terminal broken between words, else as it is.
+
+    Args:
+        text: one paragraph.
+        stream: where it will be written.
+        indent: of all lines but the first.
+    """
+    if not stream.isatty():
+        return text
+    return "\n".join(_filled(text, Console(file=stream).width, indent))
+
+
+def _filled(text: str, width: int, indent: str) -> list[str]:
+    # A word that is too long, such as a path, is left to the terminal, which keeps it in one piece for copying.
+    return textwrap.wrap(text, max(width, 10), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Whether what is written for a person to look at may have colours."""
+    return Console(file=stream).color_system is not None and not os.environ.get("NO_COLOR")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", heads: int = 1) -> None:
+    """A table on stdout; lines of tab-separated cells when it is piped, for cut and grep.
+
+    On a terminal too narrow for every column's longest word, each row is a paragraph of its own: the first `heads`
+    cells, then the others with the names of their columns.
+    """
+    if not sys.stdout.isatty():
         for row in rows:
             sys.stdout.write("\t".join(one_line(cell) for cell in row) + "\n")
         return
-    grid = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        grid.add_column(column, overflow="fold")  # a name that is cut short cannot be copied
-    for row in rows:
-        grid.add_row(*(Text(one_line(cell)) for cell in row))
+    console = Console(highlight=False)
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = _widths([columns, *cells], console.width)
+    if widths is None:
+        if title:
+            console.print(Text(title, "italic"))
+        for line in cells:
+            console.print(_paragraph(columns, line, heads, console.width), soft_wrap=True)
+        return
+    grid = Table(
+        title=title or None,
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        padding=(0, BETWEEN, 0, 0),
+        pad_edge=False,
+    )
+    for column, width in zip(columns, widths, strict=True):
+        grid.add_column(column, width=width, overflow="fold")  # a name that is cut short cannot be copied
+    for line in cells:
+        grid.add_row(*(Text(cell, _style(column, cell)) for column, cell in zip(columns, line, strict=True)))
     console.print(grid)
+
+
+def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """The width of each column, none of which breaks a word; None where there is no room for that."""
+    columns = list(zip(*lines, strict=True))
+    widths = [max(cell_len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
+    wanted = [max(map(cell_len, column)) for column in columns]
+    spare = room - sum(widths) - BETWEEN * len(columns)
+    if spare < 0:
+        return None
+    while spare and widths != wanted:
+        # The narrowest that wants more is served first, so that only long columns wrap.
+        place = min((i for i in range(len(widths)) if widths[i] < wanted[i]), key=lambda i: widths[i])
+        widths[place] += 1
+        spare -= 1
+    return widths
+
+
+def _paragraph(columns: Sequence[str], cells: Sequence[str], heads: int, width: int) -> Text:
+    """One row where columns have no room: its first cells, then `column cell` behind each other as far as they fit."""
+    text = Text()
+    text.append("\n".join(_filled(" ".join(cells[:heads]), width, "")), "bold")
+    here = width  # whatever follows the first cells begins a line
+    for column, cell in list(zip(columns, cells, strict=True))[heads:]:
+        if cell in ("", "-"):
+            continue
+        item = f"{column} {cell}"
+        joins = here + 3 + cell_len(item) <= width
+        text.append(" · " if joins else "\n  ")
+        here = (here + 3 if joins else 2) + cell_len(item)
+        if here > width:
+            item = "\n  ".join(_filled(item, width - 2, "  "))
+        text.append(column, "dim")
+        text.append(item.removeprefix(column), _style(column, cell))
+    return text
+
+
+def _style(column: str, cell: str) -> str:
+    if column != "state":
+        return ""
+    return "green" if cell == "ok" else "red"

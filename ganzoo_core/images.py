@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, features
 
 from ganzoo_core.api import UsageError
 
 SUFFIXES = (".png", ".npz")
+MOVING = (".gif", ".webp")
+PACE = 40  # milliseconds that each picture of a walk stands
 LETTERS, MARGIN = 14, 6  # pixels: the height of words beside a grid, and the room around them
 
 
@@ -150,5 +152,42 @@ def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, ro
             digits = len(str(len(images) - 1))
             for number, image in enumerate(images):
                 (path / f"{number:0{digits}d}.png").write_bytes(png_bytes(to_pillow(image)))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> None:
+    """Write walks where the path says: FILE.gif or FILE.webp moving and looped, FILE.png a strip with a walk a row.
+
+    A GIF has 256 colours a picture, so grey images and all of WebP are as they were drawn.
+
+    Args:
+        frames: uint8 [F,N,H,W,C], N walks.
+        path: its folder is made.
+        rows: names of equally many walks each, which make a row of a moving grid.
+
+    Raises:
+        UsageError: for another file ending, or a place that cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (*MOVING, ".png"):
+        raise UsageError(f"{path} ends in {suffix or 'nothing'}; write a walk to FILE.gif, FILE.webp or FILE.png")
+    if suffix == ".webp" and not features.check("webp"):
+        raise UsageError(f"{path}: this Pillow was built without WebP; write a walk to FILE.gif or FILE.png")
+    count, walks = frames.shape[:2]
+    buffer = io.BytesIO()
+    if suffix == ".png":
+        strip = frames.swapaxes(0, 1).reshape(-1, *frames.shape[2:])
+        buffer.write(png_bytes(annotated(enlarged(grid(strip, columns=count)), rows=rows)))
+    else:
+        columns = walks // len(rows) if rows else None
+        sheets = [annotated(enlarged(grid(frame, columns), least=480), rows=rows) for frame in frames]
+        if suffix == ".gif":
+            sheets = [sheet if sheet.mode == "L" else sheet.quantize(256) for sheet in sheets]
+        exactly: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {"optimize": False}
+        sheets[0].save(buffer, suffix[1:], save_all=True, append_images=sheets[1:], duration=PACE, loop=0, **exactly)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(buffer.getvalue())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import catalog, checkpoint, engines, loader, rundir
+from ganzoo_core import catalog, checkpoint, engines, loader, rundir, walking
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.console import Reporter
 from ganzoo_core.manifest import Part
@@ -46,6 +46,13 @@ def _origin(part: Part) -> dict[str, str]:
     return {"name": part.name, "distribution": part.distribution, "version": part.version}
 
 
+def framework_of(folder: Path) -> str:
+    """What a saved generator is written in; "" where its card does not say so as it should."""
+    card = checkpoint.read_json(folder / rundir.CARD)
+    spec = card.get("spec") if isinstance(card, Mapping) else None
+    return str(spec.get("framework", "")) if isinstance(spec, Mapping) else ""
+
+
 class SavedGenerator:
     """A trained generator that can be drawn from.
 
@@ -73,12 +80,16 @@ class SavedGenerator:
             self._mix = None if card["part"] is None else _mix_of(card)
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{folder / rundir.CARD} is damaged: {type(error).__name__} {error}") from None
+        self._open(device, network)
+
+    def _open(self, device: str, network: Any) -> None:
+        """Build the network and load its weights."""
         settings = {key: setting.default for key, setting in CORE.items()}
         self._engine = engines.create(self.spec.framework, {**settings, "engine.device": device})
         self._network = self._engine.build(
             lambda: network or self._built(), spec=self.spec, slot="generator", seed=0, values=self._values
         )
-        tensors = checkpoint.read_tensors(folder / rundir.WEIGHTS, self._engine.expected(self._network))
+        tensors = checkpoint.read_tensors(self.folder / rundir.WEIGHTS, self._engine.expected(self._network))
         self._engine.load(self._network, tensors)
 
     def _built(self) -> Any:
@@ -121,6 +132,39 @@ class SavedGenerator:
         classes = self.spec.classes
         labels = self.labels(n * classes, np.repeat(np.arange(classes), n))
         return self._draw(np.tile(self._noise(n, seed), (classes, 1)), labels)
+
+    def walk(
+        self,
+        n: int = 1,
+        *,
+        frames: int = walking.FRAMES,
+        keys: int = walking.KEYS,
+        seed: int = 0,
+        labels: int | str | Sequence[int] | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Draw closed walks through the latent space, each of which keeps its class.
+
+        Args:
+            n: how many walks.
+            frames: pictures of each; the first follows on the last.
+            keys: points that a walk goes through. The k-th of walk i is image i of `generate(n, seed=seed + k)`.
+            seed: of the first key.
+            labels: see `generate`; `"all"` for `n` walks of each class, class by class, from the same z in each.
+
+        Returns:
+            uint8 [F,N,H,W,C].
+        """
+        walking.check(frames, keys)
+        every = isinstance(labels, str) and labels == "all"
+        times = self.spec.classes if every else 1
+        if every:
+            self._check_conditional()
+            labels = np.repeat(np.arange(times), n)
+        chosen = self.labels(n * times, labels)
+        points = np.stack([self._noise(n, seed + key) for key in range(keys)])
+        z = np.tile(walking.closed(points, frames, straight=self._latent == "uniform"), (1, times, 1))
+        drawn = self._draw(z.reshape(-1, self.spec.latent_dim), None if chosen is None else np.tile(chosen, frames))
+        return drawn.reshape(frames, n * times, *drawn.shape[1:])
 
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
         """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""

@@ -83,7 +83,7 @@ def read(run: Path) -> list[Score]:
     for number, line in enumerate(_lines(path), 1):
         try:
             found.append(Score.of_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise UsageError(
                 f"{path}: line {number} is no score; take the line away, or the file: `ganzoo evaluate` writes it anew"
             ) from None

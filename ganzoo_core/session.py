@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import assembly, catalog, engines, loader, mix, resuming, rundir, saved, trial
+from ganzoo_core import assembly, catalog, elsewhere, engines, loader, mix, resuming, rundir, saved, trial
 from ganzoo_core.api import Diverged, GanzooError, ImageSource, PluginError, UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
@@ -46,7 +46,7 @@ def parts(kind: str | None = None) -> list[Part]:
 def load(
     path: str | Path, *, checkpoint: str | int = "last", device: str = "auto", network: Any = None
 ) -> saved.SavedGenerator:
-    """A saved generator, to `generate` from.
+    """A saved generator, to `generate` from; in a process of its own where the other framework is loaded in this one.
 
     Args:
         path: a run, its `generator/` or a snapshot.
@@ -54,7 +54,10 @@ def load(
         device: `auto`, `cpu`, `cuda` or `mps`.
         network: the native network, where the run was given one as an object.
     """
-    return saved.SavedGenerator(rundir.find_generator(Path(path), str(checkpoint)), device=device, network=network)
+    folder = rundir.find_generator(Path(path), str(checkpoint))
+    if network is None and elsewhere.is_needed(saved.framework_of(folder)):
+        return elsewhere.Generator(folder, device=device)
+    return saved.SavedGenerator(folder, device=device, network=network)
 
 
 def loss(name: str, **settings: Any) -> trial.LossTrial:
@@ -284,7 +287,9 @@ def start(
     quiet: bool,
     beginning: resuming.Beginning = assembly.FROM_NOTHING,
 ) -> Run:
-    """Train a mix that was resolved."""
+    """Train a mix that was resolved; in a process of its own where the other framework is loaded in this one."""
+    if elsewhere.is_needed(resolved.framework):
+        return Run(*elsewhere.train(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning))
     runner = assembly.assemble(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
     runner.trackers.start(runner.images)
     status = "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ CAUGHT = {  # check: what it says of the sample that bears its name
     "hooks": "gives loss the argument 'margin' a default",
     "light": "importing broken.heavy imports torch",
     "settings": "no loss is called 'no-such-loss'",
-    "shapes": "at 16×16×1 G gives [4, 16, 16, 3]; expected [4, 16, 16, 1] as [N,H,W,C]",
+    "sizes": "at 16×16×1 G gives [4, 16, 16, 3]; expected [4, 16, 16, 1] as [N,H,W,C]",
     "bounds": 'output = "tanh" promises [-1, 1]',
     "labels": "G's images and D's scores do not depend on the labels",
     "features": "D has batch norm, which the manifest must say",
@@ -160,7 +161,7 @@ class TestContract(Contract):
         ({}, "1 failed"),
         ({"odd pure": "it counts its calls by design"}, "1 xfailed"),
         ({"odd pure": "it counts its calls", "odd hooks": "not true at all"}, "take it out of expected_failures"),
-        ({"odd shapes": "there is no such check"}, "is no check of odd"),
+        ({"odd sizes": "there is no such check"}, "is no check of odd"),
     ],
 )
 def test_a_failure_may_be_expected_with_a_reason_only(site: Site, expected: dict[str, str], outcome: str) -> None:
@@ -186,3 +187,9 @@ def schedule():
     calls = itertools.count()
     return lambda images: {"lr_g": 1.0 / (1 + next(calls))}
 """
+
+
+def test_the_page_of_checks_is_up_to_date() -> None:
+    page = runpy.run_path(str(BROKEN.parents[1] / "docs" / "contract.py"))["page"]
+    written = (BROKEN.parents[1] / "docs" / "contract.md").read_text(encoding="utf-8")
+    assert written == page(), "run `python docs/contract.py`"

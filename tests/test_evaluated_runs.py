@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import catalog, rundir, scores
+from ganzoo_core import catalog, rundir, scores, session
 from ganzoo_core.cli import main
 
 MANIFEST = """
@@ -93,29 +93,41 @@ def run(request, lights, tmp_path_factory):
     return folder, request.param
 
 
-def test_a_run_is_scored_as_its_images_are(run):
+def test_each_generator_of_a_run_is_scored_as_its_images_are_and_the_best_is_found(run, capsys):
     folder, model = run
-    (found,) = gz.evaluate(folder, n=10, seed=3)
-    drawn = gz.load(folder).generate(10, seed=3)
-    assert found.scores["fid"] == pytest.approx(abs(90 - drawn.mean()), abs=1e-3)
-    assert found.scores["asked"] == (0.5 if model == "cgan-torch" else -1)  # one class after the other
-    assert (found.scores["torch"], found.scores["tensorflow"]) == (0, 0)
-    assert (found.images, found.protocol["samples"], found.protocol["ema"]) == (32, 10, False)
-    weights = (folder / "generator" / rundir.WEIGHTS).read_bytes()
-    assert found.more == {"generator": hashlib.sha256(weights).hexdigest(), "during": "evaluate"}
-    assert scores.read(folder) == [found]
-
-
-def test_all_checkpoints_are_scored_and_the_best_is_found(run, capsys):
-    folder, _ = run
-    assert main(["evaluate", str(folder), "--checkpoint", "all", "-n", "10", "--json", "--quiet"]) == 0
+    assert main(["evaluate", str(folder), "--checkpoint", "all", "-n", "10", "--seed", "3", "--json", "--quiet"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["run"] == str(folder)
-    assert [line["images"] for line in told["scores"]] == [16, 32]
-    best = min(told["scores"], key=lambda line: line["scores"]["fid"])["images"]
-    found = gz.load(folder, checkpoint="best")
-    assert found.images_seen == best
-    np.testing.assert_array_equal(found.generate(2), gz.load(folder, checkpoint=best).generate(2))
+    found = scores.read(folder)
+    assert [score.as_json() for score in found] == told["scores"]
+    assert [score.images for score in found] == [16, 32]
+    for score in found:
+        generator = gz.load(folder, checkpoint=score.images) if score.images == 16 else gz.load(folder)
+        assert score.scores["fid"] == pytest.approx(abs(90 - generator.generate(10, seed=3).mean()), abs=1e-3)
+        assert score.scores["asked"] == (0.5 if model == "cgan-torch" else -1)  # one class after the other
+        assert (score.scores["torch"], score.scores["tensorflow"]) == (0, 0)
+        assert (score.protocol["samples"], score.protocol["ema"]) == (10, False)
+        weights = (generator.folder / rundir.WEIGHTS).read_bytes()
+        assert score.more == {"generator": hashlib.sha256(weights).hexdigest(), "during": "evaluate"}
+
+    best = min(found, key=lambda score: score.scores["fid"])
+    assert gz.load(folder, checkpoint="best").images_seen == best.images
+
+
+def test_a_run_can_be_handed_over_as_it_came_from_training(lights, tmp_path):
+    """What is asked wrongly is refused before anything is drawn."""
+    with pytest.raises(gz.UsageError, match=r"holds no config\.yaml"):
+        gz.evaluate(session.Run(tmp_path))
+    with pytest.raises(gz.UsageError, match="1 images cannot be scored; ask for more"):
+        gz.evaluate(given(tmp_path), n=1)
+
+
+def given(folder):
+    """A run with nothing but a generator."""
+    (folder / "config.yaml").write_text('use.data: "lights"\n')
+    files = {rundir.WEIGHTS: b"", rundir.CARD: b'{"images": 3}'}
+    rundir.checkpoint.write_folder(folder / "generator", files)
+    return folder
 
 
 def test_the_command_that_evaluates_imports_no_framework(lights, tmp_path):

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command `ganzoo`: one small file a command, thin over `session`.
 
 Exit codes: 0 done, 1 the run failed or something is wrong, 2 bad usage or settings, 3 a plugin failed, 4 diverged,
@@ -12,11 +13,11 @@ from collections.abc import Sequence
 
 from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError
-from ganzoo_core.cli import compare, doctor, evaluate, generate, info, listing, report, resume, run, show
+from ganzoo_core.cli import compare, doctor, evaluate, generate, info, listing, new, report, resume, run, show
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.console import one_line
+from ganzoo_core.console import one_line, wrapped
 
-COMMANDS = (listing, info, run, resume, generate, evaluate, report, compare, show, doctor)
+COMMANDS = (listing, info, run, resume, generate, evaluate, report, compare, show, new, doctor)
 INTERRUPTED = 130
 
 
@@ -27,7 +28,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
         description="A zoo of generative adversarial networks. `ganzoo list` shows what is installed, "
         "`ganzoo run MODEL` trains it, `ganzoo generate RUN` draws from it.",
     )
-    whole.add_argument("--version", action="store_true", help="print the version and leave")
+    whole.add_argument("--version", action="store_true", help="ganzoo, frameworks and devices, with their versions")
+    whole.add_argument("--json", action="store_true", dest="version_as_json", help="with --version: for programs")
     subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for command in COMMANDS:
         sub = command.add(subparsers)
@@ -47,14 +49,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a title must not fail where the terminal lacks its letters
     whole, commands = parser()
+    if "_ARGCOMPLETE" in os.environ:
+        from ganzoo_core.cli import completion
+
+        completion.answer(whole, commands)
     args, unknown = whole.parse_known_args(argv)
     if unknown:
         commands.get(args.command, whole).refuse(unknown)
     if args.version:
-        from importlib.metadata import version
+        from ganzoo_core.cli import version
 
-        print(f"ganzoo {version('ganzoo')}")
+        version.tell(as_json=args.version_as_json)
         return 0
+    if args.version_as_json:
+        whole.error("--json is for a command, and stands behind it: ganzoo list --json")
     if args.command is None:
         whole.print_help()
         return 2
@@ -64,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except GanzooError as error:
-        print(f"ganzoo {args.command}: {one_line(error)}", file=sys.stderr)
+        print(wrapped(f"ganzoo {args.command}: {one_line(error)}", sys.stderr), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

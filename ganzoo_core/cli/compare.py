@@ -28,6 +28,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "--force", action="store_true", help="compare scores that were found in unlike ways, and mark them"
     )
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
     return parser
 
@@ -46,6 +47,10 @@ def execute(args: argparse.Namespace) -> int:
         sheets = comparison.draw(found, seed=args.seed, device=args.device, say=_say)
     only = args.paths[0] if len(args.paths) == 1 else Path()
     page = comparison.write(found, args.out or only / comparison.PAGE, sheets)
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
     if args.json:
         print(json.dumps({"schema": SCHEMA, "page": str(page), **groups.as_json(found)}))
         return 0

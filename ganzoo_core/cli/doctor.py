@@ -22,7 +22,7 @@ from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.catalog.names import distribution_key, nearest
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.console import one_line, table
+from ganzoo_core.console import one_line, table, wrapped
 from ganzoo_core.engines import EXTRAS
 from ganzoo_core.manifest import KINDS, Part
 from ganzoo_core.testing import verdict
@@ -98,9 +98,9 @@ def execute(args: argparse.Namespace) -> int:
         ]
         print(json.dumps(facts, indent=1))
         return 1 if count else 0
-    print(" · ".join(f"{name} {version}" for name, version in _environment().items()))
+    print(wrapped(" · ".join(f"{name} {version}" for name, version in _environment().items()), sys.stdout))
     if note:
-        print(f"{note}, so its models cannot be installed on this one")
+        print(wrapped(f"{note}, so its models cannot be installed on this one", sys.stdout))
     table(("part", "state", "detail"), [(finding.name, finding.state, finding.detail) for finding in findings])
     if results:
         _show_contract(results)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ganzoo_core.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from ganzoo_core.saved import SavedGenerator
+
+STRIP_FRAMES, STRIP_KEYS = 16, 4  # of a walk that is one picture
+MOVING_WALKS = ((64, 16), (128, 4))  # up to so many pixels a side, so many walks move beside each other; else one
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -13,7 +20,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser = subparsers.add_parser("generate", help="draw images", description=__doc__)
     parser.add_argument("path", type=Path, metavar="PATH", help="a run, its generator/ or a snapshot")
     parser.add_argument(
-        "-n", type=int, default=16, metavar="N", help="how many images (16); with --class all, of each class"
+        "-n", type=int, metavar="N", help="how many images (16), or walks; with --class all, of each class"
     )
     parser.add_argument(
         "--class", dest="label", metavar="C", help="the class to draw, by name or number; all for a row of each"
@@ -27,6 +34,20 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         metavar="PLACE",
         help="FILE.png for a grid, FILE.npz for arrays, a folder for one PNG each (samples-SEED.png in PATH)",
     )
+    walk = parser.add_argument_group("a walk")
+    walk.add_argument(
+        "--walk",
+        action="store_true",
+        help="a closed walk through the latent space: --out FILE.gif or FILE.webp moves, FILE.png is a strip "
+        "(walk-SEED.gif in PATH)",
+    )
+    walk.add_argument("--frames", type=int, metavar="F", help=f"pictures of a walk (96; {STRIP_FRAMES} in a strip)")
+    walk.add_argument(
+        "--keys",
+        type=int,
+        metavar="K",
+        help=f"it goes through the images of the seeds S to S+K-1 (8; {STRIP_KEYS} in a strip)",
+    )
     return parser
 
 
@@ -37,17 +58,49 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core import images, session
     from ganzoo_core.api import UsageError
 
-    out = args.out or args.path / f"samples-{args.seed}.png"
-    if out.suffix and out.suffix.lower() not in images.SUFFIXES:
+    if not args.walk and (args.frames is not None or args.keys is not None):
+        raise UsageError("--frames and --keys are about --walk; say it too, or neither")
+    name = f"walk-{args.seed}.gif" if args.walk else f"samples-{args.seed}.png"
+    out = args.out or args.path / name
+    known = (*images.MOVING, ".png") if args.walk else images.SUFFIXES
+    if args.walk and out.suffix.lower() not in known:
+        raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")
+    if out.suffix and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix}; write to FILE.png (a grid), FILE.npz or a folder")
     generator = session.load(args.path, checkpoint=args.checkpoint, device=args.device)
+    if args.walk:
+        return _walk(args, generator, out)
     rows: list[str] = []
+    n = 16 if args.n is None else args.n
     if args.label == "all":
-        drawn, rows = generator.generate_all(args.n, seed=args.seed), generator.class_names
-        labels: np.ndarray | None = np.repeat(np.arange(len(rows)), args.n)
+        drawn, rows = generator.generate_all(n, seed=args.seed), generator.class_names
+        labels: np.ndarray | None = np.repeat(np.arange(len(rows)), n)
     else:
-        labels = generator.labels(args.n, args.label)
-        drawn = generator.generate(args.n, seed=args.seed, labels=labels)
+        labels = generator.labels(n, args.label)
+        drawn = generator.generate(n, seed=args.seed, labels=labels)
     images.save(drawn, out, labels, rows=rows)
+    print(out)
+    return 0
+
+
+def _walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int:
+    from ganzoo_core import images, walking
+
+    is_strip = out.suffix.lower() == ".png"
+    frames, keys = (STRIP_FRAMES, STRIP_KEYS) if is_strip else (walking.FRAMES, walking.KEYS)
+    n = args.n
+    if n is None:
+        side = max(generator.spec.height, generator.spec.width)
+        beside = next((count for most, count in MOVING_WALKS if side <= most), 1)
+        n = 1 if is_strip or args.label == "all" else beside
+    drawn = generator.walk(
+        n,
+        frames=frames if args.frames is None else args.frames,
+        keys=keys if args.keys is None else args.keys,
+        seed=args.seed,
+        labels=args.label,
+    )
+    rows = generator.class_names if args.label == "all" else ()
+    images.save_walk(drawn, out, rows=rows)
     print(out)
     return 0

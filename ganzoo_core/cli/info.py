@@ -6,12 +6,13 @@ import argparse
 import contextlib
 import importlib.metadata
 import json
+import sys
 from typing import Any
 
 from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.console import one_line, table
+from ganzoo_core.console import one_line, table, wrapped
 from ganzoo_core.manifest import Part
 
 SCHEMA = 1
@@ -39,10 +40,10 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"schema": SCHEMA, "part": _facts(found, part) | {"settings": settings}}, indent=1))
         return 0
-    print(f"{one_line(part.title)} ({found.spelled(part)})")
+    _say(f"{one_line(part.title)} ({found.spelled(part)})")
     for label, value in _facts(found, part).items():
         if label not in ("name", "title", "presets") and value not in ("", [], {}, None):
-            print(f"  {label.replace('_', ' ')}: {one_line(_plain(value))}")
+            _say(f"  {label.replace('_', ' ')}: {one_line(_plain(value))}")
     print("\nsettings, each with --set KEY=VALUE" if settings else "\nno settings")
     rows = [
         (row["setting"], _default(row["default"]), row["origin"], row["help"] + _choices(row["choices"]))
@@ -50,8 +51,13 @@ def execute(args: argparse.Namespace) -> int:
     ]
     table(("setting", "default", "from", "what it is"), rows)
     for name, preset in part.presets.items():
-        print(f"\npreset {name}: {', '.join(f'{key}={_default(value)}' for key, value in preset.items())}")
+        print()
+        _say(f"preset {name}: {', '.join(f'{key}={_default(value)}' for key, value in preset.items())}")
     return 0
+
+
+def _say(text: str) -> None:
+    print(wrapped(text, sys.stdout, indent="    "))
 
 
 def _facts(found: catalog.Catalog, part: Part) -> dict[str, Any]:

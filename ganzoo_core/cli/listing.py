@@ -44,5 +44,6 @@ def execute(args: argparse.Namespace) -> int:
             )
             for row in rows
         ],
+        heads=2,
     )
     return 0

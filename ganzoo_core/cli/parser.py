@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Sequence
 from typing import NoReturn
+
+from ganzoo_core.console import wrapped
 
 _CHOICE = re.compile(r"argument (?P<what>[^:]+): invalid choice: '(?P<found>.*)' \(choose from (?P<known>.*)\)", re.S)
 
@@ -22,7 +25,7 @@ class Parser(argparse.ArgumentParser):
             message = f"{match['what']} is {match['found']!r}; {_nearest(match['found'], known)}"
         message = " ".join(message.removeprefix("argument ").split())
         more = "" if message.endswith("?") else f"; `{self.prog} --help` says more"
-        self.exit(2, f"{self.prog}: {message}{more}\n")
+        self.exit(2, wrapped(f"{self.prog}: {message}{more}", sys.stderr) + "\n")
 
     def refuse(self, words: Sequence[str]) -> NoReturn:
         """Leave because of words that mean nothing to this command."""

@@ -30,6 +30,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--live", action="store_true", help="serve the page to this machine and refresh it while the run goes on"
     )
     parser.add_argument("--port", type=int, metavar="N", help="of --live (8765, or a free one)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
     return parser
 
@@ -61,6 +62,10 @@ def execute(args: argparse.Namespace) -> int:
     except UsageError as error:
         notes.append(str(error))
     page = report.write(run.folder, args.out)
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
     if args.json:
         told = {"schema": SCHEMA, "report": str(page), "curves": str(curves) if curves else None, "notes": notes}
         print(json.dumps(told))
@@ -80,6 +85,10 @@ def _serve(args: argparse.Namespace) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             told = json.dumps({"schema": SCHEMA, "url": where}) if args.json else f"{where}  (Ctrl-C ends it)"
             print(told, flush=True)
+            if args.open:
+                import webbrowser
+
+                webbrowser.open(where)
             server.serve_forever()
     page = report.write(args.path, args.out)
     if not args.json:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ganzoo_core import catalog
 from ganzoo_core.api import UsageError
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.console import is_coloured
 
 FILES = {"plain": "plain.py", "networks": "networks.py"}
 
@@ -34,11 +35,12 @@ def execute(args: argparse.Namespace) -> int:
     if found is None:
         raise UsageError(f"{part.by} holds no {name} to show; its files are in {part.location}")
     source = found.read_text(encoding="utf-8")
-    if sys.stdout.isatty():
+    if is_coloured(sys.stdout):
         from rich.console import Console
         from rich.syntax import Syntax
 
-        Console().print(Syntax(source, "python"))
+        # A line that is too long is left to the terminal: what is copied from it is still Python.
+        Console().print(Syntax("", "python", theme="ansi_dark").highlight(source), soft_wrap=True, end="")
     else:
         sys.stdout.write(source)
     return 0

@@ -7,6 +7,7 @@ tensors over as numpy arrays; see `torch/` for what each method does.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Mapping
@@ -85,12 +86,35 @@ def create(framework: str, settings: Mapping[str, Any]) -> Any:
     if importlib.util.find_spec(framework) is None:
         extra = EXTRAS.get(framework, framework)
         raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo[{extra}]")
+    _spare_broken_metadata()
     engine = importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
     return engine(
         device=settings["engine.device"],
         threads=settings["engine.threads"] or available_cores(),
         channels_last=settings["engine.channels_last"],
     )
+
+
+def _spare_broken_metadata() -> None:
+    """Let a distribution whose entry points cannot be read have none, in this process, if there is such a one.
+
+    PyTorch and Triton read those of all distributions when they are imported, and fail where one is broken. Its fault
+    must not be that of every run.
+    """
+    try:
+        importlib.metadata.entry_points()
+        return
+    except Exception:  # other people's metadata
+        getter = importlib.metadata.Distribution.entry_points.fget  # type: ignore[attr-defined]
+
+    def or_none(distribution: importlib.metadata.Distribution) -> importlib.metadata.EntryPoints:
+        try:
+            points: importlib.metadata.EntryPoints = getter(distribution)
+        except Exception:
+            return importlib.metadata.EntryPoints(())
+        return points
+
+    importlib.metadata.Distribution.entry_points = property(or_none)  # type: ignore[assignment, method-assign]
 
 
 def available_cores() -> int:

@@ -30,13 +30,17 @@ class Child:
     Args:
         module: what runs there; it calls `serve`.
         task: what it does, for a message: `draws the images`.
+        interruptible: Ctrl-C is handed on to it, once, so that it may finish and answer.
     """
 
-    def __init__(self, module: str, task: str) -> None:
-        self.task = task
+    def __init__(self, module: str, task: str, *, interruptible: bool = False) -> None:
+        self.task, self._may_interrupt = task, interruptible
         # -P: a torch.py in the current folder is not what is meant.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-P", "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=interruptible,  # a terminal's Ctrl-C reaches it from here alone
         )
 
     def ask(self, request: Mapping[str, Any], say: Say) -> dict[str, Any]:
@@ -56,7 +60,7 @@ class Child:
             self._process.stdin.flush()
         except OSError:
             self._ended()
-        while line := self._process.stdout.readline():
+        while line := self._line():
             told: dict[str, Any] = json.loads(line)
             if "error" in told:
                 raise _ERRORS.get(told["kind"], GanzooError)(told["error"])
@@ -64,6 +68,17 @@ class Child:
                 return dict(told["answer"])
             say(told["say"])
         return self._ended()
+
+    def _line(self) -> bytes:
+        assert self._process.stdout is not None
+        try:
+            return self._process.stdout.readline()
+        except KeyboardInterrupt:
+            if not self._may_interrupt:
+                raise
+            self._may_interrupt = False
+            self._process.send_signal(signal.SIGINT)
+            return self._process.stdout.readline()
 
     def _ended(self) -> NoReturn:
         code = self._process.wait()

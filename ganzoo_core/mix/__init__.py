@@ -8,13 +8,13 @@ from ganzoo_core.api import UsageError
 from ganzoo_core.catalog import Catalog
 from ganzoo_core.manifest import SINGULAR, Part
 from ganzoo_core.mix.checks import Fit, check, check_choices, fit
-from ganzoo_core.mix.finding import find_dataset, find_models, find_preset, find_side_part
+from ganzoo_core.mix.finding import find_dataset, find_models, find_preset, find_side_part, object_card
 from ganzoo_core.mix.layers import Layer, kinds_of, lay, model_layers
 from ganzoo_core.mix.mixed import SLOTS, Mix
 from ganzoo_core.mix.request import Request, Words
 from ganzoo_core.settings import CORE, Settings, Value
 
-__all__ = ["SLOTS", "Fit", "Mix", "Request", "fit", "resolve"]
+__all__ = ["SLOTS", "Fit", "Mix", "Request", "fit", "object_card", "resolve"]
 
 
 def resolve(catalog: Catalog, request: Request) -> Mix:

@@ -25,7 +25,7 @@ def find_models(catalog: Catalog, words: Words) -> tuple[dict[str, Part], dict[s
         if isinstance(picked, str):
             parts[slot] = catalog.find("models", picked)
         else:
-            parts[slot], objects[slot] = _object_card("models", slot, picked), picked
+            parts[slot], objects[slot] = object_card("models", slot, picked), picked
     first, second = parts["generator"], parts["discriminator"]
     if first.frameworks != second.frameworks:
         raise UsageError(
@@ -52,7 +52,7 @@ def find_dataset(catalog: Catalog, words: Words, objects: dict[str, Any]) -> tup
         return part, ""
     if not isinstance(picked, str):
         objects["data"] = picked
-        return _object_card("datasets", "data", picked), ""
+        return object_card("datasets", "data", picked), ""
     name, _, argument = picked.partition(":")
     part = catalog.find("datasets", name)
     if part.argument == "required" and not argument:
@@ -81,7 +81,7 @@ def find_side_part(
     picked = words.pick(slot)
     if picked is not None and not isinstance(picked, str):
         objects[slot] = picked
-        return _object_card(kind, slot, picked), False
+        return object_card(kind, slot, picked), False
     try:
         own_part = catalog.find(kind, own_name) if own_name and (picked is None or picked == own_name) else None
     except UsageError as error:
@@ -98,7 +98,7 @@ def find_side_part(
     return part, own_part is not None
 
 
-def _object_card(kind: str, slot: str, given: Any) -> Part:
+def object_card(kind: str, slot: str, given: Any) -> Part:
     """A card for an object that was given in Python instead of a name; its attributes may say what a manifest says."""
     framework: tuple[str, ...] = ()
     for base in type(given).__mro__:

@@ -284,4 +284,4 @@ def _runs(found: Comparison) -> Html:
         for group in found.groups
         for run in group.runs
     ]
-    return table(["run", "row", "seed", "state", "folder"], rows, caption="Each run")
+    return table(["run", "row", "seed", "state", "where"], rows, caption="Each run")

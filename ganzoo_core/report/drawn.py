@@ -14,6 +14,7 @@ from ganzoo_core.report.reading import Recorded, number
 from ganzoo_core.report.sections import commands, figures, quoted, sentence, slides
 
 BINS = 24  # of the distances
+COPY = 1 / 3  # of the distance to the second nearest: below it an image counts as a copy (arXiv:2310.02664)
 _PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
 
 
@@ -22,57 +23,50 @@ def nearest(run: Recorded) -> Html:
     found = run.measured.get("nearest")
     if not isinstance(found, Mapping):
         return _missing(run, "nearest", "which training images are nearest to what it draws")
-    drawn, training = _numbers(found.get("drawn")), _numbers(found.get("training"))
+    drawn, training, ratios = (_numbers(found.get(name)) for name in ("drawn", "training", "ratios"))
     rows = []
     for shown in _mappings(found.get("shown")):
-        others = _mappings(shown.get("neighbours"))
-        share = sum(distance < number(shown.get("distance")) for distance in training) / max(1, len(training))
         rows.append(
             [
                 _image(shown.get("uri"), "A generated image"),
                 *(
                     join([_image(other.get("uri"), "A training image"), f"{number(other['distance']):.1f}"])
-                    for other in others
+                    for other in _mappings(shown.get("neighbours"))
                     if number(other.get("distance")) >= 0
                 ),
-                f"{share:.0%}",
+                f"{number(shown.get('ratio')):.2f}",
             ]
         )
-    if not rows or not drawn or not training:
+    if not rows or not drawn or not training or not ratios:
         return sentence("report/measured.json holds no distances; `ganzoo report` writes it anew.")
     columns = max(map(len, rows)) - 2
-    head = ["generated", *(["nearest", "second", "third"] + [""] * columns)[:columns], "yardstick"]
-    below = sum(distance < min(training) for distance in drawn)
+    head = ["generated", *(["nearest", "second", "third"] + [""] * columns)[:columns], "ratio"]
+    copies = sum(ratio < COPY for ratio in ratios)
     return join(
         [
             _place(run),
             tag(
                 "p",
-                f"Distance is the root mean square difference of the pixels, in grey values (0 to 255). The nearest "
-                f"training image lies at {statistics.median(drawn):.1f} from a generated one, in the median of "
-                f"{len(drawn)}; and at {statistics.median(training):.1f} from another training image, in the median of "
-                f"{len(training)}. {_count_of(below, len(drawn))} nearer to a training image than any of these "
-                "training images is to another.",
+                "A copy lies much nearer to one training image than to the next. "
+                f"{copies or 'None'} of {len(ratios)} generated images {'is' if copies == 1 else 'are'} less than a "
+                "third as far from the nearest as from the second nearest, which is a usual bound for a copy.",
             ),
             tag(
                 "p",
-                f"Shown are the {len(rows)} generated images that are nearest to a training image, with the distances; "
-                "the yardstick is the share of training images that have another one nearer than that. "
-                f"{_told(found.get('about'))} A distance between pixels does not see a shifted or mirrored copy.",
-                class_="soft",
+                "Distance is the root mean square difference of the pixels, in grey values (0 to 255). In the median "
+                f"the nearest training image lies at {statistics.median(drawn):.1f} from a generated one and at "
+                f"{statistics.median(training):.1f} from another training image. Blurred and grey pictures are near to "
+                "everything; 0 is a copy in any case; a shifted or mirrored copy is not seen.",
             ),
+            tag("p", _told(found.get("about")), class_="soft"),
             tag(
                 "div",
-                table(head, rows, caption="The nearest training images"),
+                table(head, rows, caption=f"The {len(rows)} with the least ratio of nearest to second"),
                 figures(charts(run)),
                 class_="beside",
             ),
         ]
     )
-
-
-def _count_of(count: int, whole: int) -> str:
-    return f"{count} of the {whole} generated images {'is' if count == 1 else 'are'}" if count else "None of them is"
 
 
 def walk(run: Recorded) -> Html:

@@ -139,7 +139,8 @@ def compare(paths: Sequence[Path], *, force: bool = False) -> Comparison:
         Group(name, tuple(group), tuple(scored[id(run)] for run in group))
         for name, group in zip(names, sets, strict=True)
     ]
-    metrics = {name: score.better.get(name, "") for score in found for name in score.scores if not _is_spread(name)}
+    named = {name: score.better.get(name, "") for score in found for name in score.scores if not _is_spread(name)}
+    metrics = {name: named[name] for name in sorted(named, key=lambda name: name != scores.MAIN)}
     missing = sum(score is None for score in scored.values())
     if missing:
         notes.append(
@@ -148,7 +149,7 @@ def compare(paths: Sequence[Path], *, force: bool = False) -> Comparison:
             else "no run has a score yet; `ganzoo evaluate RUN` gives it one"
         )
     notes += _versions(runs)
-    main = next((name for name in (scores.MAIN, *metrics) if name in metrics), "")
+    main = next(iter(metrics), "")
     sign = -1 if metrics.get(main) == "higher" else 1
     groups.sort(key=lambda group: (not group.values(main), sign * statistics.fmean(group.values(main) or [0.0])))
     return Comparison(groups, differ, metrics, unlike, notes)

@@ -138,7 +138,8 @@ def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndar
 def nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed: int = 0) -> dict[str, Any]:
     """Drawn images and the training images nearest to them; and the same for training images, as a yardstick.
 
-    Distances are root mean square differences of pixel values, 0 to 255.
+    Distances are root mean square differences of pixel values, 0 to 255. The ratio of the nearest to the second nearest
+    tells a copy from a picture that is near to many (arXiv:2310.02664). Shown are those where it is least.
 
     Args:
         generator: draws.
@@ -151,6 +152,8 @@ def nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed
         training = shrunk(training, drawn.shape[1:3])
         about += f" They were shrunk to the {drawn.shape[2]}×{drawn.shape[1]} pixels of this stage."
     places, distances = neighbours(drawn, training, NEIGHBOURS)
+    first, second = distances[:, 0], distances[:, min(1, distances.shape[1] - 1)]
+    ratios = np.divide(first, second, out=np.zeros_like(first), where=second > 0)
     chosen = philox(seed, "yardstick").permutation(len(training))[:YARDSTICK]
     _, between_training = neighbours(training[chosen], training, 1, itself=chosen)
 
@@ -160,17 +163,18 @@ def nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed
     shown = [
         {
             "uri": encoded(drawn[place]),
-            "distance": float(distances[place, 0]),
+            "ratio": float(ratios[place]),
             "neighbours": [
                 {"uri": encoded(training[other]), "distance": float(distance), "index": int(other)}
                 for other, distance in zip(places[place], distances[place], strict=True)
             ],
         }
-        for place in np.argsort(distances[:, 0], kind="stable")[:SHOWN]
+        for place in np.argsort(ratios, kind="stable")[:SHOWN]
     ]
     return {
         "shown": shown,
         "drawn": [round(float(distance), 3) for distance in distances[:, 0]],
+        "ratios": [round(float(ratio), 3) for ratio in ratios],
         "training": [round(float(distance), 3) for distance in between_training[:, 0]],
         "about": about,
     }

@@ -75,9 +75,10 @@ def charts(run: Recorded) -> list[Chart]:
 
 
 def names_of(entries: Sequence[Entry]) -> list[str]:
-    """The names of all scores that are numbers, without those that are another one's standard deviation."""
+    """The names of all scores that are numbers, the main one first; a standard deviation is not one by itself."""
     names = [name for entry in entries for name, value in entry["scores"].items() if number(value) == number(value)]
-    return [name for name in dict.fromkeys(names) if name.removesuffix(SPREAD) == name]
+    own = [name for name in dict.fromkeys(names) if name.removesuffix(SPREAD) == name]
+    return sorted(own, key=lambda name: name != scores.MAIN)
 
 
 def protocols(entries: Sequence[Entry]) -> list[list[Entry]]:

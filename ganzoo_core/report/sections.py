@@ -214,7 +214,7 @@ def plain(value: Any, longest: int = CELL) -> str:
     if isinstance(value, list):
         text = ", ".join(map(str, value)) or "none"
     else:
-        text = str(value).lower() if isinstance(value, bool) else str(value)
+        text = str(value).lower() if value is None or isinstance(value, bool) else str(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
@@ -230,7 +230,13 @@ def reproduction(run: Recorded) -> Html:
         )
     else:
         first = commands([f"ganzoo run --config {quoted(run.folder / 'config.yaml')}"], "The same run again")
-    more = [f"ganzoo resume {folder} --images {2 * (run.length or run.seen or 10_000)}"]
+    if run.seen and run.finished_at >= run.seen >= run.length:
+        more = commands(
+            [f"ganzoo resume {folder} --images {2 * run.seen}"],
+            "Go on, for twice as long; a schedule that depends on the length does not allow it",
+        )
+    else:
+        more = commands([f"ganzoo resume {folder}"], "Go on from where it stopped")
     draw = [f"ganzoo generate {folder} -n 64 --out grid.png"]
     parts = run.fact("parts")
     versions = [("ganzoo", run.fact("ganzoo")), ("Python", run.fact("python")), ("numpy", run.fact("numpy"))]
@@ -242,7 +248,7 @@ def reproduction(run: Recorded) -> Html:
     return join(
         [
             first,
-            commands(more, "Go on, for twice as long"),
+            more,
             commands(draw, "Draw from it"),
             tag("h3", "Made with"),
             table(("what", "version"), rows, caption="Versions") if rows else sentence("The versions were not kept."),

@@ -56,7 +56,7 @@ CHECKS = (
     Check("hooks", KINDS, "distribution", "the hooks of its kind are there, marked, and take what they are given"),
     Check("light", KINDS, "distribution", "importing the hooks module imports no framework"),
     Check("settings", ("models",), "models", "every preset, choice and own pick resolves"),
-    Check("shapes", ("models",), "models", "images and scores have their shape and type, at each size, grey and RGB"),
+    Check("sizes", ("models",), "models", "images and scores have their shape and type, at each size, grey and RGB"),
     Check("bounds", ("models",), "models", "images are finite, and in [-1, 1] where the output is tanh"),
     Check("labels", ("models",), "models", "labels change G's images and D's scores exactly if it is conditional"),
     Check("features", ("models",), "models", "what the manifest says the model has is what the networks have"),
@@ -82,7 +82,7 @@ CHECKS = (
     Check("card", ("datasets",), "others", "what the manifest says of the images is true"),
     Check("same-images", ("datasets",), "others", "reading twice gives the same bytes"),
     Check("watches", ("trackers",), "others", "a whole run is watched without a failure"),
-    Check("own-folder", ("trackers",), "others", "the tracker writes into its own folder alone, and not to stdout"),
+    Check("own-folder", ("trackers",), "others", "the tracker writes into its own folder alone"),
 )
 """All that a plugin is held to, in the order in which it is checked."""
 

@@ -30,7 +30,7 @@ def settings(subject: Subject) -> None:
             _of(subject, {key: value})
 
 
-def shapes(subject: Subject) -> None:
+def sizes(subject: Subject) -> None:
     """G gives float32 [N,H,W,C], D one score or a map of scores a sample."""
     for seen in _at_all_sizes(subject):
         if seen.made.shape != (BATCH, seen.size, seen.size, seen.channels):

@@ -13,7 +13,7 @@ def build_generator(name: str, spec: gz.Spec) -> Any:
     import torch
     from torch import nn
 
-    channels = 3 if name == "shapes" else spec.channels
+    channels = 3 if name == "sizes" else spec.channels
     if name == "global-state":
         random.random()
 
@@ -62,7 +62,7 @@ def build_discriminator(name: str, spec: gz.Spec) -> Any:
     class Discriminator(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            channels = 3 if name == "shapes" else spec.channels
+            channels = 3 if name == "sizes" else spec.channels
             self.layers = nn.Sequential(
                 nn.Flatten(),
                 nn.Linear(channels * spec.height * spec.width, 16),
@@ -72,7 +72,7 @@ def build_discriminator(name: str, spec: gz.Spec) -> Any:
             )
 
         def forward(self, x: Any, labels: Any = None) -> Any:
-            if name == "shapes":
+            if name == "sizes":
                 x = x.expand(-1, 3, -1, -1)
             if name == "second-order":
                 x = Once.apply(x)

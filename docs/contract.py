@@ -1,0 +1,43 @@
+"""Writes docs/contract.md: every check that a plugin is held to, and a sample that it catches.
+
+python docs/contract.py
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from ganzoo_core.testing import CHECKS
+
+ROOT = Path(__file__).parents[1]
+OF_DISTRIBUTIONS = {  # caught in tests/test_contract.py itself
+    "manifest": "A title that is a number",
+    "wheel": "A wheel whose files hold no ganzoo.toml",
+    "readme": "A README without the paper, the name, or a word on what differs",
+}
+HEAD = """# The contract
+
+What `ganzoo doctor NAME` checks, and what a plugin's tests inherit from `ganzoo_core.testing.Contract`. Each check has
+a part that is broken in just that way, in `tests/broken`, and `tests/test_contract.py` shows that it is caught.
+`python docs/contract.py` writes this page.
+
+| check | of | what holds | caught |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The page, from the checks and the manifest of the broken parts."""
+    manifest = tomllib.loads((ROOT / "tests" / "broken" / "ganzoo.toml").read_text(encoding="utf-8"))
+    samples = {name: part["title"] for kind, parts in manifest.items() if kind != "api" for name, part in parts.items()}
+    rows = []
+    for check in CHECKS:
+        of = "all parts" if len(check.kinds) > 5 else ", ".join(check.kinds)
+        caught = samples.get(check.name) or OF_DISTRIBUTIONS[check.name]
+        rows.append(f"| `{check.name}` | {of} | {check.says} | {caught} |")
+    return HEAD + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "contract.md").write_text(page(), encoding="utf-8")

@@ -1,0 +1,101 @@
+"""`ganzoo new`: a plugin of your own, whole and working, to be changed into what you have in mind."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from ganzoo_core import catalog, scaffold
+from ganzoo_core.cli.parser import Parser
+from ganzoo_core.engines import EXTRAS
+
+SCHEMA = 1
+FRAMEWORKS = {"torch": "torch", "tf": "tensorflow", "tensorflow": "tensorflow"}
+
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
+    """Declare the command."""
+    parser = subparsers.add_parser("new", help="begin a plugin of your own", description=__doc__)
+    parser.add_argument("name", metavar="NAME", help="of the distribution and of the part in it, such as my-gan")
+    parser.add_argument(
+        "--kind",
+        required=True,
+        choices=tuple(scaffold.KINDS),
+        help=", ".join(scaffold.KINDS),
+        metavar="KIND",
+    )
+    parser.add_argument(
+        "--framework",
+        choices=tuple(FRAMEWORKS),
+        metavar="F",
+        help="torch or tf: of a model's networks, or of a modifier that changes networks; "
+        "all other parts are written once for both, and it says which to try them in",
+    )
+    parser.add_argument(
+        "--license",
+        choices=tuple(scaffold.LICENCES),
+        default="mit",
+        metavar="L",
+        help=f"{', '.join(scaffold.LICENCES)} (default: mit)",
+    )
+    parser.add_argument("--author", metavar="A", help="'Name' or 'Name <address>' (default: as git has it)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="its folder, new or empty (default: NAME)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Write the distribution, and say what to do with it."""
+    scaffold.check_name(args.name)
+    taken = catalog.scan().matches(scaffold.KINDS[args.kind], args.name)
+    asked = FRAMEWORKS.get(args.framework, "")
+    framework = asked or (_installed()[0] if args.kind == "model" else "")
+    model = _model(framework)
+    plan = scaffold.Plan(
+        name=args.name,
+        kind=args.kind,
+        framework=framework,
+        licence=args.license,
+        author=scaffold.default_author(args.name) if args.author is None else args.author,
+        pick=f"{args.name}/{args.name}" if taken else args.name,
+        model=model or "MODEL",
+    )
+    folder = args.out or Path(args.name)
+    written = scaffold.write(plan, folder)
+    notes = []
+    if taken:
+        notes.append(
+            f"{taken[0].by} goes by this name too, so yours is said as {plan.pick}; another name would be friendlier"
+        )
+    if not model and args.kind != "model":
+        notes.append(f"no model is installed to try it with; pip install ganzoo[{EXTRAS[framework or 'torch']}]")
+    steps = [f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"', "pytest", plan.run]
+    if args.json:
+        facts = {"name": plan.name, "kind": plan.kind, "framework": framework or None, "folder": str(folder)}
+        print(json.dumps({"schema": SCHEMA, **facts, "files": written, "next": steps, "notes": notes}, indent=1))
+        return 0
+    print(f"{folder} holds a {args.kind} that works:")
+    print("".join(f"  {name}\n" for name in written))
+    print("what to do next:")
+    print("".join(f"  {step}\n" for step in steps), end="")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return 0
+
+
+def _installed() -> list[str]:
+    """The frameworks that are here, or all where none is."""
+    return [framework for framework in EXTRAS if importlib.util.find_spec(framework)] or list(EXTRAS)
+
+
+def _model(framework: str) -> str:
+    """An installed model that takes what it is given and can be trained here; "" without any."""
+    found = catalog.scan()
+    here = [framework] if framework else _installed()
+    plain = [part for part in found.of_kind("models") if not part.conditional and not part.takes]
+    fitting = [part for name in here for part in plain if name in part.frameworks]
+    return found.spelled(fitting[0]) if fitting else ""

@@ -1,0 +1,91 @@
+"""`ganzoo --version`: ganzoo, the frameworks and the devices, told without importing a framework."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ganzoo_core.engines import EXTRAS, available_cores
+
+SCHEMA = 1
+PACKAGES: Mapping[str, tuple[str, ...]] = {"tensorflow": ("tensorflow", "keras")}
+DRIVER = Path("/proc/driver/nvidia/gpus")  # where Linux' NVIDIA driver tells of its cards
+SECONDS = 10.0  # that nvidia-smi may take
+
+
+def facts() -> dict[str, Any]:
+    """Versions, None for what is not installed, and devices with their names."""
+    frameworks = {name: {package: _version(package) for package in PACKAGES.get(name, (name,))} for name in EXTRAS}
+    return {
+        "schema": SCHEMA,
+        "ganzoo": _version("ganzoo"),
+        "python": platform.python_version(),
+        "system": platform.platform(terse=True),
+        "frameworks": frameworks,
+        "devices": [{"kind": kind, "name": name} for kind, name in devices()],
+    }
+
+
+def tell(*, as_json: bool) -> None:
+    """Print them; ganzoo's own version is the first line."""
+    found = facts()
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    print(f"ganzoo {found['ganzoo']}")
+    print(f"python {found['python']} on {found['system']}")
+    for name, packages in found["frameworks"].items():
+        versions = [f"{package} {version}" for package, version in packages.items() if version]
+        print(", ".join(versions) or f"{name} is not installed; pip install ganzoo[{EXTRAS[name]}]")
+    for device in found["devices"]:
+        print(f"device {device['kind']}: {device['name']}")
+
+
+def devices() -> list[tuple[str, str]]:
+    """The kind, as `--device` takes it, and the name of each device that this machine shows without a framework."""
+    cores = available_cores()
+    found = [("cpu", f"{cores} core{'s' if cores > 1 else ''}, {platform.machine()}")]
+    found += [("cuda", name) for name in _of_driver() or _of_nvidia_smi()]
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        found.append(("mps", "the Apple chip's own"))
+    return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _of_driver() -> list[str]:
+    """The names of NVIDIA's cards, from the files of the driver."""
+    names = []
+    for path in sorted(DRIVER.glob("*/information")):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        lines = dict(line.partition(":")[::2] for line in text.splitlines())
+        names.append(lines.get("Model", "an NVIDIA card").strip())
+    return names
+
+
+def _of_nvidia_smi() -> list[str]:
+    """The same, from NVIDIA's own command, where the system shows no such files."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []

@@ -1,0 +1,190 @@
+"""A process for the other framework: where one of the two is loaded already, the other works in a process of its own.
+
+Names, settings and images go there; an object that lives here cannot.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import catalog, mix
+from ganzoo_core.api import ImageSource, UsageError
+from ganzoo_core.engines import EXTRAS
+from ganzoo_core.evaluation.children import Child, Say, serve
+from ganzoo_core.mix import SLOTS, Mix
+from ganzoo_core.resuming import Beginning
+from ganzoo_core.rundir import RunFolder
+from ganzoo_core.saved import SavedGenerator
+from ganzoo_core.settings import Settings, Value
+
+MODULE = "ganzoo_core.elsewhere"
+
+
+def is_needed(framework: str) -> bool:
+    """Whether the other framework is loaded in this process, and this one is not."""
+    return framework not in sys.modules and any(name in sys.modules for name in EXTRAS if name != framework)
+
+
+def train(
+    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning
+) -> tuple[Path, bool]:
+    """`session.start` in a process of its own; Ctrl-C is handed on to it.
+
+    Returns:
+        The run's folder, and whether it was interrupted.
+
+    Raises:
+        UsageError: for an object that cannot go there.
+        GanzooError: as it is raised there.
+    """
+    objects = dict(resolved.objects)
+    source = objects.pop("data", None)
+    if objects:
+        slot, given = next(iter(objects.items()))
+        raise UsageError(
+            f"the {slot} is a {type(given).__name__} of this process, and {resolved.framework} has to run in another "
+            "one, since the other framework is loaded here; start Python anew, and import only one of the two"
+        )
+    with (
+        tempfile.TemporaryDirectory(prefix="ganzoo-elsewhere-") as folder,
+        Child(MODULE, "trains", interruptible=True) as child,
+    ):
+        request = {
+            "mix": _packed(resolved),
+            "data": None if source is None else _written(source, Path(folder) / "images.npz"),
+            "data_root": None if data_root is None else str(data_root),
+            "out": None if out is None else str(out),
+            "quiet": quiet,
+            "beginning": _packed_beginning(beginning),
+        }
+        answer = child.ask(request, print)
+    return Path(answer["folder"]), bool(answer["interrupted"])
+
+
+class Generator(SavedGenerator):
+    """A saved generator whose network is in a process of its own."""
+
+    def _open(self, device: str, network: Any) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="ganzoo-elsewhere-")
+        self._child = Child(MODULE, "draws the images")
+        weakref.finalize(self, self._child.close)
+        self._child.ask({"generator": str(self.folder.absolute()), "device": device}, print)
+
+    def _draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        path = Path(self._place.name) / "drawn.npz"
+        given: dict[str, Any] = {"z": z} if labels is None else {"z": z, "labels": labels}
+        np.savez(path, **given)
+        self._child.ask({"draw": str(path), "to": str(path.with_suffix(".npy"))}, print)
+        drawn: np.ndarray = np.load(path.with_suffix(".npy"), allow_pickle=False)
+        return drawn
+
+
+def _packed(resolved: Mix) -> dict[str, Any]:
+    """A mix as JSON holds it: names of parts, and settings with their origins."""
+    entries = resolved.settings.entries.items()
+    return {
+        "parts": {slot: part.qualified for slot, part in resolved.parts.items() if slot not in resolved.objects},
+        "modifiers": [part.qualified for part in resolved.modifiers],
+        "trackers": [part.qualified for part in resolved.trackers],
+        "settings": {key: [entry.value, entry.origin, entry.by_user] for key, entry in entries},
+        "argument": resolved.argument,
+        "preset": resolved.preset,
+        "warnings": list(resolved.warnings),
+    }
+
+
+def _unpacked(packed: Mapping[str, Any], source: ImageSource | None) -> Mix:
+    installed = catalog.scan()
+
+    def several(kind: str) -> tuple[Any, ...]:
+        return tuple(installed.find(kind, name) for name in packed[kind])
+
+    parts = {slot: installed.find(SLOTS[slot], name) for slot, name in packed["parts"].items()}
+    if source is not None:
+        parts["data"] = mix.object_card("datasets", "data", source)
+    return Mix(
+        parts,
+        several("modifiers"),
+        Settings({key: Value(*entry) for key, entry in packed["settings"].items()}),
+        packed["argument"],
+        packed["preset"],
+        {} if source is None else {"data": source},
+        tuple(packed["warnings"]),
+        several("trackers"),
+    )
+
+
+def _packed_beginning(beginning: Beginning) -> dict[str, Any]:
+    paths = {"checkpoint": beginning.checkpoint, "weights": beginning.weights}
+    return {
+        "folder": None if beginning.folder is None else str(beginning.folder.path),
+        **{name: None if path is None else str(path) for name, path in paths.items()},
+        "parent": beginning.parent,
+        "allow_inexact": beginning.allow_inexact,
+    }
+
+
+def _unpacked_beginning(packed: Mapping[str, Any]) -> Beginning:
+    return Beginning(
+        folder=None if packed["folder"] is None else RunFolder(Path(packed["folder"])),
+        checkpoint=None if packed["checkpoint"] is None else Path(packed["checkpoint"]),
+        weights=None if packed["weights"] is None else Path(packed["weights"]),
+        parent=packed["parent"],
+        allow_inexact=packed["allow_inexact"],
+    )
+
+
+def _written(source: ImageSource, path: Path) -> str:
+    """Images in a file that the other process reads."""
+    arrays: dict[str, Any] = {"images": source.images, "names": np.asarray(list(source.class_names), dtype=np.str_)}
+    arrays["background"] = np.asarray(-1 if source.background is None else source.background)
+    if source.labels is not None:
+        arrays["labels"] = source.labels
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def _read(path: str) -> ImageSource:
+    with np.load(path, allow_pickle=False) as found:
+        background = int(found["background"])
+        labels = found["labels"] if "labels" in found else None  # noqa: SIM401  (a file of numpy's has no get)
+        names = tuple(map(str, found["names"]))
+        return ImageSource(found["images"], labels, names, None if background < 0 else background)
+
+
+_held: dict[str, Any] = {}
+
+
+def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """This module's other end: train a mix, open a saved generator, or draw from the one that is open."""
+    from ganzoo_core import session
+
+    if "generator" in request:
+        _held["generator"] = SavedGenerator(Path(request["generator"]), device=request["device"])
+        return {}
+    if "draw" in request:
+        with np.load(request["draw"], allow_pickle=False) as given:
+            labels = given["labels"] if "labels" in given else None  # noqa: SIM401
+            drawn = _held["generator"]._draw(given["z"], labels)
+        np.save(request["to"], drawn, allow_pickle=False)
+        return {}
+    source = None if request["data"] is None else _read(request["data"])
+    run = session.start(
+        _unpacked(request["mix"], source),
+        data_root=request["data_root"],
+        out=None if request["out"] is None else Path(request["out"]),
+        quiet=request["quiet"],
+        beginning=_unpacked_beginning(request["beginning"]),
+    )
+    return {"folder": str(run.folder.absolute()), "interrupted": run.interrupted}
+
+
+if __name__ == "__main__":
+    serve(answer)

@@ -1,0 +1,13 @@
+"""What `ganzoo new` writes: a plugin's whole distribution, from the files in `templates/`.
+
+A folder in `templates/` holds what is particular to one kind of part: `about.toml`, and files whose names end in
+`.txt`, so that no tool takes them for what they are to become. `common/` is written for every kind, a file of
+`licences/` as `LICENSE`. A folder called `package` gets the package's name, and `$word` is replaced as
+`string.Template` does it.
+"""
+
+from ganzoo_core.scaffold.licences import LICENCES, default_author
+from ganzoo_core.scaffold.names import check_name, package_of
+from ganzoo_core.scaffold.writing import KINDS, Plan, files, write
+
+__all__ = ["KINDS", "LICENCES", "Plan", "check_name", "default_author", "files", "package_of", "write"]

@@ -1,0 +1,71 @@
+"""Licences that can be chosen, and whose they are."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+
+from ganzoo_core.api import UsageError
+
+_WITH_ADDRESS = re.compile(r"(?P<name>[^<>]+?)\s*<(?P<email>[^<>@\s]+@[^<>@\s]+)>")
+
+
+@dataclass(frozen=True)
+class Licence:
+    """A licence: its identifier for packages (SPDX; "" for none), and its name in a sentence."""
+
+    spdx: str
+    title: str
+
+
+LICENCES = {
+    "mit": Licence("MIT", "MIT licence"),
+    "apache-2.0": Licence("Apache-2.0", "Apache License 2.0"),
+    "bsd-3-clause": Licence("BSD-3-Clause", "BSD 3-Clause License"),
+    "none": Licence("", "All rights reserved"),
+}
+
+
+def default_author(name: str) -> str:
+    """Who git says commits here, else the plugin's authors in general."""
+    try:
+        done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False)
+    except OSError:
+        return f"the authors of {name}"
+    return done.stdout.strip() or f"the authors of {name}"
+
+
+def words(licence: str, *, author: str, year: int) -> str:
+    """The licence as the last lines of a README."""
+    chosen, (name, _) = LICENCES[licence], split_author(author)
+    if chosen.spdx:
+        return f"{chosen.title}. Copyright {year} {name}."
+    return f"Copyright {year} {name}. All rights reserved: no licence to use, copy or change it is given."
+
+
+def pyproject_lines(licence: str) -> str:
+    """The licence's lines under `[project]`."""
+    chosen = LICENCES[licence]
+    return f'license = "{chosen.spdx}"\nlicense-files = ["LICENSE"]\n' if chosen.spdx else ""
+
+
+def author_table(author: str) -> str:
+    """An author as TOML."""
+    name, email = split_author(author)
+    # What JSON makes of a line of text is a basic string of TOML.
+    address = f", email = {json.dumps(email)}" if email else ""
+    return f"{{ name = {json.dumps(name, ensure_ascii=False)}{address} }}"
+
+
+def split_author(author: str) -> tuple[str, str]:
+    """`Name <address>` -> both; an author without an address -> the name and "".
+
+    Raises:
+        UsageError: for what is no line of text.
+    """
+    if not author.strip() or not author.isprintable():
+        raise UsageError(f"--author is {author!r}; expected a name on one line, such as 'Ada Lovelace'")
+    match = _WITH_ADDRESS.fullmatch(author.strip())
+    return (match["name"], match["email"]) if match else (author.strip(), "")

@@ -1,0 +1,67 @@
+"""Names that a new plugin can have: for pip, for Python, and beside what is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import keyword
+import re
+import sys
+
+from ganzoo_core.api import UsageError
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
+_RESERVED = {"tests", "package"}  # folders of a distribution that are not its package
+LONGEST = 60
+
+
+def package_of(name: str) -> str:
+    """The top-level package of a distribution: `my-gan` -> `my_gan`."""
+    return name.replace("-", "_")
+
+
+def check_name(name: str) -> None:
+    """See that pip, Python and the manifest can all have it.
+
+    Raises:
+        UsageError: in a sentence that says what is wrong with the name, and where possible another one.
+    """
+    if not _NAME.fullmatch(name):
+        other = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        hint = f"; how about {other}?" if _NAME.fullmatch(other) else ""
+        raise UsageError(
+            f"{name!r} cannot be a plugin's name; expected lower case letters, digits, hyphens and underscores, with a "
+            f"letter or digit at either end{hint}"
+        )
+    if len(name) > LONGEST:
+        raise UsageError(f"the name has {len(name)} letters; expected {LONGEST} at most")
+    package = package_of(name)
+    if not package.isidentifier():
+        raise UsageError(f"{name} cannot be imported as {package}; begin the name with a letter")
+    if keyword.iskeyword(package):
+        raise UsageError(f"{name} is a keyword of Python, so no package can be called {package}; how about {name}-gan?")
+    if package in sys.stdlib_module_names:
+        raise UsageError(f"{package} is a module of Python's own, which {name} would hide; how about {name}-gan?")
+    if package in _RESERVED:
+        raise UsageError(f"a package called {package} would be in the way of others; how about my-{name}?")
+    version = _installed(name)
+    if version:
+        raise UsageError(f"{name} {version} is installed already; choose another name, or `pip uninstall {name}` first")
+    if _is_there(package):
+        raise UsageError(f"the module {package} is installed already, and {name} would hide it; choose another name")
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except Exception:  # not there, or with metadata that cannot be read
+        return ""
+
+
+def _is_there(module: str) -> bool:
+    """Whether Python would import something of this name; a mere folder in the way counts for nothing."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None

@@ -1,0 +1,132 @@
+"""From a plan to files."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core.scaffold import licences
+from ganzoo_core.scaffold.names import package_of
+
+TEMPLATES = Path(__file__).with_name("templates")
+KINDS = {
+    "model": "models", "loss": "losses", "schedule": "schedules", "dataset": "datasets", "modifier": "modifiers",
+    "tracker": "trackers",
+}  # fmt: skip
+"""What can be written, and the kind of part that it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be written.
+
+    Attributes:
+        name: of the distribution and of its part.
+        kind: one of `KINDS`.
+        framework: `torch` or `tensorflow` for networks; "" where there are none, and for a modifier of losses.
+        licence: one of `LICENCES`.
+        author: a name, with or without `<address>` behind it.
+        pick: how the part is said on the command line: its name, or with the distribution where the name is taken.
+        model: an installed model to try it with, or a word in its place.
+    """
+
+    name: str
+    kind: str
+    framework: str
+    licence: str
+    author: str
+    pick: str
+    model: str
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the kind's `about.toml` says."""
+        return tomllib.loads((self._folder / "about.toml").read_text(encoding="utf-8"))
+
+    @property
+    def run(self) -> str:
+        """The command that tries it."""
+        return Template(self.about["run"]).substitute(model=self.model, pick=self.pick)
+
+    @property
+    def sources(self) -> list[Path]:
+        """The folders of templates that it is made of."""
+        return [TEMPLATES / "common", self._folder]
+
+    @property
+    def _folder(self) -> Path:
+        with_framework = TEMPLATES / f"{self.kind}-{self.framework}"
+        return with_framework if with_framework.is_dir() else TEMPLATES / self.kind
+
+
+def files(plan: Plan) -> dict[str, str]:
+    """Every file of the distribution: its path, with slashes, and its text."""
+    words = _words(plan)
+    found = {}
+    for folder in plan.sources:
+        for path in sorted(folder.rglob("*.txt")):
+            place = path.relative_to(folder).with_suffix("").as_posix().replace("package/", f"{words['package']}/", 1)
+            found[place] = _filled(path, words)
+    if plan.licence != "none":
+        found["LICENSE"] = _filled(TEMPLATES / "licences" / f"{plan.licence}.txt", words)
+    return dict(sorted(found.items()))
+
+
+def write(plan: Plan, folder: Path) -> list[str]:
+    """Write the distribution into a folder that is new or empty; returns the paths of its files.
+
+    Raises:
+        UsageError: for a folder that holds something.
+        GanzooError: where it cannot be written.
+    """
+    texts = files(plan)
+    try:
+        if folder.exists() and (not folder.is_dir() or next(_content(folder), None)):
+            raise UsageError(f"{folder} is there already, and not empty; say --out with another folder")
+        for place, text in texts.items():
+            path = folder / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise GanzooError(f"{folder} cannot be written: {error.strerror or error}") from None
+    return list(texts)
+
+
+def _content(folder: Path) -> Iterator[Path]:
+    """What lies in a folder, but for a repository that was made beforehand."""
+    return (path for path in folder.iterdir() if path.name != ".git")
+
+
+def _filled(path: Path, words: Mapping[str, str]) -> str:
+    return Template(path.read_text(encoding="utf-8")).substitute(words)
+
+
+def _words(plan: Plan) -> dict[str, str]:
+    """What stands for each `$word`."""
+    about, year = plan.about, datetime.date.today().year
+    author, _ = licences.split_author(plan.author)
+    extras = f"[{','.join(about['extras'])}]" if "extras" in about else ""
+    release = ".".join(importlib.metadata.version("ganzoo").split(".")[:2])
+    dependencies = [f"ganzoo{extras}>={release}", *about["dependencies"]]
+    return {
+        "name": plan.name,
+        "package": package_of(plan.name),
+        "pick": plan.pick,
+        "run": plan.run,
+        "summary": about["summary"],
+        "dependencies": json.dumps(dependencies),
+        "dev": json.dumps(sorted(["build>=1.2", "pytest>=8.2", *about["dev"]])),
+        "author": author,
+        "author_table": licences.author_table(plan.author),
+        "licence_lines": licences.pyproject_lines(plan.licence),
+        "licence_words": licences.words(plan.licence, author=plan.author, year=year),
+        "year": str(year),
+    }
