@@ -6,6 +6,8 @@ samples/IMAGES.png     grids from the same noise; real.png, latest.png
 checkpoints/IMAGES/    all that going on takes; the newest are kept
 snapshots/IMAGES/      the generator alone, all kept
 generator/             the last one
+scores.jsonl           what it was scored, and how
+report.html            all of it to look at
 trackers/NAME/         what a tracker keeps
 """
 

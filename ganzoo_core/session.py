@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import assembly, catalog, elsewhere, engines, loader, mix, resuming, rundir, saved, trial
+from ganzoo_core import assembly, catalog, elsewhere, engines, loader, mix, report, resuming, rundir, saved, trial
 from ganzoo_core.api import Diverged, GanzooError, ImageSource, PluginError, UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
+from ganzoo_core.runner import Runner
 from ganzoo_core.settings import read_config, read_facts
 
 
@@ -308,10 +309,21 @@ def start(
         raise _attributed(error, resolved) from error
     finally:
         runner.trackers.tell("on_run_end", status=status)
+        _write_report(runner)
         runner.close()
     latest = runner.folder.samples / "latest.png"
     runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
     return Run(runner.folder.path, interrupted=not finished)
+
+
+def _write_report(runner: Runner) -> None:
+    """`report.html`, of a run that went wrong too; no run fails by it."""
+    try:
+        path = report.write(runner.folder.path)
+    except GanzooError as error:
+        runner.reporter.warn(str(error))
+    else:
+        runner.reporter.say(f"report: {path}")
 
 
 def _attributed(error: Exception, resolved: Mix) -> Exception:

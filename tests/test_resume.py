@@ -57,7 +57,7 @@ def digest(run: Path) -> dict[str, str]:
     found = {}
     for path in sorted(run.rglob("*")):
         name, content = str(path.relative_to(run)), path.read_bytes() if path.is_file() else b""
-        if path.is_dir() or path.name in (".lock", "config.yaml", "manifest.json"):
+        if path.is_dir() or path.name in (".lock", "config.yaml", "manifest.json", "report.html"):
             continue
         if path.name == "stats.jsonl":
             content = json.dumps([without_times(json.loads(line)) for line in content.splitlines()]).encode()

@@ -19,7 +19,6 @@ from ganzoo_core.settings import CORE
 CLASSES = 11  # a number that no layer is likely to have by itself
 IMAGES = 64
 BATCH = 4
-SMALLEST = ("digits", "small")  # presets that are meant to be quick, in this order
 
 
 class Subject:
@@ -73,8 +72,10 @@ class Subject:
 
     @property
     def preset(self) -> str:
-        """The smallest of a model's presets, or `none`."""
-        return next((name for name in SMALLEST if name in self.part.presets), "none")
+        """The smallest of a model's presets: that for the default data, else `small`, or `none`."""
+        data = catalog.scan().default("datasets")
+        names = ["small"] if data is None else [data.name, "small"]
+        return next((name for name in names if name in self.part.presets), "none")
 
     @property
     def size(self) -> int:
