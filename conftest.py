@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 import hypothesis
+import pytest
 
 hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("house")
@@ -28,3 +29,11 @@ class _TorchFirst:
 
 
 sys.meta_path.insert(0, _TorchFirst())  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_process() -> Iterator[None]:
+    """Here both frameworks are loaded at one time or another; what a user's process does is tested in processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganzoo_core.elsewhere.is_needed", lambda framework: False)
+        yield

@@ -15,17 +15,17 @@ from ganzoo_core.cli import main
 
 MANIFEST = """
 api = 1
-[datasets.lights]
+[datasets.lamps]
 title = "Grey squares, dark and light"
-hooks = "lights"
+hooks = "lamps"
 image = { height = 16, width = 16, channels = 1, classes = 2 }
 [extractors.mean]
 title = "The mean of an image"
-hooks = "lights"
+hooks = "lamps"
 default = true
 [metrics.gap]
 title = "The difference of the means, and which frameworks are loaded where it is found"
-hooks = "lights"
+hooks = "lamps"
 default = true
 lower = ["fid"]
 """
@@ -66,20 +66,20 @@ SMALL = {"dcgan-torch": {"model.width": 2}, "cgan-torch": {"model.width": 2}, "d
 
 
 @pytest.fixture(scope="module")
-def lights(make_site):
+def lamps(make_site):
     site = make_site()
-    site.add("lights", MANIFEST, files={"__init__.py": CODE, "hooks.py": ""})
+    site.add("lamps", MANIFEST, files={"__init__.py": CODE, "hooks.py": ""})
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(site.path)
         patch.setenv("PYTHONPATH", str(site.path))
-        patch.setenv("GANZOO_PLUGINS", "lights,ganzoo-dcgan-torch,ganzoo-cgan-torch,ganzoo-dcgan-tf,losses,schedules")
+        patch.setenv("GANZOO_PLUGINS", "lamps,ganzoo-dcgan-torch,ganzoo-cgan-torch,ganzoo-dcgan-tf,losses,schedules")
         catalog.forget()
         yield site
     catalog.forget()
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def run(request, lights, tmp_path_factory):
+def run(request, lamps, tmp_path_factory):
     """A run of 32 images with a snapshot at half of them, and the model's name."""
     framework = "tensorflow" if request.param.endswith("-tf") else "torch"
     if importlib.util.find_spec(framework) is None:
@@ -87,7 +87,7 @@ def run(request, lights, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / request.param
     settings = {"data.size": 16, "train.snapshot_every": "16", "train.batch_size": 8, "train.sample_count": 4}
     gz.train(
-        request.param, data="lights", preset="none", images=32, out=folder, quiet=True, device="cpu",
+        request.param, data="lamps", preset="none", images=32, out=folder, quiet=True, device="cpu",
         settings={**settings, **SMALL[request.param]},
     )  # fmt: skip
     return folder, request.param
@@ -114,7 +114,7 @@ def test_each_generator_of_a_run_is_scored_as_its_images_are_and_the_best_is_fou
     assert gz.load(folder, checkpoint="best").images_seen == best.images
 
 
-def test_a_run_can_be_handed_over_as_it_came_from_training(lights, tmp_path):
+def test_a_run_can_be_handed_over_as_it_came_from_training(lamps, tmp_path):
     """What is asked wrongly is refused before anything is drawn."""
     with pytest.raises(gz.UsageError, match=r"holds no config\.yaml"):
         gz.evaluate(session.Run(tmp_path))
@@ -124,18 +124,18 @@ def test_a_run_can_be_handed_over_as_it_came_from_training(lights, tmp_path):
 
 def given(folder):
     """A run with nothing but a generator."""
-    (folder / "config.yaml").write_text('use.data: "lights"\n')
+    (folder / "config.yaml").write_text('use.data: "lamps"\n')
     files = {rundir.WEIGHTS: b"", rundir.CARD: b'{"images": 3}'}
     rundir.checkpoint.write_folder(folder / "generator", files)
     return folder
 
 
-def test_the_command_that_evaluates_imports_no_framework(lights, tmp_path):
+def test_the_command_that_evaluates_imports_no_framework(lamps, tmp_path):
     np.savez(tmp_path / "drawn.npz", images=np.zeros((5, 16, 16, 1), np.uint8))
     code = (
         "import sys\nfrom ganzoo_core.cli import main\n"
-        f"assert main(['evaluate', '--images', {str(tmp_path / 'drawn.npz')!r}, '--data', 'lights', '--quiet']) == 0\n"
-        "print(sorted({'torch', 'tensorflow', 'lights'} & set(sys.modules)), file=sys.stderr)\n"
+        f"assert main(['evaluate', '--images', {str(tmp_path / 'drawn.npz')!r}, '--data', 'lamps', '--quiet']) == 0\n"
+        "print(sorted({'torch', 'tensorflow', 'lamps'} & set(sys.modules)), file=sys.stderr)\n"
     )
-    done = lights.python("-c", code, env={"GANZOO_PLUGINS": "lights"})
+    done = lamps.python("-c", code, env={"GANZOO_PLUGINS": "lamps"})
     assert (done.returncode, done.stderr.strip()) == (0, "[]")
