@@ -1,9 +1,12 @@
-"""For all tests of the workspace: both frameworks in one process, in the order in which they bear it; no deadlines."""
+"""For all tests of the workspace: a core for each worker, both frameworks in one process in the order in which they
+bear it, no deadlines.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -13,6 +16,17 @@ import pytest
 
 hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("house")
+
+
+def _keep_to_a_core() -> None:
+    """Two processes that both use all cores wait for each other; a worker's own processes stay on its core, too."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+_keep_to_a_core()
 
 
 class _TorchFirst:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,15 @@ class Clock:
 
     def warm(self, images: int) -> None:
         self.warm_start, self.warm_images = time.perf_counter(), images
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """What is done in it does not count as training, in images a second and in what is left."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.warm_start += time.perf_counter() - began
 
     def seconds(self) -> float:
         return time.perf_counter() - self.start

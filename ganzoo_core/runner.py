@@ -223,7 +223,9 @@ class Runner:
         """Score the generator; what is best so far is kept, to be drawn from and to be gone on with."""
         assert self.watch is not None
         G = self.trainer.best_generator
-        if self.watch.is_best(self.watch.evaluate(self.engine, G, images=self.images, values=self.values)):
+        with self.clock.beside():
+            found = self.watch.evaluate(self.engine, G, images=self.images, values=self.values)
+        if self.watch.is_best(found):
             self._try("the best snapshot", lambda: self._save(self.folder.snapshots / str(self.images)))
             self._try("the best checkpoint", self._checkpoint)
 

@@ -39,7 +39,7 @@ def _of_folder(path: Path) -> np.ndarray:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
     if not files:
         raise DataError(f"{path} holds no pictures; expected files such as 0001.png")
-    pictures = [_picture(file) for file in files]
+    pictures = [read_picture(file) for file in files]
     if len({picture.shape[2] for picture in pictures}) > 1:
         pictures = [np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture for picture in pictures]
     for file, picture in zip(files, pictures, strict=True):
@@ -51,7 +51,7 @@ def _of_folder(path: Path) -> np.ndarray:
     return np.stack(pictures)
 
 
-def _picture(file: Path) -> np.ndarray:
+def read_picture(file: Path) -> np.ndarray:
     """uint8 [H,W,C]; the size is looked at before anything is decoded."""
     try:
         with warnings.catch_warnings():
