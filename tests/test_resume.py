@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import checkpoint, rundir, runner, session
+from ganzoo_core import checkpoint, data, rundir, runner, session
 
 SMALL = {
     "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "data.size": 16, "train.batch_size": 16,
@@ -42,6 +42,8 @@ MIXES: dict[str, tuple[str, dict[str, Any]]] = {
         {"use.loss": "wgan-gp", "use.with": "spectral-norm", "train.ema_halflife": 100, "train.critic_steps": 3},
     ),
     "cosines and reals of G": ("dcgan-torch", {"use.loss": "relativistic", "use.schedule": "cosine"}),
+    "augmented": ("dcgan-torch", {"use.with": "diffaugment,spectral-norm"}),
+    "augmented in TensorFlow": ("dcgan-tf", {"use.with": "diffaugment,spectral-norm"}),
     "rmsprop": ("dcgan-torch", {"use.loss": "wasserstein"}),
     "momentum": ("dcgan-torch", {"train.optimizer": "sgd", "train.momentum": 0.9, "use.with": "r1"}),
     "momentum in TensorFlow": ("convgan-tf", {"train.optimizer": "sgd", "train.momentum": 0.9}),
@@ -113,6 +115,27 @@ def test_killed_and_resumed_is_the_same_to_the_byte(name: str, tmp_path: Path, k
     assert killed == straight
     assert {"stats.jsonl", "generator/generator.safetensors", "samples/latest.png"} <= set(straight)
     assert sum(name.endswith("state.safetensors") for name in straight) == 2
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("model", ["dcgan-torch", "dcgan-tf"])
+def test_killed_between_two_critic_steps(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    critics = {"use.loss": "wgan-gp", "train.critic_steps": 3}
+    train(tmp_path / "straight", model, critics, steps=9)
+    third_turn = (7 * 3 + 2) * 16  # of the eighth step: two updates of D are done, and G's is not
+    plain = data.Stream.indices
+
+    def dying(self: data.Stream, position: int, number: int) -> Any:
+        if self.purpose == "data" and position == third_turn:
+            raise Killed
+        return plain(self, position, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data.Stream, "indices", dying)
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", model, critics, steps=9)
+    session.resume(tmp_path / "killed", quiet=True)
+    assert digest(tmp_path / "killed") == digest(tmp_path / "straight")
 
 
 @pytest.mark.filterwarnings("default")
