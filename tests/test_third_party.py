@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -69,11 +70,9 @@ def installed(python: Path, cwd: Path) -> dict[str, dict[str, str]]:
     return {row["name"]: row for row in rows}
 
 
-def contract_of(example: Path, folder: Path) -> list[str]:
-    """A copy of an example's contract, away from its source, so that the installed wheel is what is tested."""
-    copy = folder / f"test_{example.name.replace('-', '_')}.py"
-    copy.write_bytes((example / "tests" / "test_contract.py").read_bytes())
-    return [copy.name]
+def tests_of(example: Path, folder: Path) -> Path:
+    """A copy of an example's tests, away from its source, so that the installed wheel is what is tested."""
+    return Path(shutil.copytree(example / "tests", folder / f"tests of {example.name}"))
 
 
 @pytest.mark.slow
@@ -91,7 +90,8 @@ def test_plugins_made_by_the_guide_work_from_wheels_beside_pytorch_alone(wheels:
     command(python, "-m", "ganzoo_core", "run", "dcgan-torch", "--steps", "2", "--quiet", cwd=tmp_path)
     command(python, "-m", "ganzoo_core", "doctor", "--deep", cwd=tmp_path)
     for example in EXAMPLES:
-        command(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *contract_of(example, tmp_path), cwd=tmp_path)
+        place = tests_of(example, tmp_path)
+        command(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", place, cwd=tmp_path)
     words = ("run", "sngan-torch", "--loss", "relativistic-hinge-lecam", "--steps", "3", "--json", "--quiet")
     run = json.loads(command(python, "-m", "ganzoo_core", *words, cwd=tmp_path))
     command(python, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", "sngan.png", cwd=tmp_path)
