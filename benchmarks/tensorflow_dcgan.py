@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from pairs import measure, report
 
-from ganzoo_core import assembly, catalog, engines, mix
+from ganzoo_core import building, catalog, engines, mix
 
 LATENT, LR = 100, 1e-4
 
@@ -66,11 +66,11 @@ def trainer_of(images: np.ndarray, batch: int, updates: str) -> Any:
     settings = {"train.batch_size": batch, "train.updates": updates, "engine.device": "cpu"}
     request = mix.Request(picks={"model": "dcgan-tf", "data": "mnist"}, assigned=settings, preset="none")
     resolved = mix.resolve(catalog.scan(), request)
-    fitted = assembly.fit_of(resolved)
+    fitted = building.fit_of(resolved)
     assert fitted is not None
     engine = engines.create("tensorflow", resolved.settings)
-    G, D = assembly.networks(engine, resolved, fitted, {})
-    return engine.trainer(G, D, assembly.loss_of(resolved, fitted), assembly.plan_of(resolved), images, None)
+    G, D = building.networks(engine, resolved, fitted, {})
+    return engine.trainer(G, D, building.loss_of(resolved, fitted), building.plan_of(resolved), images, None)
 
 
 def runner(trainer: Any, batch: int) -> Callable[[int], None]:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from ganzoo_core import assembly, catalog, engines, mix
+from ganzoo_core import building, catalog, engines, mix
 
 LATENT, LR, BETAS = 100, 2e-4, (0.5, 0.999)
 
@@ -42,9 +42,9 @@ def main() -> None:
     fitted = mix.fit(resolved, height=args.size, width=args.size, channels=1, classes=0, background=None)
     fitted = type(fitted)(type(fitted.spec)(**{**vars(fitted.spec), "channels": 1}), fitted.framing)
     engine = engines.create("torch", resolved.settings)
-    G, D = assembly.networks(engine, resolved, fitted, {})
-    plan = assembly.plan_of(resolved)
-    trainer = engine.trainer(G, D, assembly.loss_of(resolved, fitted), plan, images, None)
+    G, D = building.networks(engine, resolved, fitted, {})
+    plan = building.plan_of(resolved)
+    trainer = engine.trainer(G, D, building.loss_of(resolved, fitted), plan, images, None)
     position = 0
 
     def runner(steps: int) -> None:

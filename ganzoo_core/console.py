@@ -13,6 +13,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
@@ -90,6 +91,9 @@ class Reporter:
             self.live.update("")
             self.live.stop()
 
+    def begin(self, folder: Path) -> None:
+        """The run is kept there, for a reporter that shows what it holds."""
+
     def say(self, text: str) -> None:
         """A line of its own."""
         if not self.quiet:
@@ -104,6 +108,10 @@ class Reporter:
         end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
         when = f"{end:%H:%M}" if seconds < 20 * 3600 else f"{end:%a %d %b %H:%M}"
         self.say(f"about {duration(seconds)} left, done at {when}")
+        self.hint(seconds)
+
+    def hint(self, seconds: float) -> None:
+        """Where a run takes long and need not: what would make it shorter."""
         if self.cpu and self.small and seconds > LONG_ON_CPU:
             self.say("that is long for a CPU; `--preset small` trains a smaller one in minutes")
 
@@ -112,7 +120,7 @@ class Reporter:
         if self.live:
             self.show(progress)
         else:
-            self.say("  " + _words(progress))
+            self.say("  " + words_of(progress))
 
     def is_stale(self) -> bool:
         """Whether the live line, if there is one, was last drawn long enough ago to be drawn again."""
@@ -132,7 +140,7 @@ class Reporter:
         )
 
     def _line(self, progress: Progress) -> Table:
-        words = _words(progress)
+        words = words_of(progress)
         width = self.console.width
         bar = ProgressBar(total=progress.end, completed=progress.images, width=20)
         grid = Table.grid(padding=(0, 1))
@@ -145,7 +153,8 @@ class Reporter:
         return grid
 
 
-def _words(progress: Progress) -> str:
+def words_of(progress: Progress) -> str:
+    """Where a run stands, on one line: `epoch 3/56 · step 50/1250 · 3,200 images · … `."""
     # Learning rates stand in the statistics; what changes the picture (a resolution, a fade) stands here.
     values = [f"{name} {value:.4g}" for name, value in progress.values.items() if not name.startswith("lr_")]
     parts = [

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import catalog, mix
+from ganzoo_core import catalog, mix, notebook
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.engines import EXTRAS
 from ganzoo_core.evaluation.children import Child, Say, serve
@@ -63,8 +63,9 @@ def train(
             "out": None if out is None else str(out),
             "quiet": quiet,
             "beginning": _packed_beginning(beginning),
+            "relay": notebook.is_notebook(),
         }
-        answer = child.ask(request, print)
+        answer = child.ask(request, notebook.relayed() if request["relay"] else print)
     return Path(answer["folder"]), bool(answer["interrupted"])
 
 
@@ -176,6 +177,8 @@ def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
         np.save(request["to"], drawn, allow_pickle=False)
         return {}
     source = None if request["data"] is None else _read(request["data"])
+    if request["relay"]:
+        notebook.relay(say)
     run = session.start(
         _unpacked(request["mix"], source),
         data_root=request["data_root"],

@@ -14,7 +14,7 @@ from ganzoo_core.api import UsageError
 
 SUFFIXES = (".png", ".npz")
 MOVING = (".gif", ".webp")
-PACE = 40  # milliseconds that each picture of a walk stands
+PACE = 60  # milliseconds that each picture of a walk stands
 LETTERS, MARGIN = 14, 6  # pixels: the height of words beside a grid, and the room around them
 
 
@@ -178,10 +178,10 @@ def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> No
     buffer = io.BytesIO()
     if suffix == ".png":
         strip = frames.swapaxes(0, 1).reshape(-1, *frames.shape[2:])
-        buffer.write(png_bytes(annotated(enlarged(grid(strip, columns=count)), rows=rows)))
+        buffer.write(png_bytes(annotated(enlarged(grid(strip, columns=count), least=1280), rows=rows)))
     else:
         columns = walks // len(rows) if rows else None
-        sheets = [annotated(enlarged(grid(frame, columns), least=480), rows=rows) for frame in frames]
+        sheets = [annotated(enlarged(grid(frame, columns), least=320), rows=rows) for frame in frames]
         if suffix == ".gif":
             sheets = [sheet if sheet.mode == "L" else sheet.quantize(256) for sheet in sheets]
         exactly: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {"optimize": False}

@@ -206,6 +206,11 @@ class SavedGenerator:
         drawn = self._engine.draw(self._network, z, labels, self._values)
         return crop(drawn, self._crop, (self.spec.height, self.spec.width))
 
+    def _repr_html_(self) -> str:
+        from ganzoo_core import notebook  # which reads what the report reads: drawing takes none of it
+
+        return notebook.of_generator(self)
+
 
 def find_class(wanted: int | str, names: Sequence[str]) -> int:
     """A class by its name, in which case and punctuation do not matter, or else by its number.

@@ -9,7 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import assembly, catalog, elsewhere, engines, loader, mix, report, resuming, rundir, saved, trial
+from ganzoo_core import (
+    assembly,
+    building,
+    catalog,
+    elsewhere,
+    engines,
+    loader,
+    mix,
+    notebook,
+    report,
+    resuming,
+    rundir,
+    saved,
+    trial,
+)
 from ganzoo_core.api import Diverged, GanzooError, ImageSource, PluginError, UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
@@ -37,6 +51,9 @@ class Run:
             checkpoint: as on the command line.
         """
         return load(self.folder, checkpoint=checkpoint).generate(n, seed=seed, labels=labels)
+
+    def _repr_html_(self) -> str:
+        return notebook.of_run(self.folder)
 
 
 def parts(kind: str | None = None) -> list[Part]:
@@ -245,9 +262,9 @@ def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: 
     if picks:
         raise TypeError(f"build() got an unexpected keyword argument {next(iter(picks))!r}")
     resolved = mix.resolve(catalog.scan(), request)
-    fitted = assembly.fit_of(resolved) or assembly.fitted_to(resolved, assembly.load_data(resolved))
+    fitted = building.fit_of(resolved) or building.fitted_to(resolved, building.load_data(resolved))
     engine = engines.create(resolved.framework, resolved.settings)
-    return assembly.networks(engine, resolved, fitted, assembly.full_grown(fitted))
+    return building.networks(engine, resolved, fitted, building.full_grown(fitted))
 
 
 def flags(**given: Any) -> dict[str, tuple[Any, str]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ganzoo_core.api import UsageError
 
-FRAMES, KEYS = 96, 8  # of a walk, unless something else is said
+FRAMES, KEYS = 64, 8  # of a walk, unless something else is said
 
 
 def closed(keys: np.ndarray, frames: int, *, straight: bool) -> np.ndarray:

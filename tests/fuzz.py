@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ganzoo_core import assembly, catalog, checkpoint, manifest, mix, rundir, session
+from ganzoo_core import building, catalog, checkpoint, manifest, mix, rundir, session
 from ganzoo_core.api import GanzooError
 from ganzoo_core.settings import read_config, read_facts
 from ganzoo_datasets.archive import unpack
@@ -93,7 +93,7 @@ def dataset(name: str, argument: str, root: Path) -> None:
     """Read a set as a run would, its cache in a place of its own."""
     os.environ["GANZOO_CACHE"] = str(root / "cache")
     request = mix.Request(picks={"model": "dcgan-torch", "data": f"{name}:{argument}"})
-    source = assembly.load_data(mix.resolve(catalog.scan(), request), root)
+    source = building.load_data(mix.resolve(catalog.scan(), request), root)
     np.asarray(source.images[:1])
 
 

@@ -276,6 +276,7 @@ ASKED = {
     "show good-3": (2, "good-3 is a loss"),
     "generate runs/none": (2, "runs/none"),
     "resume runs/none": (2, "runs/none"),
+    "judge runs/none x.png": (2, "runs/none"),
     "report runs/none": (2, "runs/none"),
     "compare runs/none": (2, "runs/none"),
     "evaluate runs/none": (2, "runs/none"),

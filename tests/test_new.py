@@ -67,9 +67,9 @@ def name_of(kind: str, framework: str) -> str:
     return "-".join(["a-new", kind, *([framework] if framework else [])])
 
 
-def written(folder: Path, kind: str, framework: str, capsys: Any) -> New:
+def written(folder: Path, kind: str, framework: str, capsys: Any, *, more: str = "") -> New:
     """Write one of them, in a folder of its name."""
-    name = name_of(kind, framework)
+    name = name_of(kind, framework) + more
     words = ["new", name, "--kind", kind, "--author", "Ada Lovelace", "--out", str(folder / name), "--json"]
     assert cli.main([*words, *(["--framework", framework] if framework else [])]) == 0
     return New(kind, framework, folder / name, json.loads(capsys.readouterr().out))
@@ -145,12 +145,11 @@ def test_its_readme_names_the_paper_and_the_command(new: New) -> None:
 def test_ruff_finds_nothing_with_its_own_settings_and_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind, framework in ALL:
         written(tmp_path, kind, framework, capsys)
+        written(tmp_path, kind, framework, capsys, more="-with-a-long-name")
     for words in (["check", "--select", RULES], ["format", "--check"]):
-        command = [sys.executable, "-m", "ruff", *words, "--no-cache", "."]
+        command = [sys.executable, "-m", "ruff", *words, "--isolated", "--no-cache", "."]
         for folder in tmp_path.iterdir():  # each alone, as its author has it
-            done = subprocess.run(
-                [*command[:4], "--isolated", *command[4:]], cwd=folder, capture_output=True, text=True
-            )
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -237,7 +236,7 @@ def test_a_part_whose_name_is_taken_is_said_with_its_distribution(
     told = capsys.readouterr()
     assert "  ganzoo run a-model --loss mine_too/mine_too\n" in told.out
     assert "note: mine-too (others 1.0) goes by this name too" in told.err
-    assert 'gz.loss("mine_too/mine_too"' in (folder / "tests" / "test_loss.py").read_text()
+    assert 'NAME = "mine_too/mine_too"' in (folder / "tests" / "test_loss.py").read_text()
 
 
 @pytest.mark.parametrize(

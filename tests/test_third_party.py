@@ -78,7 +78,7 @@ def tests_of(example: Path, folder: Path) -> Path:
 @pytest.mark.slow
 def test_plugins_made_by_the_guide_work_from_wheels_beside_pytorch_alone(wheels: Path, tmp_path: Path) -> None:
     names = [path.name for path in EXAMPLES]
-    python = fresh(tmp_path, wheels, "ganzoo[torch,testing]", "softplus-hinge", "tiny-gan", *names)
+    python = fresh(tmp_path, wheels, "ganzoo[torch,testing]", "softplus-hinge", "tiny-gan", "hypothesis", *names)
     found = installed(python, tmp_path)
     assert found["softplus-hinge"]["distribution"] == "softplus-hinge"
     assert found["tiny-gan"]["version"] == "1.0"

@@ -41,7 +41,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="a closed walk through the latent space: --out FILE.gif or FILE.webp moves, FILE.png is a strip "
         "(walk-SEED.gif in PATH)",
     )
-    walk.add_argument("--frames", type=int, metavar="F", help=f"pictures of a walk (96; {STRIP_FRAMES} in a strip)")
+    walk.add_argument("--frames", type=int, metavar="F", help=f"pictures of a walk (64; {STRIP_FRAMES} in a strip)")
     walk.add_argument(
         "--keys",
         type=int,

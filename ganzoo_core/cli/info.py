@@ -187,7 +187,7 @@ def _claim(value: Any) -> str:
 
 
 def _layers(args: argparse.Namespace, part: Part) -> int:
-    from ganzoo_core import assembly, engines, mix, session
+    from ganzoo_core import building, engines, mix, session
     from ganzoo_core.api import UsageError
     from ganzoo_core.settings import parse_assignments
 
@@ -200,10 +200,10 @@ def _layers(args: argparse.Namespace, part: Part) -> int:
         flags=session.flags(device="cpu"),
     )
     resolved = mix.resolve(catalog.scan(), request)
-    fitted = assembly.fit_of(resolved) or assembly.fitted_to(resolved, assembly.load_data(resolved))
+    fitted = building.fit_of(resolved) or building.fitted_to(resolved, building.load_data(resolved))
     engine = engines.create(resolved.framework, resolved.settings)
-    values = assembly.full_grown(fitted)
-    built = assembly.networks(engine, resolved, fitted, values)
+    values = building.full_grown(fitted)
+    built = building.networks(engine, resolved, fitted, values)
     networks = {
         name: {
             "parameters": engine.count_parameters(network),
@@ -211,7 +211,7 @@ def _layers(args: argparse.Namespace, part: Part) -> int:
                 network,
                 fitted.spec,
                 is_generator=name == "generator",
-                values=assembly.taken(resolved, name, values),
+                values=building.taken(resolved, name, values),
             ),
         }
         for name, network in zip(("generator", "discriminator"), built, strict=True)

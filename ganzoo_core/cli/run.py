@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ganzoo_core.cli.parser import Parser
 
 if TYPE_CHECKING:
-    from ganzoo_core.mix import Mix
+    from ganzoo_core.mix import Mix, Request
     from ganzoo_core.session import Run
 
 SCHEMA = 1
@@ -19,6 +19,12 @@ SCHEMA = 1
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("run", help="train a model", description=__doc__)
+    declare(parser, out="the run's folder, new or empty (default: runs/MODEL-DATA-N)")
+    return parser
+
+
+def declare(parser: Parser, *, out: str) -> None:
+    """Declare what says how a run is to be, for this command and for those that start runs; `out` explains `--out`."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model; `ganzoo list models`")
     picks = parser.add_argument_group("what is trained")
     picks.add_argument(
@@ -49,19 +55,28 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     places.add_argument(
         "--data-root", metavar="DIR", help="where data sets lie (default: GANZOO_DATA, else a cache folder)"
     )
-    places.add_argument(
-        "--out", type=Path, metavar="DIR", help="the run's folder, new or empty (default: runs/MODEL-DATA-N)"
-    )
+    places.add_argument("--out", type=Path, metavar="DIR", help=out)
     settings.add_argument("--from", dest="weights", type=Path, metavar="RUN", help="begin with another run's weights")
     places.add_argument("--dry-run", action="store_true", help="print the mix, each value with its origin, and leave")
     places.add_argument("--quiet", action="store_true", help="no progress")
     places.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:
     """Resolve the mix, then show or train it."""
     from ganzoo_core import catalog, mix, session
+
+    resolved = mix.resolve(catalog.scan(), request_of(args))
+    if args.dry_run:
+        return _show(resolved, args.json)
+    beginning = session.with_weights(args.weights)
+    run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, beginning=beginning)
+    return tell(run, as_json=args.json)
+
+
+def request_of(args: argparse.Namespace) -> Request:
+    """What the options of `declare` ask for."""
+    from ganzoo_core import mix, session
     from ganzoo_core.settings import parse_assignments, read_config
 
     flags = session.flags(
@@ -72,7 +87,7 @@ def execute(args: argparse.Namespace) -> int:
         seed=args.seed,
         device=args.device,
     )
-    request = mix.Request(
+    return mix.Request(
         picks={
             "model": args.model,
             "generator": args.generator,
@@ -89,12 +104,6 @@ def execute(args: argparse.Namespace) -> int:
         assigned=parse_assignments(args.set),
         flags=flags,
     )
-    resolved = mix.resolve(catalog.scan(), request)
-    if args.dry_run:
-        return _show(resolved, args.json)
-    beginning = session.with_weights(args.weights)
-    run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, beginning=beginning)
-    return tell(run, as_json=args.json)
 
 
 def names(words: str | None) -> list[str] | None:
@@ -113,10 +122,10 @@ def tell(run: Run, *, as_json: bool) -> int:
 
 
 def _show(resolved: Mix, as_json: bool) -> int:
-    from ganzoo_core import assembly
+    from ganzoo_core import building
     from ganzoo_core.console import table
 
-    fitted = assembly.fit_of(resolved)
+    fitted = building.fit_of(resolved)
     settings = resolved.settings.entries
     if as_json:
         facts = {

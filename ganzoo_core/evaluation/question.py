@@ -62,7 +62,7 @@ def pose(
     Args:
         data: `NAME` or `NAME:ARGUMENT`.
         data_settings: `data.*`, as text or typed.
-        data_root: see `assembly.data_root_of`.
+        data_root: see `building.data_root_of`.
         reference: `test`, `train` or `all`.
         extractor: a name; None for the one that says it is the default.
         metrics: names; None for all that say they are default and fit the extractor.
@@ -72,7 +72,7 @@ def pose(
     Raises:
         UsageError: for what is not installed, or does not fit.
     """
-    from ganzoo_core.assembly import data_root_of  # which may ask for scores during training, and so for this
+    from ganzoo_core.building import data_root_of  # which may ask for scores during training, and so for this
 
     installed = catalog.scan()
     name, _, argument = data.partition(":")

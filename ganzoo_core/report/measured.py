@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import assembly, catalog, checkpoint, data, images, mix, resuming, rundir, session
+from ganzoo_core import building, catalog, checkpoint, data, images, mix, resuming, rundir, session
 from ganzoo_core.api import GanzooError
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.report.pictures import uri
@@ -119,8 +119,8 @@ def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndar
         preset=read_facts(path).get("preset") or "none", config=read_config(path), config_name=str(path)
     )
     resolved = mix.resolve(catalog.scan(), request)
-    source = assembly.load_data(resolved, data_root)
-    fitted = assembly.fitted_to(resolved, source)
+    source = building.load_data(resolved, data_root)
+    fitted = building.fitted_to(resolved, source)
     whole, spec = len(source.images), fitted.spec
     most = max(1, MOST_VALUES // (spec.height * spec.width * spec.channels))
     about = f"Looked at: all {whole:,} training images."

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import assembly, catalog, mix
+from ganzoo_core import building, catalog, mix
 from ganzoo_core.data import prepare
 from ganzoo_core.engines.step import as_outputs
 from ganzoo_core.mix import Fit, Mix, Request
@@ -60,12 +60,12 @@ def labels(subject: Subject) -> None:
         return
     for steps in (0, STEPS):
         trainer, resolved, fitted = _trainer(subject)
-        values = assembly.full_grown(fitted)
+        values = building.full_grown(fitted)
         for step in range(steps):
             trainer.step(step, step * BATCH, _values(resolved, values))
         z, x = _inputs(resolved, fitted)
         zeros, ones = np.zeros(BATCH, np.int64), np.ones(BATCH, np.int64)
-        taken = {slot: assembly.taken(resolved, slot, values) for slot in ("generator", "discriminator")}
+        taken = {slot: building.taken(resolved, slot, values) for slot in ("generator", "discriminator")}
         native = subject.native
         drawn = [native.images(trainer.G, z, each, taken["generator"]) for each in (zeros, ones)]
         judged = [native.outputs(trainer.D, x, each, taken["discriminator"]) for each in (zeros, ones)]
@@ -136,7 +136,7 @@ def second_order(subject: Subject) -> None:
     if subject.part.has.get("second_order") is False:
         return
     trainer, resolved, fitted = _trainer(subject, loss=_PenaltyAlone(), **{"train.optimizer": "adam"})
-    values = assembly.full_grown(fitted)
+    values = building.full_grown(fitted)
     if "resolution" in _values(resolved, values):
         trainer.grow(values)
     moved: set[str] = set()
@@ -214,9 +214,9 @@ def _called(
     """G's images [N,H,W,C] and what D says of images of noise, the scores first."""
     z, x = _inputs(resolved, fitted)
     given = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
-    values = assembly.full_grown(fitted)
-    made = subject.native.images(G, z * np.float32(scale), given, assembly.taken(resolved, "generator", values))
-    judged = as_outputs(subject.native.outputs(D, x, given, assembly.taken(resolved, "discriminator", values)))
+    values = building.full_grown(fitted)
+    made = subject.native.images(G, z * np.float32(scale), given, building.taken(resolved, "generator", values))
+    judged = as_outputs(subject.native.outputs(D, x, given, building.taken(resolved, "discriminator", values)))
     return made, {"scores": judged["scores"], **judged}
 
 
@@ -237,12 +237,12 @@ def _trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tuple[An
     source = subject.source()
     picks = {**subject.picks(), **({"loss": loss} if loss else {})}
     resolved = subject.mix(picks=picks, data=source, **assigned)
-    fitted = assembly.fitted_to(resolved, source)
+    fitted = building.fitted_to(resolved, source)
     first = subject.stages(resolved, fitted)[0]
-    G, D = assembly.networks(subject.engine, resolved, fitted, first)
+    G, D = building.networks(subject.engine, resolved, fitted, first)
     prepared = prepare(source, fitted.framing, fitted.spec.channels)
-    plan = assembly.plan_of(resolved)
-    trainer = subject.engine.trainer(G, D, assembly.loss_of(resolved, fitted), plan, prepared.images, prepared.labels)
+    plan = building.plan_of(resolved)
+    trainer = subject.engine.trainer(G, D, building.loss_of(resolved, fitted), plan, prepared.images, prepared.labels)
     return trainer, resolved, fitted
 
 
@@ -251,7 +251,7 @@ def _values(resolved: Mix, values: Mapping[str, float]) -> dict[str, float]:
     return {
         name: value
         for slot in ("generator", "discriminator")
-        for name, value in assembly.taken(resolved, slot, values).items()
+        for name, value in building.taken(resolved, slot, values).items()
     }
 
 

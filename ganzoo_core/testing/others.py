@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import assembly, loader
+from ganzoo_core import building, loader
 from ganzoo_core import images as pictures
 from ganzoo_core.api import DataError, ImageSource, Spec
 from ganzoo_core.console import Reporter
@@ -121,7 +121,7 @@ def _read(subject: Subject, split: str) -> ImageSource:
     own = {f"data.{key}": value for key, value in _own(subject, "data").items()}
     entries = {key: Value(value, "contract") for key, value in {**core, **own, "data.split": split}.items()}
     try:
-        return assembly.load_data(Mix({"data": part}, (), Settings(entries), subject.argument, ""))
+        return building.load_data(Mix({"data": part}, (), Settings(entries), subject.argument, ""))
     except DataError as error:
         raise NotApplicable(f"the images are not here: {error}") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import assembly, catalog, engines, mix
+from ganzoo_core import building, catalog, engines, mix
 from ganzoo_core.api import ImageSource
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Fit, Mix, Request
@@ -165,15 +165,15 @@ class Subject:
         side = size or self.size
         source = self.source(size=side, channels=channels)
         resolved = self.mix(data=source, **{"data.size": side, **settings})
-        fitted = assembly.fitted_to(resolved, source)
-        G, D = assembly.networks(self.engine, resolved, fitted, assembly.full_grown(fitted))
+        fitted = building.fitted_to(resolved, source)
+        G, D = building.networks(self.engine, resolved, fitted, building.full_grown(fitted))
         return G, D, resolved, fitted
 
     @staticmethod
     def stages(resolved: Mix, fitted: Fit) -> list[dict[str, float]]:
         """The values at which a growing model has all of its layers in use at one time or another."""
         if "resolution" not in resolved.parts["generator"].takes:
-            return [assembly.full_grown(fitted)]
+            return [building.full_grown(fitted)]
         side, stages = max(fitted.spec.height, fitted.spec.width), []
         resolution = min(4, side)
         while resolution <= side:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import assembly, checkpoint, rundir, session
+from ganzoo_core import building, checkpoint, rundir, session
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import BATCH, Subject
@@ -161,7 +161,7 @@ def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray])
     labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
 
     def images() -> list[np.ndarray]:
-        values = [assembly.taken(resolved, "generator", stage) for stage in subject.stages(resolved, fitted)]
+        values = [building.taken(resolved, "generator", stage) for stage in subject.stages(resolved, fitted)]
         return [subject.native.images(G, z, labels, each) for each in values]
 
     subject.engine.load(G, tensors)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganzoo_core import assembly, catalog, images, mix
+from ganzoo_core import assembly, building, catalog, images, mix
 from ganzoo_core.data import Stream
 from ganzoo_core.randomness import latents, philox
 
@@ -23,7 +23,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
         flags={"train.length": (f"{STEPS}steps", "--steps")},
     )
     resolved = mix.resolve(catalog.scan(), request)
-    source = assembly.load_data(resolved)
+    source = building.load_data(resolved)
     runner = assembly.assemble(resolved, data_root=None, out=tmp_path / "run", quiet=True)
 
     import tensorflow as tf

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganzoo_core import assembly, catalog, mix
+from ganzoo_core import assembly, building, catalog, mix
 from ganzoo_core.data import Stream
 from ganzoo_core.randomness import latents, philox
 
@@ -25,7 +25,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
         flags={"train.length": (f"{STEPS}steps", "--steps")},
     )
     resolved = mix.resolve(catalog.scan(), request)
-    source = assembly.load_data(resolved)
+    source = building.load_data(resolved)
     runner = assembly.assemble(resolved, data_root=None, out=tmp_path / "run", quiet=True)
     G, D = plain.Generator(), plain.Discriminator()
     G.load_state_dict(runner.trainer.G.state_dict())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import ganzoo_core as gz
-from ganzoo_core import assembly, catalog, engines, mix
+from ganzoo_core import building, catalog, engines, mix
 from ganzoo_sngan_torch import hooks
 from ganzoo_sngan_torch.networks import Discriminator, Generator
 
@@ -87,9 +87,9 @@ def test_the_mix_normalises_every_layer_of_the_discriminator() -> None:
         request = mix.Request(picks={"model": "sngan-torch", "data": "digits"}, modifiers=words)
         resolved = mix.resolve(catalog.scan(), request)
         assert [part.name for part in resolved.modifiers] == ["spectral-norm"] * bool(wanted)
-        fitted = assembly.fit_of(resolved)
+        fitted = building.fit_of(resolved)
         assert fitted is not None
-        G, D = assembly.networks(engines.create("torch", resolved.settings), resolved, fitted, {})
+        G, D = building.networks(engines.create("torch", resolved.settings), resolved, fitted, {})
         assert sum(name.endswith("parametrizations.weight.original") for name, _ in D.named_parameters()) == wanted
         assert not any("parametrizations" in name for name, _ in G.named_parameters())
 

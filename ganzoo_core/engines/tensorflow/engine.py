@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,8 +15,9 @@ import tensorflow as tf
 from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.step import halvings
+from ganzoo_core.engines.step import as_outputs, halvings
 from ganzoo_core.engines.tensorflow import start
+from ganzoo_core.engines.tensorflow.data import Resident, at_stage
 from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
 from ganzoo_core.engines.tensorflow.trainer import Trainer
 from ganzoo_core.randomness import seed_for
@@ -146,6 +147,76 @@ class Engine:
                 out = call(network, noise, given, as_keywords(values), training=False)
                 chunks.append(pictures.deprocess(out.numpy().astype(np.float32)))
         return np.concatenate(chunks)
+
+    def score(
+        self,
+        D: Network,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        *,
+        takes: Sequence[str] = (),
+    ) -> np.ndarray:
+        """What D says of images in evaluation mode, where batch norm uses its running means.
+
+        Args:
+            D: the discriminator.
+            images: uint8 [N,H,W,C], as `data.prepare` gives them.
+            labels: int64 [N], or None.
+            values: the schedule's; a growing D is given the images of its stage.
+            takes: those of the values that D is called with.
+
+        Returns:
+            float32 [N], or [N,…] where D scores patches.
+        """
+        found = self._scores(D, images, labels, values, takes, CHUNK, training=False)
+        return np.concatenate([scores.numpy().astype(np.float32) for scores in found])
+
+    def batch_norms(self, network: Network) -> list[Any]:
+        """The layers that normalise by the batch while training, and by running means else."""
+        return [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+
+    def settle(
+        self,
+        D: Network,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        *,
+        takes: Sequence[str] = (),
+        batch_size: int,
+    ) -> None:
+        """Make batch norm's running means those of these images, batch by batch; the arguments are those of `score`."""
+        norms = self.batch_norms(D)
+        former = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0  # of the first batch; then all batches count alike
+        for batch, _ in enumerate(self._scores(D, images, labels, values, takes, batch_size, training=True), start=1):
+            for norm in norms:
+                norm.momentum = batch / (batch + 1)
+        for norm, momentum in zip(norms, former, strict=True):
+            norm.momentum = momentum
+
+    def _scores(
+        self,
+        D: Network,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        takes: Sequence[str],
+        size: int,
+        *,
+        training: bool,
+    ) -> Iterator[Any]:
+        keywords = as_keywords({name: values[name] for name in takes if name in values})
+        stage = {name: int(value) if name == "resolution" else value for name, value in values.items()}
+        data = Resident(images, labels, self.device)
+        for first in range(0, len(images), size):
+            with tf.device(self.device):
+                taken, given = data.take(np.arange(first, min(first + size, len(images))))
+                batch = at_stage(data.decode(taken), stage)
+                scores = as_outputs(call(D, batch, given, keywords, training=training))["scores"]
+            yield scores
 
     def tensors(self, network: Any) -> dict[str, np.ndarray]:
         """All weights by position and name, as numpy arrays."""

@@ -12,6 +12,8 @@ import torch
 from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.engines import Plan
+from ganzoo_core.engines.step import as_outputs
+from ganzoo_core.engines.torch.data import Resident, at_stage
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.trainer import Trainer, as_keywords
 from ganzoo_core.randomness import seed_for
@@ -121,6 +123,74 @@ class Engine:
         extra = () if labels is None else (torch.from_numpy(labels[chunk]).to(self.device),)
         out = G(torch.from_numpy(z[chunk]).to(self.device), *extra, **as_keywords(values, self.device))
         return pictures.deprocess(out.float().cpu().permute(0, 2, 3, 1).contiguous().numpy())
+
+    def score(
+        self,
+        D: torch.nn.Module,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        *,
+        takes: Sequence[str] = (),
+    ) -> np.ndarray:
+        """What D says of images in evaluation mode, where batch norm uses its running means.
+
+        Args:
+            D: the discriminator.
+            images: uint8 [N,H,W,C], as `data.prepare` gives them.
+            labels: int64 [N], or None.
+            values: the schedule's; a growing D is given the images of its stage.
+            takes: those of the values that D is called with.
+
+        Returns:
+            float32 [N], or [N,…] where D scores patches.
+        """
+        D.eval()
+        found = self._scores(D, images, labels, values, takes, CHUNK)
+        return np.concatenate([scores.float().cpu().numpy() for scores in found])
+
+    def batch_norms(self, network: torch.nn.Module) -> list[Any]:
+        """The layers that normalise by the batch while training, and by running means else."""
+        # Instance norm is not of this kind, though it is of a common base.
+        return [module for module in network.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+
+    def settle(
+        self,
+        D: torch.nn.Module,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        *,
+        takes: Sequence[str] = (),
+        batch_size: int,
+    ) -> None:
+        """Make batch norm's running means those of these images, batch by batch; the arguments are those of `score`."""
+        norms = self.batch_norms(D.eval())
+        former = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.train().reset_running_stats()
+            norm.momentum = None  # all batches count alike
+        for _ in self._scores(D, images, labels, values, takes, batch_size):
+            pass
+        for norm, momentum in zip(norms, former, strict=True):
+            norm.eval().momentum = momentum
+
+    def _scores(
+        self,
+        D: torch.nn.Module,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        takes: Sequence[str],
+        size: int,
+    ) -> Iterator[torch.Tensor]:
+        data = Resident(images, labels, self)
+        keywords = as_keywords({name: values[name] for name in takes if name in values}, self.device)
+        with torch.no_grad():
+            for start in range(0, len(images), size):
+                batch, given = data.gather(np.arange(start, min(start + size, len(images))))
+                extra = () if given is None else (given,)
+                yield as_outputs(D(at_stage(batch, values), *extra, **keywords))["scores"]
 
     def tensors(self, network: torch.nn.Module) -> dict[str, np.ndarray]:
         """All weights and buffers by name, contiguous, as numpy arrays."""

@@ -1,0 +1,165 @@
+"""The parts of a Mix, built: its data, how that fits, its networks, loss, schedule, and the plan of a step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ganzoo_core import loader, mix
+from ganzoo_core.api import ImageSource, UsageError
+from ganzoo_core.engines import Plan
+from ganzoo_core.mix import Fit, Mix
+
+
+def data_root_of(given: str | Path | None) -> Path:
+    """Where data sets lie: `--data-root`, else `GANZOO_DATA`, else the user's cache folder."""
+    chosen = given or os.environ.get("GANZOO_DATA")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("ganzoo") / "data"
+
+
+def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource:
+    """Read the mix's images, as they are."""
+    if "data" in resolved.objects:
+        given = resolved.objects["data"]
+        if not isinstance(given, ImageSource):
+            raise UsageError(f"data is a {type(given).__name__}; expected a name, a gz.ImageSource or uint8 [N,H,W,C]")
+        return given
+    part = resolved.parts["data"]
+    return loader.call(
+        resolved,
+        "data",
+        loader.check_source,
+        name=part.name,
+        argument=resolved.argument,
+        root=data_root_of(data_root),
+        split=resolved.settings["data.split"],
+        options=resolved.options("data"),
+    )
+
+
+def fit_of(resolved: Mix) -> Fit | None:
+    """How data and networks fit by the dataset's card alone; None where only the data itself can tell."""
+    image = resolved.parts["data"].image
+    if image is None:
+        return None
+    return mix.fit(resolved, **image, background=None)
+
+
+def fitted_to(resolved: Mix, source: ImageSource) -> Fit:
+    """How the data and the networks fit."""
+    _, height, width, channels = source.images.shape
+    classes = 0 if source.labels is None else len(source.class_names)
+    return mix.fit(
+        resolved, height=height, width=width, channels=channels, classes=classes, background=source.background
+    )
+
+
+def networks(engine: Any, resolved: Mix, fitted: Fit, values: Mapping[str, float]) -> tuple[Any, Any]:
+    """Build G and D with weights drawn from the seed, as they are at these values of the schedule."""
+
+    def built(slot: str) -> Any:
+        return engine.build(
+            lambda: loader.call(
+                resolved,
+                slot,
+                engine.check_network,
+                name=resolved.parts[slot].name,
+                spec=fitted.spec,
+                options=resolved.options(slot),
+                modifiers=resolved.modifier_options(),
+            ),
+            spec=fitted.spec,
+            slot=slot,
+            seed=resolved.settings["train.seed"],
+            values=taken(resolved, slot, values),
+        )
+
+    return built("generator"), built("discriminator")
+
+
+def check_resolution(resolved: Mix, values: Mapping[str, float]) -> None:
+    for slot in ("generator", "discriminator"):
+        if "resolution" in values and "resolution" not in resolved.parts[slot].takes:
+            raise UsageError(
+                f"the schedule {resolved.parts['schedule'].name} changes the resolution, and the {slot} "
+                f"{resolved.parts[slot].name} has only one; pick a growing model, or another --schedule"
+            )
+
+
+def taken(resolved: Mix, slot: str, values: Mapping[str, float]) -> dict[str, float]:
+    """Those of the schedule's values that a network is called with."""
+    return {name: values[name] for name in resolved.parts[slot].takes if name in values}
+
+
+def full_grown(fitted: Fit) -> dict[str, float]:
+    """The values at which a growing network has all its layers and none is faded in any more."""
+    return {"resolution": max(fitted.spec.height, fitted.spec.width), "fade": 1.0}
+
+
+def plan_of(resolved: Mix) -> Plan:
+    """The settings as the engine takes them."""
+    settings, card = resolved.settings, resolved.parts["loss"]
+    clip = settings[card.clip_discriminator] if isinstance(card.clip_discriminator, str) else card.clip_discriminator
+    base = settings["train.lr"]
+    needs = {need for part in (card, *resolved.modifiers) for need in part.needs}
+    return Plan(
+        seed=settings["train.seed"],
+        batch_size=settings["train.batch_size"],
+        latent=resolved.parts["generator"].latent,
+        latent_dim=settings["model.latent_dim"],
+        conditional=resolved.conditional,
+        takes_g=resolved.parts["generator"].takes,
+        takes_d=resolved.parts["discriminator"].takes,
+        critic_steps=settings["train.critic_steps"],
+        updates=settings["train.updates"],
+        optimizer=settings["train.optimizer"],
+        betas=(settings["train.betas"][0], settings["train.betas"][1]),
+        adam_eps=settings["train.adam_eps"],
+        momentum=settings["train.momentum"],
+        rmsprop_decay=settings["train.rmsprop_decay"],
+        lr_g=settings["train.lr_g"] or base,
+        lr_d=settings["train.lr_d"] or base,
+        ema_halflife=settings["train.ema_halflife"] or None,
+        clip=clip,
+        decision=card.decision,
+        probability=card.probability,
+        real_in_generator_step="real_in_generator_step" in needs,
+    )
+
+
+def schedule_of(resolved: Mix, fitted: Fit, total_images: int) -> Any:
+    """The schedule, given the base values it may scale."""
+    settings = resolved.settings
+    base = {
+        "lr_g": settings["train.lr_g"] or settings["train.lr"],
+        "lr_d": settings["train.lr_d"] or settings["train.lr"],
+        "beta2": settings["train.betas"][1],
+        "ema_halflife": settings["train.ema_halflife"],
+    }
+    return loader.call(
+        resolved,
+        "schedule",
+        loader.check_schedule,
+        name=resolved.parts["schedule"].name,
+        spec=fitted.spec,
+        total_images=total_images,
+        options={**base, **resolved.options("schedule")},
+        modifiers=resolved.modifier_options(),
+    )
+
+
+def loss_of(resolved: Mix, fitted: Fit) -> Any:
+    """The loss with its modifiers around it."""
+    return loader.call(
+        resolved,
+        "loss",
+        loader.check_loss,
+        name=resolved.parts["loss"].name,
+        spec=fitted.spec,
+        options=resolved.options("loss"),
+        modifiers=resolved.modifier_options(),
+    )

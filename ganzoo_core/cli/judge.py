@@ -1,0 +1,83 @@
+"""`ganzoo judge`: what a run's discriminator says of pictures, from its newest checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ganzoo_core.cli.parser import Parser
+
+SCHEMA = 1
+
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
+    """Declare the command."""
+    parser = subparsers.add_parser("judge", help="what D says of pictures", description=__doc__)
+    parser.add_argument("path", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument(
+        "pictures",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="pictures of any size, brought to the run's as its data was; or a folder of them",
+    )
+    parser.add_argument(
+        "--class", dest="label", metavar="C", help="the class that they are judged as, by name or number"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
+    parser.add_argument("--data-root", metavar="DIR", help="where data sets lie; for a discriminator with batch norm")
+    parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Judge, and print a table."""
+    from ganzoo_core.console import Reporter, table
+    from ganzoo_core.judging import Judge
+
+    judge = Judge(args.path, device=args.device, data_root=args.data_root)
+    label = judge.class_of(args.label)
+    verdicts = judge(args.pictures, label)
+    if args.json:
+        told = {
+            "schema": SCHEMA,
+            "run": str(args.path),
+            "images": judge.images_seen,
+            "loss": judge.loss,
+            "class": label,
+            "notes": judge.notes,
+            "pictures": [
+                {
+                    "path": str(verdict.path),
+                    "size": list(verdict.size),
+                    "score": verdict.score,
+                    "probability": verdict.probability,
+                    "real": verdict.real,
+                }
+                for verdict in verdicts
+            ],
+        }
+        print(json.dumps(told, indent=1))
+        return 0
+    columns = ["picture", "size", "score"]
+    columns += ["real with"] if judge.probability else []
+    decides = judge.decision is not None and not isinstance(judge.decision, str)
+    columns += ["is called"] if decides else []
+    rows = []
+    for verdict in verdicts:
+        row = [str(verdict.path), "×".join(map(str, verdict.size)), f"{verdict.score:.4g}"]
+        row += [f"{verdict.probability:.2%}"] if verdict.probability is not None else []
+        row += ["real" if verdict.real else "generated"] if decides else []
+        rows.append(row)
+    table(columns, rows)
+    sys.stdout.flush()
+    reporter = Reporter()
+    for note in judge.notes:
+        reporter.warn(note)
+    if not judge.probability:
+        reporter.say(
+            f"{judge.loss} defines no probability: scores compare pictures with each other, the higher the more real"
+        )
+    return 0
