@@ -19,6 +19,7 @@ import numpy as np
 
 from ganzoo_core import checkpoint, rundir
 from ganzoo_core import images as sheets
+from ganzoo_core.api import UsageError
 from ganzoo_core.console import Progress, Reporter, words_of
 from ganzoo_core.report import curves, pictures, reading, scored, sections, vector
 from ganzoo_core.report.markup import Html, join, tag
@@ -33,27 +34,22 @@ Send = Callable[[Bundle], object]
 REFRESH = 2.0  # seconds between two drawings of what goes on
 SHARE = 20  # a drawing takes no more than one part in so many of the time
 LINES = 12  # that are shown of what was said
-LARGEST = 400_000  # bytes of a grid that goes to the browser every few seconds
+LARGEST = 400_000  # bytes of a grid, which may go to the browser every few seconds; a larger one is shrunk
+SIDE_BY_SIDE = "display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start"
 ROWS, COLUMNS = 10, 8  # classes that a saved generator shows, and pictures of each
 
 
-def of_run(folder: Path, *, cap: int = pictures.CAP // 4) -> Html:
-    """A run: its state, the newest grid, the curves, and the settings with their origins, folded.
-
-    Args:
-        folder: of the run; one that is gone or damaged is told of.
-        cap: bytes of the grid, above which it is shrunk.
-    """
-
-    def made() -> Html:
+def of_run(folder: Path) -> Html:
+    """A run: its state, the newest grid, the curves, and the settings with their origins, folded; or why not."""
+    try:
         run = reading.read(folder)
-        return _block(
-            tag("p", tag("strong", run.title), f" · {run.state} · ", tag("code", folder)),
-            _body(run, cap),
-            _part("settings", lambda: _folded("Settings", sections.settings(run))),
-        )
-
-    return made_or_said(Section("run", "Run", made)) or Html()
+    except UsageError as error:
+        return sections.sentence(str(error))
+    return _block(
+        tag("p", tag("strong", run.title), f" · {run.state} · ", tag("code", folder)),
+        _part("curves", lambda: _body(run)),
+        _part("settings", lambda: _folded("Settings", sections.settings(run))),
+    )
 
 
 def of_generator(generator: SavedGenerator) -> Html:
@@ -82,9 +78,10 @@ def of_generator(generator: SavedGenerator) -> Html:
             "written in": spec.framework,
             "folder": tag("code", generator.folder),
         }
-        return tag("dl", *(join([tag("dt", name), tag("dd", fact)]) for name, fact in facts.items() if fact))
+        lines = [join([tag("strong", f"{name}: "), fact, Html("<br>")]) for name, fact in facts.items() if fact]
+        return tag("p", *lines)
 
-    return _block(_part("drawn", drawn), _part("card", card))
+    return _block(tag("div", _part("drawn", drawn), _part("card", card), style=SIDE_BY_SIDE))
 
 
 class Live(Reporter):
@@ -156,7 +153,7 @@ class Live(Reporter):
         return _block(
             tag("p", *said),
             tag("p", self._at, role="status") if self._at else None,
-            _part("curves", lambda: _body(reading.read(folder), LARGEST)) if folder and _has_begun(folder) else None,
+            _part("curves", lambda: _body(reading.read(folder))) if folder and _has_begun(folder) else None,
         )
 
 
@@ -207,17 +204,16 @@ def _has_begun(folder: Path) -> bool:
     return (folder / rundir.STATS).exists()
 
 
-def _body(run: reading.Recorded, cap: int) -> Html:
+def _body(run: reading.Recorded) -> Html:
     """The newest grid beside the curves."""
     found = pictures.look(run.folder / "samples" / "latest.png")
-    chosen = pictures.choose([found], cap) if found is not None else None
+    chosen = pictures.choose([found], LARGEST) if found is not None else None
     grid = None
     if chosen is not None and chosen.uris:
         grid = _image(chosen.uris[0], "The newest grid of generated images", min(360, chosen.pictures[0].size[0]))
     charts = [*curves.charts(run), *scored.charts(run)]
     drawn = [_part(chart["id"], partial(vector.draw, chart)) for chart in charts]
-    style = "display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start"
-    return tag("div", grid, *drawn, style=style)
+    return tag("div", grid, tag("div", *drawn, style=f"flex:1 1 400px;{SIDE_BY_SIDE}"), style=SIDE_BY_SIDE)
 
 
 def _part(name: str, make: Callable[[], Html]) -> Html | None:

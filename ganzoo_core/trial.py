@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ganzoo_core import engines, loader
 from ganzoo_core.api import Options, Spec, Step, UsageError
 from ganzoo_core.engines.step import BoundDiscriminator, memory_of
@@ -25,13 +27,14 @@ class LossTrial:
         """The terms of both networks on these scores.
 
         Args:
-            real, fake: scores [N], of numpy or a framework; with `discriminator`, the images it is to score.
+            real, fake: scores [N], a list or of numpy or a framework; with `discriminator`, the images it is to score.
             discriminator: images -> scores, for a loss with a gradient penalty. For numpy arrays it must have
                 a method `score_and_gradient(images)`.
 
         Returns:
             `{"discriminator": {term: value}, "generator": {term: value}}`.
         """
+        real, fake = (np.asarray(given) if isinstance(given, list | tuple) else given for given in (real, fake))
         framework = type(real).__module__.split(".")[0]
         framework = framework if framework in engines.EXTRAS else "numpy"
         ops = engines.ops_of(framework, real)

@@ -3,7 +3,7 @@
 Which way leads from one key to the next depends on where the generator has seen z in training. Normal z of d numbers
 lie near a sphere of radius sqrt(d), those of `sphere` on it; a straight line between two of them cuts through the
 inside, to about 0.7 of that length, where no z ever lay, and what is drawn there is blurred or faded. Turning from one
-to the other, by spherical interpolation, stays where they lie (White 2016, arXiv:1609.04468, section 2.1; Shoemake
+to the other, by spherical interpolation, stays where they lie (White 2016, arXiv:1609.04468; Shoemake
 1985). Uniform z fill a cube: a straight line between two of its points never leaves it, and a turn may.
 """
 

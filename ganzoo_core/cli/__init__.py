@@ -13,11 +13,25 @@ from collections.abc import Sequence
 
 from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError
-from ganzoo_core.cli import compare, doctor, evaluate, generate, info, judge, listing, new, report, resume, run, show
+from ganzoo_core.cli import (
+    compare,
+    doctor,
+    evaluate,
+    generate,
+    info,
+    judge,
+    listing,
+    new,
+    report,
+    resume,
+    run,
+    show,
+    sweep,
+)
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.console import one_line, wrapped
 
-COMMANDS = (listing, info, run, resume, generate, judge, evaluate, report, compare, show, new, doctor)
+COMMANDS = (listing, info, run, sweep, resume, generate, judge, evaluate, report, compare, show, new, doctor)
 INTERRUPTED = 130
 
 

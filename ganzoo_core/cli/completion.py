@@ -157,6 +157,21 @@ def _settings(prefix: str, args: argparse.Namespace) -> Offered:
     return {f"{key}=": text for key, text in helps.items() if not key.startswith("use.")}
 
 
+def _over(prefix: str, args: argparse.Namespace) -> Offered:
+    """What may be swept: settings, and picks."""
+    picks = {"data": "datasets", "loss": "losses", "schedule": "schedules", "with": "modifiers"}
+    key, equals, values = prefix.partition("=")
+    if not equals:
+        return {**dict.fromkeys((f"{pick}=" for pick in picks), "a pick"), **_settings(prefix, args)}
+    if key in picks:
+        offered = _listed(picks[key])(values, args)
+    else:
+        before, comma, last = values.rpartition(",")
+        words = [word.partition("=")[2] for word in _settings(f"{key}={last}", args)]
+        offered = {before + comma + word: "" for word in words if word not in before.split(",")}
+    return {f"{key}={word}": title for word, title in offered.items()}
+
+
 def _presets(prefix: str, args: argparse.Namespace) -> Offered:
     names = [name for part in _picked(args) for name in part.presets]
     return {**dict.fromkeys(names, "a preset of the model"), "none": "no preset"}
@@ -188,6 +203,7 @@ _ALWAYS: Mapping[str, Completer] = {
     "extractor": _of("extractors"),
     "no_plugin": _plugins,
     "set": _settings,
+    "over": _over,
     "preset": _presets,
 }
 _OF_COMMAND: Mapping[tuple[str, str], Completer] = {

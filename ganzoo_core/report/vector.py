@@ -10,7 +10,8 @@ from ganzoo_core.report.curves import Chart
 from ganzoo_core.report.markup import Html, tag
 
 WIDTH, HEIGHT = 440, 210
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 40, 34  # pixels around the curves
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 26, 34  # pixels around the curves
+ROW, LETTER = 14, 6  # pixels: a row of the legend, and a letter's width, more or less
 # Each can be told from the others, and from white and from black paper; words take the colour of the text around.
 COLOURS = ("#2b88d8", "#d9651f", "#2a9d6a", "#b857ab", "#b08800", "#2f9fc4", "#c9485e", "#7d828c")
 
@@ -21,17 +22,18 @@ def draw(chart: Chart) -> Html:
     low, high = _up(chart)
     is_log = chart.get("scale") == "log2" and low > 0
     scale = math.log2 if is_log else float
+    legend = _legend(chart)
+    top, edge = TOP + ROW * len(legend), HEIGHT - BOTTOM
 
     def x(value: float) -> float:
         return LEFT + (value - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
     def y(value: float) -> float:
         share = (scale(value) - scale(low)) / (scale(high) - scale(low))
-        return HEIGHT - BOTTOM - min(1.02, max(-0.02, share)) * (HEIGHT - BOTTOM - TOP)
+        return edge - min(1.02, max(-0.02, share)) * (edge - top)
 
     levels = _levels(chart) if is_log else ticks(low, high, 4)
-    edge = HEIGHT - BOTTOM
-    drawn = [tag("text", chart["title"], x=0, y=13, font_weight="bold"), *_legend(chart)]
+    drawn = [tag("text", chart["title"], x=0, y=13, font_weight="bold"), *(entry for row in legend for entry in row)]
     for value in levels:
         drawn.append(_line(LEFT, y(value), WIDTH - RIGHT, y(value), opacity=0.15))
         drawn.append(tag("text", f"{value:.4g}", x=LEFT - 6, y=_short(y(value) + 4), text_anchor="end", opacity=0.75))
@@ -43,8 +45,8 @@ def draw(chart: Chart) -> Html:
     drawn.append(tag("text", name, x=WIDTH, y=edge + 30, text_anchor="end", opacity=0.75))
     for images, words in chart.get("marks") or ():
         if images > first:
-            drawn.append(_line(x(images), TOP, x(images), edge, opacity=0.4, stroke_dasharray="3 3"))
-            drawn.append(tag("text", words, x=_short(x(images) + 3), y=TOP + 9, opacity=0.75))
+            drawn.append(_line(x(images), top, x(images), edge, opacity=0.4, stroke_dasharray="3 3"))
+            drawn.append(tag("text", words, x=_short(x(images) + 3), y=top + 9, opacity=0.75))
     for series in chart["series"]:
         points = [
             None if value is None else (x(at), y(value)) for at, value in zip(series["x"], series["y"], strict=True)
@@ -147,15 +149,22 @@ def _levels(chart: Chart) -> list[float]:
     return sorted({value for series in chart["series"] for value in series["y"] if value is not None})
 
 
-def _legend(chart: Chart) -> list[Html]:
+def _legend(chart: Chart) -> list[list[Html]]:
+    """The names of the curves in rows, where there is more than one."""
     if len(chart["series"]) < 2:
         return []
-    drawn, left = [], 0.0
+    rows: list[list[Html]] = [[]]
+    left = 0
     for series in chart["series"]:
-        drawn.append(tag("rect", x=_short(left), y=23, width=10, height=4, rx=2, fill=_colour(series)))
-        drawn.append(tag("text", series["name"], x=_short(left + 14), y=29))
-        left += 26 + 6 * len(series["name"])
-    return drawn
+        width = 26 + LETTER * len(series["name"])
+        if left and left + width > WIDTH:
+            rows.append([])
+            left = 0
+        below = 15 + ROW * len(rows)
+        rows[-1].append(tag("rect", x=left, y=below - 6, width=10, height=4, rx=2, fill=_colour(series)))
+        rows[-1].append(tag("text", series["name"], x=left + 14, y=below))
+        left += width
+    return rows
 
 
 def _curve(

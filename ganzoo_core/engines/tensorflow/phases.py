@@ -92,7 +92,9 @@ class Phases:
             d_terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
             g_terms = check_terms(self.loss.generator(view), self.loss, "generator")
         gradients = _gradients(g_tape, g_terms, self.G)
-        told = self._apply_to_discriminator(d_tape, d_terms, D.scores(), numbers)
+        # G's gradient goes through D as it is now.
+        first = [*g_terms.values(), *(gradient for gradient in gradients if gradient is not None)]
+        told = self._apply_to_discriminator(d_tape, d_terms, D.scores(), numbers, first=first)
         return {**told, **self._update_generator(gradients, g_terms, numbers)}
 
     def _update_discriminator(self, given: Given, fake: Any, numbers: Given, ops: TensorFlowOps) -> Given:
@@ -102,13 +104,17 @@ class Phases:
             terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
         return self._apply_to_discriminator(tape, terms, D.scores(), numbers)
 
-    def _apply_to_discriminator(self, tape: Any, terms: Given, scores: Given, numbers: Given) -> Given:
+    def _apply_to_discriminator(
+        self, tape: Any, terms: Given, scores: Given, numbers: Given, *, first: Sequence[Any] = ()
+    ) -> Given:
         for name, term in terms.items():
             if name.endswith("penalty") and not any(
                 gradient is not None for gradient in _derived(tape, [term], self.D)
             ):
                 raise idle_penalty(name)
-        self._descend(self.D, self.d_optimizer, _gradients(tape, terms, self.D), numbers["lr_d"], numbers)
+        self._descend(
+            self.D, self.d_optimizer, _gradients(tape, terms, self.D), [*terms.values(), *first], "lr_d", numbers
+        )
         if self.plan.clip is not None:
             for weight in self.D.trainable_variables:
                 weight.assign(tf.clip_by_value(weight.value, -self.plan.clip, self.plan.clip))
@@ -124,18 +130,26 @@ class Phases:
             return check_terms(self.loss.generator(view), self.loss, "generator")
 
     def _update_generator(self, gradients: Sequence[Any], terms: Given, numbers: Given) -> Given:
-        self._descend(self.G, self.g_optimizer, gradients, numbers["lr_g"], numbers)
+        self._descend(self.G, self.g_optimizer, gradients, list(terms.values()), "lr_g", numbers)
         if self.average is not None:
             self.average.move(numbers["ema_decay"])
         return {f"generator/{name}": term for name, term in terms.items()}
 
-    def _descend(self, network: Any, optimizer: Any, gradients: Sequence[Any], rate: Any, numbers: Given) -> None:
+    def _descend(
+        self, network: Any, optimizer: Any, gradients: Sequence[Any], first: Sequence[Any], rate: str, numbers: Given
+    ) -> None:
+        """Move a network's weights, once all gradients are there, and all of `first`.
+
+        TensorFlow would change a weight as soon as its own gradient is there. What is still being computed, such as
+        another term or the other network's gradient, could see the new value: now and then, by the threads' pace.
+        """
         found = [pair for pair in zip(gradients, network.trainable_variables, strict=True) if pair[0] is not None]
-        optimizer.learning_rate.assign(rate)
+        optimizer.learning_rate.assign(numbers[rate])
         constant = getattr(optimizer, "beta_2", None)
         if constant is not None and "values/beta2" in numbers:
             optimizer.beta_2 = numbers["values/beta2"]
-        optimizer.apply(*zip(*found, strict=True))
+        with tf.control_dependencies([*first, *(gradient for gradient, _ in found)]):
+            optimizer.apply(*zip(*found, strict=True))
         if constant is not None:
             optimizer.beta_2 = constant  # a tensor of this graph means nothing outside of it
 

@@ -1,0 +1,208 @@
+"""`ganzoo sweep`: the same run over a grid of settings and picks, each in a process of its own, then the comparison.
+
+The same command again goes on: runs that are over stay as they are, those that were interrupted are resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganzoo_core.cli import compare, run
+from ganzoo_core.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from ganzoo_core.sweeping import Job, Outcome, Sweep
+
+SCHEMA = 1
+# For each thing that may be swept, the options that say it too.
+FLAGS: Mapping[str, Mapping[str, str]] = {
+    **{name: {f"--{name}": name} for name in ("data", "loss", "schedule", "preset", "seed", "device")},
+    "model": {"MODEL": "model", "--generator": "generator", "--discriminator": "discriminator"},
+    "generator": {"--generator": "generator", "MODEL": "model"},
+    "discriminator": {"--discriminator": "discriminator", "MODEL": "model"},
+    "with": {"--with": "modifiers"},
+    "track": {"--track": "trackers"},
+    "batch_size": {"--batch-size": "batch_size"},
+    "length": {"--images": "images", "--epochs": "epochs", "--steps": "steps"},
+}
+OWN = ("help", "over", "jobs", "list", "out", "dry_run", "quiet", "json")  # what is not for the runs
+
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
+    """Declare the command."""
+    parser = subparsers.add_parser("sweep", help="train a grid of runs", description=__doc__)
+    run.declare(parser, out="the folder of all runs (default: runs/MODEL-sweep-N)")
+    grid = parser.add_argument_group("the grid")
+    grid.add_argument(
+        "--over",
+        action="append",
+        default=[],
+        metavar="KEY=A,B",
+        help="a setting or a pick, such as loss=hinge,wgan-gp or lr=1e-4,2e-4; each with each of another --over",
+    )
+    grid.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once, which share the cores (1)")
+    grid.add_argument(
+        "--list",
+        choices=("slurm", "lines"),
+        help="start nothing: write a job array for Slurm, or a line of shell for each run",
+    )
+    # Whatever `run` is told, the runs are told.
+    parser.set_defaults(words_of=[action for action in parser._actions if action.dest not in OWN])
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Work through the grid."""
+    from ganzoo_core import sweeping
+    from ganzoo_core.api import UsageError
+    from ganzoo_core.console import Reporter
+
+    over = sweeping.axes(args.over)
+    if not over:
+        raise UsageError("nothing is swept; say --over KEY=A,B, such as --over seed=0,1,2")
+    if args.jobs < 1:
+        raise UsageError(f"--jobs is {args.jobs}; expected 1 or more")
+    _check_said_once(args, over)
+    reasons = _refusals(args, sweeping.grid(over))
+    if args.dry_run:
+        return _show(reasons, args.json)
+    model = args.model or args.generator or (over.get("model") or over.get("generator") or ["mix"])[0]
+    sweep = sweeping.open_sweep(args.out, sweeping.plain(model).lower(), _words(args), over)
+    more = _threads(args, over)
+    if args.list == "lines":
+        print("\n".join(sweeping.lines(sweep, more=more)))
+        return 0
+    if args.list == "slurm":
+        script, count = sweeping.write_slurm(sweep, at_once=args.jobs, more=more)
+        print(script)
+        print(
+            f"{count} jobs; start them with `sbatch {script}`, and say the same without --list after", file=sys.stderr
+        )
+        return 0
+    reporter = Reporter(quiet=args.quiet)
+    outcomes = sweeping.work(sweep, at_once=args.jobs, more=more, say=reporter.say)
+    return _tell(sweep, outcomes, args)
+
+
+def _check_said_once(args: argparse.Namespace, over: Mapping[str, object]) -> None:
+    """A flag would win over what is swept, and all runs would be the same."""
+    from ganzoo_core.api import UsageError
+
+    assigned = {text.partition("=")[0].strip().rpartition(".")[2] for text in args.set}
+    for key in over:
+        last = key.rpartition(".")[2]
+        said = [flag for flag, dest in FLAGS.get(last, {}).items() if getattr(args, dest) is not None]
+        said += ["--set"] if last in assigned else []
+        if said:
+            raise UsageError(f"{key} is swept, and {said[0]} says what it is; leave one of the two out")
+
+
+def _refusals(args: argparse.Namespace, jobs: Sequence[Job]) -> dict[str, str]:
+    """For each run the sentence with which its mix is refused, "" for those that fit; raises it if none fits."""
+    from ganzoo_core import catalog, mix
+    from ganzoo_core.api import GanzooError
+
+    found: dict[str, str] = {}
+    errors: list[GanzooError] = []
+    for job in jobs:
+        own = argparse.Namespace(**vars(args))
+        own.set = [*args.set, *(f"{key}={value}" for key, value in job.values.items() if key != "preset")]
+        own.preset = job.values.get("preset", args.preset)
+        try:
+            mix.resolve(catalog.scan(), run.request_of(own))
+            found[job.name] = ""
+        except GanzooError as error:
+            errors.append(error)
+            found[job.name] = str(error)
+    if errors and "" not in found.values():
+        raise errors[0]
+    return found
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """What was said for the runs, as `ganzoo run` takes it."""
+    words: list[str] = []
+    for action in args.words_of:
+        value = getattr(args, action.dest)
+        if value is None or value == [] or value is False:
+            continue
+        values = value if isinstance(value, list) else [value]
+        for one in values:
+            words += ([action.option_strings[-1]] if action.option_strings else []) + (
+                [] if one is True else [str(one)]
+            )
+    return words + [word for name in args.no_plugin for word in ("--no-plugin", name)]
+
+
+def _threads(args: argparse.Namespace, over: Mapping[str, object]) -> list[str]:
+    """Several runs at once share the cores, unless something was said of threads."""
+    from ganzoo_core.engines import available_cores
+
+    said = [text.partition("=")[0].strip() for text in args.set] + list(over)
+    if args.jobs == 1 or args.list == "slurm" or args.config or {"threads", "engine.threads"} & set(said):
+        return []
+    return ["--set", f"engine.threads={max(1, available_cores() // args.jobs)}"]
+
+
+def _show(reasons: Mapping[str, str], as_json: bool) -> int:
+    from ganzoo_core.console import table
+
+    if as_json:
+        runs = [{"name": name, "fits": not reason, "reason": reason} for name, reason in reasons.items()]
+        print(json.dumps({"schema": SCHEMA, "runs": runs}, indent=1))
+    else:
+        table(("run", "state"), [(name, reason or "ok") for name, reason in reasons.items()])
+    return 0
+
+
+def _tell(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namespace) -> int:
+    """The comparison, the failures, and the exit code."""
+    from ganzoo_core.api import UsageError
+    from ganzoo_core.console import Reporter
+    from ganzoo_core.sweeping import INTERRUPTED
+
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    stopped = any(outcome.status in ("interrupted", "left") for outcome in outcomes)
+    code = INTERRUPTED if stopped else 1 if failed else 0
+    if args.json:
+        runs = [
+            {
+                "name": outcome.job.name,
+                "run": str(sweep.place(outcome.job)),
+                "set": dict(outcome.job.values),
+                "status": outcome.status,
+                "code": outcome.code,
+                "reason": outcome.reason,
+            }
+            for outcome in outcomes
+        ]
+        print(json.dumps({"schema": SCHEMA, "sweep": str(sweep.folder), "runs": runs}, indent=1))
+        return code
+    reporter = Reporter()
+    if not stopped:
+        try:
+            _compare(sweep.folder)
+        except UsageError as error:
+            reporter.warn(f"nothing is compared: {error}")
+    for outcome in failed:
+        reporter.warn(f"{outcome.job.name} failed: {outcome.reason}")
+    if failed:
+        count = f"{len(failed)} of {len(outcomes)}"
+        reporter.warn(
+            f"{count} runs failed; what they said is in {sweep.folder}/NAME.log, and the same command retries"
+        )
+    if args.quiet or stopped or failed:
+        print(sweep.folder)
+    return code
+
+
+def _compare(folder: Path) -> None:
+    """As `ganzoo compare FOLDER` does."""
+    parser = Parser()
+    compare.add(parser.add_subparsers())
+    compare.execute(parser.parse_args(["compare", str(folder)]))

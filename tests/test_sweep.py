@@ -1,0 +1,357 @@
+"""`ganzoo sweep`: the grid, its folder, and working through it; the runs are stand-ins but for one test."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from ganzoo_core import sweeping
+from ganzoo_core.api import UsageError
+from ganzoo_core.cli import main
+from ganzoo_core.sweeping import Job, Outcome, Sweep
+
+OVER = {"loss": ["hinge", "wgan-gp"], "train.seed": ["0", "1", "2"]}
+
+
+def test_the_grid_has_every_combination_once() -> None:
+    jobs = sweeping.grid(OVER)
+    assert [tuple(job.values.values()) for job in jobs] == [
+        (loss, seed) for loss in ("hinge", "wgan-gp") for seed in ("0", "1", "2")
+    ]
+    assert jobs[4] == Job("loss-wgan-gp_seed-1", {"loss": "wgan-gp", "train.seed": "1"})
+    assert jobs[4].words() == ["--set", "loss=wgan-gp", "--set", "train.seed=1"]
+    assert sweeping.grid({"preset": ["small"]})[0].words() == ["--preset", "small"]
+
+
+def test_names_are_those_of_folders_and_are_told_apart() -> None:
+    jobs = sweeping.grid({"data": ["folder:../my pictures", "folder:/my/pictures"], "use.with": ["[]", "[r1,a]"]})
+    names = [job.name for job in jobs]
+    assert len({name.lower() for name in names}) == 4
+    assert all(re.fullmatch(r"[\w.+-]+", name) for name in names)
+    assert sweeping.grid({"x": ["A", "a"]})[1].name == "x-a-2"
+    assert len(sweeping.grid({"x": ["y" * 500]})[0].name) < 130
+
+
+def test_values_with_commas_stand_in_brackets() -> None:
+    assert sweeping.axes(["betas=[0,0.9], [0.5,0.9]", " lr = 1e-4,2e-4 "]) == {
+        "betas": ["[0,0.9]", "[0.5,0.9]"],
+        "lr": ["1e-4", "2e-4"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["seed"], "is no list of values"),
+        (["seed="], "is no list of values"),
+        (["=1"], "is no list of values"),
+        (["seed=0,,1"], "is no list of values"),
+        (["seed=0", "seed=1"], "--over seed is said twice"),
+        (["seed=0,1,0"], "--over seed names 0 twice"),
+    ],
+)
+def test_what_is_no_axis_is_said(texts: list[str], expected: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(expected)):
+        sweeping.axes(texts)
+
+
+def test_a_grid_has_a_bound() -> None:
+    with pytest.raises(UsageError, match="has 1,001 runs"):
+        sweeping.grid({"seed": list(map(str, range(1001)))})
+
+
+def test_the_same_sweep_is_found_again_and_another_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = sweeping.open_sweep(None, "gan", ["gan", "--steps", "4"], OVER)
+    assert first.folder == Path("runs/gan-sweep-1")
+    assert sweeping.open_sweep(None, "gan", ["gan", "--steps", "4"], OVER) == first
+    assert sweeping.open_sweep(None, "gan", ["gan", "--steps", "5"], OVER).folder == Path("runs/gan-sweep-2")
+    assert sweeping.open_sweep(None, "gan", ["gan", "--steps", "4"], {"seed": ["0"]}).folder.name == "gan-sweep-3"
+    assert sweeping.open_sweep(None, "gan", ["gan", "--steps", "4"], OVER) == first
+
+
+def test_a_named_folder_may_be_given_more_values_and_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    sweeping.open_sweep(out, "gan", ["gan"], {"seed": ["0"]})
+    assert len(sweeping.open_sweep(out, "gan", ["gan"], {"seed": ["0", "1"]}).jobs) == 2
+    for words, over in ((["other"], {"seed": ["0"]}), (["gan"], {"lr": ["1"]})):
+        with pytest.raises(UsageError, match=r"is a sweep of `run gan` over seed; say the same"):
+            sweeping.open_sweep(out, "gan", words, over)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter").touch()
+    with pytest.raises(UsageError, match=r"is there already and holds no sweep\.json"):
+        sweeping.open_sweep(tmp_path / "full", "gan", ["gan"], {"seed": ["0"]})
+
+
+# A stand-in for a run: what it does is written in its value. It counts how often it was started.
+STAND_IN = """
+import pathlib, signal, sys, time
+place, what = pathlib.Path(sys.argv[1]), sys.argv[2]
+place.mkdir(exist_ok=True)
+(place / "config.yaml").touch()
+with (place / "started").open("a") as file:
+    file.write("x")
+def interrupted(*_):
+    (place / "saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGINT, interrupted)
+if what == "fails":
+    print("words of a library", file=sys.stderr)
+    sys.exit("ganzoo run: the loss became infinite; lower the rate")
+if what == "dies":
+    print("Segmentation fault")
+    sys.exit(139)
+if what == "waits":
+    (place / "waiting").touch()
+    time.sleep(60)
+(place / "over").touch()
+"""
+
+
+class Acting(Sweep):
+    """A sweep whose runs are stand-ins."""
+
+    def command(self, job: Job, *, more: object = ()) -> list[str]:
+        (what,) = job.values.values()
+        return [sys.executable, "-c", STAND_IN, str(self.place(job)), what]
+
+    def is_over(self, job: Job) -> bool:
+        return (self.place(job) / "over").exists()
+
+    def started(self, name: str) -> int:
+        path = self.place(self.jobs[[job.name for job in self.jobs].index(name)]) / "started"
+        return len(path.read_text()) if path.exists() else 0
+
+
+def acting(folder: Path, *whats: str) -> Acting:
+    return Acting(folder, (), tuple(Job(f"{what}-{place}", {"what": what}) for place, what in enumerate(whats)))
+
+
+def test_a_failure_stops_no_other_and_is_told_with_its_sentence(tmp_path: Path) -> None:
+    sweep = acting(tmp_path, "fails", "ends", "dies", "ends")
+    told: list[str] = []
+    outcomes = sweeping.work(sweep, at_once=1, say=told.append)
+    assert [(outcome.status, outcome.code) for outcome in outcomes] == [
+        ("failed", 1),
+        ("done", 0),
+        ("failed", 139),
+        ("done", 0),
+    ]
+    assert outcomes[0].reason == "the loss became infinite; lower the rate"
+    assert outcomes[2].reason == "Segmentation fault"
+    assert "words of a library" in (tmp_path / "fails-0.log").read_text()
+    assert "fails-0: failed: the loss became infinite; lower the rate" in told
+    # Again: what is over is not started, what failed is.
+    outcomes = sweeping.work(sweep, at_once=2)
+    assert [outcome.status for outcome in outcomes] == ["failed", "there", "failed", "there"]
+    assert [sweep.started(job.name) for job in sweep.jobs] == [2, 1, 2, 1]
+    assert outcomes[2].reason == "Segmentation fault"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_lets_runs_save_and_the_next_call_goes_on(tmp_path: Path, kind: signal.Signals) -> None:
+    sweep = acting(tmp_path, "ends", "waits", "waits", "ends")
+
+    def interrupt() -> None:
+        waiting = [sweep.place(sweep.jobs[place]) / "waiting" for place in (1, 2)]
+        while not all(path.exists() for path in waiting):
+            time.sleep(0.01)
+        os.kill(os.getpid(), kind)
+
+    former = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    outcomes = sweeping.work(sweep, at_once=2)
+    thread.join()
+    assert [outcome.status for outcome in outcomes] == ["done", "interrupted", "interrupted", "left"]
+    assert all((sweep.place(sweep.jobs[place]) / "saved").exists() for place in (1, 2))
+    assert sweep.started("ends-3") == 0
+    assert signal.getsignal(signal.SIGTERM) is former
+    for place in (1, 2):
+        (sweep.place(sweep.jobs[place]) / "over").touch()
+    assert [outcome.status for outcome in sweeping.work(sweep, at_once=2)] == ["there", "there", "there", "done"]
+
+
+def test_a_run_that_has_begun_is_resumed(tmp_path: Path) -> None:
+    (job,) = sweeping.grid({"seed": ["3"]})
+    sweep = Sweep(tmp_path, ("gan", "--steps", "4"), (job,))
+    start = [sys.executable, "-P", "-m", "ganzoo_core"]
+    place = str(tmp_path / "seed-3")
+    more = ["--set", "engine.threads=1"]
+    expected = ["run", "gan", "--steps", "4", "--set", "seed=3", *more, "--out", place, "--quiet"]
+    assert sweep.command(job, more=more) == [*start, *expected]
+    (tmp_path / "seed-3").mkdir()
+    (tmp_path / "seed-3" / "config.yaml").touch()
+    assert sweep.command(job, more=more) == [*start, "resume", place, "--quiet"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
+def test_a_line_of_shell_begins_or_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    jobs = sweeping.grid({"data": ["folder:it's", "digits"]})
+    sweep = Sweep(tmp_path / "a sweep", ("gan",), jobs)
+    (sweep.place(jobs[1])).mkdir(parents=True)
+    (sweep.place(jobs[1]) / "config.yaml").touch()
+    echo = tmp_path / "echo.py"
+    echo.write_text("import json, os, sys\nprint(json.dumps([os.getcwd(), sys.argv[1:]]))\n")
+    lines = [line.replace("-P -m ganzoo_core", str(echo)) for line in sweeping.lines(sweep)]
+    answers = [json.loads(subprocess.check_output(["bash", "-c", line], cwd="/")) for line in lines]
+    place = str(sweep.place(jobs[0]))
+    assert answers[0] == [str(tmp_path), ["run", "gan", "--set", "data=folder:it's", "--out", place, "--quiet"]]
+    assert answers[1][1] == ["resume", str(sweep.place(jobs[1])), "--quiet"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
+def test_the_array_for_slurm_runs_every_line_once(tmp_path: Path) -> None:
+    sweep = acting(tmp_path / "a sweep", "ends", "ends", "fails")
+    (sweep.folder / "ends-0").mkdir(parents=True)
+    (sweep.folder / "ends-0" / "over").touch()
+    script, count = sweeping.write_slurm(sweep, at_once=4)
+    assert count == 2
+    text = script.read_text()
+    assert "#SBATCH --array=0-1%4\n" in text
+    assert "#SBATCH --signal=B:TERM@120\n" in text
+    jobs = sweep.folder / "jobs.txt"
+    kept = jobs.read_text().splitlines()
+    assert ["ends-1" in kept[0], "fails-2" in kept[1]] == [True, True]
+    jobs.write_text("echo first\necho second\n")
+    told = [
+        subprocess.check_output(["bash", str(script)], env={**os.environ, "SLURM_ARRAY_TASK_ID": str(place)}, text=True)
+        for place in range(2)
+    ]
+    assert told == ["first\n", "second\n"]
+    for job in sweep.jobs:
+        sweep.place(job).mkdir(exist_ok=True)
+        (sweep.place(job) / "over").touch()
+    with pytest.raises(UsageError, match=r"every run of .* is over"):
+        sweeping.write_slurm(sweep, at_once=4)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+
+    def sweep(words: str, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        assert main(["sweep", *shlex.split(words)]) == code
+        told = capsys.readouterr()
+        return told.out, told.err
+
+    return sweep
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("dcgan-torch", "nothing is swept; say --over"),
+        ("dcgan-torch --over seed=0,1 --seed 3", "seed is swept, and --seed says what it is"),
+        ("dcgan-torch --over train.seed=0,1 --set seed=3", "train.seed is swept, and --set says what it is"),
+        ("dcgan-torch --over model=dcgan-torch,cgan-torch", "model is swept, and MODEL says what it is"),
+        ("dcgan-torch --over use.with=r1 --with r1", "use.with is swept, and --with says what it is"),
+        ("dcgan-torch --over train.length=1epoch --steps 3", "train.length is swept, and --steps says"),
+        ("dcgan-torch --over seed=0 --jobs 0", "--jobs is 0"),
+        ("dcgan-torch --over losss=hinge,wgan-gp", "losss"),
+        ("dcgan-torch --over seed=a,b", "train.seed is 'a'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(sweep: Callable, words: str, expected: str) -> None:
+    out, err = sweep(words, code=2)
+    assert (out, err.count("\n")) == ("", 1)
+    assert expected in err
+    assert not list(Path().iterdir())
+
+
+def test_a_dry_run_says_which_fit(sweep: Callable) -> None:
+    told = json.loads(sweep("dcgan-torch --over loss=hinge,hnige --over seed=0,1 --dry-run --json")[0])
+    fits = {run["name"]: run["fits"] for run in told["runs"]}
+    assert fits == {f"loss-{loss}_seed-{seed}": loss == "hinge" for loss in ("hinge", "hnige") for seed in (0, 1)}
+    assert "did you mean hinge" in told["runs"][2]["reason"]
+    assert "loss-hinge_seed-1\tok\n" in sweep("dcgan-torch --over loss=hinge,hnige --over seed=0,1 --dry-run")[0]
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
+def test_lists_hold_all_that_was_said(sweep: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (
+        "dcgan-torch --over lr=1e-4,2e-4 --set width=4 --set size=16 --batch-size 8 --with spectral-norm --data digits"
+    )
+    out, _ = sweep(f"{words} --list lines")
+    first, second = out.splitlines()
+    begins = shlex.split(first.split("else exec ")[1].removesuffix("; fi"))
+    expected = ["dcgan-torch", "--data", "digits", "--with", "spectral-norm", "--set", "width=4", "--set", "size=16"]
+    expected += [
+        "--batch-size",
+        "8",
+        "--set",
+        "lr=1e-4",
+        "--out",
+        str(Path("runs/dcgan-torch-sweep-1/lr-1e-4").absolute()),
+    ]
+    assert begins[5:] == [*expected, "--quiet"]
+    assert "lr=2e-4" in second
+    out, err = sweep(f"{words} --list slurm --jobs 3")
+    assert out == "runs/dcgan-torch-sweep-1/sweep.sbatch\n"
+    assert "2 jobs; start them with `sbatch runs/dcgan-torch-sweep-1/sweep.sbatch`" in err
+    # Several at once on one machine share its cores.
+    monkeypatch.setattr("ganzoo_core.engines.available_cores", lambda: 8)
+    assert "engine.threads=4" in sweep(f"{words} --list lines --jobs 2")[0]
+    assert "engine.threads=4" not in sweep(f"{words} --list lines --jobs 2 --set threads=1")[0]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code", "compared"),
+    [
+        (["done", "there"], 0, True),
+        (["done", "failed"], 1, True),
+        (["interrupted", "left"], 130, False),
+        (["failed", "interrupted"], 130, False),
+    ],
+)
+def test_the_end_tells_what_came_of_it(
+    sweep: Callable, monkeypatch: pytest.MonkeyPatch, statuses: list[str], code: int, compared: bool
+) -> None:
+    def work(sweep: Sweep, **_: object) -> list[Outcome]:
+        reasons = ["no room" if status == "failed" else "" for status in statuses]
+        jobs = zip(sweep.jobs, statuses, reasons, strict=True)
+        return [Outcome(job, status, 1, reason) for job, status, reason in jobs]
+
+    seen: list[Path] = []
+    monkeypatch.setattr(sweeping, "work", work)
+    monkeypatch.setattr("ganzoo_core.cli.sweep._compare", seen.append)
+    out, err = sweep("dcgan-torch --over seed=0,1 --out all", code=code)
+    assert seen == ([Path("all")] if compared else [])
+    assert ("failed: no room" in err) == ("failed" in statuses)
+    assert ("all/NAME.log" in err) == ("failed" in statuses)
+    assert out == ("" if code == 0 else "all\n")
+
+
+@pytest.mark.slow
+def test_a_sweep_of_real_runs_ends_in_the_comparison(sweep: Callable) -> None:
+    words = "dcgan-torch --over loss=hinge,hnige --over seed=0,1 --set width=4 --set size=16 --set threads=1 "
+    words += "--batch-size 8 --steps 2 --out all"
+    out, err = sweep(f"{words} --jobs 2", code=1)
+    assert err.count("failed: no loss is called 'hnige'") == 4  # as it happens, and at the end
+    assert "2 of 4 runs failed" in err
+    assert "loss=hinge" in out or "\t0, 1\t" in out  # the two seeds of one row
+    assert Path("all/compare.html").is_file()
+    seen: Mapping[str, list[dict[str, object]]] = json.loads(sweep(f"{words} --json", code=1)[0])
+    assert [(run["name"], run["status"]) for run in seen["runs"]] == [
+        ("loss-hinge_seed-0", "there"),
+        ("loss-hinge_seed-1", "there"),
+        ("loss-hnige_seed-0", "failed"),
+        ("loss-hnige_seed-1", "failed"),
+    ]
+    seeds = [(Path("all") / f"loss-hinge_seed-{seed}" / "config.yaml").read_text() for seed in (0, 1)]
+    assert ["train.seed: 0" in seeds[0], "train.seed: 1" in seeds[1]] == [True, True]
