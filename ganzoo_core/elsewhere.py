@@ -78,7 +78,7 @@ class Generator(SavedGenerator):
         weakref.finalize(self, self._child.close)
         self._child.ask({"generator": str(self.folder.absolute()), "device": device}, print)
 
-    def _draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         path = Path(self._place.name) / "drawn.npz"
         given: dict[str, Any] = {"z": z} if labels is None else {"z": z, "labels": labels}
         np.savez(path, **given)
@@ -173,7 +173,7 @@ def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
     if "draw" in request:
         with np.load(request["draw"], allow_pickle=False) as given:
             labels = given["labels"] if "labels" in given else None  # noqa: SIM401
-            drawn = _held["generator"]._draw(given["z"], labels)
+            drawn = _held["generator"].draw(given["z"], labels)
         np.save(request["to"], drawn, allow_pickle=False)
         return {}
     source = None if request["data"] is None else _read(request["data"])

@@ -75,7 +75,7 @@ class SavedGenerator:
             self.class_names: list[str] = list(card["class_names"])
             self.images_seen = int(card["images"])
             self._values: Mapping[str, float] = dict(card["values"])
-            self._latent: str = card["latent"]
+            self.latent: str = card["latent"]
             self._crop = tuple(card["crop"]) if card["crop"] else None
             self._mix = None if card["part"] is None else _mix_of(card)
         except (KeyError, TypeError, ValueError) as error:
@@ -120,7 +120,7 @@ class SavedGenerator:
             uint8 [N,H,W,C].
         """
         chosen = self.labels(n, labels)
-        return self._draw(self._noise(n, seed), chosen)
+        return self.draw(self._noise(n, seed), chosen)
 
     def generate_all(self, n: int = 16, *, seed: int = 0) -> np.ndarray:
         """Draw `n` images of each class, class by class, from the same z in each: uint8 [K·n,H,W,C].
@@ -131,7 +131,7 @@ class SavedGenerator:
         self._check_conditional()
         classes = self.spec.classes
         labels = self.labels(n * classes, np.repeat(np.arange(classes), n))
-        return self._draw(np.tile(self._noise(n, seed), (classes, 1)), labels)
+        return self.draw(np.tile(self._noise(n, seed), (classes, 1)), labels)
 
     def walk(
         self,
@@ -162,8 +162,8 @@ class SavedGenerator:
             labels = np.repeat(np.arange(times), n)
         chosen = self.labels(n * times, labels)
         points = np.stack([self._noise(n, seed + key) for key in range(keys)])
-        z = np.tile(walking.closed(points, frames, straight=self._latent == "uniform"), (1, times, 1))
-        drawn = self._draw(z.reshape(-1, self.spec.latent_dim), None if chosen is None else np.tile(chosen, frames))
+        z = np.tile(walking.closed(points, frames, straight=self.latent == "uniform"), (1, times, 1))
+        drawn = self.draw(z.reshape(-1, self.spec.latent_dim), None if chosen is None else np.tile(chosen, frames))
         return drawn.reshape(frames, n * times, *drawn.shape[1:])
 
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
@@ -200,9 +200,10 @@ class SavedGenerator:
     def _noise(self, n: int, seed: int) -> np.ndarray:
         if seed < 0:
             raise UsageError(f"the seed is {seed}; expected 0 or more")
-        return latents(philox(seed, "generate"), n, self.spec.latent_dim, self._latent)
+        return latents(philox(seed, "generate"), n, self.spec.latent_dim, self.latent)
 
-    def _draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """Draw from z of your own: float32 [N,latent_dim], and int64 [N] or None -> uint8 [N,H,W,C]."""
         drawn = self._engine.draw(self._network, z, labels, self._values)
         return crop(drawn, self._crop, (self.spec.height, self.spec.width))
 

@@ -26,9 +26,9 @@ class Echo(saved.SavedGenerator):
         self.folder = Path("nowhere")
         self.spec = Spec(SIZE, SIZE, channels, classes, DIM, "torch")
         self.class_names = [f"class {number}" for number in range(classes)]
-        self._latent = latent
+        self.latent = latent
 
-    def _draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         drawn = np.zeros((len(z), SIZE, SIZE, self.spec.channels), np.uint8)
         drawn[:, 0, :DIM] = np.clip(np.rint(z * 30 + 128), 0, 255)[..., None]
         drawn[:, 1, 0] = 0 if labels is None else labels[:, None]
@@ -99,7 +99,7 @@ def test_the_keys_are_the_images_of_the_seeds(latent: str) -> None:
         assert np.array_equal(drawn[3 * key], generator.generate(3, seed=7 + key))
     z = [generator._noise(3, 7 + key) for key in (0, 1)]
     middle = walking.between(*z, 1 / 3, straight=latent == "uniform")
-    assert np.array_equal(drawn[1], generator._draw(middle, None))
+    assert np.array_equal(drawn[1], generator.draw(middle, None))
 
 
 def test_a_walk_keeps_its_class() -> None:

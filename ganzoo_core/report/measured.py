@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, catalog, checkpoint, data, images, mix, resuming, rundir, session
+from ganzoo_core import building, catalog, checkpoint, data, images, mix, resuming, rundir, session, walking
 from ganzoo_core.api import GanzooError
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.report.pictures import uri
@@ -80,36 +80,17 @@ def walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
     spec = generator.spec
     count = next(count for side, count in WALKERS if max(spec.height, spec.width) <= side or count == 2)
     noise = philox(seed, "walk")
-    stops = latents(noise, count * STOPS, spec.latent_dim, generator._latent).reshape(STOPS, count, -1)
+    stops = latents(noise, count * STOPS, spec.latent_dim, generator.latent).reshape(STOPS, count, -1)
     labels = generator.labels(count)
-    straight = generator._latent == "uniform"
-    sheets = []
-    for step in range(STOPS * STEPS + 1):
-        stop, part = divmod(step, STEPS)
-        z = between(stops[stop % STOPS], stops[(stop + 1) % STOPS], part / STEPS, straight=straight)
-        sheets.append(images.enlarged(images.grid(generator._draw(z, labels), max(1, count // 2)), least=480))
+    straight = generator.latent == "uniform"
+    ways = walking.closed(stops, STOPS * STEPS, straight=straight)
+    drawn = [generator.draw(z, labels) for z in (*ways, ways[0])]
+    sheets = [images.enlarged(images.grid(frame, max(1, count // 2)), least=480) for frame in drawn]
     way = "in straight lines" if straight else "by spherical interpolation"
     about = f"{count} ways at once, each through {STOPS} random points {way} and back to its first, seed {seed}."
     if spec.classes:
         about += " Each keeps its class."
     return {"frames": [uri(images.png_bytes(sheet)) for sheet in sheets], "size": list(sheets[0].size), "about": about}
-
-
-def between(start: np.ndarray, end: np.ndarray, part: float, *, straight: bool) -> np.ndarray:
-    """The point after a part (0 to 1) of the way from one z [N,latent_dim] to another, row by row: float32.
-
-    Not straight: turned by a part of the angle between the two (Shoemake 1985), the lengths changing evenly.
-    """
-    if straight:
-        return ((1 - part) * start + part * end).astype(np.float32)
-    a, b = start.astype(np.float64), end.astype(np.float64)
-    lengths = [np.linalg.norm(z, axis=1, keepdims=True) for z in (a, b)]
-    a, b = a / lengths[0], b / lengths[1]
-    angle = np.arccos(np.clip((a * b).sum(axis=1, keepdims=True), -1, 1))
-    safe = np.where(angle > 1e-6, angle, 1.0)
-    turned = (np.sin((1 - part) * safe) * a + np.sin(part * safe) * b) / np.sin(safe)
-    turned = np.where(angle > 1e-6, turned, a)
-    return (turned * ((1 - part) * lengths[0] + part * lengths[1])).astype(np.float32)
 
 
 def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndarray, str]:
