@@ -19,12 +19,11 @@ from ganzoo_core.evaluation.watching import Watch
 from ganzoo_core.intervals import Interval
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.pace import Pace
-from ganzoo_core.resuming import Beginning
+from ganzoo_core.resuming import FROM_NOTHING, Beginning
 from ganzoo_core.runner import Runner
 from ganzoo_core.samples import Samples
 from ganzoo_core.trackers import Trackers
 
-FROM_NOTHING = Beginning()
 SAME = ("ganzoo", "python", "numpy", "engine", "parts", "modifiers", "data")  # what exact resuming takes
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import catalog, mix, notebook
+from ganzoo_core import catalog, launch, mix, notebook
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.engines import EXTRAS
 from ganzoo_core.evaluation.children import Child, Say, serve
@@ -35,7 +35,7 @@ def is_needed(framework: str) -> bool:
 def train(
     resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning
 ) -> tuple[Path, bool]:
-    """`session.start` in a process of its own; Ctrl-C is handed on to it.
+    """`launch.train` in a process of its own; Ctrl-C is handed on to it.
 
     Returns:
         The run's folder, and whether it was interrupted.
@@ -165,8 +165,6 @@ _held: dict[str, Any] = {}
 
 def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """This module's other end: train a mix, open a saved generator, or draw from the one that is open."""
-    from ganzoo_core import session
-
     if "generator" in request:
         _held["generator"] = SavedGenerator(Path(request["generator"]), device=request["device"])
         return {}
@@ -179,14 +177,14 @@ def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
     source = None if request["data"] is None else _read(request["data"])
     if request["relay"]:
         notebook.relay(say)
-    run = session.start(
+    place, interrupted = launch.train(
         _unpacked(request["mix"], source),
         data_root=request["data_root"],
         out=None if request["out"] is None else Path(request["out"]),
         quiet=request["quiet"],
         beginning=_unpacked_beginning(request["beginning"]),
     )
-    return {"folder": str(run.folder.absolute()), "interrupted": run.interrupted}
+    return {"folder": str(place.absolute()), "interrupted": interrupted}
 
 
 if __name__ == "__main__":

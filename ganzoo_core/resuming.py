@@ -37,6 +37,9 @@ class Beginning:
     allow_inexact: bool = False
 
 
+FROM_NOTHING = Beginning()
+
+
 def fingerprint(source: ImageSource) -> str:
     """The SHA-256 of a set's shape, of 64 of its images spread evenly, and of all its labels."""
     count = len(source.images)

@@ -9,25 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import (
-    assembly,
-    building,
-    catalog,
-    elsewhere,
-    engines,
-    loader,
-    mix,
-    notebook,
-    report,
-    resuming,
-    rundir,
-    saved,
-    trial,
-)
-from ganzoo_core.api import Diverged, GanzooError, ImageSource, PluginError, UsageError
+from ganzoo_core import building, catalog, elsewhere, engines, launch, mix, notebook, resuming, rundir, saved, trial
+from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
-from ganzoo_core.runner import Runner
 from ganzoo_core.settings import read_config, read_facts
 
 
@@ -303,55 +288,8 @@ def start(
     data_root: str | Path | None,
     out: Path | None,
     quiet: bool,
-    beginning: resuming.Beginning = assembly.FROM_NOTHING,
+    beginning: resuming.Beginning = resuming.FROM_NOTHING,
 ) -> Run:
     """Train a mix that was resolved; in a process of its own where the other framework is loaded in this one."""
-    if elsewhere.is_needed(resolved.framework):
-        return Run(*elsewhere.train(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning))
-    runner = assembly.assemble(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
-    runner.trackers.start(runner.images)
-    status = "failed"
-    try:
-        finished = runner.run()
-        status = "done" if finished else "interrupted"
-    except Diverged:
-        status = "diverged"
-        raise
-    except OSError as error:
-        raise GanzooError(
-            f"the run could not be saved in {runner.folder.path} ({error.strerror or error}); what was saved before is "
-            f"untouched: make room and say `ganzoo resume {runner.folder.path}`"
-        ) from error
-    except Exception as error:
-        raise _attributed(error, resolved) from error
-    finally:
-        runner.trackers.tell("on_run_end", status=status)
-        _write_report(runner)
-        runner.close()
-    latest = runner.folder.samples / "latest.png"
-    runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
-    return Run(runner.folder.path, interrupted=not finished)
-
-
-def _write_report(runner: Runner) -> None:
-    """`report.html`, of a run that went wrong too; no run fails by it."""
-    try:
-        path = report.write(runner.folder.path)
-    except GanzooError as error:
-        runner.reporter.warn(str(error))
-    else:
-        runner.reporter.say(f"report: {path}")
-
-
-def _attributed(error: Exception, resolved: Mix) -> Exception:
-    """An error from inside a picked part, told as that plugin's; any other as it is."""
-    if isinstance(error, UsageError | PluginError):
-        return error
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = trace.tb_frame.f_code.co_filename if trace else ""
-    for part in (*resolved.parts.values(), *resolved.modifiers):
-        if part.location and place.startswith(part.location):
-            return loader.failure(part, "while training it raised", error)
-    return error
+    work = elsewhere if elsewhere.is_needed(resolved.framework) else launch
+    return Run(*work.train(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning))

@@ -70,7 +70,7 @@ def installed(python: Path, cwd: Path) -> dict[str, dict[str, str]]:
     return {row["name"]: row for row in rows}
 
 
-def tests_of(example: Path, folder: Path) -> Path:
+def copied_tests(example: Path, folder: Path) -> Path:
     """A copy of an example's tests, away from its source, so that the installed wheel is what is tested."""
     return Path(shutil.copytree(example / "tests", folder / f"tests of {example.name}"))
 
@@ -90,7 +90,7 @@ def test_plugins_made_by_the_guide_work_from_wheels_beside_pytorch_alone(wheels:
     command(python, "-m", "ganzoo_core", "run", "dcgan-torch", "--steps", "2", "--quiet", cwd=tmp_path)
     command(python, "-m", "ganzoo_core", "doctor", "--deep", cwd=tmp_path)
     for example in EXAMPLES:
-        place = tests_of(example, tmp_path)
+        place = copied_tests(example, tmp_path)
         command(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", place, cwd=tmp_path)
     words = ("run", "sngan-torch", "--loss", "relativistic-hinge-lecam", "--steps", "3", "--json", "--quiet")
     run = json.loads(command(python, "-m", "ganzoo_core", *words, cwd=tmp_path))

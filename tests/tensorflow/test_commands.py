@@ -37,6 +37,7 @@ def test_a_run_leaves_the_same_things(trained: tuple[Path, str]) -> None:
     folder, _ = trained
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml", "stats.jsonl", "samples", "snapshots", "checkpoints", "generator", ".lock",
+        "report.html",
     }  # fmt: skip
     assert {path.name for path in (folder / "snapshots").iterdir()} == {"192", "384"}
     lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
@@ -47,7 +48,7 @@ def test_a_run_leaves_the_same_things(trained: tuple[Path, str]) -> None:
 
 
 def test_tensorflows_noise_stays_away_from_the_terminal(trained: tuple[Path, str]) -> None:
-    ours = ("note:", "dcgan-tf on", "run folder", "about", "epoch", "  epoch", "samples:", "that is long")
+    ours = ("note:", "dcgan-tf on", "run folder", "about", "epoch", "  epoch", "samples:", "report:", "that is long")
     for line in trained[1].splitlines():
         assert line.startswith(ours), line
 
