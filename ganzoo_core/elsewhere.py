@@ -16,8 +16,8 @@ import numpy as np
 
 from ganzoo_core import catalog, launch, mix, notebook
 from ganzoo_core.api import ImageSource, UsageError
+from ganzoo_core.children import Child, Say, serve
 from ganzoo_core.engines import EXTRAS
-from ganzoo_core.evaluation.children import Child, Say, serve
 from ganzoo_core.mix import SLOTS, Mix
 from ganzoo_core.resuming import Beginning
 from ganzoo_core.rundir import RunFolder

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ganzoo_core.api import DataError, GanzooError, PluginError, UsageError
-from ganzoo_core.evaluation.children import Child
+from ganzoo_core.children import Child
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def child(tmp_path, monkeypatch):
 
     def make(code):
         (tmp_path / "helper.py").write_text(
-            "import os, sys, time\nfrom ganzoo_core.api import *\nfrom ganzoo_core.evaluation.children import serve\n"
+            "import os, sys, time\nfrom ganzoo_core.api import *\nfrom ganzoo_core.children import serve\n"
             f"def answer(request, say):\n    {code}\n\nif __name__ == '__main__':\n    serve(answer)\n"
         )
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -69,7 +69,7 @@ def test_a_child_that_was_killed_is_told_of(child):
 @pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
 def test_a_child_ends_with_its_parent_in_the_middle_of_work(child, tmp_path):
     child("say(str(os.getpid())); time.sleep(600)").close()
-    code = "from ganzoo_core.evaluation.children import Child\n"
+    code = "from ganzoo_core.children import Child\n"
     code += "Child('helper', 'helps').ask({}, lambda text: print(text, flush=True))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None

@@ -11,7 +11,7 @@ import numpy as np
 
 from ganzoo_core import checkpoint, rundir, scores
 from ganzoo_core.api import UsageError
-from ganzoo_core.evaluation.children import Child, Say
+from ganzoo_core.children import Child, Say
 from ganzoo_core.evaluation.gathering import gather
 from ganzoo_core.evaluation.question import averages, data_of_run, pose
 from ganzoo_core.evaluation.scorer import Scorer, nothing

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import rundir
-from ganzoo_core.evaluation.children import Say, serve
+from ganzoo_core.children import Say, serve
 
 
 def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import UsageError
-from ganzoo_core.evaluation.children import Child, Say
+from ganzoo_core.children import Child, Say
 from ganzoo_core.evaluation.question import Question
 from ganzoo_core.scores import Score
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ganzoo_core import catalog, data, loader, resuming
 from ganzoo_core.api import DataError, Features, GanzooError, ImageSource, PluginError, UsageError
-from ganzoo_core.evaluation.children import Say, serve
+from ganzoo_core.children import Say, serve
 from ganzoo_core.evaluation.question import Question
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix

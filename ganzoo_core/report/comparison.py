@@ -12,7 +12,7 @@ import numpy as np
 
 from ganzoo_core import checkpoint, images, rundir, scores
 from ganzoo_core.api import GanzooError, UsageError
-from ganzoo_core.evaluation.children import Child, Say
+from ganzoo_core.children import Child, Say
 from ganzoo_core.report import curves, pictures, scored
 from ganzoo_core.report.curves import Chart
 from ganzoo_core.report.groups import Comparison, Group
