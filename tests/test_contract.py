@@ -76,6 +76,19 @@ def test_a_check_catches_what_it_is_for(results: dict[Case, Result], check: str)
     assert CAUGHT[check] in caught[0].detail
 
 
+@pytest.mark.parametrize(
+    ("part", "check", "words"),
+    [
+        ("shared", "gradients", "the discriminator's step moves first."),
+        ("mode", "global-state", "torch's deterministic mode is changed by a run"),
+    ],
+)
+def test_a_check_catches_its_other_faults_too(results: dict[Case, Result], part: str, check: str, words: str) -> None:
+    result = results[Case(f"models/{part}", check, "torch")]
+    assert result.state == "failed"
+    assert words in result.detail
+
+
 def test_second_derivatives_that_tensorflow_drops_in_silence_are_caught(results: dict[Case, Result]) -> None:
     pytest.importorskip("tensorflow")
     result = results[Case("models/second-order-tf", "second-order", "tensorflow")]

@@ -7,6 +7,8 @@ from typing import Any
 
 import ganzoo_core as gz
 
+LAST: list[Any] = []  # the first layer of the generator that was built last
+
 
 @gz.hookimpl
 def build_generator(name: str, spec: gz.Spec) -> Any:
@@ -16,6 +18,8 @@ def build_generator(name: str, spec: gz.Spec) -> Any:
     channels = 3 if name == "sizes" else spec.channels
     if name == "global-state":
         random.random()
+    if name == "mode":
+        torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled(), warn_only=True)
 
     class Generator(nn.Module):
         def __init__(self) -> None:
@@ -40,7 +44,9 @@ def build_generator(name: str, spec: gz.Spec) -> Any:
             out = out * 9 if name == "bounds" else torch.tanh(out)
             return out.reshape(-1, channels, spec.height, spec.width)
 
-    return Generator()
+    made = Generator()
+    LAST[:] = [made.first]
+    return made
 
 
 @gz.hookimpl
@@ -63,6 +69,8 @@ def build_discriminator(name: str, spec: gz.Spec) -> Any:
         def __init__(self) -> None:
             super().__init__()
             channels = 3 if name == "sizes" else spec.channels
+            if name == "shared":
+                self.borrowed = LAST[0]
             self.layers = nn.Sequential(
                 nn.Flatten(),
                 nn.Linear(channels * spec.height * spec.width, 16),
@@ -76,6 +84,7 @@ def build_discriminator(name: str, spec: gz.Spec) -> Any:
                 x = x.expand(-1, 3, -1, -1)
             if name == "second-order":
                 x = Once.apply(x)
-            return self.layers(x)
+            scores = self.layers(x)
+            return scores + self.borrowed.weight.sum() if name == "shared" else scores
 
     return Discriminator()
