@@ -14,7 +14,10 @@ from types import ModuleType
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no fault
+# A busy machine is no fault. The same examples each time, so that a change fails for what it changed;
+# `--hypothesis-profile search` looks for new ones.
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("house")
 
 

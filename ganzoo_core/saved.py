@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import catalog, checkpoint, engines, loader, rundir, walking
+from ganzoo_core import catalog, checkpoint, engines, loader, rundir, shipped, walking
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.console import Reporter
 from ganzoo_core.manifest import Part
@@ -77,7 +77,9 @@ class SavedGenerator:
             self._values: Mapping[str, float] = dict(card["values"])
             self.latent: str = card["latent"]
             self._crop = tuple(card["crop"]) if card["crop"] else None
-            self._mix = None if card["part"] is None else _mix_of(card)
+            self._mix = None if card["part"] is None else _mix_of(card, folder)
+            self._kernels = str(card.get(shipped.HALVED, "float32"))
+            shipped.stored({}, self._kernels)
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{folder / rundir.CARD} is damaged: {type(error).__name__} {error}") from None
         self._open(device, network)
@@ -89,8 +91,9 @@ class SavedGenerator:
         self._network = self._engine.build(
             lambda: network or self._built(), spec=self.spec, slot="generator", seed=0, values=self._values
         )
-        tensors = checkpoint.read_tensors(self.folder / rundir.WEIGHTS, self._engine.expected(self._network))
-        self._engine.load(self._network, tensors)
+        expected = shipped.stored(self._engine.expected(self._network), self._kernels)
+        tensors = checkpoint.read_tensors(self.folder / rundir.WEIGHTS, expected)
+        self._engine.load(self._network, shipped.widened(tensors))
 
     def _built(self) -> Any:
         if self._mix is None:
@@ -241,7 +244,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"{number} {name}" for number, name in enumerate(names[:LISTED])) + rest
 
 
-def _mix_of(card: Mapping[str, Any]) -> Mix:
+def _mix_of(card: Mapping[str, Any], folder: Path) -> Mix:
     """The part and the modifiers that built this generator, with their options."""
     installed = catalog.scan()
 
@@ -253,7 +256,8 @@ def _mix_of(card: Mapping[str, Any]) -> Mix:
                 f"this generator was made by {origin['name']} of {origin['distribution']} {origin['version']}, "
                 f"which is not installed; pip install {origin['distribution']}"
             ) from None
-        if part.version != origin["version"]:
+        # What a plugin carries itself is its own to keep right, from version to version.
+        if part.version != origin["version"] and not folder.is_relative_to(part.location or folder / "no"):
             Reporter().warn(
                 f"this generator was made by {origin['name']} of {origin['distribution']} {origin['version']}, and "
                 f"{part.version} is installed: should it draw otherwise, pip install "

@@ -9,7 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, catalog, elsewhere, engines, launch, mix, notebook, resuming, rundir, saved, trial
+from ganzoo_core import (
+    building,
+    catalog,
+    elsewhere,
+    engines,
+    launch,
+    mix,
+    notebook,
+    resuming,
+    rundir,
+    saved,
+    shipped,
+    trial,
+)
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
@@ -52,12 +65,13 @@ def load(
     """A saved generator, to `generate` from; in a process of its own where the other framework is loaded in this one.
 
     Args:
-        path: a run, its `generator/` or a snapshot.
-        checkpoint: `last`, a number of images, or `epoch:N`.
+        path: a run, its `generator/` or a snapshot; or a model whose plugin carries a trained generator, `MODEL` or
+            `MODEL:NAME`.
+        checkpoint: `last`, `best`, a number of images, or `epoch:N`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         network: the native network, where the run was given one as an object.
     """
-    folder = rundir.find_generator(Path(path), str(checkpoint))
+    folder = shipped.locate(Path(path), str(checkpoint))
     if network is None and elsewhere.is_needed(saved.framework_of(folder)):
         return elsewhere.Generator(folder, device=device)
     return saved.SavedGenerator(folder, device=device, network=network)

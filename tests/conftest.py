@@ -11,14 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 
 from ganzoo_core import catalog, manifest, mix
 from ganzoo_core.api import UsageError
-
-hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no fault
-hypothesis.settings.load_profile("house")
 
 RAISES = "raise RuntimeError('this package must not be imported')\n"
 

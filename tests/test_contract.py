@@ -39,6 +39,7 @@ CAUGHT = {  # check: what it says of the sample that bears its name
     "global-state": "Python's random state is changed by a run",
     "resume": "after a resume",
     "saved": "unused is saved, and no image depends on it",
+    "shipped": 'the manifest lists the generator "digits"',
     "pure": "said",
     "values": "lr_g is -",
     "images": "train and test have 16 and 4 images, and all has 16",

@@ -25,13 +25,14 @@ from ganzoo_core.cli import (
     report,
     resume,
     run,
+    ship,
     show,
     sweep,
 )
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.console import one_line, wrapped
 
-COMMANDS = (listing, info, run, sweep, resume, generate, judge, evaluate, report, compare, show, new, doctor)
+COMMANDS = (listing, info, run, sweep, resume, generate, judge, evaluate, report, compare, show, new, ship, doctor)
 INTERRUPTED = 130
 
 

@@ -1,4 +1,7 @@
-"""`ganzoo generate`: draw images from a saved generator, with neither its data nor its settings at hand."""
+"""`ganzoo generate`: draw images from a saved generator, with neither its data nor its settings at hand.
+
+MODEL, or MODEL:NAME, draws from the trained generator that the model's plugin carries.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ MOVING_WALKS = ((64, 16), (128, 4))  # up to so many pixels a side, so many walk
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("generate", help="draw images", description=__doc__)
-    parser.add_argument("path", type=Path, metavar="PATH", help="a run, its generator/ or a snapshot")
+    parser.add_argument("path", type=Path, metavar="PATH", help="a run, its generator/ or a snapshot; or a MODEL")
     parser.add_argument(
         "-n", type=int, metavar="N", help="how many images (16), or walks; with --class all, of each class"
     )
@@ -32,7 +35,8 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--out",
         type=Path,
         metavar="PLACE",
-        help="FILE.png for a grid, FILE.npz for arrays, a folder for one PNG each (samples-SEED.png in PATH)",
+        help="FILE.png for a grid, FILE.npz for arrays, a folder for one PNG each (samples-SEED.png in PATH; of a "
+        "model MODEL-samples-SEED.png here)",
     )
     walk = parser.add_argument_group("a walk")
     walk.add_argument(
@@ -61,7 +65,8 @@ def execute(args: argparse.Namespace) -> int:
     if not args.walk and (args.frames is not None or args.keys is not None):
         raise UsageError("--frames and --keys are about --walk; say it too, or neither")
     name = f"walk-{args.seed}.gif" if args.walk else f"samples-{args.seed}.png"
-    out = args.out or args.path / name
+    beside = args.path if args.path.exists() else Path(str(args.path).replace("/", "-").replace(":", "-"))
+    out = args.out or (beside / name if beside.is_dir() else Path(f"{beside}-{name}"))
     known = (*images.MOVING, ".png") if args.walk else images.SUFFIXES
     if args.walk and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")

@@ -79,6 +79,7 @@ def _facts(found: catalog.Catalog, part: Part) -> dict[str, Any]:
             "latent": part.latent,
             "output": part.output,
             "takes": list(part.takes),
+            "trained_generators": list(part.generators),
             "has": dict(part.has),
             "presets": {name: dict(preset) for name, preset in part.presets.items()},
         }

@@ -17,7 +17,8 @@ class Part:
 
     `defaults`, `choices`, `help` and each preset are flat, keyed by the setting's full name. `frameworks` empty
     means all. `decision` is where D calls an image real: a number, `"pair"`, or None; `probability` says what
-    makes a probability of its score. `lower` and `higher` name the scores of a metric that are better so.
+    makes a probability of its score. `generators` names the trained ones that a model's package carries. `lower`
+    and `higher` name the scores of a metric that are better so.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Part:
     latent: str = "normal"
     image_sizes: tuple[int, ...] = ()
     takes: tuple[str, ...] = ()
+    generators: tuple[str, ...] = ()
     decision: float | str | None = None
     probability: str | None = None
     clip_discriminator: float | str | None = None

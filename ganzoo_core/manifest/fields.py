@@ -161,6 +161,7 @@ _OF_KIND: Mapping[str, Mapping[str, Check]] = {
     "models": {
         "presets": _presets, "has": _has, "conditional": _flag, "output": _one_of("tanh", "linear"),
         "latent": _one_of("normal", "uniform", "sphere"), "image_sizes": _sizes, "takes": _identifiers,
+        "generators": _names,
     },
     "losses": {
         "needs": _identifiers, "has": _has, "decision": _decision, "clip_discriminator": _clip,

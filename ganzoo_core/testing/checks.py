@@ -76,6 +76,7 @@ CHECKS = (
     Check(
         "saved", ("models", "modifiers"), "training", "a saved generator holds every tensor and draws the same bytes"
     ),
+    Check("shipped", ("models",), "shipping", "generators that the manifest lists are in the wheel, and draw"),
     Check("pure", ("schedules",), "others", "the values depend on the images seen alone"),
     Check("values", ("schedules",), "others", "the values are finite, and rates and resolutions make sense"),
     Check("images", ("datasets",), "others", "train, test and all are images with labels as the contract has them"),

@@ -43,7 +43,7 @@ def manifest(subject: Subject) -> None:
 def wheel(subject: Subject) -> None:
     """The files that pip installed hold the manifest; those of a wheel built now, where the install is editable."""
     distribution = importlib.metadata.distribution(subject.distribution)
-    held, _ = _shipped(subject)
+    held, _ = shipped_files(subject)
     for entry in distribution.entry_points.select(group=GROUP):
         package = entry.value
         if f"{package}/ganzoo.toml" not in held:
@@ -54,7 +54,7 @@ def wheel(subject: Subject) -> None:
             )
 
 
-def _shipped(subject: Subject) -> tuple[list[str], str]:
+def shipped_files(subject: Subject) -> tuple[list[str], str]:
     """The files that a wheel holds, and its METADATA."""
     if "shipped" not in subject.kept:
         distribution = importlib.metadata.distribution(subject.distribution)
@@ -101,7 +101,7 @@ def _built(source: Path) -> tuple[list[str], str]:
 
 def readme(subject: Subject) -> None:
     """The description that the wheel carries names each part's paper, and says what differs from it."""
-    _, metadata = _shipped(subject)
+    _, metadata = shipped_files(subject)
     text = str(email.message_from_string(metadata).get_payload())
     key = distribution_key(subject.distribution)
     parts = [part for part in catalog.scan().parts if distribution_key(part.distribution) == key]

@@ -1,0 +1,177 @@
+"""The leaderboard: every model that the zoo holds, on digits and MNIST, at one small budget, with three seeds.
+
+    python benchmarks/leaderboard.py            # all: about an hour on two cores; again, it goes on where it was
+    python benchmarks/leaderboard.py --ship     # then put each model's best generator for digits into its plugin
+
+Each run is scored five or six times while it trains: FID in the features of the zoo's own classifier, against the test
+part of the data, as `ganzoo evaluate` computes it. The runs stand side by side, one on each core. How fast a model is
+is measured afterwards by itself, on all cores, over a shorter run of the same mix. MNIST is not downloaded: it lies
+where GANZOO_DATA says, or where --data-root does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pairs import BUSY
+
+from ganzoo_core import catalog, scores, shipped
+
+SHARE = 10  # of a run's length, in which speed is measured
+ZOO = Path(__file__).resolve().parents[1] / "plugins"  # others that are installed are left out
+
+
+@dataclass(frozen=True)
+class Board:
+    """One data set and its budget: real images seen, how often they are scored, and the words that `run` is given."""
+
+    data: str
+    images: int
+    every: int
+    words: tuple[str, ...] = ()
+
+
+BOARDS = (Board("digits", 100_000, 20_000), Board("mnist", 60_000, 10_000, ("--preset", "small")))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/leaderboard"), help="the folder of all runs")
+    parser.add_argument("--data", default=",".join(board.data for board in BOARDS), help="digits, mnist or both")
+    parser.add_argument("--data-root", default=None, help="where MNIST lies")
+    parser.add_argument("--models", default=",".join(bundled()), help="which models")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at once (one a core)")
+    parser.add_argument("--json", type=Path, default=None, help="write the figures there, too")
+    parser.add_argument("--ship", action="store_true", help="train nothing; put the best generators into the plugins")
+    args = parser.parse_args()
+    boards = [board for board in BOARDS if board.data in args.data.split(",")]
+    models = args.models.split(",")
+    root = [] if args.data_root is None else ["--data-root", args.data_root]
+    if args.ship:
+        for model in models:
+            ship(args.out / boards[0].data, model, boards[0].data)
+        return
+    for board in boards:
+        sweep(args.out / board.data, board, models, args.seeds, args.jobs, root)
+    rows = []
+    for board in boards:
+        for model in models:
+            rows.append(row(args.out, board, model, root))
+            print(f"{model} on {board.data}: {rows[-1]}", file=sys.stderr)
+    print(markdown(rows))
+    if args.json is not None:
+        args.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def bundled() -> list[str]:
+    """The models of the zoo itself, PyTorch's before TensorFlow's."""
+    parts = [part for part in catalog.scan().parts if part.kind == "models" and Path(part.location).is_relative_to(ZOO)]
+    return [part.name for part in sorted(parts, key=lambda part: (part.frameworks[0] != "torch", len(part.name)))]
+
+
+def ganzoo(*words: str | Path) -> None:
+    """A command of the zoo; ends this one if it fails."""
+    done = subprocess.run([sys.executable, "-m", "ganzoo_core", *map(str, words)], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def sweep(out: Path, board: Board, models: Sequence[str], seeds: str, jobs: int, root: Sequence[str]) -> None:
+    """All runs on one data set."""
+    over = ("--over", f"model={','.join(models)}", "--over", f"seed={seeds}")
+    length = ("--images", str(board.images), "--set", f"evaluate_every={board.every}")
+    ganzoo("sweep", *over, "--data", board.data, *board.words, *root, *length, "--jobs", str(jobs), "--out", out)
+
+
+def runs_of(out: Path, model: str) -> list[Path]:
+    """The folders of a model's runs in a sweep."""
+    return sorted(path for path in out.glob(f"model-{model}_seed-*") if path.is_dir())
+
+
+def row(out: Path, board: Board, model: str, root: Sequence[str]) -> dict[str, Any]:
+    """What one model made of one data set."""
+    best, last, real, agreement = [], [], [], []
+    for run in runs_of(out / board.data, model):
+        found = scores.read(run)
+        values = [score.scores[scores.MAIN] for score in found]
+        best.append(min(values))
+        last.append(values[-1])
+        real.append(found[-1].real[scores.MAIN])
+        agreement.append(found[-1].scores.get("agreement"))
+    speed, busy = measured(out / "speed" / f"{board.data}-{model}", board, model, root)
+    return {
+        "data": board.data,
+        "images": board.images,
+        "model": model,
+        "best": best,
+        "last": last,
+        "real": statistics.mean(real),
+        "agreement": None if None in agreement else agreement,
+        "img/s": speed,
+        "minutes": board.images / speed / 60,
+        "busy": busy,
+    }
+
+
+def measured(out: Path, board: Board, model: str, root: Sequence[str]) -> tuple[float, bool]:
+    """Images a second of a run of its own on all cores, start-up left out, and whether the machine had other work."""
+    busy = os.getloadavg()[0] > BUSY + len(os.sched_getaffinity(0))  # this command's own last run still counts in it
+    shutil.rmtree(out, ignore_errors=True)
+    length = str(board.images // SHARE)
+    ganzoo("run", model, "--data", board.data, *board.words, *root, "--images", length, "--quiet", "--out", out)
+    lines = [json.loads(line) for line in (out / "stats.jsonl").read_text(encoding="utf-8").splitlines()]
+    first, final = lines[0], lines[-1]
+    return (final["images"] - first["images"]) / (final["seconds"] - first["seconds"]), busy
+
+
+def ship(out: Path, model: str, data: str) -> None:
+    """The best generator of a model's runs becomes what its plugin carries, and its grid heads the README."""
+    by_score = {min(score.scores[scores.MAIN] for score in scores.read(run)): run for run in runs_of(out, model)}
+    ganzoo("ship", by_score[min(by_score)], "--checkpoint", "best", "--name", data)
+    part = catalog.scan().find("models", model)
+    with tempfile.TemporaryDirectory() as folder:
+        grid = Path(folder) / f"{data}.png"
+        label = ("--class", "all", "-n", "8") if part.conditional else ("-n", "64")
+        ganzoo("generate", shipped.place(part, data), *label, "--out", grid)
+        shutil.copy(grid, Path(part.location).parent / "shipped.png")
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The table, the best models of each data set first."""
+    lines = []
+    for data in dict.fromkeys(row["data"] for row in rows):
+        of_data = sorted((row for row in rows if row["data"] == data), key=lambda row: statistics.mean(row["best"]))
+        lines += [
+            f"`{data}`, {of_data[0]['images']:,} images; real images have an FID of {of_data[0]['real']:.1f}:",
+            "",
+            "| model | FID, best | FID, last | asked class found | img/s | minutes |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in of_data:
+            found = "" if row["agreement"] is None else f"{statistics.mean(row['agreement']):.1%}"
+            mark = " (busy)" if row["busy"] else ""
+            speed = f"{row['img/s']:,.0f}{mark} | {row['minutes']:.1f}"
+            lines.append(f"| {row['model']} | {spread(row['best'])} | {spread(row['last'])} | {found} | {speed} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and range over the seeds."""
+    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+if __name__ == "__main__":
+    main()

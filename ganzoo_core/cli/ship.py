@@ -1,0 +1,63 @@
+"""`ganzoo ship`: put a run's generator into its model's plugin, whose wheel then carries it.
+
+`ganzoo generate MODEL` draws from it at once, without training. Its kernels are stored in half precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ganzoo_core.cli.parser import Parser
+
+
+def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
+    """Declare the command."""
+    parser = subparsers.add_parser("ship", help="put a generator into its plugin", description=__doc__)
+    parser.add_argument("path", type=Path, metavar="RUN", help="a run, its generator/ or a snapshot")
+    parser.add_argument("--name", metavar="NAME", help="what it is called, such as that of its data (the run's data)")
+    parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best or last (last)")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Write it, and say what the manifest needs."""
+    from ganzoo_core import catalog, checkpoint, rundir, shipped
+    from ganzoo_core.api import UsageError
+    from ganzoo_core.manifest.fields import NAME, NAME_IN_WORDS
+
+    found = rundir.find_generator(args.path, args.checkpoint)
+    made_by = checkpoint.read_json(found / rundir.CARD).get("part")
+    if made_by is None:
+        raise UsageError(f"{found} was trained from an object, and no plugin could build it again")
+    part = catalog.scan().find("models", f"{made_by['distribution']}/{made_by['name']}")
+    name = args.name or _data_of(args.path)
+    if not NAME.fullmatch(name):
+        raise UsageError(f"--name {name!r} should be of {NAME_IN_WORDS}")
+    folder = shipped.place(part, name)
+    try:
+        size = shipped.write(found, folder)
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written ({error.strerror}); install the plugin from its source: pip install -e"
+        ) from None
+    print(f"{size:,} bytes of weights", file=sys.stderr)
+    if name not in part.generators:
+        names = ", ".join(f'"{each}"' for each in (*part.generators, name))
+        print(f"say so in its ganzoo.toml, under [models.{part.name}]: generators = [{names}]", file=sys.stderr)
+    print(folder)
+    return 0
+
+
+def _data_of(run: Path) -> str:
+    """The name of the data that a run was trained on."""
+    from ganzoo_core import rundir
+    from ganzoo_core.api import UsageError
+    from ganzoo_core.settings import read_config
+
+    try:
+        said = str(read_config(run / rundir.CONFIG)["use.data"])
+    except (UsageError, KeyError):
+        raise UsageError(f"{run} does not say what data it was trained on; say --name") from None
+    return said.partition(":")[0]

@@ -1,0 +1,43 @@
+"""The check of trained generators that a plugin carries."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ganzoo_core import checkpoint, rundir, session
+from ganzoo_core import shipped as carried
+from ganzoo_core.api import GanzooError
+from ganzoo_core.testing.checks import Broken
+from ganzoo_core.testing.distribution import shipped_files
+from ganzoo_core.testing.subject import Subject
+
+DRAWN = 4
+
+
+def shipped(subject: Subject) -> None:
+    """Each is whole, small, in the wheel, made by this model, and draws images that differ."""
+    part = subject.part
+    for name in part.generators:
+        folder = carried.place(part, name)
+        if not checkpoint.is_valid(folder):
+            raise Broken(
+                f'the manifest lists the generator "{name}", and {folder} holds none that is whole; '
+                "`ganzoo ship RUN` writes one"
+            )
+        size = (folder / rundir.WEIGHTS).stat().st_size
+        if size > carried.LIMIT:
+            raise Broken(f"the weights of {name} are {size:,} bytes; a wheel should carry at most {carried.LIMIT:,}")
+        held, _ = shipped_files(subject)
+        for file in folder.iterdir():
+            inside = f"{part.package}/{carried.FOLDER}/{name}/{file.name}"
+            if inside not in held:
+                raise Broken(f"the wheel holds no {inside}; its build must take it in, as it does ganzoo.toml")
+        made_by = checkpoint.read_json(folder / rundir.CARD).get("part") or {}
+        if made_by.get("name") != part.name:
+            raise Broken(f"the generator {name} was made by {made_by.get('name')}, not by {part.name}")
+        try:
+            images = session.load(folder, device="cpu").generate(DRAWN)
+        except GanzooError as error:
+            raise Broken(f"the generator {name} cannot be drawn from: {error}") from None
+        if len(np.unique(images, axis=0)) < DRAWN:
+            raise Broken(f"the generator {name} draws the same image from different noise")

@@ -1,0 +1,169 @@
+"""Trained generators that plugins carry: `ganzoo ship`, and drawing by a model's name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ganzoo_core as gz
+from ganzoo_core import catalog, checkpoint, rundir, session, shipped
+from ganzoo_core.api import UsageError
+from ganzoo_core.cli import main
+
+from .conftest import Site
+
+pytest.importorskip("torch")
+
+MANIFEST = """api = 1
+[models.tiny]
+title = "One layer"
+framework = "torch"
+hooks = "tiny_gan.hooks"
+image_sizes = [8]
+{more}
+[models.tiny.defaults]
+use.loss = "hinge"
+model.latent_dim = 5
+"""
+HOOKS = """import ganzoo_core as gz
+
+@gz.hookimpl
+def build_generator(spec):
+    import torch
+    return torch.nn.Sequential(torch.nn.Linear(5, 64), torch.nn.Tanh(), torch.nn.Unflatten(1, (1, 8, 8)))
+
+@gz.hookimpl
+def build_discriminator(spec):
+    import torch
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1), torch.nn.Flatten(0))
+"""
+
+
+@pytest.fixture
+def tiny(here: Site) -> Path:
+    """The folder of an installed package with a model that carries nothing yet."""
+    folder = here.add("tiny-gan", MANIFEST.format(more=""), files={"__init__.py": "", "hooks.py": HOOKS})
+    catalog.forget()
+    return folder
+
+
+@pytest.fixture
+def run(tiny: Path, tmp_path: Path) -> Path:
+    """A short run of it."""
+    data = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 1), dtype=np.uint8)
+    asked = {"batch_size": 8, "settings": {"engine.threads": 1}}
+    return gz.train("tiny", data=data, images=320, out=tmp_path / "run", quiet=True, **asked).folder
+
+
+def lists(folder: Path, *names: str) -> None:
+    """The manifest names the generators."""
+    (folder / "ganzoo.toml").write_text(MANIFEST.format(more=f"generators = {json.dumps(names)}"), encoding="utf-8")
+    catalog.forget()
+
+
+def test_what_is_shipped_draws_by_the_models_name_what_the_run_draws(
+    tiny: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["ship", str(run), "--name", "noise"]) == 0
+    told = capsys.readouterr()
+    assert told.out.strip() == str(tiny / "generators" / "noise")
+    assert 'generators = ["noise"]' in told.err
+    lists(tiny, "noise")
+    trained, carried = session.load(run).generate(64, seed=3), session.load("tiny").generate(64, seed=3)
+    off = np.abs(trained.astype(int) - carried.astype(int))
+    assert off.max() <= 1  # grey value, of 255: half precision has 11 bits
+    assert trained.std() > 10
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", "tiny:noise", "-n", "4", "--seed", "3"]) == 0
+    with Image.open(tmp_path / capsys.readouterr().out.strip()) as grid:
+        assert grid.size[0] > 8
+    assert main(["ship", str(run), "--name", "noise"]) == 0
+    assert capsys.readouterr().err.count("ganzoo.toml") == 0
+
+
+def test_kernels_take_half_the_bytes_and_the_rest_is_as_it_was(tiny: Path, run: Path) -> None:
+    size = shipped.write(run / "generator", tiny / "generators" / "noise")
+    before = checkpoint.read_matching(run / "generator" / rundir.WEIGHTS)
+    after = checkpoint.read_matching(tiny / "generators" / "noise" / rundir.WEIGHTS)
+    assert after["0.weight"].dtype == np.float16
+    assert after["0.weight"].tobytes() == before["0.weight"].astype(np.float16).tobytes()
+    assert after["0.bias"].tobytes() == before["0.bias"].tobytes()
+    assert size == (tiny / "generators" / "noise" / rundir.WEIGHTS).stat().st_size
+    assert size < (run / "generator" / rundir.WEIGHTS).stat().st_size
+
+
+def test_another_version_of_the_same_plugin_draws_in_silence(
+    tiny: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists(tiny, "noise")
+    shipped.write(run / "generator", tiny / "generators" / "noise")
+    card = tiny / "generators" / "noise" / rundir.CARD
+    card.write_text(card.read_text(encoding="utf-8").replace('"version": "1.0"', '"version": "0.9"'), encoding="utf-8")
+    session.load("tiny")
+    assert capsys.readouterr().err == ""
+    shutil.copytree(card.parent, run / "elsewhere")
+    session.load(run / "elsewhere")
+    assert "0.9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "checkpoint_", "reason"),
+    [
+        ("nowhere/to/be/found", "last", "no model of this name is installed"),
+        ("dcgan-torc", "last", "is not there"),
+        ("tiny:other", "last", "no generator called 'other'; it has noise"),
+        ("tiny", "best", "--checkpoint chooses among those of a run"),
+    ],
+)
+def test_what_is_not_carried_is_refused_in_a_sentence(tiny: Path, word: str, checkpoint_: str, reason: str) -> None:
+    lists(tiny, "noise")
+    with pytest.raises(UsageError, match=reason):
+        session.load(word, checkpoint=checkpoint_)
+
+
+def test_a_model_without_one_says_how_to_get_one(tiny: Path) -> None:
+    with pytest.raises(UsageError, match="carries no trained generator; train one with `ganzoo run tiny`"):
+        session.load("tiny")
+
+
+def test_what_is_too_large_or_cannot_be_halved_is_not_shipped(
+    tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tiny / "generators" / "noise"
+    with monkeypatch.context() as patch:
+        patch.setattr(shipped, "LIMIT", 100)
+        with pytest.raises(UsageError, match="should carry at most 100"):
+            shipped.write(run / "generator", target)
+    weights = checkpoint.read_matching(run / "generator" / rundir.WEIGHTS)
+    weights["0.weight"][0, 0] = 1e6  # half precision ends at 65,504
+    (run / "generator" / rundir.WEIGHTS).write_bytes(checkpoint.pack(weights))
+    with pytest.raises(UsageError, match=r"0\.weight holds numbers that half precision cannot"):
+        shipped.write(run / "generator", target)
+    assert not target.exists()
+
+
+def test_a_card_that_names_another_type_is_refused(tiny: Path, run: Path) -> None:
+    card = run / "generator" / rundir.CARD
+    facts = json.loads(card.read_text(encoding="utf-8"))
+    card.write_text(json.dumps({**facts, "kernels": "float8"}), encoding="utf-8")
+    with pytest.raises(UsageError, match="is damaged"):
+        session.load(run / "generator")
+
+
+def test_every_model_of_the_zoo_carries_one(tmp_path: Path) -> None:
+    zoo = Path(__file__).parents[1] / "plugins"
+    bundled = [part for part in gz.parts("models") if Path(part.location).is_relative_to(zoo)]
+    assert len(bundled) >= 6
+    assert {part.name for part in bundled if part.generators[:1] != ("digits",)} == set()
+    site = Site(tmp_path / "site")
+    for name in ("dcgan-torch", "cgan-torch"):
+        done = site.run("generate", name, "-n", "9", "--out", tmp_path / f"{name}.npz")
+        assert (done.returncode, done.stderr) == (0, "")
+        drawn = np.load(tmp_path / f"{name}.npz")["images"]
+        assert drawn.shape == (9, 8, 8, 1)
+        assert drawn.std() > 50  # ink on paper, not grey
