@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
+from ganzoo_core.cluster import note_on_gpus
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.step import as_outputs, halvings
 from ganzoo_core.engines.tensorflow import start
@@ -52,6 +53,8 @@ class Engine:
             # which count up in a process: the same run would not give the same bits in another one.
             tf.config.optimizer.set_experimental_options({"remapping": False})
             tf.zeros(1)  # starts TensorFlow's runtime, which has its own words for that
+        if self.kind != "cpu":
+            notes += note_on_gpus(len(tf.config.list_physical_devices("GPU")))
         self.device = "/CPU:0" if self.kind == "cpu" else "/GPU:0"
         self.notes = tuple(notes)
 

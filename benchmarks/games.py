@@ -1,0 +1,136 @@
+"""What is measured: the rows, ganzoo's own side of each, and what the two frameworks' files give for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from pairs import Loop
+
+import ganzoo_core as gz
+from ganzoo_core import building, catalog, engines, mix
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model at one size, measured in a process of its own.
+
+    Attributes:
+        name: as `--only` takes it.
+        framework: `torch` or `tensorflow`.
+        model: the part.
+        size: height and width of the images in pixels; they have one channel.
+        batch: images a step.
+        classes: of the labels; 0 for none.
+        settings: over the model's own.
+    """
+
+    name: str
+    framework: str
+    model: str
+    size: int
+    batch: int
+    classes: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def tiny(self) -> Row:
+        """The same row so small that it only shows that everything works."""
+        return replace(self, batch=8, settings={**self.settings, "model.width": 4})
+
+    def images(self) -> np.ndarray:
+        """Noise, uint8 [N,H,W,1], enough of it that a batch does not lie in the processor's cache."""
+        return np.random.default_rng(0).integers(0, 256, (2048, self.size, self.size, 1), dtype=np.uint8)
+
+    def labels(self) -> np.ndarray | None:
+        """int64 [N], or None."""
+        return np.arange(2048) % self.classes if self.classes else None
+
+
+ROWS = (
+    Row("dcgan-torch-64", "torch", "dcgan-torch", 64, 64, settings={"model.width": 64}),
+    Row("dcgan-torch-32", "torch", "dcgan-torch", 32, 64, settings={"model.width": 64}),
+    Row("cgan-torch", "torch", "cgan-torch", 28, 64, classes=10, settings={"model.width": 128}),
+    Row("dcgan-tf", "tensorflow", "dcgan-tf", 28, 256, settings={"model.width": 64}),
+    Row(
+        "progan-tf", "tensorflow", "progan-tf", 32, 16, settings={"model.width": 64, "model.latent_dim": 64}
+    ),
+)  # fmt: skip
+
+
+@dataclass
+class Game:
+    """One comparison.
+
+    Attributes:
+        name: what of the row.
+        runner: steps of ganzoo's trainer.
+        others: builds the loops beside it, by name; called when the runner's memory was read.
+        gflop: thousand million multiplications and additions that one image takes of the networks' matrix products
+            and convolutions; called once the loops were built.
+    """
+
+    name: str
+    runner: Loop
+    others: Callable[[], dict[str, Loop]]
+    gflop: Callable[[], float]
+
+
+def package_of(row: Row) -> str:
+    """The package of the row's plugin."""
+    return f"ganzoo_{row.model.replace('-', '_')}"
+
+
+class Ours:
+    """A row's mix, resolved, with its engine.
+
+    Args:
+        row: what is measured.
+        device: `cpu`, or what else `engine.device` takes.
+        assigned: settings over the row's.
+    """
+
+    def __init__(self, row: Row, device: str, **assigned: Any) -> None:
+        self.row, self.images = row, row.images()
+        names = [str(label) for label in range(row.classes)]
+        source = gz.ImageSource(self.images, row.labels(), names)
+        settings = {**row.settings, "train.batch_size": row.batch, "engine.device": device, **assigned}
+        request = mix.Request(picks={"model": row.model, "data": source}, assigned=settings, preset="none")
+        self.mix = mix.resolve(catalog.scan(), request)
+        self.fitted = building.fitted_to(self.mix, source)
+        self.engine = engines.create(row.framework, self.mix.settings)
+        self.plan = building.plan_of(self.mix)
+
+    def networks(self, values: Mapping[str, float] | None = None) -> tuple[Any, Any]:
+        """G and D as they are at these values of the schedule, anew."""
+        G, D = building.networks(self.engine, self.mix, self.fitted, values or {})
+        return G, D
+
+    def trainer(self, values: Mapping[str, float] | None = None) -> Any:
+        """What `ganzoo run` lets take the steps."""
+        loss = building.loss_of(self.mix, self.fitted)
+        return self.engine.trainer(*self.networks(values), loss, self.plan, self.images, self.row.labels())
+
+    def runner(self, trainer: Any, values: Mapping[str, float] | None = None) -> Loop:
+        """Steps of a trainer at these values, with the read of a report after them."""
+        step = 0
+
+        def loop(steps: int) -> None:
+            nonlocal step
+            for _ in range(steps):
+                trainer.step(step, step * self.row.batch, values or {})
+                step += 1
+            trainer.read()
+
+        return loop
+
+
+def batches(count: int, batch: int) -> Iterator[np.ndarray]:
+    """Indices [N] of one batch after the other, without end, as the plain scripts take them: whole permutations."""
+    numbers, order = np.random.default_rng(0), np.empty(0, dtype=np.int64)
+    while True:
+        if len(order) < batch:
+            order = np.concatenate([order, numbers.permutation(count)])
+        yield order[:batch]
+        order = order[batch:]

@@ -1,0 +1,245 @@
+"""TensorFlow's rows: the step of each model's plain.py beside the runner.
+
+The tutorials run with TensorFlow as it comes: without oneDNN on a CPU without AVX-512, and with it on others, where a
+second process has it switched off to show what the former have.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from games import Game, Ours, Row, batches
+from pairs import Loop
+from remote import Remote
+
+STAGES = (4, 8, 16, 32)
+UNKNOWN_WORK = ("BatchMatMulV2", "Einsum", "DepthwiseConv2dNative", "PartitionedCall", "StatefulPartitionedCall")
+
+
+def games(row: Row, device: str) -> Iterator[Game]:
+    """dcgan-tf: simultaneous, then alternating updates. progan-tf: each stage, without a fade."""
+    with ExitStack() as stack:
+        slow = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+        as_it_comes = stack.enter_context(Remote.started(row, device))
+        if row.model == "dcgan-tf":
+            tutorials = {
+                "tutorial": as_it_comes,
+                "tutorial, oneDNN off": stack.enter_context(Remote.started(row, device, slow)),
+            }
+            yield from _dcgan(row, device, tutorials)
+        else:
+            yield from _progan(row, device, as_it_comes)
+
+
+def _dcgan(row: Row, device: str, tutorials: dict[str, Remote]) -> Iterator[Game]:
+    for updates, plain in (("simultaneous", plain_simultaneous), ("alternating", plain_alternating)):
+        ours = Ours(row, device, **{"train.updates": updates})
+        runner, counted = ours.runner(ours.trainer()), Counted()
+
+        def others(ours: Ours = ours, plain: Any = plain, counted: Counted = counted) -> dict[str, Loop]:
+            return {"plain": plain(ours, counted), **tutorials}
+
+        yield Game(updates, runner, others, counted.gflop(row.batch))
+
+
+def _progan(row: Row, device: str, tutorial: Remote) -> Iterator[Game]:
+    ours = Ours(row, device)
+    trainer = ours.trainer({"resolution": STAGES[0], "fade": 1.0})
+    for stage in STAGES:
+        values = {"resolution": float(stage), "fade": 1.0}
+        runner, counted = ours.runner(trainer, values), Counted()
+
+        def others(values: dict[str, float] = values, counted: Counted = counted) -> dict[str, Loop]:
+            return {"plain": plain_growing(ours, values, counted), "tutorial": tutorial.at(int(values["resolution"]))}
+
+        yield Game(f"{stage} px", runner, others, counted.gflop(row.batch))
+
+
+def facts() -> dict[str, Any]:
+    import keras
+    import tensorflow as tf
+
+    from ganzoo_core.engines.tensorflow import start
+
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    return {"tensorflow": tf.__version__, "keras": keras.__version__, "threads": threads, "oneDNN": start.onednn()}
+
+
+class Counted:
+    """The graph of a step, once it was traced, and the work in it."""
+
+    def __init__(self) -> None:
+        self.graph: Any = None
+
+    def gflop(self, batch: int) -> Callable[[], float]:
+        """GFLOP an image, once the graph is there."""
+        return lambda: work(self.graph) / batch / 1e9
+
+
+def plain_simultaneous(ours: Ours, counted: Counted) -> Loop:
+    """`train_step` of dcgan-tf's plain.py."""
+    from ganzoo_dcgan_tf import plain
+
+    G, D, opt_g, opt_d = _networks(ours)
+    draw = _drawer(ours)
+    counted.graph = plain.train_step.get_concrete_function(G, D, opt_g, opt_d, *draw()).graph
+
+    def loop(steps: int) -> None:
+        for _ in range(steps):
+            losses = plain.train_step(G, D, opt_g, opt_d, *draw())
+        [float(loss) for loss in losses]
+
+    return loop
+
+
+def plain_alternating(ours: Ours, counted: Counted) -> Loop:
+    """The same networks and losses; G's step against the new D, with the images of D's step."""
+    import tensorflow as tf
+
+    G, D, opt_g, opt_d = _networks(ours)
+    draw = _drawer(ours)
+
+    @tf.function(autograph=False)
+    def train_step(real: Any, z: Any) -> Any:
+        with tf.GradientTape() as g_tape:
+            fake = G(z, training=True)
+            with g_tape.stop_recording():
+                with tf.GradientTape() as d_tape:
+                    d_loss = tf.reduce_mean(tf.nn.softplus(-D(real, training=True)))
+                    d_loss += tf.reduce_mean(tf.nn.softplus(D(fake, training=True)))
+                opt_d.apply(d_tape.gradient(d_loss, D.trainable_variables), D.trainable_variables)
+            g_loss = tf.reduce_mean(tf.nn.softplus(-D(fake, training=True)))
+        opt_g.apply(g_tape.gradient(g_loss, G.trainable_variables), G.trainable_variables)
+        return d_loss, g_loss
+
+    counted.graph = train_step.get_concrete_function(*draw()).graph
+
+    def loop(steps: int) -> None:
+        for _ in range(steps):
+            losses = train_step(*draw())
+        [float(loss) for loss in losses]
+
+    return loop
+
+
+class At:
+    """A growing network as progan-tf's plain.py calls it: without a resolution, which is given here."""
+
+    def __init__(self, network: Any, resolution: int) -> None:
+        self.network, self.resolution, self.weights = network, resolution, network.trainable_weights
+
+    def __call__(self, given: Any, fade: Any) -> Any:
+        return self.network(given, resolution=self.resolution, fade=fade, training=True)
+
+
+def plain_growing(ours: Ours, values: dict[str, float], counted: Counted) -> Loop:
+    """`train_step` of progan-tf's plain.py: WGAN-GP, alternating, with a moving average of G."""
+    import keras
+    import tensorflow as tf
+
+    from ganzoo_progan_tf import plain
+
+    G, D = (At(network, int(values["resolution"])) for network in ours.networks(values))
+    plan = ours.plan
+    rates = {"beta_1": plan.betas[0], "beta_2": plan.betas[1], "epsilon": plan.adam_eps}
+    opts = [keras.optimizers.Adam(plan.lr_g, **rates) for _ in "GD"]
+    for optimizer, network in zip(opts, (G, D), strict=True):
+        optimizer.build(network.weights)
+    mean = [tf.Variable(weight.value) for weight in G.weights]
+    numbers, orders = np.random.default_rng(0), batches(len(ours.images), plan.batch_size)
+
+    def draw() -> tuple[Any, ...]:
+        z = numbers.standard_normal((plan.batch_size, plan.latent_dim), dtype=np.float32)
+        z *= np.sqrt(plan.latent_dim) / np.linalg.norm(z, axis=1, keepdims=True)
+        epsilon = numbers.random((plan.batch_size, 1, 1, 1), dtype=np.float32)
+        fade, decay = tf.constant(values["fade"]), tf.constant(0.999)
+        return tf.constant(ours.images[next(orders)]), tf.constant(z), tf.constant(epsilon), fade, decay
+
+    counted.graph = plain.train_step.get_concrete_function(G, D, opts, mean, *draw()).graph
+
+    def loop(steps: int) -> None:
+        for _ in range(steps):
+            losses = plain.train_step(G, D, opts, mean, *draw())
+        [float(loss) for loss in losses]
+
+    return loop
+
+
+def _networks(ours: Ours) -> tuple[Any, Any, Any, Any]:
+    """G, D and an Adam for each, as the runner has them."""
+    import keras
+
+    G, D = ours.networks()
+    plan = ours.plan
+    rates = {"beta_1": plan.betas[0], "beta_2": plan.betas[1], "epsilon": plan.adam_eps}
+    opts = [keras.optimizers.Adam(plan.lr_g, **rates) for _ in "GD"]
+    for optimizer, network in zip(opts, (G, D), strict=True):
+        optimizer.build(network.trainable_variables)
+    return G, D, *opts
+
+
+def _drawer(ours: Ours) -> Callable[[], tuple[Any, Any]]:
+    """Real images and z of one step after the other, as plain.py makes them."""
+    import tensorflow as tf
+
+    plan, numbers = ours.plan, np.random.default_rng(0)
+    orders = batches(len(ours.images), plan.batch_size)
+
+    def draw() -> tuple[Any, Any]:
+        real = tf.constant(ours.images[next(orders)].astype(np.float32) / 127.5 - 1)
+        return real, tf.constant(numbers.standard_normal((plan.batch_size, plan.latent_dim), dtype=np.float32))
+
+    return draw
+
+
+def work(graph: Any) -> float:
+    """FLOP of a graph's matrix products and convolutions: two for each multiplication and addition.
+
+    A convolution does one for each number of its kernel and each pixel of its smaller image, and each of its two
+    gradients as many. A tape writes down gradients that nobody asked for; TensorFlow leaves them out, and so does this.
+    """
+    flop = 0
+    for operation in _needed(graph):
+        shapes = [tuple(given.shape) for given in operation.inputs]
+        if operation.type == "MatMul":
+            inner = shapes[0][0 if operation.get_attr("transpose_a") else 1]
+            flop += 2 * math.prod(operation.outputs[0].shape) * inner
+        elif operation.type == "Conv2D":
+            flop += 2 * math.prod(operation.outputs[0].shape[:3]) * math.prod(shapes[1])
+        elif operation.type == "Conv2DBackpropInput":
+            flop += 2 * math.prod(shapes[2][:3]) * math.prod(shapes[1])
+        elif operation.type == "Conv2DBackpropFilter":
+            flop += 2 * math.prod(shapes[2][:3]) * math.prod(operation.outputs[0].shape)
+        elif operation.type in UNKNOWN_WORK:
+            raise NotImplementedError(f"the work of {operation.type} is not counted; teach it to `work`")
+    return float(flop)
+
+
+def _needed(graph: Any) -> set[Any]:
+    """The operations that a graph's results and changes of variables take."""
+    left, found = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs], set()
+    while left:
+        operation = left.pop()
+        if operation not in found:
+            found.add(operation)
+            left += [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
+    return found
+
+
+def roof(size: int, device: str) -> float:
+    """GFLOP/s of the product of two float32 matrices [size, size], the best of ten."""
+    import tensorflow as tf
+
+    with tf.device("/CPU:0" if device == "cpu" else "/GPU:0"):
+        a = tf.random.stateless_normal((size, size), (0, 1))
+        times = []
+        for _ in range(10):
+            start = time.perf_counter()
+            tf.matmul(a, a)[0, 0].numpy()
+            times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times) / 1e9
