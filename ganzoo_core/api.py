@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
+if TYPE_CHECKING:  # importing it takes as long as all else that looking at what is installed needs
+    import numpy as np
 
 API = 1
 """The version of this contract. A manifest states the one it was written for (`api = 1`)."""
@@ -76,12 +77,28 @@ class Spec:
     framework: str
 
 
+@runtime_checkable
+class Images(Protocol):
+    """What images that are read on demand have in common with an array: `gz.hold_out` makes some of a memory map."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def ndim(self) -> int: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> np.ndarray: ...
+    def __array__(self) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class ImageSource:
     """A set of images, whole, in no framework.
 
     Attributes:
-        images: uint8 [N,H,W,C], C being 1 or 3, an array or a memory map.
+        images: uint8 [N,H,W,C], C being 1 or 3: an array, a memory map, or what `gz.hold_out` makes of a large one,
+            which has a shape and a length, and of which `images[order]` is an array.
         labels: int64 [N] with values 0 to K-1, or None.
         class_names: K names; empty when the images have no labels.
         background: the grey value (0 to 255) that may be laid around the images to enlarge them a little,
@@ -89,7 +106,7 @@ class ImageSource:
         notes: facts worth keeping with a run, such as a checksum that differs or a count of skipped files.
     """
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray | None = None
     class_names: Sequence[str] = ()
     background: int | None = None
@@ -97,9 +114,11 @@ class ImageSource:
 
     def __post_init__(self) -> None:
         """Raise DataError unless shapes, types and labels are as described above."""
+        import numpy as np
+
         images, labels = self.images, self.labels
-        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
-            found = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else type(images).__name__
+        if not isinstance(images, np.ndarray | Images) or images.dtype != np.uint8 or images.ndim != 4:
+            found = f"{images.dtype} {list(images.shape)}" if isinstance(images, Images) else type(images).__name__
             raise DataError(f"images are {found}; expected a uint8 array [N,H,W,C]")
         if images.shape[3] not in (1, 3):
             raise DataError(f"images have {images.shape[3]} channels; expected 1 (grey) or 3 (RGB)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
@@ -13,24 +15,29 @@ import numpy as np
 
 from ganzoo_core import building, data, engines, evaluation, notebook, resuming, rundir, saved
 from ganzoo_core.api import ImageSource, UsageError
-from ganzoo_core.console import Reporter
+from ganzoo_core.cluster import check_cluster
+from ganzoo_core.console import Mute, Reporter
 from ganzoo_core.engines import Plan
 from ganzoo_core.evaluation.watching import Watch
 from ganzoo_core.intervals import Interval
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.pace import Pace
+from ganzoo_core.ranks import ALONE, Place, Together, check, here
 from ganzoo_core.resuming import FROM_NOTHING, Beginning
 from ganzoo_core.runner import Runner
 from ganzoo_core.samples import Samples
 from ganzoo_core.trackers import Trackers
 
 SAME = ("ganzoo", "python", "numpy", "engine", "parts", "modifiers", "data")  # what exact resuming takes
+VISIBLE = 10.0  # seconds until a file that one machine wrote must be seen by the others
 
 
 def assemble(
     resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning = FROM_NOTHING
 ) -> Runner:
     """Read the data, check that it fits, import the framework, build everything, and open the run's folder.
+
+    Where torchrun started several processes, they meet before the data are read, and rank 0 alone opens the folder.
 
     Args:
         resolved: what is trained.
@@ -43,8 +50,15 @@ def assemble(
         UsageError, PluginError: before anything is trained.
     """
     settings, model = resolved.settings, resolved.parts["generator"]
+    place = here()
+    check(place, framework=resolved.framework, batch_size=settings["train.batch_size"])
+    check_cluster(resolved.framework)
     building.fit_of(resolved)  # the card alone may tell that it cannot work: then nothing is read or downloaded
-    source = building.load_data(resolved, data_root)
+    engine = None if place.is_alone else engines.create(resolved.framework, settings, place=place)
+    together: Together = ALONE if engine is None else engine.group
+    source = together.first(lambda: building.load_data(resolved, data_root), long=True)
+    if source is None:  # only now, so that rank 0 has left it where it is found
+        source = building.load_data(resolved, data_root)
     fitted = building.fitted_to(resolved, source)
     if len(source.images) < settings["train.batch_size"]:
         raise UsageError(
@@ -52,34 +66,42 @@ def assemble(
             f"say --batch-size {len(source.images)} or less"
         )
 
-    engine = engines.create(resolved.framework, settings)
-    reporter = notebook.reporter(
-        quiet=quiet,
-        cpu=engine.describe()["device"] == "cpu",
-        small="small" in model.presets and resolved.preset != "small",
-    )
+    engine = engine or engines.create(resolved.framework, settings)
+    reporter: Reporter = Mute()
+    if place.leads:
+        small = "small" in model.presets and resolved.preset != "small"
+        reporter = notebook.reporter(quiet=quiet, cpu=engine.describe()["device"] == "cpu", small=small)
     for note in (*resolved.warnings, *source.notes, *engine.notes):
         reporter.warn(note)
 
-    prepared = data.prepare(source, fitted.framing, fitted.spec.channels)
+    prepared = data.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
     plan = building.plan_of(resolved)
     pace = Pace.of(settings, epoch_images=len(source.images), step_images=plan.step_images)
     schedule = building.schedule_of(resolved, fitted, pace.end)
     building.check_resolution(resolved, schedule(0))
     G, D = building.networks(engine, resolved, fitted, schedule(0))
+    if not place.is_alone and resolved.objects.keys() & {"generator", "discriminator"}:
+        for network in (G, D):  # each process made its own
+            engine.group.share(network)
     if plan.ema_halflife is None and "ema_halflife" in schedule(0):
         plan = replace(plan, ema_halflife=0)
     trainer = engine.trainer(G, D, building.loss_of(resolved, fitted), plan, prepared.images, prepared.labels)
 
-    made_with = facts(resolved, fitted, source, engine)
+    made_with = {**facts(resolved, fitted, source, engine), **({} if place.is_alone else {"ranks": place.count})}
+    if not place.is_alone:
+        same = {key: made_with[key] for key in ("ganzoo", "numpy", "parts", "modifiers", "data")}
+        engine.group.check_facts({**same, **{key: value for key, value in settings.items() if key != "engine.threads"}})
+        beginning = _as_rank_0(beginning, together)
     position = rundir.read_position(beginning.checkpoint) if beginning.checkpoint else None
     if position is not None:
-        now = {key: made_with[key] for key in SAME}
-        resuming.check_same(position["facts"], now, allowed=beginning.allow_inexact, reporter=reporter)
+        now = {**{key: made_with[key] for key in SAME}, "ranks": place.count}
+        then = {"ranks": 1, **position["facts"]}
+        allowed = beginning.allow_inexact
+        together.first(lambda: resuming.check_same(then, now, allowed=allowed, reporter=reporter))
         _check_length(position, pace, schedule, lambda end: building.schedule_of(resolved, fitted, end))
     if beginning.weights is not None:
         resuming.load_weights(beginning.weights, trainer, engine, reporter)
-    folder = beginning.folder or rundir.RunFolder.create(out, f"{model.name}-{resolved.parts['data'].name}".lower())
+    folder = beginning.folder or _created(together, out, f"{model.name}-{resolved.parts['data'].name}".lower())
     reporter.begin(folder.path)
     parent = {} if beginning.parent is None else {"parent": dict(beginning.parent)}
     samples = Samples(plan=plan, real=prepared, framing=fitted.framing, count=settings["train.sample_count"])
@@ -99,27 +121,33 @@ def assemble(
             step_images=plan.step_images,
         ),
         reporter=reporter,
-        facts={key: made_with[key] for key in SAME},
+        facts={key: made_with[key] for key in (*SAME, "ranks") if key in made_with},
         keep=settings["train.checkpoint_keep"],
         rolls_back=settings["train.on_divergence"] == "rollback",
         trackers=Trackers(
-            resolved.trackers,
+            resolved.trackers if place.leads else (),
             options=resolved.tracker_options(),
             folder=folder.path,
             settings=settings,
             facts=made_with,
             reporter=reporter,
         ),
-        watch=_watch(resolved, fitted, plan, data_root=data_root, folder=folder, reporter=reporter),
+        watch=together.first(
+            lambda: _watch(resolved, fitted, plan, data_root=data_root, folder=folder, reporter=reporter), long=True
+        ),
+        together=together,
     )
     try:
-        runner.lock = folder.lock()
+        runner.lock = together.first(folder.lock)
         if beginning.checkpoint is not None:
             runner.restore(beginning.checkpoint, elsewhere=beginning.folder is None)
         elif beginning.folder is not None:
-            folder.cut_stats(0)
-        folder.write_config(settings, {**made_with, **parent})
-        folder.add_pictures(["real"], samples.of_real())
+            together.first(lambda: folder.cut_stats(0))
+        together.first(lambda: folder.write_config(settings, {**made_with, **parent}))
+        together.first(lambda: folder.add_pictures(["real"], samples.of_real()))
+        if not place.is_alone:
+            _check_seen(folder, together)
+            trainer.state()  # raises where the weights differ
     except BaseException:
         runner.close()
         raise
@@ -127,6 +155,41 @@ def assemble(
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
     return runner
+
+
+def _as_rank_0(beginning: Beginning, together: Together) -> Beginning:
+    """With the checkpoint that rank 0 found."""
+    own = beginning.checkpoint
+    name = together.named("" if own is None else own.name)
+    if not name:
+        return replace(beginning, checkpoint=None)
+    if own is None:
+        assert beginning.folder is not None
+        return replace(beginning, checkpoint=beginning.folder.checkpoints / name)
+    return replace(beginning, checkpoint=own.with_name(name))
+
+
+def _created(together: Together, out: Path | None, name: str) -> rundir.RunFolder:
+    """A new folder, made by rank 0."""
+    folder = together.first(lambda: rundir.RunFolder.create(out, name))
+    path = together.named("" if folder is None else str(folder.path.absolute()))
+    return folder or rundir.RunFolder(Path(path))
+
+
+def _check_seen(folder: rundir.RunFolder, together: Together) -> None:
+    """Does every process see what rank 0 wrote? A run goes back and goes on from there."""
+    until = time.monotonic() + VISIBLE
+    while not (seen := (folder.path / rundir.CONFIG).is_file()) and time.monotonic() < until:
+        time.sleep(0.2)
+    together.every(seen, unseen(folder.path, together.place))
+
+
+def unseen(path: Path, place: Place) -> str:
+    """What is said where a process does not see the run's folder."""
+    return (
+        f"rank {place.rank} on {socket.gethostname()} does not see {path}; the processes of a run need its folder on a "
+        "file system that all machines share: name such a one with --out"
+    )
 
 
 def _watch(
@@ -178,6 +241,7 @@ def facts(resolved: Mix, fitted: Fit, source: ImageSource, engine: Any) -> dict[
         "ganzoo": metadata.version("ganzoo"),
         "python": platform.python_version(),
         "engine": engine.describe(),
+        "keeps_memory": getattr(engine, "keeps_memory", False),  # no part of `engine`: it changes no result
         "parts": {slot: f"{part.qualified} {part.version}".strip() for slot, part in resolved.parts.items()},
         "modifiers": [f"{part.qualified} {part.version}" for part in resolved.modifiers],
         "preset": resolved.preset,

@@ -7,15 +7,13 @@ and with `FORCE_COLOR` also where it is piped, but for tables.
 from __future__ import annotations
 
 import datetime
-import os
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,6 +22,8 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from ganzoo_core.terminal import filled
 
 REFRESH = 0.25  # seconds between two drawings of the live line
 LONG_ON_CPU = 3600.0  # seconds after which a smaller preset is worth a word
@@ -153,6 +153,16 @@ class Reporter:
         return grid
 
 
+class Mute(Reporter):
+    """Says nothing: another process of the same run does."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+
+    def warn(self, text: str) -> None:
+        """Nothing."""
+
+
 def words_of(progress: Progress) -> str:
     """Where a run stands, on one line: `epoch 3/56 · step 50/1250 · 3,200 images · … `."""
     # Learning rates stand in the statistics; what changes the picture (a resolution, a fade) stands here.
@@ -192,46 +202,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def one_line(text: object) -> str:
-    """Text of whatever origin on one line, without the control characters that a terminal obeys."""
-    return "".join(character if character.isprintable() else " " for character in " ".join(str(text).split()))
-
-
-def wrapped(text: str, stream: TextIO, *, indent: str = "") -> str:
-    """Text for a stream: on a terminal broken between words, else as it is.
-
-    Args:
-        text: one paragraph.
-        stream: where it will be written.
-        indent: of all lines but the first.
-    """
-    if not stream.isatty():
-        return text
-    return "\n".join(_filled(text, Console(file=stream).width, indent))
-
-
-def _filled(text: str, width: int, indent: str) -> list[str]:
-    # A word that is too long, such as a path, is left to the terminal, which keeps it in one piece for copying.
-    return textwrap.wrap(text, max(width, 10), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-def is_coloured(stream: TextIO) -> bool:
-    """Whether what is written for a person to look at may have colours."""
-    return Console(file=stream).color_system is not None and not os.environ.get("NO_COLOR")
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", heads: int = 1) -> None:
-    """A table on stdout; lines of tab-separated cells when it is piped, for cut and grep.
-
-    On a terminal too narrow for every column's longest word, each row is a paragraph of its own: the first `heads`
-    cells, then the others with the names of their columns.
-    """
-    if not sys.stdout.isatty():
-        for row in rows:
-            sys.stdout.write("\t".join(one_line(cell) for cell in row) + "\n")
-        return
+def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title: str, heads: int) -> None:
+    """What `terminal.table` shows on a terminal."""
     console = Console(highlight=False)
-    cells = [[one_line(cell) for cell in row] for row in rows]
     widths = _widths([columns, *cells], console.width)
     if widths is None:
         if title:
@@ -273,7 +246,7 @@ def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
 def _paragraph(columns: Sequence[str], cells: Sequence[str], heads: int, width: int) -> Text:
     """One row where columns have no room: its first cells, then `column cell` behind each other as far as they fit."""
     text = Text()
-    text.append("\n".join(_filled(" ".join(cells[:heads]), width, "")), "bold")
+    text.append("\n".join(filled(" ".join(cells[:heads]), width, "")), "bold")
     here = width  # whatever follows the first cells begins a line
     for column, cell in list(zip(columns, cells, strict=True))[heads:]:
         if cell in ("", "-"):
@@ -283,7 +256,7 @@ def _paragraph(columns: Sequence[str], cells: Sequence[str], heads: int, width: 
         text.append(" · " if joins else "\n  ")
         here = (here + 3 if joins else 2) + cell_len(item)
         if here > width:
-            item = "\n  ".join(_filled(item, width - 2, "  "))
+            item = "\n  ".join(filled(item, width - 2, "  "))
         text.append(column, "dim")
         text.append(item.removeprefix(column), _style(column, cell))
     return text

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
 
 import numpy as np
 
+from ganzoo_core import ondemand
 from ganzoo_core.api import DataError, ImageSource, UsageError
 from ganzoo_core.images import resize
+from ganzoo_core.ondemand import OnDemand
 from ganzoo_core.randomness import philox
 
 HELD_OUT = 0.2
 HELD_OUT_SEED = 20140610  # any fixed number: the split must be the same on every machine, for ever
+SILENT = 5.0  # seconds; whatever takes longer says how far it is
 
 
 def hold_out(source: ImageSource, split: str) -> ImageSource:
@@ -23,7 +29,8 @@ def hold_out(source: ImageSource, split: str) -> ImageSource:
         split: `train`, `test` or `all`.
 
     Returns:
-        The images of that split in their original order, with a note that says how they were chosen.
+        The images of that split in their original order, with a note that says how they were chosen. Of a large memory
+        map nothing is read: the images are an `OnDemand`.
     """
     if split == "all":
         return source
@@ -37,7 +44,7 @@ def hold_out(source: ImageSource, split: str) -> ImageSource:
     )
     return replace(
         source,
-        images=source.images[chosen],
+        images=ondemand.select(source.images, chosen),
         labels=None if source.labels is None else source.labels[chosen],
         notes=(*source.notes, note),
     )
@@ -103,9 +110,39 @@ def _listed(sizes: Sequence[int]) -> str:
     return ", ".join(map(str, sorted(sizes)))
 
 
-def prepare(source: ImageSource, framing: Framing, channels: int) -> ImageSource:
-    """The source's images at the size and with the channels that the networks see."""
-    images = source.images
+def prepare(
+    source: ImageSource, framing: Framing, channels: int, *, say: Callable[[str], None] | None = None
+) -> ImageSource:
+    """The source's images at the size and with the channels that the networks see.
+
+    In memory where they fit (see `ondemand.is_held`); else an `OnDemand`, or the memory map itself where nothing is to
+    be done to its images. Either gives the same bytes.
+
+    Args:
+        source: the images as they are.
+        framing, channels: what becomes of them.
+        say: told which of the two it is, where they are large, and how far it is, where that takes long.
+    """
+    images, shape = source.images, (*framing.target, channels)
+    size, is_changed = len(images) * prod(shape), shape != images.shape[1:]
+    in_file = ondemand.in_file(images)
+    if not is_changed and not in_file:
+        return source
+    framed = OnDemand(images, change=partial(reframe, framing=framing, channels=channels), shape=shape)
+    if isinstance(images, OnDemand):
+        framed = OnDemand(images.base, images.rows, _after(images.change, framed.change), shape)
+    if ondemand.is_held(size, in_file=in_file, costly=is_changed):
+        return replace(source, images=ondemand.read(framed, _progress(len(images), say)))
+    if say is not None:
+        say(
+            f"the images take {size / 1e9:.1f} GB and stay where they are; each batch is read from there, the next one "
+            "while the networks learn from it"
+        )
+    return replace(source, images=framed) if is_changed else source
+
+
+def reframe(images: np.ndarray, framing: Framing, channels: int) -> np.ndarray:
+    """A batch of images, uint8 [N,H,W,C], framed; what becomes of one does not depend on the others."""
     if framing.method == "pad":
         top, left, height, width = framing.crop or (0, 0, 0, 0)
         bottom, right = framing.target[0] - height - top, framing.target[1] - width - left
@@ -118,24 +155,49 @@ def prepare(source: ImageSource, framing: Framing, channels: int) -> ImageSource
         images = np.rint(images @ np.array([[0.299], [0.587], [0.114]])).astype(np.uint8)
     elif images.shape[3] < channels:
         images = np.repeat(images, channels, axis=3)
-    return source if images is source.images else replace(source, images=images)
+    return images
+
+
+def _after(
+    first: Callable[[np.ndarray], np.ndarray] | None, second: Callable[[np.ndarray], np.ndarray] | None
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    if first is None or second is None:
+        return first or second
+    return lambda images: second(first(images))
+
+
+def _progress(count: int, say: Callable[[str], None] | None) -> Callable[[int], None] | None:
+    """Says every few seconds how many images were read."""
+    if say is None:
+        return None
+    since = [time.monotonic()]
+
+    def told(done: int) -> None:
+        if time.monotonic() - since[0] > SILENT and done < count:
+            say(f"{done:,} of {count:,} images are read")
+            since[0] = time.monotonic()
+
+    return told
 
 
 class Stream:
     """The endless stream of real images: image p is permutation(seed, p // N)[p mod N].
 
-    Batches straddle epochs and none is short. The position is an integer, so nothing needs to be stored.
+    Batches straddle epochs and none is short. The position is an integer, so nothing needs to be stored. The order
+    of an epoch is held in memory, 8 bytes an image, and that of two while batches lie on their border.
     """
 
     def __init__(self, count: int, *, seed: int, purpose: str) -> None:
         if count < 1:
             raise DataError("there are no images to train on")
         self.count, self.seed, self.purpose = count, seed, purpose
-        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+        self._orders: dict[int, np.ndarray] = {}
 
     def indices(self, position: int, number: int) -> np.ndarray:
         """int64 [number]: which images stand at position, position + 1, …"""
         taken = []
+        first = position // self.count
+        self._orders = {epoch: order for epoch, order in self._orders.items() if epoch in (first, first + 1)}
         while number > 0:
             epoch, offset = divmod(position, self.count)
             piece = self._permutation(epoch)[offset : offset + number]
@@ -144,6 +206,6 @@ class Stream:
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, philox(self.seed, self.purpose, epoch).permutation(self.count)
-        return self._order
+        if epoch not in self._orders:
+            self._orders[epoch] = philox(self.seed, self.purpose, epoch).permutation(self.count)
+        return self._orders[epoch]

@@ -42,12 +42,24 @@ def train(
     except Exception as error:
         raise _attributed(error, resolved) from error
     finally:
-        runner.trackers.tell("on_run_end", status=status)
-        _write_report(runner)
+        _end(runner, status)
         runner.close()
     latest = runner.folder.samples / "latest.png"
     runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
     return runner.folder.path, not finished
+
+
+def _end(runner: Runner, status: str) -> None:
+    """The last words of a run. Where several processes end alike, the others wait: torchrun ends all with the first."""
+
+    def told() -> None:
+        runner.trackers.tell("on_run_end", status=status)
+        _write_report(runner)
+
+    if status != "failed":
+        runner.together.first(told, long=True)
+    elif runner.leads:
+        told()
 
 
 def _write_report(runner: Runner) -> None:

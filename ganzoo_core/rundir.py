@@ -81,8 +81,8 @@ class RunFolder:
         return self.path / "generator"
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """A run that is there, without what a crash left in it.
+    def open(cls, path: Path, *, clear: bool = True) -> RunFolder:
+        """A run that is there, without what a crash left in it, unless another process clears that.
 
         Raises:
             UsageError: if it is no run.
@@ -90,7 +90,7 @@ class RunFolder:
         if not (path / CONFIG).is_file():
             raise UsageError(f"{path} holds no {CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
         folder = cls(path)
-        for place in (path, folder.checkpoints, folder.snapshots, folder.samples):
+        for place in (path, folder.checkpoints, folder.snapshots, folder.samples) if clear else ():
             checkpoint.clear_leftovers(place)
         return folder
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ganzoo_core import checkpoint, rundir
 from ganzoo_core.api import Diverged, Schedule, UsageError
 from ganzoo_core.console import Progress, Reporter
@@ -15,6 +17,7 @@ from ganzoo_core.evaluation.watching import Watch
 from ganzoo_core.interrupts import stop_on_signals
 from ganzoo_core.intervals import is_due
 from ganzoo_core.pace import Clock, Mean, Pace
+from ganzoo_core.ranks import ALONE, Together, shared
 from ganzoo_core.rundir import RunFolder
 from ganzoo_core.samples import Samples
 from ganzoo_core.trackers import Trackers
@@ -39,6 +42,7 @@ class Runner:
         rolls_back: whether a diverging run goes back to its last checkpoint, with half the learning rate.
         trackers: who is told of it.
         watch: scores its generator; None where nobody asked for that.
+        together: the processes that train it. All of them take the same decisions; rank 0 alone writes and tells.
     """
 
     def __init__(
@@ -58,12 +62,14 @@ class Runner:
         rolls_back: bool,
         trackers: Trackers,
         watch: Watch | None = None,
+        together: Together = ALONE,
     ) -> None:
         self.engine, self.trainer, self.schedule = engine, trainer, schedule
         self.plan, self.pace, self.samples = plan, pace, samples
         self.folder, self.card, self.reporter = folder, card, reporter
         self.facts, self.keep, self.rolls_back = facts, keep, rolls_back
         self.trackers, self.watch = trackers, watch
+        self.together, self.leads = together, together.place.leads
         self.images = self.step = self.rollbacks = 0
         self.values: Mapping[str, float] = {}
         self.report_terms, self.epoch_terms = Mean(), Mean()
@@ -86,12 +92,12 @@ class Runner:
             Diverged: when a loss or a weight is no longer finite.
             OSError: when all is trained and the generator or the last checkpoint could not be saved.
         """
-        with stop_on_signals() as stopped, self.reporter:
-            began_at = self.step
+        with stop_on_signals() as asked, self.reporter:
+            stopped, began_at = self.together.agreed(asked), self.step
             while True:
                 try:
                     self._train(stopped, began_at)
-                    if self.step and self.folder.finished_at() != self.images:
+                    if self.step and self.together.chosen(self.folder.finished_at()) != self.images:
                         self._finish(interrupted=stopped())
                 except Diverged as error:
                     self._roll_back(error)
@@ -123,7 +129,7 @@ class Runner:
             if is_due(pace.evaluate, before, self.images) or (pace.evaluate and self.images >= pace.end):
                 self._evaluate()
             if is_due(pace.snapshot, before, self.images):
-                self._try("the snapshot", lambda: self._save(self.folder.snapshots / str(self.images)))
+                self._try("the snapshot", self._snapshot)
             if is_due(pace.checkpoint, before, self.images):
                 self._try("the checkpoint", self._checkpoint)
 
@@ -135,7 +141,7 @@ class Runner:
         if self.sampled_at != self.images:
             self._sample()
         self._save(self.folder.generator)
-        self.folder.flush_stats()
+        self.together.first(self.folder.flush_stats)
 
     def _values(self, images: int) -> Mapping[str, float]:
         """The schedule's; after a rollback with lower rates."""
@@ -172,11 +178,12 @@ class Runner:
             **terms,
             **self.values,
         }
-        self._try("the statistics", lambda: self.folder.add_stats(line))
+        if self.leads:
+            self._try("the statistics", lambda: self.folder.add_stats(line))
         self.trackers.tell("on_report", line=line)
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         if bad:
-            raise Diverged(self._explain(f"{bad[0]} is no longer finite", bad[0].split("/")[0]))
+            raise shared(Diverged(self._explain(f"{bad[0]} is no longer finite", bad[0].split("/")[0])))
         self.shown_terms = terms
         self.reporter.report(self._progress(terms))
 
@@ -208,25 +215,36 @@ class Runner:
 
     def _sample(self) -> None:
         """A grid from the same noise each time."""
+        self.sampled_at = self.images
+        if not self.leads:
+            return
         png = self.samples.drawn(self.engine, self.trainer.best_generator, self.images, self.values)
         if self._try("the samples", lambda: self.folder.add_pictures((str(self.images), "latest"), png)):
             self.trackers.tell("on_samples", images=self.images, path=self.folder.samples / f"{self.images}.png")
-        self.sampled_at = self.images
+
+    def _snapshot(self) -> None:
+        self._save(self.folder.snapshots / str(self.images))
 
     def _save(self, folder: Path) -> None:
         """The generator, so that it can be drawn from without the data or the settings."""
         takes = {name: self.values[name] for name in self.plan.takes_g if name in self.values}
         card = {**self.card, "images": self.images, "values": takes}
-        self.folder.write_generator(folder, self.engine.tensors(self.trainer.best_generator), card)
+        G = self.trainer.best_generator
+        self.together.first(lambda: self.folder.write_generator(folder, self.engine.tensors(G), card))
 
     def _evaluate(self) -> None:
         """Score the generator; what is best so far is kept, to be drawn from and to be gone on with."""
-        assert self.watch is not None
         G = self.trainer.best_generator
-        with self.clock.beside():
+
+        def is_best() -> bool:
+            assert self.watch is not None
             found = self.watch.evaluate(self.engine, G, images=self.images, values=self.values)
-        if self.watch.is_best(found):
-            self._try("the best snapshot", lambda: self._save(self.folder.snapshots / str(self.images)))
+            return self.watch.is_best(found)
+
+        with self.clock.beside():
+            best = self.together.first(is_best, long=True)
+        if self.together.chosen(int(best or False)):
+            self._try("the best snapshot", self._snapshot)
             self._try("the best checkpoint", self._checkpoint)
 
     def _checkpoint(self) -> None:
@@ -234,11 +252,14 @@ class Runner:
         if self.checkpoint_at == self.images:
             return
         tensors = self.trainer.state()
-        for name, array in tensors.items():
-            if array.dtype.kind == "f" and not all(math.isfinite(edge) for edge in (array.min(), array.max())):
-                network = "generator" if name.startswith(("G/", "EMA/", "optimizer of G/")) else "discriminator"
-                raise Diverged(self._explain(f"{name} is no longer finite", network))
-        path = self.folder.write_checkpoint(self.images, tensors, self._position(), keep=self.keep)
+        names = list(tensors)
+        bad = (place for place, name in enumerate(names) if not _is_finite(tensors[name]))
+        if (first := self.together.chosen(next(bad, -1))) >= 0:
+            name = names[first]
+            network = "generator" if name.startswith(("G/", "EMA/", "optimizer of G/")) else "discriminator"
+            raise shared(Diverged(self._explain(f"{name} is no longer finite", network)))
+        position = self._position()
+        path = self.together.first(lambda: self.folder.write_checkpoint(self.images, tensors, position, keep=self.keep))
         self.checkpoint_at = self.images
         self.trackers.tell("on_checkpoint", images=self.images, path=path)
 
@@ -285,19 +306,21 @@ class Runner:
             self.checkpoint_at = self.images
             if self.watch is not None:
                 self.watch.go_back(self.images)
-            self.folder.cut_stats(int(position["stats_lines"]))
+            self.together.first(lambda: self.folder.cut_stats(int(position["stats_lines"])))
         self.clock = Clock(seconds=float(position["seconds"]), images=self.images)
 
     def _roll_back(self, error: Diverged) -> None:
         """Go on from the last checkpoint with lower rates, where that was asked for and can help."""
-        found = self.folder.newest_checkpoint() if self.rolls_back else None
-        if found is None or self.rollbacks >= ROLLBACKS:
+        newest = self.folder.newest_checkpoint() if self.rolls_back else None
+        name = self.together.named("" if newest is None else newest.name)
+        if not name or self.rollbacks >= ROLLBACKS:
             raise error
+        found = self.folder.checkpoints / name
         rollbacks = self.rollbacks + 1
         try:
             self.restore(found)
         except UsageError as reason:  # a growing network does not shrink
-            raise Diverged(f"{error}; it cannot go back: {reason}") from None
+            raise shared(Diverged(f"{error}; it cannot go back: {reason}")) from None
         self.rollbacks = rollbacks
         self.reporter.warn(
             f"{error}; back at {self.images:,} images, with the learning rates divided by {2**rollbacks}"
@@ -309,3 +332,7 @@ class Runner:
             "usual remedies are a lower learning rate (--set lr=…), another loss, --with spectral-norm, or "
             f"--set on_divergence=rollback; what was saved before is in {self.folder.path}"
         )
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or all(math.isfinite(edge) for edge in (array.min(), array.max()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import (
+    assembly,
     building,
     catalog,
     elsewhere,
@@ -17,6 +19,7 @@ from ganzoo_core import (
     launch,
     mix,
     notebook,
+    ranks,
     resuming,
     rundir,
     saved,
@@ -198,8 +201,11 @@ def resume(
     Raises:
         UsageError, PluginError, Diverged: see `api`.
     """
-    folder = rundir.RunFolder.open(Path(path))
-    with folder.lock():
+    place = ranks.here()
+    if not place.leads and not (Path(path) / rundir.CONFIG).is_file():
+        raise UsageError(assembly.unseen(Path(path), place))
+    folder = rundir.RunFolder.open(Path(path), clear=place.leads)
+    with folder.lock() if place.leads else contextlib.nullcontext():
         newest = folder.newest_checkpoint()
     if settings and newest is None:
         raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganzoo_core import console
+from ganzoo_core import terminal as words_for
 from ganzoo_core.cli import version
 
 HEAVY = {"torch", "tensorflow", "torchvision", "keras", "sklearn"}
@@ -200,7 +200,7 @@ def test_a_table_of_any_width_keeps_every_word_whole(rows, width):
         patch.setattr(sys, "stdout", terminal)
         patch.setenv("COLUMNS", str(width))
         patch.setenv("TERM", "xterm-256color")
-        console.table(columns, rows)
+        words_for.table(columns, rows)
     told = ESCAPE.sub("", terminal.getvalue())
     assert all(len(line) <= width or " " not in line.strip() for line in map(str.rstrip, told.splitlines()))
     words = told.split()

@@ -6,11 +6,11 @@ import functools
 import importlib.metadata
 import importlib.util
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
 
 from ganzoo_core import manifest
 from ganzoo_core.api import UsageError
@@ -20,6 +20,7 @@ from ganzoo_core.manifest import Part, Problem
 
 GROUP = "ganzoo.plugins"
 MANIFEST = "ganzoo.toml"
+_FIELD = re.compile(r"^(Name|Version):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,10 @@ def _origin(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
     stem = PurePath(str(getattr(distribution, "_path", "?"))).stem
     name, _, version = stem.partition("-")
     try:
-        metadata: Any = distribution.metadata
-        # `get`, since newer Pythons warn where a key that is asked for with [] is missing.
-        return str(metadata.get("Name", name)), str(metadata.get("Version", "?"))
+        # Its head alone: what follows is a README, and a parser of mails would read that as well.
+        head = (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "").partition("\n\n")[0]
+        found = dict(reversed(_FIELD.findall(head)))  # of two lines the first counts
+        return found.get("Name", name), found.get("Version", "?")
     except Exception:
         return name, version or "?"
 

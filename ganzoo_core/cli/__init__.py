@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ganzoo_core import catalog
-from ganzoo_core.api import GanzooError
+from ganzoo_core import catalog, ranks
+from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.cli import (
     compare,
     doctor,
@@ -30,7 +30,7 @@ from ganzoo_core.cli import (
     sweep,
 )
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.console import one_line, wrapped
+from ganzoo_core.terminal import one_line, wrapped
 
 COMMANDS = (listing, info, run, sweep, resume, generate, judge, evaluate, report, compare, show, new, ship, doctor)
 INTERRUPTED = 130
@@ -82,12 +82,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         whole.print_help()
         return 2
     catalog.leave_out(args.no_plugin)
+    place = ranks.Place()
     try:
+        place = ranks.here()
+        if not place.is_alone and args.command not in ("run", "resume"):
+            raise ranks.shared(
+                UsageError(f"torchrun started {place.count} processes, and this takes one; say it without torchrun")
+            )
         code: int = args.execute(args)
         sys.stdout.flush()
         return code
     except GanzooError as error:
-        print(wrapped(f"ganzoo {args.command}: {one_line(error)}", sys.stderr), file=sys.stderr)
+        told = ranks.says(error, place)
+        if told is not None:
+            print(wrapped(f"ganzoo {args.command}: {one_line(told)}", sys.stderr), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

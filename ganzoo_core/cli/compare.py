@@ -36,8 +36,8 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Compare."""
     from ganzoo_core.api import UsageError
-    from ganzoo_core.console import table
     from ganzoo_core.report import comparison, groups
+    from ganzoo_core.terminal import table
 
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")

@@ -16,15 +16,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.catalog.names import distribution_key, nearest
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.console import one_line, table, wrapped
 from ganzoo_core.engines import EXTRAS
 from ganzoo_core.manifest import KINDS, Part
+from ganzoo_core.terminal import one_line, table, wrapped
 from ganzoo_core.testing import verdict
 from ganzoo_core.testing.verdict import Result
 
@@ -117,6 +115,8 @@ def _contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Result]:
     chosen: dict[str, set[str]] = defaultdict(set)
     for part in parts:
         chosen[part.distribution].add(f"{part.kind}/{part.name}")
+    from rich.console import Console
+
     console = Console(stderr=True)
     results: list[Result] = []
     for distribution, names in chosen.items():

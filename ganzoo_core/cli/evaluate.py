@@ -104,7 +104,7 @@ def _print(found: Sequence[Score]) -> None:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table that names its columns where it is piped, too: nobody knows ten numbers by their place."""
-    from ganzoo_core.console import table
+    from ganzoo_core.terminal import table
 
     if not sys.stdout.isatty():
         print("\t".join(columns))

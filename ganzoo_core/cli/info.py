@@ -12,8 +12,8 @@ from typing import Any
 from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.console import one_line, table, wrapped
 from ganzoo_core.manifest import Part
+from ganzoo_core.terminal import one_line, table, wrapped
 
 SCHEMA = 1
 

@@ -34,8 +34,9 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Judge, and print a table."""
-    from ganzoo_core.console import Reporter, table
+    from ganzoo_core.console import Reporter
     from ganzoo_core.judging import Judge
+    from ganzoo_core.terminal import table
 
     judge = Judge(args.path, device=args.device, data_root=args.data_root)
     label = judge.class_of(args.label)

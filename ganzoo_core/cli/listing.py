@@ -7,8 +7,8 @@ import json
 
 from ganzoo_core import catalog
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.console import table
 from ganzoo_core.manifest import KINDS
+from ganzoo_core.terminal import table
 
 SCHEMA = 1
 

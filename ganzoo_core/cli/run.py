@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganzoo_core import ranks
 from ganzoo_core.cli.parser import Parser
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def execute(args: argparse.Namespace) -> int:
 
     resolved = mix.resolve(catalog.scan(), request_of(args))
     if args.dry_run:
-        return _show(resolved, args.json)
+        return _show(resolved, args.json) if ranks.here().leads else 0
     beginning = session.with_weights(args.weights)
     run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, beginning=beginning)
     return tell(run, as_json=args.json)
@@ -113,7 +114,9 @@ def names(words: str | None) -> list[str] | None:
 
 def tell(run: Run, *, as_json: bool) -> int:
     """Say on stdout where a run lies and how it ended; returns the exit code."""
-    if as_json:
+    if not ranks.here().leads:
+        pass
+    elif as_json:
         status = "interrupted" if run.interrupted else "done"
         print(json.dumps({"schema": SCHEMA, "run": str(run.folder), "status": status, "last": run.stats[-1]}))
     else:
@@ -123,7 +126,7 @@ def tell(run: Run, *, as_json: bool) -> int:
 
 def _show(resolved: Mix, as_json: bool) -> int:
     from ganzoo_core import building
-    from ganzoo_core.console import table
+    from ganzoo_core.terminal import table
 
     fitted = building.fit_of(resolved)
     settings = resolved.settings.entries

@@ -9,7 +9,7 @@ from pathlib import Path
 from ganzoo_core import catalog
 from ganzoo_core.api import UsageError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.console import is_coloured
+from ganzoo_core.terminal import is_coloured
 
 FILES = {"plain": "plain.py", "networks": "networks.py"}
 

@@ -150,7 +150,7 @@ def _threads(args: argparse.Namespace, over: Mapping[str, object]) -> list[str]:
 
 
 def _show(reasons: Mapping[str, str], as_json: bool) -> int:
-    from ganzoo_core.console import table
+    from ganzoo_core.terminal import table
 
     if as_json:
         runs = [{"name": name, "fits": not reason, "reason": reason} for name, reason in reasons.items()]

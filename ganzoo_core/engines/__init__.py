@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.api import UsageError
-from ganzoo_core.randomness import philox
+from ganzoo_core.ranks import Place
 
 EXTRAS = {"torch": "torch", "tensorflow": "tf"}
 
@@ -77,8 +77,13 @@ class Plan:
         return self.critic_steps == 1 and not (self.conditional and self.real_in_generator_step)
 
 
-def create(framework: str, settings: Mapping[str, Any]) -> Any:
+def create(framework: str, settings: Mapping[str, Any], *, place: Place | None = None) -> Any:
     """The engine of a framework, on the device and threads that the settings ask for.
+
+    Args:
+        framework: `torch` or `tensorflow`.
+        settings: those of `engine.*` count.
+        place: which of several processes this is, where they train together; see `ranks.check`.
 
     Raises:
         UsageError: if the framework is not installed, or the device is not there.
@@ -88,10 +93,14 @@ def create(framework: str, settings: Mapping[str, Any]) -> Any:
         raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo[{extra}]")
     _spare_broken_metadata()
     engine = importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
+    shared = place is not None and not place.is_alone
+    several = {"place": place, "timeout": settings["engine.timeout"]} if shared else {}
+    cores = max(1, available_cores() // place.local_count) if place is not None else available_cores()
     return engine(
         device=settings["engine.device"],
-        threads=settings["engine.threads"] or available_cores(),
+        threads=settings["engine.threads"] or cores,
         channels_last=settings["engine.channels_last"],
+        **several,
     )
 
 
@@ -131,6 +140,7 @@ def ops_of(framework: str, like: Any) -> Any:
     """The arithmetic of losses for arrays such as `like`, outside of training."""
     if framework == "numpy":
         from ganzoo_core.engines.numpy import NumpyOps
+        from ganzoo_core.randomness import philox
 
         return NumpyOps(philox(0, "trial"))
     module = importlib.import_module(f"ganzoo_core.engines.{framework}.ops")

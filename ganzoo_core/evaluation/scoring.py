@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
+import math
 import platform
 import re
 from collections.abc import Mapping
@@ -13,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import catalog, data, loader, resuming
-from ganzoo_core.api import DataError, Features, GanzooError, ImageSource, PluginError, UsageError
+from ganzoo_core import catalog, data, loader, ondemand, resuming
+from ganzoo_core.api import DataError, Features, GanzooError, Images, ImageSource, PluginError, UsageError
 from ganzoo_core.children import Say, serve
 from ganzoo_core.evaluation.question import Question
 from ganzoo_core.manifest import Part
@@ -38,7 +39,7 @@ class Scoring:
 
     def __init__(self, question: Question, say: Say) -> None:
         installed = catalog.scan()
-        self.question = question
+        self.question, self.say = question, say
         self.data = installed.find("datasets", question.data)
         self.source = functools.cache(self._read)
         self.of_real = functools.cache(self._of_real)
@@ -79,9 +80,23 @@ class Scoring:
             options={**question.data_options, "split": split},
         )
 
-    def _seen(self, pictures: np.ndarray, labels: np.ndarray | None) -> Features:
+    def _seen(self, pictures: Images, labels: np.ndarray | None) -> Features:
+        if ondemand.is_held(math.prod(pictures.shape), in_file=ondemand.in_file(pictures)):
+            features, logits = self._extracted(np.ascontiguousarray(pictures))
+        else:
+            found = []
+            for first, some in ondemand.pieces(pictures):
+                self.say(f"looking at {len(pictures):,} images, of which {first:,} are done")
+                found.append(self._extracted(some))
+            features = np.concatenate([of_some for of_some, _ in found])
+            with_logits = [of_some for _, of_some in found if of_some is not None]
+            logits = np.concatenate(with_logits) if len(with_logits) == len(found) else None
+        names = self.source(self.question.reference).class_names
+        return Features(np.asarray(features, np.float32), logits, labels, tuple(names))
+
+    def _extracted(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         try:
-            features, logits = self.extractor.extract(np.ascontiguousarray(pictures))
+            features, logits = self.extractor.extract(pictures)
         except GanzooError:
             raise
         except Exception as error:
@@ -93,8 +108,7 @@ class Scoring:
                 f"{self.part.by}: extract returned {found} for {len(pictures)} images; expected an array [N,F]; "
                 "its author must mend it"
             )
-        names = self.source(self.question.reference).class_names
-        return Features(np.asarray(features, np.float32), logits, labels, tuple(names))
+        return features, logits
 
     def score(self, pictures: np.ndarray, labels: np.ndarray | None, seed: int) -> dict[str, Any]:
         """Scores of images [N,H,W,C] uint8, at whatever size, with the classes that were asked for or None."""
@@ -174,7 +188,7 @@ def fit(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Images [N,H,W,C] at the size and with the channels of the data's own."""
     natural, target = (pictures.shape[1], pictures.shape[2]), (shape[0], shape[1])
     framing = data.Framing(natural, target, "none" if natural == target else "resize")
-    return data.prepare(ImageSource(pictures), framing, shape[2]).images
+    return data.reframe(pictures, framing, shape[2])
 
 
 def _slot(slot: str, part: Part) -> Mix:

@@ -74,10 +74,11 @@ CORE: Mapping[str, Setting] = {
     "engine.device": Setting("auto", "text", "where it runs", ("auto", "cpu", "cuda", "mps")),
     "engine.threads": Setting(0, "int", "CPU threads; 0 for the cores this process may use"),
     "engine.channels_last": Setting(True, "bool", "PyTorch's memory layout that convolutions prefer"),
+    "engine.timeout": Setting(300, "int", "seconds that one of several processes waits for the others in a step"),
 }
 POSITIVE = {
     "model.latent_dim", "train.batch_size", "train.critic_steps", "train.lr", "train.lr_g", "train.lr_d",
-    "train.adam_eps", "train.sample_count", "train.length", "train.checkpoint_keep",
+    "train.adam_eps", "train.sample_count", "train.length", "train.checkpoint_keep", "engine.timeout",
 }  # fmt: skip
 NOT_NEGATIVE = {"data.size", "train.seed", "train.ema_halflife", "engine.threads", "train.evaluate_count"}
 FRACTIONS = {"train.momentum", "train.rmsprop_decay"}

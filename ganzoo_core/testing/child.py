@@ -9,7 +9,7 @@ from typing import TextIO
 
 from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError
-from ganzoo_core.console import one_line
+from ganzoo_core.terminal import one_line
 from ganzoo_core.testing.checks import CHECKS, Broken, Check, NotApplicable
 from ganzoo_core.testing.subject import Subject
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from ganzoo_core.api import Images
 from ganzoo_core.engines.step import halvings
 from ganzoo_core.images import preprocess
+from ganzoo_core.ondemand import Ahead, in_file
+
+ON_DEVICE = 2**30  # bytes: larger sets stay in main memory, since TensorFlow does not tell how much a GPU has free
 
 
 class Resident:
@@ -19,23 +24,32 @@ class Resident:
     in the graph: TensorFlow multiplies by the reciprocal instead, which rounds otherwise.
 
     Args:
-        images: uint8 [N,H,W,C].
+        images: uint8 [N,H,W,C]; see `ondemand`. What lies in a file and is not taken to a GPU stays in the file.
         labels: int64 [N], or None.
         device: as TensorFlow names it.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray | None, device: str) -> None:
+    def __init__(self, images: Images, labels: np.ndarray | None, device: str) -> None:
         self.images, self.labels = images, labels
-        self.on_device = None
-        if "CPU" not in device and not isinstance(images, np.memmap):
+        self.on_device = self.ahead = None
+        if "CPU" not in device and math.prod(images.shape) <= ON_DEVICE:
             with tf.device(device):
-                self.on_device = tf.constant(images)
+                self.on_device = tf.constant(np.asarray(images))
                 self._scaled = tf.constant(preprocess(np.arange(256, dtype=np.uint8)))
+        elif in_file(images):
+            self.ahead = Ahead(images)
 
-    def take(self, order: np.ndarray) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Indices [N] -> what `decode` makes images of, and int64 labels [N] or None."""
+    def take(self, order: np.ndarray, following: np.ndarray | None = None) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Indices [N] -> what `decode` makes images of, and int64 labels [N] or None.
+
+        `following` are the indices that come next; a thread reads those images while these are learnt from, if they
+        are still in a file.
+        """
         labels = None if self.labels is None else tf.constant(self.labels[order])
-        return tf.constant(preprocess(self.images[order]) if self.on_device is None else order), labels
+        if self.on_device is not None:
+            return tf.constant(order), labels
+        batch = self.images[order] if self.ahead is None else self.ahead.take(order, following)
+        return tf.constant(preprocess(batch)), labels
 
     def decode(self, taken: tf.Tensor) -> tf.Tensor:
         """Float32 images [N,H,W,C] in [-1, 1]."""

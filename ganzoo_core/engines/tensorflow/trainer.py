@@ -118,7 +118,8 @@ class Trainer:
         return {**given, "g_seeds": self._seeds("generator", step)}
 
     def _reals(self, stream: Stream, position: int, real: str, labels: str) -> dict[str, tf.Tensor]:
-        taken, classes = self.data.take(stream.indices(position, self.plan.batch_size))
+        size = self.plan.batch_size
+        taken, classes = self.data.take(stream.indices(position, size), stream.indices(position + size, size))
         return {real: taken} if classes is None else {real: taken, labels: classes}
 
     def _latents(self, purpose: str, *indices: int) -> tf.Tensor:

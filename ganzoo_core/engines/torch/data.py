@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,28 +10,47 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ganzoo_core.api import Images
 from ganzoo_core.engines.step import halvings
+from ganzoo_core.ondemand import Ahead, free_memory, in_file, pieces
+
+SHARE = 0.25  # of the free memory of a GPU that images may take
 
 
 class Resident:
     """The images as uint8 where the device can reach them; gathered and scaled there.
 
+    On a GPU they lie in its memory where they take at most a quarter of what is free there. What lies in a file and is
+    not taken there stays in the file.
+
     Args:
-        images: uint8 [N,H,W,C].
+        images: uint8 [N,H,W,C]; see `ondemand`.
         labels: int64 [N], or None.
         engine: the device and its memory layout.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray | None, engine: Any) -> None:
+    def __init__(self, images: Images, labels: np.ndarray | None, engine: Any) -> None:
         self.images, self.labels, self.device = images, labels, engine.device
         self.memory_format = engine.memory_format
-        self.on_device = None
-        if self.device.type != "cpu" and not isinstance(images, np.memmap):
-            self.on_device = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        self.on_device = self.ahead = None
+        if self.device.type != "cpu" and math.prod(images.shape) <= SHARE * _free_memory(self.device):
+            self.on_device = torch.empty(images.shape, dtype=torch.uint8, device=self.device)
+            for first, some in pieces(images):
+                self.on_device[first : first + len(some)] = torch.from_numpy(some)
+        elif in_file(images):
+            self.ahead = Ahead(images)
 
-    def gather(self, order: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None."""
-        if self.on_device is None:
+    def gather(
+        self, order: np.ndarray, following: np.ndarray | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None.
+
+        `following` are the indices that come next; a thread reads those images while these are learnt from, if they
+        are still in a file.
+        """
+        if self.ahead is not None:
+            batch = torch.from_numpy(self.ahead.take(order, following)).to(self.device)
+        elif self.on_device is None:
             batch = torch.from_numpy(self.images[order]).to(self.device)
         else:
             batch = self.on_device[torch.from_numpy(order).to(self.device)]
@@ -38,6 +58,11 @@ class Resident:
         images = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=self.memory_format)
         labels = None if self.labels is None else torch.from_numpy(self.labels[order]).to(self.device)
         return images, labels
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes; of main memory where it is the device's as well."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
 
 
 def at_stage(images: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,10 +13,15 @@ from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.step import as_outputs
+from ganzoo_core.engines.torch import start
 from ganzoo_core.engines.torch.data import Resident, at_stage
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.trainer import Trainer, as_keywords
 from ganzoo_core.randomness import seed_for
+
+if TYPE_CHECKING:
+    from ganzoo_core.engines.torch.ranks import Group
+    from ganzoo_core.ranks import Place
 
 CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
 
@@ -28,6 +33,8 @@ class Engine:
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads.
         channels_last: store convolution weights and images with the channels last, which is faster on CPU and CUDA.
+        place: which of several processes this is, where they train together: it meets the others here.
+        timeout: seconds that it waits for them.
 
     Raises:
         UsageError: if the device is not there.
@@ -35,9 +42,24 @@ class Engine:
 
     framework = "torch"
     notes: tuple[str, ...] = ()  # what the user should know of this engine before a run
+    keeps_memory = False  # whether freed memory stays with the process; see `start`
 
-    def __init__(self, *, device: str = "auto", threads: int = 1, channels_last: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        device: str = "auto",
+        threads: int = 1,
+        channels_last: bool = True,
+        place: Place | None = None,
+        timeout: float = 0.0,
+    ) -> None:
         self.device = torch.device(_pick(device))
+        self.group: Group | None = None
+        if place is not None:
+            from ganzoo_core.engines.torch import ranks
+
+            self.device = ranks.device_of(self.device, place)
+            self.group = ranks.Group(place, device=self.device, timeout=timeout)
         # MPS has slow paths for channels_last.
         self.memory_format = (
             torch.channels_last if channels_last and self.device.type != "mps" else torch.contiguous_format
@@ -91,6 +113,7 @@ class Engine:
 
     def trainer(self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None) -> Trainer:
         """The adversarial game on these images (uint8 [N,H,W,C])."""
+        self.keeps_memory = self.device.type == "cpu" and start.keep_memory()
         return Trainer(self, G, D, loss, plan, images, labels)
 
     def draw(

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part of a batch of `batch` samples: the rows, and a generator that is the same in all of them."""
+
+    batch: int
+    rows: slice
+    generator: torch.Generator
 
 
 class TorchOps:
@@ -15,10 +25,11 @@ class TorchOps:
     Args:
         device: where random numbers are drawn, from that device's default generator; the engine seeds it
             for each phase.
+        share: this process's part of each batch, where several train together.
     """
 
-    def __init__(self, device: torch.device | str) -> None:
-        self.device = torch.device(device)
+    def __init__(self, device: torch.device | str, *, share: Share | None = None) -> None:
+        self.device, self.share = torch.device(device), share
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean of all elements, a scalar."""
@@ -70,11 +81,21 @@ class TorchOps:
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the device's default generator."""
-        return torch.rand(tuple(shape), device=self.device, dtype=torch.float32)
+        return self._drawn(torch.rand, tuple(shape))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Float32, mean 0 and standard deviation 1, drawn from the device's default generator."""
-        return torch.randn(tuple(shape), device=self.device, dtype=torch.float32)
+        return self._drawn(torch.randn, tuple(shape))
+
+    def _drawn(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        share = self.share
+        if share is None:
+            return draw(shape, device=self.device, dtype=torch.float32)
+        # What has a row a sample is drawn for the whole batch, so that all processes together see what one would.
+        rows = share.rows if shape and shape[0] == share.rows.stop - share.rows.start else None
+        whole = shape if rows is None else (share.batch, *shape[1:])
+        drawn = draw(whole, device=self.device, dtype=torch.float32, generator=share.generator)
+        return drawn if rows is None else drawn[rows]
 
     def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """One forward of D at x: the scores and the gradient of their sum by x, shaped as x.

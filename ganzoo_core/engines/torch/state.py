@@ -30,6 +30,14 @@ def state_of(trainer: Trainer) -> dict[str, np.ndarray]:
     return found | {f"loss/{name}": _array(tensor) for name, tensor in trainer.memory.items()}
 
 
+def buffers_of(trainer: Trainer) -> set[str]:
+    """The names in `state_of` of what may differ in processes that train together.
+
+    Batch norm's means are of a process's own part of the batches; a checkpoint holds those of rank 0.
+    """
+    return {f"{label}/{name}" for label, network in _networks(trainer) for name, _ in network.named_buffers()}
+
+
 def expected_of(trainer: Trainer) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
     """Name -> dtype and shape of what `restore` takes, and which of them may be missing: moments before a step."""
     expected = {}

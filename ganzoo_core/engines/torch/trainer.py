@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from ganzoo_core.engines.step import (
     total,
 )
 from ganzoo_core.engines.torch.data import Resident, at_stage
-from ganzoo_core.engines.torch.state import expected_of, restore, state_of
-from ganzoo_core.randomness import latents, philox
+from ganzoo_core.engines.torch.ops import Share, TorchOps
+from ganzoo_core.engines.torch.state import buffers_of, expected_of, restore, state_of
+from ganzoo_core.randomness import latents, philox, seed_for
 
 if TYPE_CHECKING:
     from ganzoo_core.engines.torch.engine import Engine
@@ -35,12 +37,20 @@ class Trainer:
 
     `step(step, images, values)` plays one round: `critic_steps` updates of D, then one of G. All that it draws at
     random depends on the seed, the step and the critic's turn alone.
+
+    Where several processes train together, each takes its rows of the batch that one process would have, and the
+    gradients are averaged before an optimizer steps; see `ranks`.
     """
 
     def __init__(
         self, engine: Engine, G: Any, D: Any, loss: Loss, plan: Plan, images: np.ndarray, labels: np.ndarray | None
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G.train(), D.train(), loss, plan
+        self.group, self.ops, self.rows = engine.group, engine.ops, slice(None)
+        if self.group is not None:
+            self.rows = self.group.rows(plan.batch_size)
+            share = Share(plan.batch_size, self.rows, torch.Generator(engine.device))
+            self.ops = TorchOps(engine.device, share=share)
         self.resolution = 0  # that the networks were grown to; 0 before the first step, and for those that do not grow
         self.ema = self._averaged() if plan.ema_halflife is not None else None
         self._start_optimizers()
@@ -50,6 +60,16 @@ class Trainer:
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def _seeded(self, purpose: str, *indices: int) -> Iterator[None]:
+        """PyTorch's generators start from (seed, purpose, indices), and from the rank where there are several."""
+        if self.group is not None:
+            assert self.ops.share is not None
+            self.ops.share.generator.manual_seed(seed_for(self.plan.seed, purpose, *indices))
+            purpose = f"{purpose} of rank {self.group.place.rank}"
+        with self.engine.seeded(self.plan.seed, purpose, *indices):
+            yield
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
         """One round.
@@ -101,7 +121,7 @@ class Trainer:
 
     def _discriminator_phase(self, step: int, turn: int, position: int, values: Mapping[str, float]) -> _Phase:
         plan = self.plan
-        with self.engine.seeded(plan.seed, "discriminator", step, turn):
+        with self._seeded("discriminator", step, turn):
             real, labels = self._reals(self.reals, position, values)
             z = self._latents("z", step, turn)
             with torch.set_grad_enabled(plan.shares_fake):  # G's phase differentiates the same images
@@ -117,7 +137,7 @@ class Trainer:
 
     def _generator_phase(self, step: int, values: Mapping[str, float], shared: _Phase | None) -> None:
         plan = self.plan
-        with self.engine.seeded(plan.seed, "generator", step):
+        with self._seeded("generator", step):
             real = labels = None
             if plan.real_in_generator_step or (plan.conditional and shared is None):
                 # Fresh reals from a stream of their own, which do not count as seen.
@@ -133,8 +153,7 @@ class Trainer:
 
     def _simultaneous(self, step: int, images: int, values: Mapping[str, float]) -> None:
         """Both losses see the same weights; D scores each batch once."""
-        plan = self.plan
-        with self.engine.seeded(plan.seed, "discriminator", step, 0):
+        with self._seeded("discriminator", step, 0):
             real, labels = self._reals(self.reals, images, values)
             z = self._latents("z", step, 0)
             fake = self._generate(z, labels, values)
@@ -144,6 +163,7 @@ class Trainer:
             self._check_penalties(d_terms)
             total(d_terms).backward(inputs=self.d_params, retain_graph=True)
             total(g_terms).backward(inputs=self.g_params)
+            self._share(self.d_params + self.g_params)
             self._apply(self.d_optimizer, self.d_params)
             self._apply(self.g_optimizer, self.g_params)
             self._clip()
@@ -152,7 +172,9 @@ class Trainer:
             self._record_scores(D.scores())
 
     def _reals(self, stream: Stream, position: int, values: Mapping[str, float]) -> tuple[Any, Any]:
-        real, labels = self.data.gather(stream.indices(position, self.plan.batch_size))
+        size = self.plan.batch_size
+        now, following = (stream.indices(place, size)[self.rows] for place in (position, position + size))
+        real, labels = self.data.gather(now, following)
         return at_stage(real, values), labels
 
     def _view(
@@ -162,9 +184,7 @@ class Trainer:
         keywords = self._keywords(values, self.plan.takes_d)
         D = BoundDiscriminator(lambda x: self.D(x, *extra, **keywords), real=real, fake=fake, share=share)
         memory = Memory(lambda name: self.memory[name].clone(), self._remember, self.memory)
-        step = Step(
-            D, lambda z: self._generate(z, labels, values), real, fake, labels, z, values, self.engine.ops, memory
-        )
+        step = Step(D, lambda z: self._generate(z, labels, values), real, fake, labels, z, values, self.ops, memory)
         return D, step
 
     def _remember(self, name: str, value: torch.Tensor) -> None:
@@ -180,12 +200,19 @@ class Trainer:
     def _latents(self, purpose: str, *indices: int) -> torch.Tensor:
         plan = self.plan
         z = latents(philox(plan.seed, purpose, *indices), plan.batch_size, plan.latent_dim, plan.latent)
-        return torch.from_numpy(z).to(self.engine.device)
+        return torch.from_numpy(z[self.rows]).to(self.engine.device)
 
     def _descend(self, terms: Mapping[str, Any], params: list[torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
         # `inputs` keeps autograd from computing the other network's weight gradients.
         total(terms).backward(inputs=params)
+        self._share(params)
         self._apply(optimizer, params)
+
+    def _share(self, params: list[torch.Tensor]) -> None:
+        """Average the gradients over the processes, and what the loss remembers with them."""
+        if self.group is not None:
+            gradients = [param.grad for param in params if param.grad is not None]
+            self.group.average([*gradients, *self.memory.values()])
 
     def _apply(self, optimizer: torch.optim.Optimizer, params: list[torch.Tensor]) -> None:
         if not self._checked:
@@ -262,13 +289,25 @@ class Trainer:
         if not self._sums:
             return {}
         sums = torch.stack([value.float() for value in self._sums.values()]).tolist()
-        means = {name: total / self._counts[name] for name, total in zip(self._sums, sums, strict=True)}
+        counts = [float(self._counts[name]) for name in self._sums]
+        if self.group is not None:
+            both = self.group.sums([*sums, *counts])
+            sums, counts = both[: len(sums)], both[len(sums) :]
+        means = {name: total / count for name, total, count in zip(self._sums, sums, counts, strict=True)}
         self._sums, self._counts = {}, {}
         return means
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that the next step depends on beside its position, by name."""
-        return state_of(self)
+        """All that the next step depends on beside its position, by name.
+
+        Raises:
+            RankError: if several processes train together and their weights differ.
+        """
+        found = state_of(self)
+        if self.group is not None:
+            own = buffers_of(self)
+            self.group.check_alike({name: found[name] for name in found if name not in own})
+        return found
 
     def expected_state(self) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
         """Name -> dtype and shape of what `restore` takes, and the names that may be missing."""
@@ -285,13 +324,24 @@ class Trainer:
             self.ema = self._averaged()
 
     def pending(self) -> list[Any]:
-        """What `read` would take the means of, as numbers that JSON keeps exactly."""
-        return [[name, float(value), self._counts[name]] for name, value in self._sums.items()]
+        """What `read` would take the means of, as numbers that JSON keeps exactly; of several processes a list."""
+        sums: list[Any] = [float(value) for value in self._sums.values()]
+        if self.group is not None:
+            sums = [list(of_ranks) for of_ranks in zip(*self.group.gathered(sums), strict=True)]
+        return [[name, total, self._counts[name]] for name, total in zip(self._sums, sums, strict=True)]
 
     def restore_pending(self, pending: list[Any]) -> None:
         """Put back what `pending` gave."""
-        self._sums = {name: torch.tensor(value, device=self.engine.device) for name, value, _ in pending}
+        own = {name: self._own(value) for name, value, _ in pending}
+        self._sums = {name: torch.tensor(value, device=self.engine.device) for name, value in own.items()}
         self._counts = {name: count for name, _, count in pending}
+
+    def _own(self, kept: float | list[float]) -> float:
+        """This process's part of what `pending` gave; the mean, where there were more or fewer of them."""
+        if not isinstance(kept, list):
+            return kept
+        place = None if self.group is None else self.group.place
+        return kept[place.rank] if place is not None and place.count == len(kept) else sum(kept) / len(kept)
 
     @property
     def best_generator(self) -> Any:

@@ -45,11 +45,11 @@ def _build(path: Path) -> gz.ImageSource:
         raise gz.DataError(f"{path} cannot be read as a .npz file: {error}") from None
     if "images" not in found:
         raise gz.DataError(f"{path} has no array `images`; expected uint8 [N,H,W,C] or [N,H,W]")
-    images = _images(path, found["images"])
+    images = check_images(path, found["images"])
     labels: np.ndarray | None = None
     names: tuple[str, ...] = ()
     if "labels" in found:
-        labels, names = _labels(path, found["labels"], found.get("class_names"))
+        labels, names = numbered(path, found["labels"], found.get("class_names"))
     try:
         return gz.ImageSource(images=images, labels=labels, class_names=names)
     except gz.DataError as error:
@@ -75,7 +75,8 @@ def _array(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray:
         if expected > MAX_BYTES or file.tell() + expected != size:
             raise gz.DataError(
                 f"{path}: {member} is {dtype} {list(shape)}, which takes {expected:,} bytes, and "
-                f"{size - file.tell():,} are there; expected as many, and at most {MAX_BYTES:,}"
+                f"{size - file.tell():,} are there; expected as many, and at most {MAX_BYTES:,}: what is larger can "
+                "stay on the disk as a .npy file, for --data npy:PATH"
             )
         values = bytearray()
         while len(values) < expected and (piece := file.read(min(_CHUNK, expected - len(values)))):
@@ -85,7 +86,8 @@ def _array(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray:
     return np.frombuffer(values, dtype=dtype).reshape(shape, order="F" if in_columns else "C")
 
 
-def _images(path: Path, images: np.ndarray) -> np.ndarray:
+def check_images(path: Path, images: np.ndarray) -> np.ndarray:
+    """uint8 [N,H,W,C] of what lies at `path`; DataError where it is anything else."""
     shape = list(images.shape)
     if images.dtype != np.uint8:
         raise gz.DataError(
@@ -101,7 +103,8 @@ def _images(path: Path, images: np.ndarray) -> np.ndarray:
     return images
 
 
-def _labels(path: Path, labels: np.ndarray, names: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def numbered(path: Path, labels: np.ndarray, names: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """int64 [N] and the K names of the classes; without names the distinct labels, in order, are the classes."""
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise gz.DataError(f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected whole numbers [N]")
     if names is None:

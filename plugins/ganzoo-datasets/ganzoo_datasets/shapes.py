@@ -33,21 +33,22 @@ def dataset(split: str, options: gz.Options) -> gz.ImageSource:
     counts = {"train": count, "test": max(1, count // 5)}
     parts = list(counts) if split == "all" else [split]
     labels = np.concatenate([np.arange(counts[part]) % len(CLASS_NAMES) for part in parts])
-    images = np.concatenate([_draw(part, counts[part], size, channels) for part in parts])
+    images = np.concatenate([draw(part, 0, counts[part], size=size, channels=channels) for part in parts])
     return gz.ImageSource(images=images, labels=labels.astype(np.int64), class_names=CLASS_NAMES, background=0)
 
 
-def _draw(part: str, count: int, size: int, channels: int) -> np.ndarray:
-    """uint8 [N,size,size,C]."""
-    images = np.empty((count, size, size, channels), dtype=np.uint8)
-    # Eight numbers an image, in order, so that image i does not depend on how many follow.
-    chance = np.random.Generator(np.random.Philox(key=[_SEED, _STREAM[part]])).random((count, 8), dtype=np.float32)
+def draw(part: str, first: int, last: int, *, size: int, channels: int) -> np.ndarray:
+    """The images from `first` up to and without `last` of a part: uint8 [N,size,size,C]."""
+    images = np.empty((last - first, size, size, channels), dtype=np.uint8)
     step = max(1, _AT_ONCE // (size * size))
-    for start in range(0, count, step):
-        chosen = slice(start, min(start + step, count))
-        numbers = np.arange(chosen.start, chosen.stop) % len(CLASS_NAMES)
-        coverage = _coverage(numbers, chance[chosen], size)
-        images[chosen] = np.rint(coverage[..., None] * _colour(chance[chosen], channels)[:, None, None, :])
+    for start in range(first, last, step):
+        stop = min(start + step, last)
+        # Eight numbers an image, in order, so that image i depends on i alone. They are what one count of Philox gives.
+        generator = np.random.Philox(key=[_SEED, _STREAM[part]]).advance(start)
+        chance = np.random.Generator(generator).random((stop - start, 8), dtype=np.float32)
+        coverage = _coverage(np.arange(start, stop) % len(CLASS_NAMES), chance, size)
+        shown = np.rint(coverage[..., None] * _colour(chance, channels)[:, None, None, :])
+        images[start - first : stop - first] = shown
     return images
 
 

@@ -35,6 +35,12 @@ def npz(place: Path) -> str:
     return str(place / "images.npz")
 
 
+def npy(place: Path) -> str:
+    np.save(place / "images.npy", GREY)
+    np.save(place / "labels.npy", LABELS)
+    return str(place)
+
+
 class TestContract(Contract):
     plugin = "ganzoo-datasets"
-    arguments = {"folder": folder, "idx": idx, "npz": npz, "torchvision": "FakeData"}  # noqa: RUF012
+    arguments = {"folder": folder, "idx": idx, "npz": npz, "npy": npy, "torchvision": "FakeData"}  # noqa: RUF012

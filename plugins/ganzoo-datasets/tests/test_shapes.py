@@ -9,6 +9,12 @@ import ganzoo_core as gz
 from ganzoo_datasets import shapes
 
 
+def test_any_range_can_be_drawn_alone():
+    whole = draw(count=300, channels=3).images
+    for first, last in ((0, 1), (7, 40), (123, 300)):
+        assert np.array_equal(shapes.draw("train", first, last, size=32, channels=3), whole[first:last])
+
+
 def draw(split="train", **options):
     return shapes.dataset(split=split, options={"size": 32, "channels": 1, "count": 60, **options})
 

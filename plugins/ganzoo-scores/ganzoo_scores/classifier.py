@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 WEIGHTS, ABOUT = "classifier.safetensors", "classifier.json"
 LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 ELSEWHERE = 0.7
+SILENT = 5.0  # seconds, after which a large set says how far it is
 Say = Callable[[str], None]
 
 
@@ -81,7 +83,7 @@ def trained(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor
     from ganzoo_scores import network
 
     code = hashlib.sha256(Path(network.__file__).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
-    key = {"code": code, "torch": torch.__version__, "data": [_digest(part) for part in (train, test)]}
+    key = {"code": code, "torch": torch.__version__, "data": [_digest(part, say) for part in (train, test)]}
     entry = home() / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
     shape = (train.images.shape[1], train.images.shape[2], train.images.shape[3])
     empty = network.Classifier(shape, len(train.class_names))
@@ -142,10 +144,14 @@ def _store(entry: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _digest(part: gz.ImageSource) -> str:
+def _digest(part: gz.ImageSource, say: Say) -> str:
     """The SHA-256 of all its images and labels."""
     digest = hashlib.sha256(f"{part.images.shape} {list(part.class_names)}".encode())
+    since = time.monotonic()
     for start in range(0, len(part.images), 10_000):
+        if time.monotonic() - since > SILENT:
+            say(f"looking whether a classifier of these {len(part.images):,} images is kept; {start:,} are compared")
+            since = time.monotonic()
         digest.update(part.images[start : start + 10_000].tobytes())
     assert part.labels is not None
     digest.update(part.labels.tobytes())

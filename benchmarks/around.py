@@ -1,0 +1,318 @@
+"""What happens around the step: start, data path, samples, statistics, saving, and whether any of it grows.
+
+    uv run --all-packages python benchmarks/around.py
+
+Nothing in ganzoo is changed for it: methods of the objects that a run consists of are wrapped from outside by a clock.
+Each framework has a process of its own. It takes about four minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pairs import measure
+from startup import fake_plugins
+
+import ganzoo_core as gz
+from ganzoo_core import assembly, mix, session
+from ganzoo_core.catalog import scan
+
+EPOCH = 60_000  # images: of the run whose share of saving is told
+MODELS = {"torch": ("dcgan-torch", 64, 64), "tensorflow": ("dcgan-tf", 28, 256)}  # pixels, batch
+# PyTorch imports its compiler when a program makes its first optimizer, which takes as long again as itself.
+IMPORTS = {"torch": "import torch, torch._dynamo", "tensorflow": "import tensorflow, keras"}
+AROUND = ("_report", "_end_epoch", "_sample", "_save", "_checkpoint")
+TINY = {"model.width": 8, "data.size": 16, "train.batch_size": 64, "model.latent_dim": 16}
+BOUNDS = {"data path": 0.02, "around": 0.03, "start": 3.0}
+
+# Ends the process where the run's first step begins, or when it has been taken.
+FIRST_STEP = """
+import os, sys, time
+from ganzoo_core import runner
+def stop(self, *rest):
+    begun = time.time()
+    self.trainer.step(0, 0, self._values(0))
+    self.trainer.read()
+    print(begun, time.time(), flush=True)
+    os._exit(0)
+runner.Runner._train = stop
+from ganzoo_core.cli import main
+main(sys.argv[1:])
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=MODELS, help="one framework")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found")
+    parser.add_argument("--smoke", action="store_true", help="as little of everything as shows that it works")
+    parser.add_argument("--child", choices=("shares", "growth", "plugins"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps(CHILDREN[args.child](args)))
+        return 0
+    found: dict[str, Any] = {"load before": os.getloadavg()[0]}
+    for framework in [args.only] if args.only else list(MODELS):
+        found[framework] = {
+            "start": start(framework, 1 if args.smoke else 3),
+            **child("shares", framework, args),
+            **child("growth", framework, args),
+            "plugins": with_plugins(framework, args),
+        }
+        tell(framework, found[framework])
+    found["load after"] = os.getloadavg()[0]
+    print(f"load before {found['load before']:.2f}, after {found['load after']:.2f}")
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return 0
+
+
+def tell(framework: str, found: dict[str, Any]) -> None:
+    model, size, batch = MODELS[framework]
+
+    def line(words: str, value: str, bound: str = "") -> None:
+        print(f"  {words:<66}{value:>16}  {bound}")
+
+    print(f"{model}, {size} px, batch {batch}")
+    begun = found["start"]
+    line("from command to first step, without the framework's import", f"{begun['aside']:.2f} s", "bound 3 s")
+    line("  with it, and with the first step", f"{begun['begun']:.2f}, {begun['done']:.2f} s")
+    for name, shares in found["shares"].items():
+        line(f"{name}: a step", f"{1000 * shares['step']:.0f} ms")
+        line(f"{name}: the data path of a step", f"{shares['data path']:.2%}", "bound 2 %")
+        line(f"{name}: samples, statistics, saving of a run", f"{shares['around']:.2%}", "bound 3 %")
+        for part, (seconds, share) in shares["parts"].items():
+            line(f"  {part.strip('_').replace('_', ' ')}", f"{1000 * seconds:.1f} ms, {share:.2%}")
+    for name, (ratio, low, high) in {**found["growth"], "200 more plugins": found["plugins"]}.items():
+        line(f"cost of an image, {name}", f"{ratio:.3f} times", f"{low:.3f} to {high:.3f}")
+
+
+# Start
+
+
+def start(framework: str, repeats: int) -> dict[str, float]:
+    """Seconds from the command to the first step, in turns with the import of the framework alone."""
+    model, _, _ = MODELS[framework]
+    begun, done, imports = [], [], []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            words = ["run", model, "--out", f"{folder}/run", "--steps", "1", "--quiet"]
+            since = time.time()
+            told = _output([sys.executable, "-c", FIRST_STEP, *words]).split()
+            begun.append(float(told[-2]) - since)
+            done.append(float(told[-1]) - since)
+        since = time.time()
+        _output([sys.executable, "-c", IMPORTS[framework]])
+        imports.append(time.time() - since)
+    aside = [ours - theirs for ours, theirs in zip(begun, imports, strict=True)]
+    return {name: statistics.median(of) for name, of in (("begun", begun), ("done", done), ("aside", aside))}
+
+
+# Shares
+
+
+def shares(args: argparse.Namespace) -> dict[str, Any]:
+    """What the data path takes of a step, and the rest of a run; of two runs."""
+    model, size, batch = MODELS[args.only]
+    settings: dict[str, Any] = {"data.size": size, "data.count": 2000, "train.batch_size": batch, "model.width": 64}
+    steps, default_steps, times = (3, 30, 2) if args.smoke else (30, 250, 5)
+    if args.smoke:
+        settings["model.width"] = 4
+    with assembled(model, data="shapes", preset="none", steps=10**6, settings=settings) as runner:
+        clock = Clock(runner)
+        for number in range(3 + steps):
+            if number == 3:
+                clock.spent.clear()  # the first steps are slower
+            take_step(runner, batch)
+        for _ in range(times):
+            take_step(runner, batch)
+            runner._report()
+            runner._end_epoch()
+            runner._sample()
+            runner._checkpoint()
+            runner._save(runner.folder.snapshots / str(runner.images))
+        one = {name: statistics.median(clock.spent[name]) for name in (*AROUND, "step", "_reals")}
+        every = {
+            "_report": 50 * batch, "_end_epoch": EPOCH, "_sample": EPOCH, "_save": 5 * EPOCH, "_checkpoint": 10_000
+        }  # fmt: skip
+        an_image = one["step"] / batch
+        parts = {name: one[name] / every[name] for name in AROUND}
+        whole = an_image + sum(parts.values())
+        long = {
+            "step": one["step"],
+            "data path": clock.total("_reals") / clock.total("step"),
+            "around": sum(parts.values()) / whole,
+            "parts": {name: (one[name], each / whole) for name, each in parts.items()},
+        }
+    with assembled(model, steps=default_steps) as runner:
+        clock = Clock(runner)
+        since = time.perf_counter()
+        runner.run()
+        whole = time.perf_counter() - since
+        taken = {name: clock.total(name) for name in AROUND}
+        default = {
+            "step": statistics.median(clock.spent["step"]),
+            "data path": clock.total("_reals") / clock.total("step"),
+            "around": sum(taken.values()) / whole,
+            "parts": {
+                name: (statistics.median(clock.spent.get(name, [0.0])), spent / whole) for name, spent in taken.items()
+            },
+        }
+    return {"shares": {f"{EPOCH:,} images an epoch": long, f"by default, {default_steps} steps": default}}
+
+
+def take_step(runner: Any, batch: int) -> None:
+    """What the runner does in its loop, but for what is due now and then."""
+    runner.values = runner._values(runner.images)
+    runner.trainer.step(runner.step, runner.images, runner.values)
+    runner.images, runner.step = runner.images + batch, runner.step + 1
+
+
+class Clock:
+    """Seconds that were spent in each wrapped method of a runner and its trainer, a list with one entry a call."""
+
+    def __init__(self, runner: Any) -> None:
+        self.spent: dict[str, list[float]] = {}
+        self.began: list[float] = []
+        for owner, names in ((runner, AROUND), (runner.trainer, ("step", "_reals"))):
+            for name in names:
+                setattr(owner, name, partial(self._timed, name, getattr(owner, name)))
+
+    def _timed(self, name: str, method: Callable[..., Any], *given: Any, **more: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return method(*given, **more)
+        finally:
+            self.spent.setdefault(name, []).append(time.perf_counter() - began)
+            if name == "step":
+                self.began.append(began)
+
+    def total(self, name: str) -> float:
+        return sum(self.spent.get(name, []))
+
+
+# Growth
+
+
+def growth(args: argparse.Namespace) -> dict[str, Any]:
+    """The cost of an image late in a run over that of an early one, and with a large set over that with a small."""
+    few, pairs, counts = (20, 2, (1_000, 10_000)) if args.smoke else (250, 6, (1_000, 1_000_000))
+    model = MODELS[args.only][0]
+    late = [intervals(model, 10 * few) for _ in range(1 if args.smoke else 2)]
+    ratios = [statistics.median(found[-few:]) / statistics.median(found[20 : 20 + few]) for found in late]
+    tiny = partial(assembled, model, steps=1, settings=TINY, preset="none")
+    with tiny(data=noise(counts[0])) as small, tiny(data=noise(counts[1])) as large:
+        loops = {"small": loop_of(small), "large": loop_of(large)}
+        rates = measure(loops, images=64, block=0.02 if args.smoke else 1.0, pairs=pairs)["rates"]
+    sizes = [a / b for a, b in zip(rates["small"], rates["large"], strict=True)]
+    return {
+        "growth": {
+            "after ten times as many": spread(ratios),
+            f"{counts[1]:,} for {counts[0]:,} in the set": spread(sizes),
+        }
+    }
+
+
+def intervals(model: str, steps: int) -> list[float]:
+    """Seconds from each step to the next in a run of a tiny model, whatever lies between them."""
+    with assembled(model, data=noise(2_000), steps=steps, settings=TINY, preset="none") as runner:
+        clock = Clock(runner)
+        runner.run()
+    return [float(seconds) for seconds in np.diff(clock.began)]
+
+
+def with_plugins(framework: str, args: argparse.Namespace) -> tuple[float, float, float]:
+    """The same with 200 more plugins installed, over that without, in processes that take turns."""
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        fake_plugins(Path(folder), 200)
+        for _ in range(1 if args.smoke else 3):
+            without, among = (child("plugins", framework, args, path=path)["step"] for path in (None, folder))
+            ratios.append(among / without)
+    return spread(ratios)
+
+
+def plugins(args: argparse.Namespace) -> dict[str, Any]:
+    found = intervals(MODELS[args.only][0], 40 if args.smoke else 300)
+    return {"step": statistics.median(found[20:]), "installed": len(scan().parts)}
+
+
+def noise(count: int) -> gz.ImageSource:
+    """Images of 16×16 pixels."""
+    return gz.ImageSource(np.random.default_rng(0).integers(0, 256, (count, 16, 16, 1), dtype=np.uint8))
+
+
+def loop_of(runner: Any) -> Callable[[int], None]:
+    position = 0
+
+    def loop(steps: int) -> None:
+        nonlocal position
+        for _ in range(steps):
+            runner.trainer.step(position, position * 64, {})
+            position += 1
+        runner.trainer.read()
+
+    return loop
+
+
+def spread(ratios: list[float]) -> tuple[float, float, float]:
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+# Processes
+
+
+@contextmanager
+def assembled(
+    model: str, *, data: Any = None, steps: int, preset: str | None = None, settings: Any = None
+) -> Iterator[Any]:
+    """A run that is ready to start, in a folder that goes away."""
+    request = mix.Request(
+        picks={"model": model, "data": data}, preset=preset, assigned=settings or {}, flags=session.flags(steps=steps)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        runner = assembly.assemble(mix.resolve(scan(), request), data_root=None, out=Path(folder) / "run", quiet=True)
+        try:
+            yield runner
+        finally:
+            runner.close()
+
+
+CHILDREN = {"shares": shares, "growth": growth, "plugins": plugins}
+
+
+def child(what: str, framework: str, args: argparse.Namespace, *, path: str | None = None) -> dict[str, Any]:
+    """One measurement in a process of its own.
+
+    Args:
+        what: a key of CHILDREN.
+        framework, args: as on the command line.
+        path: more places where plugins are looked for.
+    """
+    command = [sys.executable, __file__, "--child", what, "--only", framework, *(["--smoke"] if args.smoke else [])]
+    return dict(json.loads(_output(command, path).splitlines()[-1]))
+
+
+def _output(command: list[str], path: str | None = None) -> str:
+    environment = dict(os.environ) if path is None else {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{done.stderr}\n{' '.join(command)} failed, with exit code {done.returncode}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,191 @@
+"""A set that lies in a file, beside a sample of the same images in memory: does a step cost more?
+
+    uv run --all-packages python benchmarks/large.py FOLDER
+
+FOLDER takes the set, 10 GB of the dataset `shapes` as one .npy file, which is drawn once, in some minutes, and used
+again. dcgan-torch trains from it and from memory in alternating blocks.
+
+What the system has read before it keeps in memory as long as there is room, and a machine with more memory than the set
+has gigabytes would soon read nothing from the disk any more. So before each block of the mapped set its pages are given
+back (`madvise` and `posix_fadvise`), and how much was truly read from the disk in a block is printed. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mmap
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pairs import peak_memory
+
+import ganzoo_core as gz
+from ganzoo_core import building, catalog, data, engines, mix, ondemand
+from ganzoo_core.engines import available_cores
+from ganzoo_datasets import shapes
+
+SIZE, CHANNELS, SAMPLE = 64, 3, 4096
+BOUND = 1.10
+AT_ONCE = 4096  # images that are drawn together
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="takes the set, and keeps it")
+    parser.add_argument("--gigabytes", type=float, default=10.0, help="of the set (10)")
+    parser.add_argument("--pairs", type=int, default=6, help="blocks of each (6)")
+    parser.add_argument("--steps", type=int, default=20, help="steps a block (20)")
+    parser.add_argument("--width", type=int, default=64, help="model.width (64)")
+    parser.add_argument("--batch", type=int, default=64, help="images a step (64)")
+    parser.add_argument("--framing", choices=("none", "resize"), default="none", help="resize: from 64 pixels to 32")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found")
+    args = parser.parse_args()
+    path = written(args.folder, args.gigabytes)
+    found = measured(path, args)
+    tell(found, args)
+    if args.json is not None:
+        args.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return 0
+
+
+def written(folder: Path, gigabytes: float) -> Path:
+    """The set, drawn by as many processes as there are cores unless it is there."""
+    count = max(SAMPLE, round(gigabytes * 1e9 / (SIZE * SIZE * CHANNELS)))
+    path = folder / f"shapes-{count}.npy"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, SIZE, SIZE, CHANNELS)}
+    cores = available_cores()
+    with ProcessPoolExecutor(cores) as pool, unfinished.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for first in range(0, count, 8 * cores * AT_ONCE):  # so that drawn images do not pile up before the disk
+            print(f"{first:,} of {count:,} images are drawn", file=sys.stderr)
+            starts = range(first, min(first + 8 * cores * AT_ONCE, count), AT_ONCE)
+            for drawn in pool.map(partial(_drawn, count), starts):
+                file.write(drawn.tobytes())
+        os.fsync(file.fileno())
+    unfinished.rename(path)
+    return path
+
+
+def _drawn(count: int, start: int) -> np.ndarray:
+    return shapes.draw("train", start, min(start + AT_ONCE, count), size=SIZE, channels=CHANNELS)
+
+
+def measured(path: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Blocks of steps from the file and from memory, in turns."""
+    mapped = np.load(path, mmap_mode="r")
+    sample = np.sort(np.random.default_rng(0).choice(len(mapped), SAMPLE, replace=False))
+    resident = ondemand.gather(mapped, sample)
+    loops = {
+        "memory": loop_of(trainer_of(resident, args), args),
+        "file": loop_of(trainer_of(mapped, args, stays=True), args),
+    }
+    load, rates, read, peaks = os.getloadavg()[0], {name: [] for name in loops}, [], {}  # type: Any, Any, list[int], Any
+    for pair in range(-1, args.pairs):
+        for name in list(loops) if pair % 2 == 0 else list(loops)[::-1]:
+            give_back(mapped, path)
+            before, since = _read_bytes(), time.perf_counter()
+            loops[name](args.steps)
+            if pair < 0:  # the first is slower, and does not count
+                continue
+            rates[name].append(args.steps * args.batch / (time.perf_counter() - since))
+            if name == "file":
+                read.append(_read_bytes() - before)
+        peaks.setdefault("after the first blocks", peak_memory())
+    peaks["at the end"] = peak_memory()
+    return {
+        "rates": rates,
+        "read": read,
+        "bytes": prod(mapped.shape),
+        "images": len(mapped),
+        "peak": peaks,
+        "load before": load,
+        "load after": os.getloadavg()[0],
+    }
+
+
+def trainer_of(images: np.ndarray, args: argparse.Namespace, *, stays: bool = False) -> Any:
+    """dcgan-torch's trainer on these images; `stays`: in their file, however much memory there is."""
+    size = SIZE if args.framing == "none" else SIZE // 2
+    settings = {"model.width": args.width, "train.batch_size": args.batch, "data.size": size}
+    resolved = mix.resolve(
+        catalog.scan(), mix.Request(picks={"model": "dcgan-torch", "data": "shapes"}, assigned=settings, preset="none")
+    )
+    fitted = mix.fit(resolved, height=SIZE, width=SIZE, channels=CHANNELS, classes=0, background=None)
+    free = ondemand.free_memory
+    if stays:
+        ondemand.free_memory = lambda: 0
+    try:
+        prepared = data.prepare(gz.ImageSource(images), fitted.framing, fitted.spec.channels).images
+    finally:
+        ondemand.free_memory = free
+    if ondemand.in_file(prepared) is not stays:
+        raise SystemExit("the images are not where they were to be")
+    engine = engines.create("torch", resolved.settings)
+    G, D = building.networks(engine, resolved, fitted, {})
+    plan = building.plan_of(resolved)
+    return engine.trainer(G, D, building.loss_of(resolved, fitted), plan, prepared, None)
+
+
+def loop_of(trainer: Any, args: argparse.Namespace) -> Callable[[int], None]:
+    position = 0
+
+    def loop(steps: int) -> None:
+        nonlocal position
+        for _ in range(steps):
+            trainer.step(position, position * args.batch, {})
+            position += 1
+        trainer.read()
+
+    return loop
+
+
+def give_back(mapped: np.memmap[Any, Any], path: Path) -> None:
+    """Have the system forget what it has read of the file."""
+    owner: Any = mapped
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    owner.madvise(mmap.MADV_DONTNEED)  # pages that a process has in use would stay
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _read_bytes() -> int:
+    """What this process has had read from disks so far, what was read ahead for it among it."""
+    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(dict(line.split(": ") for line in lines)["read_bytes"])
+
+
+def tell(found: dict[str, Any], args: argparse.Namespace) -> None:
+    rates, took = found["rates"], args.steps * args.batch * SIZE * SIZE * CHANNELS
+    ratios = [memory / file for memory, file in zip(rates["memory"], rates["file"], strict=True)]
+    print(f"{found['images']:,} images, {found['bytes'] / 1e9:.1f} GB; framing {args.framing}, batch {args.batch}")
+    print(f"load before {found['load before']:.2f}, after {found['load after']:.2f}")
+    for name, each in rates.items():
+        print(f"from {name:<8}{statistics.median(each):>9.1f} img/s")
+    print(
+        f"an image from the file costs {statistics.median(ratios):.3f} times one from memory "
+        f"({min(ratios):.3f} to {max(ratios):.3f}; bound {BOUND})"
+    )
+    read = statistics.median(found["read"])
+    print(f"read from the disk in a block: {read / 1e6:.0f} MB, of which {took / 1e6:.0f} MB are its images")
+    for when, peak in found["peak"].items():
+        print(f"peak memory {when}: {peak:,.0f} MB, pages of the file that were in use among it")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,72 @@
+"""`--data npy:PATH`: an array of numpy's that stays on the disk, so that it may be larger than memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import ganzoo_core as gz
+from ganzoo_datasets.npz import check_images, numbered
+from ganzoo_datasets.places import given
+
+IMAGES, LABELS, NAMES = "images.npy", "labels.npy", "class_names.txt"
+
+
+@gz.hookimpl
+def dataset(name: str, argument: str, split: str) -> gz.ImageSource:
+    """A file, or a folder with `images.npy` and, if you like, `labels.npy` and `class_names.txt`, one name a line.
+
+    Images are uint8 [N,H,W,C] or [N,H,W] and are mapped, not read; labels are whole numbers [N]. Without names the
+    distinct labels, in order, are the classes and their numbers the names. There is no official test part.
+
+    Raises:
+        UsageError, DataError: if the path is not there, or an array is not as described.
+    """
+    path = given(name, argument)
+    folder = path if path.is_dir() else None
+    if folder is not None:
+        path = folder / IMAGES
+        if not path.is_file():
+            raise gz.DataError(f"{name}:{argument}: {folder} holds no {IMAGES}; expected it, or name a .npy file")
+    images = _images(path)
+    labels: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    if folder is not None and (folder / LABELS).is_file():
+        labels, names = numbered(folder, _opened(folder / LABELS), _names(folder / NAMES))
+    try:
+        return gz.hold_out(gz.ImageSource(images=images, labels=labels, class_names=names), split)
+    except gz.DataError as error:
+        raise gz.DataError(f"{folder or path}: {error}") from None
+
+
+def _images(path: Path) -> np.ndarray:
+    images = check_images(path, _opened(path))
+    if not images[:1].flags.c_contiguous:
+        raise gz.DataError(
+            f"{path}: the array is stored column by column, so that one image lies all over the file; save "
+            "`numpy.ascontiguousarray(images)`"
+        )
+    return images
+
+
+def _opened(path: Path) -> np.ndarray:
+    """The array as a read-only memory map."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise gz.DataError(f"{path} cannot be read as a .npy file: {error}") from None
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise gz.DataError(f"{path} is an archive of arrays; write --data npz:{path}")
+    return found
+
+
+def _names(path: Path) -> np.ndarray | None:
+    if not path.is_file():
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise gz.DataError(f"{path} cannot be read: {error}; expected a name a line, in UTF-8") from None
+    return np.array(lines, dtype=np.str_)

@@ -1,0 +1,95 @@
+"""What `test_ranks.py` lets torchrun start: several short runs, one after the other, in each of the processes.
+
+    torchrun --nproc-per-node 2 tests/torch/ranks_played.py FOLDER NAMES
+
+After every step the processes compare all their parameters, each with each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+import ganzoo_core as gz
+from ganzoo_core.engines.torch.trainer import Trainer
+
+STEPS = 8
+SMALL: dict[str, Any] = {
+    "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "model.norm": "layer", "data.size": 16,
+    "train.batch_size": 12, "train.report_every": "3steps", "train.checkpoint_every": "5steps",
+    "train.sample_count": 4, "train.lr": 1e-3, "engine.threads": 1, "engine.device": "cpu", "engine.timeout": 60,
+}  # fmt: skip
+
+
+class Centred:
+    """Least squares around a moving average of D's scores of reals, which is kept from step to step."""
+
+    def __init__(self) -> None:
+        self.memory = {"centre": 0.25}
+
+    def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
+        ops, centre = step.ops, step.memory["centre"]
+        real, fake = step.D(step.real), step.D(step.fake)
+        step.memory["centre"] = 0.9 * centre + 0.1 * ops.mean(real)
+        noise = ops.normal(tuple(real.shape))  # a row a sample, which the processes must share
+        return {"adversarial": ops.mean(ops.square(real - centre - 1 + noise)) + ops.mean(ops.square(fake - centre))}
+
+    def generator(self, step: gz.Step) -> Mapping[str, Any]:
+        return {"adversarial": step.ops.mean(step.ops.square(step.D(step.fake) - 1))}
+
+
+MIXES: dict[str, dict[str, Any]] = {
+    "non-saturating": {"train.ema_halflife": 50},
+    "hinge": {"use.loss": "hinge", "train.updates": "simultaneous"},
+    "wgan-gp": {"use.loss": "wgan-gp", "train.critic_steps": 2},
+    "r1": {"use.with": "r1", "train.optimizer": "sgd", "train.momentum": 0.9, "train.lr": 1e-2},
+    "relativistic": {"use.loss": "relativistic", "use.with": "spectral-norm"},
+    "memory": {},
+}
+
+
+def play(name: str, out: Path) -> None:
+    """One of them."""
+    loss = Centred() if name == "memory" else None
+    gz.train("dcgan-torch", loss=loss, settings={**SMALL, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
+
+
+def linear_networks() -> tuple[nn.Module, nn.Module]:
+    """Given in Python, with weights that differ from process to process."""
+    G = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    return G, nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+
+
+def watch(steps: list[int]) -> None:
+    """After every step of any trainer, compare."""
+    plain = Trainer.step
+
+    def watched(self: Trainer, step: int, images: int, values: Mapping[str, float]) -> None:
+        plain(self, step, images, values)
+        own = torch.cat([parameter.detach().reshape(-1) for net in (self.G, self.D) for parameter in net.parameters()])
+        found = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(found, own)
+        assert all(torch.equal(other, own) for other in found), f"step {step}"
+        steps.append(step)
+
+    Trainer.step = watched  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    played: list[int] = []
+    watch(played)
+    folder = Path(sys.argv[1])
+    names = sys.argv[2].split(",")
+    for name in names:
+        play(name, folder / name)
+    assert played == [*range(STEPS)] * len(names)
+    G, D = linear_networks()
+    own = {"engine.device": "cpu", "engine.threads": 1, "model.latent_dim": 8}
+    gz.train(generator=G, discriminator=D, settings=own, steps=2, out=folder / "objects", quiet=True)
+    assert played[-2:] == [0, 1]

@@ -1,0 +1,370 @@
+"""Several processes that train one run: equal to each other after every step, and to one process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+import ganzoo_core as gz
+from ganzoo_core import checkpoint, cli, ranks, rundir
+from ganzoo_core.engines.torch.ops import Share, TorchOps
+from ganzoo_core.ranks import Place
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ranks_played import MIXES, SMALL, STEPS, play
+
+QUICK = ["wgan-gp", "memory"]
+RUN = ["-m", "ganzoo_core", "run", "dcgan-torch", "--batch-size", "12"]
+
+
+def command(*words: str | Path, processes: int = 2, more: tuple[str, ...] = ()) -> list[str]:
+    """Torchrun, with whatever each process is to run."""
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *more, *map(str, words),
+    ]  # fmt: skip
+
+
+def started(*words: str | Path, cwd: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words, **options), env=environment(), cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}  # torchrun complains where it has to choose
+
+
+def settings(**changed: object) -> list[str]:
+    """SMALL, and what differs, as words of a command."""
+    chosen = {name: value for name, value in SMALL.items() if name != "train.batch_size"}
+    chosen |= {name.replace("__", "."): value for name, value in changed.items()}
+    return [word for name, value in chosen.items() for word in ("--set", f"{name}={value}")]
+
+
+def final(run: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """The state at the end, and the statistics."""
+    newest = rundir.RunFolder(run).newest_checkpoint()
+    assert newest is not None
+    return checkpoint.read_matching(newest / rundir.STATE), rundir.RunFolder(run).stats()
+
+
+def equal_to_one(folder: Path, names: list[str]) -> None:
+    """What two processes played, against one process with the same batch."""
+    done = started(Path(__file__).parent / "ranks_played.py", folder / "two", ",".join(names))
+    assert done.returncode == 0, done.stderr
+    for name in names:
+        play(name, folder / "one" / name)
+        (ours, lines), (theirs, expected) = final(folder / "two" / name), final(folder / "one" / name)
+        assert ours.keys() == theirs.keys()
+        for key in theirs:
+            near = 1e-5 * max(1.0, float(np.abs(theirs[key]).max()))  # moments are as large as gradients
+            np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-5, atol=near, err_msg=f"{name}: {key}")
+        assert len(lines) == len(expected) == STEPS // 3 + 1
+        for line, other in zip(lines, expected, strict=True):
+            terms = {key: value for key, value in other.items() if "/" in key}
+            assert {key: line[key] for key in terms} == pytest.approx(terms, rel=1e-4, abs=1e-5)
+        moved = max(float(np.abs(array).max()) for key, array in theirs.items() if key.startswith("D/"))
+        assert moved > 0.01
+
+
+@pytest.mark.filterwarnings("default")
+def test_two_processes_are_one_with_the_whole_batch(tmp_path: Path) -> None:
+    equal_to_one(tmp_path, QUICK)
+    assert len(list((tmp_path / "two" / "objects" / "samples").iterdir())) >= 3  # networks that differed at first
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_two_processes_are_one_with_other_losses(tmp_path: Path) -> None:
+    equal_to_one(tmp_path, [name for name in MIXES if name not in QUICK])
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({}, Place()),
+        ({"RANK": "1", "WORLD_SIZE": "4"}, Place()),  # a scheduler's, without torchrun
+        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, Place()),
+        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, Place(5, 8, 1, 4)),
+    ],
+)
+def test_the_environment_says_which_process_this_is(found: Mapping[str, str], expected: Place) -> None:
+    assert ranks.here(found) == expected
+
+
+@pytest.mark.parametrize("rank", ["4", "-1", "one"])
+def test_an_environment_that_makes_no_sense_is_refused(rank: str) -> None:
+    found = {"RANK": rank, "WORLD_SIZE": "4", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    with pytest.raises(gz.UsageError, match=f"RANK={rank}.*no process of a run"):
+        ranks.here(found)
+
+
+@pytest.fixture
+def as_rank(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    def stand(rank: int, count: int) -> None:
+        where = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
+        for name, value in where.items():
+            monkeypatch.setenv(name, str(value))
+
+    return stand
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "dcgan-torch", "--batch-size", "64"], "--batch-size 63 or 66"),
+        (["run", "dcgan-torch", "--batch-size", "2"], "--batch-size 3"),
+        (["run", "dcgan-tf", "--batch-size", "63"], "several processes train in PyTorch only"),
+        (["list"], "torchrun started 3 processes, and this takes one"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused_before_they_meet(
+    words: list[str],
+    told: str,
+    as_rank: Callable[[int, int], None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ganzoo_core.engines.create", None)  # nothing comes so far
+    for rank, expected in ((0, told), (1, "")):
+        as_rank(rank, 3)
+        assert cli.main(words) == 2
+        found = capsys.readouterr()
+        assert (found.out, expected in found.err) == ("", True)
+        assert bool(found.err) is (rank == 0)
+
+
+def test_a_dry_run_is_shown_once(as_rank: Callable[[int, int], None], capsys: pytest.CaptureFixture[str]) -> None:
+    as_rank(1, 2)
+    assert cli.main(["run", "dcgan-torch", "--dry-run"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("draw", ["uniform", "normal"])
+def test_random_numbers_are_slices_of_those_of_one_process(draw: str) -> None:
+    torch.manual_seed(5)
+    one = TorchOps("cpu")
+    whole, single = getattr(one, draw)((6, 2, 3)), getattr(one, draw)((5,))
+    for rank in range(3):
+        rows = slice(2 * rank, 2 * rank + 2)
+        share = Share(6, rows, torch.Generator().manual_seed(5))
+        own = TorchOps("cpu", share=share)
+        torch.manual_seed(rank)  # dropout's, which does not count here
+        assert torch.equal(getattr(own, draw)((2, 2, 3)), whole[rows])
+        assert torch.equal(getattr(own, draw)((5,)), single)  # no row a sample: the same in all
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A group of one, in this process."""
+    from ganzoo_core.engines.torch import ranks as ours
+
+    found = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    with __import__("socket").socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found["MASTER_PORT"] = str(free.getsockname()[1])
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    yield ours.Group(Place(), device=torch.device("cpu"), timeout=5.0)
+    dist.destroy_process_group()
+    ours._stores.clear()
+
+
+def test_what_processes_say_to_each_other(group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One all-reduce, played as if a second process had twice as much: tensors keep how they lie in memory."""
+    tensors = [torch.arange(24.0).reshape(2, 3, 2, 2).to(memory_format=torch.channels_last), torch.tensor(3.0)]
+    before = [tensor.clone(memory_format=torch.preserve_format) for tensor in tensors]
+    stopping = []
+
+    def summed(flat: torch.Tensor, group: Any) -> None:
+        assert flat.numel() == 24 + 1 + 1
+        flat.mul_(3)
+        stopping.append(float(flat[-1]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dist, "all_reduce", summed)
+        patch.setattr(type(group), "place", Place(0, 2, 0, 2), raising=False)
+        group.place = Place(0, 2, 0, 2)
+        stopped = group.agreed(lambda: len(stopping) == 1)
+        group.average(tensors)
+        for found, was in zip(tensors, before, strict=True):
+            assert torch.equal(found, was * 1.5)
+            assert found.stride() == was.stride()
+        assert not stopped()
+        group.average(tensors)
+        assert stopped()
+        assert stopping == [0, 3]
+        group.place = Place()
+    assert group.rows(6) == slice(0, 6)
+    assert (group.named(""), group.named("ÿ/x"), group.chosen(-3)) == ("", "ÿ/x", -3)
+    assert group.first(lambda: 7, long=True) == 7
+    with pytest.raises(OSError, match="full"):
+        group.first(lambda: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(ranks.RankError, match="not seen"):
+        group.every(False, "not seen")
+    assert group.sums([1.5, 2]) == [1.5, 2]
+
+
+def test_processes_that_differ_say_where(group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process, of which one number is another."""
+    monkeypatch.setattr(group, "gathered", lambda numbers: [numbers, [*numbers[:-1], numbers[-1] + 1]])
+    with pytest.raises(ranks.RankError, match="D/weight of rank 1 differs from that of rank 0"):
+        group.check_alike({"G/weight": np.zeros(3), "D/weight": np.ones(2)})
+    with pytest.raises(gz.UsageError, match="data of rank 1 is not that of rank 0, 7"):
+        group.check_facts({"numpy": "2", "data": 7})
+
+
+def test_who_tells_an_error() -> None:
+    usual, lost = gz.UsageError("wrong"), ranks.RankError("alone")
+    assert ranks.says(usual, Place(0, 4, 0, 2)) == "wrong"
+    assert ranks.says(usual, Place(1, 4, 1, 2)) is None
+    assert ranks.says(usual, Place(2, 4, 0, 2)) == "rank 2: wrong"  # another machine's first
+    assert ranks.says(ranks.shared(gz.Diverged("nan")), Place(2, 4, 0, 2)) is None
+    assert ranks.says(lost, Place(3, 4, 1, 2)) == "rank 3: alone"
+
+
+def digest(run: Path) -> dict[str, str]:
+    """Name -> SHA-256 of all that a run leaves, clock times left out."""
+    found = {}
+    for path in sorted(run.rglob("*")):
+        if path.is_dir() or path.name in (".lock", "config.yaml", "manifest.json", "report.html"):
+            continue
+        content = path.read_bytes()
+        if path.suffix in (".jsonl", ".json"):
+            lines = content.splitlines() if path.suffix == ".jsonl" else [content]
+            content = json.dumps([without_times(json.loads(line)) for line in lines]).encode()
+        found[str(path.relative_to(run))] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def without_times(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in ("seconds", "images_per_second")}
+
+
+class Watched:
+    """A run under torchrun that something is done to while it trains."""
+
+    def __init__(self, out: Path, *words: str) -> None:
+        self.out, self.errors = out, out.with_suffix(".err")
+        with self.errors.open("w") as told:
+            self.process = subprocess.Popen(
+                command(*RUN, *words, "--out", out), env=environment(), stdout=told, stderr=told
+            )
+
+    def at(self, images: int) -> None:
+        """Wait until the checkpoint at so many images is there, or a later one."""
+        until = time.monotonic() + 120
+        while not any(int(path.name) >= images for path in (self.out / "checkpoints").glob("[0-9]*")):
+            assert self.process.poll() is None, self.told()
+            assert time.monotonic() < until, self.told()
+            time.sleep(0.05)
+
+    def signal(self, rank: int, number: int) -> None:
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                found = (place / "environ").read_bytes().split(b"\0")
+                words = (place / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"RANK={rank}".encode() in found and str(self.out).encode() in words:
+                os.kill(int(place.name), number)
+                return
+        raise AssertionError(f"rank {rank} is not there")
+
+    def ends(self) -> int:
+        """Wait; returns torchrun's exit code."""
+        return self.process.wait(timeout=120)
+
+    def told(self) -> str:
+        return self.errors.read_text()
+
+
+LONG = ["--steps", "120", *settings(train__report_every="20steps", train__checkpoint_every="25steps")]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is left of a run of two processes that nothing happened to."""
+    out = tmp_path_factory.mktemp("ranks") / "straight"
+    done = started(*RUN, *LONG, "--out", out, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(out)  # said once
+    return digest(out)
+
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds a rank's process in /proc")
+
+
+@pytest.mark.slow
+@on_linux
+@pytest.mark.parametrize("rank", [0, 1])
+def test_killed_and_resumed_is_the_same_to_the_byte(rank: int, tmp_path: Path, straight: dict[str, str]) -> None:
+    run = Watched(tmp_path / "run", *LONG)
+    run.at(50 * 12)
+    run.signal(rank, signal.SIGKILL)
+    assert run.ends() != 0
+    assert not (run.out / "generator").exists()
+    done = started("-m", "ganzoo_core", "resume", run.out, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert digest(run.out) == straight
+
+
+@pytest.mark.slow
+@on_linux
+def test_a_stuck_process_ends_in_a_sentence(tmp_path: Path) -> None:
+    run = Watched(tmp_path / "run", *LONG, "--steps", "20000", "--set", "engine.timeout=4")
+    run.at(25 * 12)
+    run.signal(1, signal.SIGSTOP)
+    try:
+        assert run.ends() != 0
+    finally:
+        run.process.kill()
+    assert "ganzoo run: the 2 processes of the run lost each other: one of them did not answer for 4 s" in run.told()
+
+
+@pytest.mark.slow
+@on_linux
+def test_a_signal_ends_all_processes_after_the_same_step(tmp_path: Path) -> None:
+    run = Watched(tmp_path / "run", *LONG, "--steps", "20000")
+    run.at(25 * 12)
+    run.signal(1, signal.SIGTERM)
+    run.ends()
+    images = json.loads((run.out / "generator" / "generator.json").read_text())["images"]
+    assert (run.out / "checkpoints" / str(images)).is_dir()
+    assert "interrupted, saved" in run.told()
+    done = started("-m", "ganzoo_core", "resume", run.out, "--steps", str(images // 12 + 5), "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert final(run.out)[1][-1]["images"] == images + 5 * 12
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_is_told(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["dcgan-torch", "--batch-size", "12", "--steps", "5", *settings(), "--out", str(run), "--quiet"]
+    assert cli.main(["run", *words]) == 0
+    refused = started("-m", "ganzoo_core", "resume", run, "--steps", "10")
+    assert refused.stderr.count("ranks was 1 and is 2. Say --allow-inexact") == 1
+    taken = started("-m", "ganzoo_core", "resume", run, "--steps", "10", "--allow-inexact", "--quiet")
+    assert taken.returncode == 0, taken.stderr
+    assert final(run)[1][-1]["step"] == 10
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_goes_back_in_all_processes(tmp_path: Path) -> None:
+    wild = settings(train__lr="1e30", train__on_divergence="rollback", train__optimizer="sgd")
+    done = started(*RUN, *wild, "--steps", "60", "--out", tmp_path / "run")
+    assert done.stderr.count("ganzoo run: the run diverged") == 1, done.stderr
+    assert (tmp_path / "run" / "report.html").is_file()
