@@ -60,6 +60,7 @@ def assemble(
     )
     for note in (*resolved.warnings, *source.notes, *engine.notes):
         reporter.warn(note)
+    engine.tell = reporter.warn
 
     prepared = data.prepare(source, fitted.framing, fitted.spec.channels)
     plan = building.plan_of(resolved)

@@ -92,6 +92,8 @@ def create(framework: str, settings: Mapping[str, Any]) -> Any:
         device=settings["engine.device"],
         threads=settings["engine.threads"] or available_cores(),
         channels_last=settings["engine.channels_last"],
+        precision=settings.get("engine.precision", "float32"),
+        compile=settings.get("engine.compile", False),
     )
 
 

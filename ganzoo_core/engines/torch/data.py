@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ganzoo_core.engines.step import halvings
+from ganzoo_core.engines.torch.transfer import carried
 
 
 class Resident:
@@ -31,12 +32,12 @@ class Resident:
     def gather(self, order: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None."""
         if self.on_device is None:
-            batch = torch.from_numpy(self.images[order]).to(self.device)
+            batch = carried(self.images[order], self.device)
         else:
-            batch = self.on_device[torch.from_numpy(order).to(self.device)]
+            batch = self.on_device[carried(order, self.device)]
         # The permuted view of [N,H,W,C] is channels_last already.
         images = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=self.memory_format)
-        labels = None if self.labels is None else torch.from_numpy(self.labels[order]).to(self.device)
+        labels = None if self.labels is None else carried(self.labels[order], self.device)
         return images, labels
 
 
