@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
+from ganzoo_core.engines.comparing import RTOL, disagreement
 from ganzoo_core.engines.step import total
 from ganzoo_core.engines.torch.transfer import scalar
 
 if TYPE_CHECKING:
     from ganzoo_core.engines.torch.trainer import Trainer
 
-RTOL = {"float32": 1e-4, "bfloat16": 5e-2}  # of the norm of what is compared
 _TWICE = "double backward"  # torch's words where a loss differentiates D by its images
 
-Played = tuple[list[torch.Tensor], list[torch.Tensor]]  # what a function gave, and gradients
+Played = tuple[list[np.ndarray], list[np.ndarray]]  # what a function gave, and gradients
 
 
 def find_compiler(device: torch.device) -> str:
@@ -65,7 +67,7 @@ class Compiled:
             with torch.enable_grad():
                 fake = function(z, labels, given)
                 weights = torch.linspace(-1, 1, fake.numel(), device=fake.device).reshape(fake.shape)
-                return [fake.detach()], _gradients([((fake * weights).sum(), trainer.g_params)])
+                return _arrays([fake]), _gradients([((fake * weights).sum(), trainer.g_params)])
 
         given = self._tensors(values)
         return self._pick("G", lambda *args: trainer._generate(*args), play)(z, labels, given)
@@ -83,7 +85,7 @@ class Compiled:
                 terms, scores = function(real, leaf, labels, z, given)
             asked = [(total(term), moved[phase] or [leaf]) for phase, term in zip(phases, terms, strict=True)]
             told = [value for term in terms for value in term.values()]
-            return [value.detach() for value in (*told, *scores.values())], _gradients(asked)
+            return _arrays([*told, *scores.values()]), _gradients(asked)
 
         chosen = self._pick(
             f"the step of {' and '.join(phase[0].upper() for phase in phases)}",
@@ -125,17 +127,15 @@ class Compiled:
             expected = play(function)
         compiled = _compiled(function, engine.device)
         try:
-            with self._undone():
+            with self._undone(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what torch.compile stumbles over is told below, if it matters
                 found = play(compiled)
         except Exception as error:  # whatever torch.compile cannot do with a plugin's code
             engine.tell(f"engine.compile: {what} runs uncompiled ({_words(error)})")
             return function
-        apart = max(_apart(*pair) for pair in zip(found, expected, strict=True))
-        if not apart <= RTOL[engine.precision]:  # NaN does not agree either
-            engine.tell(
-                f"engine.compile: {what} runs uncompiled (compiled, it differs by {apart:.1g} of what it should be; "
-                f"{RTOL[engine.precision]:g} is allowed)"
-            )
+        why = disagreement(found, expected, RTOL[engine.precision])
+        if why:
+            engine.tell(f"engine.compile: {what} runs uncompiled ({why})")
             return function
         return compiled
 
@@ -147,35 +147,21 @@ class Compiled:
         before = [tensor.clone() for tensor in kept]
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield
-        with torch.no_grad():
-            for tensor, former in zip(kept, before, strict=True):
-                tensor.copy_(former)
+        for tensor, former in zip(kept, before, strict=True):
+            tensor.data.copy_(former)  # unseen by autograd, to which G's own graph would be out of date
 
 
-def _gradients(asked: Sequence[tuple[torch.Tensor, Sequence[torch.Tensor]]]) -> list[torch.Tensor]:
+def _gradients(asked: Sequence[tuple[torch.Tensor, Sequence[torch.Tensor]]]) -> list[np.ndarray]:
     found: list[torch.Tensor] = []
     for loss, inputs in asked:
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
             found += [gradient for gradient in gradients if gradient is not None]
-    return found
+    return _arrays(found)
 
 
-def _apart(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
-    """The largest difference of two lists, each tensor's by its norm, or by a tenth of that of the whole list.
-
-    A gradient that is zero but for rounding, such as that of a bias before batch norm, has no norm to speak of.
-    """
-    if len(found) != len(expected):
-        return float("inf")
-    whole = sum(float(tensor.double().square().sum()) for tensor in expected) ** 0.5
-    return max(
-        (
-            float((a.double() - b.double()).norm()) / max(float(b.double().norm()), whole / 10, 1e-30)
-            for a, b in zip(found, expected, strict=True)
-        ),
-        default=0.0,
-    )
+def _arrays(tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    return [tensor.detach().float().cpu().numpy().copy() for tensor in tensors]
 
 
 def _words(error: Exception) -> str:

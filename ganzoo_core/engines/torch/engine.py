@@ -66,7 +66,11 @@ class Engine:
     def describe(self) -> dict[str, Any]:
         """Facts that belong to a run: framework, version, device, threads, precision, whether it compiles."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
-        facts = {"framework": self.framework, "version": torch.__version__, "device": self.device.type}
+        facts: dict[str, Any] = {
+            "framework": self.framework,
+            "version": torch.__version__,
+            "device": self.device.type,
+        }
         facts |= {"threads": torch.get_num_threads(), "precision": self.precision, "compile": self.compile}
         return {**facts, **({"device_name": name} if name else {})}
 
