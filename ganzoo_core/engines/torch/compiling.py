@@ -70,6 +70,9 @@ class Compiled:
                 return _arrays([fake]), _gradients([((fake * weights).sum(), trainer.g_params)])
 
         given = self._tensors(values)
+        if trainer.engine.device.type == "cuda":
+            # Whatever CUDA graphs gave before is used up when G is asked for new images.
+            torch.compiler.cudagraph_mark_step_begin()
         return self._pick("G", lambda *args: trainer._generate(*args), play)(z, labels, given)
 
     def terms(
