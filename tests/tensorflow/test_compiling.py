@@ -129,5 +129,5 @@ def test_what_cannot_be_compiled_is_told() -> None:
 
 def test_another_precision_is_refused() -> None:
     engine = Engine(device="cpu", threads=1, precision="bfloat16")
-    with pytest.raises(gz.UsageError, match="is bfloat16, and Keras"):
+    with pytest.raises(gz.UsageError, match="is bfloat16, and TensorFlow mixes no types"):
         engine.trainer(*networks(0.0), Penalised(), PLAN, IMAGES, None)

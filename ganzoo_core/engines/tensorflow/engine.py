@@ -146,8 +146,8 @@ class Engine:
         """
         if self.precision != "float32":
             raise UsageError(
-                f"engine.precision is {self.precision}, and Keras fixes a layer's when it is built, so a generator "
-                "could not be drawn from in float32 on every machine; leave it at float32, or pick a model in PyTorch"
+                f"engine.precision is {self.precision}, and TensorFlow mixes no types by itself, as the arithmetic of "
+                "losses, modifiers and fades would have to; leave it at float32, or pick a model in PyTorch"
             )
         return Trainer(self, G, D, loss, plan, images, labels)
 
