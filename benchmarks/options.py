@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
+import os
+import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pairs import measure, report
+from pairs import measure, was_busy
 
 from ganzoo_core import building, catalog, engines, mix
 from ganzoo_core.api import UsageError
@@ -36,7 +40,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--pairs", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=5.0, help="that a block of float32 takes")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args()
@@ -57,13 +61,30 @@ def main() -> None:
         ready[kind] = f"{time.perf_counter() - start:.1f} s"
         loops[kind] = loop
     assert engine is not None
+    load = os.getloadavg()[0]
     facts = {
         "size": args.size, "width": args.width, "batch": args.batch, "threads": torch.get_num_threads(),
         "torch": torch.__version__, "device": engine.describe().get("device_name", engine.device.type),
         "until the first step was done": ", ".join(f"{kind} {seconds}" for kind, seconds in ready.items()),
     }  # fmt: skip
-    found = measure(loops, images=args.batch, steps=args.steps, pairs=args.pairs)
-    report(f"{args.model}{f', {args.loss}' if args.loss else ''}", found, facts, base="float32", out=args.json)
+    found = measure(loops, images=args.batch, block=args.seconds, pairs=args.pairs)
+    print(f"{args.model}{f', {args.loss}' if args.loss else ''}: {', '.join(f'{k} {v}' for k, v in facts.items())}\n")
+    tell(found["rates"], args.batch)
+    if busy := was_busy(found, before=load, cores=engines.available_cores()):
+        print(f"the machine was busy ({busy}): take none of this for a figure", file=sys.stderr)
+    if args.json is not None:
+        args.json.write_text(json.dumps({"facts": facts, **found}, indent=1), encoding="utf-8")
+
+
+def tell(rates: Mapping[str, list[float]], batch: int) -> None:
+    """The table, as docs/precision.md has it."""
+    print("| | img/s | ms a step | times float32's speed | spread |\n| --- | ---: | ---: | ---: | ---: |")
+    for kind, values in rates.items():
+        median = statistics.median(values)
+        ratios = [ours / base for ours, base in zip(values, rates["float32"], strict=True)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        ms = 1000 * batch / median
+        print(f"| {kind} | {median:.1f} | {ms:.1f} | {statistics.median(ratios):.2f} | {spread} |")
 
 
 def trainer_of(kind: str, args: argparse.Namespace, images: np.ndarray, networks: list[Any]) -> Any:

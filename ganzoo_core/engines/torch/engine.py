@@ -119,7 +119,8 @@ class Engine:
         """
         precision.check(self.device, self.precision)
         if self.compile:
-            missing = compiling.find_compiler(self.device)
+            several = "several processes train together, and what one compiled another might not have"
+            missing = several if getattr(self, "group", None) else compiling.find_compiler(self.device)
             if missing:
                 self.tell(f"engine.compile is on, and nothing can be compiled here ({missing}); training runs without")
                 self.compile = False
