@@ -3,9 +3,9 @@
     python benchmarks/leaderboard.py            # all: about an hour on two cores; again, it goes on where it was
     python benchmarks/leaderboard.py --ship     # then put each model's best generator for digits into its plugin
 
-Each run is scored three or five times while it trains: FID in the features of the zoo's own classifier, against the test
-part of the data, as `ganzoo evaluate` computes it. The runs stand side by side, one on each core. How fast a model is
-is measured afterwards by itself, on all cores, over a shorter run of the same mix. MNIST is not downloaded: it lies
+Each run is scored three or five times while it trains: FID in the features of the zoo's own classifier, against the
+test part of the data, as `ganzoo evaluate` computes it. The runs stand side by side, one on each core. How fast a model
+is is measured afterwards by itself, on all cores, over a shorter run of the same mix. MNIST is not downloaded: it lies
 where GANZOO_DATA says, or where --data-root does.
 """
 

@@ -73,6 +73,7 @@ def assemble(
         reporter = notebook.reporter(quiet=quiet, cpu=engine.describe()["device"] == "cpu", small=small)
     for note in (*resolved.warnings, *source.notes, *engine.notes):
         reporter.warn(note)
+    engine.tell = reporter.warn
 
     prepared = data.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
     plan = building.plan_of(resolved)

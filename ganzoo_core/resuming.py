@@ -15,6 +15,8 @@ from ganzoo_core.api import ImageSource, Schedule, UsageError
 from ganzoo_core.console import Reporter
 from ganzoo_core.rundir import RunFolder
 
+# What every run was made with before it was recorded.
+_BEFORE = {"engine": {"precision": "float32", "compile": False}}
 PROBES = 64  # images whose bytes stand for a set, and points at which two schedules are compared
 
 
@@ -53,6 +55,7 @@ def fingerprint(source: ImageSource) -> str:
 
 def check_same(then: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool, reporter: Reporter) -> None:
     """Raise UsageError if a checkpoint was made with something else, unless that is allowed; then it is only told."""
+    then = {**then, **{key: {**known, **then[key]} for key, known in _BEFORE.items() if key in then}}
     differences = [f"{name} was {a} and is {b}" for name, a, b in _differences(then, now)]
     if not differences:
         return

@@ -100,6 +100,8 @@ def create(framework: str, settings: Mapping[str, Any], *, place: Place | None =
         device=settings["engine.device"],
         threads=settings["engine.threads"] or cores,
         channels_last=settings["engine.channels_last"],
+        precision=settings.get("engine.precision", "float32"),
+        compile=settings.get("engine.compile", False),
         **several,
     )
 

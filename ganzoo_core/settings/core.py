@@ -74,6 +74,13 @@ CORE: Mapping[str, Setting] = {
     "engine.device": Setting("auto", "text", "where it runs", ("auto", "cpu", "cuda", "mps")),
     "engine.threads": Setting(0, "int", "CPU threads; 0 for the cores this process may use"),
     "engine.channels_last": Setting(True, "bool", "PyTorch's memory layout that convolutions prefer"),
+    "engine.precision": Setting(
+        "float32",
+        "text",
+        "of the networks' arithmetic in training; bfloat16 where the processor has it",
+        ("float32", "bfloat16"),
+    ),
+    "engine.compile": Setting(False, "bool", "compile the step, where it gives the same; a minute before the first"),
     "engine.timeout": Setting(300, "int", "seconds that one of several processes waits for the others in a step"),
 }
 POSITIVE = {

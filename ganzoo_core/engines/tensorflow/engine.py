@@ -33,14 +33,29 @@ class Engine:
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads.
         channels_last: PyTorch's; Keras' images are [N,H,W,C] in any case.
+        precision: `float32`; `trainer` refuses any other.
+        compile: whether training compiles each phase's graph by XLA; see `compiling`.
 
     Raises:
         UsageError: if the device is not there.
+
+    Attributes:
+        tell: is called with what the user should know while training goes on.
     """
 
     framework = "tensorflow"
 
-    def __init__(self, *, device: str = "auto", threads: int = 1, channels_last: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        device: str = "auto",
+        threads: int = 1,
+        channels_last: bool = True,
+        precision: str = "float32",
+        compile: bool = False,
+    ) -> None:
+        self.precision, self.compile = precision, compile
+        self.tell: Callable[[str], None] = lambda note: None
         notes = list(start.notes())
         with start.without_noise():
             if not _set_threads(threads):
@@ -61,7 +76,8 @@ class Engine:
     def describe(self) -> dict[str, Any]:
         """Facts that belong to a run: framework, versions, device, threads, whether oneDNN is in use."""
         facts = {"framework": self.framework, "version": tf.__version__, "keras": keras.__version__}
-        return {**facts, "device": self.kind, "threads": _threads(), "onednn": start.onednn()}
+        facts |= {"device": self.kind, "threads": _threads(), "onednn": start.onednn()}
+        return {**facts, "precision": self.precision, "compile": self.compile}
 
     def check_network(self, network: Any) -> str:
         """What is wrong with what a hook built, in words; "" for nothing."""
@@ -126,7 +142,16 @@ class Engine:
             np.random.set_state(numpy)  # noqa: NPY002
 
     def trainer(self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None) -> Trainer:
-        """The adversarial game on these images (uint8 [N,H,W,C])."""
+        """The adversarial game on these images (uint8 [N,H,W,C]).
+
+        Raises:
+            UsageError: for another precision than float32.
+        """
+        if self.precision != "float32":
+            raise UsageError(
+                f"engine.precision is {self.precision}, and TensorFlow mixes no types by itself, as the arithmetic of "
+                "losses, modifiers and fades would have to; leave it at float32, or pick a model in PyTorch"
+            )
         return Trainer(self, G, D, loss, plan, images, labels)
 
     def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:

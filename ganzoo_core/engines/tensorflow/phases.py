@@ -62,6 +62,19 @@ class Phases:
         own = [*self.G.variables, *self.D.variables, *self.g_optimizer.variables, *self.d_optimizer.variables]
         return [*(variable.value for variable in own), *averages, *self.memory.values()]
 
+    def watched(self) -> list[tf.Variable]:
+        """Those of them by which two ways to compute a phase are compared.
+
+        The weights only where their steps are as long as the gradients: other optimizers' steps by a gradient that
+        is zero but for rounding are of any sign.
+        """
+        linear = self.plan.optimizer == "sgd"
+        moved = [
+            weight for net in (self.G, self.D) for weight in (net.weights if linear else net.non_trainable_weights)
+        ]
+        moments = [*self.g_optimizer.variables, *self.d_optimizer.variables]
+        return [*(variable.value for variable in (*moved, *moments)), *self.memory.values()]
+
     def both(self, given: Given, numbers: Given) -> Given:
         """D, then G against the new D with the same images."""
         z, labels = given["d_z"], given.get("d_labels")

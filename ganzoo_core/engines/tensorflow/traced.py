@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from ganzoo_core.api import PluginError
+from ganzoo_core.engines.tensorflow import compiling
 
 # Operations that draw from a state which is no variable of a network, so that no checkpoint could hold it.
 _STATEFUL_DRAWS = frozenset(
@@ -24,6 +25,12 @@ _STATEFUL_DRAWS = frozenset(
         "TruncatedNormal",
     }
 )
+# Those that draw from a seed.
+_SEEDED = frozenset(
+    f"Stateless{kind}{version}"
+    for kind in ("RandomUniform", "RandomUniformInt", "RandomNormal", "TruncatedNormal", "Multinomial")
+    for version in ("", "V2")
+) | {"StatelessRandomUniformFullInt", "StatelessRandomUniformFullIntV2", "StatelessShuffle"}
 
 
 class Traced:
@@ -35,6 +42,12 @@ class Traced:
         given: tensors of the shapes that will come.
         variables: all that the phase may read or change.
         device: where it runs, as TensorFlow names it.
+        compile: the variables that must come out alike where XLA compiles the phase, and by how much of their norm
+            they may differ; None for no compiling.
+
+    Attributes:
+        names: of what it tells.
+        uncompiled: why it was not compiled though that was asked for; "" where it was, or was not.
 
     Raises:
         PluginError: if the networks or the loss draw random numbers or keep variables that no checkpoint would hold.
@@ -47,8 +60,11 @@ class Traced:
         given: Mapping[str, Any],
         variables: Iterable[Any],
         device: str,
+        compile: tuple[Sequence[Any], float] | None = None,
     ) -> None:
         self.names: tuple[str, ...] = ()
+        self.uncompiled = ""
+        variables = list(variables)
 
         def graph(given: Mapping[str, Any]) -> Any:
             with tf.device(device):
@@ -60,6 +76,16 @@ class Traced:
         self._graph = tf.function(graph, autograph=False).get_concrete_function(given)
         _check_variables(self._graph, variables)
         _check_draws(self._graph)
+        if compile is not None:
+            self._graph, self.uncompiled = compiling.tried(
+                lambda: tf.function(graph, autograph=False, jit_compile=True).get_concrete_function(given),
+                self._graph,
+                given,
+                draws=[name for name in _operations(self._graph.graph.as_graph_def()) if name in _SEEDED],
+                variables=variables,
+                watched=compile[0],
+                rtol=compile[1],
+            )
 
     def __call__(self, given: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
         """Play the phase; the names of what it tells, and a tensor of their values in the same order."""

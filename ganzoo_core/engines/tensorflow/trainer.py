@@ -15,6 +15,7 @@ import tensorflow as tf
 from ganzoo_core.api import Loss, Spec
 from ganzoo_core.data import Stream
 from ganzoo_core.engines import Plan
+from ganzoo_core.engines.comparing import RTOL
 from ganzoo_core.engines.step import ema_decay, memory_of
 from ganzoo_core.engines.tensorflow.data import Resident
 from ganzoo_core.engines.tensorflow.networks import Averaged
@@ -25,6 +26,8 @@ from ganzoo_core.randomness import latents, philox
 
 if TYPE_CHECKING:
     from ganzoo_core.engines.tensorflow.engine import Engine
+
+_PHASES = {"both": "the step", "simultaneous": "the step", "discriminator": "D's step", "generator": "G's step"}
 
 
 class Trainer:
@@ -136,11 +139,19 @@ class Trainer:
         given["numbers"] = tf.constant(list(numbers.values()), tf.float32)
         key = (phase.__name__, *numbers)
         if key not in self._traced:
-            self._traced[key] = Traced(phase, tuple(numbers), given, self.phases.variables(), self.engine.device)
+            self._traced[key] = self._trace(phase, tuple(numbers), given)
         names, told = self._traced[key](given)
         before, count = self._sums.get(names, (None, 0))
         # Summed on the device: reading a value each step would make a GPU wait.
         self._sums[names] = (told if before is None else before + told, count + 1)
+
+    def _trace(self, phase: Callable[..., Any], numbers: tuple[str, ...], given: dict[str, tf.Tensor]) -> Traced:
+        engine, phases = self.engine, self.phases
+        compile = (phases.watched(), RTOL[engine.precision]) if engine.compile else None
+        traced = Traced(phase, numbers, given, phases.variables(), engine.device, compile)
+        if traced.uncompiled:
+            engine.tell(f"engine.compile: {_PHASES[phase.__name__]} runs uncompiled ({traced.uncompiled})")
+        return traced
 
     def read(self) -> dict[str, float]:
         """The mean of every term since the last call; empties them."""

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from ganzoo_core.api import Images
 from ganzoo_core.engines.step import halvings
+from ganzoo_core.engines.torch.transfer import carried
 from ganzoo_core.ondemand import Ahead, free_memory, in_file, pieces
 
 SHARE = 0.25  # of the free memory of a GPU that images may take
@@ -49,14 +50,14 @@ class Resident:
         are still in a file.
         """
         if self.ahead is not None:
-            batch = torch.from_numpy(self.ahead.take(order, following)).to(self.device)
+            batch = carried(self.ahead.take(order, following), self.device)
         elif self.on_device is None:
-            batch = torch.from_numpy(self.images[order]).to(self.device)
+            batch = carried(self.images[order], self.device)
         else:
-            batch = self.on_device[torch.from_numpy(order).to(self.device)]
+            batch = self.on_device[carried(order, self.device)]
         # The permuted view of [N,H,W,C] is channels_last already.
         images = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=self.memory_format)
-        labels = None if self.labels is None else torch.from_numpy(self.labels[order]).to(self.device)
+        labels = None if self.labels is None else carried(self.labels[order], self.device)
         return images, labels
 
 

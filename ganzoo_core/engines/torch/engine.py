@@ -13,10 +13,11 @@ from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.step import as_outputs
-from ganzoo_core.engines.torch import start
+from ganzoo_core.engines.torch import compiling, precision, start
 from ganzoo_core.engines.torch.data import Resident, at_stage
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.trainer import Trainer, as_keywords
+from ganzoo_core.engines.torch.transfer import carried
 from ganzoo_core.randomness import seed_for
 
 if TYPE_CHECKING:
@@ -33,11 +34,16 @@ class Engine:
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads.
         channels_last: store convolution weights and images with the channels last, which is faster on CPU and CUDA.
+        precision: `float32` or `bfloat16`: of the networks' forwards and backwards in training.
+        compile: whether training compiles what the networks compute; see `compiling`.
         place: which of several processes this is, where they train together: it meets the others here.
         timeout: seconds that it waits for them.
 
     Raises:
         UsageError: if the device is not there.
+
+    Attributes:
+        tell: is called with what the user should know while training goes on.
     """
 
     framework = "torch"
@@ -50,6 +56,8 @@ class Engine:
         device: str = "auto",
         threads: int = 1,
         channels_last: bool = True,
+        precision: str = "float32",
+        compile: bool = False,
         place: Place | None = None,
         timeout: float = 0.0,
     ) -> None:
@@ -67,12 +75,19 @@ class Engine:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         self.ops = TorchOps(self.device)
+        self.precision, self.compile = precision, compile
+        self.tell: Callable[[str], None] = lambda note: None
 
     def describe(self) -> dict[str, Any]:
-        """Facts that belong to a run: framework, version, device, threads."""
+        """Facts that belong to a run: framework, version, device, threads, precision, whether it compiles."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
-        facts = {"framework": self.framework, "version": torch.__version__, "device": self.device.type}
-        return {**facts, "threads": torch.get_num_threads(), **({"device_name": name} if name else {})}
+        facts: dict[str, Any] = {
+            "framework": self.framework,
+            "version": torch.__version__,
+            "device": self.device.type,
+        }
+        facts |= {"threads": torch.get_num_threads(), "precision": self.precision, "compile": self.compile}
+        return {**facts, **({"device_name": name} if name else {})}
 
     def check_network(self, network: Any) -> str:
         """What is wrong with what a hook built, in words; "" for nothing."""
@@ -112,14 +127,41 @@ class Engine:
             yield
 
     def trainer(self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None) -> Trainer:
-        """The adversarial game on these images (uint8 [N,H,W,C])."""
+        """The adversarial game on these images (uint8 [N,H,W,C]).
+
+        Raises:
+            UsageError: if this device would emulate the precision that was asked for.
+        """
+        precision.check(self.device, self.precision)
+        if self.compile:
+            several = "several processes train together, and what one compiled another might not have"
+            missing = several if self.group else compiling.find_compiler(self.device)
+            if missing:
+                self.tell(f"engine.compile is on, and nothing can be compiled here ({missing}); training runs without")
+                self.compile = False
         self.keeps_memory = self.device.type == "cpu" and start.keep_memory()
         return Trainer(self, G, D, loss, plan, images, labels)
+
+    def played(self, trainer: Trainer) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """What a trainer calls for its images and its loss's terms, for its networks as they are now."""
+        if self.precision != "float32":
+            precision.keep_parametrizations(trainer.G)
+            precision.keep_parametrizations(trainer.D)
+        if not self.compile:
+            return trainer._generate, trainer._terms
+        compiled = compiling.Compiled(trainer)
+        return compiled.generate, compiled.terms
+
+    def forward(self, network: torch.nn.Module, *inputs: Any, **values: Any) -> Any:
+        """Call a network in training; what it returns is float32 in any precision."""
+        if self.precision == "float32":
+            return network(*inputs, **values)
+        return precision.forward(network, self.device, *inputs, **values)
 
     def draw(
         self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
     ) -> np.ndarray:
-        """Generate images in evaluation mode.
+        """Generate images in evaluation mode, in float32 whatever the training's precision.
 
         Args:
             G: the generator.
@@ -143,8 +185,8 @@ class Engine:
         self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float], start: int
     ) -> np.ndarray:
         chunk = slice(start, start + CHUNK)
-        extra = () if labels is None else (torch.from_numpy(labels[chunk]).to(self.device),)
-        out = G(torch.from_numpy(z[chunk]).to(self.device), *extra, **as_keywords(values, self.device))
+        extra = () if labels is None else (carried(labels[chunk], self.device),)
+        out = G(carried(z[chunk], self.device), *extra, **as_keywords(values, self.device))
         return pictures.deprocess(out.float().cpu().permute(0, 2, 3, 1).contiguous().numpy())
 
     def score(

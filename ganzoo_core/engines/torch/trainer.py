@@ -26,6 +26,7 @@ from ganzoo_core.engines.step import (
 from ganzoo_core.engines.torch.data import Resident, at_stage
 from ganzoo_core.engines.torch.ops import Share, TorchOps
 from ganzoo_core.engines.torch.state import buffers_of, expected_of, restore, state_of
+from ganzoo_core.engines.torch.transfer import carried, scalar
 from ganzoo_core.randomness import latents, philox, seed_for
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Trainer:
         self.g_optimizer = self._optimizer(self.g_params, self.plan.lr_g)
         self.d_optimizer = self._optimizer(self.d_params, self.plan.lr_d)
         self._checked = False
+        self.generate, self.terms = self.engine.played(self)
 
     def _averaged(self) -> torch.nn.Module:
         return copy.deepcopy(self.G).eval().requires_grad_(False)
@@ -125,14 +127,13 @@ class Trainer:
             real, labels = self._reals(self.reals, position, values)
             z = self._latents("z", step, turn)
             with torch.set_grad_enabled(plan.shares_fake):  # G's phase differentiates the same images
-                fake = self._generate(z, labels, values)
-            D, view = self._view(real, fake.detach(), labels, z, values)
-            terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
+                fake = self.generate(z, labels, values)
+            (terms,), scores = self.terms(("discriminator",), real, fake.detach(), labels, z, values)
             self._check_penalties(terms)
             self._descend(terms, self.d_params, self.d_optimizer)
             self._clip()
             self._record("discriminator", terms)
-            self._record_scores(D.scores())
+            self._record_scores(scores)
         return _Phase(fake, labels, z)
 
     def _generator_phase(self, step: int, values: Mapping[str, float], shared: _Phase | None) -> None:
@@ -144,10 +145,9 @@ class Trainer:
                 real, labels = self._reals(self.g_reals, step * plan.batch_size, values)
             if shared is None:
                 z = self._latents("z of the generator", step)
-                shared = _Phase(self._generate(z, labels, values), labels, z)
+                shared = _Phase(self.generate(z, labels, values), labels, z)
             shown = real if plan.real_in_generator_step else None
-            _, view = self._view(shown, shared.fake, shared.labels, shared.z, values)
-            terms = check_terms(self.loss.generator(view), self.loss, "generator")
+            (terms,), _ = self.terms(("generator",), shown, shared.fake, shared.labels, shared.z, values)
             self._descend(terms, self.g_params, self.g_optimizer)
             self._record("generator", terms)
 
@@ -156,10 +156,8 @@ class Trainer:
         with self._seeded("discriminator", step, 0):
             real, labels = self._reals(self.reals, images, values)
             z = self._latents("z", step, 0)
-            fake = self._generate(z, labels, values)
-            D, view = self._view(real, fake, labels, z, values, share=True)
-            d_terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
-            g_terms = check_terms(self.loss.generator(view), self.loss, "generator")
+            fake = self.generate(z, labels, values)
+            (d_terms, g_terms), scores = self.terms(("discriminator", "generator"), real, fake, labels, z, values)
             self._check_penalties(d_terms)
             total(d_terms).backward(inputs=self.d_params, retain_graph=True)
             total(g_terms).backward(inputs=self.g_params)
@@ -169,7 +167,7 @@ class Trainer:
             self._clip()
             self._record("discriminator", d_terms)
             self._record("generator", g_terms)
-            self._record_scores(D.scores())
+            self._record_scores(scores)
 
     def _reals(self, stream: Stream, position: int, values: Mapping[str, float]) -> tuple[Any, Any]:
         size = self.plan.batch_size
@@ -177,22 +175,33 @@ class Trainer:
         real, labels = self.data.gather(now, following)
         return at_stage(real, values), labels
 
+    def _terms(
+        self, phases: tuple[str, ...], real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, Any]
+    ) -> tuple[list[Mapping[str, Any]], dict[str, torch.Tensor]]:
+        """What the loss says in each of these phases, and D's scores; of several phases D scores each batch once."""
+        D, view = self._view(real, fake, labels, z, values, share=len(phases) > 1)
+        terms = [check_terms(getattr(self.loss, phase)(view), self.loss, phase) for phase in phases]
+        return terms, D.scores()
+
     def _view(
         self, real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, float], *, share: bool = False
     ) -> tuple[BoundDiscriminator, Step]:
         extra = () if labels is None else (labels,)
         keywords = self._keywords(values, self.plan.takes_d)
-        D = BoundDiscriminator(lambda x: self.D(x, *extra, **keywords), real=real, fake=fake, share=share)
+        D = BoundDiscriminator(
+            lambda x: self.engine.forward(self.D, x, *extra, **keywords), real=real, fake=fake, share=share
+        )
         memory = Memory(lambda name: self.memory[name].clone(), self._remember, self.memory)
         step = Step(D, lambda z: self._generate(z, labels, values), real, fake, labels, z, values, self.ops, memory)
         return D, step
 
     def _remember(self, name: str, value: torch.Tensor) -> None:
-        self.memory[name].copy_(torch.as_tensor(value).detach())
+        self.memory[name].copy_(scalar(value, self.engine.device).detach())
 
-    def _generate(self, z: torch.Tensor, labels: torch.Tensor | None, values: Mapping[str, float]) -> torch.Tensor:
+    def _generate(self, z: torch.Tensor, labels: torch.Tensor | None, values: Mapping[str, Any]) -> torch.Tensor:
         extra = () if labels is None else (labels,)
-        return self.G(z, *extra, **self._keywords(values, self.plan.takes_g))
+        result: torch.Tensor = self.engine.forward(self.G, z, *extra, **self._keywords(values, self.plan.takes_g))
+        return result
 
     def _keywords(self, values: Mapping[str, float], takes: tuple[str, ...]) -> dict[str, Any]:
         return as_keywords({name: values[name] for name in takes if name in values}, self.engine.device)
@@ -200,7 +209,7 @@ class Trainer:
     def _latents(self, purpose: str, *indices: int) -> torch.Tensor:
         plan = self.plan
         z = latents(philox(plan.seed, purpose, *indices), plan.batch_size, plan.latent_dim, plan.latent)
-        return torch.from_numpy(z[self.rows]).to(self.engine.device)
+        return carried(z[self.rows], self.engine.device)
 
     def _descend(self, terms: Mapping[str, Any], params: list[torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
         # `inputs` keeps autograd from computing the other network's weight gradients.
@@ -356,12 +365,9 @@ class _Phase:
         self.fake, self.labels, self.z = fake, labels, z
 
 
-def as_keywords(values: Mapping[str, float], device: torch.device) -> dict[str, Any]:
+def as_keywords(values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """The schedule's values as a network takes them: `resolution` an int, all others tensors."""
-    return {
-        name: int(value) if name == "resolution" else torch.tensor(float(value), device=device)
-        for name, value in values.items()
-    }
+    return {name: int(value) if name == "resolution" else scalar(value, device) for name, value in values.items()}
 
 
 def _check_strides(params: list[torch.Tensor], state: Mapping[Any, Mapping[str, Any]]) -> None:

@@ -1,0 +1,119 @@
+"""dcgan-torch in float32 as it comes against bfloat16 and compiling, where the machine takes them.
+
+python benchmarks/options.py --size 64 --width 64 --batch 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pairs import measure, was_busy
+
+from ganzoo_core import building, catalog, engines, mix
+from ganzoo_core.api import UsageError
+
+KINDS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "bfloat16": {"engine.precision": "bfloat16"},
+    "compile": {"engine.compile": True},
+    "both": {"engine.precision": "bfloat16", "engine.compile": True},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="dcgan-torch", help="of PyTorch")
+    parser.add_argument("--loss", default=None, help="the model's own without it")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--pairs", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=5.0, help="that a block of float32 takes")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--json", type=Path, default=None)
+    args = parser.parse_args()
+
+    images = np.random.default_rng(0).integers(0, 256, (2048, args.size, args.size, 1), dtype=np.uint8)
+    networks: list[Any] = []  # the same weights for all
+    loops: dict[str, Callable[[int], None]] = {}
+    ready: dict[str, str] = {}
+    engine = None
+    for kind in dict.fromkeys(["float32", *args.kinds]):
+        start = time.perf_counter()
+        try:
+            engine, loop = trainer_of(kind, args, images, networks)
+            loop(1)  # what is compiled is compiled here
+        except UsageError as error:
+            print(f"{kind} is left out: {error}")
+            continue
+        ready[kind] = f"{time.perf_counter() - start:.1f} s"
+        loops[kind] = loop
+    assert engine is not None
+    load = os.getloadavg()[0]
+    facts = {
+        "size": args.size, "width": args.width, "batch": args.batch, "threads": torch.get_num_threads(),
+        "torch": torch.__version__, "device": engine.describe().get("device_name", engine.device.type),
+        "until the first step was done": ", ".join(f"{kind} {seconds}" for kind, seconds in ready.items()),
+    }  # fmt: skip
+    found = measure(loops, images=args.batch, block=args.seconds, pairs=args.pairs)
+    print(f"{args.model}{f', {args.loss}' if args.loss else ''}: {', '.join(f'{k} {v}' for k, v in facts.items())}\n")
+    tell(found["rates"], args.batch)
+    if busy := was_busy(found, before=load, cores=engines.available_cores()):
+        print(f"the machine was busy ({busy}): take none of this for a figure", file=sys.stderr)
+    if args.json is not None:
+        args.json.write_text(json.dumps({"facts": facts, **found}, indent=1), encoding="utf-8")
+
+
+def tell(rates: Mapping[str, list[float]], batch: int) -> None:
+    """The table, as docs/precision.md has it."""
+    print("| | img/s | ms a step | times float32's speed | spread |\n| --- | ---: | ---: | ---: | ---: |")
+    for kind, values in rates.items():
+        median = statistics.median(values)
+        ratios = [ours / base for ours, base in zip(values, rates["float32"], strict=True)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        ms = 1000 * batch / median
+        print(f"| {kind} | {median:.1f} | {ms:.1f} | {statistics.median(ratios):.2f} | {spread} |")
+
+
+def trainer_of(kind: str, args: argparse.Namespace, images: np.ndarray, networks: list[Any]) -> Any:
+    """The engine, and a function that takes so many steps and has finished them when it returns."""
+    settings = {
+        "width": args.width, "train.batch_size": args.batch, "data.size": args.size, "engine.device": args.device,
+        **KINDS[kind],
+    }  # fmt: skip
+    picks = {"model": args.model, "data": "digits", **({"loss": args.loss} if args.loss else {})}
+    resolved = mix.resolve(catalog.scan(), mix.Request(picks=picks, assigned=settings, preset="none"))
+    fitted = mix.fit(resolved, height=args.size, width=args.size, channels=1, classes=0, background=None)
+    engine = engines.create("torch", resolved.settings)
+    engine.tell = lambda note: print(f"{kind}: {note}")
+    if not networks:
+        networks.extend(building.networks(engine, resolved, fitted, {}))
+    G, D = (copy.deepcopy(network) for network in networks)
+    plan = building.plan_of(resolved)
+    trainer = engine.trainer(G, D, building.loss_of(resolved, fitted), plan, images, None)
+    position = 0
+
+    def loop(steps: int) -> None:
+        nonlocal position
+        for _ in range(steps):
+            trainer.step(position, position * plan.step_images, {})
+            position += 1
+        trainer.read()
+
+    return engine, loop
+
+
+if __name__ == "__main__":
+    main()

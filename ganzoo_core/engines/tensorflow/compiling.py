@@ -1,0 +1,59 @@
+"""`engine.compile` in TensorFlow: a phase's graph compiled by XLA, and tried against itself uncompiled first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ganzoo_core.engines.comparing import disagreement
+
+
+def tried(
+    compiled: Callable[[], Any],
+    plain: Any,
+    given: Any,
+    *,
+    draws: Sequence[str],
+    variables: Iterable[Any],
+    watched: Iterable[Any],
+    rtol: float,
+) -> tuple[Any, str]:
+    """A compiled graph where it does what the plain one does, else the plain one and why, in words.
+
+    Both are run once on the same tensors; all variables are put back.
+
+    Args:
+        compiled: traces the compiled graph.
+        plain: the graph uncompiled.
+        given: what both are called with.
+        draws: the operations of the graph that draw random numbers.
+        variables: all that the graph may change.
+        watched: those of them that must come out alike.
+        rtol: by how much of their norm they may differ.
+    """
+    if draws:
+        # XLA has other generators behind the same operations.
+        return plain, f"it draws random numbers ({draws[0]}), and XLA would draw others from the same seed"
+    kept = [(variable, tf.identity(variable)) for variable in variables]
+    watched = list(watched)
+
+    def play(graph: Any) -> list[list[np.ndarray]]:
+        try:
+            told = graph(given).numpy()
+            return [[told], [variable.numpy() for variable in watched]]
+        finally:
+            for variable, before in kept:
+                variable.assign(before)
+
+    expected = play(plain)
+    try:
+        graph = compiled()
+        found = play(graph)
+    except Exception as error:  # whatever XLA cannot do with a plugin's operations
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return plain, f"{type(error).__name__}: {lines[0][:200] if lines else 'without words'}"
+    why = disagreement(found, expected, rtol)
+    return (plain, why) if why else (graph, "")
