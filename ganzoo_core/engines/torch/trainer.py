@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ganzoo_core.api import Loss, Step, UsageError
+from ganzoo_core.api import Loss, Step
 from ganzoo_core.data import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.step import (
@@ -23,9 +23,11 @@ from ganzoo_core.engines.step import (
     score_statistics,
     total,
 )
+from ganzoo_core.engines.torch import optimizers
 from ganzoo_core.engines.torch.data import Resident, at_stage
 from ganzoo_core.engines.torch.ops import Share, TorchOps
 from ganzoo_core.engines.torch.state import buffers_of, expected_of, restore, state_of
+from ganzoo_core.engines.torch.statistics import Statistics
 from ganzoo_core.engines.torch.transfer import carried, scalar
 from ganzoo_core.randomness import latents, philox, seed_for
 
@@ -59,8 +61,7 @@ class Trainer:
         self.data = Resident(images, labels if plan.conditional else None, engine)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
-        self._sums: dict[str, torch.Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self.statistics = Statistics(engine.device, self.group)
 
     @contextlib.contextmanager
     def _seeded(self, purpose: str, *indices: int) -> Iterator[None]:
@@ -83,7 +84,8 @@ class Trainer:
         plan = self.plan
         if "resolution" in values:
             self.grow(values)
-        self._set_rates(values)
+        optimizers.set_rates(self.g_optimizer, values, "lr_g", plan.lr_g)
+        optimizers.set_rates(self.d_optimizer, values, "lr_d", plan.lr_d)
         if plan.updates == "simultaneous":
             self._simultaneous(step, images, values)
         else:
@@ -113,8 +115,8 @@ class Trainer:
     def _start_optimizers(self) -> None:
         self.g_params = [parameter for parameter in self.G.parameters() if parameter.requires_grad]
         self.d_params = [parameter for parameter in self.D.parameters() if parameter.requires_grad]
-        self.g_optimizer = self._optimizer(self.g_params, self.plan.lr_g)
-        self.d_optimizer = self._optimizer(self.d_params, self.plan.lr_d)
+        self.g_optimizer = optimizers.made(self.g_params, self.plan, lr=self.plan.lr_g)
+        self.d_optimizer = optimizers.made(self.d_params, self.plan, lr=self.plan.lr_d)
         self._checked = False
         self.generate, self.terms = self.engine.played(self)
 
@@ -225,10 +227,10 @@ class Trainer:
 
     def _apply(self, optimizer: torch.optim.Optimizer, params: list[torch.Tensor]) -> None:
         if not self._checked:
-            _check_strides(params, {param: {"gradient": param.grad} for param in params})
+            optimizers.check_strides(params, {param: {"gradient": param.grad} for param in params})
         optimizer.step()
         if not self._checked:
-            _check_strides(params, optimizer.state)
+            optimizers.check_strides(params, optimizer.state)
         optimizer.zero_grad(set_to_none=True)
 
     def _clip(self) -> None:
@@ -246,26 +248,6 @@ class Trainer:
             for mean, buffer in zip(self.ema.buffers(), self.G.buffers(), strict=True):
                 mean.copy_(buffer)
 
-    def _set_rates(self, values: Mapping[str, float]) -> None:
-        for optimizer, name, base in (
-            (self.g_optimizer, "lr_g", self.plan.lr_g),
-            (self.d_optimizer, "lr_d", self.plan.lr_d),
-        ):
-            for group in optimizer.param_groups:
-                group["lr"] = values.get(name, base)
-                if "beta2" in values and "betas" in group:
-                    group["betas"] = (group["betas"][0], values["beta2"])
-
-    def _optimizer(self, params: list[torch.Tensor], lr: float) -> torch.optim.Optimizer:
-        plan = self.plan
-        if not params:
-            raise UsageError("a network has no learnable parameters, so there is nothing to train")
-        if plan.optimizer == "adam":
-            return torch.optim.Adam(params, lr=lr, betas=plan.betas, eps=plan.adam_eps, fused=True)
-        if plan.optimizer == "rmsprop":
-            return torch.optim.RMSprop(params, lr=lr, alpha=plan.rmsprop_decay, momentum=plan.momentum)
-        return torch.optim.SGD(params, lr=lr, momentum=plan.momentum)
-
     def _check_penalties(self, terms: Mapping[str, Any]) -> None:
         """At the first step: a penalty must be able to move D."""
         if self._checked:
@@ -281,30 +263,16 @@ class Trainer:
 
     def _record(self, network: str, terms: Mapping[str, Any]) -> None:
         for name, term in terms.items():
-            self._add(f"{network}/{name}", term.detach())
+            self.statistics.add(f"{network}/{name}", term.detach())
 
     def _record_scores(self, scores: Mapping[str, torch.Tensor]) -> None:
         detached = {name: score.detach() for name, score in scores.items()}
         for name, value in score_statistics(detached, self.plan, self.engine.ops).items():
-            self._add(name, value)
-
-    def _add(self, name: str, value: torch.Tensor) -> None:
-        # Summed on the device: reading a value each step would make a GPU wait.
-        self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-        self._counts[name] = self._counts.get(name, 0) + 1
+            self.statistics.add(name, value)
 
     def read(self) -> dict[str, float]:
         """The mean of every term since the last call; empties them."""
-        if not self._sums:
-            return {}
-        sums = torch.stack([value.float() for value in self._sums.values()]).tolist()
-        counts = [float(self._counts[name]) for name in self._sums]
-        if self.group is not None:
-            both = self.group.sums([*sums, *counts])
-            sums, counts = both[: len(sums)], both[len(sums) :]
-        means = {name: total / count for name, total, count in zip(self._sums, sums, counts, strict=True)}
-        self._sums, self._counts = {}, {}
-        return means
+        return self.statistics.read()
 
     def state(self) -> dict[str, np.ndarray]:
         """All that the next step depends on beside its position, by name.
@@ -333,24 +301,12 @@ class Trainer:
             self.ema = self._averaged()
 
     def pending(self) -> list[Any]:
-        """What `read` would take the means of, as numbers that JSON keeps exactly; of several processes a list."""
-        sums: list[Any] = [float(value) for value in self._sums.values()]
-        if self.group is not None:
-            sums = [list(of_ranks) for of_ranks in zip(*self.group.gathered(sums), strict=True)]
-        return [[name, total, self._counts[name]] for name, total in zip(self._sums, sums, strict=True)]
+        """What `read` would take the means of, as numbers that JSON keeps exactly."""
+        return self.statistics.pending()
 
     def restore_pending(self, pending: list[Any]) -> None:
         """Put back what `pending` gave."""
-        own = {name: self._own(value) for name, value, _ in pending}
-        self._sums = {name: torch.tensor(value, device=self.engine.device) for name, value in own.items()}
-        self._counts = {name: count for name, _, count in pending}
-
-    def _own(self, kept: float | list[float]) -> float:
-        """This process's part of what `pending` gave; the mean, where there were more or fewer of them."""
-        if not isinstance(kept, list):
-            return kept
-        place = None if self.group is None else self.group.place
-        return kept[place.rank] if place is not None and place.count == len(kept) else sum(kept) / len(kept)
+        self.statistics.restore(pending)
 
     @property
     def best_generator(self) -> Any:
@@ -368,13 +324,3 @@ class _Phase:
 def as_keywords(values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """The schedule's values as a network takes them: `resolution` an int, all others tensors."""
     return {name: int(value) if name == "resolution" else scalar(value, device) for name, value in values.items()}
-
-
-def _check_strides(params: list[torch.Tensor], state: Mapping[Any, Mapping[str, Any]]) -> None:
-    """PyTorch's fused optimizers ignore strides: a gradient or moment laid out otherwise is applied wrongly."""
-    for param in params:
-        for name, tensor in state.get(param, {}).items():
-            if not isinstance(tensor, torch.Tensor) or tensor.shape != param.shape or tensor.dim() == 0:
-                continue
-            axes = zip(param.shape, param.stride(), tensor.stride(), strict=True)
-            assert all(size == 1 or a == b for size, a, b in axes), f"{name} is not laid out as its parameter"

@@ -1,0 +1,44 @@
+"""The optimizers of both networks, and the trap of those that are fused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ganzoo_core.api import UsageError
+from ganzoo_core.engines import Plan
+
+
+def made(params: list[torch.Tensor], plan: Plan, *, lr: float) -> torch.optim.Optimizer:
+    """The one that the plan names, without moments.
+
+    Raises:
+        UsageError: if there is nothing to learn.
+    """
+    if not params:
+        raise UsageError("a network has no learnable parameters, so there is nothing to train")
+    if plan.optimizer == "adam":
+        return torch.optim.Adam(params, lr=lr, betas=plan.betas, eps=plan.adam_eps, fused=True)
+    if plan.optimizer == "rmsprop":
+        return torch.optim.RMSprop(params, lr=lr, alpha=plan.rmsprop_decay, momentum=plan.momentum)
+    return torch.optim.SGD(params, lr=lr, momentum=plan.momentum)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, values: Mapping[str, float], name: str, base: float) -> None:
+    """What the schedule says of the next step: the rate of that name, else the plan's, and Adam's second decay."""
+    for group in optimizer.param_groups:
+        group["lr"] = values.get(name, base)
+        if "beta2" in values and "betas" in group:
+            group["betas"] = (group["betas"][0], values["beta2"])
+
+
+def check_strides(params: list[torch.Tensor], state: Mapping[Any, Mapping[str, Any]]) -> None:
+    """PyTorch's fused optimizers ignore strides: a gradient or moment laid out otherwise is applied wrongly."""
+    for param in params:
+        for name, tensor in state.get(param, {}).items():
+            if not isinstance(tensor, torch.Tensor) or tensor.shape != param.shape or tensor.dim() == 0:
+                continue
+            axes = zip(param.shape, param.stride(), tensor.stride(), strict=True)
+            assert all(size == 1 or a == b for size, a, b in axes), f"{name} is not laid out as its parameter"
