@@ -69,12 +69,14 @@ class Game:
         others: builds the loops beside it, by name; called when the runner's memory was read.
         gflop: thousand million multiplications and additions that one image takes of the networks' matrix products
             and convolutions; called once the loops were built.
+        parameters: learnable ones of `generator` and `discriminator`; called then, too.
     """
 
     name: str
     runner: Loop
     others: Callable[[], dict[str, Loop]]
     gflop: Callable[[], float]
+    parameters: Callable[[], Mapping[str, int]]
 
 
 def package_of(row: Row) -> str:
@@ -111,6 +113,11 @@ class Ours:
         """What `ganzoo run` lets take the steps."""
         loss = building.loss_of(self.mix, self.fitted)
         return self.engine.trainer(*self.networks(values), loss, self.plan, self.images, self.row.labels())
+
+    def parameters(self, trainer: Any) -> dict[str, int]:
+        """How many numbers each network of a trainer learns."""
+        count = self.engine.count_parameters
+        return {"generator": count(trainer.G), "discriminator": count(trainer.D)}
 
     def runner(self, trainer: Any, values: Mapping[str, float] | None = None) -> Loop:
         """Steps of a trainer at these values, with the read of a report after them."""

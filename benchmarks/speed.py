@@ -120,7 +120,9 @@ def measured(row: Row, args: argparse.Namespace) -> dict[str, Any]:
         loops = {"runner": game.runner, **game.others()}
         roof = max(roof, module.roof(roof_size, args.device))
         found = measure(loops, images=row.batch, block=block, pairs=pairs)
-        games.append({"name": game.name, "gflop": game.gflop(), "peak_mb": peak, **found})
+        games.append(
+            {"name": game.name, "gflop": game.gflop(), "parameters": dict(game.parameters()), "peak_mb": peak, **found}
+        )
     roof = max(roof, module.roof(roof_size, args.device))
     facts = {"batch": row.batch, "size": row.size, "device": args.device, "settings": dict(row.settings)}
     return {"name": row.name, **facts, **module.facts(), "roof": roof, "games": games}

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,19 @@ def games(row: Row, device: str) -> Iterator[Game]:
 def _dcgan(row: Row, device: str, tutorials: dict[str, Remote]) -> Iterator[Game]:
     for updates, plain in (("simultaneous", plain_simultaneous), ("alternating", plain_alternating)):
         ours = Ours(row, device, **{"train.updates": updates})
-        runner, counted = ours.runner(ours.trainer()), Counted()
+        trainer = ours.trainer()
+        runner, counted = ours.runner(trainer), Counted()
 
         def others(ours: Ours = ours, plain: Any = plain, counted: Counted = counted) -> dict[str, Loop]:
             return {"plain": plain(ours, counted), **tutorials}
 
-        yield Game(updates, runner, others, counted.gflop(row.batch))
+        yield Game(
+            updates,
+            runner,
+            others,
+            counted.gflop(row.batch),
+            partial(ours.parameters, trainer),
+        )
 
 
 def _progan(row: Row, device: str, tutorial: Remote) -> Iterator[Game]:
@@ -57,7 +65,13 @@ def _progan(row: Row, device: str, tutorial: Remote) -> Iterator[Game]:
         def others(values: dict[str, float] = values, counted: Counted = counted) -> dict[str, Loop]:
             return {"plain": plain_growing(ours, values, counted), "tutorial": tutorial.at(int(values["resolution"]))}
 
-        yield Game(f"{stage} px", runner, others, counted.gflop(row.batch))
+        yield Game(
+            f"{stage} px",
+            runner,
+            others,
+            counted.gflop(row.batch),
+            partial(ours.parameters, trainer),
+        )
 
 
 def facts() -> dict[str, Any]:

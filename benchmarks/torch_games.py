@@ -6,6 +6,7 @@ import copy
 import importlib
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ def games(row: Row, device: str) -> Iterator[Game]:
             ours.runner(trainer),
             lambda: {"plain": plain(script, ours, G, D), **others},
             lambda: work(script, ours, G, D),
+            partial(ours.parameters, trainer),
         )
 
 
