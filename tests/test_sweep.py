@@ -162,6 +162,8 @@ def test_a_failure_stops_no_other_and_is_told_with_its_sentence(tmp_path: Path) 
 @pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_lets_runs_save_and_the_next_call_goes_on(tmp_path: Path, kind: signal.Signals) -> None:
+    # A shell starts what is in the background with SIGINT ignored, and the tests may be.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     sweep = acting(tmp_path, "ends", "waits", "waits", "ends")
 
     def interrupt() -> None:
@@ -175,6 +177,7 @@ def test_an_interruption_lets_runs_save_and_the_next_call_goes_on(tmp_path: Path
     thread.start()
     outcomes = sweeping.work(sweep, at_once=2)
     thread.join()
+    signal.signal(signal.SIGINT, before)
     assert [outcome.status for outcome in outcomes] == ["done", "interrupted", "interrupted", "left"]
     assert all((sweep.place(sweep.jobs[place]) / "saved").exists() for place in (1, 2))
     assert sweep.started("ends-3") == 0

@@ -174,6 +174,8 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Cap
     """`ganzoo generate` of a generator that draws its z."""
     monkeypatch.chdir(tmp_path)
     generators = {"plain": Echo(), "classes": Echo(classes=3)}
+    for name in generators:
+        (tmp_path / name).mkdir()
     monkeypatch.setattr(session, "load", lambda path, **_: generators[str(path)])
 
     def run(words: str) -> tuple[int, str, str]:
