@@ -122,7 +122,7 @@ def page(machine: Mapping[str, Any], found: Sequence[Model]) -> str:
         "matrix product's speed there. [Several machines](machines.md) says how such a run is started.",
         "## What a step exchanges",
         "One flat all-reduce of float32 gradients a phase, D's and then G's. It begins when the backward pass is over, "
-        "so nothing hides it.",
+        "so nothing hides it. Models in TensorFlow train on one device, and are not here.",
         table(
             ("model", "GFLOP an image", "D's gradients", "G's gradients", "measured step", "of the roof"),
             [
