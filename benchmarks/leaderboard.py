@@ -87,7 +87,8 @@ def bundled() -> list[str]:
 
 def ganzoo(*words: str | Path) -> None:
     """A command of the zoo; ends this one if it fails."""
-    done = subprocess.run([sys.executable, "-m", "ganzoo_core", *map(str, words)], check=False)
+    # What it prints is progress here: stdout is for the table.
+    done = subprocess.run([sys.executable, "-m", "ganzoo_core", *map(str, words)], stdout=sys.stderr, check=False)
     if done.returncode:
         sys.exit(done.returncode)
 
