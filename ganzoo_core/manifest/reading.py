@@ -206,7 +206,7 @@ def _check_module(module: str, package: str, folder: Path) -> None:
     if first != package:
         raise _Bad(f"hooks is {module}, outside of the package {package}")
     path = folder.joinpath(*rest)
-    files = [path / "__init__", path] if rest else []
+    files = [path, path / "__init__"] if rest else []  # with .py first: it is nearly always that
     suffixes = importlib.machinery.all_suffixes()
-    if files and not any(file.with_name(file.name + suffix).is_file() for file in files for suffix in suffixes):
+    if files and not any(file.with_name(file.name + suffix).is_file() for suffix in suffixes for file in files):
         raise _Bad(f"hooks is {module}, which the package does not hold", "missing-module")
