@@ -7,37 +7,27 @@ Exit codes: 0 done, 1 the run failed or something is wrong, 2 bad usage or setti
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ganzoo_core import catalog, ranks
 from ganzoo_core.api import GanzooError, UsageError
-from ganzoo_core.cli import (
-    compare,
-    doctor,
-    evaluate,
-    generate,
-    info,
-    judge,
-    listing,
-    new,
-    report,
-    resume,
-    run,
-    ship,
-    show,
-    sweep,
-)
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.terminal import one_line, wrapped
 
-COMMANDS = (listing, info, run, sweep, resume, generate, judge, evaluate, report, compare, show, new, ship, doctor)
+# The module of each; that of the command which is run is imported, and no other.
+COMMANDS: Mapping[str, str] = {
+    "list": "listing",
+    **{name: name for name in ("info", "run", "sweep", "resume", "generate", "judge", "evaluate", "report")},
+    **{name: name for name in ("compare", "show", "new", "ship", "doctor")},
+}
 INTERRUPTED = 130
 
 
-def parser() -> tuple[Parser, dict[str, Parser]]:
-    """The whole command line, and that of each command."""
+def parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
+    """The whole command line, and that of each command; or, where one is named, of that alone."""
     whole = Parser(
         prog="ganzoo",
         description="A zoo of generative adversarial networks. `ganzoo list` shows what is installed, "
@@ -46,7 +36,8 @@ def parser() -> tuple[Parser, dict[str, Parser]]:
     whole.add_argument("--version", action="store_true", help="ganzoo, frameworks and devices, with their versions")
     whole.add_argument("--json", action="store_true", dest="version_as_json", help="with --version: for programs")
     subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for command in COMMANDS:
+    for module in [COMMANDS[only]] if only in COMMANDS else COMMANDS.values():
+        command = importlib.import_module(f"ganzoo_core.cli.{module}")
         sub = command.add(subparsers)
         sub.add_argument(
             "--no-plugin",
@@ -63,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a title must not fail where the terminal lacks its letters
-    whole, commands = parser()
+    said = sys.argv[1:] if argv is None else argv
+    whole, commands = parser(said[0] if said and "_ARGCOMPLETE" not in os.environ else "")
     if "_ARGCOMPLETE" in os.environ:
         from ganzoo_core.cli import completion
 
