@@ -104,17 +104,31 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_tensorflow_imported_before_is_told_and_recorded(notes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
-    start.import_quietly()
-    threads = Engine(device="cpu", threads=2).describe()["threads"]  # the first engine of a process decides
-    engine = Engine(device="cpu", threads=threads + 1)
-    assert engine.describe()["onednn"] == "unknown"
-    assert engine.describe()["threads"] == threads
-    first, second = engine.notes
+def test_tensorflow_in_use_before_is_told_and_recorded(tmp_path: Path) -> None:
+    """In a process of its own: here, which test came first would decide what TensorFlow's threads are."""
+    code = (
+        "import tensorflow as tf\n"
+        "tf.zeros(1)\n"
+        "from ganzoo_core.engines.tensorflow import Engine\n"
+        "engine = Engine(device='cpu', threads=2)\n"
+        "assert (engine.describe()['threads'], engine.describe()['onednn']) == (0, 'unknown')\n"
+        "print(*engine.notes, sep='\\n')\n"
+    )
+    first, second = python(code, tmp_path).stdout.splitlines()
     assert "imported before ganzoo" in first
     assert "TF_ENABLE_ONEDNN_OPTS=1" in first
-    assert f"keeps {threads} threads instead of {threads + 1}" in second
+    assert "keeps its own number of threads instead of 2" in second
+
+
+def test_a_second_engine_keeps_the_first_ones_threads(tmp_path: Path) -> None:
+    code = (
+        "from ganzoo_core.engines.tensorflow import Engine\n"
+        "assert Engine(device='cpu', threads=2).notes == ()\n"
+        "engine = Engine(device='cpu', threads=3)\n"
+        "assert engine.describe()['threads'] == 2\n"
+        "print(*engine.notes, sep='\\n')\n"
+    )
+    assert "keeps 2 threads instead of 3" in python(code, tmp_path).stdout
 
 
 def test_onednn_asked_for_before_needs_no_word(notes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
