@@ -120,7 +120,7 @@ def png_bytes(picture: Image.Image, facts: dict[str, Any] | None = None) -> byte
     for key, value in (facts or {}).items():
         information.add_text(key, str(value))
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", pnginfo=information)
+    picture.save(buffer, format="PNG", pnginfo=information, compress_level=4)  # half the time of 6, 2 % larger
     return buffer.getvalue()
 
 
