@@ -304,7 +304,8 @@ def _set_threads(threads: int) -> bool:
     """Have TensorFlow use so many; False if its runtime is at work already with another number."""
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        # Two operations at once, since many do not use all threads of their own.
+        tf.config.threading.set_inter_op_parallelism_threads(min(threads, 2))
     except RuntimeError:
         return _threads() == threads
     return True
