@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +16,7 @@ import tensorflow as tf
 from keras import layers
 
 import ganzoo_core as gz
-from ganzoo_core.engines import Plan
+from ganzoo_core.engines import Plan, bfloat16
 from ganzoo_core.engines.comparing import apart
 from ganzoo_core.engines.tensorflow import Engine, compiling
 
@@ -61,9 +64,11 @@ class Penalised:
         return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
 
 
-def play(plan: Plan, *, compile: bool, dropout: float = 0.0, steps: int = 3) -> tuple[Any, list[str]]:
+def play(
+    plan: Plan, *, compile: bool = False, dropout: float = 0.0, steps: int = 3, **given: Any
+) -> tuple[Any, list[str]]:
     told: list[str] = []
-    engine = Engine(device="cpu", threads=1, compile=compile)
+    engine = Engine(device="cpu", threads=1, compile=compile, **given)
     engine.tell = told.append
     trainer = engine.trainer(*networks(dropout), Penalised(), plan, IMAGES, None)
     for step in range(steps):
@@ -127,7 +132,87 @@ def test_what_cannot_be_compiled_is_told() -> None:
     assert why == "InvalidArgumentError: Detected unsupported operations"
 
 
-def test_another_precision_is_refused() -> None:
+needs_bfloat16 = pytest.mark.skipif(
+    bool(bfloat16.lacks(bfloat16.listed())), reason="this processor would emulate bfloat16"
+)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({"architecture": "x86_64", "avx2": True}, "neither AVX-512 BF16 nor AMX"),
+        ({"architecture": "aarch64", "bf16": False}, "no BF16 extension"),
+    ],
+)
+def test_a_processor_that_would_emulate_bfloat16_is_refused(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setattr(bfloat16, "listed", lambda: known)
+    with pytest.raises(gz.UsageError, match=f"{words}.*44 to 499 times slower"):
+        play(PLAN, precision="bfloat16", steps=0)
+    play(PLAN, steps=0)  # which asks nothing of the processor
+
+
+def test_bfloat16_is_refused_where_no_graph_is_rewritten_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bfloat16, "listed", lambda: {"amx_bf16": True})
+    with pytest.raises(gz.UsageError, match=r"engine\.compile is on, but XLA .* set one of the two"):
+        play(PLAN, precision="bfloat16", compile=True, steps=0)
     engine = Engine(device="cpu", threads=1, precision="bfloat16")
-    with pytest.raises(gz.UsageError, match="is bfloat16, and TensorFlow mixes no types"):
+    engine.kind = "cuda"
+    with pytest.raises(gz.UsageError, match=r"on CPUs alone.*pick a model in PyTorch"):
         engine.trainer(*networks(0.0), Penalised(), PLAN, IMAGES, None)
+
+
+def test_bfloat16_without_onednn_is_refused() -> None:
+    """As a user would switch it off, in a process of its own: nothing is rewritten then, and nobody says so."""
+    code = (
+        "from ganzoo_core.engines import bfloat16\n"
+        "bfloat16.listed = lambda: {'amx_bf16': True}\n"
+        "from ganzoo_core.engines.tensorflow import Engine, precision\n"
+        "precision.check(Engine(device='cpu', threads=1, precision='bfloat16'))\n"
+    )
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "computes in float32 all the same: oneDNN is off; unset TF_ENABLE_ONEDNN_OPTS" in done.stderr
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, updates="simultaneous"), replace(PLAN, critic_steps=2)])
+def test_bfloat16_trains_as_float32_does_but_for_its_rounding(plan: Plan) -> None:
+    """It keeps 8 bits of a number, so that a sum of rounded ones is off by under a hundredth or so."""
+    half, whole = play(plan, precision="bfloat16")[0], play(plan)[0]
+    before = play(plan, steps=0)[0]
+    for slot in ("G", "D"):
+        first, second, start = (getattr(trainer, slot).trainable_weights for trainer in (half, whole, before))
+        way = np.concatenate([(b.numpy() - c.numpy()).ravel() for b, c in zip(second, start, strict=True)])
+        off = np.concatenate([(a.numpy() - b.numpy()).ravel() for a, b in zip(first, second, strict=True)])
+        assert 0 < np.linalg.norm(off) < 0.1 * np.linalg.norm(way)
+    assert half.read() == pytest.approx(whole.read(), rel=0.05, abs=0.1)
+
+
+@needs_bfloat16
+def test_all_that_bfloat16_leaves_behind_is_float32() -> None:
+    """Weights, moments and statistics, and what is drawn: the same bytes as without it."""
+    trainer, _ = play(PLAN, precision="bfloat16", dropout=0.3)
+    assert {array.dtype.name for array in trainer.state().values() if array.dtype.kind == "f"} == {"float32"}
+    told = np.asarray(list(trainer.read().values()), np.float32)
+    assert (told.view(np.uint32) & 0xFFFF).any()  # as no number of 8 bits has
+    plain, z = Engine(device="cpu", threads=1), np.random.default_rng(1).standard_normal((5, LATENT), dtype=np.float32)
+    for engine in (trainer.engine, plain):
+        assert np.array_equal(
+            engine.draw(trainer.best_generator, z, None, {}), plain.draw(trainer.average, z, None, {})
+        )
+        assert np.array_equal(
+            engine.score(trainer.D, IMAGES[:5], None, {}), plain.score(trainer.D, IMAGES[:5], None, {})
+        )
+
+
+@needs_bfloat16
+def test_the_same_seed_gives_the_same_bytes_in_bfloat16() -> None:
+    """Also with a run in float32 between two steps."""
+    first, second = (play(PLAN, precision="bfloat16", dropout=0.3, steps=1)[0] for _ in range(2))
+    first.step(1, PLAN.step_images, {})
+    play(PLAN, steps=1)
+    second.step(1, PLAN.step_images, {})
+    one, other = first.state(), second.state()
+    assert all(np.array_equal(one[name], other[name]) for name in one)

@@ -17,6 +17,7 @@ from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.cluster import note_on_gpus
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.step import as_outputs, halvings
+from ganzoo_core.engines.tensorflow import precision as precisions
 from ganzoo_core.engines.tensorflow import start
 from ganzoo_core.engines.tensorflow.data import Resident, at_stage
 from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
@@ -33,7 +34,7 @@ class Engine:
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads.
         channels_last: PyTorch's; Keras' images are [N,H,W,C] in any case.
-        precision: `float32`; `trainer` refuses any other.
+        precision: `float32` or `bfloat16`: of convolutions and matrix products in training.
         compile: whether training compiles each phase's graph by XLA; see `compiling`.
 
     Raises:
@@ -145,13 +146,9 @@ class Engine:
         """The adversarial game on these images (uint8 [N,H,W,C]).
 
         Raises:
-            UsageError: for another precision than float32.
+            UsageError: if the precision that was asked for cannot be had here.
         """
-        if self.precision != "float32":
-            raise UsageError(
-                f"engine.precision is {self.precision}, and TensorFlow mixes no types by itself, as the arithmetic of "
-                "losses, modifiers and fades would have to; leave it at float32, or pick a model in PyTorch"
-            )
+        precisions.check(self)
         return Trainer(self, G, D, loss, plan, images, labels)
 
     def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:

@@ -17,6 +17,7 @@ from ganzoo_core.data import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.comparing import RTOL
 from ganzoo_core.engines.step import ema_decay, memory_of
+from ganzoo_core.engines.tensorflow import precision
 from ganzoo_core.engines.tensorflow.data import Resident
 from ganzoo_core.engines.tensorflow.networks import Averaged
 from ganzoo_core.engines.tensorflow.phases import Phases
@@ -68,7 +69,7 @@ class Trainer:
             "lr_d": values.get("lr_d", plan.lr_d),
             "ema_decay": ema_decay(plan, images + plan.step_images, values),
         }
-        with tf.device(self.engine.device):
+        with tf.device(self.engine.device), precision.applied(self.engine.precision):
             if plan.updates == "simultaneous":
                 self._play(self.phases.simultaneous, numbers, self._for_discriminator(step, 0, images))
             elif plan.shares_fake:

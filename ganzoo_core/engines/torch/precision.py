@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils import parametrize
 
 from ganzoo_core.api import UsageError
-
-X86 = ("avx512_bf16", "amx_bf16")  # either will do
-ARM = ("bf16", "sve_bf16")
+from ganzoo_core.engines import bfloat16
 
 
 def check(device: torch.device, precision: str) -> None:
     """Raise UsageError where `precision` would be emulated."""
-    if precision == "float32":
-        return
-    missing = _missing(device)
+    missing = "" if precision == "float32" else _missing(device)
     if missing:
-        raise UsageError(
-            f"engine.precision is {precision}, and {missing}, so it would be emulated, on CPUs 44 to 499 times slower "
-            "than float32; leave engine.precision at float32"
-        )
+        raise UsageError(bfloat16.refusal(missing))
 
 
 def _missing(device: torch.device) -> str:
@@ -36,25 +28,14 @@ def _missing(device: torch.device) -> str:
     if device.type == "mps":
         there = torch.backends.mps.is_macos_or_newer(14, 0)
         return "" if there else "Apple's GPUs have bfloat16 from macOS 14 on"
-    known = capabilities()
-    if any(known.get(name) for name in (*X86, *ARM)):
-        return ""
-    is_arm = str(known.get("architecture", "")).lower().startswith(("arm", "aarch"))
-    return f"this processor has {'no BF16 extension' if is_arm else 'neither AVX-512 BF16 nor AMX'}"
+    return bfloat16.lacks(capabilities())
 
 
 def capabilities() -> Mapping[str, Any]:
-    """What torch knows of this processor, by the names of `torch.cpu.get_capabilities`."""
+    """What torch knows of this processor, by the names of its `get_capabilities`; an older one what Linux lists."""
     ask = getattr(torch.cpu, "get_capabilities", None)
-    if ask is not None:
-        known: Mapping[str, Any] = ask()
-        return known
-    try:  # an older torch knows only of some; Linux lists all
-        told = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
-    except OSError:
-        told = set()
-    # ARM's name for its extension is that of torch.
-    return {name: name in told for name in ("avx512_bf16", "amx_bf16", "bf16")}
+    known: Mapping[str, Any] = bfloat16.listed() if ask is None else ask()
+    return known
 
 
 def forward(network: torch.nn.Module, device: torch.device, *inputs: Any, **values: Any) -> Any:

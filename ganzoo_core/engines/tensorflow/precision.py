@@ -1,0 +1,76 @@
+"""bfloat16 in TensorFlow: where oneDNN computes convolutions and matrix products in it, and how a graph is told so.
+
+TensorFlow rewrites a graph before it runs: what leads to a convolution or a matrix product is rounded to bfloat16, and
+what comes from one is widened where an operation needs it. Gradients are in the graph by then, so this takes whatever
+a loss does, and Keras, the networks and the plugins know nothing of it. Variables stay float32.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from ganzoo_core.api import UsageError
+from ganzoo_core.engines import bfloat16
+from ganzoo_core.engines.tensorflow import start
+
+if TYPE_CHECKING:
+    from ganzoo_core.engines.tensorflow.engine import Engine
+
+_REWRITE = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's options for graphs
+# Sums over many numbers, and what scores become in losses: TensorFlow would take them in bfloat16 where they lie
+# beside a convolution, so that batch norm's statistics and the losses would keep 8 bits.
+_FLOAT32 = ("Mean", "Sum", "SquaredDifference", "Softplus", "Sigmoid", "Tanh")
+_LISTS = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_"
+
+
+def check(engine: Engine) -> None:
+    """Raise UsageError where the engine's precision cannot be had."""
+    if engine.precision == "float32":
+        return
+    if engine.kind != "cpu":
+        raise UsageError(
+            f"engine.precision is {engine.precision}, which is there for TensorFlow on CPUs alone: on GPUs its graphs "
+            "are rewritten for float16 only; leave it at float32, or pick a model in PyTorch"
+        )
+    if engine.compile:
+        raise UsageError(
+            f"engine.precision is {engine.precision} and engine.compile is on, but XLA takes graphs as they are before "
+            "TensorFlow rewrites them for bfloat16; set one of the two"
+        )
+    missing = bfloat16.lacks(bfloat16.listed())
+    if missing:
+        raise UsageError(bfloat16.refusal(missing))
+    if not is_applied():
+        raise UsageError(
+            f"engine.precision is {engine.precision}, and this TensorFlow computes in float32 all the same: oneDNN is "
+            f"{start.onednn()}; unset {start.ONEDNN}, or leave engine.precision at float32"
+        )
+
+
+def is_applied() -> bool:
+    """Whether a product of matrices comes out rounded, as it should."""
+    fine = np.full((8, 8), 1 + 2.0**-12, np.float32)  # bfloat16 has no number between 1 and 1 + 2^-7
+    product = tf.function(lambda x: tf.nn.relu(tf.matmul(x, tf.eye(8))) * 2.0 + 1.0, autograph=False)
+    with applied("bfloat16"):
+        return bool(product(tf.constant(fine)).numpy().max() == 3.0)
+
+
+@contextmanager
+def applied(precision: str) -> Iterator[None]:
+    """Let graphs that are called meanwhile run in this precision."""
+    if precision == "float32":
+        yield
+        return
+    for name in ("DENYLIST_ADD", "INFERLIST_REMOVE"):
+        os.environ.setdefault(_LISTS + name, ",".join(_FLOAT32))
+    tf.config.optimizer.set_experimental_options({_REWRITE: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({_REWRITE: False})
