@@ -1,12 +1,12 @@
-"""dcgan-torch in float32 as it comes against bfloat16 and compiling, where the machine takes them.
+"""A model in float32 as it comes against bfloat16 and compiling, where the machine takes them.
 
-python benchmarks/options.py --size 64 --width 64 --batch 64
+python benchmarks/options.py
+python benchmarks/options.py --model dcgan-tf --size 28 --batch 256
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import statistics
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pairs import measure, was_busy
 
 from ganzoo_core import building, catalog, engines, mix
@@ -33,7 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="dcgan-torch", help="of PyTorch")
+    parser.add_argument("--model", default="dcgan-torch", help="one that does not grow")
     parser.add_argument("--loss", default=None, help="the model's own without it")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--width", type=int, default=64)
@@ -46,14 +45,13 @@ def main() -> None:
     args = parser.parse_args()
 
     images = np.random.default_rng(0).integers(0, 256, (2048, args.size, args.size, 1), dtype=np.uint8)
-    networks: list[Any] = []  # the same weights for all
     loops: dict[str, Callable[[int], None]] = {}
     ready: dict[str, str] = {}
     engine = None
     for kind in dict.fromkeys(["float32", *args.kinds]):
         start = time.perf_counter()
         try:
-            engine, loop = trainer_of(kind, args, images, networks)
+            engine, loop = trainer_of(kind, args, images)
             loop(1)  # what is compiled is compiled here
         except UsageError as error:
             print(f"{kind} is left out: {error}")
@@ -63,8 +61,8 @@ def main() -> None:
     assert engine is not None
     load = os.getloadavg()[0]
     facts = {
-        "size": args.size, "width": args.width, "batch": args.batch, "threads": torch.get_num_threads(),
-        "torch": torch.__version__, "device": engine.describe().get("device_name", engine.device.type),
+        "size": args.size, "width": args.width, "batch": args.batch,
+        **{name: fact for name, fact in engine.describe().items() if name not in ("precision", "compile")},
         "until the first step was done": ", ".join(f"{kind} {seconds}" for kind, seconds in ready.items()),
     }  # fmt: skip
     found = measure(loops, images=args.batch, block=args.seconds, pairs=args.pairs)
@@ -87,20 +85,21 @@ def tell(rates: Mapping[str, list[float]], batch: int) -> None:
         print(f"| {kind} | {median:.1f} | {ms:.1f} | {statistics.median(ratios):.2f} | {spread} |")
 
 
-def trainer_of(kind: str, args: argparse.Namespace, images: np.ndarray, networks: list[Any]) -> Any:
-    """The engine, and a function that takes so many steps and has finished them when it returns."""
+def trainer_of(kind: str, args: argparse.Namespace, images: np.ndarray) -> Any:
+    """The engine, and a function that takes so many steps and has finished them when it returns.
+
+    The weights are the same for each kind.
+    """
     settings = {
-        "width": args.width, "train.batch_size": args.batch, "data.size": args.size, "engine.device": args.device,
+        "model.width": args.width, "train.batch_size": args.batch, "data.size": args.size, "engine.device": args.device,
         **KINDS[kind],
     }  # fmt: skip
     picks = {"model": args.model, "data": "digits", **({"loss": args.loss} if args.loss else {})}
     resolved = mix.resolve(catalog.scan(), mix.Request(picks=picks, assigned=settings, preset="none"))
     fitted = mix.fit(resolved, height=args.size, width=args.size, channels=1, classes=0, background=None)
-    engine = engines.create("torch", resolved.settings)
+    engine = engines.create(resolved.framework, resolved.settings)
     engine.tell = lambda note: print(f"{kind}: {note}")
-    if not networks:
-        networks.extend(building.networks(engine, resolved, fitted, {}))
-    G, D = (copy.deepcopy(network) for network in networks)
+    G, D = building.networks(engine, resolved, fitted, {})
     plan = building.plan_of(resolved)
     trainer = engine.trainer(G, D, building.loss_of(resolved, fitted), plan, images, None)
     position = 0

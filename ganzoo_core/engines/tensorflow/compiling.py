@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.engines.comparing import disagreement
+from ganzoo_core.engines.comparing import Played, disagreement
 
 
 def tried(
@@ -19,7 +18,6 @@ def tried(
     draws: Sequence[str],
     variables: Iterable[Any],
     watched: Iterable[Any],
-    rtol: float,
 ) -> tuple[Any, str]:
     """A compiled graph where it does what the plain one does, else the plain one and why, in words.
 
@@ -31,8 +29,7 @@ def tried(
         given: what both are called with.
         draws: the operations of the graph that draw random numbers.
         variables: all that the graph may change.
-        watched: those of them that must come out alike.
-        rtol: by how much of their norm they may differ.
+        watched: those of them that must come out alike, as near as gradients do.
     """
     if draws:
         # XLA has other generators behind the same operations.
@@ -40,10 +37,10 @@ def tried(
     kept = [(variable, tf.identity(variable)) for variable in variables]
     watched = list(watched)
 
-    def play(graph: Any) -> list[list[np.ndarray]]:
+    def play(graph: Any) -> Played:
         try:
             told = graph(given).numpy()
-            return [[told], [variable.numpy() for variable in watched]]
+            return [told], [variable.numpy() for variable in watched]
         finally:
             for variable, before in kept:
                 variable.assign(before)
@@ -55,5 +52,5 @@ def tried(
     except Exception as error:  # whatever XLA cannot do with a plugin's operations
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return plain, f"{type(error).__name__}: {lines[0][:200] if lines else 'without words'}"
-    why = disagreement(found, expected, rtol)
+    why = disagreement(found, expected)
     return (plain, why) if why else (graph, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -42,8 +42,7 @@ class Traced:
         given: tensors of the shapes that will come.
         variables: all that the phase may read or change.
         device: where it runs, as TensorFlow names it.
-        compile: the variables that must come out alike where XLA compiles the phase, and by how much of their norm
-            they may differ; None for no compiling.
+        compile: the variables that must come out alike where XLA compiles the phase; None for no compiling.
 
     Attributes:
         names: of what it tells.
@@ -60,7 +59,7 @@ class Traced:
         given: Mapping[str, Any],
         variables: Iterable[Any],
         device: str,
-        compile: tuple[Sequence[Any], float] | None = None,
+        compile: Iterable[Any] | None = None,
     ) -> None:
         self.names: tuple[str, ...] = ()
         self.uncompiled = ""
@@ -83,8 +82,7 @@ class Traced:
                 given,
                 draws=[name for name in _operations(self._graph.graph.as_graph_def()) if name in _SEEDED],
                 variables=variables,
-                watched=compile[0],
-                rtol=compile[1],
+                watched=compile,
             )
 
     def __call__(self, given: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:

@@ -15,7 +15,6 @@ import tensorflow as tf
 from ganzoo_core.api import Loss, Spec
 from ganzoo_core.data import Stream
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.comparing import RTOL
 from ganzoo_core.engines.step import ema_decay, memory_of
 from ganzoo_core.engines.tensorflow import precision
 from ganzoo_core.engines.tensorflow.data import Resident
@@ -148,7 +147,7 @@ class Trainer:
 
     def _trace(self, phase: Callable[..., Any], numbers: tuple[str, ...], given: dict[str, tf.Tensor]) -> Traced:
         engine, phases = self.engine, self.phases
-        compile = (phases.watched(), RTOL[engine.precision]) if engine.compile else None
+        compile = phases.watched() if engine.compile else None
         traced = Traced(phase, numbers, given, phases.variables(), engine.device, compile)
         if traced.uncompiled:
             engine.tell(f"engine.compile: {_PHASES[phase.__name__]} runs uncompiled ({traced.uncompiled})")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ganzoo_core.engines.comparing import RTOL, disagreement
+from ganzoo_core.engines.comparing import Played, disagreement
 from ganzoo_core.engines.step import total
 from ganzoo_core.engines.torch.transfer import scalar
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ganzoo_core.engines.torch.trainer import Trainer
 
 _TWICE = "double backward"  # torch's words where a loss differentiates D by its images
-
-Played = tuple[list[np.ndarray], list[np.ndarray]]  # what a function gave, and gradients
 
 
 def find_compiler(device: torch.device) -> str:
@@ -43,9 +41,9 @@ class Compiled:
     """A trainer's `_generate` and `_terms`, compiled for its networks as they are now.
 
     Each is tried when it is first called: its results and gradients are compared with those of the same function
-    uncompiled, by norm. Where they differ by more than `RTOL`, or where it cannot be compiled, it runs uncompiled from
-    then on, and the engine tells so. A trial changes nothing: buffers, the loss's memory and the random numbers are
-    put back.
+    uncompiled, by norm. Where they differ by more than `comparing.RTOL`, or where it cannot be compiled, it runs
+    uncompiled from then on, and the engine tells so. A trial changes nothing: buffers, the loss's memory and the
+    random numbers are put back.
 
     Args:
         trainer: whose functions these are. After it has grown a new `Compiled` is needed.
@@ -136,7 +134,7 @@ class Compiled:
         except Exception as error:  # whatever torch.compile cannot do with a plugin's code
             engine.tell(f"engine.compile: {what} runs uncompiled ({_words(error)})")
             return function
-        why = disagreement(found, expected, RTOL[engine.precision])
+        why = disagreement(found, expected, engine.precision)
         if why:
             engine.tell(f"engine.compile: {what} runs uncompiled ({why})")
             return function
