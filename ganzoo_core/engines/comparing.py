@@ -8,8 +8,8 @@ import numpy as np
 
 Played = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]  # what a function gave, and gradients
 
-# What `apart` may be, by precision: for results, and for gradients. An input of a ReLU that is zero but for rounding may
-# fall on either side: that moves a gradient by 0.1 % of its norm, and so does the last bit of the weights.
+# What `apart` may be, by precision: for results, and for gradients. An input of a ReLU that is zero but for rounding
+# may fall on either side: that moves a gradient by 0.1 % of its norm, and so does the last bit of the weights.
 RTOL = {"float32": (1e-4, 1e-2), "bfloat16": (5e-2, 2e-1)}
 
 
