@@ -8,10 +8,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import numpy as np
 import platformdirs
 
@@ -76,7 +78,8 @@ def home() -> Path:
 def trained(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor:
     """The classifier of this data: from the cache, or trained now and kept there.
 
-    A cache that cannot be written to is no error. An entry that is damaged is made anew.
+    A cache that cannot be written to is no error. An entry that is damaged is made anew. Of several processes that need
+    the same one, one trains it and the others wait.
     """
     import torch
 
@@ -87,10 +90,20 @@ def trained(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor
     entry = home() / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
     shape = (train.images.shape[1], train.images.shape[2], train.images.shape[3])
     empty = network.Classifier(shape, len(train.class_names))
-    try:
-        return _load(entry, empty)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
-        shutil.rmtree(entry, ignore_errors=True)  # not there, or damaged
+    kept = _kept(entry, empty)
+    if kept is not None:
+        return kept
+    with _alone(entry, say) as waited:
+        kept = _kept(entry, empty) if waited else None
+        if kept is not None:
+            return kept
+        shutil.rmtree(entry, ignore_errors=True)  # where it is damaged
+        return _train(train, test, entry, say)
+
+
+def _train(train: gz.ImageSource, test: gz.ImageSource, entry: Path, say: Say) -> _Extractor:
+    from ganzoo_scores import network
+
     assert train.labels is not None
     assert test.labels is not None
     say(f"training a classifier on {len(train.images):,} images, once; it is kept in {entry.parent}")
@@ -109,11 +122,41 @@ def trained(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor
         "test_images": len(test.images),
         "train_images": len(train.images),
         "weights": hashlib.sha256(content).hexdigest(),
-        "resizer": network.resizer(shape),
+        "resizer": network.resizer(train.images.shape[1:]),
     }
     say(f"it knows {accuracy:.2%} of {len(test.images):,} test images")
     _store(entry, {WEIGHTS: content, ABOUT: json.dumps(about, indent=1).encode()})
     return _Extractor(learnt, about)
+
+
+@contextmanager
+def _alone(entry: Path, say: Say) -> Iterator[bool]:
+    """Have this entry to oneself, where the folder takes a lock; whether another process had it first."""
+    lock = filelock.FileLock(entry.with_name(f".{entry.name}.lock"))
+    waited = False
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            say("another process trains the classifier of this data; waiting for it")
+            waited = True
+            lock.acquire()
+    except (OSError, NotImplementedError):  # read-only, or a file system without locks
+        yield False
+        return
+    try:
+        yield waited
+    finally:
+        lock.release()
+
+
+def _kept(entry: Path, empty: Classifier) -> _Extractor | None:
+    """What the entry holds; None where there is none, or a damaged one."""
+    try:
+        return _load(entry, empty)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return None
 
 
 def _load(entry: Path, empty: Classifier) -> _Extractor:

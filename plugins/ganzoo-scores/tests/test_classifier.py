@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,11 @@ def squares(count=120, shape=(8, 8, 1), classes=3):
     return gz.ImageSource(images, labels.astype(np.int64), tuple("abc"[:classes]))
 
 
+def entries(tmp_path):
+    """All that is kept; locks lie beside it, hidden."""
+    return [path for path in (tmp_path / "cache" / "classifiers").iterdir() if not path.name.startswith(".")]
+
+
 def make(train, test, data="squares", least=0.0, say=lambda text: None):
     parts = {"train": train, "test": test}
     return classifier.extractor("classifier", data, parts.__getitem__, say, {"least_accuracy": least})
@@ -47,7 +54,7 @@ def test_it_learns_is_kept_and_is_found_again(monkeypatch, tmp_path):
     again = make(squares(), squares(60))
     assert again.facts == first.facts
     np.testing.assert_array_equal(again.extract(squares(60).images)[0], features)
-    kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    kept = {path.name for path in entries(tmp_path)[0].iterdir()}
     assert kept == {"classifier.safetensors", "classifier.json"}
 
 
@@ -69,7 +76,7 @@ def test_other_data_has_another_classifier(tmp_path):
     changed = squares()
     changed.images[0, 0, 0] += 1
     make(changed, squares(60))
-    assert len(list((tmp_path / "cache" / "classifiers").iterdir())) == 2
+    assert len(entries(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("name", ["classifier.safetensors", "classifier.json"])
@@ -79,8 +86,32 @@ def test_a_damaged_one_is_trained_anew(tmp_path, name, content):
     (kept,) = (tmp_path / "cache").rglob(name)
     kept.write_bytes(kept.read_bytes()[:-1] if content is None else content)
     assert make(squares(), squares(60)).facts == facts
-    (entry,) = (tmp_path / "cache" / "classifiers").iterdir()
+    (entry,) = entries(tmp_path)
     assert json.loads((entry / "classifier.json").read_text()) == facts
+
+
+def test_of_two_that_need_the_same_one_trains_and_one_waits(monkeypatch):
+    learn, calls, said = network.train, [], []
+    waiting = threading.Event()
+
+    def train(*given):
+        calls.append(given)
+        assert waiting.wait(60)  # until the second has found the first at work
+        return learn(*given)
+
+    def say(text):
+        said.append(text)
+        if text.startswith("another process"):
+            waiting.set()
+
+    monkeypatch.setattr(network, "train", train)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(make, squares(), squares(60), say=say) for _ in range(2))
+        assert first.result(60).facts == second.result(60).facts
+    assert len(calls) == 1
+    assert [text for text in said if "another" in text] == [
+        "another process trains the classifier of this data; waiting for it"
+    ]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions mean nothing to this user")
