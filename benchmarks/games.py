@@ -52,6 +52,10 @@ ROWS = (
     Row("dcgan-torch-64", "torch", "dcgan-torch", 64, 64, settings={"model.width": 64}),
     Row("dcgan-torch-32", "torch", "dcgan-torch", 32, 64, settings={"model.width": 64}),
     Row("cgan-torch", "torch", "cgan-torch", 28, 64, classes=10, settings={"model.width": 128}),
+    Row(
+        "cgan-projection-torch", "torch", "cgan-projection-torch", 32, 64, classes=10,
+        settings={"model.width": 32, "model.latent_dim": 100, "train.critic_steps": 1},
+    ),
     Row("dcgan-tf", "tensorflow", "dcgan-tf", 28, 256, settings={"model.width": 64}),
     Row(
         "progan-tf", "tensorflow", "progan-tf", 32, 16, settings={"model.width": 64, "model.latent_dim": 64}

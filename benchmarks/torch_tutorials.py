@@ -23,8 +23,9 @@ def networks(row: Row) -> tuple[nn.Module, nn.Module]:
     module = importlib.import_module(f"{package_of(row)}.networks")
     size = {"size": row.size, "channels": 1, "width": row.settings["model.width"]}
     size |= {"classes": row.classes} if row.classes else {}
-    G = module.Generator(**size, latent_dim=LATENT, **({"embedding": 50} if row.classes else {}))
-    G.layers.register_forward_pre_hook(lambda _module, given: (given[0].contiguous(),))
+    G = module.Generator(**size, latent_dim=LATENT, **({"embedding": 50} if row.model == "cgan-torch" else {}))
+    first = G.blocks[0] if hasattr(G, "blocks") else G.layers
+    first.register_forward_pre_hook(lambda _module, given: (given[0].contiguous(), *given[1:]))
     return G, module.Discriminator(**size)
 
 

@@ -55,7 +55,7 @@ def test_work_in_tensorflow_is_that_of_the_formula(games: ModuleType, updates: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["dcgan-torch-32", "cgan-torch", "dcgan-tf", "progan-tf"])
+@pytest.mark.parametrize("row", ["dcgan-torch-32", "cgan-torch", "cgan-projection-torch", "dcgan-tf", "progan-tf"])
 def test_every_row_runs(row: str, tmp_path: Path) -> None:
     out = tmp_path / "speed.json"
     command = [sys.executable, str(BENCHMARKS / "speed.py"), "--smoke", "--markdown", "--only", row, "--json", str(out)]

@@ -39,6 +39,7 @@ def test_its_settings_are_those_of_the_digits_preset() -> None:
     assert preset["model"] == {"width": plain.WIDTH}
     assert preset["train"] == {
         "batch_size": plain.BATCH, "length": str(plain.IMAGES), "lr": plain.LR, "betas": list(plain.BETAS),
+        "sample_every": "5000",
     }  # fmt: skip
     assert defaults["model"]["latent_dim"] == plain.LATENT
 
