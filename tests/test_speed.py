@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-FIELDS = {"name", "gflop", "peak_mb", "rates", "faults", "steps", "load_before", "load_after", "others"}
+FIELDS = {"name", "gflop", "parameters", "peak_mb", "rates", "faults", "steps", "load_before", "load_after", "others"}
 
 
 @pytest.fixture
