@@ -93,8 +93,8 @@ def trained(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor
     kept = _kept(entry, empty)
     if kept is not None:
         return kept
-    with _alone(entry, say) as waited:
-        kept = _kept(entry, empty) if waited else None
+    with _alone(entry, say):
+        kept = _kept(entry, empty)  # another process may have been first
         if kept is not None:
             return kept
         shutil.rmtree(entry, ignore_errors=True)  # where it is damaged
@@ -130,23 +130,21 @@ def _train(train: gz.ImageSource, test: gz.ImageSource, entry: Path, say: Say) -
 
 
 @contextmanager
-def _alone(entry: Path, say: Say) -> Iterator[bool]:
-    """Have this entry to oneself, where the folder takes a lock; whether another process had it first."""
+def _alone(entry: Path, say: Say) -> Iterator[None]:
+    """Have this entry to oneself, where the folder takes a lock."""
     lock = filelock.FileLock(entry.with_name(f".{entry.name}.lock"))
-    waited = False
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             say("another process trains the classifier of this data; waiting for it")
-            waited = True
             lock.acquire()
     except (OSError, NotImplementedError):  # read-only, or a file system without locks
-        yield False
+        yield
         return
     try:
-        yield waited
+        yield
     finally:
         lock.release()
 

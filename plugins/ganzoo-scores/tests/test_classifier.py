@@ -114,6 +114,20 @@ def test_of_two_that_need_the_same_one_trains_and_one_waits(monkeypatch):
     ]
 
 
+def test_one_that_another_process_has_just_finished_is_taken(monkeypatch):
+    """It was not there at the first look, and is when the lock is free."""
+    alone = classifier._alone
+
+    def late(entry, say):
+        monkeypatch.setattr(classifier, "_alone", alone)
+        make(squares(), squares(60))  # the other process, from its beginning to its end
+        monkeypatch.setattr(network, "train", None)
+        return alone(entry, say)
+
+    monkeypatch.setattr(classifier, "_alone", late)
+    assert make(squares(), squares(60)).facts["accuracy"] == 1.0
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions mean nothing to this user")
 def test_a_cache_that_is_read_only_is_no_error(tmp_path):
     (tmp_path / "cache").mkdir(mode=0o500)
