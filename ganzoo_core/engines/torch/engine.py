@@ -11,9 +11,9 @@ import torch
 
 from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
-from ganzoo_core.engines import Plan
+from ganzoo_core.engines import Plan, bounds
 from ganzoo_core.engines.step import as_outputs
-from ganzoo_core.engines.torch import compiling, precision, start
+from ganzoo_core.engines.torch import compiling, counting, precision, start
 from ganzoo_core.engines.torch.data import Resident, at_stage
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.trainer import Trainer, as_keywords
@@ -36,6 +36,7 @@ class Engine:
         channels_last: store convolution weights and images with the channels last, which is faster on CPU and CUDA.
         precision: `float32` or `bfloat16`: of the networks' forwards and backwards in training.
         compile: whether training compiles what the networks compute; see `compiling`.
+        max_parameters: of one network; a larger one is refused before it is built.
         place: which of several processes this is, where they train together: it meets the others here.
         timeout: seconds that it waits for them.
 
@@ -58,6 +59,7 @@ class Engine:
         channels_last: bool = True,
         precision: str = "float32",
         compile: bool = False,
+        max_parameters: int = bounds.MAX_PARAMETERS,
         place: Place | None = None,
         timeout: float = 0.0,
     ) -> None:
@@ -75,7 +77,7 @@ class Engine:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         self.ops = TorchOps(self.device)
-        self.precision, self.compile = precision, compile
+        self.precision, self.compile, self.max_parameters = precision, compile, max_parameters
         self.tell: Callable[[str], None] = lambda note: None
 
     def describe(self) -> dict[str, Any]:
@@ -104,19 +106,35 @@ class Engine:
             slot: `generator` or `discriminator`.
             seed: of the weights.
             values: the schedule's values that the network takes; a growing network grows to their `resolution`.
+
+        Raises:
+            TooLarge: if it has more than `max_parameters`, or will have when it is grown to `spec`.
         """
-        with self.seeded(seed, f"weights of the {slot}"):
-            network = make()
-        if values and "resolution" in values:
-            self.grow(network, int(values["resolution"]), slot=slot, seed=seed)
+
+        resolution, full = int((values or {}).get("resolution", 0)), max(spec.height, spec.width)
+
+        def build(resolution: int, known: Any = None) -> torch.nn.Module:
+            with self.seeded(seed, f"weights of the {slot}"):
+                network: torch.nn.Module = make()
+            if resolution and network is not known:
+                self._grow(network, resolution, slot=slot, seed=seed)
+            return network
+
+        network = bounds.build_within(self.max_parameters, slot, lambda: build(resolution), counting.watch)
+        if hasattr(network, "grow") and 0 < resolution < full:
+            grown = f"{slot}, fully grown,"
+            bounds.check_within(self.max_parameters, grown, lambda: build(full, network), counting.watch)
         return network.to(self.device, memory_format=self.memory_format)
 
     def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         """Add a growing network's layers up to this resolution, with weights drawn from (seed, slot, resolution)."""
+        self._grow(network, resolution, slot=slot, seed=seed)
+        network.to(self.device, memory_format=self.memory_format)
+
+    def _grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         if hasattr(network, "grow"):
             with self.seeded(seed, f"weights of the {slot}", resolution):
                 network.grow(resolution)
-            network.to(self.device, memory_format=self.memory_format)
 
     @contextlib.contextmanager
     def seeded(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
