@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, data, engines, evaluation, notebook, resuming, rundir, saved
+from ganzoo_core import building, card, data, engines, evaluation, notebook, resuming, rundir
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.cluster import check_cluster
 from ganzoo_core.console import Mute, Reporter
@@ -23,6 +23,7 @@ from ganzoo_core.intervals import Interval
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.pace import Pace
 from ganzoo_core.ranks import ALONE, Place, Together, check, here
+from ganzoo_core.records import Position
 from ganzoo_core.resuming import FROM_NOTHING, Beginning
 from ganzoo_core.runner import Runner
 from ganzoo_core.samples import Samples
@@ -96,7 +97,7 @@ def assemble(
     position = rundir.read_position(beginning.checkpoint) if beginning.checkpoint else None
     if position is not None:
         now = {**{key: made_with[key] for key in SAME}, "ranks": place.count}
-        then = {"ranks": 1, **position["facts"]}
+        then = {"ranks": 1, **position.facts}
         allowed = beginning.allow_inexact
         together.first(lambda: resuming.check_same(then, now, allowed=allowed, reporter=reporter))
         _check_length(position, pace, schedule, lambda end: building.schedule_of(resolved, fitted, end))
@@ -114,7 +115,7 @@ def assemble(
         pace=pace,
         samples=samples,
         folder=folder,
-        card=saved.describe(
+        card=card.describe(
             resolved,
             fitted,
             class_names=source.class_names,
@@ -140,6 +141,8 @@ def assemble(
     )
     try:
         runner.lock = together.first(folder.lock)
+        if beginning.folder is not None:
+            together.first(lambda: _check_unmoved(folder, beginning.checkpoint))
         if beginning.checkpoint is not None:
             runner.restore(beginning.checkpoint, elsewhere=beginning.folder is None)
         elif beginning.folder is not None:
@@ -225,14 +228,20 @@ def _watch(
     )
 
 
-def _check_length(position: Mapping[str, Any], pace: Pace, schedule: Any, schedule_for: Callable[[int], Any]) -> None:
+def _check_unmoved(folder: rundir.RunFolder, newest: Path | None) -> None:
+    """Raise UsageError if another process went on with the run before this one had its lock."""
+    if folder.newest_checkpoint() != newest:
+        raise UsageError(f"{folder.path} was gone on with by another process just now; resume it again")
+
+
+def _check_length(position: Position, pace: Pace, schedule: Any, schedule_for: Callable[[int], Any]) -> None:
     """May a run that stands there be of this length?"""
-    if pace.end < position["images"]:
+    if pace.end < position.images:
         raise UsageError(
-            f"the run has seen {position['images']:,} images already, and is to end at {pace.end:,}; say more --images"
+            f"the run has seen {position.images:,} images already, and is to end at {pace.end:,}; say more --images"
         )
-    if pace.end != position["end"]:
-        resuming.check_longer(schedule_for(position["end"]), schedule, images=position["images"])
+    if pace.end != position.end:
+        resuming.check_longer(schedule_for(position.end), schedule, images=position.images)
 
 
 def facts(resolved: Mix, fitted: Fit, source: ImageSource, engine: Any) -> dict[str, Any]:

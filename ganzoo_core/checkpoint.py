@@ -6,6 +6,7 @@ without a valid manifest does not exist.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -20,11 +21,11 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from ganzoo_core import decoding, files, records
 from ganzoo_core.api import GanzooError, UsageError
 
 MANIFEST = "manifest.json"
 MAX_HEADER = 1_000_000  # bytes of JSON in front of the tensors
-MAX_JSON = 1_000_000
 _LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(new|old)")
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
@@ -37,16 +38,19 @@ def pack(tensors: Mapping[str, np.ndarray]) -> bytes:
     return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
 
 
-def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") -> None:
     """Write a folder so that it is never seen half-written, even after a crash.
 
     Args:
         path: where it will be; what is there already is replaced, and removed last.
-        files: name -> content.
+        contents: of its files, by name.
+        run: the id of the run that writes it; see `rundir.RunFolder.id`.
 
     Raises:
+        UsageError: if the folder around it is a link.
         OSError: if the disk refuses; what was there before is untouched.
     """
+    files.check_folder(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(4)
     fresh = path.with_name(f".{path.name}.{token}.new")
@@ -54,18 +58,19 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     try:
         facts = {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
+            for name, content in contents.items()
         }
-        for name, content in files.items():
+        for name, content in contents.items():
             _write(fresh / name, content)
-        _write(fresh / MANIFEST, json.dumps({"format": 1, "files": facts}, indent=1).encode())
+        manifest = {"format": records.FORMAT, "files": facts, "run": run}
+        _write(fresh / MANIFEST, json.dumps(manifest, indent=1).encode())
         _sync_folder(fresh)
-        if path.exists():
+        if files.describe(path):
             former = path.with_name(f".{path.name}.{token}.old")
             path.rename(former)
             fresh.rename(path)
             _sync_folder(path.parent)
-            shutil.rmtree(former, ignore_errors=True)
+            remove(former)
         else:
             fresh.rename(path)
             _sync_folder(path.parent)
@@ -75,8 +80,9 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _write(path: Path, content: bytes, *, at: int = 0) -> None:
+    files.check_file(path)
     # The user's umask decides who may read it.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | files.SAFELY, 0o666)
     try:
         os.ftruncate(handle, at)
         os.lseek(handle, at, os.SEEK_SET)
@@ -98,38 +104,46 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether the folder has a manifest and its files have the sizes it states."""
-    try:
-        files = read_json(path / MANIFEST)["files"]
-        return all((path / name).stat().st_size == facts["bytes"] for name, facts in files.items())
-    except (GanzooError, OSError, KeyError, TypeError, AttributeError):
-        return False
+def read_manifest(folder: Path) -> records.FolderManifest:
+    """What a folder says of its files; raises UsageError where it does not, as it must."""
+    if not files.is_folder(folder):
+        raise UsageError(f"{folder} is {files.describe(folder) or 'not there'}; expected a folder")
+    return decoding.read(folder / MANIFEST, records.FolderManifest)
 
 
-def read_json(path: Path) -> Any:
-    """A small JSON file; raises UsageError if it is missing, too large or not JSON."""
-    try:
-        if path.stat().st_size > MAX_JSON:
-            raise UsageError(f"{path} is larger than {MAX_JSON:,} bytes, so it is not one of ganzoo's")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path} is not JSON") from None
-
-
-def is_valid(path: Path) -> bool:
-    """Whether the folder is whole and every byte of its files is what was written."""
-    if not is_whole(path):
-        return False
+def is_whole(folder: Path) -> bool:
+    """Whether the folder has a manifest, and regular files of the sizes that it states."""
     try:
         return all(
-            hashlib.sha256((path / name).read_bytes()).hexdigest() == facts["sha256"]
-            for name, facts in read_json(path / MANIFEST)["files"].items()
+            files.is_file(folder / name) and (folder / name).stat().st_size == facts.bytes
+            for name, facts in read_manifest(folder).files.items()
         )
-    except (GanzooError, OSError, KeyError, TypeError):
+    except (GanzooError, OSError):
         return False
+
+
+def is_valid(folder: Path) -> bool:
+    """Whether the folder is whole and every byte of its files is what was written."""
+    if not is_whole(folder):
+        return False
+    try:
+        return all(_sha256(folder / name) == facts.sha256 for name, facts in read_manifest(folder).files.items())
+    except (GanzooError, OSError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with files.open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a real folder as far as the system lets us; a link goes, and what it leads to stays."""
+    if files.is_folder(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -149,17 +163,18 @@ def append(path: Path, content: bytes, *, at: int) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder; what one was about to replace comes back."""
-    for entry in folder.glob(".*"):
+    """Remove what writers that were killed left in a folder; what one was about to replace comes back.
+
+    Only for whoever holds the run's lock: what a living writer is writing looks the same.
+    """
+    for entry in list(files.list_folder(folder)):
         match = _LEFTOVER.fullmatch(entry.name)
         if match is None:
             continue
-        if match[2] == "old" and not (folder / match[1]).exists() and is_valid(entry):
+        if match[2] == "old" and not files.describe(folder / match[1]) and is_valid(entry):
             entry.rename(folder / match[1])
-        elif entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
         else:
-            entry.unlink(missing_ok=True)
+            remove(entry)
 
 
 def read_tensors(
@@ -198,22 +213,26 @@ def read_matching(path: Path) -> dict[str, np.ndarray]:
         UsageError: if it is none.
     """
     found = _read_header(path)
-    stated = sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in found.values() if dtype != "bfloat16")
+    stated = sum(
+        math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize) for dtype, shape in found.values()
+    )
     if stated > path.stat().st_size:
         raise UsageError(f"{path} states more than it holds; it is damaged")
     return read_tensors(path, found)
 
 
 def _read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name -> dtype and shape of each tensor in a safetensors file."""
     try:
-        with path.open("rb") as file:
+        with files.open_file(path) as file:
             size = int.from_bytes(file.read(8), "little")
             if not 2 <= size <= MAX_HEADER:
                 raise UsageError(f"{path} is not a safetensors file, or its header is over {MAX_HEADER:,} bytes")
-            header = json.loads(file.read(size))
-        header.pop("__metadata__", None)
-        return {name: (_DTYPES[entry["dtype"]], tuple(map(int, entry["shape"]))) for name, entry in header.items()}
+            content = file.read(size)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UsageError(f"{path} is not a safetensors file: its header cannot be understood") from None
+    source = f"{path} is not a safetensors file: its header"
+    header = decoding.convert(decoding.parse(content, source), dict[str, Any], source)
+    header.pop("__metadata__", None)
+    tensors = decoding.convert(header, dict[records.Label, records.TensorFacts], source)
+    return {name: (_DTYPES[facts.dtype], tuple(facts.shape)) for name, facts in tensors.items()}

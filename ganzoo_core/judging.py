@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, catalog, checkpoint, data, engines, images, mix, resuming, rundir, saved
+from ganzoo_core import building, catalog, checkpoint, data, engines, generators, images, mix, resuming, rundir, saved
 from ganzoo_core.api import DataError, GanzooError, ImageSource, PluginError, UsageError
 from ganzoo_core.evaluation.gathering import ENDINGS, read_picture
 from ganzoo_core.mix import Fit, Mix
@@ -60,11 +60,7 @@ class Judge:
 
     def __init__(self, folder: Path, *, device: str = "auto", data_root: str | Path | None = None) -> None:
         config = folder / rundir.CONFIG
-        if not config.is_file():
-            raise UsageError(
-                f"{folder} holds no {rundir.CONFIG}, so it is no run's folder; name one, such as runs/NAME-1"
-            )
-        newest = rundir.RunFolder(folder).newest_checkpoint()
+        newest = rundir.RunFolder.open(folder).newest_checkpoint()
         if newest is None:
             raise UsageError(
                 f"{folder} has no checkpoint, and nothing else holds its discriminator; `ganzoo resume {folder}` "
@@ -74,8 +70,8 @@ class Judge:
         facts = read_facts(config)
         self._fit, self._mix = _as_trained(config, facts, device)
         position = rundir.read_position(newest)
-        self.images_seen = int(position["images"])
-        self._values: Mapping[str, float] = dict(position["values"])
+        self.images_seen = position.images
+        self._values: Mapping[str, float] = position.values
         self._engine = engines.create(self._mix.framework, self._mix.settings)
         _, self._D = building.networks(self._engine, self._mix, self._fit, self._values)
         _load(self._engine, self._D, newest / rundir.STATE)
@@ -189,9 +185,8 @@ class Judge:
 
     def _class_names(self) -> list[str]:
         try:
-            card = checkpoint.read_json(rundir.find_generator(self.folder) / rundir.CARD)
-            names = [str(name) for name in card["class_names"]]
-        except (UsageError, KeyError, TypeError):
+            names = rundir.read_card(generators.find_generator(self.folder)).class_names
+        except UsageError:
             names = []
         return names or [str(number) for number in range(self._fit.spec.classes)]
 

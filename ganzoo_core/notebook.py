@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo_core import checkpoint, rundir
 from ganzoo_core import images as sheets
+from ganzoo_core import rundir
 from ganzoo_core.api import UsageError
 from ganzoo_core.console import Progress, Reporter, words_of
 from ganzoo_core.report import curves, pictures, reading, scored, sections, vector
@@ -67,12 +67,11 @@ def of_generator(generator: SavedGenerator) -> Html:
 
     def card() -> Html:
         spec, names = generator.spec, generator.class_names
-        kept = checkpoint.read_json(generator.folder / rundir.CARD)
-        origin = kept["part"]
+        origin = generator.card.part
         facts: dict[str, object] = {
-            "made by": f"{origin['name']} of {origin['distribution']} {origin['version']}" if origin else "an object",
+            "made by": f"{origin.name} of {origin.distribution} {origin.version}" if origin else "an object",
             "images": f"{spec.width}×{spec.height}×{spec.channels}",
-            "z": f"{spec.latent_dim} numbers, {kept['latent']}",
+            "z": f"{spec.latent_dim} numbers, {generator.latent}",
             "classes": f"{', '.join(names[:ROWS])}{' …' if len(names) > ROWS else ''}" if names else "",
             "trained on": f"{generator.images_seen:,} images",
             "written in": spec.framework,

@@ -42,6 +42,43 @@ class Beginning:
 FROM_NOTHING = Beginning()
 
 
+def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
+    """The checkpoint to go on from, once damaged ones are set aside and named.
+
+    Args:
+        folder: of the run.
+        restart: begin from nothing, where no checkpoint is valid.
+        leads: whether this process may change the folder; it takes the lock for that.
+
+    Raises:
+        UsageError: if another process has the run, if no checkpoint is valid and nobody asked for a restart, or if one
+            is and somebody did.
+    """
+    if not leads:
+        return folder.newest_checkpoint()
+    with folder.lock():
+        newest = folder.newest_checkpoint()
+        damaged = folder.damaged_checkpoints()
+        if newest is None and not restart:
+            names = ", ".join(path.name for path in damaged)
+            why = f" that is valid ({names} are damaged, or another run's)" if damaged else ""
+            raise UsageError(
+                f"{folder.path} has no checkpoint{why}, so there is nothing to go on from; "
+                f"`ganzoo resume {folder.path} --restart` begins the run again"
+            )
+        if newest is not None and restart:
+            raise UsageError(
+                f"{folder.path} has a valid checkpoint at {int(newest.name):,} images; "
+                f"`ganzoo resume {folder.path}` without --restart goes on from there"
+            )
+        for path in damaged:
+            aside = folder.set_aside(path)
+            Reporter().warn(f"the checkpoint {path.name} is damaged, or another run's; it was set aside as {aside}")
+        if damaged and newest is not None:
+            Reporter().warn(f"going on from {int(newest.name):,} images")
+    return newest
+
+
 def fingerprint(source: ImageSource) -> str:
     """The SHA-256 of a set's shape, of 64 of its images spread evenly, and of all its labels."""
     count = len(source.images)

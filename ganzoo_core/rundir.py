@@ -16,20 +16,28 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from ganzoo_core import checkpoint, scores
+from ganzoo_core import checkpoint, decoding, files, scores
 from ganzoo_core.api import UsageError
-from ganzoo_core.settings import Settings
+from ganzoo_core.records import Card, Position
+from ganzoo_core.settings import Settings, read_facts
 
 WEIGHTS, CARD = "generator.safetensors", "generator.json"
 CONFIG, STATS = "config.yaml", "stats.jsonl"
 STATE, POSITION = "state.safetensors", "position.json"
+LOCK = ".lock"
+DAMAGED = "damaged-"  # in front of a checkpoint's number, once it was found to be
+FOLDERS = ("checkpoints", "snapshots", "samples", "generator", "trackers", "report")
+_ID = re.compile(r"[0-9a-f]{16}")
+
+Say = Callable[[str], None]
 
 
 class RunFolder:
@@ -37,6 +45,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._valid: dict[tuple[str, int], bool] = {}  # checkpoints whose bytes were compared
         self._unwritten: list[bytes] = []  # lines of statistics that the disk has not taken yet
         self._lines = self._bytes = 0  # of statistics that it has
 
@@ -81,30 +90,40 @@ class RunFolder:
         return self.path / "generator"
 
     @classmethod
-    def open(cls, path: Path, *, clear: bool = True) -> RunFolder:
-        """A run that is there, without what a crash left in it, unless another process clears that.
+    def open(cls, path: Path) -> RunFolder:
+        """A run that is there.
 
         Raises:
-            UsageError: if it is no run.
+            UsageError: if it is no run, or links, pipes or devices lie where its own files and folders belong.
         """
-        if not (path / CONFIG).is_file():
+        if not files.is_file(path / CONFIG):
             raise UsageError(f"{path} holds no {CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
-        folder = cls(path)
-        for place in (path, folder.checkpoints, folder.snapshots, folder.samples) if clear else ():
-            checkpoint.clear_leftovers(place)
-        return folder
+        check_entries(path)
+        return cls(path)
+
+    @cached_property
+    def id(self) -> str:
+        """Tells this run from all others; kept in `config.yaml`, and in the manifest of each folder that it writes."""
+        try:
+            known = str(read_facts(self.path / CONFIG).get("id", ""))
+        except UsageError:
+            known = ""
+        return known if _ID.fullmatch(known) else secrets.token_hex(8)
 
     def lock(self) -> filelock.BaseFileLock:
-        """Keep other processes from this run, for as long as this one lives.
+        """Keep other processes from this run, for as long as this one lives, and clear what a crash left in it.
 
         Raises:
             UsageError: if another one has it.
         """
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        files.check_file(self.path / LOCK)
+        lock = filelock.FileLock(self.path / LOCK, timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout:
             raise UsageError(f"{self.path} is in use by another process; wait for it, or stop it") from None
+        for place in (self.path, self.checkpoints, self.snapshots, self.samples):
+            checkpoint.clear_leftovers(place)
         return lock
 
     @property
@@ -114,7 +133,7 @@ class RunFolder:
 
     def write_config(self, settings: Settings, facts: Mapping[str, Any]) -> None:
         """`config.yaml`, which `--config` reads again."""
-        checkpoint.write_file(self.path / CONFIG, as_yaml(settings, facts).encode())
+        checkpoint.write_file(self.path / CONFIG, as_yaml(settings, {"id": self.id, **facts}).encode())
 
     def add_stats(self, line: Mapping[str, Any]) -> None:
         """Append a line to `stats.jsonl`; a number that is not finite is written as null."""
@@ -152,26 +171,35 @@ class RunFolder:
 
     def add_pictures(self, names: Iterable[str], png: bytes) -> None:
         """`samples/NAME.png`, the same under each name."""
+        files.check_folder(self.samples)
         self.samples.mkdir(exist_ok=True)
         for name in names:
             checkpoint.write_file(self.samples / f"{name}.png", png)
 
     def write_generator(self, folder: Path, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:
         """A self-describing generator: its tensors and the card that says how to build it."""
-        files = {WEIGHTS: checkpoint.pack(tensors), CARD: json.dumps(card, indent=1).encode()}
-        checkpoint.write_folder(folder, files)
+        contents = {WEIGHTS: checkpoint.pack(tensors), CARD: json.dumps(card, indent=1).encode()}
+        checkpoint.write_folder(folder, contents, run=self.id)
 
     def write_checkpoint(
         self, images: int, tensors: Mapping[str, Any], position: Mapping[str, Any], *, keep: int
     ) -> Path:
-        """`checkpoints/IMAGES`, and then away with all but the newest and the best; OSError if the disk refuses."""
-        files = {STATE: checkpoint.pack(tensors), POSITION: json.dumps(position, indent=1).encode()}
+        """Write `checkpoints/IMAGES`, then remove all of this run's valid ones but the newest and the best.
+
+        Raises:
+            OSError: if the disk refuses; then nothing was removed.
+        """
+        contents = {
+            STATE: checkpoint.pack(tensors),
+            POSITION: json.dumps(position, indent=1, allow_nan=False).encode(),
+        }
         path = self.checkpoints / str(images)
-        checkpoint.write_folder(path, files)
+        checkpoint.write_folder(path, contents, run=self.id)
+        self._valid[self._version(path)] = True  # as written: reading all of it again would cost each save that
         best = self._best()
-        for former in self._checkpoints()[keep:]:
+        for former in self._own_checkpoints()[keep:]:
             if former.name != str(best):
-                shutil.rmtree(former, ignore_errors=True)
+                checkpoint.remove(former)
         return path
 
     def _best(self) -> int | None:
@@ -183,26 +211,76 @@ class RunFolder:
         return None if best is None else best.images
 
     def newest_checkpoint(self) -> Path | None:
-        """The newest that is valid to the byte; None if there is none."""
-        return next(filter(checkpoint.is_valid, self._checkpoints()), None)
+        """The newest that is valid to the byte and this run's own; None if there is none."""
+        return next(iter(self._own_checkpoints()), None)
 
-    def _checkpoints(self) -> list[Path]:
-        found = [path for path in self.checkpoints.glob("*") if path.name.isdigit()]
-        return sorted(found, key=lambda path: int(path.name), reverse=True)
+    def damaged_checkpoints(self) -> list[Path]:
+        """Those that are not whole, not valid, or another run's; the newest first."""
+        own = self._own_checkpoints()
+        return [path for path in reversed(files.list_numbered(self.checkpoints).values()) if path not in own]
+
+    def set_aside(self, damaged: Path) -> Path:
+        """Rename a damaged checkpoint, so that it is neither gone on from nor lost; returns its new path."""
+        number, aside = 1, damaged.with_name(f"{DAMAGED}{damaged.name}")
+        while files.describe(aside):
+            number += 1
+            aside = damaged.with_name(f"{DAMAGED}{damaged.name}-{number}")
+        damaged.rename(aside)
+        return aside
+
+    def _own_checkpoints(self) -> list[Path]:
+        """The valid checkpoints of this run, the newest first."""
+        found = list(files.list_numbered(self.checkpoints).values())
+        return [path for path in reversed(found) if self._is_own(path)]
+
+    def _is_own(self, path: Path) -> bool:
+        version = self._version(path)
+        if version not in self._valid:
+            try:
+                is_own = checkpoint.read_manifest(path).run == self.id and checkpoint.is_valid(path)
+                self._valid[version] = is_own and read_position(path).images == int(path.name)
+            except UsageError:
+                self._valid[version] = False
+        return self._valid[version]
+
+    def _version(self, path: Path) -> tuple[str, int]:
+        """Another value whenever a checkpoint of the same number was written anew."""
+        try:
+            return path.name, (path / checkpoint.MANIFEST).lstat().st_mtime_ns
+        except OSError:
+            return path.name, -1
+
+    def is_over(self) -> bool:
+        """Whether the run has reached its length and saved its generator."""
+        newest = self.newest_checkpoint()
+        if newest is None:
+            return False
+        position = read_position(newest)
+        return position.images >= position.end and self.finished_at() == position.images
 
     def finished_at(self) -> int:
         """Images that `generator/` has seen; -1 without one."""
         if not checkpoint.is_valid(self.generator):
             return -1
-        return int(checkpoint.read_json(self.generator / CARD)["images"])
+        return read_card(self.generator).images
 
 
-def read_position(folder: Path) -> dict[str, Any]:
-    """Where a run stood at a checkpoint."""
-    position = checkpoint.read_json(folder / POSITION)
-    if not isinstance(position, dict) or "images" not in position:
-        raise UsageError(f"{folder / POSITION} does not say where the run stood; it is damaged")
-    return position
+def read_position(folder: Path) -> Position:
+    """Where a run stood at a checkpoint; raises UsageError if the file does not say so as it must."""
+    return decoding.read(folder / POSITION, Position)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a saved generator; raises UsageError if there is none, or it is not as it must be."""
+    return decoding.read(folder / CARD, Card)
+
+
+def check_entries(path: Path) -> None:
+    """Raise UsageError where a link, a pipe or a device lies in a run's folder in the place of something of its own."""
+    for name in (CONFIG, STATS, scores.FILE, LOCK):
+        files.check_file(path / name)
+    for name in FOLDERS:
+        files.check_folder(path / name)
 
 
 def as_yaml(settings: Settings, facts: Mapping[str, Any]) -> str:
@@ -214,74 +292,3 @@ def as_yaml(settings: Settings, facts: Mapping[str, Any]) -> str:
             lines.append(f"{key}: {json.dumps(entry.value)}" + (f"  # {origin}" if origin else ""))
     lines += ["run:", *(f"  {key}: {json.dumps(value)}" for key, value in facts.items())]
     return "\n".join(lines) + "\n"
-
-
-def find_generator(path: Path, which: str = "last") -> Path:
-    """The folder of a saved generator.
-
-    Args:
-        path: a run, its `generator/`, or one of its snapshots.
-        which: `last`, a number of images, or `epoch:N`; only of a run.
-
-    Raises:
-        UsageError: if there is none, with what there is.
-    """
-    if not path.exists():
-        raise UsageError(f"{path} is not there; name a run's folder, its generator/ or a snapshot")
-    if (path / CARD).exists():
-        if which != "last":
-            raise UsageError(f"{path} is one generator; --checkpoint chooses among those of a run")
-        return path
-    saved = {int(p.name): p for p in (path / "snapshots").glob("*") if p.name.isdigit() and checkpoint.is_whole(p)}
-    if which == "last":
-        if checkpoint.is_whole(path / "generator"):
-            return path / "generator"
-        if saved:
-            return saved[max(saved)]
-        raise UsageError(f"{path} holds no saved generator: it is no run's folder, or nothing was saved yet")
-    if which == "best":
-        return _best(saved, path)
-    match = re.fullmatch(r"(epoch:)?(\d[\d_]*)", which)
-    if match is None:
-        raise UsageError(f"--checkpoint {which!r} is not known; say last, best, a number of images, or epoch:N")
-    number = int(match[2])
-    if match[1]:
-        return _of_epoch(saved, number, path)
-    if number not in saved:
-        listed = ", ".join(map(str, sorted(saved))) or "none"
-        raise UsageError(f"{path} has no snapshot at {number} images; it has {listed}")
-    return saved[number]
-
-
-def _best(saved: Mapping[int, Path], path: Path) -> Path:
-    """The generator with the best score."""
-    best = scores.best(scores.read(path))
-    if best is None or best.images is None:
-        raise UsageError(
-            f"{path} was not evaluated, so none of its snapshots is the best yet; say last or epoch:N, or "
-            f"`ganzoo evaluate {path} --checkpoint all` first"
-        )
-    if best.images in saved:
-        return saved[best.images]
-    last = path / "generator"
-    if checkpoint.is_whole(last) and checkpoint.read_json(last / CARD)["images"] == best.images:
-        return last
-    raise UsageError(
-        f"the best score of {path} is that at {best.images:,} images, of which no snapshot is kept; "
-        f"`ganzoo evaluate {path} --checkpoint all` scores those that are"
-    )
-
-
-def _of_epoch(saved: Mapping[int, Path], number: int, path: Path) -> Path:
-    """The first snapshot at or after the end of an epoch, if it lies within that step."""
-    epochs: dict[int, Path] = {}
-    for images in sorted(saved):
-        card = checkpoint.read_json(saved[images] / CARD)
-        epoch_images, step_images = int(card["epoch_images"]), int(card["step_images"])
-        epoch = images // epoch_images
-        if images - epoch * epoch_images < step_images:
-            epochs.setdefault(epoch, saved[images])
-    if number not in epochs:
-        listed = ", ".join(map(str, sorted(epochs))) or "none"
-        raise UsageError(f"{path} has no snapshot of epoch {number}; it has epochs {listed}")
-    return epochs[number]

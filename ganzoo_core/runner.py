@@ -12,6 +12,7 @@ import numpy as np
 from ganzoo_core import checkpoint, rundir
 from ganzoo_core.api import Diverged, Schedule, UsageError
 from ganzoo_core.console import Progress, Reporter
+from ganzoo_core.decoding import nan_for_null, null_for_nan
 from ganzoo_core.engines import Plan
 from ganzoo_core.evaluation.watching import Watch
 from ganzoo_core.interrupts import stop_on_signals
@@ -273,10 +274,10 @@ class Runner:
             "facts": dict(self.facts),
             "values": dict(self.values),
             "rollbacks": self.rollbacks,
-            "pending": self.trainer.pending(),
+            "pending": null_for_nan(self.trainer.pending()),
             "read_at": self.read_at,
-            "report_terms": self.report_terms.state(),
-            "epoch_terms": self.epoch_terms.state(),
+            "report_terms": null_for_nan(self.report_terms.state()),
+            "epoch_terms": null_for_nan(self.epoch_terms.state()),
             "sampled_at": self.sampled_at,
             "stats_lines": self.folder.count_stats(),
             "seconds": self.clock.seconds(),
@@ -293,21 +294,24 @@ class Runner:
             UsageError: if it does not fit the networks.
         """
         position = rundir.read_position(folder)
-        self.images, self.step = int(position["images"]), int(position["step"])
-        self.values, self.rollbacks = dict(position["values"]), int(position["rollbacks"])
+        self.images, self.step = position.images, position.step
+        self.values, self.rollbacks = position.values, position.rollbacks
         if "resolution" in self.values:
             self.trainer.grow(self.values)
         self.trainer.restore(checkpoint.read_tensors(folder / rundir.STATE, *self.trainer.expected_state()))
-        self.trainer.restore_pending(position["pending"])
-        self.read_at, self.sampled_at = int(position["read_at"]), int(position["sampled_at"])
-        self.report_terms.restore(position["report_terms"])
-        self.epoch_terms.restore(position["epoch_terms"])
+        try:
+            self.trainer.restore_pending(nan_for_null(position.pending))
+        except (TypeError, ValueError, IndexError) as error:
+            raise UsageError(f"{folder / rundir.POSITION}: pending is not what this engine wrote ({error})") from None
+        self.read_at, self.sampled_at = position.read_at, position.sampled_at
+        self.report_terms.restore(nan_for_null(position.report_terms))
+        self.epoch_terms.restore(nan_for_null(position.epoch_terms))
         if not elsewhere:
             self.checkpoint_at = self.images
             if self.watch is not None:
                 self.watch.go_back(self.images)
-            self.together.first(lambda: self.folder.cut_stats(int(position["stats_lines"])))
-        self.clock = Clock(seconds=float(position["seconds"]), images=self.images)
+            self.together.first(lambda: self.folder.cut_stats(position.stats_lines))
+        self.clock = Clock(seconds=position.seconds, images=self.images)
 
     def _roll_back(self, error: Diverged) -> None:
         """Go on from the last checkpoint with lower rates, where that was asked for and can help."""

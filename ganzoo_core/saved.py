@@ -2,62 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from ganzoo_core import catalog, checkpoint, engines, loader, rundir, shipped, walking
+from ganzoo_core import checkpoint, engines, loader, rundir, shipped, walking
 from ganzoo_core.api import Spec, UsageError
-from ganzoo_core.console import Reporter
-from ganzoo_core.manifest import Part
-from ganzoo_core.mix import Fit, Mix
+from ganzoo_core.card import mix_of_card
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.samples import crop
-from ganzoo_core.settings import CORE, Settings, Value
+from ganzoo_core.settings import CORE
 
-FORMAT = 1
 LISTED = 20  # classes named in an error
 
 
-def describe(mix: Mix, fit: Fit, *, class_names: Sequence[str], epoch_images: int, step_images: int) -> dict[str, Any]:
-    """The card of a generator: all that drawing from it takes."""
-    part = mix.parts["generator"]
-    wrappers = [] if "generator" in mix.objects else loader.wrappers_of(mix, "generator")
-    return {
-        "format": FORMAT,
-        "part": _origin(part) if "generator" not in mix.objects else None,
-        "modifiers": [{**_origin(wrapper), "options": mix.modifier_options()[wrapper.name]} for wrapper in wrappers],
-        "options": mix.options("generator"),
-        "spec": asdict(fit.spec),
-        "latent": part.latent,
-        "output": part.output,
-        "crop": fit.framing.crop,
-        "class_names": list(class_names) if mix.conditional else [],
-        "epoch_images": epoch_images,
-        "step_images": step_images,
-    }
-
-
-def _origin(part: Part) -> dict[str, str]:
-    return {"name": part.name, "distribution": part.distribution, "version": part.version}
-
-
 def framework_of(folder: Path) -> str:
-    """What a saved generator is written in; "" where its card does not say so as it should."""
-    card = checkpoint.read_json(folder / rundir.CARD)
-    spec = card.get("spec") if isinstance(card, Mapping) else None
-    return str(spec.get("framework", "")) if isinstance(spec, Mapping) else ""
+    """The framework in which a saved generator is written; UsageError if its card is damaged."""
+    return rundir.read_card(folder).spec.framework
 
 
 class SavedGenerator:
     """A trained generator that can be drawn from.
 
     Args:
-        folder: see `rundir.find_generator`.
+        folder: see `generators.find_generator`.
         device: as `engine.device`.
         network: the native network, for a run that was given one as an object.
 
@@ -67,35 +40,36 @@ class SavedGenerator:
 
     def __init__(self, folder: Path, *, device: str = "auto", network: Any = None) -> None:
         self.folder = folder
-        card = checkpoint.read_json(folder / rundir.CARD)
-        try:
-            if card["format"] != FORMAT:
-                raise UsageError(f"{folder} has the format {card['format']}; this ganzoo reads {FORMAT}; upgrade it")
-            self.spec = Spec(**card["spec"])
-            self.class_names: list[str] = list(card["class_names"])
-            self.images_seen = int(card["images"])
-            self._values: Mapping[str, float] = dict(card["values"])
-            self.latent: str = card["latent"]
-            self._crop = tuple(card["crop"]) if card["crop"] else None
-            self._mix = None if card["part"] is None else _mix_of(card, folder)
-            self._kernels = str(card.get(shipped.HALVED, "float32"))
-            shipped.stored({}, self._kernels)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"{folder / rundir.CARD} is damaged: {type(error).__name__} {error}") from None
+        self.card = card = rundir.read_card(folder)
+        self.spec = Spec(**msgspec.structs.asdict(card.spec))
+        self.class_names, self.images_seen, self.latent = card.class_names, card.images, card.latent
+        self._values: Mapping[str, float] = card.values
+        self._mix = None if card.part is None else mix_of_card(card, folder)
         self._open(device, network)
 
     def _open(self, device: str, network: Any) -> None:
         """Build the network and load its weights."""
         settings = {key: setting.default for key, setting in CORE.items()}
         self._engine = engines.create(self.spec.framework, {**settings, "engine.device": device})
-        self._network = self._engine.build(
-            lambda: network or self._built(), spec=self.spec, slot="generator", seed=0, values=self._values
-        )
-        expected = shipped.stored(self._engine.expected(self._network), self._kernels)
+        with self._blames_card("asks for a network that cannot be built"):
+            self._network = self._engine.build(
+                lambda: network or self._build(), spec=self.spec, slot="generator", seed=0, values=self._values
+            )
+        expected = shipped.stored(self._engine.expected(self._network), self.card.kernels)
         tensors = checkpoint.read_tensors(self.folder / rundir.WEIGHTS, expected)
         self._engine.load(self._network, shipped.widened(tensors))
 
-    def _built(self) -> Any:
+    @contextlib.contextmanager
+    def _blames_card(self, what: str) -> Iterator[None]:
+        """What a plugin raises here, it raises for numbers that the card gave it."""
+        try:
+            yield
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"{self.folder / rundir.CARD} {what}: {error}") from error
+
+    def _build(self) -> Any:
         if self._mix is None:
             raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
         return loader.call(
@@ -207,8 +181,9 @@ class SavedGenerator:
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         """Draw from z of your own: float32 [N,latent_dim], and int64 [N] or None -> uint8 [N,H,W,C]."""
-        drawn = self._engine.draw(self._network, z, labels, self._values)
-        return crop(drawn, self._crop, (self.spec.height, self.spec.width))
+        with self._blames_card("describes a network that cannot draw"):
+            drawn = self._engine.draw(self._network, z, labels, self._values)
+        return crop(drawn, self.card.crop, (self.spec.height, self.spec.width))
 
     def _repr_html_(self) -> str:
         from ganzoo_core import notebook  # which reads what the report reads: drawing takes none of it
@@ -242,33 +217,3 @@ def _plain(name: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(f"{number} {name}" for number, name in enumerate(names[:LISTED])) + rest
-
-
-def _mix_of(card: Mapping[str, Any], folder: Path) -> Mix:
-    """The part and the modifiers that built this generator, with their options."""
-    installed = catalog.scan()
-
-    def find(kind: str, origin: Mapping[str, str]) -> Part:
-        try:
-            part = installed.find(kind, f"{origin['distribution']}/{origin['name']}")
-        except UsageError:
-            raise UsageError(
-                f"this generator was made by {origin['name']} of {origin['distribution']} {origin['version']}, "
-                f"which is not installed; pip install {origin['distribution']}"
-            ) from None
-        # What a plugin carries itself is its own to keep right, from version to version.
-        if part.version != origin["version"] and not folder.is_relative_to(part.location or folder / "no"):
-            Reporter().warn(
-                f"this generator was made by {origin['name']} of {origin['distribution']} {origin['version']}, and "
-                f"{part.version} is installed: should it draw otherwise, pip install "
-                f"{origin['distribution']}=={origin['version']}"
-            )
-        return part
-
-    entries = {f"generator.{key}": Value(value, "generator.json") for key, value in card["options"].items()}
-    modifiers = []
-    for origin in card["modifiers"]:
-        modifiers.append(find("modifiers", origin))
-        options = origin["options"].items()
-        entries.update({f"with.{origin['name']}.{key}": Value(value, "generator.json") for key, value in options})
-    return Mix({"generator": find("models", card["part"])}, tuple(modifiers), Settings(entries), "", "")

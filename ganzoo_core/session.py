@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from ganzoo_core import (
     catalog,
     elsewhere,
     engines,
+    generators,
     launch,
     mix,
     notebook,
@@ -181,6 +181,7 @@ def resume(
     data_root: str | Path | None = None,
     out: str | Path | None = None,
     allow_inexact: bool = False,
+    restart: bool = False,
     quiet: bool = False,
 ) -> Run:
     """Go on with a run from its newest valid checkpoint; as `ganzoo resume` does. A run that is over stays as it is.
@@ -194,6 +195,7 @@ def resume(
         device, data_root, quiet: as in `train`.
         out: the new run's folder, where there are `settings`.
         allow_inexact: go on although versions, threads, device or data differ from what the checkpoint was made with.
+        restart: begin again from nothing, where no checkpoint is valid; refused where one is.
 
     Returns:
         The run, or the new one.
@@ -204,18 +206,15 @@ def resume(
     place = ranks.here()
     if not place.leads and not (Path(path) / rundir.CONFIG).is_file():
         raise UsageError(assembly.unseen(Path(path), place))
-    folder = rundir.RunFolder.open(Path(path), clear=place.leads)
-    with folder.lock() if place.leads else contextlib.nullcontext():
-        newest = folder.newest_checkpoint()
-    if settings and newest is None:
-        raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
+    folder = rundir.RunFolder.open(Path(path))
     if out and not settings:
         raise UsageError("--out is for a new run, which begins with --set; without it the run goes on in its folder")
     length = flags(images=images, epochs=epochs, steps=steps, device=device)
-    position = rundir.read_position(newest) if newest is not None else {}
-    is_over = bool(position) and position["images"] >= position["end"] and folder.finished_at() == position["images"]
-    if is_over and not settings and "train.length" not in length:
+    if not settings and "train.length" not in length and not restart and folder.is_over():
         return Run(folder.path)
+    newest = resuming.find_start(folder, restart=restart, leads=place.leads and not settings)
+    if settings and newest is None:
+        raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
     request = Request(
         picks=dict(picks or {}),
         trackers=trackers,
@@ -227,7 +226,8 @@ def resume(
     )
     resolved = mix.resolve(catalog.scan(), request)
     if settings:
-        parent = {"run": str(folder.path), "images": position["images"]}
+        assert newest is not None
+        parent = {"run": str(folder.path), "images": rundir.read_position(newest).images}
         beginning = resuming.Beginning(checkpoint=newest, parent=parent, allow_inexact=allow_inexact)
     else:
         beginning = resuming.Beginning(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
@@ -241,8 +241,8 @@ def with_weights(path: str | Path | None) -> resuming.Beginning:
     path = Path(path)
     if (path / rundir.CONFIG).exists():
         newest = rundir.RunFolder(path).newest_checkpoint()
-        return resuming.Beginning(weights=newest or rundir.find_generator(path), parent={"weights": str(path)})
-    return resuming.Beginning(weights=rundir.find_generator(path), parent={"weights": str(path)})
+        return resuming.Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
+    return resuming.Beginning(weights=generators.find_generator(path), parent={"weights": str(path)})
 
 
 def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: Any) -> tuple[Any, Any]:

@@ -6,14 +6,13 @@ precision: that halves the wheel, and moves a grey value here and there by one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
-from ganzoo_core import catalog, checkpoint, rundir
+from ganzoo_core import catalog, checkpoint, generators, rundir
 from ganzoo_core.api import UsageError
 from ganzoo_core.manifest import Part
 
@@ -26,14 +25,14 @@ def locate(path: Path, which: str = "last") -> Path:
     """The folder of the generator that is meant by a path, or else by a model's name.
 
     Args:
-        path: see `rundir.find_generator`; or MODEL, or MODEL:NAME.
+        path: see `generators.find_generator`; or MODEL, or MODEL:NAME.
         which: one of a run's.
 
     Raises:
         UsageError: if there is none.
     """
     if path.exists():
-        return rundir.find_generator(path, which)
+        return generators.find_generator(path, which)
     found = find(str(path))
     if found is None:
         raise UsageError(
@@ -96,7 +95,7 @@ def write(generator: Path, folder: Path) -> int:
     """Copy a saved generator with its kernels in half precision.
 
     Args:
-        generator: its folder, see `rundir.find_generator`.
+        generator: its folder, see `generators.find_generator`.
         folder: where the copy will be.
 
     Returns:
@@ -106,7 +105,7 @@ def write(generator: Path, folder: Path) -> int:
         UsageError: if they are over LIMIT, or a kernel is too large for half precision; then nothing is written.
         OSError: if the disk refuses.
     """
-    card: dict[str, Any] = checkpoint.read_json(generator / rundir.CARD)
+    card = msgspec.structs.replace(rundir.read_card(generator), kernels="float16")
     tensors = checkpoint.read_matching(generator / rundir.WEIGHTS)
     with np.errstate(over="ignore"):  # told of below
         halved = {
@@ -122,6 +121,6 @@ def write(generator: Path, folder: Path) -> int:
             f"the weights are {len(weights):,} bytes in half precision; a wheel should carry at most {LIMIT:,}: "
             "train a narrower one"
         )
-    about = json.dumps({**card, HALVED: "float16"}, indent=1).encode()
+    about = msgspec.json.format(msgspec.json.encode(card), indent=1)
     checkpoint.write_folder(folder, {rundir.WEIGHTS: weights, rundir.CARD: about})
     return len(weights)

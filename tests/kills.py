@@ -31,7 +31,8 @@ def go(place: str, name: str) -> None:
     sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  (the notes of hundreds of runs)
     model, settings = MIXES[name]
     if (Path(place) / "config.yaml").exists():
-        session.resume(place, quiet=True)
+        # Killed before its first checkpoint, it has nothing to go on from.
+        session.resume(place, restart=not any(Path(place, "checkpoints").glob("[0-9]*")), quiet=True)
     else:
         # Killed before there was a run: its folder is cleared, as `--out` asks for a new one.
         for path in Path(place).glob("*"):

@@ -7,11 +7,13 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +109,8 @@ def test_killed_and_resumed_is_the_same_to_the_byte(name: str, tmp_path: Path, k
 
     for number, point in enumerate(points):
         kills.append(point)
-        go = (lambda: session.resume(tmp_path / "killed", quiet=True)) if number else begin
+        nothing_saved = number == 1
+        go = partial(session.resume, tmp_path / "killed", restart=nothing_saved, quiet=True) if number else begin
         with pytest.raises(Killed):
             go()
     session.resume(tmp_path / "killed", quiet=True)
@@ -206,7 +209,8 @@ def test_what_differs_is_told_and_must_be_allowed(tmp_path: Path, capsys: pytest
     position["facts"]["engine"]["version"] = "1.0"
     position["facts"]["data"]["sha256"] = "0"
     content = {name: (newest / name).read_bytes() for name in (rundir.STATE,)}
-    checkpoint.write_folder(newest, {**content, "position.json": json.dumps(position).encode()})
+    run = rundir.RunFolder(tmp_path / "run").id
+    checkpoint.write_folder(newest, {**content, "position.json": json.dumps(position).encode()}, run=run)
     with pytest.raises(gz.UsageError, match=r"data sha256 was 0 .* engine version was 1.0 .*--allow-inexact"):
         session.resume(tmp_path / "run", steps=STEPS + 2, quiet=True)
     session.resume(tmp_path / "run", steps=STEPS + 2, allow_inexact=True, quiet=True)
@@ -214,7 +218,9 @@ def test_what_differs_is_told_and_must_be_allowed(tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_torn_line_and_a_torn_checkpoint_do_not_count(tmp_path: Path, kills: list[int]) -> None:
+def test_a_torn_line_and_a_torn_checkpoint_do_not_count(
+    tmp_path: Path, kills: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
     train(tmp_path / "straight", "dcgan-torch", {})
     kills.append(12)
     with pytest.raises(Killed):
@@ -226,7 +232,79 @@ def test_a_torn_line_and_a_torn_checkpoint_do_not_count(tmp_path: Path, kills: l
     content[-1] ^= 1
     state.write_bytes(bytes(content))  # the one before, at 80 images, is whole
     session.resume(tmp_path / "run", quiet=True)
+    aside = tmp_path / "run" / "checkpoints" / "damaged-160"
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the checkpoint 160 is damaged, or another run's; it was set aside as" in told
+    assert "going on from 80 images" in told
+    assert (aside / rundir.STATE).read_bytes() == bytes(content)
+    shutil.rmtree(aside)
     assert digest(tmp_path / "run") == digest(tmp_path / "straight")
+
+
+@pytest.mark.filterwarnings("default")
+def test_damaged_checkpoints_with_higher_numbers_push_no_valid_one_out(tmp_path: Path) -> None:
+    train(tmp_path / "run", "dcgan-torch", {}, steps=6)
+    places = tmp_path / "run" / "checkpoints"
+    for number in ("5000", "6000", "7000"):
+        shutil.copytree(places / "96", places / number)
+        (places / number / rundir.STATE).write_bytes(b"torn")
+    run = rundir.RunFolder.open(tmp_path / "run")
+    position = json.loads((places / "96" / "position.json").read_text())
+    tensors = checkpoint.read_matching(places / "96" / rundir.STATE)
+    for images in (112, 128):
+        run.write_checkpoint(images, tensors, {**position, "images": images, "step": images // 16}, keep=2)
+        assert run.newest_checkpoint() == places / str(images)
+    assert sorted(path.name for path in places.iterdir()) == ["112", "128", "5000", "6000", "7000"]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_valid_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -> None:
+    train(tmp_path / "run", "dcgan-torch", {}, steps=6)
+    train(tmp_path / "other", "dcgan-torch", {}, steps=10)
+    shutil.copytree(tmp_path / "other" / "checkpoints" / "160", tmp_path / "run" / "checkpoints" / "160")
+    run = rundir.RunFolder.open(tmp_path / "run")
+    assert run.newest_checkpoint() == tmp_path / "run" / "checkpoints" / "96"
+    assert run.damaged_checkpoints() == [tmp_path / "run" / "checkpoints" / "160"]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_without_a_valid_checkpoint_begins_again_only_when_asked(tmp_path: Path, kills: list[int]) -> None:
+    train(tmp_path / "straight", "dcgan-torch", {})
+    kills.append(12)
+    with pytest.raises(Killed):
+        train(tmp_path / "run", "dcgan-torch", {})
+    before = (tmp_path / "run" / "stats.jsonl").read_bytes()
+    with pytest.raises(gz.UsageError, match=r"has a valid checkpoint at 160 images; .* without --restart"):
+        session.resume(tmp_path / "run", restart=True, quiet=True)
+    for number in ("80", "160"):
+        (tmp_path / "run" / "checkpoints" / number / "manifest.json").unlink()
+    with pytest.raises(gz.UsageError, match=r"no checkpoint that is valid \(160, 80 are damaged.* --restart` begins"):
+        session.resume(tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "stats.jsonl").read_bytes() == before
+    session.resume(tmp_path / "run", restart=True, quiet=True)
+    for number in ("80", "160"):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / f"damaged-{number}")
+    assert digest(tmp_path / "run") == digest(tmp_path / "straight")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_refused_resume_takes_nothing_from_the_run_that_lives(tmp_path: Path) -> None:
+    """What a living writer is writing looks like what a dead one left; only the lock tells them apart."""
+    train(tmp_path / "run", "dcgan-torch", {}, steps=6)
+    writing = tmp_path / "run" / "checkpoints" / ".112.0123abcd.new"
+    replaced = tmp_path / "run" / "snapshots" / ".80.0123abcd.old"
+    for place in (writing, replaced):
+        place.mkdir(parents=True)
+        (place / "state.safetensors").write_bytes(b"half")
+    with (
+        rundir.RunFolder(tmp_path / "run").lock(),
+        pytest.raises(gz.UsageError, match="in use by another process"),
+    ):
+        for place in (writing, replaced):  # taking the lock cleared them
+            place.mkdir(parents=True)
+        session.resume(tmp_path / "run", steps=STEPS, quiet=True)
+    assert writing.is_dir()
+    assert replaced.is_dir()
 
 
 @pytest.mark.filterwarnings("default")

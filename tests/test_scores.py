@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganzoo_core import evaluation, rundir, scores
+from ganzoo_core import generators, rundir, scores
 from ganzoo_core.api import UsageError
 from ganzoo_core.scores import Score
 
@@ -124,7 +124,12 @@ def test_unlike_protocols_are_refused_and_marked_when_forced():
 
 
 def snapshot(folder, images):
-    files = {rundir.WEIGHTS: b"", rundir.CARD: json.dumps({"images": images}).encode()}
+    spec = {"height": 8, "width": 8, "channels": 1, "classes": 0, "latent_dim": 2, "framework": "torch"}
+    card = {
+        "format": 1, "part": None, "modifiers": [], "options": {}, "spec": spec, "latent": "normal", "output": "tanh",
+        "crop": None, "class_names": [], "epoch_images": 10, "step_images": 2, "images": images, "values": {},
+    }  # fmt: skip
+    files = {rundir.WEIGHTS: b"", rundir.CARD: json.dumps(card).encode()}
     rundir.checkpoint.write_folder(folder, files)
 
 
@@ -134,12 +139,12 @@ def test_the_best_generator_is_found_by_its_score(tmp_path):
     snapshot(tmp_path / "generator", 30)
     for images, fid in ((10, 3.0), (20, 1.0), (30, 2.0)):
         scores.append(tmp_path, score(fid, images))
-    assert rundir.find_generator(tmp_path, "best") == tmp_path / "snapshots" / "20"
+    assert generators.find_generator(tmp_path, "best") == tmp_path / "snapshots" / "20"
     scores.append(tmp_path, score(0.5, 30))
-    assert rundir.find_generator(tmp_path, "best") == tmp_path / "generator"
+    assert generators.find_generator(tmp_path, "best") == tmp_path / "generator"
     scores.append(tmp_path, score(0.1, 15))
     with pytest.raises(UsageError, match=r"the best score .* is that at 15 images, of which no snapshot is kept"):
-        rundir.find_generator(tmp_path, "best")
-    assert evaluation.generators(tmp_path, "all") == [
+        generators.find_generator(tmp_path, "best")
+    assert generators.list_generators(tmp_path, "all") == [
         tmp_path / "snapshots" / "10", tmp_path / "snapshots" / "20", tmp_path / "generator",
     ]  # fmt: skip

@@ -178,16 +178,17 @@ def _presets(prefix: str, args: argparse.Namespace) -> Offered:
 
 
 def _checkpoints(prefix: str, args: argparse.Namespace) -> Offered:
-    saved = [path.name for path in (args.path / "snapshots").iterdir() if path.name.isdecimal()]
-    return dict.fromkeys(["last", "best", *sorted(saved, key=int)], "")
+    from ganzoo_core import files
+
+    return dict.fromkeys(["last", "best", *map(str, files.list_numbered(args.path / "snapshots"))], "")
 
 
 def _classes(prefix: str, args: argparse.Namespace) -> Offered:
-    from ganzoo_core import checkpoint, rundir
+    from ganzoo_core import rundir
 
     path: Path = args.path
-    card = checkpoint.read_json((path / "generator" if (path / "generator").is_dir() else path) / rundir.CARD)
-    return {**dict.fromkeys(map(str, card["class_names"]), "a class"), "all": "a row of each"}
+    card = rundir.read_card(path / "generator" if (path / "generator").is_dir() else path)
+    return {**dict.fromkeys(card.class_names, "a class"), "all": "a row of each"}
 
 
 _ALWAYS: Mapping[str, Completer] = {

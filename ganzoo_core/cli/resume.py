@@ -27,6 +27,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "--allow-inexact", action="store_true", help="go on although versions, threads, device or data differ"
     )
+    parser.add_argument("--restart", action="store_true", help="begin again from nothing, where no checkpoint is valid")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
     return parser
@@ -48,6 +49,7 @@ def execute(args: argparse.Namespace) -> int:
         data_root=args.data_root,
         out=args.out,
         allow_inexact=args.allow_inexact,
+        restart=args.restart,
         quiet=args.quiet,
     )
     return tell(run, as_json=args.json)

@@ -23,15 +23,15 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Write it, and say what the manifest needs."""
-    from ganzoo_core import catalog, checkpoint, rundir, shipped
+    from ganzoo_core import catalog, generators, rundir, shipped
     from ganzoo_core.api import UsageError
     from ganzoo_core.manifest.fields import NAME, NAME_IN_WORDS
 
-    found = rundir.find_generator(args.path, args.checkpoint)
-    made_by = checkpoint.read_json(found / rundir.CARD).get("part")
+    found = generators.find_generator(args.path, args.checkpoint)
+    made_by = rundir.read_card(found).part
     if made_by is None:
         raise UsageError(f"{found} was trained from an object, and no plugin could build it again")
-    part = catalog.scan().find("models", f"{made_by['distribution']}/{made_by['name']}")
+    part = catalog.scan().find("models", f"{made_by.distribution}/{made_by.name}")
     name = args.name or _data_of(args.path)
     if not NAME.fullmatch(name):
         raise UsageError(f"--name {name!r} should be of {NAME_IN_WORDS}")

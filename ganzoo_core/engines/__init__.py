@@ -82,15 +82,17 @@ def create(framework: str, settings: Mapping[str, Any], *, place: Place | None =
     """The engine of a framework, on the device and threads that the settings ask for.
 
     Args:
-        framework: `torch` or `tensorflow`.
+        framework: `torch` or `tensorflow`; no other name reaches the import machinery.
         settings: those of `engine.*` count.
         place: which of several processes this is, where they train together; see `ranks.check`.
 
     Raises:
         UsageError: if the framework is not installed, or the device is not there.
     """
+    if framework not in EXTRAS:
+        raise UsageError(f"there is no framework {framework!r}; ganzoo runs {' and '.join(EXTRAS)}")
     if importlib.util.find_spec(framework) is None:
-        extra = EXTRAS.get(framework, framework)
+        extra = EXTRAS[framework]
         raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo[{extra}]")
     _spare_broken_metadata()
     engine = importlib.import_module(f"ganzoo_core.engines.{framework}").Engine

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import checkpoint, rundir, scores
+from ganzoo_core import generators, rundir, scores
 from ganzoo_core.api import UsageError
 from ganzoo_core.children import Child, Say
 from ganzoo_core.evaluation.gathering import gather
@@ -74,7 +74,7 @@ def evaluate(
     if images is None:
         if folder is None:
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
-        drawn_from = generators(folder, str(checkpoint))
+        drawn_from = generators.list_generators(folder, str(checkpoint))
         if n is not None and n < 2:
             raise UsageError(f"{n} images cannot be scored; ask for more")
     elif not isinstance(images, np.ndarray):
@@ -115,27 +115,6 @@ def _data(folder: Path | None, named: str | None) -> tuple[str, dict[str, Any]]:
     return named, own[1] if own[0] == named else {}
 
 
-def generators(run: Path, which: str) -> list[Path]:
-    """The folders of a run's saved generators.
-
-    Args:
-        run: its folder.
-        which: `all`, or as in `rundir.find_generator`.
-
-    Raises:
-        UsageError: if there is none.
-    """
-    if which != "all":
-        return [rundir.find_generator(run, which)]
-    found: dict[int, Path] = {}
-    for folder in [*sorted((run / "snapshots").glob("*")), run / "generator"]:
-        if checkpoint.is_whole(folder):
-            found.setdefault(int(checkpoint.read_json(folder / rundir.CARD)["images"]), folder)
-    if not found:
-        raise UsageError(f"{run} holds no saved generator, so there is nothing to evaluate; train it for longer")
-    return [found[images] for images in sorted(found)]
-
-
 def _scored(
     run: Path, folders: Sequence[Path], scorer: Scorer, drawing: Mapping[str, Any], say: Say
 ) -> Iterator[Score]:
@@ -144,11 +123,11 @@ def _scored(
         tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as made,
         Child("ganzoo_core.evaluation.drawing", "draws the images") as child,
     ):
-        files = {"images": str(Path(made) / "images.npy"), "labels": str(Path(made) / "labels.npy")}
+        arrays = {"images": str(Path(made) / "images.npy"), "labels": str(Path(made) / "labels.npy")}
         for folder in folders:
             say(f"drawing {drawing['n']:,} images from {folder}")
-            drawn = child.ask({**drawing, **files, "generator": str(folder)}, say)
-            told = {**files, "labels": files["labels"] if drawn["conditional"] else None}
+            drawn = child.ask({**drawing, **arrays, "generator": str(folder)}, say)
+            told = {**arrays, "labels": arrays["labels"] if drawn["conditional"] else None}
             more = {"generator": drawn["generator"], "during": "evaluate"}
             score = scorer.score_files(told, seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)
             try:

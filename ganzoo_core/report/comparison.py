@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import checkpoint, images, rundir, scores
+from ganzoo_core import checkpoint, generators, images, rundir, scores
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.children import Child, Say
 from ganzoo_core.report import curves, pictures, scored
@@ -171,10 +171,9 @@ def draw(found: Comparison, *, seed: int, device: str, say: Say) -> list[Sheet]:
     wanted: dict[str, list[tuple[int, Path, Group]]] = {}
     for place, group in enumerate(found.groups):
         try:
-            folder = rundir.find_generator(group.runs[0].folder)
-            card = checkpoint.read_json(folder / rundir.CARD)
-            framework = str(card["spec"]["framework"])
-        except (GanzooError, KeyError, TypeError) as error:
+            folder = generators.find_generator(group.runs[0].folder)
+            framework = rundir.read_card(folder).spec.framework
+        except GanzooError as error:
             sheets[place] = Sheet(reason=f"Nothing can be drawn: {error}.")
         else:
             wanted.setdefault(framework, []).append((place, folder, group))

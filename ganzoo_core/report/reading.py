@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import checkpoint, rundir, scores
+from ganzoo_core import rundir, scores
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.intervals import Interval
 from ganzoo_core.settings import read_facts
@@ -112,9 +112,8 @@ class Recorded:
     def finished_at(self) -> int:
         """Images that the saved generator has seen; -1 without one."""
         try:
-            card = checkpoint.read_json(self.folder / "generator" / rundir.CARD)
-            return int(card["images"])
-        except (GanzooError, KeyError, TypeError, ValueError, OverflowError):
+            return rundir.read_card(self.folder / "generator").images
+        except GanzooError:
             return -1
 
     @property

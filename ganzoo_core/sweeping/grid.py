@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 import shlex
@@ -12,10 +11,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ganzoo_core import checkpoint, rundir
+import msgspec
+
+from ganzoo_core import checkpoint, decoding, files, records, rundir
 from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core.records import SweepPlan
 
 PLAN = "sweep.json"
 MOST = 1000  # runs of a sweep
@@ -59,6 +60,8 @@ class Sweep:
         """What begins a run, or goes on with it where it has begun."""
         place = self.place(job)
         words = ["resume", str(place)]
+        if not any(files.list_folder(place / "checkpoints")):  # it was stopped before it saved anything
+            words.append("--restart")
         if not (place / rundir.CONFIG).is_file():
             words = ["run", *self.words, *job.words(), *more, "--out", str(place)]
         return [sys.executable, "-P", "-m", "ganzoo_core", *words, "--quiet"]
@@ -66,13 +69,9 @@ class Sweep:
     def is_over(self, job: Job) -> bool:
         """Whether a run has reached its length."""
         run = rundir.RunFolder(self.place(job))
-        newest = run.newest_checkpoint()
-        if newest is None:
-            return False
         try:
-            position = rundir.read_position(newest)
-            return int(position["images"]) >= int(position["end"]) and run.finished_at() == position["images"]
-        except (GanzooError, KeyError, TypeError, ValueError):
+            return run.is_over()
+        except GanzooError:
             return False
 
 
@@ -137,33 +136,35 @@ def open_sweep(out: Path | None, model: str, words: Sequence[str], over: Mapping
         UsageError: if `out` holds something else, or cannot be written.
     """
     jobs = grid(over)
-    plan = {"format": 1, "words": list(words), "over": {key: list(values) for key, values in over.items()}}
+    plan = SweepPlan(records.FORMAT, list(words), {key: list(values) for key, values in over.items()})
     if out is None:
-        known = sorted(Path("runs").glob(f"{model}-sweep-*/{PLAN}"), key=lambda path: path.stat().st_mtime)
-        same = [path.parent for path in known if _read(path) == plan]
+        known = [path for path in Path("runs").glob(f"{model}-sweep-*/{PLAN}") if files.is_file(path)]
+        known.sort(key=lambda path: path.stat().st_mtime)
+        same = [path.parent for path in known if _is_plan(path, plan)]
         number = 1 + max((int(path.parent.name.rpartition("-")[2]) for path in known if _is_numbered(path)), default=0)
         folder = same[-1] if same else Path("runs") / f"{model}-sweep-{number}"
     else:
         folder = out
-        former = _read(out / PLAN) if (out / PLAN).exists() else None
+        former = decoding.read(out / PLAN, SweepPlan) if files.describe(out / PLAN) else None
         if former is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(f"{out} is there already and holds no {PLAN}; choose another --out")
-        if former is not None and (former.get("words"), list(former.get("over", {}))) != (plan["words"], list(over)):
-            said = shlex.join(map(str, former.get("words", [])))
-            keys = ", ".join(map(str, former.get("over", {})))
+        if former is not None and (former.words, list(former.over)) != (plan.words, list(over)):
+            said, keys = shlex.join(former.words), ", ".join(former.over)
             raise UsageError(f"{out} is a sweep of `run {said}` over {keys}; say the same, or choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_file(folder / PLAN, json.dumps(plan, indent=1).encode())
+        checkpoint.write_file(folder / PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=1))
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}; choose another --out") from None
     return Sweep(folder, tuple(words), jobs)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    found = checkpoint.read_json(path)
-    return found if isinstance(found, dict) else {}
+def _is_plan(path: Path, plan: SweepPlan) -> bool:
+    try:
+        return decoding.read(path, SweepPlan) == plan
+    except UsageError:  # of another sweep, which is not gone on with
+        return False
 
 
 def _is_numbered(path: Path) -> bool:
-    return path.parent.name.rpartition("-")[2].isdecimal()
+    return re.fullmatch("[0-9]{1,9}", path.parent.name.rpartition("-")[2]) is not None

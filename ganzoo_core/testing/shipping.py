@@ -32,9 +32,9 @@ def shipped(subject: Subject) -> None:
             inside = f"{part.package}/{carried.FOLDER}/{name}/{file.name}"
             if inside not in held:
                 raise Broken(f"the wheel holds no {inside}; its build must take it in, as it does ganzoo.toml")
-        made_by = checkpoint.read_json(folder / rundir.CARD).get("part") or {}
-        if made_by.get("name") != part.name:
-            raise Broken(f"the generator {name} was made by {made_by.get('name')}, not by {part.name}")
+        made_by = rundir.read_card(folder).part
+        if made_by is None or made_by.name != part.name:
+            raise Broken(f"the generator {name} was made by {made_by and made_by.name}, not by {part.name}")
         try:
             images = session.load(folder, device="cpu").generate(DRAWN)
         except GanzooError as error:
