@@ -63,7 +63,12 @@ def parts(kind: str | None = None) -> list[Part]:
 
 
 def load(
-    path: str | Path, *, checkpoint: str | int = "last", device: str = "auto", network: Any = None
+    path: str | Path,
+    *,
+    checkpoint: str | int = "last",
+    device: str = "auto",
+    network: Any = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> saved.SavedGenerator:
     """A saved generator, to `generate` from; in a process of its own where the other framework is loaded in this one.
 
@@ -73,11 +78,15 @@ def load(
         checkpoint: `last`, `best`, a number of images, or `epoch:N`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         network: the native network, where the run was given one as an object.
+        settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}` for a generator that is refused as too large.
+
+    Raises:
+        UsageError: if it cannot be loaded, or is larger than `engine.max_parameters` allows.
     """
     folder = shipped.locate(Path(path), str(checkpoint))
     if network is None and elsewhere.is_needed(saved.framework_of(folder)):
-        return elsewhere.Generator(folder, device=device)
-    return saved.SavedGenerator(folder, device=device, network=network)
+        return elsewhere.Generator(folder, device=device, settings=settings)
+    return saved.SavedGenerator(folder, device=device, network=network, settings=settings)
 
 
 def loss(name: str, **settings: Any) -> trial.LossTrial:

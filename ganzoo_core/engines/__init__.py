@@ -20,6 +20,7 @@ from ganzoo_core.engines.bounds import MAX_PARAMETERS
 from ganzoo_core.ranks import Place
 
 EXTRAS = {"torch": "torch", "tensorflow": "tf"}
+CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How large a network may be: counted, and refused, before memory is taken for it.
 
-A saved generator's card may come from a stranger, and a width from a typing error. What they ask for is built only up to
-`EARLY` numbers; a larger network is counted first, without memory, and built if `engine.max_parameters` allows it.
+A saved generator's card may come from a stranger, and a width from a typing error. A network is built at once up to
+`EARLY` numbers; a larger one is counted first, without memory, and built if `engine.max_parameters` allows it.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def count(limit: int, build: Callable[[], object], watch: Watch) -> Count | None
     whole = Count(None, _most_layers(limit))
     try:
         with watch(whole, True):
-            build()
+            _held = build()  # what is gone counts no more
     except Exception:  # whatever a plugin does with tensors that hold no numbers
         return whole if whole.stopped else None
     return whole

@@ -44,7 +44,9 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
         yield
 
 
-def _replace(stack: contextlib.ExitStack, owner: Any, plain: Callable[..., None], counting: Callable[..., None]) -> None:
+def _replace(
+    stack: contextlib.ExitStack, owner: Any, plain: Callable[..., None], counting: Callable[..., None]
+) -> None:
     owner.__init__ = counting
     stack.callback(setattr, owner, "__init__", plain)
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.cluster import note_on_gpus
-from ganzoo_core.engines import Plan, bounds
+from ganzoo_core.engines import CHUNK, Plan, bounds
 from ganzoo_core.engines.step import as_outputs, halvings
 from ganzoo_core.engines.tensorflow import counting, start
 from ganzoo_core.engines.tensorflow import precision as precisions
@@ -23,8 +23,6 @@ from ganzoo_core.engines.tensorflow.data import Resident, at_stage
 from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
 from ganzoo_core.engines.tensorflow.trainer import Trainer
 from ganzoo_core.randomness import seed_for
-
-CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
 
 
 class Engine:

@@ -33,12 +33,17 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
         place, size = id(tensor), tensor.numel()
         if place in known and known[place][0]() is tensor:
             return  # shared, or registered again under another name, as parametrizations do
-        # Weights that were replaced are gone.
+        if place in known:
+            forget()
         if count.most is not None and count.numbers + size > count.most:
-            for gone in [place for place, (reference, _) in known.items() if reference() is None]:
-                count.numbers -= known.pop(gone)[1]
+            forget()
         count.add(size)
         known[place] = weakref.ref(tensor), size
+
+    def forget() -> None:
+        """Weights that were replaced by others count no more."""
+        for gone in [place for place, (reference, _) in known.items() if reference() is None]:
+            count.numbers -= known.pop(gone)[1]
 
     plain = torch.nn.Module.__init__
 
@@ -53,12 +58,13 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
             hooks.register_module_buffer_registration_hook,
         ):
             stack.callback(register(add).remove)
-        torch.nn.Module.__init__ = counting  # type: ignore[method-assign]
+        torch.nn.Module.__init__ = counting  # type: ignore[method-assign, assignment]
         stack.callback(setattr, torch.nn.Module, "__init__", plain)
         stack.enter_context(_Sizes(count, without_memory=without_memory))
         if without_memory:
             stack.enter_context(torch.device("meta"))
         yield
+        forget()
 
 
 class _Sizes(TorchDispatchMode):

@@ -11,7 +11,7 @@ import torch
 
 from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
-from ganzoo_core.engines import Plan, bounds
+from ganzoo_core.engines import CHUNK, Plan, bounds
 from ganzoo_core.engines.step import as_outputs
 from ganzoo_core.engines.torch import compiling, counting, precision, start
 from ganzoo_core.engines.torch.data import Resident, at_stage
@@ -23,8 +23,6 @@ from ganzoo_core.randomness import seed_for
 if TYPE_CHECKING:
     from ganzoo_core.engines.torch.ranks import Group
     from ganzoo_core.ranks import Place
-
-CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
 
 
 class Engine:
@@ -113,9 +111,9 @@ class Engine:
 
         resolution, full = int((values or {}).get("resolution", 0)), max(spec.height, spec.width)
 
-        def build(resolution: int, known: Any = None) -> torch.nn.Module:
+        def build(resolution: int, known: Any = None) -> Any:
             with self.seeded(seed, f"weights of the {slot}"):
-                network: torch.nn.Module = make()
+                network = make()
             if resolution and network is not known:
                 self._grow(network, resolution, slot=slot, seed=seed)
             return network
