@@ -79,9 +79,6 @@ def load(
         device: `auto`, `cpu`, `cuda` or `mps`.
         network: the native network, where the run was given one as an object.
         settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}` for a generator that is refused as too large.
-
-    Raises:
-        UsageError: if it cannot be loaded, or is larger than `engine.max_parameters` allows.
     """
     folder = shipped.locate(Path(path), str(checkpoint))
     if network is None and elsewhere.is_needed(saved.framework_of(folder)):

@@ -20,6 +20,7 @@ from ganzoo_core.engines.step import as_outputs, halvings
 from ganzoo_core.engines.tensorflow import counting, start
 from ganzoo_core.engines.tensorflow import precision as precisions
 from ganzoo_core.engines.tensorflow.data import Resident, at_stage
+from ganzoo_core.engines.tensorflow.layers import layer_rows
 from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
 from ganzoo_core.engines.tensorflow.trainer import Trainer
 from ganzoo_core.randomness import seed_for
@@ -278,35 +279,8 @@ class Engine:
     def layers(
         self, network: Network, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
-        """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
-
-        Args:
-            network: as `build` gave it.
-            spec: what it was built for.
-            is_generator: whether it is given z or images.
-            values: the schedule's values that it takes.
-        """
-        rows: list[dict[str, Any]] = []
-        calls: list[int] = []  # for each call under way, how many layers it has called itself
-        plain_call = keras.layers.Layer.__call__
-
-        def noting_call(layer: Any, *args: Any, **keywords: Any) -> Any:
-            if calls:
-                calls[-1] += 1
-            calls.append(0)
-            output = plain_call(layer, *args, **keywords)
-            if calls.pop() == 0:
-                shape = ["N", *output.shape[1:]] if tf.is_tensor(output) else []
-                count = sum(math.prod(weight.shape) for weight in layer.weights)
-                rows.append({"layer": layer.name, "type": type(layer).__name__, "output": shape, "parameters": count})
-            return output
-
-        keras.layers.Layer.__call__ = noting_call
-        try:
-            self._touch(network, spec, "generator" if is_generator else "discriminator", values)
-        finally:
-            keras.layers.Layer.__call__ = plain_call
-        return rows
+        """See `layers.layer_rows`."""
+        return layer_rows(self, network, spec, is_generator=is_generator, values=values)
 
     def count_parameters(self, network: Network) -> int:
         """Learnable parameters."""

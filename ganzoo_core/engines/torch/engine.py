@@ -15,6 +15,7 @@ from ganzoo_core.engines import CHUNK, Plan, bounds
 from ganzoo_core.engines.step import as_outputs
 from ganzoo_core.engines.torch import compiling, counting, precision, start
 from ganzoo_core.engines.torch.data import Resident, at_stage
+from ganzoo_core.engines.torch.layers import layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.trainer import Trainer, as_keywords
 from ganzoo_core.engines.torch.transfer import carried
@@ -294,39 +295,8 @@ class Engine:
     def layers(
         self, network: torch.nn.Module, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
-        """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
-
-        Args:
-            network: as `build` gave it.
-            spec: what it was built for.
-            is_generator: whether it is given z or images.
-            values: the schedule's values that it takes.
-        """
-        rows: list[dict[str, Any]] = []
-        hooks = []
-
-        def note(name: str, module: torch.nn.Module) -> Callable[..., None]:
-            def record(_module: Any, _inputs: Any, output: Any) -> None:
-                shape = ["N", *output.shape[1:]] if isinstance(output, torch.Tensor) else []
-                count = sum(parameter.numel() for parameter in module.parameters())
-                rows.append({"layer": name, "type": type(module).__name__, "output": shape, "parameters": count})
-
-            return record
-
-        for name, module in network.named_modules():
-            if not list(module.children()):
-                hooks.append(module.register_forward_hook(note(name, module)))
-        shape = (2, spec.latent_dim) if is_generator else (2, spec.channels, spec.height, spec.width)
-        labels = (torch.zeros(2, dtype=torch.int64, device=self.device),) if spec.classes else ()
-        was_training = network.training
-        try:
-            with torch.no_grad():
-                network.eval()(torch.zeros(shape, device=self.device), *labels, **as_keywords(values, self.device))
-        finally:
-            network.train(was_training)
-            for hook in hooks:
-                hook.remove()
-        return rows
+        """See `layers.layer_rows`."""
+        return layer_rows(self, network, spec, is_generator=is_generator, values=values)
 
     def count_parameters(self, network: torch.nn.Module) -> int:
         """Learnable parameters."""
