@@ -73,12 +73,11 @@ def load(
     """A saved generator, to `generate` from; in a process of its own where the other framework is loaded in this one.
 
     Args:
-        path: a run, its `generator/` or a snapshot; or a model whose plugin carries a trained generator, `MODEL` or
-            `MODEL:NAME`.
+        path: a run, its `generator/` or a snapshot; or `MODEL` or `MODEL:NAME`, which its plugin carries.
         checkpoint: `last`, `best`, a number of images, or `epoch:N`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         network: the native network, where the run was given one as an object.
-        settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}` for a generator that is refused as too large.
+        settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
     """
     folder = shipped.locate(Path(path), str(checkpoint))
     if network is None and elsewhere.is_needed(saved.framework_of(folder)):
