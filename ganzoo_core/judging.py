@@ -68,7 +68,7 @@ class Judge:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         config = folder / rundir.CONFIG
-        newest = rundir.RunFolder.open(folder).newest_checkpoint()
+        newest = resuming.newest_to_read(rundir.RunFolder.open(folder))
         if newest is None:
             raise UsageError(
                 f"{folder} has no checkpoint, and nothing else holds its discriminator; `ganzoo resume {folder}` "

@@ -59,6 +59,11 @@ class SavedGenerator:
     def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
         """Build the network and load its weights."""
         self._engine = engines.create(self.spec.framework, read_engine_settings({"engine.device": device, **settings}))
+        if self._mix is None and network is None:
+            raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
+        if self._mix is not None:
+            for part in (*self._mix.parts.values(), *self._mix.modifiers):
+                loader.hooks_of(part)  # a plugin that cannot be imported is at fault itself
         with self._blames_card("asks for a network that cannot be built"):
             self._network = self._engine.build(
                 lambda: network or self._build(), spec=self.spec, slot="generator", seed=0, values=self._values
@@ -74,16 +79,13 @@ class SavedGenerator:
             yield
         except bounds.TooLarge as error:
             raise UsageError(f"{self.folder / rundir.CARD}: {error}") from error
-        except UsageError:
-            raise
         except Exception as error:
             if bounds.ran_out(error):
                 what = "asks for more memory than there is"
             raise UsageError(f"{self.folder / rundir.CARD} {what}: {error}") from error
 
     def _build(self) -> Any:
-        if self._mix is None:
-            raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
+        assert self._mix is not None
         return loader.call(
             self._mix,
             "generator",
