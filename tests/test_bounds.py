@@ -176,6 +176,17 @@ def test_images_that_do_not_fit_are_refused_before_their_noise_is_drawn(
     assert generator.generate(2).shape == (2, 16, 16, 1)
 
 
+def test_memory_that_runs_out_in_a_command_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(session, "load", load)
+    assert main(["generate", "dcgan-torch"]) == 1
+    assert capsys.readouterr().err.startswith("ganzoo generate: there is not enough memory for this")
+
+
 @contextlib.contextmanager
 def counting(count: Count, without_memory: bool) -> Iterator[None]:
     """Nothing is watched: what is built counts itself."""

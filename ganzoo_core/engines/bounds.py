@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ LAYERS = 20_000  # of a network, at least; a loop over 10^9 layers would take ho
 NUMBERS_A_LAYER = 50_000  # a higher limit allows a layer for each of these
 _WORDS = ("out of memory", "overflow", "can't allocate", "could not allocate", "oom when", "bad_alloc", "too big",
           "too large", "maximum allowed dimension")  # fmt: skip
+
+ALONE = threading.RLock()  # what watches a framework's classes holds it: one thread builds at a time
 
 Built = TypeVar("Built")
 

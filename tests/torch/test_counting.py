@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,14 @@ def test_nothing_is_left_behind() -> None:
     assert torch.zeros(2).device.type == "cpu"
     assert not torch.nn.modules.module._global_parameter_registration_hooks
     assert not torch.nn.modules.module._global_buffer_registration_hooks
+
+
+def test_threads_build_one_after_the_other() -> None:
+    """What watches is put back by each in turn, and nobody counts what another builds."""
+    plain = torch.nn.Module.__init__
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: build(lambda: torch.nn.Linear(10, 9), limit=99), range(64)))
+    assert torch.nn.Module.__init__ is plain
 
 
 def test_shared_and_replaced_weights_count_once() -> None:

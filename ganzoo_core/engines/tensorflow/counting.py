@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.engines.bounds import Count
+from ganzoo_core.engines.bounds import ALONE, Count
 
 
 @contextlib.contextmanager
@@ -23,6 +23,8 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
         count: is told of each before memory is taken for it, and raises where it is too much.
         without_memory: build in a graph, where variables and what is computed of them have a shape and no numbers.
     """
+    stack = contextlib.ExitStack()
+    stack.enter_context(ALONE)
     plain_variable, plain_layer = keras.Variable.__init__, keras.layers.Layer.__init__
 
     # TensorFlow's own scope for variables as they are made is not told the shape of Keras'.
@@ -36,7 +38,7 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
         count.add_layer()
         plain_layer(layer, *args, **keywords)
 
-    with contextlib.ExitStack() as stack:
+    with stack:
         _replace(stack, keras.Variable, plain_variable, counting_variable)
         _replace(stack, keras.layers.Layer, plain_layer, counting_layer)
         if without_memory:

@@ -13,7 +13,7 @@ import torch
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganzoo_core.engines.bounds import EARLY, Count
+from ganzoo_core.engines.bounds import ALONE, EARLY, Count
 
 
 @contextlib.contextmanager
@@ -45,6 +45,8 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
         for gone in [place for place, (reference, _) in known.items() if reference() is None]:
             count.numbers -= known.pop(gone)[1]
 
+    stack = contextlib.ExitStack()
+    stack.enter_context(ALONE)
     plain = torch.nn.Module.__init__
 
     @functools.wraps(plain)
@@ -52,7 +54,7 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
         count.add_layer()  # there is a hook for modules that become part of others, and a list of 10^9 comes before
         plain(module, *args, **keywords)
 
-    with contextlib.ExitStack() as stack:
+    with stack:
         for register in (
             hooks.register_module_parameter_registration_hook,
             hooks.register_module_buffer_registration_hook,
