@@ -290,11 +290,7 @@ def flags(**given: Any) -> dict[str, tuple[Any, str]]:
         if not isinstance(count, int | float) or isinstance(count, bool) or count <= 0:
             raise UsageError(f"--{unit} is {count!r}; expected a number above 0")
         found["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
-    for name, key in (
-        ("batch_size", "train.batch_size"),
-        ("seed", "train.seed"),
-        ("device", "engine.device"),
-    ):
+    for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
         if given.get(name) is not None:
             found[key] = (given[name], "--" + name.replace("_", "-"))
     return found
