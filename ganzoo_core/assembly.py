@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import platform
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ganzoo_core import building, card, data, engines, evaluation, notebook, resuming, rundir
+from ganzoo_core import building, card, data, engines, evaluation, fingerprint, notebook, resuming, run_facts, rundir
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.cluster import check_cluster
 from ganzoo_core.console import Mute, Reporter
 from ganzoo_core.engines import Plan
 from ganzoo_core.evaluation.watching import Watch
+from ganzoo_core.fingerprint import Fingerprint
 from ganzoo_core.intervals import Interval
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.pace import Pace
@@ -27,9 +24,9 @@ from ganzoo_core.records import Position
 from ganzoo_core.resuming import FROM_NOTHING, Beginning
 from ganzoo_core.runner import Runner
 from ganzoo_core.samples import Samples
+from ganzoo_core.settings import Settings
 from ganzoo_core.trackers import Trackers
 
-SAME = ("ganzoo", "python", "numpy", "engine", "parts", "modifiers", "data")  # what exact resuming takes
 VISIBLE = 10.0  # seconds until a file that one machine wrote must be seen by the others
 
 
@@ -89,17 +86,16 @@ def assemble(
         plan = replace(plan, ema_halflife=0)
     trainer = engine.trainer(G, D, building.loss_of(resolved, fitted), plan, prepared.images, prepared.labels)
 
-    made_with = {**facts(resolved, fitted, source, engine), **({} if place.is_alone else {"ranks": place.count})}
+    taken = fingerprint.take_fingerprint(source, reporter.say)
+    made_with = run_facts.describe_run(resolved, fitted, source, taken, engine)
+    made_with |= {} if place.is_alone else {"ranks": place.count}
     if not place.is_alone:
-        same = {key: made_with[key] for key in ("ganzoo", "numpy", "parts", "modifiers", "data")}
+        same = {key: made_with[key] for key in ("ganzoo", "numpy", "parts", "modifiers", "code", "data")}
         engine.group.check_facts({**same, **{key: value for key, value in settings.items() if key != "engine.threads"}})
         beginning = _as_rank_0(beginning, together)
     position = rundir.read_position(beginning.checkpoint) if beginning.checkpoint else None
     if position is not None:
-        now = {**{key: made_with[key] for key in SAME}, "ranks": place.count}
-        then = {"ranks": 1, **position.facts}
-        allowed = beginning.allow_inexact
-        together.first(lambda: resuming.check_same(then, now, allowed=allowed, reporter=reporter))
+        together.first(lambda: _check_same(position, made_with, taken, settings, beginning, reporter))
         _check_length(position, pace, schedule, lambda end: building.schedule_of(resolved, fitted, end))
     if beginning.weights is not None:
         resuming.load_weights(beginning.weights, trainer, engine, reporter)
@@ -123,7 +119,10 @@ def assemble(
             step_images=plan.step_images,
         ),
         reporter=reporter,
-        facts={key: made_with[key] for key in (*SAME, "ranks") if key in made_with},
+        facts={
+            **{key: made_with[key] for key in (*run_facts.SAME, "ranks") if key in made_with},
+            "settings": run_facts.comparable_settings(settings),
+        },
         keep=settings["train.checkpoint_keep"],
         rolls_back=settings["train.on_divergence"] == "rollback",
         trackers=Trackers(
@@ -147,7 +146,7 @@ def assemble(
             runner.restore(beginning.checkpoint, elsewhere=beginning.folder is None)
         elif beginning.folder is not None:
             together.first(lambda: folder.cut_stats(0))
-        together.first(lambda: folder.write_config(settings, {**made_with, **parent}))
+        together.first(lambda: _write_facts(folder, resolved, {**made_with, **parent}, taken, data_root))
         together.first(lambda: folder.add_pictures(["real"], samples.of_real()))
         if not place.is_alone:
             _check_seen(folder, together)
@@ -159,6 +158,43 @@ def assemble(
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
     return runner
+
+
+def _check_same(
+    position: Position,
+    made_with: Mapping[str, Any],
+    taken: Fingerprint,
+    settings: Settings,
+    beginning: Beginning,
+    reporter: Reporter,
+) -> None:
+    """Is the run made with what its checkpoint was? A new run's own `--set` does not count."""
+    assert beginning.checkpoint is not None
+    kept = fingerprint.load(beginning.checkpoint.parents[1] / fingerprint.FOLDER)
+    recorded = position.facts.get("data")
+    changes = fingerprint.compare(recorded if isinstance(recorded, Mapping) else {}, kept, taken)
+    now = {
+        **{key: made_with[key] for key in run_facts.SAME},
+        "ranks": made_with.get("ranks", 1),
+        "settings": run_facts.comparable_settings(settings, by_file=beginning.folder is None),
+    }
+    then = {"ranks": 1, **position.facts}
+    resuming.check_same(then, now, data=changes, allowed=beginning.allow_inexact, reporter=reporter)
+
+
+def _write_facts(
+    folder: rundir.RunFolder,
+    resolved: Mix,
+    facts: Mapping[str, Any],
+    taken: Fingerprint,
+    data_root: str | Path | None,
+) -> None:
+    """`config.yaml` with the paths by which the data are found again, and beside it the data's fingerprint."""
+    kept = fingerprint.load(folder.path / fingerprint.FOLDER)
+    if kept is None or kept.sha256 != taken.sha256:
+        fingerprint.save(folder.path / fingerprint.FOLDER, taken)
+    paths = building.keep_paths(resolved, data_root, folder.path)
+    folder.write_config(resolved.settings, {**facts, "paths": paths})
 
 
 def _as_rank_0(beginning: Beginning, together: Together) -> Beginning:
@@ -242,31 +278,6 @@ def _check_length(position: Position, pace: Pace, schedule: Any, schedule_for: C
         )
     if pace.end != position.end:
         resuming.check_longer(schedule_for(position.end), schedule, images=position.images)
-
-
-def facts(resolved: Mix, fitted: Fit, source: ImageSource, engine: Any) -> dict[str, Any]:
-    """What `config.yaml` keeps beside the settings."""
-    spec = fitted.spec
-    return {
-        "ganzoo": metadata.version("ganzoo"),
-        "python": platform.python_version(),
-        "engine": engine.describe(),
-        "keeps_memory": getattr(engine, "keeps_memory", False),  # no part of `engine`: it changes no result
-        "parts": {slot: f"{part.qualified} {part.version}".strip() for slot, part in resolved.parts.items()},
-        "modifiers": [f"{part.qualified} {part.version}" for part in resolved.modifiers],
-        "preset": resolved.preset,
-        "numpy": np.__version__,
-        "data": {
-            "images": len(source.images),
-            "size": list(source.images.shape[1:]),
-            "sha256": resuming.fingerprint(source),
-        },
-        "notes": list(source.notes),
-        "spec": {"height": spec.height, "width": spec.width, "channels": spec.channels, "classes": spec.classes},
-        "framing": fitted.framing.method,
-        "background": source.background,
-        "warnings": list(resolved.warnings),
-    }
 
 
 def _say_start(

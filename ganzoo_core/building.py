@@ -9,16 +9,50 @@ from typing import Any
 
 import platformdirs
 
-from ganzoo_core import loader, mix
+from ganzoo_core import loader, mix, paths, rundir
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.engines import Plan
 from ganzoo_core.mix import Fit, Mix
+from ganzoo_core.settings import read_facts
 
 
 def data_root_of(given: str | Path | None) -> Path:
-    """Where data sets lie: `--data-root`, else `GANZOO_DATA`, else the user's cache folder."""
+    """Where data sets lie: `--data-root`, else `GANZOO_DATA`, else the user's cache folder. Absolute."""
     chosen = given or os.environ.get("GANZOO_DATA")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("ganzoo") / "data"
+    return paths.absolute_path(chosen) if chosen else platformdirs.user_cache_path("ganzoo") / "data"
+
+
+def data_root_of_run(run: Path, given: str | Path | None) -> str | Path | None:
+    """Where the data sets of a run lie: what is given, else where they lay when it was trained, if that is still there.
+
+    Args:
+        run: its folder; it may have been moved together with the data.
+        given: `--data-root`.
+    """
+    if given or not (run / rundir.CONFIG).is_file():
+        return given
+    kept = paths.kept_paths(read_facts(run / rundir.CONFIG))
+    if "data_root" not in kept:
+        return None
+    found = paths.find_again(kept["data_root"], kept.get("data_root_from_here", ""), run)
+    return found if Path(found).is_dir() else None
+
+
+def keep_paths(resolved: Mix, data_root: str | Path | None, run: Path) -> dict[str, str]:
+    """Paths for `config.yaml`, by which the data are found from anywhere, and when they and the run moved together.
+
+    Args:
+        resolved: what is trained.
+        data_root: `--data-root`.
+        run: the run's folder, from which relative paths begin.
+    """
+    kept = {}
+    if resolved.parts["data"].argument == "path" and resolved.argument and "data" not in resolved.objects:
+        kept["data_from_here"] = paths.relative_path(resolved.argument, run)
+    if data_root or os.environ.get("GANZOO_DATA"):
+        root = data_root_of(data_root)
+        kept |= {"data_root": str(root), "data_root_from_here": paths.relative_path(root, run)}
+    return {name: path for name, path in kept.items() if path}
 
 
 def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource:

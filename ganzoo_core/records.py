@@ -14,11 +14,12 @@ FORMAT: Literal[1] = 1
 _NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$", r"^[!-~]{0,100}$"
 _KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
 _SHA256, _RUN = r"^[0-9a-f]{64}$", r"^[0-9a-f]{0,32}$"
+_TOTAL = r"^[0-9a-f]{16}$"
 # Each pattern in words.
 PATTERNS = {
     _NAME: "a name of letters, digits, dots, hyphens and underscores", _VERSION: "a version such as 1.0",
     _KEY: "a setting's name", _FILE: "a file's plain name", _SHA256: "64 hexadecimal digits",
-    _RUN: "hexadecimal digits",
+    _RUN: "hexadecimal digits", _TOTAL: "16 hexadecimal digits",
 }  # fmt: skip
 Name = Annotated[str, Meta(pattern=_NAME)]
 """Of a part or a distribution."""
@@ -173,3 +174,33 @@ class Position(Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.read_at > self.step:
             raise ValueError(f"read_at is {self.read_at}, and step is {self.step}")
+
+
+class FileStamp(Struct, frozen=True):
+    """A file as it was when it was read: its absolute path, bytes, and times of change in nanoseconds."""
+
+    path: Annotated[str, Meta(max_length=5000)]
+    size: Annotated[int, Meta(ge=0)]
+    mtime_ns: int
+    ctime_ns: int
+
+
+class DataRecord(Struct, frozen=True):
+    """`about.json` of a set's fingerprint; see `fingerprint.Fingerprint`.
+
+    Attributes:
+        label_type: of the labels as they are kept; None without labels.
+        file: that the images lie in, where this is an entry of the cache.
+    """
+
+    format: Literal[1]
+    images: Annotated[int, Meta(ge=1, le=10**12)]
+    size: tuple[Side, Side, Literal[1, 3]]
+    block: Annotated[int, Meta(ge=1, le=2**40)]
+    total: Annotated[str, Meta(pattern=_TOTAL)]
+    sha256: Annotated[str, Meta(pattern=_SHA256)]
+    label_type: Literal["uint8", "uint16", "uint32", "uint64"] | None
+    class_names: list[str] | None
+    names_sha256: Annotated[str, Meta(pattern=_SHA256)]
+    background: Annotated[int, Meta(ge=0, le=255)] | None
+    file: FileStamp | None = None

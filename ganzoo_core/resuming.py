@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganzoo_core import checkpoint, rundir
-from ganzoo_core.api import ImageSource, Schedule, UsageError
+from ganzoo_core import checkpoint, generators, run_facts, rundir
+from ganzoo_core.api import Schedule, UsageError
 from ganzoo_core.console import Reporter
+from ganzoo_core.paths import absolute_path
 from ganzoo_core.rundir import RunFolder
 
 # What every run was made with before it was recorded.
 _BEFORE = {"engine": {"precision": "float32", "compile": False}}
-PROBES = 64  # images whose bytes stand for a set, and points at which two schedules are compared
+PROBES = 64  # points at which two schedules are compared
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,15 @@ def newest_to_read(folder: RunFolder) -> Path | None:
             instead = f"; the one at {int(newest.name):,} images is taken" if newest else ""
             Reporter().warn(f"the checkpoint {path} is damaged, or another run's{instead}")
     return newest
+
+
+def with_weights(given: str | Path | None) -> Beginning:
+    """A beginning with the weights of another run: of both networks from its newest checkpoint, else of G alone."""
+    if given is None:
+        return Beginning()
+    path = absolute_path(given)
+    newest = newest_to_read(RunFolder.open(path)) if (path / rundir.CONFIG).exists() else None
+    return Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
 
 
 def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
@@ -89,35 +99,39 @@ def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
     return newest
 
 
-def fingerprint(source: ImageSource) -> str:
-    """The SHA-256 of a set's shape, of 64 of its images spread evenly, and of all its labels."""
-    count = len(source.images)
-    chosen = np.linspace(0, count - 1, min(PROBES, count)).astype(np.int64)
-    digest = hashlib.sha256(str(source.images.shape).encode())
-    digest.update(np.ascontiguousarray(source.images[chosen]).tobytes())
-    if source.labels is not None:
-        digest.update(np.ascontiguousarray(source.labels).tobytes())
-    return digest.hexdigest()
+def check_same(
+    then: Mapping[str, Any], now: Mapping[str, Any], *, data: list[str], allowed: bool, reporter: Reporter
+) -> None:
+    """Raise UsageError if a checkpoint was made with something else, unless that is allowed; then it is only told.
 
-
-def check_same(then: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool, reporter: Reporter) -> None:
-    """Raise UsageError if a checkpoint was made with something else, unless that is allowed; then it is only told."""
+    Args:
+        then, now: see `run_facts.explain_differences`.
+        data: what differs between the data, in words.
+        allowed: go on nevertheless.
+        reporter: is told.
+    """
     then = {**then, **{key: {**known, **then[key]} for key, known in _BEFORE.items() if key in then}}
-    differences = [f"{name} was {a} and is {b}" for name, a, b in _differences(then, now)]
+    differences = run_facts.explain_differences(then, now, data)
     if not differences:
         return
     told = "; ".join(differences)
     if not allowed:
-        raise UsageError(f"the run would not go on as it was: {told}. Say --allow-inexact to go on nevertheless")
+        raise UsageError(
+            f"the run would not go on as it was: {told}. Say --allow-inexact to go on nevertheless{_advise(then, now)}"
+        )
     reporter.warn(f"going on, though {told}")
 
 
-def _differences(then: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(then, Mapping) and isinstance(now, Mapping):
-        for key in sorted({*then, *now}):
-            yield from _differences(then.get(key), now.get(key), f"{name} {key}".strip())
-    elif then != now:
-        yield name, then, now
+def _advise(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What else there is to say where a setting was edited."""
+    was, is_ = then.get("settings"), now.get("settings")
+    if not isinstance(was, Mapping) or not isinstance(is_, Mapping):
+        return ""
+    changed = [key for key in sorted(is_) if key in was and was[key] != is_[key]]
+    if not changed:
+        return ""
+    words = " ".join(f"--set {key}={json.dumps(is_[key])}" for key in changed)
+    return f", put config.yaml back as it was, or begin a new run with `ganzoo resume RUN {words}`"
 
 
 def check_longer(then: Schedule, now: Schedule, *, images: int) -> None:

@@ -15,7 +15,6 @@ from ganzoo_core import (
     catalog,
     elsewhere,
     engines,
-    generators,
     launch,
     mix,
     notebook,
@@ -29,6 +28,7 @@ from ganzoo_core import (
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
+from ganzoo_core.paths import absolute_path, user_path
 from ganzoo_core.settings import read_config, read_facts
 
 
@@ -79,7 +79,7 @@ def load(
         network: the native network, where the run was given one as an object.
         settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
     """
-    folder = shipped.locate(Path(path), str(checkpoint))
+    folder = shipped.locate(user_path(path), str(checkpoint))
     if network is None and elsewhere.is_needed(saved.framework_of(folder)):
         return elsewhere.Generator(folder, device=device, settings=settings)
     return saved.SavedGenerator(folder, device=device, network=network, settings=settings)
@@ -162,15 +162,13 @@ def train(
         modifiers=modifiers,
         trackers=trackers,
         preset=preset,
-        config=read_config(Path(config)) if config else {},
+        config=read_config(user_path(config)) if config else {},
         config_name=str(config or ""),
         assigned=settings or {},
         flags=flags(images=images, epochs=epochs, steps=steps, batch_size=batch_size, seed=seed, device=device),
     )
     resolved = mix.resolve(catalog.scan(), request)
-    return start(
-        resolved, data_root=data_root, out=Path(out) if out else None, quiet=quiet, beginning=with_weights(weights)
-    )
+    return start(resolved, data_root=data_root, out=out, quiet=quiet, beginning=resuming.with_weights(weights))
 
 
 def resume(
@@ -181,6 +179,7 @@ def resume(
     steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
     picks: Mapping[str, Any] | None = None,
+    data: Any = None,
     trackers: Sequence[str] | None = None,
     device: str | None = None,
     data_root: str | Path | None = None,
@@ -196,6 +195,7 @@ def resume(
         images, epochs, steps: a new length in all; one of the three.
         settings: changes, with which a new run begins where this one stands.
         picks: the objects that the run was given in Python, by slot (`generator`, `loss`, `data`, …).
+        data: where the run's data lie now, such as `folder:NEW`; refused if they differ, and kept for the next time.
         trackers: names of those that watch from now on; None for those of the run.
         device, data_root, quiet: as in `train`.
         out: the new run's folder, where there are `settings`.
@@ -208,14 +208,14 @@ def resume(
     Raises:
         UsageError, PluginError, Diverged: see `api`.
     """
-    place = ranks.here()
-    if not place.leads and not (Path(path) / rundir.CONFIG).is_file():
-        raise UsageError(assembly.unseen(Path(path), place))
-    folder = rundir.RunFolder.open(Path(path))
+    path, place = user_path(path), ranks.here()
+    if not place.leads and not (path / rundir.CONFIG).is_file():
+        raise UsageError(assembly.unseen(path, place))
+    folder = rundir.RunFolder.open(path)
     if out and not settings:
         raise UsageError("--out is for a new run, which begins with --set; without it the run goes on in its folder")
     length = flags(images=images, epochs=epochs, steps=steps, device=device)
-    if not settings and "train.length" not in length and not restart and folder.is_over():
+    if not settings and data is None and "train.length" not in length and not restart and folder.is_over():
         return Run(folder.path)
     if settings and place.leads:
         newest = resuming.newest_to_read(folder)
@@ -224,7 +224,7 @@ def resume(
     if settings and newest is None:
         raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
     request = Request(
-        picks=dict(picks or {}),
+        picks={**(picks or {}), **({} if data is None else {"data": data})},
         trackers=trackers,
         preset=read_facts(folder.path / rundir.CONFIG).get("preset") or "none",
         config=read_config(folder.path / rundir.CONFIG),
@@ -235,22 +235,12 @@ def resume(
     resolved = mix.resolve(catalog.scan(), request)
     if settings:
         assert newest is not None
-        parent = {"run": str(folder.path), "images": rundir.read_position(newest).images}
+        parent = {"run": str(absolute_path(path)), "images": rundir.read_position(newest).images}
         beginning = resuming.Beginning(checkpoint=newest, parent=parent, allow_inexact=allow_inexact)
     else:
         beginning = resuming.Beginning(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
-    return start(resolved, data_root=data_root, out=Path(out) if out else None, quiet=quiet, beginning=beginning)
-
-
-def with_weights(path: str | Path | None) -> resuming.Beginning:
-    """A beginning with the weights of another run: of both networks from its newest checkpoint, else of G alone."""
-    if path is None:
-        return resuming.Beginning()
-    path = Path(path)
-    if (path / rundir.CONFIG).exists():
-        newest = resuming.newest_to_read(rundir.RunFolder.open(path))
-        return resuming.Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
-    return resuming.Beginning(weights=generators.find_generator(path), parent={"weights": str(path)})
+    data_root = building.data_root_of_run(path, data_root)
+    return start(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
 
 
 def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: Any) -> tuple[Any, Any]:
@@ -310,10 +300,11 @@ def start(
     resolved: Mix,
     *,
     data_root: str | Path | None,
-    out: Path | None,
+    out: str | Path | None,
     quiet: bool,
     beginning: resuming.Beginning = resuming.FROM_NOTHING,
 ) -> Run:
     """Train a mix that was resolved; in a process of its own where the other framework is loaded in this one."""
     work = elsewhere if elsewhere.is_needed(resolved.framework) else launch
-    return Run(*work.train(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning))
+    place = user_path(out) if out else None
+    return Run(*work.train(resolved, data_root=data_root, out=place, quiet=quiet, beginning=beginning))

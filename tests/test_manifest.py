@@ -213,7 +213,7 @@ BAD_OTHERS = [
     ("schedules", "needs = []", "has 'needs'"),
     ("schedules", "defaults.loss.x = 3", "may set schedule.*, train.*"),
     ("datasets", "defaults.train.lr = 3", "may set data.*"),
-    ("datasets", "argument = 'maybe'", "expected none or optional or required"),
+    ("datasets", "argument = 'maybe'", "expected none or optional or required or path"),
     ("datasets", "image = 3", "expected { height, width"),
     ("datasets", "image = { height = 8, width = 8, channels = 2, classes = 0 }", "1 or 3 channels"),
     ("datasets", "image = { height = 0, width = 8, channels = 1, classes = 0 }", "whole numbers of pixels"),

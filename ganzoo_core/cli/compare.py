@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.parser import Parser, path
 
 SCHEMA = 1
 COLUMNS = 4  # settings in the terminal's table; the page has all
@@ -16,9 +16,9 @@ COLUMNS = 4  # settings in the terminal's table; the page has all
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("compare", help="runs beside each other", description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="RUN", help="runs, or folders of them")
+    parser.add_argument("paths", nargs="+", type=path, metavar="RUN", help="runs, or folders of them")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="the page (compare.html in the folder of runs, or here)"
+        "--out", type=path, metavar="FILE", help="the page (compare.html in the folder of runs, or here)"
     )
     parser.add_argument(
         "--quick", action="store_true", help="draw nothing: show the last grids that the runs left instead"

@@ -102,7 +102,7 @@ def _data(prefix: str, args: argparse.Namespace) -> Offered:
         return {f"{name}:{file}": "" for file in FilesCompleter()(path)}
     arguments = {part.name: part.argument for part in catalog.scan().of_kind("datasets")}
     return {
-        name + (":" if arguments.get(name) == "required" else ""): title
+        name + (":" if arguments.get(name) in ("required", "path") else ""): title
         for name, title in _parts(["datasets"], prefix, args).items()
     }
 

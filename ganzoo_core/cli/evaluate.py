@@ -6,10 +6,9 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.parser import Parser, path
 from ganzoo_core.cli.run import names
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ ARROWS = {"lower": "lower is better", "higher": "higher is better"}
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("evaluate", help="score a run", description=__doc__)
-    parser.add_argument("path", nargs="?", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("path", nargs="?", type=path, metavar="RUN", help="the run's folder")
     parser.add_argument("--metrics", metavar="A,B", help="`ganzoo list metrics` (default: all that say they are)")
     parser.add_argument("--extractor", metavar="NAME", help="what images are looked at with; `ganzoo list extractors`")
     parser.add_argument(
@@ -32,7 +31,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best, last, or all of them (last)"
     )
     parser.add_argument(
-        "--images", type=Path, metavar="FOLDER|NPZ", help="score these instead of drawing; nothing is kept"
+        "--images", type=path, metavar="FOLDER|NPZ", help="score these instead of drawing; nothing is kept"
     )
     parser.add_argument(
         "--reference",
@@ -41,7 +40,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="the part of the data it is held against (test)",
     )
     parser.add_argument("--data", metavar="NAME[:ARGUMENT]", help="the dataset, where it is not the run's")
-    parser.add_argument("--data-root", metavar="DIR", help="where data sets lie")
+    parser.add_argument("--data-root", type=path, metavar="DIR", help="where data sets lie")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise and of the metrics (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it draws")
     parser.add_argument(

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.parser import Parser, path
 
 if TYPE_CHECKING:
     from ganzoo_core.saved import SavedGenerator
@@ -21,7 +21,7 @@ MOVING_WALKS = ((64, 16), (128, 4))  # up to so many pixels a side, so many walk
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("generate", help="draw images", description=__doc__)
-    parser.add_argument("path", type=Path, metavar="PATH", help="a run, its generator/ or a snapshot; or a MODEL")
+    parser.add_argument("path", type=path, metavar="PATH", help="a run, its generator/ or a snapshot; or a MODEL")
     parser.add_argument(
         "-n", type=int, metavar="N", help="how many images (16), or walks; with --class all, of each class"
     )
@@ -40,7 +40,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         metavar="PLACE",
         help="FILE.png for a grid, FILE.npz for arrays, a folder for one PNG each (samples-SEED.png in PATH; of a "
         "model MODEL-samples-SEED.png here)",

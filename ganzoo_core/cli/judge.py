@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.parser import Parser, path
 
 SCHEMA = 1
 
@@ -15,11 +14,11 @@ SCHEMA = 1
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("judge", help="what D says of pictures", description=__doc__)
-    parser.add_argument("path", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("path", type=path, metavar="RUN", help="the run's folder")
     parser.add_argument(
         "pictures",
         nargs="+",
-        type=Path,
+        type=path,
         metavar="IMAGE",
         help="pictures of any size, brought to the run's as its data was; or a folder of them",
     )
@@ -34,7 +33,9 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         metavar="KEY=VALUE",
         help="of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",
     )
-    parser.add_argument("--data-root", metavar="DIR", help="where data sets lie; for a discriminator with batch norm")
+    parser.add_argument(
+        "--data-root", type=path, metavar="DIR", help="where data sets lie; for a discriminator with batch norm"
+    )
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
     return parser
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ganzoo_core import catalog, scaffold
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.parser import Parser, path
 from ganzoo_core.engines import EXTRAS
 
 SCHEMA = 1
@@ -43,7 +43,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help=f"{', '.join(scaffold.LICENCES)} (default: mit)",
     )
     parser.add_argument("--author", metavar="A", help="'Name' or 'Name <address>' (default: as git has it)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="its folder, new or empty (default: NAME)")
+    parser.add_argument("--out", type=path, metavar="DIR", help="its folder, new or empty (default: NAME)")
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser
 

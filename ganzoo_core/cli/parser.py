@@ -7,15 +7,29 @@ import difflib
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
+from ganzoo_core.api import UsageError
+from ganzoo_core.paths import user_path
 from ganzoo_core.terminal import wrapped
 
 _CHOICE = re.compile(r"argument (?P<what>[^:]+): invalid choice: '(?P<found>.*)' \(choose from (?P<known>.*)\)", re.S)
 
 
+def path(text: str) -> Path:
+    """The type of every path on the command line: `~` is the user's home, also in `--out=~/x`."""
+    try:
+        return user_path(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 class Parser(argparse.ArgumentParser):
-    """A command line, or that of one command."""
+    """A command line, or that of one command. Options are written whole: `--data` is not short for `--data-root`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         """Leave with 2 and a sentence on stderr; the usage is what `--help` is for."""

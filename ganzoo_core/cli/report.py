@@ -6,9 +6,8 @@ import argparse
 import contextlib
 import json
 import sys
-from pathlib import Path
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.parser import Parser, path
 
 SCHEMA = 1
 
@@ -16,8 +15,8 @@ SCHEMA = 1
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("report", help="a run as a page to look at", description=__doc__)
-    parser.add_argument("path", type=Path, metavar="RUN", help="the run's folder; the run may still go on")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the page (report.html in RUN)")
+    parser.add_argument("path", type=path, metavar="RUN", help="the run's folder; the run may still go on")
+    parser.add_argument("--out", type=path, metavar="FILE", help="the page (report.html in RUN)")
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -32,7 +31,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         metavar="KEY=VALUE",
         help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
     )
-    parser.add_argument("--data-root", metavar="DIR", help="where data sets lie")
+    parser.add_argument("--data-root", type=path, metavar="DIR", help="where data sets lie")
     parser.add_argument(
         "--live", action="store_true", help="serve the page to this machine and refresh it while the run goes on"
     )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.parser import Parser, path
 from ganzoo_core.cli.run import names, tell
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("resume", help="go on with a run", description=__doc__)
-    parser.add_argument("path", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("path", type=path, metavar="RUN", help="the run's folder")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--images", type=int, metavar="N", help="a new length in all, in real images seen")
     length.add_argument("--epochs", type=float, metavar="N", help="a new length in all, in epochs")
@@ -21,9 +20,12 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="begin a new run here, with this changed"
     )
     parser.add_argument("--track", dest="trackers", metavar="A,B", help="other trackers than the run had; '' for none")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the new run's folder")
+    parser.add_argument("--out", type=path, metavar="DIR", help="the new run's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
-    parser.add_argument("--data-root", metavar="DIR", help="where data sets lie")
+    parser.add_argument(
+        "--data", metavar="NAME:PATH", help="where the run's data lie now; refused if they are not the same"
+    )
+    parser.add_argument("--data-root", type=path, metavar="DIR", help="where data sets lie")
     parser.add_argument(
         "--allow-inexact", action="store_true", help="go on although versions, threads, device or data differ"
     )
@@ -44,6 +46,7 @@ def execute(args: argparse.Namespace) -> int:
         epochs=args.epochs,
         steps=args.steps,
         settings=parse_assignments(args.set),
+        data=args.data,
         trackers=names(args.trackers),
         device=args.device,
         data_root=args.data_root,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo_core import ranks
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.parser import Parser, path
 
 if TYPE_CHECKING:
     from ganzoo_core.mix import Mix, Request
@@ -41,7 +40,7 @@ def declare(parser: Parser, *, out: str) -> None:
         "--preset", metavar="P", help="settings under a name (default: the one for the data); none for none"
     )
     settings = parser.add_argument_group("settings; `ganzoo info MODEL` lists them, --dry-run shows which value won")
-    settings.add_argument("--config", metavar="FILE", type=Path, help="YAML, such as a run's config.yaml")
+    settings.add_argument("--config", metavar="FILE", type=path, help="YAML, such as a run's config.yaml")
     settings.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="such as lr=1e-4; can be repeated"
     )
@@ -54,10 +53,10 @@ def declare(parser: Parser, *, out: str) -> None:
     settings.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
     places = parser.add_argument_group("places and output")
     places.add_argument(
-        "--data-root", metavar="DIR", help="where data sets lie (default: GANZOO_DATA, else a cache folder)"
+        "--data-root", type=path, metavar="DIR", help="where data sets lie (default: GANZOO_DATA, else a cache folder)"
     )
-    places.add_argument("--out", type=Path, metavar="DIR", help=out)
-    settings.add_argument("--from", dest="weights", type=Path, metavar="RUN", help="begin with another run's weights")
+    places.add_argument("--out", type=path, metavar="DIR", help=out)
+    settings.add_argument("--from", dest="weights", type=path, metavar="RUN", help="begin with another run's weights")
     places.add_argument("--dry-run", action="store_true", help="print the mix, each value with its origin, and leave")
     places.add_argument("--quiet", action="store_true", help="no progress")
     places.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
@@ -65,12 +64,12 @@ def declare(parser: Parser, *, out: str) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Resolve the mix, then show or train it."""
-    from ganzoo_core import catalog, mix, session
+    from ganzoo_core import catalog, mix, resuming, session
 
     resolved = mix.resolve(catalog.scan(), request_of(args))
     if args.dry_run:
         return _show(resolved, args.json) if ranks.here().leads else 0
-    beginning = session.with_weights(args.weights)
+    beginning = resuming.with_weights(args.weights)
     run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, beginning=beginning)
     return tell(run, as_json=args.json)
 

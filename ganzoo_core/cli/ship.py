@@ -9,13 +9,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli.parser import Parser, path
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("ship", help="put a generator into its plugin", description=__doc__)
-    parser.add_argument("path", type=Path, metavar="RUN", help="a run, its generator/ or a snapshot")
+    parser.add_argument("path", type=path, metavar="RUN", help="a run, its generator/ or a snapshot")
     parser.add_argument("--name", metavar="NAME", help="what it is called, such as that of its data (the run's data)")
     parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best or last (last)")
     return parser

@@ -10,6 +10,7 @@ from ganzoo_core.catalog import Catalog
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix.mixed import SLOTS
 from ganzoo_core.mix.request import Words
+from ganzoo_core.paths import absolute_path
 
 
 def find_models(catalog: Catalog, words: Words) -> tuple[dict[str, Part], dict[str, Any]]:
@@ -55,8 +56,11 @@ def find_dataset(catalog: Catalog, words: Words, objects: dict[str, Any]) -> tup
         return object_card("datasets", "data", picked), ""
     name, _, argument = picked.partition(":")
     part = catalog.find("datasets", name)
-    if part.argument == "required" and not argument:
-        raise UsageError(f"the dataset {part.name} needs an argument: --data {part.name}:…")
+    if part.argument in ("required", "path") and not argument:
+        what = "a path" if part.argument == "path" else "an argument"
+        raise UsageError(f"the dataset {part.name} needs {what}: --data {part.name}:…")
+    if part.argument == "path":
+        argument = str(absolute_path(argument))
     if part.argument == "none" and argument:
         raise UsageError(f"the dataset {part.name} takes no argument; found {argument!r} behind the colon")
     return part, argument

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.api import UsageError
+from ganzoo_core.paths import find_again, kept_paths
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """A YAML file -> flat settings as text: `train: {lr: 2e-4}` and `train.lr: 2e-4` are the same.
 
-    A top-level `run` holds facts of a finished run (`config.yaml`) and is passed over.
+    A top-level `run` holds facts of a run (`config.yaml`) and is passed over; by the paths in it, data that were moved
+    together with the run's folder are found again.
 
     Raises:
         UsageError: if the file cannot be read, is not YAML, or is no mapping.
@@ -20,11 +22,16 @@ def read_config(path: Path) -> dict[str, Any]:
     from ganzoo_core.settings import files  # PyYAML takes a while to import, and most commands read no file
 
     table = files.read_table(path)
-    table.pop("run", None)
+    facts = table.pop("run", None)
     try:
-        return flatten(table)
+        found = flatten(table)
     except ValueError as error:
         raise files.bad(path, f"is not clear: {error}") from None
+    relative = kept_paths(facts).get("data_from_here", "") if isinstance(facts, Mapping) else ""
+    name, colon, place = str(found.get("use.data", "")).partition(":")
+    if relative and colon:
+        found["use.data"] = f"{name}:{find_again(place, relative, path.parent)}"
+    return found
 
 
 def read_facts(path: Path) -> dict[str, Any]:

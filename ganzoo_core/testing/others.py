@@ -115,7 +115,7 @@ def _source(subject: Subject, split: str) -> ImageSource:
 
 def _read(subject: Subject, split: str) -> ImageSource:
     part = subject.part
-    if part.argument == "required" and not subject.argument:
+    if part.argument in ("required", "path") and not subject.argument:
         raise NotApplicable(f"it needs an argument; say arguments = {{{part.name!r}: …}}")
     core = {key: setting.default for key, setting in CORE.items() if key.startswith("data.")}
     own = {f"data.{key}": value for key, value in _own(subject, "data").items()}

@@ -1,0 +1,370 @@
+"""What a set of images was: a digest of every image, in order, with the labels and the names of the classes.
+
+It is kept in a run's folder, so that whatever reads the data later can say in counts what has changed. Of a large file
+that stays on the disk it is kept in the cache folder as well, with the file's size and times, and the file is read once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import checkpoint, decoding, files, rundir
+from ganzoo_core.api import GanzooError, Images, ImageSource
+from ganzoo_core.ondemand import CHUNK, OnDemand
+from ganzoo_core.paths import cache_folder
+from ganzoo_core.records import DataRecord, FileStamp
+from ganzoo_core.settings import read_facts
+
+FOLDER = "data"  # of a run
+ABOUT, DIGESTS = "about.json", "digests.safetensors"
+MOST = 100_000  # digests that are kept: of each image up to here, of blocks of images beyond
+CACHED = 2**26  # bytes: a smaller file is read again, which takes a moment
+SETTLED = 2.0  # seconds: a file that changed more recently may change again within one tick of its clock
+SILENT = 5.0  # seconds without a word
+LISTED = 8  # names in a sentence
+MAX_NAMES = 400_000  # characters of class names that are kept one by one
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ImageDigests:
+    """Digests of N images of height H, width W and C channels.
+
+    Attributes:
+        count: N.
+        size: H, W, C.
+        digests: uint64 [ceil(N / block)], of each image, or of each block of them.
+        block: images in a block, the last one aside.
+        total: the sum of all images' digests modulo 2^64, which does not depend on their order.
+        sha256: of all images in their order.
+    """
+
+    count: int
+    size: tuple[int, int, int]
+    digests: np.ndarray
+    block: int
+    total: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Everything about a set that a run depends on.
+
+    Attributes:
+        images: of the images.
+        labels: the smallest unsigned type that holds them [N], or uint64 digests of their blocks; None without labels.
+        class_names: None where they are too many to keep.
+        names_sha256: of the class names.
+        background: see `ImageSource`.
+    """
+
+    images: ImageDigests
+    labels: np.ndarray | None
+    class_names: tuple[str, ...] | None
+    names_sha256: str
+    background: int | None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all of it; two sets are the same if this is."""
+        labels = None if self.labels is None else _sha256(self.labels.astype("<u8").tobytes())
+        parts = [self.images.count, self.images.size, self.images.sha256, labels, self.names_sha256, self.background]
+        return _sha256(json.dumps(parts).encode())
+
+    def facts(self) -> dict[str, Any]:
+        """The readable part, for `config.yaml`."""
+        return {"images": self.images.count, "size": list(self.images.size), "sha256": self.sha256}
+
+
+def take_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerprint:
+    """Read all of a set; or, of a large file that has not changed, what was found of it before.
+
+    Args:
+        source: the set.
+        say: told how far it is, where that takes long.
+    """
+    images = _read_kept(source.images, say)
+    labels = None if source.labels is None else _pack_labels(source.labels, images.block)
+    names = tuple(map(str, source.class_names))
+    packed = json.dumps(names)
+    return Fingerprint(
+        images, labels, names if len(packed) <= MAX_NAMES else None, _sha256(packed.encode()), source.background
+    )
+
+
+def digest_images(images: Images, say: Say | None = None) -> ImageDigests:
+    """Digest images [N,H,W,C], 64 MiB of them at a time."""
+    count, size = len(images), (images.shape[1], images.shape[2], images.shape[3])
+    block = 1
+    while -(-count // block) > MOST:
+        block *= 2
+    length = size[0] * size[1] * size[2]
+    step = max(1, CHUNK // length // block) * block
+    whole, kept, total = hashlib.sha256(), [], 0
+    told = time.monotonic()
+    for start in range(0, count, step):
+        if say is not None and time.monotonic() - told > SILENT:
+            say(f"taking the data's fingerprint: {start:,} of {count:,} images")
+            told = time.monotonic()
+        content = memoryview(np.ascontiguousarray(images[start : start + step]).reshape(-1))
+        found = b"".join(
+            hashlib.blake2b(content[at : at + length], digest_size=16).digest() for at in range(0, len(content), length)
+        )
+        whole.update(found)
+        each = np.frombuffer(found, "<u8")[::2]
+        total = (total + int(each.sum(dtype=np.uint64))) % 2**64
+        kept.append(each.copy() if block == 1 else _digest_blocks(found, block * 16))
+    return ImageDigests(count, size, np.concatenate(kept), block, total, whole.hexdigest())
+
+
+def explain_changes(then: Fingerprint, now: Fingerprint) -> list[str]:
+    """What differs between two sets, in counts and names; empty if nothing does."""
+    if then.sha256 == now.sha256:
+        return []
+    found = []
+    if then.images.size != now.images.size:
+        was, is_ = ("×".join(map(str, side.images.size)) for side in (then, now))
+        found.append(f"images were {was} and are {is_}")
+    if then.images.count != now.images.count:
+        found.append(_explain_count(then, now))
+    elif then.images.size == now.images.size:
+        found += _explain_images(then.images, now.images)
+    if then.names_sha256 != now.names_sha256:
+        found.append(_explain_names(then.class_names, now.class_names))
+    if then.images.count == now.images.count:
+        found += _explain_labels(then, now)
+    if then.background != now.background:
+        found.append(f"the background was {_word(then.background)} and is {_word(now.background)}")
+    return found or [_explain_digest(then.sha256, now.sha256)]
+
+
+def compare(recorded: Mapping[str, Any], kept: Fingerprint | None, now: Fingerprint) -> list[str]:
+    """What differs between the data that a run recorded and those of now; empty if nothing does, or none was recorded.
+
+    Args:
+        recorded: `data` among the facts of a run.
+        kept: the fingerprint in its folder; None if there is none that can be read.
+        now: of the data as they are.
+    """
+    sha256 = str(recorded.get("sha256", now.sha256))
+    if sha256 == now.sha256:
+        return []
+    if kept is not None and kept.sha256 == sha256:
+        return explain_changes(kept, now)
+    count, size = str(recorded.get("images", "")), "×".join(map(str, recorded.get("size") or ()))
+    found = []
+    if count.isdecimal() and int(count) != now.images.count:
+        found.append(f"{int(count):,} images were there and {now.images.count:,} are")
+    is_now = "×".join(map(str, now.images.size))
+    if size and size != is_now:
+        found.append(f"images were {size} and are {is_now}")
+    return found or [_explain_digest(sha256, now.sha256)]
+
+
+def compare_with_run(run: Path, source: ImageSource, say: Say | None = None) -> list[str]:
+    """What differs between the data that a run was trained on and a set, in words; see `compare`.
+
+    Raises:
+        UsageError: if the run's `config.yaml` cannot be read.
+    """
+    recorded = read_facts(run / rundir.CONFIG).get("data")
+    if not isinstance(recorded, Mapping) or "sha256" not in recorded:
+        return []
+    return compare(recorded, load(run / FOLDER), take_fingerprint(source, say))
+
+
+def save(folder: Path, fingerprint: Fingerprint, stamp: FileStamp | None = None) -> None:
+    """Keep a fingerprint in a folder of its own; OSError if the disk refuses."""
+    images = fingerprint.images
+    record = {
+        "format": 1,
+        "images": images.count,
+        "size": list(images.size),
+        "block": images.block,
+        "total": f"{images.total:016x}",
+        "sha256": images.sha256,
+        "label_type": None if fingerprint.labels is None else str(fingerprint.labels.dtype),
+        "class_names": None if fingerprint.class_names is None else list(fingerprint.class_names),
+        "names_sha256": fingerprint.names_sha256,
+        "background": fingerprint.background,
+        "file": None if stamp is None else {name: getattr(stamp, name) for name in stamp.__struct_fields__},
+    }
+    tensors = {"images": images.digests}
+    if fingerprint.labels is not None:
+        tensors["labels"] = fingerprint.labels
+    contents = {ABOUT: json.dumps(record).encode(), DIGESTS: checkpoint.pack(tensors)}
+    checkpoint.write_folder(folder, contents)
+
+
+def load(folder: Path) -> Fingerprint | None:
+    """The fingerprint that a folder holds; None if there is none, or it is damaged."""
+    try:
+        return _load(folder)[0]
+    except (GanzooError, OSError, ValueError):
+        return None
+
+
+def _load(folder: Path) -> tuple[Fingerprint, FileStamp | None]:
+    if not files.is_folder(folder) or not checkpoint.is_valid(folder):
+        raise ValueError("there is none")
+    record = decoding.read(folder / ABOUT, DataRecord)
+    blocks = (-(-record.images // record.block),)
+    expected = {"images": ("uint64", blocks)}
+    if record.label_type is not None:
+        expected["labels"] = (record.label_type, (record.images,) if record.block == 1 else blocks)
+    tensors = checkpoint.read_tensors(folder / DIGESTS, expected)
+    images = ImageDigests(
+        record.images, record.size, tensors["images"], record.block, int(record.total, 16), record.sha256
+    )
+    names = None if record.class_names is None else tuple(record.class_names)
+    found = Fingerprint(images, tensors.get("labels"), names, record.names_sha256, record.background)
+    return found, record.file
+
+
+def _read_kept(images: Images, say: Say | None) -> ImageDigests:
+    """Digests from the cache folder where the file has not changed since; else taken now, and kept there."""
+    key, path = _find_file(images)
+    if path is None:
+        return digest_images(images, say)
+    entry = cache_folder() / "fingerprints" / key
+    with contextlib.suppress(GanzooError, OSError, ValueError):
+        kept, stamp = _load(entry)
+        if stamp == _stamp(path) and _is_own(entry) and kept.images.size == images.shape[1:]:
+            return kept.images
+    before = _stamp(path)
+    found = digest_images(images, say)
+    is_settled = time.time_ns() - max(before.mtime_ns, before.ctime_ns) > SETTLED * 1e9
+    if before == _stamp(path) and is_settled:
+        with contextlib.suppress(OSError):  # a cache that cannot be written is no error
+            save(entry, Fingerprint(found, None, (), "0" * 64, None), before)
+    return found
+
+
+def _find_file(images: Images) -> tuple[str, Path | None]:
+    """The name of a cache entry and the file that images are a read-only map of; None if they are something else."""
+    rows: np.ndarray | None = None
+    base: Any = images
+    if isinstance(base, OnDemand) and base.change is None:
+        base, rows = base.base, base.rows
+    if not isinstance(base, np.memmap) or base.nbytes < CACHED:
+        return "", None
+    root: Any = base
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    if not isinstance(root, np.memmap) or root.filename is None or root.mode != "r":
+        return "", None
+    path = Path(root.filename).absolute()
+    place = [root.offset, base.ctypes.data - root.ctypes.data, base.shape, base.strides]
+    chosen = None if rows is None else _sha256(np.ascontiguousarray(rows, "<i8").tobytes())
+    return _sha256(json.dumps([str(path), place, chosen]).encode())[:40], path
+
+
+def _stamp(path: Path) -> FileStamp:
+    """What tells that a file is still the same. The time of its last change of any kind shows a turned back clock."""
+    found = path.stat()
+    return FileStamp(str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _is_own(entry: Path) -> bool:
+    """Whether this user wrote a cache entry."""
+    return os.name == "nt" or entry.lstat().st_uid == os.geteuid()
+
+
+def _pack_labels(labels: np.ndarray, block: int) -> np.ndarray:
+    if block > 1:
+        return _digest_blocks(np.ascontiguousarray(labels, "<i8").tobytes(), block * 8)
+    return labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
+
+
+def _digest_blocks(content: bytes, length: int) -> np.ndarray:
+    """uint64, of each so many bytes."""
+    found = (
+        hashlib.blake2b(content[at : at + length], digest_size=8).digest() for at in range(0, len(content), length)
+    )
+    return np.frombuffer(b"".join(found), "<u8").astype(np.uint64)
+
+
+def _explain_count(then: Fingerprint, now: Fingerprint) -> str:
+    first, second = then.images, now.images
+    told = f"{first.count:,} images were there and {second.count:,} are"
+    if first.size != second.size or first.block != 1 or second.block != 1:
+        return told
+    gone, new = _missing(first.digests, second.digests), _missing(second.digests, first.digests)
+    if gone and new:
+        told += f", of which {new:,} are new"
+    return told
+
+
+def _missing(first: np.ndarray, second: np.ndarray) -> int:
+    """How many of the first are not among the second, each as often as it is there."""
+    return sum((Counter(first.tolist()) - Counter(second.tolist())).values())
+
+
+def _explain_images(then: ImageDigests, now: ImageDigests) -> list[str]:
+    apart = int((then.digests != now.digests).sum())
+    if not apart:
+        return []
+    if then.total == now.total:
+        return ["the order of the images differs"]
+    if then.block > 1:
+        return [_at_most(apart, then, "images differ")]
+    changed = _missing(then.digests, now.digests)
+    order = ", and the order of the others" if apart > changed else ""
+    return [f"{changed:,} of {then.count:,} images differ{order}"]
+
+
+def _explain_labels(then: Fingerprint, now: Fingerprint) -> list[str]:
+    """Of images in another order, labels are compared with the image that they belong to."""
+    if then.labels is None or now.labels is None:
+        was, is_ = ("none" if side.labels is None else "labels" for side in (then, now))
+        return [] if was == is_ else [f"the images had {was} and have {is_}"]
+    first, second = then.images, now.images
+    apart = int((then.labels != now.labels).sum())
+    if first.block > 1:
+        return [_at_most(apart, first, "labels differ")] if apart and first.sha256 == second.sha256 else []
+    if first.total == second.total and first.sha256 != second.sha256:
+        pairs = [Counter(zip(f.images.digests.tolist(), f.labels.tolist(), strict=True)) for f in (then, now)]  # type: ignore[union-attr]
+        apart = sum((pairs[0] - pairs[1]).values())
+    return [f"{apart:,} {'label differs' if apart == 1 else 'labels differ'}"] if apart else []
+
+
+def _at_most(blocks: int, images: ImageDigests, what: str) -> str:
+    return f"{blocks:,} to {min(blocks * images.block, images.count):,} of {images.count:,} {what}"
+
+
+def _explain_names(then: tuple[str, ...] | None, now: tuple[str, ...] | None) -> str:
+    if then is None or now is None:
+        return "class names differ"
+    if max(len(then), len(now)) <= LISTED:
+        return f"class names were {', '.join(then) or 'none'} and are {', '.join(now) or 'none'}"
+    if len(then) != len(now):
+        return f"{len(then):,} classes were there and {len(now):,} are"
+    apart = [(was, is_) for was, is_ in zip(then, now, strict=True) if was != is_]
+    named = ", ".join(f"{was} is {is_}" for was, is_ in apart[:LISTED])
+    return f"{len(apart):,} of {len(then):,} class names differ: {named}{', …' if len(apart) > LISTED else ''}"
+
+
+def _explain_digest(then: str, now: str) -> str:
+    return f"the data's fingerprint was {then[:12]} and is {now[:12]}"
+
+
+def _word(value: int | None) -> str:
+    return "none" if value is None else str(value)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
