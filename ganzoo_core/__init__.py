@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         TrackedRun,
         UsageError,
     )
+    from ganzoo_core.checkpoint import read_tensors
     from ganzoo_core.data import hold_out
     from ganzoo_core.evaluation import evaluate
     from ganzoo_core.hookspecs import hookimpl
@@ -55,6 +56,7 @@ _HOME = {
     "TrackedRun": "api",
     "UsageError": "api",
     "hookimpl": "hookspecs",
+    "read_tensors": "checkpoint",
     "hold_out": "data",
     "evaluate": "evaluation",
     "deprocess": "images",
@@ -102,6 +104,7 @@ __all__ = [
     "loss",
     "parts",
     "preprocess",
+    "read_tensors",
     "resume",
     "train",
 ]
