@@ -173,7 +173,7 @@ def clear_leftovers(folder: Path) -> None:
             continue
         if match[2] == "old" and not files.describe(folder / match[1]) and is_valid(entry):
             entry.rename(folder / match[1])
-        else:
+        elif all(map(files.is_file, files.list_folder(entry))):  # no writer here puts anything else into a folder
             remove(entry)
 
 

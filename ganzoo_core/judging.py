@@ -60,7 +60,7 @@ class Judge:
 
     def __init__(self, folder: Path, *, device: str = "auto", data_root: str | Path | None = None) -> None:
         config = folder / rundir.CONFIG
-        newest = rundir.RunFolder.open(folder).newest_checkpoint()
+        newest = resuming.newest_to_read(rundir.RunFolder.open(folder))
         if newest is None:
             raise UsageError(
                 f"{folder} has no checkpoint, and nothing else holds its discriminator; `ganzoo resume {folder}` "

@@ -297,6 +297,12 @@ class Runner:
         self.images, self.step = position.images, position.step
         self.values, self.rollbacks = position.values, position.rollbacks
         if "resolution" in self.values:
+            largest = max(self.samples.framing.target)
+            if not 1 <= self.values["resolution"] <= largest:
+                raise UsageError(
+                    f"{folder / rundir.POSITION}: values.resolution is {self.values['resolution']:g}; expected 1 to "
+                    f"{largest}, the size of the images"
+                )
             self.trainer.grow(self.values)
         self.trainer.restore(checkpoint.read_tensors(folder / rundir.STATE, *self.trainer.expected_state()))
         try:

@@ -51,6 +51,11 @@ class SavedGenerator:
         """Build the network and load its weights."""
         settings = {key: setting.default for key, setting in CORE.items()}
         self._engine = engines.create(self.spec.framework, {**settings, "engine.device": device})
+        if self._mix is None and network is None:
+            raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
+        if self._mix is not None:
+            for part in (*self._mix.parts.values(), *self._mix.modifiers):
+                loader.hooks_of(part)  # a plugin that cannot be imported is at fault itself
         with self._blames_card("asks for a network that cannot be built"):
             self._network = self._engine.build(
                 lambda: network or self._build(), spec=self.spec, slot="generator", seed=0, values=self._values
@@ -64,14 +69,11 @@ class SavedGenerator:
         """What a plugin raises here, it raises for numbers that the card gave it."""
         try:
             yield
-        except UsageError:
-            raise
         except Exception as error:
             raise UsageError(f"{self.folder / rundir.CARD} {what}: {error}") from error
 
     def _build(self) -> Any:
-        if self._mix is None:
-            raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
+        assert self._mix is not None
         return loader.call(
             self._mix,
             "generator",

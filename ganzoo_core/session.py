@@ -212,7 +212,10 @@ def resume(
     length = flags(images=images, epochs=epochs, steps=steps, device=device)
     if not settings and "train.length" not in length and not restart and folder.is_over():
         return Run(folder.path)
-    newest = resuming.find_start(folder, restart=restart, leads=place.leads and not settings)
+    if settings and place.leads:
+        newest = resuming.newest_to_read(folder)
+    else:
+        newest = resuming.find_start(folder, restart=restart, leads=place.leads)
     if settings and newest is None:
         raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
     request = Request(
@@ -240,7 +243,7 @@ def with_weights(path: str | Path | None) -> resuming.Beginning:
         return resuming.Beginning()
     path = Path(path)
     if (path / rundir.CONFIG).exists():
-        newest = rundir.RunFolder(path).newest_checkpoint()
+        newest = resuming.newest_to_read(rundir.RunFolder.open(path))
         return resuming.Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
     return resuming.Beginning(weights=generators.find_generator(path), parent={"weights": str(path)})
 
