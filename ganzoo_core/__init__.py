@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ganzoo_core.images import deprocess, grid, preprocess
     from ganzoo_core.saved import SavedGenerator
     from ganzoo_core.session import Run, build, load, loss, parts, resume, train
+    from ganzoo_core.terminal import clean_text
     from ganzoo_core.trial import LossTrial
 
 _HOME = {
@@ -57,6 +58,7 @@ _HOME = {
     "UsageError": "api",
     "hookimpl": "hookspecs",
     "read_tensors": "checkpoint",
+    "clean_text": "terminal",
     "hold_out": "data",
     "evaluate": "evaluation",
     "deprocess": "images",
@@ -95,6 +97,7 @@ __all__ = [
     "TrackedRun",
     "UsageError",
     "build",
+    "clean_text",
     "deprocess",
     "evaluate",
     "grid",

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from ganzoo_core import catalog, ranks
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.terminal import one_line, wrapped
+from ganzoo_core.terminal import guard_interpreter, one_line, write_line, write_paragraph
 
 # The module of each; that of the command which is run is imported, and no other.
 COMMANDS: Mapping[str, str] = {
@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a title must not fail where the terminal lacks its letters
+    if argv is None:
+        guard_interpreter()
     said = sys.argv[1:] if argv is None else argv
     whole, commands = parser(said[0] if said and "_ARGCOMPLETE" not in os.environ else "")
     if "_ARGCOMPLETE" in os.environ:
@@ -87,10 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GanzooError as error:
         told = ranks.says(error, place)
         if told is not None:
-            print(wrapped(f"ganzoo {args.command}: {one_line(told)}", sys.stderr), file=sys.stderr)
+            write_paragraph(f"ganzoo {args.command}: {one_line(told)}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        write_line("interrupted", sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader (head, say) has left; keep Python from complaining when it flushes.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.terminal import write_exact
 
 if TYPE_CHECKING:
     from ganzoo_core.saved import SavedGenerator
@@ -84,7 +85,7 @@ def execute(args: argparse.Namespace) -> int:
         labels = generator.labels(n, args.label)
         drawn = generator.generate(n, seed=args.seed, labels=labels)
     images.save(drawn, out, labels, rows=rows)
-    print(out)
+    write_exact(out)
     return 0
 
 
@@ -107,5 +108,5 @@ def _walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int
     )
     rows = generator.class_names if args.label == "all" else ()
     images.save_walk(drawn, out, rows=rows)
-    print(out)
+    write_exact(out)
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.terminal import table, write_json
 
 SCHEMA = 1
 
@@ -36,7 +36,6 @@ def execute(args: argparse.Namespace) -> int:
     """Judge, and print a table."""
     from ganzoo_core.console import Reporter
     from ganzoo_core.judging import Judge
-    from ganzoo_core.terminal import table
 
     judge = Judge(args.path, device=args.device, data_root=args.data_root)
     label = judge.class_of(args.label)
@@ -60,7 +59,7 @@ def execute(args: argparse.Namespace) -> int:
                 for verdict in verdicts
             ],
         }
-        print(json.dumps(told, indent=1))
+        write_json(told, indent=1)
         return 0
     columns = ["picture", "size", "score"]
     columns += ["real with"] if judge.probability else []
