@@ -216,8 +216,8 @@ def test_a_name_that_is_no_file_is_refused_in_words(place):
             r"fc.weight is float32 \[2, 2\]; the network has float32 \[1008, 2048\]",
         ),
         ({"fc.bias": np.zeros(1008, np.float64)}, r"fc.bias is float64 \[1008\]; the network has float32 \[1008\]"),
-        ({"other": np.zeros(1, np.float32)}, "holds a tensor other, which the network has not"),
-        ({"fc.bias": None}, "holds no tensor fc.bias, which the network has"),
+        ({"other": np.zeros(1, np.float32)}, "holds a tensor 'other', which the network has not"),
+        ({"fc.bias": None}, "holds no tensor 'fc.bias', which the network has"),
     ],
 )
 def test_other_tensors_are_refused_in_words(reference, tmp_path, change, words):
