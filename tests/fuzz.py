@@ -7,8 +7,8 @@
 `--count` cases are spread over what a run, a user and a plugin write as JSON, YAML and TOML, and over run folders with
 links and pipes in them; two for each five of these more over images, arrays, archives and tensors. Bytes are flipped,
 cut, doubled and replaced; values are replaced by hostile ones. A fault is whatever raises something else than ganzoo's
-own error of one line, blames a plugin, takes over ten seconds, ends the process, needs more than 2 GiB beyond what is in
-use at the start, runs code, reaches a file outside of the case's folder, or writes to the terminal what it obeys.
+own error of one line, blames a plugin, takes over ten seconds, ends the process, needs more than 2 GiB beyond what is
+in use at the start, runs code, reaches a file outside of the case's folder, or writes what a terminal obeys.
 Case N of a kind is the same at every call with the same seed.
 """
 
@@ -24,7 +24,6 @@ import json
 import multiprocessing
 import os
 import random
-import re
 import sys
 import tempfile
 import time
@@ -37,6 +36,7 @@ from fuzzing.folders import FolderKind
 from fuzzing.guard import Guard
 from fuzzing.kinds import Kind
 from fuzzing.pool import Case, Result
+
 from ganzoo_core.api import GanzooError
 from ganzoo_core.terminal import one_line
 
@@ -54,8 +54,6 @@ def preload(framework: str) -> None:
     """Import what workers need before they are forked; nothing computes."""
     for name in PRELOADED[framework]:
         importlib.import_module(name)
-
-
 
 
 def train_runs(place: Path, framework: str) -> dict[str, dict[str, bytes]]:
@@ -89,7 +87,7 @@ def list_kinds(runs: dict[str, dict[str, bytes]], framework: str) -> tuple[list[
     made = records.list_records(runs)
     if framework == "tensorflow":
         return [kind for kind in made if kind.name in ("card", "card with classes", "generator's weights")], []
-    return [*made, *media.list_scoring(), *folders.list_folders(runs["run"])], media.list_media()
+    return [*made, *media.list_kept(runs["cache"]), *folders.list_folders(runs["run"])], media.list_media()
 
 
 def start_worker(kinds: dict[str, AnyKind], victim: dict[str, bytes], seed: int, root: Path) -> pool.Work:
@@ -137,7 +135,9 @@ def judge(error: GanzooError) -> Result:
         wrong = "a sentence that a terminal obeys"
     if not wrong:
         return Result("refused", detail=said)
-    return Result("fault", f"{wrong} at {find_place(error)}", f"{said[:1500]!r}\n{traceback.format_exc(limit=-8)[-3000:]}")
+    return Result(
+        "fault", f"{wrong} at {find_place(error)}", f"{said[:1500]!r}\n{traceback.format_exc(limit=-8)[-3000:]}"
+    )
 
 
 def find_place(error: BaseException) -> str:

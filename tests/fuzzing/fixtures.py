@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import struct
 import tarfile
 from collections.abc import Mapping
@@ -15,12 +16,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import ganzoo_core as gz
 from ganzoo_core import checkpoint, rundir, session
+from ganzoo_datasets import cache
+from ganzoo_scores import classifier
 
 TENSORS = {"a.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.array(3, dtype=np.int64)}
 EXPECTED = {name: (str(array.dtype), array.shape) for name, array in TENSORS.items()}
 GREY = np.arange(6 * 8 * 8, dtype=np.uint8).reshape(6, 8, 8)
 LABELS = np.arange(6) % 2
+SOURCE = gz.ImageSource(GREY[..., None], LABELS, ("a", "b"))
 MODELS = {"torch": ("dcgan-torch", "cgan-torch"), "tensorflow": ("dcgan-tf", "convgan-tf")}
 # A run of eight steps: two checkpoints, two snapshots.
 SMALL = {
@@ -32,7 +37,9 @@ PROTOCOL = {
     "data": "ganzoo-datasets/digits 0.1.0", "reference": "test", "reference_count": 359, "samples": 1000, "seed": 0,
     "extractor": {"name": "classifier", "weights": "ab", "accuracy": 0.99}, "metrics": {"fid": {}}, "ema": False,
 }  # fmt: skip
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 MEASURED = {
     "format": 1, "notes": {"walk": "a note."}, "images": 32,
     "walk": {"frames": [PIXEL, PIXEL], "size": [1, 1], "about": "Two frames."},
@@ -126,13 +133,39 @@ def train_runs(place: Path, framework: str) -> dict[str, dict[str, bytes]]:
         steps = 8 if name == "run" else 1
         session.train(model, settings={**SMALL, **own}, steps=steps, out=place / name, quiet=True)
         found[name] = read_files(place / name)
+    if framework == "torch":
+        found["cache"] = fill_cache(place / "cache")
     run = found["run"]
     run["scores.jsonl"] = b"".join(
         json.dumps(make_score(images, fid)).encode() + b"\n" for images, fid in ((16, 9.0), (32, 4.0))
     )
     run["report/measured.json"] = json.dumps(MEASURED).encode()
     run["trackers/tensorboard/events"] = b"x"
-    return {name: _without_clock(contents) for name, contents in found.items()}
+    return {name: contents if name == "cache" else _without_clock(contents) for name, contents in found.items()}
+
+
+def fill_cache(folder: Path) -> dict[str, bytes]:
+    """What the plugins of data sets and of scores keep in the user's cache."""
+    os.environ["GANZOO_CACHE"] = str(folder)
+    read_cached()
+    read_classifier()
+    return {name: content for name, content in read_files(folder).items() if not name.endswith(".lock")}
+
+
+def read_cached() -> None:
+    """A set whose arrays are kept, or else decoded anew."""
+    source = cache.cached({"set": "fuzz"}, lambda: SOURCE)
+    np.asarray(source.images[:1])
+    texts = (*source.class_names, *source.notes)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(source.background, int | None):
+        raise TypeError(f"what was kept of the arrays has other types: {texts}, {source.background!r}"[:400])
+
+
+def read_classifier() -> None:
+    """A classifier that is kept, or else trained anew."""
+    found = classifier.extractor("classifier", "fuzz", lambda part: SOURCE, print, {"least_accuracy": 0.01})
+    found.extract(SOURCE.images[:2])
+    json.dumps(dict(found.facts), allow_nan=False)
 
 
 def _without_clock(run: dict[str, bytes]) -> dict[str, bytes]:

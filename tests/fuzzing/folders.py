@@ -31,9 +31,7 @@ MAY_MAKE_DEVICES = os.name == "posix" and hasattr(os, "geteuid") and os.geteuid(
 def make_victim(run: Mapping[str, bytes]) -> dict[str, bytes]:
     """What lies outside: two folders that look like this run's checkpoints, the run once more, and a secret."""
     newest = max((name.split("/")[1] for name in run if name.startswith("checkpoints/")), key=int)
-    own = {
-        name.split("/", 2)[2]: content for name, content in run.items() if name.startswith(f"checkpoints/{newest}/")
-    }
+    own = {name.split("/", 2)[2]: content for name, content in run.items() if name.startswith(f"checkpoints/{newest}/")}
     numbered = {f"{number}/{name}": content for number in (12, 13, newest) for name, content in own.items()}
     return {"secret": b"secret\n", "12/more": b"x", **numbered, **{f"run/{name}": value for name, value in run.items()}}
 
@@ -155,9 +153,9 @@ def branch(run: Path) -> None:
 READERS: tuple[tuple[str, Callable[[Path], Any], float], ...] = (
     ("found", list_saved, 1), ("drawn from", draw, 1), ("a snapshot drawn from", draw_snapshot, 0.5),
     ("opened", open_run, 1), ("read", read_lines, 1), ("over", lambda run: session.resume(run, quiet=True), 1),
-    ("resumed", resume_more, 0.4), ("restarted", restart, 0.1), ("branched from", branch, 0.1),
-    ("reported", report.write, 1), ("shown", notebook.of_run, 0.5), ("shipped", ship, 0.5),
-    ("begun with", begin_with, 0.5), ("compared", lambda run: compare_runs(run / "x"), 0.3),
+    ("resumed", resume_more, 0.15), ("restarted", restart, 0.05), ("branched from", branch, 0.05),
+    ("reported", report.write, 0.4), ("shown", notebook.of_run, 0.3), ("shipped", ship, 0.5),
+    ("begun with", begin_with, 0.5), ("compared", lambda run: compare_runs(run / "x"), 0.15),
 )  # fmt: skip
 
 

@@ -130,7 +130,8 @@ class Guard:
         writes = (isinstance(flags, int) and flags & WRITING) or (isinstance(mode, str) and set(mode) & set("wax+"))
         if place == "/etc/passwd" or place.startswith(str(self.outside)):
             words = f"open of {os.path.relpath(place, self.case)}"
-            self.seen.append(f"open beyond its folder, for {'writing' if writes else 'reading'}{_find_caller()}: {words}")
+            purpose = "writing" if writes else "reading"
+            self.seen.append(f"open beyond its folder, for {purpose}{_find_caller()}: {words}")
         elif writes and self._is_forbidden(place):
             self.seen.append(f"open for writing{_find_caller()}: {place}")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fuzzing import fixtures
 from fuzzing.fixtures import EXPECTED, GREY, LABELS, TENSORS, make_archive, make_idx, make_npy, make_npz, make_picture
-from fuzzing.kinds import Kind
+from fuzzing.kinds import Files, Kind
 from ganzoo_core import building, catalog, checkpoint, mix
 from ganzoo_core.evaluation.gathering import gather
 from ganzoo_datasets.archive import unpack
@@ -40,7 +40,7 @@ def list_media() -> list[Kind]:
     packed = checkpoint.pack(TENSORS)
     arrays = {"set/images.npy": make_npy(GREY), "set/labels.npy": make_npy(LABELS), "set/class_names.txt": b"a\nb\n"}
     return [
-        Kind("safetensors", "w.safetensors", packed, lambda path: checkpoint.read_tensors(path, EXPECTED), "safetensors"),
+        Kind("safetensors", "w.safetensors", packed, read_expected, "safetensors"),
         Kind("any safetensors", "w.safetensors", packed, checkpoint.read_matching, "safetensors"),
         Kind("idx", "set/train-images-idx3-ubyte", make_idx(GREY), around("idx")),
         Kind("idx.gz", "set/train-images-idx3-ubyte.gz", gzip.compress(make_idx(GREY), mtime=0), around("idx")),
@@ -55,24 +55,34 @@ def list_media() -> list[Kind]:
     ]
 
 
+def read_expected(path: Path) -> None:
+    checkpoint.read_tensors(path, EXPECTED)
+
+
 def read_archive(path: Path) -> None:
     unpack(path, path.parent / "cifar-10-batches-bin", wanted=["test_batch.bin"], limit=10**6)
 
 
-def list_scoring() -> list[Kind]:
-    """Files of the scores' plugin: weights of Inception and of the classifier that is kept, and arrays that are."""
+def list_kept(cache: Files) -> list[Kind]:
+    """Weights of Inception; and what lies in the user's cache, of which all that is damaged is made anew."""
     import safetensors.numpy
     import torch
 
     from ganzoo_scores import inception
+
+    placed = {f"cache/{name}": content for name, content in cache.items()}
+
+    def of_cache(name: str, ending: str, read: Callable[[], Any], syntax: str = "", share: float = 1.0) -> Kind:
+        path = next(path for path in placed if path.endswith(ending))
+        return Kind(name, path, placed[path], lambda path: read(), syntax, placed, share=share)
 
     buffer = io.BytesIO()
     torch.save({name: torch.from_numpy(array) for name, array in TENSORS.items()}, buffer)
     return [
         Kind("inception.pth", "weights.pth", buffer.getvalue(), inception.read),
         Kind("inception.safetensors", "w.safetensors", safetensors.numpy.save(TENSORS), inception.read, "safetensors"),
+        of_cache("kept arrays' facts", "about.json", fixtures.read_cached, "json"),
+        of_cache("kept arrays", "images.npy", fixtures.read_cached),
+        of_cache("kept classifier's facts", "classifier.json", fixtures.read_classifier, "json", 0.2),
+        of_cache("kept classifier", "classifier.safetensors", fixtures.read_classifier, "safetensors", 0.2),
     ]
-
-
-def set_cache(path: Path) -> None:
-    os.environ["GANZOO_CACHE"] = str(path)

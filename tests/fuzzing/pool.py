@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -10,7 +11,6 @@ import resource
 import shutil
 import signal
 import sys
-import faulthandler
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -165,7 +165,8 @@ def read_plan(path: Path) -> None:
 def read_checkpoints(path: Path) -> None:
     run = path.parents[2]
     folder = rundir.RunFolder.open(run)
-    each(folder.newest_checkpoint, folder.damaged_checkpoints, lambda: resuming.find_start(folder, restart=False, leads=True))
+    each(folder.newest_checkpoint, folder.damaged_checkpoints)
+    resuming.find_start(folder, restart=False, leads=True)
 
 
 def read_generators(path: Path) -> None:
@@ -221,20 +222,33 @@ def list_records(runs: dict[str, Files]) -> list[Kind]:
         generator_of("card with classes", runs["conditional"], rundir.CARD, "json"),
         generator_of("generator's weights", run, rundir.WEIGHTS, "safetensors"),
         of_run(
-            "position", f"checkpoints/{newest}/{rundir.POSITION}", read_position,
+            "position",
+            f"checkpoints/{newest}/{rundir.POSITION}",
+            read_position,
+            share=0.4,
             finish=lambda contents: sealed(contents, checkpoint_folder),
         ),
         of_run("checkpoint's manifest", f"checkpoints/{newest}/{checkpoint.MANIFEST}", read_checkpoints),
         of_run("generator's manifest", f"generator/{checkpoint.MANIFEST}", read_generators),
-        of_run("snapshot's card", f"snapshots/32/{rundir.CARD}", read_generators,
-               finish=lambda contents: sealed(contents, f"{RUN}/snapshots/32")),
-        of_run("statistics", rundir.STATS, read_stats, "jsonl", share=0.5),
-        of_run("scores", scores.FILE, read_scores, "jsonl", share=0.5),
-        of_run("run's config", rundir.CONFIG, read_run_config, "yaml", share=0.5),
-        of_run("measured", "report/measured.json", lambda path: report.write(path.parents[1]), share=0.5),
+        of_run(
+            "snapshot's card",
+            f"snapshots/32/{rundir.CARD}",
+            read_generators,
+            finish=lambda contents: sealed(contents, f"{RUN}/snapshots/32"),
+        ),
+        of_run("statistics", rundir.STATS, read_stats, "jsonl", share=0.4),
+        of_run("scores", scores.FILE, read_scores, "jsonl", share=0.4),
+        of_run("run's config", rundir.CONFIG, read_run_config, "yaml", share=0.3),
+        of_run("measured", "report/measured.json", lambda path: report.write(path.parents[1]), share=0.3),
         Kind("given config", "a.yaml", CONFIG.encode(), read_given_config, "yaml"),
         Kind("assignments", "words", ASSIGNED, read_assignments),
-        Kind("plugin's manifest", "a/ganzoo.toml", MANIFEST.encode(), read_plugin_manifest, "toml",
-             others={"a/__init__.py": b"", "a/hooks.py": b""}),
+        Kind(
+            "plugin's manifest",
+            "a/ganzoo.toml",
+            MANIFEST.encode(),
+            read_plugin_manifest,
+            "toml",
+            others={"a/__init__.py": b"", "a/hooks.py": b""},
+        ),
         Kind("sweep's plan", "runs/dcgan-torch-sweep-1/sweep.json", json.dumps(PLAN).encode(), read_plan, "json"),
     ]
