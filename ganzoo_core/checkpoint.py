@@ -23,6 +23,7 @@ import safetensors.numpy
 
 from ganzoo_core import decoding, files, records
 from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core.settings import shown
 
 MANIFEST = "manifest.json"
 MAX_HEADER = 1_000_000  # bytes of JSON in front of the tensors
@@ -193,10 +194,10 @@ def read_tensors(
     found = _read_header(path)
     for name in expected:
         if name not in found and name not in optional:
-            raise UsageError(f"{path} holds no tensor {name}, which the network has")
+            raise UsageError(f"{path} holds no tensor {shown(name)}, which the network has")
     for name, (dtype, shape) in found.items():
         if name not in expected:
-            raise UsageError(f"{path} holds a tensor {name}, which the network has not")
+            raise UsageError(f"{path} holds a tensor {shown(name)}, which the network has not")
         if (dtype, shape) != expected[name]:
             want = f"{expected[name][0]} {list(expected[name][1])}"
             raise UsageError(f"{path}: {name} is {dtype} {list(shape)}; the network has {want}")
