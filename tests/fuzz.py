@@ -97,6 +97,7 @@ def start_worker(kinds: dict[str, AnyKind], victim: dict[str, bytes], seed: int,
     guard = Guard(root, victim)
 
     def work(case: Case) -> Result:
+        since = time.monotonic()
         rng = None if case.number < 0 else random.Random(f"{seed}/{case.kind}/{case.number}")
         folder = guard.begin(case.number)
         given, read = kinds[case.kind].prepare(folder, rng)
@@ -105,7 +106,8 @@ def start_worker(kinds: dict[str, AnyKind], victim: dict[str, bytes], seed: int,
         broken = guard.end()
         if broken and result.outcome != "fault":
             result = Result("fault", broken[0].partition(": ")[0], "\n".join(broken))
-        return dataclasses.replace(result, given=given, is_broken=bool(broken) or "MemoryError" in result.group)
+        is_broken = bool(broken) or "MemoryError" in result.group
+        return dataclasses.replace(result, given=given, is_broken=is_broken, seconds=time.monotonic() - since)
 
     return work
 
@@ -198,12 +200,14 @@ def report_all(results: Iterator[tuple[Case, Result]], total: int, path: Path | 
     """Tell of progress and of faults on stderr, and count on stdout; returns the exit code."""
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     groups: dict[tuple[str, str], list[tuple[Case, Result]]] = collections.defaultdict(list)
+    taken = collections.Counter[str]()
     told = since = time.monotonic()
     for number, (case, result) in enumerate(results, 1):
         if case.number < 0 and result.outcome == "refused":
             result = Result("fault", "the undamaged one is refused", result.detail)
         if case.number >= 0 or result.outcome == "fault":
             counts[case.kind][result.outcome] += 1
+        taken[case.kind] += result.seconds
         if result.outcome == "fault":
             group = groups[case.kind, result.group]
             group.append((case, result))
@@ -215,6 +219,7 @@ def report_all(results: Iterator[tuple[Case, Result]], total: int, path: Path | 
     for (kind, what), found in sorted(groups.items(), key=lambda item: -len(item[1])):
         numbers = ", ".join(str(case.number) for case, _ in found[:5])
         print(f"{len(found)} times {kind}: {what}; cases {numbers}", file=sys.stderr)
+    print(f"seconds: {', '.join(f'{kind} {spent:.0f}' for kind, spent in taken.most_common(12))}", file=sys.stderr)
     if path is not None:
         path.write_text("".join(map(describe, groups.values())), encoding="utf-8")
     whole = sum(counts.values(), collections.Counter[str]())

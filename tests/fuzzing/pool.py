@@ -40,6 +40,7 @@ class Result:
         detail: of a fault, the message or the traceback.
         given: of a fault, the damaged input in words.
         is_broken: whether the process must not be used any more.
+        seconds: that it took.
     """
 
     outcome: str
@@ -47,6 +48,7 @@ class Result:
     detail: str = ""
     given: str = ""
     is_broken: bool = False
+    seconds: float = 0.0
 
 
 Work = Callable[[Case], Result]

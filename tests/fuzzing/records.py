@@ -126,7 +126,8 @@ def read_run_config(path: Path) -> None:
 
 def resolve_run(path: Path) -> mix.Mix:
     """What `resume` makes of a run's config, before anything is built."""
-    preset = read_facts(path).get("preset") or "none"
+    facts: Any = read_facts(path)
+    preset = (facts.get("preset") if isinstance(facts, dict) else facts.preset) or "none"
     return resolve(mix.Request(preset=preset, config=read_config(path), config_name=str(path)))
 
 
