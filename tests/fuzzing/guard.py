@@ -118,9 +118,11 @@ class Guard:
             self.seen.append(f"import of {args[0]}")
         elif event in FORBIDDEN:
             self.seen.append(f"{event}{_find_caller()}: {str(args)[:200]}")
-        elif event in CHANGES and isinstance(args[0], str | bytes | os.PathLike):
-            place = self._resolve(Path(os.fsdecode(args[0])).parent)
-            if self._is_forbidden(place):
+        elif event in CHANGES:
+            paths = [arg for arg in args if isinstance(arg, str | bytes | os.PathLike)]
+            paths = paths[1:] if event in ("os.link", "os.symlink") else paths
+            places = [self._resolve(Path(os.fsdecode(path)).parent) for path in paths]
+            if any(map(self._is_forbidden, places)):
                 self.seen.append(f"{event}{_find_caller()}: {args[0]!r}")
 
     def _hear_open(self, path: Any, mode: Any, flags: Any) -> None:
