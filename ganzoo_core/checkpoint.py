@@ -207,6 +207,13 @@ def read_tensors(
         raise UsageError(f"{path} cannot be read: {error}") from None
 
 
+def is_finite(array: np.ndarray) -> bool:
+    """Whether a tensor holds neither NaN nor infinity; whole numbers never do."""
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    return math.isfinite(array.min()) and math.isfinite(array.max())
+
+
 def read_matching(path: Path) -> dict[str, np.ndarray]:
     """Read whatever tensors a safetensors file holds; its sizes are checked against the file's first.
 

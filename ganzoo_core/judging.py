@@ -224,6 +224,9 @@ def _load(engine: Any, D: Any, path: Path) -> None:
         for name, array in checkpoint.read_matching(path).items()
         if name.startswith("D/")
     }
+    for name, array in found.items():
+        if not checkpoint.is_finite(array):
+            raise UsageError(f"{path}: D/{name} holds numbers that are not finite, so nothing can be judged")
     expected = engine.expected(D)
     if {name: (str(array.dtype), array.shape) for name, array in found.items()} != expected:
         raise PluginError(

@@ -216,6 +216,7 @@ class Runner:
 
     def _sample(self) -> None:
         """A grid from the same noise each time."""
+        self._check_finite(self.engine.tensors(self.trainer.best_generator), "G/")
         self.sampled_at = self.images
         if not self.leads:
             return
@@ -230,8 +231,9 @@ class Runner:
         """The generator, so that it can be drawn from without the data or the settings."""
         takes = {name: self.values[name] for name in self.plan.takes_g if name in self.values}
         card = {**self.card, "images": self.images, "values": takes}
-        G = self.trainer.best_generator
-        self.together.first(lambda: self.folder.write_generator(folder, self.engine.tensors(G), card))
+        tensors = self.engine.tensors(self.trainer.best_generator)
+        self._check_finite(tensors, "G/")
+        self.together.first(lambda: self.folder.write_generator(folder, tensors, card))
 
     def _evaluate(self) -> None:
         """Score the generator; what is best so far is kept, to be drawn from and to be gone on with."""
@@ -253,16 +255,20 @@ class Runner:
         if self.checkpoint_at == self.images:
             return
         tensors = self.trainer.state()
-        names = list(tensors)
-        bad = (place for place, name in enumerate(names) if not _is_finite(tensors[name]))
-        if (first := self.together.chosen(next(bad, -1))) >= 0:
-            name = names[first]
-            network = "generator" if name.startswith(("G/", "EMA/", "optimizer of G/")) else "discriminator"
-            raise shared(Diverged(self._explain(f"{name} is no longer finite", network)))
+        self._check_finite(tensors)
         position = self._position()
         path = self.together.first(lambda: self.folder.write_checkpoint(self.images, tensors, position, keep=self.keep))
         self.checkpoint_at = self.images
         self.trackers.tell("on_checkpoint", images=self.images, path=path)
+
+    def _check_finite(self, tensors: Mapping[str, np.ndarray], prefix: str = "") -> None:
+        """Raise Diverged in all ranks where one of rank 0's tensors holds a number that is not finite."""
+        names = list(tensors)
+        bad = (place for place, name in enumerate(names) if not checkpoint.is_finite(tensors[name]))
+        if (first := self.together.chosen(next(bad, -1))) >= 0:
+            name = prefix + names[first]
+            network = "generator" if name.startswith(("G/", "EMA/", "optimizer of G/")) else "discriminator"
+            raise shared(Diverged(self._explain(f"{name} is no longer finite", network)))
 
     def _position(self) -> dict[str, Any]:
         """Where the run stands, in words that JSON keeps exactly."""
@@ -342,7 +348,3 @@ class Runner:
             "usual remedies are a lower learning rate (--set lr=…), another loss, --with spectral-norm, or "
             f"--set on_divergence=rollback; what was saved before is in {self.folder.path}"
         )
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    return array.dtype.kind != "f" or all(math.isfinite(edge) for edge in (array.min(), array.max()))

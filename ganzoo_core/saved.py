@@ -14,9 +14,10 @@ import numpy as np
 from ganzoo_core import checkpoint, engines, loader, rundir, shipped, walking
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.card import mix_of_card
+from ganzoo_core.checkpoint import is_finite
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.samples import crop
-from ganzoo_core.settings import CORE
+from ganzoo_core.settings import CORE, shown
 
 LISTED = 20  # classes named in an error
 
@@ -62,6 +63,12 @@ class SavedGenerator:
             )
         expected = shipped.stored(self._engine.expected(self._network), self.card.kernels)
         tensors = checkpoint.read_tensors(self.folder / rundir.WEIGHTS, expected)
+        for name, tensor in tensors.items():
+            if not is_finite(tensor):
+                raise UsageError(
+                    f"{self.folder / rundir.WEIGHTS}: {shown(name)} holds numbers that are not finite: the run "
+                    "diverged, and nothing can be drawn; --checkpoint chooses an earlier snapshot"
+                )
         self._engine.load(self._network, shipped.widened(tensors))
 
     @contextlib.contextmanager
@@ -69,7 +76,9 @@ class SavedGenerator:
         """What a plugin raises here, it raises for numbers that the card gave it."""
         try:
             yield
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise UsageError(f"{self.folder / rundir.CARD} {what}: {error}") from error
 
     def _build(self) -> Any:
@@ -148,17 +157,22 @@ class SavedGenerator:
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
         """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""
         classes = self.spec.classes
-        if n < 1:
-            raise UsageError(f"{n} images cannot be drawn; ask for 1 or more")
+        if not _is_whole(n) or n < 1:
+            raise UsageError(f"n is {shown(n)}; expected a whole number of images, 1 or more")
         if labels is None:
             return np.arange(n) % classes if classes else None
         self._check_conditional()
-        if isinstance(labels, int | str):
-            return np.full(n, self.class_of(labels))
-        chosen = np.asarray(labels, dtype=np.int64)
-        if chosen.shape != (n,) or chosen.min() < 0 or chosen.max() >= classes:
-            raise UsageError(f"labels must be {n} whole numbers from 0 to {classes - 1}; found {labels}")
-        return chosen
+        if isinstance(labels, str) or _is_whole(labels):
+            return np.full(n, self.class_of(labels))  # type: ignore[arg-type]
+        expected = f"expected {n} whole numbers from 0 to {classes - 1}, or one class by its name or number"
+        try:
+            chosen = np.asarray(labels)
+        except (TypeError, ValueError, OverflowError):  # lists of unequal lengths
+            raise UsageError(f"labels are {shown(labels)}; {expected}") from None
+        is_fine = chosen.dtype.kind in "iu" and chosen.shape == (n,)
+        if not is_fine or chosen.min() < 0 or chosen.max() >= classes:
+            raise UsageError(f"labels are {shown(labels)}; {expected}")
+        return chosen.astype(np.int64)
 
     def class_of(self, wanted: int | str) -> int:
         """A class by its name, in which case and punctuation do not matter, or by its number.
@@ -177,8 +191,10 @@ class SavedGenerator:
             raise UsageError(f"{self.folder} is no conditional generator, so it cannot be told a class")
 
     def _noise(self, n: int, seed: int) -> np.ndarray:
-        if seed < 0:
-            raise UsageError(f"the seed is {seed}; expected 0 or more")
+        if not _is_whole(n) or n < 1:
+            raise UsageError(f"n is {shown(n)}; expected a whole number of images, 1 or more")
+        if not _is_whole(seed) or not 0 <= seed < 2**63:
+            raise UsageError(f"the seed is {shown(seed)}; expected a whole number from 0 to 2^63 - 1")
         return latents(philox(seed, "generate"), n, self.spec.latent_dim, self.latent)
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
@@ -191,6 +207,11 @@ class SavedGenerator:
         from ganzoo_core import notebook  # which reads what the report reads: drawing takes none of it
 
         return notebook.of_generator(self)
+
+
+def _is_whole(number: object) -> bool:
+    """Whether it is an int of Python or numpy; True and False are none."""
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def find_class(wanted: int | str, names: Sequence[str]) -> int:

@@ -72,6 +72,8 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")
     if out.suffix and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix}; write to FILE.png (a grid), FILE.npz or a folder")
+    if not out.suffix:
+        images.check_new_folder(out)  # before anything is drawn
     generator = session.load(args.path, checkpoint=args.checkpoint, device=args.device)
     if args.walk:
         return _walk(args, generator, out)
