@@ -12,6 +12,7 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,6 +42,7 @@ class Guard:
         for name in ("home", "tmp"):
             (self.root / name).mkdir()
         os.environ.update(HOME=str(self.root / "home"), TMPDIR=str(self.root / "tmp"))
+        tempfile.tempdir = None  # it was found out before TMPDIR was set
         self.case = self.root / "in" / "none"
         self.seen: list[str] = []
         self.active = False
