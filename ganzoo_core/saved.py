@@ -15,9 +15,10 @@ from ganzoo_core import checkpoint, engines, loader, rundir, shipped, walking
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.card import mix_of_card
 from ganzoo_core.checkpoint import is_finite
+from ganzoo_core.engines import bounds
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.samples import crop
-from ganzoo_core.settings import CORE, shown
+from ganzoo_core.settings import read_engine_settings, shown
 
 LISTED = 20  # classes named in an error
 
@@ -34,24 +35,31 @@ class SavedGenerator:
         folder: see `generators.find_generator`.
         device: as `engine.device`.
         network: the native network, for a run that was given one as an object.
+        settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
 
     Raises:
         UsageError: if the folder is not a generator, or its plugin is not installed.
     """
 
-    def __init__(self, folder: Path, *, device: str = "auto", network: Any = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str = "auto",
+        network: Any = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self.card = card = rundir.read_card(folder)
         self.spec = Spec(**msgspec.structs.asdict(card.spec))
         self.class_names, self.images_seen, self.latent = card.class_names, card.images, card.latent
         self._values: Mapping[str, float] = card.values
         self._mix = None if card.part is None else mix_of_card(card, folder)
-        self._open(device, network)
+        self._open(device, network, settings or {})
 
-    def _open(self, device: str, network: Any) -> None:
+    def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
         """Build the network and load its weights."""
-        settings = {key: setting.default for key, setting in CORE.items()}
-        self._engine = engines.create(self.spec.framework, {**settings, "engine.device": device})
+        self._engine = engines.create(self.spec.framework, read_engine_settings({"engine.device": device, **settings}))
         if self._mix is None and network is None:
             raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
         if self._mix is not None:
@@ -78,7 +86,11 @@ class SavedGenerator:
             yield
         except KeyboardInterrupt:
             raise
+        except bounds.TooLarge as error:
+            raise UsageError(f"{self.folder / rundir.CARD}: {error}") from error
         except BaseException as error:
+            if bounds.ran_out(error):
+                what = "asks for more memory than there is"
             raise UsageError(f"{self.folder / rundir.CARD} {what}: {error}") from error
 
     def _build(self) -> Any:
@@ -118,6 +130,7 @@ class SavedGenerator:
         """
         self._check_conditional()
         classes = self.spec.classes
+        self._check_memory(n * classes)
         labels = self.labels(n * classes, np.repeat(np.arange(classes), n))
         return self.draw(np.tile(self._noise(n, seed), (classes, 1)), labels)
 
@@ -145,6 +158,7 @@ class SavedGenerator:
         walking.check(frames, keys)
         every = isinstance(labels, str) and labels == "all"
         times = self.spec.classes if every else 1
+        self._check_memory(n * times * (frames + keys))
         if every:
             self._check_conditional()
             labels = np.repeat(np.arange(times), n)
@@ -159,6 +173,7 @@ class SavedGenerator:
         classes = self.spec.classes
         if not _is_whole(n) or n < 1:
             raise UsageError(f"n is {shown(n)}; expected a whole number of images, 1 or more")
+        self._check_memory(n)
         if labels is None:
             return np.arange(n) % classes if classes else None
         self._check_conditional()
@@ -189,6 +204,15 @@ class SavedGenerator:
     def _check_conditional(self) -> None:
         if not self.spec.classes:
             raise UsageError(f"{self.folder} is no conditional generator, so it cannot be told a class")
+
+    def _check_memory(self, n: int) -> None:
+        """Raise UsageError for more images, or larger ones, than there is memory for."""
+        spec = self.spec
+        z, image = spec.latent_dim, spec.height * spec.width * spec.channels
+        # z is drawn in float64 and kept in float32; images are float32 a chunk at a time, then bytes, and once copied.
+        size = n * (12 * z + 2 * image) + 8 * min(n, engines.CHUNK) * image
+        what = f"{n:,} images of {spec.height}×{spec.width} pixels from {self.folder}"
+        bounds.check_memory(size, what, "ask for fewer" if n > 1 else "its card asks for too much")
 
     def _noise(self, n: int, seed: int) -> np.ndarray:
         if not _is_whole(n) or n < 1:

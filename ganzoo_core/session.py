@@ -63,21 +63,26 @@ def parts(kind: str | None = None) -> list[Part]:
 
 
 def load(
-    path: str | Path, *, checkpoint: str | int = "last", device: str = "auto", network: Any = None
+    path: str | Path,
+    *,
+    checkpoint: str | int = "last",
+    device: str = "auto",
+    network: Any = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> saved.SavedGenerator:
     """A saved generator, to `generate` from; in a process of its own where the other framework is loaded in this one.
 
     Args:
-        path: a run, its `generator/` or a snapshot; or a model whose plugin carries a trained generator, `MODEL` or
-            `MODEL:NAME`.
+        path: a run, its `generator/` or a snapshot; or `MODEL` or `MODEL:NAME`, which its plugin carries.
         checkpoint: `last`, `best`, a number of images, or `epoch:N`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         network: the native network, where the run was given one as an object.
+        settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
     """
     folder = shipped.locate(Path(path), str(checkpoint))
     if network is None and elsewhere.is_needed(saved.framework_of(folder)):
-        return elsewhere.Generator(folder, device=device)
-    return saved.SavedGenerator(folder, device=device, network=network)
+        return elsewhere.Generator(folder, device=device, settings=settings)
+    return saved.SavedGenerator(folder, device=device, network=network, settings=settings)
 
 
 def loss(name: str, **settings: Any) -> trial.LossTrial:
@@ -285,11 +290,7 @@ def flags(**given: Any) -> dict[str, tuple[Any, str]]:
         if not isinstance(count, int | float) or isinstance(count, bool) or count <= 0:
             raise UsageError(f"--{unit} is {count!r}; expected a number above 0")
         found["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
-    for name, key in (
-        ("batch_size", "train.batch_size"),
-        ("seed", "train.seed"),
-        ("device", "engine.device"),
-    ):
+    for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
         if given.get(name) is not None:
             found[key] = (given[name], "--" + name.replace("_", "-"))
     return found

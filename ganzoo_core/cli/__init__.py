@@ -96,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if told is not None:
             print(wrapped(f"ganzoo {args.command}: {one_line(told)}", sys.stderr), file=sys.stderr)
         return error.exit_code
+    except MemoryError:
+        print(f"ganzoo {args.command}: there is not enough memory for this; ask for less at once", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
