@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import time
+import tokenize
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,14 +84,24 @@ def load(folder: Path) -> gz.ImageSource:
         OSError: if there is no such entry.
         ValueError, KeyError, TypeError, DataError: if it is damaged.
     """
-    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    return gz.ImageSource(
-        images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
-        labels=np.load(folder / "labels.npy", allow_pickle=False) if about["labelled"] else None,
-        class_names=tuple(about["class_names"]),
-        background=about["background"],
-        notes=tuple(about["notes"]),
-    )
+    try:
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        names, notes, background = about["class_names"], about["notes"], about["background"]
+        if not _is_texts(names) or not _is_texts(notes) or not (background is None or type(background) is int):
+            raise ValueError(f"{folder / 'about.json'} holds values of other types")
+        return gz.ImageSource(
+            images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+            labels=np.load(folder / "labels.npy", allow_pickle=False) if about["labelled"] else None,
+            class_names=tuple(names),
+            background=background,
+            notes=tuple(notes),
+        )
+    except (EOFError, OverflowError, RecursionError, tokenize.TokenError) as error:  # of json and np.load
+        raise ValueError(f"{folder} is damaged: {error}") from None
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _store(entry: Path, source: gz.ImageSource) -> None:

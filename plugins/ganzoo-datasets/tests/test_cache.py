@@ -66,6 +66,27 @@ def test_a_damaged_entry_is_made_anew(damage):
     assert np.array_equal(cache.cached({"set": "x"}, lambda: pytest.fail("built again")).images, source().images)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("images.npy", b""),
+        ("images.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', {" + b" " * 93 + b"\n"),
+        ("about.json", b"[" * 10_000),
+        ("about.json", b'{"class_names": ["a", 1], "background": null, "notes": [], "labelled": true}'),
+        ("about.json", b'{"class_names": "ab", "background": null, "notes": [], "labelled": true}'),
+        ("about.json", b'{"class_names": ["a", "b"], "background": "0", "notes": [], "labelled": true}'),
+        ("about.json", b'{"class_names": ["a", "b"], "background": 0, "notes": [{}], "labelled": true}'),
+    ],
+)
+def test_an_entry_with_other_contents_is_made_anew(name, content):
+    cache.cached({"set": "x"}, source)
+    (entry() / name).write_bytes(content)
+    found = cache.cached({"set": "x"}, source)
+    assert (found.images == 7).all()
+    assert (found.class_names, found.background, found.notes) == (("a", "b"), 0, ("one",))
+    cache.cached({"set": "x"}, lambda: pytest.fail("built again"))
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file"))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ganzoo_scores.network import Classifier
 
 WEIGHTS, ABOUT = "classifier.safetensors", "classifier.json"
+FACTS = {"accuracy": float, "test_images": int, "train_images": int, "weights": str, "resizer": str}
 LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 ELSEWHERE = 0.7
 SILENT = 5.0  # seconds, after which a large set says how far it is
@@ -153,7 +154,7 @@ def _kept(entry: Path, empty: Classifier) -> _Extractor | None:
     """What the entry holds; None where there is none, or a damaged one."""
     try:
         return _load(entry, empty)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # RecursionError is a RuntimeError
         return None
 
 
@@ -161,10 +162,11 @@ def _load(entry: Path, empty: Classifier) -> _Extractor:
     from ganzoo_scores import network
 
     about = json.loads((entry / ABOUT).read_text(encoding="utf-8"))
+    if {key: type(value) for key, value in about.items()} != FACTS or not 0 <= about["accuracy"] <= 1:
+        raise ValueError("its facts are not as they are written")
     content = (entry / WEIGHTS).read_bytes()
     if hashlib.sha256(content).hexdigest() != about["weights"]:
         raise ValueError("its weights are not those that were written")
-    float(about["accuracy"])
     return _Extractor(network.unpack(content, empty), about)
 
 

@@ -90,6 +90,20 @@ def test_a_damaged_one_is_trained_anew(tmp_path, name, content):
     assert json.loads((entry / "classifier.json").read_text()) == facts
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"accuracy": "inf"}, {"accuracy": float("inf")}, {"accuracy": -3},
+     {"resizer": float("nan")}, {"test_images": [1]}, {"more": 1}],
+)  # fmt: skip
+def test_one_with_other_facts_is_trained_anew(tmp_path, other):
+    facts = make(squares(), squares(60)).facts
+    (kept,) = (tmp_path / "cache").rglob("classifier.json")
+    kept.write_text(json.dumps({**facts, **other}))
+    assert make(squares(), squares(60)).facts == facts
+    kept.write_text('{"a":' * 10_000)
+    assert make(squares(), squares(60)).facts == facts
+
+
 def test_of_two_that_need_the_same_one_trains_and_one_waits(monkeypatch):
     learn, calls, said = network.train, [], []
     waiting = threading.Event()
