@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -68,7 +70,7 @@ def list_kept(cache: Files) -> list[Kind]:
     import safetensors.numpy
     import torch
 
-    from ganzoo_scores import inception
+    from ganzoo_scores import fetch, inception
 
     placed = {f"cache/{name}": content for name, content in cache.items()}
 
@@ -76,11 +78,18 @@ def list_kept(cache: Files) -> list[Kind]:
         path = next(path for path in placed if path.endswith(ending))
         return Kind(name, path, placed[path], lambda path: read(), syntax, placed, share=share)
 
+    def read_weights(path: Path) -> None:
+        inception._tensors(str(path), "inception", lambda text: None)
+
+    tensors = {name: torch.from_numpy(array) for name, array in TENSORS.items()}
     buffer = io.BytesIO()
-    torch.save({name: torch.from_numpy(array) for name, array in TENSORS.items()}, buffer)
+    torch.save(tensors, buffer)
+    # The published file and its network stand for themselves in small.
+    fetch.SIZE, fetch.SHA256 = len(buffer.getvalue()), hashlib.sha256(buffer.getvalue()).hexdigest()
+    inception.empty_network = lambda: SimpleNamespace(state_dict=lambda: tensors)
     return [
-        Kind("inception.pth", "weights.pth", buffer.getvalue(), inception.read),
-        Kind("inception.safetensors", "w.safetensors", safetensors.numpy.save(TENSORS), inception.read, "safetensors"),
+        Kind("inception.pth", "weights.pth", buffer.getvalue(), read_weights),
+        Kind("inception.safetensors", "w.safetensors", safetensors.numpy.save(TENSORS), read_weights, "safetensors"),
         of_cache("kept arrays' facts", "about.json", fixtures.read_cached, "json"),
         of_cache("kept arrays", "images.npy", fixtures.read_cached),
         of_cache("kept classifier's facts", "classifier.json", fixtures.read_classifier, "json", 0.2),
