@@ -122,7 +122,8 @@ def _explain(problem: str, value: Any, source: object) -> str:
     expected = re.sub(r"`([a-z]+)( \| [a-z]+)*`", _name_types, what)
     expected = re.sub(r", got .*|^Invalid enum value .*", "", expected).replace("`", "")
     if "matching regex" in expected:
-        expected = f"expected {PATTERNS.get(expected.partition('regex ')[2].strip(chr(39)), 'other text')}"
+        named = (words for pattern, words in PATTERNS.items() if expected.endswith(repr(pattern)))
+        expected = f"expected {next(named, 'other text')}"
     expected = expected or "expected another value"
     if not field:
         return f"{source} is damaged: {_lower(expected)}"

@@ -11,9 +11,9 @@ from msgspec import Meta, Struct
 
 FORMAT: Literal[1] = 1
 
-_NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$", r"^[!-~]{0,100}$"
-_KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
-_SHA256, _RUN = r"^[0-9a-f]{64}$", r"^[0-9a-f]{0,32}$"
+_NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z", r"^[!-~]{0,100}\Z"
+_KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z"
+_SHA256, _RUN = r"^[0-9a-f]{64}\Z", r"^[0-9a-f]{0,32}\Z"
 # Each pattern in words.
 PATTERNS = {
     _NAME: "a name of letters, digits, dots, hyphens and underscores", _VERSION: "a version such as 1.0",
