@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from ganzoo_core.records import FORMAT, PATTERNS
 from ganzoo_core.settings import shown
 
 MAX_JSON = 1_000_000  # bytes of one file, or of one line
+MAX_LINES = 10_000_000  # of one file
 MAX_DEPTH = 30
 MAX_INTEGER = 2**63
 MAX_TEXT = 100_000  # characters
@@ -29,6 +31,29 @@ def read(path: Path, record: type[T]) -> T:
         UsageError: naming the file and the field, if it is missing, too large, no regular file, or not as it must be.
     """
     return decode(files.read_bytes(path, MAX_JSON), record, path)
+
+
+def read_lines(path: Path, most: int = MAX_LINES) -> Iterator[bytes]:
+    """The lines of a regular file, each with its end; a last one without it is passed over. None without a file.
+
+    Raises:
+        UsageError: for a line that is too long, for more than `most`, and if no regular file lies there.
+    """
+    if not files.describe(path):
+        return
+    try:
+        with files.open_file(path) as file:
+            number = 0
+            while line := file.readline(MAX_JSON + 1):
+                number += 1
+                if number > most:
+                    raise UsageError(f"{path} has more than {most:,} lines, so it is not one of ganzoo's")
+                if len(line) > MAX_JSON:
+                    raise UsageError(f"{path}: line {number} is longer than {MAX_JSON:,} bytes")
+                if line.endswith(b"\n"):
+                    yield line
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def decode(content: bytes, record: type[T], source: object) -> T:

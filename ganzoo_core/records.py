@@ -28,7 +28,8 @@ Key = Annotated[str, Meta(pattern=_KEY, max_length=200)]
 Label = Annotated[str, Meta(max_length=1000)]
 """Text that comes from data, such as a class's name; whatever shows it makes it harmless for what it is shown on."""
 FileName = Annotated[str, Meta(pattern=_FILE)]
-Images = Annotated[int, Meta(ge=0, le=10**15)]
+MOST_IMAGES = 10**15
+Images = Annotated[int, Meta(ge=0, le=MOST_IMAGES)]
 """A number of images seen; of steps, and of lines, too."""
 Side = Annotated[int, Meta(ge=1, le=65_536)]
 """Pixels."""
@@ -126,6 +127,23 @@ class SweepPlan(Struct, frozen=True):
     format: Literal[1]
     words: Annotated[list[Label], Meta(max_length=1000)]
     over: Annotated[dict[Label, list[Label]], Meta(max_length=100)]
+
+
+StatsLine = dict[Label, Annotated[int, Meta(ge=-(2**53), le=2**53)] | float | None]
+"""A line of `stats.jsonl`: `images` seen, and whatever else was reported; null where it was not finite."""
+
+Numbers = dict[Label, float | None]
+
+
+class ScoreLine(Struct, frozen=True):
+    """A line of `scores.jsonl`; see `scores.Score`. Other fields are kept beside these."""
+
+    images: Images | None
+    scores: Numbers
+    protocol: dict[Label, Any]
+    real: Numbers = {}
+    classes: dict[Label, Numbers] = {}
+    better: dict[Label, Literal["lower", "higher"]] = {}
 
 
 class TensorFacts(Struct, frozen=True):
