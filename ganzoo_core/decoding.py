@@ -70,6 +70,18 @@ def decode(content: bytes, record: type[T], source: object) -> T:
     return convert(parse(content, source), record, source)
 
 
+def decode_large(content: bytes, record: type[T], source: object) -> T:
+    """Decode JSON of many megabytes into a record that bounds all it holds by itself; raises as `decode` does."""
+    try:
+        return msgspec.json.decode(content, type=record)
+    except msgspec.ValidationError as error:
+        raise UsageError(_explain(str(error), {}, source)) from None
+    except RecursionError:
+        raise UsageError(f"{source} is nested too deeply") from None
+    except ValueError as error:  # msgspec's own error, and that for bytes that are not UTF-8
+        raise UsageError(f"{source} is not JSON: {error}") from None
+
+
 def parse(content: bytes, source: object) -> Any:
     """JSON in UTF-8 -> dicts, lists, text and numbers within bounds; raises UsageError as `decode` does."""
     try:
@@ -88,10 +100,17 @@ def parse(content: bytes, source: object) -> Any:
     return value
 
 
-def convert(value: Any, record: type[T], source: object) -> T:
-    """What `parse` gave -> a record; raises UsageError as `decode` does."""
+def convert(value: Any, record: type[T], source: object, *, as_text: bool = False) -> T:
+    """What `parse` gave -> a record; raises UsageError as `decode` does.
+
+    Args:
+        value: dicts, lists, text and numbers.
+        record: the type that it must have.
+        source: what it is called in an error.
+        as_text: whether numbers, true, false and null are written as text.
+    """
     try:
-        return msgspec.convert(value, record)
+        return msgspec.convert(value, record, strict=not as_text)
     except msgspec.ValidationError as error:
         raise UsageError(_explain(str(error), value, source)) from None
 

@@ -105,7 +105,7 @@ class RunFolder:
     def id(self) -> str:
         """Tells this run from all others; kept in `config.yaml`, and in the manifest of each folder that it writes."""
         try:
-            known = str(read_facts(self.path / CONFIG).get("id", ""))
+            known = read_facts(self.path / CONFIG).id
         except UsageError:
             known = ""
         return known if _ID.fullmatch(known) else secrets.token_hex(8)

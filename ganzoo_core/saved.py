@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.card import mix_of_card
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.samples import crop
-from ganzoo_core.settings import CORE
+from ganzoo_core.settings import CORE, shown
 
 LISTED = 20  # classes named in an error
+LONGEST_NAME = 100  # characters of a class's name in an error
+MOST = 1_000_000  # images drawn at once
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def framework_of(folder: Path) -> str:
@@ -146,8 +150,8 @@ class SavedGenerator:
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
         """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""
         classes = self.spec.classes
-        if n < 1:
-            raise UsageError(f"{n} images cannot be drawn; ask for 1 or more")
+        if not 1 <= n <= MOST:
+            raise UsageError(f"{shown(n)} images cannot be drawn; ask for 1 to {MOST:,}")
         if labels is None:
             return np.arange(n) % classes if classes else None
         self._check_conditional()
@@ -175,8 +179,8 @@ class SavedGenerator:
             raise UsageError(f"{self.folder} is no conditional generator, so it cannot be told a class")
 
     def _noise(self, n: int, seed: int) -> np.ndarray:
-        if seed < 0:
-            raise UsageError(f"the seed is {seed}; expected 0 or more")
+        if not 0 <= seed < 2**63:
+            raise UsageError(f"the seed is {shown(seed)}; expected 0 to 2^63")
         return latents(philox(seed, "generate"), n, self.spec.latent_dim, self.latent)
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
@@ -197,14 +201,16 @@ def find_class(wanted: int | str, names: Sequence[str]) -> int:
     Raises:
         UsageError: if there is none, with the nearest.
     """
-    if wanted in names:
-        return list(names).index(str(wanted))
+    if isinstance(wanted, str) and wanted in names:
+        return list(names).index(wanted)
     plain = {_plain(name): number for number, name in enumerate(names)}
     if isinstance(wanted, str) and _plain(wanted) in plain:
         return plain[_plain(wanted)]
-    if str(wanted).isdecimal() and int(wanted) < len(names):
-        return int(wanted)
-    near = difflib.get_close_matches(_plain(str(wanted)), plain, n=2, cutoff=0.5)
+    number = int(wanted) if isinstance(wanted, int) or _NUMBER.fullmatch(wanted) else -1
+    if 0 <= number < len(names):
+        return number
+    wanted = wanted[:LONGEST_NAME] if isinstance(wanted, str) else shown(wanted)
+    near = difflib.get_close_matches(_plain(wanted), plain, n=2, cutoff=0.5)
     meant = " or ".join(names[plain[name]] for name in near)
     raise UsageError(f"there is no class {wanted}" + (f", did you mean {meant}?" if meant else ""))
 

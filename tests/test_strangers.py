@@ -175,9 +175,6 @@ def test_a_length_that_is_none_is_refused_by_its_key(text):
 @pytest.mark.parametrize(("key", "kind"), [("model.x", "int"), ("train.lr_g", "float"), ("train.sample_at", "lengths"),
                                            ("use.data", "text"), ("use.with", "words"), ("model.n", "integers")])  # fmt: skip
 def test_what_python_hands_over_is_bounded_as_well(key, kind, value):
-    if kind == "float" and value == 2**63 + 1:
-        assert settings.read(key, kind, value) == float(value)
-        return
     assert refuse(lambda: settings.read(key, kind, value)).startswith(f"{key} is ")
 
 
@@ -277,7 +274,7 @@ def test_the_facts_of_a_run_are_typed(tmp_path):
      ("spec", {"height": 8, "width": 8, "channels": 1, "classes": 10**9}), ("parts", ["a"]),
      ("parts", {"generator": {"a": 1}}), ("preset", ["x"]), ("preset", "../x"), ("framing", "x"), ("background", 256),
      ("background", -1), ("background", "1e999"), ("id", "../x"), ("notes", {"a": 1}), ("engine", "x"),
-     ("notes", ["x" * 5000])],
+     ("parts", {"generator": "x" * 5000})],
 )  # fmt: skip
 def test_facts_that_nothing_could_write_are_refused_by_name_and_the_report_says_so(tmp_path, key, value):
     path = write_facts(tmp_path, {**FACTS, key: value})
