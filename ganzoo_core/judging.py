@@ -197,6 +197,7 @@ def _as_trained(config: Path, facts: RunFacts, device: str) -> tuple[Fit, Mix]:
     if facts.data is None or facts.spec is None or not facts.parts or not facts.framing:
         raise UsageError(f"{config} does not say what the run was; expected data, spec, parts and framing under run")
     height, width, channels = facts.data.size
+    classes = facts.spec.classes
     background = (facts.background or 0) if facts.framing == "pad" else None
     for slot in ("generator", "discriminator"):
         if facts.parts.get(slot, "").startswith(OBJECT):
@@ -211,7 +212,7 @@ def _as_trained(config: Path, facts: RunFacts, device: str) -> tuple[Fit, Mix]:
         flags={"engine.device": (device, "--device")},
     )
     resolved = mix.resolve(catalog.scan(), request)
-    fitted = mix.fit(resolved, height=height, width=width, channels=channels, classes=facts.spec.classes, background=background)
+    fitted = mix.fit(resolved, height=height, width=width, channels=channels, classes=classes, background=background)
     return fitted, resolved
 
 

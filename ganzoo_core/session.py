@@ -28,8 +28,8 @@ from ganzoo_core import (
     trial,
 )
 from ganzoo_core.api import ImageSource, UsageError
-from ganzoo_core.manifest import Part
 from ganzoo_core.intervals import LARGEST as LONGEST
+from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
 from ganzoo_core.settings import read_config, read_facts, shown
 

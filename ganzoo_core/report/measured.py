@@ -97,9 +97,7 @@ def walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
 def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndarray, str]:
     """What the run learned from, cropped as what it draws is, uint8 [N,H,W,C], and a sentence about them."""
     path = folder / rundir.CONFIG
-    request = mix.Request(
-        preset=read_facts(path).preset or "none", config=read_config(path), config_name=str(path)
-    )
+    request = mix.Request(preset=read_facts(path).preset or "none", config=read_config(path), config_name=str(path))
     resolved = mix.resolve(catalog.scan(), request)
     source = building.load_data(resolved, data_root)
     fitted = building.fitted_to(resolved, source)

@@ -86,7 +86,8 @@ def look(path: Path) -> Picture | None:
                 )
     except _UNREADABLE:
         return None
-    return Picture(path, int(path.stem) if _NUMBER.fullmatch(path.stem) else 0, size, stat.st_size, stat.st_mtime_ns, facts)
+    images = int(path.stem) if _NUMBER.fullmatch(path.stem) else 0
+    return Picture(path, images, size, stat.st_size, stat.st_mtime_ns, facts)
 
 
 def choose(pictures: Sequence[Picture], cap: int = CAP) -> Chosen:

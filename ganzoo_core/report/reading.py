@@ -16,7 +16,7 @@ import msgspec
 from ganzoo_core import decoding, files, rundir, scores
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.intervals import Interval
-from ganzoo_core.records import Measured, RunFacts
+from ganzoo_core.records import Measured
 from ganzoo_core.settings import read_facts
 
 MEASURED = "measured.json"  # of `measured`: what took the networks

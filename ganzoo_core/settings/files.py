@@ -65,6 +65,9 @@ def read_table(path: Path, *, named: bool = False) -> dict[str, Any]:
     Raises:
         UsageError: if it cannot be read, is not YAML, is no mapping, or holds more than any config does.
     """
+    found = files.describe(path)
+    if found == "a folder" or (found not in ("", "a file") and not named):
+        raise bad(path, f"cannot be read: it is {found}; expected a file")
     try:
         with files.open_file(path, named=named) as file:
             content = file.read(MAX_BYTES + 1)
