@@ -84,10 +84,8 @@ def load(folder: Path) -> gz.ImageSource:
         OSError: if there is no such entry.
         ValueError, KeyError, TypeError, EOFError, RecursionError, DataError: if it is damaged.
     """
-    for path in (folder, *(folder / name for name in ("about.json", "images.npy", "labels.npy"))):
-        mode = path.lstat().st_mode if path.name != "labels.npy" or os.path.lexists(path) else stat.S_IFREG
-        if not (stat.S_ISDIR(mode) if path == folder else stat.S_ISREG(mode)):
-            raise ValueError(f"{path} is a link, or no file")
+    if folder.is_symlink() or not all(stat.S_ISREG(path.lstat().st_mode) for path in folder.iterdir()):
+        raise ValueError("a link or a pipe lies there")
     if (folder / "about.json").stat().st_size > MAX_ABOUT:
         raise ValueError("its facts are too long")
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
@@ -115,11 +113,11 @@ def _kept(entry: Path) -> gz.ImageSource | None:
 
 def _remove(entry: Path) -> None:
     """Remove an entry; of a link the link alone."""
-    if entry.is_symlink() or entry.is_file():
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:  # where there is a pipe, rmtree would wait for a writer
         with contextlib.suppress(OSError):
             entry.unlink()
-    else:
-        shutil.rmtree(entry, ignore_errors=True)
 
 
 def _store(entry: Path, source: gz.ImageSource) -> None:

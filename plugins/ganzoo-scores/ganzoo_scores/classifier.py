@@ -186,11 +186,11 @@ def _read(path: Path) -> bytes:
 
 def _remove(entry: Path) -> None:
     """Remove an entry; of a link the link alone."""
-    if entry.is_symlink() or entry.is_file():
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:  # where there is a pipe, rmtree would wait for a writer
         with contextlib.suppress(OSError):
             entry.unlink()
-    else:
-        shutil.rmtree(entry, ignore_errors=True)
 
 
 def _store(entry: Path, files: Mapping[str, bytes]) -> None:

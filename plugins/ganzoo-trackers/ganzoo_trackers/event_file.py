@@ -50,7 +50,7 @@ class EventFile:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        number = len(list(folder.glob("events.out.tfevents.*")))
+        number = sum(not path.is_symlink() for path in folder.glob("events.out.tfevents.*"))
         self.is_first = number == 0
         while os.path.lexists(path := folder / f"events.out.tfevents.{number:05}"):  # never through a link
             number += 1
