@@ -24,6 +24,10 @@ Say = Callable[[str], None]
 _ERRORS = {kind.__name__: kind for kind in (GanzooError, UsageError, DataError, PluginError, Diverged)}
 
 
+class ChildEnded(GanzooError):
+    """The process ended instead of answering."""
+
+
 class Child:
     """The parent's end.
 
@@ -51,7 +55,8 @@ class Child:
             say: told what takes long, in a sentence.
 
         Raises:
-            GanzooError: as the child raised it, or if it ended.
+            ChildEnded: if it ended.
+            GanzooError: as the child raised it.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -84,7 +89,7 @@ class Child:
         code = self._process.wait()
         killed = code == -getattr(signal, "SIGKILL", 9)
         why = "out of memory, perhaps; try again with fewer images" if killed else "what it said stands above"
-        raise GanzooError(f"the process that {self.task} ended with {code}: {why}")
+        raise ChildEnded(f"the process that {self.task} ended with {code}: {why}")
 
     def close(self) -> None:
         """End the child, whatever it does."""

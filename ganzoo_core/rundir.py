@@ -94,20 +94,19 @@ class RunFolder:
         """A run that is there.
 
         Raises:
-            UsageError: if it is no run, or links, pipes or devices lie where its own files and folders belong.
+            UsageError: if it is no run, its `config.yaml` is damaged, or links, pipes or devices lie where its own
+                files and folders belong.
         """
         if not files.is_file(path / CONFIG):
             raise UsageError(f"{path} holds no {CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
         check_entries(path)
+        read_facts(path / CONFIG)  # before a checkpoint is taken for another run's
         return cls(path)
 
     @cached_property
     def id(self) -> str:
         """Tells this run from all others; kept in `config.yaml`, and in the manifest of each folder that it writes."""
-        try:
-            known = read_facts(self.path / CONFIG).id
-        except UsageError:
-            known = ""
+        known = read_facts(self.path / CONFIG).id if files.describe(self.path / CONFIG) else ""
         return known if _ID.fullmatch(known) else secrets.token_hex(8)
 
     def lock(self) -> filelock.BaseFileLock:
@@ -122,6 +121,9 @@ class RunFolder:
             lock.acquire()
         except filelock.Timeout:
             raise UsageError(f"{self.path} is in use by another process; wait for it, or stop it") from None
+        except OSError as error:
+            reason = files.explain_os_error(error)
+            raise UsageError(f"{self.path} cannot be written, so its run cannot go on: {reason}") from None
         for place in (self.path, self.checkpoints, self.snapshots, self.samples):
             checkpoint.clear_leftovers(place)
         return lock

@@ -158,3 +158,20 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> catalog.Catalog:
 def resolve(installed: catalog.Catalog) -> Resolver:
     """Mixes of them."""
     return Resolver(installed)
+
+
+@pytest.fixture
+def make_card():
+    """Gives the card of a small generator, with these fields changed; `class_names` makes it conditional."""
+
+    def make(**changes):
+        classes = len(changes.get("class_names", []))
+        spec = {"height": 8, "width": 8, "channels": 1, "classes": classes, "latent_dim": 2, "framework": "torch"}
+        card = {
+            "format": 1, "part": None, "modifiers": [], "options": {}, "spec": spec, "latent": "normal",
+            "output": "tanh", "crop": None, "class_names": [], "epoch_images": 10, "step_images": 2, "images": 10,
+            "values": {},
+        }  # fmt: skip
+        return {**card, **changes}
+
+    return make

@@ -258,6 +258,20 @@ def test_damaged_checkpoints_with_higher_numbers_push_no_valid_one_out(tmp_path:
 
 
 @pytest.mark.filterwarnings("default")
+def test_a_new_run_from_an_older_checkpoint_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path / "run", "dcgan-torch", {}, steps=10)
+    newest = tmp_path / "run" / "checkpoints" / "160"
+    (newest / rundir.STATE).write_bytes(b"torn")
+    session.resume(tmp_path / "run", settings={"train.lr": 1e-5}, steps=6, out=tmp_path / "new", quiet=True)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "160 is damaged, or another run's; the one at 80 images is taken" in told
+    session.train("dcgan-torch", settings=SMALL, steps=1, weights=tmp_path / "run", out=tmp_path / "b", quiet=True)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "160 is damaged, or another run's; the one at 80 images is taken" in told
+    assert newest.is_dir()  # a run that is only read stays as it is
+
+
+@pytest.mark.filterwarnings("default")
 def test_a_valid_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -> None:
     train(tmp_path / "run", "dcgan-torch", {}, steps=6)
     train(tmp_path / "other", "dcgan-torch", {}, steps=10)
@@ -296,13 +310,11 @@ def test_a_refused_resume_takes_nothing_from_the_run_that_lives(tmp_path: Path) 
     for place in (writing, replaced):
         place.mkdir(parents=True)
         (place / "state.safetensors").write_bytes(b"half")
-    with (
-        rundir.RunFolder(tmp_path / "run").lock(),
-        pytest.raises(gz.UsageError, match="in use by another process"),
-    ):
+    with rundir.RunFolder(tmp_path / "run").lock():
         for place in (writing, replaced):  # taking the lock cleared them
             place.mkdir(parents=True)
-        session.resume(tmp_path / "run", steps=STEPS, quiet=True)
+        with pytest.raises(gz.UsageError, match="in use by another process"):
+            session.resume(tmp_path / "run", steps=STEPS, quiet=True)
     assert writing.is_dir()
     assert replaced.is_dir()
 

@@ -124,20 +124,15 @@ def test_unlike_protocols_are_refused_and_marked_when_forced():
     assert scores.check_comparable([]) == []
 
 
-def snapshot(folder, images):
-    spec = {"height": 8, "width": 8, "channels": 1, "classes": 0, "latent_dim": 2, "framework": "torch"}
-    card = {
-        "format": 1, "part": None, "modifiers": [], "options": {}, "spec": spec, "latent": "normal", "output": "tanh",
-        "crop": None, "class_names": [], "epoch_images": 10, "step_images": 2, "images": images, "values": {},
-    }  # fmt: skip
+def snapshot(folder, card):
     files = {rundir.WEIGHTS: b"", rundir.CARD: json.dumps(card).encode()}
     rundir.checkpoint.write_folder(folder, files)
 
 
-def test_the_best_generator_is_found_by_its_score(tmp_path):
+def test_the_best_generator_is_found_by_its_score(tmp_path, make_card):
     for images in (10, 20):
-        snapshot(tmp_path / "snapshots" / str(images), images)
-    snapshot(tmp_path / "generator", 30)
+        snapshot(tmp_path / "snapshots" / str(images), make_card(images=images))
+    snapshot(tmp_path / "generator", make_card(images=30))
     for images, fid in ((10, 3.0), (20, 1.0), (30, 2.0)):
         scores.append(tmp_path, score(fid, images))
     assert generators.find_generator(tmp_path, "best") == tmp_path / "snapshots" / "20"

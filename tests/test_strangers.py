@@ -12,10 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganzoo_core import cluster, manifest, report, rundir, saved, scores, session, settings, stats, sweeping
+from ganzoo_core import (
+    catalog,
+    checkpoint,
+    cli,
+    cluster,
+    judging,
+    manifest,
+    report,
+    rundir,
+    saved,
+    scores,
+    session,
+    settings,
+    stats,
+    sweeping,
+)  # fmt: skip
 from ganzoo_core.api import UsageError
+from ganzoo_core.console import Reporter
 from ganzoo_core.report import pictures, reading
 from ganzoo_core.sweeping import Sweep
+from ganzoo_core.trackers import Trackers
 
 LINKS = pytest.mark.skipif(os.name == "nt", reason="links and pipes take rights there")
 LINK, PIPE = (pytest.param(what, marks=LINKS) for what in ("link", "pipe"))
@@ -304,6 +321,49 @@ def test_facts_that_are_no_table_are_none(tmp_path, facts):
         assert "run" in refuse(lambda: settings.read_facts(path))
 
 
+@pytest.mark.parametrize("folder", ["", "trackers"])
+@LINKS
+def test_a_tracker_s_folder_is_no_link(tmp_path, folder):
+    (part,) = (part for part in catalog.scan().of_kind("trackers") if part.name == "tensorboard")
+    said: list[str] = []
+
+    class Told(Reporter):
+        def warn(self, text: str) -> None:
+            said.append(text)
+
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    outside.mkdir()
+    place = run / "trackers" / ("" if folder else part.name)
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside)
+    watched = Trackers([part], options={part.name: {}}, folder=run, settings={}, facts={}, reporter=Told())
+    watched.start(0)
+    assert watched.watching == []
+    assert "is a link" in said[0]
+    assert list(outside.iterdir()) == []
+
+
+@LINKS
+@pytest.mark.parametrize("name", ["samples-0.png", "walk-0.gif"])
+def test_what_is_drawn_goes_through_no_link_that_was_put_there(tmp_path, capsys, name):
+    plant(tmp_path / name, "link")
+    words = ["generate", str(tmp_path), *(["--walk"] if name.startswith("walk") else [])]
+    assert cli.main(words) == 2
+    assert f"{name} is a link" in capsys.readouterr().err
+    assert (tmp_path / f"{name}.elsewhere").read_bytes() == b"kept\n"
+
+
+def test_a_run_whose_config_is_forged_is_left_as_it_is(tmp_path):
+    run = rundir.RunFolder(tmp_path)
+    path = write_facts(tmp_path, FACTS)
+    checkpoint.write_folder(tmp_path / "checkpoints" / "12", {"state.safetensors": b"x"}, run=run.id)
+    write_facts(tmp_path, {**FACTS, "framing": "x"})
+    before = sorted(tmp_path.rglob("*"))
+    assert f"{path}: run.framing" in refuse(lambda: session.resume(tmp_path))
+    assert f"{path}: run.framing" in refuse(lambda: judging.Judge(tmp_path))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 # Reports.
 
 
@@ -441,8 +501,6 @@ def test_a_manifest_is_no_pipe(tmp_path):
 def test_names_from_metadata_are_printable_and_short(here):
     metadata = b"Name: a\x1b[2Jb\xe2\x80\xae" + b"c" * 500 + b"\nVersion: 1\x9b\x07" + b"9" * 500 + b"\n"
     here.add("a-plugin", here.loss("x", "a_plugin"), metadata=metadata)
-    from ganzoo_core import catalog
-
     (part,) = (part for part in catalog.scan().parts if part.name == "x")
     assert (part.distribution + part.version).isprintable()
     assert len(part.distribution) <= 100

@@ -283,11 +283,12 @@ def test_tab_offers_what_is_installed(zoo):
     assert dict(zip(TABS, completed(zoo, *TABS), strict=True)) == TABS
 
 
-def test_tab_offers_what_a_saved_generator_holds(zoo, tmp_path):
+def test_tab_offers_what_a_saved_generator_holds(zoo, tmp_path, make_card):
     run = tmp_path / "run"
     for folder in ("generator", "snapshots/9000", "snapshots/10000"):
         (run / folder).mkdir(parents=True)
-    (run / "generator/generator.json").write_text(json.dumps({"class_names": ["bag", "coat"]}))
+    card = make_card(class_names=["bag", "coat"])
+    (run / "generator/generator.json").write_text(json.dumps(card))
     classes, checkpoints = completed(zoo, f"ganzoo generate {run} --class ", f"ganzoo generate {run} --checkpoint ")
     assert classes == ["bag", "coat", "all"]
     assert checkpoints == ["last", "best", "9000", "10000"]

@@ -26,6 +26,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise that all draw from (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they draw")
     parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="compare scores that were found in unlike ways, and mark them"
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -37,14 +44,17 @@ def execute(args: argparse.Namespace) -> int:
     """Compare."""
     from ganzoo_core.api import UsageError
     from ganzoo_core.report import comparison, groups
+    from ganzoo_core.settings import parse_assignments, read_engine_settings
     from ganzoo_core.terminal import table
 
+    settings = parse_assignments(args.set)
+    read_engine_settings(settings)
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
     found = groups.compare(groups.find(args.paths), force=args.force)
     sheets = []
     if not args.quick:
-        sheets = comparison.draw(found, seed=args.seed, device=args.device, say=_say)
+        sheets = comparison.draw(found, seed=args.seed, device=args.device, say=_say, settings=settings)
     only = args.paths[0] if len(args.paths) == 1 else Path()
     page = comparison.write(found, args.out or only / comparison.PAGE, sheets)
     if args.open:

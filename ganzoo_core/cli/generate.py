@@ -32,6 +32,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best or last (last)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
     parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="PLACE",
@@ -61,6 +68,7 @@ def execute(args: argparse.Namespace) -> int:
 
     from ganzoo_core import files, images, session
     from ganzoo_core.api import UsageError
+    from ganzoo_core.settings import parse_assignments
 
     if not args.walk and (args.frames is not None or args.keys is not None):
         raise UsageError("--frames and --keys are about --walk; say it too, or neither")
@@ -74,7 +82,11 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")
     if out.suffix and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix}; write to FILE.png (a grid), FILE.npz or a folder")
-    generator = session.load(args.path, checkpoint=args.checkpoint, device=args.device)
+    if not out.suffix:
+        images.check_new_folder(out)  # before anything is drawn
+    generator = session.load(
+        args.path, checkpoint=args.checkpoint, device=args.device, settings=parse_assignments(args.set)
+    )
     if args.walk:
         return _walk(args, generator, out)
     rows: list[str] = []

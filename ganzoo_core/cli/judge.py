@@ -27,6 +27,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--class", dest="label", metavar="C", help="the class that they are judged as, by name or number"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",
+    )
     parser.add_argument("--data-root", metavar="DIR", help="where data sets lie; for a discriminator with batch norm")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
     return parser
@@ -36,9 +43,10 @@ def execute(args: argparse.Namespace) -> int:
     """Judge, and print a table."""
     from ganzoo_core.console import Reporter
     from ganzoo_core.judging import Judge
+    from ganzoo_core.settings import parse_assignments
     from ganzoo_core.terminal import table
 
-    judge = Judge(args.path, device=args.device, data_root=args.data_root)
+    judge = Judge(args.path, device=args.device, data_root=args.data_root, settings=parse_assignments(args.set))
     label = judge.class_of(args.label)
     verdicts = judge(args.pictures, label)
     if args.json:

@@ -25,6 +25,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the images that are drawn (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they are drawn")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
+    )
     parser.add_argument("--data-root", metavar="DIR", help="where data sets lie")
     parser.add_argument(
         "--live", action="store_true", help="serve the page to this machine and refresh it while the run goes on"
@@ -40,7 +47,10 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core import report
     from ganzoo_core.api import UsageError
     from ganzoo_core.report import plot, reading
+    from ganzoo_core.settings import parse_assignments, read_engine_settings
 
+    settings = parse_assignments(args.set)
+    read_engine_settings(settings)
     if args.live:
         return _serve(args)
     if args.port is not None:
@@ -53,7 +63,9 @@ def execute(args: argparse.Namespace) -> int:
         from ganzoo_core.report import measured
 
         try:
-            measured.measure(run.folder, device=args.device, data_root=args.data_root, seed=args.seed)
+            measured.measure(
+                run.folder, device=args.device, data_root=args.data_root, seed=args.seed, settings=settings
+            )
         except OSError as error:
             notes.append(f"report/ in {run.folder} cannot be written: {error.strerror}")
     curves = None
