@@ -249,10 +249,9 @@ def with_weights(path: str | Path | None) -> resuming.Beginning:
     if path is None:
         return resuming.Beginning()
     path = Path(path)
-    if files.describe(path / rundir.CONFIG):
-        newest = resuming.newest_to_read(rundir.RunFolder.open(path))
-        return resuming.Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
-    return resuming.Beginning(weights=generators.find_generator(path), parent={"weights": str(path)})
+    is_run = bool(files.describe(path / rundir.CONFIG))
+    newest = resuming.newest_to_read(rundir.RunFolder.open(path)) if is_run else None
+    return resuming.Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
 
 
 def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: Any) -> tuple[Any, Any]:
