@@ -15,6 +15,7 @@ import shutil
 import stat
 import tempfile
 import time
+import tokenize
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def _kept(entry: Path) -> gz.ImageSource | None:
     """What the entry holds; None where there is none, or a damaged one."""
     try:
         return load(entry)
-    except (OSError, EOFError, ArithmeticError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError):
+    except (OSError, EOFError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, tokenize.TokenError):
         return None
 
 
