@@ -191,10 +191,10 @@ def _checkpoints(prefix: str, args: argparse.Namespace) -> Offered:
 
 
 def _classes(prefix: str, args: argparse.Namespace) -> Offered:
-    from ganzoo_core import rundir
+    from ganzoo_core import files, rundir
 
     path: Path = args.path
-    card = rundir.read_card(path / "generator" if (path / "generator").is_dir() else path)
+    card = rundir.read_card(path / "generator" if files.is_folder(path / "generator") else path)
     return {**dict.fromkeys(card.class_names, "a class"), "all": "a row of each"}
 
 

@@ -117,6 +117,7 @@ class Recorded:
     def finished_at(self) -> int:
         """Images that the saved generator has seen; -1 without one."""
         try:
+            files.check_folder(self.folder / "generator")
             return rundir.read_card(self.folder / "generator").images
         except GanzooError:
             return -1
