@@ -9,7 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import building, card, data, engines, evaluation, fingerprint, notebook, resuming, run_facts, rundir
+from ganzoo_core import (
+    building,
+    card,
+    data,
+    data_changes,
+    decoding,
+    engines,
+    evaluation,
+    files,
+    fingerprint,
+    notebook,
+    resuming,
+    run_facts,
+    rundir,
+)
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.cluster import check_cluster
 from ganzoo_core.console import Mute, Reporter
@@ -20,7 +34,7 @@ from ganzoo_core.intervals import Interval
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.pace import Pace
 from ganzoo_core.ranks import ALONE, Place, Together, check, here
-from ganzoo_core.records import Position
+from ganzoo_core.records import DataFacts, Position
 from ganzoo_core.resuming import FROM_NOTHING, Beginning
 from ganzoo_core.runner import Runner
 from ganzoo_core.samples import Samples
@@ -171,8 +185,9 @@ def _check_same(
     """Is the run made with what its checkpoint was? A new run's own `--set` does not count."""
     assert beginning.checkpoint is not None
     kept = fingerprint.load(beginning.checkpoint.parents[1] / fingerprint.FOLDER)
-    recorded = position.facts.get("data")
-    changes = fingerprint.compare(recorded if isinstance(recorded, Mapping) else {}, kept, taken)
+    data_then = position.facts.get("data")
+    recorded = None if data_then is None else decoding.convert(data_then, DataFacts, beginning.checkpoint)
+    changes = data_changes.compare(recorded, kept, taken)
     now = {
         **{key: made_with[key] for key in run_facts.SAME},
         "ranks": made_with.get("ranks", 1),
@@ -219,7 +234,7 @@ def _created(together: Together, out: Path | None, name: str) -> rundir.RunFolde
 def _check_seen(folder: rundir.RunFolder, together: Together) -> None:
     """Does every process see what rank 0 wrote? A run goes back and goes on from there."""
     until = time.monotonic() + VISIBLE
-    while not (seen := (folder.path / rundir.CONFIG).is_file()) and time.monotonic() < until:
+    while not (seen := files.is_file(folder.path / rundir.CONFIG)) and time.monotonic() < until:
         time.sleep(0.2)
     together.every(seen, unseen(folder.path, together.place))
 

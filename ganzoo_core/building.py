@@ -9,7 +9,7 @@ from typing import Any
 
 import platformdirs
 
-from ganzoo_core import loader, mix, paths, rundir
+from ganzoo_core import files, loader, mix, paths, rundir
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.engines import Plan
 from ganzoo_core.mix import Fit, Mix
@@ -29,9 +29,9 @@ def data_root_of_run(run: Path, given: str | Path | None) -> str | Path | None:
         run: its folder; it may have been moved together with the data.
         given: `--data-root`.
     """
-    if given or not (run / rundir.CONFIG).is_file():
+    if given or not files.is_file(run / rundir.CONFIG):
         return given
-    kept = paths.kept_paths(read_facts(run / rundir.CONFIG))
+    kept = read_facts(run / rundir.CONFIG).paths
     if "data_root" not in kept:
         return None
     found = paths.find_again(kept["data_root"], kept.get("data_root_from_here", ""), run)

@@ -1,7 +1,7 @@
 """What a set of images was: a digest of every image, in order, with the labels and the names of the classes.
 
-It is kept in a run's folder, so that whatever reads the data later can say in counts what has changed. Of a large file
-that stays on the disk it is kept in the cache folder as well, with the file's size and times, and the file is read once.
+It is kept in a run's folder, so that whatever reads the data later can say in counts what has changed. That of a large
+file that stays on the disk is kept in the cache folder as well, with the file's size and times: it is read once.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ import hashlib
 import json
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta, Struct
 
-from ganzoo_core import checkpoint, decoding, files, rundir
+from ganzoo_core import checkpoint, decoding, files
 from ganzoo_core.api import GanzooError, Images, ImageSource
 from ganzoo_core.ondemand import CHUNK, OnDemand
 from ganzoo_core.paths import cache_folder
-from ganzoo_core.records import DataRecord, FileStamp
-from ganzoo_core.settings import read_facts
+from ganzoo_core.records import Side
 
 FOLDER = "data"  # of a run
 ABOUT, DIGESTS = "about.json", "digests.safetensors"
@@ -33,10 +32,39 @@ MOST = 100_000  # digests that are kept: of each image up to here, of blocks of 
 CACHED = 2**26  # bytes: a smaller file is read again, which takes a moment
 SETTLED = 2.0  # seconds: a file that changed more recently may change again within one tick of its clock
 SILENT = 5.0  # seconds without a word
-LISTED = 8  # names in a sentence
 MAX_NAMES = 400_000  # characters of class names that are kept one by one
 
 Say = Callable[[str], None]
+
+
+class FileStamp(Struct, frozen=True):
+    """A file as it was when it was read: its absolute path, bytes, and times of change in nanoseconds."""
+
+    path: Annotated[str, Meta(max_length=5000)]
+    size: Annotated[int, Meta(ge=0)]
+    mtime_ns: int
+    ctime_ns: int
+
+
+class DataRecord(Struct, frozen=True):
+    """`about.json` of a set's fingerprint; see `fingerprint.Fingerprint`.
+
+    Attributes:
+        label_type: of the labels as they are kept; None without labels.
+        file: that the images lie in, where this is an entry of the cache.
+    """
+
+    format: Literal[1]
+    images: Annotated[int, Meta(ge=1, le=10**12)]
+    size: tuple[Side, Side, Literal[1, 3]]
+    block: Annotated[int, Meta(ge=1, le=2**40)]
+    total: Annotated[str, Meta(max_length=20)]
+    sha256: Annotated[str, Meta(max_length=64)]
+    label_type: Literal["uint8", "uint16", "uint32", "uint64"] | None
+    class_names: list[str] | None
+    names_sha256: Annotated[str, Meta(max_length=64)]
+    background: Annotated[int, Meta(ge=0, le=255)] | None
+    file: FileStamp | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +148,7 @@ def digest_images(images: Images, say: Say | None = None) -> ImageDigests:
         if say is not None and time.monotonic() - told > SILENT:
             say(f"taking the data's fingerprint: {start:,} of {count:,} images")
             told = time.monotonic()
-        content = memoryview(np.ascontiguousarray(images[start : start + step]).reshape(-1))
+        content = np.ascontiguousarray(images[start : start + step]).reshape(-1).data
         found = b"".join(
             hashlib.blake2b(content[at : at + length], digest_size=16).digest() for at in range(0, len(content), length)
         )
@@ -129,62 +157,6 @@ def digest_images(images: Images, say: Say | None = None) -> ImageDigests:
         total = (total + int(each.sum(dtype=np.uint64))) % 2**64
         kept.append(each.copy() if block == 1 else _digest_blocks(found, block * 16))
     return ImageDigests(count, size, np.concatenate(kept), block, total, whole.hexdigest())
-
-
-def explain_changes(then: Fingerprint, now: Fingerprint) -> list[str]:
-    """What differs between two sets, in counts and names; empty if nothing does."""
-    if then.sha256 == now.sha256:
-        return []
-    found = []
-    if then.images.size != now.images.size:
-        was, is_ = ("×".join(map(str, side.images.size)) for side in (then, now))
-        found.append(f"images were {was} and are {is_}")
-    if then.images.count != now.images.count:
-        found.append(_explain_count(then, now))
-    elif then.images.size == now.images.size:
-        found += _explain_images(then.images, now.images)
-    if then.names_sha256 != now.names_sha256:
-        found.append(_explain_names(then.class_names, now.class_names))
-    if then.images.count == now.images.count:
-        found += _explain_labels(then, now)
-    if then.background != now.background:
-        found.append(f"the background was {_word(then.background)} and is {_word(now.background)}")
-    return found or [_explain_digest(then.sha256, now.sha256)]
-
-
-def compare(recorded: Mapping[str, Any], kept: Fingerprint | None, now: Fingerprint) -> list[str]:
-    """What differs between the data that a run recorded and those of now; empty if nothing does, or none was recorded.
-
-    Args:
-        recorded: `data` among the facts of a run.
-        kept: the fingerprint in its folder; None if there is none that can be read.
-        now: of the data as they are.
-    """
-    sha256 = str(recorded.get("sha256", now.sha256))
-    if sha256 == now.sha256:
-        return []
-    if kept is not None and kept.sha256 == sha256:
-        return explain_changes(kept, now)
-    count, size = str(recorded.get("images", "")), "×".join(map(str, recorded.get("size") or ()))
-    found = []
-    if count.isdecimal() and int(count) != now.images.count:
-        found.append(f"{int(count):,} images were there and {now.images.count:,} are")
-    is_now = "×".join(map(str, now.images.size))
-    if size and size != is_now:
-        found.append(f"images were {size} and are {is_now}")
-    return found or [_explain_digest(sha256, now.sha256)]
-
-
-def compare_with_run(run: Path, source: ImageSource, say: Say | None = None) -> list[str]:
-    """What differs between the data that a run was trained on and a set, in words; see `compare`.
-
-    Raises:
-        UsageError: if the run's `config.yaml` cannot be read.
-    """
-    recorded = read_facts(run / rundir.CONFIG).get("data")
-    if not isinstance(recorded, Mapping) or "sha256" not in recorded:
-        return []
-    return compare(recorded, load(run / FOLDER), take_fingerprint(source, say))
 
 
 def save(folder: Path, fingerprint: Fingerprint, stamp: FileStamp | None = None) -> None:
@@ -296,74 +268,6 @@ def _digest_blocks(content: bytes, length: int) -> np.ndarray:
         hashlib.blake2b(content[at : at + length], digest_size=8).digest() for at in range(0, len(content), length)
     )
     return np.frombuffer(b"".join(found), "<u8").astype(np.uint64)
-
-
-def _explain_count(then: Fingerprint, now: Fingerprint) -> str:
-    first, second = then.images, now.images
-    told = f"{first.count:,} images were there and {second.count:,} are"
-    if first.size != second.size or first.block != 1 or second.block != 1:
-        return told
-    gone, new = _missing(first.digests, second.digests), _missing(second.digests, first.digests)
-    if gone and new:
-        told += f", of which {new:,} are new"
-    return told
-
-
-def _missing(first: np.ndarray, second: np.ndarray) -> int:
-    """How many of the first are not among the second, each as often as it is there."""
-    return sum((Counter(first.tolist()) - Counter(second.tolist())).values())
-
-
-def _explain_images(then: ImageDigests, now: ImageDigests) -> list[str]:
-    apart = int((then.digests != now.digests).sum())
-    if not apart:
-        return []
-    if then.total == now.total:
-        return ["the order of the images differs"]
-    if then.block > 1:
-        return [_at_most(apart, then, "images differ")]
-    changed = _missing(then.digests, now.digests)
-    order = ", and the order of the others" if apart > changed else ""
-    return [f"{changed:,} of {then.count:,} images differ{order}"]
-
-
-def _explain_labels(then: Fingerprint, now: Fingerprint) -> list[str]:
-    """Of images in another order, labels are compared with the image that they belong to."""
-    if then.labels is None or now.labels is None:
-        was, is_ = ("none" if side.labels is None else "labels" for side in (then, now))
-        return [] if was == is_ else [f"the images had {was} and have {is_}"]
-    first, second = then.images, now.images
-    apart = int((then.labels != now.labels).sum())
-    if first.block > 1:
-        return [_at_most(apart, first, "labels differ")] if apart and first.sha256 == second.sha256 else []
-    if first.total == second.total and first.sha256 != second.sha256:
-        pairs = [Counter(zip(f.images.digests.tolist(), f.labels.tolist(), strict=True)) for f in (then, now)]  # type: ignore[union-attr]
-        apart = sum((pairs[0] - pairs[1]).values())
-    return [f"{apart:,} {'label differs' if apart == 1 else 'labels differ'}"] if apart else []
-
-
-def _at_most(blocks: int, images: ImageDigests, what: str) -> str:
-    return f"{blocks:,} to {min(blocks * images.block, images.count):,} of {images.count:,} {what}"
-
-
-def _explain_names(then: tuple[str, ...] | None, now: tuple[str, ...] | None) -> str:
-    if then is None or now is None:
-        return "class names differ"
-    if max(len(then), len(now)) <= LISTED:
-        return f"class names were {', '.join(then) or 'none'} and are {', '.join(now) or 'none'}"
-    if len(then) != len(now):
-        return f"{len(then):,} classes were there and {len(now):,} are"
-    apart = [(was, is_) for was, is_ in zip(then, now, strict=True) if was != is_]
-    named = ", ".join(f"{was} is {is_}" for was, is_ in apart[:LISTED])
-    return f"{len(apart):,} of {len(then):,} class names differ: {named}{', …' if len(apart) > LISTED else ''}"
-
-
-def _explain_digest(then: str, now: str) -> str:
-    return f"the data's fingerprint was {then[:12]} and is {now[:12]}"
-
-
-def _word(value: int | None) -> str:
-    return "none" if value is None else str(value)
 
 
 def _sha256(content: bytes) -> str:

@@ -26,7 +26,7 @@ def user_path(given: str | Path) -> Path:
 
 def absolute_path(given: str | Path) -> Path:
     """A path with `~` replaced that does not depend on the current folder. Links are left as they are."""
-    return Path(os.path.abspath(user_path(given)))
+    return Path(os.path.normpath(user_path(given).absolute()))
 
 
 def cache_folder() -> Path:
@@ -53,10 +53,10 @@ def find_again(path: str, relative: str, folder: Path) -> str:
         relative: the same from `folder` at the time that it was kept; "" if that is not known.
         folder: the run's, which may have been moved together with what lies at `path`.
     """
-    if relative and not os.path.exists(path):
-        moved = os.path.normpath(absolute_path(folder) / relative)
-        if os.path.exists(moved):
-            return moved
+    if relative and not Path(path).exists():
+        moved = absolute_path(folder / relative)
+        if moved.exists():
+            return str(moved)
     return path
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import checkpoint, generators, run_facts, rundir
+from ganzoo_core import checkpoint, files, generators, run_facts, rundir
 from ganzoo_core.api import Schedule, UsageError
 from ganzoo_core.console import Reporter
 from ganzoo_core.paths import absolute_path
@@ -58,7 +58,7 @@ def with_weights(given: str | Path | None) -> Beginning:
     if given is None:
         return Beginning()
     path = absolute_path(given)
-    newest = newest_to_read(RunFolder.open(path)) if (path / rundir.CONFIG).exists() else None
+    newest = newest_to_read(RunFolder.open(path)) if files.describe(path / rundir.CONFIG) else None
     return Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
 
 

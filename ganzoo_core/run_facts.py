@@ -115,8 +115,8 @@ def explain_differences(then: Mapping[str, Any], now: Mapping[str, Any], data: l
         data: what differs between the data, in words.
     """
     apart = ("settings", "code", "data")
-    rest = [{key: value for key, value in facts.items() if key not in apart} for facts in (then, now)]
-    found = list(data) + [f"{name} was {a} and is {b}" for name, a, b in _unlike(*rest)]
+    was, is_ = ({key: value for key, value in facts.items() if key not in apart} for facts in (then, now))
+    found = data + [f"{name} was {a} and is {b}" for name, a, b in _unlike(was, is_)]
     for name, digest in _shared(then, now, "code"):
         if digest != now["code"][name]:
             distribution, _, version = name.rpartition(" ")

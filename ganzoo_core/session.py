@@ -15,6 +15,7 @@ from ganzoo_core import (
     catalog,
     elsewhere,
     engines,
+    files,
     launch,
     mix,
     notebook,
@@ -26,10 +27,11 @@ from ganzoo_core import (
     trial,
 )
 from ganzoo_core.api import ImageSource, UsageError
+from ganzoo_core.intervals import LARGEST as LONGEST
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
 from ganzoo_core.paths import absolute_path, user_path
-from ganzoo_core.settings import read_config, read_facts
+from ganzoo_core.settings import read_config, read_facts, shown
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def train(
         modifiers=modifiers,
         trackers=trackers,
         preset=preset,
-        config=read_config(user_path(config)) if config else {},
+        config=read_config(user_path(config), named=True) if config else {},
         config_name=str(config or ""),
         assigned=settings or {},
         flags=flags(images=images, epochs=epochs, steps=steps, batch_size=batch_size, seed=seed, device=device),
@@ -209,7 +211,7 @@ def resume(
         UsageError, PluginError, Diverged: see `api`.
     """
     path, place = user_path(path), ranks.here()
-    if not place.leads and not (path / rundir.CONFIG).is_file():
+    if not place.leads and not files.is_file(path / rundir.CONFIG):
         raise UsageError(assembly.unseen(path, place))
     folder = rundir.RunFolder.open(path)
     if out and not settings:
@@ -226,7 +228,7 @@ def resume(
     request = Request(
         picks={**(picks or {}), **({} if data is None else {"data": data})},
         trackers=trackers,
-        preset=read_facts(folder.path / rundir.CONFIG).get("preset") or "none",
+        preset=read_facts(folder.path / rundir.CONFIG).preset or "none",
         config=read_config(folder.path / rundir.CONFIG),
         config_name=str(folder.path / rundir.CONFIG),
         assigned=settings or {},
@@ -277,8 +279,8 @@ def flags(**given: Any) -> dict[str, tuple[Any, str]]:
     if len(lengths) > 1:
         raise UsageError(f"{' and '.join(f'--{unit}' for unit, _ in lengths)} both say how long; give one")
     for unit, count in lengths:
-        if not isinstance(count, int | float) or isinstance(count, bool) or count <= 0:
-            raise UsageError(f"--{unit} is {count!r}; expected a number above 0")
+        if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= LONGEST:
+            raise UsageError(f"--{unit} is {shown(count)}; expected a number above 0, and of at most {LONGEST:.0e}")
         found["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
     for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
         if given.get(name) is not None:

@@ -19,7 +19,7 @@ from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.files import explain_os_error
 from ganzoo_core.interrupts import interrupt_on_signals, stop_with_input
-from ganzoo_core.terminal import one_line, wrapped
+from ganzoo_core.terminal import guard_interpreter, one_line, write_line, write_paragraph
 
 # The module of each; that of the command which is run is imported, and no other.
 COMMANDS: Mapping[str, str] = {
@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop_with_input()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a title must not fail where the terminal lacks its letters
+    if argv is None:
+        guard_interpreter()
     said = sys.argv[1:] if argv is None else argv
     whole, commands = parser(said[0] if said and "_ARGCOMPLETE" not in os.environ else "")
     if "_ARGCOMPLETE" in os.environ:
@@ -94,19 +96,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GanzooError as error:
         told = ranks.says(error, place)
         if told is not None:
-            print(wrapped(f"ganzoo {args.command}: {one_line(told)}", sys.stderr), file=sys.stderr)
+            write_paragraph(f"ganzoo {args.command}: {one_line(told)}", sys.stderr)
         return error.exit_code
     except MemoryError:
-        print(f"ganzoo {args.command}: there is not enough memory for this; ask for less at once", file=sys.stderr)
+        write_line(f"ganzoo {args.command}: there is not enough memory for this; ask for less at once", sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        write_line("interrupted", sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader (head, say) has left
         _silence_stdout()
         return 0
     except OSError as error:
-        print(wrapped(f"ganzoo {args.command}: {one_line(explain_os_error(error))}", sys.stderr), file=sys.stderr)
+        write_paragraph(f"ganzoo {args.command}: {one_line(explain_os_error(error))}", sys.stderr)
         _silence_stdout()
         return 1
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.terminal import table, write_json, write_line
 
 SCHEMA = 1
 COLUMNS = 4  # settings in the terminal's table; the page has all
@@ -45,7 +45,6 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.api import UsageError
     from ganzoo_core.report import comparison, groups
     from ganzoo_core.settings import parse_assignments, read_engine_settings
-    from ganzoo_core.terminal import table
 
     settings = parse_assignments(args.set)
     read_engine_settings(settings)
@@ -62,7 +61,7 @@ def execute(args: argparse.Namespace) -> int:
 
         webbrowser.open(page.resolve().as_uri())
     if args.json:
-        print(json.dumps({"schema": SCHEMA, "page": str(page), **groups.as_json(found)}))
+        write_json({"schema": SCHEMA, "page": str(page), **groups.as_json(found)})
         return 0
     keys = found.differ[:COLUMNS]
     marks = comparison.marked(found)
@@ -79,12 +78,12 @@ def execute(args: argparse.Namespace) -> int:
     table(("row", "seeds", "images", *keys, *found.metrics), rows)
     sys.stdout.flush()
     for note in (*found.notes, *(f"* marks scores found in another way: {words}" for words in found.unlike)):
-        print(f"note: {note}", file=sys.stderr)
+        write_line(f"note: {note}", sys.stderr)
     if len(found.differ) > COLUMNS:
-        print(f"note: {len(found.differ) - COLUMNS} more settings differ; the page has all", file=sys.stderr)
-    print(f"page: {page}", file=sys.stderr)
+        write_line(f"note: {len(found.differ) - COLUMNS} more settings differ; the page has all", sys.stderr)
+    write_line(f"page: {page}", sys.stderr)
     return 0
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    write_line(text, sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.terminal import write_exact
 
 if TYPE_CHECKING:
     from ganzoo_core.saved import SavedGenerator
@@ -66,7 +67,7 @@ def execute(args: argparse.Namespace) -> int:
     """Draw and write."""
     import numpy as np
 
-    from ganzoo_core import images, session
+    from ganzoo_core import files, images, session
     from ganzoo_core.api import UsageError
     from ganzoo_core.settings import parse_assignments
 
@@ -75,6 +76,8 @@ def execute(args: argparse.Namespace) -> int:
     name = f"walk-{args.seed}.gif" if args.walk else f"samples-{args.seed}.png"
     beside = args.path if args.path.exists() else Path(str(args.path).replace("/", "-").replace(":", "-"))
     out = args.out or (beside / name if beside.is_dir() else Path(f"{beside}-{name}"))
+    if args.out is None and beside.is_dir():
+        files.check_file(out)  # in a run's folder a link that somebody put there is not written through
     known = (*images.MOVING, ".png") if args.walk else images.SUFFIXES
     if args.walk and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")
@@ -96,7 +99,7 @@ def execute(args: argparse.Namespace) -> int:
         labels = generator.labels(n, args.label)
         drawn = generator.generate(n, seed=args.seed, labels=labels)
     images.save(drawn, out, labels, rows=rows)
-    print(out)
+    write_exact(out)
     return 0
 
 
@@ -119,5 +122,5 @@ def _walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int
     )
     rows = generator.class_names if args.label == "all" else ()
     images.save_walk(drawn, out, rows=rows)
-    print(out)
+    write_exact(out)
     return 0

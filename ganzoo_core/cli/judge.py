@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.terminal import table, write_json
 
 SCHEMA = 1
 
@@ -45,7 +45,6 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.console import Reporter
     from ganzoo_core.judging import Judge
     from ganzoo_core.settings import parse_assignments
-    from ganzoo_core.terminal import table
 
     judge = Judge(args.path, device=args.device, data_root=args.data_root, settings=parse_assignments(args.set))
     label = judge.class_of(args.label)
@@ -69,7 +68,7 @@ def execute(args: argparse.Namespace) -> int:
                 for verdict in verdicts
             ],
         }
-        print(json.dumps(told, indent=1))
+        write_json(told, indent=1)
         return 0
     columns = ["picture", "size", "score"]
     columns += ["real with"] if judge.probability else []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 
 from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.terminal import write_exact, write_json, write_line
 
 SCHEMA = 1
 
@@ -79,11 +79,11 @@ def execute(args: argparse.Namespace) -> int:
         webbrowser.open(page.resolve().as_uri())
     if args.json:
         told = {"schema": SCHEMA, "report": str(page), "curves": str(curves) if curves else None, "notes": notes}
-        print(json.dumps(told))
+        write_json(told)
         return 0
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(page)
+        write_line(f"note: {note}", sys.stderr)
+    write_exact(page)
     return 0
 
 
@@ -94,8 +94,10 @@ def _serve(args: argparse.Namespace) -> int:
     with live.server(args.path, args.port) as server:
         where = f"http://{live.ADDRESS}:{server.server_address[1]}/"
         with contextlib.suppress(KeyboardInterrupt):
-            told = json.dumps({"schema": SCHEMA, "url": where}) if args.json else f"{where}  (Ctrl-C ends it)"
-            print(told, flush=True)
+            if args.json:
+                write_json({"schema": SCHEMA, "url": where})
+            else:
+                write_line(f"{where}  (Ctrl-C ends it)")
             if args.open:
                 import webbrowser
 
@@ -103,5 +105,5 @@ def _serve(args: argparse.Namespace) -> int:
             server.serve_forever()
     page = report.write(args.path, args.out)
     if not args.json:
-        print(page)
+        write_exact(page)
     return 0

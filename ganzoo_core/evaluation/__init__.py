@@ -9,17 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import generators, rundir, scores
+from ganzoo_core import files, generators, rundir, scores
 from ganzoo_core.api import UsageError
+from ganzoo_core.building import data_root_of_run
 from ganzoo_core.children import Child, Say
+from ganzoo_core.console import Reporter
 from ganzoo_core.evaluation.gathering import gather
 from ganzoo_core.evaluation.question import averages, data_of_run, pose
 from ganzoo_core.evaluation.scorer import Scorer, nothing
+from ganzoo_core.paths import user_path
 from ganzoo_core.scores import Score
-from ganzoo_core.settings import read_engine_settings
+from ganzoo_core.settings import read_engine_settings, shown
 
 __all__ = ["Scorer", "evaluate", "pose", "samples_for"]
 
+LARGEST = 1_000_000  # images that are drawn at most
 LEAST, MOST = 1_000, 10_000  # images that are drawn where nobody says how many
 
 
@@ -70,17 +74,17 @@ def evaluate(
     Raises:
         UsageError, DataError, PluginError: see `api`.
     """
-    folder = None if run is None else Path(run.folder if hasattr(run, "stats") else run)
+    folder = None if run is None else user_path(run.folder if hasattr(run, "stats") else run)
     name, data_settings = _data(folder, data)
     drawn_from: list[Path] = []
     if images is None:
         if folder is None:
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
         drawn_from = generators.list_generators(folder, str(checkpoint))
-        if n is not None and n < 2:
-            raise UsageError(f"{n} images cannot be scored; ask for more")
+        if n is not None and not 2 <= n <= LARGEST:
+            raise UsageError(f"{shown(n)} images cannot be scored; ask for 2 to {LARGEST:,}")
     elif not isinstance(images, np.ndarray):
-        images, found = gather(Path(images))
+        images, found = gather(user_path(images))
         labels = found if labels is None else labels
     given = dict(settings or {})
     engine = {key: given.pop(key) for key in list(given) if key.startswith("engine.") or key == "max_parameters"}
@@ -88,18 +92,22 @@ def evaluate(
     question = pose(
         data=name,
         data_settings=data_settings,
-        data_root=data_root,
+        data_root=data_root if folder is None else data_root_of_run(folder, data_root),
         reference=reference,
         extractor=extractor,
         metrics=metrics,
         settings=given,
         yardstick=yardstick,
+        run=folder if folder is not None and images is None and files.is_file(folder / rundir.CONFIG) else None,
     )
     with Scorer(question, say=say) as scorer:
         if images is not None:
             assert isinstance(images, np.ndarray)
             return [scorer.score(images, labels, seed=seed)]
         assert folder is not None
+        if scorer.data_changes:
+            changes = "; ".join(scorer.data_changes)
+            Reporter().warn(f"the data are not those that the run was trained on: {changes}")
         count = n or samples_for(scorer.reference_count)
         drawing = {"n": count, "seed": seed, "device": device, "settings": engine}
         return list(_scored(folder, drawn_from, scorer, drawing, say))
@@ -115,9 +123,10 @@ def _data(folder: Path | None, named: str | None) -> tuple[str, dict[str, Any]]:
         return data_of_run(folder)
     if named is None:
         raise UsageError("images from anywhere are compared with a dataset; say --data NAME, or name a run")
-    same = folder is not None and (folder / rundir.CONFIG).is_file()
+    same = folder is not None and files.is_file(folder / rundir.CONFIG)
     own = data_of_run(folder) if folder is not None and same else ("", {})
-    return named, own[1] if own[0] == named else {}
+    # The same data may lie somewhere else by now.
+    return named, own[1] if own[0].partition(":")[0] == named.partition(":")[0] else {}
 
 
 def _scored(
@@ -134,6 +143,7 @@ def _scored(
             drawn = child.ask({**drawing, **arrays, "generator": str(folder)}, say)
             told = {**arrays, "labels": arrays["labels"] if drawn["conditional"] else None}
             more = {"generator": drawn["generator"], "during": "evaluate"}
+            more |= {"data_changes": scorer.data_changes} if scorer.data_changes else {}
             score = scorer.score_files(told, seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)
             try:
                 scores.append(run, score)

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import catalog, rundir
+from ganzoo_core import catalog, files, rundir
 from ganzoo_core.api import UsageError
 from ganzoo_core.manifest import Part
+from ganzoo_core.mix.finding import read_argument
 from ganzoo_core.settings import CORE, expand, kind_of, read, read_config
 
 INSTALL = 'pip install "ganzoo[scores]"'
@@ -29,6 +30,8 @@ class Question:
         extractor: `distribution/name`; `extractor_options` its own settings.
         metrics: `distribution/name` -> its own settings.
         yardstick: whether real images are scored as well, for comparison.
+        run: the folder of the run that is scored, whose data these should be; "" for none.
+        split: the part of the data that it was trained on.
     """
 
     data: str
@@ -40,6 +43,8 @@ class Question:
     extractor_options: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     yardstick: bool = True
+    run: str = ""
+    split: str = "train"
 
     def as_json(self) -> dict[str, Any]:
         """For another process."""
@@ -56,6 +61,7 @@ def pose(
     metrics: Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     yardstick: bool = True,
+    run: Path | None = None,
 ) -> Question:
     """A question in the user's words -> the question.
 
@@ -68,6 +74,7 @@ def pose(
         metrics: names; None for all that say they are default and fit the extractor.
         settings: of the extractor and the metrics: `metric.kid.subsets`, or the last part alone.
         yardstick: whether real images are scored as well, for comparison.
+        run: the folder of the run that is scored; where its data have changed since, that is told.
 
     Raises:
         UsageError: for what is not installed, or does not fit.
@@ -85,14 +92,16 @@ def pose(
     typed = _settings((seer, *chosen), settings or {})
     return Question(
         data=dataset.qualified,
-        argument=argument,
+        argument=read_argument(dataset, argument),
         data_options=_data_options(dataset, data_settings),
-        data_root=str(data_root_of(data_root).absolute()),
+        data_root=str(data_root_of(data_root)),
         reference=reference,
         extractor=seer.qualified,
         extractor_options=_own(seer, typed),
         metrics={part.qualified: _own(part, typed) for part in chosen},
         yardstick=yardstick,
+        run="" if run is None else str(run.absolute()),
+        split=str(data_settings.get("data.split", CORE["data.split"].default)),
     )
 
 
@@ -102,7 +111,7 @@ def data_of_run(run: Path) -> tuple[str, dict[str, Any]]:
     Raises:
         UsageError: if it is no run, or was given its images as an object.
     """
-    if not (run / rundir.CONFIG).is_file():
+    if not files.is_file(run / rundir.CONFIG):
         raise UsageError(f"{run} holds no {rundir.CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
     config = read_config(run / rundir.CONFIG)
     name = str(config.get("use.data", ""))

@@ -34,6 +34,7 @@ class Scorer:
     Attributes:
         facts: what the extractor says of itself: `accuracy` among it, for one that knows the data's classes.
         reference_count: images that are compared with.
+        data_changes: what differs between the data and those that the run was trained on, in words.
 
     Raises:
         GanzooError: if the data, the extractor or a metric cannot be had. Then no process is left.
@@ -49,6 +50,7 @@ class Scorer:
             raise
         self.facts: Mapping[str, Any] = ready["facts"]
         self.reference_count: int = ready["reference_count"]
+        self.data_changes: list[str] = ready["data_changes"]
 
     def _start(self) -> tuple[Child, dict[str, Any]]:
         child = Child("ganzoo_core.evaluation.scoring", "scores the images")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import catalog, data, loader, ondemand, resuming
+from ganzoo_core import catalog, data, data_changes, fingerprint, loader, ondemand
 from ganzoo_core.api import DataError, Features, GanzooError, Images, ImageSource, PluginError, UsageError
 from ganzoo_core.children import Say, serve
 from ganzoo_core.evaluation.question import Question
@@ -63,7 +63,16 @@ class Scoring:
         _, height, width, channels = reference.images.shape
         self.shape = height, width, channels
         self.real = self._seen(reference.images, reference.labels)
-        self.fingerprint = resuming.fingerprint(reference)
+        self.fingerprint = fingerprint.take_fingerprint(reference, say).sha256
+
+    def find_data_changes(self) -> list[str]:
+        """What differs between these data and those that the run was trained on, in words."""
+        if not self.question.run:
+            return []
+        try:
+            return data_changes.compare_with_run(Path(self.question.run), self.source(self.question.split), self.say)
+        except GanzooError as error:
+            return [f"the {self.question.split} part cannot be compared: {error}"]
 
     def _read(self, split: str) -> ImageSource:
         """A part of the data, at its own size."""
@@ -225,7 +234,9 @@ def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
         _open["it"] = scoring = Scoring(Question(**request["question"]), say)
         features = scoring.real.features
         notes = list(scoring.source(scoring.question.reference).notes)
-        return {"facts": dict(scoring.extractor.facts), "reference_count": len(features), "notes": notes}
+        changes = scoring.find_data_changes()
+        facts = dict(scoring.extractor.facts)
+        return {"facts": facts, "reference_count": len(features), "notes": notes, "data_changes": changes}
     try:
         pictures = np.load(request["images"], allow_pickle=False)
         labels = np.load(request["labels"], allow_pickle=False) if request["labels"] else None

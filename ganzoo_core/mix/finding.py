@@ -56,14 +56,23 @@ def find_dataset(catalog: Catalog, words: Words, objects: dict[str, Any]) -> tup
         return object_card("datasets", "data", picked), ""
     name, _, argument = picked.partition(":")
     part = catalog.find("datasets", name)
+    return part, read_argument(part, argument)
+
+
+def read_argument(part: Part, argument: str) -> str:
+    """What stands behind a dataset's colon, as it is kept: a path is made absolute.
+
+    Raises:
+        UsageError: if the dataset needs one, or takes none.
+    """
     if part.argument in ("required", "path") and not argument:
         what = "a path" if part.argument == "path" else "an argument"
         raise UsageError(f"the dataset {part.name} needs {what}: --data {part.name}:…")
     if part.argument == "path":
-        argument = str(absolute_path(argument))
+        return str(absolute_path(argument))
     if part.argument == "none" and argument:
         raise UsageError(f"the dataset {part.name} takes no argument; found {argument!r} behind the colon")
-    return part, argument
+    return argument
 
 
 def find_preset(asked: str | None, model: Part, data: Part) -> str:
