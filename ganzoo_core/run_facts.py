@@ -67,7 +67,7 @@ def comparable_settings(settings: Settings, *, by_file: bool = False) -> dict[st
         for key, entry in settings.entries.items()
         if not key.startswith(free) and not (by_file and entry.origin.startswith("--"))
     }
-    plain: dict[str, Any] = json.loads(json.dumps(found))
+    plain: dict[str, Any] = json.loads(json.dumps(found, sort_keys=True))
     return plain
 
 
