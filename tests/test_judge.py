@@ -188,7 +188,10 @@ def test_without_its_data_batch_norm_is_not_trusted(judge, place: Path, tmp_path
     start = text.index('"sha256": "') + len('"sha256": "')
     config.write_text(text[:start] + "0" * 64 + text[start + 64 :])
     out, err = judge(f"{run} exact.png")
-    assert "what it learned from cannot be had (digits has changed since: the data's fingerprint was 000000000000 and is " in " ".join(err.split())
+    assert (
+        "what it learned from cannot be had (digits has changed since: the data's fingerprint was 000000000000 and is "
+        in " ".join(err.split())
+    )
     D = network_of(place / "normed", "dcgan-torch")
     with torch.no_grad():
         assert float(out.split("\t")[2]) == pytest.approx(float(D(as_seen(place / "exact.png"))), rel=2e-3, abs=1e-5)

@@ -211,7 +211,9 @@ def test_what_differs_is_told_and_must_be_allowed(tmp_path: Path, capsys: pytest
     content = {name: (newest / name).read_bytes() for name in (rundir.STATE,)}
     run = rundir.RunFolder(tmp_path / "run").id
     checkpoint.write_folder(newest, {**content, "position.json": json.dumps(position).encode()}, run=run)
-    with pytest.raises(gz.UsageError, match=r"the data's fingerprint was 0 .* engine version was 1.0 .*--allow-inexact"):
+    with pytest.raises(
+        gz.UsageError, match=r"the data's fingerprint was 0 .* engine version was 1.0 .*--allow-inexact"
+    ):
         session.resume(tmp_path / "run", steps=STEPS + 2, quiet=True)
     session.resume(tmp_path / "run", steps=STEPS + 2, allow_inexact=True, quiet=True)
     assert "engine version was 1.0" in " ".join(capsys.readouterr().err.split())

@@ -126,14 +126,20 @@ def _refusals(args: argparse.Namespace, jobs: Sequence[Job]) -> dict[str, str]:
 
 
 def _words(args: argparse.Namespace) -> list[str]:
-    """What was said for the runs, as `ganzoo run` takes it."""
+    """What was said for the runs, as `ganzoo run` takes it, from wherever the sweep is gone on with."""
+    from ganzoo_core import catalog
+    from ganzoo_core.mix.finding import data_words
+
     words: list[str] = []
     for action in args.words_of:
         value = getattr(args, action.dest)
         if value is None or value == [] or value is False:
             continue
-        values = value if isinstance(value, list) else [value]
-        for one in values:
+        for one in value if isinstance(value, list) else [value]:
+            if action.dest == "data":
+                one = data_words(catalog.scan(), one)
+            elif isinstance(one, Path):
+                one = one.absolute()
             words += ([action.option_strings[-1]] if action.option_strings else []) + (
                 [] if one is True else [str(one)]
             )

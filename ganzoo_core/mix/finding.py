@@ -59,6 +59,12 @@ def find_dataset(catalog: Catalog, words: Words, objects: dict[str, Any]) -> tup
     return part, read_argument(part, argument)
 
 
+def data_words(catalog: Catalog, words: str) -> str:
+    """`NAME:ARGUMENT` as it means the same from anywhere."""
+    name, colon, argument = words.partition(":")
+    return f"{name}:{read_argument(catalog.find('datasets', name), argument)}" if colon else words
+
+
 def read_argument(part: Part, argument: str) -> str:
     """What stands behind a dataset's colon, as it is kept: a path is made absolute.
 
