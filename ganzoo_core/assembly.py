@@ -105,7 +105,8 @@ def assemble(
     made_with |= {} if place.is_alone else {"ranks": place.count}
     if not place.is_alone:
         same = {key: made_with[key] for key in ("ganzoo", "numpy", "parts", "modifiers", "code", "data")}
-        engine.group.check_facts({**same, **{key: value for key, value in settings.items() if key != "engine.threads"}})
+        own = ("engine.threads", "use.data")  # data may lie elsewhere on each machine: their fingerprint is compared
+        engine.group.check_facts({**same, **{key: value for key, value in settings.items() if key not in own}})
         beginning = _as_rank_0(beginning, together)
     position = rundir.read_position(beginning.checkpoint) if beginning.checkpoint else None
     if position is not None:

@@ -1,6 +1,7 @@
 """A run's folder: what lies where, and how each thing is written and found.
 
 config.yaml            everything resolved, with where each value came from
+data/                  the fingerprint of what it learnt from: a digest an image, labels, class names
 stats.jsonl            one line a report
 samples/IMAGES.png     grids from the same noise; real.png, latest.png
 checkpoints/IMAGES/    all that going on takes; the newest are kept
@@ -34,7 +35,7 @@ CONFIG, STATS = "config.yaml", "stats.jsonl"
 STATE, POSITION = "state.safetensors", "position.json"
 LOCK = ".lock"
 DAMAGED = "damaged-"  # in front of a checkpoint's number, once it was found to be
-FOLDERS = ("checkpoints", "snapshots", "samples", "generator", "trackers", "report")
+FOLDERS = ("data", "checkpoints", "snapshots", "samples", "generator", "trackers", "report")
 _ID = re.compile(r"[0-9a-f]{16}")
 
 Say = Callable[[str], None]

@@ -147,10 +147,12 @@ def has_collapsed(values: Sequence[float]) -> bool:
 
 def differences(first: Score, second: Score) -> list[str]:
     """What of their protocol keeps two scores from being compared, in words; empty where they are alike."""
+    # Data that were moved are the same.
+    same_images = first.protocol.get("data_sha256", 0) == second.protocol.get("data_sha256", 1)
     return [
         f"{name.replace('.', ' ')} is {_shown(a)} and {_shown(b)}"
         for name, a, b in _unlike(first.protocol, second.protocol)
-        if name.split(".")[0] not in FREE and not name.endswith(".version")
+        if name.split(".")[0] not in FREE and not name.endswith(".version") and not (name == "data" and same_images)
     ]
 
 

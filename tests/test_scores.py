@@ -144,3 +144,11 @@ def test_the_best_generator_is_found_by_its_score(tmp_path, make_card):
     assert generators.list_generators(tmp_path, "all") == [
         tmp_path / "snapshots" / "10", tmp_path / "snapshots" / "20", tmp_path / "generator",
     ]  # fmt: skip
+
+
+def test_data_that_were_moved_are_the_same_data():
+    first, moved = (score(1.0, data=f"folder:{place}", data_sha256="a" * 64) for place in ("old", "new"))
+    assert scores.differences(first, moved) == []
+    other = score(1.0, data="folder:new", data_sha256="b" * 64)
+    assert any(words.startswith("data is folder:old and folder:new") for words in scores.differences(first, other))
+    assert scores.differences(score(1.0, data="folder:old"), score(1.0, data="folder:new")) != []
