@@ -13,8 +13,6 @@ from ganzoo_core import (
     building,
     card,
     data,
-    data_changes,
-    decoding,
     engines,
     evaluation,
     files,
@@ -34,11 +32,10 @@ from ganzoo_core.intervals import Interval
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.pace import Pace
 from ganzoo_core.ranks import ALONE, Place, Together, check, here
-from ganzoo_core.records import DataFacts, Position
+from ganzoo_core.records import Position
 from ganzoo_core.resuming import FROM_NOTHING, Beginning
 from ganzoo_core.runner import Runner
 from ganzoo_core.samples import Samples
-from ganzoo_core.settings import Settings
 from ganzoo_core.trackers import Trackers
 
 VISIBLE = 10.0  # seconds until a file that one machine wrote must be seen by the others
@@ -110,7 +107,7 @@ def assemble(
         beginning = _as_rank_0(beginning, together)
     position = rundir.read_position(beginning.checkpoint) if beginning.checkpoint else None
     if position is not None:
-        together.first(lambda: _check_same(position, made_with, taken, settings, beginning, reporter))
+        together.first(lambda: resuming.check_same(position, made_with, taken, settings, beginning, reporter))
         _check_length(position, pace, schedule, lambda end: building.schedule_of(resolved, fitted, end))
     if beginning.weights is not None:
         resuming.load_weights(beginning.weights, trainer, engine, reporter)
@@ -173,29 +170,6 @@ def assemble(
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
     return runner
-
-
-def _check_same(
-    position: Position,
-    made_with: Mapping[str, Any],
-    taken: Fingerprint,
-    settings: Settings,
-    beginning: Beginning,
-    reporter: Reporter,
-) -> None:
-    """Is the run made with what its checkpoint was? A new run's own `--set` does not count."""
-    assert beginning.checkpoint is not None
-    kept = fingerprint.load(beginning.checkpoint.parents[1] / fingerprint.FOLDER)
-    data_then = position.facts.get("data")
-    recorded = None if data_then is None else decoding.convert(data_then, DataFacts, beginning.checkpoint)
-    changes = data_changes.compare(recorded, kept, taken)
-    now = {
-        **{key: made_with[key] for key in run_facts.SAME},
-        "ranks": made_with.get("ranks", 1),
-        "settings": run_facts.comparable_settings(settings, by_file=beginning.folder is None),
-    }
-    then = {"ranks": 1, **position.facts}
-    resuming.check_same(then, now, data=changes, allowed=beginning.allow_inexact, reporter=reporter)
 
 
 def _write_facts(

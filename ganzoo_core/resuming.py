@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import checkpoint, files, generators, run_facts, rundir
+from ganzoo_core import checkpoint, data_changes, decoding, files, fingerprint, generators, run_facts, rundir
 from ganzoo_core.api import Schedule, UsageError
 from ganzoo_core.console import Reporter
+from ganzoo_core.fingerprint import Fingerprint
 from ganzoo_core.paths import absolute_path
+from ganzoo_core.records import DataFacts, Position
 from ganzoo_core.rundir import RunFolder
+from ganzoo_core.settings import Settings
 
 # What every run was made with before it was recorded.
 _BEFORE = {"engine": {"precision": "float32", "compile": False}}
@@ -100,22 +103,38 @@ def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
 
 
 def check_same(
-    then: Mapping[str, Any], now: Mapping[str, Any], *, data: list[str], allowed: bool, reporter: Reporter
+    position: Position,
+    made_with: Mapping[str, Any],
+    taken: Fingerprint,
+    settings: Settings,
+    beginning: Beginning,
+    reporter: Reporter,
 ) -> None:
     """Raise UsageError if a checkpoint was made with something else, unless that is allowed; then it is only told.
 
     Args:
-        then, now: see `run_facts.explain_differences`.
-        data: what differs between the data, in words.
-        allowed: go on nevertheless.
+        position: of the checkpoint that `beginning` names.
+        made_with: see `run_facts.describe_run`.
+        taken: the data's fingerprint.
+        settings: of now. Where a new run begins, what it was given with `--set` does not count.
+        beginning: says what is allowed.
         reporter: is told.
     """
-    then = {**then, **{key: {**known, **then[key]} for key, known in _BEFORE.items() if key in then}}
-    differences = run_facts.explain_differences(then, now, data)
+    assert beginning.checkpoint is not None
+    then = {"ranks": 1, **position.facts}
+    then |= {key: {**known, **then[key]} for key, known in _BEFORE.items() if key in then}
+    now = {
+        **{key: made_with[key] for key in run_facts.SAME},
+        "ranks": made_with.get("ranks", 1),
+        "settings": run_facts.comparable_settings(settings, by_file=beginning.folder is None),
+    }
+    recorded = decoding.convert(then["data"], DataFacts, beginning.checkpoint) if "data" in then else None
+    kept = fingerprint.load(beginning.checkpoint.parents[1] / fingerprint.FOLDER)
+    differences = run_facts.explain_differences(then, now, data_changes.compare(recorded, kept, taken))
     if not differences:
         return
     told = "; ".join(differences)
-    if not allowed:
+    if not beginning.allow_inexact:
         raise UsageError(
             f"the run would not go on as it was: {told}. Say --allow-inexact to go on nevertheless{_advise(then, now)}"
         )
