@@ -146,7 +146,8 @@ def assemble(
         if beginning.checkpoint is not None:
             runner.restore(beginning.checkpoint, elsewhere=beginning.folder is None)
         elif beginning.folder is not None:
-            together.first(lambda: folder.cut_stats(0))
+            for aside in together.first(folder.begin_again) or ():
+                reporter.warn(f"generators of the attempt before were set aside as {aside}")
         together.first(lambda: folder.write_config(settings, {**made_with, **parent}))
         together.first(lambda: folder.add_pictures(["real"], samples.of_real()))
         if not place.is_alone:

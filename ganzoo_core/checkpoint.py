@@ -69,7 +69,12 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") ->
         if files.describe(path):
             former = path.with_name(f".{path.name}.{token}.old")
             path.rename(former)
-            fresh.rename(path)
+            try:
+                fresh.rename(path)
+            except BaseException:
+                if not files.describe(path):
+                    former.rename(path)
+                raise
             _sync_folder(path.parent)
             remove(former)
         else:
@@ -209,8 +214,10 @@ def read_tensors(
 
 def is_finite(array: np.ndarray) -> bool:
     """Whether a tensor holds neither NaN nor infinity; whole numbers never do."""
-    if array.dtype.kind != "f" or not array.size:
+    if array.dtype.kind in "biu" or not array.size:
         return True
+    if array.dtype.kind != "f":  # bfloat16, which numpy knows by another package
+        array = array.astype(np.float32)
     return math.isfinite(array.min()) and math.isfinite(array.max())
 
 

@@ -60,6 +60,13 @@ class Progress:
         return " · ".join(words.values())
 
 
+class _Console(Console):
+    """One that says so when nobody reads any more: rich's own would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Reporter:
     """Tells a run's progress; a context that holds the live line.
 
@@ -70,9 +77,10 @@ class Reporter:
     """
 
     def __init__(self, *, quiet: bool = False, cpu: bool = True, small: bool = False) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        self.console = _Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
         self.quiet, self.cpu, self.small = quiet, cpu, small
         self._shown_at = 0.0
+        self._lost = False
         self.live = Live(console=self.console, refresh_per_second=4) if self._lively() else None
 
     def _lively(self) -> bool:
@@ -80,16 +88,25 @@ class Reporter:
         return not self.quiet and sys.stderr.isatty() and not self.console.is_dumb_terminal
 
     def __enter__(self) -> Reporter:
-        if self.live:
-            self.live.start()
+        self._write(lambda: self.live.start() if self.live else None)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.live:
-            self.live.update("")
-            self.live.stop()
+            live = self.live
+            live.update("")
+            self._write(live.stop)
+
+    def _write(self, act: Callable[[], object]) -> None:
+        """Do what writes to the terminal; once that is gone, with a lost connection or a reader that ended, nothing."""
+        if self._lost:
+            return
+        try:
+            act()
+        except OSError:
+            self._lost, self.live = True, None
 
     def begin(self, folder: Path) -> None:
         """The run is kept there, for a reporter that shows what it holds."""
@@ -97,11 +114,12 @@ class Reporter:
     def say(self, text: str) -> None:
         """A line of its own."""
         if not self.quiet:
-            self.console.print(Text(clean_text(text)))
+            self._write(lambda: self.console.print(Text(clean_text(text))))
 
     def warn(self, text: str) -> None:
         """Something to know, said even when quiet."""
-        self.console.print(Text.assemble(("note:", "yellow"), " ", clean_text(text)))
+        line = Text.assemble(("note:", "yellow"), " ", clean_text(text))
+        self._write(lambda: self.console.print(line))
 
     def estimate(self, seconds: float) -> None:
         """After the first steps: when the run will end."""

@@ -42,5 +42,7 @@ def check_finite(tensors: Mapping[str, np.ndarray], *, together: Together, step:
     names = list(tensors)
     bad = (place for place, name in enumerate(names) if not checkpoint.is_finite(tensors[name]))
     if (first := together.chosen(next(bad, -1))) >= 0:
-        network = "generator" if names[first].startswith(("G/", "EMA/", "optimizer of G/")) else "discriminator"
+        owners = {"G": "generator", "EMA": "generator", "D": "discriminator"}
+        owner = names[first].removeprefix("optimizer of ").partition("/")[0]
+        network = owners.get(owner, owner)
         raise diverged(f"{names[first]} is no longer finite", network, step=step, folder=folder)

@@ -170,6 +170,7 @@ def check_new_folder(path: Path) -> None:
 def _write_pictures(images: np.ndarray, path: Path) -> None:
     """A folder of PNG files, which is there when all of them are."""
     check_new_folder(path)
+    path = path.resolve()  # `.` has no name, and a link to an empty folder stays one
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     fresh.mkdir()
     try:

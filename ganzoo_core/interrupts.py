@@ -15,12 +15,9 @@ STOPS_WITH_INPUT = "GANZOO_STOPS_WITH_INPUT"
 
 
 def stop_signals() -> list[signal.Signals]:
-    """The signals that ask a process to stop; without SIGHUP where nohup, or whoever started it, had that ignored."""
-    found = [signal.SIGINT, signal.SIGTERM]
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
-        found.append(hangup)
-    return found
+    """The signals that ask a process to stop, but for those that nohup, or whoever started it, had ignored."""
+    found = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    return [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def interrupt_on_signals() -> None:
@@ -31,8 +28,7 @@ def interrupt_on_signals() -> None:
 
     if threading.current_thread() is threading.main_thread():
         for number in stop_signals():
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, interrupt)
+            signal.signal(number, interrupt)
 
 
 def stop_with_input() -> None:
@@ -59,9 +55,9 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    previous: dict[int, Any] = {}
-    for number in stop_signals():
-        previous[number] = signal.signal(number, ask)
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in stop_signals()}
+    for number in previous:
+        signal.signal(number, ask)
     try:
         yield asked.is_set
     finally:

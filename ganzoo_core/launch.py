@@ -38,9 +38,9 @@ def train(
         raise GanzooError(f"the run cannot begin: {explain_os_error(error)}") from error
     except BaseException as error:
         _raise_attributed(error, resolved)
-    runner.trackers.start(runner.images)
     status = "failed"
     try:
+        runner.trackers.start(runner.images)
         finished = runner.run()
         status = "done" if finished else "interrupted"
     except Diverged:
@@ -56,8 +56,10 @@ def train(
     except BaseException as error:
         _raise_attributed(error, resolved)
     finally:
-        _end(runner, status)
-        runner.close()
+        try:
+            _end(runner, status)
+        finally:
+            runner.close()
     latest = runner.folder.samples / "latest.png"
     runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
     return runner.folder.path, not finished
@@ -66,22 +68,22 @@ def train(
 def _end(runner: Runner, status: str) -> None:
     """The last words of a run. Where several processes end alike, the others wait: torchrun ends all with the first."""
 
-    def told() -> None:
+    def tell() -> None:
         runner.trackers.tell("on_run_end", status=status)
         _write_report(runner)
 
     if status != "failed":
-        runner.together.first(told, long=True)
+        runner.together.first(tell, long=True)
     elif runner.leads:
-        told()
+        tell()
 
 
 def _write_report(runner: Runner) -> None:
     """`report.html`, of a run that went wrong too; no run fails by it."""
     try:
         path = report.write(runner.folder.path)
-    except GanzooError as error:
-        runner.reporter.warn(str(error))
+    except (GanzooError, OSError) as error:
+        runner.reporter.warn(f"the report could not be written: {error}")
     else:
         runner.reporter.say(f"report: {path}")
 

@@ -66,7 +66,8 @@ def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
     """
     if not leads:
         return folder.newest_checkpoint()
-    with folder.lock():
+    lock = folder.lock()
+    try:
         newest = folder.newest_checkpoint()
         damaged = folder.damaged_checkpoints()
         if newest is None and not restart:
@@ -86,6 +87,8 @@ def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
             Reporter().warn(f"the checkpoint {path.name} is damaged, or another run's; it was set aside as {aside}")
         if damaged and newest is not None:
             Reporter().warn(f"going on from {int(newest.name):,} images")
+    finally:
+        lock.release()
     return newest
 
 

@@ -33,6 +33,7 @@ WEIGHTS, CARD = "generator.safetensors", "generator.json"
 CONFIG, STATS = "config.yaml", "stats.jsonl"
 STATE, POSITION = "state.safetensors", "position.json"
 LOCK = ".lock"
+BEFORE = "before-restart-"  # in front of the generators of a run that was begun again
 DAMAGED = "damaged-"  # in front of a checkpoint's number, once it was found to be
 FOLDERS = ("checkpoints", "snapshots", "samples", "generator", "trackers", "report")
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -45,7 +46,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._valid: dict[tuple[str, int], bool] = {}  # checkpoints whose bytes were compared
+        self._valid: dict[tuple[object, ...], bool] = {}  # checkpoints whose bytes were compared
         self._unwritten: list[bytes] = []  # lines of statistics that the disk has not taken yet
         self._lines = self._bytes = 0  # of statistics that it has
 
@@ -124,8 +125,12 @@ class RunFolder:
         except OSError as error:
             reason = files.explain_os_error(error)
             raise UsageError(f"{self.path} cannot be written, so its run cannot go on: {reason}") from None
-        for place in (self.path, self.checkpoints, self.snapshots, self.samples):
-            checkpoint.clear_leftovers(place)
+        try:
+            for place in (self.path, self.checkpoints, self.snapshots, self.samples):
+                checkpoint.clear_leftovers(place)
+        except BaseException:
+            lock.release()
+            raise
         return lock
 
     @property
@@ -222,14 +227,24 @@ class RunFolder:
         own = self._own_checkpoints()
         return [path for path in reversed(files.list_numbered(self.checkpoints).values()) if path not in own]
 
-    def set_aside(self, damaged: Path) -> Path:
-        """Rename a damaged checkpoint, so that it is neither gone on from nor lost; returns its new path."""
-        number, aside = 1, damaged.with_name(f"{DAMAGED}{damaged.name}")
+    def set_aside(self, path: Path, prefix: str = DAMAGED) -> Path:
+        """Rename what may neither be used nor be lost, such as a damaged checkpoint; returns its new path.
+
+        Raises:
+            OSError: if it cannot be renamed.
+        """
+        number, aside = 1, path.with_name(f"{prefix}{path.name}")
         while files.describe(aside):
             number += 1
-            aside = damaged.with_name(f"{DAMAGED}{damaged.name}-{number}")
-        damaged.rename(aside)
+            aside = path.with_name(f"{prefix}{path.name}-{number}")
+        path.rename(aside)
         return aside
+
+    def begin_again(self) -> list[Path]:
+        """Forget the statistics and scores of an attempt that is lost; where its generators were set aside."""
+        self.cut_stats(0)
+        scores.cut(self.path, -1)
+        return [self.set_aside(path, BEFORE) for path in (self.generator, self.snapshots) if files.is_folder(path)]
 
     def _own_checkpoints(self) -> list[Path]:
         """The valid checkpoints of this run, the newest first."""
@@ -246,12 +261,13 @@ class RunFolder:
                 self._valid[version] = False
         return self._valid[version]
 
-    def _version(self, path: Path) -> tuple[str, int]:
-        """Another value whenever a checkpoint of the same number was written anew."""
+    def _version(self, path: Path) -> tuple[object, ...]:
+        """Another value whenever a file of a checkpoint was written anew."""
         try:
-            return path.name, (path / checkpoint.MANIFEST).lstat().st_mtime_ns
+            about = [(path / name).lstat() for name in (checkpoint.MANIFEST, STATE, POSITION)]
         except OSError:
-            return path.name, -1
+            return (path.name,)
+        return (path.name, *((one.st_mtime_ns, one.st_size) for one in about))
 
     def is_over(self) -> bool:
         """Whether the run has reached its length and saved its generator."""

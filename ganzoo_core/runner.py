@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import checkpoint, rundir
+from ganzoo_core import checkpoint, rundir, scores
 from ganzoo_core.api import Diverged, Schedule, UsageError
 from ganzoo_core.console import Progress, Reporter
 from ganzoo_core.decoding import nan_for_null, null_for_nan
@@ -99,12 +99,17 @@ class Runner:
             while True:
                 try:
                     self._train(stopped, began_at)
-                    if self.step and self.together.chosen(self.folder.finished_at()) != self.images:
+                    if self.step > began_at or self._lacks_generator():
                         self._finish(interrupted=stopped())
                 except Diverged as error:
                     self._roll_back(error)
                 else:
                     return not stopped()
+
+    def _lacks_generator(self) -> bool:
+        """Whether a run that had nothing to train was stopped before its generator was saved."""
+        saved = self.together.first(self.folder.finished_at)
+        return self.step > 0 and bool(self.together.chosen(int(saved is not None and saved != self.images)))
 
     def _train(self, stopped: Callable[[], bool], began_at: int) -> None:
         pace = self.pace
@@ -143,7 +148,7 @@ class Runner:
         if self.sampled_at != self.images:
             self._sample()
         self._save(self.folder.generator)
-        self.together.first(self.folder.flush_stats)
+        self.together.first(self.folder.flush_stats)  # the last report's line
 
     def _values(self, images: int) -> Mapping[str, float]:
         """The schedule's; after a rollback with lower rates."""
@@ -257,6 +262,7 @@ class Runner:
             return
         tensors = self.trainer.state()
         self._check_finite(tensors)
+        self.together.first(self.folder.flush_stats)  # a checkpoint promises the lines that were told so far
         position = self._position()
         path = self.together.first(lambda: self.folder.write_checkpoint(self.images, tensors, position, keep=self.keep))
         self.checkpoint_at = self.images
@@ -321,14 +327,17 @@ class Runner:
         self.epoch_terms.restore(nan_for_null(position.epoch_terms))
         if not elsewhere:
             self.checkpoint_at = self.images
-            if self.watch is not None:
-                self.watch.go_back(self.images)
-            self.together.first(lambda: self.folder.cut_stats(position.stats_lines))
+            self.together.first(lambda: self._forget_later(position.stats_lines))
         self.clock = Clock(seconds=position.seconds, images=self.images)
+
+    def _forget_later(self, lines: int) -> None:
+        """Take away what the run wrote after the checkpoint that it goes back to, and will write again."""
+        scores.cut(self.folder.path, self.images)
+        self.folder.cut_stats(lines)
 
     def _roll_back(self, error: Diverged) -> None:
         """Go on from the last checkpoint with lower rates, where that was asked for and can help."""
-        newest = self.folder.newest_checkpoint() if self.rolls_back else None
+        newest = self.folder.newest_checkpoint() if self.rolls_back and self.leads else None
         name = self.together.named("" if newest is None else newest.name)
         if not name or self.rollbacks >= ROLLBACKS:
             raise error

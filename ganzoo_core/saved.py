@@ -226,6 +226,10 @@ class SavedGenerator:
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         """Draw from z of your own: float32 [N,latent_dim], and int64 [N] or None -> uint8 [N,H,W,C]."""
+        if np.ndim(z) != 2 or np.shape(z)[1] != self.spec.latent_dim:
+            raise UsageError(f"z has the shape {list(np.shape(z))}; expected [N, {self.spec.latent_dim}]")
+        if labels is not None and np.shape(labels) != np.shape(z)[:1]:
+            raise UsageError(f"labels have the shape {list(np.shape(labels))}; expected [{len(z)}], one for each z")
         with self._blames_card("describes a network that cannot draw"):
             drawn = self._engine.draw(self._network, z, labels, self._values)
         return crop(drawn, self.card.crop, (self.spec.height, self.spec.width))

@@ -214,6 +214,8 @@ def resume(
     if not place.leads and not files.is_file(Path(path) / rundir.CONFIG):
         raise UsageError(assembly.unseen(Path(path), place))
     folder = rundir.RunFolder.open(Path(path))
+    if settings and restart:
+        raise UsageError("--restart begins the same run again, and --set a new one where it stands; say one of the two")
     if out and not settings:
         raise UsageError("--out is for a new run, which begins with --set; without it the run goes on in its folder")
     length = flags(images=images, epochs=epochs, steps=steps, device=device)

@@ -20,8 +20,9 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import Any
 from test_resume import MIXES, SMALL, digest
 
 STEPS = 60
+BLOWS, RATE = 23, 3e-4  # the step at which `Fuse` is no number, and above which rate
 END = 900  # seconds after which a run is taken to hang
 TENSORBOARD = "trackers/tensorboard"
 CLOCK = ("run/seconds", "run/images_per_second")
@@ -44,16 +46,20 @@ class Mix:
         settings: beside `test_resume.SMALL`.
         picks: objects in the place of installed parts.
         ranks: processes that train it together, placed as torchrun places them.
-        mapped: whether the images stay in a file, as those do that are too many for the memory.
+        from_file: whether the images stay in a file, as those do that are too many for the memory.
         missing: what this machine lacks for it, in words; "" for nothing.
     """
 
     model: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    picks: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    picks: Mapping[str, Any] = field(default_factory=dict)
     ranks: int = 1
-    mapped: bool = False
+    from_file: bool = False
     missing: Callable[[], str] = lambda: ""
+
+    @property
+    def framework(self) -> str:
+        return "tensorflow" if self.model.endswith("-tf") else "torch"
 
 
 def spike(images: int) -> dict[str, float]:
@@ -68,23 +74,41 @@ def lacks_bfloat16() -> str:
     return bfloat16.lacks(bfloat16.listed())
 
 
+class Fuse:
+    """A critic whose loss is no number at one of its steps, unless the learning rate was halved since."""
+
+    memory = {"steps": 0.0}  # noqa: RUF012
+
+    def discriminator(self, step: Any) -> dict[str, Any]:
+        ops, steps = step.ops, step.memory["steps"]
+        step.memory["steps"] = steps + 1
+        is_it = ops.relu(1 - ops.square(steps - BLOWS)) * float(step.values["lr_d"] > RATE)
+        gap = ops.mean(step.D(step.real)) - ops.mean(step.D(step.fake))
+        return {"adversarial": 0.0 * ops.sqrt(0.5 - is_it) - gap}
+
+    def generator(self, step: Any) -> dict[str, Any]:
+        return {"adversarial": -step.ops.mean(step.D(step.fake))}
+
+
+BACK = {"train.on_divergence": "rollback"}
 MORE = {
-    "wgan-gp, r1, spectral norm": Mix(
+    "wgan-gp with r1 and spectral norm": Mix(
         "dcgan-torch", {"use.loss": "wgan-gp", "use.with": "r1,spectral-norm", "train.critic_steps": 2}
     ),
-    "rollback": Mix(
-        "dcgan-torch",
-        {"use.loss": "least-squares", "train.optimizer": "sgd", "model.norm": "none", "train.on_divergence": "rollback"},
+    "rollback": Mix("dcgan-torch", BACK, picks={"loss": Fuse()}),
+    "several rollbacks": Mix(
+        "dcgan-torch", {**BACK, "use.loss": "least-squares", "train.optimizer": "sgd", "model.norm": "none"},
         picks={"schedule": spike},
     ),
-    "tensorboard": Mix("dcgan-torch", {"use.track": "tensorboard"}),
-    "wandb": Mix("dcgan-torch", {"use.track": "wandb", "track.wandb.mode": "offline"}),
+    "tracked": Mix("dcgan-torch", {"use.track": "tensorboard"}),
+    "tracked by a process": Mix("dcgan-torch", {"use.track": "wandb", "track.wandb.mode": "offline"}),
     "two ranks": Mix(
-        "dcgan-torch", {"model.norm": "layer", "engine.device": "cpu", "engine.timeout": 60, "use.loss": "wgan-gp"}, ranks=2
+        "dcgan-torch", {"model.norm": "layer", "use.with": "r1", "engine.device": "cpu", "engine.timeout": 60}, ranks=2
     ),
-    "mapped": Mix("cgan-torch", {"data.size": 16}, mapped=True),
-    "compile": Mix("dcgan-torch", {"engine.compile": True}),
+    "images from their file": Mix("cgan-torch", {"data.size": 16}, from_file=True),
+    "compiled": Mix("dcgan-torch", {"engine.compile": True, "model.norm": "none"}),
     "bfloat16": Mix("dcgan-torch", {"engine.precision": "bfloat16"}, missing=lacks_bfloat16),
+    "bfloat16 in TensorFlow": Mix("convgan-tf", {"engine.precision": "bfloat16"}, missing=lacks_bfloat16),
 }  # fmt: skip
 ALL = {name: Mix(*mix) for name, mix in MIXES.items()} | MORE
 
@@ -93,7 +117,7 @@ def go(place: str, name: str, port: int) -> None:
     """In a process of its own: begin the run, or go on with it.
 
     Args:
-        place: the run's folder; `images` beside it holds the data of a mapped one.
+        place: the run's folder; `images` beside it holds the data of a mix that is `from_file`.
         name: of the mix.
         port: at which its ranks meet.
     """
@@ -122,9 +146,18 @@ def go(place: str, name: str, port: int) -> None:
             if child == 0:
                 others.clear()
                 break
+    threading.Thread(target=end_with_parent, daemon=True).start()
     train(folder, mix, begun=begun, more=more)
     if any(os.waitpid(child, 0)[1] for child in others):
         raise RuntimeError("another rank failed")
+
+
+def end_with_parent() -> None:
+    """Kill this group when `kills.py` itself is killed, so that nothing goes on that nobody waits for."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
 
 
 def train(folder: Path, mix: Mix, *, begun: bool, more: dict[str, Any]) -> None:
@@ -133,7 +166,7 @@ def train(folder: Path, mix: Mix, *, begun: bool, more: dict[str, Any]) -> None:
 
     settings = {**SMALL, **mix.settings}
     taken = []
-    if mix.mapped:
+    if mix.from_file:
         take = ondemand.Ahead.take
         ondemand.free_memory = lambda: 1000  # bytes
         ondemand.Ahead.take = lambda *given: taken.append(None) or take(*given)  # type: ignore[method-assign]
@@ -142,7 +175,7 @@ def train(folder: Path, mix: Mix, *, begun: bool, more: dict[str, Any]) -> None:
         session.resume(folder, picks=mix.picks, **more)
     else:
         session.train(mix.model, settings=settings, steps=STEPS, out=folder, **mix.picks, **more)
-        if mix.mapped and len(taken) < STEPS:
+        if mix.from_file and len(taken) < STEPS:
             raise RuntimeError("the images were read whole")
 
 
@@ -175,11 +208,10 @@ def kill_group(process: ForkServerProcess) -> None:
 
 def try_mix(name: str, kills: int, rng: random.Random, place: Path) -> tuple[int, int, int]:
     """How many kills, whole runs, and runs that differ from the one that was left alone."""
-    framework = "tensorflow" if ALL[name].model.endswith("-tf") else "torch"
     # Children of a server that has imported the framework and done nothing with it yet.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([framework, "ganzoo_core.session", "test_resume"])
-    if ALL[name].mapped:
+    context.set_forkserver_preload([ALL[name].framework, "ganzoo_core.session", "test_resume"])
+    if ALL[name].from_file:
         write_images(place / "images")
 
     def run(folder: Path, lives: float | None) -> bool:
@@ -245,9 +277,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="mixes whose name holds this")
+    parser.add_argument("--more", action="store_true", help="the mixes of MORE alone")
     args = parser.parse_args()
     rng = random.Random(args.seed)
-    names = [name for name in ALL if args.only in name]
+    names = [name for name in (MORE if args.more else ALL) if args.only in name]
     if not names:
         parser.error(f"no mix has {args.only!r} in its name; there are {', '.join(ALL)}")
     missing = {name: why for name in names if (why := ALL[name].missing())}

@@ -147,6 +147,27 @@ def test_a_lost_terminal_saves_unless_it_was_to_be_ignored(tmp_path: Path, ignor
     assert checkpoint.is_valid(tmp_path / "run" / "generator")
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no such signal")
+def test_a_run_whose_terminal_is_gone_still_saves(tmp_path: Path) -> None:
+    """What it says has no reader any more, as when `tee` or a connection ended."""
+    words = [word for word in LONG if word != "--quiet"]
+    process = start("run", "dcgan-torch", *words, "--set", "report_every=5steps", cwd=tmp_path)
+    try:
+        wait_until(lambda: saved(tmp_path), process)
+        assert process.stderr is not None
+        process.stderr.close()
+        wait_until(lambda: max(files.list_numbered(tmp_path / "run" / "checkpoints")) > 800, process)
+        process.send_signal(signal.SIGHUP)
+        process.wait(WAIT)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    assert process.returncode == 130
+    assert checkpoint.is_valid(tmp_path / "run" / "generator")
+
+
 def test_a_killed_sweep_leaves_no_orphan(tmp_path: Path) -> None:
     words = [*WORDS, "--set", "checkpoint_every=5steps", "--steps", "10000000", "--over", "seed=1", "--out", "sweep"]
     sweep = start("sweep", "dcgan-torch", *words, cwd=tmp_path)
@@ -383,3 +404,96 @@ def test_json_of_a_finished_run_needs_no_lock(run: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert Path(json.loads(done.stdout)["run"]).name == "run"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes streams elsewhere")
+def test_a_child_starts_where_stderr_is_closed(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from ganzoo_core import cli\n"
+        "from ganzoo_core.children import Child\n"
+        "cli._open_closed_streams()\n"
+        "with Child('ganzoo_core.evaluation.drawing', 'draws') as child:\n"
+        "    try:\n"
+        "        child.ask({'generator': 'nowhere', 'device': 'cpu', 'settings': {}}, print)\n"
+        "    except Exception as error:\n"
+        "        print(error)\n"
+    )
+    done = subprocess.run(
+        f'{sys.executable} -c "$CODE" 2>&-', shell=True, cwd=tmp_path, env={**os.environ, "CODE": code},
+        capture_output=True, text=True, check=False, timeout=WAIT,
+    )  # fmt: skip
+    assert "nowhere" in done.stdout
+    assert "ended with" not in done.stdout
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_comes_to_its_end_again(tmp_path: Path) -> None:
+    settings = {**SMALL, "train.checkpoint_every": "5steps"}
+    session.train("dcgan-torch", settings=settings, steps=12, out=tmp_path / "run", quiet=True)
+    newest = rundir.RunFolder(tmp_path / "run").newest_checkpoint()
+    assert newest is not None
+    (newest / rundir.STATE).write_bytes(b"torn")
+    assert not rundir.RunFolder(tmp_path / "run").is_over()
+    session.resume(tmp_path / "run", quiet=True)
+    assert rundir.RunFolder(tmp_path / "run").is_over()
+
+
+def test_a_restart_sets_the_generators_of_the_lost_attempt_aside(tmp_path: Path) -> None:
+    settings = {**SMALL, "train.checkpoint_every": "5steps", "train.snapshot_every": "5steps"}
+    session.train("dcgan-torch", settings=settings, steps=12, out=tmp_path / "run", quiet=True)
+    before = checkpoint.read_manifest(tmp_path / "run" / "generator")
+    for number in files.list_numbered(tmp_path / "run" / "checkpoints").values():
+        (number / rundir.STATE).write_bytes(b"torn")
+    session.resume(tmp_path / "run", restart=True, quiet=True)
+    assert checkpoint.read_manifest(tmp_path / "run" / "before-restart-generator") == before
+    assert (tmp_path / "run" / "before-restart-snapshots" / "20").is_dir()
+    assert rundir.RunFolder(tmp_path / "run").is_over()
+    with pytest.raises(gz.UsageError, match="say one of the two"):
+        session.resume(tmp_path / "run", restart=True, settings={"train.lr": 1e-5}, quiet=True)
+
+
+def test_a_checkpoint_promises_no_line_that_the_disk_did_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statistics cannot be written for a while; then the process is killed, and goes on."""
+    append, full = checkpoint.append, [True]
+
+    def refuse(path: Path, content: bytes, *, at: int) -> None:
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        append(path, content, at=at)
+
+    monkeypatch.setattr(checkpoint, "append", refuse)
+    settings = {**SMALL, "train.report_every": "1steps", "train.checkpoint_every": "2steps"}
+    with pytest.raises(gz.GanzooError, match="could not be saved"):
+        session.train("dcgan-torch", settings=settings, steps=4, out=tmp_path / "run", quiet=True)
+    full[0] = False
+    for newest in files.list_numbered(tmp_path / "run" / "checkpoints").values():
+        lines = (tmp_path / "run" / rundir.STATS).read_bytes().splitlines()
+        assert rundir.read_position(newest).stats_lines <= len(lines)
+
+
+def test_a_scoring_process_that_cannot_be_started_again_is_told_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganzoo_core.children import Child, ChildEnded
+    from ganzoo_core.evaluation import scorer
+
+    asked: list[str] = []
+
+    def ask(self: Child, request: dict[str, Any], say: Any) -> dict[str, Any]:
+        asked.append("question" if "question" in request else "images")
+        if len(asked) > 1:
+            raise ChildEnded("it ended")
+        return {"facts": {}, "reference_count": 9, "notes": []}
+
+    class Question:
+        def as_json(self) -> dict[str, Any]:
+            return {}
+
+    monkeypatch.setattr(Child, "ask", ask)
+    with scorer.Scorer(Question()) as scoring:  # type: ignore[arg-type]
+        for _ in range(2):
+            with pytest.raises(ChildEnded):
+                scoring.score(np.zeros((2, 8, 8, 1), np.uint8))
+            with pytest.raises(ChildEnded):
+                scoring.restart()
+    assert asked == ["question", "images", "question", "images", "question"]

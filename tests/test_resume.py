@@ -310,11 +310,12 @@ def test_a_refused_resume_takes_nothing_from_the_run_that_lives(tmp_path: Path) 
     for place in (writing, replaced):
         place.mkdir(parents=True)
         (place / "state.safetensors").write_bytes(b"half")
-    with rundir.RunFolder(tmp_path / "run").lock():
-        for place in (writing, replaced):  # taking the lock cleared them
-            place.mkdir(parents=True)
-        with pytest.raises(gz.UsageError, match="in use by another process"):
-            session.resume(tmp_path / "run", steps=STEPS, quiet=True)
+    lock = rundir.RunFolder(tmp_path / "run").lock()
+    for place in (writing, replaced):  # taking the lock cleared them
+        place.mkdir(parents=True)
+    with pytest.raises(gz.UsageError, match="in use by another process"):
+        session.resume(tmp_path / "run", steps=STEPS, quiet=True)
+    lock.release()
     assert writing.is_dir()
     assert replaced.is_dir()
 

@@ -2,7 +2,7 @@
 """The command `ganzoo`: one small file a command, thin over `session`.
 
 Exit codes: 0 done, 1 the run failed or something is wrong, 2 bad usage or settings, 3 a plugin failed, 4 diverged,
-130 interrupted after saving.
+130 interrupted, a run after saving.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.files import explain_os_error
 from ganzoo_core.interrupts import interrupt_on_signals, stop_with_input
-from ganzoo_core.terminal import guard_interpreter, one_line, write_line, write_paragraph
+from ganzoo_core.terminal import guard_interpreter, one_line, write_paragraph
 
 # The module of each; that of the command which is run is imported, and no other.
 COMMANDS: Mapping[str, str] = {
@@ -63,7 +63,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a title must not fail where the terminal lacks its letters
     if argv is None:
         guard_interpreter()
-    said = sys.argv[1:] if argv is None else argv
+    said = list(sys.argv[1:] if argv is None else argv)
+    name = next((word for word in said if not word.startswith("-")), "")
+    try:
+        return _run(said, argv)
+    except MemoryError:
+        _tell(f"ganzoo {name}: there is not enough memory for this; ask for less at once")
+        return 1
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader (head, say) has left
+        _silence_stdout()
+        return 0
+    except OSError as error:
+        _tell(f"ganzoo {name}: {one_line(explain_os_error(error))}")
+        _silence_stdout()
+        return 1
+
+
+def _run(said: Sequence[str], argv: Sequence[str] | None) -> int:
+    """Parse the words and run their command; what the command refuses is told."""
     whole, commands = parser(said[0] if said and "_ARGCOMPLETE" not in os.environ else "")
     if "_ARGCOMPLETE" in os.environ:
         from ganzoo_core.cli import completion
@@ -96,21 +116,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GanzooError as error:
         told = ranks.says(error, place)
         if told is not None:
-            write_paragraph(f"ganzoo {args.command}: {one_line(told)}", sys.stderr)
+            _tell(f"ganzoo {args.command}: {one_line(told)}")
         return error.exit_code
-    except MemoryError:
-        write_line(f"ganzoo {args.command}: there is not enough memory for this; ask for less at once", sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        write_line("interrupted", sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader (head, say) has left
-        _silence_stdout()
-        return 0
-    except OSError as error:
-        write_paragraph(f"ganzoo {args.command}: {one_line(explain_os_error(error))}", sys.stderr)
-        _silence_stdout()
-        return 1
+
+
+def _tell(text: str) -> None:
+    """The last words of a command, for whoever still reads them."""
+    with contextlib.suppress(OSError, ValueError):
+        write_paragraph(text, sys.stderr)
 
 
 def _open_closed_streams() -> None:
@@ -121,6 +134,8 @@ def _open_closed_streams() -> None:
             if opened.fileno() != number:
                 os.dup2(opened.fileno(), number)
             setattr(sys, name, opened)
+        with contextlib.suppress(OSError, ValueError):
+            os.set_inheritable(number, True)  # for the processes that this one starts
 
 
 def _silence_stdout() -> None:

@@ -60,8 +60,9 @@ class Scorer:
 
     def restart(self) -> None:
         """Start the process again, after it ended; raises GanzooError if it ends at once."""
+        child, _ = self._start()
         self._child.close()
-        self._child, _ = self._start()
+        self._child = child
 
     def score(
         self,

@@ -111,10 +111,6 @@ class Watch:
             return False
         return best is not None and best.images == found.images
 
-    def go_back(self, images: int) -> None:
-        """The run goes on from an earlier point, and what was found after it will be found again."""
-        scores.cut(self.run, images)
-
     def close(self) -> None:
         """End the process that scores."""
         self.scorer.close()

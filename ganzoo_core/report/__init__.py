@@ -10,7 +10,7 @@ from ganzoo_core import checkpoint
 from ganzoo_core.api import UsageError
 from ganzoo_core.report import curves, drawn, pictures, reading, scored, sections
 from ganzoo_core.report.markup import Html
-from ganzoo_core.report.page import Section, page
+from ganzoo_core.report.page import Section, make_section, page
 
 REPORT = "report.html"
 
@@ -52,23 +52,25 @@ def render(folder: Path, *, live: bool = False) -> str:
     Raises:
         UsageError: if the folder is no run's.
     """
-    run = reading.read(folder)
-    chosen = _or(pictures.Chosen([], []), lambda: pictures.choose(pictures.find(folder / "samples")))
-    real = _or(None, lambda: pictures.one(folder / "samples" / "real.png"))
+    run, attempts = reading.read(folder), _Attempts()
+    samples = folder / "samples"
+    chosen = attempts.make("samples", pictures.Chosen([], []), lambda: pictures.choose(pictures.find(samples)))
+    real = attempts.make("samples", None, lambda: pictures.one(samples / "real.png"))
     nothing: list[curves.Chart] = []
-    shown = _or(nothing, lambda: curves.charts(run))
-    score_charts = _or(nothing, lambda: scored.charts(run))
-    distances = _or(nothing, lambda: drawn.charts(run))
-    walk = drawn.frames_of(run)
+    shown = attempts.make("curves", nothing, lambda: curves.charts(run))
+    score_charts = attempts.make("scores", nothing, lambda: scored.charts(run))
+    distances = attempts.make("nearest", nothing, lambda: drawn.charts(run))
+    no_frames: list[str] = []
+    walk = attempts.make("walk", no_frames, lambda: drawn.frames_of(run))
     parts = [
-        Section("samples", "Samples", lambda: sections.samples(run, chosen, real)),
-        Section("stages", "Stages", lambda: sections.stages(run, chosen)),
-        Section("curves", "Curves", lambda: sections.charts(run, shown)),
-        Section("scores", "Scores", lambda: scored.section(run, score_charts)),
-        Section("nearest", "Is it memorising?", lambda: drawn.nearest(run)),
-        Section("walk", "Latent walk", lambda: drawn.walk(run)),
-        Section("settings", "Settings", lambda: sections.settings(run)),
-        Section("again", "Make it again", lambda: sections.reproduction(run)),
+        attempts.section("samples", "Samples", lambda: sections.samples(run, chosen, real)),
+        attempts.section("stages", "Stages", lambda: sections.stages(run, chosen), of="samples"),
+        attempts.section("curves", "Curves", lambda: sections.charts(run, shown)),
+        attempts.section("scores", "Scores", lambda: scored.section(run, score_charts)),
+        attempts.section("nearest", "Is it memorising?", lambda: drawn.nearest(run)),
+        attempts.section("walk", "Latent walk", lambda: drawn.walk(run)),
+        attempts.section("settings", "Settings", lambda: sections.settings(run)),
+        attempts.section("again", "Make it again", lambda: sections.reproduction(run)),
     ]
     # A page holds its last picture already.
     slides = {
@@ -76,13 +78,30 @@ def render(folder: Path, *, live: bool = False) -> str:
         "walk": {"frames": [*walk[:-1], None], "words": drawn.step_words(len(walk))},
     }
     data = {"charts": [*shown, *score_charts, *distances], "slides": slides}
-    head = _or(Html(), lambda: sections.summary(run))
+    head = make_section(Section("summary", "Summary", lambda: sections.summary(run))) or Html()
     return page(run.title, run.state, head, parts, data, live=live)
 
 
-def _or(otherwise: T, make: Callable[[], T]) -> T:
-    """What is made; the section that it is for says what went wrong, where something does."""
-    try:
-        return make()
-    except Exception:
-        return otherwise
+class _Attempts:
+    """What several parts of a page need, each made on its own: an error in it is the error of those parts."""
+
+    def __init__(self) -> None:
+        self._errors: dict[str, Exception] = {}
+
+    def make(self, name: str, otherwise: T, make: Callable[[], T]) -> T:
+        """What `make` gives; `otherwise`, where it raises, and then `section` shows the error under that name."""
+        try:
+            return make()
+        except Exception as error:
+            self._errors[name] = error
+            return otherwise
+
+    def section(self, name: str, heading: str, make: Callable[[], Html | None], *, of: str = "") -> Section:
+        """A section that shows what went wrong with what it needs, which was made under its name or as `of`."""
+
+        def make_or_raise() -> Html | None:
+            if (of or name) in self._errors:
+                raise self._errors[of or name]
+            return make()
+
+        return Section(name, heading, make_or_raise)

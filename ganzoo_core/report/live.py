@@ -60,7 +60,7 @@ class Watched:
             if version != self._made_of or not self._page:
                 try:
                     self._page = render(self.folder, live=True).encode("utf-8", "replace")
-                except GanzooError:
+                except (GanzooError, OSError):
                     if not self._page:
                         raise
                 self._made_of = version
@@ -193,10 +193,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.end_headers()
             else:
                 self.send_error(HTTPStatus.NOT_FOUND)
-        except GanzooError:
-            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
         except ConnectionError:
             self.close_connection = True  # the reader has left, or was let go
+        except (GanzooError, OSError):
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _made(self, make: Callable[[], bytes]) -> bytes:
         """What the server takes time for; the client's own time begins anew after it."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from ganzoo_core.report.markup import Html, join, json_script, tag
+from ganzoo_core.console import Reporter
+from ganzoo_core.report.markup import Html, json_script, tag
 
+STRICT = "GANZOO_STRICT_REPORT"
+"""An environment variable that tests set: where it is, an error in a part of a page is raised."""
 STYLES, SCRIPTS = ("page.css",), ("drawing.js", "charts.js", "page.js")
 
 
@@ -37,7 +41,7 @@ def page(
         data: what the script draws: `charts`, `slides`.
         live: whether the page asks its server for a newer one.
     """
-    made = [(section, made_or_said(section)) for section in sections]
+    made = [(section, make_section(section)) for section in sections]
     made = [(section, body) for section, body in made if body is not None]
     links = [tag("a", section.heading, href=f"#{section.name}") for section, _ in made]
     bodies = [
@@ -87,12 +91,26 @@ def page(
     return f"<!DOCTYPE html>\n{document}\n"
 
 
-def made_or_said(section: Section) -> Html | None:
-    """The section, or a sentence that says why it cannot be made."""
+def make_section(section: Section) -> Html | None:
+    """The section, or a sentence that says which error kept it from being made."""
     try:
         return section.make()
     except Exception as error:
-        return join([tag("p", f"This could not be shown: {type(error).__name__}: {error}", class_="absent")])
+        return explain_error(error, section.heading)
+
+
+def explain_error(error: Exception, what: str) -> Html:
+    """What stands in the place of what could not be made; it is logged, too, and raised where `STRICT` is set.
+
+    Args:
+        error: ours, in all likelihood: what is wrong with a run's files is told by notes and sentences.
+        what: was to be made, for the log.
+    """
+    if os.environ.get(STRICT):
+        raise error
+    words = f"{type(error).__name__}: {error}"
+    Reporter().warn(f"the report's part {what!r} could not be made: {words}")
+    return tag("p", f"This could not be shown: {words}", class_="absent")
 
 
 def _hash(text: str) -> str:

@@ -61,7 +61,7 @@ class Sweep:
         """What begins a run, or goes on with it where it has begun."""
         place = self.place(job)
         words = ["resume", str(place)]
-        if not any(files.list_folder(place / "checkpoints")):  # it was stopped before it saved anything
+        if not files.list_numbered(place / "checkpoints"):  # it was stopped before it saved anything
             words.append("--restart")
         if not files.is_file(place / rundir.CONFIG):
             words = ["run", *self.words, *job.words(), *more, "--out", str(place)]

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ganzoo_core import files, rundir
+from ganzoo_core.api import GanzooError
 from ganzoo_core.interrupts import STOPS_WITH_INPUT, stop_signals
 from ganzoo_core.sweeping.grid import Job, Sweep
 
@@ -66,8 +67,13 @@ def work(
                 while waiting and len(running) < at_once:
                     job = waiting.popleft()
                     begun = files.is_file(sweep.place(job) / rundir.CONFIG)
-                    running[job.name] = job, _start(sweep, job, more)
-                    say(f"{job.name}: {'goes on' if begun else 'begins'}")
+                    try:
+                        running[job.name] = job, _start(sweep, job, more)
+                    except (GanzooError, OSError) as error:  # of its log, or of the system
+                        found[job.name] = Outcome(job, "failed", None, str(error))
+                        say(f"{job.name}: failed: {error}")
+                    else:
+                        say(f"{job.name}: {'goes on' if begun else 'begins'}")
                 for name, (job, process) in list(running.items()):
                     if process.poll() is not None:
                         assert process.stdin is not None
@@ -107,9 +113,12 @@ def _ended(sweep: Sweep, job: Job, code: int) -> Outcome:
         return Outcome(job, "failed", 1, "it ended without an error, and before its length")
     if code == INTERRUPTED:
         return Outcome(job, "interrupted", code)
-    with files.open_file(sweep.folder / f"{job.name}.log") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
-        text = log.read(TAIL).decode("utf-8", "replace")
+    try:
+        with files.open_file(sweep.folder / f"{job.name}.log") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
+            text = log.read(TAIL).decode("utf-8", "replace")
+    except (GanzooError, OSError) as error:
+        return Outcome(job, "failed", code, f"it ended with {code}, and its log cannot be read: {error}")
     lines = text.split("\n$ ")[-1].splitlines()[1:]
     said = [line.strip() for line in lines if line.strip()]
     sentences = [line for line in said if line.startswith("ganzoo ")]

@@ -144,7 +144,7 @@ class Group:
             with self._busy(f"act {self._acts}") if long else contextlib.nullcontext():
                 try:
                     result = act()
-                except Exception as raised:
+                except BaseException as raised:  # KeyboardInterrupt too: the others wait for a word
                     error, ended = raised, _DISK if isinstance(raised, OSError) else _OTHER
         elif long:
             self._wait_for(f"act {self._acts}")
