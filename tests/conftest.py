@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from ganzoo_core import catalog, manifest, mix
 from ganzoo_core.api import UsageError
 
+WAIT = 240  # seconds that a process may take on a busy machine
 RAISES = "raise RuntimeError('this package must not be imported')\n"
 
 
@@ -91,6 +94,45 @@ class Site:
         return subprocess.run(
             command, cwd=cwd or self.path, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
+
+
+class Started(subprocess.Popen[str]):
+    """A process of which a test waits for something."""
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Look again and again; a process that ends first, or takes over `WAIT` seconds, fails the test."""
+        deadline = time.monotonic() + WAIT
+        while not is_so():
+            assert self.poll() is None, f"it ended with {self.returncode}: {self.communicate(timeout=WAIT)}"
+            assert time.monotonic() < deadline, "it never came"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Started]]:
+    """Start Python with some words, `-m ganzoo_core` for the most part.
+
+    The process is killed after `WAIT` seconds, so that what reads from it comes to an end, and when the test is over.
+    """
+    processes: list[tuple[Started, threading.Timer]] = []
+
+    def start(*words: str | Path, **options: Any) -> Started:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = Started([sys.executable, *map(str, words)], **{**pipes, **options})
+        watchdog = threading.Timer(WAIT, process.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        processes.append((process, watchdog))
+        return process
+
+    yield start
+    for process, watchdog in processes:
+        watchdog.cancel()
+        process.kill()
+        process.wait(timeout=WAIT)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def write(path: Path, content: str | bytes) -> None:

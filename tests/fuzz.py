@@ -43,6 +43,7 @@ from ganzoo_core.terminal import one_line
 sys.dont_write_bytecode = True
 LONGEST = 3000  # characters of a sentence
 PROGRESS = 5.0  # seconds
+TRAINS = 900  # seconds that the small runs may take
 PRELOADED = {
     "torch": ("torch", "torch.optim", "safetensors.torch", "ganzoo_core.engines.torch", "sklearn.datasets"),
     "tensorflow": ("tensorflow", "keras", "ganzoo_core.engines.tensorflow"),
@@ -71,10 +72,14 @@ def train_runs(place: Path, framework: str) -> dict[str, dict[str, bytes]]:
     process.start()
     theirs.close()
     try:
+        if not ours.poll(TRAINS):
+            raise EOFError
         found, modules = ours.recv()
     except EOFError:
         raise SystemExit((place / "said").read_text()) from None
-    process.join()
+    finally:
+        process.join(timeout=5)
+        process.kill()
     for name in modules:  # what it came to while it computed: importing it takes seconds
         with contextlib.suppress(Exception):
             importlib.import_module(name)

@@ -1,70 +1,77 @@
 """Kill runs at random moments, resume them, and compare with runs that were left alone, byte by byte.
 
     python tests/kills.py --kills 300
+    python tests/kills.py --only rollback --kills 3
 
-Every mix of `test_resume.MIXES`, and of MORE below, gets an equal share. A run is a process of its own, or two where
-two ranks train it, ended with SIGKILL after a random part of the time that it takes undisturbed; it is resumed, and
-killed again, until it comes to its end.
+Every mix of `test_resume.MIXES` and of `MORE` gets an equal share. A run is a process group of its own, ended with
+SIGKILL after a random part of the time that it takes undisturbed; it is resumed, and killed again, until it comes to
+its end.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import random
 import signal
-import subprocess
+import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from test_resume import MIXES, SMALL, digest
 
 STEPS = 60
-LONGEST = 900  # seconds that an undisturbed run may take on a busy machine
 BLOWS, RATE = 23, 3e-4  # the step at which `Fuse` is no number, and above which rate
+END = 900  # seconds after which a run is taken to hang
+TENSORBOARD = "trackers/tensorboard"
+CLOCK = ("run/seconds", "run/images_per_second")
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What is trained.
+    """What a run trains, and how.
 
     Attributes:
-        model, settings: as for `session.train`.
-        ranks: processes that train it together.
-        from_file: the images stay in a file, as a set larger than the memory does.
-        diverges: its loss is `Fuse`.
+        model: its name.
+        settings: beside `test_resume.SMALL`.
+        picks: objects in the place of installed parts.
+        ranks: processes that train it together, placed as torchrun places them.
+        from_file: whether the images stay in a file, as those do that are too many for the memory.
+        missing: what this machine lacks for it, in words; "" for nothing.
     """
 
     model: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    picks: Mapping[str, Any] = field(default_factory=dict)
     ranks: int = 1
     from_file: bool = False
-    diverges: bool = False
+    missing: Callable[[], str] = lambda: ""
 
     @property
     def framework(self) -> str:
         return "tensorflow" if self.model.endswith("-tf") else "torch"
 
 
-MORE = {
-    "wgan-gp with r1 and spectral norm": Mix("dcgan-torch", {"use.loss": "wgan-gp", "use.with": "spectral-norm,r1"}),
-    "rollback": Mix("dcgan-torch", {"train.on_divergence": "rollback"}, diverges=True),
-    "tracked": Mix("dcgan-torch", {"use.track": "tensorboard"}),
-    "two ranks": Mix("dcgan-torch", {"model.norm": "layer", "use.with": "r1"}, ranks=2),
-    "images from their file": Mix("dcgan-torch", {"data.size": 16}, from_file=True),
-    "compiled": Mix("dcgan-torch", {"engine.compile": True, "model.norm": "none"}),
-    "bfloat16": Mix("dcgan-torch", {"engine.precision": "bfloat16"}),
-    "bfloat16 in TensorFlow": Mix("convgan-tf", {"engine.precision": "bfloat16"}),
-}
-ALL = {**{name: Mix(model, settings) for name, (model, settings) in MIXES.items()}, **MORE}
+def spike(images: int) -> dict[str, float]:
+    """Rates at which the run diverges from step 36 on: it goes back three times, the third time after a checkpoint."""
+    rate = 1.6 if 36 * SMALL["train.batch_size"] <= images < 44 * SMALL["train.batch_size"] else 0.05
+    return {"lr_g": rate, "lr_d": rate}
+
+
+def lacks_bfloat16() -> str:
+    from ganzoo_core.engines import bfloat16
+
+    return bfloat16.lacks(bfloat16.listed())
 
 
 class Fuse:
@@ -83,115 +90,159 @@ class Fuse:
         return {"adversarial": -step.ops.mean(step.D(step.fake))}
 
 
-def go(place: str, name: str) -> None:
-    """In a process of its own: begin the run, or go on with it."""
+BACK = {"train.on_divergence": "rollback"}
+MORE = {
+    "wgan-gp with r1 and spectral norm": Mix(
+        "dcgan-torch", {"use.loss": "wgan-gp", "use.with": "r1,spectral-norm", "train.critic_steps": 2}
+    ),
+    "rollback": Mix("dcgan-torch", BACK, picks={"loss": Fuse()}),
+    "several rollbacks": Mix(
+        "dcgan-torch", {**BACK, "use.loss": "least-squares", "train.optimizer": "sgd", "model.norm": "none"},
+        picks={"schedule": spike},
+    ),
+    "tracked": Mix("dcgan-torch", {"use.track": "tensorboard"}),
+    "tracked by a process": Mix("dcgan-torch", {"use.track": "wandb", "track.wandb.mode": "offline"}),
+    "two ranks": Mix(
+        "dcgan-torch", {"model.norm": "layer", "use.with": "r1", "engine.device": "cpu", "engine.timeout": 60}, ranks=2
+    ),
+    "images from their file": Mix("cgan-torch", {"data.size": 16}, from_file=True),
+    "compiled": Mix("dcgan-torch", {"engine.compile": True, "model.norm": "none"}),
+    "bfloat16": Mix("dcgan-torch", {"engine.precision": "bfloat16"}, missing=lacks_bfloat16),
+    "bfloat16 in TensorFlow": Mix("convgan-tf", {"engine.precision": "bfloat16"}, missing=lacks_bfloat16),
+}  # fmt: skip
+ALL = {name: Mix(*mix) for name, mix in MIXES.items()} | MORE
+
+
+def go(place: str, name: str, port: int) -> None:
+    """In a process of its own: begin the run, or go on with it.
+
+    Args:
+        place: the run's folder; `images` beside it holds the data of a mix that is `from_file`.
+        name: of the mix.
+        port: at which its ranks meet.
+    """
+    os.setsid()  # a group, to be killed with all that it starts
+    folder, mix = Path(place), ALL[name]
+    said = os.open(folder.with_suffix(".said"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for standard in (1, 2):
+        os.dup2(said, standard)
+    os.environ["GANZOO_CACHE"] = str(folder.parent / "cache")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.parent / "inductor")
+    more: dict[str, Any] = {"quiet": True}
+    begun = (folder / "config.yaml").exists()
+    if begun:
+        # Killed before its first checkpoint, it has nothing to go on from.
+        more["restart"] = not any((folder / "checkpoints").glob("[0-9]*"))
+    else:
+        # Killed before there was a run: its folder is cleared, as `--out` asks for a new one.
+        for path in folder.glob("*"):
+            path.unlink()
+    others = []
+    for rank in range(mix.ranks if mix.ranks > 1 else 0):
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
+        os.environ |= {"WORLD_SIZE": str(mix.ranks), "LOCAL_WORLD_SIZE": str(mix.ranks), "MASTER_ADDR": "127.0.0.1"}
+        if rank + 1 < mix.ranks:
+            others.append(child := os.fork())
+            if child == 0:
+                others.clear()
+                break
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    train(folder, mix, begun=begun, more=more)
+    if any(os.waitpid(child, 0)[1] for child in others):
+        raise RuntimeError("another rank failed")
+
+
+def end_with_parent() -> None:
+    """Kill this group when `kills.py` itself is killed, so that nothing goes on that nobody waits for."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
+
+
+def train(folder: Path, mix: Mix, *, begun: bool, more: dict[str, Any]) -> None:
+    """One rank's part of `go`."""
     from ganzoo_core import ondemand, session
 
-    sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  (the notes of hundreds of runs)
-    mix, run = ALL[name], Path(place)
-    picks: dict[str, Any] = {"loss": Fuse()} if mix.diverges else {}
+    settings = {**SMALL, **mix.settings}
+    taken = []
     if mix.from_file:
-        ondemand.free_memory = lambda: 1000
-    if (run / "config.yaml").exists():
-        # Killed before its first checkpoint, it has nothing to go on from.
-        session.resume(run, picks=picks, restart=not any(run.glob("checkpoints/[0-9]*")), quiet=True)
-        return
-    # Killed before there was a run: its folder is cleared, as `--out` asks for a new one.
-    for path in run.glob("*"):
-        path.unlink()
-    data = f"npy:{run.parent / 'images.npy'}" if mix.from_file else None
-    session.train(mix.model, data=data, settings={**SMALL, **mix.settings}, steps=STEPS, out=run, quiet=True, **picks)
+        take = ondemand.Ahead.take
+        ondemand.free_memory = lambda: 1000  # bytes
+        ondemand.Ahead.take = lambda *given: taken.append(None) or take(*given)  # type: ignore[method-assign]
+        settings["use.data"] = f"npy:{folder.parent / 'images'}"
+    if begun:
+        session.resume(folder, picks=mix.picks, **more)
+    else:
+        session.train(mix.model, settings=settings, steps=STEPS, out=folder, **mix.picks, **more)
+        if mix.from_file and len(taken) < STEPS:
+            raise RuntimeError("the images were read whole")
 
 
-def launch(run: Path, mix: Mix) -> list[str]:
-    """The command with which several ranks begin a run, or go on with it."""
-    started = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(mix.ranks), "-m", "ganzoo_core"]
-    if (run / "config.yaml").exists():
-        restart = [] if any(run.glob("checkpoints/[0-9]*")) else ["--restart"]
-        return [*started, "resume", str(run), *restart, "--quiet"]
-    for path in run.glob("*"):
-        path.unlink()
-    chosen = {**SMALL, **mix.settings, "engine.timeout": 60, "engine.device": "cpu"}
-    words = [word for key, value in chosen.items() for word in ("--set", f"{key}={value}")]
-    return [*started, "run", mix.model, *words, "--steps", str(STEPS), "--quiet", "--out", str(run)]
+def read_all(run: Path) -> dict[str, Any]:
+    """`digest`, and what TensorBoard reads of a tracker's files in the place of their bytes, which hold the time.
+
+    What wandb keeps in its own format is left out.
+    """
+    found: dict[str, Any] = {name: one for name, one in digest(run).items() if not name.startswith("trackers/")}
+    if (run / TENSORBOARD).is_dir():
+        from tensorboard.backend.event_processing import event_accumulator
+
+        everything = dict.fromkeys(event_accumulator.DEFAULT_SIZE_GUIDANCE, 0)
+        events = event_accumulator.EventAccumulator(str(run / TENSORBOARD), size_guidance=everything).Reload()
+        for tag in set(events.Tags()["scalars"]) - set(CLOCK):
+            found[f"{TENSORBOARD}: {tag}"] = [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["images"]:
+            found[f"{TENSORBOARD}: {tag}"] = [(event.step, event.encoded_image_string) for event in events.Images(tag)]
+        found[f"{TENSORBOARD}: hparams"] = sorted(events.PluginTagToContent("hparams"))
+    return found
 
 
-def lets_live(mix: Mix, name: str) -> Callable[[Path, float | None], bool]:
-    """Gives what starts a run and kills it after so many seconds: whether it came to its end before."""
-
-    def several(run: Path, lives: float | None) -> bool:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            launch(run, mix), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env=environment,
-        )  # fmt: skip
-        try:
-            code: int | None = process.wait(LONGEST if lives is None else lives)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            kill_group(process.pid)
-            process.wait()
-        return ended(code, run, hung=lives is None)
-
-    # Children of a server that has imported the framework and done nothing with it yet.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([mix.framework, "ganzoo_core.session", "test_resume"])
-
-    def one(run: Path, lives: float | None) -> bool:
-        process = context.Process(target=go, args=(str(run), name))
-        process.start()
-        process.join(LONGEST if lives is None else lives)
-        code = process.exitcode
-        if code is None:
-            os.kill(process.pid or 0, signal.SIGKILL)
-            process.join()
-        return ended(code, run, hung=lives is None)
-
-    def ended(code: int | None, run: Path, *, hung: bool) -> bool:
-        if code is None and hung:
-            raise RuntimeError(f"{name}: a run in {run} took over {LONGEST} seconds")
-        if code not in (None, 0):
-            raise RuntimeError(f"{name}: a run in {run} ended with {code}")
-        return code == 0
-
-    return several if mix.ranks > 1 else one
-
-
-def kill_group(leader: int) -> None:
-    """End a process and all that it started, torchrun's workers in sessions of their own among them."""
-    for found in subprocess.run(
-        ["pgrep", "-g", str(leader)], capture_output=True, text=True, check=False
-    ).stdout.split():
-        children = subprocess.run(["pgrep", "-P", found], capture_output=True, text=True, check=False).stdout.split()
-        for process in (*children, found):
-            try:
-                os.kill(int(process), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-
-
-def compared(run: Path) -> dict[str, str]:
-    """What is compared; a tracker's own files hold the hour and the process."""
-    return {name: found for name, found in digest(run).items() if not name.startswith("trackers/")}
+def kill_group(process: ForkServerProcess) -> None:
+    """End a run with all that it started, and wait for it."""
+    with contextlib.suppress(ProcessLookupError):  # it has no group yet
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.kill()
+    process.join(END)
 
 
 def try_mix(name: str, kills: int, rng: random.Random, place: Path) -> tuple[int, int, int]:
     """How many kills, whole runs, and runs that differ from the one that was left alone."""
-    run = lets_live(ALL[name], name)
-    np.save(place / "images.npy", np.random.default_rng(1).integers(0, 256, (200, 14, 14, 1), dtype=np.uint8))
+    # Children of a server that has imported the framework and done nothing with it yet.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([ALL[name].framework, "ganzoo_core.session", "test_resume"])
+    if ALL[name].from_file:
+        write_images(place / "images")
+
+    def run(folder: Path, lives: float | None) -> bool:
+        """Whether the run came to its end before it was killed."""
+        process = context.Process(target=go, args=(str(folder), name, free_port()))
+        process.start()
+        try:
+            process.join(END if lives is None else lives)
+            if process.exitcode is None and lives is not None:
+                return False
+        finally:
+            kill_group(process)
+        if process.exitcode != 0:
+            said = folder.with_suffix(".said").read_text(errors="replace")[-3000:]
+            raise RuntimeError(f"{name}: a run in {folder} ended with {process.exitcode}: {said}")
+        return True
+
     run(place / "warm-up", None)
     began = time.perf_counter()
     run(place / "straight", None)
     lasts = time.perf_counter() - began
-    wanted = compared(place / "straight")
+    trains = lasts - seconds_of_training(place / "straight")
+    wanted = read_all(place / "straight")
     done = runs = different = 0
     while done < kills:
         folder = place / f"run-{runs}"
-        while not run(folder, rng.uniform(0, lasts) if done < kills else None):
+        # Half of the kills are kept for the training: what comes before may take most of the time.
+        while not run(folder, rng.uniform(rng.choice((0, trains)), lasts) if done < kills else None):
             done += 1
         runs += 1
-        found = compared(folder)
+        found = read_all(folder)
         if found != wanted:
             different += 1
             names = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
@@ -199,14 +250,26 @@ def try_mix(name: str, kills: int, rng: random.Random, place: Path) -> tuple[int
     return done, runs, different
 
 
-def is_possible(name: str) -> bool:
-    """Whether this machine can train a mix; where it cannot, that is said."""
-    from ganzoo_core.engines import bfloat16
+def seconds_of_training(run: Path) -> float:
+    """From the first report, before which the step may be compiled, to the last."""
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    return float(lines[-1]["seconds"] - lines[0]["seconds"])
 
-    missing = bfloat16.lacks(bfloat16.listed()) if "bfloat16" in name else ""
-    if missing:
-        print(f"{name}: left out, since {missing}", flush=True)
-    return not missing
+
+def write_images(folder: Path) -> None:
+    """Images and labels for `npy:FOLDER`."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    np.save(folder / "images.npy", rng.integers(0, 256, (500, 16, 16, 1), dtype=np.uint8))
+    np.save(folder / "labels.npy", np.arange(500) % 3)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def main() -> int:
@@ -217,14 +280,20 @@ def main() -> int:
     parser.add_argument("--more", action="store_true", help="the mixes of MORE alone")
     args = parser.parse_args()
     rng = random.Random(args.seed)
-    names = [name for name in (MORE if args.more else ALL) if args.only in name and is_possible(name)]
+    names = [name for name in (MORE if args.more else ALL) if args.only in name]
+    if not names:
+        parser.error(f"no mix has {args.only!r} in its name; there are {', '.join(ALL)}")
+    missing = {name: why for name in names if (why := ALL[name].missing())}
+    for name, why in missing.items():
+        print(f"{name}: skipped, {why}", flush=True)
+    names = [name for name in names if name not in missing]
     total = {"kills": 0, "runs": 0, "different": 0}
     for name in names:
         with tempfile.TemporaryDirectory() as place:
             found = try_mix(name, -(-args.kills // len(names)), rng, Path(place))
         print(f"{name}: {found[0]} kills, {found[1]} runs, {found[2]} different", flush=True)
         total = {key: total[key] + value for key, value in zip(total, found, strict=True)}
-    print(json.dumps({"mixes": len(names), **total}))
+    print(json.dumps({"mixes": len(names), "skipped": len(missing), **total}))
     return 1 if total["different"] else 0
 
 

@@ -43,7 +43,7 @@ def hammer(seconds: float) -> dict[str, int]:
                 process.wait(STARTS)
             finally:
                 process.kill()
-                process.wait()
+                process.wait(timeout=60)
             told.seek(0)
             failed = told.read().count("could not be saved")
         snapshots = files.list_numbered(run / "snapshots")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -67,16 +65,16 @@ def test_a_child_that_was_killed_is_told_of(child):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
-def test_a_child_ends_with_its_parent_in_the_middle_of_work(child, tmp_path):
+def test_a_child_ends_with_its_parent_in_the_middle_of_work(child, start):
     child("say(str(os.getpid())); time.sleep(600)").close()
     code = "from ganzoo_core.children import Child\n"
     code += "Child('helper', 'helps').ask({}, lambda text: print(text, flush=True))"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        number = int(parent.stdout.readline())
-        os.kill(number, 0)  # it is there
-        os.kill(number, signal.SIGINT)  # Ctrl-C is the parent's matter
-        parent.kill()
+    parent = start("-c", code, stderr=None)
+    number = int(parent.stdout.readline())
+    os.kill(number, 0)  # it is there
+    os.kill(number, signal.SIGINT)  # Ctrl-C is the parent's matter
+    parent.kill()
+    parent.wait(timeout=60)
     for _ in range(500):
         try:
             os.kill(number, 0)

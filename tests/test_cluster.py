@@ -43,7 +43,7 @@ def test_a_damaged_config_is_named(text: str) -> None:
 
 def test_a_run_is_refused_before_its_data_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", json.dumps(WORKERS))
-    with pytest.raises(gz.UsageError, match="3 tasks"):
+    with pytest.raises(gz.UsageError, match=r"\b3 tasks"):
         gz.train("dcgan-tf", data="folder:nowhere", images=64)
 
 

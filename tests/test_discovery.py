@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import zipfile
 
 import pytest
@@ -186,12 +184,9 @@ def test_the_filters_work_before_anything_is_looked_at(hundred):
     assert "nothing is installed" in hundred.run("list", env={"GANZOO_PLUGINS": ""}).stdout
 
 
-def test_a_reader_that_leaves_early_is_no_error(hundred):
+def test_a_reader_that_leaves_early_is_no_error(hundred, start):
     environment = {**os.environ, "PYTHONPATH": str(hundred.path)}
-    command = [sys.executable, "-m", "ganzoo_core", "list"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
-        assert listing.stdout is not None
-        assert listing.stderr is not None
-        listing.stdout.close()
-        assert listing.stderr.read() == b""
-        assert listing.wait(60) == 0
+    listing = start("-m", "ganzoo_core", "list", env=environment)
+    listing.stdout.close()
+    assert listing.stderr.read() == ""
+    assert listing.wait(60) == 0

@@ -23,7 +23,9 @@ SMALL = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it forks")
 def test_every_system_call_of_the_writer_may_fail_or_be_the_last() -> None:
-    done = subprocess.run([sys.executable, HERE / "faults.py"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, HERE / "faults.py"], capture_output=True, text=True, check=False, timeout=900
+    )
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
     assert min(counts["broken at"].values()) > 50

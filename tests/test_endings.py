@@ -142,7 +142,7 @@ def test_a_lost_terminal_saves_unless_it_was_to_be_ignored(tmp_path: Path, ignor
         process.communicate(timeout=WAIT)
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
     assert process.returncode == 130
     assert checkpoint.is_valid(tmp_path / "run" / "generator")
 
@@ -161,7 +161,7 @@ def test_a_run_whose_terminal_is_gone_still_saves(tmp_path: Path) -> None:
         process.wait(WAIT)
     finally:
         process.kill()
-        process.wait()
+        process.wait(timeout=60)
         assert process.stdout is not None
         process.stdout.close()
     assert process.returncode == 130
@@ -176,7 +176,7 @@ def test_a_killed_sweep_leaves_no_orphan(tmp_path: Path) -> None:
         wait_until(lambda: bool(files.list_numbered(run.checkpoints)), sweep)
     finally:
         sweep.kill()
-        sweep.communicate()
+        sweep.communicate(timeout=60)
     wait_until(lambda: checkpoint.is_valid(run.generator))  # it saved, as on SIGTERM
 
     def is_free() -> bool:

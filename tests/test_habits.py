@@ -16,7 +16,9 @@ CORE = sorted((ROOT / "ganzoo_core").rglob("*.py"))
 
 @pytest.mark.parametrize("words", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]], ids=" ".join)
 def test_checkers_find_nothing(words: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -65,3 +67,21 @@ def test_plugins_import_public_names_only() -> None:
                 assert node.module == "ganzoo_core", f"{path}:{node.lineno} reaches into {node.module}"
             if isinstance(node, ast.Import):
                 assert not any(alias.name.startswith("ganzoo_core.") for alias in node.names), f"{path}:{node.lineno}"
+
+
+TESTS = [ROOT / "conftest.py", *(ROOT / "tests").rglob("*.py"), *ROOT.glob("plugins/*/tests/**/*.py")]
+RUNS = {f"subprocess.{name}" for name in ("run", "call", "check_call", "check_output")}
+WAITS = ("communicate", "wait", "join", "result")
+
+
+def test_whatever_a_test_waits_for_has_an_end() -> None:
+    found = []
+    for path in TESTS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            name = ast.unparse(node.func)
+            may_hang = name in RUNS or (node.func.attr in WAITS and not node.args)
+            if may_hang and not any(word.arg == "timeout" for word in node.keywords):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name} without a timeout")
+    assert found == []

@@ -149,7 +149,7 @@ def test_ruff_finds_nothing_with_its_own_settings_and_ours(tmp_path: Path, capsy
     for words in (["check", "--select", RULES], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *words, "--isolated", "--no-cache", "."]
         for folder in tmp_path.iterdir():  # each alone, as its author has it
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
             assert done.returncode == 0, done.stdout + done.stderr
 
 

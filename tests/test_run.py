@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def trained(place: Path) -> Path:
     chosen = ("--set", "sample_at=[1,2]epochs", "--set", "sample_count=9")
     done = ganzoo("run", "dcgan-torch", *SMALL, "--epochs", "3", *every, *chosen, cwd=place)
     folder = done.stdout.splitlines()[-1]
-    assert "epoch 3/3" in done.stderr
+    assert re.search(r"\bepoch 3/3\b", done.stderr)
     assert "left, done at" in done.stderr
     return place / folder
 
@@ -93,9 +93,9 @@ def test_any_snapshot_can_be_drawn_from(trained: Path, tmp_path: Path) -> None:
         drawn = gz.load(trained, checkpoint=which).generate(4)
         assert (drawn == gz.load(trained / "snapshots" / name).generate(4)).all()
     done = ganzoo("generate", trained, "--checkpoint", "epoch:9", cwd=tmp_path, code=2)
-    assert "it has epochs 1, 2, 3" in done.stderr
+    assert re.search(r"it has epochs 1, 2, 3\b", done.stderr)
     done = ganzoo("generate", trained, "--checkpoint", "17", cwd=tmp_path, code=2)
-    assert "1440, 2880, 4320" in done.stderr
+    assert re.search(r"\b1440, 2880, 4320\b", done.stderr)
 
 
 def test_pictures_are_written_as_a_grid_or_one_by_one(trained: Path, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_pictures_are_written_as_a_grid_or_one_by_one(trained: Path, tmp_path: P
     ganzoo("generate", trained, "-n", "3", "--out", "folder", cwd=tmp_path)
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["0.png", "1.png", "2.png"]
     assert ".jpg" in ganzoo("generate", trained, "--out", "x.jpg", cwd=tmp_path, code=2).stderr
-    assert "0 images" in ganzoo("generate", trained, "-n", "0", cwd=tmp_path, code=2).stderr
+    assert re.search(r"\b0 images", ganzoo("generate", trained, "-n", "0", cwd=tmp_path, code=2).stderr)
     assert "not there" in ganzoo("generate", "nowhere", cwd=tmp_path, code=2).stderr
     assert "no saved generator" in ganzoo("generate", tmp_path, cwd=tmp_path, code=2).stderr
 
@@ -146,7 +146,7 @@ def test_dry_run_imports_no_framework_and_writes_nothing(tmp_path: Path) -> None
         "assert not {'torch', 'tensorflow', 'sklearn', 'ganzoo_losses', 'ganzoo_dcgan_torch'} & set(sys.modules)"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "train.critic_steps\t5\twgan-gp" in done.stdout
     assert "discriminator.norm\tlayer\t" in done.stdout
@@ -155,17 +155,12 @@ def test_dry_run_imports_no_framework_and_writes_nothing(tmp_path: Path) -> None
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_saves_a_usable_generator(number: int, tmp_path: Path) -> None:
+def test_stopping_saves_a_usable_generator(number: int, tmp_path: Path, start: Callable[..., Any]) -> None:
     words = ("run", "dcgan-torch", *SMALL, "--images", "10000000", "--out", "stopped", "--set", "report_every=5steps")
-    command = [sys.executable, "-m", "ganzoo_core", *words]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "stopped/stats.jsonl").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    process = start("-m", "ganzoo_core", *words, cwd=tmp_path)
+    process.wait_until((tmp_path / "stopped/stats.jsonl").exists)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert out.splitlines()[-1] == "stopped"
     assert "interrupted, saved" in err
@@ -283,4 +278,4 @@ def test_a_loss_can_be_tried_on_numbers() -> None:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, ganzoo_core; assert not {'numpy', 'torch', 'pluggy', 'rich', 'yaml', 'PIL'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

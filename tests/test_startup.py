@@ -26,7 +26,7 @@ print("MODULES", *sys.modules)
     ids=" ".join,
 )
 def test_looking_imports_little(words: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True, check=True, timeout=300)
     told, _, modules = done.stdout.rpartition("MODULES ")
     assert told
     assert not SLOW & set(modules.split())

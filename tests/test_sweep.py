@@ -114,7 +114,7 @@ if what == "dies":
     sys.exit(139)
 if what == "waits":
     (place / "waiting").touch()
-    time.sleep(60)
+    time.sleep(300)
 (place / "over").touch()
 """
 
@@ -166,18 +166,25 @@ def test_an_interruption_lets_runs_save_and_the_next_call_goes_on(tmp_path: Path
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     sweep = acting(tmp_path, "ends", "waits", "waits", "ends")
 
+    is_over = threading.Event()
+
     def interrupt() -> None:
         waiting = [sweep.place(sweep.jobs[place]) / "waiting" for place in (1, 2)]
-        while not all(path.exists() for path in waiting):
-            time.sleep(0.01)
+        deadline = time.monotonic() + 120
+        while not all(path.exists() for path in waiting) and time.monotonic() < deadline:
+            if is_over.wait(0.01):
+                return  # a signal would hit the tests themselves
         os.kill(os.getpid(), kind)
 
     former = signal.getsignal(signal.SIGTERM)
-    thread = threading.Thread(target=interrupt)
+    thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
-    outcomes = sweeping.work(sweep, at_once=2)
-    thread.join()
-    signal.signal(signal.SIGINT, before)
+    try:
+        outcomes = sweeping.work(sweep, at_once=2)
+    finally:
+        is_over.set()
+        thread.join(60)
+        signal.signal(signal.SIGINT, before)
     assert [outcome.status for outcome in outcomes] == ["done", "interrupted", "interrupted", "left"]
     assert all((sweep.place(sweep.jobs[place]) / "saved").exists() for place in (1, 2))
     assert sweep.started("ends-3") == 0
@@ -212,15 +219,15 @@ def test_a_line_of_shell_begins_or_goes_on(tmp_path: Path, monkeypatch: pytest.M
     echo = tmp_path / "echo.py"
     echo.write_text("import json, os, sys\nprint(json.dumps([os.getcwd(), sys.argv[1:]]))\n")
     lines = [line.replace("-P -m ganzoo_core", str(echo)) for line in sweeping.lines(sweep)]
-    answers = [json.loads(subprocess.check_output(["bash", "-c", line], cwd="/")) for line in lines]
+    answers = [json.loads(subprocess.check_output(["bash", "-c", line], cwd="/", timeout=60)) for line in lines]
     place = str(sweep.place(jobs[0]))
     assert answers[0] == [str(tmp_path), ["run", "gan", "--set", "data=folder:it's", "--out", place, "--quiet"]]
     assert answers[1][1] == ["resume", str(sweep.place(jobs[1])), "--restart", "--quiet"]
     (sweep.place(jobs[1]) / "checkpoints").mkdir()
-    told = json.loads(subprocess.check_output(["bash", "-c", lines[1]], cwd="/"))[1]
+    told = json.loads(subprocess.check_output(["bash", "-c", lines[1]], cwd="/", timeout=60))[1]
     assert told == ["resume", str(sweep.place(jobs[1])), "--restart", "--quiet"]
     (sweep.place(jobs[1]) / "checkpoints" / "64").mkdir()
-    told = json.loads(subprocess.check_output(["bash", "-c", lines[1]], cwd="/"))[1]
+    told = json.loads(subprocess.check_output(["bash", "-c", lines[1]], cwd="/", timeout=60))[1]
     assert told == ["resume", str(sweep.place(jobs[1])), "--quiet"]
 
 
@@ -239,7 +246,9 @@ def test_the_array_for_slurm_runs_every_line_once(tmp_path: Path) -> None:
     assert ["ends-1" in kept[0], "fails-2" in kept[1]] == [True, True]
     jobs.write_text("echo first\necho second\n")
     told = [
-        subprocess.check_output(["bash", str(script)], env={**os.environ, "SLURM_ARRAY_TASK_ID": str(place)}, text=True)
+        subprocess.check_output(
+            ["bash", str(script)], env={**os.environ, "SLURM_ARRAY_TASK_ID": str(place)}, text=True, timeout=60
+        )
         for place in range(2)
     ]
     assert told == ["first\n", "second\n"]
@@ -314,10 +323,10 @@ def test_lists_hold_all_that_was_said(sweep: Callable, monkeypatch: pytest.Monke
     assert "lr=2e-4" in second
     out, err = sweep(f"{words} --list slurm --jobs 3")
     assert out == "runs/dcgan-torch-sweep-1/sweep.sbatch\n"
-    assert "2 jobs; start them with `sbatch runs/dcgan-torch-sweep-1/sweep.sbatch`" in err
+    assert re.search(r"\b2 jobs; start them with `sbatch runs/dcgan-torch-sweep-1/sweep\.sbatch`", err)
     # Several at once on one machine share its cores.
     monkeypatch.setattr("ganzoo_core.engines.available_cores", lambda: 8)
-    assert "engine.threads=4" in sweep(f"{words} --list lines --jobs 2")[0]
+    assert re.search(r"engine\.threads=4\b", sweep(f"{words} --list lines --jobs 2")[0])
     assert "engine.threads=4" not in sweep(f"{words} --list lines --jobs 2 --set threads=1")[0]
 
 
@@ -354,7 +363,7 @@ def test_a_sweep_of_real_runs_ends_in_the_comparison(sweep: Callable) -> None:
     words += "--batch-size 8 --steps 2 --out all"
     out, err = sweep(f"{words} --jobs 2", code=1)
     assert err.count("failed: no loss is called 'hnige'") == 4  # as it happens, and at the end
-    assert "2 of 4 runs failed" in err
+    assert re.search(r"\b2 of 4 runs failed", err)
     assert "loss=hinge" in out or "\t0, 1\t" in out  # the two seeds of one row
     assert Path("all/compare.html").is_file()
     seen: Mapping[str, list[dict[str, object]]] = json.loads(sweep(f"{words} --json", code=1)[0])
@@ -365,4 +374,4 @@ def test_a_sweep_of_real_runs_ends_in_the_comparison(sweep: Callable) -> None:
         ("loss-hnige_seed-1", "failed"),
     ]
     seeds = [(Path("all") / f"loss-hinge_seed-{seed}" / "config.yaml").read_text() for seed in (0, 1)]
-    assert ["train.seed: 0" in seeds[0], "train.seed: 1" in seeds[1]] == [True, True]
+    assert [re.findall(r"^train\.seed: (\S+)", seed, re.MULTILINE) for seed in seeds] == [["0"], ["1"]]

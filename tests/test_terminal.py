@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -70,27 +69,32 @@ def zoo(make_site):
     return site
 
 
-def on_terminal(site, columns, *words, **env):
-    """What `ganzoo WORDS`, or `python -c CODE`, writes to a terminal of that many columns, and its exit code."""
+@pytest.fixture
+def on_terminal(zoo, start):
+    """What `ganzoo WORDS`, or `python -c CODE`, writes to a terminal of so many columns, and its exit code."""
+    return lambda columns, *words, **env: read_terminal(start, zoo, columns, *words, **env)
+
+
+def read_terminal(start, site, columns, *words, **env):
     fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
     ours, theirs = pty.openpty()
     quiet = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "COLORTERM")
     environment = {name: value for name, value in os.environ.items() if name not in quiet}
     environment |= {"PYTHONPATH": str(site.path), "GANZOO_PLUGINS": "zoo,ruined", "TERM": "xterm-256color", **env}
-    command = [sys.executable, *(words if words[0] == "-c" else ("-m", "ganzoo_core", *words))]
+    command = words if words[0] == "-c" else ("-m", "ganzoo_core", *words)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, b"".join(n.to_bytes(2, sys.byteorder) for n in (50, columns, 0, 0)))
-    with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        written = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # what a terminal without a writer says
-                break
-            if not piece:
-                break
-            written += piece
-        code = process.wait(60)
+    process = start(*command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    written = b""
+    while True:  # until the process ends, or is killed because it took too long
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # what a terminal without a writer says
+            break
+        if not piece:
+            break
+        written += piece
+    code = process.wait(60)
     os.close(ours)
     return written.decode().replace("\r\n", "\n"), code
 
@@ -99,19 +103,19 @@ def lines(written):
     return [line.rstrip() for line in ESCAPE.sub("", written).split("\n")]
 
 
-def test_colours_are_there_and_can_be_refused(zoo):
-    coloured, code = on_terminal(zoo, 200, "list")
+def test_colours_are_there_and_can_be_refused(on_terminal):
+    coloured, code = on_terminal(200, "list")
     assert code == 0
     assert COLOUR.search(coloured)
-    plain, _ = on_terminal(zoo, 200, "list", NO_COLOR="1")
+    plain, _ = on_terminal(200, "list", NO_COLOR="1")
     assert not COLOUR.search(plain)
     assert lines(plain) == lines(coloured)
     assert "[bold]no markup[/bold] :smile: [/]" in plain
 
 
 @pytest.mark.parametrize("columns", [40, 80])
-def test_a_narrow_list_breaks_no_word_and_leaves_nothing_out(zoo, columns):
-    written, _ = on_terminal(zoo, columns, "list")
+def test_a_narrow_list_breaks_no_word_and_leaves_nothing_out(on_terminal, zoo, columns):
+    written, _ = on_terminal(columns, "list")
     told = lines(written)
     assert max(map(len, told)) <= columns
     words = " ".join(told).split()
@@ -120,20 +124,20 @@ def test_a_narrow_list_breaks_no_word_and_leaves_nothing_out(zoo, columns):
             assert set(row[cell].split()) <= {word.rstrip(":") if cell == "state" else word for word in words}
 
 
-def test_a_narrow_refusal_breaks_between_words(zoo):
-    written, code = on_terminal(zoo, 40, "info", "losses/plian")
+def test_a_narrow_refusal_breaks_between_words(on_terminal):
+    written, code = on_terminal(40, "info", "losses/plian")
     assert code == 2
     assert len(lines(written)) > 2
     assert max(map(len, lines(written))) <= 40
     assert " ".join(" ".join(lines(written)).split()).endswith("no loss is called 'plian'; did you mean plain?")
-    written, code = on_terminal(zoo, 40, "rnu", "in-torch")
+    written, code = on_terminal(40, "rnu", "in-torch")
     assert code == 2
     assert max(map(len, lines(written))) <= 40
 
 
-def test_narrow_information_and_help_fit(zoo):
+def test_narrow_information_and_help_fit(on_terminal):
     for words in (["info", "in-torch"], ["--help"], ["doctor", "ruined", "--quick"]):
-        written, _ = on_terminal(zoo, 40, *words)
+        written, _ = on_terminal(40, *words)
         # A path or a version's long word may stand out; a sentence may not.
         assert not [line for line in lines(written) if len(line) > 40 and " " in line.strip()]
 
@@ -155,8 +159,8 @@ VALUES += ["D 1.21", "D accuracy 0.98/0.94", "G 0.832", "resolution 8"]
 
 
 @pytest.mark.parametrize("columns", [30, 40, 100, 240])
-def test_the_live_line_shows_every_value_at_any_width(zoo, columns):
-    written, code = on_terminal(zoo, columns, "-c", REPORTS)
+def test_the_live_line_shows_every_value_at_any_width(on_terminal, columns):
+    written, code = on_terminal(columns, "-c", REPORTS)
     assert code == 0
     shown = [line for line in re.split(r"[\r\n]", ESCAPE.sub("", written)) if line.strip()]
     assert max(map(len, shown)) <= columns

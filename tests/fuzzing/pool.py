@@ -72,7 +72,7 @@ class _Worker:
 
     def stop(self) -> None:
         self.process.kill()
-        self.process.join()
+        self.process.join(timeout=60)
         self.pipe.close()
         shutil.rmtree(self.root, ignore_errors=True)
 

@@ -75,7 +75,9 @@ def test_two_frameworks_do_not_mix_and_neither_is_imported(tmp_path: Path) -> No
         "code = main(['run', '--generator', 'dcgan-torch', '--discriminator', 'dcgan-tf'])\n"
         "assert code == 2 and not {'torch', 'tensorflow', 'keras'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "dcgan-torch is written in torch" in done.stderr

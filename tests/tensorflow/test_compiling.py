@@ -174,7 +174,9 @@ def test_bfloat16_without_onednn_is_refused() -> None:
         "precision.check(Engine(device='cpu', threads=1, precision='bfloat16'))\n"
     )
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert "computes in float32 all the same: oneDNN is off; unset TF_ENABLE_ONEDNN_OPTS" in done.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -264,6 +265,14 @@ class Watched:
                 command(*RUN, *words, "--out", out), env=environment(), stdout=told, stderr=told
             )
 
+    def kill(self) -> None:
+        """End torchrun and its ranks, which are in sessions of their own."""
+        self.process.kill()
+        self.process.wait(timeout=60)
+        for rank in (0, 1):
+            with contextlib.suppress(AssertionError):
+                self.signal(rank, signal.SIGKILL)
+
     def at(self, images: int) -> None:
         """Wait until the checkpoint at so many images is there, or a later one."""
         until = time.monotonic() + 120
@@ -292,6 +301,20 @@ class Watched:
         return self.errors.read_text()
 
 
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Callable[..., Watched]]:
+    """Start a run in the folder `run`; nothing of it outlives the test."""
+    runs: list[Watched] = []
+
+    def start(*words: str) -> Watched:
+        runs.append(Watched(tmp_path / "run", *words))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.kill()
+
+
 LONG = ["--steps", "120", *settings(train__report_every="20steps", train__checkpoint_every="25steps")]
 
 
@@ -311,8 +334,10 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="f
 @pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize("rank", [0, 1])
-def test_killed_and_resumed_is_the_same_to_the_byte(rank: int, tmp_path: Path, straight: dict[str, str]) -> None:
-    run = Watched(tmp_path / "run", *LONG)
+def test_killed_and_resumed_is_the_same_to_the_byte(
+    rank: int, watched: Callable[..., Watched], straight: dict[str, str]
+) -> None:
+    run = watched(*LONG)
     run.at(50 * 12)
     run.signal(rank, signal.SIGKILL)
     assert run.ends() != 0
@@ -324,21 +349,18 @@ def test_killed_and_resumed_is_the_same_to_the_byte(rank: int, tmp_path: Path, s
 
 @pytest.mark.slow
 @on_linux
-def test_a_stuck_process_ends_in_a_sentence(tmp_path: Path) -> None:
-    run = Watched(tmp_path / "run", *LONG, "--steps", "20000", "--set", "engine.timeout=4")
+def test_a_stuck_process_ends_in_a_sentence(watched: Callable[..., Watched]) -> None:
+    run = watched(*LONG, "--steps", "20000", "--set", "engine.timeout=4")
     run.at(25 * 12)
     run.signal(1, signal.SIGSTOP)
-    try:
-        assert run.ends() != 0
-    finally:
-        run.process.kill()
+    assert run.ends() != 0
     assert "ganzoo run: the 2 processes of the run lost each other: one of them did not answer for 4 s" in run.told()
 
 
 @pytest.mark.slow
 @on_linux
-def test_a_signal_ends_all_processes_after_the_same_step(tmp_path: Path) -> None:
-    run = Watched(tmp_path / "run", *LONG, "--steps", "20000")
+def test_a_signal_ends_all_processes_after_the_same_step(watched: Callable[..., Watched]) -> None:
+    run = watched(*LONG, "--steps", "20000")
     run.at(25 * 12)
     run.signal(1, signal.SIGTERM)
     run.ends()

@@ -46,5 +46,5 @@ def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
 
 def _churned(how: str) -> tuple[str, int]:
     command = [sys.executable, "-c", CHURN, start.__file__, how]
-    told, faults = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    told, faults = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout.split()
     return told, int(faults)

@@ -44,7 +44,9 @@ def test_each_class_is_the_one_asked_for_and_has_more_than_one_picture(tmp_path:
     from sklearn.svm import SVC
 
     words = ["run", "cgan-projection-torch", "--quiet", "--set", "engine.threads=1", "--out", "run"]
-    subprocess.run([sys.executable, "-m", "ganzoo_core", *words], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "ganzoo_core", *words], cwd=tmp_path, check=True, capture_output=True, timeout=1800
+    )
     asked = np.repeat(np.arange(10), EACH)
     drawn = gz.load(tmp_path / "run").generate(len(asked), labels=asked.tolist())
     small = resize(drawn, (8, 8)).reshape(len(asked), 64) / 255.0

@@ -24,7 +24,9 @@ DATA = Path(os.environ["GANZOO_DATA"]) if os.environ.get("GANZOO_DATA") else Non
 def draw_each_class(*words: str, folder: Path) -> np.ndarray:
     """Train with `ganzoo run cgan-torch WORDS`, load what it left, and draw uint8 [class 10, number 100, pixels]."""
     command = [sys.executable, "-m", "ganzoo_core", "run", "cgan-torch", *words, "--quiet", "--out", str(folder)]
-    done = subprocess.run([*command, "--set", "engine.threads=1"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--set", "engine.threads=1"], capture_output=True, text=True, check=False, timeout=1800
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     drawn = gz.load(folder).generate(100 * CLASSES, labels=np.repeat(np.arange(CLASSES), 100).tolist())
     return drawn.reshape(CLASSES, 100, *drawn.shape[1:3])

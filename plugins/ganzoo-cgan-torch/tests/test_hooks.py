@@ -32,7 +32,7 @@ def test_importing_the_hooks_brings_neither_torch_nor_the_networks() -> None:
         "import sys, ganzoo_cgan_torch.hooks; "
         "print([name for name in ('torch', 'sklearn', 'PIL', 'ganzoo_cgan_torch.networks') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
 
 
@@ -97,9 +97,9 @@ def test_settings_reach_the_network_they_belong_to() -> None:
 
 def test_images_that_are_not_square_are_refused() -> None:
     options = {"width": 4, "embedding": 5, "norm": "batch", "dropout": 0.0}
-    with pytest.raises(gz.UsageError, match="28x32 pixels, but draws squares"):
+    with pytest.raises(gz.UsageError, match=r"\b28x32 pixels, but draws squares"):
         hooks.build_generator(spec(28, 32), options)
-    with pytest.raises(gz.UsageError, match="32x28 pixels, but draws squares"):
+    with pytest.raises(gz.UsageError, match=r"\b32x28 pixels, but draws squares"):
         hooks.build_discriminator(spec(32, 28), options)
 
 

@@ -33,7 +33,7 @@ def test_importing_the_hooks_brings_neither_keras_nor_the_networks() -> None:
         "import sys, ganzoo_convgan_tf.hooks; "
         "print([name for name in ('tensorflow', 'keras', 'sklearn', 'PIL') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
 
 

@@ -121,9 +121,9 @@ def server() -> Iterator[Server]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         state = Server(f"http://127.0.0.1:{http.server_address[1]}")
         yield state
         http.shutdown()
-        thread.join()
+        thread.join(timeout=60)

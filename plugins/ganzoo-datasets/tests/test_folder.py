@@ -162,7 +162,7 @@ def test_damage_that_only_decoding_shows_is_named(classes):
     Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:2000])
     assert pictures.header(path).height == 64
-    with pytest.raises(gz.DataError, match=r"1 of 5 files .*cat/short.png \(damaged"):
+    with pytest.raises(gz.DataError, match=r"\b1 of 5 files .*cat/short.png \(damaged"):
         read(classes)
     assert read(classes, skip_bad=True).labels.tolist() == [0, 1, 1, 2]
 
@@ -170,7 +170,7 @@ def test_damage_that_only_decoding_shows_is_named(classes):
 def test_many_bad_files_are_not_all_listed(tmp_path):
     for number in range(9):
         (tmp_path / f"{number}.txt").write_text("x")
-    with pytest.raises(gz.DataError, match=r"9 of 9 .* and 4 more"):
+    with pytest.raises(gz.DataError, match=r"\b9 of 9 .* and 4 more"):
         read(tmp_path)
     with pytest.raises(gz.DataError, match="no image that can be read"):
         read(tmp_path, skip_bad=True)

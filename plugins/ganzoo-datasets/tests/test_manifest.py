@@ -32,5 +32,5 @@ def test_hooks_modules_import_nothing_heavy():
     modules = sorted({part["hooks"] for part in PARTS.values()})
     heavy = ["torch", "torchvision", "tensorflow", "sklearn", "scipy", "PIL", "pooch", "requests", "urllib3", "rich"]
     code = f"import sys, {', '.join(modules)}; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"

@@ -51,10 +51,10 @@ def test_class_names():
 
 def test_another_set_in_its_place(tmp_path, write_set, write_idx):
     write_set(tmp_path / "MNIST/raw", size=32)
-    with pytest.raises(gz.DataError, match=r"32×32.*--data idx:"):
+    with pytest.raises(gz.DataError, match=r"\b32×32.*--data idx:"):
         mnist.dataset(name="mnist", root=tmp_path, split="train")
     write_set(tmp_path / "MNIST/raw", classes=11)
-    with pytest.raises(gz.DataError, match="labels up to 10"):
+    with pytest.raises(gz.DataError, match=r"labels up to 10\b"):
         mnist.dataset(name="mnist", root=tmp_path, split="train")
 
 

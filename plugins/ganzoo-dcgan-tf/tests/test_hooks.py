@@ -34,7 +34,7 @@ def test_importing_the_hooks_brings_neither_keras_nor_the_networks() -> None:
         "import sys, ganzoo_dcgan_tf.hooks; "
         "print([name for name in ('tensorflow', 'keras', 'sklearn', 'PIL') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
 
 
@@ -103,7 +103,7 @@ def test_any_multiple_of_four(height: int, width: int, channels: int) -> None:
 
 def test_another_size_is_refused_with_the_nearest_one() -> None:
     for build in (hooks.build_generator, hooks.build_discriminator):
-        with pytest.raises(gz.UsageError, match=r"30×30 pixels and makes multiples of 4; say --set data.size=32"):
+        with pytest.raises(gz.UsageError, match=r"\b30×30 pixels and makes multiples of 4; say --set data.size=32"):
             build(spec(30, 30), {"width": 2, "dropout": 0.3})
 
 

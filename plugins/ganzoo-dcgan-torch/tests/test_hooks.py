@@ -28,7 +28,7 @@ def test_importing_the_hooks_brings_neither_torch_nor_the_networks() -> None:
         "import sys, ganzoo_dcgan_torch.hooks; "
         "print([name for name in ('torch', 'sklearn', 'PIL', 'ganzoo_dcgan_torch.networks') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
 
 
@@ -72,7 +72,7 @@ def test_each_network_has_its_own_width_and_norm() -> None:
 
 def test_images_that_are_not_square_are_refused() -> None:
     options = {"width": 4, "norm": "batch"}
-    with pytest.raises(gz.UsageError, match="32x64 pixels, but draws squares"):
+    with pytest.raises(gz.UsageError, match=r"\b32x64 pixels, but draws squares"):
         hooks.build_generator(spec(32, 64), options)
-    with pytest.raises(gz.UsageError, match="64x32 pixels, but draws squares"):
+    with pytest.raises(gz.UsageError, match=r"\b64x32 pixels, but draws squares"):
         hooks.build_discriminator(spec(64, 32), options)

@@ -226,5 +226,5 @@ def test_no_loss_brings_a_framework(manifest):
     modules = [card["hooks"] for card in manifest["losses"].values()]
     assert all(hasattr(importlib.import_module(module), "loss") for module in modules)
     program = f"import sys, {', '.join(modules)}; print({{'torch', 'tensorflow', 'keras'}} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "set()"

@@ -253,7 +253,7 @@ def test_a_run_by_command(tmp_path, model):
     words = f"run {model} --with diffaugment --steps 3 --batch-size 4 --device cpu --json --quiet --out run".split()
     small = ["--set", "engine.threads=1", "--set", "generator.width=4", "--set", "discriminator.width=4"]
     done = subprocess.run(
-        [sys.executable, "-m", "ganzoo_core", *words, *small], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "ganzoo_core", *words, *small], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

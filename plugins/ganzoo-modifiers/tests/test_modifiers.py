@@ -21,5 +21,5 @@ def test_a_wrapper_is_alone_in_its_module(cards):
 def test_no_framework_is_imported_before_a_hook_runs(cards):
     modules = ", ".join(card["hooks"] for card in cards.values())
     program = f"import sys, {modules}; print({{'torch', 'tensorflow', 'keras'}} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "set()"

@@ -30,7 +30,7 @@ def test_importing_the_hooks_brings_neither_tensorflow_nor_the_networks() -> Non
         "import sys, ganzoo_progan_tf.hooks; names = ('tensorflow', 'keras', 'sklearn', 'PIL', "
         "'ganzoo_progan_tf.networks'); print([name for name in names if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
 
 
@@ -83,7 +83,7 @@ def test_networks_begin_at_4_pixels_and_are_made_for_the_spec() -> None:
 
 
 def test_images_that_are_not_square_are_refused() -> None:
-    with pytest.raises(gz.UsageError, match="16x32 pixels, but draws squares"):
+    with pytest.raises(gz.UsageError, match=r"\b16x32 pixels, but draws squares"):
         hooks.build_generator(spec(16, 32), OPTIONS)
-    with pytest.raises(gz.UsageError, match="32x16 pixels, but draws squares"):
+    with pytest.raises(gz.UsageError, match=r"\b32x16 pixels, but draws squares"):
         hooks.build_discriminator(spec(32, 16), OPTIONS)

@@ -118,5 +118,5 @@ def test_senseless_settings_are_refused(name, options, message):
 def test_no_schedule_brings_a_framework():
     modules = ", ".join(card["hooks"] for card in MANIFEST.values())
     program = f"import sys, {modules}; print({{'torch', 'tensorflow', 'keras'}} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "set()"

@@ -270,7 +270,7 @@ def server(monkeypatch, tmp_path):
         asked: list[str] = []  # noqa: RUF012
 
     served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=served.serve_forever, args=(0.02,))
+    thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GANZOO_MIRROR_INCEPTION", f"http://127.0.0.1:{served.server_port}/files")
@@ -280,7 +280,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setattr(fetch, "torch_home", lambda: tmp_path / "torch")
     yield Handler
     served.shutdown()
-    thread.join()
+    thread.join(timeout=60)
     served.server_close()
 
 

@@ -191,7 +191,9 @@ assert not {"wandb", "tensorboardX", "tensorboard"} & set(sys.modules)
 import ganzoo_trackers.event_file
 assert not {"torch", "tensorflow"} & set(sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.stderr == ""
     assert done.returncode == 0
 
