@@ -16,6 +16,8 @@ import pytest
 from ganzoo_core import catalog, manifest, mix
 from ganzoo_core.api import UsageError
 
+os.environ["GANZOO_SECTION_ERRORS"] = "raise"  # in child processes too: no report hides an error
+
 RAISES = "raise RuntimeError('this package must not be imported')\n"
 
 

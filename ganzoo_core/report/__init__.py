@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from ganzoo_core import checkpoint
 from ganzoo_core.api import UsageError
 from ganzoo_core.report import curves, drawn, pictures, reading, scored, sections
 from ganzoo_core.report.markup import Html
-from ganzoo_core.report.page import Section, page
+from ganzoo_core.report.page import Section, make_or_explain, page
 
 REPORT = "report.html"
 
@@ -53,36 +53,55 @@ def render(folder: Path, *, live: bool = False) -> str:
         UsageError: if the folder is no run's.
     """
     run = reading.read(folder)
-    chosen = _or(pictures.Chosen([], []), lambda: pictures.choose(pictures.find(folder / "samples")))
-    real = _or(None, lambda: pictures.one(folder / "samples" / "real.png"))
-    nothing: list[curves.Chart] = []
-    shown = _or(nothing, lambda: curves.charts(run))
-    score_charts = _or(nothing, lambda: scored.charts(run))
-    distances = _or(nothing, lambda: drawn.charts(run))
-    walk = drawn.frames_of(run)
+    chosen = _Attempt(lambda: pictures.choose(pictures.find(folder / "samples")), pictures.Chosen([], []))
+    captions = _Attempt(lambda: sections.captions(chosen.get().pictures), [])
+    real = _Attempt(lambda: pictures.one(folder / "samples" / "real.png"), None)
+    shown = _Attempt(lambda: curves.charts(run), [])
+    score_charts = _Attempt(lambda: scored.charts(run), [])
+    distances = _Attempt(lambda: drawn.charts(run), [])
+    frames = _Attempt(lambda: drawn.frames_of(run), [])
+    steps = _Attempt(lambda: drawn.step_words(len(frames.get())), [])
     parts = [
-        Section("samples", "Samples", lambda: sections.samples(run, chosen, real)),
-        Section("stages", "Stages", lambda: sections.stages(run, chosen)),
-        Section("curves", "Curves", lambda: sections.charts(run, shown)),
-        Section("scores", "Scores", lambda: scored.section(run, score_charts)),
-        Section("nearest", "Is it memorising?", lambda: drawn.nearest(run)),
-        Section("walk", "Latent walk", lambda: drawn.walk(run)),
+        Section("samples", "Samples", lambda: captions.then(sections.samples(run, chosen.get(), real.get()))),
+        Section("stages", "Stages", lambda: sections.stages(run, chosen.get())),
+        Section("curves", "Curves", lambda: sections.charts(run, shown.get())),
+        Section("scores", "Scores", lambda: scored.section(run, score_charts.get())),
+        Section("nearest", "Is it memorising?", lambda: distances.then(drawn.nearest(run))),
+        Section("walk", "Latent walk", lambda: steps.then(drawn.walk(run))),
         Section("settings", "Settings", lambda: sections.settings(run)),
         Section("again", "Make it again", lambda: sections.reproduction(run)),
     ]
     # A page holds its last picture already.
     slides = {
-        "samples": {"frames": [*chosen.uris[:-1], None], "words": sections.captions(chosen.pictures)},
-        "walk": {"frames": [*walk[:-1], None], "words": drawn.step_words(len(walk))},
+        "samples": {"frames": [*chosen.value.uris[:-1], None], "words": captions.value},
+        "walk": {"frames": [*frames.value[:-1], None], "words": steps.value},
     }
-    data = {"charts": [*shown, *score_charts, *distances], "slides": slides}
-    head = _or(Html(), lambda: sections.summary(run))
+    data = {"charts": [*shown.value, *score_charts.value, *distances.value], "slides": slides}
+    head = make_or_explain(Section("summary", "Summary", lambda: sections.summary(run))) or Html()
     return page(run.title, run.state, head, parts, data, live=live)
 
 
-def _or(otherwise: T, make: Callable[[], T]) -> T:
-    """What is made; the section that it is for says what went wrong, where something does."""
-    try:
-        return make()
-    except Exception:
-        return otherwise
+class _Attempt(Generic[T]):
+    """What a section and the page's data share, made once; the section that asks for it raises what went wrong.
+
+    Attributes:
+        value: what was made, or `otherwise`.
+    """
+
+    def __init__(self, make: Callable[[], T], otherwise: T) -> None:
+        self._error: Exception | None = None
+        try:
+            self.value = make()
+        except Exception as error:
+            self.value, self._error = otherwise, error
+
+    def get(self) -> T:
+        """What was made; raises the error of making it."""
+        if self._error is not None:
+            raise self._error
+        return self.value
+
+    def then(self, section: Html) -> Html:
+        """A section that stands only where this could be made; raises the error of making it."""
+        self.get()
+        return section

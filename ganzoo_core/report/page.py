@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from ganzoo_core.report.markup import Html, join, json_script, tag
+from ganzoo_core.api import GanzooError
+from ganzoo_core.report.markup import Html, json_script, tag
+from ganzoo_core.terminal import one_line, write_line
 
+FATAL = (
+    "GANZOO_SECTION_ERRORS"  # "raise": an error in a section is raised; our tests, and their child processes, set it
+)
 STYLES, SCRIPTS = ("page.css",), ("drawing.js", "charts.js", "page.js")
 
 
@@ -37,7 +44,7 @@ def page(
         data: what the script draws: `charts`, `slides`.
         live: whether the page asks its server for a newer one.
     """
-    made = [(section, made_or_said(section)) for section in sections]
+    made = [(section, make_or_explain(section)) for section in sections]
     made = [(section, body) for section, body in made if body is not None]
     links = [tag("a", section.heading, href=f"#{section.name}") for section, _ in made]
     bodies = [
@@ -87,12 +94,22 @@ def page(
     return f"<!DOCTYPE html>\n{document}\n"
 
 
-def made_or_said(section: Section) -> Html | None:
-    """The section, or a sentence that says why it cannot be made."""
+def make_or_explain(section: Section) -> Html | None:
+    """The section, or a sentence that says why it cannot be made; see `log_error`."""
     try:
         return section.make()
     except Exception as error:
-        return join([tag("p", f"This could not be shown: {type(error).__name__}: {error}", class_="absent")])
+        log_error(section.name, error)
+        return tag("p", f"This could not be shown: {type(error).__name__}: {error}", class_="absent")
+
+
+def log_error(section: str, error: Exception) -> None:
+    """Log on stderr, in one line, that a section cannot be made. A fault of the code, which is whatever is no
+    GanzooError, is raised instead where the tests ask for that."""
+    if os.environ.get(FATAL) == "raise" and not isinstance(error, GanzooError):
+        raise error
+    text = f"note: the section {section!r} of the report could not be made: {type(error).__name__}: {error}"
+    write_line(one_line(text), sys.stderr)
 
 
 def _hash(text: str) -> str:
