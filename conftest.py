@@ -20,8 +20,6 @@ hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("house")
 
-os.environ["GANZOO_STRICT_REPORT"] = "1"  # an error in a part of a page fails the test, here and in what it starts
-
 
 def _keep_to_a_core() -> None:
     """Two processes that both use all cores wait for each other; a worker's own processes stay on its core, too."""

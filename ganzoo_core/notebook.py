@@ -23,7 +23,7 @@ from ganzoo_core.api import UsageError
 from ganzoo_core.console import Progress, Reporter, words_of
 from ganzoo_core.report import curves, pictures, reading, scored, sections, vector
 from ganzoo_core.report.markup import Html, join, tag
-from ganzoo_core.report.page import Section, make_section
+from ganzoo_core.report.page import Section, make_or_explain
 from ganzoo_core.terminal import clean_text
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _body(run: reading.Recorded) -> Html:
 
 def _part(name: str, make: Callable[[], Html]) -> Html | None:
     """One part; where it cannot be made, a sentence that says so."""
-    return make_section(Section(name, name, make))
+    return make_or_explain(Section(name, name, make))
 
 
 def _block(*children: object) -> Html:

@@ -215,7 +215,7 @@ class ConfigFacts(Struct, frozen=True):
     run: RunFacts
 
 
-_PICTURE = r"^data:image/png;base64,[A-Za-z0-9+/]*={0,2}$"
+_PICTURE = r"^data:image/png;base64,[A-Za-z0-9+/]*={0,2}\Z"
 PATTERNS[_PICTURE] = "a PNG picture as a data URI"
 Picture = Annotated[str, Meta(pattern=_PICTURE)]
 Distances = Annotated[list[Annotated[float, Meta(ge=0, le=1e6)]], Meta(max_length=100_000)]

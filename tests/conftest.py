@@ -19,6 +19,8 @@ from ganzoo_core import catalog, manifest, mix
 from ganzoo_core.api import UsageError
 
 WAIT = 240  # seconds that a process may take on a busy machine
+os.environ["GANZOO_SECTION_ERRORS"] = "raise"  # in child processes too: no report hides an error
+
 RAISES = "raise RuntimeError('this package must not be imported')\n"
 
 

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ganzoo_core as gz
+from ganzoo_core import data
 from ganzoo_core.data import Stream, frame, hold_out, prepare
+
+SPLIT_OF_20 = [1, 11, 14, 16]
 
 
 def source_of(count: int, height: int = 4, width: int = 4, channels: int = 1, **more: object) -> gz.ImageSource:
@@ -119,3 +122,93 @@ def test_channels_follow_luma_and_repeat() -> None:
 def test_a_bad_source_is_refused_in_words(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(gz.DataError, match=words):
         gz.ImageSource(**arguments)  # type: ignore[arg-type]
+
+
+def test_the_split_is_the_same_for_ever() -> None:
+    """The numbers that `np.random.Generator(np.random.Philox(20140610)).permutation(20)[:4]` gave once."""
+    part = hold_out(source_of(20), "test")
+    assert [int(image[0, 0, 0]) for image in part.images] == SPLIT_OF_20
+    assert part.notes == ("no official test part: a fixed 20% is held out; this is test, 4 of 20 images",)
+    rest = hold_out(source_of(20, notes=("read",)), "train")
+    assert [int(image[0, 0, 0]) for image in rest.images] == [n for n in range(20) if n not in SPLIT_OF_20]
+    assert rest.notes == ("read", "no official test part: a fixed 20% is held out; this is train, 16 of 20 images")
+
+
+def test_an_only_image_is_trained_with_and_leaves_nothing_to_test() -> None:
+    assert len(hold_out(source_of(1), "train").images) == 1
+    with pytest.raises(gz.DataError, match="nothing to train on"):
+        hold_out(source_of(1), "test")
+
+
+def test_a_stream_of_no_images_is_refused_and_one_image_comes_again_and_again() -> None:
+    with pytest.raises(gz.DataError, match=r"^there are no images to train on$"):
+        Stream(0, seed=0, purpose="data")
+    assert Stream(1, seed=0, purpose="data").indices(5, 3).tolist() == [0, 0, 0]
+
+
+def test_a_stream_holds_the_orders_of_the_epochs_that_it_needs_alone() -> None:
+    stream = Stream(10, seed=0, purpose="data")
+    stream.indices(5, 10)
+    assert sorted(stream._orders) == [0, 1]
+    stream.indices(15, 3)
+    assert sorted(stream._orders) == [1]
+    stream.indices(42, 1)
+    assert sorted(stream._orders) == [4]
+
+
+@pytest.mark.parametrize(
+    ("natural", "target", "method"),
+    [(16, 20, "pad"), (16, 21, "resize"), (16, 16, "none"), (16, 15, "resize"), (16, 17, "pad")],
+)
+def test_a_border_makes_images_at_most_a_quarter_larger(natural: int, target: int, method: str) -> None:
+    framing = frame((natural, natural), size=target, sizes=[], background=9)
+    assert (framing.method, framing.background) == (method, 9 if method == "pad" else 0)
+
+
+def test_a_border_is_laid_around_the_middle_in_the_background_s_grey() -> None:
+    """An odd border has its larger half below and to the right; both sides must be within the quarter."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 27, 29, 3), dtype=np.uint8)
+    framing = frame((27, 29), size=32, sizes=[], background=7)
+    assert framing.crop == (2, 1, 27, 29)
+    expected = np.full((2, 32, 32, 3), 7, dtype=np.uint8)
+    expected[:, 2:29, 1:30] = images
+    np.testing.assert_array_equal(prepare(gz.ImageSource(images), framing, 3).images, expected)
+    assert frame((25, 32), size=32, sizes=[], background=7).method == "resize"
+    assert frame((32, 25), size=32, sizes=[], background=7).method == "resize"
+
+
+def test_the_least_size_that_holds_the_images_is_taken() -> None:
+    for natural, target in (((20, 33), 64), ((32, 32), 32), ((33, 20), 64), ((5, 5), 16)):
+        assert frame(natural, size=0, sizes=[64, 16, 32], background=None).target == (target, target)
+    assert frame((20, 33), size=0, sizes=[], background=None).target == (20, 33)
+    assert frame((20, 33), size=32, sizes=[32, 64], background=None).target == (32, 32)
+
+
+def test_sizes_that_do_not_fit_are_told_in_a_sentence() -> None:
+    with pytest.raises(gz.UsageError) as caught:
+        frame((28, 28), size=48, sizes=[64, 32], background=None)
+    assert str(caught.value) == "data.size is 48; this model takes 32, 64 pixels"
+    with pytest.raises(gz.UsageError) as caught:
+        frame((20, 65), size=0, sizes=[64, 32], background=None)
+    assert str(caught.value) == (
+        "the images are 20×65 and the model takes at most 64 pixels; choose one with --set data.size=64"
+    )
+
+
+def test_each_channel_has_its_weight_in_grey() -> None:
+    """ITU-R BT.601: 0.299, 0.587, 0.114 of 255."""
+    pixels = np.eye(3, dtype=np.uint8).reshape(3, 1, 1, 3) * 255
+    framing = frame((1, 1), size=0, sizes=[], background=None)
+    assert prepare(gz.ImageSource(pixels), framing, 1).images.flatten().tolist() == [76, 150, 29]
+
+
+def test_what_takes_long_says_every_few_seconds_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, said = [100.0], list[str]()
+    monkeypatch.setattr(data.time, "monotonic", lambda: now[0])
+    tell = data._progress(2000, said.append)
+    assert tell is not None
+    for at, done in ((105.0, 500), (105.1, 1000), (110.0, 1200), (110.2, 1500), (120.0, 2000)):
+        now[0] = at
+        tell(done)
+    assert said == ["1,000 of 2,000 images are read", "1,500 of 2,000 images are read"]
+    assert data._progress(2000, None) is None

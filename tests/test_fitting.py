@@ -54,6 +54,18 @@ def test_a_doubled_penalty_is_told(resolve):
     assert resolve("dense", modifiers=["r1", "r1-again"], assigned={"with.r1.gamma": "0"}).warnings == ()
 
 
+def test_the_one_that_a_penalty_doubles_is_named(installed, resolve):
+    """Neither the part itself, nor one whose setting turns its penalty off."""
+    own = [replace(p, has={"r1_penalty": True}) if p.name == "dense" else p for p in installed.parts]
+    (note,) = resolve("dense", modifiers=["r1"], catalog=Catalog(tuple(own), ())).warnings
+    assert note == (
+        "r1 adds what the model already has (r1 penalty), so it counts twice; leave r1 out, or set the other to 0"
+    )
+    asked = {"loss": "pairs", "modifiers": ["r1", "r1-again"], "assigned": {"loss.gamma": "0"}}
+    (note,) = resolve("dense", **asked).warnings
+    assert note.startswith("r1-again adds what r1 already has")
+
+
 def test_modifiers_come_from_the_model_or_the_user(resolve):
     found = resolve("penalised")
     assert found.modifier_options() == {"r1": {"gamma": 3.0}}

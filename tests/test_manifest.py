@@ -307,3 +307,85 @@ def test_hooks_are_found_as_python_would(read, tmp_path):
         assert state(hooks) == "ok"
     for hooks in ("pack.notes", "pack.empty", "pack.sub.nothing", "pack.hooks.py"):
         assert state(hooks) == "missing-module"
+
+
+SENTENCES = [
+    ("", "says no api, this ganzoo speaks 1; its author must write `api = 1`"),
+    ("api = 0", "says api = 0, this ganzoo speaks 1; upgrade dist"),
+    ("api = 2", "says api = 2, this ganzoo speaks 1; upgrade ganzoo"),
+    ("api = true", "says api = True, this ganzoo speaks 1; its author must write `api = 1`"),
+    ("api = 1", "names no part"),
+    ("api = 1\nmodels = 3", "has 'models', which is no table of parts"),
+    (
+        "api = 1\n[x.y]",
+        "has 'x', which is no kind; the kinds are models, losses, schedules, datasets, modifiers, trackers, "
+        "extractors, metrics",
+    ),
+    ("api = 1\n[models.x]\ntitle = 'T'\nhooks = 'pack'", "[models.x] has no framework"),
+    ("api = 1\n[models.x]\nframework = 'torch'\nhooks = 'pack'", "[models.x] has no title"),
+    ("api = 1\n[models]\nx = 3", "[models.x] is 3; expected a table"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), SENTENCES, ids=[text[:30] for text, _ in SENTENCES])
+def test_what_is_wrong_with_a_manifest_is_a_whole_sentence(read, text, sentence):
+    parts, (problem,) = read(text)
+    assert (parts, problem.reason) == ([], f"ganzoo.toml {sentence}")
+
+
+PARTS_SENTENCES = [
+    ("presets.x.track.y.z = 3", "presets.x sets track.y.z; a part of this kind may set model.*, generator.*, "
+     "discriminator.*, use.*, loss.*, schedule.*, with.*, data.*, train.*, engine.*"),
+    ("presets.x.model.a = 3", "presets.x sets model.a, which [defaults] does not declare"),
+    ("choices.model.a = [1]", "choices is about model.a, which [defaults] does not declare"),
+    ("defaults.model.a = 1\nchoices.model.a = [2, 3]", "defaults model.a is 1, which is not among its choices"),
+    ("defaults.model.a = 'x'\nhas.x = { setting = 'model.a', above = 1 }",
+     "has.x compares model.a, which is no number"),
+    ("defaults.model.a = []", "defaults model.a is an empty list, so the kind of its items is unknown"),
+    ("defaults.use.data = 'x'", "defaults sets use.data; a model may pick use.loss, use.schedule, use.with"),
+    ("defaults.train.batchsize = 3",
+     "defaults sets train.batchsize, which the core does not have; did you mean train.batch_size?"),
+    ("titel = 'x'", "has 'titel'; did you mean title?"),
+    ("hooks = 'other.hooks'", "hooks is other.hooks, outside of the package pack"),
+    ("hooks = 'pack.missing'", "hooks is pack.missing, which the package does not hold"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "sentence"), PARTS_SENTENCES, ids=[lines for lines, _ in PARTS_SENTENCES])
+def test_what_is_wrong_with_a_part_is_a_whole_sentence(read, lines, sentence):
+    kept = "\n".join(line for line in MODEL.splitlines() if not lines.startswith("hooks") or "hooks" not in line)
+    parts, (problem,) = read(f"api = 1{kept}\n{lines}\n")
+    state = "missing-module" if "does not hold" in sentence else "bad-manifest"
+    assert (parts, problem.state, problem.reason) == ([], state, f"ganzoo.toml [models.m] {sentence}")
+
+
+def test_what_a_model_declares_it_may_set_in_a_preset_for_one_network(read):
+    """And the core's own settings without declaring them."""
+    lines = "defaults.model.a = 1\npresets.x.discriminator.a = 2\npresets.x.model.latent_dim = 3\n"
+    ((part,), problems) = read("api = 1" + MODEL + lines)
+    assert (problems, part.presets) == ([], {"x": {"discriminator.a": 2, "model.latent_dim": 3}})
+
+
+@pytest.mark.parametrize("count", [500, 501])
+def test_the_first_500_parts_of_a_kind_are_read(read, count):
+    text = "api = 1\n" + "".join(f"[losses.l{n}]\ntitle = 'T'\nhooks = 'pack'\n" for n in range(count))
+    parts, problems = read(text)
+    assert [part.name for part in parts] == [f"l{n}" for n in range(500)]
+    assert [(problem.state, problem.reason) for problem in problems] == [
+        ("bad-manifest", "ganzoo.toml has 501 losses; expected at most 500, and the others are left out")
+    ] * (count - 500)
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(200_000, True), (200_001, False)])
+def test_a_manifest_has_at_most_200_000_bytes(read, size, is_read):
+    text = "api = 1" + LOSS + "#"
+    parts, problems = read(text + "x" * (size - len(text)))
+    assert (len(parts), len(problems)) == (is_read, not is_read)
+    assert all("is larger than 200,000 bytes" in problem.reason for problem in problems)
+
+
+def test_a_name_that_is_taken_is_a_bad_manifest(read):
+    text = "api = 1\n" + "".join(f"[losses.{name}]\ntitle = 'T'\nhooks = 'pack'\n" for name in ("a-b", "a_b"))
+    _, (problem,) = read(text)
+    found = (problem.state, problem.kind, problem.name, problem.reason)
+    assert found == ("bad-manifest", "losses", "a_b", "ganzoo.toml [losses.a_b] goes by 'a_b', as a-b does")

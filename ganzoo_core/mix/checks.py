@@ -65,9 +65,9 @@ def check(mix: Mix) -> Mix:
             mix = _meet(mix, part, need, warnings)
         for feature in part.doubles:
             if mix.has(feature, without=part):
-                owners = [other.name for other in (mix.parts["loss"], *mix.modifiers) if feature in other.has]
+                owners = mix.adding(feature, without=part)
                 warnings.append(
-                    f"{part.name} adds what {owners[0] if owners else 'the model'} already has ({_plain(feature)}), "
+                    f"{part.name} adds what {owners[0].name if owners else 'the model'} already has ({_plain(feature)}), "
                     f"so it counts twice; leave {part.name} out, or set the other to 0"
                 )
     return replace(mix, warnings=tuple(warnings))

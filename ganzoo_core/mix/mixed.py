@@ -68,9 +68,14 @@ class Mix:
             without: a part whose own claim does not count.
         """
         slot = "generator" if feature.endswith("_in_generator") else "discriminator"
+        own = self.parts[slot].has.get(feature, _ASSUMED.get(feature, False))
+        return _holds(own, self, slot) or bool(self.adding(feature, without=without))
+
+    def adding(self, feature: str, *, without: Part | None = None) -> list[Part]:
+        """The loss and the modifiers that bring a feature, but for `without`; a claim that a setting turns off is none."""
+        slot = "generator" if feature.endswith("_in_generator") else "discriminator"
         others = [part for part in (self.parts["loss"], *self.modifiers) if feature in part.has and part != without]
-        claims = [self.parts[slot].has.get(feature, _ASSUMED.get(feature, False)), *(p.has[feature] for p in others)]
-        return any(_holds(claim, self, slot) for claim in claims)
+        return [part for part in others if _holds(part.has[feature], self, slot)]
 
 
 # What a model can do unless its card denies it.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from ganzoo_core import checkpoint
 from ganzoo_core.api import UsageError
 from ganzoo_core.report import curves, drawn, pictures, reading, scored, sections
 from ganzoo_core.report.markup import Html
-from ganzoo_core.report.page import Section, make_section, page
+from ganzoo_core.report.page import Section, make_or_explain, page
 
 REPORT = "report.html"
 
@@ -52,56 +52,56 @@ def render(folder: Path, *, live: bool = False) -> str:
     Raises:
         UsageError: if the folder is no run's.
     """
-    run, attempts = reading.read(folder), _Attempts()
-    samples = folder / "samples"
-    chosen = attempts.make("samples", pictures.Chosen([], []), lambda: pictures.choose(pictures.find(samples)))
-    real = attempts.make("samples", None, lambda: pictures.one(samples / "real.png"))
-    nothing: list[curves.Chart] = []
-    shown = attempts.make("curves", nothing, lambda: curves.charts(run))
-    score_charts = attempts.make("scores", nothing, lambda: scored.charts(run))
-    distances = attempts.make("nearest", nothing, lambda: drawn.charts(run))
-    no_frames: list[str] = []
-    walk = attempts.make("walk", no_frames, lambda: drawn.frames_of(run))
+    run = reading.read(folder)
+    chosen = _Attempt(lambda: pictures.choose(pictures.find(folder / "samples")), pictures.Chosen([], []))
+    captions = _Attempt(lambda: sections.captions(chosen.get().pictures), [])
+    real = _Attempt(lambda: pictures.one(folder / "samples" / "real.png"), None)
+    shown = _Attempt(lambda: curves.charts(run), [])
+    score_charts = _Attempt(lambda: scored.charts(run), [])
+    distances = _Attempt(lambda: drawn.charts(run), [])
+    frames = _Attempt(lambda: drawn.frames_of(run), [])
+    steps = _Attempt(lambda: drawn.step_words(len(frames.get())), [])
     parts = [
-        attempts.section("samples", "Samples", lambda: sections.samples(run, chosen, real)),
-        attempts.section("stages", "Stages", lambda: sections.stages(run, chosen), of="samples"),
-        attempts.section("curves", "Curves", lambda: sections.charts(run, shown)),
-        attempts.section("scores", "Scores", lambda: scored.section(run, score_charts)),
-        attempts.section("nearest", "Is it memorising?", lambda: drawn.nearest(run)),
-        attempts.section("walk", "Latent walk", lambda: drawn.walk(run)),
-        attempts.section("settings", "Settings", lambda: sections.settings(run)),
-        attempts.section("again", "Make it again", lambda: sections.reproduction(run)),
+        Section("samples", "Samples", lambda: captions.then(sections.samples(run, chosen.get(), real.get()))),
+        Section("stages", "Stages", lambda: sections.stages(run, chosen.get())),
+        Section("curves", "Curves", lambda: sections.charts(run, shown.get())),
+        Section("scores", "Scores", lambda: scored.section(run, score_charts.get())),
+        Section("nearest", "Is it memorising?", lambda: distances.then(drawn.nearest(run))),
+        Section("walk", "Latent walk", lambda: steps.then(drawn.walk(run))),
+        Section("settings", "Settings", lambda: sections.settings(run)),
+        Section("again", "Make it again", lambda: sections.reproduction(run)),
     ]
     # A page holds its last picture already.
     slides = {
-        "samples": {"frames": [*chosen.uris[:-1], None], "words": sections.captions(chosen.pictures)},
-        "walk": {"frames": [*walk[:-1], None], "words": drawn.step_words(len(walk))},
+        "samples": {"frames": [*chosen.value.uris[:-1], None], "words": captions.value},
+        "walk": {"frames": [*frames.value[:-1], None], "words": steps.value},
     }
-    data = {"charts": [*shown, *score_charts, *distances], "slides": slides}
-    head = make_section(Section("summary", "Summary", lambda: sections.summary(run))) or Html()
+    data = {"charts": [*shown.value, *score_charts.value, *distances.value], "slides": slides}
+    head = make_or_explain(Section("summary", "Summary", lambda: sections.summary(run))) or Html()
     return page(run.title, run.state, head, parts, data, live=live)
 
 
-class _Attempts:
-    """What several parts of a page need, each made on its own: an error in it is the error of those parts."""
+class _Attempt(Generic[T]):
+    """What a section and the page's data share, made once; the section that asks for it raises what went wrong.
 
-    def __init__(self) -> None:
-        self._errors: dict[str, Exception] = {}
+    Attributes:
+        value: what was made, or `otherwise`.
+    """
 
-    def make(self, name: str, otherwise: T, make: Callable[[], T]) -> T:
-        """What `make` gives; `otherwise`, where it raises, and then `section` shows the error under that name."""
+    def __init__(self, make: Callable[[], T], otherwise: T) -> None:
+        self._error: Exception | None = None
         try:
-            return make()
+            self.value = make()
         except Exception as error:
-            self._errors[name] = error
-            return otherwise
+            self.value, self._error = otherwise, error
 
-    def section(self, name: str, heading: str, make: Callable[[], Html | None], *, of: str = "") -> Section:
-        """A section that shows what went wrong with what it needs, which was made under its name or as `of`."""
+    def get(self) -> T:
+        """What was made; raises the error of making it."""
+        if self._error is not None:
+            raise self._error
+        return self.value
 
-        def make_or_raise() -> Html | None:
-            if (of or name) in self._errors:
-                raise self._errors[of or name]
-            return make()
-
-        return Section(name, heading, make_or_raise)
+    def then(self, section: Html) -> Html:
+        """A section that stands only where this could be made; raises the error of making it."""
+        self.get()
+        return section

@@ -16,6 +16,7 @@ import numpy as np
 from ganzoo_core import building, catalog, checkpoint, data, data_changes, files, images, mix, rundir, session, walking
 from ganzoo_core.api import GanzooError
 from ganzoo_core.randomness import latents, philox
+from ganzoo_core.report.page import log_error
 from ganzoo_core.report.pictures import uri
 from ganzoo_core.report.reading import MEASURED
 from ganzoo_core.samples import crop
@@ -61,6 +62,7 @@ def measure(
         except GanzooError as error:
             found["notes"][name] = f"{error}."
         except Exception as error:
+            log_error(name, error)
             found["notes"][name] = f"{type(error).__name__}: {error}."
 
     def generator() -> SavedGenerator:

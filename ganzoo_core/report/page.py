@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from ganzoo_core.console import Reporter
+from ganzoo_core.api import GanzooError
 from ganzoo_core.report.markup import Html, json_script, tag
+from ganzoo_core.terminal import one_line, write_line
 
-STRICT = "GANZOO_STRICT_REPORT"
-"""An environment variable that tests set: where it is, an error in a part of a page is raised."""
+FATAL = (
+    "GANZOO_SECTION_ERRORS"  # "raise": an error in a section is raised; our tests, and their child processes, set it
+)
 STYLES, SCRIPTS = ("page.css",), ("drawing.js", "charts.js", "page.js")
 
 
@@ -41,7 +44,7 @@ def page(
         data: what the script draws: `charts`, `slides`.
         live: whether the page asks its server for a newer one.
     """
-    made = [(section, make_section(section)) for section in sections]
+    made = [(section, make_or_explain(section)) for section in sections]
     made = [(section, body) for section, body in made if body is not None]
     links = [tag("a", section.heading, href=f"#{section.name}") for section, _ in made]
     bodies = [
@@ -91,26 +94,22 @@ def page(
     return f"<!DOCTYPE html>\n{document}\n"
 
 
-def make_section(section: Section) -> Html | None:
-    """The section, or a sentence that says which error kept it from being made."""
+def make_or_explain(section: Section) -> Html | None:
+    """The section, or a sentence that says why it cannot be made; see `log_error`."""
     try:
         return section.make()
     except Exception as error:
-        return explain_error(error, section.heading)
+        log_error(section.name, error)
+        return tag("p", f"This could not be shown: {type(error).__name__}: {error}", class_="absent")
 
 
-def explain_error(error: Exception, what: str) -> Html:
-    """What stands in the place of what could not be made; it is logged, too, and raised where `STRICT` is set.
-
-    Args:
-        error: ours, in all likelihood: what is wrong with a run's files is told by notes and sentences.
-        what: was to be made, for the log.
-    """
-    if os.environ.get(STRICT):
+def log_error(section: str, error: Exception) -> None:
+    """Log on stderr, in one line, that a section cannot be made. A fault of the code, which is whatever is no
+    GanzooError, is raised instead where the tests ask for that."""
+    if os.environ.get(FATAL) == "raise" and not isinstance(error, GanzooError):
         raise error
-    words = f"{type(error).__name__}: {error}"
-    Reporter().warn(f"the report's part {what!r} could not be made: {words}")
-    return tag("p", f"This could not be shown: {words}", class_="absent")
+    text = f"note: the section {section!r} of the report could not be made: {type(error).__name__}: {error}"
+    write_line(one_line(text), sys.stderr)
 
 
 def _hash(text: str) -> str:

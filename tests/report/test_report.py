@@ -552,35 +552,3 @@ def test_ctrl_c_ends_the_server_and_leaves_the_page(runs, start):
     assert process.returncode == 0
     assert rest.strip() == str(folder / "report.html")
     assert (folder / "report.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("module", "function", "headings"),
-    [
-        ("curves", "charts", ["Curves"]),
-        ("pictures", "find", ["Samples", "Stages"]),
-        ("scored", "charts", ["Scores"]),
-        ("drawn", "frames_of", ["Latent walk"]),
-        ("sections", "settings", ["Settings"]),
-        ("sections", "summary", [None]),
-    ],
-)
-def test_an_error_in_a_part_is_shown_there_logged_and_fatal_in_tests(
-    runs, monkeypatch, capsys, module, function, headings
-):
-    folder = runs("run")
-
-    def fail(*_, **__):
-        raise ValueError("<b>no</b>")
-
-    monkeypatch.setattr(getattr(report, module), function, fail)
-    with pytest.raises(ValueError, match="<b>no</b>"):
-        report.render(folder)
-    monkeypatch.delenv("GANZOO_STRICT_REPORT")
-    text = report.render(folder)
-    shown = "This could not be shown: ValueError: &lt;b&gt;no&lt;/b&gt;"
-    assert text.count(shown) == len(headings)
-    for heading in filter(None, headings):
-        assert shown in text.partition(f">{heading}</h2>")[2].partition("<h2")[0]
-    told = " ".join(capsys.readouterr().err.split())
-    assert told.count("could not be made: ValueError: <b>no</b>") == len(headings)

@@ -237,3 +237,72 @@ def test_what_cannot_be_scored_is_refused_in_words(score, count, words):
     drawn = np.random.default_rng(0).standard_normal((count, 2)).astype(np.float32)
     with pytest.raises(gz.UsageError, match=words):
         score(gz.Features(drawn), gz.Features(drawn, drawn), seed=0)
+
+
+def cubic_mmd(real, fake):
+    """Squared MMD, unbiased, under k(x, y) = (x·y / F + 1)³, pair by pair."""
+
+    def kernel(x, y):
+        return (float(x @ y) / len(x) + 1) ** 3
+
+    def within(side):
+        count = len(side)
+        return sum(kernel(side[i], side[j]) for i in range(count) for j in range(count) if i != j) / count / (count - 1)
+
+    across = np.mean([[kernel(x, y) for y in fake] for x in real])
+    return within(real) + within(fake) - 2 * across
+
+
+def test_kid_is_the_mean_and_spread_over_subsets_of_the_cubic_kernel_s_mmd():
+    """Subsets of half of four images are pairs: all that may be drawn are listed, and every one is among them."""
+    numbers = np.random.default_rng(0)
+    real, fake = numbers.standard_normal((4, 3)), numbers.standard_normal((4, 3)) + 1
+    pairs = [(a, b) for a in range(4) for b in range(a)]
+    possible = [cubic_mmd(real[list(r)], fake[list(f)]) for r in pairs for f in pairs]
+    sides = gz.Features(real.astype(np.float32)), gz.Features(fake.astype(np.float32))
+    one = kid.score(*sides, seed=0, subsets=1)
+    assert one["kid_std"] == 0
+    assert min(abs(one["kid"] - value) for value in possible) < 1e-5
+    two = kid.score(*sides, seed=0, subsets=2, subset_size=2)
+    spreads = [(abs(a - b) / 2, (a + b) / 2) for a in possible for b in possible]
+    assert min(abs(two["kid_std"] - s) + abs(two["kid"] - m) for s, m in spreads) < 1e-5
+
+
+def test_kid_takes_its_settings_by_their_names_and_a_thousand_images_a_hundred_times_without(monkeypatch):
+    asked = []
+
+    class Noted(KernelInceptionDistance):
+        def __init__(self, **options):
+            asked.append((options["subsets"], options["subset_size"]))
+            super().__init__(**{**options, "subsets": 1, "subset_size": 2})
+
+    monkeypatch.setattr("torchmetrics.image.kid.KernelInceptionDistance", Noted)
+    few, many = gz.Features(np.eye(5, dtype=np.float32)), gz.Features(np.zeros((2002, 1), np.float32))
+    kid.score(many, many, seed=0)
+    kid.score(few, few, seed=0)
+    kid.metric({"subsets": 7, "subset_size": 3})(few, few, seed=0)
+    kid.metric({"subsets": 7, "subset_size": 3})(many, many, seed=0)
+    assert asked == [(100, 1000), (100, 2), (7, 2), (7, 3)]
+
+
+@pytest.mark.parametrize(("subsets", "size"), [(0, 2), (1, 1), (0, 1), (-1, 5)])
+def test_kid_of_no_subsets_or_of_single_images_is_refused(subsets, size):
+    side = gz.Features(np.eye(6, dtype=np.float32))
+    with pytest.raises(gz.UsageError) as caught:
+        kid.score(side, side, seed=0, subsets=subsets, subset_size=size)
+    assert str(caught.value) == (f"kid takes at least 1 subset of at least 2 images; found {subsets} of {size}")
+
+
+@pytest.mark.parametrize(("real", "fake"), [(3, 9), (9, 3)])
+def test_kid_needs_four_images_on_each_side(real, fake):
+    sides = [gz.Features(np.eye(count, 5, dtype=np.float32)) for count in (real, fake)]
+    with pytest.raises(gz.UsageError) as caught:
+        kid.score(*sides, seed=0)
+    assert str(caught.value) == "kid needs at least 4 images on each side, and there are 3; say more with -n"
+
+
+def test_kid_of_a_seed_is_the_same_again_and_of_another_seed_another():
+    numbers = np.random.default_rng(0)
+    sides = [gz.Features(numbers.standard_normal((12, 3)).astype(np.float32)) for _ in range(2)]
+    first, again, other = (kid.score(*sides, seed=seed, subsets=3, subset_size=4) for seed in (1, 1, 2))
+    assert first == again != other

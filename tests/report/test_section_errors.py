@@ -1,0 +1,112 @@
+"""An error in a section of a report: shown in that section, logged, and raised where the tests ask for it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import ganzoo_core as gz
+from ganzoo_core import notebook, report
+from ganzoo_core.report import curves, drawn, measured, pictures, reading, scored, sections
+from ganzoo_core.report.page import FATAL
+
+BREAKS = [  # module, function, the sections that need it
+    (pictures, "choose", ["samples", "stages"]),
+    (pictures, "one", ["samples"]),
+    (curves, "charts", ["curves"]),
+    (scored, "charts", ["scores"]),
+    (drawn, "charts", ["nearest"]),
+    (drawn, "frames_of", ["walk"]),
+    (drawn, "step_words", ["walk"]),
+    (sections, "captions", ["samples"]),
+    (sections, "summary", ["summary"]),
+    (sections, "settings", ["settings"]),
+]
+NAMES = [f"{module.__name__}.{name}" for module, name, _ in BREAKS]
+
+
+def fail(*arguments, **more):
+    raise KeyError("lost <b>\nsecond line")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Errors are shown, as they are to users."""
+    monkeypatch.delenv(FATAL)
+
+
+@pytest.mark.parametrize(("module", "name", "broken"), BREAKS, ids=NAMES)
+def test_an_error_is_shown_in_its_section_and_logged_and_the_rest_of_the_page_is_there(
+    runs, monkeypatch, shown, capsys, module, name, broken
+):
+    folder = runs(samples=2)
+    monkeypatch.setattr(module, name, fail)
+    text = report.render(folder)
+    sentence = "This could not be shown: KeyError: &#x27;lost &lt;b&gt;\\nsecond line&#x27;"
+    assert text.count(sentence) == len(broken)
+    for section in broken:
+        if section != "summary":
+            assert sentence in text.partition(f'id="{section}"')[2].partition("</section>")[0]
+    assert 'id="again"' in text
+    assert capsys.readouterr().err == "".join(
+        f"note: the section {section!r} of the report could not be made: KeyError: 'lost <b>\\nsecond line'\n"
+        for section in broken
+    )
+
+
+def test_a_section_whose_curves_failed_does_not_say_that_there_are_none(runs, monkeypatch, shown, capsys):
+    folder = runs()
+    empty = report.render(runs("empty", lines=[])).partition('id="curves"')[2].partition("</section>")[0]
+    assert "There are no statistics yet" in empty
+    monkeypatch.setattr(curves, "charts", fail)
+    section = report.render(folder).partition('id="curves"')[2].partition("</section>")[0]
+    assert "yet" not in section
+    assert "KeyError" in section
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(m, n) for m, n, _ in BREAKS], ids=[f"{m.__name__}.{n}" for m, n, _ in BREAKS]
+)
+def test_an_error_in_a_section_is_fatal_in_tests(runs, monkeypatch, module, name):
+    folder = runs(samples=2)
+    monkeypatch.setattr(module, name, fail)
+    with pytest.raises(KeyError, match="lost"):
+        report.render(folder)
+
+
+def test_a_refusal_in_words_is_no_fault_of_the_page(runs, monkeypatch, capsys):
+    def refuse(*arguments):
+        raise gz.UsageError("samples/ cannot be read: Permission denied")
+
+    folder = runs()
+    monkeypatch.setattr(pictures, "find", refuse)
+    assert "samples/ cannot be read: Permission denied" in report.render(folder)
+    assert capsys.readouterr().err.count("UsageError: samples/ cannot be read: Permission denied\n") == 2
+
+
+def test_a_part_of_a_notebook_s_view_fails_in_the_same_way(monkeypatch, shown, capsys):
+    assert "KeyError" in str(notebook._part("losses", fail))
+    assert "the section 'losses' of the report could not be made" in capsys.readouterr().err
+    monkeypatch.setenv(FATAL, "raise")
+    with pytest.raises(KeyError):
+        notebook._part("losses", fail)
+
+
+def test_an_error_while_measuring_is_kept_for_the_page_and_logged(runs, monkeypatch, shown, capsys):
+    folder = runs()
+    monkeypatch.setattr(measured, "walk", lambda *arguments, **more: fail())
+    monkeypatch.setattr(measured.session, "load", lambda *arguments, **more: type("G", (), {"images_seen": 5})())
+    monkeypatch.setattr(measured, "training_images", fail)
+    measured.measure(folder)
+    notes = json.loads((folder / "report" / reading.MEASURED).read_text())["notes"]
+    assert set(notes) == {"walk", "nearest"}
+    assert notes["walk"].startswith("KeyError: ")
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: the section {name!r} of the report could not be made: KeyError: 'lost <b>\\nsecond line'"
+        for name in ("walk", "nearest")
+    ]
+    assert "This could not be shown: KeyError" in report.render(folder)
+    monkeypatch.setenv(FATAL, "raise")
+    with pytest.raises(KeyError):
+        measured.measure(folder)

@@ -1,0 +1,230 @@
+"""Folders and files of tensors: what is written, what counts as whole, and in which words a stranger's is refused."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ganzoo_core import checkpoint, files
+from ganzoo_core.api import UsageError
+
+HALVES = np.arange(6, dtype=np.float32).reshape(2, 3) / 2
+EXPECTED = {"w": ("float32", (2, 3)), "n": ("int64", ())}
+TENSORS = {"w": HALVES, "n": np.array(7)}
+
+
+def write(path: Path, header: object, body: bytes = b"") -> Path:
+    """A safetensors file by its definition: 8 bytes of length, little-endian, then JSON, then the numbers."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    return path
+
+
+def refusal(function, *arguments) -> str:
+    with pytest.raises(UsageError) as caught:
+        function(*arguments)
+    return str(caught.value)
+
+
+@pytest.fixture
+def path(tmp_path):
+    place = tmp_path / "g.safetensors"
+    place.write_bytes(checkpoint.pack(TENSORS))
+    return place
+
+
+def test_tensors_come_back_as_they_were(path):
+    for found in (checkpoint.read_tensors(path, EXPECTED), checkpoint.read_matching(path)):
+        assert set(found) == {"w", "n"}
+        np.testing.assert_array_equal(found["w"], HALVES)
+        assert (found["w"].dtype, found["n"].dtype, found["n"].shape, int(found["n"])) == ("float32", "int64", (), 7)
+
+
+def test_an_array_in_another_order_is_packed_by_its_values(tmp_path):
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(checkpoint.pack({"w": np.asfortranarray(HALVES), "t": HALVES.T}))
+    found = checkpoint.read_matching(path)
+    np.testing.assert_array_equal(found["w"], HALVES)
+    np.testing.assert_array_equal(found["t"], HALVES.T)
+
+
+def test_a_tensor_that_the_network_has_not_is_refused(path):
+    said = refusal(checkpoint.read_tensors, path, {"w": EXPECTED["w"]})
+    assert said == f"{path} holds a tensor 'n', which the network has not"
+    assert refusal(checkpoint.read_tensors, path, {"w": EXPECTED["w"]}, ["w"]) == said
+
+
+def test_a_tensor_that_is_missing_is_refused_unless_it_may_be(path):
+    more = {**EXPECTED, "bias": ("float32", (3,))}
+    assert refusal(checkpoint.read_tensors, path, more) == f"{path} holds no tensor 'bias', which the network has"
+    assert set(checkpoint.read_tensors(path, more, ["bias"])) == {"w", "n"}
+
+
+@pytest.mark.parametrize(
+    ("expected", "want"),
+    [
+        (("float32", (3, 2)), "float32 [3, 2]"),
+        (("float16", (2, 3)), "float16 [2, 3]"),
+        (("float32", (6,)), "float32 [6]"),
+    ],
+)
+def test_a_tensor_of_another_shape_or_type_is_refused(path, expected, want):
+    said = refusal(checkpoint.read_tensors, path, {**EXPECTED, "w": expected})
+    assert said == f"{path}: w is float32 [2, 3]; the network has {want}"
+
+
+def test_a_header_s_length_is_bounded_before_it_is_read(tmp_path):
+    path = tmp_path / "g"
+    words = f"{path} is not a safetensors file, or its header is over 1,000,000 bytes"
+    for content in (b"", b"\0" * 8, struct.pack("<Q", 1) + b"{", struct.pack("<Q", 1_000_001) + b"{}"):
+        path.write_bytes(content)
+        assert refusal(checkpoint.read_matching, path) == words
+    assert checkpoint.read_matching(write(path, b"{}")) == {}
+    padded = b"{}" + b" " * 999_998
+    assert checkpoint.read_matching(write(path, padded)) == {}
+    path.write_bytes(struct.pack("<Q", 2) + b"[]")
+    assert refusal(checkpoint.read_matching, path).startswith(f"{path} is not a safetensors file: its header ")
+
+
+def test_what_a_header_states_is_held_against_the_file_s_size(tmp_path):
+    """Of 4-byte and of 2-byte numbers: as many as fit are read further, and one more is damage."""
+    for dtype, size in (("F32", 4), ("BF16", 2), ("F64", 8), ("U8", 1)):
+        path = tmp_path / dtype
+        tensor = {"dtype": dtype, "shape": [100], "data_offsets": [0, 100 * size]}
+        write(path, {"w": tensor}, bytes(100 * size))
+        content = path.read_bytes()
+        fits = len(content) // size
+        forged = json.dumps({"w": {**tensor, "shape": [10 * fits]}}).encode()
+        path.write_bytes(struct.pack("<Q", len(forged)) + forged)
+        assert refusal(checkpoint.read_matching, path) == f"{path} states more than it holds; it is damaged"
+    missing = tmp_path / "nothing"
+    assert refusal(checkpoint.read_matching, missing) == f"{missing} cannot be read: No such file or directory"
+
+
+def test_offsets_that_lie_are_refused_in_words(tmp_path):
+    tensor = {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}
+    path = write(tmp_path / "g", {"w": tensor}, bytes(8))
+    assert refusal(checkpoint.read_tensors, path, {"w": ("float32", (2,))}).startswith(f"{path} cannot be read: ")
+
+
+def test_the_comment_of_a_header_is_no_tensor(tmp_path):
+    tensor = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
+    path = write(tmp_path / "g", {"__metadata__": {"a": "b"}, "w": tensor}, b"\5")
+    assert checkpoint.read_matching(path)["w"].tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("array", "is_finite"),
+    [
+        (np.array([1.0, -2.0]), True),
+        (np.array([1.0, np.nan, 2.0]), False),
+        (np.array([np.inf, 0.0]), False),
+        (np.array([0.0, -np.inf]), False),
+        (np.array([], np.float32), True),
+        (np.array([1, 2]), True),
+        (np.array([], np.int64), True),
+        (np.array(np.nan, np.float16), False),
+    ],
+)
+def test_numbers_that_are_not_finite_are_found(array, is_finite):
+    assert checkpoint.is_finite(array) is is_finite
+
+
+def test_a_folder_is_whole_by_its_sizes_and_valid_by_its_bytes(tmp_path):
+    folder = tmp_path / "c"
+    checkpoint.write_folder(folder, {"a": b"one", "b": b""}, run="0a")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["c"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    # echo -n one | sha256sum
+    digest = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+    assert manifest["files"]["a"] == {"bytes": 3, "sha256": digest}
+    assert (manifest["format"], manifest["run"], sorted(manifest["files"])) == (1, "0a", ["a", "b"])
+    assert (checkpoint.is_whole(folder), checkpoint.is_valid(folder)) == (True, True)
+    (folder / "a").write_bytes(b"two")
+    assert (checkpoint.is_whole(folder), checkpoint.is_valid(folder)) == (True, False)
+    (folder / "a").write_bytes(b"on")
+    assert (checkpoint.is_whole(folder), checkpoint.is_valid(folder)) == (False, False)
+    (folder / "a").unlink()
+    assert not checkpoint.is_whole(folder)
+    (folder / "manifest.json").unlink()
+    assert not checkpoint.is_whole(folder)
+    nowhere = tmp_path / "nothing"
+    assert refusal(checkpoint.read_manifest, nowhere) == f"{nowhere} is not there; expected a folder"
+    assert refusal(checkpoint.read_manifest, folder / "b") == f"{folder / 'b'} is a file; expected a folder"
+
+
+def test_a_folder_takes_another_s_place_and_a_failure_leaves_the_former(tmp_path, monkeypatch):
+    folder = tmp_path / "deep" / "c"
+    checkpoint.write_folder(folder, {"a": b"one", "b": b"two"})
+    checkpoint.write_folder(folder, {"a": b"three"})
+    assert sorted(entry.name for entry in folder.iterdir()) == ["a", "manifest.json"]
+    assert (folder / "a").read_bytes() == b"three"
+
+    def refuse(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_sync_folder", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write_folder(folder, {"a": b"four"})
+    assert [entry.name for entry in folder.parent.iterdir()] == ["c"]
+    assert (folder / "a").read_bytes() == b"three"
+    assert checkpoint.is_valid(folder)
+
+
+def test_a_file_is_replaced_whole_and_appended_to_at_a_place(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    checkpoint.write_file(path, b"a long first text")
+    checkpoint.write_file(path, b"short")
+    assert path.read_bytes() == b"short"
+    checkpoint.append(path, b"!?", at=4)
+    assert path.read_bytes() == b"shor!?"
+    checkpoint.append(path, b"", at=2)
+    assert path.read_bytes() == b"sh"
+
+    def refuse(*arguments, **more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write_file(path, b"new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
+    assert path.read_bytes() == b"sh"
+
+
+def test_removing_takes_a_file_or_a_tree_and_of_a_link_the_link_alone(tmp_path):
+    (tmp_path / "kept" / "deep").mkdir(parents=True)
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for name in ("tree", "file", "link", "nothing"):
+        checkpoint.remove(tmp_path / name)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
+    assert (tmp_path / "kept" / "deep").is_dir()
+
+
+def test_leftovers_go_and_what_was_about_to_be_replaced_comes_back(tmp_path):
+    def folder(name, *, valid=True):
+        checkpoint.write_folder(tmp_path / name, {"a": name.encode()})
+        if not valid:
+            (tmp_path / name / "a").write_bytes(b"torn")
+
+    folder(".lost.0123abcd.old")  # its successor never came: it comes back
+    folder(".torn.0123abcd.old", valid=False)
+    folder(".here.0123abcd.old")
+    folder("here")
+    folder(".fresh.0123abcd.new")
+    (tmp_path / ".odd.0123abcd.new" / "folder").mkdir(parents=True)  # no writer here makes folders in it
+    (tmp_path / ".file.0123abcd.new").write_text("half")
+    for name in (".x.0123abc.new", ".x.0123ABCD.new", ".x.0123abcd.newer", "x.0123abcd.new"):
+        (tmp_path / name).mkdir()
+    checkpoint.clear_leftovers(tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        ".odd.0123abcd.new", ".x.0123ABCD.new", ".x.0123abc.new", ".x.0123abcd.newer", "here", "lost", "x.0123abcd.new",
+    ]  # fmt: skip
+    assert (tmp_path / "lost" / "a").read_bytes() == b".lost.0123abcd.old"
+    assert (tmp_path / "here" / "a").read_bytes() == b"here"
+    assert files.is_folder(tmp_path / "lost")
