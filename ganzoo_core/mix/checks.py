@@ -66,8 +66,9 @@ def check(mix: Mix) -> Mix:
         for feature in part.doubles:
             if mix.has(feature, without=part):
                 owners = mix.adding(feature, without=part)
+                owner = owners[0].name if owners else "the model"
                 warnings.append(
-                    f"{part.name} adds what {owners[0].name if owners else 'the model'} already has ({_plain(feature)}), "
+                    f"{part.name} adds what {owner} already has ({_plain(feature)}), "
                     f"so it counts twice; leave {part.name} out, or set the other to 0"
                 )
     return replace(mix, warnings=tuple(warnings))

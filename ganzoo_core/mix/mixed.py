@@ -72,7 +72,7 @@ class Mix:
         return _holds(own, self, slot) or bool(self.adding(feature, without=without))
 
     def adding(self, feature: str, *, without: Part | None = None) -> list[Part]:
-        """The loss and the modifiers that bring a feature, but for `without`; a claim that a setting turns off is none."""
+        """The loss and the modifiers that bring a feature, but for `without` and what a setting turns off."""
         slot = "generator" if feature.endswith("_in_generator") else "discriminator"
         others = [part for part in (self.parts["loss"], *self.modifiers) if feature in part.has and part != without]
         return [part for part in others if _holds(part.has[feature], self, slot)]

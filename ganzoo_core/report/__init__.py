@@ -54,13 +54,13 @@ def render(folder: Path, *, live: bool = False) -> str:
     """
     run = reading.read(folder)
     chosen = _Attempt(lambda: pictures.choose(pictures.find(folder / "samples")), pictures.Chosen([], []))
-    captions = _Attempt(lambda: sections.captions(chosen.get().pictures), [])
-    real = _Attempt(lambda: pictures.one(folder / "samples" / "real.png"), None)
-    shown = _Attempt(lambda: curves.charts(run), [])
-    score_charts = _Attempt(lambda: scored.charts(run), [])
-    distances = _Attempt(lambda: drawn.charts(run), [])
-    frames = _Attempt(lambda: drawn.frames_of(run), [])
-    steps = _Attempt(lambda: drawn.step_words(len(frames.get())), [])
+    captions = _Attempt[list[str]](lambda: sections.captions(chosen.get().pictures), [])
+    real = _Attempt[tuple[pictures.Picture, str] | None](lambda: pictures.one(folder / "samples" / "real.png"), None)
+    shown = _Attempt[list[curves.Chart]](lambda: curves.charts(run), [])
+    score_charts = _Attempt[list[curves.Chart]](lambda: scored.charts(run), [])
+    distances = _Attempt[list[curves.Chart]](lambda: drawn.charts(run), [])
+    frames = _Attempt[list[str]](lambda: drawn.frames_of(run), [])
+    steps = _Attempt[list[str]](lambda: drawn.step_words(len(frames.get())), [])
     parts = [
         Section("samples", "Samples", lambda: captions.then(sections.samples(run, chosen.get(), real.get()))),
         Section("stages", "Stages", lambda: sections.stages(run, chosen.get())),
