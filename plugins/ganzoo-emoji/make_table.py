@@ -58,11 +58,8 @@ def table(data: list[dict[str, Any]], groups: dict[str, Any], source: str, licen
             pictures[group].append(text)
         if is_single and len(emoji.get("skins", ())) >= TONES:
             toned.append(text)
-    head = textwrap.indent(
-        f"Which emoji are in which Unicode group. make_table.py wrote this from {source}, whose licence is:\n\n{licence}",
-        "# ",
-        lambda line: True,
-    )
+    about = f"Which emoji are in which Unicode group. make_table.py wrote this from {source}, whose licence is:"
+    head = textwrap.indent(f"{about}\n\n{licence}", "# ", lambda line: True)
     return "\n".join(
         [
             *(line.rstrip() for line in head.splitlines()),

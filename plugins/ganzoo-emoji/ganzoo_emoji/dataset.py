@@ -105,10 +105,7 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def _notes(font: str, kept: int, listed: int) -> tuple[str, ...]:
-    licence = (
-        f"drawn with the font of {font}: emoji by OpenMoji (https://openmoji.org), CC BY-SA 4.0, which also covers what "
-        "is generated from them"
-    )
+    licence = f"emoji by {font} (https://openmoji.org), CC BY-SA 4.0, which also covers what is generated from them"
     return (licence,) if kept == listed else (licence, f"{listed - kept} of {listed} emoji are not in {font}")
 
 
