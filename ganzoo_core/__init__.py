@@ -28,12 +28,14 @@ if TYPE_CHECKING:
         TrackedRun,
         UsageError,
     )
+    from ganzoo_core.checkpoint import read_tensors
     from ganzoo_core.data import hold_out
     from ganzoo_core.evaluation import evaluate
     from ganzoo_core.hookspecs import hookimpl
     from ganzoo_core.images import deprocess, grid, preprocess
     from ganzoo_core.saved import SavedGenerator
     from ganzoo_core.session import Run, build, load, loss, parts, resume, train
+    from ganzoo_core.terminal import clean_text
     from ganzoo_core.trial import LossTrial
 
 _HOME = {
@@ -55,6 +57,8 @@ _HOME = {
     "TrackedRun": "api",
     "UsageError": "api",
     "hookimpl": "hookspecs",
+    "read_tensors": "checkpoint",
+    "clean_text": "terminal",
     "hold_out": "data",
     "evaluate": "evaluation",
     "deprocess": "images",
@@ -93,6 +97,7 @@ __all__ = [
     "TrackedRun",
     "UsageError",
     "build",
+    "clean_text",
     "deprocess",
     "evaluate",
     "grid",
@@ -102,6 +107,7 @@ __all__ = [
     "loss",
     "parts",
     "preprocess",
+    "read_tensors",
     "resume",
     "train",
 ]

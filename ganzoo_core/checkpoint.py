@@ -23,6 +23,7 @@ import safetensors.numpy
 
 from ganzoo_core import decoding, files, records
 from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core.settings import shown
 
 MANIFEST = "manifest.json"
 MAX_HEADER = 1_000_000  # bytes of JSON in front of the tensors
@@ -173,7 +174,7 @@ def clear_leftovers(folder: Path) -> None:
             continue
         if match[2] == "old" and not files.describe(folder / match[1]) and is_valid(entry):
             entry.rename(folder / match[1])
-        else:
+        elif all(map(files.is_file, files.list_folder(entry))):  # no writer here puts anything else into a folder
             remove(entry)
 
 
@@ -193,10 +194,10 @@ def read_tensors(
     found = _read_header(path)
     for name in expected:
         if name not in found and name not in optional:
-            raise UsageError(f"{path} holds no tensor {name}, which the network has")
+            raise UsageError(f"{path} holds no tensor {shown(name)}, which the network has")
     for name, (dtype, shape) in found.items():
         if name not in expected:
-            raise UsageError(f"{path} holds a tensor {name}, which the network has not")
+            raise UsageError(f"{path} holds a tensor {shown(name)}, which the network has not")
         if (dtype, shape) != expected[name]:
             want = f"{expected[name][0]} {list(expected[name][1])}"
             raise UsageError(f"{path}: {name} is {dtype} {list(shape)}; the network has {want}")
@@ -204,6 +205,13 @@ def read_tensors(
         return safetensors.numpy.load_file(path)
     except Exception as error:  # safetensors' own error type is private to it
         raise UsageError(f"{path} cannot be read: {error}") from None
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Whether a tensor holds neither NaN nor infinity; whole numbers never do."""
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    return math.isfinite(array.min()) and math.isfinite(array.max())
 
 
 def read_matching(path: Path) -> dict[str, np.ndarray]:

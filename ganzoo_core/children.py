@@ -19,9 +19,14 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from ganzoo_core.api import DataError, Diverged, GanzooError, PluginError, UsageError
+from ganzoo_core.terminal import guard_interpreter, write_lines
 
 Say = Callable[[str], None]
 _ERRORS = {kind.__name__: kind for kind in (GanzooError, UsageError, DataError, PluginError, Diverged)}
+
+
+class ChildEnded(GanzooError):
+    """The process ended instead of answering."""
 
 
 class Child:
@@ -51,7 +56,8 @@ class Child:
             say: told what takes long, in a sentence.
 
         Raises:
-            GanzooError: as the child raised it, or if it ended.
+            ChildEnded: if it ended.
+            GanzooError: as the child raised it.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -84,7 +90,7 @@ class Child:
         code = self._process.wait()
         killed = code == -getattr(signal, "SIGKILL", 9)
         why = "out of memory, perhaps; try again with fewer images" if killed else "what it said stands above"
-        raise GanzooError(f"the process that {self.task} ended with {code}: {why}")
+        raise ChildEnded(f"the process that {self.task} ended with {code}: {why}")
 
     def close(self) -> None:
         """End the child, whatever it does."""
@@ -110,6 +116,7 @@ def serve(answer: Callable[[dict[str, Any], Say], Mapping[str, Any]]) -> None:
     Args:
         answer: a request and where to say what takes long -> the answer.
     """
+    guard_interpreter()
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     told = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -137,6 +144,6 @@ def serve(answer: Callable[[dict[str, Any], Say], Mapping[str, Any]]) -> None:
         except MemoryError:
             tell({"error": "there is not enough memory for this; try again, with fewer images", "kind": "GanzooError"})
         except BaseException:
-            traceback.print_exc()
+            write_lines(traceback.format_exc(), sys.stderr)
             # Not by the interpreter's own way out, on which the thread that holds stdin would end it with a signal.
             os._exit(1)

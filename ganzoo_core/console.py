@@ -10,7 +10,8 @@ import datetime
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +19,11 @@ from types import TracebackType
 from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo_core.terminal import filled
+from ganzoo_core.terminal import clean_text, filled
 
 REFRESH = 0.25  # seconds between two drawings of the live line
 LONG_ON_CPU = 3600.0  # seconds after which a smaller preset is worth a word
@@ -97,11 +97,11 @@ class Reporter:
     def say(self, text: str) -> None:
         """A line of its own."""
         if not self.quiet:
-            self.console.print(escape(text))
+            self.console.print(Text(clean_text(text)))
 
     def warn(self, text: str) -> None:
         """Something to know, said even when quiet."""
-        self.console.print(f"[yellow]note:[/yellow] {escape(text)}")
+        self.console.print(Text.assemble(("note:", "yellow"), " ", clean_text(text)))
 
     def estimate(self, seconds: float) -> None:
         """After the first steps: when the run will end."""
@@ -140,7 +140,7 @@ class Reporter:
         )
 
     def _line(self, progress: Progress) -> Table:
-        words = words_of(progress)
+        words = clean_text(words_of(progress))
         width = self.console.width
         bar = ProgressBar(total=progress.end, completed=progress.images, width=20)
         grid = Table.grid(padding=(0, 1))
@@ -190,6 +190,21 @@ def _lines(words: str, width: int) -> list[str]:
     return lines
 
 
+@contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Say on a terminal that something is under way; yield what replaces the words."""
+    with Console(stderr=True).status(Text(clean_text(text))) as status:
+        yield lambda words: status.update(Text(clean_text(words)))
+
+
+def draw_source(source: str) -> None:
+    """Python with colours, on stdout. Long lines are left to the terminal: what is copied is still Python."""
+    from rich.syntax import Syntax
+
+    text = Syntax("", "python", theme="ansi_dark").highlight(clean_text(source, lines=True))
+    Console().print(text, soft_wrap=True, end="")
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `2 min 05 s`, `3 h 20 min`, `2 d 4 h`."""
     whole = round(seconds)
@@ -213,7 +228,7 @@ def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title:
             console.print(_paragraph(columns, line, heads, console.width), soft_wrap=True)
         return
     grid = Table(
-        title=title or None,
+        title=Text(title) if title else None,
         title_justify="left",
         header_style="bold",
         box=None,
@@ -221,7 +236,7 @@ def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title:
         pad_edge=False,
     )
     for column, width in zip(columns, widths, strict=True):
-        grid.add_column(column, width=width, overflow="fold")  # a name that is cut short cannot be copied
+        grid.add_column(Text(column), width=width, overflow="fold")  # a name that is cut short cannot be copied
     for line in cells:
         grid.add_row(*(Text(cell, _style(column, cell)) for column, cell in zip(columns, line, strict=True)))
     console.print(grid)

@@ -72,11 +72,12 @@ def train(
 class Generator(SavedGenerator):
     """A saved generator whose network is in a process of its own."""
 
-    def _open(self, device: str, network: Any) -> None:
+    def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
         self._place = tempfile.TemporaryDirectory(prefix="ganzoo-elsewhere-")
         self._child = Child(MODULE, "draws the images")
         weakref.finalize(self, self._child.close)
-        self._child.ask({"generator": str(self.folder.absolute()), "device": device}, print)
+        request = {"generator": str(self.folder.absolute()), "device": device, "settings": dict(settings)}
+        self._child.ask(request, print)
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         path = Path(self._place.name) / "drawn.npz"
@@ -166,7 +167,9 @@ _held: dict[str, Any] = {}
 def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """This module's other end: train a mix, open a saved generator, or draw from the one that is open."""
     if "generator" in request:
-        _held["generator"] = SavedGenerator(Path(request["generator"]), device=request["device"])
+        _held["generator"] = SavedGenerator(
+            Path(request["generator"]), device=request["device"], settings=request["settings"]
+        )
         return {}
     if "draw" in request:
         with np.load(request["draw"], allow_pickle=False) as given:

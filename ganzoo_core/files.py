@@ -28,6 +28,12 @@ _KINDS = (
 )
 
 
+def explain_os_error(error: OSError) -> str:
+    """What the system refused, and for which file: `runs/a/config.yaml: No space left on device`."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename}: {reason}"
+
+
 def describe(path: Path) -> str:
     """What lies at a path, without following a link: `a file`, `a folder`, `a link` …; "" for nothing."""
     try:

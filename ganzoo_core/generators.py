@@ -34,6 +34,10 @@ def find_generator(path: Path, which: str = "last") -> Path:
         if checkpoint.is_whole(path / "generator"):
             return path / "generator"
         if saved:
+            if files.describe(path / "generator"):
+                from ganzoo_core.console import Reporter  # rich: most callers need none of it
+
+                Reporter().warn(f"{path / 'generator'} is damaged; the snapshot at {max(saved):,} images is taken")
             return saved[max(saved)]
         raise UsageError(f"{path} holds no saved generator: it is no run's folder, or nothing was saved yet")
     if which == "best":

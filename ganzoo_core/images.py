@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import secrets
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, features
 
 from ganzoo_core.api import UsageError
+from ganzoo_core.checkpoint import write_file
 
 SUFFIXES = (".png", ".npz")
 MOVING = (".gif", ".webp")
@@ -25,7 +28,8 @@ def preprocess(images: np.ndarray) -> np.ndarray:
 
 def deprocess(images: np.ndarray) -> np.ndarray:
     """Floats in [-1, 1] -> uint8 0…255, rounded to the nearest; what lies outside is clipped."""
-    return np.clip(np.rint((images + np.float32(1)) * np.float32(127.5)), 0, 255).astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # of a network that overflows: any grey will do
+        return np.clip(np.rint((images + np.float32(1)) * np.float32(127.5)), 0, 255).astype(np.uint8)
 
 
 def resize(images: np.ndarray, target: tuple[int, int]) -> np.ndarray:
@@ -125,11 +129,13 @@ def png_bytes(picture: Image.Image, facts: dict[str, Any] | None = None) -> byte
 
 
 def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, rows: Sequence[str] = ()) -> None:
-    """Write images where the path says: FILE.png a grid, FILE.npz the arrays, else a folder of PNG files.
+    """Write images where the path says: FILE.png a grid, FILE.npz the arrays, else a new folder of PNG files.
+
+    What is there is replaced at once by the whole file, or not at all.
 
     Args:
         images: uint8 [N,H,W,C].
-        path: its folder is made.
+        path: its folder is made; one that is to hold PNG files must be new or empty.
         labels: int64 [N]; stored in an npz beside the images.
         rows: names of equally many images each, which make a row of a grid.
 
@@ -140,20 +146,42 @@ def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, ro
     if suffix and suffix not in SUFFIXES:
         raise UsageError(f"{path} ends in {suffix}; write to FILE.png (a grid), FILE.npz or a folder")
     try:
-        (path.parent if suffix else path).mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".png":
             sheet = enlarged(grid(images, columns=len(images) // len(rows) if rows else None))
-            path.write_bytes(png_bytes(annotated(sheet, rows=rows)))
+            write_file(path, png_bytes(annotated(sheet, rows=rows)))
         elif suffix == ".npz":
             arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
-            with path.open("wb") as file:
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+            write_file(path, buffer.getvalue())
         else:
-            digits = len(str(len(images) - 1))
-            for number, image in enumerate(images):
-                (path / f"{number:0{digits}d}.png").write_bytes(png_bytes(to_pillow(image)))
+            _write_pictures(images, path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
+
+
+def check_new_folder(path: Path) -> None:
+    """Raise UsageError for a folder of pictures that is there and not empty: two calls would mix in it."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} is there already and not empty; choose another --out")
+
+
+def _write_pictures(images: np.ndarray, path: Path) -> None:
+    """A folder of PNG files, which is there when all of them are."""
+    check_new_folder(path)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    fresh.mkdir()
+    try:
+        digits = len(str(len(images) - 1))
+        for number, image in enumerate(images):
+            (fresh / f"{number:0{digits}d}.png").write_bytes(png_bytes(to_pillow(image)))
+        if path.exists():
+            path.rmdir()
+        fresh.rename(path)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
 
 
 def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> None:
@@ -188,6 +216,6 @@ def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> No
         sheets[0].save(buffer, suffix[1:], save_all=True, append_images=sheets[1:], duration=PACE, loop=0, **exactly)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(buffer.getvalue())
+        write_file(path, buffer.getvalue())
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another --out") from None

@@ -1,13 +1,50 @@
-"""Ctrl-C and SIGTERM: the first lets a step finish, the second acts at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: while a run trains, the first lets a step finish, and the second acts at once."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+STOPS_WITH_INPUT = "GANZOO_STOPS_WITH_INPUT"
+"""An environment variable: where it is set, the end of this process's input asks it to stop, as SIGTERM does."""
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a process to stop; without SIGHUP where nohup, or whoever started it, had that ignored."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        found.append(hangup)
+    return found
+
+
+def interrupt_on_signals() -> None:
+    """From now on every stop signal raises KeyboardInterrupt, as Ctrl-C does; only in the main thread."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for number in stop_signals():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, interrupt)
+
+
+def stop_with_input() -> None:
+    """Where the parent asked for that, stop when the input ends, which is when the parent does, in whatever way."""
+
+    def wait_for_end() -> None:
+        while os.read(0, 1024):  # not by sys.stdin, whose lock would end the interpreter with an error
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if os.environ.pop(STOPS_WITH_INPUT, None):
+        threading.Thread(target=wait_for_end, daemon=True).start()
 
 
 @contextmanager
@@ -23,7 +60,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         yield asked.is_set
         return
     previous: dict[int, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         previous[number] = signal.signal(number, ask)
     try:
         yield asked.is_set

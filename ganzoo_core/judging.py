@@ -20,7 +20,7 @@ from ganzoo_core.api import DataError, GanzooError, ImageSource, PluginError, Us
 from ganzoo_core.evaluation.gathering import ENDINGS, read_picture
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.randomness import philox
-from ganzoo_core.settings import read_config, read_facts
+from ganzoo_core.settings import read_config, read_engine_settings, read_facts
 
 OBJECT = "(object)"  # how a part's name in config.yaml begins where it was given in Python
 SETTLED_BY = 1024  # real images that batch norm's means are taken from
@@ -52,15 +52,23 @@ class Judge:
         folder: the run's.
         device: as `engine.device`.
         data_root: where data sets lie; only a discriminator with batch norm needs the data.
+        settings: of `engine.*`. `engine.max_parameters` is not taken from the run, which may be a stranger's.
 
     Raises:
         UsageError: if the folder is no run, holds no checkpoint, or was trained with networks given in Python.
         PluginError: if its parts cannot be built.
     """
 
-    def __init__(self, folder: Path, *, device: str = "auto", data_root: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str = "auto",
+        data_root: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         config = folder / rundir.CONFIG
-        newest = rundir.RunFolder.open(folder).newest_checkpoint()
+        newest = resuming.newest_to_read(rundir.RunFolder.open(folder))
         if newest is None:
             raise UsageError(
                 f"{folder} has no checkpoint, and nothing else holds its discriminator; `ganzoo resume {folder}` "
@@ -68,7 +76,7 @@ class Judge:
             )
         self.folder = folder
         facts = read_facts(config)
-        self._fit, self._mix = _as_trained(config, facts, device)
+        self._fit, self._mix = _as_trained(config, facts, {"engine.device": device, **(settings or {})})
         position = rundir.read_position(newest)
         self.images_seen = position.images
         self._values: Mapping[str, float] = position.values
@@ -191,7 +199,7 @@ class Judge:
         return names or [str(number) for number in range(self._fit.spec.classes)]
 
 
-def _as_trained(config: Path, facts: Mapping[str, Any], device: str) -> tuple[Fit, Mix]:
+def _as_trained(config: Path, facts: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Fit, Mix]:
     """How the run's data fitted its networks, and its mix, from `config.yaml` alone."""
     try:
         parts, spec = dict(facts["parts"]), dict(facts["spec"])
@@ -205,12 +213,15 @@ def _as_trained(config: Path, facts: Mapping[str, Any], device: str) -> tuple[Fi
             raise UsageError(
                 f"{config.parent} was trained with a {slot} that was given in Python, so it cannot be built"
             )
+    own = read_engine_settings(settings)
+    said = {key: own[key] for key in own if key in settings or key.removeprefix("engine.") in settings}
+    said["engine.max_parameters"] = own["engine.max_parameters"]
     request = mix.Request(
         trackers=[],
         preset=facts.get("preset") or "none",
         config=read_config(config),
         config_name=str(config),
-        flags={"engine.device": (device, "--device")},
+        flags={key: (value, "--set") for key, value in said.items()},
     )
     resolved = mix.resolve(catalog.scan(), request)
     fitted = mix.fit(resolved, height=height, width=width, channels=channels, classes=classes, background=background)
@@ -224,6 +235,9 @@ def _load(engine: Any, D: Any, path: Path) -> None:
         for name, array in checkpoint.read_matching(path).items()
         if name.startswith("D/")
     }
+    for name, array in found.items():
+        if not checkpoint.is_finite(array):
+            raise UsageError(f"{path}: D/{name} holds numbers that are not finite, so nothing can be judged")
     expected = engine.expected(D)
     if {name: (str(array.dtype), array.shape) for name, array in found.items()} != expected:
         raise PluginError(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from ganzoo_core import assembly, loader, report
-from ganzoo_core.api import Diverged, GanzooError, PluginError, UsageError
+from ganzoo_core.api import Diverged, GanzooError
+from ganzoo_core.files import explain_os_error
 from ganzoo_core.mix import Mix
 from ganzoo_core.resuming import Beginning
 from ganzoo_core.runner import Runner
+
+_CORE = Path(__file__).parent
 
 
 def train(
@@ -25,7 +30,14 @@ def train(
     Raises:
         GanzooError: if the run fails, diverges, or cannot be saved.
     """
-    runner = assembly.assemble(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
+    try:
+        runner = assembly.assemble(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
+    except (GanzooError, KeyboardInterrupt):
+        raise
+    except OSError as error:
+        raise GanzooError(f"the run cannot begin: {explain_os_error(error)}") from error
+    except BaseException as error:
+        _raise_attributed(error, resolved)
     runner.trackers.start(runner.images)
     status = "failed"
     try:
@@ -39,8 +51,10 @@ def train(
             f"the run could not be saved in {runner.folder.path} ({error.strerror or error}); what was saved before is "
             f"untouched: make room and say `ganzoo resume {runner.folder.path}`"
         ) from error
-    except Exception as error:
-        raise _attributed(error, resolved) from error
+    except (GanzooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        _raise_attributed(error, resolved)
     finally:
         _end(runner, status)
         runner.close()
@@ -72,15 +86,17 @@ def _write_report(runner: Runner) -> None:
         runner.reporter.say(f"report: {path}")
 
 
-def _attributed(error: Exception, resolved: Mix) -> Exception:
-    """An error from inside a picked part, told as that plugin's; any other as it is."""
-    if isinstance(error, UsageError | PluginError):
-        return error
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = trace.tb_frame.f_code.co_filename if trace else ""
-    for part in (*resolved.parts.values(), *resolved.modifiers):
-        if part.location and place.startswith(part.location):
-            return loader.failure(part, "while training it raised", error)
-    return error
+def _raise_attributed(error: BaseException, resolved: Mix) -> NoReturn:
+    """Raise an error that a picked part raised as that plugin's, any other as it is.
+
+    It is the plugin's where its code comes last in the traceback but for libraries, and for the arithmetic of losses.
+    """
+    parts = [part for part in (*resolved.parts.values(), *resolved.modifiers) if part.location]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        place = Path(frame.filename)
+        owner = next((part for part in parts if place.is_relative_to(part.location)), None)
+        if owner is not None:
+            raise loader.failure(owner, "while training it raised", error) from error
+        if place.is_relative_to(_CORE) and place.name != "ops.py":
+            break
+    raise error

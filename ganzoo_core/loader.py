@@ -72,9 +72,9 @@ def call(mix: Mix, slot: str, check: Callable[[Any], str], **arguments: Any) -> 
     try:
         with quiet_stdout():
             return getattr(manager.hook, hook)(**arguments)
-    except GanzooError:
+    except (GanzooError, KeyboardInterrupt):
         raise
-    except Exception as error:  # what pluggy has to say of a second yield passes the guards by
+    except BaseException as error:  # what pluggy has to say of a second yield passes the guards by
         told = str(error)
         owner = next((owner for owner, plugin in plugins if str(getattr(plugin, "__file__", part)) in told), part)
         raise failure(owner, f"{hook} raised", error) from error
@@ -121,7 +121,7 @@ def _told(error: BaseException) -> str:
     """An exception's type and message on one line."""
     try:
         message = " ".join(str(error).split())
-    except Exception:  # the exception's own class may be broken as well
+    except (Exception, SystemExit):  # the exception's own class may be broken as well
         message = "(its message cannot be printed)"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
@@ -182,7 +182,9 @@ def register(manager: pluggy.PluginManager, part: Part, plugin: Any) -> None:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(f"{part.by}: {' '.join(str(error).split())}; its author must mend it") from None
-    except Exception as error:  # pluggy asks the module for every name it has
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # pluggy asks the module for every name it has
         raise failure(part, f"registering {part.hooks} raised", error) from error
 
 
@@ -195,18 +197,18 @@ class _Guard:
     def watch(self, hook: str) -> Generator[None, Any, Any]:
         try:
             answer = yield
-        except GanzooError:
+        except (GanzooError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # sys.exit in a hook ends no run without a word
             raise failure(self.part, f"{hook} raised", error) from error
         if answer is None:
             extra = "; a modifier must return the result of its yield" if self.part.kind == "modifiers" else ""
             raise PluginError(f"{self.part.by}: {hook} returned nothing{extra}; its author must mend it")
         try:
             wrong = self.check(answer)
-        except GanzooError:
+        except (GanzooError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise failure(self.part, f"what {hook} returned raised", error) from error
         if wrong:
             raise PluginError(f"{self.part.by}: {hook} returned {wrong}; its author must mend it")

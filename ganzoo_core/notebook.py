@@ -24,6 +24,7 @@ from ganzoo_core.console import Progress, Reporter, words_of
 from ganzoo_core.report import curves, pictures, reading, scored, sections, vector
 from ganzoo_core.report.markup import Html, join, tag
 from ganzoo_core.report.page import Section, made_or_said
+from ganzoo_core.terminal import clean_text
 
 if TYPE_CHECKING:
     from ganzoo_core.saved import SavedGenerator
@@ -142,7 +143,9 @@ class Live(Reporter):
 
     def _draw(self) -> None:
         began = time.monotonic()
-        self._send({"text/html": self._html(), "text/plain": self._at or (str(self._said[-1]) if self._said else "")})
+        self._send(
+            {"text/html": self._html(), "text/plain": clean_text(self._at or (self._said[-1] if self._said else ""))}
+        )
         self._drawn_at = time.monotonic()
         self._rest = max(REFRESH, SHARE * (self._drawn_at - began))
 

@@ -42,6 +42,16 @@ class Beginning:
 FROM_NOTHING = Beginning()
 
 
+def newest_to_read(folder: RunFolder) -> Path | None:
+    """The newest valid checkpoint of a run that is only read; a newer one that is damaged is named."""
+    newest = folder.newest_checkpoint()
+    for path in folder.damaged_checkpoints():
+        if newest is None or int(path.name) > int(newest.name):
+            instead = f"; the one at {int(newest.name):,} images is taken" if newest else ""
+            Reporter().warn(f"the checkpoint {path} is damaged, or another run's{instead}")
+    return newest
+
+
 def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
     """The checkpoint to go on from, once damaged ones are set aside and named.
 

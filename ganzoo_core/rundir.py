@@ -122,6 +122,9 @@ class RunFolder:
             lock.acquire()
         except filelock.Timeout:
             raise UsageError(f"{self.path} is in use by another process; wait for it, or stop it") from None
+        except OSError as error:
+            reason = files.explain_os_error(error)
+            raise UsageError(f"{self.path} cannot be written, so its run cannot go on: {reason}") from None
         for place in (self.path, self.checkpoints, self.snapshots, self.samples):
             checkpoint.clear_leftovers(place)
         return lock

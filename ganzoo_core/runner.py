@@ -13,6 +13,7 @@ from ganzoo_core import checkpoint, rundir
 from ganzoo_core.api import Diverged, Schedule, UsageError
 from ganzoo_core.console import Progress, Reporter
 from ganzoo_core.decoding import nan_for_null, null_for_nan
+from ganzoo_core.divergence import check_finite, diverged
 from ganzoo_core.engines import Plan
 from ganzoo_core.evaluation.watching import Watch
 from ganzoo_core.interrupts import stop_on_signals
@@ -184,7 +185,8 @@ class Runner:
         self.trackers.tell("on_report", line=line)
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         if bad:
-            raise shared(Diverged(self._explain(f"{bad[0]} is no longer finite", bad[0].split("/")[0])))
+            what, network = f"{bad[0]} is no longer finite", bad[0].split("/")[0]
+            raise diverged(what, network, step=self.step, folder=self.folder.path)
         self.shown_terms = terms
         self.reporter.report(self._progress(terms))
 
@@ -216,6 +218,7 @@ class Runner:
 
     def _sample(self) -> None:
         """A grid from the same noise each time."""
+        self._own_generator()
         self.sampled_at = self.images
         if not self.leads:
             return
@@ -230,8 +233,8 @@ class Runner:
         """The generator, so that it can be drawn from without the data or the settings."""
         takes = {name: self.values[name] for name in self.plan.takes_g if name in self.values}
         card = {**self.card, "images": self.images, "values": takes}
-        G = self.trainer.best_generator
-        self.together.first(lambda: self.folder.write_generator(folder, self.engine.tensors(G), card))
+        tensors = self._own_generator()
+        self.together.first(lambda: self.folder.write_generator(folder, tensors, card))
 
     def _evaluate(self) -> None:
         """Score the generator; what is best so far is kept, to be drawn from and to be gone on with."""
@@ -253,16 +256,20 @@ class Runner:
         if self.checkpoint_at == self.images:
             return
         tensors = self.trainer.state()
-        names = list(tensors)
-        bad = (place for place, name in enumerate(names) if not _is_finite(tensors[name]))
-        if (first := self.together.chosen(next(bad, -1))) >= 0:
-            name = names[first]
-            network = "generator" if name.startswith(("G/", "EMA/", "optimizer of G/")) else "discriminator"
-            raise shared(Diverged(self._explain(f"{name} is no longer finite", network)))
+        self._check_finite(tensors)
         position = self._position()
         path = self.together.first(lambda: self.folder.write_checkpoint(self.images, tensors, position, keep=self.keep))
         self.checkpoint_at = self.images
         self.trackers.tell("on_checkpoint", images=self.images, path=path)
+
+    def _check_finite(self, tensors: Mapping[str, np.ndarray]) -> None:
+        check_finite(tensors, together=self.together, step=self.step, folder=self.folder.path)
+
+    def _own_generator(self) -> dict[str, np.ndarray]:
+        """The tensors that samples are drawn from; raises Diverged where they are not finite."""
+        tensors: dict[str, np.ndarray] = self.engine.tensors(self.trainer.best_generator)
+        self._check_finite({f"G/{name}": tensor for name, tensor in tensors.items()})
+        return tensors
 
     def _position(self) -> dict[str, Any]:
         """Where the run stands, in words that JSON keeps exactly."""
@@ -335,14 +342,3 @@ class Runner:
         self.reporter.warn(
             f"{error}; back at {self.images:,} images, with the learning rates divided by {2**rollbacks}"
         )
-
-    def _explain(self, what: str, network: str) -> str:
-        return (
-            f"the run diverged: {what} at step {self.step}, so the {network} can learn no more; "
-            "usual remedies are a lower learning rate (--set lr=…), another loss, --with spectral-norm, or "
-            f"--set on_divergence=rollback; what was saved before is in {self.folder.path}"
-        )
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    return array.dtype.kind != "f" or all(math.isfinite(edge) for edge in (array.min(), array.max()))

@@ -14,9 +14,11 @@ import numpy as np
 from ganzoo_core import checkpoint, engines, loader, rundir, shipped, walking
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.card import mix_of_card
+from ganzoo_core.checkpoint import is_finite
+from ganzoo_core.engines import bounds
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.samples import crop
-from ganzoo_core.settings import CORE
+from ganzoo_core.settings import read_engine_settings, shown
 
 LISTED = 20  # classes named in an error
 
@@ -33,24 +35,31 @@ class SavedGenerator:
         folder: see `generators.find_generator`.
         device: as `engine.device`.
         network: the native network, for a run that was given one as an object.
+        settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
 
     Raises:
         UsageError: if the folder is not a generator, or its plugin is not installed.
     """
 
-    def __init__(self, folder: Path, *, device: str = "auto", network: Any = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str = "auto",
+        network: Any = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self.card = card = rundir.read_card(folder)
         self.spec = Spec(**msgspec.structs.asdict(card.spec))
         self.class_names, self.images_seen, self.latent = card.class_names, card.images, card.latent
         self._values: Mapping[str, float] = card.values
         self._mix = None if card.part is None else mix_of_card(card, folder)
-        self._open(device, network)
+        self._open(device, network, settings or {})
 
-    def _open(self, device: str, network: Any) -> None:
+    def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
         """Build the network and load its weights."""
-        settings = {key: setting.default for key, setting in CORE.items()}
-        self._engine = engines.create(self.spec.framework, {**settings, "engine.device": device})
+        self._engine = engines.create(self.spec.framework, read_engine_settings({"engine.device": device, **settings}))
         if self._mix is None and network is None:
             raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
         if self._mix is not None:
@@ -62,6 +71,12 @@ class SavedGenerator:
             )
         expected = shipped.stored(self._engine.expected(self._network), self.card.kernels)
         tensors = checkpoint.read_tensors(self.folder / rundir.WEIGHTS, expected)
+        for name, tensor in tensors.items():
+            if not is_finite(tensor):
+                raise UsageError(
+                    f"{self.folder / rundir.WEIGHTS}: {shown(name)} holds numbers that are not finite: the run "
+                    "diverged, and nothing can be drawn; --checkpoint chooses an earlier snapshot"
+                )
         self._engine.load(self._network, shipped.widened(tensors))
 
     @contextlib.contextmanager
@@ -69,7 +84,13 @@ class SavedGenerator:
         """What a plugin raises here, it raises for numbers that the card gave it."""
         try:
             yield
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except bounds.TooLarge as error:
+            raise UsageError(f"{self.folder / rundir.CARD}: {error}") from error
+        except BaseException as error:
+            if bounds.ran_out(error):
+                what = "asks for more memory than there is"
             raise UsageError(f"{self.folder / rundir.CARD} {what}: {error}") from error
 
     def _build(self) -> Any:
@@ -109,6 +130,7 @@ class SavedGenerator:
         """
         self._check_conditional()
         classes = self.spec.classes
+        self._check_memory(n * classes)
         labels = self.labels(n * classes, np.repeat(np.arange(classes), n))
         return self.draw(np.tile(self._noise(n, seed), (classes, 1)), labels)
 
@@ -136,6 +158,7 @@ class SavedGenerator:
         walking.check(frames, keys)
         every = isinstance(labels, str) and labels == "all"
         times = self.spec.classes if every else 1
+        self._check_memory(n * times * (frames + keys))
         if every:
             self._check_conditional()
             labels = np.repeat(np.arange(times), n)
@@ -148,17 +171,23 @@ class SavedGenerator:
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
         """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""
         classes = self.spec.classes
-        if n < 1:
-            raise UsageError(f"{n} images cannot be drawn; ask for 1 or more")
+        if not _is_whole(n) or n < 1:
+            raise UsageError(f"n is {shown(n)}; expected a whole number of images, 1 or more")
+        self._check_memory(n)
         if labels is None:
             return np.arange(n) % classes if classes else None
         self._check_conditional()
-        if isinstance(labels, int | str):
-            return np.full(n, self.class_of(labels))
-        chosen = np.asarray(labels, dtype=np.int64)
-        if chosen.shape != (n,) or chosen.min() < 0 or chosen.max() >= classes:
-            raise UsageError(f"labels must be {n} whole numbers from 0 to {classes - 1}; found {labels}")
-        return chosen
+        if isinstance(labels, str) or _is_whole(labels):
+            return np.full(n, self.class_of(labels))  # type: ignore[arg-type]
+        expected = f"expected {n} whole numbers from 0 to {classes - 1}, or one class by its name or number"
+        try:
+            chosen = np.asarray(labels)
+        except (TypeError, ValueError, OverflowError):  # lists of unequal lengths
+            raise UsageError(f"labels are {shown(labels)}; {expected}") from None
+        is_fine = chosen.dtype.kind in "iu" and chosen.shape == (n,)
+        if not is_fine or chosen.min() < 0 or chosen.max() >= classes:
+            raise UsageError(f"labels are {shown(labels)}; {expected}")
+        return chosen.astype(np.int64)
 
     def class_of(self, wanted: int | str) -> int:
         """A class by its name, in which case and punctuation do not matter, or by its number.
@@ -176,9 +205,20 @@ class SavedGenerator:
         if not self.spec.classes:
             raise UsageError(f"{self.folder} is no conditional generator, so it cannot be told a class")
 
+    def _check_memory(self, n: int) -> None:
+        """Raise UsageError for more images, or larger ones, than there is memory for."""
+        spec = self.spec
+        z, image = spec.latent_dim, spec.height * spec.width * spec.channels
+        # z is drawn in float64 and kept in float32; images are float32 a chunk at a time, then bytes, and once copied.
+        size = n * (12 * z + 2 * image) + 8 * min(n, engines.CHUNK) * image
+        what = f"{n:,} images of {spec.height}×{spec.width} pixels from {self.folder}"
+        bounds.check_memory(size, what, "ask for fewer" if n > 1 else "its card asks for too much")
+
     def _noise(self, n: int, seed: int) -> np.ndarray:
-        if seed < 0:
-            raise UsageError(f"the seed is {seed}; expected 0 or more")
+        if not _is_whole(n) or n < 1:
+            raise UsageError(f"n is {shown(n)}; expected a whole number of images, 1 or more")
+        if not _is_whole(seed) or not 0 <= seed < 2**63:
+            raise UsageError(f"the seed is {shown(seed)}; expected a whole number from 0 to 2^63 - 1")
         return latents(philox(seed, "generate"), n, self.spec.latent_dim, self.latent)
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
@@ -191,6 +231,11 @@ class SavedGenerator:
         from ganzoo_core import notebook  # which reads what the report reads: drawing takes none of it
 
         return notebook.of_generator(self)
+
+
+def _is_whole(number: object) -> bool:
+    """Whether it is an int of Python or numpy; True and False are none."""
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def find_class(wanted: int | str, names: Sequence[str]) -> int:

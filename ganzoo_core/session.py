@@ -63,21 +63,26 @@ def parts(kind: str | None = None) -> list[Part]:
 
 
 def load(
-    path: str | Path, *, checkpoint: str | int = "last", device: str = "auto", network: Any = None
+    path: str | Path,
+    *,
+    checkpoint: str | int = "last",
+    device: str = "auto",
+    network: Any = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> saved.SavedGenerator:
     """A saved generator, to `generate` from; in a process of its own where the other framework is loaded in this one.
 
     Args:
-        path: a run, its `generator/` or a snapshot; or a model whose plugin carries a trained generator, `MODEL` or
-            `MODEL:NAME`.
+        path: a run, its `generator/` or a snapshot; or `MODEL` or `MODEL:NAME`, which its plugin carries.
         checkpoint: `last`, `best`, a number of images, or `epoch:N`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         network: the native network, where the run was given one as an object.
+        settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
     """
     folder = shipped.locate(Path(path), str(checkpoint))
     if network is None and elsewhere.is_needed(saved.framework_of(folder)):
-        return elsewhere.Generator(folder, device=device)
-    return saved.SavedGenerator(folder, device=device, network=network)
+        return elsewhere.Generator(folder, device=device, settings=settings)
+    return saved.SavedGenerator(folder, device=device, network=network, settings=settings)
 
 
 def loss(name: str, **settings: Any) -> trial.LossTrial:
@@ -212,7 +217,10 @@ def resume(
     length = flags(images=images, epochs=epochs, steps=steps, device=device)
     if not settings and "train.length" not in length and not restart and folder.is_over():
         return Run(folder.path)
-    newest = resuming.find_start(folder, restart=restart, leads=place.leads and not settings)
+    if settings and place.leads:
+        newest = resuming.newest_to_read(folder)
+    else:
+        newest = resuming.find_start(folder, restart=restart, leads=place.leads)
     if settings and newest is None:
         raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
     request = Request(
@@ -240,7 +248,7 @@ def with_weights(path: str | Path | None) -> resuming.Beginning:
         return resuming.Beginning()
     path = Path(path)
     if (path / rundir.CONFIG).exists():
-        newest = rundir.RunFolder(path).newest_checkpoint()
+        newest = resuming.newest_to_read(rundir.RunFolder.open(path))
         return resuming.Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
     return resuming.Beginning(weights=generators.find_generator(path), parent={"weights": str(path)})
 
@@ -282,11 +290,7 @@ def flags(**given: Any) -> dict[str, tuple[Any, str]]:
         if not isinstance(count, int | float) or isinstance(count, bool) or count <= 0:
             raise UsageError(f"--{unit} is {count!r}; expected a number above 0")
         found["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
-    for name, key in (
-        ("batch_size", "train.batch_size"),
-        ("seed", "train.seed"),
-        ("device", "engine.device"),
-    ):
+    for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
         if given.get(name) is not None:
             found[key] = (given[name], "--" + name.replace("_", "-"))
     return found

@@ -1,32 +1,101 @@
-"""Words for a terminal or a pipe. What draws on a terminal is imported only where there is one."""
+"""Text for a terminal or a pipe: the one place where what came from outside is freed of what a terminal obeys.
+
+Names of files and classes, titles, notes, cards and messages that quote them may hold escape sequences, which clear the
+screen, and marks of direction, which turn a line around. Nothing else in ganzoo prints, but for `console`, which draws
+with rich. What draws on a terminal is imported only where there is one.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Any, TextIO
+
+
+def clean_text(text: object, *, lines: bool = False) -> str:
+    """Text of whatever origin with a blank for each character that is none to be seen.
+
+    Those are controls and escapes, marks of direction and other invisible formats, lone surrogates, separators of lines
+    and paragraphs, and letters that Unicode does not know: what `str.isprintable` refuses.
+
+    Args:
+        text: of any kind.
+        lines: whether ends of lines and tabs stay.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(character if character.isprintable() or character in kept else " " for character in text)
 
 
 def one_line(text: object) -> str:
-    """Text of whatever origin on one line, without the control characters that a terminal obeys."""
-    return "".join(character if character.isprintable() else " " for character in " ".join(str(text).split()))
+    """The same without blanks that follow each other, nor any at the ends."""
+    return " ".join(clean_text(text).split())
 
 
-def wrapped(text: str, stream: TextIO, *, indent: str = "") -> str:
-    """Text for a stream: on a terminal broken between words, else as it is.
+def write_line(text: object = "", stream: TextIO | None = None) -> None:
+    """Write a line to stdout, or to another stream."""
+    print(clean_text(text), file=stream or sys.stdout, flush=True)
 
-    Args:
-        text: one paragraph.
-        stream: where it will be written.
-        indent: of all lines but the first.
-    """
+
+def write_lines(text: str, stream: TextIO | None = None) -> None:
+    """Write text whose own ends of lines are meant, such as a traceback."""
+    print(clean_text(text.rstrip("\n"), lines=True), file=stream or sys.stdout, flush=True)
+
+
+def write_paragraph(text: str, stream: TextIO | None = None, *, indent: str = "") -> None:
+    """Write a paragraph: on a terminal broken between words, with `indent` before all lines but the first."""
+    stream = stream or sys.stdout
     if not stream.isatty():
-        return text
+        write_line(text, stream)
+        return
     from rich.console import Console
 
-    return "\n".join(filled(text, Console(file=stream).width, indent))
+    write_lines("\n".join(filled(clean_text(text), Console(file=stream).width, indent)), stream)
+
+
+def write_exact(text: object, *, lines: bool = False) -> None:
+    """Write a path or a script to stdout: unchanged where a program reads it, clean on a terminal."""
+    exact = str(text)
+    print(clean_text(exact, lines=lines) if sys.stdout.isatty() else exact, end="" if lines else "\n", flush=True)
+
+
+def write_json(value: Any, *, indent: int | None = None) -> None:
+    """Write JSON to stdout, in ASCII: whatever a terminal obeys is escaped in it, and a program reads it as it was."""
+    print(json.dumps(value, indent=indent, ensure_ascii=True), flush=True)
+
+
+def guard_interpreter() -> None:
+    """Have Python's own words on stderr, tracebacks and warnings, written clean: they quote what they are about."""
+
+    def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        import traceback
+
+        write_lines("".join(traceback.format_exception(kind, error, trace)), sys.stderr)
+
+    def show_warning(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        write_lines(warnings.formatwarning(message, category, filename, lineno, line), file or sys.stderr)
+
+    def show_in_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and args.exc_type is not SystemExit:
+            show_error(args.exc_type, args.exc_value, args.exc_traceback)
+
+    import threading
+    import warnings
+
+    sys.excepthook, threading.excepthook = show_error, show_in_thread
+    warnings.showwarning = show_warning
 
 
 def filled(text: str, width: int, indent: str) -> list[str]:
@@ -41,16 +110,25 @@ def is_coloured(stream: TextIO) -> bool:
     return Console(file=stream).color_system is not None and not os.environ.get("NO_COLOR")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", heads: int = 1) -> None:
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    title: str = "",
+    heads: int = 1,
+    named_in_pipe: bool = False,
+) -> None:
     """A table on stdout; lines of tab-separated cells when it is piped, for cut and grep.
 
     On a terminal too narrow for every column's longest word, each row is a paragraph of its own: the first `heads`
-    cells, then the others with the names of their columns.
+    cells, then the others with the names of their columns. With `named_in_pipe` the columns' names are the first line
+    that is piped.
     """
+    names = [one_line(column) for column in columns]
     cells = [[one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        sys.stdout.writelines("\t".join(line) + "\n" for line in cells)
+        sys.stdout.writelines("\t".join(line) + "\n" for line in ([names] if named_in_pipe else []) + cells)
         return
     from ganzoo_core.console import draw_table
 
-    draw_table(columns, cells, title=title, heads=heads)
+    draw_table(names, cells, title=one_line(title), heads=heads)

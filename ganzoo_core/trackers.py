@@ -87,10 +87,12 @@ class _Tracker:
         try:
             with loader.quiet_stdout():
                 getattr(self.hooks, hook)(name=self.part.name, run=self.run, options=self.options, **happened)
+        except KeyboardInterrupt:
+            raise
         except GanzooError as error:
             self._tell_once(error)
             return False
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             self._tell_once(loader.failure(self.part, f"{hook} raised", error))
             return False
         return True

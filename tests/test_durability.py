@@ -150,3 +150,10 @@ def test_a_generator_alone_draws_the_same_bytes_and_says_of_another_version(
     (alone / rundir.CARD).write_text(json.dumps(card))
     with pytest.raises(gz.UsageError, match="pip install ganzoo-gone"):
         session.load(alone)
+
+
+def test_refused_resumes_beside_a_run_lose_nothing() -> None:
+    command = [sys.executable, HERE / "refusals.py", "--seconds", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["refused"] > 0

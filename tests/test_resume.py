@@ -258,6 +258,20 @@ def test_damaged_checkpoints_with_higher_numbers_push_no_valid_one_out(tmp_path:
 
 
 @pytest.mark.filterwarnings("default")
+def test_a_new_run_from_an_older_checkpoint_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path / "run", "dcgan-torch", {}, steps=10)
+    newest = tmp_path / "run" / "checkpoints" / "160"
+    (newest / rundir.STATE).write_bytes(b"torn")
+    session.resume(tmp_path / "run", settings={"train.lr": 1e-5}, steps=6, out=tmp_path / "new", quiet=True)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "160 is damaged, or another run's; the one at 80 images is taken" in told
+    session.train("dcgan-torch", settings=SMALL, steps=1, weights=tmp_path / "run", out=tmp_path / "b", quiet=True)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "160 is damaged, or another run's; the one at 80 images is taken" in told
+    assert newest.is_dir()  # a run that is only read stays as it is
+
+
+@pytest.mark.filterwarnings("default")
 def test_a_valid_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -> None:
     train(tmp_path / "run", "dcgan-torch", {}, steps=6)
     train(tmp_path / "other", "dcgan-torch", {}, steps=10)

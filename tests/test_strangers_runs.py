@@ -257,3 +257,23 @@ def test_a_damaged_snapshot_is_none(run: Path) -> None:
     (run / "snapshots" / "3" / rundir.WEIGHTS).write_bytes(b"")
     with pytest.raises(gz.UsageError, match="no snapshot at 3 images; it has none"):
         generators.find_generator(run, "3")
+
+
+def test_a_damaged_generator_is_named_where_a_snapshot_is_taken(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(run / "generator", run / "snapshots" / "4")
+    assert generators.find_generator(run) == run / "generator"
+    assert capsys.readouterr().err == ""
+    (run / "generator" / rundir.WEIGHTS).write_bytes(b"")
+    assert generators.find_generator(run) == run / "snapshots" / "4"
+    assert "generator is damaged; the snapshot at 4 images is taken" in " ".join(capsys.readouterr().err.split())
+
+
+def test_only_what_a_writer_left_is_cleared(run: Path) -> None:
+    left = run / "checkpoints" / ".4.0123abcd.new"
+    mine = run / "checkpoints" / ".4.89abcdef.new"
+    for place in (left, mine / "holiday"):
+        place.mkdir(parents=True)
+        (place / rundir.STATE).write_bytes(b"half")
+    rundir.RunFolder.open(run).lock().release()
+    assert not left.exists()
+    assert (mine / "holiday" / rundir.STATE).read_bytes() == b"half"

@@ -7,15 +7,19 @@ Exit codes: 0 done, 1 the run failed or something is wrong, 2 bad usage or setti
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ganzoo_core import catalog, ranks
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.terminal import one_line, wrapped
+from ganzoo_core.files import explain_os_error
+from ganzoo_core.interrupts import interrupt_on_signals, stop_with_input
+from ganzoo_core.terminal import guard_interpreter, one_line, write_line, write_paragraph
 
 # The module of each; that of the command which is run is imported, and no other.
 COMMANDS: Mapping[str, str] = {
@@ -52,8 +56,13 @@ def parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    _open_closed_streams()
+    interrupt_on_signals()
+    stop_with_input()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a title must not fail where the terminal lacks its letters
+    if argv is None:
+        guard_interpreter()
     said = sys.argv[1:] if argv is None else argv
     whole, commands = parser(said[0] if said and "_ARGCOMPLETE" not in os.environ else "")
     if "_ARGCOMPLETE" in os.environ:
@@ -87,12 +96,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GanzooError as error:
         told = ranks.says(error, place)
         if told is not None:
-            print(wrapped(f"ganzoo {args.command}: {one_line(told)}", sys.stderr), file=sys.stderr)
+            write_paragraph(f"ganzoo {args.command}: {one_line(told)}", sys.stderr)
         return error.exit_code
+    except MemoryError:
+        write_line(f"ganzoo {args.command}: there is not enough memory for this; ask for less at once", sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        write_line("interrupted", sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (head, say) has left; keep Python from complaining when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (head, say) has left
+        _silence_stdout()
         return 0
+    except OSError as error:
+        write_paragraph(f"ganzoo {args.command}: {one_line(explain_os_error(error))}", sys.stderr)
+        _silence_stdout()
+        return 1
+
+
+def _open_closed_streams() -> None:
+    """Let what was closed for this process (`>&-`) lead to nothing; else the next file opened would be its output."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            opened = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
+            if opened.fileno() != number:
+                os.dup2(opened.fileno(), number)
+            setattr(sys, name, opened)
+
+
+def _silence_stdout() -> None:
+    """Keep Python from complaining when it flushes, on its way out, what nobody takes."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.terminal import table, write_json, write_line
 
 SCHEMA = 1
 COLUMNS = 4  # settings in the terminal's table; the page has all
@@ -26,6 +26,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise that all draw from (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they draw")
     parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="compare scores that were found in unlike ways, and mark them"
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -37,14 +44,16 @@ def execute(args: argparse.Namespace) -> int:
     """Compare."""
     from ganzoo_core.api import UsageError
     from ganzoo_core.report import comparison, groups
-    from ganzoo_core.terminal import table
+    from ganzoo_core.settings import parse_assignments, read_engine_settings
 
+    settings = parse_assignments(args.set)
+    read_engine_settings(settings)
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
     found = groups.compare(groups.find(args.paths), force=args.force)
     sheets = []
     if not args.quick:
-        sheets = comparison.draw(found, seed=args.seed, device=args.device, say=_say)
+        sheets = comparison.draw(found, seed=args.seed, device=args.device, say=_say, settings=settings)
     only = args.paths[0] if len(args.paths) == 1 else Path()
     page = comparison.write(found, args.out or only / comparison.PAGE, sheets)
     if args.open:
@@ -52,7 +61,7 @@ def execute(args: argparse.Namespace) -> int:
 
         webbrowser.open(page.resolve().as_uri())
     if args.json:
-        print(json.dumps({"schema": SCHEMA, "page": str(page), **groups.as_json(found)}))
+        write_json({"schema": SCHEMA, "page": str(page), **groups.as_json(found)})
         return 0
     keys = found.differ[:COLUMNS]
     marks = comparison.marked(found)
@@ -69,12 +78,12 @@ def execute(args: argparse.Namespace) -> int:
     table(("row", "seeds", "images", *keys, *found.metrics), rows)
     sys.stdout.flush()
     for note in (*found.notes, *(f"* marks scores found in another way: {words}" for words in found.unlike)):
-        print(f"note: {note}", file=sys.stderr)
+        write_line(f"note: {note}", sys.stderr)
     if len(found.differ) > COLUMNS:
-        print(f"note: {len(found.differ) - COLUMNS} more settings differ; the page has all", file=sys.stderr)
-    print(f"page: {page}", file=sys.stderr)
+        write_line(f"note: {len(found.differ) - COLUMNS} more settings differ; the page has all", sys.stderr)
+    write_line(f"page: {page}", sys.stderr)
     return 0
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    write_line(text, sys.stderr)

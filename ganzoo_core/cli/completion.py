@@ -15,6 +15,7 @@ from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.manifest import KINDS, Part
+from ganzoo_core.terminal import one_line
 
 Offered = Mapping[str, str]  # a word -> a few words about it, which zsh shows
 Completer = Callable[[str, argparse.Namespace], Offered]
@@ -31,7 +32,7 @@ def answer(whole: Parser, commands: Mapping[str, Parser]) -> None:
             completer = _OF_COMMAND.get((name, action.dest)) or _ALWAYS.get(action.dest)
             if completer is not None:
                 action.completer = _guarded(completer)  # type: ignore[attr-defined]
-    argcomplete.autocomplete(whole, always_complete_options=False)
+    argcomplete.autocomplete(whole, always_complete_options=False, validator=_is_offered)
 
 
 def _guarded(completer: Completer) -> Callable[..., dict[str, str]]:
@@ -40,11 +41,17 @@ def _guarded(completer: Completer) -> Callable[..., dict[str, str]]:
     def offer(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> dict[str, str]:
         try:
             catalog.leave_out(getattr(parsed_args, "no_plugin", None) or [])
-            return dict(completer(prefix, parsed_args))
+            found = completer(prefix, parsed_args)
+            return {word: one_line(text) for word, text in found.items() if word.isprintable()}
         except (GanzooError, OSError, ValueError, TypeError, KeyError):
             return {}
 
     return offer
+
+
+def _is_offered(word: str, prefix: str) -> bool:
+    """Words that go on with what was typed; of a file's name, too, none that a terminal would obey."""
+    return word.startswith(prefix) and word.isprintable()
 
 
 def _parts(kinds: Iterable[str], prefix: str, args: argparse.Namespace) -> dict[str, str]:

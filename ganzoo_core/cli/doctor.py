@@ -22,7 +22,7 @@ from ganzoo_core.catalog.names import distribution_key, nearest
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.engines import EXTRAS
 from ganzoo_core.manifest import KINDS, Part
-from ganzoo_core.terminal import one_line, table, wrapped
+from ganzoo_core.terminal import one_line, table, write_json, write_line, write_paragraph
 from ganzoo_core.testing import verdict
 from ganzoo_core.testing.verdict import Result
 
@@ -94,17 +94,17 @@ def execute(args: argparse.Namespace) -> int:
             }
             for result in results
         ]
-        print(json.dumps(facts, indent=1))
+        write_json(facts, indent=1)
         return 1 if count else 0
-    print(wrapped(" · ".join(f"{name} {version}" for name, version in _environment().items()), sys.stdout))
+    write_paragraph(" · ".join(f"{name} {version}" for name, version in _environment().items()))
     if note:
-        print(wrapped(f"{note}, so its models cannot be installed on this one", sys.stdout))
+        write_paragraph(f"{note}, so its models cannot be installed on this one")
     table(("part", "state", "detail"), [(finding.name, finding.state, finding.detail) for finding in findings])
     if results:
         _show_contract(results)
     if not findings:
-        print("nothing is installed; pip install ganzoo[torch]")
-    print("everything is well" if not count else f"{count} {'thing is' if count == 1 else 'things are'} wrong")
+        write_line("nothing is installed; pip install ganzoo[torch]")
+    write_line("everything is well" if not count else f"{count} {'thing is' if count == 1 else 'things are'} wrong")
     return 1 if count else 0
 
 
@@ -115,24 +115,23 @@ def _contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Result]:
     chosen: dict[str, set[str]] = defaultdict(set)
     for part in parts:
         chosen[part.distribution].add(f"{part.kind}/{part.name}")
-    from rich.console import Console
+    from ganzoo_core.console import working
 
-    console = Console(stderr=True)
     results: list[Result] = []
     for distribution, names in chosen.items():
         # A part alone is not asked for what is its whole distribution's.
         whole = distribution_key(args.name) == distribution_key(distribution)
         cases = [case for case in verdict.cases(distribution) if case.part in names or (whole and not case.part)]
-        with console.status(f"checking {distribution}") as status:
+        with working(f"checking {distribution}") as update:
             for result in verdict.run(distribution, settings=parse_assignments(args.set), only=cases):
-                status.update(f"checking {distribution}: {len(results) + 1}, {result.case}")
+                update(f"checking {distribution}: {len(results) + 1}, {result.case}")
                 results.append(result)
     return results
 
 
 def _show_contract(results: Sequence[Result]) -> None:
     """A row a check, and what failed once more at the end, where it is seen."""
-    print()
+    write_line()
     rows = [
         (
             result.case.part or "the whole",
@@ -145,7 +144,7 @@ def _show_contract(results: Sequence[Result]) -> None:
     ]
     table(("part", "check", "in", "state", "what holds, or what was found"), rows, title="contract")
     states = Counter(result.state for result in results)
-    print(", ".join(f"{states[state]} {state}" for state in ("ok", "failed", "skipped") if states[state]))
+    write_line(", ".join(f"{states[state]} {state}" for state in ("ok", "failed", "skipped") if states[state]))
 
 
 def tensorflow_note(python: tuple[int, int]) -> str:

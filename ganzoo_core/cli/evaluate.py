@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.cli.run import names
+from ganzoo_core.terminal import table, write_json, write_line
 
 if TYPE_CHECKING:
     from ganzoo_core.scores import Score
@@ -77,7 +76,7 @@ def execute(args: argparse.Namespace) -> int:
     )
     if args.json:
         run = None if args.path is None else str(args.path)
-        print(json.dumps({"schema": SCHEMA, "run": run, "scores": [score.as_json() for score in found]}, indent=1))
+        write_json({"schema": SCHEMA, "run": run, "scores": [score.as_json() for score in found]}, indent=1)
         return 0
     _print(found)
     return 0
@@ -85,7 +84,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def _print(found: Sequence[Score]) -> None:
     first = found[0]
-    print(_protocol(first.protocol))
+    write_line(_protocol(first.protocol))
     if len(found) == 1:
         rows = [
             (name, number(value), number(first.real.get(name)), ARROWS.get(first.better.get(name, ""), ""))
@@ -96,7 +95,7 @@ def _print(found: Sequence[Score]) -> None:
         several = [(f"{score.images:,}", *(number(score.scores.get(name)) for name in first.scores)) for score in found]
         _table(("images", *first.scores), several)
     if len(found) == 1 and first.classes:
-        print()
+        write_line()
         labels = dict.fromkeys(label for values in first.classes.values() for label in values)
         by_class = [(label, *(number(values.get(label)) for values in first.classes.values())) for label in labels]
         _table(("class", *first.classes), by_class)
@@ -104,11 +103,7 @@ def _print(found: Sequence[Score]) -> None:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table that names its columns where it is piped, too: nobody knows ten numbers by their place."""
-    from ganzoo_core.terminal import table
-
-    if not sys.stdout.isatty():
-        print("\t".join(columns))
-    table(columns, rows)
+    table(columns, rows, named_in_pipe=True)
 
 
 def _protocol(protocol: Any) -> str:

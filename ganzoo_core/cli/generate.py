@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.terminal import write_exact
 
 if TYPE_CHECKING:
     from ganzoo_core.saved import SavedGenerator
@@ -31,6 +32,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same images (0)")
     parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best or last (last)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -61,6 +69,7 @@ def execute(args: argparse.Namespace) -> int:
 
     from ganzoo_core import images, session
     from ganzoo_core.api import UsageError
+    from ganzoo_core.settings import parse_assignments
 
     if not args.walk and (args.frames is not None or args.keys is not None):
         raise UsageError("--frames and --keys are about --walk; say it too, or neither")
@@ -72,7 +81,11 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")
     if out.suffix and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix}; write to FILE.png (a grid), FILE.npz or a folder")
-    generator = session.load(args.path, checkpoint=args.checkpoint, device=args.device)
+    if not out.suffix:
+        images.check_new_folder(out)  # before anything is drawn
+    generator = session.load(
+        args.path, checkpoint=args.checkpoint, device=args.device, settings=parse_assignments(args.set)
+    )
     if args.walk:
         return _walk(args, generator, out)
     rows: list[str] = []
@@ -84,7 +97,7 @@ def execute(args: argparse.Namespace) -> int:
         labels = generator.labels(n, args.label)
         drawn = generator.generate(n, seed=args.seed, labels=labels)
     images.save(drawn, out, labels, rows=rows)
-    print(out)
+    write_exact(out)
     return 0
 
 
@@ -107,5 +120,5 @@ def _walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int
     )
     rows = generator.class_names if args.label == "all" else ()
     images.save_walk(drawn, out, rows=rows)
-    print(out)
+    write_exact(out)
     return 0

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.metadata
-import json
-import sys
 from typing import Any
 
 from ganzoo_core import catalog
 from ganzoo_core.api import GanzooError
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.manifest import Part
-from ganzoo_core.terminal import one_line, table, wrapped
+from ganzoo_core.terminal import one_line, table, write_json, write_line, write_paragraph
 
 SCHEMA = 1
 
@@ -38,26 +36,27 @@ def execute(args: argparse.Namespace) -> int:
         return _layers(args, part)
     settings = _settings(found, part)
     if args.json:
-        print(json.dumps({"schema": SCHEMA, "part": _facts(found, part) | {"settings": settings}}, indent=1))
+        write_json({"schema": SCHEMA, "part": _facts(found, part) | {"settings": settings}}, indent=1)
         return 0
     _say(f"{one_line(part.title)} ({found.spelled(part)})")
     for label, value in _facts(found, part).items():
         if label not in ("name", "title", "presets") and value not in ("", [], {}, None):
             _say(f"  {label.replace('_', ' ')}: {one_line(_plain(value))}")
-    print("\nsettings, each with --set KEY=VALUE" if settings else "\nno settings")
+    write_line()
+    write_line("settings, each with --set KEY=VALUE" if settings else "no settings")
     rows = [
         (row["setting"], _default(row["default"]), row["origin"], row["help"] + _choices(row["choices"]))
         for row in settings
     ]
     table(("setting", "default", "from", "what it is"), rows)
     for name, preset in part.presets.items():
-        print()
+        write_line()
         _say(f"preset {name}: {', '.join(f'{key}={_default(value)}' for key, value in preset.items())}")
     return 0
 
 
 def _say(text: str) -> None:
-    print(wrapped(text, sys.stdout, indent="    "))
+    write_paragraph(text, indent="    ")
 
 
 def _facts(found: catalog.Catalog, part: Part) -> dict[str, Any]:
@@ -218,10 +217,10 @@ def _layers(args: argparse.Namespace, part: Part) -> int:
         for name, network in zip(("generator", "discriminator"), built, strict=True)
     }
     if args.json:
-        print(json.dumps({"schema": SCHEMA, "part": part.name, "networks": networks}, indent=1))
+        write_json({"schema": SCHEMA, "part": part.name, "networks": networks}, indent=1)
         return 0
     for name, facts in networks.items():
-        print(f"{name}: {facts['parameters']:,} learnable parameters")
+        write_line(f"{name}: {facts['parameters']:,} learnable parameters")
         table(
             ("layer", "type", "output", "parameters"),
             [

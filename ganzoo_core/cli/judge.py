@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.terminal import table, write_json
 
 SCHEMA = 1
 
@@ -27,6 +27,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--class", dest="label", metavar="C", help="the class that they are judged as, by name or number"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",
+    )
     parser.add_argument("--data-root", metavar="DIR", help="where data sets lie; for a discriminator with batch norm")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
     return parser
@@ -36,9 +43,9 @@ def execute(args: argparse.Namespace) -> int:
     """Judge, and print a table."""
     from ganzoo_core.console import Reporter
     from ganzoo_core.judging import Judge
-    from ganzoo_core.terminal import table
+    from ganzoo_core.settings import parse_assignments
 
-    judge = Judge(args.path, device=args.device, data_root=args.data_root)
+    judge = Judge(args.path, device=args.device, data_root=args.data_root, settings=parse_assignments(args.set))
     label = judge.class_of(args.label)
     verdicts = judge(args.pictures, label)
     if args.json:
@@ -60,7 +67,7 @@ def execute(args: argparse.Namespace) -> int:
                 for verdict in verdicts
             ],
         }
-        print(json.dumps(told, indent=1))
+        write_json(told, indent=1)
         return 0
     columns = ["picture", "size", "score"]
     columns += ["real with"] if judge.probability else []

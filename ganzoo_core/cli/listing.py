@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ganzoo_core import catalog
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.manifest import KINDS
-from ganzoo_core.terminal import table
+from ganzoo_core.terminal import table, write_json, write_line
 
 SCHEMA = 1
 
@@ -25,10 +24,10 @@ def execute(args: argparse.Namespace) -> int:
     """Print the list."""
     rows = catalog.scan().rows(args.kind)
     if args.json:
-        print(json.dumps({"schema": SCHEMA, "parts": rows}, indent=1))
+        write_json({"schema": SCHEMA, "parts": rows}, indent=1)
         return 0
     if not rows:
-        print("nothing is installed; pip install ganzoo[torch]")
+        write_line("nothing is installed; pip install ganzoo[torch]")
         return 0
     columns = ("kind", "name", "framework", "title", "from", "state")
     table(

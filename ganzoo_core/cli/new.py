@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from ganzoo_core import catalog, scaffold
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.engines import EXTRAS
+from ganzoo_core.terminal import write_json, write_line
 
 SCHEMA = 1
 FRAMEWORKS = {"torch": "torch", "tf": "tensorflow", "tensorflow": "tensorflow"}
@@ -76,14 +76,14 @@ def execute(args: argparse.Namespace) -> int:
     steps = [f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"', "pytest", plan.run]
     if args.json:
         facts = {"name": plan.name, "kind": plan.kind, "framework": framework or None, "folder": str(folder)}
-        print(json.dumps({"schema": SCHEMA, **facts, "files": written, "next": steps, "notes": notes}, indent=1))
+        write_json({"schema": SCHEMA, **facts, "files": written, "next": steps, "notes": notes}, indent=1)
         return 0
-    print(f"{folder} holds a {args.kind} that works:")
-    print("".join(f"  {name}\n" for name in written))
-    print("what to do next:")
-    print("".join(f"  {step}\n" for step in steps), end="")
+    for line in (f"{folder} holds a {args.kind} that works:", *(f"  {name}" for name in written), ""):
+        write_line(line)
+    for line in ("what to do next:", *(f"  {step}" for step in steps)):
+        write_line(line)
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        write_line(f"note: {note}", sys.stderr)
     return 0
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ganzoo_core.terminal import wrapped
+from ganzoo_core.terminal import write_paragraph
 
 _CHOICE = re.compile(r"argument (?P<what>[^:]+): invalid choice: '(?P<found>.*)' \(choose from (?P<known>.*)\)", re.S)
 
@@ -25,7 +25,8 @@ class Parser(argparse.ArgumentParser):
             message = f"{match['what']} is {match['found']!r}; {_nearest(match['found'], known)}"
         message = " ".join(message.removeprefix("argument ").split())
         more = "" if message.endswith("?") else f"; `{self.prog} --help` says more"
-        self.exit(2, wrapped(f"{self.prog}: {message}{more}", sys.stderr) + "\n")
+        write_paragraph(f"{self.prog}: {message}{more}", sys.stderr)
+        self.exit(2)
 
     def refuse(self, words: Sequence[str]) -> NoReturn:
         """Leave because of words that mean nothing to this command."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.terminal import write_exact, write_json, write_line
 
 SCHEMA = 1
 
@@ -25,6 +25,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the images that are drawn (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they are drawn")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
+    )
     parser.add_argument("--data-root", metavar="DIR", help="where data sets lie")
     parser.add_argument(
         "--live", action="store_true", help="serve the page to this machine and refresh it while the run goes on"
@@ -40,7 +47,10 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core import report
     from ganzoo_core.api import UsageError
     from ganzoo_core.report import plot, reading
+    from ganzoo_core.settings import parse_assignments, read_engine_settings
 
+    settings = parse_assignments(args.set)
+    read_engine_settings(settings)
     if args.live:
         return _serve(args)
     if args.port is not None:
@@ -53,7 +63,9 @@ def execute(args: argparse.Namespace) -> int:
         from ganzoo_core.report import measured
 
         try:
-            measured.measure(run.folder, device=args.device, data_root=args.data_root, seed=args.seed)
+            measured.measure(
+                run.folder, device=args.device, data_root=args.data_root, seed=args.seed, settings=settings
+            )
         except OSError as error:
             notes.append(f"report/ in {run.folder} cannot be written: {error.strerror}")
     curves = None
@@ -68,11 +80,11 @@ def execute(args: argparse.Namespace) -> int:
         webbrowser.open(page.resolve().as_uri())
     if args.json:
         told = {"schema": SCHEMA, "report": str(page), "curves": str(curves) if curves else None, "notes": notes}
-        print(json.dumps(told))
+        write_json(told)
         return 0
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(page)
+        write_line(f"note: {note}", sys.stderr)
+    write_exact(page)
     return 0
 
 
@@ -83,8 +95,10 @@ def _serve(args: argparse.Namespace) -> int:
     with live.server(args.path, args.port) as server:
         where = f"http://{live.ADDRESS}:{server.server_address[1]}/"
         with contextlib.suppress(KeyboardInterrupt):
-            told = json.dumps({"schema": SCHEMA, "url": where}) if args.json else f"{where}  (Ctrl-C ends it)"
-            print(told, flush=True)
+            if args.json:
+                write_json({"schema": SCHEMA, "url": where})
+            else:
+                write_line(f"{where}  (Ctrl-C ends it)")
             if args.open:
                 import webbrowser
 
@@ -92,5 +106,5 @@ def _serve(args: argparse.Namespace) -> int:
             server.serve_forever()
     page = report.write(args.path, args.out)
     if not args.json:
-        print(page)
+        write_exact(page)
     return 0

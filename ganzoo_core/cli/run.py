@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo_core import ranks
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.terminal import table, write_exact, write_json, write_line
 
 if TYPE_CHECKING:
     from ganzoo_core.mix import Mix, Request
@@ -118,15 +118,14 @@ def tell(run: Run, *, as_json: bool) -> int:
         pass
     elif as_json:
         status = "interrupted" if run.interrupted else "done"
-        print(json.dumps({"schema": SCHEMA, "run": str(run.folder), "status": status, "last": run.stats[-1]}))
+        write_json({"schema": SCHEMA, "run": str(run.folder), "status": status, "last": run.stats[-1]})
     else:
-        print(run.folder)
+        write_exact(run.folder)
     return 130 if run.interrupted else 0
 
 
 def _show(resolved: Mix, as_json: bool) -> int:
     from ganzoo_core import building
-    from ganzoo_core.terminal import table
 
     fitted = building.fit_of(resolved)
     settings = resolved.settings.entries
@@ -144,7 +143,7 @@ def _show(resolved: Mix, as_json: bool) -> int:
             },
             "warnings": list(resolved.warnings),
         }
-        print(json.dumps(facts, indent=1))
+        write_json(facts, indent=1)
         return 0
     if fitted is None:
         size = "known once the data is read"
@@ -154,12 +153,12 @@ def _show(resolved: Mix, as_json: bool) -> int:
     rows += [("with", part.qualified, part.version) for part in resolved.modifiers]
     rows += [("track", part.qualified, part.version) for part in resolved.trackers]
     table(("slot", "part", "version"), [*rows, ("images", size, "")], title="parts")
-    print()
+    write_line()
     table(
         ("setting", "value", "from"),
         [(key, "-" if entry.value is None else entry.value, entry.origin) for key, entry in sorted(settings.items())],
         title="settings",
     )
     for warning in resolved.warnings:
-        print(f"note: {warning}")
+        write_line(f"note: {warning}")
     return 0

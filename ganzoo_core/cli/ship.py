@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.terminal import write_exact, write_line
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -42,11 +43,11 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{folder} cannot be written ({error.strerror}); install the plugin from its source: pip install -e"
         ) from None
-    print(f"{size:,} bytes of weights", file=sys.stderr)
+    write_line(f"{size:,} bytes of weights", sys.stderr)
     if name not in part.generators:
         names = ", ".join(f'"{each}"' for each in (*part.generators, name))
-        print(f"say so in its ganzoo.toml, under [models.{part.name}]: generators = [{names}]", file=sys.stderr)
-    print(folder)
+        write_line(f"say so in its ganzoo.toml, under [models.{part.name}]: generators = [{names}]", sys.stderr)
+    write_exact(folder)
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ganzoo_core import catalog
 from ganzoo_core.api import UsageError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.terminal import is_coloured
+from ganzoo_core.terminal import is_coloured, write_exact
 
 FILES = {"plain": "plain.py", "networks": "networks.py"}
 
@@ -36,11 +36,9 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(f"{part.by} holds no {name} to show; its files are in {part.location}")
     source = found.read_text(encoding="utf-8")
     if is_coloured(sys.stdout):
-        from rich.console import Console
-        from rich.syntax import Syntax
+        from ganzoo_core.console import draw_source
 
-        # A line that is too long is left to the terminal: what is copied from it is still Python.
-        Console().print(Syntax("", "python", theme="ansi_dark").highlight(source), soft_wrap=True, end="")
+        draw_source(source)
     else:
-        sys.stdout.write(source)
+        write_exact(source, lines=True)
     return 0

@@ -6,7 +6,6 @@ The same command again goes on: runs that are over stay as they are, those that 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ganzoo_core.cli import compare, run
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.terminal import table, write_exact, write_json, write_line
 
 if TYPE_CHECKING:
     from ganzoo_core.sweeping import Job, Outcome, Sweep
@@ -75,13 +75,14 @@ def execute(args: argparse.Namespace) -> int:
     sweep = sweeping.open_sweep(args.out, sweeping.plain(model).lower(), _words(args), over)
     more = _threads(args, over)
     if args.list == "lines":
-        print("\n".join(sweeping.lines(sweep, more=more)))
+        for line in sweeping.lines(sweep, more=more):
+            write_exact(line)
         return 0
     if args.list == "slurm":
         script, count = sweeping.write_slurm(sweep, at_once=args.jobs, more=more)
-        print(script)
-        print(
-            f"{count} jobs; start them with `sbatch {script}`, and say the same without --list after", file=sys.stderr
+        write_exact(script)
+        write_line(
+            f"{count} jobs; start them with `sbatch {script}`, and say the same without --list after", sys.stderr
         )
         return 0
     reporter = Reporter(quiet=args.quiet)
@@ -150,11 +151,10 @@ def _threads(args: argparse.Namespace, over: Mapping[str, object]) -> list[str]:
 
 
 def _show(reasons: Mapping[str, str], as_json: bool) -> int:
-    from ganzoo_core.terminal import table
 
     if as_json:
         runs = [{"name": name, "fits": not reason, "reason": reason} for name, reason in reasons.items()]
-        print(json.dumps({"schema": SCHEMA, "runs": runs}, indent=1))
+        write_json({"schema": SCHEMA, "runs": runs}, indent=1)
     else:
         table(("run", "state"), [(name, reason or "ok") for name, reason in reasons.items()])
     return 0
@@ -181,7 +181,7 @@ def _tell(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namespace) -> in
             }
             for outcome in outcomes
         ]
-        print(json.dumps({"schema": SCHEMA, "sweep": str(sweep.folder), "runs": runs}, indent=1))
+        write_json({"schema": SCHEMA, "sweep": str(sweep.folder), "runs": runs}, indent=1)
         return code
     reporter = Reporter()
     if not stopped:
@@ -197,7 +197,7 @@ def _tell(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namespace) -> in
             f"{count} runs failed; what they said is in {sweep.folder}/NAME.log, and the same command retries"
         )
     if args.quiet or stopped or failed:
-        print(sweep.folder)
+        write_exact(sweep.folder)
     return code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.engines import EXTRAS, available_cores
+from ganzoo_core.terminal import write_json, write_line
 
 SCHEMA = 1
 PACKAGES: Mapping[str, tuple[str, ...]] = {"tensorflow": ("tensorflow", "keras")}
@@ -36,15 +36,15 @@ def tell(*, as_json: bool) -> None:
     """Print them; ganzoo's own version is the first line."""
     found = facts()
     if as_json:
-        print(json.dumps(found, indent=1))
+        write_json(found, indent=1)
         return
-    print(f"ganzoo {found['ganzoo']}")
-    print(f"python {found['python']} on {found['system']}")
+    write_line(f"ganzoo {found['ganzoo']}")
+    write_line(f"python {found['python']} on {found['system']}")
     for name, packages in found["frameworks"].items():
         versions = [f"{package} {version}" for package, version in packages.items() if version]
-        print(", ".join(versions) or f"{name} is not installed; pip install ganzoo[{EXTRAS[name]}]")
+        write_line(", ".join(versions) or f"{name} is not installed; pip install ganzoo[{EXTRAS[name]}]")
     for device in found["devices"]:
-        print(f"device {device['kind']}: {device['name']}")
+        write_line(f"device {device['kind']}: {device['name']}")
 
 
 def devices() -> list[tuple[str, str]]:

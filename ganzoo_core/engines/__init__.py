@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.api import UsageError
+from ganzoo_core.engines.bounds import MAX_PARAMETERS
 from ganzoo_core.ranks import Place
 
 EXTRAS = {"torch": "torch", "tensorflow": "tf"}
+CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def create(framework: str, settings: Mapping[str, Any], *, place: Place | None =
         channels_last=settings["engine.channels_last"],
         precision=settings.get("engine.precision", "float32"),
         compile=settings.get("engine.compile", False),
+        max_parameters=settings.get("engine.max_parameters", MAX_PARAMETERS),
         **several,
     )
 

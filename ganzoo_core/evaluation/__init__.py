@@ -16,6 +16,7 @@ from ganzoo_core.evaluation.gathering import gather
 from ganzoo_core.evaluation.question import averages, data_of_run, pose
 from ganzoo_core.evaluation.scorer import Scorer, nothing
 from ganzoo_core.scores import Score
+from ganzoo_core.settings import read_engine_settings
 
 __all__ = ["Scorer", "evaluate", "pose", "samples_for"]
 
@@ -58,7 +59,8 @@ def evaluate(
         data_root: where data sets lie.
         seed: of the noise and of the metrics.
         device: on which the images are drawn.
-        settings: of the extractor and the metrics, such as `{"metric.kid.subsets": 50}`.
+        settings: of the extractor and the metrics, such as `{"metric.kid.subsets": 50}`, and of `engine.*`, for the
+            generator.
         yardstick: whether real images are scored as well, for comparison.
         say: told what takes long.
 
@@ -80,6 +82,9 @@ def evaluate(
     elif not isinstance(images, np.ndarray):
         images, found = gather(Path(images))
         labels = found if labels is None else labels
+    given = dict(settings or {})
+    engine = {key: given.pop(key) for key in list(given) if key.startswith("engine.") or key == "max_parameters"}
+    read_engine_settings(engine)
     question = pose(
         data=name,
         data_settings=data_settings,
@@ -87,7 +92,7 @@ def evaluate(
         reference=reference,
         extractor=extractor,
         metrics=metrics,
-        settings=settings,
+        settings=given,
         yardstick=yardstick,
     )
     with Scorer(question, say=say) as scorer:
@@ -96,7 +101,7 @@ def evaluate(
             return [scorer.score(images, labels, seed=seed)]
         assert folder is not None
         count = n or samples_for(scorer.reference_count)
-        drawing = {"n": count, "seed": seed, "device": device}
+        drawing = {"n": count, "seed": seed, "device": device, "settings": engine}
         return list(_scored(folder, drawn_from, scorer, drawing, say))
 
 

@@ -16,7 +16,8 @@ def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Draw, and write the images and labels where the request says.
 
     Args:
-        request: `generator` a folder, `n`, `seed`, `device`, and `images` and `labels`, paths to write to.
+        request: `generator` a folder, `n`, `seed`, `device`, `settings` of `engine.*`, and `images` and `labels`, paths
+            to write to.
         say: is not needed.
 
     Returns:
@@ -25,7 +26,7 @@ def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
     from ganzoo_core.saved import SavedGenerator
 
     folder = Path(request["generator"])
-    generator = SavedGenerator(folder, device=request["device"])
+    generator = SavedGenerator(folder, device=request["device"], settings=request.get("settings"))
     labels = generator.labels(request["n"])
     drawn = generator.generate(request["n"], seed=request["seed"], labels=labels)
     np.save(request["images"], drawn, allow_pickle=False)

@@ -40,16 +40,28 @@ class Scorer:
     """
 
     def __init__(self, question: Question, *, say: Say = nothing) -> None:
-        self._say = say
+        self._say, self._question = say, question
         self._folder = Path(tempfile.mkdtemp(prefix="ganzoo-scores-"))
-        self._child = Child("ganzoo_core.evaluation.scoring", "scores the images")
         try:
-            ready = self._child.ask({"question": question.as_json()}, say)
+            self._child, ready = self._start()
         except BaseException:
-            self.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self.facts: Mapping[str, Any] = ready["facts"]
         self.reference_count: int = ready["reference_count"]
+
+    def _start(self) -> tuple[Child, dict[str, Any]]:
+        child = Child("ganzoo_core.evaluation.scoring", "scores the images")
+        try:
+            return child, child.ask({"question": self._question.as_json()}, self._say)
+        except BaseException:
+            child.close()
+            raise
+
+    def restart(self) -> None:
+        """Start the process again, after it ended; raises GanzooError if it ends at once."""
+        self._child.close()
+        self._child, _ = self._start()
 
     def score(
         self,
@@ -72,7 +84,8 @@ class Scorer:
             more: what else is kept with the score.
 
         Raises:
-            GanzooError: if a metric refuses, such as for too few images, or the process has ended.
+            ChildEnded: if the process has ended; see `restart`.
+            GanzooError: if a metric refuses, such as for too few images.
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
             raise UsageError(f"images are {images.dtype} {list(images.shape)}; expected uint8 [N,H,W,C]")

@@ -97,9 +97,9 @@ class Scoring:
     def _extracted(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         try:
             features, logits = self.extractor.extract(pictures)
-        except GanzooError:
+        except (GanzooError, KeyboardInterrupt, MemoryError):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise loader.failure(self.part, "extract raised", error) from error
         shape: tuple[int, ...] = getattr(features, "shape", ())
         if len(shape) != 2 or shape[0] != len(pictures):
@@ -149,9 +149,9 @@ class Scoring:
     def _of(self, part: Part, metric: Any, fake: Features, seed: int) -> Mapping[str, Any]:
         try:
             values = metric(self.real, fake, seed)
-        except GanzooError:
+        except (GanzooError, KeyboardInterrupt, MemoryError):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise loader.failure(part, "it raised", error) from error
         if not isinstance(values, Mapping):
             raise PluginError(f"{part.by}: returned a {type(values).__name__}; expected scores by name")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ganzoo_core import scores
 from ganzoo_core.api import GanzooError
+from ganzoo_core.children import ChildEnded
 from ganzoo_core.console import Reporter
 from ganzoo_core.data import Framing
 from ganzoo_core.engines import Plan
@@ -19,6 +20,7 @@ from ganzoo_core.samples import crop
 from ganzoo_core.scores import MAIN, Score
 
 SEED = 0
+FAILURES = 3  # in a row, after which a run is scored no more
 
 
 class Watch:
@@ -52,6 +54,7 @@ class Watch:
         self.noise = latents(philox(SEED, "generate"), count, plan.latent_dim, plan.latent)
         self.labels = np.arange(count) % classes if classes else None
         self._collapsed = False
+        self._failures = 0  # in a row
 
     def evaluate(self, engine: Any, G: Any, *, images: int, values: Mapping[str, float]) -> Score | None:
         """Score a generator as it stands, and keep the score; None where that failed, which was told.
@@ -62,16 +65,41 @@ class Watch:
             images: real images seen so far.
             values: the schedule's.
         """
+        if self._failures >= FAILURES:
+            return None
         taken = {name: values[name] for name in self.takes if name in values}
         drawn = crop(engine.draw(G, self.noise, self.labels, taken), self.framing.crop, self.framing.target)
         try:
-            found = self.scorer.score(drawn, self.labels, seed=SEED, seen=images, ema=self.ema, during="training")
+            found = self._score(drawn, images)
             scores.append(self.run, found)
+            self._failures = 0
             self._tell(found)
         except (GanzooError, OSError) as error:
             self.reporter.warn(f"at {images:,} images there is no score: {error}; training goes on")
+            self._fail()
             return None
         return found
+
+    def _score(self, drawn: np.ndarray, images: int) -> Score:
+        """Score, in a process that is started again as often as it ends, but for too many times in a row."""
+        while True:
+            try:
+                return self.scorer.score(drawn, self.labels, seed=SEED, seen=images, ema=self.ema, during="training")
+            except ChildEnded as error:
+                if self._failures + 1 >= FAILURES:
+                    raise
+                self._failures += 1
+                self.reporter.warn(f"{error}; it is started again")
+                self.scorer.restart()
+
+    def _fail(self) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES:
+            self.scorer.close()
+            self.reporter.warn(
+                f"scoring failed {FAILURES} times in a row, so this run is scored no more; `ganzoo evaluate {self.run} "
+                "--checkpoint all` scores its snapshots later"
+            )
 
     def is_best(self, found: Score | None) -> bool:
         """Whether no score of the run is better than this one."""

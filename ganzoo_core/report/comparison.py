@@ -155,7 +155,9 @@ def _last_grid(group: Group) -> Sheet:
     return Sheet(chosen.uris[0], f"{run.folder.name}, {found[-1].images:,} images")
 
 
-def draw(found: Comparison, *, seed: int, device: str, say: Say) -> list[Sheet]:
+def draw(
+    found: Comparison, *, seed: int, device: str, say: Say, settings: Mapping[str, Any] | None = None
+) -> list[Sheet]:
     """Let the first run of each group draw from the same noise, each framework in a process of its own.
 
     Args:
@@ -163,6 +165,7 @@ def draw(found: Comparison, *, seed: int, device: str, say: Say) -> list[Sheet]:
         seed: of the noise.
         device: as `engine.device`.
         say: told what takes long.
+        settings: of `engine.*`.
 
     Returns:
         A sheet for each group; what cannot be drawn says why.
@@ -177,18 +180,18 @@ def draw(found: Comparison, *, seed: int, device: str, say: Say) -> list[Sheet]:
             sheets[place] = Sheet(reason=f"Nothing can be drawn: {error}.")
         else:
             wanted.setdefault(framework, []).append((place, folder, group))
+    request = {"n": DRAWN, "seed": seed, "device": device, "settings": dict(settings or {})}
     for entries in wanted.values():
         with Child("ganzoo_core.evaluation.drawing", "draws the images") as child, tempfile.TemporaryDirectory() as box:
             for place, folder, group in entries:
-                sheets[place] = _drawn(child, folder, group, Path(box), seed=seed, device=device, say=say)
+                sheets[place] = _drawn(child, folder, group, Path(box), request, say)
     return [sheets[place] for place in range(len(found.groups))]
 
 
-def _drawn(child: Child, folder: Path, group: Group, box: Path, *, seed: int, device: str, say: Say) -> Sheet:
-    request = {"generator": str(folder.resolve()), "n": DRAWN, "seed": seed, "device": device}
+def _drawn(child: Child, folder: Path, group: Group, box: Path, request: Mapping[str, Any], say: Say) -> Sheet:
     places = {name: str(box / f"{name}.npy") for name in ("images", "labels")}
     try:
-        told = child.ask({**request, **places}, say)
+        told = child.ask({**request, **places, "generator": str(folder.resolve())}, say)
         drawn = np.load(places["images"], allow_pickle=False)
     except (GanzooError, OSError, ValueError) as error:
         return Sheet(reason=f"Nothing can be drawn: {error}.")

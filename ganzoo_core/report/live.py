@@ -1,19 +1,35 @@
-"""A report that is served while its run goes on, to this machine alone."""
+"""A report that is served while its run goes on, to this machine alone.
+
+Any user of this machine can connect. However many do, and however slowly they talk or listen, they hold a bounded
+number of threads for a bounded time.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import socket
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from ganzoo_core import rundir, scores
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.report import REPORT, reading, render
+from ganzoo_core.terminal import write_lines
 
 ADDRESS = "127.0.0.1"  # never another: a run is nobody else's business
 PORT = 8765  # where none is asked for and this one is free
+CLIENTS = 16  # at once, each in a thread; a browser opens six connections
+SECONDS = 10.0  # a client may take to send its request, and again to read the answer
+MOST = 16_384  # bytes of a request; a browser's has about 500
+_TOO_MANY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _WATCHED = (rundir.CONFIG, rundir.STATS, scores.FILE, f"report/{reading.MEASURED}", "samples/latest.png")
 
 
@@ -51,7 +67,62 @@ class Watched:
             return self._page
 
 
-def server(folder: Path, port: int | None = None) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
+    """Serves a run's report to at most `CLIENTS` at once, and lets go of those that take longer than `SECONDS`."""
+
+    request_queue_size = 128  # that wait to be looked at; where that is too short, a browser tries again a second later
+
+    def __init__(self, address: tuple[str, int], watched: Watched) -> None:
+        self.watched = watched
+        self._until: dict[socket.socket, float | None] = {}  # None: it waits for the server
+        self._lock = threading.Lock()
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, or say that there are too many."""
+        with self._lock:
+            there_is_room = len(self._until) < CLIENTS
+            if there_is_room:
+                self._until[request] = time.monotonic() + SECONDS
+        if there_is_room:
+            super().process_request(request, client_address)
+            return
+        with contextlib.suppress(OSError):
+            request.setblocking(False)
+            request.send(_TOO_MANY)
+            request.recv(MOST)  # what is left unread would turn the answer into a reset
+        self.shutdown_request(request)
+
+    def limit(self, request: socket.socket, seconds: float | None) -> None:
+        """Give a client so long from now on; None for as long as the server itself needs."""
+        with self._lock:
+            if request in self._until:
+                self._until[request] = None if seconds is None else time.monotonic() + seconds
+
+    def service_actions(self) -> None:
+        """Let go of clients whose time is over; `serve_forever` calls it at least twice a second."""
+        now = time.monotonic()
+        with self._lock:
+            late = [request for request, until in self._until.items() if until is not None and until < now]
+        for request in late:
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)  # its thread wakes up, and ends
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        try:
+            super().shutdown_request(request)
+        finally:
+            with self._lock:
+                self._until.pop(request, None)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what failed here; a client that left, or was let go, is no failure."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            write_lines(traceback.format_exc(), sys.stderr)
+
+
+def server(folder: Path, port: int | None = None) -> Server:
     """A server that is bound, to be run with `serve_forever`.
 
     Args:
@@ -63,22 +134,47 @@ def server(folder: Path, port: int | None = None) -> ThreadingHTTPServer:
     """
     reading.read(folder)
     watched = Watched(folder)
-
-    class Handler(_Handler):
-        page, version = staticmethod(watched.page), staticmethod(watched.version)
-
     for candidate in (PORT, 0) if port is None else (port,):
         try:
-            return ThreadingHTTPServer((ADDRESS, candidate), Handler)
+            return Server((ADDRESS, candidate), watched)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
     raise UsageError(f"port {port if port is not None else PORT} cannot be had: {reason}; choose another --port")
 
 
+class _Limited(io.RawIOBase):
+    """The first bytes of a stream; to read on is an error."""
+
+    def __init__(self, stream: io.RawIOBase, most: int) -> None:
+        self._stream, self._left = stream, most
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """See `io.RawIOBase`."""
+        if not self._left:
+            raise ConnectionAbortedError("the request is too long")
+        count = self._stream.readinto(memoryview(buffer)[: self._left])
+        self._left -= count or 0
+        return count
+
+    def close(self) -> None:
+        """Close the stream as well."""
+        self._stream.close()
+        super().close()
+
+
 class _Handler(BaseHTTPRequestHandler):
-    page: Callable[[], bytes]
-    version: Callable[[], str]
+    server: Server
     server_version, sys_version = "ganzoo", ""
+
+    def setup(self) -> None:
+        """Read no more of the request than `MOST`."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Limited(self.connection.makefile("rb", buffering=0), MOST))
 
     def do_GET(self) -> None:
         """Answer with the page, or with the version that it would have."""
@@ -89,9 +185,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             if self.path in ("/", f"/{REPORT}"):
-                self._answer(self.page(), "text/html; charset=utf-8")
+                self._answer(self._made(self.server.watched.page), "text/html; charset=utf-8")
             elif self.path == "/version":
-                self._answer(self.version().encode(), "text/plain; charset=utf-8")
+                self._answer(self.server.watched.version().encode(), "text/plain; charset=utf-8")
             elif self.path == "/favicon.ico":
                 self.send_response(HTTPStatus.NO_CONTENT)
                 self.end_headers()
@@ -99,8 +195,16 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_error(HTTPStatus.NOT_FOUND)
         except GanzooError:
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the reader has left
+        except ConnectionError:
+            self.close_connection = True  # the reader has left, or was let go
+
+    def _made(self, make: Callable[[], bytes]) -> bytes:
+        """What the server takes time for; the client's own time begins anew after it."""
+        self.server.limit(self.connection, None)
+        try:
+            return make()
+        finally:
+            self.server.limit(self.connection, SECONDS)
 
     def _answer(self, content: bytes, kind: str) -> None:
         self.send_response(HTTPStatus.OK)

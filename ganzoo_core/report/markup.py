@@ -1,4 +1,4 @@
-"""HTML from Python, in which every text is escaped unless it is markup already."""
+"""HTML from Python, in which every text is cleaned and escaped unless it is markup already."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
+
+from ganzoo_core.terminal import clean_text
 
 _VOID = {"img", "input", "meta", "br"}
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
@@ -29,16 +31,14 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
         if value is True:
             words.append(key)
         elif value is not None and value is not False:
-            words.append(f'{key}="{escape(str(value))}"')
+            words.append(f'{key}="{_text(value)}"')
     opening = f"<{' '.join(words)}>"
     return Html(opening) if name in _VOID else Html(f"{opening}{join(children)}</{name}>")
 
 
 def join(children: Iterable[object]) -> Html:
     """Several in a row."""
-    return Html(
-        "".join(child if isinstance(child, Html) else escape(str(child)) for child in children if child is not None)
-    )
+    return Html("".join(child if isinstance(child, Html) else _text(child) for child in children if child is not None))
 
 
 def table(
@@ -79,7 +79,20 @@ def table(
 
 def json_script(name: str, value: Any) -> Html:
     """Data for the page's script, in letters that can end no element; a number that is not finite raises ValueError."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_cleaned(value), allow_nan=False, separators=(",", ":"))
     for letter, code in _UNSAFE.items():
         text = text.replace(letter, code)
     return Html(f'<script type="application/json" id="{escape(name)}">{text}</script>')
+
+
+def _text(value: object) -> str:
+    """A text that is neither markup nor turns what stands beside it around."""
+    return escape(clean_text(value, lines=True))
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value, lines=True)
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
+    return [_cleaned(item) for item in value] if isinstance(value, list | tuple) else value

@@ -6,7 +6,7 @@ It is kept in the run's folder, as `report/measured.json`, where the report's wr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,14 @@ STOPS, STEPS = 4, 8  # of a walk, and between two of its stops
 WALKERS = ((64, 8), (128, 6), (4096, 2))  # up to so many pixels a side, so many walks
 
 
-def measure(folder: Path, *, device: str = "auto", data_root: str | Path | None = None, seed: int = 0) -> None:
+def measure(
+    folder: Path,
+    *,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """Look at the run's last generator, and keep what is found in its folder.
 
     What cannot be had, since nothing is saved yet, or a plugin or the data are not there, is kept as a sentence.
@@ -40,6 +47,7 @@ def measure(folder: Path, *, device: str = "auto", data_root: str | Path | None 
         device: as `engine.device`.
         data_root: where data sets lie.
         seed: of the noise.
+        settings: of `engine.*`.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -57,7 +65,7 @@ def measure(folder: Path, *, device: str = "auto", data_root: str | Path | None 
 
     def generator() -> SavedGenerator:
         if not generators:
-            generators.append(session.load(folder, device=device))
+            generators.append(session.load(folder, device=device, settings=settings))
             found["images"] = generators[0].images_seen
         return generators[0]
 

@@ -87,7 +87,7 @@ async function watch() {
   let known = null;
   for (;;) {
     try {
-      const version = await (await fetch("version", { cache: "no-store" })).text();
+      const version = await ask("version");
       if (known !== null && version !== known && !document.hidden) await renew();
       if (!document.hidden) known = version;
       document.documentElement.classList.remove("lost");
@@ -98,8 +98,14 @@ async function watch() {
   }
 }
 
+async function ask(path) {
+  const answer = await fetch(path, { cache: "no-store" });
+  if (!answer.ok) throw new Error(answer.status);  // too many readers at once, perhaps: the next time, then
+  return answer.text();
+}
+
 async function renew() {
-  const text = await (await fetch("./", { cache: "no-store" })).text();
+  const text = await ask("./");
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const open = [...document.querySelectorAll("details")].map((details) => details.open);
   for (const part of ["main", ".state", "nav", "#data"]) {

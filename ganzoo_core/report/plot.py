@@ -8,6 +8,7 @@ from pathlib import Path
 from ganzoo_core import checkpoint
 from ganzoo_core.api import UsageError
 from ganzoo_core.report import curves, reading, scored
+from ganzoo_core.terminal import clean_text
 
 CURVES = "curves.png"
 WIDTH, HEIGHT = 7.0, 2.8  # inches of a chart
@@ -76,5 +77,5 @@ def write(folder: Path, out: Path | None = None) -> Path:
 
 def literal(text: str) -> str:
     """A name as it is: no mathematics between dollar signs, and no leading underscore that hides it in a legend."""
-    text = text.replace("$", r"\$")
+    text = clean_text(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

@@ -1,6 +1,7 @@
 """Settings: what the core has, how a value is read, which value wins, and where it came from."""
 
 from ganzoo_core.settings.core import CORE, OPTIMIZERS, Setting
+from ganzoo_core.settings.engine import read_engine_settings
 from ganzoo_core.settings.reading import kind_of, read, shown
 from ganzoo_core.settings.resolved import Settings, Value, expand
 from ganzoo_core.settings.sources import flatten, parse_assignments, read_config, read_facts
@@ -17,6 +18,7 @@ __all__ = [
     "parse_assignments",
     "read",
     "read_config",
+    "read_engine_settings",
     "read_facts",
     "shown",
 ]

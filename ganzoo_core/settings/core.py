@@ -81,11 +81,15 @@ CORE: Mapping[str, Setting] = {
         ("float32", "bfloat16"),
     ),
     "engine.compile": Setting(False, "bool", "compile the step, where it gives the same; a minute before the first"),
+    "engine.max_parameters": Setting(
+        1_000_000_000, "int", "parameters and buffers of one network; a larger one is refused before it is built"
+    ),
     "engine.timeout": Setting(300, "int", "seconds that one of several processes waits for the others in a step"),
 }
 POSITIVE = {
     "model.latent_dim", "train.batch_size", "train.critic_steps", "train.lr", "train.lr_g", "train.lr_d",
     "train.adam_eps", "train.sample_count", "train.length", "train.checkpoint_keep", "engine.timeout",
+    "engine.max_parameters",
 }  # fmt: skip
 NOT_NEGATIVE = {"data.size", "train.seed", "train.ema_halflife", "engine.threads", "train.evaluate_count"}
 FRACTIONS = {"train.momentum", "train.rmsprop_decay"}

@@ -17,6 +17,7 @@ import msgspec
 from ganzoo_core import checkpoint, decoding, files, records, rundir
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.records import SweepPlan
+from ganzoo_core.terminal import one_line
 
 PLAN = "sweep.json"
 MOST = 1000  # runs of a sweep
@@ -149,8 +150,8 @@ def open_sweep(out: Path | None, model: str, words: Sequence[str], over: Mapping
         if former is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(f"{out} is there already and holds no {PLAN}; choose another --out")
         if former is not None and (former.words, list(former.over)) != (plan.words, list(over)):
-            said, keys = shlex.join(former.words), ", ".join(former.over)
-            raise UsageError(f"{out} is a sweep of `run {said}` over {keys}; say the same, or choose another --out")
+            said = one_line(f"`run {shlex.join(former.words)}` over {', '.join(former.over)}")
+            raise UsageError(f"{out} is a sweep of {said[:500]}; say the same, or choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write_file(folder / PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=1))

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ganzoo_core import rundir
+from ganzoo_core.interrupts import STOPS_WITH_INPUT, stop_signals
 from ganzoo_core.sweeping.grid import Job, Sweep
 
 INTERRUPTED = 130
@@ -41,7 +42,8 @@ def work(
 ) -> list[Outcome]:
     """Do what is left, each run in a process of its own; a failure stops no other.
 
-    Ctrl-C (and SIGTERM) is handed on to the runs under way, once, so that they finish the step and save.
+    Ctrl-C (and SIGTERM, and SIGHUP) is handed on to the runs under way, once, so that they finish the step and save.
+    Where this process is killed they do the same.
 
     Args:
         sweep: the runs.
@@ -67,6 +69,8 @@ def work(
                     say(f"{job.name}: {'goes on' if begun else 'begins'}")
                 for name, (job, process) in list(running.items()):
                     if process.poll() is not None:
+                        assert process.stdin is not None
+                        process.stdin.close()
                         found[name] = _ended(sweep, job, process.returncode)
                         del running[name]
                         told = found[name]
@@ -86,12 +90,18 @@ def _start(sweep: Sweep, job: Job, more: Sequence[str]) -> subprocess.Popen[byte
         log.write(f"$ {shlex.join(command)}\n".encode())
         log.flush()
         # A session of its own: a terminal's Ctrl-C reaches it from here alone, and so just once.
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        # Its input is held open here: when this process ends, however it ends, the run saves and ends too.
+        environment = {**os.environ, STOPS_WITH_INPUT: "1"}
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
 
 
 def _ended(sweep: Sweep, job: Job, code: int) -> Outcome:
-    if code == 0:
+    if code == 0 and sweep.is_over(job):
         return Outcome(job, "done", 0)
+    if code == 0:
+        return Outcome(job, "failed", 1, "it ended without an error, and before its length")
     if code == INTERRUPTED:
         return Outcome(job, "interrupted", code)
     log = sweep.folder / f"{job.name}.log"
@@ -116,11 +126,12 @@ def _terminations_are_interrupts() -> Iterator[None]:
         raise KeyboardInterrupt
 
     try:
-        former = signal.signal(signal.SIGTERM, interrupt)
+        former = {number: signal.signal(number, interrupt) for number in stop_signals()}
     except ValueError:  # not the main thread
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -48,6 +48,8 @@ def _made(check: Check, subject: Subject) -> tuple[str, str]:
         return "skipped", one_line(error)
     except GanzooError as error:
         return "failed", one_line(error)
-    except Exception as error:  # whatever a plugin raises is its failure, not the end of the checks
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a plugin raises is its failure, not the end of the checks
         return "failed", one_line(f"{type(error).__name__}: {error}")
     return "ok", ""

@@ -15,16 +15,15 @@ import tensorflow as tf
 from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
 from ganzoo_core.cluster import note_on_gpus
-from ganzoo_core.engines import Plan
+from ganzoo_core.engines import CHUNK, Plan, bounds
 from ganzoo_core.engines.step import as_outputs, halvings
+from ganzoo_core.engines.tensorflow import counting, start
 from ganzoo_core.engines.tensorflow import precision as precisions
-from ganzoo_core.engines.tensorflow import start
 from ganzoo_core.engines.tensorflow.data import Resident, at_stage
+from ganzoo_core.engines.tensorflow.layers import layer_rows
 from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
 from ganzoo_core.engines.tensorflow.trainer import Trainer
 from ganzoo_core.randomness import seed_for
-
-CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
 
 
 class Engine:
@@ -36,6 +35,7 @@ class Engine:
         channels_last: PyTorch's; Keras' images are [N,H,W,C] in any case.
         precision: `float32` or `bfloat16`: of convolutions and matrix products in training.
         compile: whether training compiles each phase's graph by XLA; see `compiling`.
+        max_parameters: of one network; a larger one is refused before it is built.
 
     Raises:
         UsageError: if the device is not there.
@@ -54,8 +54,9 @@ class Engine:
         channels_last: bool = True,
         precision: str = "float32",
         compile: bool = False,
+        max_parameters: int = bounds.MAX_PARAMETERS,
     ) -> None:
-        self.precision, self.compile = precision, compile
+        self.precision, self.compile, self.max_parameters = precision, compile, max_parameters
         self.tell: Callable[[str], None] = lambda note: None
         notes = list(start.notes())
         with start.without_noise():
@@ -95,13 +96,29 @@ class Engine:
             slot: `generator` or `discriminator`.
             seed: of the weights.
             values: the schedule's values that the network takes; a growing network grows to their `resolution`.
+
+        Raises:
+            TooLarge: if it has more than `max_parameters`, or will have when it is grown to `spec`.
         """
-        with self.seeded(seed, f"weights of the {slot}"):
-            network = make()
-            if not (values and "resolution" in values):
-                self._touch(network, spec, slot, values or {})
-        if values and "resolution" in values:
-            self.grow(network, values, spec=spec, slot=slot, seed=seed)
+
+        def build(values: Mapping[str, float], known: Network = None) -> Network:
+            with self.seeded(seed, f"weights of the {slot}"):
+                network = make()
+                if "resolution" not in values:
+                    self._touch(network, spec, slot, values)
+            if "resolution" in values and network is not known:
+                self.grow(network, values, spec=spec, slot=slot, seed=seed)
+            return network
+
+        values, full = dict(values or {}), max(spec.height, spec.width)
+        network = bounds.build_within(self.max_parameters, slot, lambda: build(values), counting.watch)
+        if hasattr(network, "grow") and 0 < values.get("resolution", 0) < full:
+            whole = {**values, "resolution": full}
+            counted = bounds.count(self.max_parameters, lambda: build(whole, network), counting.watch)
+            if counted is not None:
+                bounds.check(counted, self.max_parameters, f"{slot}, fully grown,")
+            with self.seeded(seed, f"weights of the {slot}", int(values["resolution"])):
+                pass  # what Keras draws without a seed must not go on from a state inside the graph
         return network
 
     def grow(self, network: Network, values: Mapping[str, float], *, spec: Spec, slot: str, seed: int) -> None:
@@ -262,35 +279,8 @@ class Engine:
     def layers(
         self, network: Network, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
-        """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
-
-        Args:
-            network: as `build` gave it.
-            spec: what it was built for.
-            is_generator: whether it is given z or images.
-            values: the schedule's values that it takes.
-        """
-        rows: list[dict[str, Any]] = []
-        calls: list[int] = []  # for each call under way, how many layers it has called itself
-        plain_call = keras.layers.Layer.__call__
-
-        def noting_call(layer: Any, *args: Any, **keywords: Any) -> Any:
-            if calls:
-                calls[-1] += 1
-            calls.append(0)
-            output = plain_call(layer, *args, **keywords)
-            if calls.pop() == 0:
-                shape = ["N", *output.shape[1:]] if tf.is_tensor(output) else []
-                count = sum(math.prod(weight.shape) for weight in layer.weights)
-                rows.append({"layer": layer.name, "type": type(layer).__name__, "output": shape, "parameters": count})
-            return output
-
-        keras.layers.Layer.__call__ = noting_call
-        try:
-            self._touch(network, spec, "generator" if is_generator else "discriminator", values)
-        finally:
-            keras.layers.Layer.__call__ = plain_call
-        return rows
+        """See `layers.layer_rows`."""
+        return layer_rows(self, network, spec, is_generator=is_generator, values=values)
 
     def count_parameters(self, network: Network) -> int:
         """Learnable parameters."""

@@ -11,10 +11,11 @@ import torch
 
 from ganzoo_core import images as pictures
 from ganzoo_core.api import Spec, UsageError
-from ganzoo_core.engines import Plan
+from ganzoo_core.engines import CHUNK, Plan, bounds
 from ganzoo_core.engines.step import as_outputs
-from ganzoo_core.engines.torch import compiling, precision, start
+from ganzoo_core.engines.torch import compiling, counting, precision, start
 from ganzoo_core.engines.torch.data import Resident, at_stage
+from ganzoo_core.engines.torch.layers import layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.trainer import Trainer, as_keywords
 from ganzoo_core.engines.torch.transfer import carried
@@ -23,8 +24,6 @@ from ganzoo_core.randomness import seed_for
 if TYPE_CHECKING:
     from ganzoo_core.engines.torch.ranks import Group
     from ganzoo_core.ranks import Place
-
-CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
 
 
 class Engine:
@@ -36,6 +35,7 @@ class Engine:
         channels_last: store convolution weights and images with the channels last, which is faster on CPU and CUDA.
         precision: `float32` or `bfloat16`: of the networks' forwards and backwards in training.
         compile: whether training compiles what the networks compute; see `compiling`.
+        max_parameters: of one network; a larger one is refused before it is built.
         place: which of several processes this is, where they train together: it meets the others here.
         timeout: seconds that it waits for them.
 
@@ -58,6 +58,7 @@ class Engine:
         channels_last: bool = True,
         precision: str = "float32",
         compile: bool = False,
+        max_parameters: int = bounds.MAX_PARAMETERS,
         place: Place | None = None,
         timeout: float = 0.0,
     ) -> None:
@@ -75,7 +76,7 @@ class Engine:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         self.ops = TorchOps(self.device)
-        self.precision, self.compile = precision, compile
+        self.precision, self.compile, self.max_parameters = precision, compile, max_parameters
         self.tell: Callable[[str], None] = lambda note: None
 
     def describe(self) -> dict[str, Any]:
@@ -104,19 +105,35 @@ class Engine:
             slot: `generator` or `discriminator`.
             seed: of the weights.
             values: the schedule's values that the network takes; a growing network grows to their `resolution`.
+
+        Raises:
+            TooLarge: if it has more than `max_parameters`, or will have when it is grown to `spec`.
         """
-        with self.seeded(seed, f"weights of the {slot}"):
-            network = make()
-        if values and "resolution" in values:
-            self.grow(network, int(values["resolution"]), slot=slot, seed=seed)
+
+        resolution, full = int((values or {}).get("resolution", 0)), max(spec.height, spec.width)
+
+        def build(resolution: int, known: Any = None) -> Any:
+            with self.seeded(seed, f"weights of the {slot}"):
+                network = make()
+            if resolution and network is not known:
+                self._grow(network, resolution, slot=slot, seed=seed)
+            return network
+
+        network = bounds.build_within(self.max_parameters, slot, lambda: build(resolution), counting.watch)
+        if hasattr(network, "grow") and 0 < resolution < full:
+            grown = f"{slot}, fully grown,"
+            bounds.check_within(self.max_parameters, grown, lambda: build(full, network), counting.watch)
         return network.to(self.device, memory_format=self.memory_format)
 
     def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         """Add a growing network's layers up to this resolution, with weights drawn from (seed, slot, resolution)."""
+        self._grow(network, resolution, slot=slot, seed=seed)
+        network.to(self.device, memory_format=self.memory_format)
+
+    def _grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         if hasattr(network, "grow"):
             with self.seeded(seed, f"weights of the {slot}", resolution):
                 network.grow(resolution)
-            network.to(self.device, memory_format=self.memory_format)
 
     @contextlib.contextmanager
     def seeded(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
@@ -278,39 +295,8 @@ class Engine:
     def layers(
         self, network: torch.nn.Module, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
-        """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
-
-        Args:
-            network: as `build` gave it.
-            spec: what it was built for.
-            is_generator: whether it is given z or images.
-            values: the schedule's values that it takes.
-        """
-        rows: list[dict[str, Any]] = []
-        hooks = []
-
-        def note(name: str, module: torch.nn.Module) -> Callable[..., None]:
-            def record(_module: Any, _inputs: Any, output: Any) -> None:
-                shape = ["N", *output.shape[1:]] if isinstance(output, torch.Tensor) else []
-                count = sum(parameter.numel() for parameter in module.parameters())
-                rows.append({"layer": name, "type": type(module).__name__, "output": shape, "parameters": count})
-
-            return record
-
-        for name, module in network.named_modules():
-            if not list(module.children()):
-                hooks.append(module.register_forward_hook(note(name, module)))
-        shape = (2, spec.latent_dim) if is_generator else (2, spec.channels, spec.height, spec.width)
-        labels = (torch.zeros(2, dtype=torch.int64, device=self.device),) if spec.classes else ()
-        was_training = network.training
-        try:
-            with torch.no_grad():
-                network.eval()(torch.zeros(shape, device=self.device), *labels, **as_keywords(values, self.device))
-        finally:
-            network.train(was_training)
-            for hook in hooks:
-                hook.remove()
-        return rows
+        """See `layers.layer_rows`."""
+        return layer_rows(self, network, spec, is_generator=is_generator, values=values)
 
     def count_parameters(self, network: torch.nn.Module) -> int:
         """Learnable parameters."""

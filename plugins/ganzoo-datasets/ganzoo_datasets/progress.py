@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import ganzoo_core as gz
+
 
 @contextmanager
 def progress(title: str, total: int, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
@@ -22,7 +24,7 @@ def progress(title: str, total: int, *, in_bytes: bool = False) -> Iterator[Call
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     count = DownloadColumn() if in_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total or None)
+        task = bar.add_task(gz.clean_text(title), total=total or None)
         yield lambda amount: bar.advance(task, amount)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,12 +29,12 @@ _WAYS_OUT = (
 )
 
 
-class _Refused(Exception):
-    """Why a download was given up."""
+class Refused(Exception):
+    """Why a file, or a download, is not the published one."""
 
 
-def weights(say: Callable[[str], None]) -> Path:
-    """The published file, checked.
+def weights(say: Callable[[str], None]) -> bytes:
+    """The content of the published file: its size and SHA-256 are those that are pinned.
 
     Raises:
         DataError: if it is not there and cannot be downloaded.
@@ -40,8 +42,10 @@ def weights(say: Callable[[str], None]) -> Path:
     """
     path = home() / NAME
     for place in (path, torch_home() / NAME):
-        if place.is_file() and place.stat().st_size == SIZE and _sha256(place) == SHA256:
-            return place
+        try:
+            return read(place)
+        except (OSError, Refused):
+            continue
     base = os.environ.get(MIRROR, "").strip() or BASE
     url = f"{base.rstrip('/')}/{NAME}"
     if not _allowed(url, local=True):
@@ -51,13 +55,43 @@ def weights(say: Callable[[str], None]) -> Path:
     say(f"downloading Inception's weights, {SIZE / 2**20:.0f} MB, once")
     try:
         _download(url, path)
-    except _Refused as error:
+        return read(path)
+    except Refused as error:
         raise gz.DataError(
             f"Inception's weights are not at {path}, and {url} could not be downloaded: {error}; {_WAYS_OUT}"
         ) from None
     except OSError as error:
         raise gz.DataError(f"{path} cannot be written: {error.strerror or error}; {_WAYS_OUT}") from None
-    return path
+
+
+def read(path: Path) -> bytes:
+    """Read a regular file whole, and check that what was read is the published file.
+
+    The bytes that are returned are the ones that were checked: whoever changes the file afterwards changes nothing.
+
+    Raises:
+        Refused: if it is any other file, with its size and SHA-256.
+        OSError: if it is missing or cannot be read.
+    """
+    published = f"expected {SIZE:,} bytes with the SHA-256 {SHA256}"
+    try:
+        # A named pipe would otherwise wait for a writer.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError:  # a NUL in the name
+        raise Refused(f"no file has such a name; {published}") from None
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, handle)
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise Refused(f"it is no regular file; {published}")
+        if about.st_size > SIZE:
+            raise Refused(f"it has {about.st_size:,} bytes; {published}")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            content = file.read(SIZE + 1)
+    digest = hashlib.sha256(content).hexdigest()
+    if len(content) != SIZE or digest != SHA256:
+        raise Refused(f"it has {len(content):,} bytes with the SHA-256 {digest}; {published}")
+    return content
 
 
 def home() -> Path:
@@ -73,11 +107,6 @@ def torch_home() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _download(url: str, path: Path) -> None:
     """Into a temporary file, renamed when it is whole and has the pinned sum."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,15 +118,15 @@ def _download(url: str, path: Path) -> None:
             for chunk in _chunks(url):
                 received += len(chunk)
                 if received > SIZE:
-                    raise _Refused(f"it is longer than the {SIZE:,} bytes published")
+                    raise Refused(f"it is longer than the {SIZE:,} bytes published")
                 digest.update(chunk)
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         if received < SIZE:
-            raise _Refused(f"it ended after {received:,} of {SIZE:,} bytes")
+            raise Refused(f"it ended after {received:,} of {SIZE:,} bytes")
         if digest.hexdigest() != SHA256:
-            raise _Refused(f"what came has another SHA-256 than the published {SHA256}, and was not kept")
+            raise Refused(f"what came has another SHA-256 than the published {SHA256}, and was not kept")
         made.chmod(0o644)
         made.replace(path)
     finally:
@@ -114,7 +143,7 @@ def _chunks(url: str) -> Iterator[bytes]:
             session.trust_env = not local  # a proxy cannot reach this machine's own loopback
             for _ in range(_REDIRECTS + 1):
                 if not _allowed(url, local=local):
-                    raise _Refused(f"it leads to {url}, which is not https")
+                    raise Refused(f"it leads to {url}, which is not https")
                 headers = {"Accept-Encoding": "identity"}
                 with session.get(
                     url, stream=True, timeout=_TIMEOUT, allow_redirects=False, headers=headers
@@ -123,13 +152,13 @@ def _chunks(url: str) -> Iterator[bytes]:
                         yield from response.iter_content(_CHUNK)
                         return
                     if not response.is_redirect:
-                        raise _Refused(f"the server answered {response.status_code} {response.reason}")
+                        raise Refused(f"the server answered {response.status_code} {response.reason}")
                     url = urljoin(url, response.headers["Location"])
-            raise _Refused(f"it was redirected more than {_REDIRECTS} times")
+            raise Refused(f"it was redirected more than {_REDIRECTS} times")
     except requests.ConnectionError as error:
-        raise _Refused(f"there is no network, or the host does not answer ({_cause(error)})") from None
+        raise Refused(f"there is no network, or the host does not answer ({_cause(error)})") from None
     except requests.RequestException as error:
-        raise _Refused(f"the connection broke ({_cause(error)})") from None
+        raise Refused(f"the connection broke ({_cause(error)})") from None
 
 
 def _is_local(url: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 BATCH = 50  # images at a time
+COUNTER = ".num_batches_tracked"
 RESIZER = "bilinear as TensorFlow 1 has it, to 299×299, by torch-fidelity"
 
 
@@ -25,35 +27,52 @@ def extractor(name: str, say: Callable[[str], None], options: gz.Options) -> gz.
     Raises:
         DataError: if its weights cannot be had or read.
     """
+    return _Extractor(_tensors(options["weights"], name, say))
+
+
+def _tensors(named: str, name: str, say: Callable[[str], None]) -> dict[str, np.ndarray]:
+    """The weights by name, from the file that was named or from the published one."""
     from ganzoo_scores import fetch
 
-    path = Path(options["weights"]).expanduser() if options["weights"] else fetch.weights(say)
-    return _Extractor(read(path, name))
-
-
-def read(path: Path, name: str = "inception") -> dict[str, np.ndarray]:
-    """The tensors of a file of weights: as `torch.save` wrote it, or of safetensors.
-
-    Raises:
-        DataError: if it is neither.
-    """
-    import safetensors
-    import safetensors.numpy
-
-    from ganzoo_scores import statedict
-
+    if not named:
+        return unpickle(fetch.weights(say))
     try:
+        path = Path(named).expanduser()
         if path.suffix == ".safetensors":
-            return dict(safetensors.numpy.load_file(path))
-        return statedict.read(path)
+            return read_safetensors(path.resolve())  # what a user names may be a link
+        return unpickle(fetch.read(path))
+    except fetch.Refused as error:
+        reason = f"{error}, since any other such file could run code when it is opened"
     except OSError as error:
         reason = error.strerror or str(error)
-    except (statedict.NotTensors, safetensors.SafetensorError) as error:
+    except (gz.UsageError, RuntimeError, ValueError) as error:  # ~user without such a user; a NUL in the name
         reason = str(error)
     raise gz.DataError(
-        f"{path} cannot be read as {name}'s weights: {reason}; expected torch-fidelity's file, or its tensors as "
-        "safetensors"
+        f"{named} cannot be read as {name}'s weights: {reason}; name the published file, or its tensors as "
+        f"safetensors, with --set extractor.{name}.weights=FILE"
     )
+
+
+def unpickle(published: bytes) -> dict[str, np.ndarray]:
+    """The tensors in the published file, whose content `fetch` has compared with the pinned SHA-256."""
+    import torch
+
+    # The one pickle that ganzoo opens. Nobody can publish another with this digest; `weights_only` is a second lock.
+    found = torch.load(io.BytesIO(published), map_location="cpu", weights_only=True)  # noqa: TID251
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """The same tensors in a safetensors file, compared with the network before anything is allocated.
+
+    Raises:
+        UsageError: naming the first one that differs.
+    """
+    tensors = empty_network().state_dict()
+    expected = {
+        name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)) for name, tensor in tensors.items()
+    }
+    return gz.read_tensors(path, expected, optional=[name for name in expected if name.endswith(COUNTER)])
 
 
 class _Extractor:
@@ -87,19 +106,33 @@ def network_of(tensors: Mapping[str, np.ndarray]) -> torch.nn.Module:
         DataError: if they are not its own.
     """
     import torch
-    from torch_fidelity import feature_extractor_inceptionv3 as theirs  # type: ignore[import-untyped]
 
+    network = empty_network()
     given = {name: torch.from_numpy(array) for name, array in tensors.items()}
     # The counters of batch norm, which nothing reads here, may be missing from a conversion.
-    counters = {name.removesuffix("running_mean") + "num_batches_tracked" for name in given if "running_mean" in name}
-    given |= {name: torch.tensor(0) for name in counters - set(given)}
-    # Its constructor downloads a pickle by PyTorch's own ways and runs it; what it asks for is handed to it instead.
-    loader = theirs.load_state_dict_from_url
-    theirs.load_state_dict_from_url = lambda *_, **__: given
+    given |= {name: torch.tensor(0) for name in network.state_dict() if name.endswith(COUNTER) and name not in tensors}
     try:
-        return theirs.FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"])
+        torch.nn.Module.load_state_dict(network, given, assign=True)
     except RuntimeError as error:
         raise gz.DataError(f"these are not Inception's weights: {' '.join(str(error).split())[:300]}") from None
+    return network.requires_grad_(False).eval()
+
+
+def empty_network() -> torch.nn.Module:
+    """torch-fidelity's network without weights: its tensors have names, shapes and types, and take no memory."""
+    import torch
+    from torch_fidelity import feature_extractor_inceptionv3 as theirs  # type: ignore[import-untyped]
+
+    class Empty(theirs.FeatureExtractorInceptionV3):  # type: ignore[misc]
+        def load_state_dict(self, *_: object, **__: object) -> None:
+            """Its constructor would load what it downloads."""
+
+    # Its constructor downloads a pickle by PyTorch's own ways and runs it.
+    loader = theirs.load_state_dict_from_url
+    theirs.load_state_dict_from_url = lambda *_, **__: {}
+    try:
+        with torch.device("meta"):
+            return Empty("inception", ["2048", "logits_unbiased"])
     finally:
         theirs.load_state_dict_from_url = loader
 
@@ -108,7 +141,7 @@ def _digest(tensors: Mapping[str, np.ndarray]) -> str:
     """The SHA-256 of the weights themselves, whatever file they came in."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        if not name.endswith("num_batches_tracked"):
+        if not name.endswith(COUNTER):
             digest.update(f"{name} {tensors[name].shape}".encode())
             digest.update(tensors[name].tobytes())
     return digest.hexdigest()

@@ -1,132 +1,31 @@
-"""Inception: its weights are read without running anything, fetched only as published, and see the published things."""
+"""Inception: only the published weights are unpickled, fetched only as published, and see the published things."""
 
 from __future__ import annotations
 
-import collections
 import hashlib
 import os
 import pickle
 import threading
-import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from PIL import Image
 
 import ganzoo_core as gz
-from ganzoo_scores import fetch, inception, statedict
+from ganzoo_core.evaluation import Scorer, pose
+from ganzoo_core.evaluation import scorer as scorers
+from ganzoo_scores import fetch, inception
 
 OLD = {"_use_new_zipfile_serialization": False}
+NAMED = "name the published file, or its tensors as safetensors, with --set extractor.inception.weights=FILE"
 
 
-def small():
-    """A dictionary of tensors, one of them a parameter, one not contiguous, two in one storage."""
-    base = torch.arange(24.0).reshape(4, 6)
-    layer = torch.nn.BatchNorm2d(3)
-    table = collections.OrderedDict(layer.state_dict())
-    table |= {
-        "turned": base.t(),
-        "part": base[1:3, 2:],
-        "parameter": torch.nn.Parameter(torch.ones(2)),
-        "one": base[0, 0],
-    }
-    table["empty"] = torch.zeros(0, 3)
-    return table
-
-
-@pytest.mark.parametrize("how", [{}, OLD], ids=["zip", "stream"])
-def test_tensors_are_what_torch_saved(tmp_path, how):
-    torch.save(small(), tmp_path / "file.pth", **how)
-    found = statedict.read(tmp_path / "file.pth")
-    assert set(found) == set(small())
-    for name, tensor in small().items():
-        np.testing.assert_array_equal(found[name], tensor.detach().numpy())
-        assert found[name].dtype == tensor.detach().numpy().dtype
-
-
-class Attack:
-    def __init__(self, function, *given):
-        self.function, self.given = function, given
-
-    def __reduce__(self):
-        return self.function, self.given
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        {"w": Attack(os.system, "touch attacked")},
-        {"w": Attack(eval, "open('attacked', 'w')")},
-        {"w": Attack(print, "attacked")},
-        Attack(os.mkdir, "attacked"),
-        {"w": [torch.zeros(2)]},
-        {"w": 3},
-        {3: torch.zeros(2)},
-        [torch.zeros(2)],
-        {},
-        torch.zeros(2),
-        torch.nn.Linear(2, 2),
-        {"w": torch.zeros(2, dtype=torch.float64)},
-    ],
-)
-@pytest.mark.parametrize("how", [{}, OLD], ids=["zip", "stream"])
-def test_anything_else_is_refused_and_nothing_is_run(tmp_path, monkeypatch, value, how):
-    monkeypatch.chdir(tmp_path)
-    torch.save(value, "file.pth", **how)
-    with pytest.raises(statedict.NotTensors):
-        statedict.read(tmp_path / "file.pth")
-    assert [path.name for path in tmp_path.iterdir()] == ["file.pth"]
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_a_bare_pickle_is_refused(tmp_path, protocol):
-    (tmp_path / "file.pth").write_bytes(pickle.dumps({"w": Attack(os.mkdir, str(tmp_path / "attacked"))}, protocol))
-    with pytest.raises(statedict.NotTensors):
-        statedict.read(tmp_path / "file.pth")
-    assert not (tmp_path / "attacked").exists()
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    for name, how in (("zip", {}), ("stream", OLD)):
-        torch.save(small(), folder / name, **how)
-    return folder
-
-
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["zip", "stream"]), st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=4))
-def test_a_damaged_file_gives_tensors_or_one_kind_of_error(files, name, changes):
-    content = bytearray((files / name).read_bytes())
-    for place, value in changes:
-        content[place % len(content)] = value
-    damaged = files / "damaged"
-    damaged.write_bytes(content)
-    try:
-        found = statedict.read(damaged)
-    except statedict.NotTensors:
-        return
-    assert all(isinstance(array, np.ndarray) for array in found.values())
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["zip", "stream"]), st.integers(0, 4000))
-def test_a_file_that_was_cut_is_refused(files, name, length):
-    content = (files / name).read_bytes()
-    cut = files / "cut"
-    cut.write_bytes(content[: length % len(content)])
-    with pytest.raises(statedict.NotTensors):
-        statedict.read(cut)
-
-
-def test_a_tensor_may_not_be_larger_than_its_storage(tmp_path):
-    torch.save({"w": torch.zeros(1).expand(10**9)}, tmp_path / "file.pth")
-    with pytest.raises(statedict.NotTensors, match="beyond its storage"):
-        statedict.read(tmp_path / "file.pth")
+def open_weights(path):
+    """What the hook makes of a file that the user names."""
+    return inception.extractor("inception", print, {"weights": str(path)})
 
 
 # The network
@@ -160,18 +59,188 @@ def test_it_sees_what_torch_fidelity_sees(reference, tmp_path):
     assert "299×299" in made.facts["resizer"]
 
 
-def test_other_weights_are_refused_in_words(tmp_path):
-    torch.save(small(), tmp_path / "file.pth")
-    with pytest.raises(gz.DataError, match="these are not Inception's weights"):
-        inception.extractor("inception", print, {"weights": str(tmp_path / "file.pth")})
+def pin(monkeypatch, content):
+    """From now on, this is the published file."""
+    monkeypatch.setattr(fetch, "SIZE", len(content))
+    monkeypatch.setattr(fetch, "SHA256", hashlib.sha256(content).hexdigest())
 
 
-@pytest.mark.parametrize("name", ["file.pth", "file.safetensors", "missing.pth", "missing.safetensors"])
+@pytest.fixture(scope="module")
+def published(reference, tmp_path_factory):
+    """Files as `torch.save` writes them, in both of its formats, with the weights of `reference`."""
+    folder = tmp_path_factory.mktemp("published")
+    for name, how in (("zip", {}), ("stream", OLD)):
+        torch.save(reference[0].state_dict(), folder / f"{name}.pth", **how)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["zip", "stream"])
+def test_the_published_file_is_read(reference, published, monkeypatch, name):
+    network, tensors = reference
+    path = published / f"{name}.pth"
+    pin(monkeypatch, path.read_bytes())
+    made = open_weights(path)
+    for key, tensor in made.network.state_dict().items():
+        np.testing.assert_array_equal(tensor.cpu().numpy(), tensors[key])
+    grey = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(grey).permute(0, 3, 1, 2))
+    np.testing.assert_array_equal(made.extract(grey)[0], expected[0].numpy())
+
+
+def test_the_published_file_is_read_in_the_scoring_process(reference, published, monkeypatch, tmp_path):
+    """This process keeps the real pin, so whatever opened the file was the other one."""
+    tensors, content = reference[1], (published / "zip.pth").read_bytes()
+    random = np.random.default_rng(0)
+    for number in range(12):
+        picture = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        (tmp_path / "data" / "all").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "data" / "all" / f"{number}.png")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "scoring_of_a_fixture.py").write_text(f"""
+from ganzoo_core.children import serve
+from ganzoo_core.evaluation.scoring import answer
+from ganzoo_scores import fetch
+fetch.SIZE, fetch.SHA256 = {len(content)}, {hashlib.sha256(content).hexdigest()!r}
+serve(answer)
+""")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    started = scorers.Child
+
+    def start(module, task):
+        assert module == "ganzoo_core.evaluation.scoring"
+        return started("scoring_of_a_fixture", task)
+
+    def refuse(*_, **__):
+        raise AssertionError("the file was opened in the wrong process")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    question = pose(
+        data=f"folder:{tmp_path / 'data'}",
+        data_settings={"data.size": 8},
+        extractor="inception",
+        metrics=["is"],
+        settings={"extractor.inception.weights": str(published / "zip.pth"), "metric.is.splits": 1},
+        reference="all",
+        yardstick=False,
+    )
+    monkeypatch.setattr(scorers, "Child", start)
+    with Scorer(question) as scorer:
+        assert scorer.facts["weights"] == inception._digest(tensors)
+        pictures = random.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+        assert scorer.score(pictures).scores["is"] == pytest.approx(1, abs=1e-3)  # of random weights
+
+
+class Attack:
+    def __init__(self, function, *given):
+        self.function, self.given = function, given
+
+    def __reduce__(self):
+        return self.function, self.given
+
+
+@pytest.mark.parametrize("how", [{}, OLD], ids=["zip", "stream"])
+def test_any_other_pickle_is_refused_unopened(tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was opened"))
+    torch.save({"w": Attack(os.mkdir, "attacked")}, "file.pth", **how)
+    content = (tmp_path / "file.pth").read_bytes()
+    with pytest.raises(gz.DataError) as error:
+        open_weights(tmp_path / "file.pth")
+    for words in (hashlib.sha256(content).hexdigest(), fetch.SHA256, f"{len(content):,} bytes", "95,628,359", NAMED):
+        assert words in str(error.value)
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_a_pickle_under_another_suffix_is_refused_unopened(tmp_path):
+    for name in ("file", "file.pt", "file.bin", "file.SAFETENSORS", "file.safetensors"):
+        path = tmp_path / name
+        path.write_bytes(pickle.dumps({"w": Attack(os.mkdir, str(tmp_path / "attacked"))}))
+        with pytest.raises(gz.DataError, match="cannot be read as inception's weights"):
+            open_weights(path)
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_one_changed_byte_is_refused(published, monkeypatch, tmp_path):
+    content = bytearray((published / "zip.pth").read_bytes())
+    pin(monkeypatch, bytes(content))
+    content[len(content) // 2] ^= 1
+    (tmp_path / "file.pth").write_bytes(content)
+    with pytest.raises(gz.DataError, match=hashlib.sha256(content).hexdigest()):
+        open_weights(tmp_path / "file.pth")
+
+
+def test_a_larger_file_is_refused_by_its_size(tmp_path):
+    with (tmp_path / "file.pth").open("wb") as file:
+        file.truncate(2**40)  # a hole: it takes no disk, and reading it would take all memory
+    with pytest.raises(gz.DataError, match=r"it has 1,099,511,627,776 bytes; expected 95,628,359 bytes"):
+        open_weights(tmp_path / "file.pth")
+
+
+def test_what_is_loaded_is_what_was_checked(published, monkeypatch):
+    """The file is exchanged as soon as its sum is known."""
+    path = published / "exchanged.pth"
+    content = (published / "zip.pth").read_bytes()
+    path.write_bytes(content)
+    pin(monkeypatch, content)
+    sha256 = hashlib.sha256
+
+    def exchange(given=b"", **more):
+        path.unlink(missing_ok=True)
+        path.write_bytes(pickle.dumps(Attack(os.mkdir, str(published / "attacked"))))
+        return sha256(given, **more)
+
+    monkeypatch.setattr(hashlib, "sha256", exchange)
+    assert open_weights(path).network.fc.weight.shape == (1008, 2048)
+    assert not (published / "attacked").exists()
+
+
+@pytest.mark.parametrize("name", ["pipe.pth", "pipe.safetensors"])
+def test_a_pipe_is_refused_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(gz.DataError, match="cannot be read as inception's weights"):
+        open_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("place", ["~nobody-of-this-name/file.pth", "a\0b.pth", "a\0b.safetensors", "/dev/zero"])
+def test_a_name_that_is_no_file_is_refused_in_words(place):
+    with pytest.raises(gz.DataError, match="cannot be read as inception's weights"):
+        open_weights(place)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"fc.weight": np.zeros((2, 2), np.float32)},
+            r"fc.weight is float32 \[2, 2\]; the network has float32 \[1008, 2048\]",
+        ),
+        ({"fc.bias": np.zeros(1008, np.float64)}, r"fc.bias is float64 \[1008\]; the network has float32 \[1008\]"),
+        ({"other": np.zeros(1, np.float32)}, "holds a tensor 'other', which the network has not"),
+        ({"fc.bias": None}, "holds no tensor 'fc.bias', which the network has"),
+    ],
+)
+def test_other_tensors_are_refused_in_words(reference, tmp_path, change, words):
+    tensors = {name: array for name, array in (reference[1] | change).items() if array is not None}
+    safetensors.numpy.save_file(tensors, tmp_path / "file.safetensors")
+    with pytest.raises(gz.DataError, match=words) as error:
+        open_weights(tmp_path / "file.safetensors")
+    assert NAMED in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["file.pth", "file.safetensors", "missing.pth", "missing.safetensors", "folder.pth"])
 def test_a_file_that_is_none_is_refused_in_words(tmp_path, name):
     (tmp_path / "file.pth").write_bytes(b"no weights")
     (tmp_path / "file.safetensors").write_bytes(b"no weights")
-    with pytest.raises(gz.DataError, match=r"cannot be read as inception's weights: .*; expected torch-fidelity's"):
-        inception.read(tmp_path / name)
+    (tmp_path / "folder.pth").mkdir()
+    with pytest.raises(gz.DataError, match=r"cannot be read as inception's weights: .*; name the published file"):
+        open_weights(tmp_path / name)
+
+
+def test_a_link_that_the_user_names_is_followed(reference, tmp_path):
+    safetensors.numpy.save_file(reference[1], tmp_path / "blob")
+    (tmp_path / "file.safetensors").symlink_to(tmp_path / "blob")
+    assert open_weights(tmp_path / "file.safetensors").network.fc.bias.shape == (1008,)
 
 
 # The download, from this machine's own loopback
@@ -221,9 +290,9 @@ def kept(tmp_path):
 
 def test_the_published_file_is_fetched_once(server, tmp_path):
     said = []
-    path = fetch.weights(said.append)
-    assert path.read_bytes() == Server.content
-    assert fetch.weights(said.append) == path
+    assert fetch.weights(said.append) == Server.content
+    assert fetch.weights(said.append) == Server.content
+    assert kept(tmp_path) == [fetch.NAME]
     assert server.asked == [f"/files/{fetch.NAME}"]
     assert len(said) == 1
 
@@ -231,7 +300,7 @@ def test_the_published_file_is_fetched_once(server, tmp_path):
 def test_a_file_that_torch_fidelity_left_is_taken(server, tmp_path):
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / fetch.NAME).write_bytes(Server.content)
-    assert fetch.weights(print).parent.name == "torch"
+    assert fetch.weights(print) == Server.content
     assert server.asked == []
 
 
@@ -252,10 +321,12 @@ def test_anything_but_the_published_file_is_refused_and_not_kept(server, tmp_pat
     assert kept(tmp_path) == []
 
 
-def test_a_damaged_file_is_fetched_anew(server):
-    path = fetch.weights(print)
+def test_a_damaged_file_is_fetched_anew(server, tmp_path):
+    fetch.weights(print)
+    path = tmp_path / "cache" / "weights" / fetch.NAME
     path.write_bytes(b"the wEights")
-    assert fetch.weights(print).read_bytes() == Server.content
+    assert fetch.weights(print) == Server.content
+    assert path.read_bytes() == Server.content
 
 
 def test_a_redirection_to_plain_http_is_refused(server):
@@ -290,10 +361,3 @@ def test_the_pin_is_the_published_one():
     assert monkeypatched == fetch.SHA256
     assert fetch.NAME.rpartition("-")[2] == f"{fetch.SHA256[:8]}.pth"
     assert fetch.BASE.startswith("https://")
-
-
-def test_a_zip_that_is_something_else_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "file.pth", "w") as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
-    with pytest.raises(statedict.NotTensors, match="instead of a dictionary"):
-        statedict.read(tmp_path / "file.pth")

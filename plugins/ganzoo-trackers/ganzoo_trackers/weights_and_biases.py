@@ -136,11 +136,11 @@ def _identity(run: gz.TrackedRun) -> Path:
 
 def _say(begun: Any, run: gz.TrackedRun, mode: str, why: str) -> None:
     if mode == "online":
-        print(f"wandb: {begun.url}", file=sys.stderr)
+        print(gz.clean_text(f"wandb: {begun.url}"), file=sys.stderr)
         return
     because = f" ({why})" if why else ""
     parts = f"{shlex.quote(str(run.own / 'wandb'))}/offline-run-*"  # one for each time that the run goes on
-    print(f"wandb: offline{because}; to upload the run later: wandb sync {parts}", file=sys.stderr)
+    print(gz.clean_text(f"wandb: offline{because}; to upload the run later: wandb sync {parts}"), file=sys.stderr)
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:

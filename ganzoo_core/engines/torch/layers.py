@@ -1,0 +1,53 @@
+"""The rows of `ganzoo info MODEL --layers`: each layer with its output and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ganzoo_core.api import Spec
+from ganzoo_core.engines.torch.trainer import as_keywords
+
+if TYPE_CHECKING:
+    from ganzoo_core.engines.torch.engine import Engine
+
+
+def layer_rows(
+    engine: Engine, network: torch.nn.Module, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
+
+    Args:
+        engine: on whose device the network is.
+        network: as `Engine.build` gave it.
+        spec: what it was built for.
+        is_generator: whether it is given z or images.
+        values: the schedule's values that it takes.
+    """
+    rows: list[dict[str, Any]] = []
+    hooks = []
+
+    def note(name: str, module: torch.nn.Module) -> Callable[..., None]:
+        def record(_module: Any, _inputs: Any, output: Any) -> None:
+            shape = ["N", *output.shape[1:]] if isinstance(output, torch.Tensor) else []
+            count = sum(parameter.numel() for parameter in module.parameters())
+            rows.append({"layer": name, "type": type(module).__name__, "output": shape, "parameters": count})
+
+        return record
+
+    for name, module in network.named_modules():
+        if not list(module.children()):
+            hooks.append(module.register_forward_hook(note(name, module)))
+    shape = (2, spec.latent_dim) if is_generator else (2, spec.channels, spec.height, spec.width)
+    labels = (torch.zeros(2, dtype=torch.int64, device=engine.device),) if spec.classes else ()
+    was_training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(shape, device=engine.device), *labels, **as_keywords(values, engine.device))
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return rows

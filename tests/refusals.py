@@ -1,0 +1,87 @@
+"""Ask again and again to resume a run that is training, and see that it loses nothing by it.
+
+    python tests/refusals.py --seconds 60
+
+The run saves a checkpoint and a snapshot every eight steps. Each `resume` must be refused; afterwards no save has
+failed, and every checkpoint and snapshot that should be there is valid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ganzoo_core import checkpoint, files, session
+from ganzoo_core.api import UsageError
+
+EVERY, BATCH, KEEP = 8, 4, 2
+SETTINGS = {
+    "model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": BATCH, "train.sample_count": 1,
+    "train.sample_every": "100000steps", "train.report_every": "1000steps", "train.checkpoint_every": f"{EVERY}steps",
+    "train.snapshot_every": f"{EVERY}steps", "train.checkpoint_keep": KEEP, "engine.threads": 1,
+}  # fmt: skip
+STARTS = 120  # seconds that the run may take to its first checkpoint
+
+
+def hammer(seconds: float) -> dict[str, int]:
+    """The counts of refused resumes, of saves, and of those that failed or are not valid."""
+    with tempfile.TemporaryDirectory() as place:
+        run = Path(place) / "run"
+        words = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+        command = [sys.executable, "-m", "ganzoo_core", "run", "dcgan-torch", *words, "--steps", "10000000"]
+        with (Path(place) / "told").open("w+") as told:
+            process = subprocess.Popen([*command, "--quiet", "--out", str(run)], stdout=told, stderr=told)
+            try:
+                refused = ask_again(run, process, seconds)
+                process.send_signal(signal.SIGINT)
+                process.wait(STARTS)
+            finally:
+                process.kill()
+                process.wait()
+            told.seek(0)
+            failed = told.read().count("could not be saved")
+        snapshots = files.list_numbered(run / "snapshots")
+        wanted = range(EVERY * BATCH, max(snapshots) + 1, EVERY * BATCH)
+        lost = [images for images in wanted if images not in snapshots]
+        kept = files.list_numbered(run / "checkpoints")
+        broken = [path for path in [*snapshots.values(), *kept.values()] if not checkpoint.is_valid(path)]
+        wrong = len(lost) + len(broken) + abs(len(kept) - KEEP) + (process.returncode != 130)
+        return {"refused": refused, "saves": 2 * len(snapshots), "failed": failed, "lost": wrong}
+
+
+def ask_again(run: Path, process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Resume for so long; how often that was refused."""
+    until = time.monotonic() + STARTS
+    while not files.list_numbered(run / "checkpoints"):
+        if time.monotonic() > until or process.poll() is not None:
+            raise RuntimeError("the run came to no checkpoint")
+        time.sleep(0.1)
+    refused, until = 0, time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            session.resume(run, quiet=True)
+        except UsageError as error:
+            if "in use by another process" not in str(error):
+                raise
+            refused += 1
+        else:
+            raise RuntimeError("a run that is training was resumed")
+    return refused
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    counts = hammer(parser.parse_args().seconds)
+    print(json.dumps(counts))
+    return 1 if counts["failed"] or counts["lost"] or not counts["refused"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
