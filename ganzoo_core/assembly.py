@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, card, data, engines, evaluation, notebook, resuming, rundir
+from ganzoo_core import building, card, data, engines, evaluation, files, notebook, resuming, rundir
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.cluster import check_cluster
 from ganzoo_core.console import Mute, Reporter
@@ -183,7 +183,7 @@ def _created(together: Together, out: Path | None, name: str) -> rundir.RunFolde
 def _check_seen(folder: rundir.RunFolder, together: Together) -> None:
     """Does every process see what rank 0 wrote? A run goes back and goes on from there."""
     until = time.monotonic() + VISIBLE
-    while not (seen := (folder.path / rundir.CONFIG).is_file()) and time.monotonic() < until:
+    while not (seen := files.is_file(folder.path / rundir.CONFIG)) and time.monotonic() < until:
         time.sleep(0.2)
     together.every(seen, unseen(folder.path, together.place))
 

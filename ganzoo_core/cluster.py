@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,8 @@ def tasks_of(environment: Mapping[str, str]) -> tuple[int, str]:
         return named, "TF_CONFIG"
     # Of the step that srun started. SLURM_NTASKS is that of the whole job, in which one process may be on its own.
     several = environment.get("SLURM_STEP_NUM_TASKS", "")
-    return (int(several), "SLURM_STEP_NUM_TASKS") if several.isdecimal() and int(several) > 1 else (1, "")
+    count = int(several) if re.fullmatch("[0-9]{1,9}", several) else 1
+    return (count, "SLURM_STEP_NUM_TASKS") if count > 1 else (1, "")
 
 
 def note_on_gpus(count: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from ganzoo_core.records import FORMAT, PATTERNS
 from ganzoo_core.settings import shown
 
 MAX_JSON = 1_000_000  # bytes of one file, or of one line
+MAX_LINES = 10_000_000  # of one file
 MAX_DEPTH = 30
 MAX_INTEGER = 2**63
 MAX_TEXT = 100_000  # characters
@@ -31,6 +33,29 @@ def read(path: Path, record: type[T]) -> T:
     return decode(files.read_bytes(path, MAX_JSON), record, path)
 
 
+def read_lines(path: Path, most: int = MAX_LINES) -> Iterator[bytes]:
+    """The lines of a regular file, each with its end; a last one without it is passed over. None without a file.
+
+    Raises:
+        UsageError: for a line that is too long, for more than `most`, and if no regular file lies there.
+    """
+    if not files.describe(path):
+        return
+    try:
+        with files.open_file(path) as file:
+            number = 0
+            while line := file.readline(MAX_JSON + 1):
+                number += 1
+                if number > most:
+                    raise UsageError(f"{path} has more than {most:,} lines, so it is not one of ganzoo's")
+                if len(line) > MAX_JSON:
+                    raise UsageError(f"{path}: line {number} is longer than {MAX_JSON:,} bytes")
+                if line.endswith(b"\n"):
+                    yield line
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def decode(content: bytes, record: type[T], source: object) -> T:
     """Decode JSON.
 
@@ -43,6 +68,18 @@ def decode(content: bytes, record: type[T], source: object) -> T:
         UsageError: naming the source and the field.
     """
     return convert(parse(content, source), record, source)
+
+
+def decode_large(content: bytes, record: type[T], source: object) -> T:
+    """Decode JSON of many megabytes into a record that bounds all it holds by itself; raises as `decode` does."""
+    try:
+        return msgspec.json.decode(content, type=record)
+    except msgspec.ValidationError as error:
+        raise UsageError(_explain(str(error), {}, source)) from None
+    except RecursionError:
+        raise UsageError(f"{source} is nested too deeply") from None
+    except ValueError as error:  # msgspec's own error, and that for bytes that are not UTF-8
+        raise UsageError(f"{source} is not JSON: {error}") from None
 
 
 def parse(content: bytes, source: object) -> Any:
@@ -63,10 +100,17 @@ def parse(content: bytes, source: object) -> Any:
     return value
 
 
-def convert(value: Any, record: type[T], source: object) -> T:
-    """What `parse` gave -> a record; raises UsageError as `decode` does."""
+def convert(value: Any, record: type[T], source: object, *, as_text: bool = False) -> T:
+    """What `parse` gave -> a record; raises UsageError as `decode` does.
+
+    Args:
+        value: dicts, lists, text and numbers.
+        record: the type that it must have.
+        source: what it is called in an error.
+        as_text: whether numbers, true, false and null are written as text.
+    """
     try:
-        return msgspec.convert(value, record)
+        return msgspec.convert(value, record, strict=not as_text)
     except msgspec.ValidationError as error:
         raise UsageError(_explain(str(error), value, source)) from None
 
@@ -122,7 +166,8 @@ def _explain(problem: str, value: Any, source: object) -> str:
     expected = re.sub(r"`([a-z]+)( \| [a-z]+)*`", _name_types, what)
     expected = re.sub(r", got .*|^Invalid enum value .*", "", expected).replace("`", "")
     if "matching regex" in expected:
-        expected = f"expected {PATTERNS.get(expected.partition('regex ')[2].strip(chr(39)), 'other text')}"
+        named = (words for pattern, words in PATTERNS.items() if expected.endswith(repr(pattern)))
+        expected = f"expected {next(named, 'other text')}"
     expected = expected or "expected another value"
     if not field:
         return f"{source} is damaged: {_lower(expected)}"

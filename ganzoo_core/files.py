@@ -67,18 +67,24 @@ def check_file(path: Path) -> None:
         raise UsageError(f"{path} is {found}; expected a file, since nothing in a run's folder is followed elsewhere")
 
 
-def open_file(path: Path) -> BufferedReader:
+def open_file(path: Path, *, named: bool = False) -> BufferedReader:
     """Open a regular file for reading.
+
+    Args:
+        path: of the file.
+        named: whether the user named it: then it may be a link to a regular file.
 
     Raises:
         UsageError: if it is a link, a pipe, a device or a folder.
         OSError: if it is missing or cannot be read.
     """
-    check_file(path)
+    if not named:
+        check_file(path)
+    flags = SAFELY & ~getattr(os, "O_NOFOLLOW", 0) if named else SAFELY
     try:
-        handle = os.open(path, os.O_RDONLY | SAFELY)
+        handle = os.open(path, os.O_RDONLY | flags)
     except OSError as error:
-        if error.errno == errno.ELOOP:
+        if error.errno == errno.ELOOP and not named:
             raise UsageError(f"{path} is a link; expected a file") from None
         raise
     except ValueError:
@@ -89,14 +95,14 @@ def open_file(path: Path) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """Read a whole regular file of at most `limit` bytes.
+def read_bytes(path: Path, limit: int, *, named: bool = False) -> bytes:
+    """Read a whole regular file of at most `limit` bytes; `named` as in `open_file`.
 
     Raises:
         UsageError: if it is missing, too large, or no regular file.
     """
     try:
-        with open_file(path) as file:
+        with open_file(path, named=named) as file:
             content = file.read(limit + 1)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

@@ -9,9 +9,10 @@ from fractions import Fraction
 from typing import Any
 
 _NEVER = {"off", "never", "none", "0"}
-_FORM = re.compile(r"(?P<count>\d+(?:_\d+)*(?:\.\d+)?(?:e[+-]?\d+)?)\s*(?P<unit>images?|epochs?|steps?|)")
+_FORM = re.compile(r"(?P<count>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*(?P<unit>images?|epochs?|steps?|)")
 _LIST = re.compile(r"\[(?P<items>[^\]]*)\]\s*(?P<unit>[a-z]*)")
-_LARGEST = 1e15  # beyond it a float no longer counts single images
+_MOST = 1000  # lengths in a list
+LARGEST = 1e15  # beyond it a float no longer counts single images
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Interval:
         if match is None:
             raise ValueError("expected a length: images as 20000, or 1epoch, or 250steps, or off")
         count = float(match["count"])
-        if count > _LARGEST:
-            raise ValueError(f"expected a length of at most {_LARGEST:.0e}")
+        if count > LARGEST:
+            raise ValueError(f"expected a length of at most {LARGEST:.0e}")
         return cls(count, (match["unit"] or "image").rstrip("s"))
 
     def images(self, *, epoch_images: int, step_images: int) -> int:
@@ -55,6 +56,8 @@ def parse_list(text: Any) -> list[str]:
         text = [item.strip().strip("\"'") + unit for item in items.split(",") if item.strip()]
     if not isinstance(text, list | tuple):
         raise ValueError("expected a list of lengths such as [1,5,20]epochs")
+    if len(text) > _MOST:
+        raise ValueError(f"expected at most {_MOST:,} items")
     for item in text:
         Interval.parse(item)
     return [str(item) for item in text]

@@ -20,6 +20,7 @@ from ganzoo_core.api import DataError, GanzooError, ImageSource, PluginError, Us
 from ganzoo_core.evaluation.gathering import ENDINGS, read_picture
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.randomness import philox
+from ganzoo_core.records import RunFacts
 from ganzoo_core.settings import read_config, read_engine_settings, read_facts
 
 OBJECT = "(object)"  # how a part's name in config.yaml begins where it was given in Python
@@ -85,12 +86,12 @@ class Judge:
         _load(self._engine, self._D, newest / rundir.STATE)
         self.notes = self._settle(facts, data_root)
         loss = self._mix.parts["loss"]
-        given = str(facts["parts"].get("loss", "")).startswith(OBJECT)
+        given = facts.parts.get("loss", "").startswith(OBJECT)
         self.loss = "a loss that was given in Python" if given else loss.name
         self.probability = None if given else loss.probability
         self.decision = None if given else loss.decision
 
-    def _settle(self, facts: Mapping[str, Any], data_root: str | Path | None) -> list[str]:
+    def _settle(self, facts: RunFacts, data_root: str | Path | None) -> list[str]:
         """Take batch norm's means from real images; a note where there are none."""
         if not self._engine.batch_norms(self._D):
             return []
@@ -115,12 +116,12 @@ class Judge:
         )
         return []
 
-    def _data(self, facts: Mapping[str, Any], data_root: str | Path | None) -> ImageSource:
+    def _data(self, facts: RunFacts, data_root: str | Path | None) -> ImageSource:
         """What the run learned from."""
-        if str(facts["parts"].get("data", "")).startswith(OBJECT):
+        if facts.parts.get("data", "").startswith(OBJECT):
             raise UsageError("it was given in Python")
         source = building.load_data(self._mix, data_root)
-        if facts["data"].get("sha256") not in (None, resuming.fingerprint(source)):
+        if facts.data is not None and facts.data.sha256 not in (None, resuming.fingerprint(source)):
             raise UsageError(f"{self._mix.parts['data'].name} holds other images now")
         return source
 
@@ -199,17 +200,15 @@ class Judge:
         return names or [str(number) for number in range(self._fit.spec.classes)]
 
 
-def _as_trained(config: Path, facts: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Fit, Mix]:
+def _as_trained(config: Path, facts: RunFacts, settings: Mapping[str, Any]) -> tuple[Fit, Mix]:
     """How the run's data fitted its networks, and its mix, from `config.yaml` alone."""
-    try:
-        parts, spec = dict(facts["parts"]), dict(facts["spec"])
-        height, width, channels = (int(side) for side in facts["data"]["size"])
-        background = int(facts.get("background") or 0) if facts["framing"] == "pad" else None
-        classes = int(spec["classes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{config} does not say what the run was: {type(error).__name__} {error}") from None
+    if facts.data is None or facts.spec is None or not facts.parts or not facts.framing:
+        raise UsageError(f"{config} does not say what the run was; expected data, spec, parts and framing under run")
+    height, width, channels = facts.data.size
+    classes = facts.spec.classes
+    background = (facts.background or 0) if facts.framing == "pad" else None
     for slot in ("generator", "discriminator"):
-        if str(parts.get(slot, "")).startswith(OBJECT):
+        if facts.parts.get(slot, "").startswith(OBJECT):
             raise UsageError(
                 f"{config.parent} was trained with a {slot} that was given in Python, so it cannot be built"
             )
@@ -218,7 +217,7 @@ def _as_trained(config: Path, facts: Mapping[str, Any], settings: Mapping[str, A
     said["engine.max_parameters"] = own["engine.max_parameters"]
     request = mix.Request(
         trackers=[],
-        preset=facts.get("preset") or "none",
+        preset=facts.preset or "none",
         config=read_config(config),
         config_name=str(config),
         flags={key: (value, "--set") for key, value in said.items()},

@@ -11,14 +11,15 @@ from msgspec import Meta, Struct
 
 FORMAT: Literal[1] = 1
 
-_NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$", r"^[!-~]{0,100}$"
-_KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$"
-_SHA256, _RUN = r"^[0-9a-f]{64}$", r"^[0-9a-f]{0,32}$"
+_NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z", r"^[!-~]{0,100}\Z"
+_KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z"
+_SHA256, _RUN = r"^[0-9a-f]{64}\Z", r"^[0-9a-f]{0,32}\Z"
+_PRESET, _DIGEST = r"^([a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?)?\Z", r"^[0-9a-z:-]{0,100}\Z"
 # Each pattern in words.
 PATTERNS = {
     _NAME: "a name of letters, digits, dots, hyphens and underscores", _VERSION: "a version such as 1.0",
     _KEY: "a setting's name", _FILE: "a file's plain name", _SHA256: "64 hexadecimal digits",
-    _RUN: "hexadecimal digits",
+    _RUN: "hexadecimal digits", _PRESET: "a preset's name", _DIGEST: "a digest",
 }  # fmt: skip
 Name = Annotated[str, Meta(pattern=_NAME)]
 """Of a part or a distribution."""
@@ -28,7 +29,8 @@ Key = Annotated[str, Meta(pattern=_KEY, max_length=200)]
 Label = Annotated[str, Meta(max_length=1000)]
 """Text that comes from data, such as a class's name; whatever shows it makes it harmless for what it is shown on."""
 FileName = Annotated[str, Meta(pattern=_FILE)]
-Images = Annotated[int, Meta(ge=0, le=10**15)]
+MOST_IMAGES = 10**15
+Images = Annotated[int, Meta(ge=0, le=MOST_IMAGES)]
 """A number of images seen; of steps, and of lines, too."""
 Side = Annotated[int, Meta(ge=1, le=65_536)]
 """Pixels."""
@@ -126,6 +128,139 @@ class SweepPlan(Struct, frozen=True):
     format: Literal[1]
     words: Annotated[list[Label], Meta(max_length=1000)]
     over: Annotated[dict[Label, list[Label]], Meta(max_length=100)]
+
+
+StatsLine = dict[Label, Annotated[int, Meta(ge=-(2**53), le=2**53)] | float | None]
+"""A line of `stats.jsonl`: `images` seen, and whatever else was reported; null where it was not finite."""
+
+Numbers = dict[Label, float | None]
+
+
+class ScoreLine(Struct, frozen=True):
+    """A line of `scores.jsonl`; see `scores.Score`. Other fields are kept beside these."""
+
+    images: Images | None
+    scores: Numbers
+    protocol: dict[Label, Any]
+    real: Numbers = {}
+    classes: dict[Label, Numbers] = {}
+    better: dict[Label, Literal["lower", "higher"]] = {}
+
+
+Fact = Annotated[str, Meta(max_length=1000)]
+Sentence = Annotated[str, Meta(max_length=10_000)]
+MOST_PIXELS = 100_000_000
+
+
+class DataFacts(Struct, frozen=True):
+    """The data of a run: how many images, their height, width and channels, and a digest of them."""
+
+    images: Images
+    size: tuple[Side, Side, Literal[1, 3]]
+    sha256: Annotated[str, Meta(pattern=_DIGEST)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.size[0] * self.size[1] > MOST_PIXELS:
+            raise ValueError(f"size is {list(self.size)}; expected at most {MOST_PIXELS:,} pixels")
+
+
+class NetworkFacts(Struct, frozen=True):
+    """What the networks of a run were built for."""
+
+    height: Side
+    width: Side
+    channels: Literal[1, 3]
+    classes: Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class RunFacts(Struct, frozen=True):
+    """What `config.yaml` keeps under `run`, beside the settings. Others than these may stand there.
+
+    Attributes:
+        id: of the run.
+        ganzoo, python, numpy: versions.
+        engine: framework, version, device and such.
+        parts: by slot, `DISTRIBUTION/NAME VERSION`; `(object)` of one that was given in Python.
+        modifiers: likewise.
+        preset: its name; "" for none.
+        data, spec: None where a run does not say it.
+        framing: how the images came to the networks' size.
+        background: grey value of what pads them; None for the default.
+        notes, warnings: sentences.
+        parent: the run that it comes from.
+    """
+
+    id: Annotated[str, Meta(pattern=_RUN)] = ""
+    ganzoo: Fact = ""
+    python: Fact = ""
+    numpy: Fact = ""
+    engine: Annotated[dict[Fact, Any], Meta(max_length=100)] = {}
+    parts: Annotated[dict[Fact, Fact], Meta(max_length=100)] = {}
+    modifiers: Annotated[list[Fact], Meta(max_length=100)] = []
+    preset: Annotated[str, Meta(pattern=_PRESET)] = ""
+    data: DataFacts | None = None
+    spec: NetworkFacts | None = None
+    framing: Literal["none", "pad", "resize", ""] = ""
+    background: Annotated[int, Meta(ge=0, le=255)] | None = None
+    notes: Annotated[list[Sentence], Meta(max_length=1000)] = []
+    warnings: Annotated[list[Sentence], Meta(max_length=1000)] = []
+    parent: Annotated[dict[Fact, Any], Meta(max_length=100)] = {}
+
+
+class ConfigFacts(Struct, frozen=True):
+    """`config.yaml`, as far as it holds facts."""
+
+    run: RunFacts
+
+
+_PICTURE = r"^data:image/png;base64,[A-Za-z0-9+/]*={0,2}$"
+PATTERNS[_PICTURE] = "a PNG picture as a data URI"
+Picture = Annotated[str, Meta(pattern=_PICTURE)]
+Distances = Annotated[list[Annotated[float, Meta(ge=0, le=1e6)]], Meta(max_length=100_000)]
+
+
+class Neighbour(Struct, frozen=True):
+    """A training image beside a drawn one, and how far they are apart."""
+
+    uri: Picture
+    distance: Annotated[float, Meta(ge=0, le=1e6)]
+    index: Images
+
+
+class Shown(Struct, frozen=True):
+    """A drawn image and the training images nearest to it."""
+
+    uri: Picture
+    ratio: Annotated[float, Meta(ge=0, le=1e6)]
+    neighbours: Annotated[list[Neighbour], Meta(max_length=100)]
+
+
+class Nearest(Struct, frozen=True):
+    """See `report.measured.nearest`."""
+
+    shown: Annotated[list[Shown], Meta(max_length=100)]
+    drawn: Distances
+    ratios: Distances
+    training: Distances
+    about: Sentence = ""
+
+
+class Walk(Struct, frozen=True):
+    """See `report.measured.walk`."""
+
+    frames: Annotated[list[Picture], Meta(max_length=1000)]
+    size: tuple[Side, Side]
+    about: Sentence = ""
+
+
+class Measured(Struct, frozen=True):
+    """`report/measured.json`: what a report shows that takes the networks, or in `notes` why it does not."""
+
+    format: Literal[1] = 1
+    images: Images | None = None
+    notes: Annotated[dict[Label, Sentence], Meta(max_length=100)] = {}
+    walk: Walk | None = None
+    nearest: Nearest | None = None
 
 
 class TensorFacts(Struct, frozen=True):

@@ -24,7 +24,7 @@ from typing import Any
 
 import filelock
 
-from ganzoo_core import checkpoint, decoding, files, scores
+from ganzoo_core import checkpoint, decoding, files, scores, stats
 from ganzoo_core.api import UsageError
 from ganzoo_core.records import Card, Position
 from ganzoo_core.settings import Settings, read_facts
@@ -94,20 +94,19 @@ class RunFolder:
         """A run that is there.
 
         Raises:
-            UsageError: if it is no run, or links, pipes or devices lie where its own files and folders belong.
+            UsageError: if it is no run, its `config.yaml` is damaged, or links, pipes or devices lie where its own
+                files and folders belong.
         """
         if not files.is_file(path / CONFIG):
             raise UsageError(f"{path} holds no {CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
         check_entries(path)
+        read_facts(path / CONFIG)  # before a checkpoint is taken for another run's
         return cls(path)
 
     @cached_property
     def id(self) -> str:
         """Tells this run from all others; kept in `config.yaml`, and in the manifest of each folder that it writes."""
-        try:
-            known = str(read_facts(self.path / CONFIG).get("id", ""))
-        except UsageError:
-            known = ""
+        known = read_facts(self.path / CONFIG).id if files.describe(self.path / CONFIG) else ""
         return known if _ID.fullmatch(known) else secrets.token_hex(8)
 
     def lock(self) -> filelock.BaseFileLock:
@@ -159,18 +158,19 @@ class RunFolder:
         return self._lines + len(self._unwritten)
 
     def cut_stats(self, lines: int) -> None:
-        """Keep the first lines; what comes later, or is torn, was written after the checkpoint that is gone back to."""
+        """Keep the first lines; what comes later, or is torn, was written after the checkpoint that is gone back to.
+
+        Raises:
+            UsageError: if there are fewer, or one of them is no line of statistics.
+        """
         path = self.path / STATS
-        kept = path.read_bytes().splitlines(keepends=True)[:lines] if path.exists() else []
-        if len(kept) < lines or not all(line.endswith(b"\n") for line in kept):
-            raise UsageError(f"{path} holds fewer than the {lines} lines that were written; it was changed since")
-        checkpoint.write_file(path, b"".join(kept))
-        self._unwritten, self._lines, self._bytes = [], lines, sum(map(len, kept))
+        kept = stats.read_first(path, lines)
+        checkpoint.write_file(path, kept)
+        self._unwritten, self._lines, self._bytes = [], lines, len(kept)
 
     def stats(self) -> list[dict[str, Any]]:
-        """All reports so far."""
-        path = self.path / STATS
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        """All reports so far; raises UsageError for a line that is none."""
+        return stats.read(self.path / STATS)
 
     def add_pictures(self, names: Iterable[str], png: bytes) -> None:
         """`samples/NAME.png`, the same under each name."""

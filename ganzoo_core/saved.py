@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from ganzoo_core.samples import crop
 from ganzoo_core.settings import read_engine_settings, shown
 
 LISTED = 20  # classes named in an error
+LONGEST_NAME = 100  # characters of a class's name in an error
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def framework_of(folder: Path) -> str:
@@ -244,14 +247,16 @@ def find_class(wanted: int | str, names: Sequence[str]) -> int:
     Raises:
         UsageError: if there is none, with the nearest.
     """
-    if wanted in names:
-        return list(names).index(str(wanted))
+    if isinstance(wanted, str) and wanted in names:
+        return list(names).index(wanted)
     plain = {_plain(name): number for number, name in enumerate(names)}
     if isinstance(wanted, str) and _plain(wanted) in plain:
         return plain[_plain(wanted)]
-    if str(wanted).isdecimal() and int(wanted) < len(names):
-        return int(wanted)
-    near = difflib.get_close_matches(_plain(str(wanted)), plain, n=2, cutoff=0.5)
+    number = int(wanted) if not isinstance(wanted, str) or _NUMBER.fullmatch(wanted) else -1
+    if 0 <= number < len(names):
+        return number
+    wanted = wanted[:LONGEST_NAME] if isinstance(wanted, str) else shown(wanted)
+    near = difflib.get_close_matches(_plain(wanted), plain, n=2, cutoff=0.5)
     meant = " or ".join(names[plain[name]] for name in near)
     raise UsageError(f"there is no class {wanted}" + (f", did you mean {meant}?" if meant else ""))
 

@@ -15,13 +15,15 @@ from typing import Any
 
 import filelock
 
-from ganzoo_core import checkpoint
+from ganzoo_core import checkpoint, decoding, files
 from ganzoo_core.api import UsageError
+from ganzoo_core.records import ScoreLine
 
 FILE = "scores.jsonl"
 MAIN = "fid"
 """The score that `best` goes by; the lower, the better."""
 
+MOST_LINES = 100_000
 WAIT = 20  # seconds for another process that writes
 COLLAPSED = 2.0  # times its best: above that, at so many evaluations running, a generator has collapsed
 RUNNING = 3
@@ -59,16 +61,16 @@ class Score:
 
     @classmethod
     def of_json(cls, line: Mapping[str, Any]) -> Score:
-        """The score that a line holds; raises KeyError or TypeError where it holds none."""
-        named = ("images", "scores", "real", "classes", "better", "protocol")
+        """The score that a line holds; raises UsageError where it holds none."""
+        found = decoding.convert(line, ScoreLine, "it")
         return cls(
-            images=None if line["images"] is None else int(line["images"]),
-            scores=_numbers(line["scores"]),
-            real=_numbers(line.get("real", {})),
-            classes={name: dict(values) for name, values in line.get("classes", {}).items()},
-            better=dict(line.get("better", {})),
-            protocol=dict(line["protocol"]),
-            more={key: value for key, value in line.items() if key not in named},
+            images=found.images,
+            scores=_numbers(found.scores),
+            real=_numbers(found.real),
+            classes={name: _numbers(values) for name, values in found.classes.items()},
+            better=found.better,
+            protocol=found.protocol,
+            more={key: value for key, value in line.items() if key not in ScoreLine.__struct_fields__},
         )
 
 
@@ -76,16 +78,18 @@ def read(run: Path) -> list[Score]:
     """A run's scores in the order in which they were computed; none where it was not evaluated.
 
     Raises:
-        UsageError: for a line that is no score. A last line that is torn, by a crash, is passed over.
+        UsageError: for a line that is no score, and if something else than a regular file lies there. A last line that
+            is torn, by a crash, is passed over.
     """
     path = run / FILE
     found = []
     for number, line in enumerate(_lines(path), 1):
         try:
-            found.append(Score.of_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            found.append(Score.of_json(decoding.parse(line, "it")))
+        except UsageError as error:
             raise UsageError(
-                f"{path}: line {number} is no score; take the line away, or the file: `ganzoo evaluate` writes it anew"
+                f"{path}: line {number} is no score: {error}; take the line away, or the file: `ganzoo evaluate` "
+                "writes it anew"
             ) from None
     return found
 
@@ -106,7 +110,7 @@ def cut(run: Path, images: int) -> None:
     def kept(lines: list[bytes]) -> tuple[list[bytes], list[Score]]:
         return [line for line in lines if not _is_later(line, images)], []
 
-    if (run / FILE).exists():
+    if files.describe(run / FILE):
         _rewrite(run, kept)
 
 
@@ -184,8 +188,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 20 else text[:12] + "…"
 
 
-def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
-    return {name: math.nan if value is None else float(value) for name, value in table.items()}
+def _numbers(table: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in table.items()}
 
 
 def _finite(value: Any) -> Any:
@@ -197,22 +201,23 @@ def _finite(value: Any) -> Any:
 
 def _lines(path: Path) -> list[bytes]:
     """The whole lines of a file."""
-    content = path.read_bytes() if path.exists() else b""
-    return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n") and line.strip()]
+    return [line for line in decoding.read_lines(path, MOST_LINES) if line.strip()]
 
 
 def _is_later(line: bytes, images: int) -> bool:
     try:
-        found = json.loads(line)
-        return found["during"] == "training" and found["images"] > images
-    except (ValueError, KeyError, TypeError):
+        found = Score.of_json(decoding.parse(line, "it"))
+    except UsageError:
         return False
+    return found.more.get("during") == "training" and found.images is not None and found.images > images
 
 
 def _rewrite(run: Path, change: Any) -> None:
-    path = run / FILE
+    path, lock = run / FILE, run / f".{FILE}.lock"
+    files.check_file(path)
+    files.check_file(lock)
     try:
-        with filelock.FileLock(run / f".{FILE}.lock", timeout=WAIT):
+        with filelock.FileLock(lock, timeout=WAIT):
             lines = _lines(path)
             kept, added = change(lines)
             if kept != lines:

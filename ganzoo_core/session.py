@@ -15,6 +15,7 @@ from ganzoo_core import (
     catalog,
     elsewhere,
     engines,
+    files,
     generators,
     launch,
     mix,
@@ -27,9 +28,10 @@ from ganzoo_core import (
     trial,
 )
 from ganzoo_core.api import ImageSource, UsageError
+from ganzoo_core.intervals import LARGEST as LONGEST
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
-from ganzoo_core.settings import read_config, read_facts
+from ganzoo_core.settings import read_config, read_facts, shown
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def train(
         modifiers=modifiers,
         trackers=trackers,
         preset=preset,
-        config=read_config(Path(config)) if config else {},
+        config=read_config(Path(config), named=True) if config else {},
         config_name=str(config or ""),
         assigned=settings or {},
         flags=flags(images=images, epochs=epochs, steps=steps, batch_size=batch_size, seed=seed, device=device),
@@ -209,7 +211,7 @@ def resume(
         UsageError, PluginError, Diverged: see `api`.
     """
     place = ranks.here()
-    if not place.leads and not (Path(path) / rundir.CONFIG).is_file():
+    if not place.leads and not files.is_file(Path(path) / rundir.CONFIG):
         raise UsageError(assembly.unseen(Path(path), place))
     folder = rundir.RunFolder.open(Path(path))
     if out and not settings:
@@ -226,7 +228,7 @@ def resume(
     request = Request(
         picks=dict(picks or {}),
         trackers=trackers,
-        preset=read_facts(folder.path / rundir.CONFIG).get("preset") or "none",
+        preset=read_facts(folder.path / rundir.CONFIG).preset or "none",
         config=read_config(folder.path / rundir.CONFIG),
         config_name=str(folder.path / rundir.CONFIG),
         assigned=settings or {},
@@ -247,10 +249,9 @@ def with_weights(path: str | Path | None) -> resuming.Beginning:
     if path is None:
         return resuming.Beginning()
     path = Path(path)
-    if (path / rundir.CONFIG).exists():
-        newest = resuming.newest_to_read(rundir.RunFolder.open(path))
-        return resuming.Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
-    return resuming.Beginning(weights=generators.find_generator(path), parent={"weights": str(path)})
+    is_run = bool(files.describe(path / rundir.CONFIG))
+    newest = resuming.newest_to_read(rundir.RunFolder.open(path)) if is_run else None
+    return resuming.Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
 
 
 def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: Any) -> tuple[Any, Any]:
@@ -287,8 +288,8 @@ def flags(**given: Any) -> dict[str, tuple[Any, str]]:
     if len(lengths) > 1:
         raise UsageError(f"{' and '.join(f'--{unit}' for unit, _ in lengths)} both say how long; give one")
     for unit, count in lengths:
-        if not isinstance(count, int | float) or isinstance(count, bool) or count <= 0:
-            raise UsageError(f"--{unit} is {count!r}; expected a number above 0")
+        if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= LONGEST:
+            raise UsageError(f"--{unit} is {shown(count)}; expected a number above 0, and of at most {LONGEST:.0e}")
         found["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
     for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
         if given.get(name) is not None:

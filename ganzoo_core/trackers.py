@@ -8,8 +8,8 @@ from typing import Any
 
 import pluggy
 
-from ganzoo_core import hookspecs, loader
-from ganzoo_core.api import GanzooError, Options, PluginError, TrackedRun
+from ganzoo_core import files, hookspecs, loader
+from ganzoo_core.api import GanzooError, Options, TrackedRun
 from ganzoo_core.console import Reporter
 from ganzoo_core.manifest import Part
 
@@ -73,10 +73,12 @@ class _Tracker:
         """Import it and tell it of the run; False if that fails."""
         self.run = run
         try:
+            files.check_folder(run.own.parent)
+            files.check_folder(run.own)
             manager = pluggy.PluginManager("ganzoo")
             manager.add_hookspecs(hookspecs)
             loader.register(manager, self.part, loader.hooks_of(self.part))
-        except PluginError as error:
+        except GanzooError as error:
             self._tell_once(error)
             return False
         self.hooks = manager.hook

@@ -1,227 +1,241 @@
-"""Damage files in a thousand ways and read them: each must be read, or refused in a sentence.
+"""Damage files in many ways and read them: each must be read, or refused in a sentence.
 
-    python tests/fuzz.py --count 20000
+    python tests/fuzz.py --count 50000
+    python tests/fuzz.py --only card --case 123
+    python tests/fuzz.py --framework tensorflow --count 2000
 
-Files are weights, cards, positions, settings, manifests, images and sets of images as ganzoo or others write them.
-Bytes are flipped, cut, doubled or replaced. Whatever raises something else than ganzoo's own error, takes
-over ten seconds, or needs more than 2 GiB beyond what is in use at the start is a fault, and is written down.
+`--count` cases are spread over what a run, a user and a plugin write as JSON, YAML and TOML, and over run folders with
+links and pipes in them; two for each five of these more over images, arrays, archives and tensors. Bytes are flipped,
+cut, doubled and replaced; values are replaced by hostile ones. A fault is whatever raises something else than ganzoo's
+own error of one line, blames a plugin, takes over ten seconds, ends the process, needs more than 2 GiB beyond what is
+in use at the start, runs code, reaches a file outside of the case's folder, or writes what a terminal obeys.
+Case N of a kind is the same at every call with the same seed.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import gzip
-import io
+import contextlib
+import dataclasses
+import functools
+import importlib
 import json
+import multiprocessing
 import os
 import random
-import resource
-import signal
-import struct
 import sys
-import tarfile
 import tempfile
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image
+from fuzzing import fixtures, folders, media, pool, records
+from fuzzing.folders import FolderKind
+from fuzzing.guard import Guard
+from fuzzing.kinds import Kind
+from fuzzing.pool import Case, Result
 
-from ganzoo_core import building, catalog, checkpoint, manifest, mix, rundir, session
 from ganzoo_core.api import GanzooError
-from ganzoo_core.settings import read_config, read_facts
-from ganzoo_datasets.archive import unpack
+from ganzoo_core.terminal import one_line
 
-SECONDS, BYTES = 10, 2 * 2**30
-TENSORS = {"a.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.array(3, dtype=np.int64)}
-EXPECTED = {name: (str(array.dtype), array.shape) for name, array in TENSORS.items()}
-GENERATOR: dict[str, bytes] = {}
-GREY = np.arange(6 * 8 * 8, dtype=np.uint8).reshape(6, 8, 8)
-EVIL = (b"\x00", b"\xff", b"\x80", b"{", b"[" * 500, b'"', b"9" * 40, b"\x7f\xff\xff\xff\xff\xff\xff\xff", b"!!python/")
-MANIFEST = """api = 1
-[models.a]
-title = "A"
-framework = "torch"
-hooks = "a.hooks"
-image_sizes = [16, 32]
-has.batchnorm_in_discriminator = { setting = "model.norm", is = "batch" }
-[models.a.defaults]
-model.width = 8
-model.norm = "batch"
-[models.a.choices]
-model.norm = ["batch", "none"]
-[models.a.presets.small]
-model.width = 4
-"""
-CONFIG = 'train.lr: 2e-4\nuse.loss: "hinge"\ntrain: {batch_size: 8, betas: [0.5, 0.999]}\nrun:\n  preset: "digits"\n'
-FACTS = b'{"format": 1, "files": {"a": {"bytes": 3, "sha256": "0"}}}'
-CARD = {"format": 1, "images": 100, "values": {}, "spec": {"height": 8}, "class_names": ["a"], "crop": None}
+sys.dont_write_bytecode = True
+LONGEST = 3000  # characters of a sentence
+PROGRESS = 5.0  # seconds
+PRELOADED = {
+    "torch": ("torch", "torch.optim", "safetensors.torch", "ganzoo_core.engines.torch", "sklearn.datasets"),
+    "tensorflow": ("tensorflow", "keras", "ganzoo_core.engines.tensorflow"),
+}
+AnyKind = Kind | FolderKind
 
 
-def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+def preload(framework: str) -> None:
+    """Import what workers need before they are forked; nothing computes."""
+    for name in PRELOADED[framework]:
+        importlib.import_module(name)
 
 
-def npz(**arrays: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+def train_runs(place: Path, framework: str) -> dict[str, dict[str, bytes]]:
+    """Train the small runs in a process of its own: one that has computed must not fork."""
+    ours, theirs = multiprocessing.Pipe()
+
+    def train() -> None:
+        with (place / "said").open("wb", buffering=0) as said:
+            for standard in (1, 2):
+                os.dup2(said.fileno(), standard)
+        os.chdir(place)
+        theirs.send((fixtures.train_runs(place, framework), list(sys.modules)))
+
+    process = multiprocessing.get_context("fork").Process(target=train)
+    process.start()
+    theirs.close()
+    try:
+        found, modules = ours.recv()
+    except EOFError:
+        raise SystemExit((place / "said").read_text()) from None
+    process.join()
+    for name in modules:  # what it came to while it computed: importing it takes seconds
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    runs: dict[str, dict[str, bytes]] = found
+    return runs
 
 
-def picture(kind: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(GREY[0]).convert("RGB").save(buffer, format=kind)
-    return buffer.getvalue()
+def list_kinds(runs: dict[str, dict[str, bytes]], framework: str) -> tuple[list[AnyKind], list[AnyKind]]:
+    """The kinds of records and folders, and those of images and tensors."""
+    made = records.list_records(runs)
+    if framework == "tensorflow":
+        return [kind for kind in made if kind.name in ("card", "card with classes", "generator's weights")], []
+    return [*made, *media.list_kept(runs["cache"]), *folders.list_folders(runs["run"])], media.list_media()
 
 
-def archive() -> bytes:
-    """CIFAR-10's binary archive with one record a file."""
-    buffer = io.BytesIO()
-    names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name in names:
-            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            info.size = 3073
-            tar.addfile(info, io.BytesIO(bytes(3073)))
-    return buffer.getvalue()
+def start_worker(kinds: dict[str, AnyKind], victim: dict[str, bytes], seed: int, root: Path) -> pool.Work:
+    """What a worker does with a case, once its process is ready."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    guard = Guard(root, victim)
+
+    def work(case: Case) -> Result:
+        since = time.monotonic()
+        rng = None if case.number < 0 else random.Random(f"{seed}/{case.kind}/{case.number}")
+        folder = guard.begin(case.number)
+        given, read = kinds[case.kind].prepare(folder, rng)
+        guard.watch()
+        result = attempt(read)
+        broken = guard.end()
+        if broken and result.outcome != "fault":
+            result = Result("fault", broken[0].partition(": ")[0], "\n".join(broken))
+        is_broken = bool(broken) or "MemoryError" in result.group
+        return dataclasses.replace(result, given=given, is_broken=is_broken, seconds=time.monotonic() - since)
+
+    return work
 
 
-def dataset(name: str, argument: str, root: Path) -> None:
-    """Read a set as a run would, its cache in a place of its own."""
-    os.environ["GANZOO_CACHE"] = str(root / "cache")
-    request = mix.Request(picks={"model": "dcgan-torch", "data": f"{name}:{argument}"})
-    source = building.load_data(mix.resolve(catalog.scan(), request), root)
-    np.asarray(source.images[:1])
+def attempt(read: Callable[[], object]) -> Result:
+    """Read, and judge what is raised."""
+    try:
+        read()
+    except GanzooError as error:
+        return judge(error)
+    except BaseException as error:  # SystemExit and KeyboardInterrupt are faults too
+        return Result("fault", f"{type(error).__name__} at {find_place(error)}", traceback.format_exc(limit=-12))
+    return Result("read")
 
 
-def make_generator(place: Path) -> None:
-    """A small generator, whose files are then damaged."""
-    settings = {"model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": 2}
-    session.train("dcgan-torch", settings=settings, steps=1, out=place / "run", quiet=True)
-    for kind, name in (("card", rundir.CARD), ("generator's weights", rundir.WEIGHTS)):
-        GENERATOR[name] = (place / "run" / "generator" / name).read_bytes()
-        KINDS[kind] = (name, GENERATOR[name], read_generator)
+def judge(error: GanzooError) -> Result:
+    """A refusal: one line, of the file and no plugin, and harmless once it is shown."""
+    said, shown = str(error), one_line(error)
+    wrong = ""
+    if error.exit_code not in (1, 2):
+        wrong = f"exit code {error.exit_code}"
+    elif not said.strip() or len(said) > LONGEST:
+        wrong = f"a sentence of {len(said):,} characters"
+    elif len(said.splitlines()) > 1:
+        wrong = "a sentence of several lines"
+    elif not shown.isprintable():
+        wrong = "a sentence that a terminal obeys"
+    if not wrong:
+        return Result("refused", detail=said)
+    return Result(
+        "fault", f"{wrong} at {find_place(error)}", f"{said[:1500]!r}\n{traceback.format_exc(limit=-8)[-3000:]}"
+    )
 
 
-def read_generator(path: Path) -> None:
-    """One of its files is damaged; the other is as it was."""
-    for name, content in GENERATOR.items():
-        if name != path.name:
-            (path.parent / name).write_bytes(content)
-    session.load(path.parent, device="cpu").generate(1)
+def find_place(error: BaseException) -> str:
+    """The innermost line of ours."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "ganzoo" in frame.filename]
+    own = [frame for frame in frames if "/tests/" not in frame.filename] or frames
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno} {own[-1].name}" if own else "nowhere of ours"
 
 
-def read_folder(path: Path) -> None:
-    checkpoint.is_valid(path.parent)
-    checkpoint.read_json(path)
-
-
-def read_manifest(path: Path) -> None:
-    """A manifest never raises: it gives parts and problems."""
-    manifest.read(path, distribution="a", version="1", package="a")
-
-
-# kind -> the file's name, good contents, and what reads it
-KINDS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
-    "safetensors": ("w.safetensors", checkpoint.pack(TENSORS), lambda path: checkpoint.read_tensors(path, EXPECTED)),
-    "any safetensors": ("w.safetensors", checkpoint.pack(TENSORS), checkpoint.read_matching),
-    "card": (rundir.CARD, b"", read_generator),
-    "generator's weights": (rundir.WEIGHTS, b"", read_generator),
-    "position": (rundir.POSITION, json.dumps(CARD).encode(), lambda path: rundir.read_position(path.parent)),
-    "folder's manifest": (checkpoint.MANIFEST, FACTS, read_folder),
-    "config": ("config.yaml", CONFIG.encode(), read_config),
-    "facts": ("config.yaml", CONFIG.encode(), read_facts),
-    "plugin's manifest": ("ganzoo.toml", MANIFEST.encode(), read_manifest),
-    "idx": ("train-images-idx3-ubyte", idx(GREY), lambda path: dataset("idx", str(path.parent), path.parent)),
-    "idx.gz": (
-        "train-images-idx3-ubyte.gz", gzip.compress(idx(GREY)),
-        lambda path: dataset("idx", str(path.parent), path.parent),
-    ),
-    "npz": (
-        "a.npz", npz(images=GREY, labels=np.arange(6), class_names=np.array(list("abcdef"))),
-        lambda path: dataset("npz", str(path), path.parent),
-    ),
-    "png": ("a.png", picture("PNG"), lambda path: dataset("folder", str(path.parent), path.parent)),
-    "jpeg": ("a.jpg", picture("JPEG"), lambda path: dataset("folder", str(path.parent), path.parent)),
-    "archive": (
-        "a.tar.gz", archive(),
-        lambda path: unpack(path, path.parent / "cifar-10-batches-bin", wanted=["test_batch.bin"], limit=10**6),
-    ),
-}  # fmt: skip
-
-
-def damaged(content: bytes, rng: random.Random) -> bytes:
-    """The content with one to four changes."""
-    changed = bytearray(content)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(changed) + 1)
-        end = min(len(changed), at + rng.randint(1, 16))
-        kind = rng.randrange(6)
-        if kind == 0 and at < len(changed):
-            changed[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            del changed[at:end]
-        elif kind == 2:
-            changed[at:at] = rng.choice(EVIL)
-        elif kind == 3:
-            changed[at:end] = rng.choice(EVIL)
-        elif kind == 4:
-            changed[at:at] = changed[at:end] * rng.randint(1, 50)
-        else:
-            del changed[at:]
-    return bytes(changed)
-
-
-def give_up(number: int, frame: Any) -> None:
-    raise TimeoutError(f"over {SECONDS} seconds")
-
-
-def try_one(kind: str, content: bytes) -> tuple[str, str]:
-    """`read`, `refused` or `FAULT`, and the fault's traceback."""
-    name, _, reader = KINDS[kind]
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / name
-        path.write_bytes(content)
-        signal.alarm(SECONDS)
-        try:
-            reader(path)
-        except GanzooError as error:
-            return ("refused", "") if "\n" not in str(error).strip() or kind == "config" else ("FAULT", str(error))
-        except Exception:
-            return "FAULT", traceback.format_exc()
-        finally:
-            signal.alarm(0)
-    return "read", ""
+def list_cases(kinds: Sequence[AnyKind], count: int) -> Iterator[Case]:
+    """So many cases, by the shares of the kinds, those of all kinds in turn."""
+    whole = sum(kind.share for kind in kinds)
+    left = {kind.name: max(1, round(count * kind.share / whole)) for kind in kinds}
+    numbers = collections.Counter[str]()
+    while left:
+        for name in list(left):
+            yield Case(name, numbers[name])
+            numbers[name] += 1
+            if numbers[name] == left[name]:
+                del left[name]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=20000)
+    parser.add_argument("--count", type=int, default=50000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=pool.SECONDS, help="after which a case is a fault")
+    parser.add_argument("--only", action="append", default=[], metavar="KIND", help="can be repeated")
+    parser.add_argument("--case", type=int, metavar="N", help="of the kind that --only names")
+    parser.add_argument("--faults", type=Path, metavar="FILE", help="where to list them, with an input of each")
+    parser.add_argument("--framework", choices=("torch", "tensorflow"), default="torch")
     args = parser.parse_args()
-    os.environ["GANZOO_OFFLINE"] = "1"
-    signal.signal(signal.SIGALRM, give_up)
-    with tempfile.TemporaryDirectory() as place:
-        make_generator(Path(place))
-    for kind, (_, content, _) in KINDS.items():
-        told, fault = try_one(kind, content)
-        if told == "FAULT":
-            print(f"{kind}, undamaged: {fault}", file=sys.stderr)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, resource.RLIM_INFINITY))
-    rng, counts = random.Random(args.seed), collections.Counter[str]()
-    for number in range(args.count):
-        kind = list(KINDS)[number % len(KINDS)]
-        content = damaged(KINDS[kind][1], rng)
-        told, fault = try_one(kind, content)
-        counts[told] += 1
-        if told == "FAULT":
-            print(f"{kind}, number {number}: {content[:200]!r}\n{fault}", file=sys.stderr)
-    print(json.dumps({"files": args.count, "kinds": len(KINDS), **counts, "faults": counts["FAULT"]}))
-    return 1 if counts["FAULT"] else 0
+    os.environ |= {"GANZOO_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.path.insert(0, "")  # as `python -m ganzoo_core` has it: the folder in which it is called
+    preload(args.framework)
+    with tempfile.TemporaryDirectory(prefix="ganzoo-fuzz-") as made:
+        place = Path(made)
+        runs = train_runs(place, args.framework)
+        newer, older = list_kinds(runs, args.framework)
+        kinds = {kind.name: kind for kind in (*newer, *older)}
+        for name in args.only:
+            if name not in kinds:
+                parser.error(f"there is no kind {name!r}; there are {', '.join(kinds)}")
+        newer, older = ([kind for kind in those if kind.name in (args.only or kinds)] for those in (newer, older))
+        cases = [Case(kind.name, -1) for kind in (*newer, *older)]
+        if args.case is not None:
+            cases = [Case(name, args.case) for name in args.only]
+        else:
+            cases += [*list_cases(newer, args.count), *list_cases(older, args.count * 2 // 5)]
+        victim = folders.make_victim(runs["run"])
+        start = functools.partial(start_worker, kinds, victim, args.seed)
+        results = pool.run(iter(cases), start, place, workers=args.workers, seconds=args.seconds)
+        return report_all(results, len(cases), args.faults)
+
+
+def report_all(results: Iterator[tuple[Case, Result]], total: int, path: Path | None) -> int:
+    """Tell of progress and of faults on stderr, and count on stdout; returns the exit code."""
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    groups: dict[tuple[str, str], list[tuple[Case, Result]]] = collections.defaultdict(list)
+    taken = collections.Counter[str]()
+    told = since = time.monotonic()
+    for number, (case, result) in enumerate(results, 1):
+        if case.number < 0 and result.outcome == "refused":
+            result = Result("fault", "the undamaged one is refused", result.detail)
+        if case.number >= 0 or result.outcome == "fault":
+            counts[case.kind][result.outcome] += 1
+        taken[case.kind] += result.seconds
+        if result.outcome == "fault":
+            group = groups[case.kind, result.group]
+            group.append((case, result))
+            if len(group) == 1:
+                print(f"{case.kind} {case.number}: {result.group}\n{result.given}\n{result.detail}\n", file=sys.stderr)
+        if time.monotonic() - told > PROGRESS:
+            told = time.monotonic()
+            print(f"{number:,} of {total:,}, {told - since:.0f} s, {len(groups)} faults", file=sys.stderr)
+    for (kind, what), found in sorted(groups.items(), key=lambda item: -len(item[1])):
+        numbers = ", ".join(str(case.number) for case, _ in found[:5])
+        print(f"{len(found)} times {kind}: {what}; cases {numbers}", file=sys.stderr)
+    print(f"seconds: {', '.join(f'{kind} {spent:.0f}' for kind, spent in taken.most_common(12))}", file=sys.stderr)
+    if path is not None:
+        path.write_text("".join(map(describe, groups.values())), encoding="utf-8")
+    whole = sum(counts.values(), collections.Counter[str]())
+    summary = {"files": sum(whole.values()), "kinds": len(counts), "refused": whole["refused"], "read": whole["read"]}
+    skipped = [] if folders.MAY_MAKE_DEVICES else ["devices: only root may make them"]
+    by_kind = {kind: dict(found) for kind, found in counts.items()}
+    print(json.dumps({**summary, "faults": whole["fault"], "skipped": skipped, "by kind": by_kind}))
+    return 1 if whole["fault"] else 0
+
+
+def describe(found: list[tuple[Case, Result]]) -> str:
+    """Faults that have something in common, as Markdown, with the first of them in full."""
+    case, result = found[0]
+    numbers = ", ".join(str(other.number) for other, _ in found[:8])
+    head = f"## {case.kind}: {result.group}\n\n{len(found)} times; cases {numbers}\n\n"
+    return head + f"Input: {result.given}\n\n```\n{result.detail[-2500:]}\n```\n\n"
 
 
 if __name__ == "__main__":

@@ -20,15 +20,16 @@ def score(fid, images=100, **protocol):
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
+better = st.dictionaries(names, st.sampled_from(["lower", "higher"]), max_size=2)
 
 
-@given(
-    st.lists(st.tuples(st.none() | st.integers(0, 10**9), st.dictionaries(st.text(max_size=5), numbers, max_size=3)))
-)
+@given(st.lists(st.tuples(st.none() | st.integers(0, 10**9), st.dictionaries(names, numbers, max_size=3), better)))
 def test_what_is_written_is_read(tmp_path_factory, found):
     run = tmp_path_factory.mktemp("run")
     written = [
-        Score(images, values, {"data": "ü"}, {"share": values}, {}, values, {"x": [1]}) for images, values in found
+        Score(images, values, {"data": "ü"}, {"share": values}, sides, values, {"x": [1]})
+        for images, values, sides in found
     ]
     for one in written:
         scores.append(run, one)

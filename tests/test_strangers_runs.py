@@ -82,6 +82,7 @@ def test_a_framework_from_a_card_is_never_imported(run: Path, tmp_path: Path) ->
         ({"images": float("inf")}, "is not JSON"),
         ({"part__name": "../dcgan"}, "part.name is '../dcgan'; expected a name"),
         ({"part__version": "\x1b[2J"}, "part.version is .* expected a version"),
+        ({"part__version": "0.1.0\n"}, "part.version is .* expected a version"),
         ({"class_names": ["\ud800"]}, "is not JSON"),
         ({"class_names": ["a\0b"]}, r"class_names\[0\] holds a NUL"),
         ({"crop": [0, 0, 40, 40]}, r"crop \[0, 0, 40, 40\] reaches beyond 16×16 pixels"),

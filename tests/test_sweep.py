@@ -197,6 +197,8 @@ def test_a_run_that_has_begun_is_resumed(tmp_path: Path) -> None:
     assert sweep.command(job, more=more) == [*start, *expected]
     (tmp_path / "seed-3").mkdir()
     (tmp_path / "seed-3" / "config.yaml").touch()
+    assert sweep.command(job, more=more) == [*start, "resume", place, "--restart", "--quiet"]  # it saved nothing yet
+    (tmp_path / "seed-3" / "checkpoints" / "64").mkdir(parents=True)
     assert sweep.command(job, more=more) == [*start, "resume", place, "--quiet"]
 
 
@@ -213,7 +215,13 @@ def test_a_line_of_shell_begins_or_goes_on(tmp_path: Path, monkeypatch: pytest.M
     answers = [json.loads(subprocess.check_output(["bash", "-c", line], cwd="/")) for line in lines]
     place = str(sweep.place(jobs[0]))
     assert answers[0] == [str(tmp_path), ["run", "gan", "--set", "data=folder:it's", "--out", place, "--quiet"]]
-    assert answers[1][1] == ["resume", str(sweep.place(jobs[1])), "--quiet"]
+    assert answers[1][1] == ["resume", str(sweep.place(jobs[1])), "--restart", "--quiet"]
+    (sweep.place(jobs[1]) / "checkpoints").mkdir()
+    told = json.loads(subprocess.check_output(["bash", "-c", lines[1]], cwd="/"))[1]
+    assert told == ["resume", str(sweep.place(jobs[1])), "--restart", "--quiet"]
+    (sweep.place(jobs[1]) / "checkpoints" / "64").mkdir()
+    told = json.loads(subprocess.check_output(["bash", "-c", lines[1]], cwd="/"))[1]
+    assert told == ["resume", str(sweep.place(jobs[1])), "--quiet"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such shell")

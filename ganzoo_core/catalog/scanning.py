@@ -20,6 +20,7 @@ from ganzoo_core.manifest import Part, Problem
 
 GROUP = "ganzoo.plugins"
 MANIFEST = "ganzoo.toml"
+MAX_WORD = 100  # characters of a name, a version
 _FIELD = re.compile(r"^(Name|Version):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 
 
@@ -112,7 +113,8 @@ def _entries() -> Iterator[_Entry]:
         yield from _entries_one_by_one()
         return
     for point in points:
-        yield _Entry(point.name, point.value, *(_origin(point.dist) if point.dist else (point.name, "?")))
+        origin = _origin(point.dist) if point.dist else (_plain(point.name), "?")
+        yield _Entry(_plain(point.name), point.value, *origin)
 
 
 def _entries_one_by_one() -> Iterator[_Entry]:
@@ -130,7 +132,7 @@ def _entries_one_by_one() -> Iterator[_Entry]:
                 yield _Entry("", "", name, version, f"{type(error).__name__}: {error}")
             continue
         for point in points:
-            yield _Entry(point.name, point.value, name, version)
+            yield _Entry(_plain(point.name), point.value, name, version)
 
 
 def _origin(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
@@ -141,9 +143,14 @@ def _origin(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
         # Its head alone: what follows is a README, and a parser of mails would read that as well.
         head = (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "").partition("\n\n")[0]
         found = dict(reversed(_FIELD.findall(head)))  # of two lines the first counts
-        return found.get("Name", name), found.get("Version", "?")
+        return _plain(found.get("Name", name)), _plain(found.get("Version", "?"))
     except Exception:
-        return name, version or "?"
+        return _plain(name), _plain(version) or "?"
+
+
+def _plain(text: str) -> str:
+    """What a distribution says of itself, as it may stand in a table: printable, and cut where it is long."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_WORD])
 
 
 def _is_plugin(distribution: importlib.metadata.Distribution) -> bool:

@@ -67,7 +67,7 @@ def execute(args: argparse.Namespace) -> int:
     """Draw and write."""
     import numpy as np
 
-    from ganzoo_core import images, session
+    from ganzoo_core import files, images, session
     from ganzoo_core.api import UsageError
     from ganzoo_core.settings import parse_assignments
 
@@ -76,6 +76,8 @@ def execute(args: argparse.Namespace) -> int:
     name = f"walk-{args.seed}.gif" if args.walk else f"samples-{args.seed}.png"
     beside = args.path if args.path.exists() else Path(str(args.path).replace("/", "-").replace(":", "-"))
     out = args.out or (beside / name if beside.is_dir() else Path(f"{beside}-{name}"))
+    if args.out is None and beside.is_dir():
+        files.check_file(out)  # in a run's folder a link that somebody put there is not written through
     known = (*images.MOVING, ".png") if args.walk else images.SUFFIXES
     if args.walk and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")

@@ -100,7 +100,7 @@ def request_of(args: argparse.Namespace) -> Request:
         modifiers=names(args.modifiers),
         trackers=names(args.trackers),
         preset=args.preset,
-        config=read_config(args.config) if args.config else {},
+        config=read_config(args.config, named=True) if args.config else {},
         config_name=str(args.config or ""),
         assigned=parse_assignments(args.set),
         flags=flags,

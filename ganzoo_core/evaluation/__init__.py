@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import generators, rundir, scores
+from ganzoo_core import files, generators, rundir, scores
 from ganzoo_core.api import UsageError
 from ganzoo_core.children import Child, Say
 from ganzoo_core.evaluation.gathering import gather
 from ganzoo_core.evaluation.question import averages, data_of_run, pose
 from ganzoo_core.evaluation.scorer import Scorer, nothing
 from ganzoo_core.scores import Score
-from ganzoo_core.settings import read_engine_settings
+from ganzoo_core.settings import read_engine_settings, shown
 
 __all__ = ["Scorer", "evaluate", "pose", "samples_for"]
 
+LARGEST = 1_000_000  # images that are drawn at most
 LEAST, MOST = 1_000, 10_000  # images that are drawn where nobody says how many
 
 
@@ -77,8 +78,8 @@ def evaluate(
         if folder is None:
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
         drawn_from = generators.list_generators(folder, str(checkpoint))
-        if n is not None and n < 2:
-            raise UsageError(f"{n} images cannot be scored; ask for more")
+        if n is not None and not 2 <= n <= LARGEST:
+            raise UsageError(f"{shown(n)} images cannot be scored; ask for 2 to {LARGEST:,}")
     elif not isinstance(images, np.ndarray):
         images, found = gather(Path(images))
         labels = found if labels is None else labels
@@ -115,7 +116,7 @@ def _data(folder: Path | None, named: str | None) -> tuple[str, dict[str, Any]]:
         return data_of_run(folder)
     if named is None:
         raise UsageError("images from anywhere are compared with a dataset; say --data NAME, or name a run")
-    same = folder is not None and (folder / rundir.CONFIG).is_file()
+    same = folder is not None and files.is_file(folder / rundir.CONFIG)
     own = data_of_run(folder) if folder is not None and same else ("", {})
     return named, own[1] if own[0] == named else {}
 

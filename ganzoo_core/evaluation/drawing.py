@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import rundir
+from ganzoo_core import files, rundir
 from ganzoo_core.children import Say, serve
 
 
@@ -36,8 +36,13 @@ def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
         "images": generator.images_seen,
         "conditional": labels is not None,
         "size": list(drawn.shape[1:]),
-        "generator": hashlib.sha256((folder / rundir.WEIGHTS).read_bytes()).hexdigest(),
+        "generator": _hash(folder / rundir.WEIGHTS),
     }
+
+
+def _hash(path: Path) -> str:
+    with files.open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import catalog, rundir
+from ganzoo_core import catalog, files, rundir
 from ganzoo_core.api import UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.settings import CORE, expand, kind_of, read, read_config
@@ -102,7 +102,7 @@ def data_of_run(run: Path) -> tuple[str, dict[str, Any]]:
     Raises:
         UsageError: if it is no run, or was given its images as an object.
     """
-    if not (run / rundir.CONFIG).is_file():
+    if not files.is_file(run / rundir.CONFIG):
         raise UsageError(f"{run} holds no {rundir.CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
     config = read_config(run / rundir.CONFIG)
     name = str(config.get("use.data", ""))

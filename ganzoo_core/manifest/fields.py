@@ -10,10 +10,13 @@ from typing import Any
 from ganzoo_core import settings
 
 FRAMEWORKS = ("torch", "tensorflow")
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
 NAME_IN_WORDS = "lower case letters, digits, dots, hyphens and underscores"
+MAX_TEXT = 1000  # characters of one line
+MAX_ITEMS = 500  # of a list, or of a table of settings
+MAX_SIDE = 65_536  # pixels
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_KEY = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
+_KEY = re.compile(r"(?=.{3,200}$)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 
 Check = Callable[[Any], Any]
 """A field's value -> the value as the card holds it; raises ValueError with what was expected."""
@@ -30,8 +33,8 @@ def _one_of(*words: str) -> Check:
 
 def _text(value: Any) -> str:
     # One printable line: it stands in tables, and a terminal obeys control characters.
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ValueError("expected one line of text")
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MAX_TEXT:
+        raise ValueError(f"expected one line of text, of at most {MAX_TEXT:,} characters")
     return value.strip()
 
 
@@ -44,6 +47,8 @@ def _flag(value: Any) -> bool:
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("expected a list of names")
+    if len(value) > MAX_ITEMS or any(len(item) > MAX_TEXT for item in value):
+        raise ValueError(f"expected at most {MAX_ITEMS} names")
     return tuple(value)
 
 
@@ -62,13 +67,17 @@ def _identifiers(value: Any) -> tuple[str, ...]:
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or not value or not all(type(item) is int and item > 0 for item in value):
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_ITEMS or not all(map(_is_side, value)):
         raise ValueError("expected a list of pixels, such as [32, 64]")
     return tuple(sorted(set(value)))
 
 
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_SIDE
+
+
 def _module(value: Any) -> str:
-    if not isinstance(value, str) or not _MODULE.fullmatch(value):
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not _MODULE.fullmatch(value):
         raise ValueError("expected a module, such as my_gan.hooks")
     return value
 
@@ -81,7 +90,8 @@ def _frameworks(value: Any) -> tuple[str, ...]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= settings.MAX_INTEGER and math.isfinite(value)
 
 
 def _decision(value: Any) -> Any:
@@ -100,7 +110,7 @@ def _clip(value: Any) -> Any:
 def _image(value: Any) -> Mapping[str, int]:
     if not isinstance(value, dict) or set(value) != {"height", "width", "channels", "classes"}:
         raise ValueError("expected { height, width, channels, classes }")
-    whole = all(type(number) is int and number >= 0 for number in value.values())
+    whole = all(type(number) is int and 0 <= number <= MAX_SIDE for number in value.values())
     if not whole or value["channels"] not in (1, 3) or not value["height"] or not value["width"]:
         raise ValueError("expected whole numbers of pixels, and 1 or 3 channels")
     return value
@@ -111,6 +121,8 @@ def table(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("expected a table of settings")
     flat = settings.flatten(value)
+    if len(flat) > MAX_ITEMS:
+        raise ValueError(f"expected at most {MAX_ITEMS} settings")
     for key in flat:
         if not _KEY.fullmatch(key):
             raise ValueError(f"{key!r} is no setting's name; expected such as model.width")

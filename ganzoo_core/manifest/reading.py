@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import settings
+from ganzoo_core import files, settings
 from ganzoo_core.api import API, UsageError
 from ganzoo_core.manifest.cards import KINDS, Part, Problem
 from ganzoo_core.manifest.fields import FIELDS, NAME, NAME_IN_WORDS
 
 MAX_BYTES = 200_000
+MAX_PARTS = 500
 _MAY_SET: Mapping[str, tuple[str, ...]] = {
     "models": ("model", "generator", "discriminator", "use", "loss", "schedule", "with", "data", "train", "engine"),
     "losses": ("loss", "train"),
@@ -51,10 +52,9 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
         return Problem(state, f"ganzoo.toml {reason}", distribution, version, kind, name)
 
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        # An installer may lay a link to its cache where the file belongs.
+        content = tomllib.loads(files.read_bytes(path, MAX_BYTES, named=True).decode("utf-8-sig"))
+    except (UsageError, ValueError, RecursionError) as error:
         return [], [problem("bad-manifest", f"cannot be read: {error}; its author must mend it")]
 
     api = content.pop("api", None)
@@ -72,7 +72,10 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
             problems.append(problem("bad-manifest", f"has {settings.shown(kind)}, which {wrong}"))
             continue
         found: list[Part] = []
-        for name, table in tables.items():
+        if len(tables) > MAX_PARTS:
+            reason = f"has {len(tables):,} {kind}; expected at most {MAX_PARTS}, and the others are left out"
+            problems.append(problem("bad-manifest", reason))
+        for name, table in list(tables.items())[:MAX_PARTS]:
             try:
                 found.append(_part(kind, name, table, distribution, version, package, path.parent))
             except _Bad as error:
@@ -206,7 +209,14 @@ def _check_module(module: str, package: str, folder: Path) -> None:
     if first != package:
         raise _Bad(f"hooks is {module}, outside of the package {package}")
     path = folder.joinpath(*rest)
-    files = [path, path / "__init__"] if rest else []  # with .py first: it is nearly always that
+    places = [path, path / "__init__"] if rest else []  # with .py first: it is nearly always that
     suffixes = importlib.machinery.all_suffixes()
-    if files and not any(file.with_name(file.name + suffix).is_file() for suffix in suffixes for file in files):
+    if places and not any(_is_file(place.with_name(place.name + suffix)) for suffix in suffixes for place in places):
         raise _Bad(f"hooks is {module}, which the package does not hold", "missing-module")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long
+        return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import rundir, scores
+from ganzoo_core import files, rundir, scores
 from ganzoo_core.api import UsageError
 from ganzoo_core.report import reading
 from ganzoo_core.report.reading import Recorded
@@ -91,7 +91,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in paths:
-        within = [path] if (path / rundir.CONFIG).is_file() else _within(path, DEPTH)
+        within = [path] if files.is_file(path / rundir.CONFIG) else _within(path, DEPTH)
         if not within:
             what = "is not there" if not path.exists() else "is no run's folder and holds none"
             raise UsageError(f"{path} {what}; name runs, such as runs/NAME-1 runs/NAME-2, or a folder of them")
@@ -109,7 +109,7 @@ def _within(path: Path, depth: int) -> list[Path]:
         return []
     found = []
     for inner in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        found += [inner] if (inner / rundir.CONFIG).is_file() else _within(inner, depth - 1)
+        found += [inner] if files.is_file(inner / rundir.CONFIG) else _within(inner, depth - 1)
     return found
 
 
@@ -163,7 +163,7 @@ def _newest(run: Recorded) -> scores.Score | None:
     for entry in reversed(run.scores):  # they are in the order of images
         try:
             return scores.Score.of_json(entry)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except UsageError:
             continue
     return None
 

@@ -46,7 +46,7 @@ class Watched:
         found = []
         for name in _WATCHED:
             try:
-                stat = (self.folder / name).stat()
+                stat = (self.folder / name).lstat()
             except OSError:
                 found.append("-")
             else:

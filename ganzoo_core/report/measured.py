@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, catalog, checkpoint, data, images, mix, resuming, rundir, session, walking
+from ganzoo_core import building, catalog, checkpoint, data, files, images, mix, resuming, rundir, session, walking
 from ganzoo_core.api import GanzooError
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.report.pictures import uri
@@ -72,6 +72,7 @@ def measure(
     attempt("walk", lambda: walk(generator(), seed=seed))
     attempt("nearest", lambda: nearest(generator(), *training_images(folder, data_root), seed=seed))
     place = folder / "report"
+    files.check_folder(place)
     place.mkdir(exist_ok=True)
     checkpoint.write_file(place / MEASURED, json.dumps(found).encode())
 
@@ -104,17 +105,15 @@ def walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
 def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndarray, str]:
     """What the run learned from, cropped as what it draws is, uint8 [N,H,W,C], and a sentence about them."""
     path = folder / rundir.CONFIG
-    request = mix.Request(
-        preset=read_facts(path).get("preset") or "none", config=read_config(path), config_name=str(path)
-    )
+    request = mix.Request(preset=read_facts(path).preset or "none", config=read_config(path), config_name=str(path))
     resolved = mix.resolve(catalog.scan(), request)
     source = building.load_data(resolved, data_root)
     fitted = building.fitted_to(resolved, source)
     whole, spec = len(source.images), fitted.spec
     most = max(1, MOST_VALUES // (spec.height * spec.width * spec.channels))
     about = f"Looked at: all {whole:,} training images."
-    recorded = read_facts(path).get("data")
-    if isinstance(recorded, dict) and recorded.get("sha256") not in (None, resuming.fingerprint(source)):
+    recorded = read_facts(path).data
+    if recorded is not None and recorded.sha256 not in (None, resuming.fingerprint(source)):
         about = "The data are not those that the run was trained with. " + about
     if whole > most:
         chosen = np.linspace(0, whole - 1, most).astype(np.int64)

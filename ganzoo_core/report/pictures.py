@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +14,20 @@ from typing import TypeVar
 
 from PIL import Image
 
+from ganzoo_core import files
+from ganzoo_core.api import UsageError
+
 CAP = 12_000_000  # bytes of all grids in a page, before base64
 MOST = 120  # grids in a page
 MOST_SHRUNK = 40  # where each has to be encoded anew
 LONGEST = 1024  # pixels of a grid that is encoded anew
+MAX_FILE = 64_000_000  # bytes of a grid
 MAX_FACT = 40  # characters of what a grid says of itself
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,14}")
+_UNREADABLE = (  # what a PNG that is none, or a picture of a huge size, makes Pillow raise
+    UsageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -54,16 +64,18 @@ class Chosen:
 
 def find(folder: Path) -> list[Picture]:
     """The grids in `samples/`, by images seen; those that cannot be read are passed over."""
-    paths = [path for path in folder.glob("*.png") if path.stem.isascii() and path.stem.isdigit()]
-    found = [look(path) for path in sorted(paths, key=lambda path: (len(path.stem.lstrip("0")), path.stem))]
+    paths = [path for path in files.list_folder(folder) if path.suffix == ".png" and _NUMBER.fullmatch(path.stem)]
+    found = [look(path) for path in sorted(paths, key=lambda path: int(path.stem))]
     return [picture for picture in found if picture is not None]
 
 
 def look(path: Path) -> Picture | None:
     """A PNG file's facts, read from its head; None if it is none."""
     try:
-        stat = path.stat()
-        with warnings.catch_warnings(), path.open("rb") as file:
+        stat = path.lstat()
+        if stat.st_size > MAX_FILE:
+            return None
+        with warnings.catch_warnings(), files.open_file(path) as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=["PNG"]) as picture:
                 size = picture.size
@@ -72,9 +84,10 @@ def look(path: Path) -> Picture | None:
                     for key, value in list(picture.info.items())[:8]
                     if isinstance(value, str) and key != "images"
                 )
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except _UNREADABLE:
         return None
-    return Picture(path, int(path.stem) if path.stem.isdigit() else 0, size, stat.st_size, stat.st_mtime_ns, facts)
+    images = int(path.stem) if _NUMBER.fullmatch(path.stem) else 0
+    return Picture(path, images, size, stat.st_size, stat.st_mtime_ns, facts)
 
 
 def choose(pictures: Sequence[Picture], cap: int = CAP) -> Chosen:
@@ -126,8 +139,8 @@ def uri(content: bytes, kind: str = "png") -> str:
 @lru_cache(maxsize=MOST + 8)
 def _as_is(path: Path, changed: int) -> str:
     try:
-        return uri(path.read_bytes())
-    except OSError:
+        return uri(files.read_bytes(path, MAX_FILE))
+    except UsageError:
         return ""
 
 
@@ -135,10 +148,12 @@ def _as_is(path: Path, changed: int) -> str:
 def _shrunk(path: Path, changed: int) -> str:
     buffer = io.BytesIO()
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            small = picture.convert("RGB")
+        with warnings.catch_warnings(), files.open_file(path) as file:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=["PNG"]) as picture:
+                small = picture.convert("RGB")
         small.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
         small.save(buffer, format="JPEG", quality=88)
-    except (OSError, ValueError, SyntaxError):
+    except _UNREADABLE:
         return ""
     return uri(buffer.getvalue(), "jpeg")

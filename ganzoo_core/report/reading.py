@@ -9,18 +9,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ganzoo_core import rundir, scores
+import msgspec
+
+from ganzoo_core import decoding, files, rundir, scores
 from ganzoo_core.api import GanzooError, UsageError
 from ganzoo_core.intervals import Interval
+from ganzoo_core.records import Measured
 from ganzoo_core.settings import read_facts
 
 MEASURED = "measured.json"  # of `measured`: what took the networks
+MAX_CELLS = 50_000_000  # numbers in the statistics
 MAX_COLUMNS = 200  # names in the statistics; a run has about ten
 MAX_CONFIG = 200_000  # bytes
 MAX_MEASURED = 64_000_000  # bytes
 _SETTING = re.compile(r"(?P<key>[^\s:#][^\s:]*): (?P<rest>.*)")
+_DIGITS = 18  # of a whole number in `config.yaml`
 _CLOCK = {"seconds", "images_per_second"}
 _PLACE = {"images", "step", "epoch"}
 
@@ -139,7 +144,7 @@ def read(folder: Path) -> Recorded:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not there; name a run's folder, such as runs/NAME-1")
-    if not any((folder / name).exists() for name in (rundir.CONFIG, rundir.STATS, "samples")):
+    if not any(files.describe(folder / name) for name in (rundir.CONFIG, rundir.STATS, "samples")):
         raise UsageError(
             f"{folder} holds no {rundir.CONFIG}, no {rundir.STATS} and no samples/, so it is no run's folder; name "
             "one, such as runs/NAME-1"
@@ -153,12 +158,12 @@ def read(folder: Path) -> Recorded:
 
 def _read_config(path: Path, notes: list[str]) -> tuple[dict[str, Setting], dict[str, Any]]:
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_CONFIG).decode("utf-8", "replace")
-        facts = read_facts(path)
-    except OSError as error:
-        notes.append(f"{path.name} cannot be read ({error.strerror}), so the settings are not known.")
+        text = files.read_bytes(path, MAX_CONFIG).decode("utf-8", "replace")
+    except UsageError as error:
+        notes.append(f"{path.name} cannot be read, so the settings are not known: {error}.")
         return {}, {}
+    try:
+        facts = msgspec.to_builtins(read_facts(path))
     except UsageError as error:
         notes.append(f"{error}.")
         facts = {}
@@ -173,31 +178,43 @@ def _read_config(path: Path, notes: list[str]) -> tuple[dict[str, Setting], dict
 def _value_and_origin(text: str) -> tuple[Any, str]:
     """`2e-4  # core` -> the value and `core`; what is not JSON stays text."""
     try:
-        value, end = json.JSONDecoder().raw_decode(text)
+        value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         value, end = text.partition("  # ")[0], len(text.partition("  # ")[0])
     return value, text[end:].strip().removeprefix("#").strip()
 
 
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _int(text: str) -> int:
+    return int(text) if len(text) <= _DIGITS else _refuse(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+_DECODER = json.JSONDecoder(parse_int=_int, parse_float=_float, parse_constant=_refuse)
+
+
 def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
     """The JSON objects in a file, one a line; the last one may be half-written."""
-    bad, last_is_bad = 0, False
+    bad = 0
     try:
-        with path.open("rb") as file:
-            for line in file:
-                try:
-                    entry = json.loads(line)
-                except (ValueError, RecursionError):
-                    entry = None
-                last_is_bad = not isinstance(entry, dict)
-                bad += last_is_bad
-                if not last_is_bad:
-                    yield entry
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        notes.append(f"{path.name} cannot be read: {error.strerror}.")
-    bad -= last_is_bad
+        for line in decoding.read_lines(path):
+            try:
+                entry = decoding.parse(line, path.name)
+            except UsageError:
+                entry = None
+            if isinstance(entry, dict):
+                yield entry
+            else:
+                bad += 1
+    except UsageError as error:
+        notes.append(f"{path.name} cannot be read to its end: {error}.")
     if bad:
         notes.append(f"{bad:,} lines of {path.name} could not be read and are left out.")
 
@@ -218,6 +235,9 @@ def _read_stats(path: Path, notes: list[str]) -> dict[str, list[float]]:
         if not number(entry.get("images")) >= 0:
             continue
         count = len(columns["images"])
+        if count * len(columns) > MAX_CELLS:
+            notes.append(f"{path.name} is read up to line {count:,}: more than {MAX_CELLS:,} numbers are not shown.")
+            break
         for name, value in entry.items():
             if name not in columns and len(columns) < MAX_COLUMNS and (value is None or not math.isnan(number(value))):
                 columns[name] = [math.nan] * count
@@ -240,14 +260,13 @@ def _read_scores(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 
 def _read_measured(folder: Path, notes: list[str]) -> dict[str, Any]:
     path = folder / "report" / MEASURED
+    if not files.describe(path):
+        return {}
     try:
-        if path.stat().st_size > MAX_MEASURED:
-            notes.append(f"report/{MEASURED} is larger than {MAX_MEASURED:,} bytes, so it is not read.")
-            return {}
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        files.check_folder(path.parent)
+        found = decoding.decode_large(files.read_bytes(path, MAX_MEASURED), Measured, f"report/{MEASURED}")
+    except UsageError as error:
+        notes.append(f"{error}; `ganzoo report` writes it anew.")
         return {}
-    except (OSError, ValueError, RecursionError):
-        notes.append(f"report/{MEASURED} cannot be read; `ganzoo report` writes it anew.")
-        return {}
-    return found if isinstance(found, dict) else {}
+    built: dict[str, Any] = msgspec.to_builtins(found)
+    return {name: value for name, value in built.items() if value is not None}

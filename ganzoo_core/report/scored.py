@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganzoo_core import scores
+from ganzoo_core.api import UsageError
 from ganzoo_core.report.curves import Chart, rounded
 from ganzoo_core.report.markup import Html, join, table, tag
 from ganzoo_core.report.reading import Recorded, number
@@ -96,7 +97,7 @@ def protocols(entries: Sequence[Entry]) -> list[list[Entry]]:
 def _alike(first: Entry, second: Entry) -> bool:
     try:
         return not scores.differences(scores.Score.of_json(first), scores.Score.of_json(second))
-    except (KeyError, TypeError, ValueError, AttributeError):  # not written by ganzoo
+    except UsageError:  # not written by ganzoo
         return _protocol_of(first) == _protocol_of(second)
 
 

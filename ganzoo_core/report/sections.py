@@ -48,7 +48,7 @@ def summary(run: Recorded) -> Html:
 
 
 def _count(text: Any) -> str:
-    return f"{int(text):,}" if str(text).isdecimal() else ""
+    return f"{text:,}" if isinstance(text, int) else ""
 
 
 def _speed(rate: Any) -> str:

@@ -2,12 +2,13 @@
 
 from ganzoo_core.settings.core import CORE, OPTIMIZERS, Setting
 from ganzoo_core.settings.engine import read_engine_settings
-from ganzoo_core.settings.reading import kind_of, read, shown
+from ganzoo_core.settings.reading import MAX_INTEGER, kind_of, read, shown
 from ganzoo_core.settings.resolved import Settings, Value, expand
 from ganzoo_core.settings.sources import flatten, parse_assignments, read_config, read_facts
 
 __all__ = [
     "CORE",
+    "MAX_INTEGER",
     "OPTIMIZERS",
     "Setting",
     "Settings",

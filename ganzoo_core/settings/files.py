@@ -7,9 +7,14 @@ from typing import Any
 
 import yaml
 
+from ganzoo_core import files
 from ganzoo_core.api import UsageError
+from ganzoo_core.settings.reading import MAX_TEXT, shown
 
 MAX_BYTES = 200_000  # of a config file; a run's own has three thousand
+MAX_KEYS = 2000
+MAX_KEY = 200  # characters
+MAX_DEPTH = 20
 
 
 class _TextLoader(yaml.SafeLoader):
@@ -50,10 +55,21 @@ def _refusal(problem: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """What the file holds, each scalar as text; UsageError if it cannot be read, is not YAML, or is no mapping."""
+def read_table(path: Path, *, named: bool = False) -> dict[str, Any]:
+    """What a regular file holds, each scalar as text.
+
+    Args:
+        path: of the file.
+        named: whether the user named it; see `files.open_file`.
+
+    Raises:
+        UsageError: if it cannot be read, is not YAML, is no mapping, or holds more than any config does.
+    """
+    found = files.describe(path)
+    if found == "a folder" or (found not in ("", "a file") and not named):
+        raise bad(path, f"cannot be read: it is {found}; expected a file")
     try:
-        with path.open("rb") as file:
+        with files.open_file(path, named=named) as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise bad(path, f"is larger than {MAX_BYTES:,} bytes; expected a few lines such as train.lr: 2e-4")
@@ -78,7 +94,30 @@ def read_table(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         found = "a list" if isinstance(table, list) else f"the text {table[:40]!r}"
         raise bad(path, f"holds {found}; expected settings, as train.lr: 2e-4")
+    if (wrong := _find_excess(table)) is not None:
+        raise bad(path, wrong)
     return table
+
+
+def _find_excess(table: dict[Any, Any]) -> str | None:
+    """What no config holds: too many keys, one that cannot be shown, a long text, a deep nesting; None without any."""
+    left: list[tuple[Any, str, int]] = [(table, "it", 0)]
+    count = 0
+    while left:
+        value, name, depth = left.pop()
+        if depth > MAX_DEPTH:
+            return f"is nested too deeply at {name}"
+        if isinstance(value, dict):
+            count += len(value)
+            for key, item in value.items():
+                if len(key) > MAX_KEY or not key.isprintable():
+                    return f"has the key {shown(key)}; expected at most {MAX_KEY} characters that can be shown"
+                left.append((item, key, depth + 1))
+        elif isinstance(value, list):
+            left += [(item, name, depth + 1) for item in value]
+        elif len(value) > MAX_TEXT or "\0" in value:
+            return f"is {shown(value)} at {name}; expected at most {MAX_TEXT:,} characters without NUL"
+    return f"has {count:,} keys; expected at most {MAX_KEYS:,}" if count > MAX_KEYS else None
 
 
 def bad(path: Path, reason: str) -> UsageError:

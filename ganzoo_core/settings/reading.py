@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ganzoo_core import intervals
@@ -11,6 +12,11 @@ from ganzoo_core.settings.core import CORE, FRACTIONS, NOT_NEGATIVE, POSITIVE
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _NOTHING = {"", "none", "null", "~"}
 _SHOWN = 80  # characters of a value in a message
+MAX_INTEGER = 2**63
+MAX_TEXT = 10_000  # characters of a value
+MAX_ITEMS = 1000  # of a list
+_DIGITS = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and half a character, which no file in UTF-8 can hold
 
 
 def kind_of(key: str, default: Any) -> str:
@@ -35,12 +41,14 @@ def read(key: str, kind: str, raw: Any) -> Any:
     Raises:
         UsageError: naming the key, what was found and what was expected.
     """
-    if key in CORE and CORE[key].default is None and str("" if raw is None else raw).strip().lower() in _NOTHING:
+    is_nothing = raw is None or (isinstance(raw, str) and raw.strip().lower() in _NOTHING)
+    if key in CORE and CORE[key].default is None and is_nothing:
         return None
     try:
+        _check_bounds(raw)
         value: Any = _READERS[kind](raw)
     except (ValueError, TypeError, OverflowError) as error:
-        expected = str(error) if kind.startswith("length") else f"expected {_EXPECTED[kind]}"
+        expected = str(error) if str(error).startswith("expected ") else f"expected {_EXPECTED[kind]}"
         raise UsageError(f"{key} is {shown(raw)}; {expected}") from None
     number = intervals.Interval.parse(value).count if kind == "length" else value
     if key in POSITIVE and number <= 0:
@@ -54,8 +62,28 @@ def read(key: str, kind: str, raw: Any) -> Any:
 
 def shown(value: Any) -> str:
     """A value in a message, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _check_bounds(raw: Any) -> None:
+    """Raise ValueError for a text or a list that is too long, a number that is too large, or text that is none."""
+    if isinstance(raw, str):
+        if len(raw) > MAX_TEXT:
+            raise ValueError(f"expected at most {MAX_TEXT:,} characters")
+        if _NO_TEXT.search(raw):
+            raise ValueError("expected text in UTF-8 without NUL")
+    elif isinstance(raw, int):
+        if abs(raw) > MAX_INTEGER:
+            raise ValueError("expected a number of at most 2^63")
+    elif isinstance(raw, list | tuple):
+        if len(raw) > MAX_ITEMS:
+            raise ValueError(f"expected at most {MAX_ITEMS:,} items")
+        for item in raw:
+            _check_bounds(item)
 
 
 def _int(raw: Any) -> int:
@@ -63,12 +91,18 @@ def _int(raw: Any) -> int:
         raise ValueError
     if isinstance(raw, str):
         text = raw.strip()
-        return int(text, 10) if text.lstrip("+-").replace("_", "").isdecimal() else _int(float(text))
-    return int(raw)
+        if not text.isascii():
+            raise ValueError
+        value = int(text, 10) if len(text) < 30 and _DIGITS.fullmatch(text) else _int(float(text))
+    else:
+        value = int(raw)
+    if abs(value) > MAX_INTEGER:
+        raise ValueError("expected a whole number of at most 2^63")
+    return value
 
 
 def _float(raw: Any) -> float:
-    if isinstance(raw, bool):
+    if isinstance(raw, bool) or (isinstance(raw, str) and not raw.isascii()):
         raise ValueError
     value = float(raw)
     if value != value or value in (float("inf"), float("-inf")):
@@ -98,7 +132,9 @@ def _items(raw: Any) -> list[Any]:
     text = raw.strip()
     if text.startswith("[") != text.endswith("]"):
         raise ValueError
-    items = (item.strip() for item in text.removeprefix("[").removesuffix("]").split(","))
+    items = [item.strip() for item in text.removeprefix("[").removesuffix("]").split(",")]
+    if len(items) > MAX_ITEMS:
+        raise ValueError(f"expected at most {MAX_ITEMS:,} items")
     return [
         item[1:-1] if len(item) > 1 and item[0] == item[-1] and item[0] in "'\"" else item for item in items if item
     ]

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.api import UsageError
 
+if TYPE_CHECKING:
+    from ganzoo_core.records import RunFacts
 
-def read_config(path: Path) -> dict[str, Any]:
+
+def read_config(path: Path, *, named: bool = False) -> dict[str, Any]:
     """A YAML file -> flat settings as text: `train: {lr: 2e-4}` and `train.lr: 2e-4` are the same.
 
     A top-level `run` holds facts of a finished run (`config.yaml`) and is passed over.
 
+    Args:
+        path: of a regular file.
+        named: whether the user named it; then it may be a link to one.
+
     Raises:
-        UsageError: if the file cannot be read, is not YAML, or is no mapping.
+        UsageError: if the file cannot be read, is not YAML, is no mapping, or holds more than any config does.
     """
     from ganzoo_core.settings import files  # PyYAML takes a while to import, and most commands read no file
 
-    table = files.read_table(path)
+    table = files.read_table(path, named=named)
     table.pop("run", None)
     try:
         return flatten(table)
@@ -27,12 +34,20 @@ def read_config(path: Path) -> dict[str, Any]:
         raise files.bad(path, f"is not clear: {error}") from None
 
 
-def read_facts(path: Path) -> dict[str, Any]:
-    """What a run's `config.yaml` says under `run`, as text; raises UsageError as `read_config` does."""
+def read_facts(path: Path) -> RunFacts:
+    """What a run's `config.yaml` says under `run`.
+
+    Raises:
+        UsageError: as `read_config` does, and naming the fact that is not as it must be.
+    """
+    from ganzoo_core import decoding
+    from ganzoo_core.records import ConfigFacts, RunFacts
     from ganzoo_core.settings import files
 
-    facts = files.read_table(path).get("run")
-    return facts if isinstance(facts, dict) else {}
+    table = files.read_table(path).get("run")
+    if table in (None, "", "null", "~"):
+        return RunFacts()
+    return decoding.convert({"run": table}, ConfigFacts, path, as_text=True).run
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

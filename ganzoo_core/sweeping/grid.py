@@ -63,7 +63,7 @@ class Sweep:
         words = ["resume", str(place)]
         if not any(files.list_folder(place / "checkpoints")):  # it was stopped before it saved anything
             words.append("--restart")
-        if not (place / rundir.CONFIG).is_file():
+        if not files.is_file(place / rundir.CONFIG):
             words = ["run", *self.words, *job.words(), *more, "--out", str(place)]
         return [sys.executable, "-P", "-m", "ganzoo_core", *words, "--quiet"]
 

@@ -24,9 +24,13 @@ def lines(sweep: Sweep, *, more: Sequence[str] = ()) -> list[str]:
         place = sweep.place(job).absolute()
         start = [sys.executable, "-P", "-m", "ganzoo_core"]
         fresh = shlex.join([*start, "run", *sweep.words, *job.words(), *more, "--out", str(place), "--quiet"])
-        again = shlex.join([*start, "resume", str(place), "--quiet"])
-        config = shlex.quote(str(place / rundir.CONFIG))
-        found.append(f"cd {shlex.quote(str(Path.cwd()))}; if [ -f {config} ]; then exec {again}; else exec {fresh}; fi")
+        again = shlex.join([*start, "resume", str(place)])
+        config, saved = (shlex.quote(str(place / name)) for name in (rundir.CONFIG, "checkpoints"))
+        restart = f'$([ -n "$(ls -A {saved} 2>/dev/null)" ] || echo --restart)'  # it was stopped before it saved
+        found.append(
+            f"cd {shlex.quote(str(Path.cwd()))}; if [ -f {config} ]; then exec {again} {restart} --quiet; "
+            f"else exec {fresh}; fi"
+        )
     return found
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ganzoo_core import rundir
+from ganzoo_core import files, rundir
 from ganzoo_core.interrupts import STOPS_WITH_INPUT, stop_signals
 from ganzoo_core.sweeping.grid import Job, Sweep
 
 INTERRUPTED = 130
+TAIL = 100_000  # bytes of a log, in which its last sentence stands
 PAUSE = 0.05  # seconds between two looks at the processes
 
 
@@ -64,7 +65,7 @@ def work(
             try:
                 while waiting and len(running) < at_once:
                     job = waiting.popleft()
-                    begun = (sweep.place(job) / rundir.CONFIG).is_file()
+                    begun = files.is_file(sweep.place(job) / rundir.CONFIG)
                     running[job.name] = job, _start(sweep, job, more)
                     say(f"{job.name}: {'goes on' if begun else 'begins'}")
                 for name, (job, process) in list(running.items()):
@@ -86,7 +87,9 @@ def work(
 
 def _start(sweep: Sweep, job: Job, more: Sequence[str]) -> subprocess.Popen[bytes]:
     command = sweep.command(job, more=more)
-    with (sweep.folder / f"{job.name}.log").open("ab") as log:
+    path = sweep.folder / f"{job.name}.log"
+    files.check_file(path)
+    with path.open("ab") as log:
         log.write(f"$ {shlex.join(command)}\n".encode())
         log.flush()
         # A session of its own: a terminal's Ctrl-C reaches it from here alone, and so just once.
@@ -104,8 +107,10 @@ def _ended(sweep: Sweep, job: Job, code: int) -> Outcome:
         return Outcome(job, "failed", 1, "it ended without an error, and before its length")
     if code == INTERRUPTED:
         return Outcome(job, "interrupted", code)
-    log = sweep.folder / f"{job.name}.log"
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n$ ")[-1].splitlines()[1:]
+    with files.open_file(sweep.folder / f"{job.name}.log") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
+        text = log.read(TAIL).decode("utf-8", "replace")
+    lines = text.split("\n$ ")[-1].splitlines()[1:]
     said = [line.strip() for line in lines if line.strip()]
     sentences = [line for line in said if line.startswith("ganzoo ")]
     last = (sentences or said or [f"it ended with {code}, without a word"])[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import shutil
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, checkpoint, rundir, session
+from ganzoo_core import building, checkpoint, files, rundir, session
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import BATCH, Subject
@@ -37,8 +36,8 @@ def train(subject: Subject, name: str, **asked: Any) -> Path:
 
 def stats(folder: Path) -> list[dict[str, Any]]:
     """The run's lines of statistics without what a clock says."""
-    lines = (folder / rundir.STATS).read_text(encoding="utf-8").splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key not in CLOCKS} for line in lines]
+    lines = rundir.RunFolder(folder).stats()
+    return [{key: value for key, value in line.items() if key not in CLOCKS} for line in lines]
 
 
 def finite(subject: Subject) -> None:
@@ -62,7 +61,7 @@ def learns(subject: Subject) -> None:
 
 
 def _state(folder: Path, step: int) -> dict[str, np.ndarray]:
-    places = sorted((folder / "checkpoints").iterdir(), key=lambda place: int(place.name))
+    places = list(files.list_numbered(folder / "checkpoints").values())
     return checkpoint.read_matching(places[0 if step == 10 else -1] / rundir.STATE)
 
 
@@ -118,7 +117,7 @@ def resume(subject: Subject) -> None:
     whole = straight(subject)
     half = subject.folder / "resumed"
     shutil.copytree(whole, half)
-    places = sorted((half / "checkpoints").iterdir(), key=lambda place: int(place.name))
+    places = list(files.list_numbered(half / "checkpoints").values())
     shutil.rmtree(places[-1])
     shutil.rmtree(half / "generator")
     given = {slot: value for slot, value in subject.picks().items() if not isinstance(value, str)}

@@ -27,6 +27,17 @@ def png(path: Path, shade: int, size: tuple[int, int] = (64, 64), facts: Mapping
     Image.new("L", size, shade).save(path, pnginfo=information)
 
 
+def card(folder: Path, *, images: int, class_names: Sequence[str] = ()) -> None:
+    """The card of a generator that was given in Python."""
+    spec = {"height": 4, "width": 4, "channels": 1, "classes": len(class_names), "latent_dim": 7, "framework": "torch"}
+    facts = {
+        "format": 1, "part": None, "modifiers": [], "options": {}, "spec": spec, "latent": "normal", "output": "tanh",
+        "crop": None, "class_names": list(class_names), "epoch_images": 50, "step_images": 10, "images": images,
+        "values": {},
+    }  # fmt: skip
+    (folder / "generator.json").write_text(json.dumps(facts))
+
+
 class Runs:
     """Folders of runs, by what they hold."""
 
@@ -95,9 +106,8 @@ class Runs:
         if scores:
             (folder / "scores.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in scores))
         if finished and lines:
-            card = {"images": lines[-1].get("images")}
             (folder / "generator").mkdir()
-            (folder / "generator/generator.json").write_text(json.dumps(card))
+            card(folder / "generator", images=lines[-1]["images"])
         return folder
 
 
@@ -197,3 +207,9 @@ def browser(chromium: Any) -> Iterator[Browser]:
     for context in chromium.contexts:
         context.close()
     assert browser.said == []
+
+
+@pytest.fixture
+def write_card() -> Callable[..., None]:
+    """Writes the card of a generator."""
+    return card

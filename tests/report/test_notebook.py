@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import types
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import notebook, session
+from ganzoo_core import notebook, rundir, session
 from ganzoo_core.console import Progress, Reporter
 
 
@@ -80,19 +79,20 @@ def test_a_saved_generator_shows_what_it_draws_and_its_card(trained):
 class Fake:
     """A conditional generator of twelve classes."""
 
-    def __init__(self, folder, name):
+    def __init__(self, folder, name, write_card):
         self.folder, self.class_names = folder, [f"{name} {number}" for number in range(12)]
-        self.spec, self.images_seen = gz.Spec(4, 4, 1, 12, 7, "torch"), 5
+        self.spec, self.images_seen, self.latent = gz.Spec(4, 4, 1, 12, 7, "torch"), 5, "normal"
         folder.mkdir()
-        (folder / "generator.json").write_text(json.dumps({"part": None, "latent": "normal"}))
+        write_card(folder, images=5, class_names=self.class_names)
+        self.card = rundir.read_card(folder)
 
     def generate(self, n, *, labels):
         self.labels = labels
         return np.zeros((n, 4, 4, 1), np.uint8)
 
 
-def test_a_conditional_one_shows_a_row_a_class_and_no_name_becomes_markup(tmp_path, hostile):
-    generator = Fake(tmp_path / "generator", hostile)
+def test_a_conditional_one_shows_a_row_a_class_and_no_name_becomes_markup(tmp_path, hostile, write_card):
+    generator = Fake(tmp_path / "generator", hostile, write_card)
     shown = Elements(notebook.of_generator(generator))
     assert generator.labels.reshape(10, -1).tolist() == [[number] * 8 for number in range(10)]
     assert f"{hostile} 9 …" in shown.words

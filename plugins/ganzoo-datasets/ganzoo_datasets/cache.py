@@ -7,10 +7,12 @@ is made aside and renamed, and never changed afterwards. Any of it may be delete
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +25,7 @@ import platformdirs
 import ganzoo_core as gz
 
 FORMAT = 1  # part of every key: raise it when decoding changes
+MAX_ABOUT = 100_000_000  # bytes of an entry's facts, in which a class has a line
 _DAY = 86_400
 
 
@@ -50,16 +53,14 @@ def cached(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -> gz.Im
     """
     digest = hashlib.sha256(json.dumps({"format": FORMAT, **key}, sort_keys=True).encode()).hexdigest()
     entry = home() / digest[:40]
-    try:
-        return load(entry)
-    except (OSError, ValueError, KeyError, TypeError, gz.DataError):
-        shutil.rmtree(entry, ignore_errors=True)  # not there; or cut short by a full disk, or touched by someone
+    kept = _kept(entry)
+    if kept is not None:
+        return kept
+    _remove(entry)  # not there; or cut short by a full disk, or touched by someone
     source = build()
-    try:
+    with contextlib.suppress(OSError):
         _store(entry, source)
-        return load(entry)
-    except OSError:
-        return source
+    return _kept(entry) or source
 
 
 def save(folder: Path, source: gz.ImageSource) -> None:
@@ -81,16 +82,45 @@ def load(folder: Path) -> gz.ImageSource:
 
     Raises:
         OSError: if there is no such entry.
-        ValueError, KeyError, TypeError, DataError: if it is damaged.
+        ValueError, KeyError, TypeError, EOFError, RecursionError, DataError: if it is damaged.
     """
+    if folder.is_symlink() or not all(stat.S_ISREG(path.lstat().st_mode) for path in folder.iterdir()):
+        raise ValueError("a link or a pipe lies there")
+    if (folder / "about.json").stat().st_size > MAX_ABOUT:
+        raise ValueError("its facts are too long")
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    names, notes = about["class_names"], about["notes"]
+    if not (
+        isinstance(names, list) and isinstance(notes, list) and all(isinstance(text, str) for text in (*names, *notes))
+    ):
+        raise TypeError("its names are no texts")
+    background = about["background"]
+    if background is not None and not (type(background) is int and 0 <= background <= 255):
+        raise ValueError("its background is no grey value")
     return gz.ImageSource(
         images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
         labels=np.load(folder / "labels.npy", allow_pickle=False) if about["labelled"] else None,
-        class_names=tuple(about["class_names"]),
-        background=about["background"],
-        notes=tuple(about["notes"]),
+        class_names=tuple(names),
+        background=background,
+        notes=tuple(notes),
     )
+
+
+def _kept(entry: Path) -> gz.ImageSource | None:
+    """What the entry holds; None where there is none, or a damaged one."""
+    try:
+        return load(entry)
+    except (OSError, EOFError, ArithmeticError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError):
+        return None
+
+
+def _remove(entry: Path) -> None:
+    """Remove an entry; of a link the link alone."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:  # where there is a pipe, rmtree would wait for a writer
+        with contextlib.suppress(OSError):
+            entry.unlink()
 
 
 def _store(entry: Path, source: gz.ImageSource) -> None:

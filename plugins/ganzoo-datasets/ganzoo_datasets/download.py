@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ class _Downloader:
     def __call__(self, url: str, output_file: Any, pooch: Any, check_only: bool = False) -> None:
         with _opened(url) as response, Path(output_file).open("wb") as file:
             declared = response.headers.get("Content-Length", "")
-            if declared.isdigit() and int(declared) != self.remote.size:
+            if re.fullmatch("[0-9]{1,18}", declared) and int(declared) != self.remote.size:
                 raise _Refused(f"it has {int(declared):,} bytes and the published file {self.remote.size:,}")
             received = 0
             with progress(f"downloading {self.remote.name}", self.remote.size, in_bytes=True) as advance:

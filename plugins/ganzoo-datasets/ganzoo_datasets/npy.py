@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,8 @@ def _opened(path: Path) -> np.ndarray:
     """The array as a read-only memory map."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise gz.DataError(f"{path} cannot be read as a .npy file: {error}") from None
+    except (OSError, ValueError, EOFError, OverflowError, tokenize.TokenError) as error:
+        raise gz.DataError(f"{path} cannot be read as a .npy file: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(found, np.ndarray):
         found.close()
         raise gz.DataError(f"{path} is an archive of arrays; write --data npz:{path}")

@@ -66,6 +66,71 @@ def test_a_damaged_entry_is_made_anew(damage):
     assert np.array_equal(cache.cached({"set": "x"}, lambda: pytest.fail("built again")).images, source().images)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("images.npy", b""),
+        ("images.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', {" + b" " * 93 + b"\n"),
+        ("about.json", b"[" * 10_000),
+        ("about.json", b'{"class_names": ["a", 1], "background": null, "notes": [], "labelled": true}'),
+        ("about.json", b'{"class_names": "ab", "background": null, "notes": [], "labelled": true}'),
+        ("about.json", b'{"class_names": ["a", "b"], "background": "0", "notes": [], "labelled": true}'),
+        ("about.json", b'{"class_names": ["a", "b"], "background": 0, "notes": [{}], "labelled": true}'),
+    ],
+)
+def test_an_entry_with_other_contents_is_made_anew(name, content):
+    cache.cached({"set": "x"}, source)
+    (entry() / name).write_bytes(content)
+    found = cache.cached({"set": "x"}, source)
+    assert (found.images == 7).all()
+    assert (found.class_names, found.background, found.notes) == (("a", "b"), 0, ("one",))
+    cache.cached({"set": "x"}, lambda: pytest.fail("built again"))
+
+
+ABOUT = {"class_names": ["a", "b"], "background": 0, "notes": [], "labelled": True}
+
+
+@pytest.mark.parametrize(
+    "about",
+    [b"[" * 100_000, b"[]", b"3", b"\xff", {"class_names": [["a"], "b"]}, {"class_names": 3}, {"background": "x"},
+     {"background": -1}, {"background": 10**400}, {"notes": [{}]}, {"notes": None}],
+)  # fmt: skip
+def test_a_forged_entry_is_made_anew(about):
+    cache.cached({"set": "x"}, source)
+    content = about if isinstance(about, bytes) else json.dumps({**ABOUT, **about}).encode()
+    (entry() / "about.json").write_bytes(content)
+    found = cache.cached({"set": "x"}, source)
+    assert (found.class_names, found.background, found.notes) == (("a", "b"), 0, ("one",))
+    assert json.loads((entry() / "about.json").read_text())["notes"] == ["one"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes take rights there")
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "about.json", ""])
+@pytest.mark.parametrize("what", ["link", "pipe"])
+def test_nothing_is_read_or_removed_through_a_link(tmp_path, name, what):
+    cache.cached({"set": "x"}, source)
+    other = entry().rename(tmp_path / "other")
+    cache.cached({"set": "x"}, source)
+    place = entry()
+    if name:
+        (place / name).unlink()
+        (place / name).symlink_to(other / name) if what == "link" else os.mkfifo(place / name)
+    else:
+        cache._remove(place)
+        place.symlink_to(other) if what == "link" else os.mkfifo(place)
+    found = cache.cached({"set": "x"}, lambda: source(9))
+    assert found.images[0, 0, 0, 0] == 9
+    assert not entry().is_symlink()
+    assert sorted(path.name for path in other.iterdir()) == ["about.json", "images.npy", "labels.npy"]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy"])
+def test_an_empty_array_is_damage(name):
+    cache.cached({"set": "x"}, source)
+    (entry() / name).write_bytes(b"")
+    assert cache.cached({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 9
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file"))

@@ -89,7 +89,12 @@ def test_files_that_are_no_arrays(tmp_path):
         with pytest.raises(gz.DataError, match=r"cannot be read as a .npy file"):
             read(path)
     np.save(path, IMAGES)
-    path.write_bytes(path.read_bytes()[:-1])
+    whole = path.read_bytes()
+    for body in (whole[:-1], whole.replace(b" " * 20, b"{" * 20), whole.replace(b"(10,", b"(9" + b"9" * 30 + b",", 1)):
+        path.write_bytes(body)
+        with pytest.raises(gz.DataError, match=r"cannot be read as a .npy file"):
+            read(path)
+    path.write_bytes(whole[:-1])
     with pytest.raises(gz.DataError, match=r"cannot be read as a .npy file"):
         read(path)
     np.savez(tmp_path / "set.npz", images=IMAGES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from ganzoo_scores.network import Classifier
 
 WEIGHTS, ABOUT = "classifier.safetensors", "classifier.json"
+FACTS = {"accuracy": float, "test_images": int, "train_images": int, "weights": str, "resizer": str}
 LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 ELSEWHERE = 0.7
+MAX_BYTES = 200_000_000  # of one of its files
 SILENT = 5.0  # seconds, after which a large set says how far it is
 Say = Callable[[str], None]
 
@@ -97,7 +100,7 @@ def trained(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor
         kept = _kept(entry, empty)  # another process may have been first
         if kept is not None:
             return kept
-        shutil.rmtree(entry, ignore_errors=True)  # where it is damaged
+        _remove(entry)  # where it is damaged
         return _train(train, test, entry, say)
 
 
@@ -153,19 +156,42 @@ def _kept(entry: Path, empty: Classifier) -> _Extractor | None:
     """What the entry holds; None where there is none, or a damaged one."""
     try:
         return _load(entry, empty)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RuntimeError):
         return None
 
 
 def _load(entry: Path, empty: Classifier) -> _Extractor:
     from ganzoo_scores import network
 
-    about = json.loads((entry / ABOUT).read_text(encoding="utf-8"))
-    content = (entry / WEIGHTS).read_bytes()
+    if entry.is_symlink():
+        raise ValueError("it is a link")
+    found = json.loads(_read(entry / ABOUT))
+    about = {name: found[name] for name in ("accuracy", "test_images", "train_images", "weights", "resizer")}
+    content = _read(entry / WEIGHTS)
     if hashlib.sha256(content).hexdigest() != about["weights"]:
         raise ValueError("its weights are not those that were written")
-    float(about["accuracy"])
+    counts = (about["test_images"], about["train_images"])
+    if type(about["accuracy"]) is not float or not 0 <= about["accuracy"] <= 1:
+        raise ValueError("its accuracy is none")
+    if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(about["resizer"], str):
+        raise ValueError("its facts are not those that were written")
     return _Extractor(network.unpack(content, empty), about)
+
+
+def _read(path: Path) -> bytes:
+    """A regular file of an entry; raises ValueError for anything else, and for one that is too large."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is none of this extractor's files")
+    return path.read_bytes()
+
+
+def _remove(entry: Path) -> None:
+    """Remove an entry; of a link the link alone."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:  # where there is a pipe, rmtree would wait for a writer
+        with contextlib.suppress(OSError):
+            entry.unlink()
 
 
 def _store(entry: Path, files: Mapping[str, bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,54 @@ def test_a_damaged_one_is_trained_anew(tmp_path, name, content):
     assert make(squares(), squares(60)).facts == facts
     (entry,) = entries(tmp_path)
     assert json.loads((entry / "classifier.json").read_text()) == facts
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"accuracy": "inf"}, {"accuracy": float("inf")}, {"accuracy": -3},
+     {"resizer": float("nan")}, {"test_images": [1]}, {"more": 1}],
+)  # fmt: skip
+def test_one_with_other_facts_is_trained_anew(tmp_path, other):
+    facts = make(squares(), squares(60)).facts
+    (kept,) = (tmp_path / "cache").rglob("classifier.json")
+    kept.write_text(json.dumps({**facts, **other}))
+    assert make(squares(), squares(60)).facts == facts
+    kept.write_text('{"a":' * 10_000)
+    assert make(squares(), squares(60)).facts == facts
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"accuracy": "1"}, {"accuracy": 7.0}, {"accuracy": -1.0}, {"accuracy": math.nan}, {"accuracy": 10**400},
+     {"accuracy": True}, {"test_images": -3}, {"train_images": "x"}, {"resizer": ["x"]}, {"weights": None}, "deep"],
+    ids=range(11),
+)  # fmt: skip
+def test_a_forged_one_is_trained_anew(tmp_path, forged):
+    facts = make(squares(), squares(60)).facts
+    (kept,) = (tmp_path / "cache").rglob("classifier.json")
+    kept.write_text("[" * 100_000 if forged == "deep" else json.dumps({**facts, **forged}))
+    assert make(squares(), squares(60)).facts == facts
+
+
+def test_what_was_added_to_its_facts_goes_nowhere(tmp_path):
+    facts = make(squares(), squares(60)).facts
+    (kept,) = (tmp_path / "cache").rglob("classifier.json")
+    kept.write_text(json.dumps({**facts, "name": "another", "x": "\x1b[2J"}))
+    assert make(squares(), squares(60)).facts == facts
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes take rights there")
+@pytest.mark.parametrize("name", ["", "classifier.json", "classifier.safetensors"])
+@pytest.mark.parametrize("what", ["link", "pipe"])
+def test_one_behind_a_link_is_trained_anew(tmp_path, name, what):
+    facts = make(squares(), squares(60)).facts
+    (entry,) = entries(tmp_path)
+    other = tmp_path / "other"
+    (entry / name).rename(other)
+    (entry / name).symlink_to(other) if what == "link" else os.mkfifo(entry / name)
+    assert make(squares(), squares(60)).facts == facts
+    assert not entries(tmp_path)[0].is_symlink()
+    assert other.exists()
 
 
 def test_of_two_that_need_the_same_one_trains_and_one_waits(monkeypatch):

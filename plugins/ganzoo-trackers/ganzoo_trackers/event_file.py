@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import sys
 import time
@@ -49,9 +50,11 @@ class EventFile:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        number = len(list(folder.glob("events.out.tfevents.*")))
+        number = sum(not path.is_symlink() for path in folder.glob("events.out.tfevents.*"))
         self.is_first = number == 0
-        self._records = RecordWriter(str(folder / f"events.out.tfevents.{number:05}"))
+        while os.path.lexists(path := folder / f"events.out.tfevents.{number:05}"):  # never through a link
+            number += 1
+        self._records = RecordWriter(str(path))
         self._step = 0
         self._write(Event(file_version="brain.Event:2"))
 

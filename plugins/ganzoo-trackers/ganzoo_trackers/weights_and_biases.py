@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ import ganzoo_core as gz
 from ganzoo_trackers import past
 
 PATIENCE = {"init_timeout": 20, "finish_timeout": 120}  # seconds that a server may keep a run waiting
+_ID = re.compile("[A-Za-z0-9_-]{1,64}")
 EXIT_CODES = {"done": 0, "interrupted": 130, "diverged": 4}  # as the command's own; anything else is a failure
 
 
@@ -27,20 +29,22 @@ def on_run_start(run: gz.TrackedRun, options: gz.Options) -> None:
     import wandb
 
     mode, why = _mode(wandb, options["mode"])
+    known = _known(run)
     try:
-        begun = _begin(wandb, run, options, mode)
+        begun = _begin(wandb, run, options, mode, known)
     except wandb.Error as error:
         if mode != "online" or options["mode"] == "online":
             raise
         mode, why = "offline", f"the server cannot be reached: {str(error).partition(chr(10))[0]}"
-        begun = _begin(wandb, run, options, mode)
+        begun = _begin(wandb, run, options, mode, known)
     run.memory["run"] = begun
     if mode == "disabled":
         return
     _say(begun, run, mode, why)
     begun.define_metric("images")
     begun.define_metric("*", step_metric="images")
-    if not _identity(run).exists():
+    if not known:
+        _identity(run).unlink(missing_ok=True)  # what lay there was none of wandb's names
         _identity(run).write_text(begun.id, encoding="utf-8")
         for images, what in past.events(run):
             if isinstance(what, Path):
@@ -100,9 +104,25 @@ def _is_logged_in(wandb: Any, settings: Any) -> bool:
         settings.silent = before
 
 
-def _begin(wandb: Any, run: gz.TrackedRun, options: gz.Options, mode: str) -> Any:
+def _known(run: gz.TrackedRun) -> str | None:
+    """wandb's name for this run, where a process before this one has left it.
+
+    Raises:
+        UsageError: if a link or a folder lies where wandb or this writes.
+    """
+    place, folder = _identity(run), run.own / "wandb"
+    if folder.is_symlink() or place.is_symlink() or place.is_dir():
+        wrong = folder if folder.is_symlink() else place
+        raise gz.UsageError(f"{wrong} is a link, or a folder; take it away, since nothing is written through it")
+    if not place.is_file():
+        return None
+    with place.open("rb") as file:
+        name = file.read(100).decode("utf-8", "replace").strip()
+    return name if _ID.fullmatch(name) else None
+
+
+def _begin(wandb: Any, run: gz.TrackedRun, options: gz.Options, mode: str, known: str | None) -> Any:
     run.own.mkdir(parents=True, exist_ok=True)
-    known = _identity(run).read_text(encoding="utf-8").strip() if _identity(run).exists() else None
     with _exit_as_before():
         return wandb.init(
             mode=mode,

@@ -36,6 +36,10 @@ class Folder:
         """The same folder in another process, at a checkpoint: what was written later is cut away."""
         lines = [line for line in self.lines() if line["images"] <= images]
         (self.run.folder / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return self.again_as_it_is(images=images)
+
+    def again_as_it_is(self, *, images: int) -> Folder:
+        """The same, with nothing cut away."""
         other = object.__new__(Folder)
         other.run = replace(self.run, images=images, memory={})
         self.memories.append(other.run.memory)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ganzoo_core as gz
 from ganzoo_trackers import tensorboard as tracker
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -193,3 +194,30 @@ assert not {"torch", "tensorflow"} & set(sys.modules)
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_a_past_that_nobody_wrote_is_refused_in_a_sentence(run: Any) -> None:
+    run.line(64)
+    (run.run.folder / "stats.jsonl").write_text('{"images": 1e999}\n')
+    with pytest.raises(gz.UsageError, match=r"stats.jsonl: line 1"):
+        tracker.on_run_start(run.again_as_it_is(images=64).run)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes take rights there")
+def test_nothing_is_read_or_written_through_a_link(run: Any, tmp_path: Path) -> None:
+    run.line(64)
+    run.picture(64)
+    outside = tmp_path / "outside.png"
+    run.picture(128).rename(outside)
+    samples = run.run.folder / "samples"
+    for name in ("128.png", "².png"):
+        (samples / name).symlink_to(outside)
+    os.mkfifo(samples / "192.png")
+    (samples / "193.png").write_bytes(b"\x89PNG")
+    run.run.own.mkdir(parents=True)
+    planted = run.run.own / "events.out.tfevents.00000"
+    planted.symlink_to(tmp_path / "outside")
+    tracker.on_run_start(run.again_as_it_is(images=500).run)
+    assert not (tmp_path / "outside").exists()
+    planted.unlink()
+    assert [event.step for event in read(run).Images("samples")] == [64]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -155,3 +156,23 @@ def test_a_run_of_the_surrounding_program_stays_its_own(run: Any, tmp_path: Path
     assert theirs.id != (run.run.own / "id").read_text()
     theirs.log({"still": 1})  # which is an error of a run that was finished
     theirs.finish()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links take rights there")
+@pytest.mark.parametrize("name", ["id", "wandb"])
+def test_nothing_is_written_through_a_link(run: Any, tmp_path: Path, name: str) -> None:
+    run.run.own.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (run.run.own / name).symlink_to(outside)
+    with pytest.raises(gz.UsageError, match="is a link"):
+        watch(run, run.line(64), mode="offline")
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"../../x", b"\x1b[2J", b"x" * 5000, b"\xff", b""])
+def test_a_name_that_wandb_never_gave_is_replaced(run: Any, content: bytes) -> None:
+    run.run.own.mkdir(parents=True)
+    (run.run.own / "id").write_bytes(content)
+    watch(run, run.line(64), mode="offline")
+    assert (run.run.own / "id").read_text().isalnum()
