@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import random
 import signal
@@ -156,7 +157,7 @@ def end_with_parent() -> None:
     """Kill this group when `kills.py` itself is killed, so that nothing goes on that nobody waits for."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        parent.join()
+        multiprocessing.connection.wait([parent.sentinel])
         os.killpg(0, signal.SIGKILL)
 
 
