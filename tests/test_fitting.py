@@ -180,3 +180,102 @@ def test_defaults_and_problems_of_the_catalog(installed, resolve):
     ill = Problem("bad-manifest", "it is ill", "sick", "2", "losses", "ill")
     with pytest.raises(PluginError, match="ill of sick 2 cannot be used: it is ill"):
         resolve("conv", loss="ill", catalog=Catalog(installed.parts, (ill,)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (
+            {"model": "conv", "assigned": {"norm": "bacth"}},
+            "model.norm is 'bacth'; expected batch or layer or none; did you mean batch?",
+        ),
+        ({"model": "conv", "assigned": {"norm": "z"}}, "model.norm is 'z'; expected batch or layer or none"),
+        (
+            {"model": "conv", "assigned": {"channels": "2"}},
+            "data.channels is 2; expected 1, 3, or 0 for the data's own",
+        ),
+        (
+            {"model": "conv", "assigned": {"betas": "0.5,1"}},
+            "train.betas is [0.5, 1.0]; expected two numbers of at least 0 and below 1",
+        ),
+        (
+            {"model": "conv", "assigned": {"betas": "0,0.9,0.9"}},
+            "train.betas is [0.0, 0.9, 0.9]; expected two numbers of at least 0 and below 1",
+        ),
+        (
+            {"model": "conv", "assigned": {"betas": "-0.1,0.9"}},
+            "train.betas is [-0.1, 0.9]; expected two numbers of at least 0 and below 1",
+        ),
+        (
+            {"model": "dense", "loss": "gp", "assigned": {"updates": "simultaneous"}},
+            "train.updates=simultaneous takes one step of D for one of G, but train.critic_steps is 5; "
+            "say --set updates=alternating or --set critic_steps=1",
+        ),
+        (
+            {"model": "conv", "loss": "flow-only"},
+            "flow-only is for tensorflow, but conv is written in torch; pick another",
+        ),
+        (
+            {"model": "conv", "loss": "gp", "assigned": {"discriminator.norm": "batch"}},
+            "gp needs a discriminator without batchnorm, but discriminator.norm is batch (--set); "
+            "say --set discriminator.norm=layer",
+        ),
+        (
+            {"model": "dense", "loss": "classes"},
+            "classes needs a discriminator with classes output, and dense has none; pick another loss or model",
+        ),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_a_whole_sentence(resolve, asked, sentence):
+    assert resolve.refusal(**asked) == sentence
+
+
+def test_betas_and_channels_at_their_edges(resolve):
+    for betas in ("0,0", "0,0.999", "0.5,0"):
+        assert resolve("conv", assigned={"betas": betas}).settings["train.betas"] == [
+            float(b) for b in betas.split(",")
+        ]
+    for channels in (0, 1, 3):
+        assert resolve("conv", assigned={"channels": str(channels)}).settings["data.channels"] == channels
+
+
+def test_a_modifier_that_the_model_brings_and_the_user_leaves_out_is_told(resolve):
+    assert resolve("penalised").warnings == ()
+    note = "penalised comes with r1, which is left out; --with {} keeps it"
+    assert resolve("penalised", modifiers=[]).warnings == (note.format("r1"),)
+    assert resolve("penalised", modifiers=["r1-again"]).warnings == (note.format("r1,r1-again"),)
+
+
+def test_choices_of_the_other_network_s_model_do_not_bind(resolve):
+    """`model.*` is about both networks, and each one's own name about it alone."""
+    mixed = {"generator": "conv", "discriminator": "dense"}
+    assert resolve(**mixed, assigned={"generator.width": "8"}).options("generator")["width"] == 8
+    for asked in ("model.width", "discriminator.width"):
+        said = resolve.refusal(**mixed, assigned={asked: "8"})
+        assert said.startswith("discriminator.width is 8; expected 7 or 9")
+    said = resolve.refusal("dense", assigned={"model.width": "8"})
+    assert said.startswith("model.width is 8; expected 7 or 9")
+
+
+def test_a_need_that_no_choice_of_the_setting_meets(installed, resolve):
+    parts = [replace(p, choices={}) if p.name == "conv" else p for p in installed.parts]
+    said = resolve.refusal("conv", loss="gp", catalog=Catalog(tuple(parts), ()))
+    assert said == "gp needs a discriminator without batchnorm, but model.norm is batch; set another value"
+
+
+def test_what_data_and_networks_do_not_share_is_a_whole_sentence(resolve):
+    with pytest.raises(UsageError) as caught:
+        fit(resolve(generator="conv", discriminator="huge"), 8)
+    assert str(caught.value) == (
+        "conv takes images of [16, 32, 64] pixels and huge of [256]; pick two that share a size"
+    )
+    with pytest.raises(UsageError) as caught:
+        fit(resolve("labelled"), 16)
+    assert str(caught.value) == (
+        "labelled is conditional, and grey has no labels; pick an unconditional model, or "
+        "a folder with one folder a class"
+    )
+    assert fit(resolve(generator="fixed", discriminator="conv"), 20).framing.target == (32, 32)
+    spec = fit(resolve("fixed"), 20, 30, channels=3).spec
+    assert (spec.height, spec.width, spec.channels, spec.classes) == (20, 30, 3, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -56,6 +57,7 @@ def test_a_link_is_read_where_a_user_named_it_alone(tmp_path):
     assert [files.is_file(tmp_path / name) for name in ("f", "d", "to-f")] == [True, False, False]
     assert [files.is_folder(tmp_path / name) for name in ("d", "f", "to-d")] == [True, False, False]
     assert files.describe(tmp_path / "a\0b") == files.describe(tmp_path / "nothing") == ""
+    assert files.describe(Path(os.devnull)) == "a device"
 
 
 def test_a_name_that_holds_a_nul_is_no_file_s(tmp_path):
