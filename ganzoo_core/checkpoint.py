@@ -27,7 +27,9 @@ from ganzoo_core.settings import shown
 
 MANIFEST = "manifest.json"
 MAX_HEADER = 1_000_000  # bytes of JSON in front of the tensors
-_LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(new|old)")
+_OURS = r"[0-9]{1,18}|generator|data|config\.yaml|stats\.jsonl|scores\.jsonl|report\.html|curves\.png|[0-9]{1,18}\.png"
+_LEFTOVER = re.compile(rf"\.({_OURS}|real\.png|latest\.png)\.[0-9a-f]{{8}}\.(new|old)")
+_CONTENTS = re.compile(r"(generator|state|digests)\.safetensors|(generator|position|about|manifest)\.json")
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
@@ -43,7 +45,8 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") ->
     """Write a folder so that it is never seen half-written, even after a crash.
 
     Args:
-        path: where it will be; what is there already is replaced, and removed last.
+        path: where it will be. What is there already is replaced, and removed last; where it holds anything but what
+            was written so, it is set aside as `replaced-NAME-…`.
         contents: of its files, by name.
         run: the id of the run that writes it; see `rundir.RunFolder.id`.
 
@@ -76,7 +79,10 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") ->
                     former.rename(path)
                 raise
             _sync_folder(path.parent)
-            remove(former)
+            if _is_ours(former):
+                remove(former)
+            else:  # somebody keeps something in it
+                former.rename(path.with_name(f"replaced-{path.name}-{token}"))
         else:
             fresh.rename(path)
             _sync_folder(path.parent)
@@ -179,8 +185,16 @@ def clear_leftovers(folder: Path) -> None:
             continue
         if match[2] == "old" and not files.describe(folder / match[1]) and is_valid(entry):
             entry.rename(folder / match[1])
-        elif all(map(files.is_file, files.list_folder(entry))):  # no writer here puts anything else into a folder
+        elif files.is_folder(entry):
+            if _is_ours(entry):
+                remove(entry)
+        elif match[2] == "new" and files.is_file(entry):
             remove(entry)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds nothing but files that are written here, whole or in part."""
+    return all(_CONTENTS.fullmatch(entry.name) and files.is_file(entry) for entry in files.list_folder(folder))
 
 
 def read_tensors(

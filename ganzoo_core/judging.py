@@ -29,12 +29,12 @@ from ganzoo_core import (
     rundir,
     saved,
 )
-from ganzoo_core.api import DataError, GanzooError, ImageSource, PluginError, UsageError
+from ganzoo_core.api import DataError, GanzooError, ImageSource, UsageError
 from ganzoo_core.evaluation.gathering import ENDINGS, read_picture
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.randomness import philox
 from ganzoo_core.records import RunFacts
-from ganzoo_core.settings import read_config, read_engine_settings, read_facts
+from ganzoo_core.settings import read_engine_settings, read_facts, read_run_config
 
 OBJECT = "(object)"  # how a part's name in config.yaml begins where it was given in Python
 SETTLED_BY = 1024  # real images that batch norm's means are taken from
@@ -232,7 +232,7 @@ def _as_trained(config: Path, facts: RunFacts, settings: Mapping[str, Any]) -> t
     request = mix.Request(
         trackers=[],
         preset=facts.preset or "none",
-        config=read_config(config),
+        config=read_run_config(config),
         config_name=str(config),
         flags={key: (value, "--set") for key, value in said.items()},
     )
@@ -252,11 +252,16 @@ def _load(engine: Any, D: Any, path: Path) -> None:
         if not checkpoint.is_finite(array):
             raise UsageError(f"{path}: D/{name} holds numbers that are not finite, so nothing can be judged")
     expected = engine.expected(D)
-    if {name: (str(array.dtype), array.shape) for name, array in found.items()} != expected:
-        raise PluginError(
-            f"{path} holds another discriminator than the one that its plugin builds now; install the version that "
-            "config.yaml names"
-        )
+    held = {name: (str(array.dtype), array.shape) for name, array in found.items()}
+    for name in sorted({*held, *expected}):
+        if held.get(name) != expected.get(name):
+            holds, wants = (
+                f"{facts[0]} {list(facts[1])}" if (facts := table.get(name)) else "none" for table in (held, expected)
+            )
+            raise UsageError(
+                f"{path}: of D/{name[:100]} it has {holds}, and the discriminator that config.yaml asks for "
+                f"{wants}; install the version that it names"
+            )
     engine.load(D, found)
 
 

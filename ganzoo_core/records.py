@@ -15,10 +15,13 @@ _NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z", r"^[!-~]{
 _KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z"
 _SHA256, _RUN = r"^[0-9a-f]{64}\Z", r"^[0-9a-f]{0,32}\Z"
 _PRESET, _DIGEST = r"^([a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?)?\Z", r"^[0-9a-z:-]{0,100}\Z"
+_TERM = r"^(generator|discriminator)/[^\x00-\x1f\x7f]{1,200}\Z"
 # Each pattern in words.
 PATTERNS = {
     _NAME: "a name of letters, digits, dots, hyphens and underscores", _VERSION: "a version such as 1.0",
-    _KEY: "a setting's name", _FILE: "a file's plain name", _SHA256: "64 hexadecimal digits",
+    _TERM: "a term's name, such as generator/adversarial",
+    _KEY: "a setting's name",
+    _FILE: "a file's plain name", _SHA256: "64 hexadecimal digits",
     _RUN: "hexadecimal digits", _PRESET: "a preset's name", _DIGEST: "a digest",
 }  # fmt: skip
 Name = Annotated[str, Meta(pattern=_NAME)]
@@ -272,7 +275,10 @@ class TensorFacts(Struct, frozen=True):
     shape: Annotated[list[Annotated[int, Meta(ge=0, le=10**13)]], Meta(max_length=32)]
 
 
-Terms = list[tuple[Label, Number | None, Images]]
+Term = Annotated[str, Meta(pattern=_TERM)]
+"""Of a loss: `discriminator/adversarial`."""
+Count = Annotated[int, Meta(ge=1, le=10**15)]
+Terms = list[tuple[Term, Number | None, Count]]
 
 
 class Position(Struct, frozen=True):
@@ -299,7 +305,7 @@ class Position(Struct, frozen=True):
     facts: dict[str, Any]
     values: dict[Key, Number]
     rollbacks: Annotated[int, Meta(ge=0, le=1000)]
-    pending: list[tuple[Label | list[Label], Number | list[Number | None] | None, Images]]
+    pending: list[tuple[Term | list[Term], Number | list[Number | None] | None, Count]]
     read_at: Images
     report_terms: Terms
     epoch_terms: Terms

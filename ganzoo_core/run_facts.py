@@ -25,8 +25,9 @@ SAME = ("ganzoo", "python", "numpy", "engine", "parts", "modifiers", "code", "da
 MOST_FILES, MOST_BYTES = 5_000, 2**26  # of a package's source; what lies beyond counts by its name and size
 # Settings that change no number and no picture of a run, or that something else is compared for.
 _FREE = (
-    "use.", "track.", "train.length", "train.checkpoint_keep", "train.snapshot_every", "train.evaluate_",
-    "engine.device", "engine.threads", "engine.timeout", "engine.max_parameters", "engine.precision", "engine.compile",
+    "use.", "track.", "data.download", "train.length", "train.checkpoint_keep", "train.snapshot_every",
+    "train.evaluate_", "engine.device", "engine.threads",
+    "engine.timeout", "engine.max_parameters", "engine.precision", "engine.compile",
 )  # fmt: skip
 
 

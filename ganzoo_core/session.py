@@ -31,7 +31,7 @@ from ganzoo_core.intervals import LARGEST as LONGEST
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
 from ganzoo_core.paths import absolute_path, user_path
-from ganzoo_core.settings import read_config, read_facts, shown
+from ganzoo_core.settings import read_config, read_facts, read_run_config, shown
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def resume(
         picks={**(picks or {}), **({} if data is None else {"data": data})},
         trackers=trackers,
         preset=read_facts(folder.path / rundir.CONFIG).preset or "none",
-        config=read_config(folder.path / rundir.CONFIG),
+        config=read_run_config(folder.path / rundir.CONFIG),
         config_name=str(folder.path / rundir.CONFIG),
         assigned=settings or {},
         flags=length,

@@ -298,6 +298,7 @@ def test_a_run_without_a_valid_checkpoint_begins_again_only_when_asked(tmp_path:
     session.resume(tmp_path / "run", restart=True, quiet=True)
     for number in ("80", "160"):
         shutil.rmtree(tmp_path / "run" / "checkpoints" / f"damaged-{number}")
+    shutil.rmtree(tmp_path / "run" / "before-restart-snapshots")
     assert digest(tmp_path / "run") == digest(tmp_path / "straight")
 
 

@@ -24,7 +24,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Write it, and say what the manifest needs."""
-    from ganzoo_core import catalog, generators, rundir, shipped
+    from ganzoo_core import catalog, files, generators, rundir, shipped
     from ganzoo_core.api import UsageError
     from ganzoo_core.manifest.fields import NAME, NAME_IN_WORDS
 
@@ -37,6 +37,8 @@ def execute(args: argparse.Namespace) -> int:
     if not NAME.fullmatch(name):
         raise UsageError(f"--name {name!r} should be of {NAME_IN_WORDS}")
     folder = shipped.place(part, name)
+    if not args.name and files.describe(folder):
+        raise UsageError(f"{folder} is there already; say --name {name} to replace it, or another name")
     try:
         size = shipped.write(found, folder)
     except OSError as error:

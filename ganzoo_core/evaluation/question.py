@@ -12,7 +12,7 @@ from ganzoo_core import catalog, files, rundir
 from ganzoo_core.api import UsageError
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix.finding import read_argument
-from ganzoo_core.settings import CORE, expand, kind_of, read, read_config
+from ganzoo_core.settings import CORE, expand, kind_of, read, read_config, read_run_config
 
 INSTALL = 'pip install "ganzoo[scores]"'
 PARTS = ("test", "train", "all")  # of the data that can be the reference
@@ -113,7 +113,7 @@ def data_of_run(run: Path) -> tuple[str, dict[str, Any]]:
     """
     if not files.is_file(run / rundir.CONFIG):
         raise UsageError(f"{run} holds no {rundir.CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
-    config = read_config(run / rundir.CONFIG)
+    config = read_run_config(run / rundir.CONFIG)
     name = str(config.get("use.data", ""))
     if name in ("", "(object)"):
         raise UsageError(

@@ -15,6 +15,7 @@ from ganzoo_core.manifest.cards import KINDS, Part, Problem
 from ganzoo_core.manifest.fields import FIELDS, NAME, NAME_IN_WORDS
 
 MAX_BYTES = 200_000
+MAX_LINE, MAX_DOTS = 5_000, 200  # a key of 20,000 parts takes tomllib seconds and gigabytes
 MAX_PARTS = 500
 _MAY_SET: Mapping[str, tuple[str, ...]] = {
     "models": ("model", "generator", "discriminator", "use", "loss", "schedule", "with", "data", "train", "engine"),
@@ -53,7 +54,10 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
 
     try:
         # An installer may lay a link to its cache where the file belongs.
-        content = tomllib.loads(files.read_bytes(path, MAX_BYTES, named=True).decode("utf-8-sig"))
+        text = files.read_bytes(path, MAX_BYTES, named=True).decode("utf-8-sig")
+        if any(len(line) > MAX_LINE or line.count(".") > MAX_DOTS for line in text.splitlines()):
+            raise ValueError(f"a line has more than {MAX_LINE:,} characters or {MAX_DOTS} dots")
+        content = tomllib.loads(text)
     except (UsageError, ValueError, RecursionError) as error:
         return [], [problem("bad-manifest", f"cannot be read: {error}; its author must mend it")]
 

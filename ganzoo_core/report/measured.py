@@ -21,7 +21,7 @@ from ganzoo_core.report.pictures import uri
 from ganzoo_core.report.reading import MEASURED
 from ganzoo_core.samples import crop
 from ganzoo_core.saved import SavedGenerator
-from ganzoo_core.settings import read_config, read_facts
+from ganzoo_core.settings import read_facts, read_run_config
 
 DRAWN, SHOWN, NEIGHBOURS = 64, 8, 3
 YARDSTICK = 256  # training images whose nearest other one is looked for
@@ -107,7 +107,7 @@ def walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
 def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndarray, str]:
     """What the run learned from, cropped as what it draws is, uint8 [N,H,W,C], and a sentence about them."""
     path = folder / rundir.CONFIG
-    request = mix.Request(preset=read_facts(path).preset or "none", config=read_config(path), config_name=str(path))
+    request = mix.Request(preset=read_facts(path).preset or "none", config=read_run_config(path), config_name=str(path))
     resolved = mix.resolve(catalog.scan(), request)
     source = building.load_data(resolved, building.data_root_of_run(folder, data_root))
     fitted = building.fitted_to(resolved, source)

@@ -4,7 +4,7 @@ from ganzoo_core.settings.core import CORE, OPTIMIZERS, Setting
 from ganzoo_core.settings.engine import read_engine_settings
 from ganzoo_core.settings.reading import MAX_INTEGER, kind_of, read, shown
 from ganzoo_core.settings.resolved import Settings, Value, expand
-from ganzoo_core.settings.sources import flatten, parse_assignments, read_config, read_facts
+from ganzoo_core.settings.sources import flatten, parse_assignments, read_config, read_facts, read_run_config
 
 __all__ = [
     "CORE",
@@ -21,5 +21,6 @@ __all__ = [
     "read_config",
     "read_engine_settings",
     "read_facts",
+    "read_run_config",
     "shown",
 ]

@@ -92,4 +92,9 @@ POSITIVE = {
     "engine.max_parameters",
 }  # fmt: skip
 NOT_NEGATIVE = {"data.size", "train.seed", "train.ema_halflife", "engine.threads", "train.evaluate_count"}
+MOST = {
+    "model.latent_dim": 1_000_000, "data.size": 65_536, "train.batch_size": 1_000_000, "train.critic_steps": 10_000,
+    "train.sample_count": 10_000, "train.checkpoint_keep": 1_000_000, "train.evaluate_count": 10_000_000,
+    "engine.threads": 4_096, "engine.timeout": 10_000_000,
+}  # fmt: skip
 FRACTIONS = {"train.momentum", "train.rmsprop_decay"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ganzoo_core import intervals
 from ganzoo_core.api import UsageError
-from ganzoo_core.settings.core import CORE, FRACTIONS, NOT_NEGATIVE, POSITIVE
+from ganzoo_core.settings.core import CORE, FRACTIONS, MOST, NOT_NEGATIVE, POSITIVE
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _NOTHING = {"", "none", "null", "~"}
@@ -51,6 +51,8 @@ def read(key: str, kind: str, raw: Any) -> Any:
         expected = str(error) if str(error).startswith("expected ") else f"expected {_EXPECTED[kind]}"
         raise UsageError(f"{key} is {shown(raw)}; {expected}") from None
     number = intervals.Interval.parse(value).count if kind == "length" else value
+    if key in MOST and number > MOST[key]:
+        raise UsageError(f"{key} is {shown(raw)}; expected a number of at most {MOST[key]:,}")
     if key in POSITIVE and number <= 0:
         raise UsageError(f"{key} is {shown(raw)}; expected a {'length' if kind == 'length' else 'number'} above 0")
     if key in NOT_NEGATIVE and number < 0:

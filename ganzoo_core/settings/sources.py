@@ -41,6 +41,16 @@ def read_config(path: Path, *, named: bool = False) -> dict[str, Any]:
     return found
 
 
+def read_run_config(path: Path) -> dict[str, Any]:
+    """The settings in a run's own `config.yaml`, but that nothing is downloaded for it: that is asked for anew.
+
+    Raises:
+        UsageError: as `read_config` does.
+    """
+    settings = read_config(path)
+    return {key: "false" if key.endswith(".download") else value for key, value in settings.items()}
+
+
 def read_facts(path: Path) -> RunFacts:
     """What a run's `config.yaml` says under `run`.
 

@@ -60,6 +60,7 @@ class Sweep:
     def command(self, job: Job, *, more: Sequence[str] = ()) -> list[str]:
         """What begins a run, or goes on with it where it has begun."""
         place = self.place(job)
+        files.check_folder(place)
         words = ["resume", str(place)]
         if not files.list_numbered(place / "checkpoints"):  # it was stopped before it saved anything
             words.append("--restart")
@@ -71,6 +72,7 @@ class Sweep:
         """Whether a run has reached its length."""
         run = rundir.RunFolder(self.place(job))
         try:
+            files.check_folder(run.path)
             return run.is_over()
         except GanzooError:
             return False

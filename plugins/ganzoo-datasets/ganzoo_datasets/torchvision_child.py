@@ -27,6 +27,7 @@ from ganzoo_datasets.torchvision_sets import PROBLEM, REQUEST
 PINNED = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
 """What ganzoo downloads itself, with a SHA-256; torchvision's downloader is never used for these."""
 _FOLDERS = ("ImageFolder", "DatasetFolder", "VisionDataset", "LSUNClass")
+_UNPICKLES = ("LSUN",)  # files that nothing has compared with a published sum: they would run what they hold
 _PARTS = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
 
 
@@ -74,6 +75,8 @@ def _class(name: str) -> type:
         raise gz.DataError(f"torchvision cannot be imported: {error}; install it anew") from None
     if name in _FOLDERS:
         raise gz.UsageError(f"torchvision:{name} reads a folder of yours: use --data folder:PATH")
+    if name in _UNPICKLES:
+        raise gz.UsageError(f"torchvision's {name} opens pickles, which could run code; use --data folder:PATH")
     kind = getattr(datasets, name, None) if name in datasets.__all__ else None
     if not (isinstance(kind, type) and issubclass(kind, datasets.VisionDataset)):
         nearest = difflib.get_close_matches(name.lower(), [known.lower() for known in datasets.__all__], n=1)
@@ -110,6 +113,8 @@ def _open(name: str, kind: type, known: Mapping[str, inspect.Parameter], part: s
     given = dict(request["arguments"])
     if "download" in given:
         raise gz.UsageError("data.arguments must not hold 'download'; say --set data.download=true")
+    if "root" in given:
+        raise gz.UsageError("data.arguments must not hold 'root'; say --data-root FOLDER")
     unknown = [key for key in given if key not in known]
     if unknown:
         raise gz.UsageError(f"torchvision's {name} takes no {unknown[0]!r}; it takes {', '.join(known)}")

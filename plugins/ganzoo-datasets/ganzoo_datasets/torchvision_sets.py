@@ -83,6 +83,7 @@ def _read_in_child(request: dict[str, Any]) -> gz.ImageSource:
             text=True,
             errors="replace",
             check=False,
+            cwd=made,  # some sets look for files of theirs in the current folder
         )
         if (folder / PROBLEM).is_file():
             raise gz.DataError((folder / PROBLEM).read_text(encoding="utf-8"))
