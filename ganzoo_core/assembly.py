@@ -26,7 +26,7 @@ from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.cluster import check_cluster
 from ganzoo_core.console import Mute, Reporter
 from ganzoo_core.engines import Plan
-from ganzoo_core.evaluation.watching import Watch
+from ganzoo_core.evaluation.watching import FAILURES, Watch
 from ganzoo_core.fingerprint import Fingerprint
 from ganzoo_core.intervals import Interval
 from ganzoo_core.mix import Fit, Mix
@@ -243,7 +243,7 @@ def _watch(
         )
     own = {key: value for key, value in settings.items() if key.startswith("data.")}
     question = evaluation.pose(data=settings["use.data"], data_settings=own, data_root=data_root)
-    scorer = evaluation.Scorer(question, say=reporter.say)
+    scorer = evaluation.Scorer(question, say=reporter.say, attempts=FAILURES)
     return Watch(
         scorer,
         run=folder.path,

@@ -159,13 +159,17 @@ def remove(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write one file so that it is never seen half-written; OSError if the disk refuses."""
+    """Write one file so that it is never seen half-written; OSError, with the file's name, if the disk refuses."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         _write(fresh, content)
         fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a failed write names no file, and the name of the fresh one tells nothing
+            error.filename2 = None
+        with contextlib.suppress(OSError):  # on a disk that went read-only
+            fresh.unlink(missing_ok=True)
         raise
 
 

@@ -64,9 +64,9 @@ class Child:
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
-        except (OSError, ValueError):  # ValueError: it was closed
+        except (OSError, ValueError):  # ValueError: it was closed here
             self._ended()
-        while (line := self._line()).endswith(b"\n"):
+        while (line := self._line()).endswith(b"\n"):  # half a line is the last thing that a killed process says
             told: dict[str, Any] = json.loads(line)
             if "error" in told:
                 raise _ERRORS.get(told["kind"], GanzooError)(told["error"])

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from ganzoo_core import ondemand
 from ganzoo_core.api import DataError, ImageSource, UsageError
+from ganzoo_core.arguments import MOST_CLASSES, read_labels
 from ganzoo_core.images import resize
 from ganzoo_core.ondemand import OnDemand
 from ganzoo_core.randomness import philox
@@ -48,6 +50,27 @@ def hold_out(source: ImageSource, split: str) -> ImageSource:
         labels=None if source.labels is None else source.labels[chosen],
         notes=(*source.notes, note),
     )
+
+
+def as_source(array: np.ndarray, labels: Any) -> ImageSource:
+    """Arrays that were given in Python -> a source.
+
+    Args:
+        array: uint8 [N,H,W,C]; [N,H,W] counts as one channel.
+        labels: whole numbers [N] from 0, or None.
+
+    Raises:
+        UsageError: for labels that are none.
+        DataError: for images that are none.
+    """
+    if array.ndim == 3:
+        array = array[..., None]
+    if labels is None:
+        return ImageSource(array)
+    count = len(array) if array.ndim else 0
+    expected = f"expected {count} whole numbers from 0 to {MOST_CLASSES - 1:,}, one for each image"
+    read = read_labels(labels, expected, count=count)
+    return ImageSource(array, read, tuple(str(number) for number in range(int(read.max()) + 1)))
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class Generator(SavedGenerator):
         self._child.ask(request, print)
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        labels = self._check_inputs(z, labels)
         path = Path(self._place.name) / "drawn.npz"
         given: dict[str, Any] = {"z": z} if labels is None else {"z": z, "labels": labels}
         np.savez(path, **given)

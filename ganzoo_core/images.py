@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, features
 
 from ganzoo_core.api import UsageError
-from ganzoo_core.checkpoint import write_file
+from ganzoo_core.outputs import write_output
 
 SUFFIXES = (".png", ".npz")
 MOVING = (".gif", ".webp")
@@ -145,20 +146,19 @@ def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, ro
     suffix = path.suffix.lower()
     if suffix and suffix not in SUFFIXES:
         raise UsageError(f"{path} ends in {suffix}; write to FILE.png (a grid), FILE.npz or a folder")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if suffix == ".png":
-            sheet = enlarged(grid(images, columns=len(images) // len(rows) if rows else None))
-            write_file(path, png_bytes(annotated(sheet, rows=rows)))
-        elif suffix == ".npz":
-            arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-            write_file(path, buffer.getvalue())
-        else:
+    if suffix == ".png":
+        sheet = enlarged(grid(images, columns=len(images) // len(rows) if rows else None))
+        write_output(path, png_bytes(annotated(sheet, rows=rows)), named=True)
+    elif suffix == ".npz":
+        arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        write_output(path, buffer.getvalue(), named=True)
+    else:
+        try:
             _write_pictures(images, path)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
 
 
 def check_new_folder(path: Path) -> None:
@@ -170,16 +170,20 @@ def check_new_folder(path: Path) -> None:
 def _write_pictures(images: np.ndarray, path: Path) -> None:
     """A folder of PNG files, which is there when all of them are."""
     check_new_folder(path)
-    path = path.resolve()  # `.` has no name, and a link to an empty folder stays one
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    fresh.mkdir()
+    place = Path(os.path.realpath(path))  # it may be said as `.`, or as a link to an empty folder
+    is_new = not place.exists()
+    fresh = (place.parent if is_new else place) / f".{place.name}.{secrets.token_hex(4)}.new"
+    fresh.mkdir(parents=True)
     try:
         digits = len(str(len(images) - 1))
         for number, image in enumerate(images):
             (fresh / f"{number:0{digits}d}.png").write_bytes(png_bytes(to_pillow(image)))
-        if path.exists():
-            path.rmdir()
-        fresh.rename(path)
+        if is_new:
+            fresh.rename(place)
+        else:  # it stays the folder that it was: a mount, perhaps, or one with rights of its own
+            for picture in sorted(fresh.iterdir()):
+                picture.rename(place / picture.name)
+            fresh.rmdir()
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -215,8 +219,4 @@ def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> No
             sheets = [sheet if sheet.mode == "L" else sheet.quantize(256) for sheet in sheets]
         exactly: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {"optimize": False}
         sheets[0].save(buffer, suffix[1:], save_all=True, append_images=sheets[1:], duration=PACE, loop=0, **exactly)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, buffer.getvalue())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
+    write_output(path, buffer.getvalue(), named=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ganzoo_core import checkpoint, engines, loader, rundir, shipped, walking
 from ganzoo_core.api import Spec, UsageError
+from ganzoo_core.arguments import check_count, check_seed, is_whole, read_labels
 from ganzoo_core.card import mix_of_card
 from ganzoo_core.checkpoint import is_finite
 from ganzoo_core.engines import bounds
@@ -132,6 +133,7 @@ class SavedGenerator:
             UsageError: if the generator is not conditional.
         """
         self._check_conditional()
+        check_count("n", n, "images")
         classes = self.spec.classes
         self._check_memory(n * classes)
         labels = self.labels(n * classes, np.repeat(np.arange(classes), n))
@@ -158,6 +160,9 @@ class SavedGenerator:
         Returns:
             uint8 [F,N,H,W,C].
         """
+        for name, number, what in (("n", n, "walks"), ("frames", frames, "pictures"), ("keys", keys, "points")):
+            check_count(name, number, what)
+        check_seed(seed)
         walking.check(frames, keys)
         every = isinstance(labels, str) and labels == "all"
         times = self.spec.classes if every else 1
@@ -174,23 +179,15 @@ class SavedGenerator:
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
         """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""
         classes = self.spec.classes
-        if not _is_whole(n) or n < 1:
-            raise UsageError(f"n is {shown(n)}; expected a whole number of images, 1 or more")
+        check_count("n", n, "images")
         self._check_memory(n)
         if labels is None:
             return np.arange(n) % classes if classes else None
         self._check_conditional()
-        if isinstance(labels, str) or _is_whole(labels):
+        if isinstance(labels, str) or is_whole(labels):
             return np.full(n, self.class_of(labels))  # type: ignore[arg-type]
         expected = f"expected {n} whole numbers from 0 to {classes - 1}, or one class by its name or number"
-        try:
-            chosen = np.asarray(labels)
-        except (TypeError, ValueError, OverflowError):  # lists of unequal lengths
-            raise UsageError(f"labels are {shown(labels)}; {expected}") from None
-        is_fine = chosen.dtype.kind in "iu" and chosen.shape == (n,)
-        if not is_fine or chosen.min() < 0 or chosen.max() >= classes:
-            raise UsageError(f"labels are {shown(labels)}; {expected}")
-        return chosen.astype(np.int64)
+        return read_labels(labels, expected, count=n, classes=classes)
 
     def class_of(self, wanted: int | str) -> int:
         """A class by its name, in which case and punctuation do not matter, or by its number.
@@ -218,31 +215,39 @@ class SavedGenerator:
         bounds.check_memory(size, what, "ask for fewer" if n > 1 else "its card asks for too much")
 
     def _noise(self, n: int, seed: int) -> np.ndarray:
-        if not _is_whole(n) or n < 1:
-            raise UsageError(f"n is {shown(n)}; expected a whole number of images, 1 or more")
-        if not _is_whole(seed) or not 0 <= seed < 2**63:
-            raise UsageError(f"the seed is {shown(seed)}; expected a whole number from 0 to 2^63 - 1")
+        check_count("n", n, "images")
+        check_seed(seed)
         return latents(philox(seed, "generate"), n, self.spec.latent_dim, self.latent)
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """Draw from z of your own: float32 [N,latent_dim], and int64 [N] or None -> uint8 [N,H,W,C]."""
-        if np.ndim(z) != 2 or np.shape(z)[1] != self.spec.latent_dim:
-            raise UsageError(f"z has the shape {list(np.shape(z))}; expected [N, {self.spec.latent_dim}]")
-        if labels is not None and np.shape(labels) != np.shape(z)[:1]:
-            raise UsageError(f"labels have the shape {list(np.shape(labels))}; expected [{len(z)}], one for each z")
+        """Draw from z of your own: float32 [N,latent_dim], and int64 [N] or None -> uint8 [N,H,W,C].
+
+        Raises:
+            UsageError: for a z or labels that this generator does not take.
+        """
+        labels = self._check_inputs(z, labels)
         with self._blames_card("describes a network that cannot draw"):
             drawn = self._engine.draw(self._network, z, labels, self._values)
         return crop(drawn, self.card.crop, (self.spec.height, self.spec.width))
+
+    def _check_inputs(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
+        """The labels that go with a z; raises UsageError as `draw` does."""
+        classes = self.spec.classes
+        found = f"{z.dtype} {list(z.shape)}" if isinstance(z, np.ndarray) else type(z).__name__
+        is_fine = isinstance(z, np.ndarray) and z.dtype == np.float32 and z.ndim == 2 and len(z) > 0
+        if not is_fine or z.shape[1] != self.spec.latent_dim:
+            raise UsageError(f"z is {found}; expected float32 [N,{self.spec.latent_dim}]")
+        if (labels is not None) != bool(classes):
+            raise UsageError(f"{self.folder} takes {'labels' if classes else 'no labels'} beside z")
+        if labels is not None:
+            expected = f"expected {len(z)} whole numbers from 0 to {classes - 1}"
+            return read_labels(labels, expected, count=len(z), classes=classes)
+        return None
 
     def _repr_html_(self) -> str:
         from ganzoo_core import notebook  # which reads what the report reads: drawing takes none of it
 
         return notebook.of_generator(self)
-
-
-def _is_whole(number: object) -> bool:
-    """Whether it is an int of Python or numpy; True and False are none."""
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def find_class(wanted: int | str, names: Sequence[str]) -> int:
@@ -251,6 +256,8 @@ def find_class(wanted: int | str, names: Sequence[str]) -> int:
     Raises:
         UsageError: if there is none, with the nearest.
     """
+    if not isinstance(wanted, str) and not is_whole(wanted):
+        raise UsageError(f"{shown(wanted)} is no class; expected a name or a whole number")
     if isinstance(wanted, str) and wanted in names:
         return list(names).index(wanted)
     plain = {_plain(name): number for number, name in enumerate(names)}

@@ -26,7 +26,8 @@ from ganzoo_core import (
     shipped,
     trial,
 )
-from ganzoo_core.api import ImageSource, UsageError
+from ganzoo_core.api import UsageError
+from ganzoo_core.data import as_source
 from ganzoo_core.intervals import LARGEST as LONGEST
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
@@ -288,16 +289,6 @@ def flags(**given: Any) -> dict[str, tuple[Any, str]]:
         if given.get(name) is not None:
             found[key] = (given[name], "--" + name.replace("_", "-"))
     return found
-
-
-def as_source(array: np.ndarray, labels: np.ndarray | None) -> ImageSource:
-    """An array given in Python -> a source; [N,H,W] counts as one channel."""
-    if array.ndim == 3:
-        array = array[..., None]
-    if labels is None:
-        return ImageSource(array)
-    labels = np.asarray(labels, dtype=np.int64)
-    return ImageSource(array, labels, tuple(str(number) for number in range(int(labels.max(initial=0)) + 1)))
 
 
 def start(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ganzoo_core.api import DataError, GanzooError, PluginError, UsageError
-from ganzoo_core.children import Child
+from ganzoo_core.children import Child, ChildEnded
 
 
 @pytest.fixture
@@ -20,6 +20,8 @@ def child(tmp_path, monkeypatch):
     def make(code):
         (tmp_path / "helper.py").write_text(
             "import os, sys, time\nfrom ganzoo_core.api import *\nfrom ganzoo_core.children import serve\n"
+            "def told_to():\n    return max(int(name) for name in os.listdir('/proc/self/fd')"
+            " if os.path.exists(f'/proc/self/fd/{name}') and os.readlink(f'/proc/self/fd/{name}').startswith('pipe'))\n"
             f"def answer(request, say):\n    {code}\n\nif __name__ == '__main__':\n    serve(answer)\n"
         )
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -86,3 +88,18 @@ def test_a_child_ends_with_its_parent_in_the_middle_of_work(child, start):
         time.sleep(0.02)
     else:
         pytest.fail("it goes on")
+
+
+def test_a_child_that_dies_in_the_middle_of_its_answer_has_ended(child):
+    with (
+        child('os.write(told_to(), b\'{"answer": {"x\'); os._exit(7)') as process,
+        pytest.raises(ChildEnded, match="the process that helps ended with 7"),
+    ):
+        process.ask({}, print)
+
+
+def test_a_child_that_was_closed_has_ended(child):
+    process = child("return {}")
+    process.close()
+    with pytest.raises(ChildEnded, match="the process that helps ended"):
+        process.ask({}, print)

@@ -427,7 +427,9 @@ def test_a_sweep_s_log_is_not_written_through_a_link(tmp_path, what):
     (job,) = sweeping.grid({"seed": ["1"]})
     sweep = Sweep(tmp_path, ("none-such",), (job,))
     plant(tmp_path / f"{job.name}.log", what)
-    assert ".log" in refuse(lambda: sweeping.work(sweep, at_once=1))
+    (outcome,) = sweeping.work(sweep, at_once=1)
+    assert outcome.status == "failed"
+    assert ".log" in outcome.reason
     if what == "link":
         assert (tmp_path / f"{job.name}.log.elsewhere").read_bytes() == b"kept\n"
 

@@ -9,7 +9,9 @@ import pytest
 
 from ganzoo_core import scores
 from ganzoo_core.api import GanzooError
+from ganzoo_core.children import ChildEnded
 from ganzoo_core.data import Framing
+from ganzoo_core.evaluation import scorer
 from ganzoo_core.evaluation.watching import Watch
 from ganzoo_core.scores import Score
 
@@ -36,6 +38,29 @@ class Scorer:
 
     def close(self):
         self.closed = True
+
+
+class Mortal(Scorer):
+    """A scorer whose process ends at some of its calls: `ends` says at which, `stays_dead` at which starts."""
+
+    def __init__(self, ends=(), stays_dead=()):
+        super().__init__()
+        self.ends, self.stays_dead = ends, stays_dead
+        self.calls = self.starts = 0
+        self.lives = True
+
+    def score(self, images, labels, **more):
+        self.calls += 1
+        if self.calls in self.ends or not self.lives:
+            self.lives = False
+            raise ChildEnded(f"the process ended at call {self.calls}")
+        return super().score(images, labels, **more)
+
+    def restart(self):
+        self.starts += 1
+        if self.starts in self.stays_dead:
+            raise ChildEnded(f"the process ended at start {self.starts}")
+        self.lives = True
 
 
 class Reporter:
@@ -100,3 +125,70 @@ def test_a_run_that_goes_back_finds_its_scores_again(watch):
     list(seen(watch, 50, 40, 30))
     watch.go_back(20)
     assert [score.images for score in scores.read(watch.run)] == [10, 20]
+
+
+def test_a_process_that_was_killed_is_started_again_and_the_score_is_the_same(watch):
+    watch.scorer = Mortal(ends=(1, 3, 5))
+    assert [found.scores for found, _ in seen(watch, 50, 40, 30)] == [{"fid": 50.0}, {"fid": 40.0}, {"fid": 30.0}]
+    assert watch.scorer.starts == 3
+    assert watch.reporter.warned == [f"the process ended at call {call}; it is started again" for call in (1, 3, 5)]
+    assert not watch.scorer.closed
+
+
+def test_a_process_that_ends_again_at_its_start_counts_twice(watch):
+    watch.scorer = Mortal(ends=(1,), stays_dead=(1,))
+    watch_of = [found for found, _ in seen(watch, 50, 50)]
+    assert watch_of[0] is None
+    # The second evaluation finds no process; that is the third failure in a row.
+    assert watch_of[1] is None
+    assert watch.scorer.closed
+
+
+def test_after_three_failures_in_a_row_nothing_is_scored_and_that_is_said_once(watch):
+    watch.scorer = Mortal(ends=(2, 3, 4))
+    found = [score for score, _ in seen(watch, 50, 40, 30, 20)]
+    assert [score is None for score in found] == [False, True, True, True]
+    assert watch.scorer.closed
+    assert (watch.scorer.starts, watch.scorer.calls) == (2, 4)
+    told = [text for text in watch.reporter.warned if "scored no more" in text]
+    assert len(told) == 1
+    assert "scoring failed 3 times in a row" in told[0]
+    assert f"`ganzoo evaluate {watch.run} --checkpoint all`" in told[0]
+
+
+def test_failures_that_are_not_in_a_row_do_not_add_up(watch):
+    found = [score for score, _ in seen(watch, 50, 13, 13, 40, 13, 13, 30, 13, 13, 13, 20)]
+    assert [score is None for score in found] == [value == 1 for value in (0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 1)]
+
+
+class Scripted:
+    """A process that ends at the first `ends` starts, then answers."""
+
+    ends = 0
+    closed = 0
+
+    def __init__(self, module, task):
+        self.task = task
+
+    def ask(self, request, say):
+        if Scripted.ends:
+            Scripted.ends -= 1
+            raise ChildEnded("the process ended")
+        return {"facts": {}, "reference_count": 7}
+
+    def close(self):
+        Scripted.closed += 1
+
+
+@pytest.mark.parametrize(("ends", "attempts", "starts"), [(0, 1, True), (1, 1, False), (2, 3, True), (3, 3, False)])
+def test_a_scorer_may_be_tried_several_times(ends, attempts, starts, monkeypatch):
+    monkeypatch.setattr(scorer, "Child", Scripted)
+    Scripted.ends, Scripted.closed, said = ends, 0, []
+    question = SimpleNamespace(as_json=dict)
+    if starts:
+        assert scorer.Scorer(question, say=said.append, attempts=attempts).reference_count == 7
+    else:
+        with pytest.raises(ChildEnded):
+            scorer.Scorer(question, say=said.append, attempts=attempts)
+    assert Scripted.closed == min(ends, attempts)
+    assert said == ["the process ended; it is started again"] * min(ends, attempts - 1)

@@ -55,7 +55,7 @@ def execute(args: argparse.Namespace) -> int:
     if not args.quick:
         sheets = comparison.draw(found, seed=args.seed, device=args.device, say=_say, settings=settings)
     only = args.paths[0] if len(args.paths) == 1 else Path()
-    page = comparison.write(found, args.out or only / comparison.PAGE, sheets)
+    page = comparison.write(found, args.out or only / comparison.PAGE, sheets, named=args.out is not None)
     if args.open:
         import webbrowser
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ganzoo_core import files, generators, rundir, scores
 from ganzoo_core.api import UsageError
+from ganzoo_core.arguments import check_count, check_seed, read_labels
 from ganzoo_core.building import data_root_of_run
 from ganzoo_core.children import Child, Say
 from ganzoo_core.console import Reporter
@@ -19,7 +20,7 @@ from ganzoo_core.evaluation.question import averages, data_of_run, pose
 from ganzoo_core.evaluation.scorer import Scorer, nothing
 from ganzoo_core.paths import user_path
 from ganzoo_core.scores import Score
-from ganzoo_core.settings import read_engine_settings, shown
+from ganzoo_core.settings import read_engine_settings
 
 __all__ = ["Scorer", "evaluate", "pose", "samples_for"]
 
@@ -74,6 +75,9 @@ def evaluate(
     Raises:
         UsageError, DataError, PluginError: see `api`.
     """
+    check_seed(seed)
+    if n is not None:
+        check_count("n", n, "images", least=2, most=LARGEST)
     folder = None if run is None else user_path(run.folder if hasattr(run, "stats") else run)
     name, data_settings = _data(folder, data)
     drawn_from: list[Path] = []
@@ -81,11 +85,11 @@ def evaluate(
         if folder is None:
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
         drawn_from = generators.list_generators(folder, str(checkpoint))
-        if n is not None and not 2 <= n <= LARGEST:
-            raise UsageError(f"{shown(n)} images cannot be scored; ask for 2 to {LARGEST:,}")
     elif not isinstance(images, np.ndarray):
         images, found = gather(user_path(images))
         labels = found if labels is None else labels
+    if images is not None and labels is not None:
+        labels = read_labels(labels, f"expected {len(images)} whole numbers, one for each image", count=len(images))
     given = dict(settings or {})
     engine = {key: given.pop(key) for key in list(given) if key.startswith("engine.") or key == "max_parameters"}
     read_engine_settings(engine)

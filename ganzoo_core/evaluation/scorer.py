@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import UsageError
-from ganzoo_core.children import Child, Say
+from ganzoo_core.children import Child, ChildEnded, Say
 from ganzoo_core.evaluation.question import Question
 from ganzoo_core.scores import Score
 
@@ -30,6 +30,7 @@ class Scorer:
     Args:
         question: what is scored by what; see `pose`.
         say: told what takes long.
+        attempts: times that the process is started, where it ends before it is ready.
 
     Attributes:
         facts: what the extractor says of itself: `accuracy` among it, for one that knows the data's classes.
@@ -40,11 +41,11 @@ class Scorer:
         GanzooError: if the data, the extractor or a metric cannot be had. Then no process is left.
     """
 
-    def __init__(self, question: Question, *, say: Say = nothing) -> None:
+    def __init__(self, question: Question, *, say: Say = nothing, attempts: int = 1) -> None:
         self._say, self._question = say, question
         self._folder = Path(tempfile.mkdtemp(prefix="ganzoo-scores-"))
         try:
-            self._child, ready = self._start()
+            self._child, ready = self._start(attempts)
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -52,13 +53,16 @@ class Scorer:
         self.reference_count: int = ready["reference_count"]
         self.data_changes: list[str] = ready["data_changes"]
 
-    def _start(self) -> tuple[Child, dict[str, Any]]:
+    def _start(self, attempts: int = 1) -> tuple[Child, dict[str, Any]]:
         child = Child("ganzoo_core.evaluation.scoring", "scores the images")
         try:
             return child, child.ask({"question": self._question.as_json()}, self._say)
-        except BaseException:
+        except BaseException as error:
             child.close()
-            raise
+            if not isinstance(error, ChildEnded) or attempts == 1:
+                raise
+            self._say(f"{error}; it is started again")
+        return self._start(attempts - 1)
 
     def restart(self) -> None:
         """Start the process again, after it ended; raises GanzooError if it ends at once."""

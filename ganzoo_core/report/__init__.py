@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from ganzoo_core import checkpoint
-from ganzoo_core.api import UsageError
+from ganzoo_core.outputs import write_output
 from ganzoo_core.report import curves, drawn, pictures, reading, scored, sections
 from ganzoo_core.report.markup import Html
 from ganzoo_core.report.page import Section, make_or_explain, page
@@ -34,11 +33,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     """
     path = out or folder / REPORT
     content = render(folder).encode("utf-8", "replace")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_file(path, content)
-    except OSError as error:
-        raise UsageError(f"the report {path} cannot be written: {error.strerror}; choose another --out") from None
+    write_output(path, content, named=out is not None)
     return path
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import checkpoint, generators, images, rundir, scores
-from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core import generators, images, rundir, scores
+from ganzoo_core.api import GanzooError
 from ganzoo_core.children import Child, Say
+from ganzoo_core.outputs import write_output
 from ganzoo_core.report import curves, pictures, scored
 from ganzoo_core.report.curves import Chart
 from ganzoo_core.report.groups import Comparison, Group
@@ -34,23 +35,20 @@ class Sheet:
     reason: str = ""
 
 
-def write(found: Comparison, out: Path, sheets: Sequence[Sheet] = ()) -> Path:
+def write(found: Comparison, out: Path, sheets: Sequence[Sheet] = (), *, named: bool = True) -> Path:
     """Write the page.
 
     Args:
         found: see `groups`.
         out: the file.
         sheets: of each group, see `draw`; the last grids that the runs left without them.
+        named: whether the user named the file; see `outputs.write_output`.
 
     Raises:
         UsageError: if it cannot be written.
     """
     content = render(found, sheets).encode("utf-8", "replace")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_file(out, content)
-    except OSError as error:
-        raise UsageError(f"the page {out} cannot be written: {error.strerror}; choose another --out") from None
+    write_output(out, content, named=named)
     return out
 
 

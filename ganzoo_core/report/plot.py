@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from ganzoo_core import checkpoint
 from ganzoo_core.api import UsageError
+from ganzoo_core.outputs import write_output
 from ganzoo_core.report import curves, reading, scored
 from ganzoo_core.terminal import clean_text
 
@@ -68,10 +68,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     path = out or folder / CURVES
-    try:
-        checkpoint.write_file(path, buffer.getvalue())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    write_output(path, buffer.getvalue(), named=out is not None)
     return path
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import os
+import secrets
+import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -81,7 +84,7 @@ def files(plan: Plan) -> dict[str, str]:
 
 
 def write(plan: Plan, folder: Path) -> list[str]:
-    """Write the distribution into a folder that is new or empty; returns the paths of its files.
+    """Write the distribution into a folder that is new or empty, all of it or nothing; returns the paths of its files.
 
     Raises:
         UsageError: for a folder that holds something.
@@ -91,12 +94,27 @@ def write(plan: Plan, folder: Path) -> list[str]:
     try:
         if folder.exists() and (not folder.is_dir() or next(_content(folder), None)):
             raise UsageError(f"{folder} is there already, and not empty; say --out with another folder")
-        for place, text in texts.items():
-            path = folder / place
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
+        place = Path(os.path.realpath(folder))
+        is_new = not place.exists()
+        fresh = (place.parent if is_new else place) / f".{place.name}.{secrets.token_hex(4)}.new"
+        try:
+            for name, text in texts.items():
+                path = fresh / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8", newline="\n")
+            if is_new:
+                fresh.rename(place)
+            else:
+                for path in sorted(fresh.iterdir()):
+                    path.rename(place / path.name)
+                fresh.rmdir()
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
     except OSError as error:
-        raise GanzooError(f"{folder} cannot be written: {error.strerror or error}") from None
+        raise GanzooError(
+            f"{folder} cannot be written: {error.strerror or error}; make room, or say --out with another folder"
+        ) from None
     return list(texts)
 
 

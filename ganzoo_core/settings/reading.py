@@ -63,9 +63,9 @@ def read(key: str, kind: str, raw: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value in a message, cut where it is long."""
+    """A value in a message, on one line, cut where it is long."""
     try:
-        text = repr(value)
+        text = repr(value).replace("\n", " ")  # arrays and tensors write several lines
     except ValueError:  # Python writes no number of more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
