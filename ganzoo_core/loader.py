@@ -197,7 +197,7 @@ class _Guard:
     def watch(self, hook: str) -> Generator[None, Any, Any]:
         try:
             answer = yield
-        except (GanzooError, KeyboardInterrupt):
+        except (GanzooError, KeyboardInterrupt, GeneratorExit):  # the last when this generator is closed; see `call`
             raise
         except BaseException as error:  # sys.exit in a hook ends no run without a word
             raise failure(self.part, f"{hook} raised", error) from error
