@@ -471,29 +471,3 @@ def test_a_checkpoint_promises_no_line_that_the_disk_did_not_take(
     for newest in files.list_numbered(tmp_path / "run" / "checkpoints").values():
         lines = (tmp_path / "run" / rundir.STATS).read_bytes().splitlines()
         assert rundir.read_position(newest).stats_lines <= len(lines)
-
-
-def test_a_scoring_process_that_cannot_be_started_again_is_told_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganzoo_core.children import Child, ChildEnded
-    from ganzoo_core.evaluation import scorer
-
-    asked: list[str] = []
-
-    def ask(self: Child, request: dict[str, Any], say: Any) -> dict[str, Any]:
-        asked.append("question" if "question" in request else "images")
-        if len(asked) > 1:
-            raise ChildEnded("it ended")
-        return {"facts": {}, "reference_count": 9, "notes": []}
-
-    class Question:
-        def as_json(self) -> dict[str, Any]:
-            return {}
-
-    monkeypatch.setattr(Child, "ask", ask)
-    with scorer.Scorer(Question()) as scoring:  # type: ignore[arg-type]
-        for _ in range(2):
-            with pytest.raises(ChildEnded):
-                scoring.score(np.zeros((2, 8, 8, 1), np.uint8))
-            with pytest.raises(ChildEnded):
-                scoring.restart()
-    assert asked == ["question", "images", "question", "images", "question"]

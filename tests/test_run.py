@@ -105,7 +105,7 @@ def test_pictures_are_written_as_a_grid_or_one_by_one(trained: Path, tmp_path: P
     ganzoo("generate", trained, "-n", "3", "--out", "folder", cwd=tmp_path)
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["0.png", "1.png", "2.png"]
     assert ".jpg" in ganzoo("generate", trained, "--out", "x.jpg", cwd=tmp_path, code=2).stderr
-    assert re.search(r"\b0 images", ganzoo("generate", trained, "-n", "0", cwd=tmp_path, code=2).stderr)
+    assert "n is 0; expected" in ganzoo("generate", trained, "-n", "0", cwd=tmp_path, code=2).stderr
     assert "not there" in ganzoo("generate", "nowhere", cwd=tmp_path, code=2).stderr
     assert "no saved generator" in ganzoo("generate", tmp_path, cwd=tmp_path, code=2).stderr
 
@@ -188,7 +188,7 @@ def test_divergence_is_told_with_its_network_and_exit_code(tmp_path: Path) -> No
         (("dcgan-torch", "--loss", "wgan-gp", "--set", "norm=batch"), "say --set discriminator.norm=layer"),
         (("dcgan-torch", "--loss", "wgan-gp", "--set", "updates=simultaneous"), "updates=alternating"),
         (("dcgan-torch", "--data", "digits:7"), "takes no argument"),
-        (("dcgan-torch", "--data", "folder"), "needs an argument"),
+        (("dcgan-torch", "--data", "folder"), "needs a path"),
         (("dcgan-torch", "--device", "cuda"), "device cuda is not here"),
         (("dcgan-torch", "--images", "0"), "expected a number above 0"),
         (("dcgan-torch", "--out", "."), "not empty"),
