@@ -197,8 +197,15 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder holds nothing but files that are written here, whole or in part."""
-    return all(_CONTENTS.fullmatch(entry.name) and files.is_file(entry) for entry in files.list_folder(folder))
+    """Whether a folder holds nothing but the files that its manifest states or, without one, that are written here."""
+    try:
+        stated = {MANIFEST, *read_manifest(folder).files}
+    except UsageError:
+        stated = set()
+    return all(
+        files.is_file(entry) and (entry.name in stated or _CONTENTS.fullmatch(entry.name))
+        for entry in files.list_folder(folder)
+    )
 
 
 def read_tensors(

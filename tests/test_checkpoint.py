@@ -212,19 +212,36 @@ def test_leftovers_go_and_what_was_about_to_be_replaced_comes_back(tmp_path):
         if not valid:
             (tmp_path / name / "a").write_bytes(b"torn")
 
-    folder(".lost.0123abcd.old")  # its successor never came: it comes back
-    folder(".torn.0123abcd.old", valid=False)
-    folder(".here.0123abcd.old")
-    folder("here")
-    folder(".fresh.0123abcd.new")
-    (tmp_path / ".odd.0123abcd.new" / "folder").mkdir(parents=True)  # no writer here makes folders in it
-    (tmp_path / ".file.0123abcd.new").write_text("half")
-    for name in (".x.0123abc.new", ".x.0123ABCD.new", ".x.0123abcd.newer", "x.0123abcd.new"):
-        (tmp_path / name).mkdir()
-    checkpoint.clear_leftovers(tmp_path)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
-        ".odd.0123abcd.new", ".x.0123ABCD.new", ".x.0123abc.new", ".x.0123abcd.newer", "here", "lost", "x.0123abcd.new",
+    folder(".10.0123abcd.old")  # its successor never came: it comes back
+    folder(".20.0123abcd.old", valid=False)
+    folder(".30.0123abcd.old")
+    folder("30")
+    folder(".generator.0123abcd.new")
+    (tmp_path / ".50.0123abcd.new" / "folder").mkdir(parents=True)  # no writer here makes folders in it
+    (tmp_path / ".latest.png.0123abcd.new").write_text("half")
+    kept = [
+        ".50.0123abcd.new", ".60.0123ABCD.new", ".60.0123abc.new", ".60.0123abcd.newer", "60.0123abcd.new",
+        ".photos.0123abcd.new",
     ]  # fmt: skip
-    assert (tmp_path / "lost" / "a").read_bytes() == b".lost.0123abcd.old"
-    assert (tmp_path / "here" / "a").read_bytes() == b"here"
-    assert files.is_folder(tmp_path / "lost")
+    for name in kept[1:]:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".thesis.0123abcd.old").write_text("of somebody")
+    (tmp_path / ".stats.jsonl.0123abcd.old").write_text("no writer here leaves such a file")
+    checkpoint.clear_leftovers(tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {
+        *kept, "10", "30", ".thesis.0123abcd.old", ".stats.jsonl.0123abcd.old",
+    }  # fmt: skip
+    assert (tmp_path / "10" / "a").read_bytes() == b".10.0123abcd.old"
+    assert (tmp_path / "30" / "a").read_bytes() == b"30"
+    assert files.is_folder(tmp_path / "10")
+
+
+def test_a_folder_in_which_somebody_keeps_something_is_set_aside(tmp_path):
+    checkpoint.write_folder(tmp_path / "generator", {"a": b"one"})
+    (tmp_path / "generator" / "photos").mkdir()
+    (tmp_path / "generator" / "diary.txt").write_text("mine")
+    checkpoint.write_folder(tmp_path / "generator", {"a": b"two"})
+    assert (tmp_path / "generator" / "a").read_bytes() == b"two"
+    (aside,) = (entry for entry in tmp_path.iterdir() if entry.name.startswith("replaced-generator-"))
+    assert (aside / "diary.txt").read_text() == "mine"
+    assert (aside / "photos").is_dir()

@@ -173,12 +173,12 @@ def test_a_run_without_a_whole_checkpoint_is_refused(judge, place: Path, tmp_pat
     assert f"has no checkpoint, and nothing else holds its discriminator; `ganzoo resume {run}`" in err
 
 
-def test_another_discriminator_than_the_saved_one_is_the_plugins_fault(judge, place: Path, tmp_path: Path) -> None:
+def test_another_discriminator_than_the_saved_one_is_named(judge, place: Path, tmp_path: Path) -> None:
     run = copied(place, "critic", tmp_path / "run")
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("model.width: 4", "model.width: 8"))
-    _, err = judge(f"{run} exact.png", code=3)
-    assert "holds another discriminator" in err
+    _, err = judge(f"{run} exact.png", code=2)
+    assert "of D/layers.0.weight it has float32 [4, 1, 4, 4], and the discriminator that config.yaml asks for" in err
 
 
 def test_without_its_data_batch_norm_is_not_trusted(judge, place: Path, tmp_path: Path) -> None:

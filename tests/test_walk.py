@@ -119,7 +119,7 @@ def test_what_makes_no_walk_is_said() -> None:
         Echo().walk(keys=1)
     with pytest.raises(UsageError, match=r"\b5 frames cannot go through 8 keys"):
         Echo().walk(frames=5)
-    with pytest.raises(UsageError, match="^n is 0; expected a whole number of walks"):
+    with pytest.raises(UsageError, match=r"^n is 0; expected a whole number of walks"):
         Echo().walk(0)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import ganzoo_core as gz
 from fuzzing.fixtures import write_files
 from fuzzing.records import RUN, compare_runs, each, find_of_epoch
-from ganzoo_core import checkpoint, generators, notebook, report, rundir, scores, session, shipped, sweeping
+from ganzoo_core import checkpoint, generators, notebook, report, resuming, rundir, scores, session, shipped, sweeping
 from ganzoo_trackers import past
 
 # What may lie in a run's folder without being there: names that are nearly ours, and what writers leave.
@@ -132,7 +132,7 @@ def ship(run: Path) -> None:
 
 
 def begin_with(run: Path) -> None:
-    weights = session.with_weights(run).weights
+    weights = resuming.with_weights(run).weights
     assert weights is not None
     name = rundir.STATE if (weights / rundir.STATE).exists() else rundir.WEIGHTS
     checkpoint.read_matching(weights / name)
