@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import ganzoo_core as gz
-from ganzoo_core import resuming
+from ganzoo_core import resuming, run_facts
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.torch import Engine, precision
 
@@ -191,29 +191,16 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-class Said:
-    """A reporter that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.words: list[str] = []
-
-    def warn(self, text: str) -> None:
-        self.words.append(text)
-
-
 def test_another_precision_or_a_missing_compiler_is_told_when_a_run_goes_on() -> None:
-    engine = Engine(device="cpu", threads=1)
-    then, said = {"engine": engine.describe(), "numpy": np.__version__}, Said()
-    now = {**then, "engine": {**engine.describe(), "precision": "bfloat16"}}
-    with pytest.raises(gz.UsageError, match=r"engine precision was float32 and is bfloat16. Say --allow-inexact"):
-        resuming.check_same(then, now, allowed=False, reporter=said)
-    resuming.check_same({**then, "engine": {**then["engine"], "compile": True}}, then, allowed=True, reporter=said)
-    assert said.words == ["going on, though engine compile was True and is False"]
+    engine = Engine(device="cpu", threads=1).describe()
+    then = {"engine": engine, "numpy": np.__version__}
+    now = {**then, "engine": {**engine, "precision": "bfloat16"}}
+    assert run_facts.explain_differences(then, now, []) == ["engine precision was float32 and is bfloat16"]
+    compiled = {**then, "engine": {**engine, "compile": True}}
+    assert run_facts.explain_differences(compiled, then, []) == ["engine compile was True and is False"]
 
 
 def test_a_run_from_before_these_settings_goes_on() -> None:
     now = {"engine": Engine(device="cpu", threads=1).describe()}
-    then = {"engine": {name: fact for name, fact in now["engine"].items() if name not in ("precision", "compile")}}
-    said = Said()
-    resuming.check_same(then, now, allowed=False, reporter=said)
-    assert said.words == []
+    then = {name: fact for name, fact in now["engine"].items() if name not in ("precision", "compile")}
+    assert run_facts.explain_differences({"engine": {**resuming._BEFORE["engine"], **then}}, now, []) == []
