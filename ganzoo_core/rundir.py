@@ -102,8 +102,9 @@ class RunFolder:
         if not files.is_file(path / CONFIG):
             raise UsageError(f"{path} holds no {CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
         check_entries(path)
-        read_facts(path / CONFIG)  # before a checkpoint is taken for another run's
-        return cls(path)
+        folder = cls(path)
+        folder.id  # noqa: B018  (read once and now: before a checkpoint is taken for another run's)
+        return folder
 
     @cached_property
     def id(self) -> str:

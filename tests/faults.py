@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import checkpoint, rundir
+from ganzoo_core.api import UsageError
 
 CALLS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "rmdir", "unlink", "ftruncate")
 FAULTS = {"kill": 0, "ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EROFS": errno.EROFS}
@@ -142,14 +143,14 @@ def try_at(place: Path, save: str, point: int, fault: str, *, stays: bool) -> bo
             breaker.install()
             try:
                 SAVES[save](folder)
-            except OSError:
+            except (OSError, UsageError):  # what cannot be read is refused
                 folder.flush_stats()  # as at the next report
                 code = 1
             if save == "add_line":
                 lines = (path / rundir.STATS).read_text().splitlines()
                 assert [json.loads(line)["images"] for line in lines] == [0, 1, 2, 3]
             code = 10 if breaker.count <= point else code
-        except OSError:
+        except (OSError, UsageError):
             code = 1
         except BaseException:
             code = 2

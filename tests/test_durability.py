@@ -42,9 +42,10 @@ def test_a_full_disk_is_told_and_training_goes_on(
     """Two checkpoints fail, then there is room again."""
     write, calls = checkpoint.write_folder, []
 
-    def sometimes(path: Path, contents: Any, *, run: str) -> None:
-        calls.append(path)
-        (no_room if len(calls) in (1, 2) else write)(path, contents, run=run)
+    def sometimes(path: Path, contents: Any, **more: Any) -> None:
+        if path.name != "data":
+            calls.append(path)
+        (no_room if len(calls) in (1, 2) else write)(path, contents, **more)
 
     monkeypatch.setattr(checkpoint, "write_folder", sometimes)
     run = session.train("dcgan-torch", settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
@@ -62,8 +63,8 @@ def test_a_disk_that_stays_full_fails_the_run_and_keeps_what_was(
 ) -> None:
     write = checkpoint.write_folder
 
-    def first_only(path: Path, contents: Any, *, run: str) -> None:
-        (write if path.name == "64" else no_room)(path, contents, run=run)
+    def first_only(path: Path, contents: Any, **more: Any) -> None:
+        (write if path.name in ("64", "data") else no_room)(path, contents, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write_folder", first_only)

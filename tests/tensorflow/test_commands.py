@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_a_run_leaves_the_same_things(trained: tuple[Path, str]) -> None:
     folder, _ = trained
     assert {path.name for path in folder.iterdir()} == {
-        "config.yaml", "stats.jsonl", "samples", "snapshots", "checkpoints", "generator", ".lock",
+        "config.yaml", "stats.jsonl", "samples", "snapshots", "checkpoints", "generator", ".lock", "data",
         "report.html",
     }  # fmt: skip
     assert {path.name for path in (folder / "snapshots").iterdir()} == {"192", "384"}
