@@ -31,7 +31,7 @@ class Scripted:
     reference_count = 100
     closed = 0
 
-    def __init__(self, question: Any, *, say: Any) -> None:
+    def __init__(self, question: Any, *, say: Any, **more: Any) -> None:
         self.asked: list[int] = []
 
     def score(self, images: np.ndarray, labels: Any = None, *, seed: int, seen: int, ema: bool, during: str) -> Score:

@@ -56,4 +56,4 @@ def test_both_frameworks_from_one_python(tmp_path: Path, order: tuple[str, str])
     assert "model.width: 4  # " in told["config"]
     assert '"(object)"' in told["own"]
     assert "start Python anew" in told["refused"]
-    assert "ask for 1 or more" in told["zero"]
+    assert "expected a whole number of images, 1 or more" in told["zero"]
