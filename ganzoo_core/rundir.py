@@ -60,7 +60,7 @@ class RunFolder:
         """
         try:
             if out is not None:
-                if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                if out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
                     raise UsageError(f"{out} is there already and not empty; choose another --out")
                 out.mkdir(parents=True, exist_ok=True)
                 return cls(out)

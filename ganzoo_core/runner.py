@@ -243,6 +243,7 @@ class Runner:
 
     def _evaluate(self) -> None:
         """Score the generator; what is best so far is kept, to be drawn from and to be gone on with."""
+        self._own_generator()  # weights that are no numbers are not scored
         G = self.trainer.best_generator
 
         def is_best() -> bool:

@@ -471,3 +471,31 @@ def test_a_checkpoint_promises_no_line_that_the_disk_did_not_take(
     for newest in files.list_numbered(tmp_path / "run" / "checkpoints").values():
         lines = (tmp_path / "run" / rundir.STATS).read_bytes().splitlines()
         assert rundir.read_position(newest).stats_lines <= len(lines)
+
+
+def test_a_folder_that_a_run_could_not_begin_in_is_taken_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / rundir.LOCK).touch()  # all that a full disk took
+    assert rundir.RunFolder.create(tmp_path / "run", "name").path == tmp_path / "run"
+    (tmp_path / "run" / "words").touch()
+    with pytest.raises(gz.UsageError, match="is there already and not empty"):
+        rundir.RunFolder.create(tmp_path / "run", "name")
+
+
+def test_a_plugin_that_ends_a_command_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ganzoo_core import cli
+    from ganzoo_core.cli import listing
+
+    def leave(args: Any) -> int:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(listing, "execute", leave)
+    before = {number: signal.getsignal(number) for number in interrupts.stop_signals()}
+    try:
+        assert cli.main(["list"]) == 3
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert "a plugin ended the program with SystemExit(0)" in " ".join(capsys.readouterr().err.split())

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ganzoo_core import catalog, ranks
-from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core.api import GanzooError, PluginError, UsageError
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.files import explain_os_error
 from ganzoo_core.interrupts import interrupt_on_signals, stop_with_input
@@ -110,7 +110,12 @@ def _run(said: Sequence[str], argv: Sequence[str] | None) -> int:
             raise ranks.shared(
                 UsageError(f"torchrun started {place.count} processes, and this takes one; say it without torchrun")
             )
-        code: int = args.execute(args)
+        try:
+            code: int = args.execute(args)
+        except (SystemExit, GeneratorExit) as error:  # no command here raises one
+            raise PluginError(
+                f"a plugin ended the program with {type(error).__name__}({error}); leave it out, or tell its author"
+            ) from error
         sys.stdout.flush()
         return code
     except GanzooError as error:
