@@ -264,7 +264,8 @@ WHOLE = [
     ("api = 1\n[models.x]\ntitle='T'\nhooks='pack'\nframeworks=[]", "bad-manifest", "one framework"),
     ("api = 1\napi = 1", "bad-manifest", "cannot be read"),
     ("api = 1\nx = " + "[" * 5000, "bad-manifest", "cannot be read"),
-    ("api = 1\n[losses.m.defaults]\nloss." + "a." * 4000 + "a = 1", "bad-manifest", "[losses.m]"),
+    ("api = 1\n[losses.m.defaults]\nloss." + "a." * 1900 + "a = 1", "bad-manifest", "[losses.m]"),
+    ("api = 1\na" + ".a" * 90_000 + " = 1", "bad-manifest", "a line has more than 2000 dots outside of quotes"),
     ("api = 1\x00", "bad-manifest", "cannot be read"),
 ]
 
