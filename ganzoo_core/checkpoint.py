@@ -134,6 +134,21 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
+def explain_damage(folder: Path) -> str:
+    """Why a folder is not whole, in words; "" where it is."""
+    try:
+        stated = read_manifest(folder).files
+    except UsageError as error:
+        return str(error)
+    for name, facts in stated.items():
+        path = folder / name
+        if not files.is_file(path):
+            return f"{path} is {files.describe(path) or 'not there'}; expected a file"
+        if path.stat().st_size != facts.bytes:
+            return f"{path} has {path.stat().st_size:,} bytes, and {facts.bytes:,} were written"
+    return ""
+
+
 def is_valid(folder: Path) -> bool:
     """Whether the folder is whole and every byte of its files is what was written."""
     if not is_whole(folder):
@@ -202,7 +217,7 @@ def _is_ours(folder: Path) -> bool:
         stated = {MANIFEST, *read_manifest(folder).files}
     except UsageError:
         stated = set()
-    return all(
+    return files.is_folder(folder) and all(
         files.is_file(entry) and (entry.name in stated or _CONTENTS.fullmatch(entry.name))
         for entry in files.list_folder(folder)
     )

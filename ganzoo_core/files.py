@@ -120,9 +120,12 @@ def list_folder(path: Path) -> Iterator[Path]:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
+def is_number(name: str) -> bool:
+    """Whether a name is a number as we write it: `12`, but neither `012` nor `²`."""
+    return _NUMBER.fullmatch(name) is not None
+
+
 def list_numbered(path: Path) -> dict[int, Path]:
     """The real folders in a real folder that a number names, in rising order: `12`, but neither `012` nor `²`."""
-    found = {
-        int(entry.name): entry for entry in list_folder(path) if _NUMBER.fullmatch(entry.name) and is_folder(entry)
-    }
+    found = {int(entry.name): entry for entry in list_folder(path) if is_number(entry.name) and is_folder(entry)}
     return dict(sorted(found.items()))

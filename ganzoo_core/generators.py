@@ -39,6 +39,9 @@ def find_generator(path: Path, which: str = "last") -> Path:
 
                 Reporter().warn(f"{path / 'generator'} is damaged; the snapshot at {max(saved):,} images is taken")
             return saved[max(saved)]
+        if files.describe(path / "generator"):
+            why = checkpoint.explain_damage(path / "generator")
+            raise UsageError(f"the generator of {path} is damaged: {why}; `ganzoo resume {path}` writes it anew")
         raise UsageError(f"{path} holds no saved generator: it is no run's folder, or nothing was saved yet")
     if which == "best":
         return _best(saved, path)

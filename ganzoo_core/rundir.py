@@ -225,9 +225,10 @@ class RunFolder:
         return next(iter(self._own_checkpoints()), None)
 
     def damaged_checkpoints(self) -> list[Path]:
-        """Those that are not whole, not valid, or another run's; the newest first."""
+        """Those that are not whole, not valid, no folders, or another run's; the newest first."""
         own = self._own_checkpoints()
-        return [path for path in reversed(files.list_numbered(self.checkpoints).values()) if path not in own]
+        found = [path for path in files.list_folder(self.checkpoints) if files.is_number(path.name)]
+        return [path for path in sorted(found, key=lambda path: -int(path.name)) if path not in own]
 
     def set_aside(self, path: Path, prefix: str = DAMAGED) -> Path:
         """Rename what may neither be used nor be lost, such as a damaged checkpoint; returns its new path.

@@ -27,6 +27,7 @@ from ganzoo_core import (
     trial,
 )
 from ganzoo_core.api import UsageError
+from ganzoo_core.console import Reporter
 from ganzoo_core.data import as_source
 from ganzoo_core.intervals import LARGEST as LONGEST
 from ganzoo_core.manifest import Part
@@ -221,6 +222,8 @@ def resume(
         raise UsageError("--out is for a new run, which begins with --set; without it the run goes on in its folder")
     length = flags(images=images, epochs=epochs, steps=steps, device=device)
     if not settings and data is None and "train.length" not in length and not restart and folder.is_over():
+        if not quiet and place.leads:
+            Reporter().say(f"{folder.path} is over at {folder.finished_at():,} images; --images N makes it longer")
         return Run(folder.path)
     if settings and place.leads:
         newest = resuming.newest_to_read(folder)

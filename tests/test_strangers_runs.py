@@ -278,3 +278,30 @@ def test_only_what_a_writer_left_is_cleared(run: Path) -> None:
     rundir.RunFolder.open(run).lock().release()
     assert not left.exists()
     assert (mine / "holiday" / rundir.STATE).read_bytes() == b"half"
+
+
+def test_a_checkpoint_behind_a_link_is_named_and_set_aside(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    newest = rundir.RunFolder.open(run).newest_checkpoint()
+    assert newest is not None
+    outside = run.parent / "outside"
+    shutil.copytree(newest, outside)
+    (run / "checkpoints" / "9").symlink_to(outside, target_is_directory=True)
+    session.resume(run, steps=4, quiet=True)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the checkpoint 9 is damaged, or another run's; it was set aside as" in told
+    assert (run / "checkpoints" / "damaged-9").is_symlink()
+    assert checkpoint.is_valid(outside)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda path: path.unlink(), "generator.json is not there; expected a file"),
+        (lambda path: path.rename(path.with_name("x")).parent.joinpath(path.name).symlink_to("x"), "json is a link;"),
+        (lambda path: path.write_text("{}"), r"json has 2 bytes, and [\d,]+ were written"),
+    ],
+)
+def test_a_run_whose_generator_is_damaged_says_how(run: Path, spoil: Any, told: str) -> None:
+    spoil(run / "generator" / rundir.CARD)
+    with pytest.raises(gz.UsageError, match=rf"generator of .*run is damaged: .*{told}.*`ganzoo resume .*` writes it"):
+        generators.find_generator(run)

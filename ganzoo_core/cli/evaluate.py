@@ -43,7 +43,11 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise and of the metrics (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it draws")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the extractor or of a metric"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of the extractor, a metric, or engine.*, such as engine.max_parameters=5e9",
     )
     parser.add_argument("--no-real", action="store_true", help="do not score real images for comparison")
     parser.add_argument("--quiet", action="store_true", help="no progress")
