@@ -249,7 +249,7 @@ def read_tensors(
     try:
         return safetensors.numpy.load_file(path)
     except Exception as error:  # safetensors' own error type is private to it
-        raise UsageError(f"{path} cannot be read: {error}") from None
+        raise UsageError(f"{path} cannot be read: {shown(str(error))}") from None
 
 
 def is_finite(array: np.ndarray) -> bool:

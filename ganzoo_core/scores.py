@@ -18,12 +18,14 @@ import filelock
 from ganzoo_core import checkpoint, decoding, files
 from ganzoo_core.api import UsageError
 from ganzoo_core.records import ScoreLine
+from ganzoo_core.terminal import one_line
 
 FILE = "scores.jsonl"
 MAIN = "fid"
 """The score that `best` goes by; the lower, the better."""
 
 MOST_LINES = 100_000
+MOST_WORDS = 2_000  # characters of what differs, in an error
 WAIT = 20  # seconds for another process that writes
 COLLAPSED = 2.0  # times its best: above that, at so many evaluations running, a generator has collapsed
 RUNNING = 3
@@ -166,10 +168,11 @@ def check_comparable(found: Sequence[Score], *, forced: bool = False) -> list[st
     Raises:
         UsageError: if they do and may not.
     """
-    told = list(dict.fromkeys(words for score in found[1:] for words in differences(found[0], score)))
+    told = list(dict.fromkeys(one_line(words) for score in found[1:] for words in differences(found[0], score)))
     if told and not forced:
+        words = "; ".join(told)[:MOST_WORDS]
         raise UsageError(
-            f"these scores were not found in the same way: {'; '.join(told)}. Evaluate all runs alike, or force it, "
+            f"these scores were not found in the same way: {words}. Evaluate all runs alike, or force it, "
             "which marks them"
         )
     return told

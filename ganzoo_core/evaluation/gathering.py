@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def _of_archive(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             images, labels = archive.get("images"), archive.get("labels")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
         raise DataError(f"{path} cannot be read as a numpy archive: {error}") from None
     if images is None:
         raise DataError(f"{path} holds no array `images`; save it with numpy.savez(…, images=images)")

@@ -14,8 +14,10 @@ from ganzoo_core import files, settings
 from ganzoo_core.api import API, UsageError
 from ganzoo_core.manifest.cards import KINDS, Part, Problem
 from ganzoo_core.manifest.fields import FIELDS, NAME, NAME_IN_WORDS
+from ganzoo_core.terminal import one_line
 
 MAX_BYTES = 200_000
+MAX_REASON = 2_000  # characters of what is wrong
 MAX_DOTS = 2_000  # in a line: a key of 20,000 parts takes tomllib seconds and gigabytes
 _QUOTED = re.compile(r"""\"(?:\\.|[^"\\])*\"|'[^']*'""")
 MAX_PARTS = 500
@@ -52,7 +54,7 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
     """
 
     def problem(state: str, reason: str, kind: str = "", name: str = "") -> Problem:
-        return Problem(state, f"ganzoo.toml {reason}", distribution, version, kind, name)
+        return Problem(state, one_line(f"ganzoo.toml {reason}")[:MAX_REASON], distribution, version, kind, name)
 
     try:
         # An installer may lay a link to its cache where the file belongs.

@@ -70,7 +70,9 @@ def find(folder: Path) -> list[Picture]:
 
 
 def look(path: Path) -> Picture | None:
-    """A PNG file's facts, read from its head; None if it is none."""
+    """A PNG file's facts, read from its head; None if it is none, or lies behind a link."""
+    if not files.is_folder(path.parent):
+        return None
     try:
         stat = path.lstat()
         if stat.st_size > MAX_FILE:

@@ -104,7 +104,7 @@ def _damage_lines(content: bytes, rng: random.Random) -> bytes:
         else:
             try:
                 lines[at] = _damage_json(lines[at], rng) + b"\n"
-            except ValueError:  # it was damaged before
+            except (ValueError, RecursionError):  # it was damaged before
                 lines[at] = damage_bytes(lines[at], rng)
     return b"".join(lines)
 

@@ -105,8 +105,16 @@ def read_lines(run: Path) -> None:
         lambda: scores.append(run, scores.Score(images=1, scores={}, protocol={})),
         lambda: rundir.RunFolder(run).cut_stats(2),
         lambda: rundir.RunFolder(run).add_stats({"images": 1}),
-        lambda: rundir.RunFolder(run).add_pictures(["12", "latest"], b"x"),
+        lambda: add_picture(run),
     )
+
+
+def add_picture(run: Path) -> None:
+    """Write a grid; what stands in its way is the system's refusal, which a run tells and goes on from."""
+    try:
+        rundir.RunFolder(run).add_pictures(["12", "latest"], b"x")
+    except OSError as error:
+        raise gz.UsageError(str(error)) from None
 
 
 def list_saved(run: Path) -> None:
