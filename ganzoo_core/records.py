@@ -102,7 +102,7 @@ class Card(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         spec = self.spec
-        if spec.classes and len(self.class_names) != spec.classes:
+        if len(self.class_names) != spec.classes:
             raise ValueError(f"it has {len(self.class_names)} class_names, and spec.classes is {spec.classes}")
         if self.crop is not None:
             top, left, height, width = self.crop

@@ -76,6 +76,7 @@ def test_a_framework_from_a_card_is_never_imported(run: Path, tmp_path: Path) ->
         ({"spec__height": 10**400}, r"spec.height is 1000*….*expected a number below 2\^63"),
         ({"spec__classes": 10**9}, "spec.classes is 1000000000"),
         ({"spec__classes": 3}, "0 class_names, and spec.classes is 3"),
+        ({"class_names": ["\x1b[2J"]}, "1 class_names, and spec.classes is 0"),
         ({"spec__latent_dim": True}, "spec.latent_dim is True; expected a whole number"),
         ({"spec__framework": "tensorflow"}, "spec.framework is tensorflow, and dcgan-torch .* is written in torch"),
         ({"images": "²"}, "images is '²'; expected a whole number"),
