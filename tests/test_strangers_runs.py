@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ganzoo_core as gz
-from ganzoo_core import checkpoint, decoding, files, generators, records, rundir, session
+from ganzoo_core import checkpoint, decoding, files, generators, records, rundir, session, settings, sweeping
 
 SMALL = {
     "model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": 2, "train.sample_count": 1,
@@ -140,6 +140,9 @@ def position(run: Path) -> Path:
         ({"values": {"lr_g": "fast"}}, "values"),
         ({"read_at": 10}, "read_at is 10, and step is"),
         ({"facts": 3}, "facts is 3; expected a table"),
+        ({"pending": [["discriminator/adversarial", 1.0, 0]]}, "pending.* expected a whole number >= 1"),
+        ({"report_terms": [["discriminator/adversarial", 1.0, 0]]}, "report_terms.* expected a whole number >= 1"),
+        ({"report_terms": [["images", 1.0, 1]]}, "expected a term's name, such as generator/adversarial"),
     ],
 )
 def test_a_forged_position_is_refused_by_file_and_field(run: Path, changes: dict[str, Any], told: str) -> None:
@@ -306,3 +309,39 @@ def test_a_run_whose_generator_is_damaged_says_how(run: Path, spoil: Any, told: 
     spoil(run / "generator" / rundir.CARD)
     with pytest.raises(gz.UsageError, match=rf"generator of .*run is damaged: .*{told}.*`ganzoo resume .*` writes it"):
         generators.find_generator(run)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("engine.threads: 9223372036854775807", "engine.threads is .*; expected a number of at most 4,096"),
+        ("train.sample_count: 9223372036854775807", "train.sample_count is .*; expected a number of at most 10,000"),
+    ],
+)
+def test_a_runs_settings_have_upper_bounds(run: Path, setting: str, told: str) -> None:
+    config = run / rundir.CONFIG
+    key = setting.partition(":")[0]
+    lines = [setting if line.startswith(f"{key}:") else line for line in config.read_text().splitlines()]
+    config.write_text("\n".join(lines) + "\n")
+    with pytest.raises(gz.UsageError, match=told):
+        session.resume(run, steps=4, quiet=True)
+
+
+def test_a_runs_own_config_turns_no_download_on(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text('use.data: "torchvision:KMNIST"\ndata.download: true\ntrain.lr: 1e-4\n')
+    assert settings.read_config(tmp_path / "config.yaml")["data.download"] == "true"
+    assert settings.read_run_config(tmp_path / "config.yaml") == {
+        "use.data": "torchvision:KMNIST", "data.download": "false", "train.lr": "1e-4",
+    }  # fmt: skip
+
+
+def test_a_sweep_follows_no_link_to_a_run(run: Path, tmp_path: Path) -> None:
+    (job,) = sweeping.grid({"seed": ["0"]})
+    sweep = sweeping.Sweep(tmp_path / "sweep", ("dcgan-torch",), (job,))
+    sweep.folder.mkdir()
+    sweep.place(job).symlink_to(run, target_is_directory=True)
+    before = (run / rundir.CONFIG).read_bytes()
+    assert not sweep.is_over(job)
+    (outcome,) = sweeping.work(sweep, at_once=1)
+    assert (outcome.status, "is a link; expected a folder" in outcome.reason) == ("failed", True)
+    assert (run / rundir.CONFIG).read_bytes() == before

@@ -281,3 +281,27 @@ def test_real_mnist_in_both_ways(real_data):
     two = read(real_data, "MNIST", "test")
     assert np.array_equal(one.images, two.images)
     assert np.array_equal(one.labels, two.labels)
+
+
+def test_a_set_that_unpickles_unchecked_files_is_refused(tmp_path):
+    with pytest.raises(gz.UsageError, match="LSUN opens pickles, which could run code; use --data folder:PATH"):
+        read(tmp_path, "LSUN", arguments={"classes": ["bedroom_train"]})
+
+
+def test_arguments_lead_to_no_other_folder(tmp_path):
+    outside = tmp_path / "outside"
+    with pytest.raises(gz.UsageError, match="must not hold 'root'; say --data-root FOLDER"):
+        read(tmp_path, "Caltech101", arguments={"root": str(outside)})
+    assert not outside.exists()
+
+
+def test_the_process_works_in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Where a set looks for files in the current folder, a stranger's are not there."""
+    where = []
+    plain = torchvision_sets.subprocess.run
+    monkeypatch.setattr(
+        torchvision_sets.subprocess, "run", lambda *words, **more: where.append(more["cwd"]) or plain(*words, **more)
+    )
+    through_a_process(tmp_path, arguments=FAKE.replace("10", "11"))
+    assert where
+    assert "ganzoo-torchvision-" in where[0]
