@@ -407,7 +407,7 @@ def test_a_walk_turns_and_comes_back(training):
 
 def test_what_cannot_be_measured_is_said(runs):
     folder = runs(settings={"use.data": ("no-such-data", "--data")})
-    (folder / "generator/generator.json").unlink()
+    shutil.rmtree(folder / "generator")
     measured.measure(folder)
     text = see(folder).text
     assert "This could not be shown: " in text
