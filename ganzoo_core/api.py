@@ -104,6 +104,7 @@ class ImageSource:
         background: the grey value (0 to 255) that may be laid around the images to enlarge them a little,
             or None where a border would not look like part of the picture: then they are resized.
         notes: facts worth keeping with a run, such as a checksum that differs or a count of skipped files.
+        whole: how many images there were before `gz.hold_out` kept some back; 0 where nothing was held out by it.
     """
 
     images: Images
@@ -111,6 +112,7 @@ class ImageSource:
     class_names: Sequence[str] = ()
     background: int | None = None
     notes: Sequence[str] = field(default_factory=tuple)
+    whole: int = 0
 
     def __post_init__(self) -> None:
         """Raise DataError unless shapes, types and labels are as described above."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ganzoo_core import (
     building,
     card,
+    catalog,
     data,
     engines,
     evaluation,
     files,
     fingerprint,
+    mix,
     notebook,
     resuming,
     run_facts,
@@ -41,25 +43,38 @@ from ganzoo_core.trackers import Trackers
 VISIBLE = 10.0  # seconds until a file that one machine wrote must be seen by the others
 
 
-def assemble(
-    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning = FROM_NOTHING
-) -> Runner:
-    """Read the data, check that it fits, import the framework, build everything, and open the run's folder.
+@dataclass(frozen=True)
+class Loaded:
+    """A mix and its data, which fit.
 
-    Where torchrun started several processes, they meet before the data are read, and rank 0 alone opens the folder.
-
-    Args:
-        resolved: what is trained.
+    Attributes:
+        mix: what is trained, with the preset that the number of images suggests.
+        source: the images as they are.
+        fit: how they and the networks fit.
+        engine: made already where several processes train together, whose group it holds.
+        notes: what to tell the user of the preset.
         data_root: see `building.data_root_of`.
-        out: the folder of a new run; None for one under `runs`.
-        quiet: no progress.
-        beginning: what the run goes on from.
+    """
+
+    mix: Mix
+    source: ImageSource
+    fit: Fit
+    engine: Any
+    notes: tuple[str, ...]
+    data_root: str | Path | None
+
+
+def load(resolved: Mix, data_root: str | Path | None) -> Loaded:
+    """Read the data, take the preset that suits how many there are, and check that all fits.
+
+    Where torchrun started several processes, they meet before the data are read.
 
     Raises:
-        UsageError, PluginError: before anything is trained.
+        UsageError, PluginError: if something does not fit.
+        DataError: if the data cannot be read.
     """
-    settings, model = resolved.settings, resolved.parts["generator"]
     place = here()
+    settings = resolved.settings
     check(place, framework=resolved.framework, batch_size=settings["train.batch_size"])
     check_cluster(resolved.framework)
     building.fit_of(resolved)  # the card alone may tell that it cannot work: then nothing is read or downloaded
@@ -68,18 +83,54 @@ def assemble(
     source = together.first(lambda: building.load_data(resolved, data_root), long=True)
     if source is None:  # only now, so that rank 0 has left it where it is found
         source = building.load_data(resolved, data_root)
+    note = ""
+    if resolved.presets_by_count:
+        without = resolved.options("data")
+        resolved, note = mix.pick_preset(catalog.scan(), resolved, source.whole or len(source.images))
+        if resolved.options("data") != without:
+            source = building.load_data(resolved, data_root)
+    notes = [note] if note else []
+    if resolved.settings.entries["data.holdout"].by_user and not source.whole:
+        notes.append("data.holdout changes nothing here: these images have a test part of their own, or none")
     fitted = building.fitted_to(resolved, source)
-    if len(source.images) < settings["train.batch_size"]:
+    batch = resolved.settings["train.batch_size"]
+    if len(source.images) < batch:
         raise UsageError(
-            f"there are {len(source.images)} images and a batch takes {settings['train.batch_size']}; "
+            f"there are {len(source.images)} images and a batch takes {batch}; "
             f"say --batch-size {len(source.images)} or less"
         )
+    return Loaded(resolved, source, fitted, engine, tuple(notes), data_root)
 
-    engine = engine or engines.create(resolved.framework, settings)
+
+def assemble(
+    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning = FROM_NOTHING
+) -> Runner:
+    """`load`, then `open_run`."""
+    return open_run(load(resolved, data_root), out=out, quiet=quiet, beginning=beginning)
+
+
+def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginning = FROM_NOTHING) -> Runner:
+    """Import the framework, build everything, and open the run's folder; of several processes rank 0 alone opens it.
+
+    Args:
+        loaded: what is trained.
+        out: the folder of a new run; None for one under `runs`.
+        quiet: no progress.
+        beginning: what the run goes on from.
+
+    Raises:
+        UsageError, PluginError: before anything is trained.
+    """
+    resolved, source, fitted, data_root = loaded.mix, loaded.source, loaded.fit, loaded.data_root
+    settings, model, place = resolved.settings, resolved.parts["generator"], here()
+    engine = loaded.engine or engines.create(resolved.framework, settings)
+    together: Together = ALONE if place.is_alone else engine.group
     reporter: Reporter = Mute()
     if place.leads:
-        small = "small" in model.presets and resolved.preset != "small"
-        reporter = notebook.reporter(quiet=quiet, cpu=engine.describe()["device"] == "cpu", small=small)
+        cpu = engine.describe()["device"] == "cpu"
+        reporter = notebook.reporter(quiet=quiet, cpu=cpu, laptop_preset=resolved.laptop_preset)
+    for note in loaded.notes:
+        reporter.say(note)
     for note in (*resolved.warnings, *source.notes, *engine.notes):
         reporter.warn(note)
     engine.tell = reporter.warn
@@ -95,7 +146,8 @@ def assemble(
             engine.group.share(network)
     if plan.ema_halflife is None and "ema_halflife" in schedule(0):
         plan = replace(plan, ema_halflife=0)
-    trainer = engine.trainer(G, D, building.loss_of(resolved, fitted), plan, prepared.images, prepared.labels)
+    shown = data.mirror(prepared) if settings["data.flip"] else (prepared.images, prepared.labels)
+    trainer = engine.trainer(G, D, building.loss_of(resolved, fitted), plan, *shown)
 
     taken = fingerprint.take_fingerprint(source, reporter.say)
     made_with = run_facts.describe_run(resolved, fitted, source, taken, engine)

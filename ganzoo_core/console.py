@@ -73,12 +73,12 @@ class Reporter:
     Args:
         quiet: say nothing but warnings.
         cpu: whether it trains on a CPU, where a long run deserves a hint.
-        small: whether the model has a preset `small` that is not in use.
+        laptop_preset: the preset for a machine without a GPU; "" for none, or where it is in use.
     """
 
-    def __init__(self, *, quiet: bool = False, cpu: bool = True, small: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, cpu: bool = True, laptop_preset: str = "") -> None:
         self.console = _Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
-        self.quiet, self.cpu, self.small = quiet, cpu, small
+        self.quiet, self.cpu, self.laptop_preset = quiet, cpu, laptop_preset
         self._shown_at = 0.0
         self._lost = False
         self.live = Live(console=self.console, refresh_per_second=4) if self._lively() else None
@@ -130,8 +130,8 @@ class Reporter:
 
     def hint(self, seconds: float) -> None:
         """Where a run takes long and need not: what would make it shorter."""
-        if self.cpu and self.small and seconds > LONG_ON_CPU:
-            self.say("that is long for a CPU; `--preset small` trains a smaller one in minutes")
+        if self.cpu and self.laptop_preset and seconds > LONG_ON_CPU:
+            self.say(f"that is long for a CPU; `--preset {self.laptop_preset}` trains a smaller one in minutes")
 
     def report(self, progress: Progress) -> None:
         """A report: the live line, or a plain line where there is no terminal."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import ondemand
-from ganzoo_core.api import DataError, ImageSource, UsageError
+from ganzoo_core.api import DataError, Images, ImageSource, Options, UsageError
 from ganzoo_core.arguments import MOST_CLASSES, read_labels
 from ganzoo_core.images import resize
-from ganzoo_core.ondemand import OnDemand
+from ganzoo_core.ondemand import Mirrored, OnDemand
 from ganzoo_core.randomness import philox
 
 HELD_OUT = 0.2
@@ -23,27 +23,31 @@ HELD_OUT_SEED = 20140610  # any fixed number: the split must be the same on ever
 SILENT = 5.0  # seconds; whatever takes longer says how far it is
 
 
-def hold_out(source: ImageSource, split: str) -> ImageSource:
-    """Split a set that has no official test part: a fixed, seeded 20 % is `test`, the rest `train`.
+def hold_out(source: ImageSource, split: str, options: Options | None = None) -> ImageSource:
+    """Split a set that has no official test part: a fixed, seeded share is `test`, the rest `train`.
 
     Args:
         source: the whole set.
         split: `train`, `test` or `all`.
+        options: the dataset's, of which `holdout` is the share, from 0 to below 1; a fifth without them. With 0 every
+            image is in `train`, and `test` is the same images: scores then compare with what was trained on.
 
     Returns:
-        The images of that split in their original order, with a note that says how they were chosen. Of a large memory
-        map nothing is read: the images are an `OnDemand`.
+        The images of that split in their original order, with a note that says how they were chosen, and `whole` set.
+        Of a large memory map nothing is read: the images are an `OnDemand`.
     """
+    count, share = len(source.images), (options or {}).get("holdout", HELD_OUT)
+    source = replace(source, whole=count)
     if split == "all":
         return source
-    count = len(source.images)
-    held = np.random.Generator(np.random.Philox(HELD_OUT_SEED)).permutation(count)[: max(1, int(count * HELD_OUT))]
+    if not share:
+        note = f"nothing is held out: train and test are the same {count:,} images, so a score cannot tell copies"
+        return replace(source, notes=(*source.notes, note))
+    held = np.random.Generator(np.random.Philox(HELD_OUT_SEED)).permutation(count)[: max(1, int(count * share))]
     is_test = np.zeros(count, dtype=bool)
     is_test[held] = count > 1
     chosen = is_test if split == "test" else ~is_test
-    note = (
-        f"no official test part: a fixed {HELD_OUT:.0%} is held out; this is {split}, {chosen.sum()} of {count} images"
-    )
+    note = f"no official test part: a fixed {share:.0%} is held out; this is {split}, {chosen.sum()} of {count} images"
     return replace(
         source,
         images=ondemand.select(source.images, chosen),
@@ -162,6 +166,19 @@ def prepare(
             "while the networks learn from it"
         )
     return replace(source, images=framed) if is_changed else source
+
+
+def mirror(source: ImageSource) -> tuple[Images, np.ndarray | None]:
+    """The images and, after them, each of them mirrored left to right.
+
+    Returns:
+        uint8 [2N,H,W,C], in memory where the images are and twice as many have room; labels int64 [2N], or None.
+    """
+    images, labels = source.images, source.labels
+    twice = None if labels is None else np.concatenate([labels, labels])
+    if not ondemand.in_file(images) and ondemand.is_held(2 * prod(images.shape), in_file=False):
+        return np.concatenate([np.asarray(images), np.asarray(images)[:, :, ::-1]]), twice
+    return Mirrored(images), twice
 
 
 def reframe(images: np.ndarray, framing: Framing, channels: int) -> np.ndarray:

@@ -5,10 +5,12 @@ Names, settings and images go there; an object that lives here cannot.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import weakref
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,10 @@ from ganzoo_core import catalog, launch, mix, notebook
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.children import Child, Say, serve
 from ganzoo_core.engines import EXTRAS
-from ganzoo_core.mix import SLOTS, Mix
+from ganzoo_core.mix import Mix, Request
 from ganzoo_core.resuming import Beginning
 from ganzoo_core.rundir import RunFolder
 from ganzoo_core.saved import SavedGenerator
-from ganzoo_core.settings import Settings, Value
 
 MODULE = "ganzoo_core.elsewhere"
 
@@ -44,6 +45,7 @@ def train(
         UsageError: for an object that cannot go there.
         GanzooError: as it is raised there.
     """
+    assert resolved.request is not None
     objects = dict(resolved.objects)
     source = objects.pop("data", None)
     if objects:
@@ -57,7 +59,7 @@ def train(
         Child(MODULE, "trains", interruptible=True) as child,
     ):
         request = {
-            "mix": _packed(resolved),
+            "mix": _packed(resolved.request),
             "data": None if source is None else _written(source, Path(folder) / "images.npz"),
             "data_root": None if data_root is None else str(data_root),
             "out": None if out is None else str(out),
@@ -89,39 +91,21 @@ class Generator(SavedGenerator):
         return drawn
 
 
-def _packed(resolved: Mix) -> dict[str, Any]:
-    """A mix as JSON holds it: names of parts, and settings with their origins."""
-    entries = resolved.settings.entries.items()
-    return {
-        "parts": {slot: part.qualified for slot, part in resolved.parts.items() if slot not in resolved.objects},
-        "modifiers": [part.qualified for part in resolved.modifiers],
-        "trackers": [part.qualified for part in resolved.trackers],
-        "settings": {key: [entry.value, entry.origin, entry.by_user] for key, entry in entries},
-        "argument": resolved.argument,
-        "preset": resolved.preset,
-        "warnings": list(resolved.warnings),
-    }
+def _packed(request: Request) -> dict[str, Any]:
+    """A request as JSON holds it, other values as text, which settings are read from too.
+
+    Images that were given in Python go beside it.
+    """
+    picks = {slot: given for slot, given in request.picks.items() if isinstance(given, str)}
+    whole = {**{field.name: getattr(request, field.name) for field in fields(Request)}, "picks": picks}
+    packed: dict[str, Any] = json.loads(json.dumps(whole, default=str))
+    return packed
 
 
 def _unpacked(packed: Mapping[str, Any], source: ImageSource | None) -> Mix:
-    installed = catalog.scan()
-
-    def several(kind: str) -> tuple[Any, ...]:
-        return tuple(installed.find(kind, name) for name in packed[kind])
-
-    parts = {slot: installed.find(SLOTS[slot], name) for slot, name in packed["parts"].items()}
-    if source is not None:
-        parts["data"] = mix.object_card("datasets", "data", source)
-    return Mix(
-        parts,
-        several("modifiers"),
-        Settings({key: Value(*entry) for key, entry in packed["settings"].items()}),
-        packed["argument"],
-        packed["preset"],
-        {} if source is None else {"data": source},
-        tuple(packed["warnings"]),
-        several("trackers"),
-    )
+    picks = packed["picks"] if source is None else {**packed["picks"], "data": source}
+    flags = {key: tuple(given) for key, given in packed["flags"].items()}
+    return mix.resolve(catalog.scan(), Request(**{**packed, "picks": picks, "flags": flags}))
 
 
 def _packed_beginning(beginning: Beginning) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def train(
     """Train a mix that was resolved, in this process.
 
     Args:
-        resolved, data_root, out, quiet, beginning: see `assembly.assemble`.
+        resolved, data_root, out, quiet, beginning: see `assembly.load` and `assembly.open_run`.
 
     Returns:
         The run's folder, and whether it was interrupted.
@@ -31,7 +31,9 @@ def train(
         GanzooError: if the run fails, diverges, or cannot be saved.
     """
     try:
-        runner = assembly.assemble(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
+        loaded = assembly.load(resolved, data_root)
+        resolved = loaded.mix
+        runner = assembly.open_run(loaded, out=out, quiet=quiet, beginning=beginning)
     except (GanzooError, KeyboardInterrupt):
         raise
     except OSError as error:

@@ -89,11 +89,11 @@ class Live(Reporter):
 
     Args:
         send: shows it, in place of what it showed before.
-        cpu, small: see `Reporter`.
+        cpu, laptop_preset: see `Reporter`.
     """
 
-    def __init__(self, send: Send, *, cpu: bool = True, small: bool = False) -> None:
-        super().__init__(cpu=cpu, small=small)
+    def __init__(self, send: Send, *, cpu: bool = True, laptop_preset: str = "") -> None:
+        super().__init__(cpu=cpu, laptop_preset=laptop_preset)
         self._send = send
         self._said: list[str | Html] = []
         self._folder: Path | None = None
@@ -182,13 +182,13 @@ def is_notebook() -> bool:
     return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)
 
 
-def reporter(*, quiet: bool, cpu: bool, small: bool) -> Reporter:
+def reporter(*, quiet: bool, cpu: bool, laptop_preset: str) -> Reporter:
     """What tells of a run here: a display in a notebook, else lines; see `Reporter` for the arguments."""
     if not quiet and _sends:
-        return Live(_sends[-1], cpu=cpu, small=small)
+        return Live(_sends[-1], cpu=cpu, laptop_preset=laptop_preset)
     if not quiet and is_notebook():
-        return Live(Display(), cpu=cpu, small=small)
-    return Reporter(quiet=quiet, cpu=cpu, small=small)
+        return Live(Display(), cpu=cpu, laptop_preset=laptop_preset)
+    return Reporter(quiet=quiet, cpu=cpu, laptop_preset=laptop_preset)
 
 
 def relay(say: Callable[[str], object]) -> None:

@@ -86,6 +86,28 @@ class OnDemand:
         return np.where(found < 0, found + len(self), found)
 
 
+class Mirrored(OnDemand):
+    """Images and, from number N on, the same ones mirrored left to right.
+
+    Args:
+        images: [N,H,W,C]; see `Images`.
+    """
+
+    def __init__(self, images: Images) -> None:
+        super().__init__(images)
+        self.shape = (2 * len(images), *images.shape[1:])
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        if isinstance(index, tuple):
+            return super().__getitem__(index)
+        numbers = self._numbers(index)
+        count, each = len(self.base), np.atleast_1d(numbers)
+        taken = gather(self.base, each % count)
+        is_mirrored = each >= count
+        taken[is_mirrored] = taken[is_mirrored][:, :, ::-1]
+        return taken if np.ndim(numbers) else taken[0]
+
+
 def select(images: Images, chosen: np.ndarray) -> Images:
     """Some of the images, in their order: read where they may be held in memory, else to be read on demand.
 

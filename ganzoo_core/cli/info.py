@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.metadata
+from dataclasses import asdict
 from typing import Any
 
 from ganzoo_core import catalog
@@ -40,7 +41,7 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     _say(f"{one_line(part.title)} ({found.spelled(part)})")
     for label, value in _facts(found, part).items():
-        if label not in ("name", "title", "presets") and value not in ("", [], {}, None):
+        if label not in ("name", "title", "presets", "suits") and value not in ("", [], {}, None):
             _say(f"  {label.replace('_', ' ')}: {one_line(_plain(value))}")
     write_line()
     write_line("settings, each with --set KEY=VALUE" if settings else "no settings")
@@ -51,7 +52,8 @@ def execute(args: argparse.Namespace) -> int:
     table(("setting", "default", "from", "what it is"), rows)
     for name, preset in part.presets.items():
         write_line()
-        _say(f"preset {name}: {', '.join(f'{key}={_default(value)}' for key, value in preset.items())}")
+        when = f" ({part.suits[name]})" if name in part.suits else ""
+        _say(f"preset {name}{when}: {', '.join(f'{key}={_default(value)}' for key, value in preset.items())}")
     return 0
 
 
@@ -81,6 +83,7 @@ def _facts(found: catalog.Catalog, part: Part) -> dict[str, Any]:
             "trained_generators": list(part.generators),
             "has": dict(part.has),
             "presets": {name: dict(preset) for name, preset in part.presets.items()},
+            "suits": {name: asdict(suits) for name, suits in part.suits.items()},
         }
     elif part.kind == "datasets":
         facts |= {"image": dict(part.image) if part.image else None, "argument": part.argument}

@@ -133,6 +133,7 @@ def _show(resolved: Mix, as_json: bool) -> int:
             "schema": SCHEMA,
             "framework": resolved.framework,
             "preset": resolved.preset,
+            "presets_by_count": resolved.presets_by_count,
             "parts": {slot: part.qualified for slot, part in resolved.parts.items()},
             "modifiers": [part.qualified for part in resolved.modifiers],
             "trackers": [part.qualified for part in resolved.trackers],
@@ -158,6 +159,10 @@ def _show(resolved: Mix, as_json: bool) -> int:
         [(key, "-" if entry.value is None else entry.value, entry.origin) for key, entry in sorted(settings.items())],
         title="settings",
     )
+    for name, most in resolved.presets_by_count.items():
+        write_line(
+            f"note: the preset {name} is taken if the data is up to {most:,} images; --preset none leaves it out"
+        )
     for warning in resolved.warnings:
         write_line(f"note: {warning}")
     return 0

@@ -12,13 +12,30 @@ SINGULAR = dict(zip(KINDS, _SINGULAR, strict=True))
 
 
 @dataclass(frozen=True)
+class Suits:
+    """When a preset is the right one, as its manifest says.
+
+    Attributes:
+        max_images: the preset is picked for data of at most so many images, where the data has no preset of its own.
+        machine: `laptop`: it is advised where a run would take long without a GPU. "" for none.
+    """
+
+    max_images: int | None = None
+    machine: str = ""
+
+    def __str__(self) -> str:
+        few = "" if self.max_images is None else f"for up to {self.max_images:,} images"
+        return ", ".join(filter(None, (few, self.machine and f"for a {self.machine}")))
+
+
+@dataclass(frozen=True)
 class Part:
     """A card: all that is known of a part without importing it.
 
-    `defaults`, `choices`, `help` and each preset are flat, keyed by the setting's full name. `frameworks` empty
-    means all. `decision` is where D calls an image real: a number, `"pair"`, or None; `probability` says what
-    makes a probability of its score. `generators` names the trained ones that a model's package carries. `lower`
-    and `higher` name the scores of a metric that are better so.
+    `defaults`, `choices`, `help` and each preset are flat, keyed by the setting's full name; `suits` says when a
+    preset is the right one. `frameworks` empty means all. `decision` is where D calls an image real: a number,
+    `"pair"`, or None; `probability` says what makes a probability of its score. `generators` names the trained ones
+    that a model's package carries. `lower` and `higher` name the scores of a metric that are better so.
     """
 
     kind: str
@@ -35,6 +52,7 @@ class Part:
     default: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    suits: Mapping[str, Suits] = field(default_factory=dict)
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     help: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()

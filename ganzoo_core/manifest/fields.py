@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganzoo_core import settings
+from ganzoo_core.manifest.cards import Suits
 
 FRAMEWORKS = ("torch", "tensorflow")
+MACHINES = ("laptop",)
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
 NAME_IN_WORDS = "lower case letters, digits, dots, hyphens and underscores"
 MAX_TEXT = 1000  # characters of one line
@@ -155,7 +157,34 @@ def _presets(value: Any) -> Mapping[str, Mapping[str, Any]]:
     _names(list(value))
     if "none" in value:
         raise ValueError("'none' is what a user says for no preset")
-    return {name: table(preset) for name, preset in value.items()}
+    return {name: table(_without_suits(preset)) for name, preset in value.items()}
+
+
+def _without_suits(preset: Any) -> Any:
+    return {key: value for key, value in preset.items() if key != "suits"} if isinstance(preset, dict) else preset
+
+
+def read_suits(presets: Mapping[str, Any]) -> Mapping[str, Suits]:
+    """When each preset is the right one, of those that say so.
+
+    Args:
+        presets: the tables by name, settings and `suits` together.
+
+    Raises:
+        ValueError: naming the preset.
+    """
+    return {name: _suits(name, preset["suits"]) for name, preset in presets.items() if "suits" in preset}
+
+
+def _suits(name: str, value: Any) -> Suits:
+    if not isinstance(value, dict) or not value or not set(value) <= {"max_images", "machine"}:
+        raise ValueError(f"{name}.suits: expected max_images or machine, such as {{ max_images = 1000 }}")
+    most, machine = value.get("max_images"), value.get("machine", "")
+    if most is not None and not (type(most) is int and 0 < most <= settings.MAX_INTEGER):
+        raise ValueError(f"{name}.suits.max_images: expected a number of images above 0")
+    if machine not in ("", *MACHINES):
+        raise ValueError(f"{name}.suits.machine: expected {' or '.join(MACHINES)}")
+    return Suits(most, machine)
 
 
 def _choices(value: Any) -> Mapping[str, tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from typing import Any
 from ganzoo_core import files, settings
 from ganzoo_core.api import API, UsageError
 from ganzoo_core.manifest.cards import KINDS, Part, Problem
-from ganzoo_core.manifest.fields import FIELDS, NAME, NAME_IN_WORDS
+from ganzoo_core.manifest.fields import FIELDS, NAME, NAME_IN_WORDS, read_suits
 from ganzoo_core.terminal import one_line
 
 MAX_BYTES = 200_000
@@ -124,6 +124,8 @@ def _part(kind: str, name: str, table: Any, distribution: str, version: str, pac
             raise _Bad(f"has {settings.shown(key)}; {hint}")
         try:
             fields[key] = checks[key](value)
+            if key == "presets":
+                fields["suits"] = read_suits(value)
         except ValueError as error:
             raise _Bad(f"{key} is {settings.shown(value)}: {error}") from None
     if "framework" in fields:
@@ -162,6 +164,8 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
             if own and key not in declared and f"model.{rest}" not in declared:
                 raise _Bad(f"presets.{preset} sets {key}, which [defaults] does not declare{_near(key, declared)}")
             _check_value(f"presets.{preset} {key}", key, value, declared.get(key, declared.get(f"model.{rest}", value)))
+            if first == "engine" and preset in fields["suits"] and fields["suits"][preset].max_images is not None:
+                raise _Bad(f"presets.{preset} sets {key}, too late: by its suits.max_images it is picked from the data")
     for label in ("choices", "help"):
         for key in fields.get(label, {}):
             if key not in declared and key not in settings.CORE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ganzoo_core.api import UsageError
 from ganzoo_core.catalog import Catalog
@@ -14,7 +15,7 @@ from ganzoo_core.mix.mixed import SLOTS, Mix
 from ganzoo_core.mix.request import Request, Words
 from ganzoo_core.settings import CORE, Settings, Value
 
-__all__ = ["SLOTS", "Fit", "Mix", "Request", "fit", "object_card", "resolve"]
+__all__ = ["SLOTS", "Fit", "Mix", "Request", "fit", "object_card", "pick_preset", "resolve"]
 
 
 def resolve(catalog: Catalog, request: Request) -> Mix:
@@ -52,9 +53,31 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
     kinds = kinds_of(layers, (*parts.values(), *modifiers, *trackers))
     settings = lay(layers, kinds, separate=generator != discriminator)
     settings = _record_picks(catalog, settings, parts, modifiers, trackers, argument, words)
-    mix = Mix(parts, modifiers, settings, argument, preset, objects, trackers=trackers)
+    mix = Mix(parts, modifiers, settings, argument, preset, objects, trackers=trackers, request=request)
     check_choices(mix)
     return check(mix)
+
+
+def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
+    """The preset that suits data of so many images, where the user named none and the data has none of its own.
+
+    Args:
+        catalog: what is installed.
+        mix: as it is without a preset.
+        count: of all images, before any is held out.
+
+    Returns:
+        The mix with that preset, or the same one; and what to tell the user, "" for nothing.
+    """
+    name = next((name for name, most in mix.presets_by_count.items() if count <= most), None)
+    if name is None or mix.request is None:
+        return mix, ""
+    why = f"for up to {mix.presets_by_count[name]:,} images, and there are {count:,}"
+    try:
+        found = resolve(catalog, replace(mix.request, preset=name))
+    except UsageError as error:
+        return mix, f"the preset {name}, {why}, is left out: it does not go with what was picked ({error})"
+    return found, f"the preset {name} is taken: it is {why}; --preset none leaves it out"
 
 
 def _several(catalog: Catalog, kind: str, names: Sequence[str]) -> tuple[Part, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ganzoo_core.api import Options
 from ganzoo_core.manifest import Part
+from ganzoo_core.mix.request import Request
 from ganzoo_core.settings import Settings
 
 SLOTS = {
@@ -21,7 +22,10 @@ SLOTS = {
 
 @dataclass(frozen=True)
 class Mix:
-    """Parts that were found to fit, and their settings. `objects` are those given in Python instead of a name."""
+    """Parts that were found to fit, and their settings.
+
+    `objects` are those given in Python instead of a name; `request` is what the user asked for, where somebody did.
+    """
 
     parts: Mapping[str, Part]
     modifiers: tuple[Part, ...]
@@ -31,6 +35,26 @@ class Mix:
     objects: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     trackers: tuple[Part, ...] = ()
+    request: Request | None = None
+
+    @property
+    def presets_by_count(self) -> dict[str, int]:
+        """Presets, one of which may be taken once the images are counted, and up to how many it suits; the least first.
+
+        Empty where a preset was named, or the data has its own.
+        """
+        if self.request is None or self.request.preset is not None or self.preset:
+            return {}
+        suits = self.parts["generator"].suits.items()
+        found = {name: each.max_images for name, each in suits if each.max_images is not None}
+        return dict(sorted(found.items(), key=lambda pair: pair[1]))
+
+    @property
+    def laptop_preset(self) -> str:
+        """The preset to advise where there is no GPU; "" where there is none, or it is in use."""
+        suits = self.parts["generator"].suits
+        found = [name for name, each in suits.items() if each.machine == "laptop"]
+        return found[0] if found and self.preset not in found else ""
 
     @property
     def framework(self) -> str:

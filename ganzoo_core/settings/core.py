@@ -36,6 +36,10 @@ CORE: Mapping[str, Setting] = {
     "data.split": Setting("train", "text", "which part of the data", ("train", "test", "all")),
     "data.size": Setting(0, "int", "height and width in pixels; 0 for the data's own, or the least the model takes"),
     "data.channels": Setting(0, "int", "1 or 3; 0 for the data's own"),
+    "data.holdout": Setting(
+        0.2, "float", "the share that is kept back as the test part where the data has none; 0 to train on every image"
+    ),
+    "data.flip": Setting(False, "bool", "show each image mirrored left to right as well, half of the time"),
     "data.skip_bad": Setting(False, "bool", "leave out files that cannot be read, and count them"),
     "train.length": Setting("20epochs", "length", "how long to train: images, epochs or steps"),
     "train.batch_size": Setting(64, "int", "real images a step of D"),
@@ -97,4 +101,4 @@ MOST = {
     "train.sample_count": 10_000, "train.checkpoint_keep": 1_000_000, "train.evaluate_count": 10_000_000,
     "engine.threads": 4_096, "engine.timeout": 10_000_000,
 }  # fmt: skip
-FRACTIONS = {"train.momentum", "train.rmsprop_decay"}
+FRACTIONS = {"data.holdout", "train.momentum", "train.rmsprop_decay"}

@@ -72,9 +72,10 @@ class Subject:
 
     @property
     def preset(self) -> str:
-        """The smallest of a model's presets: that for the default data, else `small`, or `none`."""
+        """The smallest of a model's presets: that for the default data, else the laptop's, or `none`."""
         data = catalog.scan().default("datasets")
-        names = ["small"] if data is None else [data.name, "small"]
+        laptop = [name for name, suits in self.part.suits.items() if suits.machine == "laptop"]
+        names = laptop if data is None else [data.name, *laptop]
         return next((name for name in names if name in self.part.presets), "none")
 
     @property

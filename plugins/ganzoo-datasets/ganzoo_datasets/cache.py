@@ -25,7 +25,7 @@ import platformdirs
 
 import ganzoo_core as gz
 
-FORMAT = 1  # part of every key: raise it when decoding changes
+FORMAT = 2  # part of every key: raise it when decoding changes
 MAX_ABOUT = 100_000_000  # bytes of an entry's facts, in which a class has a line
 _DAY = 86_400
 
@@ -74,6 +74,7 @@ def save(folder: Path, source: gz.ImageSource) -> None:
         "background": source.background,
         "notes": list(source.notes),
         "labelled": source.labels is not None,
+        "whole": source.whole,
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
@@ -98,12 +99,15 @@ def load(folder: Path) -> gz.ImageSource:
     background = about["background"]
     if background is not None and not (type(background) is int and 0 <= background <= 255):
         raise ValueError("its background is no grey value")
+    if type(about["whole"]) is not int or about["whole"] < 0:
+        raise ValueError("its count is no number of images")
     return gz.ImageSource(
         images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
         labels=np.load(folder / "labels.npy", allow_pickle=False) if about["labelled"] else None,
         class_names=tuple(names),
         background=background,
         notes=tuple(notes),
+        whole=about["whole"],
     )
 
 

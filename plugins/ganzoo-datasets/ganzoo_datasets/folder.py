@@ -54,7 +54,7 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
         "options": [size, channels, skip_bad, part],
     }
     source = cached(key, partial(_build, folder, files, part=part, size=size, channels=channels, skip_bad=skip_bad))
-    return source if official else gz.hold_out(source, split)
+    return source if official else gz.hold_out(source, split, options)
 
 
 def _stamp(file: Found) -> tuple[str, int, int]:

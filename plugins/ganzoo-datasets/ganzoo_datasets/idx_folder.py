@@ -16,7 +16,7 @@ Pair = tuple[Path, Path | None]
 
 
 @gz.hookimpl
-def dataset(name: str, argument: str, split: str) -> gz.ImageSource:
+def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.ImageSource:
     """Grey images of any size. The distinct labels, in order, are the classes and their numbers the names.
 
     The test part is official where `t10k-…` (or `test-…`) files are there, and held out where they are not.
@@ -37,7 +37,7 @@ def dataset(name: str, argument: str, split: str) -> gz.ImageSource:
     files = [file for pair in parts.values() for file in pair if file is not None]
     key = {"set": "idx", "files": stamp(files), "parts": wanted}
     source = cached(key, partial(_build, parts, wanted))
-    return source if official else gz.hold_out(source, split)
+    return source if official else gz.hold_out(source, split, options)
 
 
 def _build(parts: dict[str, Pair], wanted: list[str]) -> gz.ImageSource:

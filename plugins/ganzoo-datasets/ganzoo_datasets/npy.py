@@ -15,7 +15,7 @@ IMAGES, LABELS, NAMES = "images.npy", "labels.npy", "class_names.txt"
 
 
 @gz.hookimpl
-def dataset(name: str, argument: str, split: str) -> gz.ImageSource:
+def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.ImageSource:
     """A file, or a folder with `images.npy` and, if you like, `labels.npy` and `class_names.txt`, one name a line.
 
     Images are uint8 [N,H,W,C] or [N,H,W] and are mapped, not read; labels are whole numbers [N]. Without names the
@@ -36,7 +36,7 @@ def dataset(name: str, argument: str, split: str) -> gz.ImageSource:
     if folder is not None and (folder / LABELS).is_file():
         labels, names = numbered(folder, _opened(folder / LABELS), _names(folder / NAMES))
     try:
-        return gz.hold_out(gz.ImageSource(images=images, labels=labels, class_names=names), split)
+        return gz.hold_out(gz.ImageSource(images=images, labels=labels, class_names=names), split, options)
     except gz.DataError as error:
         raise gz.DataError(f"{folder or path}: {error}") from None
 

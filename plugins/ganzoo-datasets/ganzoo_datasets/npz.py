@@ -21,7 +21,7 @@ _HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 
 @gz.hookimpl
-def dataset(name: str, argument: str, split: str) -> gz.ImageSource:
+def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.ImageSource:
     """`images` uint8 [N,H,W,C] or [N,H,W], and where they are there `labels` [N] and `class_names` [K].
 
     Without `class_names` the distinct labels, in order, are the classes and their numbers the names.
@@ -30,7 +30,7 @@ def dataset(name: str, argument: str, split: str) -> gz.ImageSource:
     path = given(name, argument)
     if not path.is_file():
         raise gz.DataError(f"{name}:{argument}: {path} is a folder; expected a .npz file")
-    return gz.hold_out(cached({"set": "npz", "files": stamp([path])}, partial(_build, path)), split)
+    return gz.hold_out(cached({"set": "npz", "files": stamp([path])}, partial(_build, path)), split, options)
 
 
 def _build(path: Path) -> gz.ImageSource:

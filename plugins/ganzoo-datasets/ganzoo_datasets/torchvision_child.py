@@ -44,10 +44,10 @@ def read(request: Mapping[str, Any]) -> gz.ImageSource:
     """The images of one part of a set.
 
     Parts come from the class's own `train` or `split`; where it has neither, or the request's arguments fix them,
-    20 % is held out. Labels are kept where each target is a whole number.
+    a share is held out. Labels are kept where each target is a whole number.
 
     Args:
-        request: `set`, `arguments`, `root`, `split`, `size`, `channels`, `download`.
+        request: `set`, `arguments`, `root`, `split`, `size`, `channels`, `holdout`, `download`.
 
     Raises:
         UsageError: if the class or an argument is unknown.
@@ -65,7 +65,7 @@ def read(request: Mapping[str, Any]) -> gz.ImageSource:
     images, targets = _collect(name, opened, count, request["size"], request["channels"])
     labels, names, notes = _labels(targets, opened[0])
     source = gz.ImageSource(images=images, labels=labels, class_names=names, notes=notes)
-    return source if official else gz.hold_out(source, split)
+    return source if official else gz.hold_out(source, split, request)
 
 
 def _class(name: str) -> type:

@@ -57,7 +57,7 @@ def dataset(argument: str, split: str, options: gz.Options) -> gz.ImageSource:
         background=WHITE,
         notes=_notes(font.name, len(kept), len(listed)),
     )
-    return gz.hold_out(whole, split)
+    return gz.hold_out(whole, split, options)
 
 
 def pictures(argument: str) -> list[tuple[str, str]]:

@@ -1,0 +1,170 @@
+"""Presets that say of themselves when they suit, and the two settings that few pictures need."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import ganzoo_core as gz
+from ganzoo_core import catalog, data, mix
+from ganzoo_core.data import Framing
+from ganzoo_core.mix import Request
+from ganzoo_core.ondemand import Mirrored, OnDemand
+from ganzoo_core.settings import read_facts
+
+TINY = {"model.width": 4, "train.sample_count": 4, "engine.device": "cpu", "engine.threads": 1}
+
+
+def source(count: int, size: int = 32, **more) -> gz.ImageSource:
+    images = np.random.Generator(np.random.Philox(count)).integers(0, 256, (count, size, size, 1), dtype=np.uint8)
+    return gz.ImageSource(images, **more)
+
+
+def asked(**more) -> Request:
+    return Request(picks={"model": "dcgan-torch", "data": source(32)}, **more)
+
+
+@pytest.mark.parametrize(("count", "preset"), [(1, "few"), (1000, "few"), (1001, ""), (5000, "")])
+def test_a_preset_is_picked_by_the_count(count, preset):
+    installed = catalog.scan()
+    bare = mix.resolve(installed, asked())
+    assert bare.preset == ""
+    found, note = mix.pick_preset(installed, bare, count)
+    assert found.preset == preset
+    assert (f"the preset few is taken: it is for up to 1,000 images, and there are {count:,}" in note) is bool(preset)
+    values = bare.settings if not preset else mix.resolve(installed, asked(preset="few")).settings
+    assert found.settings.entries == values.entries
+
+
+def test_a_preset_that_was_named_stays():
+    installed = catalog.scan()
+    for preset in ("none", "small"):
+        bare = mix.resolve(installed, asked(preset=preset))
+        assert not bare.presets_by_count
+        assert mix.pick_preset(installed, bare, 5) == (bare, "")
+
+
+def test_the_preset_of_the_data_wins():
+    assert not mix.resolve(catalog.scan(), Request(picks={"model": "dcgan-torch", "data": "digits"})).presets_by_count
+
+
+def test_a_preset_that_does_not_go_with_the_picks_is_left_out():
+    class OnlyOnce(torch.nn.Module):
+        has = {"second_order": False}  # noqa: RUF012
+
+    picks = {"generator": "dcgan-torch", "discriminator": OnlyOnce(), "data": source(32)}
+    bare = mix.resolve(catalog.scan(), Request(picks=picks))
+    found, note = mix.pick_preset(catalog.scan(), bare, 32)
+    assert found is bare
+    assert "the preset few, for up to 1,000 images, and there are 32, is left out: it does not go with what was" in note
+
+
+def test_a_run_takes_it_keeps_it_and_resumes_with_it(tmp_path, capsys):
+    settings = {**TINY, "train.batch_size": 8, "data.size": 32}
+    run = gz.train("dcgan-torch", data=source(24), settings=settings, images=48, out=tmp_path / "run")
+    assert "the preset few is taken: it is for up to 1,000 images, and there are 24" in capsys.readouterr().err
+    facts = read_facts(run.folder / "config.yaml")
+    assert facts.preset == "few"
+    again = gz.resume(run.folder, images=64, picks={"data": source(24)}, quiet=True)
+    assert again.stats[-1]["images"] == 64
+    assert read_facts(run.folder / "config.yaml").preset == "few"
+    plain = gz.train(
+        "dcgan-torch", data=source(24), settings=settings, images=16, preset="none", out=tmp_path / "plain", quiet=True
+    )
+    assert read_facts(plain.folder / "config.yaml").preset == ""
+
+
+def test_images_are_counted_before_any_is_held_out(tmp_path):
+    np.savez(tmp_path / "set.npz", images=source(1100, 16).images)
+    run = gz.train(
+        "dcgan-torch", data=f"npz:{tmp_path}/set.npz", settings=TINY, images=64, out=tmp_path / "run", quiet=True
+    )
+    assert read_facts(run.folder / "config.yaml").preset == ""  # 880 of the 1,100 are trained on
+
+
+def test_a_dry_run_says_what_hangs_on_the_data(tmp_path, capsys):
+    from ganzoo_core.cli import main
+
+    np.savez(tmp_path / "set.npz", images=source(20, 32).images)
+    words = ["run", "dcgan-torch", "--data", f"npz:{tmp_path}/set.npz", "--dry-run"]
+    assert main(words) == 0
+    assert "the preset few is taken if the data is up to 1,000 images" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["presets_by_count"] == {"few": 1000}
+    assert main([*words, "--preset", "none"]) == 0
+    assert "the preset few" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("count", [2, 5, 10, 1797])
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
+def test_a_share_is_held_out(count, share):
+    whole = source(count, 16)
+    train, test = (gz.hold_out(whole, split, {"holdout": share}) for split in ("train", "test"))
+    assert train.whole == test.whole == count
+    held = max(1, int(count * share))
+    assert len(test.images) == held
+    assert len(train.images) == count - held
+
+
+def test_nothing_is_held_out_where_that_is_asked_for():
+    whole = source(10, 16)
+    for split in ("train", "test", "all"):
+        found = gz.hold_out(whole, split, {"holdout": 0.0})
+        np.testing.assert_array_equal(found.images, whole.images)
+    assert (
+        "nothing is held out: train and test are the same 10 images"
+        in gz.hold_out(whole, "test", {"holdout": 0}).notes[-1]
+    )
+
+
+def test_without_the_setting_a_fifth_is_held_out():
+    whole = source(100, 16)
+    np.testing.assert_array_equal(
+        gz.hold_out(whole, "train").images, gz.hold_out(whole, "train", {"holdout": 0.2}).images
+    )
+
+
+def test_mirrored_images_follow_the_others():
+    whole = source(7, 16, labels=np.arange(7, dtype=np.int64) % 2, class_names=("a", "b"))
+    images, labels = data.mirror(whole)
+    assert labels is not None
+    np.testing.assert_array_equal(images[:7], whole.images)
+    np.testing.assert_array_equal(images[7:], np.stack([np.fliplr(image) for image in whole.images]))
+    np.testing.assert_array_equal(labels, np.tile(whole.labels, 2))
+    order = np.array([0, 13, 7, 6, 13])
+    for kept in (Mirrored(whole.images), Mirrored(OnDemand(whole.images, np.arange(7)))):
+        assert kept.shape == images.shape
+        np.testing.assert_array_equal(kept[order], images[order])
+        np.testing.assert_array_equal(kept[13], images[13])
+        np.testing.assert_array_equal(kept[5:9], images[5:9])
+        np.testing.assert_array_equal(np.asarray(kept), images)
+
+
+def test_a_run_sees_images_and_their_mirror_images(tmp_path, monkeypatch):
+    seen = []
+    from ganzoo_core.engines.torch.data import Resident
+
+    gather = Resident.gather
+
+    def spy(self, order, following=None):
+        images, labels = gather(self, order, following)
+        seen.append(images.numpy().copy())
+        return images, labels
+
+    monkeypatch.setattr(Resident, "gather", spy)
+    whole = source(16)
+    settings = {**TINY, "train.batch_size": 8, "data.flip": True, "data.size": 32}
+    gz.train("dcgan-torch", data=whole, settings=settings, preset="none", images=32, out=tmp_path / "run", quiet=True)
+    trained = {image.tobytes() for image in np.concatenate(seen)}
+    scaled = (whole.images.transpose(0, 3, 1, 2).astype(np.float32) / 127.5) - 1
+    expected = {image.tobytes() for image in np.concatenate([scaled, scaled[..., ::-1]])}
+    assert trained == expected  # 32 images in all: each one and its mirror image once
+
+
+def test_framing_comes_before_mirroring():
+    prepared = data.prepare(source(4, 16), Framing((16, 16), (32, 32), "resize"), 1)
+    images, _ = data.mirror(prepared)
+    np.testing.assert_array_equal(images[4:], images[:4, :, ::-1])
