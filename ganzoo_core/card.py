@@ -41,6 +41,7 @@ def describe(mix: Mix, fit: Fit, *, class_names: Sequence[str], epoch_images: in
         "class_names": list(class_names) if mix.conditional else [],
         "epoch_images": epoch_images,
         "step_images": step_images,
+        "license": mix.parts["data"].license,
     }
     decoding.decode(json.dumps({**card, "images": 0, "values": {}}).encode(), Card, "the generator's card")
     return card

@@ -17,7 +17,7 @@ from ganzoo_core.api import UsageError
 from ganzoo_core.manifest import Part
 
 FOLDER = "generators"
-LIMIT = 2_000_000  # bytes of weights that a wheel should carry at most
+LIMIT = 10_000_000  # bytes of weights that a wheel should carry at most
 HALVED = "kernels"  # of a card: the type in which tensors of two axes or more are stored
 
 

@@ -168,3 +168,19 @@ def test_every_model_of_the_zoo_carries_one(tmp_path: Path) -> None:
         drawn = np.load(tmp_path / f"{name}.npz")["images"]
         assert (drawn.shape[0], drawn.shape[3], drawn.dtype) == (9, 1, np.uint8)
         assert drawn.std() > 50  # ink on paper, not grey
+
+
+def test_the_licence_of_the_pictures_goes_with_the_generator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"model.width": 4, "train.batch_size": 8, "train.sample_count": 4, "data.size": 16}
+    trained = gz.train(
+        "dcgan-torch", data="emoji", preset="none", settings=settings, steps=1, out=tmp_path / "run", quiet=True
+    )
+    shipped.write(trained.folder / "generator", tmp_path / "carried")
+    for folder in (trained.folder / "generator", tmp_path / "carried"):
+        assert "CC BY-SA 4.0" in rundir.read_card(folder).license
+    assert main(["generate", str(tmp_path / "carried"), "-n", "1", "--out", str(tmp_path / "one.png")]) == 0
+    assert "under the licence of what it learnt from, CC BY-SA 4.0: the emoji are designed by OpenMoji" in (
+        " ".join(capsys.readouterr().err.split())
+    )

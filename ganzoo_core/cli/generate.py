@@ -69,6 +69,7 @@ def execute(args: argparse.Namespace) -> int:
 
     from ganzoo_core import files, images, session
     from ganzoo_core.api import UsageError
+    from ganzoo_core.console import Reporter
     from ganzoo_core.settings import parse_assignments
 
     if not args.walk and (args.frames is not None or args.keys is not None):
@@ -88,6 +89,8 @@ def execute(args: argparse.Namespace) -> int:
     generator = session.load(
         args.path, checkpoint=args.checkpoint, device=args.device, settings=parse_assignments(args.set)
     )
+    if generator.card.license:
+        Reporter().say(f"what it draws is under the licence of what it learnt from, {generator.card.license}")
     if args.walk:
         return _walk(args, generator, out)
     rows: list[str] = []

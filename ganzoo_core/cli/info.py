@@ -86,7 +86,7 @@ def _facts(found: catalog.Catalog, part: Part) -> dict[str, Any]:
             "suits": {name: asdict(suits) for name, suits in part.suits.items()},
         }
     elif part.kind == "datasets":
-        facts |= {"image": dict(part.image) if part.image else None, "argument": part.argument}
+        facts |= {"image": dict(part.image) if part.image else None, "argument": part.argument, "license": part.license}
     elif part.kind in ("losses", "modifiers"):
         facts |= {"needs": list(part.needs), "has": dict(part.has), "doubles": list(part.doubles)}
     elif part.kind in ("extractors", "metrics"):

@@ -35,7 +35,8 @@ class Part:
     `defaults`, `choices`, `help` and each preset are flat, keyed by the setting's full name; `suits` says when a
     preset is the right one. `frameworks` empty means all. `decision` is where D calls an image real: a number,
     `"pair"`, or None; `probability` says what makes a probability of its score. `generators` names the trained ones
-    that a model's package carries. `lower` and `higher` name the scores of a metric that are better so.
+    that a model's package carries. `license` is what a dataset's pictures are under, and whom to name. `lower` and
+    `higher` name the scores of a metric that are better so.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class Part:
     clip_discriminator: float | str | None = None
     image: Mapping[str, int] | None = None
     argument: str = "none"
+    license: str = ""
     lower: tuple[str, ...] = ()
     higher: tuple[str, ...] = ()
 

@@ -209,7 +209,7 @@ _OF_KIND: Mapping[str, Mapping[str, Check]] = {
         "probability": _one_of("sigmoid"),
     },
     "schedules": {},
-    "datasets": {"image": _image, "argument": _one_of("none", "optional", "required", "path")},
+    "datasets": {"license": _text, "image": _image, "argument": _one_of("none", "optional", "required", "path")},
     "modifiers": {"needs": _identifiers, "doubles": _identifiers, "has": _has},
     "trackers": {},
     "extractors": {"has": _has},
