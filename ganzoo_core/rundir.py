@@ -34,6 +34,7 @@ WEIGHTS, CARD = "generator.safetensors", "generator.json"
 CONFIG, STATS = "config.yaml", "stats.jsonl"
 STATE, POSITION = "state.safetensors", "position.json"
 LOCK = ".lock"
+DYING = 2.0  # seconds in which the system may still be clearing away a process that was killed
 BEFORE = "before-restart-"  # in front of the generators of a run that was begun again
 DAMAGED = "damaged-"  # in front of a checkpoint's number, once it was found to be
 FOLDERS = ("data", "checkpoints", "snapshots", "samples", "generator", "trackers", "report")
@@ -116,10 +117,10 @@ class RunFolder:
         """Keep other processes from this run, for as long as this one lives, and clear what a crash left in it.
 
         Raises:
-            UsageError: if another one has it.
+            UsageError: if another one has it, and does not give it up within `DYING` seconds.
         """
         files.check_file(self.path / LOCK)
-        lock = filelock.FileLock(self.path / LOCK, timeout=0)
+        lock = filelock.FileLock(self.path / LOCK, timeout=DYING)
         try:
             lock.acquire()
         except filelock.Timeout:

@@ -33,11 +33,8 @@ def draw(number: int) -> Image.Image:
     sky = np.repeat((top + (foot - top) * fade)[:, None], width, axis=1)
     picture = Image.fromarray(np.clip(sky, 0, 255).astype(np.uint8))
     canvas = ImageDraw.Draw(picture)
-    x, y, radius = (
-        random.uniform(0.1, 0.9) * width,
-        random.uniform(0.3, 0.95) * horizon,
-        random.uniform(0.03, 0.08) * width,
-    )
+    x, y = random.uniform(0.1, 0.9) * width, random.uniform(0.3, 0.95) * horizon
+    radius = random.uniform(0.03, 0.08) * width
     canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_whole(sun))
     ranges = int(random.integers(2, 4))
     for index in range(ranges):

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -432,3 +433,11 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
     train(tmp_path / "run", "dcgan-torch", {"train.checkpoint_keep": 3})
     kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert kept == {str(16 * step) for step in itertools.islice((16, 15, 10, 5), 3)}
+
+
+def test_a_lock_that_is_given_up_at_once_is_waited_for(tmp_path: Path) -> None:
+    """As the system does with that of a process that was killed a moment ago."""
+    folder = rundir.RunFolder.create(tmp_path / "run", "")
+    held = folder.lock()
+    threading.Timer(0.3, held.release).start()
+    rundir.RunFolder(folder.path).lock().release()

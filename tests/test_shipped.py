@@ -170,9 +170,7 @@ def test_every_model_of_the_zoo_carries_one(tmp_path: Path) -> None:
         assert drawn.std() > 50  # ink on paper, not grey
 
 
-def test_the_licence_of_the_pictures_goes_with_the_generator(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_licence_goes_with_the_generator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {"model.width": 4, "train.batch_size": 8, "train.sample_count": 4, "data.size": 16}
     trained = gz.train(
         "dcgan-torch", data="emoji", preset="none", settings=settings, steps=1, out=tmp_path / "run", quiet=True
