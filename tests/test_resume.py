@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 import ganzoo_core as gz
@@ -437,7 +438,7 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
 
 def test_a_lock_that_is_given_up_at_once_is_waited_for(tmp_path: Path) -> None:
     """As the system does with that of a process that was killed a moment ago."""
-    folder = rundir.RunFolder.create(tmp_path / "run", "")
-    held = folder.lock()
+    held = filelock.FileLock(tmp_path / rundir.LOCK, thread_local=False)
+    held.acquire()
     threading.Timer(0.3, held.release).start()
-    rundir.RunFolder(folder.path).lock().release()
+    rundir.RunFolder(tmp_path).lock().release()
