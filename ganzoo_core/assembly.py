@@ -13,6 +13,7 @@ from ganzoo_core import (
     building,
     card,
     data,
+    data_facts,
     engines,
     evaluation,
     files,
@@ -167,7 +168,7 @@ def assemble(
     except BaseException:
         runner.close()
         raise
-    _say_start(reporter, resolved, fitted, source, engine, (G, D), folder)
+    _say_start(reporter, resolved, fitted, source, engine, (G, D), folder, made_with["told"])
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
     return runner
@@ -279,6 +280,7 @@ def _say_start(
     engine: Any,
     built: tuple[Any, Any],
     folder: rundir.RunFolder,
+    told: Mapping[str, Any],
 ) -> None:
     spec, described = fitted.spec, engine.describe()
     g_count, d_count = (f"{engine.count_parameters(network):,}" for network in built)
@@ -289,6 +291,8 @@ def _say_start(
         f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss{_around(resolved)}; "
         f"G {g_count} and D {d_count} parameters, {described['device']}, {described['threads']} threads"
     )
+    for line in data_facts.tell_data(told):
+        reporter.say(line)
     reporter.say(f"run folder: {folder.path}")
 
 

@@ -1,8 +1,8 @@
 """Decoded images kept as plain arrays, so that the second start is quick.
 
-An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy` and `about.json` under `GANZOO_CACHE`, else under
-the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter. An entry
-is made aside and renamed, and never changed afterwards. Any of it may be deleted at any time.
+An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy` and `about.json` under `GANZOO_CACHE`,
+else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter.
+An entry is made aside and renamed, and never changed afterwards. Any of it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import platformdirs
 
 import ganzoo_core as gz
 
-FORMAT = 1  # part of every key: raise it when decoding changes
+FORMAT = 2  # part of every key: raise it when decoding changes
 MAX_ABOUT = 100_000_000  # bytes of an entry's facts, in which a class has a line
 _DAY = 86_400
 
@@ -67,13 +67,17 @@ def cached(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -> gz.Im
 def save(folder: Path, source: gz.ImageSource) -> None:
     """Write a source into an existing folder."""
     np.save(folder / "images.npy", source.images, allow_pickle=False)
-    if source.labels is not None:
-        np.save(folder / "labels.npy", source.labels, allow_pickle=False)
+    for name, array in (("labels", source.labels), ("sizes", source.sizes)):
+        if array is not None:
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
     about = {
         "class_names": list(source.class_names),
         "background": source.background,
         "notes": list(source.notes),
         "labelled": source.labels is not None,
+        "sized": source.sizes is not None,
+        "held_out": source.held_out,
+        "skipped": source.skipped,
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
@@ -104,6 +108,9 @@ def load(folder: Path) -> gz.ImageSource:
         class_names=tuple(names),
         background=background,
         notes=tuple(notes),
+        sizes=np.load(folder / "sizes.npy", allow_pickle=False) if about["sized"] else None,
+        held_out=about["held_out"],
+        skipped=about["skipped"],
     )
 
 
