@@ -171,7 +171,7 @@ Named = tuple[Label, Images]
 """A class and its images."""
 
 
-class ClassesTold(Struct, frozen=True):
+class ClassesSummary(Struct, frozen=True):
     """How many classes, those with the fewest and the most images, and all of them where they are not too many."""
 
     count: Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -180,7 +180,7 @@ class ClassesTold(Struct, frozen=True):
     each: Annotated[list[Named], Meta(max_length=1000)] = []
 
 
-class SizesTold(Struct, frozen=True):
+class SizesSummary(Struct, frozen=True):
     """Width and height of the pictures as they were found: how many different ones, and how many were enlarged."""
 
     count: Annotated[int, Meta(ge=1, le=10**15)]
@@ -190,7 +190,7 @@ class SizesTold(Struct, frozen=True):
     enlarged: Images
 
 
-class DataTold(Struct, frozen=True):
+class DataSummary(Struct, frozen=True):
     """What a run said of its data before it trained.
 
     Attributes:
@@ -204,10 +204,10 @@ class DataTold(Struct, frozen=True):
 
     images: Images
     skipped: Images
-    sizes: SizesTold
+    sizes: SizesSummary
     framing: Fact
     held_out: Images | None = None
-    classes: ClassesTold | None = None
+    classes: ClassesSummary | None = None
 
 
 class NetworkFacts(Struct, frozen=True):
@@ -229,7 +229,7 @@ class RunFacts(Struct, frozen=True):
         parts: by slot, `DISTRIBUTION/NAME VERSION`; `(object)` of one that was given in Python.
         modifiers: likewise.
         preset: its name; "" for none.
-        data, told, spec: None where a run does not say it.
+        data, data_summary, spec: None where a run does not say it.
         framing: how the images came to the networks' size.
         background: grey value of what pads them; None for the default.
         notes, warnings: sentences.
@@ -246,7 +246,7 @@ class RunFacts(Struct, frozen=True):
     modifiers: Annotated[list[Fact], Meta(max_length=100)] = []
     preset: Annotated[str, Meta(pattern=_PRESET)] = ""
     data: DataFacts | None = None
-    told: DataTold | None = None
+    data_summary: DataSummary | None = None
     spec: NetworkFacts | None = None
     framing: Literal["none", "pad", "resize", ""] = ""
     background: Annotated[int, Meta(ge=0, le=255)] | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import data, data_facts
+from ganzoo_core import data, data_summary
 from ganzoo_core.settings import read_facts
 
 
@@ -18,8 +18,8 @@ def told(source, *, target=None, channels=None, background=None):
     framing = data.Framing((height, width), target or (height, width), "none")
     if target is not None:
         framing = data.Framing((height, width), target, "resize" if background is None else "pad", background or 0)
-    facts = data_facts.describe_data(source, framing, channels or source.images.shape[3])
-    return facts, data_facts.tell_data(facts)
+    facts = data_summary.describe_data(source, framing, channels or source.images.shape[3])
+    return facts, data_summary.word_lines(facts)
 
 
 def images(count, height=8, width=8, channels=3):
@@ -155,7 +155,7 @@ def test_a_run_tells_its_data_and_keeps_what_it_told(tmp_path, capfd, labels):
     at = lines.index(f"data: 16 images{classes}")
     assert lines[at + 1] == "pictures: 30×20 → crop 20² → 16×16"
     assert any("step 1/1" in line for line in itertools.islice(lines, at, None))
-    kept = read_facts(run.folder / "config.yaml").told
+    kept = read_facts(run.folder / "config.yaml").data_summary
     assert (kept.images, kept.framing, kept.held_out) == (16, "30×20 → crop 20² → 16×16", None)
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "30×20 → crop 20² → 16×16" in page

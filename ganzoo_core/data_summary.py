@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[str, Any]:
-    """The facts that `config.yaml` keeps under `told`; see `records.DataTold`.
+    """The facts that `config.yaml` keeps under `data_summary`; see `records.DataSummary`.
 
     Args:
         source: what is trained on, as its dataset gave it.
@@ -43,15 +43,15 @@ def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[
     return found
 
 
-def tell_data(told: Mapping[str, Any]) -> list[str]:
+def word_lines(summary: Mapping[str, Any]) -> list[str]:
     """Those facts in lines."""
-    parts = [f"data: {told['images']:,} images{_tell_classes(told.get('classes'))}"]
-    if told.get("held_out"):
-        parts.append(f"{told['held_out']:,} more are held out")
-    if told["skipped"]:
-        parts.append(f"{told['skipped']:,} {'files were' if told['skipped'] > 1 else 'file was'} skipped")
-    sizes, images = told["sizes"], told["images"]
-    line = f"pictures: {told['framing']}"
+    parts = [f"data: {summary['images']:,} images{_tell_classes(summary.get('classes'))}"]
+    if summary.get("held_out"):
+        parts.append(f"{summary['held_out']:,} more are held out")
+    if summary["skipped"]:
+        parts.append(f"{summary['skipped']:,} {'files were' if summary['skipped'] > 1 else 'file was'} skipped")
+    sizes, images = summary["sizes"], summary["images"]
+    line = f"pictures: {summary['framing']}"
     if sizes["enlarged"] and sizes["count"] > 1:
         line += f"; {sizes['enlarged']:,} of {images:,} are smaller than that and enlarged"
     return [", ".join(parts), line]
