@@ -105,6 +105,11 @@ class ImageSource:
             or None where a border would not look like part of the picture: then they are resized.
         notes: facts worth keeping with a run, such as a checksum that differs or a count of skipped files.
         whole: how many images there were before `gz.hold_out` kept some back; 0 where nothing was held out by it.
+        sizes: int64 [N,2], height and width of each image before the dataset cut out the middle of it, with the aspect
+            of `images`, and resized that; None where it did nothing of the kind. This and what follows is told before
+            a run trains.
+        held_out: images of the set that are not among these, since they are its other part; None if not known.
+        skipped: files or records that were left out, since they cannot be read.
     """
 
     images: Images
@@ -113,30 +118,15 @@ class ImageSource:
     background: int | None = None
     notes: Sequence[str] = field(default_factory=tuple)
     whole: int = 0
+    sizes: np.ndarray | None = None
+    held_out: int | None = None
+    skipped: int = 0
 
     def __post_init__(self) -> None:
         """Raise DataError unless shapes, types and labels are as described above."""
-        import numpy as np
+        from ganzoo_core.arguments import check_source
 
-        images, labels = self.images, self.labels
-        if not isinstance(images, np.ndarray | Images) or images.dtype != np.uint8 or images.ndim != 4:
-            found = f"{images.dtype} {list(images.shape)}" if isinstance(images, Images) else type(images).__name__
-            raise DataError(f"images are {found}; expected a uint8 array [N,H,W,C]")
-        if images.shape[3] not in (1, 3):
-            raise DataError(f"images have {images.shape[3]} channels; expected 1 (grey) or 3 (RGB)")
-        if 0 in images.shape:
-            raise DataError(f"images have the shape {list(images.shape)}: there is nothing to train on")
-        if labels is None:
-            return
-        if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
-            raise DataError(f"labels must be an int64 array [N] with N = {len(images)}, one for each image")
-        if len(self.class_names) == 0:
-            raise DataError("images with labels need `class_names`, one name for each class")
-        if labels.min() < 0 or labels.max() >= len(self.class_names):
-            raise DataError(
-                f"labels run from {labels.min()} to {labels.max()}, but there are {len(self.class_names)} class names; "
-                f"labels must be 0 to {len(self.class_names) - 1}"
-            )
+        check_source(self)
 
 
 class Ops(Protocol):

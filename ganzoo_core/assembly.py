@@ -14,6 +14,7 @@ from ganzoo_core import (
     card,
     catalog,
     data,
+    data_summary,
     engines,
     evaluation,
     files,
@@ -23,6 +24,7 @@ from ganzoo_core import (
     resuming,
     run_facts,
     rundir,
+    timed_length,
 )
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.cluster import check_cluster
@@ -30,7 +32,7 @@ from ganzoo_core.console import Mute, Reporter
 from ganzoo_core.engines import Plan
 from ganzoo_core.evaluation.watching import FAILURES, Watch
 from ganzoo_core.fingerprint import Fingerprint
-from ganzoo_core.intervals import Interval
+from ganzoo_core.intervals import Interval, minutes_of
 from ganzoo_core.mix import Fit, Mix
 from ganzoo_core.pace import Pace
 from ganzoo_core.ranks import ALONE, Place, Together, check, here
@@ -123,6 +125,11 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
     """
     resolved, source, fitted, data_root = loaded.mix, loaded.source, loaded.fit, loaded.data_root
     settings, model, place = resolved.settings, resolved.parts["generator"], here()
+    if beginning.checkpoint is not None and minutes_of(settings["train.length"]):
+        raise UsageError(
+            f"train.length is {settings['train.length']}, and a length in time is for a run that begins from nothing; "
+            "say --images, how long it is to be in all"
+        )
     engine = loaded.engine or engines.create(resolved.framework, settings)
     together: Together = ALONE if place.is_alone else engine.group
     reporter: Reporter = Mute()
@@ -136,18 +143,15 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
     engine.tell = reporter.warn
 
     prepared = data.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
-    plan = building.plan_of(resolved)
-    pace = Pace.of(settings, epoch_images=len(source.images), step_images=plan.step_images)
+    resolved, initial = timed_length.fix_length(resolved, engine, fitted, prepared, together, reporter.say)
+    settings = resolved.settings
+    pace = Pace.of(settings, epoch_images=len(source.images), step_images=building.plan_of(resolved).step_images)
     schedule = building.schedule_of(resolved, fitted, pace.end)
     building.check_resolution(resolved, schedule(0))
-    G, D = building.networks(engine, resolved, fitted, schedule(0))
-    if not place.is_alone and resolved.objects.keys() & {"generator", "discriminator"}:
-        for network in (G, D):  # each process made its own
-            engine.group.share(network)
-    if plan.ema_halflife is None and "ema_halflife" in schedule(0):
-        plan = replace(plan, ema_halflife=0)
-    shown = data.mirror(prepared) if settings["data.flip"] else (prepared.images, prepared.labels)
-    trainer = engine.trainer(G, D, building.loss_of(resolved, fitted), plan, *shown)
+    trainer = building.build_trainer(engine, resolved, fitted, prepared, schedule(0))
+    if initial is not None:
+        trainer.restore(initial)
+    plan = trainer.plan
 
     taken = fingerprint.take_fingerprint(source, reporter.say)
     made_with = run_facts.describe_run(resolved, fitted, source, taken, engine)
@@ -219,7 +223,7 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
     except BaseException:
         runner.close()
         raise
-    _say_start(reporter, resolved, fitted, source, engine, (G, D), folder)
+    _say_start(reporter, resolved, fitted, source, engine, (trainer.G, trainer.D), folder, made_with["data_summary"])
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
     return runner
@@ -331,6 +335,7 @@ def _say_start(
     engine: Any,
     built: tuple[Any, Any],
     folder: rundir.RunFolder,
+    summary: Mapping[str, Any],
 ) -> None:
     spec, described = fitted.spec, engine.describe()
     g_count, d_count = (f"{engine.count_parameters(network):,}" for network in built)
@@ -341,6 +346,8 @@ def _say_start(
         f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss{_around(resolved)}; "
         f"G {g_count} and D {d_count} parameters, {described['device']}, {described['threads']} threads"
     )
+    for line in data_summary.word_lines(summary):
+        reporter.say(line)
     reporter.say(f"run folder: {folder.path}")
 
 

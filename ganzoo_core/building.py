@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from ganzoo_core import files, loader, mix, paths, rundir
+from ganzoo_core import data, files, loader, mix, paths, rundir
 from ganzoo_core.api import ImageSource, UsageError
 from ganzoo_core.engines import Plan
 from ganzoo_core.mix import Fit, Mix
@@ -113,6 +114,20 @@ def networks(engine: Any, resolved: Mix, fitted: Fit, values: Mapping[str, float
         )
 
     return built("generator"), built("discriminator")
+
+
+def build_trainer(engine: Any, resolved: Mix, fitted: Fit, prepared: ImageSource, values: Mapping[str, float]) -> Any:
+    """The engine's trainer with networks, loss and images, as they are at the first values of the schedule."""
+    plan = plan_of(resolved)
+    if plan.ema_halflife is None and "ema_halflife" in values:
+        plan = replace(plan, ema_halflife=0)
+    G, D = networks(engine, resolved, fitted, values)
+    group = getattr(engine, "group", None)
+    if group is not None and resolved.objects.keys() & {"generator", "discriminator"}:
+        for network in (G, D):  # each process made its own
+            group.share(network)
+    shown = data.mirror(prepared) if resolved.settings["data.flip"] else (prepared.images, prepared.labels)
+    return engine.trainer(G, D, loss_of(resolved, fitted), plan, *shown)
 
 
 def check_resolution(resolved: Mix, values: Mapping[str, float]) -> None:

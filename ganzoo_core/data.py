@@ -52,6 +52,8 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
         source,
         images=ondemand.select(source.images, chosen),
         labels=None if source.labels is None else source.labels[chosen],
+        sizes=None if source.sizes is None else source.sizes[chosen],
+        held_out=count - int(chosen.sum()),
         notes=(*source.notes, note),
     )
 

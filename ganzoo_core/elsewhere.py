@@ -132,8 +132,10 @@ def _written(source: ImageSource, path: Path) -> str:
     """Images in a file that the other process reads."""
     arrays: dict[str, Any] = {"images": source.images, "names": np.asarray(list(source.class_names), dtype=np.str_)}
     arrays["background"] = np.asarray(-1 if source.background is None else source.background)
-    if source.labels is not None:
-        arrays["labels"] = source.labels
+    arrays["about"] = np.asarray([-1 if source.held_out is None else source.held_out, source.skipped, source.whole])
+    for name, array in (("labels", source.labels), ("sizes", source.sizes)):
+        if array is not None:
+            arrays[name] = array
     np.savez(path, **arrays)
     return str(path)
 
@@ -141,9 +143,18 @@ def _written(source: ImageSource, path: Path) -> str:
 def _read(path: str) -> ImageSource:
     with np.load(path, allow_pickle=False) as found:
         background = int(found["background"])
-        labels = found["labels"] if "labels" in found else None  # noqa: SIM401  (a file of numpy's has no get)
-        names = tuple(map(str, found["names"]))
-        return ImageSource(found["images"], labels, names, None if background < 0 else background)
+        labels, sizes = (found[name] if name in found else None for name in ("labels", "sizes"))  # noqa: SIM401
+        held_out, skipped, whole = map(int, found["about"])
+        return ImageSource(
+            found["images"],
+            labels,
+            tuple(map(str, found["names"])),
+            None if background < 0 else background,
+            sizes=sizes,
+            held_out=None if held_out < 0 else held_out,
+            skipped=skipped,
+            whole=whole,
+        )
 
 
 _held: dict[str, Any] = {}

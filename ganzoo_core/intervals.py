@@ -10,8 +10,10 @@ from typing import Any
 
 _NEVER = {"off", "never", "none", "0"}
 _FORM = re.compile(r"(?P<count>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*(?P<unit>images?|epochs?|steps?|)")
+_MINUTES = re.compile(r"(?P<count>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*minutes?")
 _LIST = re.compile(r"\[(?P<items>[^\]]*)\]\s*(?P<unit>[a-z]*)")
 _MOST = 1000  # lengths in a list
+MOST_MINUTES = 1_000_000  # two years
 LARGEST = 1e15  # beyond it a float no longer counts single images
 
 
@@ -46,6 +48,21 @@ class Interval:
         scale = {"image": 1, "epoch": epoch_images, "step": step_images}[self.unit]
         # Exact in the decimals that were written: 0.07 epochs of 100 images are 7, which floats make 8.
         return math.ceil(Fraction(str(self.count)) * scale)
+
+
+def minutes_of(text: Any) -> float | None:
+    """`10minutes` -> 10.0; None for a length of another kind, which `Interval.parse` reads.
+
+    Raises:
+        ValueError: for none, or too many.
+    """
+    match = _MINUTES.fullmatch(str(text).strip().lower())
+    if match is None:
+        return None
+    count = float(match["count"])
+    if not 0 < count <= MOST_MINUTES:
+        raise ValueError(f"expected a length above 0, and of at most {MOST_MINUTES:,} minutes")
+    return count
 
 
 def parse_list(text: Any) -> list[str]:

@@ -169,6 +169,49 @@ class DataFacts(Struct, frozen=True):
             raise ValueError(f"size is {list(self.size)}; expected at most {MOST_PIXELS:,} pixels")
 
 
+Named = tuple[Label, Images]
+"""A class and its images."""
+
+
+class ClassesSummary(Struct, frozen=True):
+    """How many classes, those with the fewest and the most images, and all of them where they are not too many."""
+
+    count: Annotated[int, Meta(ge=1, le=1_000_000)]
+    smallest: Named
+    largest: Named
+    each: Annotated[list[Named], Meta(max_length=1000)] = []
+
+
+class SizesSummary(Struct, frozen=True):
+    """Width and height of the pictures as they were found: how many different ones, and how many were enlarged."""
+
+    count: Annotated[int, Meta(ge=1, le=10**15)]
+    smallest: tuple[Side, Side]
+    largest: tuple[Side, Side]
+    commonest: tuple[Side, Side, Images]
+    enlarged: Images
+
+
+class DataSummary(Struct, frozen=True):
+    """What a run said of its data before it trained.
+
+    Attributes:
+        images: trained on.
+        skipped: files that were left out.
+        held_out: images of the set that are not trained on; None where its dataset does not say.
+        classes: None without.
+        sizes: before anything was done to the pictures.
+        framing: what was done, such as `640×480 → crop 480² → 64×64`.
+    """
+
+    images: Images
+    skipped: Images
+    sizes: SizesSummary
+    framing: Fact
+    held_out: Images | None = None
+    classes: ClassesSummary | None = None
+
+
 class NetworkFacts(Struct, frozen=True):
     """What the networks of a run were built for."""
 
@@ -188,7 +231,7 @@ class RunFacts(Struct, frozen=True):
         parts: by slot, `DISTRIBUTION/NAME VERSION`; `(object)` of one that was given in Python.
         modifiers: likewise.
         preset: its name; "" for none.
-        data, spec: None where a run does not say it.
+        data, data_summary, spec: None where a run does not say it.
         framing: how the images came to the networks' size.
         background: grey value of what pads them; None for the default.
         notes, warnings: sentences.
@@ -205,6 +248,7 @@ class RunFacts(Struct, frozen=True):
     modifiers: Annotated[list[Fact], Meta(max_length=100)] = []
     preset: Annotated[str, Meta(pattern=_PRESET)] = ""
     data: DataFacts | None = None
+    data_summary: DataSummary | None = None
     spec: NetworkFacts | None = None
     framing: Literal["none", "pad", "resize", ""] = ""
     background: Annotated[int, Meta(ge=0, le=255)] | None = None

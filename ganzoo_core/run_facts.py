@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import files
+from ganzoo_core import data_summary, files
 from ganzoo_core.api import ImageSource
 from ganzoo_core.fingerprint import Fingerprint
 from ganzoo_core.manifest import Part
@@ -47,6 +47,7 @@ def describe_run(
         "preset": resolved.preset,
         "numpy": np.__version__,
         "data": fingerprint.facts(),
+        "data_summary": data_summary.describe_data(source, fitted.framing, spec.channels),
         "notes": list(source.notes),
         "spec": {"height": spec.height, "width": spec.width, "channels": spec.channels, "classes": spec.classes},
         "framing": fitted.framing.method,

@@ -29,7 +29,7 @@ from ganzoo_core import (
 from ganzoo_core.api import UsageError
 from ganzoo_core.console import Reporter
 from ganzoo_core.data import as_source
-from ganzoo_core.intervals import LARGEST as LONGEST
+from ganzoo_core.intervals import LARGEST, MOST_MINUTES
 from ganzoo_core.manifest import Part
 from ganzoo_core.mix import Mix, Request
 from ganzoo_core.paths import absolute_path, user_path
@@ -117,6 +117,7 @@ def train(
     images: int | None = None,
     epochs: float | None = None,
     steps: int | None = None,
+    minutes: float | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -139,7 +140,8 @@ def train(
         preset: a preset of the model; `none` for none.
         config: a YAML file of settings.
         settings: such as `{"train.lr": 1e-4}`.
-        images, epochs, steps: how long; one of the three.
+        images, epochs, steps, minutes: how long; one of the four. Minutes of training steps become images; see
+            `timed_length`.
         batch_size, seed, device: shorthands of settings.
         data_root: where data sets lie.
         out: the run's folder, new or empty.
@@ -169,7 +171,15 @@ def train(
         config=read_config(user_path(config), named=True) if config else {},
         config_name=str(config or ""),
         assigned=settings or {},
-        flags=flags(images=images, epochs=epochs, steps=steps, batch_size=batch_size, seed=seed, device=device),
+        flags=flags(
+            images=images,
+            epochs=epochs,
+            steps=steps,
+            minutes=minutes,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+        ),
     )
     resolved = mix.resolve(catalog.scan(), request)
     return start(resolved, data_root=data_root, out=out, quiet=quiet, beginning=resuming.with_weights(weights))
@@ -279,14 +289,15 @@ def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: 
 
 
 def flags(**given: Any) -> dict[str, tuple[Any, str]]:
-    """Shorthands (`images`, `epochs`, `steps`, `batch_size`, `seed`, `device`) -> settings and the flag to name."""
+    """Shorthands (`images`, `epochs`, `minutes`, `batch_size`, `seed` …) -> settings, and the flag to name for each."""
     found: dict[str, tuple[Any, str]] = {}
-    lengths = [(unit, given[unit]) for unit in ("images", "epochs", "steps") if given.get(unit) is not None]
+    lengths = [(unit, given[unit]) for unit in ("images", "epochs", "steps", "minutes") if given.get(unit) is not None]
     if len(lengths) > 1:
         raise UsageError(f"{' and '.join(f'--{unit}' for unit, _ in lengths)} both say how long; give one")
     for unit, count in lengths:
-        if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= LONGEST:
-            raise UsageError(f"--{unit} is {shown(count)}; expected a number above 0, and of at most {LONGEST:.0e}")
+        most = MOST_MINUTES if unit == "minutes" else LARGEST
+        if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= most:
+            raise UsageError(f"--{unit} is {shown(count)}; expected a number above 0, and of at most {most:.0e}")
         found["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
     for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
         if given.get(name) is not None:

@@ -202,7 +202,7 @@ def test_a_list_has_an_end():
         assert "at most 1,000" in refuse(lambda kind=kind: settings.read("model.x", kind, "1," * 2000))
 
 
-KINDS = ["int", "float", "numbers", "integers", "length", "lengths", "text", "words", "bool"]
+KINDS = ["int", "float", "numbers", "integers", "length", "duration", "lengths", "text", "words", "bool"]
 
 
 @given(st.text() | st.integers() | st.floats() | st.lists(st.text()), st.sampled_from(KINDS))

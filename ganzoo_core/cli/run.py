@@ -48,6 +48,12 @@ def declare(parser: Parser, *, out: str) -> None:
     length.add_argument("--images", type=int, metavar="N", help="how long, in real images seen")
     length.add_argument("--epochs", type=float, metavar="N", help="how long, in epochs")
     length.add_argument("--steps", type=int, metavar="N", help="how long, in steps of the generator")
+    length.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="how long, in minutes of training steps; told and kept as the images that they are at today's speed",
+    )
     settings.add_argument("--batch-size", type=int, metavar="N", help="images a step")
     settings.add_argument("--seed", type=int, metavar="N", help="of every random number")
     settings.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
@@ -83,6 +89,7 @@ def request_of(args: argparse.Namespace) -> Request:
         images=args.images,
         epochs=args.epochs,
         steps=args.steps,
+        minutes=args.minutes,
         batch_size=args.batch_size,
         seed=args.seed,
         device=args.device,

@@ -28,7 +28,7 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
     "with": {"--with": "modifiers"},
     "track": {"--track": "trackers"},
     "batch_size": {"--batch-size": "batch_size"},
-    "length": {"--images": "images", "--epochs": "epochs", "--steps": "steps"},
+    "length": {"--images": "images", "--epochs": "epochs", "--steps": "steps", "--minutes": "minutes"},
 }
 OWN = ("help", "over", "jobs", "list", "out", "dry_run", "quiet", "json")  # what is not for the runs
 

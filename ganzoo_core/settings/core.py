@@ -13,7 +13,8 @@ OPTIMIZERS = ("adam", "rmsprop", "sgd")
 class Setting:
     """One setting: its default, how its values are read, and a line of help.
 
-    `kind` is one of int, float, bool, text, length (see `intervals`), or a list: numbers, integers, words, lengths.
+    `kind` is one of int, float, bool, text, length (see `intervals`), duration (a length, or minutes), or a list:
+    numbers, integers, words, lengths.
     A default of None means that the setting is off until it is given.
     """
 
@@ -41,7 +42,7 @@ CORE: Mapping[str, Setting] = {
     ),
     "data.flip": Setting(False, "bool", "show each image mirrored left to right as well, half of the time"),
     "data.skip_bad": Setting(False, "bool", "leave out files that cannot be read, and count them"),
-    "train.length": Setting("20epochs", "length", "how long to train: images, epochs or steps"),
+    "train.length": Setting("20epochs", "duration", "how long to train: images, epochs, steps or minutes"),
     "train.batch_size": Setting(64, "int", "real images a step of D"),
     "train.seed": Setting(0, "int", "of every random number"),
     "train.optimizer": Setting("adam", "text", "of both networks", OPTIMIZERS),
@@ -92,7 +93,7 @@ CORE: Mapping[str, Setting] = {
 }
 POSITIVE = {
     "model.latent_dim", "train.batch_size", "train.critic_steps", "train.lr", "train.lr_g", "train.lr_d",
-    "train.adam_eps", "train.sample_count", "train.length", "train.checkpoint_keep", "engine.timeout",
+    "train.adam_eps", "train.sample_count", "train.checkpoint_keep", "engine.timeout",
     "engine.max_parameters",
 }  # fmt: skip
 NOT_NEGATIVE = {"data.size", "train.seed", "train.ema_halflife", "engine.threads", "train.evaluate_count"}

@@ -159,9 +159,20 @@ def _length(raw: Any) -> str:
     return str(raw).strip()
 
 
+def _duration(raw: Any) -> str:
+    try:
+        minutes = intervals.minutes_of(raw)
+        is_none = minutes is None and intervals.Interval.parse(raw).count <= 0
+    except ValueError as error:
+        raise ValueError(str(error).replace("or off", "or 10minutes")) from None
+    if is_none:
+        raise ValueError("expected a length above 0")
+    return str(raw).strip()
+
+
 _READERS = {
     "int": _int, "float": _float, "bool": _bool, "text": _text, "numbers": _numbers,
-    "integers": _integers, "words": _words, "length": _length, "lengths": intervals.parse_list,
+    "integers": _integers, "words": _words, "length": _length, "duration": _duration, "lengths": intervals.parse_list,
 }  # fmt: skip
 _EXPECTED = {
     "int": "a whole number", "float": "a number", "bool": "true or false (also on, off, yes, no)", "text": "text",

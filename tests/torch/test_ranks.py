@@ -23,6 +23,7 @@ import ganzoo_core as gz
 from ganzoo_core import checkpoint, cli, ranks, rundir
 from ganzoo_core.engines.torch.ops import Share, TorchOps
 from ganzoo_core.ranks import Place
+from ganzoo_core.settings import read_run_config
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ranks_played import MIXES, SMALL, STEPS, play
@@ -390,3 +391,20 @@ def test_a_run_that_diverges_goes_back_in_all_processes(tmp_path: Path) -> None:
     done = started(*RUN, *wild, "--steps", "60", "--out", tmp_path / "run")
     assert done.stderr.count("ganzoo run: the run diverged") == 1, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+@pytest.mark.filterwarnings("default")
+def test_all_ranks_take_the_number_of_images_that_rank_0_found(tmp_path: Path) -> None:
+    words = [*RUN, *settings(), "--schedule", "cosine"]
+    timed, said = tmp_path / "timed", tmp_path / "said"
+    done = started(*words, "--minutes", "0.005", "--out", timed)
+    assert done.returncode == 0, done.stderr
+    images = int(read_run_config(timed / rundir.CONFIG)["train.length"])
+    assert f"are {images:,} images" in done.stderr
+    done = started(*words, "--images", str(images), "--out", said)
+    assert done.returncode == 0, done.stderr
+    (ours, lines), (theirs, expected) = final(timed), final(said)
+    assert ours.keys() == theirs.keys()
+    for key in theirs:
+        np.testing.assert_array_equal(ours[key], theirs[key], err_msg=key)
+    assert [line["images"] for line in lines] == [line["images"] for line in expected]

@@ -1,8 +1,8 @@
 """Decoded images kept as plain arrays, so that the second start is quick.
 
-An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy` and `about.json` under `GANZOO_CACHE`, else under
-the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter. An entry
-is made aside and renamed, and never changed afterwards. Any of it may be deleted at any time.
+An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy` and `about.json` under `GANZOO_CACHE`,
+else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter.
+An entry is made aside and renamed, and never changed afterwards. Any of it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -67,14 +67,18 @@ def cached(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -> gz.Im
 def save(folder: Path, source: gz.ImageSource) -> None:
     """Write a source into an existing folder."""
     np.save(folder / "images.npy", source.images, allow_pickle=False)
-    if source.labels is not None:
-        np.save(folder / "labels.npy", source.labels, allow_pickle=False)
+    for name, array in (("labels", source.labels), ("sizes", source.sizes)):
+        if array is not None:
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
     about = {
         "class_names": list(source.class_names),
         "background": source.background,
         "notes": list(source.notes),
         "labelled": source.labels is not None,
         "whole": source.whole,
+        "sized": source.sizes is not None,
+        "held_out": source.held_out,
+        "skipped": source.skipped,
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
@@ -108,6 +112,9 @@ def load(folder: Path) -> gz.ImageSource:
         background=background,
         notes=tuple(notes),
         whole=about["whole"],
+        sizes=np.load(folder / "sizes.npy", allow_pickle=False) if about["sized"] else None,
+        held_out=about["held_out"],
+        skipped=about["skipped"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
     files = [root / FOLDER / file for file in names]
     if not all(file.is_file() for file in files):
         _provide(name, root)
-    return cached({"set": name, "files": stamp(files)}, partial(_build, root / ARCHIVE.name, files))
+    source = cached({"set": name, "files": stamp(files)}, partial(_build, root / ARCHIVE.name, files))
+    return replace(source, held_out=_COUNT * (sum(map(len, _FILES.values())) - len(files)))
 
 
 def _provide(name: str, root: Path) -> None:

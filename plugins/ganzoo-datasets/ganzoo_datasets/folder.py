@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -54,7 +55,9 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
         "options": [size, channels, skip_bad, part],
     }
     source = cached(key, partial(_build, folder, files, part=part, size=size, channels=channels, skip_bad=skip_bad))
-    return source if official else gz.hold_out(source, split, options)
+    if not official:
+        return gz.hold_out(source, split, options)
+    return replace(source, held_out=sum(part not in ("all", file.part) for file in files))
 
 
 def _stamp(file: Found) -> tuple[str, int, int]:
@@ -92,11 +95,14 @@ def _build(
         raise gz.DataError(f"{folder} holds no image that can be read; {_list(bad)}")
     tops = [file.top for (file, _), done in zip(chosen, kept, strict=True) if done]
     number = {name: index for index, name in enumerate(class_names)}
+    sizes = np.array([(found.height, found.width) for _, found in chosen], dtype=np.int64)
     return gz.ImageSource(
         images=images if all(kept) else images[kept],
         labels=np.array([number[top] for top in tops], dtype=np.int64) if class_names else None,
         class_names=class_names,
         notes=(f"skipped {len(bad)} of {len(files)} files that cannot be read: {_list(bad)}",) if bad else (),
+        sizes=sizes[kept],
+        skipped=len(bad),
     )
 
 

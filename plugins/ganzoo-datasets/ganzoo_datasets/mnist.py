@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -103,7 +103,8 @@ def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
         for key, file in found.items()
     }
     key = {"set": name, "files": stamp(files.values())}
-    return cached(key, partial(_build, about, parts, files))
+    source = cached(key, partial(_build, about, parts, files))
+    return replace(source, held_out=sum(count for part, count in _COUNT.items() if part not in parts))
 
 
 def _build(about: _Set, parts: list[str], files: Mapping[tuple[str, str], Path]) -> gz.ImageSource:

@@ -34,7 +34,13 @@ def dataset(split: str, options: gz.Options) -> gz.ImageSource:
     parts = list(counts) if split == "all" else [split]
     labels = np.concatenate([np.arange(counts[part]) % len(CLASS_NAMES) for part in parts])
     images = np.concatenate([draw(part, 0, counts[part], size=size, channels=channels) for part in parts])
-    return gz.ImageSource(images=images, labels=labels.astype(np.int64), class_names=CLASS_NAMES, background=0)
+    return gz.ImageSource(
+        images=images,
+        labels=labels.astype(np.int64),
+        class_names=CLASS_NAMES,
+        background=0,
+        held_out=sum(counts.values()) - len(labels),
+    )
 
 
 def draw(part: str, first: int, last: int, *, size: int, channels: int) -> np.ndarray:

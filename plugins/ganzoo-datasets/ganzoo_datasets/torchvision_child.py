@@ -62,9 +62,9 @@ def read(request: Mapping[str, Any]) -> gz.ImageSource:
     count = sum(map(len, opened))
     if count == 0:
         raise gz.DataError(f"torchvision:{name} holds no images under {request['root']}")
-    images, targets = _collect(name, opened, count, request["size"], request["channels"])
+    images, targets, sizes = _collect(name, opened, count, request["size"], request["channels"])
     labels, names, notes = _labels(targets, opened[0])
-    source = gz.ImageSource(images=images, labels=labels, class_names=names, notes=notes)
+    source = gz.ImageSource(images=images, labels=labels, class_names=names, notes=notes, sizes=sizes)
     return source if official else gz.hold_out(source, split, request)
 
 
@@ -181,9 +181,12 @@ class _NoPlainHttp(urllib.request.HTTPHandler):
         raise urllib.error.URLError(f"{req.full_url} is not https")
 
 
-def _collect(name: str, opened: Sequence[Any], count: int, size: int, channels: int) -> tuple[np.ndarray, list[Any]]:
-    """All images [N,H,W,C] and targets; the first image gives the size, and colour anywhere makes all of it colour."""
+def _collect(
+    name: str, opened: Sequence[Any], count: int, size: int, channels: int
+) -> tuple[np.ndarray, list[Any], np.ndarray]:
+    """All images [N,H,W,C], targets and sizes [N,2]; the first gives the size, and colour anywhere makes all colour."""
     images: np.ndarray | None = None
+    sizes = np.zeros((count, 2), dtype=np.int64)
     targets: list[Any] = []
     with progress(f"reading {name}", count) as advance:
         for index, (image, target) in enumerate(_items(name, opened)):
@@ -203,10 +206,11 @@ def _collect(name: str, opened: Sequence[Any], count: int, size: int, channels: 
                 images[index] = pictures.pixels(image, height=height, width=width, channels=own)
             except pictures.BadImage as error:
                 raise gz.DataError(f"torchvision:{name}: image {index} cannot be used: {error}") from None
+            sizes[index] = image.size[::-1]
             targets.append(target)
             advance(1)
     assert images is not None  # count is not 0
-    return images, targets
+    return images, targets, sizes
 
 
 def _items(name: str, opened: Sequence[Any]) -> Any:

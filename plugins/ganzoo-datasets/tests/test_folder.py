@@ -251,3 +251,19 @@ def test_real_photographs(real_data, tmp_path):
     first = sorted(member.name for member in chosen)[0]
     with Image.open(tmp_path / first) as image:
         assert np.array_equal(source.images[0], np.asarray(image.convert("RGB")))
+
+
+def test_what_was_found_is_said(tmp_path):
+    for value in range(10):
+        put(tmp_path / "mixed" / f"{value}.png", value, size=(20 + value, 10))
+    (tmp_path / "mixed" / "0.png").write_bytes(b"no image")
+    put(tmp_path / "parts" / "train" / "a.png")
+    put(tmp_path / "parts" / "test" / "b.png", size=(9, 8))
+    for _ in range(2):  # read, and from the cache
+        source = read(tmp_path / "mixed", "train", skip_bad=True)
+        values = source.images[:, 0, 0, 0]
+        assert np.array_equal(source.sizes, np.stack([np.full(8, 10), 20 + values.astype(int)], axis=1))
+        assert (source.skipped, source.held_out, len(source.images)) == (1, 1, 8)
+        train, whole = (read(tmp_path / "parts", split) for split in ("train", "all"))
+        assert (train.held_out, train.sizes.tolist(), train.skipped) == (1, [[8, 8]], 0)
+        assert (whole.held_out, whole.sizes.tolist()) == (0, [[8, 9], [8, 8]])
