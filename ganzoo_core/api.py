@@ -147,6 +147,12 @@ class Ops(Protocol):
     def mean_over_samples(self, x: Tensor) -> Tensor:
         """[N, ...] -> [...]: the mean over the first axis, as feature matching compares it."""
 
+    def min(self, x: Tensor) -> Tensor:
+        """The least of all elements, a scalar."""
+
+    def max(self, x: Tensor) -> Tensor:
+        """The largest of all elements, a scalar."""
+
     def square(self, x: Tensor) -> Tensor: ...
     def sqrt(self, x: Tensor) -> Tensor: ...
     def abs(self, x: Tensor) -> Tensor: ...

@@ -19,6 +19,7 @@ from ganzoo_core import (
     evaluation,
     files,
     fingerprint,
+    health,
     mix,
     notebook,
     resuming,
@@ -155,6 +156,8 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
 
     taken = fingerprint.take_fingerprint(source, reporter.say)
     made_with = run_facts.describe_run(resolved, fitted, source, taken, engine)
+    advice = health.find_short(resolved, pace.end // pace.step)
+    made_with["warnings"] += [advice] if advice else []
     made_with |= {} if place.is_alone else {"ranks": place.count}
     if not place.is_alone:
         same = {key: made_with[key] for key in ("ganzoo", "numpy", "parts", "modifiers", "code", "data")}
@@ -224,6 +227,8 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
         runner.close()
         raise
     _say_start(reporter, resolved, fitted, source, engine, (trainer.G, trainer.D), folder, made_with["data_summary"])
+    if advice and not runner.images:
+        reporter.advise(advice)
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
     return runner

@@ -23,6 +23,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ganzoo_core.stats import SEPARATED
 from ganzoo_core.terminal import clean_text, filled
 
 REFRESH = 0.25  # seconds between two drawings of the live line
@@ -51,6 +52,8 @@ class Progress:
         words: dict[str, str] = {}
         for name, value in self.terms.items():
             network, _, term = name.partition("/")
+            if name == SEPARATED:
+                continue
             letter = short.get(network, network)
             if term.endswith("_real") and f"{name.removesuffix('_real')}_fake" in self.terms:
                 fake = self.terms[f"{name.removesuffix('_real')}_fake"]
@@ -120,6 +123,11 @@ class Reporter:
         """Something to know, said even when quiet."""
         line = Text.assemble(("note:", "yellow"), " ", clean_text(text))
         self._write(lambda: self.console.print(line))
+
+    def advise(self, text: str) -> None:
+        """Something that may be worth doing; as `warn`, but not when quiet."""
+        if not self.quiet:
+            self.warn(text)
 
     def estimate(self, seconds: float) -> None:
         """After the first steps: when the run will end."""

@@ -16,6 +16,7 @@ from ganzoo_core.decoding import nan_for_null, null_for_nan
 from ganzoo_core.divergence import check_finite, diverged
 from ganzoo_core.engines import Plan
 from ganzoo_core.evaluation.watching import Watch
+from ganzoo_core.health import Separation, explain_separation
 from ganzoo_core.interrupts import stop_on_signals
 from ganzoo_core.intervals import is_due
 from ganzoo_core.pace import Clock, Mean, Pace
@@ -77,7 +78,7 @@ class Runner:
         self.report_terms, self.epoch_terms = Mean(), Mean()
         self.shown_terms: Mapping[str, float] = {}
         self.read_at, self.sampled_at, self.checkpoint_at = 0, -1, -1
-        self.clock = Clock()
+        self.clock, self.separation = Clock(), Separation()
         self.lock: Any = None  # held for as long as the runner lives
 
     def close(self) -> None:
@@ -194,6 +195,9 @@ class Runner:
             raise diverged(what, network, step=self.step, folder=self.folder.path)
         self.shown_terms = terms
         self.reporter.report(self._progress(terms))
+        if self.separation.see(line):
+            told = explain_separation(self.images, run=self.folder.path, lr_d=self.plan.lr_d)
+            self.reporter.advise(told)
 
     def _end_epoch(self) -> None:
         self._drain()
@@ -329,6 +333,7 @@ class Runner:
         if not elsewhere:
             self.checkpoint_at = self.images
             self.together.first(lambda: self._forget_later(position.stats_lines))
+            self.separation.go_back(self.folder.stats() if self.leads else ())
         self.clock = Clock(seconds=position.seconds, images=self.images)
 
     def _forget_later(self, lines: int) -> None:

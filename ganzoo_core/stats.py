@@ -13,6 +13,9 @@ from ganzoo_core import decoding, files
 from ganzoo_core.api import UsageError
 from ganzoo_core.records import MOST_IMAGES, StatsLine
 
+# The share of steps in which every real image of the batch had a higher score than every generated one.
+SEPARATED = "discriminator/separated"
+
 _DECODER = msgspec.json.Decoder(StatsLine)
 
 

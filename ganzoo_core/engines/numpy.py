@@ -39,6 +39,14 @@ class NumpyOps:
         """[N, ...] -> [...]: the mean over the first axis."""
         return np.mean(_wide(x), axis=0)
 
+    def min(self, x: Array) -> Array:
+        """The least of all elements, a scalar."""
+        return _wide(x).min()
+
+    def max(self, x: Array) -> Array:
+        """The largest of all elements, a scalar."""
+        return _wide(x).max()
+
     def square(self, x: Array) -> Array:
         return np.square(x)
 

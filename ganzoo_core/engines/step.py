@@ -136,7 +136,10 @@ def total(terms: Mapping[str, Tensor]) -> Tensor:
 
 
 def score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops) -> dict[str, Tensor]:
-    """How well D tells real from fake, and what probability it gives them, where the loss defines it.
+    """How well D tells real from fake; its accuracies and probabilities where the loss defines what they are.
+
+    `separated` is 1 where every real image of the batch has a higher score than every fake one, and else 0. It needs no
+    threshold, so it is there for each loss; an image's score is the sum over its patches.
 
     Args:
         scores: `real` and `fake`, as constants to differentiation.
@@ -144,17 +147,18 @@ def score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops) -> dict
         ops: the arithmetic.
 
     Returns:
-        Scalars by the name under which they are reported; none where the loss defines nothing.
+        Scalars by the name under which they are reported; none where the loss did not ask for both scores.
     """
     decision = plan.decision
-    if set(scores) != {"real", "fake"} or decision is None:
+    if set(scores) != {"real", "fake"}:
         return {}
     real, fake = scores["real"], scores["fake"]
+    found = {"separated": ops.mean(ops.min(ops.sum_per_sample(real)) > ops.max(ops.sum_per_sample(fake)))}
     if isinstance(decision, str):
         right = ops.mean(real > fake)
-        found = {"accuracy_real": right, "accuracy_fake": right}
-    else:
-        found = {"accuracy_real": ops.mean(real > decision), "accuracy_fake": ops.mean(fake <= decision)}
+        found |= {"accuracy_real": right, "accuracy_fake": right}
+    elif decision is not None:
+        found |= {"accuracy_real": ops.mean(real > decision), "accuracy_fake": ops.mean(fake <= decision)}
     if plan.probability == "sigmoid":
         found["probability_real"] = ops.mean(ops.sigmoid(real))
         found["probability_fake"] = ops.mean(ops.sigmoid(fake))

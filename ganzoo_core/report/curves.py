@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganzoo_core.report.reading import Recorded
+from ganzoo_core.stats import SEPARATED
 
 BUCKETS = 600  # points of a curve; a chart is about as many pixels wide
 SMOOTH_FROM = 60  # points from which a running mean is drawn as well
@@ -60,7 +61,7 @@ def charts(run: Recorded) -> list[Chart]:
     terms = run.terms
     accuracies = [name for name in terms if name.partition("/")[2].startswith("accuracy_")]
     probabilities = [name for name in terms if name.partition("/")[2].startswith("probability_")]
-    losses = [name for name in terms if name not in {*accuracies, *probabilities}]
+    losses = [name for name in terms if name not in {*accuracies, *probabilities, SEPARATED}]
     found = [
         _chart(run, "losses", "Loss terms", losses, smooth=True),
         _chart(

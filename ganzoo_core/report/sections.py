@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ganzoo_core import health
 from ganzoo_core.console import duration
 from ganzoo_core.report import curves
 from ganzoo_core.report.curves import Chart
@@ -42,13 +44,24 @@ def summary(run: Recorded) -> Html:
         tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if str(value) not in ("", "None", "[]")
     ]
     warnings = run.fact("warnings")
-    notes = [*(warnings if isinstance(warnings, list) else ()), *run.notes]
+    notes = [*(warnings if isinstance(warnings, list) else ()), *_separation(run), *run.notes]
     return join(
         [
             tag("dl", *shown, class_="facts") if shown else None,
             tag("ul", *(tag("li", note) for note in notes), class_="notes") if notes else None,
         ]
     )
+
+
+def _separation(run: Recorded) -> list[str]:
+    """A sentence where D told training images from generated ones without fail, found in the statistics."""
+    watched = health.Separation()
+    for values in zip(*run.columns.values(), strict=True):
+        watched.see({name: value for name, value in zip(run.columns, values, strict=True) if not math.isnan(value)})
+    if watched.found_at is None:
+        return []
+    lr_d = run.chosen("train.lr_d") or run.chosen("train.lr")
+    return [health.explain_separation(watched.found_at, run=run.folder, lr_d=lr_d)]
 
 
 def _count(text: Any) -> str:

@@ -39,6 +39,14 @@ class TensorFlowOps:
         """[N, ...] -> [...]: the mean over the first axis."""
         return tf.reduce_mean(_wide(x), axis=0)
 
+    def min(self, x: Tensor) -> Tensor:
+        """The least of all elements, a scalar."""
+        return tf.reduce_min(_wide(x))
+
+    def max(self, x: Tensor) -> Tensor:
+        """The largest of all elements, a scalar."""
+        return tf.reduce_max(_wide(x))
+
     def square(self, x: Tensor) -> Tensor:
         return tf.square(x)
 

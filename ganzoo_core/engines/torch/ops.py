@@ -48,6 +48,14 @@ class TorchOps:
         """[N, ...] -> [...]: the mean over the first axis."""
         return _wide(x).mean(dim=0)
 
+    def min(self, x: Tensor) -> Tensor:
+        """The least of all elements, a scalar."""
+        return _wide(x).min()
+
+    def max(self, x: Tensor) -> Tensor:
+        """The largest of all elements, a scalar."""
+        return _wide(x).max()
+
     def square(self, x: Tensor) -> Tensor:
         return torch.square(x)
 
