@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
     G, D = plain.Generator(), plain.Discriminator()
     G.load_state_dict(runner.trainer.G.state_dict())
     D.load_state_dict(runner.trainer.D.state_dict())
+    ema = copy.deepcopy(G)
     assert runner.run()
 
     images = plain.load_images()
@@ -45,12 +47,15 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
         order = torch.from_numpy(stream.indices(step * plain.BATCH, plain.BATCH))
         real = (images[order].float() / 127.5 - 1).permute(0, 3, 1, 2)
         z = torch.from_numpy(latents(philox(SEED, "z", step, 0), plain.BATCH, plain.LATENT, "normal"))
+        for group in (*opt_g.param_groups, *opt_d.param_groups):
+            group["lr"] = plain.learning_rate(step * plain.BATCH, STEPS * plain.BATCH)
         losses.append(plain.train_step(G, D, opt_g, opt_d, real, z))
+        plain.update_ema(ema, G, (step + 1) * plain.BATCH)
 
     told = runner.folder.stats()
     assert [line["discriminator/adversarial"] for line in told] == [float(d_loss) for d_loss, _ in losses]
     assert [line["generator/adversarial"] for line in told] == [float(g_loss) for _, g_loss in losses]
-    for ours, theirs in ((runner.trainer.G, G), (runner.trainer.D, D)):
+    for ours, theirs in ((runner.trainer.G, G), (runner.trainer.D, D), (runner.trainer.ema, ema)):
         for (name, value), other in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
             assert torch.equal(value, other), name
     # And they did move.
