@@ -66,6 +66,7 @@ def test_reductions(ops, tensor):
     x = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
     assert float(ops.sum(tensor(x))) == 276.0
     assert float(ops.mean(tensor(x))) == 11.5
+    assert (float(ops.min(tensor(x - 7))), float(ops.max(tensor(x - 7)))) == (-7.0, 16.0)
     assert np.asarray(ops.sum_per_sample(tensor(x))).tolist() == [66.0, 210.0]
     assert np.asarray(ops.sum_per_sample(tensor(np.array([1.0, 2.0])))).tolist() == [1.0, 2.0]
     assert np.asarray(ops.mean_over_samples(tensor(np.array([[1.0, 2.0], [3.0, 8.0]])))).tolist() == [2.0, 5.0]

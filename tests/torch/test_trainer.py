@@ -262,7 +262,7 @@ def test_statistics_are_means_over_the_steps(engine: Engine) -> None:
 
 def test_a_loss_without_a_decision_reports_no_accuracy(engine: Engine) -> None:
     trainer = play(engine, replace(PLAN, decision=None, probability=None), BCE(), 1, networks())
-    assert set(trainer.read()) == {"discriminator/adversarial", "generator/adversarial"}
+    assert set(trainer.read()) == {"discriminator/adversarial", "discriminator/separated", "generator/adversarial"}
 
 
 def test_a_penalty_that_cannot_move_d_is_an_error(engine: Engine) -> None:
