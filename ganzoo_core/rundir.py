@@ -18,7 +18,7 @@ import json
 import math
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import filelock
 
 from ganzoo_core import checkpoint, decoding, files, scores, stats
 from ganzoo_core.api import UsageError
+from ganzoo_core.holding import Hold
 from ganzoo_core.records import Card, Position
 from ganzoo_core.settings import Settings, read_facts
 
@@ -40,8 +41,6 @@ DAMAGED = "damaged-"  # in front of a checkpoint's number, once it was found to 
 FOLDERS = ("data", "checkpoints", "snapshots", "samples", "generator", "trackers", "report")
 _ID = re.compile(r"[0-9a-f]{16}")
 
-Say = Callable[[str], None]
-
 
 class RunFolder:
     """One run on disk."""
@@ -51,6 +50,7 @@ class RunFolder:
         self._valid: dict[tuple[object, ...], bool] = {}  # checkpoints whose bytes were compared
         self._unwritten: list[bytes] = []  # lines of statistics that the disk has not taken yet
         self._lines = self._bytes = 0  # of statistics that it has
+        self._hold = Hold(path, lock=LOCK, kept=CONFIG)
 
     @classmethod
     def create(cls, out: Path | None, name: str) -> RunFolder:
@@ -128,6 +128,7 @@ class RunFolder:
         except OSError as error:
             reason = files.explain_os_error(error)
             raise UsageError(f"{self.path} cannot be written, so its run cannot go on: {reason}") from None
+        self._hold.begin()
         try:
             for place in (self.path, self.checkpoints, self.snapshots, self.samples):
                 checkpoint.clear_leftovers(place)
@@ -155,8 +156,8 @@ class RunFolder:
 
     def flush_stats(self) -> None:
         """Write the lines that could not be written yet; OSError if they still cannot."""
-        content = b"".join(self._unwritten)
-        if content:
+        self._hold.check()
+        if content := b"".join(self._unwritten):
             checkpoint.append(self.path / STATS, content, at=self._bytes)
             self._bytes, self._lines = self._bytes + len(content), self._lines + len(self._unwritten)
             self._unwritten = []
@@ -189,6 +190,7 @@ class RunFolder:
 
     def write_generator(self, folder: Path, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:
         """A self-describing generator: its tensors and the card that says how to build it."""
+        self._hold.check()
         contents = {WEIGHTS: checkpoint.pack(tensors), CARD: json.dumps(card, indent=1).encode()}
         checkpoint.write_folder(folder, contents, run=self.id)
 
@@ -200,6 +202,7 @@ class RunFolder:
         Raises:
             OSError: if the disk refuses; then nothing was removed.
         """
+        self._hold.check()
         contents = {
             STATE: checkpoint.pack(tensors),
             POSITION: json.dumps(position, indent=1, allow_nan=False).encode(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,36 @@ def test_refused_resumes_beside_a_run_lose_nothing() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["refused"] > 0
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("what", ["removed", "moved", "begun anew"])
+def test_a_folder_that_goes_while_its_run_trains_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Else its checkpoints would lie in a folder without settings, or another run's statistics would be cut."""
+    place, write = tmp_path / "run", rundir.RunFolder.write_checkpoint
+    other = b"another run's\n"
+
+    def write_and_lose(folder: rundir.RunFolder, *args: Any, **more: Any) -> Path:
+        path = write(folder, *args, **more)
+        place.rename(tmp_path / "moved")
+        if what == "begun anew":
+            place.mkdir()
+            for name, content in ((".lock", b""), ("config.yaml", b""), ("stats.jsonl", other)):
+                (place / name).write_bytes(content)
+        elif what == "removed":
+            shutil.rmtree(tmp_path / "moved")
+        return path
+
+    monkeypatch.setattr(rundir.RunFolder, "write_checkpoint", write_and_lose)
+    with pytest.raises(gz.GanzooError, match="was removed, moved or begun anew while its run trained"):
+        session.train("dcgan-torch", settings=SMALL, steps=12, out=place, quiet=True)
+    if what == "begun anew":
+        assert (place / "stats.jsonl").read_bytes() == other
+        assert not (place / "checkpoints").exists()
+    else:
+        assert not place.exists()
+    if what == "moved":
+        monkeypatch.undo()
+        assert session.resume(tmp_path / "moved", quiet=True).stats[-1]["step"] == 12

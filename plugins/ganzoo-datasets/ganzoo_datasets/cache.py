@@ -37,10 +37,13 @@ def home() -> Path:
     return base / "arrays"
 
 
-def stamp(files: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Path, size and time of change of each file: what tells that it is still the same."""
+def stamp(files: Iterable[Path]) -> list[tuple[str, int, int, int]]:
+    """Path, size and times of change of each file: what tells that it is still the same.
+
+    The time of its last change of any kind is among them: that of its content is put back by `cp -p`, tar and rsync.
+    """
     found = ((path, path.stat()) for path in files)
-    return [(str(path), status.st_size, status.st_mtime_ns) for path, status in found]
+    return [(str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns) for path, status in found]
 
 
 def cached(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -> gz.ImageSource:

@@ -14,7 +14,7 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets import pictures
-from ganzoo_datasets.cache import cached
+from ganzoo_datasets.cache import cached, stamp
 from ganzoo_datasets.folder_scan import Found, by_part, scan
 from ganzoo_datasets.pictures import BadImage, Header
 from ganzoo_datasets.places import given_folder
@@ -60,12 +60,11 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
     return replace(source, held_out=sum(part not in ("all", file.part) for file in files))
 
 
-def _stamp(file: Found) -> tuple[str, int, int]:
+def _stamp(file: Found) -> tuple[str, int, int, int]:
     try:
-        status = file.path.stat()
+        return (file.relative, *stamp([file.path])[0][1:])
     except OSError:  # a link to nothing, which reading will name
-        return file.relative, -1, -1
-    return file.relative, status.st_size, status.st_mtime_ns
+        return file.relative, -1, -1, -1
 
 
 def _build(

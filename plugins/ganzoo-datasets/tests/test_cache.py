@@ -183,10 +183,21 @@ def test_a_pickle_in_the_cache_is_not_opened():
     assert cache.cached({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 9
 
 
-def test_the_key_knows_size_and_time(tmp_path):
+def test_the_key_knows_size_and_times(tmp_path):
     path = tmp_path / "file"
     path.write_text("one")
     before = cache.stamp([path])
     os.utime(path, ns=(5, 5))
-    assert cache.stamp([path]) == [(str(path), 3, 5)] != before
+    assert cache.stamp([path]) == [(str(path), 3, 5, path.stat().st_ctime_ns)] != before
     assert json.loads(json.dumps(before))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the system keeps no time of a file's last change of any kind")
+def test_the_key_knows_a_change_whose_time_was_put_back(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("one")
+    before, times = cache.stamp([path]), path.stat()
+    time.sleep(0.05)  # more than a tick of the file system's clock
+    path.write_text("two")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert cache.stamp([path]) != before

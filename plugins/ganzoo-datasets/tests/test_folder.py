@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,20 @@ def test_what_changes_is_decoded_again(classes):
     assert read(classes, size=4).images.shape[1] == 4
     put(classes / "bee" / "new.png")
     assert read(classes).class_names == ("ant", "bee", "cat", "dog")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the system keeps no time of a file's last change of any kind")
+def test_an_image_of_the_same_size_and_time_is_decoded_again(tmp_path):
+    path = tmp_path / "flat" / "x.bmp"
+    path.parent.mkdir()
+    Image.new("L", (8, 8), 30).save(path)
+    assert read(tmp_path / "flat").images[0, 0, 0, 0] == 30
+    times = path.stat()
+    time.sleep(0.05)  # more than a tick of the file system's clock
+    Image.new("L", (8, 8), 200).save(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_size == times.st_size
+    assert read(tmp_path / "flat").images[0, 0, 0, 0] == 200
 
 
 def test_nothing_is_shown_where_stderr_is_no_terminal(classes, capsys):
