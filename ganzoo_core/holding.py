@@ -25,15 +25,23 @@ class Hold:
         """Remember the lock's file, which is held open: no other one has its number for as long as that is so."""
         self._locked = self._find()
 
-    def check(self) -> None:
-        """Raise GanzooError if the folder is another one: a run there would be torn in two, or mixed with another."""
+    def check(self, path: Path | None = None, length: int = 0) -> None:
+        """Raise GanzooError if the folder is another one: a run there would be torn in two, or mixed with another.
+
+        Args:
+            path: a file in it, which is an error too where it has become shorter than `length` bytes.
+        """
         found = self._find()
-        if self._locked in (None, found) or (found is None and files.is_file(self._kept)):
-            return
-        raise GanzooError(
-            f"{self.folder} was removed, moved or begun anew while its run trained, so nothing more is written there; "
-            "if it was moved, `ganzoo resume` goes on from where it is now"
-        )
+        if self._locked not in (None, found) and not (found is None and files.is_file(self._kept)):
+            raise GanzooError(
+                f"{self.folder} was removed, moved or begun anew while its run trained, so nothing more is written "
+                "there; if it was moved, `ganzoo resume` goes on from where it is now"
+            )
+        if path is not None and length and (not files.is_file(path) or path.stat().st_size < length):
+            raise GanzooError(
+                f"{path} was cut or removed while its run trained; the run stops at its last checkpoint, and goes on "
+                f"in a new one: ganzoo resume {self.folder} --set train.checkpoint_keep=2"
+            )
 
     def _find(self) -> tuple[int, int] | None:
         try:

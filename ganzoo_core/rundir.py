@@ -156,7 +156,7 @@ class RunFolder:
 
     def flush_stats(self) -> None:
         """Write the lines that could not be written yet; OSError if they still cannot."""
-        self._hold.check()
+        self._hold.check(self.path / STATS, self._bytes)
         if content := b"".join(self._unwritten):
             checkpoint.append(self.path / STATS, content, at=self._bytes)
             self._bytes, self._lines = self._bytes + len(content), self._lines + len(self._unwritten)

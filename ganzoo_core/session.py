@@ -251,6 +251,9 @@ def resume(
         flags=length,
     )
     resolved = mix.resolve(catalog.scan(), request)
+    if resolved.trackers and trackers is None and place.leads and not quiet:
+        names = ", ".join(part.name for part in resolved.trackers)
+        Reporter().warn(f"{names} will watch the run, as its {rundir.CONFIG} says; --track '' keeps them out")
     if settings:
         assert newest is not None
         parent = {"run": str(absolute_path(path)), "images": rundir.read_position(newest).images}

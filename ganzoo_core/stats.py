@@ -37,7 +37,10 @@ def read_first(path: Path, count: int) -> bytes:
     files.check_file(path)
     found = [content for content, _ in islice(_decode_lines(path), count)]
     if len(found) < count:
-        raise UsageError(f"{path} holds fewer than the {count} lines that were written; it was changed since")
+        raise UsageError(
+            f"{path} holds {len(found)} of the {count} lines that were written, so it was changed since; put it back, "
+            f"or go on in a new run: ganzoo resume {path.parent} --set train.checkpoint_keep=2"
+        )
     return b"".join(found)
 
 

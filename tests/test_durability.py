@@ -110,7 +110,7 @@ def test_divergence_names_the_network_and_keeps_the_last_finite_checkpoint(tmp_p
 def test_rollback_goes_on_from_the_last_checkpoint_with_half_the_rates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {**SMALL, "train.on_divergence": "rollback", "train.lr": 1e-3}
+    settings = {**SMALL, "train.on_divergence": "rollback", "train.lr": 1e-3, "use.schedule": "constant"}
     run = session.train("dcgan-torch", loss=Exploding(1), settings=settings, steps=12, out=tmp_path / "run", quiet=True)
     assert "back at 64 images, with the learning rates divided by 2" in " ".join(capsys.readouterr().err.split())
     rates = {line["step"]: line["lr_g"] for line in run.stats}
@@ -184,3 +184,25 @@ def test_a_folder_that_goes_while_its_run_trains_ends_the_run(
     if what == "moved":
         monkeypatch.undo()
         assert session.resume(tmp_path / "moved", quiet=True).stats[-1]["step"] == 12
+
+
+@pytest.mark.filterwarnings("default")
+def test_statistics_that_go_while_a_run_trains_end_it_and_a_new_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, write = tmp_path / "run", rundir.RunFolder.write_checkpoint
+
+    def write_and_lose(folder: rundir.RunFolder, *args: Any, **more: Any) -> Path:
+        path = write(folder, *args, **more)
+        (place / "stats.jsonl").unlink()
+        return path
+
+    monkeypatch.setattr(rundir.RunFolder, "write_checkpoint", write_and_lose)
+    advice = r"ganzoo resume .*run --set train.checkpoint_keep=2"
+    with pytest.raises(gz.GanzooError, match=rf"stats.jsonl was cut or removed while its run trained.*{advice}"):
+        session.train("dcgan-torch", settings=SMALL, steps=12, out=place, quiet=True)
+    monkeypatch.undo()
+    with pytest.raises(gz.UsageError, match=rf"holds 0 of the \d+ lines that were written.*{advice}"):
+        session.resume(place, quiet=True)
+    new = session.resume(place, settings={"train.checkpoint_keep": 2}, out=tmp_path / "new", quiet=True)
+    assert new.stats[-1]["step"] == 12

@@ -103,11 +103,16 @@ def test_a_tracker_sees_the_whole_run_and_what_the_run_keeps(watchers: Site, tmp
     assert saved[-1]["files"] == ["manifest.json", "position.json", "state.safetensors"]
 
 
-def test_it_watches_again_when_the_run_goes_on(watchers: Site, tmp_path: Path) -> None:
+def test_it_watches_again_when_the_run_goes_on(
+    watchers: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = train(tmp_path / "run", 2, "watcher")
-    gz.resume(run.folder, steps=3, quiet=True)
+    capsys.readouterr()
+    gz.resume(run.folder, steps=3)
+    assert "watcher will watch the run, as its config.yaml says; --track '' keeps them out" in capsys.readouterr().err
     assert [event["images"] for event in seen(run.folder, "start")] == [0, 16]
-    gz.resume(run.folder, steps=4, trackers=[], quiet=True)
+    gz.resume(run.folder, steps=4, trackers=[])
+    assert "will watch" not in capsys.readouterr().err
     assert [event["images"] for event in seen(run.folder, "start")] == [0, 16]
 
 
