@@ -131,6 +131,8 @@ def check_same(
         "ranks": made_with.get("ranks", 1),
         "settings": run_facts.comparable_settings(settings, by_file=beginning.folder is None),
     }
+    if beginning.folder is None:
+        then, now = (_without_picks(facts, settings) for facts in (then, now))
     recorded = decoding.convert(then["data"], DataFacts, beginning.checkpoint) if "data" in then else None
     kept = fingerprint.load(beginning.checkpoint.parents[1] / fingerprint.FOLDER)
     differences = run_facts.explain_differences(then, now, data_changes.compare(recorded, kept, taken))
@@ -142,6 +144,17 @@ def check_same(
             f"the run would not go on as it was: {told}. Say --allow-inexact to go on nevertheless{_advise(then, now)}"
         )
     reporter.warn(f"going on, though {told}")
+
+
+def _without_picks(facts: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Without the parts that were picked for a new run on this command line, or in this call."""
+    picked = {slot for slot in ("loss", "schedule", "with") if settings.origin(f"use.{slot}").startswith("--")}
+    kept = dict(facts)
+    if isinstance(facts.get("parts"), Mapping):
+        kept["parts"] = {slot: part for slot, part in facts["parts"].items() if slot not in picked}
+    if "with" in picked:
+        kept.pop("modifiers", None)
+    return kept
 
 
 def _advise(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -169,8 +182,8 @@ def check_longer(then: Schedule, now: Schedule, *, images: int) -> None:
             if before[name] != after.get(name):
                 raise UsageError(
                     f"the schedule depends on the run's length: at {point:,} images {name} was {before[name]:g} and "
-                    f"with the new length would have been {after.get(name, float('nan')):g}; start a new run with "
-                    "--from, or keep the length"
+                    f"with the new length would have been {after.get(name, float('nan')):g}; `ganzoo resume RUN --set "
+                    "schedule=constant --images N` goes on in a new run"
                 )
 
 

@@ -25,7 +25,7 @@ from ganzoo_core import checkpoint, data, files, rundir, runner, session
 SMALL = {
     "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "data.size": 16, "train.batch_size": 16,
     "train.report_every": "3steps", "train.checkpoint_every": "5steps", "train.snapshot_every": "10steps",
-    "train.sample_every": "8steps", "train.sample_count": 4, "engine.threads": 1,
+    "train.sample_every": "8steps", "train.sample_count": 4, "engine.threads": 1, "use.schedule": "constant",
 }  # fmt: skip
 STEPS = 16
 MIXES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -168,6 +168,16 @@ def test_a_schedule_that_depends_on_the_length_refuses_another(tmp_path: Path) -
     with pytest.raises(gz.UsageError, match=r"has seen 256 images already, and is to end at 64\b"):
         session.resume(tmp_path / "run", steps=4, quiet=True)
     assert digest(tmp_path / "run") == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_another_schedule_goes_on_in_a_new_run(tmp_path: Path) -> None:
+    train(tmp_path / "run", "dcgan-torch", {"use.schedule": "cosine", "schedule.final": 0.5})
+    with pytest.raises(gz.UsageError, match=r"`ganzoo resume RUN --set schedule=constant --images N` goes on"):
+        session.resume(tmp_path / "run", steps=STEPS + 3, quiet=True)
+    settings = {"schedule": "constant"}
+    new = session.resume(tmp_path / "run", settings=settings, steps=STEPS + 3, out=tmp_path / "new", quiet=True)
+    assert [(line["images"], line["lr_g"]) for line in new.stats] == [(288, 4e-4), (304, 4e-4)]
 
 
 @pytest.mark.filterwarnings("default")

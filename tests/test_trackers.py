@@ -80,7 +80,7 @@ def watchers(here: Site) -> Site:
 
 
 def train(folder: Path, steps: int, *trackers: str, **settings: Any) -> gz.Run:
-    small = {"model.width": 4, "train.batch_size": 8, "engine.threads": 1, **settings}
+    small = {"model.width": 4, "train.batch_size": 8, "use.schedule": "constant", "engine.threads": 1, **settings}
     return gz.train("dcgan-torch", trackers=trackers, steps=steps, settings=small, out=folder, quiet=True)
 
 

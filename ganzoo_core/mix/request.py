@@ -72,9 +72,16 @@ class Words:
         return read("use.track", "words", self.picked["track"][0]) if "track" in self.picked else []
 
     def _is_left(self, key: str) -> bool:
-        """Whether a file's setting is about a tracker that was not picked this time."""
+        """Whether a file's setting is about a part in whose place another was picked this time."""
         namespace, _, rest = key.partition(".")
-        return namespace == "track" and not any(rest.startswith(f"{name}.") for name in self.trackers())
+        if namespace == "track":
+            return not any(rest.startswith(f"{name}.") for name in self.trackers())
+        if namespace == "with" and self.picked.get("with", ("", ""))[1] != self.request.config_name:
+            return "with" in self.picked and not any(rest.startswith(f"{name}.") for name in self.modifiers({}))
+        if namespace in ("loss", "schedule"):
+            filed = self.request.config.get(f"use.{namespace}")
+            return filed is not None and self.pick(namespace) != filed
+        return False
 
     def layers(self) -> list[Layer]:
         request = self.request
