@@ -47,12 +47,13 @@ def scan(folder: Path) -> list[Found]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as entries:
-                visible = [entry for entry in entries if not _hidden(entry.name)]
+                visible = [(entry.name, entry.is_dir()) for entry in entries if not _hidden(entry.name)]
         except OSError as error:
-            raise gz.DataError(f"{current} cannot be read: {error.strerror or error}") from None
-        for entry in visible:
-            path = current / entry.name
-            if entry.is_dir():
+            place = error.filename or current  # a link of it perhaps, to where one may not look
+            raise gz.DataError(f"{place} cannot be read: {error.strerror or error}") from None
+        for name, is_folder in visible:
+            path = current / name
+            if is_folder:
                 waiting.append(path)
             else:
                 parts = path.relative_to(folder).parts

@@ -29,7 +29,7 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
     """
     path = given(name, argument)
     if not path.is_file():
-        raise gz.DataError(f"{name}:{argument}: {path} is a folder; expected a .npz file")
+        raise gz.DataError(f"{name}:{argument}: {path} is no file; expected a .npz file")
     return gz.hold_out(cached({"set": "npz", "files": stamp([path])}, partial(_build, path)), split, options)
 
 

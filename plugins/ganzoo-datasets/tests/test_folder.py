@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 import tarfile
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 import ganzoo_core as gz
-from ganzoo_datasets import folder, pictures
+from ganzoo_datasets import folder, folder_scan, pictures
 
 
 def read(path, split="all", **options):
@@ -203,6 +205,20 @@ def test_a_folder_that_may_not_be_read(classes):
             read(classes)
     finally:
         (classes / "dog").chmod(0o755)
+
+
+def test_a_link_to_where_one_may_not_look_is_named(classes, monkeypatch):
+    """Such as those in `/proc/self`; root, as whom the tests may run, may look everywhere else."""
+
+    class Entry:
+        name = "cwd"
+
+        def is_dir(self):
+            raise PermissionError(errno.EACCES, "Permission denied", "/somebody/else")
+
+    monkeypatch.setattr(folder_scan.os, "scandir", lambda path: contextlib.nullcontext([Entry()]))
+    with pytest.raises(gz.DataError, match="/somebody/else cannot be read: Permission denied"):
+        read(classes)
 
 
 def test_the_second_start_decodes_nothing(classes, monkeypatch):
