@@ -15,7 +15,7 @@ from ganzoo_datasets import digits
 def test_all_digits_as_scikit_learn_ships_them():
     import sklearn.datasets
 
-    source = digits.dataset(split="all")
+    source = digits.dataset(split="all", options={})
     assert source.images.shape == (1797, 8, 8, 1)
     assert source.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     assert source.background == 0
@@ -30,13 +30,13 @@ def test_all_digits_as_scikit_learn_ships_them():
 
 
 def test_a_fixed_fifth_is_the_test_part():
-    train, test = digits.dataset(split="train"), digits.dataset(split="test")
+    train, test = digits.dataset(split="train", options={}), digits.dataset(split="test", options={})
     assert (len(train.images), len(test.images)) == (1438, 359)
     assert "held out" in train.notes[0]
-    assert np.array_equal(digits.dataset(split="test").images, test.images)
+    assert np.array_equal(digits.dataset(split="test", options={}).images, test.images)
 
 
 def test_the_second_start_does_not_read_again(monkeypatch):
-    digits.dataset(split="all")
+    digits.dataset(split="all", options={})
     monkeypatch.setattr(digits, "_read", lambda: pytest.fail("read again"))
-    assert len(digits.dataset(split="all").images) == 1797
+    assert len(digits.dataset(split="all", options={}).images) == 1797

@@ -94,14 +94,14 @@ def test_images_above_16_megapixels_are_refused(tmp_path):
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_folder_with_four_files(tmp_path, write_set, ending):
     made = write_set(tmp_path, size=5, classes=3, ending=ending)
-    train = idx_folder.dataset(name="idx", argument=str(tmp_path), split="train")
+    train = idx_folder.dataset(name="idx", argument=str(tmp_path), split="train", options={})
     assert np.array_equal(train.images[..., 0], made["train-images"])
     assert np.array_equal(train.labels, made["train-labels"])
     assert train.class_names == ("0", "1", "2")
     assert train.background == 0
-    test = idx_folder.dataset(name="idx", argument=str(tmp_path), split="test")
+    test = idx_folder.dataset(name="idx", argument=str(tmp_path), split="test", options={})
     assert np.array_equal(test.images[..., 0], made["t10k-images"])
-    whole = idx_folder.dataset(name="idx", argument=str(tmp_path), split="all")
+    whole = idx_folder.dataset(name="idx", argument=str(tmp_path), split="all", options={})
     assert np.array_equal(whole.images[..., 0], np.concatenate([made["train-images"], made["t10k-images"]]))
 
 
@@ -110,15 +110,15 @@ def test_labels_that_start_at_one_and_miss_one(tmp_path, write_idx):
     write_idx(tmp_path / "train-labels.idx1-ubyte", np.array([7, 1, 1], np.uint8))
     write_idx(tmp_path / "test-images-idx3-ubyte", np.zeros((1, 4, 4), np.uint8))
     write_idx(tmp_path / "test-labels-idx1-ubyte", np.array([5], np.uint8))
-    source = idx_folder.dataset(name="idx", argument=str(tmp_path), split="train")
+    source = idx_folder.dataset(name="idx", argument=str(tmp_path), split="train", options={})
     assert source.class_names == ("1", "5", "7")  # of both parts
     assert source.labels.tolist() == [2, 0, 0]
 
 
 def test_without_labels_and_without_a_test_part(tmp_path, write_idx):
     write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((10, 4, 4), np.uint8))
-    train = idx_folder.dataset(name="idx", argument=str(tmp_path), split="train")
-    test = idx_folder.dataset(name="idx", argument=str(tmp_path), split="test")
+    train = idx_folder.dataset(name="idx", argument=str(tmp_path), split="train", options={})
+    test = idx_folder.dataset(name="idx", argument=str(tmp_path), split="test", options={})
     assert train.labels is None
     assert train.class_names == ()
     assert (len(train.images), len(test.images)) == (8, 2)  # 20 % held out
@@ -129,33 +129,33 @@ def test_files_that_do_not_belong_together(tmp_path, write_set, write_idx):
     write_set(tmp_path, size=5)
     write_idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(3, np.uint8))
     with pytest.raises(gz.DataError, match=r"\b3 labels .* 12\b"):
-        idx_folder.dataset(name="idx", argument=str(tmp_path), split="train")
+        idx_folder.dataset(name="idx", argument=str(tmp_path), split="train", options={})
     (tmp_path / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(gz.DataError, match="only the test part has labels"):
-        idx_folder.dataset(name="idx", argument=str(tmp_path), split="train")
+        idx_folder.dataset(name="idx", argument=str(tmp_path), split="train", options={})
 
 
 def test_parts_of_different_size(tmp_path, write_set, write_idx):
     write_set(tmp_path, size=5)
     write_idx(tmp_path / "t10k-images-idx3-ubyte", np.zeros((4, 6, 6), np.uint8))
     with pytest.raises(gz.DataError, match=r"\b5×5 and 6×6"):
-        idx_folder.dataset(name="idx", argument=str(tmp_path), split="train")
+        idx_folder.dataset(name="idx", argument=str(tmp_path), split="train", options={})
 
 
 def test_a_folder_without_such_files(tmp_path):
     with pytest.raises(gz.DataError, match="train-images-idx3-ubyte"):
-        idx_folder.dataset(name="idx", argument=str(tmp_path), split="train")
+        idx_folder.dataset(name="idx", argument=str(tmp_path), split="train", options={})
 
 
 def test_paths_that_are_wrong(tmp_path, monkeypatch):
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits.tar.gz").write_bytes(b"x")
     with pytest.raises(gz.DataError, match=r"did you mean .*digits\?"):
-        idx_folder.dataset(name="idx", argument=str(tmp_path / "digit" / "raw"), split="train")
+        idx_folder.dataset(name="idx", argument=str(tmp_path / "digit" / "raw"), split="train", options={})
     with pytest.raises(gz.DataError, match="unpack it"):
-        idx_folder.dataset(name="idx", argument=str(tmp_path / "digits.tar.gz"), split="train")
+        idx_folder.dataset(name="idx", argument=str(tmp_path / "digits.tar.gz"), split="train", options={})
     with pytest.raises(gz.UsageError, match="idx:PATH"):
-        idx_folder.dataset(name="idx", argument="", split="train")
+        idx_folder.dataset(name="idx", argument="", split="train", options={})
 
 
 def test_relative_paths_and_the_home_folder(tmp_path, monkeypatch, write_set):
@@ -164,10 +164,10 @@ def test_relative_paths_and_the_home_folder(tmp_path, monkeypatch, write_set):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     for argument in ("set", "./set", "~/set"):
-        assert len(idx_folder.dataset(name="idx", argument=argument, split="train").images) == 12
+        assert len(idx_folder.dataset(name="idx", argument=argument, split="train", options={}).images) == 12
 
 
 def test_real_fashion_mnist_sample(real_data):
-    source = idx_folder.dataset(name="idx", argument=str(real_data / "fashion_mnist_sample"), split="all")
+    source = idx_folder.dataset(name="idx", argument=str(real_data / "fashion_mnist_sample"), split="all", options={})
     assert source.images.shape == (900, 28, 28, 1)
     assert np.bincount(source.labels).tolist() == [90] * 10  # in balance, as its notes say

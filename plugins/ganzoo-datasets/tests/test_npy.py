@@ -12,7 +12,7 @@ IMAGES = np.random.default_rng(2).integers(0, 256, (10, 4, 6, 3), dtype=np.uint8
 
 
 def read(path, split="all"):
-    return npy.dataset(name="npy", argument=str(path), split=split)
+    return npy.dataset(name="npy", argument=str(path), split=split, options={})
 
 
 @pytest.mark.parametrize(("shown", "shape"), [(IMAGES, (10, 4, 6, 3)), (IMAGES[..., 0], (10, 4, 6, 1))])

@@ -19,7 +19,7 @@ def read(tmp_path):
     def save_and_read(split="all", save=np.savez, **arrays):
         path = tmp_path / "set.npz"
         save(path, **arrays)
-        return npz.dataset(name="npz", argument=str(path), split=split)
+        return npz.dataset(name="npz", argument=str(path), split=split, options={})
 
     return save_and_read
 
@@ -108,7 +108,7 @@ def test_headers_that_lie(tmp_path, body, words):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("images.npy", body)
     with pytest.raises(gz.DataError, match=words):
-        npz.dataset(name="npz", argument=str(path), split="all")
+        npz.dataset(name="npz", argument=str(path), split="all", options={})
 
 
 def test_a_bomb(tmp_path, monkeypatch):
@@ -116,18 +116,18 @@ def test_a_bomb(tmp_path, monkeypatch):
     path = tmp_path / "set.npz"
     np.savez_compressed(path, images=np.zeros((1, 1000, 1000), np.uint8))
     with pytest.raises(gz.DataError, match="at most 999,999"):
-        npz.dataset(name="npz", argument=str(path), split="all")
+        npz.dataset(name="npz", argument=str(path), split="all", options={})
 
 
 def test_files_that_are_no_archives(tmp_path):
     for body in (b"", b"PK\x03\x04 cut short"):
         (tmp_path / "set.npz").write_bytes(body)
         with pytest.raises(gz.DataError, match=r"cannot be read as a .npz"):
-            npz.dataset(name="npz", argument=str(tmp_path / "set.npz"), split="all")
-    with pytest.raises(gz.DataError, match="is a folder"):
-        npz.dataset(name="npz", argument=str(tmp_path), split="all")
+            npz.dataset(name="npz", argument=str(tmp_path / "set.npz"), split="all", options={})
+    with pytest.raises(gz.DataError, match="is no file"):
+        npz.dataset(name="npz", argument=str(tmp_path), split="all", options={})
     with pytest.raises(gz.DataError, match=r"did you mean .*set.npz"):
-        npz.dataset(name="npz", argument=str(tmp_path / "sett.npz"), split="all")
+        npz.dataset(name="npz", argument=str(tmp_path / "sett.npz"), split="all", options={})
 
 
 def test_a_byte_turned_over_is_found(tmp_path):
@@ -137,4 +137,4 @@ def test_a_byte_turned_over_is_found(tmp_path):
     body[len(body) // 2] ^= 1
     path.write_bytes(body)
     with pytest.raises(gz.DataError, match=r"cannot be read|no header"):
-        npz.dataset(name="npz", argument=str(path), split="all")
+        npz.dataset(name="npz", argument=str(path), split="all", options={})
