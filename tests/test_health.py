@@ -117,7 +117,9 @@ WINNING = {
     ("model", "loss"), [("dcgan-torch", "hinge"), ("dcgan-torch", "relativistic"), ("convgan-tf", "least-squares")]
 )
 def test_a_run_whose_d_wins_says_so_once_and_so_does_its_report(tmp_path, capfd, model, loss):
-    run = gz.train(model, loss=loss, data=white(size=16), settings=WINNING, steps=280, out=tmp_path / "run")
+    run = gz.train(
+        model, loss=loss, data=white(size=16), settings=WINNING, preset="none", steps=280, out=tmp_path / "run"
+    )
     told = capfd.readouterr().err
     assert told.count(WON) == 1
     assert f"`ganzoo resume {run.folder} --set lr_d=0.0025` begins a new run" in told

@@ -19,7 +19,7 @@ from ganzoo_core import checkpoint, decoding, files, generators, records, rundir
 
 SMALL = {
     "model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": 2, "train.sample_count": 1,
-    "engine.threads": 1,
+    "engine.threads": 1, "use.schedule": "constant",
 }  # fmt: skip
 SECONDS = 120  # that a command may take on a busy machine
 
