@@ -45,6 +45,8 @@ class SavedGenerator:
         UsageError: if the folder is not a generator, or its plugin is not installed.
     """
 
+    license = ""  # of what it learnt from, and so of what it draws
+
     def __init__(
         self,
         folder: Path,
@@ -57,6 +59,7 @@ class SavedGenerator:
         self.card = card = rundir.read_card(folder)
         self.spec = Spec(**msgspec.structs.asdict(card.spec))
         self.class_names, self.images_seen, self.latent = card.class_names, card.images, card.latent
+        self.license = card.license
         self._values: Mapping[str, float] = card.values
         self._mix = None if card.part is None else mix_of_card(card, folder)
         self._open(device, network, settings or {})

@@ -232,7 +232,7 @@ def test_a_plugins_code_that_changed_under_the_same_version_is_refused(tmp_path,
         here.loss("mine", "my_losses"),
         files={"__init__.py": "", "hooks.py": LOSS, "deep/more.py": "A = 1"},
     )
-    settings = {key: value for key, value in SMALL.items() if key != "data.split"}
+    settings = {key: value for key, value in SMALL.items() if key != "data.split"} | {"use.schedule": "constant"}
     session.train("dcgan-torch", loss="mine", settings=settings, steps=2, out=tmp_path / "run", quiet=True)
     session.resume(tmp_path / "run", steps=3, quiet=True)
     for name, content in (("deep/more.py", "A = 2"), ("ganzoo.toml", here.loss("mine", "my_losses", "\n# more\n"))):

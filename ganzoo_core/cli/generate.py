@@ -89,8 +89,8 @@ def execute(args: argparse.Namespace) -> int:
     generator = session.load(
         args.path, checkpoint=args.checkpoint, device=args.device, settings=parse_assignments(args.set)
     )
-    if generator.card.license:
-        Reporter().say(f"what it draws is under the licence of what it learnt from, {generator.card.license}")
+    if generator.license:
+        Reporter().say(f"what it draws is under the licence of what it learnt from, {generator.license}")
     if args.walk:
         return _walk(args, generator, out)
     rows: list[str] = []
