@@ -31,7 +31,7 @@ MODELS = {"torch": ("dcgan-torch", "cgan-torch"), "tensorflow": ("dcgan-tf", "co
 SMALL = {
     "model.latent_dim": 2, "train.batch_size": 4, "train.sample_count": 2, "train.report_every": "2steps",
     "train.checkpoint_every": "4steps", "train.snapshot_every": "4steps", "train.sample_every": "4steps",
-    "engine.threads": 1, "engine.device": "cpu",
+    "engine.threads": 1, "engine.device": "cpu", "use.schedule": "constant",
 }  # fmt: skip
 PROTOCOL = {
     "data": "ganzoo-datasets/digits 0.1.0", "reference": "test", "reference_count": 359, "samples": 1000, "seed": 0,
