@@ -77,6 +77,8 @@ def equal_to_one(folder: Path, names: list[str]) -> None:
         assert len(lines) == len(expected) == STEPS // 3 + 1
         for line, other in zip(lines, expected, strict=True):
             terms = {key: value for key, value in other.items() if "/" in key}
+            # Each rank looks at its own share of a batch, which is separated whenever the whole is, and more often.
+            assert line["discriminator/separated"] >= terms.pop("discriminator/separated")
             assert {key: line[key] for key in terms} == pytest.approx(terms, rel=1e-4, abs=1e-5)
         moved = max(float(np.abs(array).max()) for key, array in theirs.items() if key.startswith("D/"))
         assert moved > 0.01
