@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ganzoo_core import checkpoint, files, session
+from ganzoo_core import checkpoint, files, rundir, session
 from ganzoo_core.api import UsageError
 
 EVERY, BATCH, KEEP = 8, 4, 2
@@ -62,6 +62,7 @@ def ask_again(run: Path, process: subprocess.Popen[bytes], seconds: float) -> in
         if time.monotonic() > until or process.poll() is not None:
             raise RuntimeError("the run came to no checkpoint")
         time.sleep(0.1)
+    rundir.DYING = 0.0  # the more often it is refused, the better
     refused, until = 0, time.monotonic() + seconds
     while time.monotonic() < until:
         try:

@@ -41,7 +41,7 @@ def test_a_piped_report_is_one_plain_line(capsys: pytest.CaptureFixture[str]) ->
 def test_a_long_run_on_a_cpu_offers_the_small_preset(
     seconds: float, cpu: bool, small: bool, offered: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Reporter(cpu=cpu, small=small).estimate(seconds)
+    Reporter(cpu=cpu, laptop_preset="small" if small else "").estimate(seconds)
     told = capsys.readouterr().err
     assert "left, done at" in told
     assert ("--preset small" in told) is offered

@@ -88,11 +88,10 @@ def test_a_tilde_is_the_home_folder_in_python(home):
     write(home / "set")
     (home / "config.yaml").write_text("train.batch_size: 4\n")
     settings = {key: value for key, value in SMALL.items() if key != "train.batch_size"}
-    run = gz.train(
-        "dcgan-torch", data="npy:~/set", settings=settings, steps=2, out="~/run", config="~/config.yaml", quiet=True
-    )  # fmt: skip
+    given = {"data": "npy:~/set", "preset": "none", "quiet": True}
+    run = gz.train("dcgan-torch", **given, settings=settings, steps=2, out="~/run", config="~/config.yaml")
     assert run.folder == home / "run"
-    gz.train("dcgan-torch", data="npy:~/set", settings=SMALL, steps=1, out="~/b", weights="~/run", quiet=True)
+    gz.train("dcgan-torch", **given, settings=SMALL, steps=1, out="~/b", weights="~/run")
     assert gz.resume("~/run", steps=3, quiet=True).folder == home / "run"
     assert gz.load("~/run").generate(2).shape == (2, 16, 16, 1)
     assert list(Path().iterdir()) == [Path("inside")]

@@ -164,7 +164,7 @@ def test_a_display_takes_no_more_than_a_twentieth_of_the_time(runs, clock):
 
 def test_nothing_is_drawn_of_a_run_without_statistics(tmp_path, clock):
     sent = []
-    live = notebook.Live(sent.append, small=True)
+    live = notebook.Live(sent.append, laptop_preset="small")
     live.begin(tmp_path)
     live.estimate(3700)
     assert "--preset small" in sent[-1]["text/html"]
@@ -198,8 +198,8 @@ def test_only_a_kernel_gets_a_display_and_no_quiet_run(module, expected, monkeyp
     if module is not None:
         monkeypatch.setitem(sys.modules, "IPython", module)
     assert notebook.is_notebook() is expected
-    assert isinstance(notebook.reporter(quiet=False, cpu=True, small=False), notebook.Live) is expected
-    quiet = notebook.reporter(quiet=True, cpu=True, small=False)
+    assert isinstance(notebook.reporter(quiet=False, cpu=True, laptop_preset=""), notebook.Live) is expected
+    quiet = notebook.reporter(quiet=True, cpu=True, laptop_preset="")
     assert type(quiet) is Reporter
     assert quiet.quiet
 
@@ -223,7 +223,7 @@ def test_another_process_draws_into_one_display_of_this_one(monkeypatch):
     monkeypatch.setattr(notebook, "_sends", [])
     lines = []
     notebook.relay(lines.append)
-    reporter = notebook.reporter(quiet=False, cpu=True, small=False)
+    reporter = notebook.reporter(quiet=False, cpu=True, laptop_preset="")
     reporter.say("first")
     reporter.say("second")
     assert all("\n" not in line for line in lines)
