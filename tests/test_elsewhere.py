@@ -17,7 +17,7 @@ import json, sys
 import numpy as np
 import ganzoo_core as gz
 
-small = {"model.width": 4, "train.batch_size": 8, "engine.threads": 1}
+small = {"model.width": 4, "train.batch_size": 8, "use.schedule": "constant", "engine.threads": 1}
 first, second = sys.argv[1:3]
 runs = [gz.train(model, steps=3, settings=small, out=model, quiet=True) for model in (first, second)]
 loaded = [name for name in ("torch", "tensorflow") if name in sys.modules]

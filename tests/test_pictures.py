@@ -108,7 +108,7 @@ def test_fashion_mnist_from_torchvisions_folder(quick: tuple[str, ...], size: in
 @needs_data
 def test_idx_files_and_a_folder_of_photographs(tmp_path: Path) -> None:
     assert DATA is not None
-    quick = ("--set", "width=4", "--steps", "3", "--quiet", "--out")
+    quick = ("--preset", "none", "--set", "width=4", "--steps", "3", "--quiet", "--out")
     ganzoo("run", "dcgan-torch", "--data", f"idx:{DATA / 'fashion_mnist_sample'}", *quick, "idx", cwd=tmp_path)
     assert gz.load(tmp_path / "idx").generate(2).shape == (2, 28, 28, 1)
 

@@ -41,7 +41,19 @@ def ganzoo(*commands: Sequence[str], cwd: Path) -> None:
 def test_a_run_and_its_resumption_are_watched(
     tmp_path: Path, nobody: Path, read_wandb: Callable[[Path], list[Any]]
 ) -> None:
-    first = ["run", "dcgan-torch", *SMALL, "--steps", "6", "--out", "run", "--track", "tensorboard,wandb"]
+    first = [
+        "run",
+        "dcgan-torch",
+        *SMALL,
+        "--steps",
+        "6",
+        "--out",
+        "run",
+        "--schedule",
+        "constant",
+        "--track",
+        "tensorboard,wandb",
+    ]
     ganzoo([*first, "--set", "wandb.mode=offline"], ["resume", "run", "--steps", "8"], cwd=tmp_path)
     run = tmp_path / "run"
 
