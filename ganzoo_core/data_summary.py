@@ -37,7 +37,7 @@ def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[
         "smallest": _across(sizes[int(np.argmin(areas))]),
         "largest": _across(sizes[int(np.argmax(areas))]),
         "commonest": [*_across(sizes[most]), int(counts[most])],
-        "enlarged": int(counts[(sizes < np.array(_kept(framing))).any(axis=1)].sum()),
+        "enlarged": int(counts[(sizes < np.array(_find_inner_size(framing))).any(axis=1)].sum()),
     }
     found["framing"] = _explain_framing(source, framing, channels, sizes)
     return found
@@ -93,7 +93,7 @@ def _found_sizes(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
     return np.unique(source.sizes, axis=0, return_counts=True)
 
 
-def _kept(framing: Framing) -> Size:
+def _find_inner_size(framing: Framing) -> Size:
     """Height and width that the pictures themselves have in the end, without a border."""
     return framing.target if framing.method == "resize" else framing.natural
 
