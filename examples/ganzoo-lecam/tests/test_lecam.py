@@ -146,7 +146,7 @@ def test_importing_it_brings_no_framework() -> None:
 SMALL: dict[str, Any] = {
     "use.loss": "relativistic-hinge-lecam", "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8,
     "data.size": 16, "train.batch_size": 8, "train.report_every": "1steps", "train.sample_count": 4,
-    "engine.device": "cpu", "engine.threads": 1,
+    "engine.device": "cpu", "engine.threads": 1, "use.schedule": "constant",
 }  # fmt: skip
 
 
