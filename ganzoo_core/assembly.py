@@ -93,7 +93,7 @@ def load(resolved: Mix, data_root: str | Path | None) -> Loaded:
         if resolved.options("data") != without:
             source = building.load_data(resolved, data_root)
     notes = [note] if note else []
-    if resolved.settings.entries["data.holdout"].by_user and not source.whole:
+    if resolved.settings.origin("data.holdout").startswith("--") and not source.whole:
         notes.append("data.holdout changes nothing here: these images have a test part of their own, or none")
     fitted = building.fitted_to(resolved, source)
     batch = resolved.settings["train.batch_size"]

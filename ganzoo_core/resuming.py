@@ -183,7 +183,7 @@ def check_longer(then: Schedule, now: Schedule, *, images: int) -> None:
                 raise UsageError(
                     f"the schedule depends on the run's length: at {point:,} images {name} was {before[name]:g} and "
                     f"with the new length would have been {after.get(name, float('nan')):g}; `ganzoo resume RUN --set "
-                    "schedule=constant --images N` goes on in a new run"
+                    "schedule=NAME --images N`, with a schedule that does not, goes on in a new run"
                 )
 
 

@@ -173,7 +173,7 @@ def test_a_schedule_that_depends_on_the_length_refuses_another(tmp_path: Path) -
 @pytest.mark.filterwarnings("default")
 def test_another_schedule_goes_on_in_a_new_run(tmp_path: Path) -> None:
     train(tmp_path / "run", "dcgan-torch", {"use.schedule": "cosine", "schedule.final": 0.5})
-    with pytest.raises(gz.UsageError, match=r"`ganzoo resume RUN --set schedule=constant --images N` goes on"):
+    with pytest.raises(gz.UsageError, match=r"`ganzoo resume RUN --set schedule=NAME --images N`, with a"):
         session.resume(tmp_path / "run", steps=STEPS + 3, quiet=True)
     settings = {"schedule": "constant"}
     new = session.resume(tmp_path / "run", settings=settings, steps=STEPS + 3, out=tmp_path / "new", quiet=True)

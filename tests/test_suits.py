@@ -127,6 +127,15 @@ def test_without_the_setting_a_fifth_is_held_out():
     )
 
 
+def test_a_share_without_effect_is_told_to_whoever_asked_for_it_and_not_when_the_run_goes_on(tmp_path, capsys):
+    given, more = source(16), {"preset": "none", "out": tmp_path / "run"}
+    settings = {**TINY, "train.batch_size": 8, "data.size": 32, "use.schedule": "constant"}
+    gz.train("dcgan-torch", data=given, settings={**settings, "data.holdout": 0.5}, images=8, **more)
+    assert "data.holdout changes nothing here" in " ".join(capsys.readouterr().err.split())
+    gz.resume(tmp_path / "run", images=16, picks={"data": given})
+    assert "changes nothing here" not in capsys.readouterr().err
+
+
 def test_mirrored_images_follow_the_others():
     whole = source(7, 16, labels=np.arange(7, dtype=np.int64) % 2, class_names=("a", "b"))
     images, labels = data.mirror(whole)
