@@ -1,6 +1,7 @@
 """A folder of landscapes, drawn: what a person's few photographs are to the tests and the benchmarks.
 
     python tests/landscapes.py FOLDER --count 300
+    python tests/landscapes.py FOLDER --by-hour        # a folder a class: day, dusk, night, winter
 
 Every picture has a sky that fades, a sun or a moon, two or three ranges of hills, and often trees or a lake; colours
 follow the time of day. They are JPEG of several sizes and of both orientations, as a camera leaves them.
@@ -23,11 +24,12 @@ HOURS = {  # colours of the top and the foot of the sky, the sun, and the neares
 }
 
 
-def draw(number: int) -> Image.Image:
-    """The landscape of that number, always the same."""
+def draw(number: int) -> tuple[Image.Image, str]:
+    """The landscape of that number, always the same, and its hour."""
     random = np.random.Generator(np.random.Philox([20140610, number]))
     width, height = SIZES[random.integers(len(SIZES))]
-    top, foot, sun, near, far = (np.array(colour, float) for colour in list(HOURS.values())[random.integers(4)])
+    hour = list(HOURS)[random.integers(len(HOURS))]
+    top, foot, sun, near, far = (np.array(colour, float) for colour in HOURS[hour])
     horizon = int(height * random.uniform(0.45, 0.65))
     fade = np.linspace(0, 1, height)[:, None] ** random.uniform(0.7, 1.4)
     sky = np.repeat((top + (foot - top) * fade)[:, None], width, axis=1)
@@ -52,7 +54,7 @@ def draw(number: int) -> Image.Image:
         triangle = [(foot_x - size / 3, foot_y), (foot_x + size / 3, foot_y), (foot_x, foot_y - size)]
         canvas.polygon(triangle, fill=_whole(near * 0.6))
     grain = random.normal(0, 4, (height, width, 3))
-    return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8)), hour
 
 
 def _ridge(random: np.random.Generator, width: int, base: float, height: float) -> np.ndarray:
@@ -67,16 +69,19 @@ def _whole(colour: np.ndarray) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def write(folder: Path, count: int) -> None:
-    """Write so many landscapes into a folder, flat."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write(folder: Path, count: int, *, by_hour: bool = False) -> None:
+    """Write so many landscapes into a folder, flat or in a folder for each hour."""
     for number in range(count):
-        draw(number).save(folder / f"landscape-{number:04d}.jpg", quality=92)
+        picture, hour = draw(number)
+        path = (folder / hour if by_hour else folder) / f"landscape-{number:04d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, quality=92)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--by-hour", action="store_true", help="a folder for each hour of the day, which is a class")
     given = parser.parse_args()
-    write(given.folder, given.count)
+    write(given.folder, given.count, by_hour=given.by_hour)

@@ -52,7 +52,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     loss = write_plugin(folder / "loss", "softplus_hinge", ["ganzoo"])
     model = write_plugin(folder / "model", "tiny_gan", ["ganzoo", "torch"])
     for source in (ROOT, *PARTS, *EXAMPLES, loss, model):
-        command(sys.executable, "-m", "build", "--wheel", "--outdir", folder / "wheels", source, cwd=folder)
+        words = ("-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "wheels", source)
+        command(sys.executable, *words, cwd=folder)
     return folder / "wheels"
 
 
