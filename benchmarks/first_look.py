@@ -2,12 +2,14 @@
 
     python benchmarks/first_look.py runs/dcgan-torch-digits-1              # a line for each run
     python benchmarks/first_look.py --json runs/*                          # for a program
+    python benchmarks/first_look.py --nearest nearest.png runs/dcgan-torch-folder-1
     python benchmarks/first_look.py --train "dcgan-torch --data emoji" --seeds 0,1,2 --out runs/look
 
 The distance is Fréchet's between 2,000 drawn images and the real ones, on their pixels at 8×8, reduced to the 30
 directions in which the real ones vary most. Beside it stands the distance between two halves of the real ones, below
 which nothing can be told. Where the data is digits, three classifiers of scikit-learn that were trained on real ones
-say of how many images all three name the same digit.
+say of how many images all three name the same digit. `--nearest` looks for copies: a picture of drawn images over the
+training images nearest to them, mirrored ones among them, and how far those are, beside how far real ones are apart.
 """
 
 from __future__ import annotations
@@ -25,12 +27,13 @@ import numpy as np
 from scipy import linalg
 
 import ganzoo_core as gz
-from ganzoo_core import building, mix
+from ganzoo_core import building, images, mix
 from ganzoo_core.catalog import scan
 from ganzoo_core.mix import Request
+from ganzoo_core.report.measured import neighbours
 from ganzoo_core.settings import read_facts, read_run_config
 
-SIDE, DIRECTIONS, COUNT = 8, 30, 2000
+SIDE, DIRECTIONS, COUNT, SHOWN = 8, 30, 2000, 12
 CLASSIFIED = "digits"  # the one data set whose classes three quick classifiers know
 
 
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0", help="of the runs to train")
     parser.add_argument("--out", type=Path, default=Path("runs/first-look"), help="where those go")
     parser.add_argument("--data-root", default=None, help="where data sets lie")
+    parser.add_argument("--nearest", type=Path, metavar="PNG", help="draw the last run's images over the nearest real")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each run")
     args = parser.parse_args()
     runs = list(args.runs)
@@ -52,6 +56,8 @@ def main() -> None:
     for run in runs:
         found = look(run, args.data_root)
         print(json.dumps(found) if args.json else row(found), flush=True)
+    if args.nearest is not None:
+        print(draw_nearest(runs[-1], args.data_root, args.nearest))
 
 
 def train(words: str, seed: int, out: Path) -> Path:
@@ -76,6 +82,26 @@ def look(run: Path, data_root: str | None = None) -> dict[str, Any]:
         "agree": agreement(drawn, real, labels) if name == CLASSIFIED else None,
         "seconds": last["seconds"],
     }
+
+
+def draw_nearest(run: Path, data_root: str | None, path: Path) -> str:
+    """Write the `SHOWN` drawn images that are likest to a real one, each over that one; says how far both are apart.
+
+    Distances are root mean square differences of pixel values, 0 to 255.
+    """
+    real = real_images(run, data_root)[0]
+    drawn = gz.load(run).generate(COUNT // 4, seed=1)
+    both = np.concatenate([real, real[:, :, ::-1]])
+    places, distances = neighbours(drawn, both, 1)
+    apart = neighbours(real, both, 1, itself=np.arange(len(real)))[1][:, 0]
+    likest = np.argsort(distances[:, 0])[:SHOWN]
+    rows = [np.concatenate(list(row), axis=1) for row in (drawn[likest], both[places[likest, 0]])]
+    images.to_pillow(np.concatenate(rows)).save(path)
+    (middle, least), (between, twins) = ((np.median(found), found.min()) for found in (distances, apart))
+    return (
+        f"{run}: the nearest real image lies at {middle:.1f} from one of {len(drawn)} drawn ones (median; least "
+        f"{least:.1f}) and at {between:.1f} from another real one (least {twins:.1f}); {path}"
+    )
 
 
 def real_images(run: Path, data_root: str | None) -> tuple[np.ndarray, np.ndarray | None, str]:
