@@ -27,8 +27,9 @@ from pairs import measure
 from startup import fake_plugins
 
 import ganzoo_core as gz
-from ganzoo_core import assembly, mix, session
-from ganzoo_core.catalog import scan
+from ganzoo_core import mix, python_api
+from ganzoo_core.discovery.catalog import scan
+from ganzoo_core.training import assemble
 
 EPOCH = 60_000  # images: of the run whose share of saving is told
 MODELS = {"torch": ("dcgan-torch", 64, 64), "tensorflow": ("dcgan-tf", 28, 256)}  # pixels, batch
@@ -41,7 +42,7 @@ BOUNDS = {"data path": 0.02, "around": 0.03, "start": 3.0}
 # Ends the process where the run's first step begins, or when it has been taken.
 FIRST_STEP = """
 import os, sys, time
-from ganzoo_core import runner
+from ganzoo_core.training import runner
 def stop(self, *rest):
     begun = time.time()
     self.trainer.step(0, 0, self._values(0))
@@ -281,10 +282,13 @@ def assembled(
 ) -> Iterator[Any]:
     """A run that is ready to start, in a folder that goes away."""
     request = mix.Request(
-        picks={"model": model, "data": data}, preset=preset, assigned=settings or {}, flags=session.flags(steps=steps)
+        picks={"model": model, "data": data},
+        preset=preset,
+        assigned=settings or {},
+        flags=python_api.flags(steps=steps),
     )
     with tempfile.TemporaryDirectory() as folder:
-        runner = assembly.assemble(mix.resolve(scan(), request), data_root=None, out=Path(folder) / "run", quiet=True)
+        runner = assemble.assemble(mix.resolve(scan(), request), data_root=None, out=Path(folder) / "run", quiet=True)
         try:
             yield runner
         finally:

@@ -27,10 +27,11 @@ import numpy as np
 from scipy import linalg
 
 import ganzoo_core as gz
-from ganzoo_core import building, images, mix
-from ganzoo_core.catalog import scan
+from ganzoo_core import building, mix
+from ganzoo_core.data import pixels
+from ganzoo_core.discovery.catalog import scan
 from ganzoo_core.mix import Request
-from ganzoo_core.report.measured import neighbours
+from ganzoo_core.report.nearest_and_walk import neighbours
 from ganzoo_core.settings import read_facts, read_run_config
 
 SIDE, DIRECTIONS, COUNT, SHOWN = 8, 30, 2000, 12
@@ -96,7 +97,7 @@ def draw_nearest(run: Path, data_root: str | None, path: Path) -> str:
     apart = neighbours(real, both, 1, itself=np.arange(len(real)))[1][:, 0]
     likest = np.argsort(distances[:, 0])[:SHOWN]
     rows = [np.concatenate(list(row), axis=1) for row in (drawn[likest], both[places[likest, 0]])]
-    images.to_pillow(np.concatenate(rows)).save(path)
+    pixels.to_pillow(np.concatenate(rows)).save(path)
     (middle, least), (between, twins) = ((np.median(found), found.min()) for found in (distances, apart))
     return (
         f"{run}: the nearest real image lies at {middle:.1f} from one of {len(drawn)} drawn ones (median; least "

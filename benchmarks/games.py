@@ -10,7 +10,8 @@ import numpy as np
 from pairs import Loop
 
 import ganzoo_core as gz
-from ganzoo_core import building, catalog, engines, mix
+from ganzoo_core import building, engines, mix
+from ganzoo_core.discovery import catalog
 
 
 @dataclass(frozen=True)

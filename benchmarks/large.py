@@ -30,7 +30,10 @@ import numpy as np
 from pairs import peak_memory
 
 import ganzoo_core as gz
-from ganzoo_core import building, catalog, data, engines, mix, ondemand
+from ganzoo_core import building, engines, mix
+from ganzoo_core.data import framing, lazy
+from ganzoo_core.data import memory as data_memory
+from ganzoo_core.discovery import catalog
 from ganzoo_core.engines import available_cores
 from ganzoo_datasets import shapes
 
@@ -88,7 +91,7 @@ def measured(path: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Blocks of steps from the file and from memory, in turns."""
     mapped = np.load(path, mmap_mode="r")
     sample = np.sort(np.random.default_rng(0).choice(len(mapped), SAMPLE, replace=False))
-    resident = ondemand.gather(mapped, sample)
+    resident = lazy.gather(mapped, sample)
     loops = {
         "memory": loop_of(trainer_of(resident, args), args),
         "file": loop_of(trainer_of(mapped, args, stays=True), args),
@@ -125,14 +128,14 @@ def trainer_of(images: np.ndarray, args: argparse.Namespace, *, stays: bool = Fa
         catalog.scan(), mix.Request(picks={"model": "dcgan-torch", "data": "shapes"}, assigned=settings, preset="none")
     )
     fitted = mix.fit(resolved, height=SIZE, width=SIZE, channels=CHANNELS, classes=0, background=None)
-    free = ondemand.free_memory
+    free = data_memory.free_memory
     if stays:
-        ondemand.free_memory = lambda: 0
+        data_memory.free_memory = lambda: 0
     try:
-        prepared = data.prepare(gz.ImageSource(images), fitted.framing, fitted.spec.channels).images
+        prepared = framing.prepare(gz.ImageSource(images), fitted.framing, fitted.spec.channels).images
     finally:
-        ondemand.free_memory = free
-    if ondemand.in_file(prepared) is not stays:
+        data_memory.free_memory = free
+    if lazy.in_file(prepared) is not stays:
         raise SystemExit("the images are not where they were to be")
     engine = engines.create("torch", resolved.settings)
     G, D = building.networks(engine, resolved, fitted, {})

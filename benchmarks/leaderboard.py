@@ -27,7 +27,9 @@ from typing import Any
 
 from pairs import BUSY_SHARE, cores_in_use
 
-from ganzoo_core import catalog, scores, shipped
+from ganzoo_core.discovery import catalog
+from ganzoo_core.generation.bundled import place
+from ganzoo_core.runs import scores
 
 SHARE = 10  # of a run's length, in which speed is measured
 ZOO = Path(__file__).resolve().parents[1] / "plugins"  # others that are installed are left out
@@ -154,7 +156,7 @@ def ship(out: Path, model: str, data: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         grid = Path(folder) / f"{data}.png"
         label = ("--class", "all", "-n", "8") if part.conditional else ("-n", "64")
-        ganzoo("generate", shipped.place(part, data), *label, "--out", grid)
+        ganzoo("generate", place(part, data), *label, "--out", grid)
         shutil.copy(grid, Path(part.location).parent / "shipped.png")
 
 

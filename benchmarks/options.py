@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from pairs import measure, was_busy
 
-from ganzoo_core import building, catalog, engines, mix
-from ganzoo_core.api import UsageError
+from ganzoo_core import building, engines, mix
+from ganzoo_core.discovery import catalog
+from ganzoo_core.errors import UsageError
 
 KINDS: dict[str, dict[str, Any]] = {
     "float32": {},

@@ -78,10 +78,15 @@ def facts() -> dict[str, Any]:
     import keras
     import tensorflow as tf
 
-    from ganzoo_core.engines.tensorflow import start
+    from ganzoo_core.engines.tensorflow import import_tensorflow
 
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    return {"tensorflow": tf.__version__, "keras": keras.__version__, "threads": threads, "oneDNN": start.onednn()}
+    return {
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "threads": threads,
+        "oneDNN": import_tensorflow.onednn(),
+    }
 
 
 class Counted:

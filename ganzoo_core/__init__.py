@@ -11,68 +11,65 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganzoo_core.api import (
         API,
-        DataError,
-        Diverged,
         Extractor,
         Features,
-        GanzooError,
         ImageSource,
         Loss,
         Metric,
         Ops,
         Options,
-        PluginError,
         Schedule,
         Spec,
         Step,
         TrackedRun,
-        UsageError,
     )
-    from ganzoo_core.checkpoint import read_tensors
-    from ganzoo_core.data import hold_out
-    from ganzoo_core.evaluation import evaluate
+    from ganzoo_core.data.pixels import deprocess, grid, preprocess
+    from ganzoo_core.data.splits import hold_out
+    from ganzoo_core.errors import DataError, Diverged, GanzooError, PluginError, UsageError
+    from ganzoo_core.evaluation.evaluate import evaluate
+    from ganzoo_core.generation.load import load
+    from ganzoo_core.generation.saved import SavedGenerator
     from ganzoo_core.hookspecs import hookimpl
-    from ganzoo_core.images import deprocess, grid, preprocess
-    from ganzoo_core.saved import SavedGenerator
-    from ganzoo_core.session import Run, build, load, loss, parts, resume, train
-    from ganzoo_core.terminal import clean_text
-    from ganzoo_core.trial import LossTrial
+    from ganzoo_core.loss_trial import LossTrial
+    from ganzoo_core.python_api import Run, build, loss, parts, resume, train
+    from ganzoo_core.storage.tensors import read_tensors
+    from ganzoo_core.terminal.text import clean_text
 
 _HOME = {
     "API": "api",
-    "DataError": "api",
-    "Diverged": "api",
+    "DataError": "errors",
+    "Diverged": "errors",
     "Extractor": "api",
     "Features": "api",
-    "GanzooError": "api",
+    "GanzooError": "errors",
     "ImageSource": "api",
     "Loss": "api",
     "Metric": "api",
     "Ops": "api",
     "Options": "api",
-    "PluginError": "api",
+    "PluginError": "errors",
     "Schedule": "api",
     "Spec": "api",
     "Step": "api",
     "TrackedRun": "api",
-    "UsageError": "api",
+    "UsageError": "errors",
     "hookimpl": "hookspecs",
-    "read_tensors": "checkpoint",
-    "clean_text": "terminal",
-    "hold_out": "data",
-    "evaluate": "evaluation",
-    "deprocess": "images",
-    "grid": "images",
-    "preprocess": "images",
-    "LossTrial": "trial",
-    "Run": "session",
-    "SavedGenerator": "saved",
-    "build": "session",
-    "load": "session",
-    "loss": "session",
-    "parts": "session",
-    "resume": "session",
-    "train": "session",
+    "read_tensors": "storage.tensors",
+    "clean_text": "terminal.text",
+    "hold_out": "data.splits",
+    "evaluate": "evaluation.evaluate",
+    "deprocess": "data.pixels",
+    "grid": "data.pixels",
+    "preprocess": "data.pixels",
+    "LossTrial": "loss_trial",
+    "Run": "python_api",
+    "SavedGenerator": "generation.saved",
+    "build": "python_api",
+    "load": "generation.load",
+    "loss": "python_api",
+    "parts": "python_api",
+    "resume": "python_api",
+    "train": "python_api",
 }
 
 __all__ = [

@@ -16,45 +16,15 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:  # importing it takes as long as all else that looking at what is installed needs
     import numpy as np
 
+from ganzoo_core.errors import DataError
+from ganzoo_core.messages import shown
+
 API = 1
 """The version of this contract. A manifest states the one it was written for (`api = 1`)."""
-
 Tensor = Any
 """An array of whatever framework runs: `torch.Tensor`, `tf.Tensor` or `numpy.ndarray`."""
-
 Options = Mapping[str, Any]
 """A part's own settings with the prefix removed: `model.width` arrives as `options["width"]`."""
-
-
-class GanzooError(Exception):
-    """An error that is told to the user as one sentence, without a traceback.
-
-    A sentence names the thing, what was found, what was expected and what to do next.
-    """
-
-    exit_code = 1
-
-
-class UsageError(GanzooError):
-    """What was asked for cannot be: an unknown name, a bad value, parts that do not fit each other."""
-
-    exit_code = 2
-
-
-class DataError(UsageError):
-    """The images cannot be had or cannot be read: a missing or broken file, no network."""
-
-
-class PluginError(GanzooError):
-    """A plugin failed: it could not be imported, breaks the contract, or raised."""
-
-    exit_code = 3
-
-
-class Diverged(GanzooError):
-    """A loss became infinite or not a number."""
-
-    exit_code = 4
 
 
 @dataclass(frozen=True)
@@ -124,9 +94,44 @@ class ImageSource:
 
     def __post_init__(self) -> None:
         """Raise DataError unless shapes, types and labels are as described above."""
-        from ganzoo_core.arguments import check_source
+        _check_source(self)
 
-        check_source(self)
+
+def _check_source(source: ImageSource) -> None:
+    """Raise DataError unless shapes, types and labels of a source are as `ImageSource` describes them."""
+    import numpy as np
+
+    from ganzoo_core.arguments import is_whole
+
+    images, labels, sizes = source.images, source.labels, source.sizes
+    if not isinstance(images, np.ndarray | Images) or images.dtype != np.uint8 or images.ndim != 4:
+        found = f"{images.dtype} {list(images.shape)}" if isinstance(images, Images) else type(images).__name__
+        raise DataError(f"images are {found}; expected a uint8 array [N,H,W,C]")
+    if images.shape[3] not in (1, 3):
+        raise DataError(f"images have {images.shape[3]} channels; expected 1 (grey) or 3 (RGB)")
+    if 0 in images.shape:
+        raise DataError(f"images have the shape {list(images.shape)}: there is nothing to train on")
+    if sizes is not None and (
+        not isinstance(sizes, np.ndarray)
+        or sizes.dtype != np.int64
+        or sizes.shape != (len(images), 2)
+        or sizes.min() < 1
+    ):
+        raise DataError(f"sizes must be an int64 array [N,2] with N = {len(images)}: height and width of each, above 0")
+    for name, number in (("held_out", source.held_out or 0), ("skipped", source.skipped)):
+        if not is_whole(number) or number < 0:
+            raise DataError(f"{name} is {shown(number)}; expected a whole number of images, 0 or more")
+    if labels is None:
+        return
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+        raise DataError(f"labels must be an int64 array [N] with N = {len(images)}, one for each image")
+    if len(source.class_names) == 0:
+        raise DataError("images with labels need `class_names`, one name for each class")
+    if labels.min() < 0 or labels.max() >= len(source.class_names):
+        raise DataError(
+            f"labels run from {labels.min()} to {labels.max()}, but there are {len(source.class_names)} class names; "
+            f"labels must be 0 to {len(source.class_names) - 1}"
+        )
 
 
 class Ops(Protocol):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core.api import DataError, Images, ImageSource, UsageError
-from ganzoo_core.settings import shown
+from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import shown
 
 MOST_CLASSES = 100_000
 
@@ -55,36 +55,3 @@ def read_labels(labels: Any, expected: str, *, count: int, classes: int = MOST_C
     ):
         raise UsageError(f"labels are {shown(labels)}; {expected}")
     return found.astype(np.int64)
-
-
-def check_source(source: ImageSource) -> None:
-    """Raise DataError unless shapes, types and labels of a source are as `ImageSource` describes them."""
-    images, labels, sizes = source.images, source.labels, source.sizes
-    if not isinstance(images, np.ndarray | Images) or images.dtype != np.uint8 or images.ndim != 4:
-        found = f"{images.dtype} {list(images.shape)}" if isinstance(images, Images) else type(images).__name__
-        raise DataError(f"images are {found}; expected a uint8 array [N,H,W,C]")
-    if images.shape[3] not in (1, 3):
-        raise DataError(f"images have {images.shape[3]} channels; expected 1 (grey) or 3 (RGB)")
-    if 0 in images.shape:
-        raise DataError(f"images have the shape {list(images.shape)}: there is nothing to train on")
-    if sizes is not None and (
-        not isinstance(sizes, np.ndarray)
-        or sizes.dtype != np.int64
-        or sizes.shape != (len(images), 2)
-        or sizes.min() < 1
-    ):
-        raise DataError(f"sizes must be an int64 array [N,2] with N = {len(images)}: height and width of each, above 0")
-    for name, number in (("held_out", source.held_out or 0), ("skipped", source.skipped)):
-        if not is_whole(number) or number < 0:
-            raise DataError(f"{name} is {shown(number)}; expected a whole number of images, 0 or more")
-    if labels is None:
-        return
-    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
-        raise DataError(f"labels must be an int64 array [N] with N = {len(images)}, one for each image")
-    if len(source.class_names) == 0:
-        raise DataError("images with labels need `class_names`, one name for each class")
-    if labels.min() < 0 or labels.max() >= len(source.class_names):
-        raise DataError(
-            f"labels run from {labels.min()} to {labels.max()}, but there are {len(source.class_names)} class names; "
-            f"labels must be 0 to {len(source.class_names) - 1}"
-        )

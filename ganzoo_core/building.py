@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from ganzoo_core import data, files, loader, mix, paths, rundir
-from ganzoo_core.api import ImageSource, UsageError
+from ganzoo_core import mix
+from ganzoo_core.api import ImageSource
+from ganzoo_core.data import framing
+from ganzoo_core.discovery import answers, loading
+from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines import Plan
+from ganzoo_core.errors import UsageError
 from ganzoo_core.mix import Fit, Mix
+from ganzoo_core.runs import layout
 from ganzoo_core.settings import read_facts
+from ganzoo_core.storage import files, paths
+
+HOOKS = {
+    "generator": "build_generator",
+    "discriminator": "build_discriminator",
+    "loss": "loss",
+    "schedule": "schedule",
+    "data": "dataset",
+}
+
+
+def call_slot(resolved: Mix, slot: str, check: Callable[[Any], str], **arguments: Any) -> Any:
+    """Call the hook of a slot's part, with the mix's modifiers around it; see `loading.call_hook`."""
+    return loading.call_hook(
+        HOOKS[slot],
+        resolved.parts[slot],
+        check,
+        wrappers=resolved.modifiers,
+        given=resolved.objects.get(slot),
+        **arguments,
+    )
 
 
 def data_root_of(given: str | Path | None) -> Path:
@@ -30,9 +56,9 @@ def data_root_of_run(run: Path, given: str | Path | None) -> str | Path | None:
         run: its folder; it may have been moved together with the data.
         given: `--data-root`.
     """
-    if given or not files.is_file(run / rundir.CONFIG):
+    if given or not files.is_file(run / layout.CONFIG):
         return given
-    kept = read_facts(run / rundir.CONFIG).paths
+    kept = read_facts(run / layout.CONFIG).paths
     if "data_root" not in kept:
         return None
     found = paths.find_again(kept["data_root"], kept.get("data_root_from_here", ""), run)
@@ -64,10 +90,10 @@ def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource
             raise UsageError(f"data is a {type(given).__name__}; expected a name, a gz.ImageSource or uint8 [N,H,W,C]")
         return given
     part = resolved.parts["data"]
-    return loader.call(
+    return call_slot(
         resolved,
         "data",
-        loader.check_source,
+        answers.check_source,
         name=part.name,
         argument=resolved.argument,
         root=data_root_of(data_root),
@@ -98,7 +124,7 @@ def networks(engine: Any, resolved: Mix, fitted: Fit, values: Mapping[str, float
 
     def built(slot: str) -> Any:
         return engine.build(
-            lambda: loader.call(
+            lambda: call_slot(
                 resolved,
                 slot,
                 engine.check_network,
@@ -126,7 +152,7 @@ def build_trainer(engine: Any, resolved: Mix, fitted: Fit, prepared: ImageSource
     if group is not None and resolved.objects.keys() & {"generator", "discriminator"}:
         for network in (G, D):  # each process made its own
             group.share(network)
-    shown = data.mirror(prepared) if resolved.settings["data.flip"] else (prepared.images, prepared.labels)
+    shown = framing.mirror(prepared) if resolved.settings["data.flip"] else (prepared.images, prepared.labels)
     return engine.trainer(G, D, loss_of(resolved, fitted), plan, *shown)
 
 
@@ -189,10 +215,10 @@ def schedule_of(resolved: Mix, fitted: Fit, total_images: int) -> Any:
         "beta2": settings["train.betas"][1],
         "ema_halflife": settings["train.ema_halflife"],
     }
-    return loader.call(
+    return call_slot(
         resolved,
         "schedule",
-        loader.check_schedule,
+        answers.check_schedule,
         name=resolved.parts["schedule"].name,
         spec=fitted.spec,
         total_images=total_images,
@@ -203,12 +229,17 @@ def schedule_of(resolved: Mix, fitted: Fit, total_images: int) -> Any:
 
 def loss_of(resolved: Mix, fitted: Fit) -> Any:
     """The loss with its modifiers around it."""
-    return loader.call(
+    return call_slot(
         resolved,
         "loss",
-        loader.check_loss,
+        answers.check_loss,
         name=resolved.parts["loss"].name,
         spec=fitted.spec,
         options=resolved.options("loss"),
         modifiers=resolved.modifier_options(),
     )
+
+
+def wrappers_of(resolved: Mix, slot: str) -> list[Part]:
+    """The modifiers that change this slot, the first innermost."""
+    return [part for part in resolved.modifiers if hasattr(loading.hooks_of(part), HOOKS[slot])]

@@ -11,8 +11,9 @@ import resource
 import sys
 from pathlib import Path
 
-from ganzoo_core import session
-from ganzoo_core.api import GanzooError
+from ganzoo_core import python_api
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.generation import load
 
 ROOM = 3 << 30  # bytes of address space that a framework that is loaded may still take
 
@@ -30,13 +31,13 @@ def space() -> int:
 def main(framework: str, limit: str, *folders: str) -> None:
     """Load each, after a first network of the framework has been built."""
     importlib.import_module(framework)
-    session.build("dcgan-torch" if framework == "torch" else "dcgan-tf", settings={"model.width": 8})
+    python_api.build("dcgan-torch" if framework == "torch" else "dcgan-tf", settings={"model.width": 8})
     before, (_, hard) = peak(), resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (space() + ROOM, hard))
     told = {}
     for folder in folders:
         try:
-            session.load(folder, device="cpu", settings={"engine.max_parameters": limit})
+            load.load(folder, device="cpu", settings={"engine.max_parameters": limit})
         except GanzooError as error:
             told[folder] = [type(error).__name__, str(error)]
         else:

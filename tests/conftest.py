@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from ganzoo_core import catalog, manifest, mix
-from ganzoo_core.api import UsageError
+from ganzoo_core import mix
+from ganzoo_core.discovery import catalog as discovery_catalog
+from ganzoo_core.discovery import manifest as discovery_manifest
+from ganzoo_core.errors import UsageError
 
 WAIT = 240  # seconds that a process may take on a busy machine
 os.environ["GANZOO_SECTION_ERRORS"] = "raise"  # in child processes too: no report hides an error
@@ -154,9 +156,9 @@ def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.syspath_prepend(site.path)
     monkeypatch.delenv("GANZOO_PLUGINS", raising=False)
     before = set(sys.modules)
-    catalog.forget()
+    discovery_catalog.forget()
     yield site
-    catalog.forget()
+    discovery_catalog.forget()
     for name in set(sys.modules) - before:
         if str(site.path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
@@ -172,10 +174,10 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Site]:
 class Resolver:
     """Mixes of the parts in mix.toml."""
 
-    def __init__(self, installed: catalog.Catalog) -> None:
+    def __init__(self, installed: discovery_catalog.Catalog) -> None:
         self.installed = installed
 
-    def __call__(self, model: Any = None, *, catalog: catalog.Catalog | None = None, **asked: Any) -> mix.Mix:
+    def __call__(self, model: Any = None, *, catalog: discovery_catalog.Catalog | None = None, **asked: Any) -> mix.Mix:
         """What a user's words come to: picks by their slot, the rest as in `mix.Request`."""
         picks = {"model": model, **{slot: asked.pop(slot) for slot in mix.SLOTS if slot in asked}}
         return mix.resolve(catalog or self.installed, mix.Request(picks=picks, **asked))
@@ -189,17 +191,17 @@ class Resolver:
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> catalog.Catalog:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> discovery_catalog.Catalog:
     """The parts in mix.toml."""
     path = tmp_path_factory.mktemp("pack") / "ganzoo.toml"
     path.write_bytes((Path(__file__).parent / "mix.toml").read_bytes())
-    parts, problems = manifest.read(path, distribution="dist", version="1", package="pack")
+    parts, problems = discovery_manifest.read(path, distribution="dist", version="1", package="pack")
     assert problems == []
-    return catalog.Catalog(tuple(parts), ())
+    return discovery_catalog.Catalog(tuple(parts), ())
 
 
 @pytest.fixture(scope="session")
-def resolve(installed: catalog.Catalog) -> Resolver:
+def resolve(installed: discovery_catalog.Catalog) -> Resolver:
     """Mixes of them."""
     return Resolver(installed)
 

@@ -21,8 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import checkpoint, rundir
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import RunFolder
+from ganzoo_core.storage import tensors
 
 CALLS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "rmdir", "unlink", "ftruncate")
 FAULTS = {"kill": 0, "ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EROFS": errno.EROFS}
@@ -69,36 +71,36 @@ def position(images: int) -> dict[str, Any]:
     return {"format": 1, **counts, **sums, "stats_lines": 0, "seconds": 0.0}
 
 
-def save_next(folder: rundir.RunFolder) -> None:
+def save_next(folder: RunFolder) -> None:
     """A new checkpoint, after which an older one goes."""
     folder.write_checkpoint(200, NEW, position(200), keep=1)
 
 
-def save_again(folder: rundir.RunFolder) -> None:
+def save_again(folder: RunFolder) -> None:
     """One in the place of another."""
     folder.write_checkpoint(100, NEW, position(100), keep=1)
 
 
-def replace_generator(folder: rundir.RunFolder) -> None:
+def replace_generator(folder: RunFolder) -> None:
     folder.write_generator(folder.generator, NEW, position(200))
 
 
-def rewrite_stats(folder: rundir.RunFolder) -> None:
+def rewrite_stats(folder: RunFolder) -> None:
     folder.cut_stats(2)
 
 
-def add_line(folder: rundir.RunFolder) -> None:
+def add_line(folder: RunFolder) -> None:
     folder.add_stats({"images": 3})
 
 
 SAVES = {save.__name__: save for save in (add_line, save_next, save_again, replace_generator, rewrite_stats)}
 
 
-def prepare(path: Path) -> rundir.RunFolder:
+def prepare(path: Path) -> RunFolder:
     """A run with a checkpoint at 100 images, a generator and three lines of statistics."""
     path.mkdir()
-    (path / rundir.CONFIG).write_text("run:\n  id: 0123456789abcdef\n")
-    folder = rundir.RunFolder(path)
+    (path / layout.CONFIG).write_text("run:\n  id: 0123456789abcdef\n")
+    folder = RunFolder(path)
     for number in range(3):
         folder.add_stats({"images": number})
     folder.write_checkpoint(100, OLD, position(100), keep=1)
@@ -108,22 +110,22 @@ def prepare(path: Path) -> rundir.RunFolder:
 
 def check(path: Path, *, finished: bool) -> None:
     """What the next start finds: everything old or everything new, and no leftovers."""
-    folder = rundir.RunFolder.open(path)
+    folder = RunFolder.open(path)
     folder.lock().release()  # which clears what is left over
     newest = folder.newest_checkpoint()
     assert newest is not None, "no valid checkpoint"
-    for found, weights in ((newest, rundir.STATE), (folder.generator, rundir.WEIGHTS)):
-        card = rundir.CARD if weights == rundir.WEIGHTS else rundir.POSITION
+    for found, weights in ((newest, layout.STATE), (folder.generator, layout.WEIGHTS)):
+        card = layout.CARD if weights == layout.WEIGHTS else layout.POSITION
         images = json.loads((found / card).read_text())["images"]
-        values = checkpoint.read_matching(found / weights)["w"]
+        values = tensors.read_matching(found / weights)["w"]
         assert values.shape == (300,)
         assert len(set(values.tolist())) == 1, "torn"
         assert (values[0], images) in {(1.0, 100), (2.0, 200), (2.0, 100)}, "old weights with a new position"
     folder.cut_stats(2)
-    lines = (path / rundir.STATS).read_bytes().splitlines(keepends=True)
+    lines = (path / layout.STATS).read_bytes().splitlines(keepends=True)
     assert len(lines) == 2
     assert all(json.loads(line)["images"] == number for number, line in enumerate(lines))
-    assert [entry.name for entry in path.rglob(".*")] == [rundir.LOCK], "leftovers"
+    assert [entry.name for entry in path.rglob(".*")] == [layout.LOCK], "leftovers"
     # And the run can be saved again.
     folder.write_checkpoint(300, NEW, position(300), keep=1)
     assert finished or folder.newest_checkpoint() == path / "checkpoints" / "300"
@@ -137,7 +139,7 @@ def try_at(place: Path, save: str, point: int, fault: str, *, stays: bool) -> bo
     if child == 0:
         code = 0
         try:
-            folder = rundir.RunFolder.open(path)
+            folder = RunFolder.open(path)
             folder.cut_stats(3)
             breaker = Breaker(point, fault, stays=stays)
             breaker.install()
@@ -147,7 +149,7 @@ def try_at(place: Path, save: str, point: int, fault: str, *, stays: bool) -> bo
                 folder.flush_stats()  # as at the next report
                 code = 1
             if save == "add_line":
-                lines = (path / rundir.STATS).read_text().splitlines()
+                lines = (path / layout.STATS).read_text().splitlines()
                 assert [json.loads(line)["images"] for line in lines] == [0, 1, 2, 3]
             code = 10 if breaker.count <= point else code
         except (OSError, UsageError):

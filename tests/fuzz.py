@@ -37,8 +37,8 @@ from fuzzing.guard import Guard
 from fuzzing.kinds import Kind
 from fuzzing.pool import Case, Result
 
-from ganzoo_core.api import GanzooError
-from ganzoo_core.terminal import one_line
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.terminal.text import one_line
 
 sys.dont_write_bytecode = True
 LONGEST = 3000  # characters of a sentence

@@ -163,19 +163,21 @@ def end_with_parent() -> None:
 
 def train(folder: Path, mix: Mix, *, begun: bool, more: dict[str, Any]) -> None:
     """One rank's part of `go`."""
-    from ganzoo_core import ondemand, session
+    from ganzoo_core import python_api
+    from ganzoo_core.data import memory as data_memory
+    from ganzoo_core.data import prefetch
 
     settings = {**SMALL, **mix.settings}
     taken = []
     if mix.from_file:
-        take = ondemand.Ahead.take
-        ondemand.free_memory = lambda: 1000  # bytes
-        ondemand.Ahead.take = lambda *given: taken.append(None) or take(*given)  # type: ignore[method-assign]
+        take = prefetch.Ahead.take
+        data_memory.free_memory = lambda: 1000  # bytes
+        prefetch.Ahead.take = lambda *given: taken.append(None) or take(*given)  # type: ignore[method-assign]
         settings["use.data"] = f"npy:{folder.parent / 'images'}"
     if begun:
-        session.resume(folder, picks=mix.picks, **more)
+        python_api.resume(folder, picks=mix.picks, **more)
     else:
-        session.train(mix.model, settings=settings, steps=STEPS, out=folder, **mix.picks, **more)
+        python_api.train(mix.model, settings=settings, steps=STEPS, out=folder, **mix.picks, **more)
         if mix.from_file and len(taken) < STEPS:
             raise RuntimeError("the images were read whole")
 
@@ -211,7 +213,7 @@ def try_mix(name: str, kills: int, rng: random.Random, place: Path) -> tuple[int
     """How many kills, whole runs, and runs that differ from the one that was left alone."""
     # Children of a server that has imported the framework and done nothing with it yet.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([ALL[name].framework, "ganzoo_core.session", "test_resume"])
+    context.set_forkserver_preload([ALL[name].framework, "ganzoo_core.python_api", "test_resume"])
     if ALL[name].from_file:
         write_images(place / "images")
 

@@ -17,8 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from ganzoo_core import checkpoint, files, rundir, session
-from ganzoo_core.api import UsageError
+from ganzoo_core import python_api
+from ganzoo_core.errors import UsageError
+from ganzoo_core.runs import folder
+from ganzoo_core.storage import atomic, files
 
 EVERY, BATCH, KEEP = 8, 4, 2
 SETTINGS = {
@@ -50,7 +52,7 @@ def hammer(seconds: float) -> dict[str, int]:
         wanted = range(EVERY * BATCH, max(snapshots) + 1, EVERY * BATCH)
         lost = [images for images in wanted if images not in snapshots]
         kept = files.list_numbered(run / "checkpoints")
-        broken = [path for path in [*snapshots.values(), *kept.values()] if not checkpoint.is_valid(path)]
+        broken = [path for path in [*snapshots.values(), *kept.values()] if not atomic.is_valid(path)]
         wrong = len(lost) + len(broken) + abs(len(kept) - KEEP) + (process.returncode != 130)
         return {"refused": refused, "saves": 2 * len(snapshots), "failed": failed, "lost": wrong}
 
@@ -62,11 +64,11 @@ def ask_again(run: Path, process: subprocess.Popen[bytes], seconds: float) -> in
         if time.monotonic() > until or process.poll() is not None:
             raise RuntimeError("the run came to no checkpoint")
         time.sleep(0.1)
-    rundir.DYING = 0.0  # the more often it is refused, the better
+    folder.DYING = 0.0  # the more often it is refused, the better
     refused, until = 0, time.monotonic() + seconds
     while time.monotonic() < until:
         try:
-            session.resume(run, quiet=True)
+            python_api.resume(run, quiet=True)
         except UsageError as error:
             if "in use by another process" not in str(error):
                 raise

@@ -16,12 +16,12 @@ from keras import layers
 from torch import nn
 
 import ganzoo_core as gz
-from ganzoo_core import catalog, engines, loader, mix, trial
+from ganzoo_core import engines, loss_trial
 from ganzoo_core.api import Step
-from ganzoo_core.engines.step import BoundDiscriminator
+from ganzoo_core.discovery import answers, catalog, loading
+from ganzoo_core.engines.loss_step import BoundDiscriminator
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.engines.torch.ops import TorchOps
-from ganzoo_core.settings import Settings, Value
 
 BATCH, LATENT, SIZE, CLASSES = 8, 6, 8, 3
 RANDOM = np.random.default_rng(11)
@@ -86,11 +86,15 @@ def loss_of(name: str, modifier: str | None, framework: str, options: Mapping[st
     installed = catalog.scan()
     part = installed.find("losses", name)
     modifiers = (installed.find("modifiers", modifier),) if modifier else ()
-    defaults = {key: Value(value, "") for each in modifiers for key, value in each.defaults.items()}
-    picked = mix.Mix({"loss": part}, modifiers, Settings(defaults), "", "")
+    own = {
+        each.name: {key.removeprefix(f"with.{each.name}."): value for key, value in each.defaults.items()}
+        for each in modifiers
+    }
     spec = gz.Spec(SIZE, SIZE, 1, CLASSES, LATENT, framework)
-    arguments = {"name": name, "spec": spec, "modifiers": picked.modifier_options()}
-    return loader.call(picked, "loss", loader.check_loss, options=trial.options_of(part, options), **arguments)
+    arguments = {"name": name, "spec": spec, "modifiers": own, "wrappers": modifiers}
+    return loading.call_hook(
+        "loss", part, answers.check_loss, options=loss_trial.options_of(part, options), **arguments
+    )
 
 
 def in_torch(loss: Any, D: TorchD) -> dict[str, tuple[float, list[np.ndarray]]]:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import evaluation, session
+from ganzoo_core import evaluation, python_api
 from ganzoo_core.arguments import read_labels
-from ganzoo_core.data import as_source
-from ganzoo_core.saved import SavedGenerator
+from ganzoo_core.data.sources import as_source
+from ganzoo_core.generation import load
+from ganzoo_core.generation.saved import SavedGenerator
 
 SMALL = {
     "model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": 4, "train.sample_count": 1,
@@ -35,8 +36,8 @@ CALLS: dict[str, Callable[[SavedGenerator, Any], Any]] = {
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> SavedGenerator:
     place = tmp_path_factory.mktemp("trained") / "run"
-    session.train("cgan-torch", settings=SMALL, steps=1, out=place, quiet=True)
-    return session.load(place)
+    python_api.train("cgan-torch", settings=SMALL, steps=1, out=place, quiet=True)
+    return load.load(place)
 
 
 @pytest.mark.parametrize("name", CALLS)

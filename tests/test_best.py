@@ -13,7 +13,7 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core import evaluation
-from ganzoo_core.scores import Score
+from ganzoo_core.runs.scores import Score
 
 pytest.importorskip("torch")
 

@@ -15,10 +15,14 @@ from typing import Any
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import building, card, catalog, mix, rundir, saved, session
+from ganzoo_core import building, mix, python_api
 from ganzoo_core.cli import main
-from ganzoo_core.engines import bounds
-from ganzoo_core.engines.bounds import Count, TooLarge
+from ganzoo_core.discovery import catalog
+from ganzoo_core.engines import size_limits
+from ganzoo_core.engines.size_limits import Count, TooLarge
+from ganzoo_core.generation import card, saved
+from ganzoo_core.generation import load as generation_load
+from ganzoo_core.runs import layout
 from ganzoo_core.settings import read_engine_settings
 
 CHILD = Path(__file__).with_name("bounded_child.py")
@@ -56,7 +60,7 @@ def write_card(folder: Path, *, part: str, options: dict[str, Any] | None = None
     told["spec"] |= spec
     values = {"resolution": 4.0, "fade": 1.0} if part == "progan-tf" else {}
     folder.mkdir(parents=True)
-    (folder / rundir.CARD).write_text(json.dumps({**told, "images": 0, "values": values}), encoding="utf-8")
+    (folder / layout.CARD).write_text(json.dumps({**told, "images": 0, "values": values}), encoding="utf-8")
     return folder
 
 
@@ -74,7 +78,7 @@ def test_a_card_that_asks_for_too_much_is_refused_in_little_memory(framework: st
     for folder in folders:
         kind, told = answer["told"][folder]
         assert kind == "UsageError"
-        assert told.startswith(f"{Path(folder) / rundir.CARD}: the generator"), told
+        assert told.startswith(f"{Path(folder) / layout.CARD}: the generator"), told
         assert "--set engine.max_parameters=" in told, told
     assert answer["grown"] < 400
 
@@ -83,11 +87,11 @@ def test_a_limit_holds_to_the_parameter() -> None:
     """Parameters and buffers count, each once, as the state that is saved holds them."""
     pytest.importorskip("torch")
     settings = {"data.size": 16, "model.width": 2, "model.latent_dim": 3}
-    G, D = session.build("dcgan-torch", data="digits", settings=settings)
+    G, D = python_api.build("dcgan-torch", data="digits", settings=settings)
     largest = max(sum(tensor.numel() for tensor in network.state_dict().values()) for network in (G, D))
-    session.build("dcgan-torch", data="digits", settings={**settings, "engine.max_parameters": largest})
+    python_api.build("dcgan-torch", data="digits", settings={**settings, "engine.max_parameters": largest})
     with pytest.raises(gz.UsageError, match=rf"would have {largest:,} parameters, and engine.max_parameters is"):
-        session.build("dcgan-torch", data="digits", settings={**settings, "engine.max_parameters": largest - 1})
+        python_api.build("dcgan-torch", data="digits", settings={**settings, "engine.max_parameters": largest - 1})
 
 
 def test_run_refuses_a_width_that_was_mistyped(
@@ -134,14 +138,14 @@ def test_set_raises_the_limit_of_a_saved_generator(
 def test_a_run_does_not_raise_its_own_limit(tmp_path: Path) -> None:
     """A stranger's `config.yaml` may say anything; `judge` takes the limit from the user alone."""
     pytest.importorskip("torch")
-    from ganzoo_core.judging import Judge
+    from ganzoo_core.evaluation.discriminator import Judge
 
     settings = {"data.size": 16, "model.width": 4, "engine.max_parameters": 10**15}
     run = gz.train("dcgan-torch", data="digits", steps=1, batch_size=4, settings=settings, out=tmp_path / "run",
                    quiet=True)  # fmt: skip
-    assert Judge(run.folder)._engine.max_parameters == bounds.MAX_PARAMETERS
+    assert Judge(run.folder)._engine.max_parameters == size_limits.MAX_PARAMETERS
     assert Judge(run.folder, settings={"max_parameters": 5e9})._engine.max_parameters == 5 * 10**9
-    assert saved.SavedGenerator(run.folder / "generator")._engine.max_parameters == bounds.MAX_PARAMETERS
+    assert saved.SavedGenerator(run.folder / "generator")._engine.max_parameters == size_limits.MAX_PARAMETERS
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,7 @@ def test_images_that_do_not_fit_are_refused_before_their_noise_is_drawn(
         "dcgan-torch", data="digits", steps=1, batch_size=4, settings=small, out=tmp_path / "run", quiet=True
     )
     generator = gz.load(run.folder)
-    monkeypatch.setattr(bounds, "memory", lambda: 8 * 10**9)
+    monkeypatch.setattr(size_limits, "memory", lambda: 8 * 10**9)
     for draw in (generator.generate, generator.walk, generator.labels):
         with pytest.raises(gz.UsageError, match=r"GB of memory, and there are 8\.0 GB of memory here; ask for fewer"):
             draw(10**9)
@@ -182,7 +186,7 @@ def test_memory_that_runs_out_in_a_command_is_told(
     def load(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(session, "load", load)
+    monkeypatch.setattr(generation_load, "load", load)
     assert main(["generate", "dcgan-torch"]) == 1
     assert capsys.readouterr().err.startswith("ganzoo generate: there is not enough memory for this")
 
@@ -212,8 +216,8 @@ def test_an_error_that_stands_for_the_stop_is_not_told() -> None:
         return "built"
 
     with pytest.raises(TooLarge, match=r"would have 2,000 parameters.*--set engine\.max_parameters=2e3"):
-        bounds.build_within(1000, "generator", build, watch)
-    assert bounds.build_within(2000, "generator", build, watch) == "built"
+        size_limits.build_within(1000, "generator", build, watch)
+    assert size_limits.build_within(2000, "generator", build, watch) == "built"
 
 
 def test_memory_that_runs_out_is_told_in_a_sentence() -> None:
@@ -221,7 +225,7 @@ def test_memory_that_runs_out_is_told_in_a_sentence() -> None:
         raise MemoryError("Unable to allocate 7.28 TiB for an array")
 
     with pytest.raises(TooLarge, match=r"takes more memory than there is \(Unable to allocate 7.28 TiB"):
-        bounds.build_within(1000, "generator", build, counting)
+        size_limits.build_within(1000, "generator", build, counting)
 
 
 def test_other_errors_pass() -> None:
@@ -229,4 +233,4 @@ def test_other_errors_pass() -> None:
         raise KeyError("width")
 
     with pytest.raises(KeyError):
-        bounds.build_within(1000, "generator", build, counting)
+        size_limits.build_within(1000, "generator", build, counting)

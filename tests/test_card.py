@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from ganzoo_core import card, decoding
-from ganzoo_core.api import UsageError
-from ganzoo_core.records import Card
+from ganzoo_core.errors import UsageError
+from ganzoo_core.generation import card
+from ganzoo_core.storage import decoding
+from ganzoo_core.storage.records import Card
 
 SOURCE = "runs/a/generator/generator.json"
 

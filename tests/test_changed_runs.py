@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import report, run_facts, rundir, session
+from ganzoo_core import python_api
 from ganzoo_core.cli import main
+from ganzoo_core.runs import facts, layout
 from ganzoo_core.settings import read_config, read_facts
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -40,7 +41,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `set.npz` and `run`, six steps of a conditional model on it."""
     place = tmp_path_factory.mktemp("trained")
     write(place / "set.npz")
-    session.train("cgan-torch", data=f"npz:{place / 'set.npz'}", settings=SMALL, steps=6, out=place / "run", quiet=True)
+    python_api.train(
+        "cgan-torch", data=f"npz:{place / 'set.npz'}", settings=SMALL, steps=6, out=place / "run", quiet=True
+    )
     return place
 
 
@@ -77,17 +80,17 @@ def test_resume_refuses_other_data_in_counts_and_names(name, place):
     given, expected = REMADE[name]
     write(place / "set.npz", **given)
     with pytest.raises(gz.UsageError, match=rf"go on as it was: {expected}.* --allow-inexact"):
-        session.resume(place / "run", steps=8, quiet=True)
+        python_api.resume(place / "run", steps=8, quiet=True)
 
 
 def test_what_was_allowed_is_the_runs_data_from_then_on(place, capsys):
     write(place / "set.npz", **REMADE["three images"][0])
-    session.resume(place / "run", steps=8, allow_inexact=True, quiet=True)
+    python_api.resume(place / "run", steps=8, allow_inexact=True, quiet=True)
     assert "going on, though 3 of 50 images differ" in " ".join(capsys.readouterr().err.split())
-    session.resume(place / "run", steps=10, quiet=True)
+    python_api.resume(place / "run", steps=10, quiet=True)
     write(place / "set.npz")
     with pytest.raises(gz.UsageError, match=r"\b3 of 50 images differ"):
-        session.resume(place / "run", steps=12, quiet=True)
+        python_api.resume(place / "run", steps=12, quiet=True)
 
 
 def test_judge_says_what_changed(place, capsys):
@@ -103,7 +106,7 @@ def test_judge_says_what_changed(place, capsys):
 def test_report_says_what_changed(place):
     write(place / "set.npz", **REMADE["three images"][0])
     assert main(["report", str(place / "run")]) == 0
-    page = (place / "run" / report.REPORT).read_text(encoding="utf-8")
+    page = (place / "run" / layout.REPORT).read_text(encoding="utf-8")
     assert "not those that the run was trained with: 3 of 50 images differ" in page
 
 
@@ -166,15 +169,15 @@ def test_evaluate_says_what_changed_and_keeps_it(place, site):
 def test_a_setting_that_was_edited_is_refused(key, value, expected, place):
     edit(place / "run", key, value)
     with pytest.raises(gz.UsageError, match=rf"{expected}\. Say --allow-inexact .*`ganzoo resume RUN --set {key}="):
-        session.resume(place / "run", steps=8, quiet=True)
-    session.resume(place / "run", steps=8, allow_inexact=True, quiet=True)
+        python_api.resume(place / "run", steps=8, quiet=True)
+    python_api.resume(place / "run", steps=8, allow_inexact=True, quiet=True)
 
 
 def test_a_setting_whose_line_was_added_is_refused(place):
     config = place / "run" / "config.yaml"
     config.write_text("train.lr_g: 0.001\n" + config.read_text())
     with pytest.raises(gz.UsageError, match=r"train\.lr_g was not set and is 0\.001"):
-        session.resume(place / "run", steps=8, quiet=True)
+        python_api.resume(place / "run", steps=8, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -186,28 +189,28 @@ def test_a_setting_whose_line_was_added_is_refused(place):
 )  # fmt: skip
 def test_a_setting_that_changes_no_result_may_be_edited(key, value, place):
     edit(place / "run", key, value)
-    session.resume(place / "run", steps=8, quiet=True)
+    python_api.resume(place / "run", steps=8, quiet=True)
 
 
 def test_a_new_run_may_have_what_it_is_told_and_nothing_else(place):
-    session.resume(place / "run", settings={"train.lr": 0.001}, steps=8, out=place / "new", quiet=True)
+    python_api.resume(place / "run", settings={"train.lr": 0.001}, steps=8, out=place / "new", quiet=True)
     assert read_config(place / "new" / "config.yaml")["train.lr"] == "0.001"
-    session.resume(place / "new", steps=9, quiet=True)
+    python_api.resume(place / "new", steps=9, quiet=True)
     edit(place / "run", "train.seed", "5")
     with pytest.raises(gz.UsageError, match=r"train\.seed was 0 and is 5"):
-        session.resume(place / "run", settings={"train.lr": 0.001}, steps=8, out=place / "newer", quiet=True)
+        python_api.resume(place / "run", settings={"train.lr": 0.001}, steps=8, out=place / "newer", quiet=True)
 
 
 def test_a_checkpoint_of_before_settings_and_code_were_kept_is_gone_on_from(place):
     (newest,) = (place / "run" / "checkpoints").iterdir()
-    position = json.loads((newest / rundir.POSITION).read_text())
+    position = json.loads((newest / layout.POSITION).read_text())
     for name in ("settings", "code"):
         del position["facts"][name]
-    from ganzoo_core import checkpoint
+    from ganzoo_core.storage import atomic
 
-    contents = {rundir.STATE: (newest / rundir.STATE).read_bytes(), rundir.POSITION: json.dumps(position).encode()}
-    checkpoint.write_folder(newest, contents, run=read_facts(place / "run" / "config.yaml").id)
-    session.resume(place / "run", steps=8, quiet=True)
+    contents = {layout.STATE: (newest / layout.STATE).read_bytes(), layout.POSITION: json.dumps(position).encode()}
+    atomic.write_folder(newest, contents, run=read_facts(place / "run" / "config.yaml").id)
+    python_api.resume(place / "run", steps=8, quiet=True)
 
 
 LOSS = """
@@ -233,16 +236,16 @@ def test_a_plugins_code_that_changed_under_the_same_version_is_refused(tmp_path,
         files={"__init__.py": "", "hooks.py": LOSS, "deep/more.py": "A = 1"},
     )
     settings = {key: value for key, value in SMALL.items() if key != "data.split"} | {"use.schedule": "constant"}
-    session.train("dcgan-torch", loss="mine", settings=settings, steps=2, out=tmp_path / "run", quiet=True)
-    session.resume(tmp_path / "run", steps=3, quiet=True)
+    python_api.train("dcgan-torch", loss="mine", settings=settings, steps=2, out=tmp_path / "run", quiet=True)
+    python_api.resume(tmp_path / "run", steps=3, quiet=True)
     for name, content in (("deep/more.py", "A = 2"), ("ganzoo.toml", here.loss("mine", "my_losses", "\n# more\n"))):
         before = (package / name).read_bytes()
         (package / name).write_text(content)
         with pytest.raises(gz.UsageError, match=r"the code of my-losses changed since \(same version 1\.0\)"):
-            session.resume(tmp_path / "run", steps=5, quiet=True)
+            python_api.resume(tmp_path / "run", steps=5, quiet=True)
         (package / name).write_bytes(before)
     (package / "notes.txt").write_text("no source")
-    session.resume(tmp_path / "run", steps=5, quiet=True)
+    python_api.resume(tmp_path / "run", steps=5, quiet=True)
 
 
 def test_a_digest_of_source_is_that_of_names_and_contents(tmp_path):
@@ -250,7 +253,7 @@ def test_a_digest_of_source_is_that_of_names_and_contents(tmp_path):
         for file, content in files.items():
             (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name / file).write_bytes(content.encode())
-        return run_facts.digest_source([str(tmp_path / name)])
+        return facts.digest_source([str(tmp_path / name)])
 
     first = write_package("first", {"a.py": "1\n", "b/c.py": "2", "ganzoo.toml": "api = 1"})
     assert write_package("same", {"a.py": "1\r\n", "b/c.py": "2", "ganzoo.toml": "api = 1", "x.bin": "0"}) == first

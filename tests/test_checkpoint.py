@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganzoo_core import checkpoint, files
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
+from ganzoo_core.storage import atomic, files, tensors
 
 HALVES = np.arange(6, dtype=np.float32).reshape(2, 3) / 2
 EXPECTED = {"w": ("float32", (2, 3)), "n": ("int64", ())}
@@ -33,12 +33,12 @@ def refusal(function, *arguments) -> str:
 @pytest.fixture
 def path(tmp_path):
     place = tmp_path / "g.safetensors"
-    place.write_bytes(checkpoint.pack(TENSORS))
+    place.write_bytes(tensors.pack(TENSORS))
     return place
 
 
 def test_tensors_come_back_as_they_were(path):
-    for found in (checkpoint.read_tensors(path, EXPECTED), checkpoint.read_matching(path)):
+    for found in (tensors.read_tensors(path, EXPECTED), tensors.read_matching(path)):
         assert set(found) == {"w", "n"}
         np.testing.assert_array_equal(found["w"], HALVES)
         assert (found["w"].dtype, found["n"].dtype, found["n"].shape, int(found["n"])) == ("float32", "int64", (), 7)
@@ -46,22 +46,22 @@ def test_tensors_come_back_as_they_were(path):
 
 def test_an_array_in_another_order_is_packed_by_its_values(tmp_path):
     path = tmp_path / "t.safetensors"
-    path.write_bytes(checkpoint.pack({"w": np.asfortranarray(HALVES), "t": HALVES.T}))
-    found = checkpoint.read_matching(path)
+    path.write_bytes(tensors.pack({"w": np.asfortranarray(HALVES), "t": HALVES.T}))
+    found = tensors.read_matching(path)
     np.testing.assert_array_equal(found["w"], HALVES)
     np.testing.assert_array_equal(found["t"], HALVES.T)
 
 
 def test_a_tensor_that_the_network_has_not_is_refused(path):
-    said = refusal(checkpoint.read_tensors, path, {"w": EXPECTED["w"]})
+    said = refusal(tensors.read_tensors, path, {"w": EXPECTED["w"]})
     assert said == f"{path} holds a tensor 'n', which the network has not"
-    assert refusal(checkpoint.read_tensors, path, {"w": EXPECTED["w"]}, ["w"]) == said
+    assert refusal(tensors.read_tensors, path, {"w": EXPECTED["w"]}, ["w"]) == said
 
 
 def test_a_tensor_that_is_missing_is_refused_unless_it_may_be(path):
     more = {**EXPECTED, "bias": ("float32", (3,))}
-    assert refusal(checkpoint.read_tensors, path, more) == f"{path} holds no tensor 'bias', which the network has"
-    assert set(checkpoint.read_tensors(path, more, ["bias"])) == {"w", "n"}
+    assert refusal(tensors.read_tensors, path, more) == f"{path} holds no tensor 'bias', which the network has"
+    assert set(tensors.read_tensors(path, more, ["bias"])) == {"w", "n"}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_tensor_that_is_missing_is_refused_unless_it_may_be(path):
     ],
 )
 def test_a_tensor_of_another_shape_or_type_is_refused(path, expected, want):
-    said = refusal(checkpoint.read_tensors, path, {**EXPECTED, "w": expected})
+    said = refusal(tensors.read_tensors, path, {**EXPECTED, "w": expected})
     assert said == f"{path}: w is float32 [2, 3]; the network has {want}"
 
 
@@ -82,12 +82,12 @@ def test_a_header_s_length_is_bounded_before_it_is_read(tmp_path):
     words = f"{path} is not a safetensors file, or its header is over 1,000,000 bytes"
     for content in (b"", b"\0" * 8, struct.pack("<Q", 1) + b"{", struct.pack("<Q", 1_000_001) + b"{}"):
         path.write_bytes(content)
-        assert refusal(checkpoint.read_matching, path) == words
-    assert checkpoint.read_matching(write(path, b"{}")) == {}
+        assert refusal(tensors.read_matching, path) == words
+    assert tensors.read_matching(write(path, b"{}")) == {}
     padded = b"{}" + b" " * 999_998
-    assert checkpoint.read_matching(write(path, padded)) == {}
+    assert tensors.read_matching(write(path, padded)) == {}
     path.write_bytes(struct.pack("<Q", 2) + b"[]")
-    assert refusal(checkpoint.read_matching, path).startswith(f"{path} is not a safetensors file: its header ")
+    assert refusal(tensors.read_matching, path).startswith(f"{path} is not a safetensors file: its header ")
 
 
 def test_what_a_header_states_is_held_against_the_file_s_size(tmp_path):
@@ -100,21 +100,21 @@ def test_what_a_header_states_is_held_against_the_file_s_size(tmp_path):
         fits = len(content) // size
         forged = json.dumps({"w": {**tensor, "shape": [10 * fits]}}).encode()
         path.write_bytes(struct.pack("<Q", len(forged)) + forged)
-        assert refusal(checkpoint.read_matching, path) == f"{path} states more than it holds; it is damaged"
+        assert refusal(tensors.read_matching, path) == f"{path} states more than it holds; it is damaged"
     missing = tmp_path / "nothing"
-    assert refusal(checkpoint.read_matching, missing) == f"{missing} cannot be read: No such file or directory"
+    assert refusal(tensors.read_matching, missing) == f"{missing} cannot be read: No such file or directory"
 
 
 def test_offsets_that_lie_are_refused_in_words(tmp_path):
     tensor = {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}
     path = write(tmp_path / "g", {"w": tensor}, bytes(8))
-    assert refusal(checkpoint.read_tensors, path, {"w": ("float32", (2,))}).startswith(f"{path} cannot be read: ")
+    assert refusal(tensors.read_tensors, path, {"w": ("float32", (2,))}).startswith(f"{path} cannot be read: ")
 
 
 def test_the_comment_of_a_header_is_no_tensor(tmp_path):
     tensor = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
     path = write(tmp_path / "g", {"__metadata__": {"a": "b"}, "w": tensor}, b"\5")
-    assert checkpoint.read_matching(path)["w"].tolist() == [5]
+    assert tensors.read_matching(path)["w"].tolist() == [5]
 
 
 @pytest.mark.parametrize(
@@ -131,66 +131,66 @@ def test_the_comment_of_a_header_is_no_tensor(tmp_path):
     ],
 )
 def test_numbers_that_are_not_finite_are_found(array, is_finite):
-    assert checkpoint.is_finite(array) is is_finite
+    assert tensors.is_finite(array) is is_finite
 
 
 def test_a_folder_is_whole_by_its_sizes_and_valid_by_its_bytes(tmp_path):
     folder = tmp_path / "c"
-    checkpoint.write_folder(folder, {"a": b"one", "b": b""}, run="0a")
+    atomic.write_folder(folder, {"a": b"one", "b": b""}, run="0a")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["c"]
     manifest = json.loads((folder / "manifest.json").read_text())
     # echo -n one | sha256sum
     digest = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
     assert manifest["files"]["a"] == {"bytes": 3, "sha256": digest}
     assert (manifest["format"], manifest["run"], sorted(manifest["files"])) == (1, "0a", ["a", "b"])
-    assert (checkpoint.is_whole(folder), checkpoint.is_valid(folder)) == (True, True)
+    assert (atomic.is_whole(folder), atomic.is_valid(folder)) == (True, True)
     (folder / "a").write_bytes(b"two")
-    assert (checkpoint.is_whole(folder), checkpoint.is_valid(folder)) == (True, False)
+    assert (atomic.is_whole(folder), atomic.is_valid(folder)) == (True, False)
     (folder / "a").write_bytes(b"on")
-    assert (checkpoint.is_whole(folder), checkpoint.is_valid(folder)) == (False, False)
+    assert (atomic.is_whole(folder), atomic.is_valid(folder)) == (False, False)
     (folder / "a").unlink()
-    assert not checkpoint.is_whole(folder)
+    assert not atomic.is_whole(folder)
     (folder / "manifest.json").unlink()
-    assert not checkpoint.is_whole(folder)
+    assert not atomic.is_whole(folder)
     nowhere = tmp_path / "nothing"
-    assert refusal(checkpoint.read_manifest, nowhere) == f"{nowhere} is not there; expected a folder"
-    assert refusal(checkpoint.read_manifest, folder / "b") == f"{folder / 'b'} is a file; expected a folder"
+    assert refusal(atomic.read_manifest, nowhere) == f"{nowhere} is not there; expected a folder"
+    assert refusal(atomic.read_manifest, folder / "b") == f"{folder / 'b'} is a file; expected a folder"
 
 
 def test_a_folder_takes_another_s_place_and_a_failure_leaves_the_former(tmp_path, monkeypatch):
     folder = tmp_path / "deep" / "c"
-    checkpoint.write_folder(folder, {"a": b"one", "b": b"two"})
-    checkpoint.write_folder(folder, {"a": b"three"})
+    atomic.write_folder(folder, {"a": b"one", "b": b"two"})
+    atomic.write_folder(folder, {"a": b"three"})
     assert sorted(entry.name for entry in folder.iterdir()) == ["a", "manifest.json"]
     assert (folder / "a").read_bytes() == b"three"
 
     def refuse(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_sync_folder", refuse)
+    monkeypatch.setattr(atomic, "_sync_folder", refuse)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.write_folder(folder, {"a": b"four"})
+        atomic.write_folder(folder, {"a": b"four"})
     assert [entry.name for entry in folder.parent.iterdir()] == ["c"]
     assert (folder / "a").read_bytes() == b"three"
-    assert checkpoint.is_valid(folder)
+    assert atomic.is_valid(folder)
 
 
 def test_a_file_is_replaced_whole_and_appended_to_at_a_place(tmp_path, monkeypatch):
     path = tmp_path / "f"
-    checkpoint.write_file(path, b"a long first text")
-    checkpoint.write_file(path, b"short")
+    atomic.write_file(path, b"a long first text")
+    atomic.write_file(path, b"short")
     assert path.read_bytes() == b"short"
-    checkpoint.append(path, b"!?", at=4)
+    atomic.append(path, b"!?", at=4)
     assert path.read_bytes() == b"shor!?"
-    checkpoint.append(path, b"", at=2)
+    atomic.append(path, b"", at=2)
     assert path.read_bytes() == b"sh"
 
     def refuse(*arguments, **more):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", refuse)
+    monkeypatch.setattr(atomic.os, "fsync", refuse)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.write_file(path, b"new")
+        atomic.write_file(path, b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
     assert path.read_bytes() == b"sh"
 
@@ -201,14 +201,14 @@ def test_removing_takes_a_file_or_a_tree_and_of_a_link_the_link_alone(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "kept")
     for name in ("tree", "file", "link", "nothing"):
-        checkpoint.remove(tmp_path / name)
+        atomic.remove(tmp_path / name)
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
     assert (tmp_path / "kept" / "deep").is_dir()
 
 
 def test_leftovers_go_and_what_was_about_to_be_replaced_comes_back(tmp_path):
     def folder(name, *, valid=True):
-        checkpoint.write_folder(tmp_path / name, {"a": name.encode()})
+        atomic.write_folder(tmp_path / name, {"a": name.encode()})
         if not valid:
             (tmp_path / name / "a").write_bytes(b"torn")
 
@@ -227,7 +227,7 @@ def test_leftovers_go_and_what_was_about_to_be_replaced_comes_back(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / ".thesis.0123abcd.old").write_text("of somebody")
     (tmp_path / ".stats.jsonl.0123abcd.old").write_text("no writer here leaves such a file")
-    checkpoint.clear_leftovers(tmp_path)
+    atomic.clear_leftovers(tmp_path)
     assert {entry.name for entry in tmp_path.iterdir()} == {
         *kept, "10", "30", ".thesis.0123abcd.old", ".stats.jsonl.0123abcd.old",
     }  # fmt: skip
@@ -237,10 +237,10 @@ def test_leftovers_go_and_what_was_about_to_be_replaced_comes_back(tmp_path):
 
 
 def test_a_folder_in_which_somebody_keeps_something_is_set_aside(tmp_path):
-    checkpoint.write_folder(tmp_path / "generator", {"a": b"one"})
+    atomic.write_folder(tmp_path / "generator", {"a": b"one"})
     (tmp_path / "generator" / "photos").mkdir()
     (tmp_path / "generator" / "diary.txt").write_text("mine")
-    checkpoint.write_folder(tmp_path / "generator", {"a": b"two"})
+    atomic.write_folder(tmp_path / "generator", {"a": b"two"})
     assert (tmp_path / "generator" / "a").read_bytes() == b"two"
     (aside,) = (entry for entry in tmp_path.iterdir() if entry.name.startswith("replaced-generator-"))
     assert (aside / "diary.txt").read_text() == "mine"

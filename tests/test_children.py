@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ganzoo_core.api import DataError, GanzooError, PluginError, UsageError
-from ganzoo_core.children import Child, ChildEnded
+from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
+from ganzoo_core.processes import Child, ChildEnded
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def child(tmp_path, monkeypatch):
 
     def make(code):
         (tmp_path / "helper.py").write_text(
-            "import os, sys, time\nfrom ganzoo_core.api import *\nfrom ganzoo_core.children import serve\n"
+            "import os, sys, time\nfrom ganzoo_core.errors import *\nfrom ganzoo_core.processes import serve\n"
             "def told_to():\n    return max(int(name) for name in os.listdir('/proc/self/fd')"
             " if os.path.exists(f'/proc/self/fd/{name}') and os.readlink(f'/proc/self/fd/{name}').startswith('pipe'))\n"
             f"def answer(request, say):\n    {code}\n\nif __name__ == '__main__':\n    serve(answer)\n"
@@ -69,7 +69,7 @@ def test_a_child_that_was_killed_is_told_of(child):
 @pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
 def test_a_child_ends_with_its_parent_in_the_middle_of_work(child, start):
     child("say(str(os.getpid())); time.sleep(600)").close()
-    code = "from ganzoo_core.children import Child\n"
+    code = "from ganzoo_core.processes import Child\n"
     code += "Child('helper', 'helps').ask({}, lambda text: print(text, flush=True))"
     parent = start("-c", code, stderr=None)
     number = int(parent.stdout.readline())

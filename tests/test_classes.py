@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganzoo_core.api import UsageError
-from ganzoo_core.saved import find_class
+from ganzoo_core.errors import UsageError
+from ganzoo_core.generation.classes import find_class
 
 CARD = """
 api = 1

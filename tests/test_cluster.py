@@ -5,7 +5,7 @@ import json
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core.cluster import check_cluster, note_on_gpus
+from ganzoo_core.distributed.launchers import check_cluster, note_on_gpus
 
 WORKERS = {"cluster": {"worker": ["a:1", "b:1"], "ps": ["c:1"]}, "task": {"type": "worker", "index": 0}}
 ALONE = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}

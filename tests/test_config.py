@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ganzoo_core import settings
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganzoo_core.console import Progress, Reporter, duration
+from ganzoo_core.terminal.progress import Progress, Reporter, duration
 
 
 def progress(**more: float) -> Progress:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ganzoo_core import catalog
-from ganzoo_core.testing import CHECKS, Case, Contract, Result, verdict
+from ganzoo_core.discovery import catalog
+from ganzoo_core.testing import CHECKS, Case, Contract, Result, runner
 
 from .conftest import Site
 
@@ -62,7 +62,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Case, Res
             shutil.copy(path, site.path / "broken" / path.name)
         patch.syspath_prepend(site.path)
         catalog.forget()
-        yield {result.case: result for result in verdict.run("broken")}
+        yield {result.case: result for result in runner.run("broken")}
     catalog.forget()
 
 
@@ -105,7 +105,7 @@ def test_what_is_not_broken_passes(results: dict[Case, Result]) -> None:
 
 def told(site: Site, name: str, check: str) -> Result:
     """What one check says of a whole distribution."""
-    return next(iter(verdict.run(name, only=[Case("", check)])))
+    return next(iter(runner.run(name, only=[Case("", check)])))
 
 
 def test_a_manifest_with_a_fault_is_caught(here: Site) -> None:
@@ -145,7 +145,7 @@ def test_a_part_that_ends_the_process_fails_all_that_was_left(here: Site) -> Non
     code = "import os, ganzoo_core as gz\n@gz.hookimpl\ndef schedule():\n    os._exit(7)\n"
     manifest = 'api = 1\n[schedules.gone]\ntitle = "S"\nhooks = "gone.hooks"\n'
     here.add("gone", manifest, files={"__init__.py": "", "hooks.py": code})
-    found = {result.case.check: result for result in verdict.run("gone")}
+    found = {result.case.check: result for result in runner.run("gone")}
     assert found["hooks"].state == "ok"
     assert found["pure"].state == found["values"].state == "failed"
     assert "ended with 7" in found["values"].detail

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ganzoo_core as gz
-from ganzoo_core import data
-from ganzoo_core.data import Stream, frame, hold_out, prepare
+from ganzoo_core.data import framing as data_framing
+from ganzoo_core.data.framing import frame, prepare
+from ganzoo_core.data.splits import hold_out
+from ganzoo_core.data.stream import Stream
 
 SPLIT_OF_20 = [1, 11, 14, 16]
 
@@ -204,11 +206,11 @@ def test_each_channel_has_its_weight_in_grey() -> None:
 
 def test_what_takes_long_says_every_few_seconds_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now, said = [100.0], list[str]()
-    monkeypatch.setattr(data.time, "monotonic", lambda: now[0])
-    tell = data._progress(2000, said.append)
+    monkeypatch.setattr(data_framing.time, "monotonic", lambda: now[0])
+    tell = data_framing._progress(2000, said.append)
     assert tell is not None
     for at, done in ((105.0, 500), (105.1, 1000), (110.0, 1200), (110.2, 1500), (120.0, 2000)):
         now[0] = at
         tell(done)
     assert said == ["1,000 of 2,000 images are read", "1,500 of 2,000 images are read"]
-    assert data._progress(2000, None) is None
+    assert data_framing._progress(2000, None) is None

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import data, data_summary
+from ganzoo_core.data import summary
+from ganzoo_core.data.framing import Framing
 from ganzoo_core.settings import read_facts
 
 
 def told(source, *, target=None, channels=None, background=None):
     """The facts and the two lines for a source whose images end at this height and width."""
     height, width = source.images.shape[1:3]
-    framing = data.Framing((height, width), target or (height, width), "none")
+    framing = Framing((height, width), target or (height, width), "none")
     if target is not None:
-        framing = data.Framing((height, width), target, "resize" if background is None else "pad", background or 0)
-    facts = data_summary.describe_data(source, framing, channels or source.images.shape[3])
-    return facts, data_summary.word_lines(facts)
+        framing = Framing((height, width), target, "resize" if background is None else "pad", background or 0)
+    facts = summary.describe_data(source, framing, channels or source.images.shape[3])
+    return facts, summary.word_lines(facts)
 
 
 def images(count, height=8, width=8, channels=3):

@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import checkpoint, rundir, session
+from ganzoo_core import python_api
+from ganzoo_core.generation import load
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import RunFolder
+from ganzoo_core.storage import atomic
 
 HERE = Path(__file__).parent
 SMALL = {
@@ -41,39 +45,39 @@ def test_a_full_disk_is_told_and_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two checkpoints fail, then there is room again."""
-    write, calls = checkpoint.write_folder, []
+    write, calls = atomic.write_folder, []
 
     def sometimes(path: Path, contents: Any, **more: Any) -> None:
         if path.name != "data":
             calls.append(path)
         (no_room if len(calls) in (1, 2) else write)(path, contents, **more)
 
-    monkeypatch.setattr(checkpoint, "write_folder", sometimes)
-    run = session.train("dcgan-torch", settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
+    monkeypatch.setattr(atomic, "write_folder", sometimes)
+    run = python_api.train("dcgan-torch", settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
     told = " ".join(capsys.readouterr().err.split())
     assert "the checkpoint at 64 images could not be saved (No space left on device)" in told
     assert "the checkpoint at 128 images could not be saved" in told
     assert "192 images could not" not in told
     assert [line["step"] for line in run.stats] == [2, 4, 6, 8, 10, 12]
-    assert rundir.RunFolder.open(run.folder).finished_at() == 192
+    assert RunFolder.open(run.folder).finished_at() == 192
 
 
 @pytest.mark.filterwarnings("default")
 def test_a_disk_that_stays_full_fails_the_run_and_keeps_what_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = checkpoint.write_folder
+    write = atomic.write_folder
 
     def first_only(path: Path, contents: Any, **more: Any) -> None:
         (write if path.name in ("64", "data") else no_room)(path, contents, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_folder", first_only)
+        patch.setattr(atomic, "write_folder", first_only)
         with pytest.raises(gz.GanzooError, match=r"could not be saved in .*run \(No space left on device\).*resume"):
-            session.train("dcgan-torch", settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
-    newest = rundir.RunFolder.open(tmp_path / "run").newest_checkpoint()
+            python_api.train("dcgan-torch", settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
+    newest = RunFolder.open(tmp_path / "run").newest_checkpoint()
     assert newest == tmp_path / "run" / "checkpoints" / "64"
-    run = session.resume(tmp_path / "run", quiet=True)
+    run = python_api.resume(tmp_path / "run", quiet=True)
     assert [line["step"] for line in run.stats] == [2, 4, 6, 8, 10, 12]
 
 
@@ -99,10 +103,10 @@ def test_divergence_names_the_network_and_keeps_the_last_finite_checkpoint(tmp_p
     with pytest.raises(
         gz.Diverged, match=r"the run diverged: .* at step \d+, so the (generator|discriminator)"
     ) as caught:
-        session.train("dcgan-torch", loss=Exploding(99), settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
+        python_api.train("dcgan-torch", loss=Exploding(99), settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
     assert caught.value.exit_code == 4
     assert "on_divergence=rollback" in str(caught.value)
-    newest = rundir.RunFolder.open(tmp_path / "run").newest_checkpoint()
+    newest = RunFolder.open(tmp_path / "run").newest_checkpoint()
     assert newest == tmp_path / "run" / "checkpoints" / "64"
 
 
@@ -111,7 +115,9 @@ def test_rollback_goes_on_from_the_last_checkpoint_with_half_the_rates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {**SMALL, "train.on_divergence": "rollback", "train.lr": 1e-3, "use.schedule": "constant"}
-    run = session.train("dcgan-torch", loss=Exploding(1), settings=settings, steps=12, out=tmp_path / "run", quiet=True)
+    run = python_api.train(
+        "dcgan-torch", loss=Exploding(1), settings=settings, steps=12, out=tmp_path / "run", quiet=True
+    )
     assert "back at 64 images, with the learning rates divided by 2" in " ".join(capsys.readouterr().err.split())
     rates = {line["step"]: line["lr_g"] for line in run.stats}
     assert rates == {2: 1e-3, 4: 1e-3, 6: 5e-4, 8: 5e-4, 10: 5e-4, 12: 5e-4}
@@ -122,28 +128,30 @@ def test_rollback_goes_on_from_the_last_checkpoint_with_half_the_rates(
 def test_rollback_gives_up_in_the_end(tmp_path: Path) -> None:
     settings = {**SMALL, "train.on_divergence": "rollback"}
     with pytest.raises(gz.Diverged):
-        session.train("dcgan-torch", loss=Exploding(99), settings=settings, steps=12, out=tmp_path / "run", quiet=True)
+        python_api.train(
+            "dcgan-torch", loss=Exploding(99), settings=settings, steps=12, out=tmp_path / "run", quiet=True
+        )
 
 
 @pytest.mark.filterwarnings("default")
 def test_a_generator_alone_draws_the_same_bytes_and_says_of_another_version(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = session.train("dcgan-torch", settings=SMALL, steps=2, out=tmp_path / "run", quiet=True)
+    run = python_api.train("dcgan-torch", settings=SMALL, steps=2, out=tmp_path / "run", quiet=True)
     wanted = run.generate(5, seed=3)
     alone = tmp_path / "elsewhere"
     (tmp_path / "run" / "generator").rename(alone)
-    assert (session.load(alone).generate(5, seed=3) == wanted).all()
-    card = json.loads((alone / rundir.CARD).read_text())
+    assert (load.load(alone).generate(5, seed=3) == wanted).all()
+    card = json.loads((alone / layout.CARD).read_text())
     card["part"]["version"] = "0.0.1"
-    (alone / rundir.CARD).write_text(json.dumps(card))
-    assert (session.load(alone).generate(5, seed=3) == wanted).all()
+    (alone / layout.CARD).write_text(json.dumps(card))
+    assert (load.load(alone).generate(5, seed=3) == wanted).all()
     told = " ".join(capsys.readouterr().err.split())
     assert "was made by dcgan-torch of ganzoo-dcgan-torch 0.0.1, and 0.1.0 is installed" in told
     card["part"]["distribution"] = "ganzoo-gone"
-    (alone / rundir.CARD).write_text(json.dumps(card))
+    (alone / layout.CARD).write_text(json.dumps(card))
     with pytest.raises(gz.UsageError, match="pip install ganzoo-gone"):
-        session.load(alone)
+        load.load(alone)
 
 
 def test_refused_resumes_beside_a_run_lose_nothing() -> None:
@@ -159,10 +167,10 @@ def test_a_folder_that_goes_while_its_run_trains_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """Else its checkpoints would lie in a folder without settings, or another run's statistics would be cut."""
-    place, write = tmp_path / "run", rundir.RunFolder.write_checkpoint
+    place, write = tmp_path / "run", RunFolder.write_checkpoint
     other = b"another run's\n"
 
-    def write_and_lose(folder: rundir.RunFolder, *args: Any, **more: Any) -> Path:
+    def write_and_lose(folder: RunFolder, *args: Any, **more: Any) -> Path:
         path = write(folder, *args, **more)
         place.rename(tmp_path / "moved")
         if what == "begun anew":
@@ -173,9 +181,9 @@ def test_a_folder_that_goes_while_its_run_trains_ends_the_run(
             shutil.rmtree(tmp_path / "moved")
         return path
 
-    monkeypatch.setattr(rundir.RunFolder, "write_checkpoint", write_and_lose)
+    monkeypatch.setattr(RunFolder, "write_checkpoint", write_and_lose)
     with pytest.raises(gz.GanzooError, match="was removed, moved or begun anew while its run trained"):
-        session.train("dcgan-torch", settings=SMALL, steps=12, out=place, quiet=True)
+        python_api.train("dcgan-torch", settings=SMALL, steps=12, out=place, quiet=True)
     if what == "begun anew":
         assert (place / "stats.jsonl").read_bytes() == other
         assert not (place / "checkpoints").exists()
@@ -183,26 +191,26 @@ def test_a_folder_that_goes_while_its_run_trains_ends_the_run(
         assert not place.exists()
     if what == "moved":
         monkeypatch.undo()
-        assert session.resume(tmp_path / "moved", quiet=True).stats[-1]["step"] == 12
+        assert python_api.resume(tmp_path / "moved", quiet=True).stats[-1]["step"] == 12
 
 
 @pytest.mark.filterwarnings("default")
 def test_statistics_that_go_while_a_run_trains_end_it_and_a_new_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, write = tmp_path / "run", rundir.RunFolder.write_checkpoint
+    place, write = tmp_path / "run", RunFolder.write_checkpoint
 
-    def write_and_lose(folder: rundir.RunFolder, *args: Any, **more: Any) -> Path:
+    def write_and_lose(folder: RunFolder, *args: Any, **more: Any) -> Path:
         path = write(folder, *args, **more)
         (place / "stats.jsonl").unlink()
         return path
 
-    monkeypatch.setattr(rundir.RunFolder, "write_checkpoint", write_and_lose)
+    monkeypatch.setattr(RunFolder, "write_checkpoint", write_and_lose)
     advice = r"ganzoo resume .*run --set train.checkpoint_keep=2"
     with pytest.raises(gz.GanzooError, match=rf"stats.jsonl was cut or removed while its run trained.*{advice}"):
-        session.train("dcgan-torch", settings=SMALL, steps=12, out=place, quiet=True)
+        python_api.train("dcgan-torch", settings=SMALL, steps=12, out=place, quiet=True)
     monkeypatch.undo()
     with pytest.raises(gz.UsageError, match=rf"holds 0 of the \d+ lines that were written.*{advice}"):
-        session.resume(place, quiet=True)
-    new = session.resume(place, settings={"train.checkpoint_keep": 2}, out=tmp_path / "new", quiet=True)
+        python_api.resume(place, quiet=True)
+    new = python_api.resume(place, settings={"train.checkpoint_keep": 2}, out=tmp_path / "new", quiet=True)
     assert new.stats[-1]["step"] == 12

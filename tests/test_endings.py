@@ -17,7 +17,12 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import checkpoint, files, interrupts, launch, rundir, session
+from ganzoo_core import interrupts, python_api
+from ganzoo_core.generation import load
+from ganzoo_core.report import run_page
+from ganzoo_core.runs import folder, layout
+from ganzoo_core.storage import atomic, files
+from ganzoo_core.storage.tensors import is_finite, pack, read_matching
 
 SMALL = {
     "model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": 4, "train.sample_count": 1,
@@ -102,7 +107,7 @@ def test_a_tracker_that_ends_the_program_is_told_once_and_the_run_goes_on(exits:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("on_report raised GeneratorExit") == 1
-    assert rundir.RunFolder(exits.path / "run").is_over()
+    assert folder.RunFolder(exits.path / "run").is_over()
 
 
 def start(*words: str | Path, cwd: Path, **more: Any) -> subprocess.Popen[str]:
@@ -144,7 +149,7 @@ def test_a_lost_terminal_saves_unless_it_was_to_be_ignored(tmp_path: Path, ignor
         process.kill()
         process.communicate(timeout=60)
     assert process.returncode == 130
-    assert checkpoint.is_valid(tmp_path / "run" / "generator")
+    assert atomic.is_valid(tmp_path / "run" / "generator")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no such signal")
@@ -165,19 +170,19 @@ def test_a_run_whose_terminal_is_gone_still_saves(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdout.close()
     assert process.returncode == 130
-    assert checkpoint.is_valid(tmp_path / "run" / "generator")
+    assert atomic.is_valid(tmp_path / "run" / "generator")
 
 
 def test_a_killed_sweep_leaves_no_orphan(tmp_path: Path) -> None:
     words = [*WORDS, "--set", "checkpoint_every=5steps", "--steps", "10000000", "--over", "seed=1", "--out", "sweep"]
     sweep = start("sweep", "dcgan-torch", *words, cwd=tmp_path)
-    run = rundir.RunFolder(tmp_path / "sweep" / "seed-1")
+    run = folder.RunFolder(tmp_path / "sweep" / "seed-1")
     try:
         wait_until(lambda: bool(files.list_numbered(run.checkpoints)), sweep)
     finally:
         sweep.kill()
         sweep.communicate(timeout=60)
-    wait_until(lambda: checkpoint.is_valid(run.generator))  # it saved, as on SIGTERM
+    wait_until(lambda: atomic.is_valid(run.generator))  # it saved, as on SIGTERM
 
     def is_free() -> bool:
         try:
@@ -198,7 +203,7 @@ def test_an_interrupt_while_the_report_is_written_ends_with_a_word(
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(WAIT)
 
-    monkeypatch.setattr(launch.report, "write", terminated)
+    monkeypatch.setattr(run_page, "write", terminated)
     before = {number: signal.getsignal(number) for number in interrupts.stop_signals()}
     try:
         code = cli.main(["run", "dcgan-torch", *WORDS, "--steps", "2", "--quiet", "--out", str(tmp_path / "run")])
@@ -207,7 +212,7 @@ def test_an_interrupt_while_the_report_is_written_ends_with_a_word(
             signal.signal(number, handler)
     assert code == 130
     assert "interrupted" in capsys.readouterr().err
-    assert rundir.RunFolder(tmp_path / "run").is_over()
+    assert folder.RunFolder(tmp_path / "run").is_over()
 
 
 class Spoiled:
@@ -235,16 +240,16 @@ def test_weights_that_are_not_finite_are_a_divergence_and_never_done(
     """At the very end, and where a snapshot falls between two reports."""
     given = {**SMALL, "train.report_every": "100steps", **settings}
     with pytest.raises(gz.Diverged, match="is no longer finite"):
-        session.train("dcgan-torch", loss=Spoiled(at), settings=given, steps=6, out=tmp_path / "run", quiet=True)
-    assert not rundir.RunFolder(tmp_path / "run").is_over()
+        python_api.train("dcgan-torch", loss=Spoiled(at), settings=given, steps=6, out=tmp_path / "run", quiet=True)
+    assert not folder.RunFolder(tmp_path / "run").is_over()
     for weights in (tmp_path / "run").rglob("*.safetensors"):
-        assert all(map(checkpoint.is_finite, checkpoint.read_matching(weights).values()))
+        assert all(map(is_finite, read_matching(weights).values()))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("trained") / "run"
-    session.train("dcgan-torch", settings=SMALL, steps=2, out=place, quiet=True)
+    python_api.train("dcgan-torch", settings=SMALL, steps=2, out=place, quiet=True)
     return place
 
 
@@ -254,36 +259,36 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 def test_a_generator_whose_numbers_are_not_finite_says_so(run: Path) -> None:
-    path = run / "generator" / rundir.WEIGHTS
-    tensors = checkpoint.read_matching(path)
+    path = run / "generator" / layout.WEIGHTS
+    tensors = read_matching(path)
     name = sorted(tensors)[0]
     tensors[name] = np.full_like(tensors[name], np.nan)
-    path.write_bytes(checkpoint.pack(tensors))
+    path.write_bytes(pack(tensors))
     with pytest.raises(gz.UsageError, match=rf"{name}' holds numbers that are not finite: the run diverged"):
-        session.load(run / "generator")
-    state = next((run / "checkpoints").iterdir()) / rundir.STATE
-    tensors = checkpoint.read_matching(state)
+        load.load(run / "generator")
+    state = next((run / "checkpoints").iterdir()) / layout.STATE
+    tensors = read_matching(state)
     spoiled = next(name for name in tensors if name.startswith("D/") and tensors[name].dtype == np.float32)
     tensors[spoiled][...] = np.inf
-    content = {rundir.STATE: checkpoint.pack(tensors), rundir.POSITION: (state.parent / rundir.POSITION).read_bytes()}
-    checkpoint.write_folder(state.parent, content, run=rundir.RunFolder(run).id)
-    from ganzoo_core.judging import Judge
+    content = {layout.STATE: pack(tensors), layout.POSITION: (state.parent / layout.POSITION).read_bytes()}
+    atomic.write_folder(state.parent, content, run=folder.RunFolder(run).id)
+    from ganzoo_core.evaluation.discriminator import Judge
 
     with pytest.raises(gz.UsageError, match="holds numbers that are not finite, so nothing can be judged"):
         Judge(run)
 
 
 def test_a_folder_of_pictures_holds_one_call(run: Path, tmp_path: Path) -> None:
-    generator = session.load(run)
-    from ganzoo_core import images
+    generator = load.load(run)
+    from ganzoo_core.data import picture_files
 
-    images.save(generator.generate(12), tmp_path / "drawn")
+    picture_files.save(generator.generate(12), tmp_path / "drawn")
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [f"{number:02}.png" for number in range(12)]
     with pytest.raises(gz.UsageError, match="drawn is there already and not empty; choose another --out"):
-        images.save(generator.generate(3), tmp_path / "drawn")
+        picture_files.save(generator.generate(3), tmp_path / "drawn")
     assert len(list((tmp_path / "drawn").iterdir())) == 12
     (tmp_path / "empty").mkdir()
-    images.save(generator.generate(2), tmp_path / "empty")
+    picture_files.save(generator.generate(2), tmp_path / "empty")
     assert len(list((tmp_path / "empty").iterdir())) == 2
 
 
@@ -291,14 +296,14 @@ def test_a_folder_of_pictures_holds_one_call(run: Path, tmp_path: Path) -> None:
 def test_a_full_disk_leaves_no_half_output(
     run: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganzoo_core import images
+    from ganzoo_core.data import picture_files
 
     out = tmp_path / name
     if "." in name:
         out.write_bytes(b"from before")
-    generator = session.load(run)
+    generator = load.load(run)
     drawn = generator.walk(1, frames=3, keys=3) if name == "walk.gif" else generator.generate(3)
-    save = images.save_walk if name == "walk.gif" else images.save
+    save = picture_files.save_walk if name == "walk.gif" else picture_files.save
     write, calls = os.write, []
 
     def full(handle: int, content: Any) -> int:
@@ -327,14 +332,14 @@ def test_a_place_that_cannot_be_written_is_told_at_the_start(
         raise OSError(30, "Read-only file system", "run/config.yaml")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_file", read_only)
+        patch.setattr(atomic, "write_file", read_only)
         with pytest.raises(gz.GanzooError, match=r"the run cannot begin: run/config\.yaml: Read-only file system"):
-            session.train("dcgan-torch", settings=SMALL, steps=1, out=tmp_path / "new", quiet=True)
+            python_api.train("dcgan-torch", settings=SMALL, steps=1, out=tmp_path / "new", quiet=True)
     with monkeypatch.context() as patch:
-        patch.setattr(rundir.filelock.FileLock, "acquire", read_only)
-        assert session.resume(run, quiet=True).folder == run  # it is over, and nothing has to be written
+        patch.setattr(folder.filelock.FileLock, "acquire", read_only)
+        assert python_api.resume(run, quiet=True).folder == run  # it is over, and nothing has to be written
         with pytest.raises(gz.UsageError, match=r"cannot be written, so its run cannot go on: .*Read-only"):
-            session.resume(run, steps=4, quiet=True)
+            python_api.resume(run, steps=4, quiet=True)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell closes streams elsewhere")
@@ -362,7 +367,7 @@ def test_a_full_output_is_told() -> None:
 
 
 def test_odd_types_in_python_are_sentences(run: Path) -> None:
-    generator = session.load(run)
+    generator = load.load(run)
     for n in (2.5, "3", None, True, 0, -1, [2]):
         with pytest.raises(gz.UsageError, match=r"^n is .*; expected a whole number of images"):
             generator.generate(n)  # type: ignore[arg-type]
@@ -373,8 +378,8 @@ def test_odd_types_in_python_are_sentences(run: Path) -> None:
 
 
 def test_odd_labels_in_python_are_sentences(tmp_path: Path) -> None:
-    session.train("cgan-torch", settings=SMALL, steps=1, out=tmp_path / "run", quiet=True)
-    generator = session.load(tmp_path / "run")
+    python_api.train("cgan-torch", settings=SMALL, steps=1, out=tmp_path / "run", quiet=True)
+    generator = load.load(tmp_path / "run")
     odd: list[Any] = [
         [0.2, 0.9],
         [True, False],
@@ -411,9 +416,9 @@ def test_a_child_starts_where_stderr_is_closed(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from ganzoo_core import cli\n"
-        "from ganzoo_core.children import Child\n"
+        "from ganzoo_core.processes import Child\n"
         "cli._open_closed_streams()\n"
-        "with Child('ganzoo_core.evaluation.drawing', 'draws') as child:\n"
+        "with Child('ganzoo_core.evaluation.drawing_worker', 'draws') as child:\n"
         "    try:\n"
         "        child.ask({'generator': 'nowhere', 'device': 'cpu', 'settings': {}}, print)\n"
         "    except Exception as error:\n"
@@ -429,57 +434,57 @@ def test_a_child_starts_where_stderr_is_closed(tmp_path: Path) -> None:
 
 def test_a_run_whose_last_checkpoint_is_damaged_comes_to_its_end_again(tmp_path: Path) -> None:
     settings = {**SMALL, "train.checkpoint_every": "5steps"}
-    session.train("dcgan-torch", settings=settings, steps=12, out=tmp_path / "run", quiet=True)
-    newest = rundir.RunFolder(tmp_path / "run").newest_checkpoint()
+    python_api.train("dcgan-torch", settings=settings, steps=12, out=tmp_path / "run", quiet=True)
+    newest = folder.RunFolder(tmp_path / "run").newest_checkpoint()
     assert newest is not None
-    (newest / rundir.STATE).write_bytes(b"torn")
-    assert not rundir.RunFolder(tmp_path / "run").is_over()
-    session.resume(tmp_path / "run", quiet=True)
-    assert rundir.RunFolder(tmp_path / "run").is_over()
+    (newest / layout.STATE).write_bytes(b"torn")
+    assert not folder.RunFolder(tmp_path / "run").is_over()
+    python_api.resume(tmp_path / "run", quiet=True)
+    assert folder.RunFolder(tmp_path / "run").is_over()
 
 
 def test_a_restart_sets_the_generators_of_the_lost_attempt_aside(tmp_path: Path) -> None:
     settings = {**SMALL, "train.checkpoint_every": "5steps", "train.snapshot_every": "5steps"}
-    session.train("dcgan-torch", settings=settings, steps=12, out=tmp_path / "run", quiet=True)
-    before = checkpoint.read_manifest(tmp_path / "run" / "generator")
+    python_api.train("dcgan-torch", settings=settings, steps=12, out=tmp_path / "run", quiet=True)
+    before = atomic.read_manifest(tmp_path / "run" / "generator")
     for number in files.list_numbered(tmp_path / "run" / "checkpoints").values():
-        (number / rundir.STATE).write_bytes(b"torn")
-    session.resume(tmp_path / "run", restart=True, quiet=True)
-    assert checkpoint.read_manifest(tmp_path / "run" / "before-restart-generator") == before
+        (number / layout.STATE).write_bytes(b"torn")
+    python_api.resume(tmp_path / "run", restart=True, quiet=True)
+    assert atomic.read_manifest(tmp_path / "run" / "before-restart-generator") == before
     assert (tmp_path / "run" / "before-restart-snapshots" / "20").is_dir()
-    assert rundir.RunFolder(tmp_path / "run").is_over()
+    assert folder.RunFolder(tmp_path / "run").is_over()
     with pytest.raises(gz.UsageError, match="say one of the two"):
-        session.resume(tmp_path / "run", restart=True, settings={"train.lr": 1e-5}, quiet=True)
+        python_api.resume(tmp_path / "run", restart=True, settings={"train.lr": 1e-5}, quiet=True)
 
 
 def test_a_checkpoint_promises_no_line_that_the_disk_did_not_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The statistics cannot be written for a while; then the process is killed, and goes on."""
-    append, full = checkpoint.append, [True]
+    append, full = atomic.append, [True]
 
     def refuse(path: Path, content: bytes, *, at: int) -> None:
         if full[0]:
             raise OSError(28, "No space left on device")
         append(path, content, at=at)
 
-    monkeypatch.setattr(checkpoint, "append", refuse)
+    monkeypatch.setattr(atomic, "append", refuse)
     settings = {**SMALL, "train.report_every": "1steps", "train.checkpoint_every": "2steps"}
     with pytest.raises(gz.GanzooError, match="could not be saved"):
-        session.train("dcgan-torch", settings=settings, steps=4, out=tmp_path / "run", quiet=True)
+        python_api.train("dcgan-torch", settings=settings, steps=4, out=tmp_path / "run", quiet=True)
     full[0] = False
     for newest in files.list_numbered(tmp_path / "run" / "checkpoints").values():
-        lines = (tmp_path / "run" / rundir.STATS).read_bytes().splitlines()
-        assert rundir.read_position(newest).stats_lines <= len(lines)
+        lines = (tmp_path / "run" / layout.STATS).read_bytes().splitlines()
+        assert folder.read_position(newest).stats_lines <= len(lines)
 
 
 def test_a_folder_that_a_run_could_not_begin_in_is_taken_by_the_next(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / rundir.LOCK).touch()  # all that a full disk took
-    assert rundir.RunFolder.create(tmp_path / "run", "name").path == tmp_path / "run"
+    (tmp_path / "run" / layout.LOCK).touch()  # all that a full disk took
+    assert folder.RunFolder.create(tmp_path / "run", "name").path == tmp_path / "run"
     (tmp_path / "run" / "words").touch()
     with pytest.raises(gz.UsageError, match="is there already and not empty"):
-        rundir.RunFolder.create(tmp_path / "run", "name")
+        folder.RunFolder.create(tmp_path / "run", "name")
 
 
 def test_a_plugin_that_ends_a_command_is_told(

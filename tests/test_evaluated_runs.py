@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import catalog, rundir, scores, session
+from ganzoo_core import python_api
 from ganzoo_core.cli import main
+from ganzoo_core.discovery import catalog
+from ganzoo_core.runs import layout, scores
+from ganzoo_core.storage import atomic
 
 MANIFEST = """
 api = 1
@@ -107,7 +110,7 @@ def test_each_generator_of_a_run_is_scored_as_its_images_are_and_the_best_is_fou
         assert score.scores["asked"] == (0.5 if model == "cgan-torch" else -1)  # one class after the other
         assert (score.scores["torch"], score.scores["tensorflow"]) == (0, 0)
         assert (score.protocol["samples"], score.protocol["ema"]) == (10, False)
-        weights = (generator.folder / rundir.WEIGHTS).read_bytes()
+        weights = (generator.folder / layout.WEIGHTS).read_bytes()
         assert score.more == {"generator": hashlib.sha256(weights).hexdigest(), "during": "evaluate"}
 
     best = min(found, key=lambda score: score.scores["fid"])
@@ -117,7 +120,7 @@ def test_each_generator_of_a_run_is_scored_as_its_images_are_and_the_best_is_fou
 def test_a_run_can_be_handed_over_as_it_came_from_training(lamps, tmp_path):
     """What is asked wrongly is refused before anything is drawn."""
     with pytest.raises(gz.UsageError, match=r"holds no config\.yaml"):
-        gz.evaluate(session.Run(tmp_path))
+        gz.evaluate(python_api.Run(tmp_path))
     with pytest.raises(gz.UsageError, match="n is 1; expected a whole number of images from 2 to 1,000,000"):
         gz.evaluate(given(tmp_path), n=1)
 
@@ -125,8 +128,8 @@ def test_a_run_can_be_handed_over_as_it_came_from_training(lamps, tmp_path):
 def given(folder):
     """A run with nothing but a generator."""
     (folder / "config.yaml").write_text('use.data: "lamps"\n')
-    files = {rundir.WEIGHTS: b"", rundir.CARD: b'{"images": 3}'}
-    rundir.checkpoint.write_folder(folder / "generator", files)
+    files = {layout.WEIGHTS: b"", layout.CARD: b'{"images": 3}'}
+    atomic.write_folder(folder / "generator", files)
     return folder
 
 

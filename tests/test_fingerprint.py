@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import data_changes, fingerprint, ondemand
-from ganzoo_core.fingerprint import take_fingerprint
-from ganzoo_core.records import DataFacts
+from ganzoo_core.data import changes, fingerprint, lazy
+from ganzoo_core.data.fingerprint import take_fingerprint
+from ganzoo_core.storage.run_records import DataFacts
 
 COUNT = 1000
 IMAGES = np.random.default_rng(7).integers(0, 256, (COUNT, 4, 4, 1), dtype=np.uint8)
@@ -28,7 +28,7 @@ def changed(images: np.ndarray, *places: int) -> np.ndarray:
 
 
 def told(now: gz.ImageSource, then: gz.ImageSource = SET) -> list[str]:
-    return data_changes.explain_changes(take_fingerprint(then), take_fingerprint(now))
+    return changes.explain_changes(take_fingerprint(then), take_fingerprint(now))
 
 
 @pytest.mark.parametrize("place", range(0, COUNT, 37))
@@ -122,7 +122,7 @@ def test_images_that_stay_in_a_file_have_the_fingerprint_of_those_in_memory(tmp_
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     rows = np.flatnonzero(np.arange(COUNT) % 5)
     held = gz.ImageSource(IMAGES[rows])
-    assert take_fingerprint(gz.ImageSource(ondemand.OnDemand(mapped, rows))).sha256 == take_fingerprint(held).sha256
+    assert take_fingerprint(gz.ImageSource(lazy.OnDemand(mapped, rows))).sha256 == take_fingerprint(held).sha256
     assert take_fingerprint(gz.ImageSource(mapped)).sha256 == take_fingerprint(gz.ImageSource(IMAGES)).sha256
 
 
@@ -132,7 +132,7 @@ def test_it_is_kept_and_read_again(tmp_path):
     read = fingerprint.load(tmp_path / "data")
     assert read is not None
     assert read.sha256 == taken.sha256
-    assert data_changes.explain_changes(read, take_fingerprint(replace(SET, labels=TWELVE))) == ["12 labels differ"]
+    assert changes.explain_changes(read, take_fingerprint(replace(SET, labels=TWELVE))) == ["12 labels differ"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "link"])
@@ -183,7 +183,7 @@ def test_a_file_that_stays_is_read_once(mapped):
     assert reads == 1
     assert take() == (first, 0)
     images = np.load(path, mmap_mode="r")
-    assert take_fingerprint(gz.ImageSource(ondemand.OnDemand(images, np.arange(5)))).images.count == 5
+    assert take_fingerprint(gz.ImageSource(lazy.OnDemand(images, np.arange(5)))).images.count == 5
 
 
 def test_a_file_that_changed_is_read_again_even_if_its_clock_was_turned_back(mapped):
@@ -238,8 +238,8 @@ def test_a_long_reading_says_how_far_it_is(monkeypatch):
 
 def test_a_folder_of_an_older_kind_says_what_it_can(tmp_path: Path):
     recorded = DataFacts(images=COUNT, size=(4, 4, 1), sha256="0" * 64)
-    assert data_changes.compare(recorded, None, take_fingerprint(SET))[0].startswith(
+    assert changes.compare(recorded, None, take_fingerprint(SET))[0].startswith(
         "the data's fingerprint was 000000000000 and is "
     )
     recorded = DataFacts(images=5, size=(4, 4, 1), sha256="0" * 64)
-    assert data_changes.compare(recorded, None, take_fingerprint(SET)) == ["5 images were there and 1,000 are"]
+    assert changes.compare(recorded, None, take_fingerprint(SET)) == ["5 images were there and 1,000 are"]

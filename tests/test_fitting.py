@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from ganzoo_core import mix
-from ganzoo_core.api import PluginError, UsageError
-from ganzoo_core.catalog import Catalog
-from ganzoo_core.manifest import Problem
+from ganzoo_core.discovery.catalog import Catalog
+from ganzoo_core.discovery.manifest import Problem
+from ganzoo_core.errors import PluginError, UsageError
 
 
 def test_a_penalty_replaces_batch_norm_that_nobody_asked_for(resolve):

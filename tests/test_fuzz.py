@@ -44,7 +44,7 @@ sys.path[:0] = ["", {here!r}]
 import fuzz
 from fuzzing import pool
 from fuzzing.kinds import Kind
-from ganzoo_core.api import PluginError, UsageError
+from ganzoo_core.errors import PluginError, UsageError
 
 def act(path):
     case = path.parent

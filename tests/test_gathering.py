@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganzoo_core.api import DataError
-from ganzoo_core.evaluation.gathering import gather
+from ganzoo_core.errors import DataError
+from ganzoo_core.evaluation.image_files import gather
 
 
 def grey(value, count=10, size=4, channels=1):

@@ -11,9 +11,9 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core import engines
-from ganzoo_core.data import Stream
+from ganzoo_core.data.framing import halvings
+from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.step import halvings
 
 BATCH, LATENT, SIZE = 4, 3, 16
 IMAGES = np.random.default_rng(5).integers(0, 256, (21, SIZE, SIZE, 1), dtype=np.uint8)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import engines, health
-from ganzoo_core.engines.step import score_statistics
+from ganzoo_core import engines
+from ganzoo_core.engines.loss_step import score_statistics
+from ganzoo_core.runs import health
 from ganzoo_core.settings import read_facts
-from ganzoo_core.stats import SEPARATED
+from ganzoo_core.storage.records import SEPARATED
 
 SHORT = "most GANs draw little more than noise"
 WON = "D told every training image from every generated one"
@@ -151,7 +152,8 @@ def test_a_short_run_says_what_helps_and_keeps_it(tmp_path, capfd):
 
 
 def test_two_thousand_steps_are_enough_and_so_is_what_a_preset_chose_for_the_data():
-    from ganzoo_core import catalog, mix
+    from ganzoo_core import mix
+    from ganzoo_core.discovery import catalog
 
     resolved = mix.resolve(catalog.scan(), mix.Request(picks={"model": "dcgan-torch", "data": "digits"}))
     assert resolved.settings.origin("train.length") == "dcgan-torch preset digits"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganzoo_core.intervals import Interval, is_due, parse_list
+from ganzoo_core.settings.lengths import Interval, is_due, parse_list
 
 COUNTS = st.decimals(0, 10**6, places=3).filter(lambda count: count == 0 or count >= Fraction(1, 1000))
 

@@ -12,8 +12,9 @@ import safetensors.numpy
 from PIL import Image
 
 import ganzoo_core as gz
-from ganzoo_core import engines, judging
+from ganzoo_core import engines
 from ganzoo_core.cli import main
+from ganzoo_core.evaluation import discriminator
 from ganzoo_core.settings import CORE
 
 torch = pytest.importorskip("torch")
@@ -230,8 +231,8 @@ def test_batch_norms_means_are_those_of_real_batches() -> None:
 
 
 def test_the_sigmoid_has_no_overflow() -> None:
-    assert judging._sigmoid(np.array([-1e4, 0.0, 1e4])).tolist() == [0.0, 0.5, 1.0]
-    assert judging._sigmoid(np.array([2.0])) == pytest.approx(1 / (1 + np.exp(-2.0)))
+    assert discriminator._sigmoid(np.array([-1e4, 0.0, 1e4])).tolist() == [0.0, 0.5, 1.0]
+    assert discriminator._sigmoid(np.array([2.0])) == pytest.approx(1 / (1 + np.exp(-2.0)))
 
 
 @pytest.mark.slow
@@ -247,6 +248,6 @@ def test_after_training_real_digits_score_higher_than_noise(place: Path, monkeyp
         Path(name).mkdir()
         for number, picture in enumerate(pictures):
             Image.fromarray(picture).save(f"{name}/{number}.png")
-    judge = judging.Judge(Path("trained"))
+    judge = discriminator.Judge(Path("trained"))
     real, fake = ([verdict.score for verdict in judge([Path(name)])] for name in ("real", "noise"))
     assert np.mean(np.array(real)[:, None] > np.array(fake)[None]) > 0.95

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import catalog, loader
-from ganzoo_core.api import ImageSource, PluginError
-from ganzoo_core.mix import Mix
-from ganzoo_core.settings import Settings
+from ganzoo_core.api import ImageSource
+from ganzoo_core.discovery import answers, catalog, loading
+from ganzoo_core.errors import PluginError
 
 TOP = "import numpy as np\nimport ganzoo_core as gz\n"
 GOOD = "@gz.hookimpl\ndef dataset(name, split):\n    return gz.ImageSource(np.zeros((2, 4, 4, 1), np.uint8))\n"
@@ -36,10 +35,9 @@ def call(here, request):
             install("modifiers", f"mod-{place}", text)
         found = catalog.scan()
         parts = tuple(found.find("modifiers", f"mod-{place}") for place in range(len(modifiers)))
-        slot = {"dataset": "data"}.get(hook, hook)
-        mixed = Mix({slot: found.find(KINDS[hook], "part")}, parts, Settings({}), "", "")
-        check = {"dataset": loader.check_source, "loss": loader.check_loss, "schedule": loader.check_schedule}[hook]
-        return loader.call(mixed, slot, check, **(arguments or ARGUMENTS))
+        part = found.find(KINDS[hook], "part")
+        check = {"dataset": answers.check_source, "loss": answers.check_loss, "schedule": answers.check_schedule}[hook]
+        return loading.call_hook(hook, part, check, wrappers=parts, **(arguments or ARGUMENTS))
 
     return call
 
@@ -238,5 +236,5 @@ def test_nothing_but_the_picked_part_is_imported(here):
     here.add("three", manifest, files={"__init__.py": "", **{f"h{number}.py": hook for number in range(3)}})
     found = catalog.scan()
     assert "three" not in sys.modules
-    loader.hooks_of(found.find("losses", "l1"))
+    loading.hooks_of(found.find("losses", "l1"))
     assert {name for name in sys.modules if name.startswith("three")} == {"three", "three.h1"}

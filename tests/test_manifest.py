@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganzoo_core import manifest
+from ganzoo_core.discovery import manifest
 
 MODEL = """
 [models.m]

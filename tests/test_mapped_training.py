@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import ondemand
+from ganzoo_core.data import memory, prefetch
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (45, 14, 14, 1), dtype=np.uint8)
 LABELS = np.arange(45) % 3
@@ -42,9 +42,9 @@ def test_training_from_a_file_is_training_from_memory(tmp_path, monkeypatch, mod
 
     held = left(train("held", images))
     read: list[str] = []
-    take = ondemand.Ahead.take
-    monkeypatch.setattr(ondemand, "free_memory", lambda: 1000)
-    monkeypatch.setattr(ondemand.Ahead, "take", lambda *given: read.append("batch") or take(*given))
+    take = prefetch.Ahead.take
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    monkeypatch.setattr(prefetch.Ahead, "take", lambda *given: read.append("batch") or take(*given))
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     assert left(train("mapped", mapped)) == held
     assert len(read) >= 8

@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
-from ganzoo_core import assembly, catalog, mix
-from ganzoo_core.api import UsageError
+from ganzoo_core import mix
+from ganzoo_core.discovery import catalog
+from ganzoo_core.errors import UsageError
+from ganzoo_core.training import assemble
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "mixes.md"
@@ -91,7 +93,7 @@ def outcome(names: Names, folder: Path) -> str:
         resolved = mix.resolve(
             catalog.scan(), mix.Request(picks=picks, assigned=settings, flags={"train.length": ("3steps", "--steps")})
         )
-        runner = assembly.assemble(resolved, data_root=None, out=folder, quiet=True)
+        runner = assemble.assemble(resolved, data_root=None, out=folder, quiet=True)
     except UsageError as error:
         return str(error)
     assert runner.run()

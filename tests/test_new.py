@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from ganzoo_core import cli, manifest, scaffold
+from ganzoo_core import cli, scaffold
+from ganzoo_core.discovery import manifest
 from ganzoo_core.scaffold import writing
 
 ROOT = Path(__file__).parents[1]

@@ -10,10 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ganzoo_core as gz
-from ganzoo_core import data, ondemand
-from ganzoo_core.data import frame, hold_out, prepare
-from ganzoo_core.evaluation.scoring import Scoring
-from ganzoo_core.ondemand import Ahead, OnDemand, gather
+from ganzoo_core.data import framing as data_framing
+from ganzoo_core.data import lazy as data_lazy
+from ganzoo_core.data import memory
+from ganzoo_core.data.framing import frame, prepare
+from ganzoo_core.data.lazy import OnDemand, gather
+from ganzoo_core.data.prefetch import Ahead
+from ganzoo_core.data.splits import hold_out
+from ganzoo_core.evaluation.worker import Scoring
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (37, 20, 24, 3), dtype=np.uint8)
 
@@ -26,7 +30,7 @@ def mapped(tmp_path):
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    monkeypatch.setattr(ondemand, "free_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
 
 
 @given(order=st.lists(st.integers(0, 36), max_size=80))
@@ -85,10 +89,10 @@ def test_a_set_that_stays_in_its_file_has_the_bytes_of_one_in_memory(mapped, mon
     read = prepare(hold_out(gz.ImageSource(mapped, labels, names), split), framing, channels)
     assert type(read.images) is np.ndarray
     assert np.array_equal(read.images, held.images)
-    monkeypatch.setattr(ondemand, "free_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
     said: list[str] = []
     stays = prepare(hold_out(gz.ImageSource(mapped, labels, names), split), framing, channels, say=said.append)
-    assert ondemand.in_file(stays.images)
+    assert data_lazy.in_file(stays.images)
     assert "stay where they are" in said[0]
     assert stays.images.shape == held.images.shape
     order = np.array([5, 0, 3, 3])
@@ -104,10 +108,10 @@ def test_a_part_of_a_part(mapped, little_memory):
 
 
 def test_what_stays_in_its_file(monkeypatch):
-    monkeypatch.setattr(ondemand, "free_memory", lambda: 10 * 2**30)
+    monkeypatch.setattr(memory, "free_memory", lambda: 10 * 2**30)
     gib = 2**30
     held = {
-        (size, in_file, costly): ondemand.is_held(int(size * gib), in_file=in_file, costly=costly)
+        (size, in_file, costly): data_lazy.is_held(int(size * gib), in_file=in_file, costly=costly)
         for size in (1, 1.1, 5, 5.1)
         for in_file in (False, True)
         for costly in (False, True)
@@ -156,8 +160,8 @@ def test_what_the_thread_meets_is_raised_where_the_batch_is_taken(mapped):
 
 
 def test_long_reading_says_how_far_it_is(mapped, monkeypatch):
-    monkeypatch.setattr(ondemand, "CHUNK", 10 * 20 * 24 * 3)
-    monkeypatch.setattr(data, "SILENT", 0.0)
+    monkeypatch.setattr(data_lazy, "CHUNK", 10 * 20 * 24 * 3)
+    monkeypatch.setattr(data_framing, "SILENT", 0.0)
     said: list[str] = []
     prepare(gz.ImageSource(mapped), FRAMINGS["resize"], 3, say=said.append)
     at_once = 10 * 20 * 24 // 16**2  # what is counted are the bytes of the framed images
@@ -184,15 +188,15 @@ def test_the_memory_of_a_container(tmp_path, files, free):
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    assert ondemand._containers(tmp_path) == free
+    assert memory._containers(tmp_path) == free
 
 
 def test_the_memory_of_this_machine_is_known():
-    assert 2**20 < ondemand.free_memory() < 2**50
+    assert 2**20 < memory.free_memory() < 2**50
 
 
 def test_an_extractor_sees_a_large_set_in_pieces(mapped, little_memory, monkeypatch):
-    monkeypatch.setattr(ondemand, "CHUNK", 10 * 20 * 24 * 3)
+    monkeypatch.setattr(data_lazy, "CHUNK", 10 * 20 * 24 * 3)
     seen: list[int] = []
 
     class Means:

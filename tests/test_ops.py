@@ -13,10 +13,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganzoo_core.api import Ops, UsageError
-from ganzoo_core.engines.numpy import NumpyOps
+from ganzoo_core.api import Ops
+from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.engines.torch.ops import TorchOps
+from ganzoo_core.errors import UsageError
 
 NUMPY = NumpyOps(np.random.default_rng(0))
 TORCH = TorchOps("cpu")

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import checkpoint, images, outputs, scaffold
-from ganzoo_core.outputs import write_output
+from ganzoo_core import scaffold
+from ganzoo_core.data import picture_files
+from ganzoo_core.storage import atomic, outputs
+from ganzoo_core.storage.outputs import write_output
 
 DRAWN = np.zeros((2, 8, 8, 1), np.uint8)
 
@@ -68,13 +70,13 @@ def test_pictures_go_to_an_empty_folder_however_it_is_said(
     if name != ".":
         Path("empty").mkdir(mode=0o750)
         Path("to-empty").symlink_to("empty")
-    images.save(DRAWN, Path(name))
+    picture_files.save(DRAWN, Path(name))
     assert sorted(path.name for path in Path(name).iterdir()) == ["0.png", "1.png"]
     if "empty" in name:
         assert Path("to-empty").is_symlink()
         assert Path("empty").stat().st_mode & 0o777 == 0o750
     with pytest.raises(gz.UsageError, match="is there already and not empty; choose another --out"):
-        images.save(DRAWN, Path(name))
+        picture_files.save(DRAWN, Path(name))
 
 
 def full(*_: Any, **__: Any) -> int:
@@ -86,7 +88,7 @@ def test_pictures_that_find_no_room_leave_an_empty_folder_empty(
 ) -> None:
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(gz.UsageError, match="cannot be written: No space left on device; choose another --out"):
-        images.save(DRAWN, tmp_path)
+        picture_files.save(DRAWN, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,9 +120,9 @@ def test_a_new_plugin_is_there_whole_or_not_at_all(
 
 
 def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert outputs.write_file is checkpoint.write_file
+    assert outputs.write_file is atomic.write_file
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space left") as caught:
-            checkpoint.write_file(tmp_path / "config.yaml", b"content")
+            atomic.write_file(tmp_path / "config.yaml", b"content")
     assert caught.value.filename == str(tmp_path / "config.yaml")

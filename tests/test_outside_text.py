@@ -17,12 +17,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ganzoo_core import cli, console, notebook, terminal
-from ganzoo_core.api import UsageError
+from ganzoo_core import cli
 from ganzoo_core.cli import completion, evaluate
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.report import markup, plot
-from ganzoo_core.scores import Score
+from ganzoo_core.errors import UsageError
+from ganzoo_core.html import markup
+from ganzoo_core.report import notebook, plot
+from ganzoo_core.runs.scores import Score
+from ganzoo_core.terminal import tables
+from ganzoo_core.terminal.progress import Progress, Reporter, working
+from ganzoo_core.terminal.text import clean_text, one_line, write_exact, write_json, write_line, write_paragraph
 
 ROOT = Path(__file__).parents[1]
 CLEAR, RIGHT_TO_LEFT, TITLE = "\x1b[2J", "\u202e", "\x1b]0;owned\x07"
@@ -72,7 +76,7 @@ def is_forbidden(letter):
 
 
 def progress(name):
-    return console.Progress(
+    return Progress(
         images=1, end=2, step=1, steps=2, epoch=0, epochs=1, rate=1, left=1, terms={name: 1.0}, values={name: 2.0}
     )
 
@@ -97,22 +101,22 @@ def refuse(words):
 
 
 def work(text):
-    with console.working(text) as update:
+    with working(text) as update:
         update(text)
 
 
 ROUTES = {
-    "say": lambda text: console.Reporter().say(text),
-    "warn": lambda text: console.Reporter(quiet=True).warn(text),
-    "report": lambda text: console.Reporter().report(progress(text)),
-    "epoch": lambda text: console.Reporter().epoch(progress(text)),
-    "live line": lambda text: Console().print(console.Reporter()._line(progress(text))),
-    "table": lambda text: terminal.table((text, text), [(text, text)], title=text),
-    "narrow table": lambda text: terminal.table((text, "b" * 50, "c" * 50), [(text, text, text)], title=text),
-    "line": lambda text: terminal.write_line(text),
-    "line on stderr": lambda text: terminal.write_line(text, sys.stderr),
-    "paragraph": lambda text: terminal.write_paragraph(text, sys.stderr, indent="  "),
-    "path": lambda text: terminal.write_exact(text),
+    "say": lambda text: Reporter().say(text),
+    "warn": lambda text: Reporter(quiet=True).warn(text),
+    "report": lambda text: Reporter().report(progress(text)),
+    "epoch": lambda text: Reporter().epoch(progress(text)),
+    "live line": lambda text: Console().print(Reporter()._line(progress(text))),
+    "table": lambda text: tables.table((text, text), [(text, text)], title=text),
+    "narrow table": lambda text: tables.table((text, "b" * 50, "c" * 50), [(text, text, text)], title=text),
+    "line": lambda text: write_line(text),
+    "line on stderr": lambda text: write_line(text, sys.stderr),
+    "paragraph": lambda text: write_paragraph(text, sys.stderr, indent="  "),
+    "path": lambda text: write_exact(text),
     "scores": lambda text: evaluate._print([score(text)]),
     "scores of several": lambda text: evaluate._print([score(text), score(text)]),
     "usage": refuse,
@@ -184,7 +188,7 @@ def test_what_is_piped_is_clean_as_well(route, capsys):
 @example(text=NASTY)
 def test_json_is_exact_and_has_no_such_letter(text, capsys):
     capsys.readouterr()
-    terminal.write_json({"text": text})
+    write_json({"text": text})
     written = capsys.readouterr().out
     check(written)
     assert json.loads(written) == json.loads(json.dumps({"text": text}))
@@ -192,17 +196,17 @@ def test_json_is_exact_and_has_no_such_letter(text, capsys):
 
 def test_letters_of_every_script_stay():
     for text in ("naïve café", "Привет", "日本語", "שלום", "مرحبا", "नमस्ते", "🦊 fox", "a\u0301"):
-        assert terminal.clean_text(text) == terminal.one_line(text) == text
+        assert clean_text(text) == one_line(text) == text
 
 
 def test_a_path_stays_exact_in_a_pipe_and_is_clean_on_a_terminal(capsys, monkeypatch):
     name = f"runs/a{CLEAR}b"
-    terminal.write_exact(name)
+    write_exact(name)
     assert capsys.readouterr().out == f"{name}\n"
     made = Screen()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", made)
-        terminal.write_exact(name)
+        write_exact(name)
     assert made.getvalue() == "runs/a [2Jb\n"
 
 
@@ -252,7 +256,7 @@ def test_a_page_holds_nothing_that_turns_its_text_around(text):
     check(markup.tag("p", text, title=text) + markup.table((text,), [(text, text)], caption=text), also="\t")
     held = json.loads(data.partition(">")[2].removesuffix("</script>"))
     check(json.dumps(held, ensure_ascii=False), also="\t")
-    assert str(held).count(terminal.clean_text(text)) >= 3 or not text.isprintable()
+    assert str(held).count(clean_text(text)) >= 3 or not text.isprintable()
     check(plot.literal(text))
 
 
@@ -268,11 +272,11 @@ def test_a_notebook_is_told_clean_text():
 
 
 def test_a_child_that_fails_says_why_in_clean_text(tmp_path, monkeypatch, capfd):
-    from ganzoo_core.api import GanzooError
-    from ganzoo_core.children import Child
+    from ganzoo_core.errors import GanzooError
+    from ganzoo_core.processes import Child
 
     (tmp_path / "failing.py").write_text(
-        "from ganzoo_core.children import serve\n"
+        "from ganzoo_core.processes import serve\n"
         "def answer(request, say):\n    raise ValueError(request['text'])\n"
         "serve(answer)\n"
     )
@@ -286,7 +290,7 @@ def test_a_child_that_fails_says_why_in_clean_text(tmp_path, monkeypatch, capfd)
 
 def test_one_place_writes_on_a_terminal() -> None:
     """`terminal` writes plain text and `console` what rich draws; the scripts of `plain.py` are read and run alone."""
-    places = (ROOT / "ganzoo_core/terminal.py", ROOT / "ganzoo_core/console.py")
+    places = (ROOT / "ganzoo_core/terminal/text.py", ROOT / "ganzoo_core/terminal/progress.py")
     found = []
     for path in [*ROOT.glob("ganzoo_core/**/*.py"), *ROOT.glob("plugins/*/ganzoo_*/**/*.py")]:
         if path.name == "plain.py" or path in places:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import building, paths, session
+from ganzoo_core import building, python_api
 from ganzoo_core.cli import main
 from ganzoo_core.settings import read_config, read_facts
+from ganzoo_core.storage import paths
 
 pytestmark = pytest.mark.filterwarnings("default")
 COUNT = 20
@@ -42,7 +43,7 @@ def write(folder: Path, images: np.ndarray = IMAGES) -> None:
 
 
 def train(data: str, out: str | Path, steps: int = 2, **more) -> Path:
-    return session.train("dcgan-torch", data=data, settings=SMALL, steps=steps, out=out, quiet=True, **more).folder
+    return python_api.train("dcgan-torch", data=data, settings=SMALL, steps=steps, out=out, quiet=True, **more).folder
 
 
 def test_a_tilde_is_the_home_folder_on_the_command_line(home, capsys):
@@ -122,14 +123,14 @@ def test_a_run_is_gone_on_with_from_anywhere(home, monkeypatch):
     run = train("npy:set", "run").absolute()
     assert read_config(run / "config.yaml")["use.data"] == f"npy:{Path('set').absolute()}"
     monkeypatch.chdir(home)
-    session.resume(run, steps=3, quiet=True)
+    python_api.resume(run, steps=3, quiet=True)
 
 
 def test_a_run_that_was_moved_together_with_its_data_finds_them(home, monkeypatch):
     write(Path("both/sets/set"))
     run = train("npy:both/sets/set", "both/runs/run")
     Path("both").rename(home / "moved")
-    session.resume(home / "moved/runs/run", steps=3, quiet=True)
+    python_api.resume(home / "moved/runs/run", steps=3, quiet=True)
     assert read_config(home / "moved/runs/run/config.yaml")["use.data"] == f"npy:{home / 'moved/sets/set'}"
     assert main(["run", "--config", str(home / "moved/runs/run/config.yaml"), "--steps", "1", "--quiet"]) == 0
     assert not run.exists()
@@ -137,7 +138,7 @@ def test_a_run_that_was_moved_together_with_its_data_finds_them(home, monkeypatc
 
 def test_where_data_sets_lie_is_remembered(home, monkeypatch, tmp_path):
     (tmp_path / "root").mkdir()
-    session.train("dcgan-torch", settings=SMALL, steps=2, out="run", data_root="../root", quiet=True)
+    python_api.train("dcgan-torch", settings=SMALL, steps=2, out="run", data_root="../root", quiet=True)
     facts = read_facts(Path("run/config.yaml"))
     assert facts.paths["data_root"] == str(tmp_path / "root")
     run = Path("run").absolute()
@@ -154,7 +155,7 @@ def test_where_data_sets_lie_is_remembered(home, monkeypatch, tmp_path):
 def test_parents_are_kept_with_whole_paths(home):
     write(Path("set"))
     train("npy:set", "run")
-    session.resume("run", settings={"train.lr": 1e-5}, steps=3, out="new", quiet=True)
+    python_api.resume("run", settings={"train.lr": 1e-5}, steps=3, out="new", quiet=True)
     train("npy:set", "other", weights="run")
     here = Path.cwd()
     assert read_facts(Path("new/config.yaml")).parent["run"] == str(here / "run")
@@ -167,7 +168,7 @@ def test_renamed_data_have_a_way_on(home, monkeypatch, capsys):
     train("npy:set", "run")
     Path("set").rename("renamed")
     with pytest.raises(gz.DataError, match="set does not exist"):
-        session.resume("run", steps=4, quiet=True)
+        python_api.resume("run", steps=4, quiet=True)
     assert main(["resume", "run", "--steps", "4", "--data", "npy:renamed", "--quiet"]) == 0
     weights = [Path(name, "generator", "generator.safetensors").read_bytes() for name in ("run", "straight")]
     assert weights[0] == weights[1]
@@ -181,7 +182,7 @@ def test_a_run_that_is_over_is_told_its_datas_new_name(home):
     train("npy:set", "run")
     before = Path("run/generator/generator.safetensors").read_bytes()
     Path("set").rename("renamed")
-    session.resume("run", data="npy:renamed", quiet=True)
+    python_api.resume("run", data="npy:renamed", quiet=True)
     assert read_config(Path("run/config.yaml"))["use.data"] == f"npy:{Path('renamed').absolute()}"
     assert Path("run/generator/generator.safetensors").read_bytes() == before
 
@@ -194,7 +195,7 @@ def test_other_data_under_a_new_name_are_refused(home):
     write(Path("other"), other)
     before = Path("run/config.yaml").read_bytes()
     with pytest.raises(gz.UsageError, match="3 of 20 images differ"):
-        session.resume("run", data="npy:other", steps=4, quiet=True)
+        python_api.resume("run", data="npy:other", steps=4, quiet=True)
     assert Path("run/config.yaml").read_bytes() == before
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core.images import resize
+from ganzoo_core.data.pixels import resize
 
 DATA = Path(os.environ["GANZOO_DATA"]) if os.environ.get("GANZOO_DATA") else None
 needs_data = pytest.mark.skipif(DATA is None, reason="GANZOO_DATA is not set, so there are no real images")

@@ -11,8 +11,9 @@ from typing import Annotated
 import pytest
 from msgspec import Meta, Struct
 
-from ganzoo_core import decoding, files, records
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
+from ganzoo_core.report.records import Distances, Neighbour, Picture, Shown
+from ganzoo_core.storage import decoding, files, records, run_records
 
 
 def refusal(function, *arguments, **more) -> str:
@@ -184,13 +185,13 @@ EDGES = [
     (records.FileName, "a" * 100, "a" * 101), (records.FileName, "_a.b", ".a"), (records.FileName, "a", "a/b"),
     (records.FileName, "a", "a\n"), (records.Images, 10**15, 10**15 + 1), (records.Images, 0, -1),
     (records.Side, 65_536, 65_537), (records.Side, 1, 0), (records.Number, 1e300, 1.1e300),
-    (records.Number, -1e300, -1.1e300), (records.Fact, "x" * 1000, "x" * 1001),
-    (records.Sentence, "x" * 10_000, "x" * 10_001), (records.StatsLine, {"a": 2**53}, {"a": 2**53 + 1}),
+    (records.Number, -1e300, -1.1e300), (run_records.Fact, "x" * 1000, "x" * 1001),
+    (run_records.Sentence, "x" * 10_000, "x" * 10_001), (records.StatsLine, {"a": 2**53}, {"a": 2**53 + 1}),
     (records.StatsLine, {"a": None, "b": -(2**53)}, {"b": -(2**53) - 1}),
-    (records.Distances, [0.0, 1e6], [1.1e6]), (records.Distances, [0.0] * 100_000, [0.0] * 100_001),
-    (records.Distances, [0.0], [-0.1]), (records.Picture, "data:image/png;base64,aA+/==", "data:image/png;base64,a==="),
-    (records.Picture, "data:image/png;base64,", "data:image/png;base64,aa\n"),
-    (records.Picture, "data:image/png;base64,", "data:image/png;base64,<"),
+    (Distances, [0.0, 1e6], [1.1e6]), (Distances, [0.0] * 100_000, [0.0] * 100_001),
+    (Distances, [0.0], [-0.1]), (Picture, "data:image/png;base64,aA+/==", "data:image/png;base64,a==="),
+    (Picture, "data:image/png;base64,", "data:image/png;base64,aa\n"),
+    (Picture, "data:image/png;base64,", "data:image/png;base64,<"),
 ]  # fmt: skip
 
 
@@ -216,23 +217,23 @@ FIELDS = [
         ("format", 1, 2), ("rollbacks", 1000, 1001), ("rollbacks", 0, -1), ("read_at", 2, 3), ("read_at", 0, -1),
         ("sampled_at", 10**15, 10**15 + 1), ("sampled_at", -1, -2), ("seconds", 1e12, 1.1e12), ("seconds", 0, -0.1),
     ]),
-    *edges_of(records.DataFacts, DATA, [
+    *edges_of(run_records.DataFacts, DATA, [
         ("size", [10_000, 10_000, 3], [10_000, 10_001, 3]), ("size", [1, 1, 1], [1, 1, 2]),
         ("size", [65_536, 1, 1], [65_537, 1, 1]), ("sha256", "a" * 100, "a" * 101), ("sha256", "0-z:", "A"),
         ("sha256", None, "a\n"),
     ]),
-    *edges_of(records.NetworkFacts, SPEC, [
+    *edges_of(run_records.NetworkFacts, SPEC, [
         ("classes", 1_000_000, 1_000_001), ("classes", 0, -1), ("channels", 3, 2), ("height", 65_536, 65_537),
     ]),
-    *edges_of(records.RunFacts, {}, [
+    *edges_of(run_records.RunFacts, {}, [
         ("id", "f" * 32, "f" * 33), ("id", "", "g"), ("background", 255, 256), ("background", 0, -1),
         ("framing", "pad", "crop"), ("preset", "a" * 100, "a" * 101), ("preset", "", "-"),
         ("notes", ["x"] * 1000, ["x"] * 1001), ("warnings", ["x"] * 1000, ["x"] * 1001),
         ("modifiers", ["x"] * 100, ["x"] * 101), ("parts", {f"{n}": "x" for n in range(100)},
                                                    {f"{n}": "x" for n in range(101)}),
     ]),
-    *edges_of(records.Neighbour, NEIGHBOUR, [("distance", 1e6, 1.1e6), ("distance", 0, -1), ("index", 0, -1)]),
-    *edges_of(records.Shown, SHOWN, [
+    *edges_of(Neighbour, NEIGHBOUR, [("distance", 1e6, 1.1e6), ("distance", 0, -1), ("index", 0, -1)]),
+    *edges_of(Shown, SHOWN, [
         ("ratio", 1e6, 1.1e6), ("ratio", 0, -1), ("neighbours", [NEIGHBOUR] * 100, [NEIGHBOUR] * 101),
     ]),
     *edges_of(records.TensorFacts, {"dtype": "F32", "shape": []}, [

@@ -20,7 +20,13 @@ import filelock
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import checkpoint, data, files, rundir, runner, session
+from ganzoo_core import python_api
+from ganzoo_core.data import stream
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import RunFolder
+from ganzoo_core.storage import atomic, files
+from ganzoo_core.storage.tensors import read_matching
+from ganzoo_core.training import runner
 
 SMALL = {
     "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "data.size": 16, "train.batch_size": 16,
@@ -76,7 +82,7 @@ def without_times(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def train(out: Path, model: str, settings: dict[str, Any], steps: int = STEPS) -> None:
-    session.train(model, settings={**SMALL, **settings}, steps=steps, out=out, quiet=True)
+    python_api.train(model, settings={**SMALL, **settings}, steps=steps, out=out, quiet=True)
 
 
 @pytest.fixture
@@ -110,10 +116,10 @@ def test_killed_and_resumed_is_the_same_to_the_byte(name: str, tmp_path: Path, k
     for number, point in enumerate(points):
         kills.append(point)
         nothing_saved = number == 1
-        go = partial(session.resume, tmp_path / "killed", restart=nothing_saved, quiet=True) if number else begin
+        go = partial(python_api.resume, tmp_path / "killed", restart=nothing_saved, quiet=True) if number else begin
         with pytest.raises(Killed):
             go()
-    session.resume(tmp_path / "killed", quiet=True)
+    python_api.resume(tmp_path / "killed", quiet=True)
     straight, killed = digest(tmp_path / "straight"), digest(tmp_path / "killed")
     assert killed == straight
     assert {"stats.jsonl", "generator/generator.safetensors", "samples/latest.png"} <= set(straight)
@@ -126,18 +132,18 @@ def test_killed_between_two_critic_steps(model: str, tmp_path: Path, monkeypatch
     critics = {"use.loss": "wgan-gp", "train.critic_steps": 3}
     train(tmp_path / "straight", model, critics, steps=9)
     third_turn = (7 * 3 + 2) * 16  # of the eighth step: two updates of D are done, and G's is not
-    plain = data.Stream.indices
+    plain = stream.Stream.indices
 
-    def dying(self: data.Stream, position: int, number: int) -> Any:
+    def dying(self: stream.Stream, position: int, number: int) -> Any:
         if self.purpose == "data" and position == third_turn:
             raise Killed
         return plain(self, position, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(data.Stream, "indices", dying)
+        patch.setattr(stream.Stream, "indices", dying)
         with pytest.raises(Killed):
             train(tmp_path / "killed", model, critics, steps=9)
-    session.resume(tmp_path / "killed", quiet=True)
+    python_api.resume(tmp_path / "killed", quiet=True)
     assert digest(tmp_path / "killed") == digest(tmp_path / "straight")
 
 
@@ -145,7 +151,7 @@ def test_killed_between_two_critic_steps(model: str, tmp_path: Path, monkeypatch
 def test_resuming_what_is_over_changes_nothing(tmp_path: Path) -> None:
     train(tmp_path / "run", "dcgan-torch", {})
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"}
-    session.resume(tmp_path / "run", quiet=True)
+    python_api.resume(tmp_path / "run", quiet=True)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.name != ".lock"} == before
 
 
@@ -153,7 +159,7 @@ def test_resuming_what_is_over_changes_nothing(tmp_path: Path) -> None:
 def test_a_longer_run_is_what_it_would_have_been(tmp_path: Path) -> None:
     train(tmp_path / "long", "dcgan-torch", {}, steps=15)
     train(tmp_path / "short", "dcgan-torch", {}, steps=12)  # its end is at a report, as the longer one has it
-    session.resume(tmp_path / "short", steps=15, quiet=True)
+    python_api.resume(tmp_path / "short", steps=15, quiet=True)
     wanted = "checkpoints/240/state.safetensors", "generator/generator.safetensors", "stats.jsonl"
     long, short = digest(tmp_path / "long"), digest(tmp_path / "short")
     assert [long[name] for name in wanted] == [short[name] for name in wanted]
@@ -164,9 +170,9 @@ def test_a_schedule_that_depends_on_the_length_refuses_another(tmp_path: Path) -
     train(tmp_path / "run", "dcgan-torch", {"use.schedule": "cosine"})
     before = digest(tmp_path / "run")
     with pytest.raises(gz.UsageError, match=r"the schedule depends on the run's length: at .* lr_g was"):
-        session.resume(tmp_path / "run", steps=2 * STEPS, quiet=True)
+        python_api.resume(tmp_path / "run", steps=2 * STEPS, quiet=True)
     with pytest.raises(gz.UsageError, match=r"has seen 256 images already, and is to end at 64\b"):
-        session.resume(tmp_path / "run", steps=4, quiet=True)
+        python_api.resume(tmp_path / "run", steps=4, quiet=True)
     assert digest(tmp_path / "run") == before
 
 
@@ -174,9 +180,9 @@ def test_a_schedule_that_depends_on_the_length_refuses_another(tmp_path: Path) -
 def test_another_schedule_goes_on_in_a_new_run(tmp_path: Path) -> None:
     train(tmp_path / "run", "dcgan-torch", {"use.schedule": "cosine", "schedule.final": 0.5})
     with pytest.raises(gz.UsageError, match=r"`ganzoo resume RUN --set schedule=NAME --images N`, with a"):
-        session.resume(tmp_path / "run", steps=STEPS + 3, quiet=True)
+        python_api.resume(tmp_path / "run", steps=STEPS + 3, quiet=True)
     settings = {"schedule": "constant"}
-    new = session.resume(tmp_path / "run", settings=settings, steps=STEPS + 3, out=tmp_path / "new", quiet=True)
+    new = python_api.resume(tmp_path / "run", settings=settings, steps=STEPS + 3, out=tmp_path / "new", quiet=True)
     assert [(line["images"], line["lr_g"]) for line in new.stats] == [(288, 4e-4), (304, 4e-4)]
 
 
@@ -184,7 +190,7 @@ def test_another_schedule_goes_on_in_a_new_run(tmp_path: Path) -> None:
 def test_other_settings_begin_a_new_run_that_knows_its_parent(tmp_path: Path) -> None:
     train(tmp_path / "run", "dcgan-torch", {})
     before = digest(tmp_path / "run")
-    new = session.resume(
+    new = python_api.resume(
         tmp_path / "run", settings={"train.lr": 1e-5}, steps=STEPS + 3, out=tmp_path / "new", quiet=True
     )
     assert digest(tmp_path / "run") == before
@@ -201,11 +207,13 @@ def test_another_runs_weights_and_the_names_of_those_that_do_not_fit(
     train(tmp_path / "run", model, {})
     still = {"train.lr": 1e-12, "train.optimizer": "sgd"}
     settings = {**SMALL, **still, "discriminator.width": 6}
-    new = session.train(model, settings=settings, steps=1, weights=tmp_path / "run", out=tmp_path / "new", quiet=True)
+    new = python_api.train(
+        model, settings=settings, steps=1, weights=tmp_path / "run", out=tmp_path / "new", quiet=True
+    )
     told = " ".join(capsys.readouterr().err.split())
     assert "tensors did not fit and start anew: D/" in told
-    old = checkpoint.read_matching(tmp_path / "run" / "generator" / rundir.WEIGHTS)
-    found = checkpoint.read_matching(new.folder / "generator" / rundir.WEIGHTS)
+    old = read_matching(tmp_path / "run" / "generator" / layout.WEIGHTS)
+    found = read_matching(new.folder / "generator" / layout.WEIGHTS)
     trained = [name for name, array in old.items() if array.ndim > 1]
     assert trained
     assert all(abs(found[name] - old[name]).max() < 1e-6 for name in trained)
@@ -218,14 +226,14 @@ def test_what_differs_is_told_and_must_be_allowed(tmp_path: Path, capsys: pytest
     position = json.loads((newest / "position.json").read_text())
     position["facts"]["engine"]["version"] = "1.0"
     position["facts"]["data"]["sha256"] = "0"
-    content = {name: (newest / name).read_bytes() for name in (rundir.STATE,)}
-    run = rundir.RunFolder(tmp_path / "run").id
-    checkpoint.write_folder(newest, {**content, "position.json": json.dumps(position).encode()}, run=run)
+    content = {name: (newest / name).read_bytes() for name in (layout.STATE,)}
+    run = RunFolder(tmp_path / "run").id
+    atomic.write_folder(newest, {**content, "position.json": json.dumps(position).encode()}, run=run)
     with pytest.raises(
         gz.UsageError, match=r"the data's fingerprint was 0 .* engine version was 1.0 .*--allow-inexact"
     ):
-        session.resume(tmp_path / "run", steps=STEPS + 2, quiet=True)
-    session.resume(tmp_path / "run", steps=STEPS + 2, allow_inexact=True, quiet=True)
+        python_api.resume(tmp_path / "run", steps=STEPS + 2, quiet=True)
+    python_api.resume(tmp_path / "run", steps=STEPS + 2, allow_inexact=True, quiet=True)
     assert "engine version was 1.0" in " ".join(capsys.readouterr().err.split())
 
 
@@ -239,16 +247,16 @@ def test_a_torn_line_and_a_torn_checkpoint_do_not_count(
         train(tmp_path / "run", "dcgan-torch", {})
     with (tmp_path / "run" / "stats.jsonl").open("a") as file:
         file.write('{"images": 19')
-    state = tmp_path / "run" / "checkpoints" / "160" / rundir.STATE
+    state = tmp_path / "run" / "checkpoints" / "160" / layout.STATE
     content = bytearray(state.read_bytes())
     content[-1] ^= 1
     state.write_bytes(bytes(content))  # the one before, at 80 images, is whole
-    session.resume(tmp_path / "run", quiet=True)
+    python_api.resume(tmp_path / "run", quiet=True)
     aside = tmp_path / "run" / "checkpoints" / "damaged-160"
     told = " ".join(capsys.readouterr().err.split())
     assert "the checkpoint 160 is damaged, or another run's; it was set aside as" in told
     assert "going on from 80 images" in told
-    assert (aside / rundir.STATE).read_bytes() == bytes(content)
+    assert (aside / layout.STATE).read_bytes() == bytes(content)
     shutil.rmtree(aside)
     assert digest(tmp_path / "run") == digest(tmp_path / "straight")
 
@@ -259,10 +267,10 @@ def test_damaged_checkpoints_with_higher_numbers_push_no_valid_one_out(tmp_path:
     places = tmp_path / "run" / "checkpoints"
     for number in ("5000", "6000", "7000"):
         shutil.copytree(places / "96", places / number)
-        (places / number / rundir.STATE).write_bytes(b"torn")
-    run = rundir.RunFolder.open(tmp_path / "run")
+        (places / number / layout.STATE).write_bytes(b"torn")
+    run = RunFolder.open(tmp_path / "run")
     position = json.loads((places / "96" / "position.json").read_text())
-    tensors = checkpoint.read_matching(places / "96" / rundir.STATE)
+    tensors = read_matching(places / "96" / layout.STATE)
     for images in (112, 128):
         run.write_checkpoint(images, tensors, {**position, "images": images, "step": images // 16}, keep=2)
         assert run.newest_checkpoint() == places / str(images)
@@ -273,11 +281,11 @@ def test_damaged_checkpoints_with_higher_numbers_push_no_valid_one_out(tmp_path:
 def test_a_new_run_from_an_older_checkpoint_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(tmp_path / "run", "dcgan-torch", {}, steps=10)
     newest = tmp_path / "run" / "checkpoints" / "160"
-    (newest / rundir.STATE).write_bytes(b"torn")
-    session.resume(tmp_path / "run", settings={"train.lr": 1e-5}, steps=6, out=tmp_path / "new", quiet=True)
+    (newest / layout.STATE).write_bytes(b"torn")
+    python_api.resume(tmp_path / "run", settings={"train.lr": 1e-5}, steps=6, out=tmp_path / "new", quiet=True)
     told = " ".join(capsys.readouterr().err.split())
     assert re.search(r"\b160 is damaged, or another run's; the one at 80 images is taken", told)
-    session.train("dcgan-torch", settings=SMALL, steps=1, weights=tmp_path / "run", out=tmp_path / "b", quiet=True)
+    python_api.train("dcgan-torch", settings=SMALL, steps=1, weights=tmp_path / "run", out=tmp_path / "b", quiet=True)
     told = " ".join(capsys.readouterr().err.split())
     assert re.search(r"\b160 is damaged, or another run's; the one at 80 images is taken", told)
     assert newest.is_dir()  # a run that is only read stays as it is
@@ -288,7 +296,7 @@ def test_a_valid_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -
     train(tmp_path / "run", "dcgan-torch", {}, steps=6)
     train(tmp_path / "other", "dcgan-torch", {}, steps=10)
     shutil.copytree(tmp_path / "other" / "checkpoints" / "160", tmp_path / "run" / "checkpoints" / "160")
-    run = rundir.RunFolder.open(tmp_path / "run")
+    run = RunFolder.open(tmp_path / "run")
     assert run.newest_checkpoint() == tmp_path / "run" / "checkpoints" / "96"
     assert run.damaged_checkpoints() == [tmp_path / "run" / "checkpoints" / "160"]
 
@@ -301,13 +309,13 @@ def test_a_run_without_a_valid_checkpoint_begins_again_only_when_asked(tmp_path:
         train(tmp_path / "run", "dcgan-torch", {})
     before = (tmp_path / "run" / "stats.jsonl").read_bytes()
     with pytest.raises(gz.UsageError, match=r"has a valid checkpoint at 160 images; .* without --restart"):
-        session.resume(tmp_path / "run", restart=True, quiet=True)
+        python_api.resume(tmp_path / "run", restart=True, quiet=True)
     for number in ("80", "160"):
         (tmp_path / "run" / "checkpoints" / number / "manifest.json").unlink()
     with pytest.raises(gz.UsageError, match=r"no checkpoint that is valid \(160, 80 are damaged.* --restart` begins"):
-        session.resume(tmp_path / "run", quiet=True)
+        python_api.resume(tmp_path / "run", quiet=True)
     assert (tmp_path / "run" / "stats.jsonl").read_bytes() == before
-    session.resume(tmp_path / "run", restart=True, quiet=True)
+    python_api.resume(tmp_path / "run", restart=True, quiet=True)
     for number in ("80", "160"):
         shutil.rmtree(tmp_path / "run" / "checkpoints" / f"damaged-{number}")
     shutil.rmtree(tmp_path / "run" / "before-restart-snapshots")
@@ -323,11 +331,11 @@ def test_a_refused_resume_takes_nothing_from_the_run_that_lives(tmp_path: Path) 
     for place in (writing, replaced):
         place.mkdir(parents=True)
         (place / "state.safetensors").write_bytes(b"half")
-    lock = rundir.RunFolder(tmp_path / "run").lock()
+    lock = RunFolder(tmp_path / "run").lock()
     for place in (writing, replaced):  # taking the lock cleared them
         place.mkdir(parents=True)
     with pytest.raises(gz.UsageError, match="in use by another process"):
-        session.resume(tmp_path / "run", steps=STEPS, quiet=True)
+        python_api.resume(tmp_path / "run", steps=STEPS, quiet=True)
     lock.release()
     assert writing.is_dir()
     assert replaced.is_dir()
@@ -355,10 +363,10 @@ def test_a_loss_keeps_what_it_remembers(tmp_path: Path, kills: list[int]) -> Non
         for name in ("straight", "killed"):
             kills.extend([12] * (name == "killed"))
             with contextlib.suppress(Killed):
-                session.train(model, settings=SMALL, steps=STEPS, out=place / name, quiet=True, **given)
-        session.resume(place / "killed", picks=given, quiet=True)
+                python_api.train(model, settings=SMALL, steps=STEPS, out=place / name, quiet=True, **given)
+        python_api.resume(place / "killed", picks=given, quiet=True)
         assert digest(place / "killed") == digest(place / "straight")
-        state = checkpoint.read_matching(place / "straight" / "checkpoints" / "256" / rundir.STATE)
+        state = read_matching(place / "straight" / "checkpoints" / "256" / layout.STATE)
         assert float(state["loss/real"]) != 0.5
 
 
@@ -415,7 +423,7 @@ def test_two_at_once_are_refused(tmp_path: Path, start: Callable[..., Any]) -> N
     assert first.poll() is None
     first.kill()
     first.wait(timeout=60)
-    folder = rundir.RunFolder.open(run)
+    folder = RunFolder.open(run)
     folder.lock().release()  # the crash left no lock behind
 
 
@@ -448,7 +456,7 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
 
 def test_a_lock_that_is_given_up_at_once_is_waited_for(tmp_path: Path) -> None:
     """As the system does with that of a process that was killed a moment ago."""
-    held = filelock.FileLock(tmp_path / rundir.LOCK, thread_local=False)
+    held = filelock.FileLock(tmp_path / layout.LOCK, thread_local=False)
     held.acquire()
     threading.Timer(0.3, held.release).start()
-    rundir.RunFolder(tmp_path).lock().release()
+    RunFolder(tmp_path).lock().release()

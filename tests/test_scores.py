@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganzoo_core import generators, rundir, scores
-from ganzoo_core.api import UsageError
-from ganzoo_core.scores import Score
+from ganzoo_core.errors import UsageError
+from ganzoo_core.runs import generators, layout, scores
+from ganzoo_core.runs.scores import Score
+from ganzoo_core.storage import atomic
 
 
 def score(fid, images=100, **protocol):
@@ -125,8 +126,8 @@ def test_unlike_protocols_are_refused_and_marked_when_forced():
 
 
 def snapshot(folder, card):
-    files = {rundir.WEIGHTS: b"", rundir.CARD: json.dumps(card).encode()}
-    rundir.checkpoint.write_folder(folder, files)
+    files = {layout.WEIGHTS: b"", layout.CARD: json.dumps(card).encode()}
+    atomic.write_folder(folder, files)
 
 
 def test_the_best_generator_is_found_by_its_score(tmp_path, make_card):

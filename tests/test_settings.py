@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganzoo_core import settings
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
 from ganzoo_core.settings import CORE, Setting
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

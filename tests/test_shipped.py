@@ -12,9 +12,15 @@ import pytest
 from PIL import Image
 
 import ganzoo_core as gz
-from ganzoo_core import catalog, checkpoint, rundir, session, shipped
-from ganzoo_core.api import UsageError
 from ganzoo_core.cli import main
+from ganzoo_core.discovery import catalog
+from ganzoo_core.errors import UsageError
+from ganzoo_core.generation import bundled as generation_bundled
+from ganzoo_core.generation import load
+from ganzoo_core.generation.bundled import write
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import read_card
+from ganzoo_core.storage import tensors
 
 from .conftest import Site
 
@@ -75,7 +81,7 @@ def test_what_is_shipped_draws_by_the_models_name_what_the_run_draws(
     assert told.out.strip() == str(tiny / "generators" / "noise")
     assert 'generators = ["noise"]' in told.err
     lists(tiny, "noise")
-    trained, carried = session.load(run).generate(64, seed=3), session.load("tiny").generate(64, seed=3)
+    trained, carried = load.load(run).generate(64, seed=3), load.load("tiny").generate(64, seed=3)
     off = np.abs(trained.astype(int) - carried.astype(int))
     assert off.max() <= 1  # grey value, of 255: half precision has 11 bits
     assert trained.std() > 10
@@ -88,27 +94,27 @@ def test_what_is_shipped_draws_by_the_models_name_what_the_run_draws(
 
 
 def test_kernels_take_half_the_bytes_and_the_rest_is_as_it_was(tiny: Path, run: Path) -> None:
-    size = shipped.write(run / "generator", tiny / "generators" / "noise")
-    before = checkpoint.read_matching(run / "generator" / rundir.WEIGHTS)
-    after = checkpoint.read_matching(tiny / "generators" / "noise" / rundir.WEIGHTS)
+    size = write(run / "generator", tiny / "generators" / "noise")
+    before = tensors.read_matching(run / "generator" / layout.WEIGHTS)
+    after = tensors.read_matching(tiny / "generators" / "noise" / layout.WEIGHTS)
     assert after["0.weight"].dtype == np.float16
     assert after["0.weight"].tobytes() == before["0.weight"].astype(np.float16).tobytes()
     assert after["0.bias"].tobytes() == before["0.bias"].tobytes()
-    assert size == (tiny / "generators" / "noise" / rundir.WEIGHTS).stat().st_size
-    assert size < (run / "generator" / rundir.WEIGHTS).stat().st_size
+    assert size == (tiny / "generators" / "noise" / layout.WEIGHTS).stat().st_size
+    assert size < (run / "generator" / layout.WEIGHTS).stat().st_size
 
 
 def test_another_version_of_the_same_plugin_draws_in_silence(
     tiny: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists(tiny, "noise")
-    shipped.write(run / "generator", tiny / "generators" / "noise")
-    card = tiny / "generators" / "noise" / rundir.CARD
+    write(run / "generator", tiny / "generators" / "noise")
+    card = tiny / "generators" / "noise" / layout.CARD
     card.write_text(card.read_text(encoding="utf-8").replace('"version": "1.0"', '"version": "0.9"'), encoding="utf-8")
-    session.load("tiny")
+    load.load("tiny")
     assert capsys.readouterr().err == ""
     shutil.copytree(card.parent, run / "elsewhere")
-    session.load(run / "elsewhere")
+    load.load(run / "elsewhere")
     assert re.search(r"(?<![\d.])0\.9(?![\d.])", capsys.readouterr().err)
 
 
@@ -124,12 +130,12 @@ def test_another_version_of_the_same_plugin_draws_in_silence(
 def test_what_is_not_carried_is_refused_in_a_sentence(tiny: Path, word: str, checkpoint_: str, reason: str) -> None:
     lists(tiny, "noise")
     with pytest.raises(UsageError, match=reason):
-        session.load(word, checkpoint=checkpoint_)
+        load.load(word, checkpoint=checkpoint_)
 
 
 def test_a_model_without_one_says_how_to_get_one(tiny: Path) -> None:
     with pytest.raises(UsageError, match="carries no trained generator; train one with `ganzoo run tiny`"):
-        session.load("tiny")
+        load.load("tiny")
 
 
 def test_what_is_too_large_or_cannot_be_halved_is_not_shipped(
@@ -137,23 +143,23 @@ def test_what_is_too_large_or_cannot_be_halved_is_not_shipped(
 ) -> None:
     target = tiny / "generators" / "noise"
     with monkeypatch.context() as patch:
-        patch.setattr(shipped, "LIMIT", 100)
+        patch.setattr(generation_bundled, "LIMIT", 100)
         with pytest.raises(UsageError, match="should carry at most 100"):
-            shipped.write(run / "generator", target)
-    weights = checkpoint.read_matching(run / "generator" / rundir.WEIGHTS)
+            write(run / "generator", target)
+    weights = tensors.read_matching(run / "generator" / layout.WEIGHTS)
     weights["0.weight"][0, 0] = 1e6  # half precision ends at 65,504
-    (run / "generator" / rundir.WEIGHTS).write_bytes(checkpoint.pack(weights))
+    (run / "generator" / layout.WEIGHTS).write_bytes(tensors.pack(weights))
     with pytest.raises(UsageError, match=r"0\.weight holds numbers that half precision cannot"):
-        shipped.write(run / "generator", target)
+        write(run / "generator", target)
     assert not target.exists()
 
 
 def test_a_card_that_names_another_type_is_refused(tiny: Path, run: Path) -> None:
-    card = run / "generator" / rundir.CARD
+    card = run / "generator" / layout.CARD
     facts = json.loads(card.read_text(encoding="utf-8"))
     card.write_text(json.dumps({**facts, "kernels": "float8"}), encoding="utf-8")
     with pytest.raises(UsageError, match=r"kernels is 'float8'; expected another value"):
-        session.load(run / "generator")
+        load.load(run / "generator")
 
 
 def test_every_model_of_the_zoo_carries_one(tmp_path: Path) -> None:
@@ -175,9 +181,9 @@ def test_the_licence_goes_with_the_generator(tmp_path: Path, capsys: pytest.Capt
     trained = gz.train(
         "dcgan-torch", data="emoji", preset="none", settings=settings, steps=1, out=tmp_path / "run", quiet=True
     )
-    shipped.write(trained.folder / "generator", tmp_path / "carried")
+    write(trained.folder / "generator", tmp_path / "carried")
     for folder in (trained.folder / "generator", tmp_path / "carried"):
-        assert "CC BY-SA 4.0" in rundir.read_card(folder).license
+        assert "CC BY-SA 4.0" in read_card(folder).license
     assert main(["generate", str(tmp_path / "carried"), "-n", "1", "--out", str(tmp_path / "one.png")]) == 0
     assert "under the licence of what it learnt from, CC BY-SA 4.0: the emoji are designed by OpenMoji" in (
         " ".join(capsys.readouterr().err.split())

@@ -12,27 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganzoo_core import (
-    catalog,
-    checkpoint,
-    cli,
-    cluster,
-    judging,
-    manifest,
-    report,
-    rundir,
-    saved,
-    scores,
-    session,
-    settings,
-    stats,
-    sweeping,
-)  # fmt: skip
-from ganzoo_core.api import UsageError
-from ganzoo_core.console import Reporter
-from ganzoo_core.report import pictures, reading
-from ganzoo_core.sweeping import Sweep
-from ganzoo_core.trackers import Trackers
+from ganzoo_core import cli, python_api, report, settings, sweeps
+from ganzoo_core.discovery import catalog, manifest
+from ganzoo_core.distributed import launchers
+from ganzoo_core.errors import UsageError
+from ganzoo_core.evaluation import discriminator
+from ganzoo_core.generation import classes
+from ganzoo_core.report import pictures, run_record
+from ganzoo_core.runs import layout, scores, stats
+from ganzoo_core.runs.folder import RunFolder
+from ganzoo_core.storage import atomic  # fmt: skip
+from ganzoo_core.sweeps import Sweep
+from ganzoo_core.terminal.progress import Reporter
+from ganzoo_core.training.trackers import Trackers
 
 LINKS = pytest.mark.skipif(os.name == "nt", reason="links and pipes take rights there")
 LINK, PIPE = (pytest.param(what, marks=LINKS) for what in ("link", "pipe"))
@@ -78,24 +70,24 @@ def test_a_score_that_nothing_could_write_is_refused_by_its_line(tmp_path, kind,
     good = SCORE % (b"10", b"1.5", b"9")
     values = [b"10", b"1.5", b"9"]
     values[place] = SPOILT[kind]
-    (tmp_path / scores.FILE).write_bytes(good + SCORE % tuple(values))
+    (tmp_path / layout.SCORES).write_bytes(good + SCORE % tuple(values))
     assert "scores.jsonl: line 2 is no score" in refuse(lambda: scores.read(tmp_path))
 
 
 @pytest.mark.parametrize("images", [b"-3", b"1000000000000001", b"1.5"])
 def test_a_score_of_images_that_nobody_saw_is_refused(tmp_path, images):
-    (tmp_path / scores.FILE).write_bytes(SCORE % (images, b"1", b"9"))
+    (tmp_path / layout.SCORES).write_bytes(SCORE % (images, b"1", b"9"))
     assert "line 1 is no score" in refuse(lambda: scores.read(tmp_path))
 
 
 @pytest.mark.parametrize("more", [b'"classes": {"a": 3}', b'"better": {"fid": "x"}', b'"real": []', b'"x": "\\u0000"'])
 def test_the_rest_of_a_score_is_typed_too(tmp_path, more):
-    (tmp_path / scores.FILE).write_bytes(SCORE.replace(b"}\n", b", " + more + b"}\n") % (b"1", b"1", b"9"))
+    (tmp_path / layout.SCORES).write_bytes(SCORE.replace(b"}\n", b", " + more + b"}\n") % (b"1", b"1", b"9"))
     assert "line 1 is no score" in refuse(lambda: scores.read(tmp_path))
 
 
 def test_lines_without_an_end_and_without_number_are_refused(tmp_path, monkeypatch):
-    path = tmp_path / scores.FILE
+    path = tmp_path / layout.SCORES
     path.write_bytes(b" " * 2_000_000 + b"\n")
     assert "is longer than" in refuse(lambda: scores.read(tmp_path))
     assert "is longer than" in refuse(lambda: scores.cut(tmp_path, 3))
@@ -105,12 +97,12 @@ def test_lines_without_an_end_and_without_number_are_refused(tmp_path, monkeypat
 
 
 @PLANTED
-@pytest.mark.parametrize("name", [scores.FILE, f".{scores.FILE}.lock"])
+@pytest.mark.parametrize("name", [layout.SCORES, f".{layout.SCORES}.lock"])
 def test_scores_are_neither_read_nor_written_through_a_link(tmp_path, what, name):
     plant(tmp_path / name, what)
     one = scores.Score(1, {"fid": 1.0}, {})
     assert name in refuse(lambda: scores.append(tmp_path, one))
-    if name == scores.FILE:
+    if name == layout.SCORES:
         assert name in refuse(lambda: scores.read(tmp_path))
         assert name in refuse(lambda: scores.cut(tmp_path, 0))
     if what == "link":
@@ -125,9 +117,9 @@ STATS = b'{"images": %s, "step": 1, "generator/adversarial": %s}\n'
 def test_statistics_that_nothing_could_write_stop_a_resume_in_a_sentence(tmp_path, kind, place):
     values = [b"10", b"1.5"]
     values[place] = SPOILT[kind]
-    (tmp_path / rundir.STATS).write_bytes(STATS % (b"5", b"null") + STATS % tuple(values))
-    folder = rundir.RunFolder(tmp_path)
-    for read in (folder.stats, lambda: folder.cut_stats(2), lambda: session.Run(tmp_path).stats):
+    (tmp_path / layout.STATS).write_bytes(STATS % (b"5", b"null") + STATS % tuple(values))
+    folder = RunFolder(tmp_path)
+    for read in (folder.stats, lambda: folder.cut_stats(2), lambda: python_api.Run(tmp_path).stats):
         assert "stats.jsonl: line 2" in refuse(read)
     folder.cut_stats(1)  # what comes after the checkpoint goes, whatever it is
     assert [line["images"] for line in folder.stats()] == [5]
@@ -135,30 +127,30 @@ def test_statistics_that_nothing_could_write_stop_a_resume_in_a_sentence(tmp_pat
 
 @pytest.mark.parametrize("content", [b"x" * 2_000_000 + b"\n", b"x" * 2_000_000, b'{"images": -1}\n', b'{"step": 1}\n'])
 def test_a_line_of_statistics_that_is_none_is_refused(tmp_path, content):
-    (tmp_path / rundir.STATS).write_bytes(content)
-    refuse(lambda: rundir.RunFolder(tmp_path).cut_stats(1))
+    (tmp_path / layout.STATS).write_bytes(content)
+    refuse(lambda: RunFolder(tmp_path).cut_stats(1))
 
 
 def test_a_torn_last_line_of_statistics_is_passed_over(tmp_path):
-    (tmp_path / rundir.STATS).write_bytes(STATS % (b"5", b"1") + b'{"images": 3')
-    assert rundir.RunFolder(tmp_path).stats() == [{"images": 5, "step": 1, "generator/adversarial": 1}]
+    (tmp_path / layout.STATS).write_bytes(STATS % (b"5", b"1") + b'{"images": 3')
+    assert RunFolder(tmp_path).stats() == [{"images": 5, "step": 1, "generator/adversarial": 1}]
 
 
 @PLANTED
 def test_statistics_are_neither_read_nor_written_through_a_link(tmp_path, what):
-    plant(tmp_path / rundir.STATS, what)
-    folder = rundir.RunFolder(tmp_path)
+    plant(tmp_path / layout.STATS, what)
+    folder = RunFolder(tmp_path)
     for act in (folder.stats, lambda: folder.cut_stats(0), lambda: folder.add_stats({"images": 1})):
-        assert rundir.STATS in refuse(act)
+        assert layout.STATS in refuse(act)
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_readers_of_lines_raise_anything_else(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp() / "lines"
     folder.mkdir(exist_ok=True)
-    for name in (rundir.STATS, scores.FILE):
+    for name in (layout.STATS, layout.SCORES):
         (folder / name).write_bytes(content + b"\n")
-    for read in (lambda: stats.read(folder / rundir.STATS), lambda: scores.read(folder)):
+    for read in (lambda: stats.read(folder / layout.STATS), lambda: scores.read(folder)):
         with contextlib.suppress(UsageError):
             read()
 
@@ -214,16 +206,16 @@ def test_a_setting_is_read_or_refused(value, kind):
 @pytest.mark.parametrize("unit", ["images", "epochs", "steps"])
 @pytest.mark.parametrize("count", [float("inf"), float("nan"), 10**400, -1, True])
 def test_how_long_is_a_number(unit, count):
-    assert f"--{unit}" in refuse(lambda: session.flags(**{unit: count}))
+    assert f"--{unit}" in refuse(lambda: python_api.flags(**{unit: count}))
 
 
 @pytest.mark.parametrize("word", ["²", "9" * 5000, "-1", "١"])
 def test_a_class_is_a_name_or_digits(word):
-    assert "no class" in refuse(lambda: saved.find_class(word, ["cat", "dog"]))
+    assert "no class" in refuse(lambda: classes.find_class(word, ["cat", "dog"]))
 
 
 def test_other_digits_are_no_number_of_tasks():
-    assert cluster.tasks_of({"SLURM_STEP_NUM_TASKS": "²"})[0] == 1
+    assert launchers.tasks_of({"SLURM_STEP_NUM_TASKS": "²"})[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -254,10 +246,10 @@ def test_a_config_has_a_bounded_number_of_keys(tmp_path):
 
 @PLANTED
 def test_a_run_s_config_is_a_regular_file(tmp_path, what):
-    path = tmp_path / rundir.CONFIG
+    path = tmp_path / layout.CONFIG
     plant(path, what)
-    assert rundir.CONFIG in refuse(lambda: settings.read_config(path))
-    assert rundir.CONFIG in refuse(lambda: settings.read_facts(path))
+    assert layout.CONFIG in refuse(lambda: settings.read_config(path))
+    assert layout.CONFIG in refuse(lambda: settings.read_facts(path))
 
 
 @LINKS
@@ -278,7 +270,7 @@ FACTS = {
 
 
 def write_facts(folder: Path, facts: object) -> Path:
-    path = folder / rundir.CONFIG
+    path = folder / layout.CONFIG
     path.write_text(f"use.data: dots\nrun: {json.dumps(facts)}\n")
     return path
 
@@ -308,7 +300,7 @@ def test_facts_that_nothing_could_write_are_refused_by_name_and_the_report_says_
     found = refuse(lambda: settings.read_facts(path))
     assert str(path) in found
     assert f"run.{key}" in found
-    assert key in reading.read(tmp_path).notes[0]
+    assert key in run_record.read(tmp_path).notes[0]
     assert "Make it again" in report.render(tmp_path)
 
 
@@ -354,13 +346,13 @@ def test_what_is_drawn_goes_through_no_link_that_was_put_there(tmp_path, capsys,
 
 
 def test_a_run_whose_config_is_forged_is_left_as_it_is(tmp_path):
-    run = rundir.RunFolder(tmp_path)
+    run = RunFolder(tmp_path)
     path = write_facts(tmp_path, FACTS)
-    checkpoint.write_folder(tmp_path / "checkpoints" / "12", {"state.safetensors": b"x"}, run=run.id)
+    atomic.write_folder(tmp_path / "checkpoints" / "12", {"state.safetensors": b"x"}, run=run.id)
     write_facts(tmp_path, {**FACTS, "framing": "x"})
     before = sorted(tmp_path.rglob("*"))
-    assert f"{path}: run.framing" in refuse(lambda: session.resume(tmp_path))
-    assert f"{path}: run.framing" in refuse(lambda: judging.Judge(tmp_path))
+    assert f"{path}: run.framing" in refuse(lambda: python_api.resume(tmp_path))
+    assert f"{path}: run.framing" in refuse(lambda: discriminator.Judge(tmp_path))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -396,9 +388,9 @@ def test_a_folder_that_is_a_link_is_not_looked_into(tmp_path, name):
 
 
 def test_a_grid_is_named_by_ascii_digits(tmp_path):
-    from ganzoo_core import images
+    from ganzoo_core.data import picture_files, pixels
 
-    drawn = images.png_bytes(images.to_pillow(images.np.zeros((8, 8, 1), images.np.uint8)))
+    drawn = picture_files.png_bytes(pixels.to_pillow(picture_files.np.zeros((8, 8, 1), picture_files.np.uint8)))
     for name in ("12", "²", "١", "012", "9" * 40):
         (tmp_path / f"{name}.png").write_bytes(drawn)
     assert [picture.images for picture in pictures.find(tmp_path)] == [12]
@@ -413,7 +405,7 @@ def test_what_was_measured_is_typed(tmp_path, content):
     write_facts(tmp_path, FACTS)
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "measured.json").write_bytes(content)
-    run = reading.read(tmp_path)
+    run = run_record.read(tmp_path)
     assert run.measured == {}
     assert "measured.json" in run.notes[0]
 
@@ -424,10 +416,10 @@ def test_what_was_measured_is_typed(tmp_path, content):
 @LINKS
 @pytest.mark.parametrize("what", ["link", "pipe"])
 def test_a_sweep_s_log_is_not_written_through_a_link(tmp_path, what):
-    (job,) = sweeping.grid({"seed": ["1"]})
+    (job,) = sweeps.grid({"seed": ["1"]})
     sweep = Sweep(tmp_path, ("none-such",), (job,))
     plant(tmp_path / f"{job.name}.log", what)
-    (outcome,) = sweeping.work(sweep, at_once=1)
+    (outcome,) = sweeps.work(sweep, at_once=1)
     assert outcome.status == "failed"
     assert ".log" in outcome.reason
     if what == "link":

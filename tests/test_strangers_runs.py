@@ -15,7 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ganzoo_core as gz
-from ganzoo_core import checkpoint, decoding, files, generators, records, rundir, session, settings, sweeping
+from ganzoo_core import python_api, settings, sweeps
+from ganzoo_core.generation import load
+from ganzoo_core.runs import generators, layout
+from ganzoo_core.runs.folder import RunFolder, read_position
+from ganzoo_core.storage import atomic, decoding, files, records
+from ganzoo_core.storage.tensors import read_matching
 
 SMALL = {
     "model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": 2, "train.sample_count": 1,
@@ -27,7 +32,7 @@ SECONDS = 120  # that a command may take on a busy machine
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("trained") / "run"
-    session.train("dcgan-torch", settings=SMALL, steps=2, out=place, quiet=True)
+    python_api.train("dcgan-torch", settings=SMALL, steps=2, out=place, quiet=True)
     return place
 
 
@@ -38,14 +43,14 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 def change_card(folder: Path, **changes: Any) -> None:
-    card = json.loads((folder / rundir.CARD).read_text())
+    card = json.loads((folder / layout.CARD).read_text())
     for key, value in changes.items():
         table = card
         *outer, last = key.split("__")
         for name in outer:
             table = table[name]
         table[last] = value
-    (folder / rundir.CARD).write_text(json.dumps(card))
+    (folder / layout.CARD).write_text(json.dumps(card))
 
 
 def command(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -101,19 +106,19 @@ def test_a_framework_from_a_card_is_never_imported(run: Path, tmp_path: Path) ->
 def test_a_forged_card_is_refused_by_file_and_field(run: Path, changes: dict[str, Any], told: str) -> None:
     change_card(run / "generator", **changes)
     with pytest.raises(gz.UsageError, match=rf"generator\.(json|safetensors).*{told}") as caught:
-        session.load(run / "generator").generate(1)
+        load.load(run / "generator").generate(1)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("missing", sorted({*records.Card.__struct_fields__} - {"kernels", "license"}))
 def test_a_card_that_lacks_a_field_says_which(run: Path, missing: str) -> None:
-    path = run / "generator" / rundir.CARD
+    path = run / "generator" / layout.CARD
     card = json.loads(path.read_text())
     del card[missing]
     path.write_text(json.dumps(card))
     with pytest.raises(gz.UsageError, match=rf"generator\.json has no {missing}$"):
-        session.load(run / "generator")
+        load.load(run / "generator")
 
 
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
@@ -127,7 +132,7 @@ def test_whatever_is_no_card_is_refused_in_one_line(content: bytes | str) -> Non
 
 
 def position(run: Path) -> Path:
-    return next((run / "checkpoints").iterdir()) / rundir.POSITION
+    return next((run / "checkpoints").iterdir()) / layout.POSITION
 
 
 @pytest.mark.parametrize(
@@ -149,26 +154,26 @@ def test_a_forged_position_is_refused_by_file_and_field(run: Path, changes: dict
     path = position(run)
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(gz.UsageError, match=rf"position\.json.*{told}"):
-        rundir.read_position(path.parent)
+        read_position(path.parent)
     rewrite_manifest(path.parent, run)  # as one who forges it would
     with pytest.raises(gz.UsageError, match="has no checkpoint that is valid"):
-        session.resume(run, steps=4, quiet=True)
+        python_api.resume(run, steps=4, quiet=True)
 
 
 def rewrite_manifest(folder: Path, run: Path) -> None:
-    content = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != checkpoint.MANIFEST}
-    checkpoint.write_folder(folder, content, run=rundir.RunFolder(run).id)
+    content = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != atomic.MANIFEST}
+    atomic.write_folder(folder, content, run=RunFolder(run).id)
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc/passwd", "a/b", "..", "", "a\0", ".hidden"])
 def test_a_manifest_names_plain_files_only(run: Path, name: str) -> None:
     folder = run / "generator"
     (run.parent / "outside").write_text("secret")
-    manifest = json.loads((folder / checkpoint.MANIFEST).read_text())
+    manifest = json.loads((folder / atomic.MANIFEST).read_text())
     manifest["files"][name] = {"bytes": 6, "sha256": "0" * 64}
-    (folder / checkpoint.MANIFEST).write_text(json.dumps(manifest))
-    assert not checkpoint.is_whole(folder)
-    assert not checkpoint.is_valid(folder)
+    (folder / atomic.MANIFEST).write_text(json.dumps(manifest))
+    assert not atomic.is_whole(folder)
+    assert not atomic.is_valid(folder)
 
 
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -215,7 +220,7 @@ def test_a_link_in_a_run_leads_nowhere(run: Path, inner: str) -> None:
 
 
 def test_only_this_runs_own_checkpoints_are_purged(run: Path) -> None:
-    folder = rundir.RunFolder.open(run)
+    folder = RunFolder.open(run)
     newest = folder.newest_checkpoint()
     assert newest is not None
     precious = {"1": "no checkpoint at all", "notes": "a folder of somebody's"}
@@ -224,8 +229,8 @@ def test_only_this_runs_own_checkpoints_are_purged(run: Path) -> None:
         (run / "checkpoints" / name / "words").write_text(words)
     (run / "checkpoints" / "2").symlink_to(newest, target_is_directory=True)
     (run / "checkpoints" / "²").mkdir()
-    tensors = checkpoint.read_matching(newest / rundir.STATE)
-    stood = json.loads((newest / rundir.POSITION).read_text())
+    tensors = read_matching(newest / layout.STATE)
+    stood = json.loads((newest / layout.POSITION).read_text())
     for images in (100, 200):
         folder.write_checkpoint(images, tensors, {**stood, "images": images}, keep=1)
     left = {path.name for path in (run / "checkpoints").iterdir()}
@@ -259,7 +264,7 @@ def test_files_are_told_from_what_only_looks_like_them(tmp_path: Path) -> None:
 
 def test_a_damaged_snapshot_is_none(run: Path) -> None:
     shutil.copytree(run / "generator", run / "snapshots" / "3")
-    (run / "snapshots" / "3" / rundir.WEIGHTS).write_bytes(b"")
+    (run / "snapshots" / "3" / layout.WEIGHTS).write_bytes(b"")
     with pytest.raises(gz.UsageError, match="no snapshot at 3 images; it has none"):
         generators.find_generator(run, "3")
 
@@ -268,7 +273,7 @@ def test_a_damaged_generator_is_named_where_a_snapshot_is_taken(run: Path, capsy
     shutil.copytree(run / "generator", run / "snapshots" / "4")
     assert generators.find_generator(run) == run / "generator"
     assert capsys.readouterr().err == ""
-    (run / "generator" / rundir.WEIGHTS).write_bytes(b"")
+    (run / "generator" / layout.WEIGHTS).write_bytes(b"")
     assert generators.find_generator(run) == run / "snapshots" / "4"
     assert "generator is damaged; the snapshot at 4 images is taken" in " ".join(capsys.readouterr().err.split())
 
@@ -278,23 +283,23 @@ def test_only_what_a_writer_left_is_cleared(run: Path) -> None:
     mine = run / "checkpoints" / ".4.89abcdef.new"
     for place in (left, mine / "holiday"):
         place.mkdir(parents=True)
-        (place / rundir.STATE).write_bytes(b"half")
-    rundir.RunFolder.open(run).lock().release()
+        (place / layout.STATE).write_bytes(b"half")
+    RunFolder.open(run).lock().release()
     assert not left.exists()
-    assert (mine / "holiday" / rundir.STATE).read_bytes() == b"half"
+    assert (mine / "holiday" / layout.STATE).read_bytes() == b"half"
 
 
 def test_a_checkpoint_behind_a_link_is_named_and_set_aside(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    newest = rundir.RunFolder.open(run).newest_checkpoint()
+    newest = RunFolder.open(run).newest_checkpoint()
     assert newest is not None
     outside = run.parent / "outside"
     shutil.copytree(newest, outside)
     (run / "checkpoints" / "9").symlink_to(outside, target_is_directory=True)
-    session.resume(run, steps=4, quiet=True)
+    python_api.resume(run, steps=4, quiet=True)
     told = " ".join(capsys.readouterr().err.split())
     assert "the checkpoint 9 is damaged, or another run's; it was set aside as" in told
     assert (run / "checkpoints" / "damaged-9").is_symlink()
-    assert checkpoint.is_valid(outside)
+    assert atomic.is_valid(outside)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +311,7 @@ def test_a_checkpoint_behind_a_link_is_named_and_set_aside(run: Path, capsys: py
     ],
 )
 def test_a_run_whose_generator_is_damaged_says_how(run: Path, spoil: Any, told: str) -> None:
-    spoil(run / "generator" / rundir.CARD)
+    spoil(run / "generator" / layout.CARD)
     with pytest.raises(gz.UsageError, match=rf"generator of .*run is damaged: .*{told}.*`ganzoo resume .*` writes it"):
         generators.find_generator(run)
 
@@ -319,12 +324,12 @@ def test_a_run_whose_generator_is_damaged_says_how(run: Path, spoil: Any, told: 
     ],
 )
 def test_a_runs_settings_have_upper_bounds(run: Path, setting: str, told: str) -> None:
-    config = run / rundir.CONFIG
+    config = run / layout.CONFIG
     key = setting.partition(":")[0]
     lines = [setting if line.startswith(f"{key}:") else line for line in config.read_text().splitlines()]
     config.write_text("\n".join(lines) + "\n")
     with pytest.raises(gz.UsageError, match=told):
-        session.resume(run, steps=4, quiet=True)
+        python_api.resume(run, steps=4, quiet=True)
 
 
 def test_a_runs_own_config_turns_no_download_on(tmp_path: Path) -> None:
@@ -336,12 +341,12 @@ def test_a_runs_own_config_turns_no_download_on(tmp_path: Path) -> None:
 
 
 def test_a_sweep_follows_no_link_to_a_run(run: Path, tmp_path: Path) -> None:
-    (job,) = sweeping.grid({"seed": ["0"]})
-    sweep = sweeping.Sweep(tmp_path / "sweep", ("dcgan-torch",), (job,))
+    (job,) = sweeps.grid({"seed": ["0"]})
+    sweep = sweeps.Sweep(tmp_path / "sweep", ("dcgan-torch",), (job,))
     sweep.folder.mkdir()
     sweep.place(job).symlink_to(run, target_is_directory=True)
-    before = (run / rundir.CONFIG).read_bytes()
+    before = (run / layout.CONFIG).read_bytes()
     assert not sweep.is_over(job)
-    (outcome,) = sweeping.work(sweep, at_once=1)
+    (outcome,) = sweeps.work(sweep, at_once=1)
     assert (outcome.status, "is a link; expected a folder" in outcome.reason) == ("failed", True)
-    assert (run / rundir.CONFIG).read_bytes() == before
+    assert (run / layout.CONFIG).read_bytes() == before

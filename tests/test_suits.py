@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import ganzoo_core as gz
-from ganzoo_core import catalog, data, mix
-from ganzoo_core.data import Framing
+from ganzoo_core import mix
+from ganzoo_core.data import framing
+from ganzoo_core.data.framing import Framing
+from ganzoo_core.data.lazy import Mirrored, OnDemand
+from ganzoo_core.discovery import catalog
 from ganzoo_core.mix import Request
-from ganzoo_core.ondemand import Mirrored, OnDemand
 from ganzoo_core.settings import read_facts
 
 TINY = {"model.width": 4, "train.sample_count": 4, "engine.device": "cpu", "engine.threads": 1}
@@ -138,7 +140,7 @@ def test_a_share_without_effect_is_told_to_whoever_asked_for_it_and_not_when_the
 
 def test_mirrored_images_follow_the_others():
     whole = source(7, 16, labels=np.arange(7, dtype=np.int64) % 2, class_names=("a", "b"))
-    images, labels = data.mirror(whole)
+    images, labels = framing.mirror(whole)
     assert labels is not None
     np.testing.assert_array_equal(images[:7], whole.images)
     np.testing.assert_array_equal(images[7:], np.stack([np.fliplr(image) for image in whole.images]))
@@ -174,6 +176,6 @@ def test_a_run_sees_images_and_their_mirror_images(tmp_path, monkeypatch):
 
 
 def test_framing_comes_before_mirroring():
-    prepared = data.prepare(source(4, 16), Framing((16, 16), (32, 32), "resize"), 1)
-    images, _ = data.mirror(prepared)
+    prepared = framing.prepare(source(4, 16), Framing((16, 16), (32, 32), "resize"), 1)
+    images, _ = framing.mirror(prepared)
     np.testing.assert_array_equal(images[4:], images[:4, :, ::-1])

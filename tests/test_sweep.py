@@ -16,35 +16,35 @@ from pathlib import Path
 
 import pytest
 
-from ganzoo_core import sweeping
-from ganzoo_core.api import UsageError
+from ganzoo_core import sweeps
 from ganzoo_core.cli import main
-from ganzoo_core.sweeping import Job, Outcome, Sweep
+from ganzoo_core.errors import UsageError
+from ganzoo_core.sweeps import Job, Outcome, Sweep
 
 OVER = {"loss": ["hinge", "wgan-gp"], "train.seed": ["0", "1", "2"]}
 
 
 def test_the_grid_has_every_combination_once() -> None:
-    jobs = sweeping.grid(OVER)
+    jobs = sweeps.grid(OVER)
     assert [tuple(job.values.values()) for job in jobs] == [
         (loss, seed) for loss in ("hinge", "wgan-gp") for seed in ("0", "1", "2")
     ]
     assert jobs[4] == Job("loss-wgan-gp_seed-1", {"loss": "wgan-gp", "train.seed": "1"})
     assert jobs[4].words() == ["--set", "loss=wgan-gp", "--set", "train.seed=1"]
-    assert sweeping.grid({"preset": ["small"]})[0].words() == ["--preset", "small"]
+    assert sweeps.grid({"preset": ["small"]})[0].words() == ["--preset", "small"]
 
 
 def test_names_are_those_of_folders_and_are_told_apart() -> None:
-    jobs = sweeping.grid({"data": ["folder:../my pictures", "folder:/my/pictures"], "use.with": ["[]", "[r1,a]"]})
+    jobs = sweeps.grid({"data": ["folder:../my pictures", "folder:/my/pictures"], "use.with": ["[]", "[r1,a]"]})
     names = [job.name for job in jobs]
     assert len({name.lower() for name in names}) == 4
     assert all(re.fullmatch(r"[\w.+-]+", name) for name in names)
-    assert sweeping.grid({"x": ["A", "a"]})[1].name == "x-a-2"
-    assert len(sweeping.grid({"x": ["y" * 500]})[0].name) < 130
+    assert sweeps.grid({"x": ["A", "a"]})[1].name == "x-a-2"
+    assert len(sweeps.grid({"x": ["y" * 500]})[0].name) < 130
 
 
 def test_values_with_commas_stand_in_brackets() -> None:
-    assert sweeping.axes(["betas=[0,0.9], [0.5,0.9]", " lr = 1e-4,2e-4 "]) == {
+    assert sweeps.axes(["betas=[0,0.9], [0.5,0.9]", " lr = 1e-4,2e-4 "]) == {
         "betas": ["[0,0.9]", "[0.5,0.9]"],
         "lr": ["1e-4", "2e-4"],
     }
@@ -63,35 +63,35 @@ def test_values_with_commas_stand_in_brackets() -> None:
 )
 def test_what_is_no_axis_is_said(texts: list[str], expected: str) -> None:
     with pytest.raises(UsageError, match=re.escape(expected)):
-        sweeping.axes(texts)
+        sweeps.axes(texts)
 
 
 def test_a_grid_has_a_bound() -> None:
     with pytest.raises(UsageError, match="has 1,001 runs"):
-        sweeping.grid({"seed": list(map(str, range(1001)))})
+        sweeps.grid({"seed": list(map(str, range(1001)))})
 
 
 def test_the_same_sweep_is_found_again_and_another_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    first = sweeping.open_sweep(None, "gan", ["gan", "--steps", "4"], OVER)
+    first = sweeps.open_sweep(None, "gan", ["gan", "--steps", "4"], OVER)
     assert first.folder == Path("runs/gan-sweep-1")
-    assert sweeping.open_sweep(None, "gan", ["gan", "--steps", "4"], OVER) == first
-    assert sweeping.open_sweep(None, "gan", ["gan", "--steps", "5"], OVER).folder == Path("runs/gan-sweep-2")
-    assert sweeping.open_sweep(None, "gan", ["gan", "--steps", "4"], {"seed": ["0"]}).folder.name == "gan-sweep-3"
-    assert sweeping.open_sweep(None, "gan", ["gan", "--steps", "4"], OVER) == first
+    assert sweeps.open_sweep(None, "gan", ["gan", "--steps", "4"], OVER) == first
+    assert sweeps.open_sweep(None, "gan", ["gan", "--steps", "5"], OVER).folder == Path("runs/gan-sweep-2")
+    assert sweeps.open_sweep(None, "gan", ["gan", "--steps", "4"], {"seed": ["0"]}).folder.name == "gan-sweep-3"
+    assert sweeps.open_sweep(None, "gan", ["gan", "--steps", "4"], OVER) == first
 
 
 def test_a_named_folder_may_be_given_more_values_and_nothing_else(tmp_path: Path) -> None:
     out = tmp_path / "sweep"
-    sweeping.open_sweep(out, "gan", ["gan"], {"seed": ["0"]})
-    assert len(sweeping.open_sweep(out, "gan", ["gan"], {"seed": ["0", "1"]}).jobs) == 2
+    sweeps.open_sweep(out, "gan", ["gan"], {"seed": ["0"]})
+    assert len(sweeps.open_sweep(out, "gan", ["gan"], {"seed": ["0", "1"]}).jobs) == 2
     for words, over in ((["other"], {"seed": ["0"]}), (["gan"], {"lr": ["1"]})):
         with pytest.raises(UsageError, match=r"is a sweep of `run gan` over seed; say the same"):
-            sweeping.open_sweep(out, "gan", words, over)
+            sweeps.open_sweep(out, "gan", words, over)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter").touch()
     with pytest.raises(UsageError, match=r"is there already and holds no sweep\.json"):
-        sweeping.open_sweep(tmp_path / "full", "gan", ["gan"], {"seed": ["0"]})
+        sweeps.open_sweep(tmp_path / "full", "gan", ["gan"], {"seed": ["0"]})
 
 
 # A stand-in for a run: what it does is written in its value. It counts how often it was started.
@@ -141,7 +141,7 @@ def acting(folder: Path, *whats: str) -> Acting:
 def test_a_failure_stops_no_other_and_is_told_with_its_sentence(tmp_path: Path) -> None:
     sweep = acting(tmp_path, "fails", "ends", "dies", "ends")
     told: list[str] = []
-    outcomes = sweeping.work(sweep, at_once=1, say=told.append)
+    outcomes = sweeps.work(sweep, at_once=1, say=told.append)
     assert [(outcome.status, outcome.code) for outcome in outcomes] == [
         ("failed", 1),
         ("done", 0),
@@ -153,7 +153,7 @@ def test_a_failure_stops_no_other_and_is_told_with_its_sentence(tmp_path: Path) 
     assert "words of a library" in (tmp_path / "fails-0.log").read_text()
     assert "fails-0: failed: the loss became infinite; lower the rate" in told
     # Again: what is over is not started, what failed is.
-    outcomes = sweeping.work(sweep, at_once=2)
+    outcomes = sweeps.work(sweep, at_once=2)
     assert [outcome.status for outcome in outcomes] == ["failed", "there", "failed", "there"]
     assert [sweep.started(job.name) for job in sweep.jobs] == [2, 1, 2, 1]
     assert outcomes[2].reason == "Segmentation fault"
@@ -180,7 +180,7 @@ def test_an_interruption_lets_runs_save_and_the_next_call_goes_on(tmp_path: Path
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     try:
-        outcomes = sweeping.work(sweep, at_once=2)
+        outcomes = sweeps.work(sweep, at_once=2)
     finally:
         is_over.set()
         thread.join(60)
@@ -191,11 +191,11 @@ def test_an_interruption_lets_runs_save_and_the_next_call_goes_on(tmp_path: Path
     assert signal.getsignal(signal.SIGTERM) is former
     for place in (1, 2):
         (sweep.place(sweep.jobs[place]) / "over").touch()
-    assert [outcome.status for outcome in sweeping.work(sweep, at_once=2)] == ["there", "there", "there", "done"]
+    assert [outcome.status for outcome in sweeps.work(sweep, at_once=2)] == ["there", "there", "there", "done"]
 
 
 def test_a_run_that_has_begun_is_resumed(tmp_path: Path) -> None:
-    (job,) = sweeping.grid({"seed": ["3"]})
+    (job,) = sweeps.grid({"seed": ["3"]})
     sweep = Sweep(tmp_path, ("gan", "--steps", "4"), (job,))
     start = [sys.executable, "-P", "-m", "ganzoo_core"]
     place = str(tmp_path / "seed-3")
@@ -212,13 +212,13 @@ def test_a_run_that_has_begun_is_resumed(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
 def test_a_line_of_shell_begins_or_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    jobs = sweeping.grid({"data": ["folder:it's", "digits"]})
+    jobs = sweeps.grid({"data": ["folder:it's", "digits"]})
     sweep = Sweep(tmp_path / "a sweep", ("gan",), jobs)
     (sweep.place(jobs[1])).mkdir(parents=True)
     (sweep.place(jobs[1]) / "config.yaml").touch()
     echo = tmp_path / "echo.py"
     echo.write_text("import json, os, sys\nprint(json.dumps([os.getcwd(), sys.argv[1:]]))\n")
-    lines = [line.replace("-P -m ganzoo_core", str(echo)) for line in sweeping.lines(sweep)]
+    lines = [line.replace("-P -m ganzoo_core", str(echo)) for line in sweeps.lines(sweep)]
     answers = [json.loads(subprocess.check_output(["bash", "-c", line], cwd="/", timeout=60)) for line in lines]
     place = str(sweep.place(jobs[0]))
     assert answers[0] == [str(tmp_path), ["run", "gan", "--set", "data=folder:it's", "--out", place, "--quiet"]]
@@ -236,7 +236,7 @@ def test_the_array_for_slurm_runs_every_line_once(tmp_path: Path) -> None:
     sweep = acting(tmp_path / "a sweep", "ends", "ends", "fails")
     (sweep.folder / "ends-0").mkdir(parents=True)
     (sweep.folder / "ends-0" / "over").touch()
-    script, count = sweeping.write_slurm(sweep, at_once=4)
+    script, count = sweeps.write_slurm(sweep, at_once=4)
     assert count == 2
     text = script.read_text()
     assert "#SBATCH --array=0-1%4\n" in text
@@ -256,7 +256,7 @@ def test_the_array_for_slurm_runs_every_line_once(tmp_path: Path) -> None:
         sweep.place(job).mkdir(exist_ok=True)
         (sweep.place(job) / "over").touch()
     with pytest.raises(UsageError, match=r"every run of .* is over"):
-        sweeping.write_slurm(sweep, at_once=4)
+        sweeps.write_slurm(sweep, at_once=4)
 
 
 @pytest.fixture
@@ -348,7 +348,7 @@ def test_the_end_tells_what_came_of_it(
         return [Outcome(job, status, 1, reason) for job, status, reason in jobs]
 
     seen: list[Path] = []
-    monkeypatch.setattr(sweeping, "work", work)
+    monkeypatch.setattr(sweeps, "work", work)
     monkeypatch.setattr("ganzoo_core.cli.sweep._compare", seen.append)
     out, err = sweep("dcgan-torch --over seed=0,1 --out all", code=code)
     assert seen == ([Path("all")] if compared else [])

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganzoo_core import terminal as words_for
 from ganzoo_core.cli import version
+from ganzoo_core.terminal import tables
 
 HEAVY = {"torch", "tensorflow", "torchvision", "keras", "sklearn"}
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -144,7 +144,7 @@ def test_narrow_information_and_help_fit(on_terminal):
 
 REPORTS = """
 import sys
-from ganzoo_core.console import Progress, Reporter
+from ganzoo_core.terminal.progress import Progress, Reporter
 terms = {"discriminator/adversarial": 1.214, "discriminator/gradient_penalty": 0.031,
          "discriminator/accuracy_real": 0.98, "discriminator/accuracy_fake": 0.944, "generator/adversarial": 0.832}
 told = Progress(images=3200, end=80000, step=50, steps=1250, epoch=2, epochs=56, rate=850.4, left=90.3, terms=terms,
@@ -204,7 +204,7 @@ def test_a_table_of_any_width_keeps_every_word_whole(rows, width):
         patch.setattr(sys, "stdout", terminal)
         patch.setenv("COLUMNS", str(width))
         patch.setenv("TERM", "xterm-256color")
-        words_for.table(columns, rows)
+        tables.table(columns, rows)
     told = ESCAPE.sub("", terminal.getvalue())
     assert all(len(line) <= width or " " not in line.strip() for line in map(str.rstrip, told.splitlines()))
     words = told.split()

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import rundir, settings, timed_length
-from ganzoo_core.intervals import MOST_MINUTES, minutes_of
-from ganzoo_core.ranks import ALONE
+from ganzoo_core import settings
+from ganzoo_core.distributed.ranks import ALONE
+from ganzoo_core.runs import folder, layout
+from ganzoo_core.settings.lengths import MOST_MINUTES, minutes_of
+from ganzoo_core.training import timed_length
 
 SMALL = {
     "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "data.size": 16, "train.batch_size": 16,
@@ -27,16 +29,16 @@ MINUTES = 0.01
 
 def ended(run: Path) -> tuple[str, list[dict[str, float]]]:
     """The SHA-256 of all weights, buffers and moments at the end, and the statistics without clock times."""
-    newest = rundir.RunFolder(run).newest_checkpoint()
-    lines = rundir.RunFolder(run).stats()
+    newest = folder.RunFolder(run).newest_checkpoint()
+    lines = folder.RunFolder(run).stats()
     clocks = {"seconds", "images_per_second"}
-    state = hashlib.sha256((newest / rundir.STATE).read_bytes()).hexdigest()
+    state = hashlib.sha256((newest / layout.STATE).read_bytes()).hexdigest()
     return state, [{key: value for key, value in line.items() if key not in clocks} for line in lines]
 
 
 def length(run: Path) -> int:
     """The images that `config.yaml` says the run is long."""
-    return int(settings.read_run_config(run / rundir.CONFIG)["train.length"])
+    return int(settings.read_run_config(run / layout.CONFIG)["train.length"])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_minutes_are_the_run_of_as_many_images_to_the_bit_also_when_resumed(
     assert images == 25 * step
     told = capfd.readouterr().err
     assert re.search(rf"0\.01 minutes at [\d,]+ img/s are {images:,} images \({images // step:,} steps", told)
-    assert re.search(r'train.length: "\d+"  # --minutes: 0.01 minutes at', (timed / rundir.CONFIG).read_text())
+    assert re.search(r'train.length: "\d+"  # --minutes: 0.01 minutes at', (timed / layout.CONFIG).read_text())
     said = gz.train(model, settings=made, images=images, out=tmp_path / "said", quiet=True).folder
     assert ended(timed) == ended(said)
     for steps in (20, 25):  # interrupted after the conversion: back to the first checkpoint, and on

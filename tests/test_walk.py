@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence, features
 
-from ganzoo_core import images, saved, session, walking
-from ganzoo_core.api import Spec, UsageError
+from ganzoo_core.api import Spec
 from ganzoo_core.cli import main
+from ganzoo_core.data import picture_files, pixels
+from ganzoo_core.errors import UsageError
+from ganzoo_core.generation import latent_walk, load, saved
 from ganzoo_core.randomness import latents, philox
 
 SIZE, DIM = 6, 5
@@ -46,17 +48,17 @@ def test_a_turn_is_the_formula_of_shoemake() -> None:
         angle = np.arccos(unit_a @ unit_b)
         expected = np.sin((1 - part) * angle) / np.sin(angle) * unit_a + np.sin(part * angle) / np.sin(angle) * unit_b
         expected *= (1 - part) * np.linalg.norm(a) + part * np.linalg.norm(b)
-        found = walking.between(a[None], b[None], part, straight=False)[0]
+        found = latent_walk.between(a[None], b[None], part, straight=False)[0]
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 @given(seed=st.integers(0, 999), part=st.floats(0, 1), dim=st.integers(2, 200))
 def test_a_turn_stays_on_the_sphere_and_a_line_in_the_cube(seed: int, part: float, dim: int) -> None:
     a, b = latents(philox(seed, "walk"), 2, dim, "sphere")
-    turned = walking.between(a[None], b[None], part, straight=False)
+    turned = latent_walk.between(a[None], b[None], part, straight=False)
     assert np.linalg.norm(turned) == pytest.approx(dim**0.5, rel=1e-4)
     a, b = latents(philox(seed, "walk"), 2, dim, "uniform")
-    assert np.abs(walking.between(a[None], b[None], part, straight=True)).max() <= 1
+    assert np.abs(latent_walk.between(a[None], b[None], part, straight=True)).max() <= 1
 
 
 def test_in_many_dimensions_a_line_would_leave_where_normal_z_lie() -> None:
@@ -64,7 +66,8 @@ def test_in_many_dimensions_a_line_would_leave_where_normal_z_lie() -> None:
     a, b = normal(2, 200, 500)
     root = 500**0.5
     lengths = {
-        straight: np.linalg.norm(walking.between(a, b, 0.5, straight=straight), axis=1) for straight in (True, False)
+        straight: np.linalg.norm(latent_walk.between(a, b, 0.5, straight=straight), axis=1)
+        for straight in (True, False)
     }
     assert lengths[True].max() < 0.8 * root
     assert lengths[False] == pytest.approx((np.linalg.norm(a, axis=1) + np.linalg.norm(b, axis=1)) / 2, rel=1e-5)
@@ -74,7 +77,7 @@ def test_in_many_dimensions_a_line_would_leave_where_normal_z_lie() -> None:
 @pytest.mark.parametrize("end", [1.0, -1.0, 2.0])
 def test_where_no_turn_is_defined_a_line_is_taken(end: float) -> None:
     a = np.array([[3.0, 4.0]], np.float32)
-    halfway = walking.between(a, end * a, 0.5, straight=False)
+    halfway = latent_walk.between(a, end * a, 0.5, straight=False)
     assert np.isfinite(halfway).all()
     if end > 0:
         assert halfway == pytest.approx((1 + end) / 2 * a)
@@ -82,9 +85,9 @@ def test_where_no_turn_is_defined_a_line_is_taken(end: float) -> None:
 
 def test_a_walk_is_closed_and_even() -> None:
     keys = normal(4, 2, DIM)
-    walk = walking.closed(keys, 20, straight=False)
+    walk = latent_walk.closed(keys, 20, straight=False)
     assert np.array_equal(walk[::5], keys)
-    again = walking.closed(np.roll(keys, -1, axis=0), 20, straight=False)
+    again = latent_walk.closed(np.roll(keys, -1, axis=0), 20, straight=False)
     assert np.array_equal(np.roll(walk, -5, axis=0), again)  # the last frame leads to the first
     steps = np.linalg.norm(np.roll(walk, -1, axis=0) - walk, axis=2).reshape(4, 5, 2)  # way, step, walk
     assert (steps.max(axis=1) < 1.35 * steps.min(axis=1)).all()
@@ -98,7 +101,7 @@ def test_the_keys_are_the_images_of_the_seeds(latent: str) -> None:
     for key in range(4):
         assert np.array_equal(drawn[3 * key], generator.generate(3, seed=7 + key))
     z = [generator._noise(3, 7 + key) for key in (0, 1)]
-    middle = walking.between(*z, 1 / 3, straight=latent == "uniform")
+    middle = latent_walk.between(*z, 1 / 3, straight=latent == "uniform")
     assert np.array_equal(drawn[1], generator.draw(middle, None))
 
 
@@ -126,11 +129,11 @@ def test_what_makes_no_walk_is_said() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_gif_moves_through_every_frame_for_ever(tmp_path: Path, channels: int) -> None:
     drawn = Echo(channels=channels).walk(4, frames=10, keys=5)
-    images.save_walk(drawn, tmp_path / "new" / "walk.gif")
+    picture_files.save_walk(drawn, tmp_path / "new" / "walk.gif")
     with Image.open(tmp_path / "new" / "walk.gif") as gif:
-        assert (gif.info["loop"], gif.info["duration"], gif.n_frames) == (0, images.PACE, 10)
+        assert (gif.info["loop"], gif.info["duration"], gif.n_frames) == (0, picture_files.PACE, 10)
         for frame, shown in zip(drawn, ImageSequence.Iterator(gif), strict=True):
-            expected = images.enlarged(images.grid(frame), least=320).convert("RGB")
+            expected = pixels.enlarged(pixels.grid(frame), least=320).convert("RGB")
             found = np.asarray(shown.convert("RGB"), int)
             # Grey is kept as it is; of these few colours all are, too.
             assert np.abs(found - np.asarray(expected, int)).max() <= (0 if channels == 1 else 8)
@@ -139,17 +142,17 @@ def test_a_gif_moves_through_every_frame_for_ever(tmp_path: Path, channels: int)
 @pytest.mark.skipif(not features.check("webp"), reason="this Pillow has no WebP")
 def test_a_webp_is_exact(tmp_path: Path) -> None:
     drawn = Echo(channels=3).walk(1, frames=4, keys=2)
-    images.save_walk(drawn, tmp_path / "walk.webp")
+    picture_files.save_walk(drawn, tmp_path / "walk.webp")
     with Image.open(tmp_path / "walk.webp") as webp:
         assert webp.n_frames == 4
         for frame, shown in zip(drawn, ImageSequence.Iterator(webp), strict=True):
-            expected = images.enlarged(images.grid(frame), least=320)
+            expected = pixels.enlarged(pixels.grid(frame), least=320)
             assert np.array_equal(np.asarray(shown.convert("RGB")), np.asarray(expected))
 
 
 def test_a_strip_has_a_walk_a_row(tmp_path: Path) -> None:
     drawn = Echo().walk(2, frames=5, keys=5)
-    images.save_walk(drawn, tmp_path / "walk.png")
+    picture_files.save_walk(drawn, tmp_path / "walk.png")
     with Image.open(tmp_path / "walk.png") as strip:
         factor = strip.width // (5 * (SIZE + 2) - 2)
         found = np.asarray(strip)[::factor, ::factor]
@@ -161,9 +164,9 @@ def test_a_strip_has_a_walk_a_row(tmp_path: Path) -> None:
 
 def test_rows_are_named_in_both(tmp_path: Path) -> None:
     drawn = Echo(classes=2).walk(3, frames=4, keys=2, labels="all")
-    images.save_walk(drawn, tmp_path / "walk.gif", rows=("one", "two"))
+    picture_files.save_walk(drawn, tmp_path / "walk.gif", rows=("one", "two"))
     with Image.open(tmp_path / "walk.gif") as gif:
-        plain = images.enlarged(images.grid(drawn[0], 3), least=320)
+        plain = pixels.enlarged(pixels.grid(drawn[0], 3), least=320)
         assert gif.width > plain.width  # room for the names
         assert gif.height == plain.height
         assert np.asarray(gif.convert("L"))[:, : gif.width - plain.width].max() > 200
@@ -176,7 +179,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Cap
     generators = {"plain": Echo(), "classes": Echo(classes=3)}
     for name in generators:
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(session, "load", lambda path, **_: generators[str(path)])
+    monkeypatch.setattr(load, "load", lambda path, **_: generators[str(path)])
 
     def run(words: str) -> tuple[int, str, str]:
         code = main(["generate", *words.split()])
@@ -227,7 +230,7 @@ def test_a_saved_generator_of_a_run_walks(tmp_path: Path, monkeypatch: pytest.Mo
     assert main(words.split()) == 0
     card = json.loads(Path("run/generator/generator.json").read_text())
     assert card["latent"] == "normal"
-    generator = session.load("run")
+    generator = load.load("run")
     drawn = generator.walk(2, frames=6, keys=3, seed=1).astype(int)
     assert drawn.shape == (6, 2, 16, 16, 1)
     for key in range(3):

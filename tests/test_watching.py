@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ganzoo_core import scores
-from ganzoo_core.api import GanzooError
-from ganzoo_core.children import ChildEnded
-from ganzoo_core.data import Framing
-from ganzoo_core.evaluation import scorer
-from ganzoo_core.evaluation.watching import Watch
-from ganzoo_core.scores import Score
+from ganzoo_core.data.framing import Framing
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.evaluation import client
+from ganzoo_core.evaluation.during_training import Watch
+from ganzoo_core.processes import ChildEnded
+from ganzoo_core.runs import scores
+from ganzoo_core.runs.scores import Score
 
 
 class Engine:
@@ -182,13 +182,13 @@ class Scripted:
 
 @pytest.mark.parametrize(("ends", "attempts", "starts"), [(0, 1, True), (1, 1, False), (2, 3, True), (3, 3, False)])
 def test_a_scorer_may_be_tried_several_times(ends, attempts, starts, monkeypatch):
-    monkeypatch.setattr(scorer, "Child", Scripted)
+    monkeypatch.setattr(client, "Child", Scripted)
     Scripted.ends, Scripted.closed, said = ends, 0, []
     question = SimpleNamespace(as_json=dict)
     if starts:
-        assert scorer.Scorer(question, say=said.append, attempts=attempts).reference_count == 7
+        assert client.Scorer(question, say=said.append, attempts=attempts).reference_count == 7
     else:
         with pytest.raises(ChildEnded):
-            scorer.Scorer(question, say=said.append, attempts=attempts)
+            client.Scorer(question, say=said.append, attempts=attempts)
     assert Scripted.closed == min(ends, attempts)
     assert said == ["the process ended; it is started again"] * min(ends, attempts - 1)

@@ -14,12 +14,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ganzoo_core import catalog, ranks
-from ganzoo_core.api import GanzooError, PluginError, UsageError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.files import explain_os_error
+from ganzoo_core.discovery import catalog
+from ganzoo_core.distributed import ranks
+from ganzoo_core.errors import GanzooError, PluginError, UsageError
 from ganzoo_core.interrupts import interrupt_on_signals, stop_with_input
-from ganzoo_core.terminal import guard_interpreter, one_line, write_paragraph
+from ganzoo_core.storage.files import explain_os_error
+from ganzoo_core.terminal.text import guard_interpreter, one_line, write_paragraph
 
 # The module of each; that of the command which is run is imported, and no other.
 COMMANDS: Mapping[str, str] = {

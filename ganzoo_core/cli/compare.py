@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.terminal import table, write_json, write_line
+from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
 COLUMNS = 4  # settings in the terminal's table; the page has all
@@ -42,29 +43,29 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Compare."""
-    from ganzoo_core.api import UsageError
-    from ganzoo_core.report import comparison, groups
+    from ganzoo_core.errors import UsageError
+    from ganzoo_core.report import comparison_page, run_groups
     from ganzoo_core.settings import parse_assignments, read_engine_settings
 
     settings = parse_assignments(args.set)
     read_engine_settings(settings)
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
-    found = groups.compare(groups.find(args.paths), force=args.force)
+    found = run_groups.compare(run_groups.find(args.paths), force=args.force)
     sheets = []
     if not args.quick:
-        sheets = comparison.draw(found, seed=args.seed, device=args.device, say=_say, settings=settings)
+        sheets = comparison_page.draw(found, seed=args.seed, device=args.device, say=_say, settings=settings)
     only = args.paths[0] if len(args.paths) == 1 else Path()
-    page = comparison.write(found, args.out or only / comparison.PAGE, sheets, named=args.out is not None)
+    page = comparison_page.write(found, args.out or only / comparison_page.PAGE, sheets, named=args.out is not None)
     if args.open:
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
     if args.json:
-        write_json({"schema": SCHEMA, "page": str(page), **groups.as_json(found)})
+        write_json({"schema": SCHEMA, "page": str(page), **run_groups.as_json(found)})
         return 0
     keys = found.differ[:COLUMNS]
-    marks = comparison.marked(found)
+    marks = comparison_page.marked(found)
     rows = [
         (
             group.name + mark,

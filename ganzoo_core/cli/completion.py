@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import catalog
-from ganzoo_core.api import GanzooError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.manifest import KINDS, Part
-from ganzoo_core.terminal import one_line
+from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.manifest import KINDS, Part
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.terminal.text import one_line
 
 Offered = Mapping[str, str]  # a word -> a few words about it, which zsh shows
 Completer = Callable[[str, argparse.Namespace], Offered]
@@ -185,16 +185,17 @@ def _presets(prefix: str, args: argparse.Namespace) -> Offered:
 
 
 def _checkpoints(prefix: str, args: argparse.Namespace) -> Offered:
-    from ganzoo_core import files
+    from ganzoo_core.storage import files
 
     return dict.fromkeys(["last", "best", *map(str, files.list_numbered(args.path / "snapshots"))], "")
 
 
 def _classes(prefix: str, args: argparse.Namespace) -> Offered:
-    from ganzoo_core import files, rundir
+    from ganzoo_core.runs import folder
+    from ganzoo_core.storage import files
 
     path: Path = args.path
-    card = rundir.read_card(path / "generator" if files.is_folder(path / "generator") else path)
+    card = folder.read_card(path / "generator" if files.is_folder(path / "generator") else path)
     return {**dict.fromkeys(card.class_names, "a class"), "all": "a row of each"}
 
 

@@ -16,15 +16,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ganzoo_core import catalog
-from ganzoo_core.api import GanzooError, UsageError
-from ganzoo_core.catalog.names import distribution_key, nearest
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.catalog.names import distribution_key, nearest
+from ganzoo_core.discovery.manifest import KINDS, Part
 from ganzoo_core.engines import EXTRAS
-from ganzoo_core.manifest import KINDS, Part
-from ganzoo_core.terminal import one_line, table, write_json, write_line, write_paragraph
-from ganzoo_core.testing import verdict
-from ganzoo_core.testing.verdict import Result
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.text import one_line, write_json, write_line, write_paragraph
+from ganzoo_core.testing import runner
+from ganzoo_core.testing.runner import Result
 
 TENSORFLOW_PYTHONS = ((3, 11), (3, 13))  # the first and the last that TensorFlow 2.21 has wheels for
 IMPORT_SECONDS = 120.0
@@ -35,12 +36,12 @@ kind, name, *sys.path[:] = sys.argv[1:]
 answer = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 import time
-from ganzoo_core import catalog, loader
-from ganzoo_core.api import GanzooError
+from ganzoo_core.discovery import catalog, loading
+from ganzoo_core.errors import GanzooError
 part = catalog.scan().find(kind, name)
 started, error = time.perf_counter(), ""
 try:
-    loader.hooks_of(part)
+    loading.hooks_of(part)
 except GanzooError as caught:
     error = str(caught)
 json.dump({"seconds": time.perf_counter() - started, "error": error}, answer)
@@ -88,7 +89,7 @@ def execute(args: argparse.Namespace) -> int:
                 "part": result.case.part,
                 "check": result.case.check,
                 "framework": result.case.framework,
-                "says": verdict.describe(result.case.check),
+                "says": runner.describe(result.case.check),
                 "state": result.state,
                 "detail": result.detail,
             }
@@ -115,15 +116,15 @@ def _contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Result]:
     chosen: dict[str, set[str]] = defaultdict(set)
     for part in parts:
         chosen[part.distribution].add(f"{part.kind}/{part.name}")
-    from ganzoo_core.console import working
+    from ganzoo_core.terminal.progress import working
 
     results: list[Result] = []
     for distribution, names in chosen.items():
         # A part alone is not asked for what is its whole distribution's.
         whole = distribution_key(args.name) == distribution_key(distribution)
-        cases = [case for case in verdict.cases(distribution) if case.part in names or (whole and not case.part)]
+        cases = [case for case in runner.cases(distribution) if case.part in names or (whole and not case.part)]
         with working(f"checking {distribution}") as update:
-            for result in verdict.run(distribution, settings=parse_assignments(args.set), only=cases):
+            for result in runner.run(distribution, settings=parse_assignments(args.set), only=cases):
                 update(f"checking {distribution}: {len(results) + 1}, {result.case}")
                 results.append(result)
     return results
@@ -138,7 +139,7 @@ def _show_contract(results: Sequence[Result]) -> None:
             result.case.check,
             result.case.framework or "-",
             result.state,
-            result.detail or verdict.describe(result.case.check),
+            result.detail or runner.describe(result.case.check),
         )
         for result in results
     ]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.cli.parser import Parser, path
 from ganzoo_core.cli.run import names
-from ganzoo_core.terminal import table, write_json, write_line
+from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.text import write_json, write_line
 
 if TYPE_CHECKING:
-    from ganzoo_core.scores import Score
+    from ganzoo_core.runs.scores import Score
 
 SCHEMA = 1
 ARROWS = {"lower": "lower is better", "higher": "higher is better"}
@@ -57,9 +58,9 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Score, and print."""
-    from ganzoo_core.console import Reporter
     from ganzoo_core.evaluation import evaluate
     from ganzoo_core.settings import parse_assignments
+    from ganzoo_core.terminal.progress import Reporter
 
     found = evaluate(
         args.path,

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.terminal import write_exact
+from ganzoo_core.terminal.text import write_exact
 
 if TYPE_CHECKING:
-    from ganzoo_core.saved import SavedGenerator
+    from ganzoo_core.generation.saved import SavedGenerator
 
 STRIP_FRAMES, STRIP_KEYS = 16, 4  # of a walk that is one picture
 MOVING_WALKS = ((64, 16), (128, 4))  # up to so many pixels a side, so many walks move beside each other; else one
@@ -67,10 +67,12 @@ def execute(args: argparse.Namespace) -> int:
     """Draw and write."""
     import numpy as np
 
-    from ganzoo_core import files, images, session
-    from ganzoo_core.api import UsageError
-    from ganzoo_core.console import Reporter
+    from ganzoo_core.data import picture_files
+    from ganzoo_core.errors import UsageError
+    from ganzoo_core.generation import load
     from ganzoo_core.settings import parse_assignments
+    from ganzoo_core.storage import files
+    from ganzoo_core.terminal.progress import Reporter
 
     if not args.walk and (args.frames is not None or args.keys is not None):
         raise UsageError("--frames and --keys are about --walk; say it too, or neither")
@@ -79,14 +81,14 @@ def execute(args: argparse.Namespace) -> int:
     out = args.out or (beside / name if beside.is_dir() else Path(f"{beside}-{name}"))
     if args.out is None and beside.is_dir():
         files.check_file(out)  # in a run's folder a link that somebody put there is not written through
-    known = (*images.MOVING, ".png") if args.walk else images.SUFFIXES
+    known = (*picture_files.MOVING, ".png") if args.walk else picture_files.SUFFIXES
     if args.walk and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")
     if out.suffix and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix}; write to FILE.png (a grid), FILE.npz or a folder")
     if not out.suffix:
-        images.check_new_folder(out)  # before anything is drawn
-    generator = session.load(
+        picture_files.check_new_folder(out)  # before anything is drawn
+    generator = load.load(
         args.path, checkpoint=args.checkpoint, device=args.device, settings=parse_assignments(args.set)
     )
     if generator.license:
@@ -101,16 +103,17 @@ def execute(args: argparse.Namespace) -> int:
     else:
         labels = generator.labels(n, args.label)
         drawn = generator.generate(n, seed=args.seed, labels=labels)
-    images.save(drawn, out, labels, rows=rows)
+    picture_files.save(drawn, out, labels, rows=rows)
     write_exact(out)
     return 0
 
 
 def _walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int:
-    from ganzoo_core import images, walking
+    from ganzoo_core.data import picture_files
+    from ganzoo_core.generation import latent_walk
 
     is_strip = out.suffix.lower() == ".png"
-    frames, keys = (STRIP_FRAMES, STRIP_KEYS) if is_strip else (walking.FRAMES, walking.KEYS)
+    frames, keys = (STRIP_FRAMES, STRIP_KEYS) if is_strip else (latent_walk.FRAMES, latent_walk.KEYS)
     n = args.n
     if n is None:
         side = max(generator.spec.height, generator.spec.width)
@@ -124,6 +127,6 @@ def _walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int
         labels=args.label,
     )
     rows = generator.class_names if args.label == "all" else ()
-    images.save_walk(drawn, out, rows=rows)
+    picture_files.save_walk(drawn, out, rows=rows)
     write_exact(out)
     return 0

@@ -8,11 +8,12 @@ import importlib.metadata
 from dataclasses import asdict
 from typing import Any
 
-from ganzoo_core import catalog
-from ganzoo_core.api import GanzooError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.manifest import Part
-from ganzoo_core.terminal import one_line, table, write_json, write_line, write_paragraph
+from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.text import one_line, write_json, write_line, write_paragraph
 
 SCHEMA = 1
 
@@ -190,8 +191,8 @@ def _claim(value: Any) -> str:
 
 
 def _layers(args: argparse.Namespace, part: Part) -> int:
-    from ganzoo_core import building, engines, mix, session
-    from ganzoo_core.api import UsageError
+    from ganzoo_core import building, engines, mix, python_api
+    from ganzoo_core.errors import UsageError
     from ganzoo_core.settings import parse_assignments
 
     if part.kind != "models":
@@ -200,7 +201,7 @@ def _layers(args: argparse.Namespace, part: Part) -> int:
         picks={"model": part.qualified, "data": args.data},
         preset=args.preset,
         assigned=parse_assignments(args.set),
-        flags=session.flags(device="cpu"),
+        flags=python_api.flags(device="cpu"),
     )
     resolved = mix.resolve(catalog.scan(), request)
     fitted = building.fit_of(resolved) or building.fitted_to(resolved, building.load_data(resolved))

@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.terminal import table, write_json
+from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.text import write_json
 
 SCHEMA = 1
 
@@ -42,9 +43,9 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Judge, and print a table."""
-    from ganzoo_core.console import Reporter
-    from ganzoo_core.judging import Judge
+    from ganzoo_core.evaluation.discriminator import Judge
     from ganzoo_core.settings import parse_assignments
+    from ganzoo_core.terminal.progress import Reporter
 
     judge = Judge(args.path, device=args.device, data_root=args.data_root, settings=parse_assignments(args.set))
     label = judge.class_of(args.label)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from ganzoo_core import catalog
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.manifest import KINDS
-from ganzoo_core.terminal import table, write_json, write_line
+from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.manifest import KINDS
+from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
 

@@ -8,10 +8,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from ganzoo_core import catalog, scaffold
+from ganzoo_core import scaffold
 from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.discovery import catalog
 from ganzoo_core.engines import EXTRAS
-from ganzoo_core.terminal import write_json, write_line
+from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
 FRAMEWORKS = {"torch": "torch", "tf": "tensorflow", "tensorflow": "tensorflow"}

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ganzoo_core.api import UsageError
-from ganzoo_core.paths import user_path
-from ganzoo_core.terminal import write_paragraph
+from ganzoo_core.errors import UsageError
+from ganzoo_core.storage.paths import user_path
+from ganzoo_core.terminal.text import write_paragraph
 
 _CHOICE = re.compile(r"argument (?P<what>[^:]+): invalid choice: '(?P<found>.*)' \(choose from (?P<known>.*)\)", re.S)
 

@@ -7,7 +7,7 @@ import contextlib
 import sys
 
 from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.terminal import write_exact, write_json, write_line
+from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 SCHEMA = 1
 
@@ -44,8 +44,8 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Write the report, or serve it."""
     from ganzoo_core import report
-    from ganzoo_core.api import UsageError
-    from ganzoo_core.report import plot, reading
+    from ganzoo_core.errors import UsageError
+    from ganzoo_core.report import plot, run_record
     from ganzoo_core.settings import parse_assignments, read_engine_settings
 
     settings = parse_assignments(args.set)
@@ -56,13 +56,13 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError("--port is for --live; say both, or neither")
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
-    run = reading.read(args.path)
+    run = run_record.read(args.path)
     notes = []
     if not args.quick:
-        from ganzoo_core.report import measured
+        from ganzoo_core.report import nearest_and_walk
 
         try:
-            measured.measure(
+            nearest_and_walk.measure(
                 run.folder, device=args.device, data_root=args.data_root, seed=args.seed, settings=settings
             )
         except OSError as error:

@@ -37,10 +37,10 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Go on."""
-    from ganzoo_core import session
+    from ganzoo_core import python_api
     from ganzoo_core.settings import parse_assignments
 
-    run = session.resume(
+    run = python_api.resume(
         args.path,
         images=args.images,
         epochs=args.epochs,

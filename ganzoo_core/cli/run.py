@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ganzoo_core import ranks
 from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.terminal import table, write_exact, write_json, write_line
+from ganzoo_core.distributed import ranks
+from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 if TYPE_CHECKING:
     from ganzoo_core.mix import Mix, Request
-    from ganzoo_core.session import Run
+    from ganzoo_core.python_api import Run
 
 SCHEMA = 1
 
@@ -70,22 +71,24 @@ def declare(parser: Parser, *, out: str) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Resolve the mix, then show or train it."""
-    from ganzoo_core import catalog, mix, resuming, session
+    from ganzoo_core import mix, python_api
+    from ganzoo_core.discovery import catalog
+    from ganzoo_core.training import resuming
 
     resolved = mix.resolve(catalog.scan(), request_of(args))
     if args.dry_run:
         return _show(resolved, args.json) if ranks.here().leads else 0
     beginning = resuming.with_weights(args.weights)
-    run = session.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, beginning=beginning)
+    run = python_api.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, beginning=beginning)
     return tell(run, as_json=args.json)
 
 
 def request_of(args: argparse.Namespace) -> Request:
     """What the options of `declare` ask for."""
-    from ganzoo_core import mix, session
+    from ganzoo_core import mix, python_api
     from ganzoo_core.settings import parse_assignments, read_config
 
-    flags = session.flags(
+    flags = python_api.flags(
         images=args.images,
         epochs=args.epochs,
         steps=args.steps,

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.terminal import write_exact, write_line
+from ganzoo_core.terminal.text import write_exact, write_line
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -24,23 +24,27 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Write it, and say what the manifest needs."""
-    from ganzoo_core import catalog, files, generators, rundir, shipped
-    from ganzoo_core.api import UsageError
-    from ganzoo_core.manifest.fields import NAME, NAME_IN_WORDS
+    from ganzoo_core.discovery import catalog
+    from ganzoo_core.discovery.manifest.fields import NAME, NAME_IN_WORDS
+    from ganzoo_core.errors import UsageError
+    from ganzoo_core.generation import bundled
+    from ganzoo_core.runs import generators
+    from ganzoo_core.runs.folder import read_card
+    from ganzoo_core.storage import files
 
     found = generators.find_generator(args.path, args.checkpoint)
-    made_by = rundir.read_card(found).part
+    made_by = read_card(found).part
     if made_by is None:
         raise UsageError(f"{found} was trained from an object, and no plugin could build it again")
     part = catalog.scan().find("models", f"{made_by.distribution}/{made_by.name}")
     name = args.name or _data_of(args.path)
     if not NAME.fullmatch(name):
         raise UsageError(f"--name {name!r} should be of {NAME_IN_WORDS}")
-    folder = shipped.place(part, name)
+    folder = bundled.place(part, name)
     if not args.name and files.describe(folder):
         raise UsageError(f"{folder} is there already; say --name {name} to replace it, or another name")
     try:
-        size = shipped.write(found, folder)
+        size = bundled.write(found, folder)
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be written ({error.strerror}); install the plugin from its source: pip install -e"
@@ -55,12 +59,12 @@ def execute(args: argparse.Namespace) -> int:
 
 def _data_of(run: Path) -> str:
     """The name of the data that a run was trained on."""
-    from ganzoo_core import rundir
-    from ganzoo_core.api import UsageError
+    from ganzoo_core.errors import UsageError
+    from ganzoo_core.runs import layout
     from ganzoo_core.settings import read_config
 
     try:
-        said = str(read_config(run / rundir.CONFIG)["use.data"])
+        said = str(read_config(run / layout.CONFIG)["use.data"])
     except (UsageError, KeyError):
         raise UsageError(f"{run} does not say what data it was trained on; say --name") from None
     return said.partition(":")[0]

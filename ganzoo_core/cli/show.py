@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganzoo_core import catalog
-from ganzoo_core.api import UsageError
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.terminal import is_coloured, write_exact
+from ganzoo_core.discovery import catalog
+from ganzoo_core.errors import UsageError
+from ganzoo_core.terminal.text import is_coloured, write_exact
 
 FILES = {"plain": "plain.py", "networks": "networks.py"}
 
@@ -36,7 +36,7 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(f"{part.by} holds no {name} to show; its files are in {part.location}")
     source = found.read_text(encoding="utf-8")
     if is_coloured(sys.stdout):
-        from ganzoo_core.console import draw_source
+        from ganzoo_core.terminal.progress import draw_source
 
         draw_source(source)
     else:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from ganzoo_core.cli import compare, run
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.terminal import table, write_exact, write_json, write_line
+from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 if TYPE_CHECKING:
-    from ganzoo_core.sweeping import Job, Outcome, Sweep
+    from ganzoo_core.sweeps import Job, Outcome, Sweep
 
 SCHEMA = 1
 # For each thing that may be swept, the options that say it too.
@@ -58,41 +59,41 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Work through the grid."""
-    from ganzoo_core import sweeping
-    from ganzoo_core.api import UsageError
-    from ganzoo_core.console import Reporter
+    from ganzoo_core import sweeps
+    from ganzoo_core.errors import UsageError
+    from ganzoo_core.terminal.progress import Reporter
 
-    over = sweeping.axes(args.over)
+    over = sweeps.axes(args.over)
     if not over:
         raise UsageError("nothing is swept; say --over KEY=A,B, such as --over seed=0,1,2")
     if args.jobs < 1:
         raise UsageError(f"--jobs is {args.jobs}; expected 1 or more")
     _check_said_once(args, over)
-    reasons = _refusals(args, sweeping.grid(over))
+    reasons = _refusals(args, sweeps.grid(over))
     if args.dry_run:
         return _show(reasons, args.json)
     model = args.model or args.generator or (over.get("model") or over.get("generator") or ["mix"])[0]
-    sweep = sweeping.open_sweep(args.out, sweeping.plain(model).lower(), _words(args), over)
+    sweep = sweeps.open_sweep(args.out, sweeps.plain(model).lower(), _words(args), over)
     more = _threads(args, over)
     if args.list == "lines":
-        for line in sweeping.lines(sweep, more=more):
+        for line in sweeps.lines(sweep, more=more):
             write_exact(line)
         return 0
     if args.list == "slurm":
-        script, count = sweeping.write_slurm(sweep, at_once=args.jobs, more=more)
+        script, count = sweeps.write_slurm(sweep, at_once=args.jobs, more=more)
         write_exact(script)
         write_line(
             f"{count} jobs; start them with `sbatch {script}`, and say the same without --list after", sys.stderr
         )
         return 0
     reporter = Reporter(quiet=args.quiet)
-    outcomes = sweeping.work(sweep, at_once=args.jobs, more=more, say=reporter.say)
+    outcomes = sweeps.work(sweep, at_once=args.jobs, more=more, say=reporter.say)
     return _tell(sweep, outcomes, args)
 
 
 def _check_said_once(args: argparse.Namespace, over: Mapping[str, object]) -> None:
     """A flag would win over what is swept, and all runs would be the same."""
-    from ganzoo_core.api import UsageError
+    from ganzoo_core.errors import UsageError
 
     assigned = {text.partition("=")[0].strip().rpartition(".")[2] for text in args.set}
     for key in over:
@@ -105,8 +106,9 @@ def _check_said_once(args: argparse.Namespace, over: Mapping[str, object]) -> No
 
 def _refusals(args: argparse.Namespace, jobs: Sequence[Job]) -> dict[str, str]:
     """For each run the sentence with which its mix is refused, "" for those that fit; raises it if none fits."""
-    from ganzoo_core import catalog, mix
-    from ganzoo_core.api import GanzooError
+    from ganzoo_core import mix
+    from ganzoo_core.discovery import catalog
+    from ganzoo_core.errors import GanzooError
 
     found: dict[str, str] = {}
     errors: list[GanzooError] = []
@@ -127,7 +129,7 @@ def _refusals(args: argparse.Namespace, jobs: Sequence[Job]) -> dict[str, str]:
 
 def _words(args: argparse.Namespace) -> list[str]:
     """What was said for the runs, as `ganzoo run` takes it, from wherever the sweep is gone on with."""
-    from ganzoo_core import catalog
+    from ganzoo_core.discovery import catalog
     from ganzoo_core.mix.finding import data_words
 
     words: list[str] = []
@@ -168,9 +170,9 @@ def _show(reasons: Mapping[str, str], as_json: bool) -> int:
 
 def _tell(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namespace) -> int:
     """The comparison, the failures, and the exit code."""
-    from ganzoo_core.api import UsageError
-    from ganzoo_core.console import Reporter
-    from ganzoo_core.sweeping import INTERRUPTED
+    from ganzoo_core.errors import UsageError
+    from ganzoo_core.sweeps import INTERRUPTED
+    from ganzoo_core.terminal.progress import Reporter
 
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     stopped = any(outcome.status in ("interrupted", "left") for outcome in outcomes)

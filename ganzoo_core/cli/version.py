@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.engines import EXTRAS, available_cores
-from ganzoo_core.terminal import write_json, write_line
+from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
 PACKAGES: Mapping[str, tuple[str, ...]] = {"tensorflow": ("tensorflow", "keras")}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from ganzoo_core.api import Spec, UsageError
-from ganzoo_core.data import Framing, frame
-from ganzoo_core.manifest import Part
-from ganzoo_core.mix.mixed import Mix, deciding_key
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.errors import UsageError
+from ganzoo_core.mix.mix import Mix, deciding_key
 from ganzoo_core.settings import CORE
 
 
@@ -103,47 +102,3 @@ def _meet(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:
 
 def _plain(feature: str) -> str:
     return feature.removesuffix("_in_discriminator").removesuffix("_in_generator").replace("_", " ")
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What the networks are built for, and how the images get there."""
-
-    spec: Spec
-    framing: Framing
-
-
-def fit(mix: Mix, *, height: int, width: int, channels: int, classes: int, background: int | None) -> Fit:
-    """Check that the data fits the networks.
-
-    Args:
-        mix: the parts.
-        height, width, channels: of the images as they are.
-        classes: 0 for images without labels.
-        background: see `ImageSource`.
-
-    Raises:
-        UsageError: naming the setting or the part to change.
-    """
-    if mix.conditional and not classes:
-        raise UsageError(
-            f"{mix.parts['generator'].name} is conditional, and {mix.parts['data'].name} has no labels; "
-            "pick an unconditional model, or a folder with one folder a class"
-        )
-    sizes = [set(mix.parts[slot].image_sizes) for slot in ("generator", "discriminator")]
-    both = sizes[0] & sizes[1] if all(sizes) else sizes[0] | sizes[1]
-    if any(sizes) and not both:
-        raise UsageError(
-            f"{mix.parts['generator'].name} takes images of {sorted(sizes[0])} pixels and "
-            f"{mix.parts['discriminator'].name} of {sorted(sizes[1])}; pick two that share a size"
-        )
-    framing = frame((height, width), size=mix.settings["data.size"], sizes=sorted(both), background=background)
-    spec = Spec(
-        height=framing.target[0],
-        width=framing.target[1],
-        channels=mix.settings["data.channels"] or channels,
-        classes=classes if mix.conditional else 0,
-        latent_dim=mix.settings["model.latent_dim"],
-        framework=mix.framework,
-    )
-    return Fit(spec, framing)

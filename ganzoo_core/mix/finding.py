@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ganzoo_core.api import UsageError
-from ganzoo_core.catalog import Catalog
-from ganzoo_core.manifest import Part
-from ganzoo_core.mix.mixed import SLOTS
+from ganzoo_core.discovery.catalog import Catalog
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.errors import UsageError
+from ganzoo_core.mix.mix import SLOTS
 from ganzoo_core.mix.request import Words
-from ganzoo_core.paths import absolute_path
+from ganzoo_core.storage.paths import absolute_path
 
 
 def find_models(catalog: Catalog, words: Words) -> tuple[dict[str, Part], dict[str, Any]]:

@@ -6,8 +6,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ganzoo_core.api import UsageError
-from ganzoo_core.manifest import Part
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.errors import UsageError
 from ganzoo_core.settings import CORE, Setting, Settings, Value, expand, kind_of, read
 
 

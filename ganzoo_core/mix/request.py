@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
 from ganzoo_core.mix.layers import Layer
 from ganzoo_core.settings import CORE, read
 

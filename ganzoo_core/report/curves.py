@@ -7,15 +7,14 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ganzoo_core.report.reading import Recorded
-from ganzoo_core.stats import SEPARATED
+from ganzoo_core.html.chart import Chart
+from ganzoo_core.report.run_record import Recorded
+from ganzoo_core.storage.records import SEPARATED
 
 BUCKETS = 600  # points of a curve; a chart is about as many pixels wide
 SMOOTH_FROM = 60  # points from which a running mean is drawn as well
 ROWS = 12  # of the table below a chart
 _NETWORKS = {"discriminator": "D", "generator": "G"}
-
-Chart = dict[str, Any]
 
 
 def thin(images: Sequence[float], values: Sequence[float], buckets: int = BUCKETS) -> dict[str, list[Any]]:

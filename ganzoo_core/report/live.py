@@ -19,10 +19,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import rundir, scores
-from ganzoo_core.api import GanzooError, UsageError
-from ganzoo_core.report import REPORT, reading, render
-from ganzoo_core.terminal import write_lines
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.report import run_record
+from ganzoo_core.report.run_page import render
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.layout import REPORT
+from ganzoo_core.terminal.text import write_lines
 
 ADDRESS = "127.0.0.1"  # never another: a run is nobody else's business
 PORT = 8765  # where none is asked for and this one is free
@@ -30,7 +32,7 @@ CLIENTS = 16  # at once, each in a thread; a browser opens six connections
 SECONDS = 10.0  # a client may take to send its request, and again to read the answer
 MOST = 16_384  # bytes of a request; a browser's has about 500
 _TOO_MANY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_WATCHED = (rundir.CONFIG, rundir.STATS, scores.FILE, f"report/{reading.MEASURED}", "samples/latest.png")
+_WATCHED = (layout.CONFIG, layout.STATS, layout.SCORES, f"report/{layout.MEASURED}", "samples/latest.png")
 
 
 class Watched:
@@ -132,7 +134,7 @@ def server(folder: Path, port: int | None = None) -> Server:
     Raises:
         UsageError: if the folder is no run's, or the port cannot be had.
     """
-    reading.read(folder)
+    run_record.read(folder)
     watched = Watched(folder)
     for candidate in (PORT, 0) if port is None else (port,):
         try:

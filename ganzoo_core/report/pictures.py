@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 import warnings
@@ -14,8 +13,9 @@ from typing import TypeVar
 
 from PIL import Image
 
-from ganzoo_core import files
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
+from ganzoo_core.html.markup import png_uri
+from ganzoo_core.storage import files
 
 CAP = 12_000_000  # bytes of all grids in a page, before base64
 MOST = 120  # grids in a page
@@ -23,12 +23,10 @@ MOST_SHRUNK = 40  # where each has to be encoded anew
 LONGEST = 1024  # pixels of a grid that is encoded anew
 MAX_FILE = 64_000_000  # bytes of a grid
 MAX_FACT = 40  # characters of what a grid says of itself
-
 _NUMBER = re.compile("0|[1-9][0-9]{0,14}")
 _UNREADABLE = (  # what a PNG that is none, or a picture of a huge size, makes Pillow raise
     UsageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
-
 T = TypeVar("T")
 
 
@@ -133,15 +131,10 @@ def one(path: Path) -> tuple[Picture, str] | None:
     return (chosen.pictures[0], chosen.uris[0]) if chosen and chosen.uris else None
 
 
-def uri(content: bytes, kind: str = "png") -> str:
-    """A file as a data URI."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
 @lru_cache(maxsize=MOST + 8)
 def _as_is(path: Path, changed: int) -> str:
     try:
-        return uri(files.read_bytes(path, MAX_FILE))
+        return png_uri(files.read_bytes(path, MAX_FILE))
     except UsageError:
         return ""
 
@@ -158,4 +151,4 @@ def _shrunk(path: Path, changed: int) -> str:
         small.save(buffer, format="JPEG", quality=88)
     except _UNREADABLE:
         return ""
-    return uri(buffer.getvalue(), "jpeg")
+    return png_uri(buffer.getvalue(), "jpeg")

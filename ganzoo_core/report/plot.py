@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from ganzoo_core.api import UsageError
-from ganzoo_core.outputs import write_output
-from ganzoo_core.report import curves, reading, scored
-from ganzoo_core.terminal import clean_text
+from ganzoo_core.errors import UsageError
+from ganzoo_core.report import curves, run_record, score_section
+from ganzoo_core.runs.layout import CURVES
+from ganzoo_core.storage.outputs import write_output
+from ganzoo_core.terminal.text import clean_text
 
-CURVES = "curves.png"
 WIDTH, HEIGHT = 7.0, 2.8  # inches of a chart
 
 
@@ -32,8 +32,8 @@ def write(folder: Path, out: Path | None = None) -> Path:
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError("curves.png takes matplotlib, which is not installed: pip install 'ganzoo[report]'") from None
-    run = reading.read(folder)
-    charts = [*curves.charts(run), *scored.charts(run)]
+    run = run_record.read(folder)
+    charts = [*curves.charts(run), *score_section.charts(run)]
     if not charts:
         raise UsageError(f"{folder} has no statistics yet, so there are no curves to draw")
     figure = Figure(figsize=(WIDTH, HEIGHT * len(charts)), layout="constrained")

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import health
-from ganzoo_core.console import duration
+from ganzoo_core.html.chart import Chart
+from ganzoo_core.html.markup import Html, join, table, tag
 from ganzoo_core.report import curves
-from ganzoo_core.report.curves import Chart
-from ganzoo_core.report.markup import Html, join, table, tag
 from ganzoo_core.report.pictures import Chosen, Picture
-from ganzoo_core.report.reading import Recorded, Setting, number
+from ganzoo_core.report.run_record import Recorded, Setting, number
+from ganzoo_core.runs import health
+from ganzoo_core.terminal.progress import duration
 
 CELL = 60  # characters of a value in a table
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
 
 _WITH_ADDRESS = re.compile(r"(?P<name>[^<>]+?)\s*<(?P<email>[^<>@\s]+@[^<>@\s]+)>")
 

@@ -8,7 +8,7 @@ import keyword
 import re
 import sys
 
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 _RESERVED = {"tests", "package"}  # folders of a distribution that are not its package

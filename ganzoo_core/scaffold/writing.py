@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ganzoo_core.api import GanzooError, UsageError
+from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.scaffold import licences
 from ganzoo_core.scaffold.names import package_of
 

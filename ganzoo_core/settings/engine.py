@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import shown
 from ganzoo_core.settings.core import CORE
-from ganzoo_core.settings.reading import read, shown
+from ganzoo_core.settings.reading import read
 from ganzoo_core.settings.resolved import expand
 
 ENGINE = tuple(key for key in CORE if key.startswith("engine."))

@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from ganzoo_core import files
-from ganzoo_core.api import UsageError
-from ganzoo_core.settings.reading import MAX_TEXT, shown
+from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import shown
+from ganzoo_core.settings.reading import MAX_TEXT
+from ganzoo_core.storage import files
 
 MAX_BYTES = 200_000  # of a config file; a run's own has three thousand
 MAX_KEYS = 2000

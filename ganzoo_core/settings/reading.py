@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ganzoo_core import intervals
-from ganzoo_core.api import UsageError
+from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import shown
+from ganzoo_core.settings import lengths
 from ganzoo_core.settings.core import CORE, FRACTIONS, MOST, NOT_NEGATIVE, POSITIVE
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _NOTHING = {"", "none", "null", "~"}
-_SHOWN = 80  # characters of a value in a message
 MAX_INTEGER = 2**63
 MAX_TEXT = 10_000  # characters of a value
 MAX_ITEMS = 1000  # of a list
@@ -50,7 +50,7 @@ def read(key: str, kind: str, raw: Any) -> Any:
     except (ValueError, TypeError, OverflowError) as error:
         expected = str(error) if str(error).startswith("expected ") else f"expected {_EXPECTED[kind]}"
         raise UsageError(f"{key} is {shown(raw)}; {expected}") from None
-    number = intervals.Interval.parse(value).count if kind == "length" else value
+    number = lengths.Interval.parse(value).count if kind == "length" else value
     if key in MOST and number > MOST[key]:
         raise UsageError(f"{key} is {shown(raw)}; expected a number of at most {MOST[key]:,}")
     if key in POSITIVE and number <= 0:
@@ -60,15 +60,6 @@ def read(key: str, kind: str, raw: Any) -> Any:
     if key in FRACTIONS and not 0 <= number < 1:
         raise UsageError(f"{key} is {shown(raw)}; expected a number of at least 0 and below 1")
     return value
-
-
-def shown(value: Any) -> str:
-    """A value in a message, on one line, cut where it is long."""
-    try:
-        text = repr(value).replace("\n", " ")  # arrays and tensors write several lines
-    except ValueError:  # Python writes no number of more than 4,300 digits
-        return "a number of thousands of digits"
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def _check_bounds(raw: Any) -> None:
@@ -155,14 +146,14 @@ def _words(raw: Any) -> list[str]:
 
 
 def _length(raw: Any) -> str:
-    intervals.Interval.parse(raw)
+    lengths.Interval.parse(raw)
     return str(raw).strip()
 
 
 def _duration(raw: Any) -> str:
     try:
-        minutes = intervals.minutes_of(raw)
-        is_none = minutes is None and intervals.Interval.parse(raw).count <= 0
+        minutes = lengths.minutes_of(raw)
+        is_none = minutes is None and lengths.Interval.parse(raw).count <= 0
     except ValueError as error:
         raise ValueError(str(error).replace("or off", "or 10minutes")) from None
     if is_none:
@@ -172,7 +163,7 @@ def _duration(raw: Any) -> str:
 
 _READERS = {
     "int": _int, "float": _float, "bool": _bool, "text": _text, "numbers": _numbers,
-    "integers": _integers, "words": _words, "length": _length, "duration": _duration, "lengths": intervals.parse_list,
+    "integers": _integers, "words": _words, "length": _length, "duration": _duration, "lengths": lengths.parse_list,
 }  # fmt: skip
 _EXPECTED = {
     "int": "a whole number", "float": "a number", "bool": "true or false (also on, off, yes, no)", "text": "text",

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ganzoo_core.api import Options, UsageError
+from ganzoo_core.api import Options
+from ganzoo_core.errors import UsageError
 
 
 @dataclass(frozen=True)

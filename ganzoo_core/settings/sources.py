@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo_core.api import UsageError
-from ganzoo_core.paths import find_again, kept_paths
+from ganzoo_core.errors import UsageError
+from ganzoo_core.storage.paths import find_again, kept_paths
 
 if TYPE_CHECKING:
-    from ganzoo_core.records import RunFacts
+    from ganzoo_core.storage.run_records import RunFacts
 
 
 def read_config(path: Path, *, named: bool = False) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def read_facts(path: Path) -> RunFacts:
     Raises:
         UsageError: as `read_config` does, and naming the fact that is not as it must be.
     """
-    from ganzoo_core import decoding
-    from ganzoo_core.records import ConfigFacts, RunFacts
     from ganzoo_core.settings import files
+    from ganzoo_core.storage import decoding
+    from ganzoo_core.storage.run_records import ConfigFacts, RunFacts
 
     table = files.read_table(path).get("run")
     if table in (None, "", "null", "~"):

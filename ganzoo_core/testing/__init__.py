@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.testing.checks import CHECKS, Broken, Check
-from ganzoo_core.testing.verdict import Case, Result, cases, run
+from ganzoo_core.testing.runner import Case, Result, cases, run
 
 if TYPE_CHECKING:
     from ganzoo_core.testing.contract import Contract

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ganzoo_core.manifest import KINDS
+from ganzoo_core.discovery.manifest import KINDS
 
 if TYPE_CHECKING:
     from ganzoo_core.testing.subject import Subject
@@ -77,13 +77,13 @@ CHECKS = (
         "saved", ("models", "modifiers"), "training", "a saved generator holds every tensor and draws the same bytes"
     ),
     Check("shipped", ("models",), "shipping", "generators that the manifest lists are in the wheel, and draw"),
-    Check("pure", ("schedules",), "others", "the values depend on the images seen alone"),
-    Check("values", ("schedules",), "others", "the values are finite, and rates and resolutions make sense"),
-    Check("images", ("datasets",), "others", "train, test and all are images with labels as the contract has them"),
-    Check("card", ("datasets",), "others", "what the manifest says of the images is true"),
-    Check("same-images", ("datasets",), "others", "reading twice gives the same bytes"),
-    Check("watches", ("trackers",), "others", "a whole run is watched without a failure"),
-    Check("own-folder", ("trackers",), "others", "the tracker writes into its own folder alone"),
+    Check("pure", ("schedules",), "schedules", "the values depend on the images seen alone"),
+    Check("values", ("schedules",), "schedules", "the values are finite, and rates and resolutions make sense"),
+    Check("images", ("datasets",), "datasets", "train, test and all are images with labels as the contract has them"),
+    Check("card", ("datasets",), "datasets", "what the manifest says of the images is true"),
+    Check("same-images", ("datasets",), "datasets", "reading twice gives the same bytes"),
+    Check("watches", ("trackers",), "trackers", "a whole run is watched without a failure"),
+    Check("own-folder", ("trackers",), "trackers", "the tracker writes into its own folder alone"),
 )
 """All that a plugin is held to, in the order in which it is checked."""
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ganzoo_core.testing import verdict
-from ganzoo_core.testing.verdict import Case, Result
+from ganzoo_core.testing import runner
+from ganzoo_core.testing.runner import Case, Result
 
 
 class Contract:
@@ -28,7 +28,7 @@ class Contract:
 
     plugin: ClassVar[str] = ""
     settings: ClassVar[Mapping[str, Any]] = {}
-    arguments: ClassVar[Mapping[str, verdict.Argument]] = {}
+    arguments: ClassVar[Mapping[str, runner.Argument]] = {}
     expected_failures: ClassVar[Mapping[str, str]] = {}
     _results: ClassVar[dict[Case, Result] | None] = None
 
@@ -46,7 +46,7 @@ class Contract:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test a check, of each part and framework."""
-        found = verdict.cases(self.plugin)
+        found = runner.cases(self.plugin)
         if not any(case.part for case in found):
             raise pytest.UsageError(f"no part of {self.plugin} is installed; `pip install -e .` in its folder first")
         known = {str(case) for case in found}
@@ -59,7 +59,7 @@ class Contract:
         """One check holds."""
         cls = type(self)
         if cls._results is None:  # the first test makes all the checks: a framework is imported once
-            made = verdict.run(self.plugin, settings=self.settings, arguments=self.arguments)
+            made = runner.run(self.plugin, settings=self.settings, arguments=self.arguments)
             cls._results = {result.case: result for result in made}
         result = cls._results[case]
         reason = self.expected_failures.get(str(case))
@@ -68,6 +68,6 @@ class Contract:
         elif result.state == "failed" and reason is not None:
             pytest.xfail(f"{reason} ({result.detail})")
         elif result.state == "failed":
-            pytest.fail(f"{verdict.describe(case.check)}: {result.detail}", pytrace=False)
+            pytest.fail(f"{runner.describe(case.check)}: {result.detail}", pytrace=False)
         elif reason is not None:
             pytest.fail(f"{case} holds now; take it out of expected_failures", pytrace=False)

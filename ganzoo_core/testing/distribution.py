@@ -16,9 +16,9 @@ import zipfile
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from ganzoo_core import catalog, loader
-from ganzoo_core.catalog.names import distribution_key
-from ganzoo_core.catalog.scanning import GROUP
+from ganzoo_core.discovery import catalog, loading
+from ganzoo_core.discovery.catalog.names import distribution_key
+from ganzoo_core.discovery.catalog.scanning import GROUP
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject
 
@@ -118,7 +118,7 @@ def readme(subject: Subject) -> None:
 
 def hooks(subject: Subject) -> None:
     """The loader takes the module."""
-    loader.hooks_of(subject.part)
+    loading.hooks_of(subject.part)
 
 
 def light(subject: Subject) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import engines, loader
-from ganzoo_core.api import PluginError, Spec, Step
-from ganzoo_core.engines.step import BoundDiscriminator, check_terms, memory_of
-from ganzoo_core.mix import Mix
-from ganzoo_core.settings import Settings
+from ganzoo_core import engines
+from ganzoo_core.api import Spec, Step
+from ganzoo_core.discovery import loading
+from ganzoo_core.discovery.answers import check_loss
+from ganzoo_core.engines.loss_step import BoundDiscriminator, check_terms, memory_of
+from ganzoo_core.errors import PluginError
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import BATCH, CLASSES, Subject
 from ganzoo_core.testing.training import straight
@@ -177,8 +178,7 @@ def _answers(
     options |= {
         key[5:]: value for key, value in subject.settings.items() if key.startswith("loss.") and key[5:] in options
     }
-    mix = Mix({"loss": part}, (), Settings({}), "", "")
-    made = loader.call(mix, "loss", loader.check_loss, name=part.name, spec=spec, options=options, modifiers={})
+    made = loading.call_hook("loss", part, check_loss, name=part.name, spec=spec, options=options, modifiers={})
     memory = {name: tensor(np.asarray(value, np.float32)) for name, value in memory_of(made).items()}
     labels = tensor(np.arange(BATCH, dtype=np.int64))
     z = tensor(np.zeros((BATCH, 2), np.float32))

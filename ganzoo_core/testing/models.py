@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, catalog, mix
-from ganzoo_core.data import prepare
-from ganzoo_core.engines.step import as_outputs
+from ganzoo_core import building, mix
+from ganzoo_core.data.framing import prepare
+from ganzoo_core.discovery import catalog
+from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.mix import Fit, Mix, Request
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.testing.checks import Broken

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ganzoo_core.api import Spec, Step
-from ganzoo_core.engines.torch.trainer import as_keywords
+from ganzoo_core.engines.torch.forward import as_keywords
 
 CPU = torch.device("cpu")
 

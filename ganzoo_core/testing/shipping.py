@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganzoo_core import checkpoint, rundir, session
-from ganzoo_core import shipped as carried
-from ganzoo_core.api import GanzooError
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.generation import bundled, load
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import read_card
+from ganzoo_core.storage import atomic
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.distribution import shipped_files
 from ganzoo_core.testing.subject import Subject
@@ -18,25 +20,25 @@ def shipped(subject: Subject) -> None:
     """Each is whole, small, in the wheel, made by this model, and draws images that differ."""
     part = subject.part
     for name in part.generators:
-        folder = carried.place(part, name)
-        if not checkpoint.is_valid(folder):
+        folder = bundled.place(part, name)
+        if not atomic.is_valid(folder):
             raise Broken(
                 f'the manifest lists the generator "{name}", and {folder} holds none that is whole; '
                 "`ganzoo ship RUN` writes one"
             )
-        size = (folder / rundir.WEIGHTS).stat().st_size
-        if size > carried.LIMIT:
-            raise Broken(f"the weights of {name} are {size:,} bytes; a wheel should carry at most {carried.LIMIT:,}")
+        size = (folder / layout.WEIGHTS).stat().st_size
+        if size > bundled.LIMIT:
+            raise Broken(f"the weights of {name} are {size:,} bytes; a wheel should carry at most {bundled.LIMIT:,}")
         held, _ = shipped_files(subject)
         for file in folder.iterdir():
-            inside = f"{part.package}/{carried.FOLDER}/{name}/{file.name}"
+            inside = f"{part.package}/{bundled.FOLDER}/{name}/{file.name}"
             if inside not in held:
                 raise Broken(f"the wheel holds no {inside}; its build must take it in, as it does ganzoo.toml")
-        made_by = rundir.read_card(folder).part
+        made_by = read_card(folder).part
         if made_by is None or made_by.name != part.name:
             raise Broken(f"the generator {name} was made by {made_by and made_by.name}, not by {part.name}")
         try:
-            images = session.load(folder, device="cpu").generate(DRAWN)
+            images = load.load(folder, device="cpu").generate(DRAWN)
         except GanzooError as error:
             raise Broken(f"the generator {name} cannot be drawn from: {error}") from None
         if len(np.unique(images, axis=0)) < DRAWN:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, catalog, engines, mix
+from ganzoo_core import building, engines
 from ganzoo_core.api import ImageSource
-from ganzoo_core.manifest import Part
-from ganzoo_core.mix import Fit, Mix, Request
+from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.mix import Fit, Mix, Request, resolve
 from ganzoo_core.settings import CORE
 
 CLASSES = 11  # a number that no layer is likely to have by itself
@@ -159,7 +160,7 @@ class Subject:
 
     def mix(self, **asked: Any) -> Mix:
         """The same, resolved."""
-        return mix.resolve(catalog.scan(), self.request(**asked))
+        return resolve(catalog.scan(), self.request(**asked))
 
     def built(self, *, size: int | None = None, channels: int = 1, **settings: Any) -> tuple[Any, Any, Mix, Fit]:
         """G and D, full-grown, at a size and with a number of channels."""
@@ -186,3 +187,11 @@ class Subject:
 def steady(images: int) -> dict[str, float]:
     """A schedule that changes nothing."""
     return {}
+
+
+def own_options(subject: Subject, namespace: str) -> dict[str, Any]:
+    """The part's own settings, with the author's over them."""
+    prefix = f"{namespace}."
+    found = {key[len(prefix) :]: value for key, value in subject.part.defaults.items() if key.startswith(prefix)}
+    given = {key[len(prefix) :]: value for key, value in subject.settings.items() if key.startswith(prefix)}
+    return {**found, **{key: value for key, value in given.items() if key in found}}

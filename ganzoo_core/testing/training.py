@@ -11,8 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core import building, checkpoint, files, rundir, session
+from ganzoo_core import building, python_api
+from ganzoo_core.generation import load
 from ganzoo_core.randomness import latents, philox
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import RunFolder
+from ganzoo_core.storage import files
+from ganzoo_core.storage.tensors import read_matching
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import BATCH, Subject
 
@@ -31,12 +36,12 @@ def straight(subject: Subject) -> Path:
 def train(subject: Subject, name: str, **asked: Any) -> Path:
     """Train what `subject.mix(**asked)` comes to, in a folder of that name."""
     resolved = subject.mix(**asked)
-    return session.start(resolved, data_root=None, out=subject.folder / name, quiet=True).folder
+    return python_api.start(resolved, data_root=None, out=subject.folder / name, quiet=True).folder
 
 
 def stats(folder: Path) -> list[dict[str, Any]]:
     """The run's lines of statistics without what a clock says."""
-    lines = rundir.RunFolder(folder).stats()
+    lines = RunFolder(folder).stats()
     return [{key: value for key, value in line.items() if key not in CLOCKS} for line in lines]
 
 
@@ -62,7 +67,7 @@ def learns(subject: Subject) -> None:
 
 def _state(folder: Path, step: int) -> dict[str, np.ndarray]:
     places = list(files.list_numbered(folder / "checkpoints").values())
-    return checkpoint.read_matching(places[0 if step == 10 else -1] / rundir.STATE)
+    return read_matching(places[0 if step == 10 else -1] / layout.STATE)
 
 
 def same_seed(subject: Subject) -> None:
@@ -121,7 +126,7 @@ def resume(subject: Subject) -> None:
     shutil.rmtree(places[-1])
     shutil.rmtree(half / "generator")
     given = {slot: value for slot, value in subject.picks().items() if not isinstance(value, str)}
-    session.resume(half, picks={**given, "data": subject.source()}, quiet=True)
+    python_api.resume(half, picks={**given, "data": subject.source()}, quiet=True)
     if stats(half) != stats(whole):
         before, after = next(pair for pair in zip(stats(whole), stats(half), strict=False) if pair[0] != pair[1])
         name = next(name for name in before if before[name] != after.get(name))
@@ -139,11 +144,11 @@ def saved(subject: Subject) -> None:
     """The saved generator is the trained one: all of its tensors, none of which is idle, and the same bytes."""
     folder = straight(subject)
     given = subject.picks().get("generator")
-    loaded = [session.load(folder, device="cpu", network=given) for _ in range(2)]
+    loaded = [load.load(folder, device="cpu", network=given) for _ in range(2)]
     drawn = [each.generate(DRAWN, seed=1) for each in loaded]
     if drawn[0].tobytes() != drawn[1].tobytes():
         raise Broken("the saved generator draws other images each time; nothing in it may be drawn at random")
-    written = checkpoint.read_matching(folder / "generator" / rundir.WEIGHTS)
+    written = read_matching(folder / "generator" / layout.WEIGHTS)
     state = _state(folder, 20)
     label = "EMA" if any(name.startswith("EMA/") for name in state) else "G"
     trained = {name.removeprefix(f"{label}/"): array for name, array in state.items() if name.startswith(f"{label}/")}

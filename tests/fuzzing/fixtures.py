@@ -17,7 +17,9 @@ import numpy as np
 from PIL import Image
 
 import ganzoo_core as gz
-from ganzoo_core import checkpoint, rundir, session
+from ganzoo_core import python_api
+from ganzoo_core.runs import layout
+from ganzoo_core.storage import atomic
 from ganzoo_datasets import cache
 from ganzoo_scores import classifier
 
@@ -106,7 +108,7 @@ def seal(contents: Mapping[str, bytes], run: str = "") -> bytes:
 
 def sealed(run: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
     """A run's files with the manifest of one of its folders written anew."""
-    manifest = f"{folder}/{checkpoint.MANIFEST}"
+    manifest = f"{folder}/{atomic.MANIFEST}"
     inner = {
         name.removeprefix(f"{folder}/"): content
         for name, content in run.items()
@@ -131,7 +133,7 @@ def train_runs(place: Path, framework: str) -> dict[str, dict[str, bytes]]:
     for name, model in (("run", plain), ("conditional", conditional)):
         own = asked if name == "run" else {}
         steps = 8 if name == "run" else 1
-        session.train(model, settings={**SMALL, **own}, steps=steps, out=place / name, quiet=True)
+        python_api.train(model, settings={**SMALL, **own}, steps=steps, out=place / name, quiet=True)
         found[name] = read_files(place / name)
     if framework == "torch":
         found["cache"] = fill_cache(place / "cache")
@@ -172,17 +174,17 @@ def _without_clock(run: dict[str, bytes]) -> dict[str, bytes]:
     """Times and the run's id, which differ from call to call, replaced: case N must be the same at every call."""
     own = str(rundir_id(run))
     run = {name: content.replace(own.encode(), b"0" * len(own)) if own else content for name, content in run.items()}
-    lines = [json.loads(line) for line in run[rundir.STATS].splitlines()]
+    lines = [json.loads(line) for line in run[layout.STATS].splitlines()]
     clock = {"seconds": 1.0, "images_per_second": 4.0}
     stats = [json.dumps({key: clock.get(key, value) for key, value in line.items()}) for line in lines]
-    run[rundir.STATS] = "".join(f"{line}\n" for line in stats).encode()
-    for name in [name for name in run if name.endswith(f"/{rundir.POSITION}")]:
+    run[layout.STATS] = "".join(f"{line}\n" for line in stats).encode()
+    for name in [name for name in run if name.endswith(f"/{layout.POSITION}")]:
         run[name] = json.dumps({**json.loads(run[name]), "seconds": 1.0}, indent=1).encode()
-        run = sealed(run, name.removesuffix(f"/{rundir.POSITION}"))
+        run = sealed(run, name.removesuffix(f"/{layout.POSITION}"))
     run.pop("report.html", None)
     return run
 
 
 def rundir_id(run: Mapping[str, bytes]) -> str:
-    manifests = [json.loads(content) for name, content in run.items() if name.endswith(checkpoint.MANIFEST)]
+    manifests = [json.loads(content) for name, content in run.items() if name.endswith(atomic.MANIFEST)]
     return next((str(manifest["run"]) for manifest in manifests if manifest.get("run")), "")

@@ -15,7 +15,13 @@ from typing import Any
 import ganzoo_core as gz
 from fuzzing.fixtures import write_files
 from fuzzing.records import RUN, compare_runs, each, find_of_epoch
-from ganzoo_core import checkpoint, generators, notebook, report, resuming, rundir, scores, session, shipped, sweeping
+from ganzoo_core import python_api, report, sweeps
+from ganzoo_core.generation import bundled, load
+from ganzoo_core.report import notebook
+from ganzoo_core.runs import generators, layout, scores
+from ganzoo_core.runs.folder import RunFolder
+from ganzoo_core.storage import tensors
+from ganzoo_core.training import resuming
 from ganzoo_trackers import past
 
 # What may lie in a run's folder without being there: names that are nearly ours, and what writers leave.
@@ -92,19 +98,19 @@ DAMAGES = (
 
 
 def open_run(run: Path) -> None:
-    folder = rundir.RunFolder.open(run)
+    folder = RunFolder.open(run)
     each(folder.newest_checkpoint, folder.damaged_checkpoints, lambda: folder.lock().release())
 
 
 def read_lines(run: Path) -> None:
     told = gz.TrackedRun(folder=run, name="run", settings={}, facts={}, images=32, own=run / "trackers" / "tensorboard")
     each(
-        lambda: session.Run(run).stats,
+        lambda: python_api.Run(run).stats,
         lambda: past.events(told),
         lambda: scores.cut(run, 16),
         lambda: scores.append(run, scores.Score(images=1, scores={}, protocol={})),
-        lambda: rundir.RunFolder(run).cut_stats(2),
-        lambda: rundir.RunFolder(run).add_stats({"images": 1}),
+        lambda: RunFolder(run).cut_stats(2),
+        lambda: RunFolder(run).add_stats({"images": 1}),
         lambda: add_picture(run),
     )
 
@@ -112,7 +118,7 @@ def read_lines(run: Path) -> None:
 def add_picture(run: Path) -> None:
     """Write a grid; what stands in its way is the system's refusal, which a run tells and goes on from."""
     try:
-        rundir.RunFolder(run).add_pictures(["12", "latest"], b"x")
+        RunFolder(run).add_pictures(["12", "latest"], b"x")
     except OSError as error:
         raise gz.UsageError(str(error)) from None
 
@@ -122,45 +128,45 @@ def list_saved(run: Path) -> None:
         *(lambda which=which: generators.find_generator(run, which) for which in ("last", "best", "32")),
         lambda: find_of_epoch(run),
         lambda: generators.list_generators(run, "all"),
-        lambda: sweeping.Sweep(run.parent, (), ()).is_over(sweeping.Job(run.name, {})),
-        lambda: rundir.RunFolder(run).finished_at(),
+        lambda: sweeps.Sweep(run.parent, (), ()).is_over(sweeps.Job(run.name, {})),
+        lambda: RunFolder(run).finished_at(),
     )
 
 
 def draw(run: Path) -> None:
-    session.load(run, device="cpu").generate(1)
+    load.load(run, device="cpu").generate(1)
 
 
 def draw_snapshot(run: Path) -> None:
-    session.load(run, checkpoint=16, device="cpu").generate(1)
+    load.load(run, checkpoint=16, device="cpu").generate(1)
 
 
 def ship(run: Path) -> None:
-    shipped.write(generators.find_generator(run), run.parent / "shipped")
+    bundled.write(generators.find_generator(run), run.parent / "shipped")
 
 
 def begin_with(run: Path) -> None:
     weights = resuming.with_weights(run).weights
     assert weights is not None
-    name = rundir.STATE if (weights / rundir.STATE).exists() else rundir.WEIGHTS
-    checkpoint.read_matching(weights / name)
+    name = layout.STATE if (weights / layout.STATE).exists() else layout.WEIGHTS
+    tensors.read_matching(weights / name)
 
 
 def resume_more(run: Path) -> None:
-    session.resume(run, steps=10, quiet=True)
+    python_api.resume(run, steps=10, quiet=True)
 
 
 def restart(run: Path) -> None:
-    session.resume(run, restart=True, steps=2, quiet=True)
+    python_api.resume(run, restart=True, steps=2, quiet=True)
 
 
 def branch(run: Path) -> None:
-    session.resume(run, settings={"train.lr": 1e-4}, steps=9, out=run.parent / "branch", quiet=True)
+    python_api.resume(run, settings={"train.lr": 1e-4}, steps=9, out=run.parent / "branch", quiet=True)
 
 
 READERS: tuple[tuple[str, Callable[[Path], Any], float], ...] = (
     ("found", list_saved, 1), ("drawn from", draw, 1), ("a snapshot drawn from", draw_snapshot, 0.5),
-    ("opened", open_run, 1), ("read", read_lines, 1), ("over", lambda run: session.resume(run, quiet=True), 1),
+    ("opened", open_run, 1), ("read", read_lines, 1), ("over", lambda run: python_api.resume(run, quiet=True), 1),
     ("resumed", resume_more, 0.15), ("restarted", restart, 0.05), ("branched from", branch, 0.05),
     ("reported", report.write, 0.4), ("shown", notebook.of_run, 0.3), ("shipped", ship, 0.5),
     ("begun with", begin_with, 0.5), ("compared", lambda run: compare_runs(run / "x"), 0.15),

@@ -15,8 +15,10 @@ import numpy as np
 from fuzzing import fixtures
 from fuzzing.fixtures import EXPECTED, GREY, LABELS, TENSORS, make_archive, make_idx, make_npy, make_npz, make_picture
 from fuzzing.kinds import Files, Kind
-from ganzoo_core import building, catalog, checkpoint, mix
-from ganzoo_core.evaluation.gathering import gather
+from ganzoo_core import building, mix
+from ganzoo_core.discovery import catalog
+from ganzoo_core.evaluation.image_files import gather
+from ganzoo_core.storage.tensors import pack, read_matching, read_tensors
 from ganzoo_datasets.archive import unpack
 
 NPZ = make_npz(images=GREY, labels=np.arange(6), class_names=np.array(list("abcdef")))
@@ -39,11 +41,11 @@ def around(name: str) -> Callable[[Path], Any]:
 
 def list_media() -> list[Kind]:
     """The kinds that there were from the beginning, and arrays of numpy's."""
-    packed = checkpoint.pack(TENSORS)
+    packed = pack(TENSORS)
     arrays = {"set/images.npy": make_npy(GREY), "set/labels.npy": make_npy(LABELS), "set/class_names.txt": b"a\nb\n"}
     return [
         Kind("safetensors", "w.safetensors", packed, read_expected, "safetensors"),
-        Kind("any safetensors", "w.safetensors", packed, checkpoint.read_matching, "safetensors"),
+        Kind("any safetensors", "w.safetensors", packed, read_matching, "safetensors"),
         Kind("idx", "set/train-images-idx3-ubyte", make_idx(GREY), around("idx")),
         Kind("idx.gz", "set/train-images-idx3-ubyte.gz", gzip.compress(make_idx(GREY), mtime=0), around("idx")),
         Kind("npz", "a.npz", NPZ, of("npz")),
@@ -58,7 +60,7 @@ def list_media() -> list[Kind]:
 
 
 def read_expected(path: Path) -> None:
-    checkpoint.read_tensors(path, EXPECTED)
+    read_tensors(path, EXPECTED)
 
 
 def read_archive(path: Path) -> None:

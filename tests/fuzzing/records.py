@@ -10,24 +10,17 @@ from typing import Any
 
 from fuzzing.fixtures import sealed
 from fuzzing.kinds import Files, Kind
-from ganzoo_core import (
-    building,
-    catalog,
-    checkpoint,
-    generators,
-    manifest,
-    mix,
-    report,
-    resuming,
-    rundir,
-    scores,
-    session,
-    sweeping,
-)
-from ganzoo_core.api import UsageError
-from ganzoo_core.evaluation.question import averages, data_of_run
-from ganzoo_core.report import comparison, groups
+from ganzoo_core import building, mix, python_api, report, sweeps
+from ganzoo_core.discovery import catalog, manifest
+from ganzoo_core.errors import UsageError
+from ganzoo_core.evaluation.request import averages, data_of_run
+from ganzoo_core.generation import load
+from ganzoo_core.report import comparison_page, run_groups
+from ganzoo_core.runs import generators, layout, scores
+from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.settings import parse_assignments, read_config, read_facts
+from ganzoo_core.storage import atomic
+from ganzoo_core.training import resuming
 from ganzoo_trackers import past
 
 RUN = "run"
@@ -67,7 +60,7 @@ PLAN = {"format": 1, "words": ["dcgan-torch", "--steps", "1"], "over": {"seed": 
 
 
 def read_generator(path: Path) -> None:
-    generator = session.load(path.parent, device="cpu")
+    generator = load.load(path.parent, device="cpu")
     generator.generate(1)
     if generator.spec.classes:
         generator.class_of(0)
@@ -75,19 +68,19 @@ def read_generator(path: Path) -> None:
 
 def read_position(path: Path) -> None:
     run = path.parents[2]
-    rundir.RunFolder(run).is_over()
-    sweeping.Sweep(run.parent, (), ()).is_over(sweeping.Job(run.name, {}))
-    session.resume(run, quiet=True)
+    RunFolder(run).is_over()
+    sweeps.Sweep(run.parent, (), ()).is_over(sweeps.Job(run.name, {}))
+    python_api.resume(run, quiet=True)
 
 
 def read_stats(path: Path) -> None:
     import ganzoo_core as gz
 
     run = path.parent
-    folder = rundir.RunFolder(run)
+    folder = RunFolder(run)
     told = gz.TrackedRun(folder=run, name="run", settings={}, facts={}, images=32, own=run / "trackers" / "x")
     each(
-        lambda: session.Run(run).stats,
+        lambda: python_api.Run(run).stats,
         lambda: past.events(told),
         lambda: report.write(run),
         lambda: folder.cut_stats(3),
@@ -108,9 +101,9 @@ def read_scores(path: Path) -> None:
 
 def compare_runs(path: Path) -> None:
     run = path.parent
-    found = groups.compare(groups.find([run.parent]), force=True)
-    json.dumps(groups.as_json(found))
-    comparison.write(found, run.parent / "compare.html")
+    found = run_groups.compare(run_groups.find([run.parent]), force=True)
+    json.dumps(run_groups.as_json(found))
+    comparison_page.write(found, run.parent / "compare.html")
 
 
 def read_run_config(path: Path) -> None:
@@ -120,7 +113,7 @@ def read_run_config(path: Path) -> None:
         lambda: data_of_run(run),
         lambda: averages(run),
         lambda: report.write(run),
-        lambda: rundir.RunFolder(run).newest_checkpoint(),
+        lambda: RunFolder(run).newest_checkpoint(),
     )
 
 
@@ -158,14 +151,14 @@ def read_plugin_manifest(path: Path) -> None:
 def read_plan(path: Path) -> None:
     over = {"seed": ["0", "1"], "lr": ["1e-4"]}
     each(
-        lambda: sweeping.open_sweep(path.parent, "dcgan-torch", PLAN["words"], over),  # type: ignore[arg-type]
-        lambda: sweeping.open_sweep(None, "dcgan-torch", PLAN["words"], over),  # type: ignore[arg-type]
+        lambda: sweeps.open_sweep(path.parent, "dcgan-torch", PLAN["words"], over),  # type: ignore[arg-type]
+        lambda: sweeps.open_sweep(None, "dcgan-torch", PLAN["words"], over),  # type: ignore[arg-type]
     )
 
 
 def read_checkpoints(path: Path) -> None:
     run = path.parents[2]
-    folder = rundir.RunFolder.open(run)
+    folder = RunFolder.open(run)
     each(folder.newest_checkpoint, folder.damaged_checkpoints)
     resuming.find_start(folder, restart=False, leads=True)
 
@@ -176,7 +169,7 @@ def read_generators(path: Path) -> None:
         lambda: generators.find_generator(run, "last"),
         lambda: find_of_epoch(run),
         lambda: generators.list_generators(run, "all"),
-        rundir.RunFolder(run).finished_at,
+        RunFolder(run).finished_at,
     )
 
 
@@ -219,27 +212,27 @@ def list_records(runs: dict[str, Files]) -> list[Kind]:
 
     checkpoint_folder = f"{RUN}/checkpoints/{newest}"
     return [
-        generator_of("card", run, rundir.CARD, "json"),
-        generator_of("card with classes", runs["conditional"], rundir.CARD, "json"),
-        generator_of("generator's weights", run, rundir.WEIGHTS, "safetensors"),
+        generator_of("card", run, layout.CARD, "json"),
+        generator_of("card with classes", runs["conditional"], layout.CARD, "json"),
+        generator_of("generator's weights", run, layout.WEIGHTS, "safetensors"),
         of_run(
             "position",
-            f"checkpoints/{newest}/{rundir.POSITION}",
+            f"checkpoints/{newest}/{layout.POSITION}",
             read_position,
             share=0.4,
             finish=lambda contents: sealed(contents, checkpoint_folder),
         ),
-        of_run("checkpoint's manifest", f"checkpoints/{newest}/{checkpoint.MANIFEST}", read_checkpoints),
-        of_run("generator's manifest", f"generator/{checkpoint.MANIFEST}", read_generators),
+        of_run("checkpoint's manifest", f"checkpoints/{newest}/{atomic.MANIFEST}", read_checkpoints),
+        of_run("generator's manifest", f"generator/{atomic.MANIFEST}", read_generators),
         of_run(
             "snapshot's card",
-            f"snapshots/32/{rundir.CARD}",
+            f"snapshots/32/{layout.CARD}",
             read_generators,
             finish=lambda contents: sealed(contents, f"{RUN}/snapshots/32"),
         ),
-        of_run("statistics", rundir.STATS, read_stats, "jsonl", share=0.4),
-        of_run("scores", scores.FILE, read_scores, "jsonl", share=0.4),
-        of_run("run's config", rundir.CONFIG, read_run_config, "yaml", share=0.3),
+        of_run("statistics", layout.STATS, read_stats, "jsonl", share=0.4),
+        of_run("scores", layout.SCORES, read_scores, "jsonl", share=0.4),
+        of_run("run's config", layout.CONFIG, read_run_config, "yaml", share=0.3),
         of_run("measured", "report/measured.json", lambda path: report.write(path.parents[1]), share=0.3),
         Kind("given config", "a.yaml", CONFIG.encode(), read_given_config, "yaml"),
         Kind("assignments", "words", ASSIGNED, read_assignments),

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import notebook, rundir, session
-from ganzoo_core.console import Progress, Reporter
+from ganzoo_core import python_api
+from ganzoo_core.generation import notebook_view
+from ganzoo_core.report import notebook
+from ganzoo_core.runs.folder import read_card
+from ganzoo_core.terminal.progress import Progress, Reporter
 
 
 class Elements(HTMLParser):
@@ -37,7 +40,7 @@ class Elements(HTMLParser):
 
 def test_a_run_shows_its_state_its_newest_grid_its_curves_and_its_settings_folded(runs):
     folder = runs()
-    shown = Elements(session.Run(folder)._repr_html_())
+    shown = Elements(python_api.Run(folder)._repr_html_())
     assert f"tiny on dots · Finished after 1,000 images · {folder}" in shown.words
     (image,) = shown.of("img")
     assert image["src"].startswith("data:image/png;base64,")
@@ -53,18 +56,18 @@ def test_a_run_shows_its_state_its_newest_grid_its_curves_and_its_settings_folde
 def test_no_text_of_a_run_becomes_markup(runs, stats_line, hostile):
     lines = [stats_line(100 * place, **{f"generator/{hostile}": 1.0, hostile: float(place)}) for place in (1, 2)]
     folder = runs(lines=lines, settings={"use.model": (hostile, hostile), "train.x": (hostile, hostile)})
-    shown = Elements(session.Run(folder)._repr_html_())
+    shown = Elements(python_api.Run(folder)._repr_html_())
     assert not shown.of("script")
     assert len(shown.of("img")) == 1
     assert hostile in shown.words
 
 
 def test_a_run_that_is_gone_or_damaged_says_so(runs, tmp_path):
-    gone = Elements(session.Run(tmp_path / "a<b>")._repr_html_())
+    gone = Elements(python_api.Run(tmp_path / "a<b>")._repr_html_())
     assert gone.words.startswith(f"{tmp_path / 'a<b>'} is not there; name a run's folder")
     folder = runs(lines=[], samples=0, finished=False)
     (folder / "samples/latest.png").write_bytes(b"no picture")
-    shown = Elements(session.Run(folder)._repr_html_())
+    shown = Elements(python_api.Run(folder)._repr_html_())
     assert "Nothing reported yet" in shown.words
     assert not shown.of("img")
 
@@ -85,7 +88,7 @@ class Fake:
         self.spec, self.images_seen, self.latent = gz.Spec(4, 4, 1, 12, 7, "torch"), 5, "normal"
         folder.mkdir()
         write_card(folder, images=5, class_names=self.class_names)
-        self.card = rundir.read_card(folder)
+        self.card = read_card(folder)
 
     def generate(self, n, *, labels):
         self.labels = labels
@@ -94,7 +97,7 @@ class Fake:
 
 def test_a_conditional_one_shows_a_row_a_class_and_no_name_becomes_markup(tmp_path, hostile, write_card):
     generator = Fake(tmp_path / "generator", hostile, write_card)
-    shown = Elements(notebook.of_generator(generator))
+    shown = Elements(notebook_view.of_generator(generator))
     assert generator.labels.reshape(10, -1).tolist() == [[number] * 8 for number in range(10)]
     assert f"{hostile} 9 …" in shown.words
     assert "made by: an object" in shown.words

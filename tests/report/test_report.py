@@ -22,8 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganzoo_core import report
-from ganzoo_core.api import GanzooError, UsageError
-from ganzoo_core.report import curves, live, markup, measured, pictures, plot, reading
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.html import markup
+from ganzoo_core.report import curves, live, nearest_and_walk, pictures, plot, run_record
 
 NUMBERS = st.floats(-1e6, 1e6) | st.just(math.nan)
 
@@ -227,7 +228,7 @@ def test_a_hundred_thousand_lines_become_few_points(runs, stats_line):
 
 def test_the_state_of_a_run(runs, stats_line):
     def state(name, *lines, **more):
-        return reading.read(runs(name, lines=lines, **more)).state
+        return run_record.read(runs(name, lines=lines, **more)).state
 
     assert state("done", stats_line(1000)) == "Finished after 1,000 images"
     assert state("stopped", stats_line(400)) == "Stopped and saved at 400 of 1,000 images"
@@ -247,7 +248,7 @@ def test_stages_of_a_run_that_grows(runs, stats_line, picture):
         picture(
             folder / f"samples/{100 * place}.png", 9 * place, facts={"resolution": str(resolution), "fade": str(fade)}
         )
-    assert curves.stages(reading.read(folder)) == [
+    assert curves.stages(run_record.read(folder)) == [
         {"resolution": 4, "from": 0, "to": 200, "faded": 100},
         {"resolution": 8, "from": 200, "to": 500, "faded": 400},
         {"resolution": 16, "from": 500, "to": 600},
@@ -336,7 +337,7 @@ def training():
 
 
 def test_a_generator_that_copies_is_seen(training, runs):
-    found = measured.nearest(Copier(training), training, "All.")
+    found = nearest_and_walk.nearest(Copier(training), training, "All.")
     assert {*found["drawn"]} == {*found["ratios"]} == {0.0}
     assert {shown["neighbours"][0]["index"] for shown in found["shown"]} <= {5, 6, 7, 8}
     assert min(found["training"]) > 10
@@ -350,7 +351,7 @@ def test_a_generator_that_copies_is_seen(training, runs):
 
 def test_grey_pictures_are_near_to_everything_and_copies_of_nothing(training, runs):
     generator = Copier(np.full_like(training, 128))
-    found = measured.nearest(generator, training, "All.")
+    found = nearest_and_walk.nearest(generator, training, "All.")
     assert max(found["drawn"]) < np.median(found["training"])
     assert min(found["ratios"]) > 0.8
     lengths = sorted(math.sqrt(((other.astype(float) - 128) ** 2).sum() / 16) for other in training)
@@ -362,9 +363,9 @@ def test_grey_pictures_are_near_to_everything_and_copies_of_nothing(training, ru
 
 
 def test_neighbours_are_those_of_a_plain_loop(training, monkeypatch):
-    monkeypatch.setattr(measured, "CHUNK", 7)
+    monkeypatch.setattr(nearest_and_walk, "CHUNK", 7)
     queries = np.random.default_rng(1).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
-    places, distances = measured.neighbours(queries, training, 3)
+    places, distances = nearest_and_walk.neighbours(queries, training, 3)
     for query, found, lengths in zip(queries, places, distances, strict=True):
         expected = []
         for number, other in enumerate(training):
@@ -374,26 +375,26 @@ def test_neighbours_are_those_of_a_plain_loop(training, monkeypatch):
         assert [number for _, number in expected[:3]] == list(found)
         np.testing.assert_allclose([length for length, _ in expected[:3]], lengths)
     itself = np.array([3, 11])
-    places, distances = measured.neighbours(training[itself], training, 1, itself=itself)
+    places, distances = nearest_and_walk.neighbours(training[itself], training, 1, itself=itself)
     assert (places[:, 0] != itself).all()
     assert distances.min() > 0
     with pytest.raises(GanzooError, match="too few training images"):
-        measured.neighbours(training[:1], training[:1], 1, itself=np.array([0]))
+        nearest_and_walk.neighbours(training[:1], training[:1], 1, itself=np.array([0]))
 
 
 def test_a_generator_that_still_grows_is_compared_at_its_size(training):
-    blocks = measured.shrunk(training, (2, 2))
+    blocks = nearest_and_walk.shrunk(training, (2, 2))
     for y in (0, 1):
         for x in (0, 1):
             expected = training[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].astype(float).mean(axis=(1, 2))
             assert abs(blocks[:, y, x] - expected).max() <= 0.5
     with pytest.raises(GanzooError, match=r"\b3×3 pixels and the training images have 4×4"):
-        measured.shrunk(training, (3, 3))
+        nearest_and_walk.shrunk(training, (3, 3))
 
 
 def test_a_walk_turns_and_comes_back(training):
     generator = Copier(training)
-    found = measured.walk(generator)
+    found = nearest_and_walk.walk(generator)
     steps = np.array(generator.noise)  # [steps,walks,latent_dim]
     assert len(steps) == len(found["frames"]) == 33
     np.testing.assert_array_equal(steps[0], steps[-1])
@@ -408,7 +409,7 @@ def test_a_walk_turns_and_comes_back(training):
 def test_what_cannot_be_measured_is_said(runs):
     folder = runs(settings={"use.data": ("no-such-data", "--data")})
     shutil.rmtree(folder / "generator")
-    measured.measure(folder)
+    nearest_and_walk.measure(folder)
     text = see(folder).text
     assert "This could not be shown: " in text
     assert "holds no saved generator" in text

@@ -7,18 +7,20 @@ import json
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import notebook, report
-from ganzoo_core.report import curves, drawn, measured, pictures, reading, scored, sections
-from ganzoo_core.report.page import FATAL
+from ganzoo_core import report
+from ganzoo_core.generation import load, notebook_view
+from ganzoo_core.html.page import FATAL
+from ganzoo_core.report import curves, generator_sections, nearest_and_walk, pictures, score_section, sections
+from ganzoo_core.runs import layout
 
 BREAKS = [  # module, function, the sections that need it
     (pictures, "choose", ["samples", "stages"]),
     (pictures, "one", ["samples"]),
     (curves, "charts", ["curves"]),
-    (scored, "charts", ["scores"]),
-    (drawn, "charts", ["nearest"]),
-    (drawn, "frames_of", ["walk"]),
-    (drawn, "step_words", ["walk"]),
+    (score_section, "charts", ["scores"]),
+    (generator_sections, "charts", ["nearest"]),
+    (generator_sections, "frames_of", ["walk"]),
+    (generator_sections, "step_words", ["walk"]),
     (sections, "captions", ["samples"]),
     (sections, "summary", ["summary"]),
     (sections, "settings", ["settings"]),
@@ -86,20 +88,20 @@ def test_a_refusal_in_words_is_no_fault_of_the_page(runs, monkeypatch, capsys):
 
 
 def test_a_part_of_a_notebook_s_view_fails_in_the_same_way(monkeypatch, shown, capsys):
-    assert "KeyError" in str(notebook._part("losses", fail))
+    assert "KeyError" in str(notebook_view.part("losses", fail))
     assert "the section 'losses' of the report could not be made" in capsys.readouterr().err
     monkeypatch.setenv(FATAL, "raise")
     with pytest.raises(KeyError):
-        notebook._part("losses", fail)
+        notebook_view.part("losses", fail)
 
 
 def test_an_error_while_measuring_is_kept_for_the_page_and_logged(runs, monkeypatch, shown, capsys):
     folder = runs()
-    monkeypatch.setattr(measured, "walk", lambda *arguments, **more: fail())
-    monkeypatch.setattr(measured.session, "load", lambda *arguments, **more: type("G", (), {"images_seen": 5})())
-    monkeypatch.setattr(measured, "training_images", fail)
-    measured.measure(folder)
-    notes = json.loads((folder / "report" / reading.MEASURED).read_text())["notes"]
+    monkeypatch.setattr(nearest_and_walk, "walk", lambda *arguments, **more: fail())
+    monkeypatch.setattr(load, "load", lambda *arguments, **more: type("G", (), {"images_seen": 5})())
+    monkeypatch.setattr(nearest_and_walk, "training_images", fail)
+    nearest_and_walk.measure(folder)
+    notes = json.loads((folder / "report" / layout.MEASURED).read_text())["notes"]
     assert set(notes) == {"walk", "nearest"}
     assert notes["walk"].startswith("KeyError: ")
     assert capsys.readouterr().err.splitlines() == [
@@ -109,4 +111,4 @@ def test_an_error_while_measuring_is_kept_for_the_page_and_logged(runs, monkeypa
     assert "This could not be shown: KeyError" in report.render(folder)
     monkeypatch.setenv(FATAL, "raise")
     with pytest.raises(KeyError):
-        measured.measure(folder)
+        nearest_and_walk.measure(folder)

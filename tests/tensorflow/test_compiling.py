@@ -17,7 +17,7 @@ from keras import layers
 
 import ganzoo_core as gz
 from ganzoo_core.engines import Plan, bfloat16
-from ganzoo_core.engines.comparing import apart
+from ganzoo_core.engines.compile_check import apart
 from ganzoo_core.engines.tensorflow import Engine, compiling
 
 BATCH, LATENT, SIZE = 8, 6, 8

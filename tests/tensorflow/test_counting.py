@@ -11,21 +11,22 @@ import pytest
 import tensorflow as tf
 
 import ganzoo_core as gz
-from ganzoo_core import building, catalog, engines, loader, mix
-from ganzoo_core.engines import bounds
-from ganzoo_core.engines.bounds import TooLarge
-from ganzoo_core.engines.tensorflow import counting
+from ganzoo_core import building, engines, mix
+from ganzoo_core.discovery import catalog
+from ganzoo_core.engines import size_limits
+from ganzoo_core.engines.size_limits import TooLarge
+from ganzoo_core.engines.tensorflow import network_size
 
 SPEC = gz.Spec(height=16, width=16, channels=1, classes=0, latent_dim=8, framework="tensorflow")
 
 
-def engine(limit: int = bounds.MAX_PARAMETERS) -> Any:
+def engine(limit: int = size_limits.MAX_PARAMETERS) -> Any:
     return engines.create("tensorflow", {
         "engine.device": "cpu", "engine.threads": 2, "engine.channels_last": True, "engine.max_parameters": limit,
     })  # fmt: skip
 
 
-def build(make: Callable[[], Any], limit: int = bounds.MAX_PARAMETERS, **values: float) -> Any:
+def build(make: Callable[[], Any], limit: int = size_limits.MAX_PARAMETERS, **values: float) -> Any:
     return engine(limit).build(make, spec=SPEC, slot="generator", seed=5, values=values)
 
 
@@ -76,7 +77,7 @@ class Growing(keras.Model):
 
 
 @pytest.mark.parametrize("make", [unbuilt, functional])
-@pytest.mark.parametrize("early", [bounds.EARLY, 10])
+@pytest.mark.parametrize("early", [size_limits.EARLY, 10])
 def test_a_counted_network_has_the_same_bytes(
     make: Callable[[], Any], early: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,7 +88,7 @@ def test_a_counted_network_has_the_same_bytes(
         network(tf.zeros((2, 8)))
     expected = {name: array.tobytes() for name, array in ours.tensors(network).items()}
     seeds = [variable.numpy().tolist() for variable in network.variables if "seed" in variable.path]
-    monkeypatch.setattr(bounds, "EARLY", early)
+    monkeypatch.setattr(size_limits, "EARLY", early)
     built = build(make)
     assert {name: array.tobytes() for name, array in ours.tensors(built).items()} == expected
     assert [variable.numpy().tolist() for variable in built.variables if "seed" in variable.path] == seeds
@@ -114,10 +115,10 @@ def test_bundled_models_are_counted_as_they_are_built(name: str) -> None:
     for slot in ("generator", "discriminator"):
         counts: list[int] = []
         for without_memory in (True, False):
-            found = bounds.Count(None, 10**6)
-            with counting.watch(found, without_memory):
+            found = size_limits.Count(None, 10**6)
+            with network_size.watch(found, without_memory):
                 values = building.taken(resolved, slot, whole)
-                network = loader.call(
+                network = building.call_slot(
                     resolved, slot, engine().check_network, name=name, spec=fitted.spec,
                     options=resolved.options(slot), modifiers={},
                 )  # fmt: skip
@@ -131,7 +132,7 @@ def test_bundled_models_are_counted_as_they_are_built(name: str) -> None:
 
 def test_an_initialisation_that_needs_numbers_is_counted_while_it_is_built() -> None:
     side = 2_500_000  # 20 million weights: more than are built at once
-    assert bounds.count(bounds.MAX_PARAMETERS, lambda: Measured(side), counting.watch) is None
+    assert size_limits.count(size_limits.MAX_PARAMETERS, lambda: Measured(side), network_size.watch) is None
     assert build(lambda: Measured(side)).kernel.shape == (8, side)
     with pytest.raises(TooLarge, match="would have at least 20,000,000 parameters"):
         build(lambda: Measured(side), limit=18_000_000)
@@ -146,7 +147,7 @@ def test_an_initialisation_that_needs_numbers_is_counted_while_it_is_built() -> 
     ids=["dense", "relu"],
 )
 def test_a_thousand_million_layers_end_soon(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "LAYERS", 100)
+    monkeypatch.setattr(size_limits, "LAYERS", 100)
     with pytest.raises(TooLarge, match=r"would have more than 100 layers, and engine.max_parameters is 1,000,000"):
         build(make, limit=10**6)
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras import layers
 
 import ganzoo_core as gz
-from ganzoo_core import images as pictures
+from ganzoo_core.data import pixels
 from ganzoo_core.engines.tensorflow import Engine
 from ganzoo_core.engines.tensorflow.data import Resident
 from ganzoo_core.engines.tensorflow.networks import Averaged, as_keywords, seed_states
@@ -115,7 +115,7 @@ def test_drawing_is_in_evaluation_mode_in_chunks_that_do_not_matter(engine: Engi
     z = np.random.default_rng(0).normal(size=(130, 4)).astype(np.float32)
     drawn = engine.draw(network, z, None, {})
     assert (drawn.shape, drawn.dtype) == ((130, 8, 8, 1), np.uint8)
-    direct = pictures.deprocess(network(z[:64], training=False).numpy())
+    direct = pixels.deprocess(network(z[:64], training=False).numpy())
     assert np.array_equal(drawn[:64], direct)
     assert np.array_equal(engine.draw(network, z[128:], None, {}), drawn[128:])
 
@@ -170,7 +170,7 @@ def test_each_grey_value_is_scaled_as_anywhere(device: str) -> None:
     order = np.array([3, 15, 0])
     taken, labels = data.take(order)
     assert labels.numpy().tolist() == [3, 15, 0]
-    assert np.array_equal(tf.function(data.decode)(taken), pictures.preprocess(images[order]))
+    assert np.array_equal(tf.function(data.decode)(taken), pixels.preprocess(images[order]))
 
 
 def test_a_loss_is_tried_on_tensors() -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganzoo_core import assembly, building, catalog, images, mix
-from ganzoo_core.data import Stream
+from ganzoo_core import building, mix
+from ganzoo_core.data import pixels
+from ganzoo_core.data.stream import Stream
+from ganzoo_core.discovery import catalog
 from ganzoo_core.randomness import latents, philox
+from ganzoo_core.training import assemble
 
 STEPS, SEED = 20, 5
 
@@ -24,7 +27,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
     )
     resolved = mix.resolve(catalog.scan(), request)
     source = building.load_data(resolved)
-    runner = assembly.assemble(resolved, data_root=None, out=tmp_path / "run", quiet=True)
+    runner = assemble.assemble(resolved, data_root=None, out=tmp_path / "run", quiet=True)
 
     import tensorflow as tf
 
@@ -47,7 +50,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
         seeds = philox(SEED, "discriminator", step, 0).integers(2**31, size=(1 + len(states), 2))
         for state, seed in zip(states, seeds[1:], strict=True):
             state.assign(seed)
-        real = tf.constant(images.preprocess(real_images[stream.indices(step * plain.BATCH, plain.BATCH)]))
+        real = tf.constant(pixels.preprocess(real_images[stream.indices(step * plain.BATCH, plain.BATCH)]))
         distribution = resolved.parts["generator"].latent
         z = tf.constant(latents(philox(SEED, "z", step, 0), plain.BATCH, plain.LATENT, distribution))
         losses.append(plain.train_step(G, D, opt_g, opt_d, real, z))

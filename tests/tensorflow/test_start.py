@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ganzoo_core.api import UsageError
-from ganzoo_core.engines.tensorflow import Engine, start
+from ganzoo_core.engines.tensorflow import Engine, import_tensorflow
+from ganzoo_core.errors import UsageError
 
 # As TensorFlow 2.21 wrote them on machines with and without AVX-512 and a GPU.
 NOISE = [
@@ -34,12 +34,12 @@ WORTH_KNOWING = [
 
 @pytest.mark.parametrize("line", NOISE)
 def test_noise_is_known(line: str) -> None:
-    assert start.is_noise(line)
+    assert import_tensorflow.is_noise(line)
 
 
 @pytest.mark.parametrize("line", WORTH_KNOWING)
 def test_real_warnings_are_none(line: str) -> None:
-    assert not start.is_noise(line)
+    assert not import_tensorflow.is_noise(line)
 
 
 def python(code: str, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -69,13 +69,13 @@ def test_a_start_is_silent_with_onednn_on(tmp_path: Path) -> None:
 def test_what_is_not_noise_is_said_after(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
-        "from ganzoo_core.engines.tensorflow import start\n"
-        "with start.without_noise():\n"
+        "from ganzoo_core.engines.tensorflow import import_tensorflow\n"
+        "with import_tensorflow.without_noise():\n"
         f"    os.write(2, {NOISE[1]!r}.encode() + b'\\n')\n"
         "    os.write(2, b'disk is failing\\n')\n"
         "    print('a warning of Python', file=sys.stderr)\n"
         "try:\n"
-        "    with start.without_noise():\n"
+        "    with import_tensorflow.without_noise():\n"
         "        os.write(2, b'before an error\\n')\n"
         "        raise ImportError('broken')\n"
         "except ImportError:\n"
@@ -89,8 +89,8 @@ def test_what_is_not_noise_is_said_after(tmp_path: Path) -> None:
 def test_a_closed_stderr_is_no_fault(tmp_path: Path) -> None:
     code = (
         "import os; os.close(2)\n"
-        "from ganzoo_core.engines.tensorflow import start\n"
-        "with start.without_noise(): pass\n"
+        "from ganzoo_core.engines.tensorflow import import_tensorflow\n"
+        "with import_tensorflow.without_noise(): pass\n"
         "print('well')\n"
     )
     assert python(code, tmp_path).stdout == "well\n"
@@ -100,7 +100,7 @@ def test_a_closed_stderr_is_no_fault(tmp_path: Path) -> None:
 def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Empty, as at the start of Python; TensorFlow itself is here by now."""
     found: list[str] = []
-    monkeypatch.setattr(start, "_notes", found)
+    monkeypatch.setattr(import_tensorflow, "_notes", found)
     return found
 
 
@@ -133,15 +133,15 @@ def test_a_second_engine_keeps_the_first_ones_threads(tmp_path: Path) -> None:
 
 def test_onednn_asked_for_before_needs_no_word(notes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
-    start.import_quietly()
-    assert start.notes() == ()
-    assert start.onednn() == "on"
+    import_tensorflow.import_quietly()
+    assert import_tensorflow.notes() == ()
+    assert import_tensorflow.onednn() == "on"
 
 
 def test_keras_on_another_backend_is_refused(notes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keras.config.backend", lambda: "torch")
     with pytest.raises(UsageError, match="Keras was imported on torch and cannot change"):
-        start.import_quietly()
+        import_tensorflow.import_quietly()
 
 
 def test_a_device_that_is_not_here_is_refused() -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras import layers
 
 import ganzoo_core as gz
-from ganzoo_core.data import Stream
+from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.tensorflow import Engine
 from ganzoo_core.engines.tensorflow.networks import seed_states

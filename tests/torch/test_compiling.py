@@ -19,8 +19,10 @@ from torch import nn
 
 import ganzoo_core as gz
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.comparing import apart, disagreement
-from ganzoo_core.engines.torch import Engine, compiling
+from ganzoo_core.engines.compile_check import apart, disagreement
+from ganzoo_core.engines.torch import Engine
+from ganzoo_core.engines.torch import compiled as torch_compiled
+from ganzoo_core.engines.torch.compiled import find_compiler
 
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
@@ -104,7 +106,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         graphs.append(len(inputs))
         return aot_eager(module, inputs)
 
-    monkeypatch.setattr(compiling, "_compiled", lambda function, device: torch.compile(function, backend=backend))
+    monkeypatch.setattr(torch_compiled, "_compiled", lambda function, device: torch.compile(function, backend=backend))
     return graphs
 
 
@@ -187,7 +189,7 @@ def test_what_comes_out_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -
 
         return off
 
-    monkeypatch.setattr(compiling, "_compiled", wrong)
+    monkeypatch.setattr(torch_compiled, "_compiled", wrong)
     compiled, told = play(BCE(), compile=True)
     assert len(told) == 1
     assert told[0].startswith("engine.compile: G runs uncompiled (compiled, its results differ by 0.001 of what")
@@ -204,7 +206,7 @@ def test_without_a_compiler_training_runs_without(monkeypatch: pytest.MonkeyPatc
 
         return fails
 
-    monkeypatch.setattr(compiling, "_compiled", none)
+    monkeypatch.setattr(torch_compiled, "_compiled", none)
     trainer, told = play(BCE(), compile=True)
     assert told == [
         "engine.compile is on, and nothing can be compiled here (RuntimeError: No working C++ compiler found); "
@@ -234,7 +236,7 @@ def test_gradients_may_be_further_off_than_results() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [BCE(), Penalised()], ids=["bce", "penalised"])
 def test_compiled_by_inductor_the_step_agrees_with_the_plain_one(loss: Any) -> None:
-    if missing := compiling.find_compiler(torch.device("cpu")):
+    if missing := find_compiler(torch.device("cpu")):
         pytest.skip(missing)
     compiled, told = play(loss, compile=True, steps=3)
     assert len(told) == isinstance(loss, Penalised)

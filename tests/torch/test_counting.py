@@ -12,25 +12,25 @@ import torch
 
 import ganzoo_core as gz
 from ganzoo_core import engines
-from ganzoo_core.engines import bounds
-from ganzoo_core.engines.bounds import Count, TooLarge
-from ganzoo_core.engines.torch import counting
+from ganzoo_core.engines import size_limits
+from ganzoo_core.engines.size_limits import Count, TooLarge
+from ganzoo_core.engines.torch import network_size
 
 SPEC = gz.Spec(height=16, width=16, channels=1, classes=0, latent_dim=8, framework="torch")
 
 
-def engine(limit: int = bounds.MAX_PARAMETERS) -> Any:
+def engine(limit: int = size_limits.MAX_PARAMETERS) -> Any:
     return engines.create("torch", {
         "engine.device": "cpu", "engine.threads": 1, "engine.channels_last": True, "engine.max_parameters": limit,
     })  # fmt: skip
 
 
-def build(make: Callable[[], Any], limit: int = bounds.MAX_PARAMETERS, **values: float) -> Any:
+def build(make: Callable[[], Any], limit: int = size_limits.MAX_PARAMETERS, **values: float) -> Any:
     return engine(limit).build(make, spec=SPEC, slot="generator", seed=5, values=values)
 
 
 def count(make: Callable[[], Any]) -> int:
-    found = bounds.count(bounds.MAX_PARAMETERS, make, counting.watch)
+    found = size_limits.count(size_limits.MAX_PARAMETERS, make, network_size.watch)
     assert found is not None
     return found.numbers
 
@@ -75,7 +75,7 @@ def state(network: Any) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("early", [bounds.EARLY, 10])
+@pytest.mark.parametrize("early", [size_limits.EARLY, 10])
 def test_a_counted_network_has_the_same_bytes(early: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it is built at once, or counted first since it is large."""
 
@@ -84,7 +84,7 @@ def test_a_counted_network_has_the_same_bytes(early: int, monkeypatch: pytest.Mo
         torch.nn.init.orthogonal_(layers[2].weight)
         return torch.nn.Sequential(*layers, torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 2)))
 
-    monkeypatch.setattr(bounds, "EARLY", early)
+    monkeypatch.setattr(size_limits, "EARLY", early)
     with engine().seeded(5, "weights of the generator"):
         expected = state(make())
     before = torch.random.get_rng_state()
@@ -120,7 +120,7 @@ def test_shared_and_replaced_weights_count_once() -> None:
 
 def test_an_initialisation_that_needs_numbers_is_counted_while_it_is_built() -> None:
     side = 5000  # 25 million weights: more than are built at once
-    assert bounds.count(bounds.MAX_PARAMETERS, lambda: Measured(side), counting.watch) is None
+    assert size_limits.count(size_limits.MAX_PARAMETERS, lambda: Measured(side), network_size.watch) is None
     network = build(lambda: Measured(side))
     assert network.weight.shape == (side, side)
     assert network.weight.device.type == "cpu"
@@ -138,8 +138,8 @@ def test_an_initialisation_that_needs_numbers_is_counted_while_it_is_built() -> 
     ids=["linear", "relu", "convolution"],
 )
 def test_a_thousand_million_layers_end_soon(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "LAYERS", 500)
-    monkeypatch.setattr(bounds, "EARLY", 10**6)
+    monkeypatch.setattr(size_limits, "LAYERS", 500)
+    monkeypatch.setattr(size_limits, "EARLY", 10**6)
     with pytest.raises(TooLarge, match=r"would have more than 500 layers, and engine.max_parameters is 10,000,000"):
         build(make, limit=10**7)
 
@@ -166,9 +166,9 @@ def test_numbers_beyond_64_bits_are_told() -> None:
         build(lambda: torch.nn.Linear(10**15, 10**15, bias=False))
 
 
-@pytest.mark.parametrize("early", [bounds.EARLY, 100])
+@pytest.mark.parametrize("early", [size_limits.EARLY, 100])
 def test_a_growing_network_counts_as_large_as_it_will_be(early: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "EARLY", early)
+    monkeypatch.setattr(size_limits, "EARLY", early)
     small = build(lambda: Growing(30), limit=16 + 900, resolution=8)
     assert small.grown == 8
     with pytest.raises(TooLarge, match="the generator, fully grown, would have 916 parameters"):
@@ -183,6 +183,6 @@ def test_a_network_of_the_users_is_not_grown_to_be_counted() -> None:
 
 def test_lazy_layers_count_when_they_know_their_shape() -> None:
     found = Count(None, 100)
-    with counting.watch(found, False):
+    with network_size.watch(found, False):
         torch.nn.LazyLinear(3)
     assert found.numbers == 0

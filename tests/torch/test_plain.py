@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from ganzoo_core import assembly, building, catalog, mix
-from ganzoo_core.data import Stream
+from ganzoo_core import building, mix
+from ganzoo_core.data.stream import Stream
+from ganzoo_core.discovery import catalog
 from ganzoo_core.randomness import latents, philox
+from ganzoo_core.training import assemble
 
 STEPS, SEED = 20, 5
 
@@ -27,7 +29,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
     )
     resolved = mix.resolve(catalog.scan(), request)
     source = building.load_data(resolved)
-    runner = assembly.assemble(resolved, data_root=None, out=tmp_path / "run", quiet=True)
+    runner = assemble.assemble(resolved, data_root=None, out=tmp_path / "run", quiet=True)
     G, D = plain.Generator(), plain.Discriminator()
     G.load_state_dict(runner.trainer.G.state_dict())
     D.load_state_dict(runner.trainer.D.state_dict())

@@ -14,9 +14,10 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import ganzoo_core as gz
-from ganzoo_core import resuming, run_facts
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.torch import Engine, precision
+from ganzoo_core.runs import facts
+from ganzoo_core.training import resuming
 
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
@@ -195,12 +196,12 @@ def test_another_precision_or_a_missing_compiler_is_told_when_a_run_goes_on() ->
     engine = Engine(device="cpu", threads=1).describe()
     then = {"engine": engine, "numpy": np.__version__}
     now = {**then, "engine": {**engine, "precision": "bfloat16"}}
-    assert run_facts.explain_differences(then, now, []) == ["engine precision was float32 and is bfloat16"]
+    assert facts.explain_differences(then, now, []) == ["engine precision was float32 and is bfloat16"]
     compiled = {**then, "engine": {**engine, "compile": True}}
-    assert run_facts.explain_differences(compiled, then, []) == ["engine compile was True and is False"]
+    assert facts.explain_differences(compiled, then, []) == ["engine compile was True and is False"]
 
 
 def test_a_run_from_before_these_settings_goes_on() -> None:
     now = {"engine": Engine(device="cpu", threads=1).describe()}
     then = {name: fact for name, fact in now["engine"].items() if name not in ("precision", "compile")}
-    assert run_facts.explain_differences({"engine": {**resuming._BEFORE["engine"], **then}}, now, []) == []
+    assert facts.explain_differences({"engine": {**resuming._BEFORE["engine"], **then}}, now, []) == []

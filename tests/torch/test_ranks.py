@@ -20,10 +20,14 @@ import torch
 import torch.distributed as dist
 
 import ganzoo_core as gz
-from ganzoo_core import checkpoint, cli, ranks, rundir
+from ganzoo_core import cli
+from ganzoo_core.distributed import ranks
+from ganzoo_core.distributed.ranks import Place
 from ganzoo_core.engines.torch.ops import Share, TorchOps
-from ganzoo_core.ranks import Place
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.settings import read_run_config
+from ganzoo_core.storage.tensors import read_matching
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ranks_played import MIXES, SMALL, STEPS, play
@@ -58,9 +62,9 @@ def settings(**changed: object) -> list[str]:
 
 def final(run: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """The state at the end, and the statistics."""
-    newest = rundir.RunFolder(run).newest_checkpoint()
+    newest = RunFolder(run).newest_checkpoint()
     assert newest is not None
-    return checkpoint.read_matching(newest / rundir.STATE), rundir.RunFolder(run).stats()
+    return read_matching(newest / layout.STATE), RunFolder(run).stats()
 
 
 def equal_to_one(folder: Path, names: list[str]) -> None:
@@ -174,7 +178,7 @@ def test_random_numbers_are_slices_of_those_of_one_process(draw: str) -> None:
 @pytest.fixture
 def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A group of one, in this process."""
-    from ganzoo_core.engines.torch import ranks as ours
+    from ganzoo_core.engines.torch import process_group
 
     found = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     with __import__("socket").socket() as free:
@@ -182,9 +186,9 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         found["MASTER_PORT"] = str(free.getsockname()[1])
     for name, value in found.items():
         monkeypatch.setenv(name, value)
-    yield ours.Group(Place(), device=torch.device("cpu"), timeout=5.0)
+    yield process_group.Group(Place(), device=torch.device("cpu"), timeout=5.0)
     dist.destroy_process_group()
-    ours._stores.clear()
+    process_group._stores.clear()
 
 
 def test_what_processes_say_to_each_other(group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,7 +405,7 @@ def test_all_ranks_take_the_number_of_images_that_rank_0_found(tmp_path: Path) -
     timed, said = tmp_path / "timed", tmp_path / "said"
     done = started(*words, "--minutes", "0.005", "--out", timed)
     assert done.returncode == 0, done.stderr
-    images = int(read_run_config(timed / rundir.CONFIG)["train.length"])
+    images = int(read_run_config(timed / layout.CONFIG)["train.length"])
     assert f"are {images:,} images" in done.stderr
     done = started(*words, "--images", str(images), "--out", said)
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ganzoo_core.engines.torch import start
+from ganzoo_core.engines.torch import malloc
 
 PAGES = 48_000_000 / resource.getpagesize()
 # The file alone, which spares the child PyTorch; Python takes large objects from the same malloc.
@@ -23,28 +23,28 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(not start.is_glibc(), reason="the setting is of GNU's C library")
+@pytest.mark.skipif(not malloc.is_glibc(), reason="the setting is of GNU's C library")
 def test_freed_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in start.CHOSEN_BY_USER:
+    for name in malloc.CHOSEN_BY_USER:
         monkeypatch.delenv(name, raising=False)
     assert _churned("keep") == ("True", pytest.approx(0, abs=0.05 * PAGES))
     assert _churned("leave") == ("False", pytest.approx(5 * PAGES, rel=0.05))
 
 
-@pytest.mark.skipif(not start.is_glibc(), reason="the setting is of GNU's C library")
+@pytest.mark.skipif(not malloc.is_glibc(), reason="the setting is of GNU's C library")
 def test_a_users_own_choice_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    assert not start.keep_memory()
+    assert not malloc.keep_memory()
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in start.CHOSEN_BY_USER:
+    for name in malloc.CHOSEN_BY_USER:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(start.os, "confstr", lambda _: None)
-    assert not start.keep_memory()
+    monkeypatch.setattr(malloc.os, "confstr", lambda _: None)
+    assert not malloc.keep_memory()
 
 
 def _churned(how: str) -> tuple[str, int]:
-    command = [sys.executable, "-c", CHURN, start.__file__, how]
+    command = [sys.executable, "-c", CHURN, malloc.__file__, how]
     told, faults = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout.split()
     return told, int(faults)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import ganzoo_core as gz
-from ganzoo_core.data import Stream
+from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.torch import Engine
 from ganzoo_core.randomness import latents, philox

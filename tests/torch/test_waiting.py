@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ganzoo_core as gz
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.torch import Engine
-from ganzoo_core.engines.torch.transfer import carried, scalar
+from ganzoo_core.engines.torch.device import carried, scalar
 
 BATCH, LATENT, SIZE = 4, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)

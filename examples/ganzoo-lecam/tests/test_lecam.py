@@ -17,9 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ganzoo_core as gz
-from ganzoo_core import assembly, catalog, checkpoint, mix, session
-from ganzoo_core.engines.numpy import NumpyOps
+from ganzoo_core import mix, python_api
+from ganzoo_core.discovery import catalog
+from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.torch.ops import TorchOps
+from ganzoo_core.storage import tensors
+from ganzoo_core.training import assemble
 from ganzoo_lecam import RelativisticHingeLeCam, loss
 
 WEIGHT, DECAY = 0.3, 0.9
@@ -160,7 +163,7 @@ def test_the_averages_go_through_a_checkpoint_to_the_bit(tmp_path: Path, model: 
 
     def trainer(name: str) -> Any:
         resolved = mix.resolve(catalog.scan(), request)
-        return assembly.assemble(resolved, data_root=None, out=tmp_path / name, quiet=True).trainer
+        return assemble.assemble(resolved, data_root=None, out=tmp_path / name, quiet=True).trainer
 
     def stepped(trainer: Any, steps: range) -> dict[str, np.ndarray]:
         for step in steps:
@@ -184,12 +187,12 @@ def test_the_averages_go_through_a_checkpoint_to_the_bit(tmp_path: Path, model: 
 
 @pytest.mark.filterwarnings("default")
 def test_a_run_that_is_resumed_is_the_run_that_was_not(tmp_path: Path) -> None:
-    session.train("dcgan-torch", settings=SMALL, steps=6, out=tmp_path / "straight", quiet=True)
-    session.train("dcgan-torch", settings=SMALL, steps=3, out=tmp_path / "resumed", quiet=True)
-    session.resume(tmp_path / "resumed", steps=6, quiet=True)
+    python_api.train("dcgan-torch", settings=SMALL, steps=6, out=tmp_path / "straight", quiet=True)
+    python_api.train("dcgan-torch", settings=SMALL, steps=3, out=tmp_path / "resumed", quiet=True)
+    python_api.resume(tmp_path / "resumed", steps=6, quiet=True)
     told = []
     for run in ("straight", "resumed"):
-        state = checkpoint.read_matching(tmp_path / run / "checkpoints" / "48" / "state.safetensors")
+        state = tensors.read_matching(tmp_path / run / "checkpoints" / "48" / "state.safetensors")
         assert {"loss/real", "loss/fake", "loss/share"} < set(state)
         lines = [json.loads(line) for line in (tmp_path / run / "stats.jsonl").read_text().splitlines()]
         terms = [{key: value for key, value in line.items() if "/" in key} for line in lines]

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import ganzoo_core as gz
-from ganzoo_core import building, catalog, engines, mix
+from ganzoo_core import building, engines, mix
+from ganzoo_core.discovery import catalog
 from ganzoo_sngan_torch import hooks
 from ganzoo_sngan_torch.networks import Discriminator, Generator
 

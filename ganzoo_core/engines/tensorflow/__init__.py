@@ -1,9 +1,9 @@
 """The TensorFlow engine, for networks in Keras 3."""
 
-from ganzoo_core.engines.tensorflow import start
+from ganzoo_core.engines.tensorflow import import_tensorflow
 
 # Everything else here imports TensorFlow at its top: it must be imported with care first.
-start.import_quietly()
+import_tensorflow.import_quietly()
 
 from ganzoo_core.engines.tensorflow.engine import Engine  # noqa: E402
 

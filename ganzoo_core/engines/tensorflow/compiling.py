@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ganzoo_core.engines.comparing import Played, disagreement
+from ganzoo_core.engines.compile_check import Played, disagreement
 
 
 def tried(

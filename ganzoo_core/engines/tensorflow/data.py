@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.api import Images
-from ganzoo_core.engines.step import halvings
-from ganzoo_core.images import preprocess
-from ganzoo_core.ondemand import Ahead, in_file
+from ganzoo_core.data.framing import halvings
+from ganzoo_core.data.lazy import in_file
+from ganzoo_core.data.pixels import preprocess
+from ganzoo_core.data.prefetch import Ahead
 
 ON_DEVICE = 2**30  # bytes: larger sets stay in main memory, since TensorFlow does not tell how much a GPU has free
 

@@ -12,17 +12,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core import images as pictures
-from ganzoo_core.api import Spec, UsageError
-from ganzoo_core.cluster import note_on_gpus
-from ganzoo_core.engines import CHUNK, Plan, bounds
-from ganzoo_core.engines.step import as_outputs, halvings
-from ganzoo_core.engines.tensorflow import counting, start
-from ganzoo_core.engines.tensorflow import precision as precisions
+from ganzoo_core.api import Spec
+from ganzoo_core.data import pixels
+from ganzoo_core.data.framing import halvings
+from ganzoo_core.distributed.launchers import note_on_gpus
+from ganzoo_core.engines import size_limits
+from ganzoo_core.engines.loss_step import as_outputs
+from ganzoo_core.engines.plan import CHUNK, Plan
+from ganzoo_core.engines.tensorflow import import_tensorflow, network_size
 from ganzoo_core.engines.tensorflow.data import Resident, at_stage
 from ganzoo_core.engines.tensorflow.layers import layer_rows
 from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
+from ganzoo_core.engines.tensorflow.precision import check
 from ganzoo_core.engines.tensorflow.trainer import Trainer
+from ganzoo_core.errors import UsageError
 from ganzoo_core.randomness import seed_for
 
 
@@ -54,12 +57,12 @@ class Engine:
         channels_last: bool = True,
         precision: str = "float32",
         compile: bool = False,
-        max_parameters: int = bounds.MAX_PARAMETERS,
+        max_parameters: int = size_limits.MAX_PARAMETERS,
     ) -> None:
         self.precision, self.compile, self.max_parameters = precision, compile, max_parameters
         self.tell: Callable[[str], None] = lambda note: None
-        notes = list(start.notes())
-        with start.without_noise():
+        notes = list(import_tensorflow.notes())
+        with import_tensorflow.without_noise():
             if not _set_threads(threads):
                 notes.append(
                     f"TensorFlow was in use before, so it keeps {_threads() or 'its own number of'} threads "
@@ -78,7 +81,7 @@ class Engine:
     def describe(self) -> dict[str, Any]:
         """Facts that belong to a run: framework, versions, device, threads, whether oneDNN is in use."""
         facts = {"framework": self.framework, "version": tf.__version__, "keras": keras.__version__}
-        facts |= {"device": self.kind, "threads": _threads(), "onednn": start.onednn()}
+        facts |= {"device": self.kind, "threads": _threads(), "onednn": import_tensorflow.onednn()}
         return {**facts, "precision": self.precision, "compile": self.compile}
 
     def check_network(self, network: Any) -> str:
@@ -111,12 +114,12 @@ class Engine:
             return network
 
         values, full = dict(values or {}), max(spec.height, spec.width)
-        network = bounds.build_within(self.max_parameters, slot, lambda: build(values), counting.watch)
+        network = size_limits.build_within(self.max_parameters, slot, lambda: build(values), network_size.watch)
         if hasattr(network, "grow") and 0 < values.get("resolution", 0) < full:
             whole = {**values, "resolution": full}
-            counted = bounds.count(self.max_parameters, lambda: build(whole, network), counting.watch)
+            counted = size_limits.count(self.max_parameters, lambda: build(whole, network), network_size.watch)
             if counted is not None:
-                bounds.check(counted, self.max_parameters, f"{slot}, fully grown,")
+                size_limits.check(counted, self.max_parameters, f"{slot}, fully grown,")
             with self.seeded(seed, f"weights of the {slot}", int(values["resolution"])):
                 pass  # what Keras draws without a seed must not go on from a state inside the graph
         return network
@@ -165,7 +168,7 @@ class Engine:
         Raises:
             UsageError: if the precision that was asked for cannot be had here.
         """
-        precisions.check(self)
+        check(self.precision, kind=self.kind, compile=self.compile)
         return Trainer(self, G, D, loss, plan, images, labels)
 
     def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
@@ -187,7 +190,7 @@ class Engine:
                 given = None if labels is None else tf.constant(labels[first : first + CHUNK])
                 noise = tf.constant(z[first : first + CHUNK])
                 out = call(network, noise, given, as_keywords(values), training=False)
-                chunks.append(pictures.deprocess(out.numpy().astype(np.float32)))
+                chunks.append(pixels.deprocess(out.numpy().astype(np.float32)))
         return np.concatenate(chunks)
 
     def score(
@@ -280,7 +283,8 @@ class Engine:
         self, network: Network, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
         """See `layers.layer_rows`."""
-        return layer_rows(self, network, spec, is_generator=is_generator, values=values)
+        slot = "generator" if is_generator else "discriminator"
+        return layer_rows(lambda: self._touch(network, spec, slot, values))
 
     def count_parameters(self, network: Network) -> int:
         """Learnable parameters."""

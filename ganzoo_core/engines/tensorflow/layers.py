@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from ganzoo_core.api import Spec
-from ganzoo_core.engines.tensorflow.networks import Network
-
-if TYPE_CHECKING:
-    from ganzoo_core.engines.tensorflow.engine import Engine
-
 
 def layer_rows(
-    engine: Engine, network: Network, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
+    touch: Callable[[], None],
 ) -> list[dict[str, Any]]:
     """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
 
     Args:
-        engine: on whose device the network is.
-        network: as `Engine.build` gave it.
-        spec: what it was built for.
-        is_generator: whether it is given z or images.
-        values: the schedule's values that it takes.
+        touch: calls the network once.
     """
     rows: list[dict[str, Any]] = []
     calls: list[int] = []  # for each call under way, how many layers it has called itself
@@ -45,7 +35,7 @@ def layer_rows(
 
     keras.layers.Layer.__call__ = noting_call
     try:
-        engine._touch(network, spec, "generator" if is_generator else "discriminator", values)
+        touch()
     finally:
         keras.layers.Layer.__call__ = plain_call
     return rows

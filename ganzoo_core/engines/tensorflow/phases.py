@@ -9,12 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ganzoo_core.api import Loss, PluginError, Step, UsageError
-from ganzoo_core.engines import Plan
-from ganzoo_core.engines.step import BoundDiscriminator, Memory, check_terms, idle_penalty, score_statistics
+from ganzoo_core.api import Loss, Step
+from ganzoo_core.engines.loss_step import BoundDiscriminator, Memory, check_terms, idle_penalty, score_statistics
+from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow.data import Resident, at_stage
 from ganzoo_core.engines.tensorflow.networks import Averaged, call, seed_states
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
+from ganzoo_core.errors import PluginError, UsageError
 
 RMSPROP_EPS = 1e-8
 

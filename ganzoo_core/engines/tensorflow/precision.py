@@ -10,17 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import UsageError
 from ganzoo_core.engines import bfloat16
-from ganzoo_core.engines.tensorflow import start
-
-if TYPE_CHECKING:
-    from ganzoo_core.engines.tensorflow.engine import Engine
+from ganzoo_core.engines.tensorflow import import_tensorflow
+from ganzoo_core.errors import UsageError
 
 _REWRITE = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's options for graphs
 # Sums over many numbers, and what scores become in losses: TensorFlow would take them in bfloat16 where they lie
@@ -29,18 +25,24 @@ _FLOAT32 = ("Mean", "Sum", "SquaredDifference", "Softplus", "Sigmoid", "Tanh")
 _LISTS = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_"
 
 
-def check(engine: Engine) -> None:
-    """Raise UsageError where the engine's precision cannot be had."""
-    if engine.precision == "float32":
+def check(precision: str, *, kind: str, compile: bool) -> None:
+    """Raise UsageError where a precision cannot be had.
+
+    Args:
+        precision: `float32` or `bfloat16`.
+        kind: of device: `cpu`, `cuda` or `mps`.
+        compile: whether XLA compiles the graphs.
+    """
+    if precision == "float32":
         return
-    if engine.kind != "cpu":
+    if kind != "cpu":
         raise UsageError(
-            f"engine.precision is {engine.precision}, which is there for TensorFlow on CPUs alone: on GPUs its graphs "
+            f"engine.precision is {precision}, which is there for TensorFlow on CPUs alone: on GPUs its graphs "
             "are rewritten for float16 only; leave it at float32, or pick a model in PyTorch"
         )
-    if engine.compile:
+    if compile:
         raise UsageError(
-            f"engine.precision is {engine.precision} and engine.compile is on, but XLA takes graphs as they are before "
+            f"engine.precision is {precision} and engine.compile is on, but XLA takes graphs as they are before "
             "TensorFlow rewrites them for bfloat16; set one of the two"
         )
     missing = bfloat16.lacks(bfloat16.listed())
@@ -48,8 +50,8 @@ def check(engine: Engine) -> None:
         raise UsageError(bfloat16.refusal(missing))
     if not is_applied():
         raise UsageError(
-            f"engine.precision is {engine.precision}, and this TensorFlow computes in float32 all the same: oneDNN is "
-            f"{start.onednn()}; unset {start.ONEDNN}, or leave engine.precision at float32"
+            f"engine.precision is {precision}, and this TensorFlow computes in float32 all the same: oneDNN is "
+            f"{import_tensorflow.onednn()}; unset {import_tensorflow.ONEDNN}, or leave engine.precision at float32"
         )
 
 

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.engines.tensorflow.networks import named_weights
-
-if TYPE_CHECKING:
-    from ganzoo_core.engines.tensorflow.trainer import Trainer
+from ganzoo_core.engines.tensorflow.protocol import TrainedNetworks
 
 
-def state_of(trainer: Trainer) -> dict[str, np.ndarray]:
+def state_of(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
     """Name -> array: `G/…`, `D/…`, `EMA/…`, `optimizer of G/000`, `loss/…`."""
     return {name: np.asarray(variable.numpy()) for name, variable in _variables(trainer).items()}
 
 
-def expected_of(trainer: Trainer) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
+def expected_of(trainer: TrainedNetworks) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
     """Name -> dtype and shape of what `restore` takes, and which of them may be missing: none."""
     variables = _variables(trainer).items()
     return {name: (tf.as_dtype(each.dtype).name, tuple(each.shape)) for name, each in variables}, set()
 
 
-def restore(trainer: Trainer, tensors: Mapping[str, np.ndarray]) -> None:
+def restore(trainer: TrainedNetworks, tensors: Mapping[str, np.ndarray]) -> None:
     """Put a checkpoint back; the names and shapes were compared with `expected_of`."""
     for name, variable in _variables(trainer).items():
         variable.assign(tensors[name])
 
 
-def _variables(trainer: Trainer) -> dict[str, Any]:
+def _variables(trainer: TrainedNetworks) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for label, network in (("G", trainer.G), ("D", trainer.D)):
         found.update({f"{label}/{name}": weight for name, weight in named_weights(network).items()})

@@ -7,25 +7,24 @@ Each phase is traced once for a network and resolution and then runs as one grap
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.api import Loss, Spec
-from ganzoo_core.data import Stream
-from ganzoo_core.engines import Plan
-from ganzoo_core.engines.step import ema_decay, memory_of
+from ganzoo_core.data.stream import Stream
+from ganzoo_core.engines.ema import ema_decay
+from ganzoo_core.engines.loss_step import memory_of
+from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow import precision
 from ganzoo_core.engines.tensorflow.data import Resident
+from ganzoo_core.engines.tensorflow.graph import Traced
 from ganzoo_core.engines.tensorflow.networks import Averaged
 from ganzoo_core.engines.tensorflow.phases import Phases
+from ganzoo_core.engines.tensorflow.protocol import TrainingEngine
 from ganzoo_core.engines.tensorflow.state import expected_of, restore, state_of
-from ganzoo_core.engines.tensorflow.traced import Traced
 from ganzoo_core.randomness import latents, philox
-
-if TYPE_CHECKING:
-    from ganzoo_core.engines.tensorflow.engine import Engine
 
 _PHASES = {"both": "the step", "simultaneous": "the step", "discriminator": "D's step", "generator": "G's step"}
 
@@ -38,7 +37,14 @@ class Trainer:
     """
 
     def __init__(
-        self, engine: Engine, G: Any, D: Any, loss: Loss, plan: Plan, images: np.ndarray, labels: np.ndarray | None
+        self,
+        engine: TrainingEngine,
+        G: Any,
+        D: Any,
+        loss: Loss,
+        plan: Plan,
+        images: np.ndarray,
+        labels: np.ndarray | None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G, D, loss, plan
         self.resolution = 0  # that the networks were grown to; 0 before the first step, and for those that do not grow

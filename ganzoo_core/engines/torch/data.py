@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from ganzoo_core.api import Images
-from ganzoo_core.engines.step import halvings
-from ganzoo_core.engines.torch.transfer import carried
-from ganzoo_core.ondemand import Ahead, free_memory, in_file, pieces
+from ganzoo_core.data.framing import halvings
+from ganzoo_core.data.lazy import in_file, pieces
+from ganzoo_core.data.memory import free_memory
+from ganzoo_core.data.prefetch import Ahead
+from ganzoo_core.engines.torch.device import carried
 
 SHARE = 0.25  # of the free memory of a GPU that images may take
 

@@ -9,21 +9,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ganzoo_core import images as pictures
-from ganzoo_core.api import Spec, UsageError
-from ganzoo_core.engines import CHUNK, Plan, bounds
-from ganzoo_core.engines.step import as_outputs
-from ganzoo_core.engines.torch import compiling, counting, precision, start
+from ganzoo_core.api import Spec
+from ganzoo_core.data import pixels
+from ganzoo_core.engines import size_limits
+from ganzoo_core.engines.loss_step import as_outputs
+from ganzoo_core.engines.plan import CHUNK, Plan
+from ganzoo_core.engines.torch import malloc, network_size
+from ganzoo_core.engines.torch import precision as torch_precision
+from ganzoo_core.engines.torch.compiled import Compiled, find_compiler
 from ganzoo_core.engines.torch.data import Resident, at_stage
+from ganzoo_core.engines.torch.device import carried
+from ganzoo_core.engines.torch.forward import as_keywords
 from ganzoo_core.engines.torch.layers import layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
-from ganzoo_core.engines.torch.trainer import Trainer, as_keywords
-from ganzoo_core.engines.torch.transfer import carried
+from ganzoo_core.engines.torch.precision import check
+from ganzoo_core.engines.torch.trainer import Trainer
+from ganzoo_core.errors import UsageError
 from ganzoo_core.randomness import seed_for
 
 if TYPE_CHECKING:
-    from ganzoo_core.engines.torch.ranks import Group
-    from ganzoo_core.ranks import Place
+    from ganzoo_core.distributed.ranks import Place
+    from ganzoo_core.engines.torch.process_group import Group
 
 
 class Engine:
@@ -58,17 +64,17 @@ class Engine:
         channels_last: bool = True,
         precision: str = "float32",
         compile: bool = False,
-        max_parameters: int = bounds.MAX_PARAMETERS,
+        max_parameters: int = size_limits.MAX_PARAMETERS,
         place: Place | None = None,
         timeout: float = 0.0,
     ) -> None:
         self.device = torch.device(_pick(device))
         self.group: Group | None = None
         if place is not None:
-            from ganzoo_core.engines.torch import ranks
+            from ganzoo_core.engines.torch import process_group
 
-            self.device = ranks.device_of(self.device, place)
-            self.group = ranks.Group(place, device=self.device, timeout=timeout)
+            self.device = process_group.device_of(self.device, place)
+            self.group = process_group.Group(place, device=self.device, timeout=timeout)
         # MPS has slow paths for channels_last.
         self.memory_format = (
             torch.channels_last if channels_last and self.device.type != "mps" else torch.contiguous_format
@@ -119,10 +125,10 @@ class Engine:
                 self._grow(network, resolution, slot=slot, seed=seed)
             return network
 
-        network = bounds.build_within(self.max_parameters, slot, lambda: build(resolution), counting.watch)
+        network = size_limits.build_within(self.max_parameters, slot, lambda: build(resolution), network_size.watch)
         if hasattr(network, "grow") and 0 < resolution < full:
             grown = f"{slot}, fully grown,"
-            bounds.check_within(self.max_parameters, grown, lambda: build(full, network), counting.watch)
+            size_limits.check_within(self.max_parameters, grown, lambda: build(full, network), network_size.watch)
         return network.to(self.device, memory_format=self.memory_format)
 
     def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
@@ -149,31 +155,31 @@ class Engine:
         Raises:
             UsageError: if this device would emulate the precision that was asked for.
         """
-        precision.check(self.device, self.precision)
+        check(self.device, self.precision)
         if self.compile:
             several = "several processes train together, and what one compiled another might not have"
-            missing = several if self.group else compiling.find_compiler(self.device)
+            missing = several if self.group else find_compiler(self.device)
             if missing:
                 self.tell(f"engine.compile is on, and nothing can be compiled here ({missing}); training runs without")
                 self.compile = False
-        self.keeps_memory = self.device.type == "cpu" and start.keep_memory()
+        self.keeps_memory = self.device.type == "cpu" and malloc.keep_memory()
         return Trainer(self, G, D, loss, plan, images, labels)
 
     def played(self, trainer: Trainer) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """What a trainer calls for its images and its loss's terms, for its networks as they are now."""
         if self.precision != "float32":
-            precision.keep_parametrizations(trainer.G)
-            precision.keep_parametrizations(trainer.D)
+            torch_precision.keep_parametrizations(trainer.G)
+            torch_precision.keep_parametrizations(trainer.D)
         if not self.compile:
             return trainer._generate, trainer._terms
-        compiled = compiling.Compiled(trainer)
+        compiled = Compiled(trainer)
         return compiled.generate, compiled.terms
 
     def forward(self, network: torch.nn.Module, *inputs: Any, **values: Any) -> Any:
         """Call a network in training; what it returns is float32 in any precision."""
         if self.precision == "float32":
             return network(*inputs, **values)
-        return precision.forward(network, self.device, *inputs, **values)
+        return torch_precision.forward(network, self.device, *inputs, **values)
 
     def draw(
         self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
@@ -204,7 +210,7 @@ class Engine:
         chunk = slice(start, start + CHUNK)
         extra = () if labels is None else (carried(labels[chunk], self.device),)
         out = G(carried(z[chunk], self.device), *extra, **as_keywords(values, self.device))
-        return pictures.deprocess(out.float().cpu().permute(0, 2, 3, 1).contiguous().numpy())
+        return pixels.deprocess(out.float().cpu().permute(0, 2, 3, 1).contiguous().numpy())
 
     def score(
         self,
@@ -296,7 +302,7 @@ class Engine:
         self, network: torch.nn.Module, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
         """See `layers.layer_rows`."""
-        return layer_rows(self, network, spec, is_generator=is_generator, values=values)
+        return layer_rows(network, spec, device=self.device, is_generator=is_generator, values=values)
 
     def count_parameters(self, network: torch.nn.Module) -> int:
         """Learnable parameters."""

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ganzoo_core.api import Spec
-from ganzoo_core.engines.torch.trainer import as_keywords
-
-if TYPE_CHECKING:
-    from ganzoo_core.engines.torch.engine import Engine
+from ganzoo_core.engines.torch.forward import as_keywords
 
 
 def layer_rows(
-    engine: Engine, network: torch.nn.Module, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
+    network: torch.nn.Module, spec: Spec, *, device: torch.device, is_generator: bool, values: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
 
     Args:
-        engine: on whose device the network is.
         network: as `Engine.build` gave it.
         spec: what it was built for.
+        device: where it is.
         is_generator: whether it is given z or images.
         values: the schedule's values that it takes.
     """
@@ -41,11 +38,11 @@ def layer_rows(
         if not list(module.children()):
             hooks.append(module.register_forward_hook(note(name, module)))
     shape = (2, spec.latent_dim) if is_generator else (2, spec.channels, spec.height, spec.width)
-    labels = (torch.zeros(2, dtype=torch.int64, device=engine.device),) if spec.classes else ()
+    labels = (torch.zeros(2, dtype=torch.int64, device=device),) if spec.classes else ()
     was_training = network.training
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(shape, device=engine.device), *labels, **as_keywords(values, engine.device))
+            network.eval()(torch.zeros(shape, device=device), *labels, **as_keywords(values, device))
     finally:
         network.train(was_training)
         for hook in hooks:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ganzoo_core.api import UsageError
-from ganzoo_core.engines import Plan
+from ganzoo_core.engines.plan import Plan
+from ganzoo_core.errors import UsageError
 
 
 def made(params: list[torch.Tensor], plan: Plan, *, lr: float) -> torch.optim.Optimizer:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.nn.utils import parametrize
 
-from ganzoo_core.api import UsageError
 from ganzoo_core.engines import bfloat16
+from ganzoo_core.errors import UsageError
 
 
 def check(device: torch.device, precision: str) -> None:

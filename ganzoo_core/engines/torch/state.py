@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from ganzoo_core.engines.torch.trainer import Trainer
+from ganzoo_core.engines.torch.protocol import TrainedNetworks
 
 # What each optimizer keeps for a parameter. All but the count of steps have the parameter's shape.
 _KEPT = {"adam": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg", "momentum_buffer"), "sgd": ("momentum_buffer",)}
 
 
-def state_of(trainer: Trainer) -> dict[str, np.ndarray]:
+def state_of(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
     """Name -> array: `G/…`, `D/…`, `EMA/…`, `optimizer of G/000.exp_avg`, `loss/…`.
 
     Moments that are not there yet are left out.
@@ -30,7 +29,7 @@ def state_of(trainer: Trainer) -> dict[str, np.ndarray]:
     return found | {f"loss/{name}": _array(tensor) for name, tensor in trainer.memory.items()}
 
 
-def buffers_of(trainer: Trainer) -> set[str]:
+def buffers_of(trainer: TrainedNetworks) -> set[str]:
     """The names in `state_of` of what may differ in processes that train together.
 
     Batch norm's means are of a process's own part of the batches; a checkpoint holds those of rank 0.
@@ -38,7 +37,7 @@ def buffers_of(trainer: Trainer) -> set[str]:
     return {f"{label}/{name}" for label, network in _networks(trainer) for name, _ in network.named_buffers()}
 
 
-def expected_of(trainer: Trainer) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
+def expected_of(trainer: TrainedNetworks) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
     """Name -> dtype and shape of what `restore` takes, and which of them may be missing: moments before a step."""
     expected = {}
     for label, network in _networks(trainer):
@@ -53,7 +52,7 @@ def expected_of(trainer: Trainer) -> tuple[dict[str, tuple[str, tuple[int, ...]]
     return expected | moments, set(moments)
 
 
-def restore(trainer: Trainer, tensors: Mapping[str, np.ndarray]) -> None:
+def restore(trainer: TrainedNetworks, tensors: Mapping[str, np.ndarray]) -> None:
     """Put a checkpoint back; the names and shapes were compared with `expected_of`."""
     with torch.no_grad():
         for label, network in _networks(trainer):
@@ -73,19 +72,19 @@ def restore(trainer: Trainer, tensors: Mapping[str, np.ndarray]) -> None:
                     optimizer.state[param][name] = torch.empty_like(like).copy_(torch.from_numpy(saved))
 
 
-def _networks(trainer: Trainer) -> Iterator[tuple[str, torch.nn.Module]]:
+def _networks(trainer: TrainedNetworks) -> Iterator[tuple[str, torch.nn.Module]]:
     yield "G", trainer.G
     yield "D", trainer.D
     if trainer.ema is not None:
         yield "EMA", trainer.ema
 
 
-def _optimizers(trainer: Trainer) -> Iterator[tuple[str, Any, list[Any]]]:
+def _optimizers(trainer: TrainedNetworks) -> Iterator[tuple[str, Any, list[Any]]]:
     yield "optimizer of G", trainer.g_optimizer, trainer.g_params
     yield "optimizer of D", trainer.d_optimizer, trainer.d_params
 
 
-def _step_device(trainer: Trainer, param: torch.Tensor) -> torch.device:
+def _step_device(trainer: TrainedNetworks, param: torch.Tensor) -> torch.device:
     """Where an optimizer counts its steps: the fused one beside the parameter, the others on the CPU."""
     return param.device if trainer.plan.optimizer == "adam" else torch.device("cpu")
 

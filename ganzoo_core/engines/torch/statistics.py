@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from ganzoo_core.engines.torch.ranks import Group
+    from ganzoo_core.engines.torch.process_group import Group
 
 
 class Statistics:

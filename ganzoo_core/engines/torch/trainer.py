@@ -5,34 +5,33 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from ganzoo_core.api import Loss, Step
-from ganzoo_core.data import Stream
-from ganzoo_core.engines import Plan
-from ganzoo_core.engines.step import (
+from ganzoo_core.data.stream import Stream
+from ganzoo_core.engines.ema import ema_decay
+from ganzoo_core.engines.loss_step import (
     BoundDiscriminator,
     Memory,
     check_terms,
-    ema_decay,
     idle_penalty,
     memory_of,
     score_statistics,
     total,
 )
+from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.torch import optimizers
 from ganzoo_core.engines.torch.data import Resident, at_stage
+from ganzoo_core.engines.torch.device import carried, scalar
+from ganzoo_core.engines.torch.forward import Phase, as_keywords
 from ganzoo_core.engines.torch.ops import Share, TorchOps
+from ganzoo_core.engines.torch.protocol import TrainingEngine
 from ganzoo_core.engines.torch.state import buffers_of, expected_of, restore, state_of
 from ganzoo_core.engines.torch.statistics import Statistics
-from ganzoo_core.engines.torch.transfer import carried, scalar
 from ganzoo_core.randomness import latents, philox, seed_for
-
-if TYPE_CHECKING:
-    from ganzoo_core.engines.torch.engine import Engine
 
 
 class Trainer:
@@ -46,7 +45,14 @@ class Trainer:
     """
 
     def __init__(
-        self, engine: Engine, G: Any, D: Any, loss: Loss, plan: Plan, images: np.ndarray, labels: np.ndarray | None
+        self,
+        engine: TrainingEngine,
+        G: Any,
+        D: Any,
+        loss: Loss,
+        plan: Plan,
+        images: np.ndarray,
+        labels: np.ndarray | None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G.train(), D.train(), loss, plan
         self.group, self.ops, self.rows = engine.group, engine.ops, slice(None)
@@ -123,7 +129,7 @@ class Trainer:
     def _averaged(self) -> torch.nn.Module:
         return copy.deepcopy(self.G).eval().requires_grad_(False)
 
-    def _discriminator_phase(self, step: int, turn: int, position: int, values: Mapping[str, float]) -> _Phase:
+    def _discriminator_phase(self, step: int, turn: int, position: int, values: Mapping[str, float]) -> Phase:
         plan = self.plan
         with self._seeded("discriminator", step, turn):
             real, labels = self._reals(self.reals, position, values)
@@ -136,9 +142,9 @@ class Trainer:
             self._clip()
             self._record("discriminator", terms)
             self._record_scores(scores)
-        return _Phase(fake, labels, z)
+        return Phase(fake, labels, z)
 
-    def _generator_phase(self, step: int, values: Mapping[str, float], shared: _Phase | None) -> None:
+    def _generator_phase(self, step: int, values: Mapping[str, float], shared: Phase | None) -> None:
         plan = self.plan
         with self._seeded("generator", step):
             real = labels = None
@@ -147,7 +153,7 @@ class Trainer:
                 real, labels = self._reals(self.g_reals, step * plan.batch_size, values)
             if shared is None:
                 z = self._latents("z of the generator", step)
-                shared = _Phase(self.generate(z, labels, values), labels, z)
+                shared = Phase(self.generate(z, labels, values), labels, z)
             shown = real if plan.real_in_generator_step else None
             (terms,), _ = self.terms(("generator",), shown, shared.fake, shared.labels, shared.z, values)
             self._descend(terms, self.g_params, self.g_optimizer)
@@ -312,15 +318,3 @@ class Trainer:
     def best_generator(self) -> Any:
         """What samples are drawn from and what is saved: the moving average where there is one."""
         return self.G if self.ema is None else self.ema
-
-
-class _Phase:
-    """What G's phase takes over from D's."""
-
-    def __init__(self, fake: torch.Tensor, labels: torch.Tensor | None, z: torch.Tensor) -> None:
-        self.fake, self.labels, self.z = fake, labels, z
-
-
-def as_keywords(values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """The schedule's values as a network takes them: `resolution` an int, all others tensors."""
-    return {name: int(value) if name == "resolution" else scalar(value, device) for name, value in values.items()}

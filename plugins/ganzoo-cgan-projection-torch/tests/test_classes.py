@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core.images import resize
+from ganzoo_core.data.pixels import resize
 
 EACH = 100  # images drawn of each class
 

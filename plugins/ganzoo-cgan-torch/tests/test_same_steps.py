@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from ganzoo_cgan_torch import plain
-from ganzoo_core import assembly, catalog, mix
-from ganzoo_core.data import Stream
+from ganzoo_core import mix
+from ganzoo_core.data.stream import Stream
+from ganzoo_core.discovery import catalog
 from ganzoo_core.randomness import latents, philox
+from ganzoo_core.training import assemble
 
 STEPS, SEED = 30, 5
 
@@ -27,7 +29,7 @@ def test_the_runner_takes_the_steps_of_plain(tmp_path: Path) -> None:
         flags={"train.length": (f"{STEPS}steps", "--steps")},
     )
     resolved = mix.resolve(catalog.scan(), request)
-    runner = assembly.assemble(resolved, data_root=None, out=tmp_path / "run", quiet=True)
+    runner = assemble.assemble(resolved, data_root=None, out=tmp_path / "run", quiet=True)
     G, D = plain.Generator(), plain.Discriminator()
     G.load_state_dict(runner.trainer.G.state_dict())
     D.load_state_dict(runner.trainer.D.state_dict())

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ganzoo_core as gz
-from ganzoo_core.engines.numpy import NumpyOps
+from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.torch.ops import TorchOps
 
 NUMPY, TORCH = NumpyOps(np.random.default_rng(0)), TorchOps("cpu")

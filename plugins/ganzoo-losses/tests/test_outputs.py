@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ganzoo_core as gz
-from ganzoo_core.engines.numpy import NumpyOps
+from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.torch.ops import TorchOps
 
 OPS = {"numpy": (NumpyOps(np.random.default_rng(0)), np.asarray), "torch": (TorchOps("cpu"), torch.as_tensor)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganzoo_core.engines.numpy import NumpyOps
+from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.torch.ops import TorchOps
 
 SHAPE = (3, 2, 2, 2)  # N, C, H, W

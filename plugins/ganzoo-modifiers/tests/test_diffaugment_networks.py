@@ -14,10 +14,12 @@ import tensorflow as tf
 import torch
 from torch import nn
 
-from ganzoo_core import assembly, catalog, mix
+from ganzoo_core import mix
+from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.tensorflow.networks import call, named_weights, seed_states
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.engines.torch.ops import TorchOps
+from ganzoo_core.training import assemble
 
 FRAMEWORKS = ["torch", "tensorflow"]
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (6, 8, 8, 3)).astype(np.float32)
@@ -193,7 +195,7 @@ def assembled(folder, model, **assigned) -> Any:
         "train.batch_size": 4, "engine.device": "cpu", "engine.threads": 1, "use.with": "diffaugment",
     }  # fmt: skip
     request = mix.Request(picks={"model": model, "data": "digits"}, assigned={**small, **assigned})
-    return assembly.assemble(mix.resolve(catalog.scan(), request), data_root=None, out=folder, quiet=True)
+    return assemble.assemble(mix.resolve(catalog.scan(), request), data_root=None, out=folder, quiet=True)
 
 
 def stepped(run, steps):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ganzoo_core as gz
-from ganzoo_core.engines.numpy import NumpyOps
+from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.torch.ops import TorchOps
 
 A = 0.7

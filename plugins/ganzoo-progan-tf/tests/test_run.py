@@ -12,10 +12,13 @@ import pytest
 import safetensors
 import tensorflow as tf
 
-from ganzoo_core import assembly, catalog, mix, saved
-from ganzoo_core.data import Stream
+from ganzoo_core import mix
+from ganzoo_core.data.stream import Stream
+from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
+from ganzoo_core.generation import saved
 from ganzoo_core.randomness import latents, philox
+from ganzoo_core.training import assemble
 from ganzoo_progan_tf import plain
 
 SEED = 5
@@ -30,7 +33,7 @@ def runner(out: Path, *, images: int = 192, **settings: Any) -> Any:
         flags={"train.length": (str(images), "--images")},
     )
     resolved = mix.resolve(catalog.scan(), request)
-    return assembly.assemble(resolved, data_root=None, out=out, quiet=True)
+    return assemble.assemble(resolved, data_root=None, out=out, quiet=True)
 
 
 @pytest.fixture

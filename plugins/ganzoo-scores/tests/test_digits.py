@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import scores
+from ganzoo_core.runs import scores
 
 
 @pytest.fixture(scope="module")

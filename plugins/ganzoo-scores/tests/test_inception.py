@@ -15,8 +15,7 @@ import torch
 from PIL import Image
 
 import ganzoo_core as gz
-from ganzoo_core.evaluation import Scorer, pose
-from ganzoo_core.evaluation import scorer as scorers
+from ganzoo_core.evaluation import Scorer, client, pose
 from ganzoo_scores import fetch, inception
 
 OLD = {"_use_new_zipfile_serialization": False}
@@ -98,17 +97,17 @@ def test_the_published_file_is_read_in_the_scoring_process(reference, published,
         Image.fromarray(picture).save(tmp_path / "data" / "all" / f"{number}.png")
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "scoring_of_a_fixture.py").write_text(f"""
-from ganzoo_core.children import serve
-from ganzoo_core.evaluation.scoring import answer
+from ganzoo_core.processes import serve
+from ganzoo_core.evaluation.worker import answer
 from ganzoo_scores import fetch
 fetch.SIZE, fetch.SHA256 = {len(content)}, {hashlib.sha256(content).hexdigest()!r}
 serve(answer)
 """)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
-    started = scorers.Child
+    started = client.Child
 
     def start(module, task):
-        assert module == "ganzoo_core.evaluation.scoring"
+        assert module == "ganzoo_core.evaluation.worker"
         return started("scoring_of_a_fixture", task)
 
     def refuse(*_, **__):
@@ -124,7 +123,7 @@ serve(answer)
         reference="all",
         yardstick=False,
     )
-    monkeypatch.setattr(scorers, "Child", start)
+    monkeypatch.setattr(client, "Child", start)
     with Scorer(question) as scorer:
         assert scorer.facts["weights"] == inception._digest(tensors)
         pictures = random.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)

@@ -1,6 +1,0 @@
-"""What is installed: entry points and manifests -> cards and problems. No plugin is imported."""
-
-from ganzoo_core.catalog.lookup import Catalog
-from ganzoo_core.catalog.scanning import GROUP, forget, leave_out, scan
-
-__all__ = ["GROUP", "Catalog", "forget", "leave_out", "scan"]

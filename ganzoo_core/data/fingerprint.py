@@ -1,0 +1,274 @@
+"""What a set of images was: a digest of every image, in order, with the labels and the names of the classes.
+
+It is kept in a run's folder, so that whatever reads the data later can say in counts what has changed. That of a large
+file that stays on the disk is kept in the cache folder as well, with the file's size and times: it is read once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from ganzoo_core.api import Images, ImageSource
+from ganzoo_core.data.lazy import CHUNK, OnDemand
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.storage import atomic, decoding, files
+from ganzoo_core.storage.paths import cache_folder
+from ganzoo_core.storage.records import Side
+from ganzoo_core.storage.tensors import pack, read_tensors
+
+ABOUT, DIGESTS = "about.json", "digests.safetensors"
+MOST = 100_000  # digests that are kept: of each image up to here, of blocks of images beyond
+CACHED = 2**26  # bytes: a smaller file is read again, which takes a moment
+SETTLED = 2.0  # seconds: a file that changed more recently may change again within one tick of its clock
+SILENT = 5.0  # seconds without a word
+MAX_NAMES = 400_000  # characters of class names that are kept one by one
+Say = Callable[[str], None]
+
+
+class FileStamp(Struct, frozen=True):
+    """A file as it was when it was read: its absolute path, bytes, and times of change in nanoseconds."""
+
+    path: Annotated[str, Meta(max_length=5000)]
+    size: Annotated[int, Meta(ge=0)]
+    mtime_ns: int
+    ctime_ns: int
+
+
+class DataRecord(Struct, frozen=True):
+    """`about.json` of a set's fingerprint; see `fingerprint.Fingerprint`.
+
+    Attributes:
+        label_type: of the labels as they are kept; None without labels.
+        file: that the images lie in, where this is an entry of the cache.
+    """
+
+    format: Literal[1]
+    images: Annotated[int, Meta(ge=1, le=10**12)]
+    size: tuple[Side, Side, Literal[1, 3]]
+    block: Annotated[int, Meta(ge=1, le=2**40)]
+    total: Annotated[str, Meta(max_length=20)]
+    sha256: Annotated[str, Meta(max_length=64)]
+    label_type: Literal["uint8", "uint16", "uint32", "uint64"] | None
+    class_names: list[str] | None
+    names_sha256: Annotated[str, Meta(max_length=64)]
+    background: Annotated[int, Meta(ge=0, le=255)] | None
+    file: FileStamp | None = None
+
+
+@dataclass(frozen=True)
+class ImageDigests:
+    """Digests of N images of height H, width W and C channels.
+
+    Attributes:
+        count: N.
+        size: H, W, C.
+        digests: uint64 [ceil(N / block)], of each image, or of each block of them.
+        block: images in a block, the last one aside.
+        total: the sum of all images' digests modulo 2^64, which does not depend on their order.
+        sha256: of all images in their order.
+    """
+
+    count: int
+    size: tuple[int, int, int]
+    digests: np.ndarray
+    block: int
+    total: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Everything about a set that a run depends on.
+
+    Attributes:
+        images: of the images.
+        labels: the smallest unsigned type that holds them [N], or uint64 digests of their blocks; None without labels.
+        class_names: None where they are too many to keep.
+        names_sha256: of the class names.
+        background: see `ImageSource`.
+    """
+
+    images: ImageDigests
+    labels: np.ndarray | None
+    class_names: tuple[str, ...] | None
+    names_sha256: str
+    background: int | None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all of it; two sets are the same if this is."""
+        labels = None if self.labels is None else _sha256(self.labels.astype("<u8").tobytes())
+        parts = [self.images.count, self.images.size, self.images.sha256, labels, self.names_sha256, self.background]
+        return _sha256(json.dumps(parts).encode())
+
+    def facts(self) -> dict[str, Any]:
+        """The readable part, for `config.yaml`."""
+        return {"images": self.images.count, "size": list(self.images.size), "sha256": self.sha256}
+
+
+def take_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerprint:
+    """Read all of a set; or, of a large file that has not changed, what was found of it before.
+
+    Args:
+        source: the set.
+        say: told how far it is, where that takes long.
+    """
+    images = _read_kept(source.images, say)
+    labels = None if source.labels is None else _pack_labels(source.labels, images.block)
+    names = tuple(map(str, source.class_names))
+    packed = json.dumps(names)
+    return Fingerprint(
+        images, labels, names if len(packed) <= MAX_NAMES else None, _sha256(packed.encode()), source.background
+    )
+
+
+def digest_images(images: Images, say: Say | None = None) -> ImageDigests:
+    """Digest images [N,H,W,C], 64 MiB of them at a time."""
+    count, size = len(images), (images.shape[1], images.shape[2], images.shape[3])
+    block = 1
+    while -(-count // block) > MOST:
+        block *= 2
+    length = size[0] * size[1] * size[2]
+    step = max(1, CHUNK // length // block) * block
+    whole, kept, total = hashlib.sha256(), [], 0
+    told = time.monotonic()
+    for start in range(0, count, step):
+        if say is not None and time.monotonic() - told > SILENT:
+            say(f"taking the data's fingerprint: {start:,} of {count:,} images")
+            told = time.monotonic()
+        content = np.ascontiguousarray(images[start : start + step]).reshape(-1).data
+        found = b"".join(
+            hashlib.blake2b(content[at : at + length], digest_size=16).digest() for at in range(0, len(content), length)
+        )
+        whole.update(found)
+        each = np.frombuffer(found, "<u8")[::2]
+        total = (total + int(each.sum(dtype=np.uint64))) % 2**64
+        kept.append(each.copy() if block == 1 else _digest_blocks(found, block * 16))
+    return ImageDigests(count, size, np.concatenate(kept), block, total, whole.hexdigest())
+
+
+def save(folder: Path, fingerprint: Fingerprint, stamp: FileStamp | None = None) -> None:
+    """Keep a fingerprint in a folder of its own; OSError if the disk refuses."""
+    images = fingerprint.images
+    record = {
+        "format": 1,
+        "images": images.count,
+        "size": list(images.size),
+        "block": images.block,
+        "total": f"{images.total:016x}",
+        "sha256": images.sha256,
+        "label_type": None if fingerprint.labels is None else str(fingerprint.labels.dtype),
+        "class_names": None if fingerprint.class_names is None else list(fingerprint.class_names),
+        "names_sha256": fingerprint.names_sha256,
+        "background": fingerprint.background,
+        "file": None if stamp is None else {name: getattr(stamp, name) for name in stamp.__struct_fields__},
+    }
+    tensors = {"images": images.digests}
+    if fingerprint.labels is not None:
+        tensors["labels"] = fingerprint.labels
+    contents = {ABOUT: json.dumps(record).encode(), DIGESTS: pack(tensors)}
+    atomic.write_folder(folder, contents)
+
+
+def load(folder: Path) -> Fingerprint | None:
+    """The fingerprint that a folder holds; None if there is none, or it is damaged."""
+    try:
+        return _load(folder)[0]
+    except (GanzooError, OSError, ValueError):
+        return None
+
+
+def _load(folder: Path) -> tuple[Fingerprint, FileStamp | None]:
+    if not files.is_folder(folder) or not atomic.is_valid(folder):
+        raise ValueError("there is none")
+    record = decoding.read(folder / ABOUT, DataRecord)
+    blocks = (-(-record.images // record.block),)
+    expected = {"images": ("uint64", blocks)}
+    if record.label_type is not None:
+        expected["labels"] = (record.label_type, (record.images,) if record.block == 1 else blocks)
+    tensors = read_tensors(folder / DIGESTS, expected)
+    images = ImageDigests(
+        record.images, record.size, tensors["images"], record.block, int(record.total, 16), record.sha256
+    )
+    names = None if record.class_names is None else tuple(record.class_names)
+    found = Fingerprint(images, tensors.get("labels"), names, record.names_sha256, record.background)
+    return found, record.file
+
+
+def _read_kept(images: Images, say: Say | None) -> ImageDigests:
+    """Digests from the cache folder where the file has not changed since; else taken now, and kept there."""
+    key, path = _find_file(images)
+    if path is None:
+        return digest_images(images, say)
+    entry = cache_folder() / "fingerprints" / key
+    with contextlib.suppress(GanzooError, OSError, ValueError):
+        kept, stamp = _load(entry)
+        if stamp == _stamp(path) and _is_own(entry) and kept.images.size == images.shape[1:]:
+            return kept.images
+    before = _stamp(path)
+    found = digest_images(images, say)
+    is_settled = time.time_ns() - max(before.mtime_ns, before.ctime_ns) > SETTLED * 1e9
+    if before == _stamp(path) and is_settled:
+        with contextlib.suppress(OSError):  # a cache that cannot be written is no error
+            save(entry, Fingerprint(found, None, (), "0" * 64, None), before)
+    return found
+
+
+def _find_file(images: Images) -> tuple[str, Path | None]:
+    """The name of a cache entry and the file that images are a read-only map of; None if they are something else."""
+    rows: np.ndarray | None = None
+    base: Any = images
+    if isinstance(base, OnDemand) and base.change is None:
+        base, rows = base.base, base.rows
+    if not isinstance(base, np.memmap) or base.nbytes < CACHED:
+        return "", None
+    root: Any = base
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    if not isinstance(root, np.memmap) or root.filename is None or root.mode != "r":
+        return "", None
+    path = Path(root.filename).absolute()
+    place = [root.offset, base.ctypes.data - root.ctypes.data, base.shape, base.strides]
+    chosen = None if rows is None else _sha256(np.ascontiguousarray(rows, "<i8").tobytes())
+    return _sha256(json.dumps([str(path), place, chosen]).encode())[:40], path
+
+
+def _stamp(path: Path) -> FileStamp:
+    """What tells that a file is still the same. The time of its last change of any kind shows a turned back clock."""
+    found = path.stat()
+    return FileStamp(str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _is_own(entry: Path) -> bool:
+    """Whether this user wrote a cache entry."""
+    return os.name == "nt" or entry.lstat().st_uid == os.geteuid()
+
+
+def _pack_labels(labels: np.ndarray, block: int) -> np.ndarray:
+    if block > 1:
+        return _digest_blocks(np.ascontiguousarray(labels, "<i8").tobytes(), block * 8)
+    return labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
+
+
+def _digest_blocks(content: bytes, length: int) -> np.ndarray:
+    """uint64, of each so many bytes."""
+    found = (
+        hashlib.blake2b(content[at : at + length], digest_size=8).digest() for at in range(0, len(content), length)
+    )
+    return np.frombuffer(b"".join(found), "<u8").astype(np.uint64)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,55 @@
+"""How much memory this process may still take, within the limits of its containers."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+UNKNOWN = 4 * 2**30  # bytes that are taken to be free where the system does not say
+
+
+def free_memory() -> int:
+    """Bytes of main memory that can be had: of the machine, or of the container that this process runs in."""
+    found = [size for size in (_machines(), _containers()) if size is not None]
+    return min(found, default=UNKNOWN)
+
+
+def _machines() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    if os.name == "nt":
+        return _windows()
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # half of it is taken to be in use
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _windows() -> int | None:
+    """`ullAvailPhys` of GlobalMemoryStatusEx."""
+    status = (ctypes.c_uint64 * 8)(64)  # two 32-bit fields, the length first, and seven sizes
+    windll = getattr(ctypes, "windll", None)
+    if windll is None or not windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return None
+    return int(status[2])
+
+
+def _containers(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What is left of the limit of a control group, version 2 or 1; None without one."""
+    for limit, used, cached in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            most, now = (int((root / name).read_text(encoding="ascii")) for name in (limit, used))
+            stat = (root / limit).with_name("memory.stat").read_text(encoding="ascii").split()
+        except (OSError, ValueError):  # without a limit the first says `max`
+            continue
+        counts = dict(zip(stat[::2], stat[1::2], strict=False))
+        return max(0, most - now + int(counts.get(cached, 0)))
+    return None

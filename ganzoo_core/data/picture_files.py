@@ -1,0 +1,146 @@
+"""Pictures in files: PNG, npz and animations are written, and pictures of any format read."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin, features
+
+from ganzoo_core.data.pixels import annotated, enlarged, grid, to_pillow
+from ganzoo_core.errors import DataError, UsageError
+from ganzoo_core.storage.outputs import write_output
+
+SUFFIXES = (".png", ".npz")
+MOVING = (".gif", ".webp")
+PACE = 60  # milliseconds that each picture of a walk stands
+
+
+def png_bytes(picture: Image.Image, facts: dict[str, Any] | None = None) -> bytes:
+    """The PNG file of a picture, the same bytes for the same picture, with facts as text chunks."""
+    information = PngImagePlugin.PngInfo()
+    for key, value in (facts or {}).items():
+        information.add_text(key, str(value))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", pnginfo=information, compress_level=4)  # half the time of 6, 2 % larger
+    return buffer.getvalue()
+
+
+def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, rows: Sequence[str] = ()) -> None:
+    """Write images where the path says: FILE.png a grid, FILE.npz the arrays, else a new folder of PNG files.
+
+    What is there is replaced at once by the whole file, or not at all.
+
+    Args:
+        images: uint8 [N,H,W,C].
+        path: its folder is made; one that is to hold PNG files must be new or empty.
+        labels: int64 [N]; stored in an npz beside the images.
+        rows: names of equally many images each, which make a row of a grid.
+
+    Raises:
+        UsageError: for a file ending that is neither, or a place that cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise UsageError(f"{path} ends in {suffix}; write to FILE.png (a grid), FILE.npz or a folder")
+    if suffix == ".png":
+        sheet = enlarged(grid(images, columns=len(images) // len(rows) if rows else None))
+        write_output(path, png_bytes(annotated(sheet, rows=rows)), named=True)
+    elif suffix == ".npz":
+        arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        write_output(path, buffer.getvalue(), named=True)
+    else:
+        try:
+            _write_pictures(images, path)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
+
+
+def check_new_folder(path: Path) -> None:
+    """Raise UsageError for a folder of pictures that is there and not empty: two calls would mix in it."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} is there already and not empty; choose another --out")
+
+
+def _write_pictures(images: np.ndarray, path: Path) -> None:
+    """A folder of PNG files, which is there when all of them are."""
+    check_new_folder(path)
+    place = Path(os.path.realpath(path))  # it may be said as `.`, or as a link to an empty folder
+    is_new = not place.exists()
+    fresh = (place.parent if is_new else place) / f".{place.name}.{secrets.token_hex(4)}.new"
+    fresh.mkdir(parents=True)
+    try:
+        digits = len(str(len(images) - 1))
+        for number, image in enumerate(images):
+            (fresh / f"{number:0{digits}d}.png").write_bytes(png_bytes(to_pillow(image)))
+        if is_new:
+            fresh.rename(place)
+        else:  # it stays the folder that it was: a mount, perhaps, or one with rights of its own
+            for picture in sorted(fresh.iterdir()):
+                picture.rename(place / picture.name)
+            fresh.rmdir()
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> None:
+    """Write walks where the path says: FILE.gif or FILE.webp moving and looped, FILE.png a strip with a walk a row.
+
+    A GIF has 256 colours a picture, so grey images and all of WebP are as they were drawn.
+
+    Args:
+        frames: uint8 [F,N,H,W,C], N walks.
+        path: its folder is made.
+        rows: names of equally many walks each, which make a row of a moving grid.
+
+    Raises:
+        UsageError: for another file ending, or a place that cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (*MOVING, ".png"):
+        raise UsageError(f"{path} ends in {suffix or 'nothing'}; write a walk to FILE.gif, FILE.webp or FILE.png")
+    if suffix == ".webp" and not features.check("webp"):
+        raise UsageError(f"{path}: this Pillow was built without WebP; write a walk to FILE.gif or FILE.png")
+    count, walks = frames.shape[:2]
+    buffer = io.BytesIO()
+    if suffix == ".png":
+        strip = frames.swapaxes(0, 1).reshape(-1, *frames.shape[2:])
+        buffer.write(png_bytes(annotated(enlarged(grid(strip, columns=count), least=1280), rows=rows)))
+    else:
+        columns = walks // len(rows) if rows else None
+        sheets = [annotated(enlarged(grid(frame, columns), least=320), rows=rows) for frame in frames]
+        if suffix == ".gif":
+            sheets = [sheet if sheet.mode == "L" else sheet.quantize(256) for sheet in sheets]
+        exactly: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {"optimize": False}
+        sheets[0].save(buffer, suffix[1:], save_all=True, append_images=sheets[1:], duration=PACE, loop=0, **exactly)
+    write_output(path, buffer.getvalue(), named=True)
+
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+MAX_PIXELS = 16_000_000
+_BAD = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+def read_picture(file: Path) -> np.ndarray:
+    """uint8 [H,W,C]; the size is looked at before anything is decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise ValueError(f"it has more than {MAX_PIXELS:,} pixels")
+                is_grey = opened.mode in ("1", "L", "I;16", "I", "LA")
+                found = np.asarray(opened.convert("L" if is_grey else "RGB"))
+    except _BAD as error:
+        raise DataError(f"{file} cannot be read as a picture: {error}; remove it, or mend it") from None
+    return found[..., None] if found.ndim == 2 else found

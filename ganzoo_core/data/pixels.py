@@ -1,0 +1,109 @@
+"""Pixels: uint8 to [-1, 1] and back, resizing, grids and their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ganzoo_core.errors import UsageError
+
+LETTERS, MARGIN = 14, 6  # pixels: the height of words beside a grid, and the room around them
+
+
+def preprocess(images: np.ndarray) -> np.ndarray:
+    """uint8 0…255 -> float32 in [-1, 1]; `deprocess` gives every one of the 256 values back exactly."""
+    return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def deprocess(images: np.ndarray) -> np.ndarray:
+    """Floats in [-1, 1] -> uint8 0…255, rounded to the nearest; what lies outside is clipped."""
+    with np.errstate(invalid="ignore"):  # of a network that overflows: any grey will do
+        return np.clip(np.rint((images + np.float32(1)) * np.float32(127.5)), 0, 255).astype(np.uint8)
+
+
+def resize(images: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+    """Resize with antialiasing (Lanczos), after a centre crop to the target's aspect.
+
+    Args:
+        images: uint8 [N,H,W,C].
+        target: height and width in pixels.
+
+    Returns:
+        uint8 [N, height, width, C].
+    """
+    height, width = images.shape[1:3]
+    scale = min(height / target[0], width / target[1])
+    crop_height, crop_width = target[0] * scale, target[1] * scale
+    left, top = (width - crop_width) / 2, (height - crop_height) / 2
+    box = (left, top, left + crop_width, top + crop_height)
+    resized = np.empty((len(images), *target, images.shape[3]), dtype=np.uint8)
+    for image, out in zip(images, resized, strict=True):
+        picture = to_pillow(image).resize((target[1], target[0]), Image.Resampling.LANCZOS, box=box)
+        out[...] = np.asarray(picture).reshape(out.shape)
+    return resized
+
+
+def to_pillow(image: np.ndarray) -> Image.Image:
+    """uint8 [H,W,C] with one or three channels -> a Pillow image."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def grid(images: np.ndarray, columns: int | None = None, *, gap: int = 2) -> Image.Image:
+    """Many pictures in one, row by row.
+
+    Args:
+        images: uint8 [N,H,W,C] with one or three channels.
+        columns: pictures a row; as near to a square as can be without it.
+        gap: pixels between them.
+
+    Returns:
+        A Pillow image, which a notebook shows.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or len(images) == 0:
+        raise UsageError(f"a grid is made of uint8 images [N,H,W,C]; found {images.dtype} {list(images.shape)}")
+    count, height, width, channels = images.shape
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), dtype=np.uint8)
+    for place, image in enumerate(images):
+        top, left = (place // columns) * (height + gap), (place % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return to_pillow(sheet)
+
+
+def enlarged(picture: Image.Image, *, least: int = 640) -> Image.Image:
+    """A small picture at a whole multiple of its size, so that 28-pixel digits can be seen on a screen."""
+    factor = max(1, least // max(picture.size))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def annotated(
+    picture: Image.Image, *, rows: Sequence[str] = (), halves: Sequence[str] = (), caption: str = ""
+) -> Image.Image:
+    """A grid with words around it.
+
+    Args:
+        picture: a grid, enlarged.
+        rows: the name of each row, to its left.
+        halves: the name of each part, above it; the parts share the width evenly.
+        caption: one line below.
+    """
+    font = ImageFont.load_default(LETTERS)
+    left = int(max((font.getlength(name) for name in rows), default=-2 * MARGIN)) + 2 * MARGIN
+    top, bottom = ((LETTERS + 2 * MARGIN) * bool(words) for words in (halves, caption))
+    width = max(left + picture.width, int(font.getlength(caption)) + 2 * MARGIN if caption else 0)
+    sheet = Image.new(picture.mode, (width, top + picture.height + bottom))
+    sheet.paste(picture, (left, top))
+    draw = ImageDraw.Draw(sheet)
+    for place, name in enumerate(rows):
+        middle = top + (place + 0.5) * picture.height / len(rows)
+        draw.text((left - MARGIN, middle), name, fill="white", font=font, anchor="rm")
+    for place, name in enumerate(halves):
+        middle = left + (place + 0.5) * picture.width / len(halves)
+        draw.text((middle, top / 2), name, fill="white", font=font, anchor="mm")
+    if caption:
+        draw.text((left + MARGIN, sheet.height - bottom / 2), caption, fill="white", font=font, anchor="lm")
+    return sheet

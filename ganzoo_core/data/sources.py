@@ -1,0 +1,31 @@
+"""Image sources from arrays that are given in Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core.api import ImageSource
+from ganzoo_core.arguments import MOST_CLASSES, read_labels
+
+
+def as_source(array: np.ndarray, labels: Any) -> ImageSource:
+    """Arrays that were given in Python -> a source.
+
+    Args:
+        array: uint8 [N,H,W,C]; [N,H,W] counts as one channel.
+        labels: whole numbers [N] from 0, or None.
+
+    Raises:
+        UsageError: for labels that are none.
+        DataError: for images that are none.
+    """
+    if array.ndim == 3:
+        array = array[..., None]
+    if labels is None:
+        return ImageSource(array)
+    count = len(array) if array.ndim else 0
+    expected = f"expected {count} whole numbers from 0 to {MOST_CLASSES - 1:,}, one for each image"
+    read = read_labels(labels, expected, count=count)
+    return ImageSource(array, read, tuple(str(number) for number in range(int(read.max()) + 1)))

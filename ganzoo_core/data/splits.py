@@ -1,0 +1,48 @@
+"""Train and test parts of a set that has no official test part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ganzoo_core.api import ImageSource, Options
+from ganzoo_core.data import lazy
+
+HELD_OUT = 0.2
+HELD_OUT_SEED = 20140610  # any fixed number: the split must be the same on every machine, for ever
+
+
+def hold_out(source: ImageSource, split: str, options: Options | None = None) -> ImageSource:
+    """Split a set that has no official test part: a fixed, seeded share is `test`, the rest `train`.
+
+    Args:
+        source: the whole set.
+        split: `train`, `test` or `all`.
+        options: the dataset's, of which `holdout` is the share, from 0 to below 1; a fifth without them. With 0 every
+            image is in `train`, and `test` is the same images: scores then compare with what was trained on.
+
+    Returns:
+        The images of that split in their original order, with a note that says how they were chosen, and `whole` set.
+        Of a large memory map nothing is read: the images are an `OnDemand`.
+    """
+    count, share = len(source.images), (options or {}).get("holdout", HELD_OUT)
+    source = replace(source, whole=count)
+    if split == "all":
+        return source
+    if not share:
+        note = f"nothing is held out: train and test are the same {count:,} images, so a score cannot tell copies"
+        return replace(source, notes=(*source.notes, note))
+    held = np.random.Generator(np.random.Philox(HELD_OUT_SEED)).permutation(count)[: max(1, int(count * share))]
+    is_test = np.zeros(count, dtype=bool)
+    is_test[held] = count > 1
+    chosen = is_test if split == "test" else ~is_test
+    note = f"no official test part: a fixed {share:.0%} is held out; this is {split}, {chosen.sum()} of {count} images"
+    return replace(
+        source,
+        images=lazy.select(source.images, chosen),
+        labels=None if source.labels is None else source.labels[chosen],
+        sizes=None if source.sizes is None else source.sizes[chosen],
+        held_out=count - int(chosen.sum()),
+        notes=(*source.notes, note),
+    )

@@ -1,0 +1,48 @@
+"""Checks of what a hook returned, in words."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+from ganzoo_core.api import Extractor, ImageSource, Loss
+from ganzoo_core.messages import shown
+
+
+def check_loss(answer: Any) -> str:
+    """What is wrong with a loss, in words."""
+    if isinstance(answer, type):
+        return f"the class {answer.__name__}; expected an object of it"
+    if isinstance(answer, Loss):
+        return ""
+    return f"a {type(answer).__name__} without discriminator(step) and generator(step)"
+
+
+def check_schedule(answer: Any) -> str:
+    """What is wrong with a schedule, in words."""
+    if not callable(answer):
+        return f"a {type(answer).__name__}; expected a function from images seen to named values"
+    values = answer(0)
+    if isinstance(values, Mapping) and all(isinstance(value, numbers.Real) for value in values.values()):
+        return ""
+    return f"a schedule that gives {shown(values)} at 0 images; expected named numbers"
+
+
+def check_source(answer: Any) -> str:
+    """What is wrong with an image source, in words."""
+    return "" if isinstance(answer, ImageSource) else f"a {type(answer).__name__}; expected a gz.ImageSource"
+
+
+def check_extractor(answer: Any) -> str:
+    """What is wrong with an extractor, in words."""
+    if isinstance(answer, type):
+        return f"the class {answer.__name__}; expected an object of it"
+    if isinstance(answer, Extractor):
+        return ""
+    return f"a {type(answer).__name__} without extract(images) and facts"
+
+
+def check_metric(answer: Any) -> str:
+    """What is wrong with a metric, in words."""
+    return "" if callable(answer) else f"a {type(answer).__name__}; expected a function metric(real, fake, seed)"

@@ -1,0 +1,6 @@
+"""What is installed: entry points and manifests -> cards and problems. No plugin is imported."""
+
+from ganzoo_core.discovery.catalog.lookup import Catalog
+from ganzoo_core.discovery.catalog.scanning import GROUP, forget, leave_out, scan
+
+__all__ = ["GROUP", "Catalog", "forget", "leave_out", "scan"]

@@ -1,0 +1,261 @@
+"""Imports the picked parts, checks their hooks and calls them; turns their failures into plain errors.
+
+One slot, one manager: for each slot (generator, discriminator, loss, schedule, data) a fresh pluggy manager holds
+the picked part and then the picked modifiers, the first innermost. A guard after each says who was at fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from ganzoo_core import hookspecs
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.errors import GanzooError, PluginError
+from ganzoo_core.hookspecs import hookimpl
+
+_REQUIRED = {
+    "models": ("build_generator", "build_discriminator"),
+    "losses": ("loss",),
+    "schedules": ("schedule",),
+    "datasets": ("dataset",),
+    "extractors": ("extractor",),
+    "metrics": ("metric",),
+}
+_FORBIDDEN = ("tryfirst", "trylast", "specname", "hookwrapper")
+
+
+def call_hook(
+    hook: str,
+    part: Part,
+    check: Callable[[Any], str],
+    *,
+    wrappers: Sequence[Part] = (),
+    given: Any = None,
+    **arguments: Any,
+) -> Any:
+    """Call a part's hook, with modifiers around it.
+
+    Args:
+        hook: `build_generator`, `loss`, `dataset`, …; see `hookspecs`.
+        part: whose hook it is.
+        check: says in words what is wrong with an answer, "" for nothing; asked of the part's and each modifier's.
+        wrappers: modifiers, the first innermost; those without this hook are passed over.
+        given: an object from Python that is the answer, in the part's stead.
+        arguments: what the hook takes.
+
+    Raises:
+        PluginError: if a part cannot be imported, breaks the contract, raises or returns something else.
+    """
+    manager = pluggy.PluginManager("ganzoo")
+    manager.add_hookspecs(hookspecs)
+    plugins: list[tuple[Part, Any]] = [
+        (part, hooks_of(part) if given is None else _Given(given)),
+        *((modifier, module) for modifier in wrappers if hasattr(module := hooks_of(modifier), hook)),
+    ]
+    for owner, plugin in plugins:
+        register(manager, owner, plugin)
+        manager.register(_Guard(owner, check))
+    try:
+        with quiet_stdout():
+            return getattr(manager.hook, hook)(**arguments)
+    except (GanzooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # what pluggy has to say of a second yield passes the guards by
+        told = str(error)
+        owner = next((owner for owner, plugin in plugins if str(getattr(plugin, "__file__", part)) in told), part)
+        raise failure(owner, f"{hook} raised", error) from error
+
+
+def hooks_of(part: Part) -> ModuleType:
+    """Import a part's hooks module and check what it declares; raises PluginError."""
+    try:
+        with quiet_stdout():
+            module = importlib.import_module(part.hooks)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit at import is a plugin's failure, not the end of the program
+        if isinstance(error, GanzooError):
+            raise
+        raise failure(part, f"importing {part.hooks} raised", error) from error
+    _check_module(part, module)
+    return module
+
+
+def quiet_stdout() -> contextlib.AbstractContextManager[Any]:
+    """What a plugin prints goes to stderr: stdout is for what the user asked for, which may be JSON."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def failure(part: Part, did: str, error: BaseException) -> PluginError:
+    """The error that is told when a plugin raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if part.location in frame.filename]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and part.location else ""
+    missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing and missing != part.package:
+        advice = f"it needs {missing}, which is not installed: pip install {part.distribution} brings what it declares"
+    else:
+        advice = f"upgrade it (pip install -U {part.distribution}) or tell its author, and go on without it"
+    return PluginError(f"{part.by}: {did} {_told(error)}{place}; {advice}")
+
+
+def _told(error: BaseException) -> str:
+    """An exception's type and message on one line."""
+    try:
+        message = " ".join(str(error).split())
+    except (Exception, SystemExit):  # the exception's own class may be broken as well
+        message = "(its message cannot be printed)"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def _check_module(part: Part, module: ModuleType) -> None:
+    def broken(reason: str) -> PluginError:
+        return PluginError(f"{part.by}: {part.hooks} {reason}; its author must mend it")
+
+    known = {name for name, spec in vars(hookspecs).items() if hasattr(spec, "ganzoo_spec")}
+    # Only functions: a module may hold lazy objects that import something, or answer to every name.
+    functions = {name: value for name, value in vars(module).items() if inspect.isroutine(value)}
+    marked = {name: value.ganzoo_impl for name, value in functions.items() if hasattr(value, "ganzoo_impl")}
+    for name, options in marked.items():
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f", did you mean {nearest[0]}" if nearest else f"; they are {', '.join(sorted(known))}"
+            raise broken(f"implements {name!r}, which is no hook{hint}")
+        for option in _FORBIDDEN:
+            if options.get(option):
+                raise broken(f"marks {name} with {option}; the order is the user's")
+        wrong = _wrong_argument(functions[name])
+        if wrong:
+            raise broken(f"gives {name} {wrong}")
+        if (part.kind == "modifiers") is not bool(options.get("wrapper")):
+            expected = "@gz.hookimpl(wrapper=True)" if part.kind == "modifiers" else "@gz.hookimpl"
+            raise broken(f"marks {name} otherwise than {expected}, which {part.kind} need")
+    if part.kind == "modifiers" and not marked:
+        raise broken("wraps no hook; mark a function with @gz.hookimpl(wrapper=True)")
+    if part.kind == "trackers" and not any(name.startswith("on_") for name in marked):
+        raise broken("watches nothing; mark a function such as on_report with @gz.hookimpl")
+    for name in _REQUIRED.get(part.kind, ()):
+        if name not in marked:
+            nearest = difflib.get_close_matches(name, set(functions) - set(marked), n=1)
+            if name in functions:
+                raise broken(f"defines {name} without @gz.hookimpl")
+            hint = f"; is {nearest[0]}, which lacks @gz.hookimpl too, meant to be it?" if nearest else ""
+            raise broken(f"has no hook {name}{hint}")
+
+
+def _wrong_argument(function: Callable[..., Any]) -> str:
+    """The first argument that would never be filled, in words; "" for none."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # compiled code may not tell
+        return ""
+    for parameter in parameters:
+        if parameter.default is not parameter.empty:
+            return f"the argument {parameter.name!r} a default, so it would never be filled"
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            return f"the argument {str(parameter)!r}, which would never be filled; expected plain names"
+    return ""
+
+
+def register(manager: pluggy.PluginManager, part: Part, plugin: Any) -> None:
+    """Add a plugin to a slot's manager; raises PluginError for hooks that pluggy refuses."""
+    try:
+        manager.register(plugin)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"{part.by}: {' '.join(str(error).split())}; its author must mend it") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # pluggy asks the module for every name it has
+        raise failure(part, f"registering {part.hooks} raised", error) from error
+
+
+class _Guard:
+    """Stands outside of one plugin and checks what it handed on."""
+
+    def __init__(self, part: Part, check: Callable[[Any], str]) -> None:
+        self.part, self.check = part, check
+
+    def watch(self, hook: str) -> Generator[None, Any, Any]:
+        try:
+            answer = yield
+        except (GanzooError, KeyboardInterrupt, GeneratorExit):  # the last when this generator is closed; see `call`
+            raise
+        except BaseException as error:  # sys.exit in a hook ends no run without a word
+            raise failure(self.part, f"{hook} raised", error) from error
+        if answer is None:
+            extra = "; a modifier must return the result of its yield" if self.part.kind == "modifiers" else ""
+            raise PluginError(f"{self.part.by}: {hook} returned nothing{extra}; its author must mend it")
+        try:
+            wrong = self.check(answer)
+        except (GanzooError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise failure(self.part, f"what {hook} returned raised", error) from error
+        if wrong:
+            raise PluginError(f"{self.part.by}: {hook} returned {wrong}; its author must mend it")
+        return answer
+
+    @hookimpl(wrapper=True)
+    def build_generator(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("build_generator"))
+
+    @hookimpl(wrapper=True)
+    def build_discriminator(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("build_discriminator"))
+
+    @hookimpl(wrapper=True)
+    def loss(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("loss"))
+
+    @hookimpl(wrapper=True)
+    def schedule(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("schedule"))
+
+    @hookimpl(wrapper=True)
+    def dataset(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("dataset"))
+
+    @hookimpl(wrapper=True)
+    def extractor(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("extractor"))
+
+    @hookimpl(wrapper=True)
+    def metric(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("metric"))
+
+
+class _Given:
+    """An object that was given in Python answers for itself."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    @hookimpl
+    def build_generator(self) -> Any:
+        return self.given
+
+    @hookimpl
+    def build_discriminator(self) -> Any:
+        return self.given
+
+    @hookimpl
+    def loss(self) -> Any:
+        return self.given
+
+    @hookimpl
+    def schedule(self) -> Any:
+        return self.given
+
+    @hookimpl
+    def dataset(self) -> Any:
+        return self.given

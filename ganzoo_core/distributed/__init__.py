@@ -1,0 +1,1 @@
+"""Several processes that train one run: which one this is, and which launcher started it."""

@@ -1,0 +1,172 @@
+"""What a loss sees, the same in every framework."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from ganzoo_core.api import Ops, Tensor
+from ganzoo_core.engines.plan import Plan
+from ganzoo_core.errors import PluginError
+
+
+class BoundDiscriminator:
+    """D with labels and values given. It keeps the scores of the real and the fake batch, for D's accuracies.
+
+    Args:
+        forward: images -> whatever D returns.
+        real, fake: the batches to recognise, by identity.
+        share: score the real and the fake batch once only and hand the same result to both losses.
+    """
+
+    def __init__(self, forward: Callable[[Tensor], Any], *, real: Tensor, fake: Tensor, share: bool = False) -> None:
+        self._forward, self._share = forward, share
+        self._watched = {"real": real, "fake": fake}
+        self._scores: dict[str, Tensor] = {}
+        self._shared: dict[str, Mapping[str, Tensor]] = {}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.outputs(images)["scores"]
+
+    def outputs(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Everything D returns for these images."""
+        return self._outputs(images, images)
+
+    def call_as(self, images: Tensor, original: Tensor) -> Tensor:
+        """Scores of a copy of `original` that is to be differentiated by."""
+        return self._outputs(images, original)["scores"]
+
+    def scores(self) -> dict[str, Tensor]:
+        """The scores seen so far of `real` and `fake`, [N] or patches."""
+        return dict(self._scores)
+
+    def _outputs(self, images: Tensor, original: Tensor) -> Mapping[str, Tensor]:
+        name = next((name for name, batch in self._watched.items() if batch is original), "")
+        # A copy made to be differentiated by leads no gradient back to G, so it is never handed on.
+        shares = self._share and name != "" and images is original
+        if shares and name in self._shared:
+            return self._shared[name]
+        outputs = as_outputs(self._forward(images))
+        if shares:
+            self._shared[name] = outputs
+        if name:
+            self._scores.setdefault(name, outputs["scores"])
+        return outputs
+
+
+def as_outputs(result: Any) -> Mapping[str, Tensor]:
+    """What D returned -> a mapping with `scores`; a column of scores [N,1,…] becomes [N]."""
+    outputs = dict(result) if isinstance(result, Mapping) else {"scores": result}
+    if "scores" not in outputs:
+        raise PluginError(f"the discriminator returned {sorted(outputs)}; a mapping must hold `scores`")
+    scores = outputs["scores"]
+    if len(scores.shape) > 1 and all(size == 1 for size in scores.shape[1:]):
+        outputs["scores"] = scores[(slice(None), *(0,) * (len(scores.shape) - 1))]
+    return outputs
+
+
+class Memory(MutableMapping[str, Tensor]):
+    """What a loss sees of the scalars that the engine keeps for it.
+
+    Args:
+        read: name -> the scalar, a constant to differentiation.
+        write: keeps a new one under a name.
+        names: that the loss declared.
+    """
+
+    def __init__(
+        self, read: Callable[[str], Tensor], write: Callable[[str, Tensor], None], names: Collection[str]
+    ) -> None:
+        self._read, self._write, self._names = read, write, names
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._read(self._known(name))
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        self._write(self._known(name), value)
+
+    def __delitem__(self, name: str) -> None:
+        raise PluginError(f"a loss cannot forget {name!r} of its memory; assign to it")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _known(self, name: str) -> str:
+        if name not in self._names:
+            declared = ", ".join(self._names) or "nothing"
+            raise PluginError(f"the loss asks for {name!r} of its memory, and declared {declared} in `memory`")
+        return name
+
+
+def memory_of(loss: Any) -> dict[str, float]:
+    """What a loss declares to remember, with the numbers that it starts with."""
+    declared = getattr(loss, "memory", {})
+    try:
+        return {str(name): float(value) for name, value in declared.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise PluginError(
+            f"the loss {type(loss).__name__} declares {declared!r} as its memory; expected names and the numbers "
+            "that they start with"
+        ) from None
+
+
+def check_terms(terms: Any, loss: Any, phase: str) -> Mapping[str, Tensor]:
+    """A loss's answer, or a PluginError that says what is wrong with it."""
+    if not isinstance(terms, Mapping) or not terms or not all(isinstance(name, str) for name in terms):
+        raise PluginError(f"the loss {type(loss).__name__} returned {terms!r} in {phase}; expected named terms")
+    for name, term in terms.items():
+        shape = getattr(term, "shape", None)
+        if shape is None or len(shape) != 0:
+            found = type(term).__name__ if shape is None else f"the shape {list(shape)}"
+            raise PluginError(
+                f"the loss {type(loss).__name__} returned {found} as {name!r} in {phase}; expected a scalar"
+            )
+    return terms
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum of all terms, which is what is differentiated."""
+    return functools.reduce(operator.add, terms.values())
+
+
+def score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops) -> dict[str, Tensor]:
+    """How well D tells real from fake; its accuracies and probabilities where the loss defines what they are.
+
+    `separated` is 1 where every real image of the batch has a higher score than every fake one, and else 0. It needs no
+    threshold, so it is there for each loss; an image's score is the sum over its patches.
+
+    Args:
+        scores: `real` and `fake`, as constants to differentiation.
+        plan: says what they mean.
+        ops: the arithmetic.
+
+    Returns:
+        Scalars by the name under which they are reported; none where the loss did not ask for both scores.
+    """
+    decision = plan.decision
+    if set(scores) != {"real", "fake"}:
+        return {}
+    real, fake = scores["real"], scores["fake"]
+    found = {"separated": ops.mean(ops.min(ops.sum_per_sample(real)) > ops.max(ops.sum_per_sample(fake)))}
+    if isinstance(decision, str):
+        right = ops.mean(real > fake)
+        found |= {"accuracy_real": right, "accuracy_fake": right}
+    elif decision is not None:
+        found |= {"accuracy_real": ops.mean(real > decision), "accuracy_fake": ops.mean(fake <= decision)}
+    if plan.probability == "sigmoid":
+        found["probability_real"] = ops.mean(ops.sigmoid(real))
+        found["probability_fake"] = ops.mean(ops.sigmoid(fake))
+    return {f"discriminator/{name}": value for name, value in found.items()}
+
+
+def idle_penalty(name: str) -> PluginError:
+    """The error for a penalty that cannot move D."""
+    return PluginError(
+        f"the loss term {name} has no gradient in the discriminator, so it would do nothing; "
+        "the loss must keep the graph (ops.score_and_gradient), and D must allow second derivatives"
+    )

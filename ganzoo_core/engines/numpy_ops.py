@@ -1,0 +1,111 @@
+"""`ops` in numpy: the third witness of every loss, and what lets one be tried without a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core.errors import UsageError
+
+Array = Any
+
+
+class NumpyOps:
+    """`api.Ops` on numpy arrays. float32 stays float32 and float64 stays float64; nothing is differentiated.
+
+    Args:
+        generator: where `uniform` and `normal` draw from.
+    """
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+
+    def mean(self, x: Array) -> Array:
+        """The mean of all elements, a scalar."""
+        return np.mean(_wide(x))
+
+    def sum(self, x: Array) -> Array:
+        """The sum of all elements, a scalar."""
+        return np.sum(_wide(x))
+
+    def sum_per_sample(self, x: Array) -> Array:
+        """[N, ...] -> [N]: the sum over all axes but the first."""
+        wide = _wide(x)
+        return np.sum(wide, axis=tuple(range(1, wide.ndim)))
+
+    def mean_over_samples(self, x: Array) -> Array:
+        """[N, ...] -> [...]: the mean over the first axis."""
+        return np.mean(_wide(x), axis=0)
+
+    def min(self, x: Array) -> Array:
+        """The least of all elements, a scalar."""
+        return _wide(x).min()
+
+    def max(self, x: Array) -> Array:
+        """The largest of all elements, a scalar."""
+        return _wide(x).max()
+
+    def square(self, x: Array) -> Array:
+        return np.square(x)
+
+    def sqrt(self, x: Array) -> Array:
+        return np.sqrt(x)
+
+    def abs(self, x: Array) -> Array:
+        return np.abs(x)
+
+    def relu(self, x: Array) -> Array:
+        return np.maximum(x, 0)
+
+    def sigmoid(self, x: Array) -> Array:
+        return 0.5 * (1 + np.tanh(0.5 * np.asarray(x)))  # unlike 1 / (1 + exp(-x)), it cannot overflow
+
+    def softplus(self, x: Array) -> Array:
+        """log(1 + exp(x)), without overflow."""
+        return np.logaddexp(0, x)
+
+    def lerp(self, start: Array, end: Array, weight: Array) -> Array:
+        """start + weight * (end - start)."""
+        return start + weight * (end - start)
+
+    def cross_entropy(self, logits: Array, labels: Array) -> Array:
+        """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
+        wide = _wide(logits)
+        shifted = wide - wide.max(axis=1, keepdims=True)
+        log_sums = np.log(np.exp(shifted).sum(axis=1))
+        return np.mean(log_sums - shifted[np.arange(len(shifted)), labels])
+
+    def stop_gradient(self, x: Array) -> Array:
+        """x itself: nothing is differentiated here."""
+        return x
+
+    def uniform(self, shape: Sequence[int]) -> Array:
+        """Float32 in [0, 1), drawn from the generator."""
+        return self.generator.random(tuple(shape), dtype=np.float32)
+
+    def normal(self, shape: Sequence[int]) -> Array:
+        """Float32, mean 0 and standard deviation 1, drawn from the generator."""
+        return self.generator.standard_normal(tuple(shape), dtype=np.float32)
+
+    def score_and_gradient(self, D: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+        """D's scores at x and the gradient of their sum by x, if D knows it: `D.score_and_gradient(x)`.
+
+        Raises:
+            UsageError: if D has no such method, since numpy cannot differentiate D.
+        """
+        known = getattr(D, "score_and_gradient", None)
+        if known is None:
+            raise UsageError(
+                "this loss needs the gradient of D by the images, which numpy cannot find: "
+                "give a D that has a method `score_and_gradient(x)`, or evaluate the loss with torch"
+            )
+        scores, gradient = known(x)
+        return scores, gradient
+
+
+def _wide(x: Array) -> Array:
+    """x in at least float32, in which sums are taken."""
+    array = np.asarray(x)
+    return array.astype(np.promote_types(array.dtype, np.float32), copy=False)

@@ -1,0 +1,121 @@
+"""One phase as one graph, and what must be known of it before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from ganzoo_core.engines.tensorflow import compiling
+from ganzoo_core.errors import PluginError
+
+# Operations that draw from a state which is no variable of a network, so that no checkpoint could hold it.
+_STATEFUL_DRAWS = frozenset(
+    {
+        "Multinomial",
+        "ParameterizedTruncatedNormal",
+        "RandomGamma",
+        "RandomPoisson",
+        "RandomPoissonV2",
+        "RandomShuffle",
+        "RandomStandardNormal",
+        "RandomUniform",
+        "RandomUniformInt",
+        "TruncatedNormal",
+    }
+)
+# Those that draw from a seed.
+_SEEDED = frozenset(
+    f"Stateless{kind}{version}"
+    for kind in ("RandomUniform", "RandomUniformInt", "RandomNormal", "TruncatedNormal", "Multinomial")
+    for version in ("", "V2")
+) | {"StatelessRandomUniformFullInt", "StatelessRandomUniformFullIntV2", "StatelessShuffle"}
+
+
+class Traced:
+    """A phase, traced once.
+
+    Args:
+        phase: from tensors by name, and scalars by name, to scalars by the name under which they are reported.
+        numbers: the names of the scalars that lie in `given["numbers"]`.
+        given: tensors of the shapes that will come.
+        variables: all that the phase may read or change.
+        device: where it runs, as TensorFlow names it.
+        compile: the variables that must come out alike where XLA compiles the phase; None for no compiling.
+
+    Attributes:
+        names: of what it tells.
+        uncompiled: why it was not compiled though that was asked for; "" where it was, or was not.
+
+    Raises:
+        PluginError: if the networks or the loss draw random numbers or keep variables that no checkpoint would hold.
+    """
+
+    def __init__(
+        self,
+        phase: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]],
+        numbers: tuple[str, ...],
+        given: Mapping[str, Any],
+        variables: Iterable[Any],
+        device: str,
+        compile: Iterable[Any] | None = None,
+    ) -> None:
+        self.names: tuple[str, ...] = ()
+        self.uncompiled = ""
+        variables = list(variables)
+
+        def graph(given: Mapping[str, Any]) -> Any:
+            with tf.device(device):
+                told = phase(given, dict(zip(numbers, tf.unstack(given["numbers"]), strict=True)))
+                self.names = tuple(told)
+                return tf.stack([tf.cast(value, tf.float32) for value in told.values()])
+
+        # Without autograph: it would rewrite the plugins' code, and hide where an error of theirs was raised.
+        self._graph = tf.function(graph, autograph=False).get_concrete_function(given)
+        _check_variables(self._graph, variables)
+        _check_draws(self._graph)
+        if compile is not None:
+            self._graph, self.uncompiled = compiling.tried(
+                lambda: tf.function(graph, autograph=False, jit_compile=True).get_concrete_function(given),
+                self._graph,
+                given,
+                draws=[name for name in _operations(self._graph.graph.as_graph_def()) if name in _SEEDED],
+                variables=variables,
+                watched=compile,
+            )
+
+    def __call__(self, given: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
+        """Play the phase; the names of what it tells, and a tensor of their values in the same order."""
+        return self.names, self._graph(given)
+
+
+def _check_variables(graph: Any, variables: Iterable[Any]) -> None:
+    known = {id(variable) for variable in variables}
+    for variable in graph.variables:
+        if id(variable) in known:
+            continue
+        if "seed_generator_state" in variable.name:
+            raise PluginError(
+                "a network or the loss draws random numbers without a seed, so that no run could be repeated; "
+                "give keras.random a keras.random.SeedGenerator that is an attribute of the layer, or use step.ops"
+            )
+        raise PluginError(
+            f"a network or the loss uses the variable {variable.name} {list(variable.shape)}, which Keras does not "
+            "list among the network's, so it would be neither trained nor saved; make it with add_weight"
+        )
+
+
+def _check_draws(graph: Any) -> None:
+    for operation in _operations(graph.graph.as_graph_def()):
+        if operation in _STATEFUL_DRAWS:
+            raise PluginError(
+                f"a network or the loss draws random numbers with TensorFlow's {operation}, so that no run could be "
+                "repeated; use keras.random with a keras.random.SeedGenerator, or step.ops"
+            )
+
+
+def _operations(graph: Any) -> Iterator[str]:
+    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+        for node in nodes:
+            yield node.op

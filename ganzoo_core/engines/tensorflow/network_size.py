@@ -1,0 +1,60 @@
+"""Counting what a network takes while it is built; see `bounds`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ganzoo_core.engines.size_limits import ALONE, Count
+
+
+@contextlib.contextmanager
+def watch(count: Count, without_memory: bool) -> Iterator[None]:
+    """Count the variables and layers that Keras makes in this context.
+
+    Args:
+        count: is told of each before memory is taken for it, and raises where it is too much.
+        without_memory: build in a graph, where variables and what is computed of them have a shape and no numbers.
+    """
+    stack = contextlib.ExitStack()
+    stack.enter_context(ALONE)
+    plain_variable, plain_layer = keras.Variable.__init__, keras.layers.Layer.__init__
+
+    # TensorFlow's own scope for variables as they are made is not told the shape of Keras'.
+    @functools.wraps(plain_variable)
+    def counting_variable(variable: Any, initializer: Any, shape: Any = None, *args: Any, **keywords: Any) -> None:
+        count.add(_size(initializer, shape))
+        plain_variable(variable, initializer, shape, *args, **keywords)
+
+    @functools.wraps(plain_layer)
+    def counting_layer(layer: Any, *args: Any, **keywords: Any) -> None:
+        count.add_layer()
+        plain_layer(layer, *args, **keywords)
+
+    with stack:
+        _replace(stack, keras.Variable, plain_variable, counting_variable)
+        _replace(stack, keras.layers.Layer, plain_layer, counting_layer)
+        if without_memory:
+            stack.enter_context(tf.Graph().as_default())
+        yield
+
+
+def _replace(
+    stack: contextlib.ExitStack, owner: Any, plain: Callable[..., None], counting: Callable[..., None]
+) -> None:
+    owner.__init__ = counting
+    stack.callback(setattr, owner, "__init__", plain)
+
+
+def _size(initializer: Any, shape: Any) -> int:
+    if shape is None:
+        return 0 if callable(initializer) or isinstance(initializer, str) else math.prod(np.shape(initializer))
+    sides = (shape,) if isinstance(shape, int) else shape
+    return math.prod(int(side) for side in sides if side is not None)  # Keras has its own words for one that is unknown

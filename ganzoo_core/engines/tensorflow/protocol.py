@@ -1,0 +1,30 @@
+"""How the files of this engine see each other: the engine that a trainer needs, and the trainer that others need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from ganzoo_core.api import Spec
+
+
+class TrainingEngine(Protocol):
+    """See `engine.Engine`."""
+
+    framework: str
+    device: str
+    precision: str
+    compile: bool
+    tell: Callable[[str], None]
+
+    def grow(self, network: Any, values: Mapping[str, float], *, spec: Spec, slot: str, seed: int) -> None: ...
+
+
+class TrainedNetworks(Protocol):
+    """See `trainer.Trainer`."""
+
+    G: Any
+    D: Any
+    average: Any
+    phases: Any
+    memory: dict[str, Any]

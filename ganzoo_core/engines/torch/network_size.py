@@ -1,0 +1,104 @@
+"""Counting what a network takes while it is built; see `bounds`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.nn.modules import module as hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ganzoo_core.engines.size_limits import ALONE, EARLY, Count
+
+
+@contextlib.contextmanager
+def watch(count: Count, without_memory: bool) -> Iterator[None]:
+    """Count the parameters, buffers and modules that are made in this context.
+
+    Args:
+        count: is told of each before memory is taken for it, and raises where it is too much.
+        without_memory: make all tensors on the device `meta`, where they have a shape and no numbers.
+    """
+    known: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
+
+    def add(_module: Any, _name: str, tensor: torch.Tensor | None) -> None:
+        # A lazy layer learns its shape later.
+        if tensor is None or torch.nn.parameter.is_lazy(tensor):
+            return
+        place, size = id(tensor), tensor.numel()
+        if place in known and known[place][0]() is tensor:
+            return  # shared, or registered again under another name, as parametrizations do
+        if place in known:
+            forget()
+        if count.most is not None and count.numbers + size > count.most:
+            forget()
+        count.add(size)
+        known[place] = weakref.ref(tensor), size
+
+    def forget() -> None:
+        """Weights that were replaced by others count no more."""
+        for gone in [place for place, (reference, _) in known.items() if reference() is None]:
+            count.numbers -= known.pop(gone)[1]
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(ALONE)
+    plain = torch.nn.Module.__init__
+
+    @functools.wraps(plain)
+    def counting(module: torch.nn.Module, *args: Any, **keywords: Any) -> None:
+        count.add_layer()  # there is a hook for modules that become part of others, and a list of 10^9 comes before
+        plain(module, *args, **keywords)
+
+    with stack:
+        for register in (
+            hooks.register_module_parameter_registration_hook,
+            hooks.register_module_buffer_registration_hook,
+        ):
+            stack.callback(register(add).remove)
+        torch.nn.Module.__init__ = counting  # type: ignore[method-assign, assignment]
+        stack.callback(setattr, torch.nn.Module, "__init__", plain)
+        stack.enter_context(_Sizes(count, without_memory=without_memory))
+        if without_memory:
+            stack.enter_context(torch.device("meta"))
+        yield
+        forget()
+
+
+class _Sizes(TorchDispatchMode):
+    """Shows a count the size of each tensor that is about to be made from nothing."""
+
+    def __init__(self, count: Count, *, without_memory: bool) -> None:
+        super().__init__()
+        self.count, self.without_memory = count, without_memory
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if _makes(func) and str(kwargs.get("device")) != "meta":
+            size = _size(func, args, kwargs)
+            self.count.check(size)
+            if self.without_memory and size > EARLY:
+                raise MemoryError("a tensor that is to lie in memory whatever the device")
+        return func(*args, **kwargs)
+
+
+@functools.cache
+def _makes(func: Any) -> bool:
+    """Whether an operation makes a tensor of a size that it is told, instead of computing with tensors."""
+    names = {argument.name for argument in func._schema.arguments}
+    tensors = any(isinstance(argument.type, torch.TensorType) for argument in func._schema.arguments)
+    return "device" in names and (not tensors or "size" in names)
+
+
+def _size(func: Any, args: Any, kwargs: Any) -> int:
+    given = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | kwargs
+    if "size" in given:
+        return math.prod(given["size"])
+    # `eye`, `arange` and the like
+    kwargs = {**kwargs, "device": "meta"}
+    kwargs.pop("generator", None)
+    return int(func(*args, **kwargs).numel())

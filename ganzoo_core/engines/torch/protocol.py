@@ -1,0 +1,47 @@
+"""How the files of this engine see each other: the engine that a trainer needs, and the trainer that others need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+
+from ganzoo_core.engines.plan import Plan
+
+
+class TrainingEngine(Protocol):
+    """See `engine.Engine`."""
+
+    device: torch.device
+    memory_format: torch.memory_format
+    precision: str
+    group: Any
+    ops: Any
+    tell: Callable[[str], None]
+
+    def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None: ...
+    def seeded(self, seed: int, purpose: str, *indices: int) -> AbstractContextManager[None]: ...
+    def forward(self, network: torch.nn.Module, *inputs: Any, **values: Any) -> Any: ...
+    def played(self, trainer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]: ...
+
+
+class TrainedNetworks(Protocol):
+    """See `trainer.Trainer`."""
+
+    engine: TrainingEngine
+    plan: Plan
+    G: Any
+    D: Any
+    ema: Any
+    memory: dict[str, torch.Tensor]
+    g_params: list[torch.Tensor]
+    d_params: list[torch.Tensor]
+    g_optimizer: torch.optim.Optimizer
+    d_optimizer: torch.optim.Optimizer
+
+    def _generate(self, z: torch.Tensor, labels: torch.Tensor | None, values: Mapping[str, Any]) -> torch.Tensor: ...
+    def _terms(
+        self, phases: tuple[str, ...], real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, Any]
+    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, torch.Tensor]]: ...

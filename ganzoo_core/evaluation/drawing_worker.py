@@ -1,0 +1,50 @@
+"""A process that draws from saved generators, in the framework in which they were trained."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core.processes import Say, serve
+from ganzoo_core.runs import layout
+from ganzoo_core.storage import files
+
+
+def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Draw, and write the images and labels where the request says.
+
+    Args:
+        request: `generator` a folder, `n`, `seed`, `device`, `settings` of `engine.*`, and `images` and `labels`, paths
+            to write to.
+        say: is not needed.
+
+    Returns:
+        What is known of the generator: `images`, `conditional`, `size`, and `generator`, the hash of its weights.
+    """
+    from ganzoo_core.generation.saved import SavedGenerator
+
+    folder = Path(request["generator"])
+    generator = SavedGenerator(folder, device=request["device"], settings=request.get("settings"))
+    labels = generator.labels(request["n"])
+    drawn = generator.generate(request["n"], seed=request["seed"], labels=labels)
+    np.save(request["images"], drawn, allow_pickle=False)
+    if labels is not None:
+        np.save(request["labels"], labels, allow_pickle=False)
+    return {
+        "images": generator.images_seen,
+        "conditional": labels is not None,
+        "size": list(drawn.shape[1:]),
+        "generator": _hash(folder / layout.WEIGHTS),
+    }
+
+
+def _hash(path: Path) -> str:
+    with files.open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    serve(answer)

@@ -1,0 +1,130 @@
+"""Scores during training: of the same noise each time, kept in the run, with a word where the generator collapses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core.data.framing import Framing, crop
+from ganzoo_core.engines import Plan
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.evaluation.client import Scorer
+from ganzoo_core.processes import ChildEnded
+from ganzoo_core.randomness import latents, philox
+from ganzoo_core.runs import scores
+from ganzoo_core.runs.scores import MAIN, Score
+from ganzoo_core.terminal.progress import Reporter
+
+SEED = 0
+FAILURES = 3  # in a row, after which a run is scored no more
+
+
+class Watch:
+    """Evaluates one run as it trains. A failure is told and never stops the run.
+
+    The images are those that `ganzoo evaluate RUN --checkpoint IMAGES -n COUNT` draws later, and so are the scores.
+
+    Args:
+        scorer: see there; it is closed with this.
+        run: the run's folder.
+        plan: says where z comes from, and what G takes.
+        classes: of a conditional model; 0 for an unconditional one.
+        framing: how the images came to the networks' size; padding is cut away.
+        count: images that are drawn each time.
+        reporter: what the user sees.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        run: Path,
+        plan: Plan,
+        classes: int,
+        framing: Framing,
+        count: int,
+        reporter: Reporter,
+    ) -> None:
+        self.scorer, self.run, self.framing, self.reporter = scorer, run, framing, reporter
+        self.takes, self.ema = plan.takes_g, plan.ema_halflife is not None
+        self.noise = latents(philox(SEED, "generate"), count, plan.latent_dim, plan.latent)
+        self.labels = np.arange(count) % classes if classes else None
+        self._collapsed = False
+        self._failures = 0  # in a row
+
+    def evaluate(self, engine: Any, G: Any, *, images: int, values: Mapping[str, float]) -> Score | None:
+        """Score a generator as it stands, and keep the score; None where that failed, which was told.
+
+        Args:
+            engine: the one that G belongs to.
+            G: the generator, or its moving average.
+            images: real images seen so far.
+            values: the schedule's.
+        """
+        if self._failures >= FAILURES:
+            return None
+        taken = {name: values[name] for name in self.takes if name in values}
+        drawn = crop(engine.draw(G, self.noise, self.labels, taken), self.framing.crop, self.framing.target)
+        try:
+            found = self._score(drawn, images)
+            scores.append(self.run, found)
+            self._failures = 0
+            self._tell(found)
+        except (GanzooError, OSError) as error:
+            self.reporter.warn(f"at {images:,} images there is no score: {error}; training goes on")
+            self._fail()
+            return None
+        return found
+
+    def _score(self, drawn: np.ndarray, images: int) -> Score:
+        """Score, in a process that is started again as often as it ends, but for too many times in a row."""
+        while True:
+            try:
+                return self.scorer.score(drawn, self.labels, seed=SEED, seen=images, ema=self.ema, during="training")
+            except ChildEnded as error:
+                if self._failures + 1 >= FAILURES:
+                    raise
+                self._failures += 1
+                self.reporter.warn(f"{error}; it is started again")
+                self.scorer.restart()
+
+    def _fail(self) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES:
+            self.scorer.close()
+            self.reporter.warn(
+                f"scoring failed {FAILURES} times in a row, so this run is scored no more; `ganzoo evaluate {self.run} "
+                "--checkpoint all` scores its snapshots later"
+            )
+
+    def is_best(self, found: Score | None) -> bool:
+        """Whether no score of the run is better than this one."""
+        if found is None:
+            return False
+        try:
+            best = scores.best(scores.read(self.run))
+        except (GanzooError, OSError):  # told when it was written
+            return False
+        return best is not None and best.images == found.images
+
+    def close(self) -> None:
+        """End the process that scores."""
+        self.scorer.close()
+
+    def _tell(self, found: Score) -> None:
+        named = " · ".join(f"{name} {value:.4g}" for name, value in found.scores.items() if name in found.better)
+        self.reporter.say(f"  {found.images:,} images · {named}")
+        alike = [score for score in scores.latest(scores.read(self.run)) if not scores.differences(score, found)]
+        values = [score.scores.get(MAIN, float("nan")) for score in alike]
+        was, self._collapsed = self._collapsed, MAIN in found.scores and scores.has_collapsed(values)
+        if self._collapsed and not was:
+            best = min(alike, key=lambda score: score.scores.get(MAIN, float("inf")))
+            self.reporter.warn(
+                f"{MAIN} was over twice its best, {best.scores[MAIN]:.4g} at {best.images:,} images, at "
+                f"{scores.RUNNING} evaluations running: the generator has collapsed. `ganzoo generate {self.run} "
+                "--checkpoint best` draws from the best that is kept; a lower learning rate, another loss or "
+                "--with spectral-norm may keep a new run from it"
+            )

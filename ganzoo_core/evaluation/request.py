@@ -1,0 +1,203 @@
+"""What is to be scored, by what, against what: found and checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.errors import UsageError
+from ganzoo_core.mix.finding import read_argument
+from ganzoo_core.runs import folder, layout
+from ganzoo_core.settings import CORE, expand, kind_of, read, read_config, read_run_config
+from ganzoo_core.storage import files
+
+INSTALL = 'pip install "ganzoo[scores]"'
+PARTS = ("test", "train", "all")  # of the data that can be the reference
+
+
+@dataclass(frozen=True)
+class Question:
+    """All that the process which scores must know, as JSON can hold it.
+
+    Attributes:
+        data: `distribution/name` of the dataset; `argument` what stood behind its colon.
+        data_options: `data.*`.
+        data_root: where data sets lie.
+        reference: the part of the data that images are compared with.
+        extractor: `distribution/name`; `extractor_options` its own settings.
+        metrics: `distribution/name` -> its own settings.
+        yardstick: whether real images are scored as well, for comparison.
+        run: the folder of the run that is scored, whose data these should be; "" for none.
+        split: the part of the data that it was trained on.
+    """
+
+    data: str
+    argument: str
+    data_options: Mapping[str, Any]
+    data_root: str
+    reference: str
+    extractor: str
+    extractor_options: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    yardstick: bool = True
+    run: str = ""
+    split: str = "train"
+
+    def as_json(self) -> dict[str, Any]:
+        """For another process."""
+        return asdict(self)
+
+
+def pose(
+    *,
+    data: str,
+    data_settings: Mapping[str, Any],
+    data_root: str | Path | None = None,
+    reference: str = "test",
+    extractor: str | None = None,
+    metrics: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    yardstick: bool = True,
+    run: Path | None = None,
+) -> Question:
+    """A question in the user's words -> the question.
+
+    Args:
+        data: `NAME` or `NAME:ARGUMENT`.
+        data_settings: `data.*`, as text or typed.
+        data_root: see `building.data_root_of`.
+        reference: `test`, `train` or `all`.
+        extractor: a name; None for the one that says it is the default.
+        metrics: names; None for all that say they are default and fit the extractor.
+        settings: of the extractor and the metrics: `metric.kid.subsets`, or the last part alone.
+        yardstick: whether real images are scored as well, for comparison.
+        run: the folder of the run that is scored; where its data have changed since, that is told.
+
+    Raises:
+        UsageError: for what is not installed, or does not fit.
+    """
+    from ganzoo_core.building import data_root_of  # which may ask for scores during training, and so for this
+
+    installed = catalog.scan()
+    name, _, argument = data.partition(":")
+    dataset = installed.find("datasets", name)
+    if reference not in PARTS:
+        raise UsageError(f"the reference is {reference!r}; expected {', '.join(PARTS)}")
+    seer = _extractor(installed, extractor)
+    chosen = _metrics(installed, metrics, seer)
+    _check_frameworks(seer, *chosen)
+    typed = _settings((seer, *chosen), settings or {})
+    return Question(
+        data=dataset.qualified,
+        argument=read_argument(dataset, argument),
+        data_options=_data_options(dataset, data_settings),
+        data_root=str(data_root_of(data_root)),
+        reference=reference,
+        extractor=seer.qualified,
+        extractor_options=_own(seer, typed),
+        metrics={part.qualified: _own(part, typed) for part in chosen},
+        yardstick=yardstick,
+        run="" if run is None else str(run.absolute()),
+        split=str(data_settings.get("data.split", CORE["data.split"].default)),
+    )
+
+
+def data_of_run(run: Path) -> tuple[str, dict[str, Any]]:
+    """The data that a run learnt from, and its settings `data.*`.
+
+    Raises:
+        UsageError: if it is no run, or was given its images as an object.
+    """
+    if not files.is_file(run / layout.CONFIG):
+        raise UsageError(f"{run} holds no {layout.CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
+    config = read_run_config(run / layout.CONFIG)
+    name = str(config.get("use.data", ""))
+    if name in ("", "(object)"):
+        raise UsageError(
+            f"{run} learnt from an object that was given in Python, which cannot be found again; say --data NAME, the "
+            "dataset that holds these images"
+        )
+    return name, {key: value for key, value in config.items() if key.startswith("data.")}
+
+
+def averages(run: Path) -> bool:
+    """Whether what a run saves is a moving average of its generator."""
+    halflife = read_config(run / layout.CONFIG).get("train.ema_halflife", "0")
+    stats = folder.RunFolder(run).stats()
+    return str(halflife) != "0" or (bool(stats) and "ema_halflife" in stats[-1])  # a schedule may have it, too
+
+
+def _extractor(installed: catalog.Catalog, name: str | None) -> Part:
+    if not any(part.kind == "extractors" for part in installed.parts):
+        raise UsageError(f"nothing that images are scored with is installed; {INSTALL}")
+    if name is not None:
+        return installed.find("extractors", name)
+    part = installed.default("extractors")
+    if part is None:
+        names = ", ".join(part.name for part in installed.of_kind("extractors"))
+        raise UsageError(f"no extractor is the default one; say --extractor, one of {names}")
+    return part
+
+
+def _metrics(installed: catalog.Catalog, names: Sequence[str] | None, extractor: Part) -> list[Part]:
+    def lacks(metric: Part) -> list[str]:
+        return [need for need in metric.needs if not extractor.has.get(need, False)]
+
+    if names is None:
+        found = [part for part in installed.parts if part.kind == "metrics" and part.default and not lacks(part)]
+        if not found:
+            raise UsageError(f"no metric is installed that fits the extractor {extractor.name}; {INSTALL}")
+        return found
+    found = list({part.qualified: part for part in (installed.find("metrics", name) for name in names)}.values())
+    if not found:
+        raise UsageError("no metric is named; `ganzoo list metrics` shows them")
+    for metric in found:
+        if lacks(metric):
+            fitting = [
+                p.name for p in installed.of_kind("extractors") if all(p.has.get(n, False) for n in metric.needs)
+            ]
+            advice = f"; say --extractor {' or '.join(fitting)}" if fitting else ""
+            raise UsageError(
+                f"the metric {metric.name} needs {' and '.join(lacks(metric))}, which the extractor {extractor.name} "
+                f"does not give{advice}"
+            )
+    return found
+
+
+def _check_frameworks(*parts: Part) -> None:
+    for part in parts:
+        if part.frameworks and not any(importlib.util.find_spec(name) for name in part.frameworks):
+            raise UsageError(f"{part.name} needs {' or '.join(part.frameworks)}, which is not installed; {INSTALL}")
+
+
+def _settings(parts: Sequence[Part], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting of these parts, typed, with those laid over it that were given."""
+    known = {key: value for part in parts for key, value in part.defaults.items()}
+    typed = dict(known)
+    for word, value in given.items():
+        try:
+            key = expand(word, known)
+        except UsageError as error:
+            advice = "`ganzoo info NAME` lists those of an extractor or a metric"
+            raise UsageError(str(error).replace("`ganzoo info MODEL` lists them", advice)) from None
+        typed[key] = read(key, kind_of(key, known[key]), value)
+    return typed
+
+
+def _own(part: Part, typed: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.split(".", 2)[2]: typed[key] for key in part.defaults}
+
+
+def _data_options(dataset: Part, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`data.*` without the prefix, typed; the part that is read is the reference's matter."""
+    known = {key: setting.default for key, setting in CORE.items() if key.startswith("data.") and key != "data.split"}
+    known |= dict(dataset.defaults)
+    for key in known:
+        if key in given:
+            known[key] = read(key, kind_of(key, dataset.defaults.get(key, known[key])), given[key])
+    return {key.removeprefix("data."): value for key, value in known.items()}

@@ -1,0 +1,1 @@
+"""Saved generators: loaded, described by a card, drawn from, and bundled into plugins."""

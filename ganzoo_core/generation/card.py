@@ -1,0 +1,138 @@
+"""The card of a generator: written for a mix, and a mix again from the card.
+
+What a card asks for is held against the manifest of the part that it names, before that part is imported: a file must
+not make a plugin fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ganzoo_core import building
+from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import shown
+from ganzoo_core.mix import Fit, Mix
+from ganzoo_core.runs import layout
+from ganzoo_core.settings import CORE, Settings, Value, kind_of, read
+from ganzoo_core.storage import decoding
+from ganzoo_core.storage.records import FORMAT, Card, Origin
+from ganzoo_core.terminal.progress import Reporter
+
+
+def describe(mix: Mix, fit: Fit, *, class_names: Sequence[str], epoch_images: int, step_images: int) -> dict[str, Any]:
+    """The card of a generator, but for `images` and `values`, which change as it trains.
+
+    Raises:
+        UsageError: if it could not be read again, such as for a class name that holds a NUL.
+    """
+    part = mix.parts["generator"]
+    wrappers = [] if "generator" in mix.objects else building.wrappers_of(mix, "generator")
+    card = {
+        "format": FORMAT,
+        "part": _origin(part) if "generator" not in mix.objects else None,
+        "modifiers": [{**_origin(wrapper), "options": mix.modifier_options()[wrapper.name]} for wrapper in wrappers],
+        "options": mix.options("generator"),
+        "spec": asdict(fit.spec),
+        "latent": part.latent,
+        "output": part.output,
+        "crop": fit.framing.crop,
+        "class_names": list(class_names) if mix.conditional else [],
+        "epoch_images": epoch_images,
+        "step_images": step_images,
+        "license": mix.parts["data"].license,
+    }
+    decoding.decode(json.dumps({**card, "images": 0, "values": {}}).encode(), Card, "the generator's card")
+    return card
+
+
+def _origin(part: Part) -> dict[str, str]:
+    return {"name": part.name, "distribution": part.distribution, "version": part.version}
+
+
+def mix_of_card(card: Card, folder: Path) -> Mix:
+    """The part and the modifiers that built a generator, with their options.
+
+    Args:
+        card: of a generator that a part built.
+        folder: in which it lies.
+
+    Raises:
+        UsageError: if one of them is not installed, or the card gives it what its manifest does not take.
+    """
+    assert card.part is not None
+    source = str(folder / layout.CARD)
+    part = _find("models", card.part, folder)
+    _check_card(card, part, source)
+    entries = _read_options(part, card.options, "model", "generator", source)
+    modifiers = []
+    for origin in card.modifiers:
+        modifiers.append(_find("modifiers", origin, folder))
+        prefix = f"with.{origin.name}"
+        entries |= _read_options(modifiers[-1], origin.options, prefix, prefix, source)
+    return Mix({"generator": part}, tuple(modifiers), Settings(entries), "", "")
+
+
+def _find(kind: str, origin: Origin, folder: Path) -> Part:
+    """The installed part; what differs in its version is told."""
+    try:
+        part = catalog.scan().find(kind, f"{origin.distribution}/{origin.name}")
+    except UsageError:
+        raise UsageError(
+            f"this generator was made by {origin.name} of {origin.distribution} {origin.version}, which is not "
+            f"installed; pip install {origin.distribution}"
+        ) from None
+    # What a plugin carries itself is its own to keep right, from version to version.
+    if part.version != origin.version and not folder.is_relative_to(part.location or folder / "no"):
+        Reporter().warn(
+            f"this generator was made by {origin.name} of {origin.distribution} {origin.version}, and {part.version} "
+            f"is installed: should it draw otherwise, pip install {origin.distribution}=={origin.version}"
+        )
+    return part
+
+
+def _check_card(card: Card, part: Part, source: str) -> None:
+    spec = card.spec
+    if part.frameworks and spec.framework not in part.frameworks:
+        written = " and ".join(part.frameworks)
+        raise UsageError(f"{source}: spec.framework is {spec.framework}, and {part.by} is written in {written}")
+    if bool(spec.classes) != part.conditional:
+        takes = "takes classes" if part.conditional else "takes none"
+        raise UsageError(f"{source}: spec.classes is {spec.classes}, and {part.by} {takes}")
+    for name, value in card.values.items():
+        if name not in part.takes:
+            raise UsageError(f"{source}: values holds {name}, which {part.by} does not take")
+        most = max(spec.height, spec.width) if name == "resolution" else None
+        if most is not None and not (1 <= value <= most and value.is_integer()):
+            raise UsageError(f"{source}: values.resolution is {value:g}; expected 1 to {most}, the size of its images")
+
+
+def _read_options(part: Part, options: Mapping[str, Any], namespace: str, prefix: str, source: str) -> dict[str, Value]:
+    """Options as the part's manifest declares them; those that it does not declare stay as they are.
+
+    Args:
+        part: that takes them.
+        options: of the card.
+        namespace: under which the manifest declares them, `prefix` under which they are returned.
+        source: the card's path.
+    """
+    found = {}
+    for name, value in options.items():
+        key = f"{namespace}.{name}"
+        default = part.defaults.get(key, CORE[key].default if key in CORE else None)
+        if default is not None:
+            try:
+                value = read(key, kind_of(key, default), value)
+            except UsageError as error:
+                raise UsageError(f"{source}, among its options: {error}") from None
+        allowed = part.choices.get(key)
+        if allowed and value not in allowed:
+            listed = ", ".join(map(str, allowed))
+            raise UsageError(f"{source}: options.{name} is {shown(value)}; {part.by} takes {listed}")
+        found[f"{prefix}.{name}"] = Value(value, layout.CARD)
+    return found

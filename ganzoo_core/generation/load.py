@@ -1,0 +1,68 @@
+"""Load a saved generator, in a process of its own where the other framework is loaded in this one."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core.engines import EXTRAS
+from ganzoo_core.generation import bundled, saved
+from ganzoo_core.generation.saved import SavedGenerator
+from ganzoo_core.processes import Child
+from ganzoo_core.storage.paths import user_path
+
+WORKER = "ganzoo_core.generation.drawing_worker"
+
+
+def load(
+    path: str | Path,
+    *,
+    checkpoint: str | int = "last",
+    device: str = "auto",
+    network: Any = None,
+    settings: Mapping[str, Any] | None = None,
+) -> saved.SavedGenerator:
+    """A saved generator, to `generate` from; in a process of its own where the other framework is loaded in this one.
+
+    Args:
+        path: a run, its `generator/` or a snapshot; or `MODEL` or `MODEL:NAME`, which its plugin carries.
+        checkpoint: `last`, `best`, a number of images, or `epoch:N`.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        network: the native network, where the run was given one as an object.
+        settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
+    """
+    folder = bundled.locate(user_path(path), str(checkpoint))
+    if network is None and is_needed(saved.framework_of(folder)):
+        return RemoteGenerator(folder, device=device, settings=settings)
+    return saved.SavedGenerator(folder, device=device, network=network, settings=settings)
+
+
+def is_needed(framework: str) -> bool:
+    """Whether the other framework is loaded in this process, and this one is not."""
+    return framework not in sys.modules and any(name in sys.modules for name in EXTRAS if name != framework)
+
+
+class RemoteGenerator(SavedGenerator):
+    """A saved generator whose network is in a process of its own."""
+
+    def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="ganzoo-elsewhere-")
+        self._child = Child(WORKER, "draws the images")
+        weakref.finalize(self, self._child.close)
+        request = {"generator": str(self.folder.absolute()), "device": device, "settings": dict(settings)}
+        self._child.ask(request, print)
+
+    def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        labels = self._check_inputs(z, labels)
+        path = Path(self._place.name) / "drawn.npz"
+        given: dict[str, Any] = {"z": z} if labels is None else {"z": z, "labels": labels}
+        np.savez(path, **given)
+        self._child.ask({"draw": str(path), "to": str(path.with_suffix(".npy"))}, print)
+        drawn: np.ndarray = np.load(path.with_suffix(".npy"), allow_pickle=False)
+        return drawn

@@ -1,0 +1,84 @@
+"""A saved generator in a notebook: some of its images, and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ganzoo_core.api import Spec
+from ganzoo_core.data import picture_files, pixels
+from ganzoo_core.html import markup
+from ganzoo_core.html.markup import Html, join, tag
+from ganzoo_core.html.page import Section, make_or_explain
+from ganzoo_core.storage.records import Card
+
+SIDE_BY_SIDE = "display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start"
+ROWS, COLUMNS = 10, 8  # classes that a saved generator shows, and pictures of each
+
+
+class Drawable(Protocol):
+    """What is shown of a `SavedGenerator`."""
+
+    folder: Path
+    card: Card
+
+    @property
+    def spec(self) -> Spec: ...
+    @property
+    def latent(self) -> str: ...
+    @property
+    def class_names(self) -> Sequence[str]: ...
+    @property
+    def images_seen(self) -> int: ...
+    def generate(self, n: int = 16, *, seed: int = 0, labels: Any = None) -> np.ndarray: ...
+
+
+def of_generator(generator: Drawable) -> Html:
+    """A saved generator: a few of the images that it draws, and its card."""
+
+    def drawn() -> Html:
+        names = generator.class_names[:ROWS]
+        if names:
+            labels = np.repeat(np.arange(len(names)), COLUMNS)
+            found = generator.generate(len(labels), labels=labels)
+        else:
+            found = generator.generate(COLUMNS * COLUMNS // 2)
+        sheet = pixels.annotated(pixels.enlarged(pixels.grid(found, COLUMNS), least=360), rows=names)
+        return image(
+            markup.png_uri(picture_files.png_bytes(sheet)), "Grid of images that the generator draws", sheet.width
+        )
+
+    def card() -> Html:
+        spec, names = generator.spec, generator.class_names
+        origin = generator.card.part
+        facts: dict[str, object] = {
+            "made by": f"{origin.name} of {origin.distribution} {origin.version}" if origin else "an object",
+            "images": f"{spec.width}×{spec.height}×{spec.channels}",
+            "z": f"{spec.latent_dim} numbers, {generator.latent}",
+            "classes": f"{', '.join(names[:ROWS])}{' …' if len(names) > ROWS else ''}" if names else "",
+            "trained on": f"{generator.images_seen:,} images",
+            "written in": spec.framework,
+            "folder": tag("code", generator.folder),
+        }
+        lines = [join([tag("strong", f"{name}: "), fact, Html("<br>")]) for name, fact in facts.items() if fact]
+        return tag("p", *lines)
+
+    return block(tag("div", part("drawn", drawn), part("card", card), style=SIDE_BY_SIDE))
+
+
+def part(name: str, make: Callable[[], Html]) -> Html | None:
+    """One part; where it cannot be made, a sentence that says so."""
+    return make_or_explain(Section(name, name, make))
+
+
+def block(*children: object) -> Html:
+    return tag("div", *children, class_="ganzoo")
+
+
+def image(uri: str, alternative: str, width: int) -> Html:
+    return tag(
+        "img", src=uri, alt=alternative, width=width, style="max-width:100%;height:auto;image-rendering:pixelated"
+    )

@@ -1,0 +1,261 @@
+"""A saved generator: rebuilt from its own card, with neither the data nor the run's settings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ganzoo_core import building, engines
+from ganzoo_core.api import Spec
+from ganzoo_core.arguments import check_count, check_seed, is_whole, read_labels
+from ganzoo_core.data.framing import crop
+from ganzoo_core.discovery import loading
+from ganzoo_core.engines import size_limits
+from ganzoo_core.errors import UsageError
+from ganzoo_core.generation import bundled, latent_walk
+from ganzoo_core.generation.card import mix_of_card
+from ganzoo_core.generation.classes import find_class
+from ganzoo_core.messages import shown
+from ganzoo_core.randomness import latents, philox
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import read_card
+from ganzoo_core.settings import read_engine_settings
+from ganzoo_core.storage.tensors import is_finite, read_tensors
+
+LISTED = 20  # classes named in an error
+
+
+def framework_of(folder: Path) -> str:
+    """The framework in which a saved generator is written; UsageError if its card is damaged."""
+    return read_card(folder).spec.framework
+
+
+class SavedGenerator:
+    """A trained generator that can be drawn from.
+
+    Args:
+        folder: see `generators.find_generator`.
+        device: as `engine.device`.
+        network: the native network, for a run that was given one as an object.
+        settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
+
+    Raises:
+        UsageError: if the folder is not a generator, or its plugin is not installed.
+    """
+
+    license = ""  # of what it learnt from, and so of what it draws
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str = "auto",
+        network: Any = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.card = card = read_card(folder)
+        self.spec = Spec(**msgspec.structs.asdict(card.spec))
+        self.class_names, self.images_seen, self.latent = card.class_names, card.images, card.latent
+        self.license = card.license
+        self._values: Mapping[str, float] = card.values
+        self._mix = None if card.part is None else mix_of_card(card, folder)
+        self._open(device, network, settings or {})
+
+    def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
+        """Build the network and load its weights."""
+        self._engine = engines.create(self.spec.framework, read_engine_settings({"engine.device": device, **settings}))
+        if self._mix is None and network is None:
+            raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
+        if self._mix is not None:
+            for part in (*self._mix.parts.values(), *self._mix.modifiers):
+                loading.hooks_of(part)  # a plugin that cannot be imported is at fault itself
+        with self._blames_card("asks for a network that cannot be built"):
+            self._network = self._engine.build(
+                lambda: network or self._build(), spec=self.spec, slot="generator", seed=0, values=self._values
+            )
+        expected = bundled.stored(self._engine.expected(self._network), self.card.kernels)
+        tensors = read_tensors(self.folder / layout.WEIGHTS, expected)
+        for name, tensor in tensors.items():
+            if not is_finite(tensor):
+                raise UsageError(
+                    f"{self.folder / layout.WEIGHTS}: {shown(name)} holds numbers that are not finite: the run "
+                    "diverged, and nothing can be drawn; --checkpoint chooses an earlier snapshot"
+                )
+        self._engine.load(self._network, bundled.widened(tensors))
+
+    @contextlib.contextmanager
+    def _blames_card(self, what: str) -> Iterator[None]:
+        """What a plugin raises here, it raises for numbers that the card gave it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except size_limits.TooLarge as error:
+            raise UsageError(f"{self.folder / layout.CARD}: {error}") from error
+        except BaseException as error:
+            if size_limits.ran_out(error):
+                what = "asks for more memory than there is"
+            raise UsageError(f"{self.folder / layout.CARD} {what}: {error}") from error
+
+    def _build(self) -> Any:
+        assert self._mix is not None
+        return building.call_slot(
+            self._mix,
+            "generator",
+            self._engine.check_network,
+            name=self._mix.parts["generator"].name,
+            spec=self.spec,
+            options=self._mix.options("generator"),
+            modifiers=self._mix.modifier_options(),
+        )
+
+    def generate(
+        self, n: int = 16, *, seed: int = 0, labels: int | str | Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
+        """Draw images.
+
+        Args:
+            n: how many.
+            seed: of the noise; the same seed gives the same bytes.
+            labels: classes [N] of a conditional generator, or one for all, by number or name; without them, one class
+                after the other.
+
+        Returns:
+            uint8 [N,H,W,C].
+        """
+        chosen = self.labels(n, labels)
+        return self.draw(self._noise(n, seed), chosen)
+
+    def generate_all(self, n: int = 16, *, seed: int = 0) -> np.ndarray:
+        """Draw `n` images of each class, class by class, from the same z in each: uint8 [K·n,H,W,C].
+
+        Raises:
+            UsageError: if the generator is not conditional.
+        """
+        self._check_conditional()
+        check_count("n", n, "images")
+        classes = self.spec.classes
+        self._check_memory(n * classes)
+        labels = self.labels(n * classes, np.repeat(np.arange(classes), n))
+        return self.draw(np.tile(self._noise(n, seed), (classes, 1)), labels)
+
+    def walk(
+        self,
+        n: int = 1,
+        *,
+        frames: int = latent_walk.FRAMES,
+        keys: int = latent_walk.KEYS,
+        seed: int = 0,
+        labels: int | str | Sequence[int] | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Draw closed walks through the latent space, each of which keeps its class.
+
+        Args:
+            n: how many walks.
+            frames: pictures of each; the first follows on the last.
+            keys: points that a walk goes through. The k-th of walk i is image i of `generate(n, seed=seed + k)`.
+            seed: of the first key.
+            labels: see `generate`; `"all"` for `n` walks of each class, class by class, from the same z in each.
+
+        Returns:
+            uint8 [F,N,H,W,C].
+        """
+        for name, number, what in (("n", n, "walks"), ("frames", frames, "pictures"), ("keys", keys, "points")):
+            check_count(name, number, what)
+        check_seed(seed)
+        latent_walk.check(frames, keys)
+        every = isinstance(labels, str) and labels == "all"
+        times = self.spec.classes if every else 1
+        self._check_memory(n * times * (frames + keys))
+        if every:
+            self._check_conditional()
+            labels = np.repeat(np.arange(times), n)
+        chosen = self.labels(n * times, labels)
+        points = np.stack([self._noise(n, seed + key) for key in range(keys)])
+        z = np.tile(latent_walk.closed(points, frames, straight=self.latent == "uniform"), (1, times, 1))
+        drawn = self.draw(z.reshape(-1, self.spec.latent_dim), None if chosen is None else np.tile(chosen, frames))
+        return drawn.reshape(frames, n * times, *drawn.shape[1:])
+
+    def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
+        """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""
+        classes = self.spec.classes
+        check_count("n", n, "images")
+        self._check_memory(n)
+        if labels is None:
+            return np.arange(n) % classes if classes else None
+        self._check_conditional()
+        if isinstance(labels, str) or is_whole(labels):
+            return np.full(n, self.class_of(labels))  # type: ignore[arg-type]
+        expected = f"expected {n} whole numbers from 0 to {classes - 1}, or one class by its name or number"
+        return read_labels(labels, expected, count=n, classes=classes)
+
+    def class_of(self, wanted: int | str) -> int:
+        """A class by its name, in which case and punctuation do not matter, or by its number.
+
+        Raises:
+            UsageError: if there is none, with the nearest.
+        """
+        self._check_conditional()
+        try:
+            return find_class(wanted, self.class_names)
+        except UsageError as error:
+            raise UsageError(f"{error}; {self.folder} draws {_listed(self.class_names)}") from None
+
+    def _check_conditional(self) -> None:
+        if not self.spec.classes:
+            raise UsageError(f"{self.folder} is no conditional generator, so it cannot be told a class")
+
+    def _check_memory(self, n: int) -> None:
+        """Raise UsageError for more images, or larger ones, than there is memory for."""
+        spec = self.spec
+        z, image = spec.latent_dim, spec.height * spec.width * spec.channels
+        # z is drawn in float64 and kept in float32; images are float32 a chunk at a time, then bytes, and once copied.
+        size = n * (12 * z + 2 * image) + 8 * min(n, engines.CHUNK) * image
+        what = f"{n:,} images of {spec.height}×{spec.width} pixels from {self.folder}"
+        size_limits.check_memory(size, what, "ask for fewer" if n > 1 else "its card asks for too much")
+
+    def _noise(self, n: int, seed: int) -> np.ndarray:
+        check_count("n", n, "images")
+        check_seed(seed)
+        return latents(philox(seed, "generate"), n, self.spec.latent_dim, self.latent)
+
+    def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """Draw from z of your own: float32 [N,latent_dim], and int64 [N] or None -> uint8 [N,H,W,C].
+
+        Raises:
+            UsageError: for a z or labels that this generator does not take.
+        """
+        labels = self._check_inputs(z, labels)
+        with self._blames_card("describes a network that cannot draw"):
+            drawn = self._engine.draw(self._network, z, labels, self._values)
+        return crop(drawn, self.card.crop, (self.spec.height, self.spec.width))
+
+    def _check_inputs(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
+        """The labels that go with a z; raises UsageError as `draw` does."""
+        classes = self.spec.classes
+        found = f"{z.dtype} {list(z.shape)}" if isinstance(z, np.ndarray) else type(z).__name__
+        is_fine = isinstance(z, np.ndarray) and z.dtype == np.float32 and z.ndim == 2 and len(z) > 0
+        if not is_fine or z.shape[1] != self.spec.latent_dim:
+            raise UsageError(f"z is {found}; expected float32 [N,{self.spec.latent_dim}]")
+        if (labels is not None) != bool(classes):
+            raise UsageError(f"{self.folder} takes {'labels' if classes else 'no labels'} beside z")
+        if labels is not None:
+            expected = f"expected {len(z)} whole numbers from 0 to {classes - 1}"
+            return read_labels(labels, expected, count=len(z), classes=classes)
+        return None
+
+    def _repr_html_(self) -> str:
+        from ganzoo_core.generation import notebook_view  # which reads what the report reads: drawing takes none of it
+
+        return notebook_view.of_generator(self)
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names[:LISTED])) + rest

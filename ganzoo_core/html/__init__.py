@@ -1,0 +1,1 @@
+"""HTML pages that one file holds: markup, charts as SVG, styles and scripts."""

@@ -1,0 +1,122 @@
+"""One HTML file that holds all it shows: sections, style, script and data. Nothing is fetched from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.html.markup import Html, json_script, tag
+from ganzoo_core.terminal.text import one_line, write_line
+
+FATAL = (
+    "GANZOO_SECTION_ERRORS"  # "raise": an error in a section is raised; our tests, and their child processes, set it
+)
+STYLES, SCRIPTS = ("page.css",), ("drawing.js", "charts.js", "page.js")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: its name in links, its heading, and what makes it; None leaves it out."""
+
+    name: str
+    heading: str
+    make: Callable[[], Html | None]
+
+
+def page(
+    title: str, state: str, head: Html, sections: Sequence[Section], data: Mapping[str, Any], *, live: bool = False
+) -> str:
+    """The whole file.
+
+    Args:
+        title: of the page.
+        state: a line below it.
+        head: what stands above the first section.
+        sections: in their order. One that cannot be made says so, and the others are there.
+        data: what the script draws: `charts`, `slides`.
+        live: whether the page asks its server for a newer one.
+    """
+    made = [(section, make_or_explain(section)) for section in sections]
+    made = [(section, body) for section, body in made if body is not None]
+    links = [tag("a", section.heading, href=f"#{section.name}") for section, _ in made]
+    bodies = [
+        tag("section", tag("h2", section.heading, id=f"{section.name}-heading"), body, id=section.name,
+            aria_labelledby=f"{section.name}-heading")
+        for section, body in made
+    ]  # fmt: skip
+    style, script = _joined(STYLES), _joined(SCRIPTS)
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"""connect-src {"'self'" if live else "'none'"}; base-uri 'none'; form-action 'none'"""
+    )
+    document = tag(
+        "html",
+        tag(
+            "head",
+            tag("meta", charset="utf-8"),
+            tag("meta", http_equiv="Content-Security-Policy", content=policy),
+            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            tag("meta", name="referrer", content="no-referrer"),
+            tag("title", title),
+            Html(f"<style>{style}</style>"),
+        ),
+        tag(
+            "body",
+            tag("a", "To the content", href="#main", class_="skip"),
+            tag(
+                "header",
+                tag("h1", title),
+                tag("p", state, class_="state", role="status" if live else None),
+                tag("nav", *links, aria_label="Sections"),
+            ),
+            tag(
+                "main",
+                head,
+                Html("<noscript><p>Curves and sliders need JavaScript; the tables do not.</p></noscript>"),
+                *bodies,
+                id="main",
+            ),
+            tag("footer", "Written by ganzoo. This file holds all that it shows."),
+            json_script("data", data),
+            Html(f"<script>{script}</script>"),
+        ),
+        lang="en",
+        data_live=live,
+    )
+    return f"<!DOCTYPE html>\n{document}\n"
+
+
+def make_or_explain(section: Section) -> Html | None:
+    """The section, or a sentence that says why it cannot be made; see `log_error`."""
+    try:
+        return section.make()
+    except Exception as error:
+        log_error(section.name, error)
+        return tag("p", f"This could not be shown: {type(error).__name__}: {error}", class_="absent")
+
+
+def log_error(section: str, error: Exception) -> None:
+    """Log on stderr, in one line, that a section cannot be made. A fault of the code, which is whatever is no
+    GanzooError, is raised instead where the tests ask for that."""
+    if os.environ.get(FATAL) == "raise" and not isinstance(error, GanzooError):
+        raise error
+    text = f"note: the section {section!r} of the report could not be made: {type(error).__name__}: {error}"
+    write_line(one_line(text), sys.stderr)
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+@cache
+def _joined(names: Sequence[str]) -> str:
+    here = resources.files("ganzoo_core.html") / "assets"
+    return "\n".join(here.joinpath(name).read_text(encoding="utf-8") for name in names)

@@ -1,0 +1,75 @@
+"""A loss on a handful of numbers, outside of training, for a notebook or a lesson."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import engines
+from ganzoo_core.api import Options, Spec, Step
+from ganzoo_core.discovery import answers, loading
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.engines.loss_step import BoundDiscriminator, memory_of
+from ganzoo_core.errors import UsageError
+from ganzoo_core.settings import kind_of, read
+
+
+@dataclass(frozen=True)
+class LossTrial:
+    """A loss and its settings, ready to be tried."""
+
+    part: Part
+    options: Options
+
+    def on(self, real: Any, fake: Any, *, discriminator: Any = None) -> dict[str, dict[str, float]]:
+        """The terms of both networks on these scores.
+
+        Args:
+            real, fake: scores [N], a list or of numpy or a framework; with `discriminator`, the images it is to score.
+            discriminator: images -> scores, for a loss with a gradient penalty. For numpy arrays it must have
+                a method `score_and_gradient(images)`.
+
+        Returns:
+            `{"discriminator": {term: value}, "generator": {term: value}}`.
+        """
+        real, fake = (np.asarray(given) if isinstance(given, list | tuple) else given for given in (real, fake))
+        framework = type(real).__module__.split(".")[0]
+        framework = framework if framework in engines.EXTRAS else "numpy"
+        ops = engines.ops_of(framework, real)
+        D = BoundDiscriminator(discriminator or (lambda scores: scores), real=real, fake=fake)
+        if discriminator is None:
+            ops.score_and_gradient = self._refuse
+        elif framework == "numpy" and hasattr(discriminator, "score_and_gradient"):
+            D.score_and_gradient = discriminator.score_and_gradient  # type: ignore[attr-defined]
+
+        # A loss reads the framework of its spec at most; the rest of it means nothing here.
+        spec = Spec(height=0, width=0, channels=0, classes=0, latent_dim=0, framework=framework)
+        loss = loading.call_hook(
+            "loss", self.part, answers.check_loss, name=self.part.name, spec=spec, options=self.options, modifiers={}
+        )
+        step = Step(D, lambda z: fake, real, fake, None, None, {}, ops, memory_of(loss))
+        terms = {"discriminator": loss.discriminator(step), "generator": loss.generator(step)}
+        return {network: {name: _number(value) for name, value in found.items()} for network, found in terms.items()}
+
+    def _refuse(self, D: Any, x: Any) -> Any:
+        raise UsageError(
+            f"{self.part.name} differentiates D, so scores are not enough; give images and the network: "
+            f'gz.loss("{self.part.name}").on(real, fake, discriminator=D)'
+        )
+
+
+def _number(value: Any) -> float:
+    return float(value.detach() if hasattr(value, "detach") else value)
+
+
+def options_of(part: Part, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A loss's own settings with some of them changed; raises UsageError for one that it has not."""
+    options = {key.removeprefix("loss."): value for key, value in part.defaults.items() if key.startswith("loss.")}
+    for key, value in given.items():
+        if key not in options:
+            raise UsageError(f"the loss {part.name} has no setting {key!r}; it has {', '.join(options) or 'none'}")
+        options[key] = read(f"loss.{key}", kind_of(f"loss.{key}", options[key]), value)
+    return options

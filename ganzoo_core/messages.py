@@ -1,0 +1,16 @@
+"""Values as error messages show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SHOWN = 80  # characters of a value in a message
+
+
+def shown(value: Any) -> str:
+    """A value in a message, on one line, cut where it is long."""
+    try:
+        text = repr(value).replace("\n", " ")  # arrays and tensors write several lines
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -1,0 +1,119 @@
+"""A Mix: the parts that were picked, and their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ganzoo_core.api import Options
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.mix.request import Request
+from ganzoo_core.settings import Settings
+
+SLOTS = {
+    "generator": "models",
+    "discriminator": "models",
+    "loss": "losses",
+    "schedule": "schedules",
+    "data": "datasets",
+}
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Parts that were found to fit, and their settings.
+
+    `objects` are those given in Python instead of a name; `request` is what the user asked for, where somebody did.
+    """
+
+    parts: Mapping[str, Part]
+    modifiers: tuple[Part, ...]
+    settings: Settings
+    argument: str
+    preset: str
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    trackers: tuple[Part, ...] = ()
+    request: Request | None = None
+
+    @property
+    def presets_by_count(self) -> dict[str, int]:
+        """Presets, one of which may be taken once the images are counted, and up to how many it suits; the least first.
+
+        Empty where a preset was named, or the data has its own.
+        """
+        if self.request is None or self.request.preset is not None or self.preset:
+            return {}
+        suits = self.parts["generator"].suits.items()
+        found = {name: each.max_images for name, each in suits if each.max_images is not None}
+        return dict(sorted(found.items(), key=lambda pair: pair[1]))
+
+    @property
+    def laptop_preset(self) -> str:
+        """The preset to advise where there is no GPU; "" where there is none, or it is in use."""
+        suits = self.parts["generator"].suits
+        found = [name for name, each in suits.items() if each.machine == "laptop"]
+        return found[0] if found and self.preset not in found else ""
+
+    @property
+    def framework(self) -> str:
+        """`torch` or `tensorflow`."""
+        return self.parts["generator"].frameworks[0]
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the networks are given labels."""
+        return self.parts["generator"].conditional
+
+    def options(self, slot: str) -> Options:
+        """A part's own settings: `generator.*` laid over `model.*`, `loss.*`, `schedule.*`, `data.*`."""
+        own = self.settings.options(slot)
+        if slot == "discriminator" and self.parts.get("generator", self.parts[slot]) != self.parts[slot]:
+            # model.* is the generator's model's; all that this one has stands under discriminator.*
+            return {"latent_dim": self.settings["model.latent_dim"], **own}
+        if slot in ("generator", "discriminator"):
+            return {**self.settings.options("model"), **own}
+        return own
+
+    def modifier_options(self) -> dict[str, Options]:
+        """`with.NAME.*` of every picked modifier, by its name."""
+        return {part.name: self.settings.options(f"with.{part.name}") for part in self.modifiers}
+
+    def tracker_options(self) -> dict[str, Options]:
+        """`track.NAME.*` of every picked tracker, by its name."""
+        return {part.name: self.settings.options(f"track.{part.name}") for part in self.trackers}
+
+    def has(self, feature: str, *, without: Part | None = None) -> bool:
+        """Whether the mix has a feature, by the cards' claims and the settings that decide them.
+
+        Args:
+            feature: such as `second_order`.
+            without: a part whose own claim does not count.
+        """
+        slot = "generator" if feature.endswith("_in_generator") else "discriminator"
+        own = self.parts[slot].has.get(feature, _ASSUMED.get(feature, False))
+        return _holds(own, self, slot) or bool(self.adding(feature, without=without))
+
+    def adding(self, feature: str, *, without: Part | None = None) -> list[Part]:
+        """The loss and the modifiers that bring a feature, but for `without` and what a setting turns off."""
+        slot = "generator" if feature.endswith("_in_generator") else "discriminator"
+        others = [part for part in (self.parts["loss"], *self.modifiers) if feature in part.has and part != without]
+        return [part for part in others if _holds(part.has[feature], self, slot)]
+
+
+# What a model can do unless its card denies it.
+_ASSUMED = {"second_order": True, "real_in_generator_step": True}
+
+
+def _holds(claim: Any, mix: Mix, slot: str) -> bool:
+    if isinstance(claim, bool):
+        return claim
+    value = mix.settings[deciding_key(claim["setting"], mix, slot)]
+    return value == claim["is"] if "is" in claim else value > claim["above"]
+
+
+def deciding_key(key: str, mix: Mix, slot: str) -> str:
+    """`model.norm` is overridden by `discriminator.norm`."""
+    overlay = key.replace("model.", f"{slot}.", 1)
+    return overlay if key.startswith("model.") and overlay in mix.settings else key

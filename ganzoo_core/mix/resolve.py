@@ -1,0 +1,111 @@
+"""Cards and the user's words -> a Mix: the parts, their settings, and the check that they fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ganzoo_core.discovery.catalog import Catalog
+from ganzoo_core.discovery.manifest import SINGULAR, Part
+from ganzoo_core.errors import UsageError
+from ganzoo_core.mix.checks import check, check_choices
+from ganzoo_core.mix.finding import find_dataset, find_models, find_preset, find_side_part
+from ganzoo_core.mix.layers import Layer, kinds_of, lay, model_layers
+from ganzoo_core.mix.mix import SLOTS, Mix
+from ganzoo_core.mix.request import Request, Words
+from ganzoo_core.settings import CORE, Settings, Value
+
+
+def resolve(catalog: Catalog, request: Request) -> Mix:
+    """Find the parts, lay the settings over each other, and check that it all fits.
+
+    Raises:
+        UsageError: in a sentence that says what to pick or to set instead.
+        PluginError: for a part whose plugin has a problem.
+    """
+    words = Words(request)
+    parts, objects = find_models(catalog, words)
+    generator, discriminator = parts["generator"], parts["discriminator"]
+
+    data, argument = find_dataset(catalog, words, objects)
+    parts["data"] = data
+    preset = find_preset(request.preset, generator, data)
+    own = {**generator.defaults, **generator.presets.get(preset, {})}
+    chosen_by_user = []
+    for slot in ("loss", "schedule"):
+        parts[slot], is_own = find_side_part(catalog, words, slot, own, objects)
+        if not is_own:
+            chosen_by_user.append(parts[slot])
+    modifiers = _several(catalog, "modifiers", words.modifiers(own))
+    trackers = _several(catalog, "trackers", words.trackers())
+
+    layers = [Layer({key: setting.default for key, setting in CORE.items()}, "core")]
+    layers += [
+        Layer(part.defaults, part.name)
+        for part in (parts["data"], parts["loss"], parts["schedule"], *modifiers, *trackers)
+    ]
+    layers += model_layers(generator, discriminator, preset)
+    layers += [Layer(part.defaults, part.name) for part in chosen_by_user]
+    layers += words.layers()
+
+    kinds = kinds_of(layers, (*parts.values(), *modifiers, *trackers))
+    settings = lay(layers, kinds, separate=generator != discriminator)
+    settings = _record_picks(catalog, settings, parts, modifiers, trackers, argument, words)
+    mix = Mix(parts, modifiers, settings, argument, preset, objects, trackers=trackers, request=request)
+    check_choices(mix)
+    return check(mix)
+
+
+def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
+    """The preset that suits data of so many images, where the user named none and the data has none of its own.
+
+    Args:
+        catalog: what is installed.
+        mix: as it is without a preset.
+        count: of all images, before any is held out.
+
+    Returns:
+        The mix with that preset, or the same one; and what to tell the user, "" for nothing.
+    """
+    name = next((name for name, most in mix.presets_by_count.items() if count <= most), None)
+    if name is None or mix.request is None:
+        return mix, ""
+    why = f"for up to {mix.presets_by_count[name]:,} images, and there are {count:,}"
+    try:
+        found = resolve(catalog, replace(mix.request, preset=name))
+    except UsageError as error:
+        return mix, f"the preset {name}, {why}, is left out: it does not go with what was picked ({error})"
+    return found, f"the preset {name} is taken: it is {why}; --preset none leaves it out"
+
+
+def _several(catalog: Catalog, kind: str, names: Sequence[str]) -> tuple[Part, ...]:
+    """Parts of which more than one may be picked, each once."""
+    found = tuple(catalog.find(kind, name) for name in names)
+    for name in sorted({part.name for part in found if [other.name for other in found].count(part.name) > 1}):
+        raise UsageError(f"the {SINGULAR[kind]} {name} is picked twice; once is enough")
+    return found
+
+
+def _record_picks(
+    catalog: Catalog,
+    settings: Settings,
+    parts: Mapping[str, Part],
+    modifiers: Sequence[Part],
+    trackers: Sequence[Part],
+    argument: str,
+    words: Words,
+) -> Settings:
+    entries = dict(settings.entries)
+    same = parts["generator"] == parts["discriminator"]
+    for slot, part in parts.items():
+        origin = words.picked.get(slot, words.picked.get("model", ("", "")) if slot in SLOTS else ("", ""))[1]
+        if slot in ("loss", "schedule", "data") and slot not in words.picked:
+            origin = entries[f"use.{slot}"].origin if entries[f"use.{slot}"].value else "the default"
+        # An object cannot be found again: what reads this config must say so.
+        name = catalog.spelled(part) if part.distribution != "(object)" else "(object)"
+        entries[f"use.{slot}"] = Value(name + (f":{argument}" if slot == "data" and argument else ""), origin, True)
+    entries["use.model"] = Value(entries["use.generator"].value if same else "", entries["use.generator"].origin, True)
+    for slot, several in (("with", modifiers), ("track", trackers)):
+        origin = words.picked.get(slot, ("", entries[f"use.{slot}"].origin))[1]
+        entries[f"use.{slot}"] = Value([catalog.spelled(part) for part in several], origin, True)
+    return Settings(entries)

@@ -1,0 +1,149 @@
+"""Processes that work for this one: a line of JSON to them, a line of JSON back, arrays in files.
+
+A child ends when its input ends: with its parent, however that ends. What it prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, NoReturn
+
+from ganzoo_core.errors import DataError, Diverged, GanzooError, PluginError, UsageError
+from ganzoo_core.terminal.text import guard_interpreter, write_lines
+
+Say = Callable[[str], None]
+_ERRORS = {kind.__name__: kind for kind in (GanzooError, UsageError, DataError, PluginError, Diverged)}
+
+
+class ChildEnded(GanzooError):
+    """The process ended instead of answering."""
+
+
+class Child:
+    """The parent's end.
+
+    Args:
+        module: what runs there; it calls `serve`.
+        task: what it does, for a message: `draws the images`.
+        interruptible: Ctrl-C is handed on to it, once, so that it may finish and answer.
+    """
+
+    def __init__(self, module: str, task: str, *, interruptible: bool = False) -> None:
+        self.task, self._may_interrupt = task, interruptible
+        # -P: a torch.py in the current folder is not what is meant.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=interruptible,  # a terminal's Ctrl-C reaches it from here alone
+        )
+
+    def ask(self, request: Mapping[str, Any], say: Say) -> dict[str, Any]:
+        """Send a request and wait for the answer.
+
+        Args:
+            request: what JSON can hold.
+            say: told what takes long, in a sentence.
+
+        Raises:
+            ChildEnded: if it ended.
+            GanzooError: as the child raised it.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError):  # ValueError: it was closed here
+            self._ended()
+        while (line := self._line()).endswith(b"\n"):  # half a line is the last thing that a killed process says
+            told: dict[str, Any] = json.loads(line)
+            if "error" in told:
+                raise _ERRORS.get(told["kind"], GanzooError)(told["error"])
+            if "answer" in told:
+                return dict(told["answer"])
+            say(told["say"])
+        return self._ended()
+
+    def _line(self) -> bytes:
+        assert self._process.stdout is not None
+        try:
+            return self._process.stdout.readline()
+        except KeyboardInterrupt:
+            if not self._may_interrupt:
+                raise
+            self._may_interrupt = False
+            self._process.send_signal(signal.SIGINT)
+            return self._process.stdout.readline()
+
+    def _ended(self) -> NoReturn:
+        code = self._process.wait()
+        killed = code == -getattr(signal, "SIGKILL", 9)
+        why = "out of memory, perhaps; try again with fewer images" if killed else "what it said stands above"
+        raise ChildEnded(f"the process that {self.task} ended with {code}: {why}")
+
+    def close(self) -> None:
+        """End the child, whatever it does."""
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # a request that it did not read
+                    stream.close()
+        self._process.wait()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def serve(answer: Callable[[dict[str, Any], Say], Mapping[str, Any]]) -> None:
+    """The child's end: answer requests for as long as there is a parent.
+
+    Args:
+        answer: a request and where to say what takes long -> the answer.
+    """
+    guard_interpreter()
+    # Ctrl-C reaches every process of the terminal; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def tell(message: Mapping[str, Any]) -> None:
+        told.write(json.dumps(message) + "\n")
+        told.flush()
+
+    requests: queue.Queue[str] = queue.Queue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            requests.put(line)
+        os._exit(0)  # the parent is gone: in the middle of work, too
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        request = json.loads(requests.get())
+        try:
+            tell({"answer": dict(answer(request, lambda text: tell({"say": text})))})
+        except GanzooError as error:
+            kind = next(name for name in (cls.__name__ for cls in type(error).__mro__) if name in _ERRORS)
+            tell({"error": str(error), "kind": kind})
+        except MemoryError:
+            tell({"error": "there is not enough memory for this; try again, with fewer images", "kind": "GanzooError"})
+        except BaseException:
+            write_lines(traceback.format_exc(), sys.stderr)
+            # Not by the interpreter's own way out, on which the thread that holds stdin would end it with a signal.
+            os._exit(1)

@@ -1,0 +1,292 @@
+"""What a command or a line of Python does, in order: catalog, mix, loader, runner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import building, engines, loss_trial, mix
+from ganzoo_core.data.sources import as_source
+from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.distributed import ranks
+from ganzoo_core.errors import UsageError
+from ganzoo_core.generation.load import is_needed, load
+from ganzoo_core.messages import shown
+from ganzoo_core.mix import Mix, Request
+from ganzoo_core.report import notebook
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import RunFolder, newest_to_read, read_position
+from ganzoo_core.settings import read_config, read_facts, read_run_config
+from ganzoo_core.settings.lengths import LARGEST, MOST_MINUTES
+from ganzoo_core.storage import files
+from ganzoo_core.storage.paths import absolute_path, user_path
+from ganzoo_core.terminal.progress import Reporter
+from ganzoo_core.training import assemble, other_process, resuming, run
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk: its folder, its statistics, and a generator to draw from."""
+
+    folder: Path
+    interrupted: bool = False
+
+    @property
+    def stats(self) -> list[dict[str, Any]]:
+        """One mapping a report: `images`, `step`, `epoch`, `seconds`, each loss term."""
+        return RunFolder(self.folder).stats()
+
+    def generate(self, n: int = 16, *, seed: int = 0, checkpoint: str | int = "last", labels: Any = None) -> np.ndarray:
+        """Draw uint8 images [N,H,W,C] from the run's generator.
+
+        Args:
+            n, seed, labels: see `SavedGenerator.generate`.
+            checkpoint: as on the command line.
+        """
+        return load(self.folder, checkpoint=checkpoint).generate(n, seed=seed, labels=labels)
+
+    def _repr_html_(self) -> str:
+        return notebook.of_run(self.folder)
+
+
+def parts(kind: str | None = None) -> list[Part]:
+    """The cards of all usable parts that are installed, or of one kind (`models`, `losses`, …)."""
+    return [part for part in catalog.scan().parts if kind is None or part.kind == kind]
+
+
+def loss(name: str, **settings: Any) -> loss_trial.LossTrial:
+    """A loss to try on numbers: `gz.loss("hinge").on(real_scores, fake_scores)`.
+
+    Args:
+        name: an installed loss.
+        settings: its own, such as `gp_weight=5`.
+    """
+    part = catalog.scan().find("losses", name)
+    return loss_trial.LossTrial(part, loss_trial.options_of(part, settings))
+
+
+def train(
+    model: str | None = None,
+    *,
+    generator: Any = None,
+    discriminator: Any = None,
+    loss: Any = None,
+    schedule: Any = None,
+    data: Any = None,
+    labels: np.ndarray | None = None,
+    modifiers: Sequence[str] | None = None,
+    trackers: Sequence[str] | None = None,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    images: int | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    data_root: str | Path | None = None,
+    out: str | Path | None = None,
+    weights: str | Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train a mix; as `ganzoo run` does.
+
+    Args:
+        model: an installed model, both of whose networks are used.
+        generator, discriminator: a model's name for one network, or a native network.
+        loss: a name, or an object with `discriminator(step)` and `generator(step)`.
+        schedule: a name, or a function from images seen to named values.
+        data: `NAME` or `NAME:ARGUMENT`, a `gz.ImageSource`, or uint8 images [N,H,W,C].
+        labels: int64 [N] beside an array.
+        modifiers: names, the first innermost.
+        trackers: names of those that watch.
+        preset: a preset of the model; `none` for none.
+        config: a YAML file of settings.
+        settings: such as `{"train.lr": 1e-4}`.
+        images, epochs, steps, minutes: how long; one of the four. Minutes of training steps become images; see
+            `timed_length`.
+        batch_size, seed, device: shorthands of settings.
+        data_root: where data sets lie.
+        out: the run's folder, new or empty.
+        weights: another run, whose weights it begins with where they fit.
+        quiet: no progress.
+
+    Returns:
+        The run. After Ctrl-C it is saved and marked as interrupted.
+
+    Raises:
+        UsageError, PluginError, Diverged: see `api`.
+    """
+    if isinstance(data, np.ndarray):
+        data = as_source(data, labels)
+    request = Request(
+        picks={
+            "model": model,
+            "generator": generator,
+            "discriminator": discriminator,
+            "loss": loss,
+            "schedule": schedule,
+            "data": data,
+        },
+        modifiers=modifiers,
+        trackers=trackers,
+        preset=preset,
+        config=read_config(user_path(config), named=True) if config else {},
+        config_name=str(config or ""),
+        assigned=settings or {},
+        flags=flags(
+            images=images,
+            epochs=epochs,
+            steps=steps,
+            minutes=minutes,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+        ),
+    )
+    resolved = mix.resolve(catalog.scan(), request)
+    return start(resolved, data_root=data_root, out=out, quiet=quiet, beginning=resuming.with_weights(weights))
+
+
+def resume(
+    path: str | Path,
+    *,
+    images: int | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    picks: Mapping[str, Any] | None = None,
+    data: Any = None,
+    trackers: Sequence[str] | None = None,
+    device: str | None = None,
+    data_root: str | Path | None = None,
+    out: str | Path | None = None,
+    allow_inexact: bool = False,
+    restart: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Go on with a run from its newest valid checkpoint; as `ganzoo resume` does. A run that is over stays as it is.
+
+    Args:
+        path: the run's folder.
+        images, epochs, steps: a new length in all; one of the three.
+        settings: changes, with which a new run begins where this one stands.
+        picks: the objects that the run was given in Python, by slot (`generator`, `loss`, `data`, …).
+        data: where the run's data lie now, such as `folder:NEW`; refused if they differ, and kept for the next time.
+        trackers: names of those that watch from now on; None for those of the run.
+        device, data_root, quiet: as in `train`.
+        out: the new run's folder, where there are `settings`.
+        allow_inexact: go on although versions, threads, device or data differ from what the checkpoint was made with.
+        restart: begin again from nothing, where no checkpoint is valid; refused where one is.
+
+    Returns:
+        The run, or the new one.
+
+    Raises:
+        UsageError, PluginError, Diverged: see `api`.
+    """
+    path, place = user_path(path), ranks.here()
+    if not place.leads and not files.is_file(path / layout.CONFIG):
+        raise UsageError(assemble.unseen(path, place))
+    folder = RunFolder.open(path)
+    if settings and restart:
+        raise UsageError("--restart begins the same run again, and --set a new one where it stands; say one of the two")
+    if out and not settings:
+        raise UsageError("--out is for a new run, which begins with --set; without it the run goes on in its folder")
+    length = flags(images=images, epochs=epochs, steps=steps, device=device)
+    if not settings and data is None and "train.length" not in length and not restart and folder.is_over():
+        if not quiet and place.leads:
+            Reporter().say(f"{folder.path} is over at {folder.finished_at():,} images; --images N makes it longer")
+        return Run(folder.path)
+    if settings and place.leads:
+        newest = newest_to_read(folder)
+    else:
+        newest = resuming.find_start(folder, restart=restart, leads=place.leads)
+    if settings and newest is None:
+        raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
+    request = Request(
+        picks={**(picks or {}), **({} if data is None else {"data": data})},
+        trackers=trackers,
+        preset=read_facts(folder.path / layout.CONFIG).preset or "none",
+        config=read_run_config(folder.path / layout.CONFIG),
+        config_name=str(folder.path / layout.CONFIG),
+        assigned=settings or {},
+        flags=length,
+    )
+    resolved = mix.resolve(catalog.scan(), request)
+    if resolved.trackers and trackers is None and place.leads and not quiet:
+        names = ", ".join(part.name for part in resolved.trackers)
+        Reporter().warn(f"{names} will watch the run, as its {layout.CONFIG} says; --track '' keeps them out")
+    if settings:
+        assert newest is not None
+        parent = {"run": str(absolute_path(path)), "images": read_position(newest).images}
+        beginning = resuming.Beginning(checkpoint=newest, parent=parent, allow_inexact=allow_inexact)
+    else:
+        beginning = resuming.Beginning(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
+    data_root = building.data_root_of_run(path, data_root)
+    return start(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
+
+
+def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: Any) -> tuple[Any, Any]:
+    """The native networks of a mix, untrained.
+
+    Args:
+        model: an installed model.
+        data: a dataset that says how large the images are; the default one without it.
+        device: where they are put.
+        picks: more of what `train` takes: `generator`, `discriminator`, `preset`, `settings`, `seed`.
+
+    Returns:
+        G and D: `torch.nn.Module` or `keras.Model`.
+    """
+    names = {"model": model, "data": data, **{slot: picks.pop(slot, None) for slot in ("generator", "discriminator")}}
+    request = Request(
+        picks=names,
+        preset=picks.pop("preset", None),
+        assigned=picks.pop("settings", {}),
+        flags=flags(device=device, seed=picks.pop("seed", None)),
+    )
+    if picks:
+        raise TypeError(f"build() got an unexpected keyword argument {next(iter(picks))!r}")
+    resolved = mix.resolve(catalog.scan(), request)
+    fitted = building.fit_of(resolved) or building.fitted_to(resolved, building.load_data(resolved))
+    engine = engines.create(resolved.framework, resolved.settings)
+    return building.networks(engine, resolved, fitted, building.full_grown(fitted))
+
+
+def flags(**given: Any) -> dict[str, tuple[Any, str]]:
+    """Shorthands (`images`, `epochs`, `minutes`, `batch_size`, `seed` …) -> settings, and the flag to name for each."""
+    found: dict[str, tuple[Any, str]] = {}
+    lengths = [(unit, given[unit]) for unit in ("images", "epochs", "steps", "minutes") if given.get(unit) is not None]
+    if len(lengths) > 1:
+        raise UsageError(f"{' and '.join(f'--{unit}' for unit, _ in lengths)} both say how long; give one")
+    for unit, count in lengths:
+        most = MOST_MINUTES if unit == "minutes" else LARGEST
+        if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= most:
+            raise UsageError(f"--{unit} is {shown(count)}; expected a number above 0, and of at most {most:.0e}")
+        found["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
+    for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
+        if given.get(name) is not None:
+            found[key] = (given[name], "--" + name.replace("_", "-"))
+    return found
+
+
+def start(
+    resolved: Mix,
+    *,
+    data_root: str | Path | None,
+    out: str | Path | None,
+    quiet: bool,
+    beginning: resuming.Beginning = resuming.FROM_NOTHING,
+) -> Run:
+    """Train a mix that was resolved; in a process of its own where the other framework is loaded in this one."""
+    work = other_process if is_needed(resolved.framework) else run
+    place = user_path(out) if out else None
+    return Run(*work.train(resolved, data_root=data_root, out=place, quiet=quiet, beginning=beginning))

@@ -1,0 +1,233 @@
+"""What a report shows that takes the networks or the data: nearest training images, and a walk through latent space.
+
+It is kept in the run's folder, as `report/measured.json`, where the report's writer finds it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import building, mix
+from ganzoo_core.data import framing, picture_files, pixels
+from ganzoo_core.data.framing import crop
+from ganzoo_core.discovery import catalog
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.generation import latent_walk, load
+from ganzoo_core.generation.saved import SavedGenerator
+from ganzoo_core.html.markup import png_uri
+from ganzoo_core.html.page import log_error
+from ganzoo_core.randomness import latents, philox
+from ganzoo_core.runs import facts, layout
+from ganzoo_core.runs.layout import MEASURED
+from ganzoo_core.settings import read_facts, read_run_config
+from ganzoo_core.storage import atomic, files
+
+DRAWN, SHOWN, NEIGHBOURS = 64, 8, 3
+YARDSTICK = 256  # training images whose nearest other one is looked for
+MOST_VALUES = 400_000_000  # pixel values of the training images that are looked at
+CHUNK = 2048  # training images compared at once
+STOPS, STEPS = 4, 8  # of a walk, and between two of its stops
+WALKERS = ((64, 8), (128, 6), (4096, 2))  # up to so many pixels a side, so many walks
+
+
+def measure(
+    folder: Path,
+    *,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Look at the run's last generator, and keep what is found in its folder.
+
+    What cannot be had, since nothing is saved yet, or a plugin or the data are not there, is kept as a sentence.
+
+    Args:
+        folder: the run's.
+        device: as `engine.device`.
+        data_root: where data sets lie.
+        seed: of the noise.
+        settings: of `engine.*`.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    found: dict[str, Any] = {"format": 1, "notes": {}}
+    generators: list[SavedGenerator] = []
+
+    def attempt(name: str, look: Callable[[], Any]) -> None:
+        try:
+            found[name] = look()
+        except GanzooError as error:
+            found["notes"][name] = f"{error}."
+        except Exception as error:
+            log_error(name, error)
+            found["notes"][name] = f"{type(error).__name__}: {error}."
+
+    def generator() -> SavedGenerator:
+        if not generators:
+            generators.append(load.load(folder, device=device, settings=settings))
+            found["images"] = generators[0].images_seen
+        return generators[0]
+
+    attempt("walk", lambda: walk(generator(), seed=seed))
+    attempt("nearest", lambda: nearest(generator(), *training_images(folder, data_root), seed=seed))
+    place = folder / "report"
+    files.check_folder(place)
+    place.mkdir(exist_ok=True)
+    atomic.write_file(place / MEASURED, json.dumps(found).encode())
+
+
+def walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
+    """A closed way through the latent space, several at once.
+
+    Normal and spherical latents are turned from stop to stop (spherical interpolation), so that they stay where latents
+    of their kind lie; uniform ones go in straight lines.
+
+    Returns:
+        `frames`: PNG grids as data URIs; `size`: their width and height; `about`: a sentence.
+    """
+    spec = generator.spec
+    count = next(count for side, count in WALKERS if max(spec.height, spec.width) <= side or count == 2)
+    noise = philox(seed, "walk")
+    stops = latents(noise, count * STOPS, spec.latent_dim, generator.latent).reshape(STOPS, count, -1)
+    labels = generator.labels(count)
+    straight = generator.latent == "uniform"
+    ways = latent_walk.closed(stops, STOPS * STEPS, straight=straight)
+    drawn = [generator.draw(z, labels) for z in (*ways, ways[0])]
+    sheets = [pixels.enlarged(pixels.grid(frame, max(1, count // 2)), least=480) for frame in drawn]
+    way = "in straight lines" if straight else "by spherical interpolation"
+    about = f"{count} ways at once, each through {STOPS} random points {way} and back to its first, seed {seed}."
+    if spec.classes:
+        about += " Each keeps its class."
+    return {
+        "frames": [png_uri(picture_files.png_bytes(sheet)) for sheet in sheets],
+        "size": list(sheets[0].size),
+        "about": about,
+    }
+
+
+def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndarray, str]:
+    """What the run learned from, cropped as what it draws is, uint8 [N,H,W,C], and a sentence about them."""
+    path = folder / layout.CONFIG
+    request = mix.Request(preset=read_facts(path).preset or "none", config=read_run_config(path), config_name=str(path))
+    resolved = mix.resolve(catalog.scan(), request)
+    source = building.load_data(resolved, building.data_root_of_run(folder, data_root))
+    fitted = building.fitted_to(resolved, source)
+    whole, spec = len(source.images), fitted.spec
+    most = max(1, MOST_VALUES // (spec.height * spec.width * spec.channels))
+    about = f"Looked at: all {whole:,} training images."
+    changes = facts.compare_with_run(folder, source)
+    if changes:
+        about = f"The data are not those that the run was trained with: {'; '.join(changes)}. {about}"
+    if whole > most:
+        chosen = np.linspace(0, whole - 1, most).astype(np.int64)
+        source = replace(source, images=source.images[chosen], labels=None)
+        about = about.replace(f"all {whole:,}", f"{most:,} of {whole:,}")
+    prepared = framing.prepare(source, fitted.framing, spec.channels).images
+    return crop(np.asarray(prepared), fitted.framing.crop, fitted.framing.target), about
+
+
+def nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed: int = 0) -> dict[str, Any]:
+    """Drawn images and the training images nearest to them; and the same for training images, as a yardstick.
+
+    Distances are root mean square differences of pixel values, 0 to 255. The ratio of the nearest to the second nearest
+    tells a copy from a picture that is near to many (arXiv:2310.02664). Shown are those where it is least.
+
+    Args:
+        generator: draws.
+        training: uint8 [N,H,W,C].
+        about: a sentence about them.
+        seed: of the noise and of the choice of training images.
+    """
+    drawn = generator.generate(DRAWN, seed=seed)
+    if drawn.shape[1:3] != training.shape[1:3]:
+        training = shrunk(training, drawn.shape[1:3])
+        about += f" They were shrunk to the {drawn.shape[2]}×{drawn.shape[1]} pixels of this stage."
+    places, distances = neighbours(drawn, training, NEIGHBOURS)
+    first, second = distances[:, 0], distances[:, min(1, distances.shape[1] - 1)]
+    ratios = np.divide(first, second, out=np.zeros_like(first), where=second > 0)
+    chosen = philox(seed, "yardstick").permutation(len(training))[:YARDSTICK]
+    _, between_training = neighbours(training[chosen], training, 1, itself=chosen)
+
+    def encoded(image: np.ndarray) -> str:
+        return png_uri(picture_files.png_bytes(pixels.to_pillow(image)))
+
+    shown = [
+        {
+            "uri": encoded(drawn[place]),
+            "ratio": float(ratios[place]),
+            "neighbours": [
+                {"uri": encoded(training[other]), "distance": float(distance), "index": int(other)}
+                for other, distance in zip(places[place], distances[place], strict=True)
+            ],
+        }
+        for place in np.argsort(ratios, kind="stable")[:SHOWN]
+    ]
+    return {
+        "shown": shown,
+        "drawn": [round(float(distance), 3) for distance in distances[:, 0]],
+        "ratios": [round(float(ratio), 3) for ratio in ratios],
+        "training": [round(float(distance), 3) for distance in between_training[:, 0]],
+        "about": about,
+    }
+
+
+def shrunk(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Images [N,H,W,C] at a size (height, width) that divides theirs, by means of blocks.
+
+    Raises:
+        GanzooError: if it does not.
+    """
+    count, height, width, channels = pictures.shape
+    if height % size[0] or width % size[1]:
+        raise GanzooError(
+            f"the generator draws {size[1]}×{size[0]} pixels and the training images have {width}×{height}, which "
+            "cannot be compared"
+        )
+    blocks = pictures.reshape(count, size[0], height // size[0], size[1], width // size[1], channels)
+    return np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+
+
+def neighbours(
+    queries: np.ndarray, others: np.ndarray, count: int, itself: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each image those of the others that are nearest to it: their places and distances, each [N,count].
+
+    Args:
+        queries, others: uint8 [N,H,W,C] and [M,H,W,C].
+        count: how many; fewer where there are fewer others.
+        itself: int64 [N], the place of each query among the others, which does not count.
+
+    Raises:
+        GanzooError: if there is none to compare with.
+    """
+    count = min(count, len(others) - (itself is not None))
+    if count < 1:
+        raise GanzooError("there are too few training images to compare with")
+    flat = queries.reshape(len(queries), -1).astype(np.float32)
+    squares = (flat**2).sum(axis=1, keepdims=True)
+    best = np.full((len(flat), 0), np.inf, np.float32)
+    places = np.zeros((len(flat), 0), np.int64)
+    for start in range(0, len(others), CHUNK):
+        chunk = others[start : start + CHUNK].reshape(len(others[start : start + CHUNK]), -1).astype(np.float32)
+        square = squares + (chunk**2).sum(axis=1) - 2 * flat @ chunk.T
+        numbers = np.broadcast_to(np.arange(start, start + len(chunk)), square.shape)
+        if itself is not None:
+            square = np.where(numbers == itself[:, None], np.inf, square)
+        best = np.concatenate([best, square], axis=1)
+        places = np.concatenate([places, numbers], axis=1)
+        kept = np.argsort(best, axis=1, kind="stable")[:, :count]
+        best, places = np.take_along_axis(best, kept, axis=1), np.take_along_axis(places, kept, axis=1)
+    # Float32 loses small differences of large squares; what is told is computed anew.
+    exact = [
+        np.sqrt(((others[row].astype(np.float64) - query) ** 2).mean(axis=(1, 2, 3)))
+        for row, query in zip(places, queries, strict=True)
+    ]
+    return places, np.array(exact)

@@ -1,0 +1,275 @@
+"""What a run's folder holds, read so that nothing in it can stop a report: what cannot be read becomes a note."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.report.records import Measured
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import read_card
+from ganzoo_core.runs.layout import MEASURED
+from ganzoo_core.settings import read_facts
+from ganzoo_core.settings.lengths import Interval
+from ganzoo_core.storage import decoding, files
+
+MAX_CELLS = 50_000_000  # numbers in the statistics
+MAX_COLUMNS = 200  # names in the statistics; a run has about ten
+MAX_CONFIG = 200_000  # bytes
+MAX_MEASURED = 64_000_000  # bytes
+_SETTING = re.compile(r"(?P<key>[^\s:#][^\s:]*): (?P<rest>.*)")
+_DIGITS = 18  # of a whole number in `config.yaml`
+_CLOCK = {"seconds", "images_per_second"}
+_PLACE = {"images", "step", "epoch"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A line of `config.yaml`."""
+
+    key: str
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run's folder, as far as it can be read.
+
+    Attributes:
+        folder: of the run, as the user named it.
+        settings: by key, in their order.
+        facts: what the run was made with, as text.
+        columns: the statistics, one list of equal length a name; a number that is missing is NaN.
+        scores: the lines of `scores.jsonl`, each with `images` and `scores`.
+        measured: what took the networks, if it was measured.
+        notes: what could not be read, in sentences.
+    """
+
+    folder: Path
+    settings: dict[str, Setting]
+    facts: dict[str, Any]
+    columns: dict[str, list[float]]
+    scores: list[dict[str, Any]]
+    measured: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def images(self) -> list[float]:
+        """Images seen at each line of the statistics."""
+        return self.columns.get("images", [])
+
+    @property
+    def terms(self) -> list[str]:
+        """Names of loss terms and of D's accuracies and probabilities, in their order."""
+        return [name for name in self.columns if "/" in name]
+
+    @property
+    def values(self) -> list[str]:
+        """Names of the schedule's values."""
+        return [name for name in self.columns if "/" not in name and name not in _PLACE | _CLOCK]
+
+    @property
+    def title(self) -> str:
+        """Such as `MODEL on DATA`."""
+        model = self.chosen("use.model") or " and ".join(
+            dict.fromkeys(filter(None, (self.chosen("use.generator"), self.chosen("use.discriminator"))))
+        )
+        data = self.chosen("use.data")
+        return f"{model} on {data}" if model and data else model or self.folder.name
+
+    def chosen(self, key: str) -> Any:
+        """A setting's value; "" without one."""
+        return self.settings[key].value if key in self.settings else ""
+
+    def fact(self, *keys: str) -> Any:
+        """What stands under `run` in `config.yaml`, such as `fact("engine", "device")`; "" if it does not."""
+        found: Any = self.facts
+        for key in keys:
+            found = found.get(key, "") if isinstance(found, dict) else ""
+        return found
+
+    @property
+    def seen(self) -> int:
+        """Images seen at the last line."""
+        return int(self.images[-1]) if self.images else 0
+
+    @cached_property
+    def length(self) -> int:
+        """Images that the run is to see in all; 0 where that is not known."""
+        try:
+            batch, critic = int(self.chosen("train.batch_size")), int(self.chosen("train.critic_steps") or 1)
+            step = batch * critic
+            length = Interval.parse(self.chosen("train.length"))
+            images = length.images(epoch_images=int(self.fact("data", "images") or 0), step_images=step)
+        except (ValueError, TypeError, OverflowError):
+            return 0
+        return -(-images // step) * step if step > 0 else 0
+
+    @property
+    def finished_at(self) -> int:
+        """Images that the saved generator has seen; -1 without one."""
+        try:
+            files.check_folder(self.folder / "generator")
+            return read_card(self.folder / "generator").images
+        except GanzooError:
+            return -1
+
+    @property
+    def state(self) -> str:
+        """How far the run is, in a sentence without a full stop."""
+        if not self.images:
+            return "Nothing reported yet"
+        of = f" of {self.length:,}" if self.length else ""
+        last = [self.columns[name][-1] for name in self.terms]
+        if last and not all(map(math.isfinite, last)) and self.finished_at < self.seen:
+            return f"Diverged at {self.seen:,}{of} images"
+        if self.finished_at >= self.seen:
+            whole = self.length == 0 or self.seen >= self.length
+            return f"Finished after {self.seen:,} images" if whole else f"Stopped and saved at {self.seen:,}{of} images"
+        return f"Not finished: {self.seen:,}{of} images so far"
+
+
+def read(folder: Path) -> Recorded:
+    """Read a run.
+
+    Raises:
+        UsageError: if there is no such folder, or nothing of a run in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not there; name a run's folder, such as runs/NAME-1")
+    if not any(files.describe(folder / name) for name in (layout.CONFIG, layout.STATS, "samples")):
+        raise UsageError(
+            f"{folder} holds no {layout.CONFIG}, no {layout.STATS} and no samples/, so it is no run's folder; name "
+            "one, such as runs/NAME-1"
+        )
+    notes: list[str] = []
+    settings, facts = _read_config(folder / layout.CONFIG, notes)
+    columns = _read_stats(folder / layout.STATS, notes)
+    scored = _read_scores(folder / layout.SCORES, notes)
+    return Recorded(folder, settings, facts, columns, scored, _read_measured(folder, notes), notes)
+
+
+def _read_config(path: Path, notes: list[str]) -> tuple[dict[str, Setting], dict[str, Any]]:
+    try:
+        text = files.read_bytes(path, MAX_CONFIG).decode("utf-8", "replace")
+    except UsageError as error:
+        notes.append(f"{path.name} cannot be read, so the settings are not known: {error}.")
+        return {}, {}
+    try:
+        facts = msgspec.to_builtins(read_facts(path))
+    except UsageError as error:
+        notes.append(f"{error}.")
+        facts = {}
+    settings = {}
+    for line in text.partition("\nrun:")[0].splitlines():
+        match = _SETTING.fullmatch(line)
+        if match:
+            settings[match["key"]] = Setting(match["key"], *_value_and_origin(match["rest"]))
+    return settings, facts
+
+
+def _value_and_origin(text: str) -> tuple[Any, str]:
+    """`2e-4  # core` -> the value and `core`; what is not JSON stays text."""
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        value, end = text.partition("  # ")[0], len(text.partition("  # ")[0])
+    return value, text[end:].strip().removeprefix("#").strip()
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _int(text: str) -> int:
+    return int(text) if len(text) <= _DIGITS else _refuse(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+_DECODER = json.JSONDecoder(parse_int=_int, parse_float=_float, parse_constant=_refuse)
+
+
+def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a file, one a line; the last one may be half-written."""
+    bad = 0
+    try:
+        for line in decoding.read_lines(path):
+            try:
+                entry = decoding.parse(line, path.name)
+            except UsageError:
+                entry = None
+            if isinstance(entry, dict):
+                yield entry
+            else:
+                bad += 1
+    except UsageError as error:
+        notes.append(f"{path.name} cannot be read to its end: {error}.")
+    if bad:
+        notes.append(f"{bad:,} lines of {path.name} could not be read and are left out.")
+
+
+def number(value: Any) -> float:
+    """A number of JSON; NaN for anything else, and for what no float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value) if math.isfinite(value) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _read_stats(path: Path, notes: list[str]) -> dict[str, list[float]]:
+    columns: dict[str, list[float]] = {"images": []}
+    for entry in _lines(path, notes):
+        if not number(entry.get("images")) >= 0:
+            continue
+        count = len(columns["images"])
+        if count * len(columns) > MAX_CELLS:
+            notes.append(f"{path.name} is read up to line {count:,}: more than {MAX_CELLS:,} numbers are not shown.")
+            break
+        for name, value in entry.items():
+            if name not in columns and len(columns) < MAX_COLUMNS and (value is None or not math.isnan(number(value))):
+                columns[name] = [math.nan] * count
+            if name in columns:
+                columns[name].append(number(value))
+        for column in columns.values():
+            if len(column) == count:
+                column.append(math.nan)
+    return columns
+
+
+def _read_scores(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+    found = [
+        entry
+        for entry in _lines(path, notes)
+        if number(entry.get("images")) >= 0 and isinstance(entry.get("scores"), dict)
+    ]
+    return sorted(found, key=lambda entry: number(entry["images"]))
+
+
+def _read_measured(folder: Path, notes: list[str]) -> dict[str, Any]:
+    path = folder / "report" / MEASURED
+    if not files.describe(path):
+        return {}
+    try:
+        files.check_folder(path.parent)
+        found = decoding.decode_large(files.read_bytes(path, MAX_MEASURED), Measured, f"report/{MEASURED}")
+    except UsageError as error:
+        notes.append(f"{error}; `ganzoo report` writes it anew.")
+        return {}
+    built: dict[str, Any] = msgspec.to_builtins(found)
+    return {name: value for name, value in built.items() if value is not None}

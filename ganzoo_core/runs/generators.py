@@ -1,0 +1,113 @@
+"""Which of a run's saved generators is meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ganzoo_core.errors import UsageError
+from ganzoo_core.runs import layout, scores
+from ganzoo_core.runs.folder import check_entries, read_card
+from ganzoo_core.storage import atomic, files
+
+
+def find_generator(path: Path, which: str = "last") -> Path:
+    """The folder of a saved generator.
+
+    Args:
+        path: a run, its `generator/`, or one of its snapshots.
+        which: `last`, a number of images, or `epoch:N`; only of a run.
+
+    Raises:
+        UsageError: if there is none, with what there is.
+    """
+    if not path.exists():
+        raise UsageError(f"{path} is not there; name a run's folder, its generator/ or a snapshot")
+    if files.describe(path / layout.CARD):
+        if which != "last":
+            raise UsageError(f"{path} is one generator; --checkpoint chooses among those of a run")
+        return path
+    check_entries(path)
+    snapshots = files.list_numbered(path / "snapshots")
+    saved = {images: folder for images, folder in snapshots.items() if atomic.is_whole(folder)}
+    if which == "last":
+        if atomic.is_whole(path / "generator"):
+            return path / "generator"
+        if saved:
+            if files.describe(path / "generator"):
+                from ganzoo_core.terminal.progress import Reporter  # rich: most callers need none of it
+
+                Reporter().warn(f"{path / 'generator'} is damaged; the snapshot at {max(saved):,} images is taken")
+            return saved[max(saved)]
+        if files.describe(path / "generator"):
+            why = atomic.explain_damage(path / "generator")
+            raise UsageError(f"the generator of {path} is damaged: {why}; `ganzoo resume {path}` writes it anew")
+        raise UsageError(f"{path} holds no saved generator: it is no run's folder, or nothing was saved yet")
+    if which == "best":
+        return _best(saved, path)
+    match = re.fullmatch(r"(epoch:)?([0-9][0-9_]{0,20})", which)
+    if match is None:
+        raise UsageError(f"--checkpoint {which!r} is not known; say last, best, a number of images, or epoch:N")
+    number = int(match[2])
+    if match[1]:
+        return _of_epoch(saved, number, path)
+    if number not in saved:
+        listed = ", ".join(map(str, sorted(saved))) or "none"
+        raise UsageError(f"{path} has no snapshot at {number} images; it has {listed}")
+    return saved[number]
+
+
+def _best(saved: Mapping[int, Path], path: Path) -> Path:
+    """The generator with the best score."""
+    best = scores.best(scores.read(path))
+    if best is None or best.images is None:
+        raise UsageError(
+            f"{path} was not evaluated, so none of its snapshots is the best yet; say last or epoch:N, or "
+            f"`ganzoo evaluate {path} --checkpoint all` first"
+        )
+    if best.images in saved:
+        return saved[best.images]
+    last = path / "generator"
+    if atomic.is_whole(last) and read_card(last).images == best.images:
+        return last
+    raise UsageError(
+        f"the best score of {path} is that at {best.images:,} images, of which no snapshot is kept; "
+        f"`ganzoo evaluate {path} --checkpoint all` scores those that are"
+    )
+
+
+def _of_epoch(saved: Mapping[int, Path], number: int, path: Path) -> Path:
+    """The first snapshot at or after the end of an epoch, if it lies within that step."""
+    epochs: dict[int, Path] = {}
+    for images in sorted(saved):
+        card = read_card(saved[images])
+        epoch = images // card.epoch_images
+        if images - epoch * card.epoch_images < card.step_images:
+            epochs.setdefault(epoch, saved[images])
+    if number not in epochs:
+        listed = ", ".join(map(str, sorted(epochs))) or "none"
+        raise UsageError(f"{path} has no snapshot of epoch {number}; it has epochs {listed}")
+    return epochs[number]
+
+
+def list_generators(run: Path, which: str) -> list[Path]:
+    """The folders of a run's saved generators.
+
+    Args:
+        run: its folder.
+        which: `all`, or as in `find_generator`.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if which != "all":
+        return [find_generator(run, which)]
+    found: dict[int, Path] = {}
+    check_entries(run)
+    for folder in [*files.list_numbered(run / "snapshots").values(), run / "generator"]:
+        if atomic.is_whole(folder):
+            found.setdefault(read_card(folder).images, folder)
+    if not found:
+        raise UsageError(f"{run} holds no saved generator, so there is nothing to evaluate; train it for longer")
+    return [found[images] for images in sorted(found)]

@@ -1,0 +1,84 @@
+"""Is a run going well? The least of it: a sentence where it is too short, or where D has won.
+
+Both can be read from a run's folder alone: the first stands among the warnings in `config.yaml`, the second is found in
+`stats.jsonl` again.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ganzoo_core.mix import Mix
+from ganzoo_core.storage.records import SEPARATED
+
+FEWEST = 2_000  # steps of G below which most GANs draw next to nothing
+EARLY = 200  # steps in which D separates everything in healthy runs too, since G draws noise
+REPORTS = 3  # in a row
+ACCURACY = "discriminator/accuracy_real"
+
+
+def find_short(resolved: Mix, steps: int) -> str:
+    """What to say of a run of so many steps; "" where they are enough, or its length was chosen for just these data."""
+    own = f"{resolved.parts['generator'].name} preset {resolved.parts['data'].name}"
+    if steps >= FEWEST or resolved.settings.origin("train.length") == own:
+        return ""
+    count = f"{steps:,} step{'s' if steps > 1 else ''} of the generator"
+    return (
+        f"this run takes {count}, and below {FEWEST:,} most GANs draw little more than noise; the same command with "
+        "--steps 5000 or --minutes 10 trains for longer"
+    )
+
+
+class Separation:
+    """Watches the reports for a D that tells training images from generated ones without fail.
+
+    It does where in every step of `REPORTS` reports in a row the least score of a real image was above the largest of a
+    generated one. Losses whose D has no decision are left out: a critic that estimates a distance is meant to do that.
+    The first steps do not count.
+    """
+
+    def __init__(self) -> None:
+        self.last_step, self.row, self.since = 0, 0, 0
+        self.found_at: int | None = None
+
+    def see(self, line: Mapping[str, Any]) -> bool:
+        """Take in a line of statistics; True at the first with which it is found."""
+        begins, self.last_step = self.last_step, int(line.get("step", 0))
+        if begins < EARLY or ACCURACY not in line or line.get(SEPARATED) != 1.0:
+            self.row = 0
+            return False
+        self.row += 1
+        if self.row < REPORTS or self.found_at is not None:
+            return False
+        self.found_at = int(line["images"])
+        return True
+
+    def go_back(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Begin again from the lines of statistics that are kept; what was found in this process stays found."""
+        found, fresh = self.found_at, Separation()
+        for line in lines:
+            fresh.see(line)
+        self.__dict__.update(fresh.__dict__)
+        self.found_at = fresh.found_at if found is None else found
+
+
+def explain_separation(images: int, *, run: Path, lr_d: Any) -> str:
+    """What it means that D tells them apart without fail, and what helps.
+
+    Args:
+        images: seen when it was found.
+        run: the run's folder.
+        lr_d: D's learning rate; nothing is said of it where it is no number.
+    """
+    slower = ""
+    if isinstance(lr_d, int | float) and not isinstance(lr_d, bool):
+        command = f"ganzoo resume {shlex.quote(str(run))} --set lr_d={lr_d / 4:.3g}"
+        slower = f"`{command}` begins a new run here with a slower D, and "
+    return (
+        f"D told every training image from every generated one through {REPORTS} reports, up to {images:,} images: G "
+        f"then learns little, and its pictures may stop improving; {slower}`ganzoo list modifiers` shows what holds D "
+        "back. More training images help most"
+    )

@@ -1,0 +1,199 @@
+"""JSON from a file, decoded into a typed record: what is damaged or forged is refused by file and field."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import shown
+from ganzoo_core.storage import files
+from ganzoo_core.storage.records import FORMAT, PATTERNS
+
+MAX_JSON = 1_000_000  # bytes of one file, or of one line
+MAX_LINES = 10_000_000  # of one file
+MAX_DEPTH = 30
+MAX_INTEGER = 2**63
+MAX_TEXT = 100_000  # characters
+
+T = TypeVar("T")
+
+
+def read(path: Path, record: type[T]) -> T:
+    """Decode a file.
+
+    Raises:
+        UsageError: naming the file and the field, if it is missing, too large, no regular file, or not as it must be.
+    """
+    return decode(files.read_bytes(path, MAX_JSON), record, path)
+
+
+def read_lines(path: Path, most: int = MAX_LINES) -> Iterator[bytes]:
+    """The lines of a regular file, each with its end; a last one without it is passed over. None without a file.
+
+    Raises:
+        UsageError: for a line that is too long, for more than `most`, and if no regular file lies there.
+    """
+    if not files.describe(path):
+        return
+    try:
+        with files.open_file(path) as file:
+            number = 0
+            while line := file.readline(MAX_JSON + 1):
+                number += 1
+                if number > most:
+                    raise UsageError(f"{path} has more than {most:,} lines, so it is not one of ganzoo's")
+                if len(line) > MAX_JSON:
+                    raise UsageError(f"{path}: line {number} is longer than {MAX_JSON:,} bytes")
+                if line.endswith(b"\n"):
+                    yield line
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def decode(content: bytes, record: type[T], source: object) -> T:
+    """Decode JSON.
+
+    Args:
+        content: the text in UTF-8.
+        record: the type that it must have.
+        source: what it is called in an error.
+
+    Raises:
+        UsageError: naming the source and the field.
+    """
+    return convert(parse(content, source), record, source)
+
+
+def decode_large(content: bytes, record: type[T], source: object) -> T:
+    """Decode JSON of many megabytes into a record that bounds all it holds by itself; raises as `decode` does."""
+    try:
+        return msgspec.json.decode(content, type=record)
+    except msgspec.ValidationError as error:
+        raise UsageError(_explain(str(error), {}, source)) from None
+    except RecursionError:
+        raise UsageError(f"{source} is nested too deeply") from None
+    except ValueError as error:  # msgspec's own error, and that for bytes that are not UTF-8
+        raise UsageError(f"{source} is not JSON: {error}") from None
+
+
+def parse(content: bytes, source: object) -> Any:
+    """JSON in UTF-8 -> dicts, lists, text and numbers within bounds; raises UsageError as `decode` does."""
+    try:
+        value = msgspec.json.decode(content)
+        _check_bounds(value)
+    except RecursionError:
+        raise UsageError(f"{source} is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{source} is not text in UTF-8") from None
+    except msgspec.DecodeError as error:
+        if content.strip() and "out of range" in str(error):
+            raise UsageError(f"{source} holds a number that is out of range") from None
+        raise UsageError(f"{source} is not JSON: {str(error).removeprefix('JSON is malformed: ')}") from None
+    except ValueError as error:
+        raise UsageError(f"{source}: {error}") from None
+    return value
+
+
+def convert(value: Any, record: type[T], source: object, *, as_text: bool = False) -> T:
+    """What `parse` gave -> a record; raises UsageError as `decode` does.
+
+    Args:
+        value: dicts, lists, text and numbers.
+        record: the type that it must have.
+        source: what it is called in an error.
+        as_text: whether numbers, true, false and null are written as text.
+    """
+    try:
+        return msgspec.convert(value, record, strict=not as_text)
+    except msgspec.ValidationError as error:
+        raise UsageError(_explain(str(error), value, source)) from None
+
+
+def null_for_nan(value: Any) -> Any:
+    """Numbers that are not finite, which JSON has not, become None, however deep in lists."""
+    if isinstance(value, list | tuple):
+        return [null_for_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def nan_for_null(value: Any) -> Any:
+    """What `null_for_nan` made None becomes NaN."""
+    if isinstance(value, list | tuple):
+        return [nan_for_null(item) for item in value]
+    return math.nan if value is None else value
+
+
+def _check_bounds(value: Any, field: str = "", depth: int = 0) -> None:
+    """Raise ValueError for a number, a text or a depth that nothing here can have."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"{field[:60]}… is nested too deeply")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_bounds(key, f"a name in {field or 'it'}")
+            _check_bounds(item, f"{field}.{key}".removeprefix("."), depth + 1)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_bounds(item, f"{field}[{place}]", depth + 1)
+    elif isinstance(value, str):
+        if len(value) > MAX_TEXT or "\0" in value:
+            what = "holds a NUL" if "\0" in value else f"has {len(value):,} characters"
+            raise ValueError(f"{field[:200]} {what}; expected at most {MAX_TEXT:,} characters of text")
+    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ValueError(f"{field[:200]} is {shown(value)}; expected a number below 2^63")
+
+
+_WORDS = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "object": "a table",
+    "array": "a list", "null": "null",
+}  # fmt: skip
+
+
+def _explain(problem: str, value: Any, source: object) -> str:
+    """msgspec's words for what is wrong, with what was found."""
+    what, _, place = problem.partition(" - at ")
+    field = place.replace("`", "").removeprefix("key in ").removeprefix("$").removeprefix(".").removesuffix("[...]")
+    if "[...]" in place or "key" in place:
+        field = f"an entry of {field}" if field else "an entry"
+    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    if missing:
+        return f"{source} has no {'.'.join(filter(None, (field, missing[1])))}"
+    expected = re.sub(r"`([a-z]+)( \| [a-z]+)*`", _name_types, what)
+    expected = re.sub(r", got .*|^Invalid enum value .*", "", expected).replace("`", "")
+    if "matching regex" in expected:
+        named = (words for pattern, words in PATTERNS.items() if expected.endswith(repr(pattern)))
+        expected = f"expected {next(named, 'other text')}"
+    expected = expected or "expected another value"
+    if not field:
+        return f"{source} is damaged: {_lower(expected)}"
+    if field.startswith("an entry"):
+        return f"{source}: {field} is not as it must be; {_lower(expected)}"
+    found, known = _look_up(value, field)
+    if field == "format":
+        return f"{source} has the format {shown(found)}; this ganzoo reads {FORMAT}: upgrade ganzoo"
+    return f"{source}: {field}{f' is {shown(found)}' if known else ''}; {_lower(expected)}"
+
+
+def _name_types(match: re.Match[str]) -> str:
+    return " or ".join(_WORDS.get(word, word) for word in match[0].strip("`").split(" | "))
+
+
+def _look_up(value: Any, field: str) -> tuple[Any, bool]:
+    """The value at a path such as `spec.height` or `modifiers[0].name`, and whether it is known."""
+    for step in re.findall(r"[^.\[\]]+|\[\d+\]|\[\.\.\.\]", field):
+        if step == "[...]":
+            return None, False
+        try:
+            value = value[int(step[1:-1])] if step.startswith("[") else value[step]
+        except (KeyError, IndexError, TypeError):
+            return None, False
+    return value, True
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,206 @@
+"""The JSON files of a run: one typed record for each, with bounds on numbers, lengths, sizes and names.
+
+Whatever a record holds can be used as it is. `decoding` reads them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+FORMAT: Literal[1] = 1
+_NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z", r"^[!-~]{0,100}\Z"
+_KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z"
+_SHA256, RUN_ID = r"^[0-9a-f]{64}\Z", r"^[0-9a-f]{0,32}\Z"
+PRESET, DIGEST = r"^([a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?)?\Z", r"^[0-9a-z:-]{0,100}\Z"
+_TERM = r"^(generator|discriminator)/[^\x00-\x1f\x7f]{1,200}\Z"
+PICTURE = r"^data:image/png;base64,[A-Za-z0-9+/]*={0,2}\Z"
+# Each pattern in words.
+PATTERNS = {
+    _NAME: "a name of letters, digits, dots, hyphens and underscores", _VERSION: "a version such as 1.0",
+    _TERM: "a term's name, such as generator/adversarial",
+    _KEY: "a setting's name",
+    _FILE: "a file's plain name", _SHA256: "64 hexadecimal digits",
+    RUN_ID: "hexadecimal digits", PRESET: "a preset's name", DIGEST: "a digest",
+    PICTURE: "a PNG picture as a data URI",
+}  # fmt: skip
+Name = Annotated[str, Meta(pattern=_NAME)]
+"""Of a part or a distribution."""
+Version = Annotated[str, Meta(pattern=_VERSION)]
+Key = Annotated[str, Meta(pattern=_KEY, max_length=200)]
+"""Of a setting, without its namespace or with it."""
+Label = Annotated[str, Meta(max_length=1000)]
+"""Text that comes from data, such as a class's name; whatever shows it makes it harmless for what it is shown on."""
+FileName = Annotated[str, Meta(pattern=_FILE)]
+MOST_IMAGES = 10**15
+Images = Annotated[int, Meta(ge=0, le=MOST_IMAGES)]
+"""A number of images seen; of steps, and of lines, too."""
+Side = Annotated[int, Meta(ge=1, le=65_536)]
+"""Pixels."""
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Option = bool | int | float | str | list[bool | int | float | str]
+
+
+class Origin(Struct, frozen=True):
+    """A part that made something, and the distribution it came with."""
+
+    name: Name
+    distribution: Name
+    version: Version
+
+
+class ModifierOrigin(Origin, frozen=True):
+    """A modifier with its options."""
+
+    options: dict[Key, Option]
+
+
+class SpecRecord(Struct, frozen=True):
+    """See `api.Spec`."""
+
+    height: Side
+    width: Side
+    channels: Literal[1, 3]
+    classes: Annotated[int, Meta(ge=0, le=1_000_000)]
+    latent_dim: Annotated[int, Meta(ge=1, le=1_000_000)]
+    framework: Literal["torch", "tensorflow"]
+
+
+class Card(Struct, frozen=True):
+    """`generator.json`: all that drawing from a saved generator takes beside its weights.
+
+    Attributes:
+        format: of this file.
+        part: the model; None for a network that was given in Python.
+        modifiers: around it, the first innermost.
+        options: of the model's generator.
+        spec: what it was built for.
+        latent: the distribution of z.
+        output: `tanh` or `linear`.
+        crop: top, left, height and width of the picture inside the padded one; None without padding.
+        class_names: one a class, of a conditional generator.
+        epoch_images, step_images: images in an epoch and in a step of the run.
+        images: that the generator had seen.
+        values: the schedule's values that it is called with.
+        kernels: the type in which tensors of two axes or more are stored.
+        license: of the pictures that it learnt from, and so of what it draws; "" where their dataset names none.
+    """
+
+    format: Literal[1]
+    part: Origin | None
+    modifiers: Annotated[list[ModifierOrigin], Meta(max_length=32)]
+    options: dict[Key, Option]
+    spec: SpecRecord
+    latent: Literal["normal", "uniform", "sphere"]
+    output: Literal["tanh", "linear"]
+    crop: tuple[Images, Images, Side, Side] | None
+    class_names: list[Label]
+    epoch_images: Annotated[int, Meta(ge=1, le=10**15)]
+    step_images: Annotated[int, Meta(ge=1, le=10**15)]
+    images: Images
+    values: dict[Key, Number]
+    kernels: Literal["float16", "float32"] = "float32"
+    license: Label = ""
+
+    def __post_init__(self) -> None:
+        spec = self.spec
+        if len(self.class_names) != spec.classes:
+            raise ValueError(f"it has {len(self.class_names)} class_names, and spec.classes is {spec.classes}")
+        if self.crop is not None:
+            top, left, height, width = self.crop
+            if top + height > spec.height or left + width > spec.width:
+                raise ValueError(f"crop {list(self.crop)} reaches beyond {spec.height}×{spec.width} pixels")
+
+
+class FileFacts(Struct, frozen=True):
+    """Size and SHA-256 of one file."""
+
+    bytes: Annotated[int, Meta(ge=0, le=10**13)]
+    sha256: Annotated[str, Meta(pattern=_SHA256)]
+
+
+class FolderManifest(Struct, frozen=True):
+    """`manifest.json` of a checkpoint or a saved generator: its files, and the run that wrote them."""
+
+    format: Literal[1]
+    files: Annotated[dict[FileName, FileFacts], Meta(min_length=1, max_length=64)]
+    run: Annotated[str, Meta(pattern=RUN_ID)] = ""
+
+
+class SweepPlan(Struct, frozen=True):
+    """`sweep.json`: what stands behind `ganzoo run` in each of its runs, and the values of each key that varies."""
+
+    format: Literal[1]
+    words: Annotated[list[Label], Meta(max_length=1000)]
+    over: Annotated[dict[Label, list[Label]], Meta(max_length=100)]
+
+
+StatsLine = dict[Label, Annotated[int, Meta(ge=-(2**53), le=2**53)] | float | None]
+"""A line of `stats.jsonl`: `images` seen, and whatever else was reported; null where it was not finite."""
+Numbers = dict[Label, float | None]
+
+
+class ScoreLine(Struct, frozen=True):
+    """A line of `scores.jsonl`; see `scores.Score`. Other fields are kept beside these."""
+
+    images: Images | None
+    scores: Numbers
+    protocol: dict[Label, Any]
+    real: Numbers = {}
+    classes: dict[Label, Numbers] = {}
+    better: dict[Label, Literal["lower", "higher"]] = {}
+
+
+class TensorFacts(Struct, frozen=True):
+    """One tensor in the header of a safetensors file."""
+
+    dtype: Literal["F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"]
+    shape: Annotated[list[Annotated[int, Meta(ge=0, le=10**13)]], Meta(max_length=32)]
+
+
+Term = Annotated[str, Meta(pattern=_TERM)]
+"""Of a loss: `discriminator/adversarial`."""
+Count = Annotated[int, Meta(ge=1, le=10**15)]
+Terms = list[tuple[Term, Number | None, Count]]
+
+
+class Position(Struct, frozen=True):
+    """`position.json`: where a run stood at a checkpoint. A sum that is not finite is None.
+
+    Attributes:
+        images, step: seen and done.
+        end: images at which the run was to end.
+        facts: what it was made with.
+        values: the schedule's.
+        rollbacks: times that it had gone back to an earlier checkpoint.
+        pending: sums that the engine had not handed over; the name or names, the sum or sums, steps or ranks.
+        read_at: step at which the engine was read last.
+        report_terms, epoch_terms: sums since the last report and epoch: name, sum, steps.
+        sampled_at: images at the last grid; -1 for none.
+        stats_lines: lines of statistics.
+        seconds: that the run had taken.
+    """
+
+    format: Literal[1]
+    images: Images
+    step: Images
+    end: Images
+    facts: dict[str, Any]
+    values: dict[Key, Number]
+    rollbacks: Annotated[int, Meta(ge=0, le=1000)]
+    pending: list[tuple[Term | list[Term], Number | list[Number | None] | None, Count]]
+    read_at: Images
+    report_terms: Terms
+    epoch_terms: Terms
+    sampled_at: Annotated[int, Meta(ge=-1, le=10**15)]
+    stats_lines: Images
+    seconds: Annotated[float, Meta(ge=0, le=1e12)]
+
+    def __post_init__(self) -> None:
+        if self.read_at > self.step:
+            raise ValueError(f"read_at is {self.read_at}, and step is {self.step}")
+
+
+# The share of steps in which every real image of the batch had a higher score than every generated one.
+SEPARATED = "discriminator/separated"

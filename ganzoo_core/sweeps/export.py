@@ -1,0 +1,64 @@
+"""A sweep for other engines than this machine: lines of shell, and a job array for Slurm."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganzoo_core.errors import UsageError
+from ganzoo_core.runs import layout
+from ganzoo_core.storage import atomic
+from ganzoo_core.sweeps.grid import Sweep, plain
+
+SCRIPT, LINES = "sweep.sbatch", "jobs.txt"
+SAVING = 120  # seconds before its end at which Slurm tells a run to save
+
+
+def lines(sweep: Sweep, *, more: Sequence[str] = ()) -> list[str]:
+    """A line of shell for each run that is left: it begins the run, or goes on with one that has begun."""
+    found = []
+    for job in sweep.jobs:
+        if sweep.is_over(job):
+            continue
+        place = sweep.place(job).absolute()
+        start = [sys.executable, "-P", "-m", "ganzoo_core"]
+        fresh = shlex.join([*start, "run", *sweep.words, *job.words(), *more, "--out", str(place), "--quiet"])
+        again = shlex.join([*start, "resume", str(place)])
+        config, saved = (shlex.quote(str(place / name)) for name in (layout.CONFIG, "checkpoints"))
+        restart = f'$([ -n "$(ls -A {saved} 2>/dev/null)" ] || echo --restart)'  # it was stopped before it saved
+        found.append(
+            f"cd {shlex.quote(str(Path.cwd()))}; if [ -f {config} ]; then exec {again} {restart} --quiet; "
+            f"else exec {fresh}; fi"
+        )
+    return found
+
+
+def write_slurm(sweep: Sweep, *, at_once: int, more: Sequence[str] = ()) -> tuple[Path, int]:
+    """Write a job array for Slurm: the script, and beside it the lines that it runs.
+
+    Returns:
+        The script, and how many jobs it has.
+
+    Raises:
+        UsageError: if nothing is left.
+    """
+    left = lines(sweep, more=more)
+    if not left:
+        raise UsageError(f"every run of {sweep.folder} is over; say the same without --list for the comparison")
+    jobs, folder = (sweep.folder / LINES).absolute(), sweep.folder.absolute()
+    script = [
+        "#!/bin/bash",
+        f"#SBATCH --job-name={plain(folder.name)}",
+        f"#SBATCH --array=0-{len(left) - 1}%{at_once}",
+        f"#SBATCH --output={str(folder).replace('%', '%%')}/slurm-%A_%a.log",
+        f"#SBATCH --signal=B:TERM@{SAVING}",
+        "# Add what your cluster asks for: --time, --partition, --gres=gpu:1 …",
+        f'line=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {shlex.quote(str(jobs))})',
+        'exec bash -c "$line"',
+    ]
+    atomic.write_file(jobs, ("\n".join(left) + "\n").encode())
+    path = sweep.folder / SCRIPT
+    atomic.write_file(path, ("\n".join(script) + "\n").encode())
+    return path, len(left)

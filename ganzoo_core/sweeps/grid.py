@@ -1,0 +1,175 @@
+"""The runs of a sweep, their names and their folder."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import RunFolder
+from ganzoo_core.storage import atomic, decoding, files, records
+from ganzoo_core.storage.records import SweepPlan
+from ganzoo_core.terminal.text import one_line
+
+PLAN = "sweep.json"
+MOST = 1000  # runs of a sweep
+_COMMA = re.compile(r",(?![^\[]*\])")  # a comma that is not inside [ ]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: its name, and for each key that is swept the value that it has."""
+
+    name: str
+    values: Mapping[str, str]
+
+    def words(self) -> list[str]:
+        """What says so on the command line of `run`."""
+        found: list[str] = []
+        for key, value in self.values.items():
+            found += ["--preset", value] if key == "preset" else ["--set", f"{key}={value}"]
+        return found
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep on disk.
+
+    Attributes:
+        folder: of all its runs.
+        words: what stands behind `ganzoo run` for each of them.
+        jobs: the runs.
+    """
+
+    folder: Path
+    words: tuple[str, ...]
+    jobs: tuple[Job, ...]
+
+    def place(self, job: Job) -> Path:
+        """A run's folder."""
+        return self.folder / job.name
+
+    def command(self, job: Job, *, more: Sequence[str] = ()) -> list[str]:
+        """What begins a run, or goes on with it where it has begun."""
+        place = self.place(job)
+        files.check_folder(place)
+        words = ["resume", str(place)]
+        if not files.list_numbered(place / "checkpoints"):  # it was stopped before it saved anything
+            words.append("--restart")
+        if not files.is_file(place / layout.CONFIG):
+            words = ["run", *self.words, *job.words(), *more, "--out", str(place)]
+        return [sys.executable, "-P", "-m", "ganzoo_core", *words, "--quiet"]
+
+    def is_over(self, job: Job) -> bool:
+        """Whether a run has reached its length."""
+        run = RunFolder(self.place(job))
+        try:
+            files.check_folder(run.path)
+            return run.is_over()
+        except GanzooError:
+            return False
+
+
+def axes(texts: Sequence[str]) -> dict[str, list[str]]:
+    """`KEY=A,B` texts -> the values of each key.
+
+    A value that holds commas stands in brackets: `betas=[0,0.9],[0.5,0.9]`.
+
+    Raises:
+        UsageError: for a text that is none, a key said twice, or a value said twice.
+    """
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        key, equals, rest = (part.strip() for part in text.partition("="))
+        values = [value.strip() for value in _COMMA.split(rest)]
+        if not key or not equals or not all(values):
+            raise UsageError(f"--over {text!r} is no list of values; write --over KEY=A,B, such as --over seed=0,1,2")
+        if key in found:
+            raise UsageError(f"--over {key} is said twice; name all its values in one")
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice:
+            raise UsageError(f"--over {key} names {twice[0]} twice")
+        found[key] = values
+    return found
+
+
+def grid(over: Mapping[str, Sequence[str]]) -> tuple[Job, ...]:
+    """Every combination, the last key changing fastest.
+
+    Raises:
+        UsageError: for more than 1,000.
+    """
+    size = math.prod(map(len, over.values()))
+    if size > MOST:
+        raise UsageError(f"the grid has {size:,} runs; a sweep has at most {MOST:,}")
+    jobs: list[Job] = []
+    taken: Counter[str] = Counter()
+    for chosen in itertools.product(*over.values()):
+        values = dict(zip(over, chosen, strict=True))
+        name = "_".join(f"{key.rpartition('.')[2]}-{plain(value)}" for key, value in values.items())[:120]
+        taken[name.lower()] += 1  # there are disks that take two spellings for one
+        count = taken[name.lower()]
+        jobs.append(Job(name if count == 1 else f"{name}-{count}", values))
+    return tuple(jobs)
+
+
+def plain(value: str) -> str:
+    """A value as a part of a folder's name."""
+    return re.sub(r"[^\w.+-]+", "-", value).strip("-.") or "none"
+
+
+def open_sweep(out: Path | None, model: str, words: Sequence[str], over: Mapping[str, Sequence[str]]) -> Sweep:
+    """The folder of a sweep: that of the same one, which is gone on with, or a new one.
+
+    Args:
+        out: the folder; None for the newest of `runs/MODEL-sweep-N` that holds just this, or the next.
+        model: for the name.
+        words: of all runs.
+        over: the axes; a sweep in `out` may be given more values than it had.
+
+    Raises:
+        UsageError: if `out` holds something else, or cannot be written.
+    """
+    jobs = grid(over)
+    plan = SweepPlan(records.FORMAT, list(words), {key: list(values) for key, values in over.items()})
+    if out is None:
+        known = [path for path in Path("runs").glob(f"{model}-sweep-*/{PLAN}") if files.is_file(path)]
+        known.sort(key=lambda path: path.stat().st_mtime)
+        same = [path.parent for path in known if _is_plan(path, plan)]
+        number = 1 + max((int(path.parent.name.rpartition("-")[2]) for path in known if _is_numbered(path)), default=0)
+        folder = same[-1] if same else Path("runs") / f"{model}-sweep-{number}"
+    else:
+        folder = out
+        former = decoding.read(out / PLAN, SweepPlan) if files.describe(out / PLAN) else None
+        if former is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"{out} is there already and holds no {PLAN}; choose another --out")
+        if former is not None and (former.words, list(former.over)) != (plan.words, list(over)):
+            said = one_line(f"`run {shlex.join(former.words)}` over {', '.join(former.over)}")
+            raise UsageError(f"{out} is a sweep of {said[:500]}; say the same, or choose another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.write_file(folder / PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=1))
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}; choose another --out") from None
+    return Sweep(folder, tuple(words), jobs)
+
+
+def _is_plan(path: Path, plan: SweepPlan) -> bool:
+    try:
+        return decoding.read(path, SweepPlan) == plan
+    except UsageError:  # of another sweep, which is not gone on with
+        return False
+
+
+def _is_numbered(path: Path) -> bool:
+    return re.fullmatch("[0-9]{1,9}", path.parent.name.rpartition("-")[2]) is not None

@@ -1,0 +1,152 @@
+"""Working through a sweep: processes, their logs, and what Ctrl-C means."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.interrupts import STOPS_WITH_INPUT, stop_signals
+from ganzoo_core.runs import layout
+from ganzoo_core.storage import files
+from ganzoo_core.sweeps.grid import Job, Sweep
+
+INTERRUPTED = 130
+TAIL = 100_000  # bytes of a log, in which its last sentence stands
+PAUSE = 0.05  # seconds between two looks at the processes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a sweep ended.
+
+    Attributes:
+        job: the run.
+        status: `done`, `there` (it was over before), `failed`, `interrupted` or `left`.
+        code: its exit code; None where nothing was started.
+        reason: of a failure, the sentence.
+    """
+
+    job: Job
+    status: str
+    code: int | None = None
+    reason: str = ""
+
+
+def work(
+    sweep: Sweep, *, at_once: int, more: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
+) -> list[Outcome]:
+    """Do what is left, each run in a process of its own; a failure stops no other.
+
+    Ctrl-C (and SIGTERM, and SIGHUP) is handed on to the runs under way, once, so that they finish the step and save.
+    Where this process is killed they do the same.
+
+    Args:
+        sweep: the runs.
+        at_once: processes at a time.
+        more: words for runs that begin now.
+        say: told of each run that begins and ends.
+
+    Returns:
+        An outcome for each run, in the sweep's order.
+    """
+    found = {job.name: Outcome(job, "there") for job in sweep.jobs if sweep.is_over(job)}
+    if found:
+        say(f"{len(found)} of {len(sweep.jobs)} runs are over already")
+    waiting = deque(job for job in sweep.jobs if job.name not in found)
+    running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
+    with _terminations_are_interrupts():
+        while waiting or running:
+            try:
+                while waiting and len(running) < at_once:
+                    job = waiting.popleft()
+                    begun = files.is_file(sweep.place(job) / layout.CONFIG)
+                    try:
+                        running[job.name] = job, _start(sweep, job, more)
+                    except (GanzooError, OSError) as error:  # of its log, or of the system
+                        found[job.name] = Outcome(job, "failed", None, str(error))
+                        say(f"{job.name}: failed: {error}")
+                    else:
+                        say(f"{job.name}: {'goes on' if begun else 'begins'}")
+                for name, (job, process) in list(running.items()):
+                    if process.poll() is not None:
+                        assert process.stdin is not None
+                        process.stdin.close()
+                        found[name] = _ended(sweep, job, process.returncode)
+                        del running[name]
+                        told = found[name]
+                        say(f"{name}: {told.status}" + (f": {told.reason}" if told.reason else ""))
+                time.sleep(PAUSE if running else 0)
+            except KeyboardInterrupt:
+                waiting.clear()
+                for _, process in running.values():
+                    _interrupt(process)
+                say(f"{len(running)} under way save, and end; the same command goes on later")
+    return [found.get(job.name, Outcome(job, "left")) for job in sweep.jobs]
+
+
+def _start(sweep: Sweep, job: Job, more: Sequence[str]) -> subprocess.Popen[bytes]:
+    command = sweep.command(job, more=more)
+    path = sweep.folder / f"{job.name}.log"
+    files.check_file(path)
+    with path.open("ab") as log:
+        log.write(f"$ {shlex.join(command)}\n".encode())
+        log.flush()
+        # A session of its own: a terminal's Ctrl-C reaches it from here alone, and so just once.
+        # Its input is held open here: when this process ends, however it ends, the run saves and ends too.
+        environment = {**os.environ, STOPS_WITH_INPUT: "1"}
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
+
+
+def _ended(sweep: Sweep, job: Job, code: int) -> Outcome:
+    if code == 0 and sweep.is_over(job):
+        return Outcome(job, "done", 0)
+    if code == 0:
+        return Outcome(job, "failed", 1, "it ended without an error, and before its length")
+    if code == INTERRUPTED:
+        return Outcome(job, "interrupted", code)
+    try:
+        with files.open_file(sweep.folder / f"{job.name}.log") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
+            text = log.read(TAIL).decode("utf-8", "replace")
+    except (GanzooError, OSError) as error:
+        return Outcome(job, "failed", code, f"it ended with {code}, and its log cannot be read: {error}")
+    lines = text.split("\n$ ")[-1].splitlines()[1:]
+    said = [line.strip() for line in lines if line.strip()]
+    sentences = [line for line in said if line.startswith("ganzoo ")]
+    last = (sentences or said or [f"it ended with {code}, without a word"])[-1]
+    return Outcome(job, "failed", code, last.partition(": ")[2] if sentences else last)
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        if os.name == "nt":  # which has no such signal for one process
+            process.terminate()
+        else:
+            process.send_signal(signal.SIGINT)
+
+
+@contextmanager
+def _terminations_are_interrupts() -> Iterator[None]:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        former = {number: signal.signal(number, interrupt) for number in stop_signals()}
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

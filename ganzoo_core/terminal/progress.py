@@ -1,0 +1,242 @@
+"""What a person sees: one live line on a terminal, plain lines when piped, tables. Progress goes to stderr.
+
+What is piped has the same form always, so that cut and grep can rely on it. Colours are rich's: none with `NO_COLOR`,
+and with `FORCE_COLOR` also where it is piped, but for tables.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ganzoo_core.storage.records import SEPARATED
+from ganzoo_core.terminal.text import clean_text
+
+REFRESH = 0.25  # seconds between two drawings of the live line
+LONG_ON_CPU = 3600.0  # seconds after which a smaller preset is worth a word
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. `rate` is in images a second, `left` in seconds."""
+
+    images: int
+    end: int
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    rate: float
+    left: float
+    terms: Mapping[str, float]
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    def losses(self) -> str:
+        """Every term, short: `D 1.21 · G 0.83 · D accuracy 0.98/0.94` (real/fake)."""
+        short = {"discriminator": "D", "generator": "G"}
+        words: dict[str, str] = {}
+        for name, value in self.terms.items():
+            network, _, term = name.partition("/")
+            if name == SEPARATED:
+                continue
+            letter = short.get(network, network)
+            if term.endswith("_real") and f"{name.removesuffix('_real')}_fake" in self.terms:
+                fake = self.terms[f"{name.removesuffix('_real')}_fake"]
+                words[name] = f"{letter} {term.removesuffix('_real')} {value:.2f}/{fake:.2f}"
+            elif not (term.endswith("_fake") and f"{name.removesuffix('_fake')}_real" in self.terms):
+                words[name] = f"{letter} {value:.3g}" if term == "adversarial" else f"{letter} {term} {value:.3g}"
+        return " · ".join(words.values())
+
+
+class _Console(Console):
+    """One that says so when nobody reads any more: rich's own would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+class Reporter:
+    """Tells a run's progress; a context that holds the live line.
+
+    Args:
+        quiet: say nothing but warnings.
+        cpu: whether it trains on a CPU, where a long run deserves a hint.
+        laptop_preset: the preset for a machine without a GPU; "" for none, or where it is in use.
+    """
+
+    def __init__(self, *, quiet: bool = False, cpu: bool = True, laptop_preset: str = "") -> None:
+        self.console = _Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        self.quiet, self.cpu, self.laptop_preset = quiet, cpu, laptop_preset
+        self._shown_at = 0.0
+        self._lost = False
+        self.live = Live(console=self.console, refresh_per_second=4) if self._lively() else None
+
+    def _lively(self) -> bool:
+        # rich takes a pipe for a terminal where FORCE_COLOR is set; a live line is for real ones.
+        return not self.quiet and sys.stderr.isatty() and not self.console.is_dumb_terminal
+
+    def __enter__(self) -> Reporter:
+        self._write(lambda: self.live.start() if self.live else None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            live = self.live
+            live.update("")
+            self._write(live.stop)
+
+    def _write(self, act: Callable[[], object]) -> None:
+        """Do what writes to the terminal; once that is gone, with a lost connection or a reader that ended, nothing."""
+        if self._lost:
+            return
+        try:
+            act()
+        except OSError:
+            self._lost, self.live = True, None
+
+    def begin(self, folder: Path) -> None:
+        """The run is kept there, for a reporter that shows what it holds."""
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        if not self.quiet:
+            self._write(lambda: self.console.print(Text(clean_text(text))))
+
+    def warn(self, text: str) -> None:
+        """Something to know, said even when quiet."""
+        line = Text.assemble(("note:", "yellow"), " ", clean_text(text))
+        self._write(lambda: self.console.print(line))
+
+    def advise(self, text: str) -> None:
+        """Something that may be worth doing; as `warn`, but not when quiet."""
+        if not self.quiet:
+            self.warn(text)
+
+    def estimate(self, seconds: float) -> None:
+        """After the first steps: when the run will end."""
+        end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
+        when = f"{end:%H:%M}" if seconds < 20 * 3600 else f"{end:%a %d %b %H:%M}"
+        self.say(f"about {duration(seconds)} left, done at {when}")
+        self.hint(seconds)
+
+    def hint(self, seconds: float) -> None:
+        """Where a run takes long and need not: what would make it shorter."""
+        if self.cpu and self.laptop_preset and seconds > LONG_ON_CPU:
+            self.say(f"that is long for a CPU; `--preset {self.laptop_preset}` trains a smaller one in minutes")
+
+    def report(self, progress: Progress) -> None:
+        """A report: the live line, or a plain line where there is no terminal."""
+        if self.live:
+            self.show(progress)
+        else:
+            self.say("  " + words_of(progress))
+
+    def is_stale(self) -> bool:
+        """Whether the live line, if there is one, was last drawn long enough ago to be drawn again."""
+        return self.live is not None and time.monotonic() - self._shown_at > REFRESH
+
+    def show(self, progress: Progress) -> None:
+        """Draw the live line."""
+        if self.live:
+            self.live.update(self._line(progress))
+            self._shown_at = time.monotonic()
+
+    def epoch(self, progress: Progress) -> None:
+        """The end of an epoch, with the means over it; a line that stays."""
+        rate = f"{progress.rate:,.0f} img/s"
+        self.say(
+            f"epoch {progress.epoch}/{progress.epochs} · {progress.images:,} images · {rate} · {progress.losses()}"
+        )
+
+    def _line(self, progress: Progress) -> Table:
+        words = clean_text(words_of(progress))
+        width = self.console.width
+        bar = ProgressBar(total=progress.end, completed=progress.images, width=20)
+        grid = Table.grid(padding=(0, 1))
+        if cell_len(words) + 21 < width:
+            grid.add_row(bar, Text(words))
+        else:
+            bar.width = min(width - 1, 60)
+            grid.add_row(bar)
+            grid.add_row(Text("\n".join(_lines(words, width - 1)), no_wrap=True, overflow="ellipsis"))
+        return grid
+
+
+class Mute(Reporter):
+    """Says nothing: another process of the same run does."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+
+    def warn(self, text: str) -> None:
+        """Nothing."""
+
+
+def words_of(progress: Progress) -> str:
+    """Where a run stands, on one line: `epoch 3/56 · step 50/1250 · 3,200 images · … `."""
+    # Learning rates stand in the statistics; what changes the picture (a resolution, a fade) stands here.
+    values = [f"{name} {value:.4g}" for name, value in progress.values.items() if not name.startswith("lr_")]
+    parts = [
+        f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}",
+        f"step {progress.step}/{progress.steps}",
+        f"{progress.images:,} images",
+        f"{progress.rate:,.0f} img/s",
+        f"{duration(progress.left)} left",
+        progress.losses(),
+        *values,
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _lines(words: str, width: int) -> list[str]:
+    """Break ` · ` between values, and within one only where it alone is too wide."""
+    lines: list[str] = []
+    for part in words.split(" · "):
+        if lines and cell_len(lines[-1]) + 3 + cell_len(part) <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines += textwrap.wrap(part, width) or [""]
+    return lines
+
+
+@contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Say on a terminal that something is under way; yield what replaces the words."""
+    with Console(stderr=True).status(Text(clean_text(text))) as status:
+        yield lambda words: status.update(Text(clean_text(words)))
+
+
+def draw_source(source: str) -> None:
+    """Python with colours, on stdout. Long lines are left to the terminal: what is copied is still Python."""
+    from rich.syntax import Syntax
+
+    text = Syntax("", "python", theme="ansi_dark").highlight(clean_text(source, lines=True))
+    Console().print(text, soft_wrap=True, end="")
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `2 min 05 s`, `3 h 20 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

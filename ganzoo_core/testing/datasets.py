@@ -1,0 +1,70 @@
+"""Checks of datasets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ganzoo_core import building
+from ganzoo_core.api import ImageSource
+from ganzoo_core.errors import DataError
+from ganzoo_core.mix import Mix
+from ganzoo_core.settings import CORE, Settings, Value
+from ganzoo_core.testing.checks import Broken, NotApplicable
+from ganzoo_core.testing.subject import Subject, own_options
+
+SPLITS = ("train", "test", "all")
+
+
+def images(subject: Subject) -> None:
+    """All three splits can be read; train and test make up all, and have the same classes."""
+    found = {split: _source(subject, split) for split in SPLITS}
+    counts = {split: len(source.images) for split, source in found.items()}
+    if counts["train"] + counts["test"] != counts["all"]:
+        raise Broken(f"train and test have {counts['train']} and {counts['test']} images, and all has {counts['all']}")
+    names = {tuple(source.class_names) for source in found.values()}
+    if len(names) > 1 or len({source.labels is None for source in found.values()}) > 1:
+        raise Broken("its splits have different classes")
+
+
+def card(subject: Subject) -> None:
+    """Size, channels and classes are those of the manifest."""
+    said = subject.part.image
+    if said is None:
+        return
+    source = _source(subject, "train")
+    _, height, width, channels = source.images.shape
+    found = {"height": height, "width": width, "channels": channels, "classes": len(source.class_names)}
+    for name, value in found.items():
+        if said[name] != value:
+            raise Broken(f"the manifest says {name} = {said[name]}, and the images have {value}")
+
+
+def same_images(subject: Subject) -> None:
+    """A second reading is the first."""
+    one, other = (_read(subject, "train") for _ in range(2))
+    if not np.array_equal(one.images, other.images):
+        raise Broken("read twice, it gives other images; draw them from a fixed seed")
+    labels = [None if source.labels is None else source.labels.tolist() for source in (one, other)]
+    if labels[0] != labels[1]:
+        raise Broken("read twice, it gives other labels")
+
+
+def _source(subject: Subject, split: str) -> ImageSource:
+    kept = subject.kept.setdefault("sources", {})
+    if split not in kept:
+        kept[split] = _read(subject, split)
+    found: ImageSource = kept[split]
+    return found
+
+
+def _read(subject: Subject, split: str) -> ImageSource:
+    part = subject.part
+    if part.argument in ("required", "path") and not subject.argument:
+        raise NotApplicable(f"it needs an argument; say arguments = {{{part.name!r}: …}}")
+    core = {key: setting.default for key, setting in CORE.items() if key.startswith("data.")}
+    own = {f"data.{key}": value for key, value in own_options(subject, "data").items()}
+    entries = {key: Value(value, "contract") for key, value in {**core, **own, "data.split": split}.items()}
+    try:
+        return building.load_data(Mix({"data": part}, (), Settings(entries), subject.argument, ""))
+    except DataError as error:
+        raise NotApplicable(f"the images are not here: {error}") from None

@@ -1,0 +1,159 @@
+"""Which checks a plugin is held to, and their results: each framework has a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.catalog.names import distribution_key
+from ganzoo_core.engines import EXTRAS
+from ganzoo_core.testing.checks import CHECKS, DISTRIBUTION, FRAMEWORK_KINDS, checks_of
+
+TIMEOUT = 1800.0  # seconds for all checks of a plugin in one framework
+# Whatever is printed by what is tried goes to stderr; stdout carries the answers alone.
+_CHILD = """
+import os, sys
+asked, *sys.path[:] = sys.argv[1:]
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+from ganzoo_core.testing.worker import main
+main(asked, answers)
+"""
+
+Argument = str | Callable[[Path], str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One check of one part in one framework: `part` is `kind/name`, or empty for the whole distribution."""
+
+    part: str
+    check: str
+    framework: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(word for word in (self.part.rpartition("/")[2], self.check, self.framework) if word)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a case: `state` is `ok`, `failed` or `skipped`, and `detail` says why."""
+
+    case: Case
+    state: str
+    detail: str = ""
+
+
+def cases(distribution: str) -> list[Case]:
+    """All that an installed plugin is held to, by its manifest; nothing of it is imported."""
+    parts = [part for part in catalog.scan().parts if _is(part.distribution, distribution)]
+    found = [Case("", check.name) for check in checks_of(DISTRIBUTION)]
+    for part in parts:
+        for check in checks_of(part.kind):
+            in_frameworks = part.kind in FRAMEWORK_KINDS and check.module != "distribution"
+            for framework in (part.frameworks or tuple(EXTRAS)) if in_frameworks else ("",):
+                found.append(Case(f"{part.kind}/{part.name}", check.name, framework))
+    return found
+
+
+def run(
+    distribution: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Argument] | None = None,
+    only: Sequence[Case] | None = None,
+) -> Iterator[Result]:
+    """Make the checks, framework by framework; results come as they are known.
+
+    Args:
+        distribution: an installed plugin.
+        settings: laid over the smallest preset of what is trained, such as `{"model.width": 8}`.
+        arguments: by a dataset's name, what stands behind its colon; or a function that is given an empty folder,
+            writes files there, and returns it.
+        only: some of `cases(distribution)`.
+    """
+    chosen = cases(distribution) if only is None else list(only)
+    for framework in ("", *EXTRAS):
+        group = [case for case in chosen if case.framework == framework]
+        if not group:
+            continue
+        if framework and importlib.util.find_spec(framework) is None:
+            yield from (Result(case, "skipped", f"{framework} is not installed") for case in group)
+            continue
+        yield from _in_child(distribution, framework, group, settings or {}, arguments or {})
+
+
+def _in_child(
+    distribution: str,
+    framework: str,
+    group: Sequence[Case],
+    settings: Mapping[str, Any],
+    arguments: Mapping[str, Argument],
+) -> Iterator[Result]:
+    left = {(case.part, case.check): case for case in group}
+    with tempfile.TemporaryDirectory(prefix="ganzoo-contract-") as folder, tempfile.TemporaryFile() as said:
+        asked = {
+            "distribution": distribution,
+            "framework": framework,
+            "cases": [[case.part, case.check] for case in group],
+            "settings": dict(settings),
+            "arguments": {name: _written(argument, Path(folder) / name) for name, argument in arguments.items()},
+        }
+        command = [
+            sys.executable,
+            "-c",
+            _CHILD,
+            json.dumps(asked),
+            *(str(Path(place).absolute()) for place in sys.path),
+        ]
+        environment = {**os.environ, "GANZOO_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        child = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+        )
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                told = json.loads(line)
+                case = left.pop((told["part"], told["check"]))
+                yield Result(case, told["state"], told["detail"])
+            code = child.wait(TIMEOUT)
+        finally:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+        if left:
+            said.seek(0)
+            words = said.read().decode(errors="replace").strip().splitlines() or ["without a word"]
+            ended = f"the process of {framework or 'the'} checks ended with {code}: {words[-1]}"
+            yield from (Result(case, "failed", ended) for case in left.values())
+
+
+def _written(argument: Argument, folder: Path) -> str:
+    if isinstance(argument, str):
+        return argument
+    folder.mkdir()
+    return argument(folder)
+
+
+def _is(one: str, other: str) -> bool:
+    return distribution_key(one) == distribution_key(other)
+
+
+def describe(name: str) -> str:
+    """What a check says."""
+    return next(check.says for check in CHECKS if check.name == name)

@@ -1,0 +1,60 @@
+"""Checks of schedules."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core.api import Spec
+from ganzoo_core.discovery import answers, loading
+from ganzoo_core.testing.checks import Broken
+from ganzoo_core.testing.subject import Subject, own_options
+
+TOTAL = 100_000  # images of a schedule's run
+POINTS = 64
+BASE = {"lr_g": 1e-3, "lr_d": 2e-3, "beta2": 0.99, "ema_halflife": 1000}
+
+
+def pure(subject: Subject) -> None:
+    """Asked again, in another order and of another object, it says the same."""
+    points = [int(point) for point in np.linspace(0, TOTAL, POINTS)]
+    first, second = _schedule(subject), _schedule(subject)
+    forward = {point: dict(first(point)) for point in points}
+    for schedule in (first, second):
+        for point in reversed(points):
+            if dict(schedule(point)) != forward[point]:
+                raise Broken(f"at {point:,} images it says {dict(schedule(point))}, and said {forward[point]} before")
+
+
+def values(subject: Subject) -> None:
+    """Numbers that can be used, of the same names all along, before the end and after it."""
+    schedule = _schedule(subject)
+    names = set(schedule(0))
+    resolution = 0.0
+    for point in (int(point) for point in np.linspace(0, 2 * TOTAL, 2 * POINTS)):
+        found = schedule(point)
+        if set(found) != names:
+            raise Broken(f"at {point:,} images it names {sorted(found)}, and {sorted(names)} at the start")
+        for name, value in found.items():
+            if not math.isfinite(value) or (name in ("lr_g", "lr_d", "ema_halflife") and value < 0):
+                raise Broken(f"{name} is {value} at {point:,} images")
+        if "resolution" in found:
+            if found["resolution"] < resolution or not math.log2(found["resolution"]).is_integer():
+                raise Broken(f"resolution is {found['resolution']} at {point:,} images, after {resolution}")
+            resolution = found["resolution"]
+
+
+def _schedule(subject: Subject) -> Any:
+    part = subject.part
+    spec = Spec(height=32, width=32, channels=1, classes=0, latent_dim=16, framework="torch")
+    options = {**BASE, **own_options(subject, "schedule")}
+    asked: dict[str, Any] = {
+        "name": part.name,
+        "spec": spec,
+        "total_images": TOTAL,
+        "options": options,
+        "modifiers": {},
+    }
+    return loading.call_hook("schedule", part, answers.check_schedule, **asked)

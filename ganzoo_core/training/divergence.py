@@ -1,0 +1,48 @@
+"""When a run has diverged, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ganzoo_core.distributed.ranks import Together, shared
+from ganzoo_core.errors import Diverged
+from ganzoo_core.storage.tensors import is_finite
+
+
+def diverged(what: str, network: str, *, step: int, folder: Path) -> Diverged:
+    """The error that all ranks raise alike.
+
+    Args:
+        what: is wrong: `generator/adversarial is no longer finite`.
+        network: `generator` or `discriminator`.
+        step: at which it was seen.
+        folder: of the run.
+    """
+    error: Diverged = shared(
+        Diverged(
+            f"the run diverged: {what} at step {step}, so the {network} can learn no more; usual remedies are a lower "
+            "learning rate (--set lr=…), another loss, --with spectral-norm, or --set on_divergence=rollback; what was "
+            f"saved before is in {folder}"
+        )
+    )
+    return error
+
+
+def check_finite(tensors: Mapping[str, np.ndarray], *, together: Together, step: int, folder: Path) -> None:
+    """Raise Diverged in all ranks where one of rank 0's tensors holds a number that is not finite.
+
+    Args:
+        tensors: by name, such as `G/…` and `optimizer of D/…`.
+        together: the run's processes.
+        step, folder: see `diverged`.
+    """
+    names = list(tensors)
+    bad = (place for place, name in enumerate(names) if not is_finite(tensors[name]))
+    if (first := together.chosen(next(bad, -1))) >= 0:
+        owners = {"G": "generator", "EMA": "generator", "D": "discriminator"}
+        owner = names[first].removeprefix("optimizer of ").partition("/")[0]
+        network = owners.get(owner, owner)
+        raise diverged(f"{names[first]} is no longer finite", network, step=step, folder=folder)

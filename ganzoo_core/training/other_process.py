@@ -1,0 +1,151 @@
+"""A process for the other framework: where one of the two is loaded already, the other works in a process of its own.
+
+Names, settings and images go there; an object that lives here cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core import mix
+from ganzoo_core.api import ImageSource
+from ganzoo_core.discovery import catalog
+from ganzoo_core.errors import UsageError
+from ganzoo_core.mix import Mix, Request
+from ganzoo_core.processes import Child, Say, serve
+from ganzoo_core.report import notebook
+from ganzoo_core.runs.folder import RunFolder
+from ganzoo_core.training import run
+from ganzoo_core.training.resuming import Beginning
+
+MODULE = "ganzoo_core.training.other_process"
+
+
+def train(
+    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning
+) -> tuple[Path, bool]:
+    """`launch.train` in a process of its own; Ctrl-C is handed on to it.
+
+    Returns:
+        The run's folder, and whether it was interrupted.
+
+    Raises:
+        UsageError: for an object that cannot go there.
+        GanzooError: as it is raised there.
+    """
+    assert resolved.request is not None
+    objects = dict(resolved.objects)
+    source = objects.pop("data", None)
+    if objects:
+        slot, given = next(iter(objects.items()))
+        raise UsageError(
+            f"the {slot} is a {type(given).__name__} of this process, and {resolved.framework} has to run in another "
+            "one, since the other framework is loaded here; start Python anew, and import only one of the two"
+        )
+    with (
+        tempfile.TemporaryDirectory(prefix="ganzoo-elsewhere-") as folder,
+        Child(MODULE, "trains", interruptible=True) as child,
+    ):
+        request = {
+            "mix": _packed(resolved.request),
+            "data": None if source is None else _written(source, Path(folder) / "images.npz"),
+            "data_root": None if data_root is None else str(data_root),
+            "out": None if out is None else str(out),
+            "quiet": quiet,
+            "beginning": _packed_beginning(beginning),
+            "relay": notebook.is_notebook(),
+        }
+        answer = child.ask(request, notebook.relayed() if request["relay"] else print)
+    return Path(answer["folder"]), bool(answer["interrupted"])
+
+
+def _packed(request: Request) -> dict[str, Any]:
+    """A request as JSON holds it, other values as text, which settings are read from too.
+
+    Images that were given in Python go beside it.
+    """
+    picks = {slot: given for slot, given in request.picks.items() if isinstance(given, str)}
+    whole = {**{field.name: getattr(request, field.name) for field in fields(Request)}, "picks": picks}
+    packed: dict[str, Any] = json.loads(json.dumps(whole, default=str))
+    return packed
+
+
+def _unpacked(packed: Mapping[str, Any], source: ImageSource | None) -> Mix:
+    picks = packed["picks"] if source is None else {**packed["picks"], "data": source}
+    flags = {key: tuple(given) for key, given in packed["flags"].items()}
+    return mix.resolve(catalog.scan(), Request(**{**packed, "picks": picks, "flags": flags}))
+
+
+def _packed_beginning(beginning: Beginning) -> dict[str, Any]:
+    paths = {"checkpoint": beginning.checkpoint, "weights": beginning.weights}
+    return {
+        "folder": None if beginning.folder is None else str(beginning.folder.path),
+        **{name: None if path is None else str(path) for name, path in paths.items()},
+        "parent": beginning.parent,
+        "allow_inexact": beginning.allow_inexact,
+    }
+
+
+def _unpacked_beginning(packed: Mapping[str, Any]) -> Beginning:
+    return Beginning(
+        folder=None if packed["folder"] is None else RunFolder(Path(packed["folder"])),
+        checkpoint=None if packed["checkpoint"] is None else Path(packed["checkpoint"]),
+        weights=None if packed["weights"] is None else Path(packed["weights"]),
+        parent=packed["parent"],
+        allow_inexact=packed["allow_inexact"],
+    )
+
+
+def _written(source: ImageSource, path: Path) -> str:
+    """Images in a file that the other process reads."""
+    arrays: dict[str, Any] = {"images": source.images, "names": np.asarray(list(source.class_names), dtype=np.str_)}
+    arrays["background"] = np.asarray(-1 if source.background is None else source.background)
+    arrays["about"] = np.asarray([-1 if source.held_out is None else source.held_out, source.skipped, source.whole])
+    for name, array in (("labels", source.labels), ("sizes", source.sizes)):
+        if array is not None:
+            arrays[name] = array
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def _read(path: str) -> ImageSource:
+    with np.load(path, allow_pickle=False) as found:
+        background = int(found["background"])
+        labels, sizes = (found[name] if name in found else None for name in ("labels", "sizes"))  # noqa: SIM401
+        held_out, skipped, whole = map(int, found["about"])
+        return ImageSource(
+            found["images"],
+            labels,
+            tuple(map(str, found["names"])),
+            None if background < 0 else background,
+            sizes=sizes,
+            held_out=None if held_out < 0 else held_out,
+            skipped=skipped,
+            whole=whole,
+        )
+
+
+def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """This module's other end: train a mix."""
+    source = None if request["data"] is None else _read(request["data"])
+    if request["relay"]:
+        notebook.relay(say)
+    place, interrupted = run.train(
+        _unpacked(request["mix"], source),
+        data_root=request["data_root"],
+        out=None if request["out"] is None else Path(request["out"]),
+        quiet=request["quiet"],
+        beginning=_unpacked_beginning(request["beginning"]),
+    )
+    return {"folder": str(place.absolute()), "interrupted": interrupted}
+
+
+if __name__ == "__main__":
+    serve(answer)

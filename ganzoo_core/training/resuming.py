@@ -1,0 +1,219 @@
+"""Going on with a run: is what is here now what it was made with, and may it be longer than planned?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core.api import Schedule
+from ganzoo_core.data import changes, fingerprint
+from ganzoo_core.data.fingerprint import Fingerprint
+from ganzoo_core.errors import UsageError
+from ganzoo_core.runs import generators, layout
+from ganzoo_core.runs.facts import SAME, comparable_settings, explain_differences
+from ganzoo_core.runs.folder import RunFolder, newest_to_read
+from ganzoo_core.settings import Settings
+from ganzoo_core.storage import decoding, files, tensors
+from ganzoo_core.storage.paths import absolute_path
+from ganzoo_core.storage.records import Position
+from ganzoo_core.storage.run_records import DataFacts
+from ganzoo_core.terminal.progress import Reporter
+
+# What every run was made with before it was recorded.
+_BEFORE = {"engine": {"precision": "float32", "compile": False}}
+PROBES = 64  # points at which two schedules are compared
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a run begins, when it is not from nothing.
+
+    Attributes:
+        folder: the run to go on in; None for a new one.
+        checkpoint: to go on from.
+        weights: a checkpoint or a saved generator whose weights alone are taken over.
+        parent: what a new run's `config.yaml` says of the run that it comes from.
+        allow_inexact: whether what is here now may differ from what the checkpoint was made with.
+    """
+
+    folder: RunFolder | None = None
+    checkpoint: Path | None = None
+    weights: Path | None = None
+    parent: Mapping[str, Any] | None = None
+    allow_inexact: bool = False
+
+
+FROM_NOTHING = Beginning()
+
+
+def with_weights(given: str | Path | None) -> Beginning:
+    """A beginning with the weights of another run: of both networks from its newest checkpoint, else of G alone."""
+    if given is None:
+        return Beginning()
+    path = absolute_path(given)
+    newest = newest_to_read(RunFolder.open(path)) if files.describe(path / layout.CONFIG) else None
+    return Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
+
+
+def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
+    """The checkpoint to go on from, once damaged ones are set aside and named.
+
+    Args:
+        folder: of the run.
+        restart: begin from nothing, where no checkpoint is valid.
+        leads: whether this process may change the folder; it takes the lock for that.
+
+    Raises:
+        UsageError: if another process has the run, if no checkpoint is valid and nobody asked for a restart, or if one
+            is and somebody did.
+    """
+    if not leads:
+        return folder.newest_checkpoint()
+    lock = folder.lock()
+    try:
+        newest = folder.newest_checkpoint()
+        damaged = folder.damaged_checkpoints()
+        if newest is None and not restart:
+            names = ", ".join(path.name for path in damaged)
+            why = f" that is valid ({names} are damaged, or another run's)" if damaged else ""
+            raise UsageError(
+                f"{folder.path} has no checkpoint{why}, so there is nothing to go on from; "
+                f"`ganzoo resume {folder.path} --restart` begins the run again"
+            )
+        if newest is not None and restart:
+            raise UsageError(
+                f"{folder.path} has a valid checkpoint at {int(newest.name):,} images; "
+                f"`ganzoo resume {folder.path}` without --restart goes on from there"
+            )
+        for path in damaged:
+            aside = folder.set_aside(path)
+            Reporter().warn(f"the checkpoint {path.name} is damaged, or another run's; it was set aside as {aside}")
+        if damaged and newest is not None:
+            Reporter().warn(f"going on from {int(newest.name):,} images")
+    finally:
+        lock.release()
+    return newest
+
+
+def check_same(
+    position: Position,
+    made_with: Mapping[str, Any],
+    taken: Fingerprint,
+    settings: Settings,
+    beginning: Beginning,
+    reporter: Reporter,
+) -> None:
+    """Raise UsageError if a checkpoint was made with something else, unless that is allowed; then it is only told.
+
+    Args:
+        position: of the checkpoint that `beginning` names.
+        made_with: see `run_facts.describe_run`.
+        taken: the data's fingerprint.
+        settings: of now. Where a new run begins, what it was given with `--set` does not count.
+        beginning: says what is allowed.
+        reporter: is told.
+    """
+    assert beginning.checkpoint is not None
+    then = {"ranks": 1, **position.facts}
+    then |= {key: {**known, **then[key]} for key, known in _BEFORE.items() if key in then}
+    now = {
+        **{key: made_with[key] for key in SAME},
+        "ranks": made_with.get("ranks", 1),
+        "settings": comparable_settings(settings, by_file=beginning.folder is None),
+    }
+    if beginning.folder is None:
+        then, now = (_without_picks(facts, settings) for facts in (then, now))
+    recorded = decoding.convert(then["data"], DataFacts, beginning.checkpoint) if "data" in then else None
+    kept = fingerprint.load(beginning.checkpoint.parents[1] / layout.DATA)
+    differences = explain_differences(then, now, changes.compare(recorded, kept, taken))
+    if not differences:
+        return
+    told = "; ".join(differences)
+    if not beginning.allow_inexact:
+        raise UsageError(
+            f"the run would not go on as it was: {told}. Say --allow-inexact to go on nevertheless{_advise(then, now)}"
+        )
+    reporter.warn(f"going on, though {told}")
+
+
+def _without_picks(facts: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Without the parts that were picked for a new run on this command line, or in this call."""
+    picked = {slot for slot in ("loss", "schedule", "with") if settings.origin(f"use.{slot}").startswith("--")}
+    kept = dict(facts)
+    if isinstance(facts.get("parts"), Mapping):
+        kept["parts"] = {slot: part for slot, part in facts["parts"].items() if slot not in picked}
+    if "with" in picked:
+        kept.pop("modifiers", None)
+    return kept
+
+
+def _advise(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What else there is to say where a setting was edited."""
+    was, is_ = then.get("settings"), now.get("settings")
+    if not isinstance(was, Mapping) or not isinstance(is_, Mapping):
+        return ""
+    changed = [key for key in sorted(is_) if key in was and was[key] != is_[key]]
+    if not changed:
+        return ""
+    words = " ".join(f"--set {key}={json.dumps(is_[key])}" for key in changed)
+    return f", put config.yaml back as it was, or begin a new run with `ganzoo resume RUN {words}`"
+
+
+def check_longer(then: Schedule, now: Schedule, *, images: int) -> None:
+    """Raise UsageError unless both schedules give the same values for all of a run that is over.
+
+    Args:
+        then, now: the schedule for the length that was planned, and for the new one.
+        images: seen so far.
+    """
+    for point in np.linspace(0, max(images - 1, 0), PROBES).astype(np.int64):
+        before, after = then(int(point)), now(int(point))
+        for name in before:
+            if before[name] != after.get(name):
+                raise UsageError(
+                    f"the schedule depends on the run's length: at {point:,} images {name} was {before[name]:g} and "
+                    f"with the new length would have been {after.get(name, float('nan')):g}; `ganzoo resume RUN --set "
+                    "schedule=NAME --images N`, with a schedule that does not, goes on in a new run"
+                )
+
+
+def load_weights(folder: Path, trainer: Any, engine: Any, reporter: Reporter) -> None:
+    """Take over the weights of another run where names and shapes agree, and name those that did not fit.
+
+    Args:
+        folder: a checkpoint, or a saved generator.
+        trainer, engine: of the new run.
+        reporter: is told what did not fit.
+
+    Raises:
+        UsageError: if nothing fits.
+    """
+    whole = (folder / layout.STATE).exists()
+    path = folder / (layout.STATE if whole else layout.WEIGHTS)
+    found = tensors.read_matching(path)
+    networks = {"G": trainer.G, "D": trainer.D} if whole else {"G": trainer.G}
+    missing = []
+    taken = 0
+    for label, network in networks.items():
+        # Samples come from the moving average, so that is what is gone on with where there is one.
+        prefixes = ("EMA/", "G/") if whole and label == "G" else (f"{label}/",) if whole else ("",)
+        own = engine.tensors(network)
+        for name, array in own.items():
+            saved = next((found[prefix + name] for prefix in prefixes if prefix + name in found), None)
+            if saved is not None and (saved.dtype, saved.shape) == (array.dtype, array.shape):
+                own[name] = saved
+                taken += 1
+            else:
+                missing.append(f"{label}/{name}")
+        engine.load(network, own)
+    if not taken:
+        raise UsageError(f"{path} holds no tensor that fits these networks; pick the model that made it")
+    trainer.follow_weights()
+    if missing:
+        reporter.warn(f"{len(missing)} tensors did not fit and start anew: {', '.join(missing)}")
+    reporter.warn(f"begins with {taken} tensors of {path.parent}")

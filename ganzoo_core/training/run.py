@@ -1,0 +1,108 @@
+"""A mix, trained: the run assembled, watched, reported, and whatever goes wrong in it told as whose fault it is."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from ganzoo_core import report
+from ganzoo_core.discovery import loading
+from ganzoo_core.errors import Diverged, GanzooError
+from ganzoo_core.mix import Mix
+from ganzoo_core.storage.files import explain_os_error
+from ganzoo_core.training import assemble
+from ganzoo_core.training.resuming import Beginning
+from ganzoo_core.training.runner import Runner
+
+_CORE = Path(__file__).parent
+
+
+def train(
+    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning
+) -> tuple[Path, bool]:
+    """Train a mix that was resolved, in this process.
+
+    Args:
+        resolved, data_root, out, quiet, beginning: see `assembly.load` and `assembly.open_run`.
+
+    Returns:
+        The run's folder, and whether it was interrupted.
+
+    Raises:
+        GanzooError: if the run fails, diverges, or cannot be saved.
+    """
+    try:
+        loaded = assemble.load(resolved, data_root)
+        resolved = loaded.mix
+        runner = assemble.open_run(loaded, out=out, quiet=quiet, beginning=beginning)
+    except (GanzooError, KeyboardInterrupt):
+        raise
+    except OSError as error:
+        raise GanzooError(f"the run cannot begin: {explain_os_error(error)}") from error
+    except BaseException as error:
+        _raise_attributed(error, resolved)
+    status = "failed"
+    try:
+        runner.trackers.start(runner.images)
+        finished = runner.run()
+        status = "done" if finished else "interrupted"
+    except Diverged:
+        status = "diverged"
+        raise
+    except OSError as error:
+        raise GanzooError(
+            f"the run could not be saved in {runner.folder.path} ({error.strerror or error}); what was saved before is "
+            f"untouched: make room and say `ganzoo resume {runner.folder.path}`"
+        ) from error
+    except (GanzooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        _raise_attributed(error, resolved)
+    finally:
+        try:
+            _end(runner, status)
+        finally:
+            runner.close()
+    latest = runner.folder.samples / "latest.png"
+    runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
+    return runner.folder.path, not finished
+
+
+def _end(runner: Runner, status: str) -> None:
+    """The last words of a run. Where several processes end alike, the others wait: torchrun ends all with the first."""
+
+    def tell() -> None:
+        runner.trackers.tell("on_run_end", status=status)
+        _write_report(runner)
+
+    if status != "failed":
+        runner.together.first(tell, long=True)
+    elif runner.leads:
+        tell()
+
+
+def _write_report(runner: Runner) -> None:
+    """`report.html`, of a run that went wrong too; no run fails by it."""
+    try:
+        path = report.write(runner.folder.path)
+    except (GanzooError, OSError) as error:
+        runner.reporter.warn(f"the report could not be written: {error}")
+    else:
+        runner.reporter.say(f"report: {path}")
+
+
+def _raise_attributed(error: BaseException, resolved: Mix) -> NoReturn:
+    """Raise an error that a picked part raised as that plugin's, any other as it is.
+
+    It is the plugin's where its code comes last in the traceback but for libraries, and for the arithmetic of losses.
+    """
+    parts = [part for part in (*resolved.parts.values(), *resolved.modifiers) if part.location]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        place = Path(frame.filename)
+        owner = next((part for part in parts if place.is_relative_to(part.location)), None)
+        if owner is not None:
+            raise loading.failure(owner, "while training it raised", error) from error
+        if place.is_relative_to(_CORE) and place.name != "ops.py":
+            break
+    raise error

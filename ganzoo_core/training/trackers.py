@@ -1,0 +1,108 @@
+"""What watches a run: each tracker is called on its own, and one that fails is told of once and never stops the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from ganzoo_core import hookspecs
+from ganzoo_core.api import Options, TrackedRun
+from ganzoo_core.discovery import loading
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.errors import GanzooError
+from ganzoo_core.storage import files
+from ganzoo_core.terminal.progress import Reporter
+
+
+class Trackers:
+    """The picked trackers of one run.
+
+    Args:
+        parts: the trackers' cards.
+        options: `track.NAME.*` by the tracker's name.
+        folder: of the run.
+        settings: every resolved setting, flat.
+        facts: what `config.yaml` keeps beside them.
+        reporter: where a failure is told.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        *,
+        options: Mapping[str, Options],
+        folder: Path,
+        settings: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        reporter: Reporter,
+    ) -> None:
+        self.watching = [_Tracker(part, options[part.name], reporter) for part in parts]
+        self._folder, self._settings, self._facts = folder.absolute(), dict(settings), facts
+
+    def start(self, images: int) -> None:
+        """The run begins, or goes on, at so many images. A tracker that fails here is asked for nothing more."""
+
+        def told(tracker: _Tracker) -> TrackedRun:
+            return TrackedRun(
+                folder=self._folder,
+                name=self._folder.name,
+                settings=self._settings,
+                facts=self._facts,
+                images=images,
+                own=self._folder / "trackers" / tracker.part.name,
+            )
+
+        self.watching = [tracker for tracker in self.watching if tracker.start(told(tracker))]
+
+    def tell(self, hook: str, **happened: Any) -> None:
+        """Call `on_report`, `on_samples`, `on_checkpoint` or `on_run_end` of every tracker."""
+        for tracker in self.watching:
+            tracker.call(hook, **happened)
+
+
+class _Tracker:
+    """One tracker, behind a guard."""
+
+    def __init__(self, part: Part, options: Options, reporter: Reporter) -> None:
+        self.part, self.options, self.reporter = part, options, reporter
+        self.run: TrackedRun
+        self.hooks: Any = None
+        self.failed = False
+
+    def start(self, run: TrackedRun) -> bool:
+        """Import it and tell it of the run; False if that fails."""
+        self.run = run
+        try:
+            files.check_folder(run.own.parent)
+            files.check_folder(run.own)
+            manager = pluggy.PluginManager("ganzoo")
+            manager.add_hookspecs(hookspecs)
+            loading.register(manager, self.part, loading.hooks_of(self.part))
+        except GanzooError as error:
+            self._tell_once(error)
+            return False
+        self.hooks = manager.hook
+        return self.call("on_run_start")
+
+    def call(self, hook: str, **happened: Any) -> bool:
+        """Call one of its hooks; False if that fails."""
+        try:
+            with loading.quiet_stdout():
+                getattr(self.hooks, hook)(name=self.part.name, run=self.run, options=self.options, **happened)
+        except KeyboardInterrupt:
+            raise
+        except GanzooError as error:
+            self._tell_once(error)
+            return False
+        except BaseException as error:
+            self._tell_once(loading.failure(self.part, f"{hook} raised", error))
+            return False
+        return True
+
+    def _tell_once(self, error: GanzooError) -> None:
+        if not self.failed:
+            self.reporter.warn(f"{error}; the run goes on, and this is said once")
+        self.failed = True
