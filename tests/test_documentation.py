@@ -70,7 +70,7 @@ def test_the_purposes_of_random_numbers_are_those_of_the_code() -> None:
     table = text.split("| numbers | purpose |")[1].split("\n\n")[0]
     cells = [row.split("|")[2] for row in table.splitlines()[2:]]
     documented = {purpose for cell in cells for purpose in re.findall(r"`([^`…]+)`", cell)}
-    engines = [*(ROOT / "ganzoo_core" / "engines").rglob("*.py"), ROOT / "ganzoo_core" / "samples.py"]
+    engines = [*(ROOT / "ganzoo_core" / "engines").rglob("*.py"), ROOT / "ganzoo_core" / "training" / "sample_grids.py"]
     code = "\n".join(path.read_text(encoding="utf-8") for path in engines)
     asked = r'(?:philox|seeded|Stream|_latents)\([^"\n\[]*"([^"]+)"'
     used = {purpose.replace("{slot}", "generator") for purpose in re.findall(asked, code)} - {"trial"}

@@ -1,4 +1,4 @@
-"""The habits of the house: ruff and mypy find nothing, and the core stays ignorant of what it runs."""
+"""The habits of the house: ruff, mypy and import-linter find nothing, and the core stays ignorant of what it runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "ganzoo_core").rglob("*.py"))
 
 
-@pytest.mark.parametrize("words", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]], ids=" ".join)
+CHECKERS = {
+    "ruff check": ["-m", "ruff", "check", "."],
+    "ruff format": ["-m", "ruff", "format", "--check", "."],
+    "mypy": ["-m", "mypy"],
+    "lint-imports": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
+}
+
+
+@pytest.mark.parametrize("words", CHECKERS.values(), ids=CHECKERS)
 def test_checkers_find_nothing(words: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
-    )
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

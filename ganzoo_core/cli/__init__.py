@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""The command `ganzoo`: one small file a command, thin over `session`.
+"""The command `ganzoo`: one small file a command, thin over `python_api`.
 
 Exit codes: 0 done, 1 the run failed or something is wrong, 2 bad usage or settings, 3 a plugin failed, 4 diverged,
 130 interrupted, a run after saving.

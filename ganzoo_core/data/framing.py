@@ -84,7 +84,7 @@ def prepare(
 ) -> ImageSource:
     """The source's images at the size and with the channels that the networks see.
 
-    In memory where they fit (see `ondemand.is_held`); else an `OnDemand`, or the memory map itself where nothing is to
+    In memory where they fit (see `lazy.is_held`); else an `OnDemand`, or the memory map itself where nothing is to
     be done to its images. Either gives the same bytes.
 
     Args:

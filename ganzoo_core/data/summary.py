@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[str, Any]:
-    """The facts that `config.yaml` keeps under `data_summary`; see `records.DataSummary`.
+    """The facts that `config.yaml` keeps under `data_summary`; see `run_records.DataSummary`.
 
     Args:
         source: what is trained on, as its dataset gave it.

@@ -2,7 +2,7 @@
 
 torchrun starts the processes and says in the environment which is which. A process is a *rank*, a number from 0; rank 0
 leads: it alone makes the run's folder, writes and prints. Nothing here imports a framework; what the processes say to
-each other goes through `engines/torch/ranks.py`.
+each other goes through `engines/torch/process_group.py`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def write(found: Comparison, out: Path, sheets: Sequence[Sheet] = (), *, named: 
     """Write the page.
 
     Args:
-        found: see `groups`.
+        found: see `run_groups`.
         out: the file.
         sheets: of each group, see `draw`; the last grids that the runs left without them.
         named: whether the user named the file; see `outputs.write_output`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DATA = "data"  # of a run
+DATA = "data"  # the fingerprint of what a run learns from
 WEIGHTS, CARD = "generator.safetensors", "generator.json"
 CONFIG, STATS = "config.yaml", "stats.jsonl"
 STATE, POSITION = "state.safetensors", "position.json"
@@ -13,4 +13,4 @@ FOLDERS = ("data", "checkpoints", "snapshots", "samples", "generator", "trackers
 SCORES = "scores.jsonl"
 CURVES = "curves.png"
 REPORT = "report.html"
-MEASURED = "measured.json"  # of `measured`: what took the networks
+MEASURED = "measured.json"  # in `report`: what took the networks

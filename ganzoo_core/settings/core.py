@@ -13,7 +13,7 @@ OPTIMIZERS = ("adam", "rmsprop", "sgd")
 class Setting:
     """One setting: its default, how its values are read, and a line of help.
 
-    `kind` is one of int, float, bool, text, length (see `intervals`), duration (a length, or minutes), or a list:
+    `kind` is one of int, float, bool, text, length (see `lengths`), duration (a length, or minutes), or a list:
     numbers, integers, words, lengths.
     A default of None means that the setting is off until it is given.
     """

@@ -41,7 +41,7 @@ BETWEEN = 2  # blanks between two columns of a table
 
 
 def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title: str, heads: int) -> None:
-    """What `terminal.table` shows on a terminal."""
+    """What `tables.table` shows on a terminal."""
     console = Console(highlight=False)
     widths = _widths([columns, *cells], console.width)
     if widths is None:

@@ -1,8 +1,8 @@
 """Text for a terminal or a pipe: the one place where what came from outside is freed of what a terminal obeys.
 
 Names of files and classes, titles, notes, cards and messages that quote them may hold escape sequences, which clear the
-screen, and marks of direction, which turn a line around. Nothing else in ganzoo prints, but for `console`, which draws
-with rich. What draws on a terminal is imported only where there is one.
+screen, and marks of direction, which turn a line around. Nothing else in ganzoo prints, but for `progress` and
+`tables`, which draw with rich. What draws on a terminal is imported only where there is one.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ MODULE = "ganzoo_core.training.other_process"
 def train(
     resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning
 ) -> tuple[Path, bool]:
-    """`launch.train` in a process of its own; Ctrl-C is handed on to it.
+    """`run.train` in a process of its own; Ctrl-C is handed on to it.
 
     Returns:
         The run's folder, and whether it was interrupted.

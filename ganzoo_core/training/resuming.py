@@ -112,7 +112,7 @@ def check_same(
 
     Args:
         position: of the checkpoint that `beginning` names.
-        made_with: see `run_facts.describe_run`.
+        made_with: see `facts.describe_run`.
         taken: the data's fingerprint.
         settings: of now. Where a new run begins, what it was given with `--set` does not count.
         beginning: says what is allowed.

@@ -24,7 +24,7 @@ def train(
     """Train a mix that was resolved, in this process.
 
     Args:
-        resolved, data_root, out, quiet, beginning: see `assembly.load` and `assembly.open_run`.
+        resolved, data_root, out, quiet, beginning: see `assemble.load` and `assemble.open_run`.
 
     Returns:
         The run's folder, and whether it was interrupted.

@@ -37,7 +37,7 @@ class Runner:
     """One training run from its first step, or from a checkpoint, to its last.
 
     Args:
-        engine, trainer: see `engines`.
+        engine, trainer: see `engines.protocol`.
         schedule: images seen -> values.
         plan, pace, samples: see there.
         folder: where the run is kept.

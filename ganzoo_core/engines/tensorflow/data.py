@@ -25,7 +25,7 @@ class Resident:
     in the graph: TensorFlow multiplies by the reciprocal instead, which rounds otherwise.
 
     Args:
-        images: uint8 [N,H,W,C]; see `ondemand`. What lies in a file and is not taken to a GPU stays in the file.
+        images: uint8 [N,H,W,C]; see `data.lazy`. What lies in a file and is not taken to a GPU stays in the file.
         labels: int64 [N], or None.
         device: as TensorFlow names it.
     """

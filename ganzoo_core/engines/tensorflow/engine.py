@@ -37,7 +37,7 @@ class Engine:
         threads: CPU threads.
         channels_last: PyTorch's; Keras' images are [N,H,W,C] in any case.
         precision: `float32` or `bfloat16`: of convolutions and matrix products in training.
-        compile: whether training compiles each phase's graph by XLA; see `compiling`.
+        compile: whether training compiles each phase's graph by XLA; see `compiling.py`.
         max_parameters: of one network; a larger one is refused before it is built.
 
     Raises:
@@ -206,7 +206,7 @@ class Engine:
 
         Args:
             D: the discriminator.
-            images: uint8 [N,H,W,C], as `data.prepare` gives them.
+            images: uint8 [N,H,W,C], as `framing.prepare` gives them.
             labels: int64 [N], or None.
             values: the schedule's; a growing D is given the images of its stage.
             takes: those of the values that D is called with.

@@ -1,4 +1,4 @@
-"""Counting what a network takes while it is built; see `bounds`."""
+"""Counting what a network takes while it is built; see `size_limits`."""
 
 from __future__ import annotations
 

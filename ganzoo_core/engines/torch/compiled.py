@@ -39,7 +39,7 @@ class Compiled:
     """A trainer's `_generate` and `_terms`, compiled for its networks as they are now.
 
     Each is tried when it is first called: its results and gradients are compared with those of the same function
-    uncompiled, by norm. Where they differ by more than `comparing.RTOL`, or where it cannot be compiled, it runs
+    uncompiled, by norm. Where they differ by more than `compile_check.RTOL`, or where it cannot be compiled, it runs
     uncompiled from then on, and the engine tells so. A trial changes nothing: buffers, the loss's memory and the
     random numbers are put back.
 

@@ -27,7 +27,7 @@ class Resident:
     not taken there stays in the file.
 
     Args:
-        images: uint8 [N,H,W,C]; see `ondemand`.
+        images: uint8 [N,H,W,C]; see `data.lazy`.
         labels: int64 [N], or None.
         engine: the device and its memory layout.
     """

@@ -40,7 +40,7 @@ class Engine:
         threads: CPU threads.
         channels_last: store convolution weights and images with the channels last, which is faster on CPU and CUDA.
         precision: `float32` or `bfloat16`: of the networks' forwards and backwards in training.
-        compile: whether training compiles what the networks compute; see `compiling`.
+        compile: whether training compiles what the networks compute; see `compiled`.
         max_parameters: of one network; a larger one is refused before it is built.
         place: which of several processes this is, where they train together: it meets the others here.
         timeout: seconds that it waits for them.
@@ -54,7 +54,7 @@ class Engine:
 
     framework = "torch"
     notes: tuple[str, ...] = ()  # what the user should know of this engine before a run
-    keeps_memory = False  # whether freed memory stays with the process; see `start`
+    keeps_memory = False  # whether freed memory stays with the process; see `malloc`
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class Engine:
 
         Args:
             D: the discriminator.
-            images: uint8 [N,H,W,C], as `data.prepare` gives them.
+            images: uint8 [N,H,W,C], as `framing.prepare` gives them.
             labels: int64 [N], or None.
             values: the schedule's; a growing D is given the images of its stage.
             takes: those of the values that D is called with.

@@ -41,7 +41,7 @@ class Trainer:
     random depends on the seed, the step and the critic's turn alone.
 
     Where several processes train together, each takes its rows of the batch that one process would have, and the
-    gradients are averaged before an optimizer steps; see `ranks`.
+    gradients are averaged before an optimizer steps; see `process_group`.
     """
 
     def __init__(
