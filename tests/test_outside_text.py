@@ -289,7 +289,7 @@ def test_a_child_that_fails_says_why_in_clean_text(tmp_path, monkeypatch, capfd)
 
 
 def test_one_place_writes_on_a_terminal() -> None:
-    """The room `terminal` writes: text plainly, the others with rich; the scripts of `plain.py` are read and run alone."""
+    """All writing is in `terminal/`: plain text, and what rich draws; the scripts of `plain.py` are read and run alone."""
     places = [ROOT / f"ganzoo_core/terminal/{name}.py" for name in ("text", "tables", "progress")]
     found = []
     for path in [*ROOT.glob("ganzoo_core/**/*.py"), *ROOT.glob("plugins/*/ganzoo_*/**/*.py")]:
