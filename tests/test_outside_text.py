@@ -289,8 +289,8 @@ def test_a_child_that_fails_says_why_in_clean_text(tmp_path, monkeypatch, capfd)
 
 
 def test_one_place_writes_on_a_terminal() -> None:
-    """All writing is in `terminal/`: plain text, and what rich draws; the scripts of `plain.py` are read and run alone."""
-    places = [ROOT / f"ganzoo_core/terminal/{name}.py" for name in ("text", "tables", "progress")]
+    """One room writes, `terminal`, plainly and with rich; the scripts of `plain.py` are read and run alone."""
+    places = [ROOT / f"ganzoo_core/terminal/{name}.py" for name in ("text", "rich_tables", "progress")]
     found = []
     for path in [*ROOT.glob("ganzoo_core/**/*.py"), *ROOT.glob("plugins/*/ganzoo_*/**/*.py")]:
         if path.name == "plain.py" or path in places:

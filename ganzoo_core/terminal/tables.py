@@ -5,12 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from ganzoo_core.terminal.text import filled, one_line
+from ganzoo_core.terminal.text import one_line
 
 
 def table(
@@ -32,75 +27,6 @@ def table(
     if not sys.stdout.isatty():
         sys.stdout.writelines("\t".join(line) + "\n" for line in ([names] if named_in_pipe else []) + cells)
         return
-    from ganzoo_core.terminal.tables import draw_table
+    from ganzoo_core.terminal.rich_tables import draw_table
 
     draw_table(names, cells, title=one_line(title), heads=heads)
-
-
-BETWEEN = 2  # blanks between two columns of a table
-
-
-def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title: str, heads: int) -> None:
-    """What `tables.table` shows on a terminal."""
-    console = Console(highlight=False)
-    widths = _widths([columns, *cells], console.width)
-    if widths is None:
-        if title:
-            console.print(Text(title, "italic"))
-        for line in cells:
-            console.print(_paragraph(columns, line, heads, console.width), soft_wrap=True)
-        return
-    grid = Table(
-        title=Text(title) if title else None,
-        title_justify="left",
-        header_style="bold",
-        box=None,
-        padding=(0, BETWEEN, 0, 0),
-        pad_edge=False,
-    )
-    for column, width in zip(columns, widths, strict=True):
-        grid.add_column(Text(column), width=width, overflow="fold")  # a name that is cut short cannot be copied
-    for line in cells:
-        grid.add_row(*(Text(cell, _style(column, cell)) for column, cell in zip(columns, line, strict=True)))
-    console.print(grid)
-
-
-def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """The width of each column, none of which breaks a word; None where there is no room for that."""
-    columns = list(zip(*lines, strict=True))
-    widths = [max(cell_len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
-    wanted = [max(map(cell_len, column)) for column in columns]
-    spare = room - sum(widths) - BETWEEN * len(columns)
-    if spare < 0:
-        return None
-    while spare and widths != wanted:
-        # The narrowest that wants more is served first, so that only long columns wrap.
-        place = min((i for i in range(len(widths)) if widths[i] < wanted[i]), key=lambda i: widths[i])
-        widths[place] += 1
-        spare -= 1
-    return widths
-
-
-def _paragraph(columns: Sequence[str], cells: Sequence[str], heads: int, width: int) -> Text:
-    """One row where columns have no room: its first cells, then `column cell` behind each other as far as they fit."""
-    text = Text()
-    text.append("\n".join(filled(" ".join(cells[:heads]), width, "")), "bold")
-    here = width  # whatever follows the first cells begins a line
-    for column, cell in list(zip(columns, cells, strict=True))[heads:]:
-        if cell in ("", "-"):
-            continue
-        item = f"{column} {cell}"
-        joins = here + 3 + cell_len(item) <= width
-        text.append(" · " if joins else "\n  ")
-        here = (here + 3 if joins else 2) + cell_len(item)
-        if here > width:
-            item = "\n  ".join(filled(item, width - 2, "  "))
-        text.append(column, "dim")
-        text.append(item.removeprefix(column), _style(column, cell))
-    return text
-
-
-def _style(column: str, cell: str) -> str:
-    if column != "state":
-        return ""
-    return "green" if cell == "ok" else "red"

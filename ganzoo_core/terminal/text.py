@@ -2,7 +2,7 @@
 
 Names of files and classes, titles, notes, cards and messages that quote them may hold escape sequences, which clear the
 screen, and marks of direction, which turn a line around. Nothing else in ganzoo prints, but for `progress` and
-`tables`, which draw with rich. What draws on a terminal is imported only where there is one.
+`rich_tables`, which draw with rich. What draws on a terminal is imported only where there is one.
 """
 
 from __future__ import annotations
