@@ -1,13 +1,15 @@
 """Generators that a model's plugin carries in its wheel, so that `ganzoo generate MODEL` draws without any training.
 
 They lie in the plugin's package as `generators/NAME/`, and the manifest lists the names. Kernels are stored in half
-precision: that halves the wheel, and moves a grey value here and there by one.
+precision, which halves the wheel, where that draws the same but for a grey value here and there.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -15,10 +17,15 @@ import numpy as np
 from ganzoo_core import catalog, checkpoint, generators, rundir
 from ganzoo_core.api import UsageError
 from ganzoo_core.manifest import Part
+from ganzoo_core.records import Card
 
 FOLDER = "generators"
 LIMIT = 10_000_000  # bytes of weights that a wheel should carry at most
 HALVED = "kernels"  # of a card: the type in which tensors of two axes or more are stored
+COMPARED = 64  # images that both precisions draw
+ALIKE = 0.5  # grey values by which they may differ in the mean; rounding alone moves some by one
+
+Kernels = Literal["float16", "float32"]
 
 
 def locate(path: Path, which: str = "last") -> Path:
@@ -92,7 +99,7 @@ def widened(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def write(generator: Path, folder: Path) -> int:
-    """Copy a saved generator with its kernels in half precision.
+    """Copy a saved generator, with its kernels in half precision if it draws the same so.
 
     Args:
         generator: its folder, see `generators.find_generator`.
@@ -102,25 +109,46 @@ def write(generator: Path, folder: Path) -> int:
         The bytes of its weights.
 
     Raises:
-        UsageError: if they are over LIMIT, or a kernel is too large for half precision; then nothing is written.
+        UsageError: if they are over LIMIT; then nothing is written.
         OSError: if the disk refuses.
     """
-    card = msgspec.structs.replace(rundir.read_card(generator), kernels="float16")
+    card = rundir.read_card(generator)
     tensors = checkpoint.read_matching(generator / rundir.WEIGHTS)
-    with np.errstate(over="ignore"):  # told of below
+    halved = halve(tensors)
+    if halved is not None:
+        with tempfile.TemporaryDirectory() as place:
+            _store(Path(place) / "halved", card, halved, "float16")
+            if not draw_alike(generator, Path(place) / "halved"):
+                halved = None
+    if halved is None:
+        return _store(folder, card, tensors, "float32")
+    return _store(folder, card, halved, "float16")
+
+
+def halve(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """Tensors of two axes or more in half precision, the rest as it is; None if one holds numbers too large for it."""
+    with np.errstate(over="ignore"):
         halved = {
             name: tensor.astype(np.float16) if tensor.dtype == np.float32 and tensor.ndim > 1 else tensor
             for name, tensor in tensors.items()
         }
-    for name, tensor in halved.items():
-        if not np.isfinite(tensor).all():
-            raise UsageError(f"{generator}: {name} holds numbers that half precision cannot; it cannot be shipped so")
-    weights = checkpoint.pack(halved)
+    return halved if all(np.isfinite(tensor).all() for tensor in halved.values()) else None
+
+
+def draw_alike(generator: Path, other: Path) -> bool:
+    """Whether two saved generators draw the same from the same noise, to `ALIKE` grey values of 255 in the mean."""
+    from ganzoo_core.session import load
+
+    first, second = (load(path).generate(COMPARED, seed=0).astype(np.int16) for path in (generator, other))
+    return float(np.abs(first - second).mean()) <= ALIKE
+
+
+def _store(folder: Path, card: Card, tensors: Mapping[str, np.ndarray], kind: Kernels) -> int:
+    weights = checkpoint.pack(tensors)
     if len(weights) > LIMIT:
         raise UsageError(
-            f"the weights are {len(weights):,} bytes in half precision; a wheel should carry at most {LIMIT:,}: "
-            "train a narrower one"
+            f"the weights are {len(weights):,} bytes; a wheel should carry at most {LIMIT:,}: train a narrower one"
         )
-    about = msgspec.json.format(msgspec.json.encode(card), indent=1)
+    about = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(card, kernels=kind)), indent=1)
     checkpoint.write_folder(folder, {rundir.WEIGHTS: weights, rundir.CARD: about})
     return len(weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,7 @@ def test_what_is_shipped_draws_by_the_models_name_what_the_run_draws(
     told = capsys.readouterr()
     assert told.out.strip() == str(tiny / "generators" / "noise")
     assert 'generators = ["noise"]' in told.err
+    assert "kernels in half precision" in told.err
     lists(tiny, "noise")
     trained, carried = session.load(run).generate(64, seed=3), session.load("tiny").generate(64, seed=3)
     off = np.abs(trained.astype(int) - carried.astype(int))
@@ -132,20 +134,41 @@ def test_a_model_without_one_says_how_to_get_one(tiny: Path) -> None:
         session.load("tiny")
 
 
-def test_what_is_too_large_or_cannot_be_halved_is_not_shipped(
-    tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_too_large_is_not_shipped(tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "LIMIT", 100)
+    with pytest.raises(UsageError, match="should carry at most 100"):
+        shipped.write(run / "generator", tiny / "generators" / "noise")
+    assert not (tiny / "generators").exists()
+
+
+@pytest.mark.parametrize("reason", ["too large for half precision", "it draws otherwise"])
+def test_where_half_precision_would_change_it_all_is_kept(
+    tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: str
 ) -> None:
-    target = tiny / "generators" / "noise"
-    with monkeypatch.context() as patch:
-        patch.setattr(shipped, "LIMIT", 100)
-        with pytest.raises(UsageError, match="should carry at most 100"):
-            shipped.write(run / "generator", target)
     weights = checkpoint.read_matching(run / "generator" / rundir.WEIGHTS)
-    weights["0.weight"][0, 0] = 1e6  # half precision ends at 65,504
-    (run / "generator" / rundir.WEIGHTS).write_bytes(checkpoint.pack(weights))
-    with pytest.raises(UsageError, match=r"0\.weight holds numbers that half precision cannot"):
-        shipped.write(run / "generator", target)
-    assert not target.exists()
+    if reason == "it draws otherwise":
+        monkeypatch.setattr(shipped, "ALIKE", -1.0)
+    else:
+        weights["0.weight"][0, 0] = 1e6  # half precision ends at 65,504
+        (run / "generator" / rundir.WEIGHTS).write_bytes(checkpoint.pack(weights))
+    assert main(["ship", str(run / "generator"), "--name", "noise"]) == 0
+    assert "single precision" in capsys.readouterr().err
+    target = tiny / "generators" / "noise"
+    assert rundir.read_card(target).kernels == "float32"
+    kept = checkpoint.read_matching(target / rundir.WEIGHTS)
+    assert {name: tensor.dtype for name, tensor in kept.items()} == {name: np.float32 for name in weights}
+    assert all(np.array_equal(kept[name], weights[name]) for name in weights)
+
+
+def test_the_precisions_are_told_apart_by_what_is_drawn(run: Path, tmp_path: Path) -> None:
+    """A generator draws as itself, and not as one whose weights are twice as large."""
+    other = tmp_path / "other"
+    shutil.copytree(run / "generator", other)
+    assert shipped.draw_alike(run / "generator", other)
+    weights = checkpoint.read_matching(other / rundir.WEIGHTS)
+    (other / rundir.WEIGHTS).write_bytes(checkpoint.pack({name: 2 * tensor for name, tensor in weights.items()}))
+    (other / "manifest.json").unlink(missing_ok=True)
+    assert not shipped.draw_alike(run / "generator", other)
 
 
 def test_a_card_that_names_another_type_is_refused(tiny: Path, run: Path) -> None:
@@ -182,3 +205,19 @@ def test_the_licence_goes_with_the_generator(tmp_path: Path, capsys: pytest.Capt
     assert "under the licence of what it learnt from, CC BY-SA 4.0: the emoji are designed by OpenMoji" in (
         " ".join(capsys.readouterr().err.split())
     )
+
+
+def test_the_wheel_and_the_readme_name_the_licence_of_what_is_carried() -> None:
+    zoo = Path(__file__).parents[1] / "plugins"
+    covered = []
+    for path in sorted(zoo.glob("*/*/generators/*")):
+        licence = rundir.read_card(path).license
+        if not licence:
+            continue
+        covered.append(path.name)
+        plugin = zoo / path.relative_to(zoo).parts[0]
+        named, spdx = re.match(r"(CC BY-SA) (4\.0)", licence).group(0), "CC-BY-SA-4.0"
+        assert named in (plugin / "README.md").read_text(encoding="utf-8"), plugin
+        project = tomllib.loads((plugin / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert project["license"] == f"MIT AND {spdx}", plugin
+    assert set(covered) == {"emoji"}

@@ -1,6 +1,7 @@
 """`ganzoo ship`: put a run's generator into its model's plugin, whose wheel then carries it.
 
-`ganzoo generate MODEL` draws from it at once, without training. Its kernels are stored in half precision.
+`ganzoo generate MODEL` draws from it at once, without training. Its kernels are stored in half precision, if it draws
+the same so.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{folder} cannot be written ({error.strerror}); install the plugin from its source: pip install -e"
         ) from None
-    write_line(f"{size:,} bytes of weights", sys.stderr)
+    card = rundir.read_card(folder)
+    precision = "half precision" if card.kernels == "float16" else "single precision, since in half it draws otherwise"
+    write_line(f"{size:,} bytes of weights, kernels in {precision}", sys.stderr)
+    if card.license:
+        write_line(f"what it draws is under {card.license}; the README and the pyproject should say so", sys.stderr)
     if name not in part.generators:
         names = ", ".join(f'"{each}"' for each in (*part.generators, name))
         write_line(f"say so in its ganzoo.toml, under [models.{part.name}]: generators = [{names}]", sys.stderr)
