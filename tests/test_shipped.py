@@ -156,7 +156,7 @@ def test_where_half_precision_would_change_it_all_is_kept(
     target = tiny / "generators" / "noise"
     assert rundir.read_card(target).kernels == "float32"
     kept = checkpoint.read_matching(target / rundir.WEIGHTS)
-    assert {name: tensor.dtype for name, tensor in kept.items()} == {name: np.float32 for name in weights}
+    assert {name: tensor.dtype for name, tensor in kept.items()} == dict.fromkeys(weights, np.float32)
     assert all(np.array_equal(kept[name], weights[name]) for name in weights)
 
 
