@@ -23,7 +23,7 @@ IMAGES = 150_000  # real images shown in all: about 104 times through the 1,438 
 BATCH = 16  # small, for more updates from few images; 256 for MNIST
 LATENT = 20  # the length of z; enough for digits, 100 for MNIST
 WIDTH = 16  # channels of the level nearest to the image; 64 for MNIST
-LR = 4e-4  # 1e-4 for MNIST; it falls to 0 along half a cosine (arXiv:1608.03983)
+LR = 8e-4  # 1e-4 for MNIST; it falls to 0 along half a cosine (arXiv:1608.03983)
 EMA = 5_000  # half-life, in images, of the moving average of G's weights, which draws the samples (arXiv:1806.04498)
 BETAS = (0.5, 0.999)  # (0.9, 0.999) for MNIST
 
