@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,13 @@ import pytest
 from PIL import Image
 
 import ganzoo_core as gz
-from ganzoo_core.cli import main
 from ganzoo_core.discovery import catalog
-from ganzoo_core.errors import UsageError
-from ganzoo_core.generation import bundled as generation_bundled
-from ganzoo_core.generation import load
-from ganzoo_core.generation.bundled import write
+from ganzoo_core.generation import bundling, load
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import tensors
+from ganzoo_core.errors import UsageError
+from ganzoo_core.cli import main
 
 from .conftest import Site
 
@@ -80,6 +79,7 @@ def test_what_is_shipped_draws_by_the_models_name_what_the_run_draws(
     told = capsys.readouterr()
     assert told.out.strip() == str(tiny / "generators" / "noise")
     assert 'generators = ["noise"]' in told.err
+    assert "kernels in half precision" in told.err
     lists(tiny, "noise")
     trained, carried = load.load(run).generate(64, seed=3), load.load("tiny").generate(64, seed=3)
     off = np.abs(trained.astype(int) - carried.astype(int))
@@ -94,7 +94,7 @@ def test_what_is_shipped_draws_by_the_models_name_what_the_run_draws(
 
 
 def test_kernels_take_half_the_bytes_and_the_rest_is_as_it_was(tiny: Path, run: Path) -> None:
-    size = write(run / "generator", tiny / "generators" / "noise")
+    size = bundling.write(run / "generator", tiny / "generators" / "noise")
     before = tensors.read_matching(run / "generator" / layout.WEIGHTS)
     after = tensors.read_matching(tiny / "generators" / "noise" / layout.WEIGHTS)
     assert after["0.weight"].dtype == np.float16
@@ -108,7 +108,7 @@ def test_another_version_of_the_same_plugin_draws_in_silence(
     tiny: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists(tiny, "noise")
-    write(run / "generator", tiny / "generators" / "noise")
+    bundling.write(run / "generator", tiny / "generators" / "noise")
     card = tiny / "generators" / "noise" / layout.CARD
     card.write_text(card.read_text(encoding="utf-8").replace('"version": "1.0"', '"version": "0.9"'), encoding="utf-8")
     load.load("tiny")
@@ -138,20 +138,41 @@ def test_a_model_without_one_says_how_to_get_one(tiny: Path) -> None:
         load.load("tiny")
 
 
-def test_what_is_too_large_or_cannot_be_halved_is_not_shipped(
-    tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_too_large_is_not_shipped(tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundling, "LIMIT", 100)
+    with pytest.raises(UsageError, match="should carry at most 100"):
+        bundling.write(run / "generator", tiny / "generators" / "noise")
+    assert not (tiny / "generators").exists()
+
+
+@pytest.mark.parametrize("reason", ["too large for half precision", "it draws otherwise"])
+def test_where_half_precision_would_change_it_all_is_kept(
+    tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: str
 ) -> None:
-    target = tiny / "generators" / "noise"
-    with monkeypatch.context() as patch:
-        patch.setattr(generation_bundled, "LIMIT", 100)
-        with pytest.raises(UsageError, match="should carry at most 100"):
-            write(run / "generator", target)
     weights = tensors.read_matching(run / "generator" / layout.WEIGHTS)
-    weights["0.weight"][0, 0] = 1e6  # half precision ends at 65,504
-    (run / "generator" / layout.WEIGHTS).write_bytes(tensors.pack(weights))
-    with pytest.raises(UsageError, match=r"0\.weight holds numbers that half precision cannot"):
-        write(run / "generator", target)
-    assert not target.exists()
+    if reason == "it draws otherwise":
+        monkeypatch.setattr(bundling, "ALIKE", -1.0)
+    else:
+        weights["0.weight"][0, 0] = 1e6  # half precision ends at 65,504
+        (run / "generator" / layout.WEIGHTS).write_bytes(tensors.pack(weights))
+    assert main(["ship", str(run / "generator"), "--name", "noise"]) == 0
+    assert "single precision" in capsys.readouterr().err
+    target = tiny / "generators" / "noise"
+    assert read_card(target).kernels == "float32"
+    kept = tensors.read_matching(target / layout.WEIGHTS)
+    assert {name: tensor.dtype for name, tensor in kept.items()} == dict.fromkeys(weights, np.float32)
+    assert all(np.array_equal(kept[name], weights[name]) for name in weights)
+
+
+def test_the_precisions_are_told_apart_by_what_is_drawn(run: Path, tmp_path: Path) -> None:
+    """A generator draws as itself, and not as one whose weights are twice as large."""
+    other = tmp_path / "other"
+    shutil.copytree(run / "generator", other)
+    assert bundling.draw_alike(run / "generator", other)
+    weights = tensors.read_matching(other / layout.WEIGHTS)
+    (other / layout.WEIGHTS).write_bytes(tensors.pack({name: 2 * tensor for name, tensor in weights.items()}))
+    (other / "manifest.json").unlink(missing_ok=True)
+    assert not bundling.draw_alike(run / "generator", other)
 
 
 def test_a_card_that_names_another_type_is_refused(tiny: Path, run: Path) -> None:
@@ -181,10 +202,26 @@ def test_the_licence_goes_with_the_generator(tmp_path: Path, capsys: pytest.Capt
     trained = gz.train(
         "dcgan-torch", data="emoji", preset="none", settings=settings, steps=1, out=tmp_path / "run", quiet=True
     )
-    write(trained.folder / "generator", tmp_path / "carried")
+    bundling.write(trained.folder / "generator", tmp_path / "carried")
     for folder in (trained.folder / "generator", tmp_path / "carried"):
         assert "CC BY-SA 4.0" in read_card(folder).license
     assert main(["generate", str(tmp_path / "carried"), "-n", "1", "--out", str(tmp_path / "one.png")]) == 0
     assert "under the licence of what it learnt from, CC BY-SA 4.0: the emoji are designed by OpenMoji" in (
         " ".join(capsys.readouterr().err.split())
     )
+
+
+def test_the_wheel_and_the_readme_name_the_licence_of_what_is_carried() -> None:
+    zoo = Path(__file__).parents[1] / "plugins"
+    covered = []
+    for path in sorted(zoo.glob("*/*/generators/*")):
+        licence = read_card(path).license
+        if not licence:
+            continue
+        covered.append(path.name)
+        plugin = zoo / path.relative_to(zoo).parts[0]
+        named, spdx = re.match(r"(CC BY-SA) (4\.0)", licence).group(0), "CC-BY-SA-4.0"
+        assert named in (plugin / "README.md").read_text(encoding="utf-8"), plugin
+        project = tomllib.loads((plugin / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert project["license"] == f"MIT AND {spdx}", plugin
+    assert set(covered) == {"emoji"}

@@ -93,11 +93,31 @@ def test_a_dry_run_says_what_hangs_on_the_data(tmp_path, capsys):
     np.savez(tmp_path / "set.npz", images=source(20, 32).images)
     words = ["run", "dcgan-torch", "--data", f"npz:{tmp_path}/set.npz", "--dry-run"]
     assert main(words) == 0
-    assert "the preset few is taken if the data is up to 1,000 images" in capsys.readouterr().out
+    assert "the preset few is taken if the data has at most 1,000 images" in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["presets_by_count"] == {"few": 1000}
     assert main([*words, "--preset", "none"]) == 0
     assert "the preset few" not in capsys.readouterr().out
+
+
+ZOO = [part for part in catalog.scan().parts if part.kind == "models" and part.distribution.startswith("ganzoo-")]
+
+
+@pytest.mark.parametrize("model", [part.name for part in ZOO])
+def test_every_model_of_images_has_one_for_few_pictures(model):
+    """Up to 1,000 take it: 64 pixels, an average of G, mirrored, nothing held out, a length in images."""
+    labels = np.arange(32) % 4
+    classes = tuple("abcd")
+    request = Request(picks={"model": model, "data": source(32, 64, labels=labels, class_names=classes)})
+    bare = mix.resolve(catalog.scan(), request)
+    assert bare.presets_by_count == {"few": 1000}
+    found, note = mix.pick_preset(catalog.scan(), bare, 1000)
+    values = {key: found.settings[key] for key in ("data.size", "data.flip", "data.holdout", "use.with")}
+    assert values == {"data.size": 64, "data.flip": True, "data.holdout": 0, "use.with": ["diffaugment"]}
+    assert found.settings["train.ema_halflife"] > 0
+    assert str(found.settings["train.length"]).removesuffix("images").isdigit()
+    assert "the preset few is taken" in note
+    assert mix.pick_preset(catalog.scan(), bare, 1001)[0].preset == ""
 
 
 @pytest.mark.parametrize("count", [2, 5, 10, 1797])

@@ -171,7 +171,7 @@ def _show(resolved: Mix, as_json: bool) -> int:
     )
     for name, most in resolved.presets_by_count.items():
         write_line(
-            f"note: the preset {name} is taken if the data is up to {most:,} images; --preset none leaves it out"
+            f"note: the preset {name} is taken if the data has at most {most:,} images; --preset none leaves it out"
         )
     for warning in resolved.warnings:
         write_line(f"note: {warning}")

@@ -1,6 +1,7 @@
 """`ganzoo ship`: put a run's generator into its model's plugin, whose wheel then carries it.
 
-`ganzoo generate MODEL` draws from it at once, without training. Its kernels are stored in half precision.
+`ganzoo generate MODEL` draws from it at once, without training. Its kernels are stored in half precision, if it draws
+the same so.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Write it, and say what the manifest needs."""
     from ganzoo_core.discovery import catalog
-    from ganzoo_core.discovery.manifest.fields import NAME, NAME_IN_WORDS
-    from ganzoo_core.errors import UsageError
-    from ganzoo_core.generation import bundled
+    from ganzoo_core.generation import bundled, bundling
     from ganzoo_core.runs import generators
     from ganzoo_core.runs.folder import read_card
     from ganzoo_core.storage import files
+    from ganzoo_core.errors import UsageError
+    from ganzoo_core.discovery.manifest.fields import NAME, NAME_IN_WORDS
 
     found = generators.find_generator(args.path, args.checkpoint)
     made_by = read_card(found).part
@@ -44,12 +45,16 @@ def execute(args: argparse.Namespace) -> int:
     if not args.name and files.describe(folder):
         raise UsageError(f"{folder} is there already; say --name {name} to replace it, or another name")
     try:
-        size = bundled.write(found, folder)
+        size = bundling.write(found, folder)
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be written ({error.strerror}); install the plugin from its source: pip install -e"
         ) from None
-    write_line(f"{size:,} bytes of weights", sys.stderr)
+    card = read_card(folder)
+    precision = "half precision" if card.kernels == "float16" else "single precision, since in half it draws otherwise"
+    write_line(f"{size:,} bytes of weights, kernels in {precision}", sys.stderr)
+    if card.license:
+        write_line(f"what it draws is under {card.license}; the README and the pyproject should say so", sys.stderr)
     if name not in part.generators:
         names = ", ".join(f'"{each}"' for each in (*part.generators, name))
         write_line(f"say so in its ganzoo.toml, under [models.{part.name}]: generators = [{names}]", sys.stderr)
@@ -59,8 +64,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _data_of(run: Path) -> str:
     """The name of the data that a run was trained on."""
-    from ganzoo_core.errors import UsageError
     from ganzoo_core.runs import layout
+    from ganzoo_core.errors import UsageError
     from ganzoo_core.settings import read_config
 
     try:

@@ -1,27 +1,27 @@
 """Generators that a model's plugin carries in its wheel, so that `ganzoo generate MODEL` draws without any training.
 
 They lie in the plugin's package as `generators/NAME/`, and the manifest lists the names. Kernels are stored in half
-precision: that halves the wheel, and moves a grey value here and there by one.
+precision, which halves the wheel, where that draws the same but for a grey value here and there.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-
+from typing import Literal
 import msgspec
 import numpy as np
-
 from ganzoo_core.discovery import catalog
-from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.errors import UsageError
 from ganzoo_core.runs import generators, layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import atomic
 from ganzoo_core.storage.tensors import pack, read_matching
+from ganzoo_core.errors import UsageError
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.storage.records import Card
 
 FOLDER = "generators"
-LIMIT = 10_000_000  # bytes of weights that a wheel should carry at most
 HALVED = "kernels"  # of a card: the type in which tensors of two axes or more are stored
 
 
@@ -93,38 +93,3 @@ def widened(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {
         name: tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor for name, tensor in tensors.items()
     }
-
-
-def write(generator: Path, folder: Path) -> int:
-    """Copy a saved generator with its kernels in half precision.
-
-    Args:
-        generator: its folder, see `generators.find_generator`.
-        folder: where the copy will be.
-
-    Returns:
-        The bytes of its weights.
-
-    Raises:
-        UsageError: if they are over LIMIT, or a kernel is too large for half precision; then nothing is written.
-        OSError: if the disk refuses.
-    """
-    card = msgspec.structs.replace(read_card(generator), kernels="float16")
-    tensors = read_matching(generator / layout.WEIGHTS)
-    with np.errstate(over="ignore"):  # told of below
-        halved = {
-            name: tensor.astype(np.float16) if tensor.dtype == np.float32 and tensor.ndim > 1 else tensor
-            for name, tensor in tensors.items()
-        }
-    for name, tensor in halved.items():
-        if not np.isfinite(tensor).all():
-            raise UsageError(f"{generator}: {name} holds numbers that half precision cannot; it cannot be shipped so")
-    weights = pack(halved)
-    if len(weights) > LIMIT:
-        raise UsageError(
-            f"the weights are {len(weights):,} bytes in half precision; a wheel should carry at most {LIMIT:,}: "
-            "train a narrower one"
-        )
-    about = msgspec.json.format(msgspec.json.encode(card), indent=1)
-    atomic.write_folder(folder, {layout.WEIGHTS: weights, layout.CARD: about})
-    return len(weights)

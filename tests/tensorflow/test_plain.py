@@ -37,6 +37,8 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
     pairs = [(runner.trainer.G, plain.make_generator()), (runner.trainer.D, plain.make_discriminator())]
     for ours, theirs in pairs:
         theirs.set_weights(ours.get_weights())
+    ema = plain.make_generator()
+    ema.set_weights(pairs[0][1].get_weights())
     assert runner.run()
 
     real_images = plain.load_images()
@@ -53,11 +55,20 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
         real = tf.constant(pixels.preprocess(real_images[stream.indices(step * plain.BATCH, plain.BATCH)]))
         distribution = resolved.parts["generator"].latent
         z = tf.constant(latents(philox(SEED, "z", step, 0), plain.BATCH, plain.LATENT, distribution))
+        if hasattr(plain, "learning_rate"):  # the rate falls
+            for optimizer in (opt_g, opt_d):
+                optimizer.learning_rate.assign(plain.learning_rate(step * plain.BATCH, STEPS * plain.BATCH))
         losses.append(plain.train_step(G, D, opt_g, opt_d, real, z))
+        seen = (step + 1) * plain.BATCH
+        plain.update_ema(ema, G, tf.constant(0.5 ** (plain.BATCH / min(plain.EMA, 0.05 * seen)), tf.float32))
 
     told = runner.folder.stats()
     assert [line["discriminator/adversarial"] for line in told] == [float(d_loss) for d_loss, *_ in losses]
     assert [line["generator/adversarial"] for line in told] == [float(g_loss) for _, g_loss, *_ in losses]
+    averages = [runner.trainer.average.average_of(weight).numpy() for weight in runner.trainer.G.weights]
+    for average, other in zip(averages, ema.get_weights(), strict=True):
+        assert np.array_equal(average, other)
+    assert not np.array_equal(averages[0], pairs[0][0].get_weights()[0])
     for ours, theirs in pairs:
         for weight, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
             assert np.array_equal(weight, other)

@@ -24,6 +24,7 @@ LATENT = 32  # the length of z; 96 for MNIST
 WIDTH = 16  # channels of D's first convolution; 32 for MNIST
 HIDDEN = 256  # units of the dense layer in each network; 1024 for MNIST
 LR = 1e-3
+EMA = 5_000  # half-life, in images, of the moving average of G's weights, which draws the samples (arXiv:1806.04498)
 BETAS = (0.5, 0.999)  # Adam's usual 0.9 makes training swing, the DCGAN paper found
 
 
@@ -104,6 +105,15 @@ def train_step(
     return d_loss, g_loss, right_on_real, right_on_fake
 
 
+@tf.function
+def update_ema(ema: keras.Model, G: keras.Model, decay: tf.Tensor) -> None:
+    """Move the average towards G; batch norm's statistics are G's own."""
+    for mean, weight in zip(ema.trainable_variables, G.trainable_variables, strict=True):
+        mean.assign_add((1 - decay) * (weight - mean))
+    for mean, statistic in zip(ema.non_trainable_variables, G.non_trainable_variables, strict=True):
+        mean.assign(statistic)
+
+
 def save_samples(G: keras.Model, z: tf.Tensor, path: Path) -> None:
     """Draw z [64,32] as a grid of 8x8 images; batch norm uses its running statistics, not this batch's."""
     images = np.rint((G(z, training=False).numpy()[..., 0] + 1) * 127.5).astype(np.uint8)  # [64,28,28]
@@ -115,7 +125,8 @@ def main(total_images: int = IMAGES, path: Path = Path("convgan-digits.png")) ->
     keras.utils.set_random_seed(SEED)
     numbers = np.random.default_rng(SEED)
     images = load_images()
-    G, D = make_generator(), make_discriminator()
+    G, D, ema = make_generator(), make_discriminator(), make_generator()
+    ema.set_weights(G.get_weights())
     opt_g, opt_d = make_optimizers(G, D)
     fixed_z = tf.constant(numbers.uniform(-1, 1, (64, LATENT)).astype(np.float32))
 
@@ -127,10 +138,12 @@ def main(total_images: int = IMAGES, path: Path = Path("convgan-digits.png")) ->
         real = tf.constant(images[batch].astype(np.float32) / 127.5 - 1)
         z = tf.constant(numbers.uniform(-1, 1, (BATCH, LATENT)).astype(np.float32))
         d_loss, g_loss, right_on_real, right_on_fake = train_step(G, D, opt_g, opt_d, real, z)
+        # The memory is shorter early on, so that the average forgets the weights that G began with.
+        update_ema(ema, G, tf.constant(0.5 ** (BATCH / min(EMA, 0.05 * step * BATCH)), tf.float32))
         if step % 20 == 0:
             print(f"{step * BATCH:6d} images   loss of D {d_loss:.3f}   loss of G {g_loss:.3f}", end="   ")
             print(f"D is right on {right_on_real:.0%} of real and {right_on_fake:.0%} of fake", flush=True)
-    save_samples(G, fixed_z, path)
+    save_samples(ema, fixed_z, path)
     print(f"samples: {path}")
 
 
