@@ -84,7 +84,7 @@ def machine() -> dict[str, Any]:
         "bf16": "avx512_bf16" in flags or "amx_bf16" in flags,
         "cores": available_cores(),
         "python": platform.python_version(),
-        "ganzoo": metadata.version("ganzoo"),
+        "ganzoo": metadata.version("ganzoo-core"),
         "load_before": os.getloadavg()[0],
     }
 

@@ -15,7 +15,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.distributed import ranks
 from ganzoo_core.errors import UsageError
-from ganzoo_core.generation.load import is_needed, load
+from ganzoo_core.generation import load
 from ganzoo_core.messages import shown
 from ganzoo_core.mix import Mix, Request
 from ganzoo_core.report import notebook
@@ -48,7 +48,7 @@ class Run:
             n, seed, labels: see `SavedGenerator.generate`.
             checkpoint: as on the command line.
         """
-        return load(self.folder, checkpoint=checkpoint).generate(n, seed=seed, labels=labels)
+        return load.load(self.folder, checkpoint=checkpoint).generate(n, seed=seed, labels=labels)
 
     def _repr_html_(self) -> str:
         return notebook.of_run(self.folder)
@@ -287,6 +287,6 @@ def start(
     beginning: resuming.Beginning = resuming.FROM_NOTHING,
 ) -> Run:
     """Train a mix that was resolved; in a process of its own where the other framework is loaded in this one."""
-    work = other_process if is_needed(resolved.framework) else run
+    work = other_process if load.is_needed(resolved.framework) else run
     place = user_path(out) if out else None
     return Run(*work.train(resolved, data_root=data_root, out=place, quiet=quiet, beginning=beginning))

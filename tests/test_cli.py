@@ -248,7 +248,7 @@ def test_a_mistake_is_answered_in_a_sentence(answers, words, expected):
 def test_a_mistake_ends_the_process_with_2(run):
     assert "did you mean train.lr" in run("run", "conv", "--set", "lrr=3", code=2).stderr
     assert "did you mean --loss?" in run("run", "conv", "--lss", "x", code=2).stderr
-    assert "none is installed: pip install ganzoo[torch]" in run("run", code=2, GANZOO_PLUGINS="").stderr
+    assert "none is installed: pip install ganzoo-core[torch]" in run("run", code=2, GANZOO_PLUGINS="").stderr
 
 
 @pytest.mark.parametrize(

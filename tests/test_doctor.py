@@ -57,7 +57,7 @@ def test_a_framework_that_is_missing_is_named_with_what_needs_it(site):
     (site.path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = sys.modules['torch'] = None\n")
     done = site.run("doctor", env={"GANZOO_PLUGINS": "flow,torchy"})
     assert done.returncode == 1
-    assert "torch is not installed, so torchy cannot run; pip install ganzoo[torch]" in done.stdout
+    assert "torch is not installed, so torchy cannot run; pip install ganzoo-core[torch]" in done.stdout
     assert "tensorflow is not installed, so flow cannot run; " in done.stdout
     assert re.search(r"\b2 things are wrong", done.stdout)
     assert site.run("doctor", env={"GANZOO_PLUGINS": ""}).returncode == 0

@@ -19,7 +19,6 @@ import pytest
 import ganzoo_core as gz
 from ganzoo_core import interrupts, python_api
 from ganzoo_core.generation import load
-from ganzoo_core.report import run_page
 from ganzoo_core.runs import folder, layout
 from ganzoo_core.storage import atomic, files
 from ganzoo_core.storage.tensors import is_finite, pack, read_matching
@@ -203,7 +202,7 @@ def test_an_interrupt_while_the_report_is_written_ends_with_a_word(
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(WAIT)
 
-    monkeypatch.setattr(run_page, "write", terminated)
+    monkeypatch.setattr("ganzoo_core.report.write", terminated)
     before = {number: signal.getsignal(number) for number in interrupts.stop_signals()}
     try:
         code = cli.main(["run", "dcgan-torch", *WORDS, "--steps", "2", "--quiet", "--out", str(tmp_path / "run")])

@@ -211,7 +211,7 @@ def test_without_anything_to_score_with_one_sentence_says_what_to_install(lights
     monkeypatch.setattr(request.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError) as error:
         ask(extractor="torchy")
-    assert str(error.value) == 'torchy needs tensorflow, which is not installed; pip install "ganzoo[scores]"'
+    assert str(error.value) == 'torchy needs tensorflow, which is not installed; pip install "ganzoo-core[scores]"'
 
 
 def test_without_an_extractor_one_sentence_says_what_to_install(here, monkeypatch):
@@ -220,7 +220,7 @@ def test_without_an_extractor_one_sentence_says_what_to_install(here, monkeypatc
     with pytest.raises(UsageError) as error:
         ask(data="dim")
     assert str(error.value).startswith("nothing that images are scored with is installed")
-    assert str(error.value).endswith('pip install "ganzoo[scores]"')
+    assert str(error.value).endswith('pip install "ganzoo-core[scores]"')
 
 
 def test_images_from_anywhere_are_scored_and_not_kept(lights, tmp_path, capsys):

@@ -111,7 +111,7 @@ def test_it_tells_what_it_wrote_and_nothing_is_left_to_fill_in(new: New) -> None
 
 
 def test_it_depends_on_what_it_imports_and_on_nothing_else(new: New) -> None:
-    needed = {"keras": {"keras", "tensorflow"}, "ganzoo_core": {"ganzoo"}, new.package: set()}
+    needed = {"keras": {"keras", "tensorflow"}, "ganzoo_core": {"ganzoo-core"}, new.package: set()}
 
     def imported(folder: str) -> set[str]:
         found: set[str] = set()
@@ -189,8 +189,8 @@ def test_the_licence_is_the_one_that_was_asked_for(licence: str, tmp_path: Path)
         ("lambda", "lambda is a keyword of Python, so no package can be called lambda; how about lambda-gan?"),
         ("statistics", "statistics is a module of Python's own, which statistics would hide"),
         ("tests", "a package called tests would be in the way of others; how about my-tests?"),
-        ("ganzoo", "is installed already; choose another name, or `pip uninstall ganzoo` first"),
-        ("ganzoo-core", "the module ganzoo_core is installed already, and ganzoo-core would hide it"),
+        ("ganzoo-core", "is installed already; choose another name, or `pip uninstall ganzoo-core` first"),
+        ("yaml", "the module yaml is installed already, and yaml would hide it"),
         ("scikit-learn", "is installed already"),
         ("n" * 61, "the name has 61 letters; expected 60 at most"),
     ],
@@ -281,7 +281,7 @@ def test_without_a_model_it_says_how_to_get_one(
     assert cli.main(["new", "mine", "--kind", "loss", "--out", str(tmp_path / "mine")]) == 0
     told = capsys.readouterr()
     assert "  ganzoo run MODEL --loss mine\n" in told.out
-    assert "note: no model is installed to try it with; pip install ganzoo[torch]" in told.err
+    assert "note: no model is installed to try it with; pip install ganzoo-core[torch]" in told.err
 
 
 def test_it_imports_no_plugin_and_no_framework(site: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -103,8 +104,12 @@ def test_the_list_of_notebooks_is_whole(tidying: ModuleType) -> None:
         assert tidying.badge(f"{name}.ipynb") in text
 
 
+@pytest.mark.parametrize("in_clone", [True, False], ids=["in a clone", "alone"])
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_the_install_cell_leaves_the_frameworks_as_they_are(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_install_cell_leaves_the_frameworks_as_they_are(
+    name: str, in_clone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT / "notebooks" if in_clone else tmp_path)
     cell = cells(name, "code")[0]
     commands: list[list[str]] = []
     monkeypatch.setattr(subprocess, "run", lambda command, *, check: commands.append(command))
@@ -116,10 +121,18 @@ def test_the_install_cell_leaves_the_frameworks_as_they_are(name: str, monkeypat
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(metadata, "distributions", lambda: found)
     exec(cell, {})
-    ((python, *words, constraints, what),) = commands
+    python, *words, constraints, core = commands[-1][:8]
     assert (python, words) == (sys.executable, ["-m", "pip", "install", "--quiet", "--constraint"])
-    extras = {"torch": "ganzoo[torch]", "tf": "ganzoo[tf]", "frameworks": "ganzoo[torch,tf]"}
-    assert what == extras[name.rpartition("-")[2]]
+    assert len(commands) == (1 if in_clone else 2)
+    if not in_clone:
+        assert commands[0][:2] == ["git", "clone"]
+    assert core == (str(ROOT) if in_clone else commands[0][-1])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {"torch": ["torch"], "tf": ["tf"], "frameworks": ["torch", "tf"]}[name.rpartition("-")[2]]
+    wanted = {part for extra in ("parts", *extras) for part in project["optional-dependencies"][extra]}
+    wanted -= {"ganzoo-core[parts]"}
+    assert {Path(folder).name for folder in commands[-1][8:]} == wanted
+    assert {Path(folder).parent for folder in commands[-1][8:]} == {Path(core) / "plugins"}
     assert Path(constraints).read_text() == "keras==3.9\nnumpy==2.1.0\ntorch==2.9.1+cu130\n"
 
 

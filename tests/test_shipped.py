@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 import ganzoo_core as gz
+from ganzoo_core.cli import main
 from ganzoo_core.discovery import catalog
+from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import bundling, load
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import tensors
-from ganzoo_core.errors import UsageError
-from ganzoo_core.cli import main
 
 from .conftest import Site
 

@@ -316,7 +316,7 @@ def test_the_version_names_frameworks_and_devices(zoo):
     code = "import sys\nfrom ganzoo_core.cli import main\nmain(sys.argv[1:])\nprint('MODULES', *sys.modules)\n"
     done = zoo.python("-c", code, "--version")
     told = done.stdout.splitlines()
-    assert told[0] == f"ganzoo {importlib.metadata.version('ganzoo')}"
+    assert told[0] == f"ganzoo {importlib.metadata.version('ganzoo-core')}"
     assert told[1].startswith(f"python {sys.version.split()[0]} on ")
     assert any(line.startswith("device cpu: ") for line in told)
     assert not set(told[-1].split()) & HEAVY

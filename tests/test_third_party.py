@@ -40,7 +40,7 @@ def write_plugin(folder: Path, package: str, dependencies: Sequence[str]) -> Pat
         path.parent.mkdir(parents=True, exist_ok=True)
         if name == "pyproject.toml":
             body = body.replace("softplus-hinge", distribution).replace("softplus_hinge", package)
-            body = body.replace('dependencies = ["ganzoo"]', f"dependencies = {json.dumps(dependencies)}")
+            body = body.replace('dependencies = ["ganzoo-core"]', f"dependencies = {json.dumps(dependencies)}")
         path.write_text(body, encoding="utf-8")
     return folder
 
@@ -49,8 +49,8 @@ def write_plugin(folder: Path, package: str, dependencies: Sequence[str]) -> Pat
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The core, the bundled parts, the examples and the two plugins of the guide as wheels."""
     folder = tmp_path_factory.mktemp("wheels")
-    loss = write_plugin(folder / "loss", "softplus_hinge", ["ganzoo"])
-    model = write_plugin(folder / "model", "tiny_gan", ["ganzoo", "torch"])
+    loss = write_plugin(folder / "loss", "softplus_hinge", ["ganzoo-core"])
+    model = write_plugin(folder / "model", "tiny_gan", ["ganzoo-core", "torch"])
     for source in (ROOT, *PARTS, *EXAMPLES, loss, model):
         words = ("-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "wheels", source)
         command(sys.executable, *words, cwd=folder)
@@ -79,7 +79,7 @@ def copied_tests(example: Path, folder: Path) -> Path:
 @pytest.mark.slow
 def test_plugins_made_by_the_guide_work_from_wheels_beside_pytorch_alone(wheels: Path, tmp_path: Path) -> None:
     names = [path.name for path in EXAMPLES]
-    python = fresh(tmp_path, wheels, "ganzoo[torch,testing]", "softplus-hinge", "tiny-gan", "hypothesis", *names)
+    python = fresh(tmp_path, wheels, "ganzoo-core[torch,testing]", "softplus-hinge", "tiny-gan", "hypothesis", *names)
     found = installed(python, tmp_path)
     assert found["softplus-hinge"]["distribution"] == "softplus-hinge"
     assert found["tiny-gan"]["version"] == "1.0"
@@ -101,7 +101,7 @@ def test_plugins_made_by_the_guide_work_from_wheels_beside_pytorch_alone(wheels:
 
 @pytest.mark.slow
 def test_a_third_partys_loss_works_beside_tensorflow_alone(wheels: Path, tmp_path: Path) -> None:
-    python = fresh(tmp_path, wheels, "ganzoo[tf]", "softplus-hinge", "ganzoo-lecam")
+    python = fresh(tmp_path, wheels, "ganzoo-core[tf]", "softplus-hinge", "ganzoo-lecam")
     assert {"dcgan-tf", "softplus-hinge"} <= set(installed(python, tmp_path))
     words = ("run", "dcgan-tf", "--loss", "softplus-hinge", "--steps", "3", "--json", "--quiet")
     run = json.loads(command(python, "-m", "ganzoo_core", *words, cwd=tmp_path))
@@ -109,6 +109,36 @@ def test_a_third_partys_loss_works_beside_tensorflow_alone(wheels: Path, tmp_pat
     command(python, "-m", "ganzoo_core", "doctor", "--deep", cwd=tmp_path)
     assert "tensorflow\tok" in command(python, "-m", "ganzoo_core", "doctor", "ganzoo-lecam", cwd=tmp_path)
     command(python, "-c", "import importlib.util as u; assert u.find_spec('torch') is None", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_what_the_readme_installs_is_this_repository(tmp_path: Path) -> None:
+    """`pip install -r requirements.txt` in a clone: each distribution of ours comes from it, and none from an index."""
+    assert "pip install -r requirements.txt" in (ROOT / "README.md").read_text(encoding="utf-8")
+    command(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    command(python, "-m", "pip", "install", "-q", "-r", "requirements.txt", cwd=ROOT)
+    code = (
+        "import importlib.metadata as m, json\n"
+        "found = [d for d in m.distributions() if d.name.startswith('ganzoo')]\n"
+        "print(json.dumps({d.name: json.loads(d.read_text('direct_url.json'))['url'] for d in found}))\n"
+    )
+    places = json.loads(command(python, "-c", code, cwd=tmp_path))
+    assert places == {"ganzoo-core": ROOT.as_uri(), **{path.name: path.as_uri() for path in PARTS}}
+    owner = "import importlib.metadata as m; print(m.packages_distributions()['ganzoo_core'])"
+    assert "ganzoo-core" in command(python, "-c", owner, cwd=tmp_path)
+
+
+def test_no_text_installs_the_strangers_distribution() -> None:
+    """`ganzoo` on the public index is someone else's; ours is `ganzoo-core`."""
+    files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.ipynb")]
+    files += [*ROOT.glob("plugins/*/README.md"), *ROOT.glob("**/pyproject.toml"), *ROOT.glob("ganzoo_core/**/*.py")]
+    strangers = re.compile(r"pip install [^\n&]*?[\"' ]ganzoo(?![\w-])|[\"']ganzoo(?:\[[a-z,]+\]|>=[\d.]+)[\"']")
+    ours = [path for path in files if ".venv" not in path.parts]
+    assert ours
+    assert [path for path in ours if strangers.search(path.read_text(encoding="utf-8"))] == []
+    listed = re.compile(r"^ *dependencies = \[[^\]]*\"ganzoo\"", re.MULTILINE)
+    assert [path for path in ours if path.name == "pyproject.toml" and listed.search(path.read_text())] == []
 
 
 @pytest.mark.slow

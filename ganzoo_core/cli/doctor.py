@@ -104,7 +104,7 @@ def execute(args: argparse.Namespace) -> int:
     if results:
         _show_contract(results)
     if not findings:
-        write_line("nothing is installed; pip install ganzoo[torch]")
+        write_line("nothing is installed; pip install ganzoo-core[torch]")
     write_line("everything is well" if not count else f"{count} {'thing is' if count == 1 else 'things are'} wrong")
     return 1 if count else 0
 
@@ -271,7 +271,7 @@ def _defaults(found: catalog.Catalog) -> Iterable[Finding]:
 
 
 def _environment() -> dict[str, str]:
-    return {"python": platform.python_version(), **dict(_versions(("ganzoo", *EXTRAS)))}
+    return {"python": platform.python_version(), **dict(_versions(("ganzoo-core", *EXTRAS)))}
 
 
 def _versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:

@@ -28,7 +28,7 @@ def execute(args: argparse.Namespace) -> int:
         write_json({"schema": SCHEMA, "parts": rows}, indent=1)
         return 0
     if not rows:
-        write_line("nothing is installed; pip install ganzoo[torch]")
+        write_line("nothing is installed; pip install ganzoo-core[torch]")
         return 0
     columns = ("kind", "name", "framework", "title", "from", "state")
     table(

@@ -26,12 +26,12 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Write it, and say what the manifest needs."""
     from ganzoo_core.discovery import catalog
+    from ganzoo_core.discovery.manifest.fields import NAME, NAME_IN_WORDS
+    from ganzoo_core.errors import UsageError
     from ganzoo_core.generation import bundled, bundling
     from ganzoo_core.runs import generators
     from ganzoo_core.runs.folder import read_card
     from ganzoo_core.storage import files
-    from ganzoo_core.errors import UsageError
-    from ganzoo_core.discovery.manifest.fields import NAME, NAME_IN_WORDS
 
     found = generators.find_generator(args.path, args.checkpoint)
     made_by = read_card(found).part
@@ -64,8 +64,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _data_of(run: Path) -> str:
     """The name of the data that a run was trained on."""
-    from ganzoo_core.runs import layout
     from ganzoo_core.errors import UsageError
+    from ganzoo_core.runs import layout
     from ganzoo_core.settings import read_config
 
     try:

@@ -24,7 +24,7 @@ def facts() -> dict[str, Any]:
     frameworks = {name: {package: _version(package) for package in PACKAGES.get(name, (name,))} for name in EXTRAS}
     return {
         "schema": SCHEMA,
-        "ganzoo": _version("ganzoo"),
+        "ganzoo": _version("ganzoo-core"),
         "python": platform.python_version(),
         "system": platform.platform(terse=True),
         "frameworks": frameworks,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import Images
-from ganzoo_core.data.memory import free_memory
+from ganzoo_core.data import memory
 
 SHARE = 0.5  # of the memory that is free: what images may take to be held in it
 SMALL = 2**30  # bytes: images in a file are read whole up to here, unless framing them once is worth more
@@ -135,7 +135,7 @@ def is_held(size: int, *, in_file: bool, costly: bool = False) -> bool:
         in_file: whether they lie in a file.
         costly: whether each is padded, resized or recoloured, which is better done once than in each epoch.
     """
-    return size <= SHARE * free_memory() and (not in_file or costly or size <= SMALL)
+    return size <= SHARE * memory.free_memory() and (not in_file or costly or size <= SMALL)
 
 
 def read(images: Images, told: Callable[[int], None] | None = None) -> np.ndarray:

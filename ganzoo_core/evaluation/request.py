@@ -16,7 +16,7 @@ from ganzoo_core.runs import folder, layout
 from ganzoo_core.settings import CORE, expand, kind_of, read, read_config, read_run_config
 from ganzoo_core.storage import files
 
-INSTALL = 'pip install "ganzoo[scores]"'
+INSTALL = 'pip install "ganzoo-core[scores]"'
 PARTS = ("test", "train", "all")  # of the data that can be the reference
 
 

@@ -190,7 +190,7 @@ class Scoring:
             "seed": seed,
             "labels": None if labels is None else "as asked for",
             "drawn_size": list(pictures.shape[1:]),
-            "versions": {"ganzoo": importlib.metadata.version("ganzoo"), **_versions(owners)},
+            "versions": {"ganzoo": importlib.metadata.version("ganzoo-core"), **_versions(owners)},
         }
 
 

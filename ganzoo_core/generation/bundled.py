@@ -6,20 +6,15 @@ precision, which halves the wheel, where that draws the same but for a grey valu
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
-import msgspec
+
 import numpy as np
+
 from ganzoo_core.discovery import catalog
-from ganzoo_core.runs import generators, layout
-from ganzoo_core.runs.folder import read_card
-from ganzoo_core.storage import atomic
-from ganzoo_core.storage.tensors import pack, read_matching
-from ganzoo_core.errors import UsageError
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.storage.records import Card
+from ganzoo_core.errors import UsageError
+from ganzoo_core.runs import generators
 
 FOLDER = "generators"
 HALVED = "kernels"  # of a card: the type in which tensors of two axes or more are stored

@@ -6,17 +6,16 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+
 import msgspec
 import numpy as np
-from ganzoo_core.discovery import catalog
-from ganzoo_core.runs import generators, layout
+
+from ganzoo_core.errors import UsageError
+from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import atomic
-from ganzoo_core.storage.tensors import pack, read_matching
-from ganzoo_core.errors import UsageError
-from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.storage.records import Card
-from ganzoo_core.generation.bundled import place
+from ganzoo_core.storage.tensors import pack, read_matching
 
 LIMIT = 10_000_000  # bytes of weights that a wheel should carry at most
 COMPARED = 64  # images that both precisions draw

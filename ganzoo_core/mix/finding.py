@@ -41,7 +41,7 @@ def find_models(catalog: Catalog, words: Words) -> tuple[dict[str, Part], dict[s
 
 def _offer(catalog: Catalog) -> str:
     names = [part.name for part in catalog.of_kind("models")]
-    return f"installed are {', '.join(names)}" if names else "none is installed: pip install ganzoo[torch]"
+    return f"installed are {', '.join(names)}" if names else "none is installed: pip install ganzoo-core[torch]"
 
 
 def find_dataset(catalog: Catalog, words: Words, objects: dict[str, Any]) -> tuple[Part, str]:

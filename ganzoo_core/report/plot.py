@@ -31,7 +31,9 @@ def write(folder: Path, out: Path | None = None) -> Path:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("curves.png takes matplotlib, which is not installed: pip install 'ganzoo[report]'") from None
+        raise UsageError(
+            "curves.png takes matplotlib, which is not installed: pip install 'ganzoo-core[report]'"
+        ) from None
     run = run_record.read(folder)
     charts = [*curves.charts(run), *score_section.charts(run)]
     if not charts:

@@ -40,7 +40,7 @@ def describe_run(
     """What `config.yaml` keeps beside the settings."""
     spec = fitted.spec
     return {
-        "ganzoo": metadata.version("ganzoo"),
+        "ganzoo": metadata.version("ganzoo-core"),
         "python": platform.python_version(),
         "engine": engine.describe(),
         "keeps_memory": getattr(engine, "keeps_memory", False),  # no part of `engine`: it changes no result

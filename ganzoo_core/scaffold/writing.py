@@ -132,8 +132,8 @@ def _words(plan: Plan) -> dict[str, str]:
     about, year = plan.about, datetime.date.today().year
     author, _ = licences.split_author(plan.author)
     extras = f"[{','.join(about['extras'])}]" if "extras" in about else ""
-    release = ".".join(importlib.metadata.version("ganzoo").split(".")[:2])
-    dependencies = [f"ganzoo{extras}>={release}", *about["dependencies"]]
+    release = ".".join(importlib.metadata.version("ganzoo-core").split(".")[:2])
+    dependencies = [f"ganzoo-core{extras}>={release}", *about["dependencies"]]
     return {
         "name": plan.name,
         "package": package_of(plan.name),

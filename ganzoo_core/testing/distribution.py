@@ -80,7 +80,7 @@ def _editable_source(distribution: importlib.metadata.Distribution) -> Path | No
 def _built(source: Path) -> tuple[list[str], str]:
     """Build the wheel, without an environment of its own where the build backend is here already."""
     if importlib.util.find_spec("build") is None:
-        raise Broken("the wheel cannot be built, since `build` is not installed; pip install ganzoo[testing]")
+        raise Broken("the wheel cannot be built, since `build` is not installed; pip install ganzoo-core[testing]")
     with tempfile.TemporaryDirectory(prefix="ganzoo-wheel-") as folder:
         copy = Path(folder) / "source"
         shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*LEFT_BEHIND))

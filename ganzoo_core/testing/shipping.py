@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ganzoo_core.errors import GanzooError
-from ganzoo_core.generation import bundled, load
+from ganzoo_core.generation import bundled, bundling, load
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import atomic
@@ -27,8 +27,8 @@ def shipped(subject: Subject) -> None:
                 "`ganzoo ship RUN` writes one"
             )
         size = (folder / layout.WEIGHTS).stat().st_size
-        if size > bundled.LIMIT:
-            raise Broken(f"the weights of {name} are {size:,} bytes; a wheel should carry at most {bundled.LIMIT:,}")
+        if size > bundling.LIMIT:
+            raise Broken(f"the weights of {name} are {size:,} bytes; a wheel should carry at most {bundling.LIMIT:,}")
         held, _ = shipped_files(subject)
         for file in folder.iterdir():
             inside = f"{part.package}/{bundled.FOLDER}/{name}/{file.name}"

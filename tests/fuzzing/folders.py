@@ -16,7 +16,7 @@ import ganzoo_core as gz
 from fuzzing.fixtures import write_files
 from fuzzing.records import RUN, compare_runs, each, find_of_epoch
 from ganzoo_core import python_api, report, sweeps
-from ganzoo_core.generation import bundled, load
+from ganzoo_core.generation import bundling, load
 from ganzoo_core.report import notebook
 from ganzoo_core.runs import generators, layout, scores
 from ganzoo_core.runs.folder import RunFolder
@@ -142,7 +142,7 @@ def draw_snapshot(run: Path) -> None:
 
 
 def ship(run: Path) -> None:
-    bundled.write(generators.find_generator(run), run.parent / "shipped")
+    bundling.write(generators.find_generator(run), run.parent / "shipped")
 
 
 def begin_with(run: Path) -> None:
