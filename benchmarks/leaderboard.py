@@ -112,10 +112,10 @@ def row(out: Path, board: Board, model: str, root: Sequence[str]) -> dict[str, A
     best, last, real, agreement = [], [], [], []
     for run in runs_of(out / board.data, model):
         found = scores.read(run)
-        values = [score.scores[scores.MAIN] for score in found]
+        values = [score.scores[scores.find_main_score()] for score in found]
         best.append(min(values))
         last.append(values[-1])
-        real.append(found[-1].real[scores.MAIN])
+        real.append(found[-1].real[scores.find_main_score()])
         agreement.append(found[-1].scores.get("agreement"))
     speed, busy = measured(out / "speed" / f"{board.data}-{model}", board, model, root)
     return {
@@ -150,7 +150,9 @@ def measured(out: Path, board: Board, model: str, root: Sequence[str]) -> tuple[
 
 def ship(out: Path, model: str, data: str) -> None:
     """The best generator of a model's runs becomes what its plugin carries, and its grid heads the README."""
-    by_score = {min(score.scores[scores.MAIN] for score in scores.read(run)): run for run in runs_of(out, model)}
+    by_score = {
+        min(score.scores[scores.find_main_score()] for score in scores.read(run)): run for run in runs_of(out, model)
+    }
     ganzoo("ship", by_score[min(by_score)], "--checkpoint", "best", "--name", data)
     part = catalog.scan().find("models", model)
     with tempfile.TemporaryDirectory() as folder:

@@ -60,7 +60,7 @@ def parts(kind: str | None = None) -> list[Part]:
 
 
 def loss(name: str, **settings: Any) -> loss_trial.LossTrial:
-    """A loss to try on numbers: `gz.loss("hinge").on(real_scores, fake_scores)`.
+    """A loss to try on numbers: `gz.loss(NAME).on(real_scores, fake_scores)`.
 
     Args:
         name: an installed loss.

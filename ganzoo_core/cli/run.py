@@ -29,14 +29,18 @@ def declare(parser: Parser, *, out: str) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model; `ganzoo list models`")
     picks = parser.add_argument_group("what is trained")
     picks.add_argument(
-        "--data", metavar="NAME[:ARGUMENT]", help="such as mnist or folder:PATH (default: the embedded set)"
+        "--data",
+        metavar="NAME[:ARGUMENT]",
+        help="see `ganzoo list datasets`; such as folder:PATH (default: the embedded set)",
     )
     picks.add_argument("--loss", metavar="L", help="another loss than the model's own")
     picks.add_argument("--schedule", metavar="S", help="another schedule")
     picks.add_argument("--generator", metavar="MODEL", help="the generator of this model")
     picks.add_argument("--discriminator", metavar="MODEL", help="the discriminator of this model")
     picks.add_argument("--with", dest="modifiers", metavar="A,B", help="modifiers, the first innermost")
-    picks.add_argument("--track", dest="trackers", metavar="A,B", help="trackers that watch, such as tensorboard")
+    picks.add_argument(
+        "--track", dest="trackers", metavar="A,B", help="trackers that watch; see `ganzoo list trackers`"
+    )
     picks.add_argument(
         "--preset", metavar="P", help="settings under a name (default: the one for the data); none for none"
     )

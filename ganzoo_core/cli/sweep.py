@@ -44,7 +44,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         action="append",
         default=[],
         metavar="KEY=A,B",
-        help="a setting or a pick, such as loss=hinge,wgan-gp or lr=1e-4,2e-4; each with each of another --over",
+        help="a setting or a pick, such as lr=1e-4,2e-4 or loss=A,B; each with each of another --over",
     )
     grid.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once, which share the cores (1)")
     grid.add_argument(

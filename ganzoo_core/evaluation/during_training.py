@@ -14,8 +14,8 @@ from ganzoo_core.errors import GanzooError
 from ganzoo_core.evaluation.client import Scorer
 from ganzoo_core.processes import ChildEnded
 from ganzoo_core.randomness import latents, philox
-from ganzoo_core.runs import scores
-from ganzoo_core.runs.scores import MAIN, Score
+from ganzoo_core.runs import health, scores
+from ganzoo_core.runs.scores import Score
 from ganzoo_core.terminal.progress import Reporter
 
 SEED = 0
@@ -118,13 +118,14 @@ class Watch:
         named = " · ".join(f"{name} {value:.4g}" for name, value in found.scores.items() if name in found.better)
         self.reporter.say(f"  {found.images:,} images · {named}")
         alike = [score for score in scores.latest(scores.read(self.run)) if not scores.differences(score, found)]
-        values = [score.scores.get(MAIN, float("nan")) for score in alike]
-        was, self._collapsed = self._collapsed, MAIN in found.scores and scores.has_collapsed(values)
+        main = scores.find_main_score()
+        values = [score.scores.get(main, float("nan")) for score in alike]
+        was, self._collapsed = self._collapsed, main in found.scores and scores.has_collapsed(values)
         if self._collapsed and not was:
-            best = min(alike, key=lambda score: score.scores.get(MAIN, float("inf")))
+            best = min(alike, key=lambda score: score.scores.get(main, float("inf")))
             self.reporter.warn(
-                f"{MAIN} was over twice its best, {best.scores[MAIN]:.4g} at {best.images:,} images, at "
+                f"{main} was over twice its best, {best.scores[main]:.4g} at {best.images:,} images, at "
                 f"{scores.RUNNING} evaluations running: the generator has collapsed. `ganzoo generate {self.run} "
-                "--checkpoint best` draws from the best that is kept; a lower learning rate, another loss or "
-                "--with spectral-norm may keep a new run from it"
+                "--checkpoint best` draws from the best that is kept; a lower learning rate, another loss"
+                f"{health.advise_modifiers(' or ')} may keep a new run from it"
             )

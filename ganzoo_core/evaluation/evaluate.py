@@ -63,7 +63,7 @@ def evaluate(
         data_root: where data sets lie.
         seed: of the noise and of the metrics.
         device: on which the images are drawn.
-        settings: of the extractor and the metrics, such as `{"metric.kid.subsets": 50}`, and of `engine.*`, for the
+        settings: of the extractor and the metrics, such as `{"metric.NAME.subsets": 50}`, and of `engine.*`, for the
             generator.
         yardstick: whether real images are scored as well, for comparison.
         say: told what takes long.

@@ -74,7 +74,7 @@ def pose(
         reference: `test`, `train` or `all`.
         extractor: a name; None for the one that says it is the default.
         metrics: names; None for all that say they are default and fit the extractor.
-        settings: of the extractor and the metrics: `metric.kid.subsets`, or the last part alone.
+        settings: of the extractor and the metrics: `metric.NAME.subsets`, or the last part alone.
         yardstick: whether real images are scored as well, for comparison.
         run: the folder of the run that is scored; where its data have changed since, that is told.
 

@@ -14,7 +14,7 @@ from ganzoo_core.report import run_record
 from ganzoo_core.report.run_record import Recorded
 from ganzoo_core.report.sections import plain
 from ganzoo_core.runs import layout
-from ganzoo_core.runs.scores import MAIN, Score, check_comparable
+from ganzoo_core.runs.scores import Score, check_comparable, find_main_score
 from ganzoo_core.storage import files
 
 SEED = "train.seed"
@@ -142,7 +142,8 @@ def compare(paths: Sequence[Path], *, force: bool = False) -> Comparison:
         for name, group in zip(names, sets, strict=True)
     ]
     named = {name: score.better.get(name, "") for score in found for name in score.scores if not _is_spread(name)}
-    metrics = {name: named[name] for name in sorted(named, key=lambda name: name != MAIN)}
+    main = find_main_score()
+    metrics = {name: named[name] for name in sorted(named, key=lambda name: name != main)}
     missing = sum(score is None for score in scored.values())
     if missing:
         notes.append(

@@ -80,7 +80,8 @@ def names_of(entries: Sequence[Entry]) -> list[str]:
     """The names of all scores that are numbers, the main one first; a standard deviation is not one by itself."""
     names = [name for entry in entries for name, value in entry["scores"].items() if number(value) == number(value)]
     own = [name for name in dict.fromkeys(names) if name.removesuffix(SPREAD) == name]
-    return sorted(own, key=lambda name: name != scores.MAIN)
+    main = scores.find_main_score()
+    return sorted(own, key=lambda name: name != main)
 
 
 def protocols(entries: Sequence[Entry]) -> list[list[Entry]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ganzoo_core.discovery import catalog
 from ganzoo_core.mix import Mix
 from ganzoo_core.storage.records import SEPARATED
 
@@ -82,3 +83,8 @@ def explain_separation(images: int, *, run: Path, lr_d: Any) -> str:
         f"then learns little, and its pictures may stop improving; {slower}`ganzoo list modifiers` shows what holds D "
         "back. More training images help most"
     )
+
+
+def advise_modifiers(before: str) -> str:
+    """The installed modifiers that calm divergence, as options with `before` in front of each; "" for none."""
+    return "".join(f"{before}--with {part.name}" for part in catalog.scan().parts if part.calms_divergence)

@@ -1,7 +1,7 @@
 """Scores and what they were computed with: `scores.jsonl` in a run's folder, one JSON object a line.
 
-{"images": 6000, "scores": {"fid": 3.2, …}, "real": {"fid": 0.8, …}, "classes": {"share": {"0": 0.1, …}},
-"better": {"fid": "lower", …}, "protocol": {"data": …, "reference": "test", "extractor": {…}, "samples": 1000, …}, …}
+{"images": 6000, "scores": {"NAME": 3.2, …}, "real": {"NAME": 0.8, …}, "classes": {"share": {"0": 0.1, …}},
+"better": {"NAME": "lower", …}, "protocol": {"data": …, "reference": "test", "extractor": {…}, "samples": 1000, …}, …}
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import Any
 
 import filelock
 
+from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import UsageError
 from ganzoo_core.runs.layout import SCORES
 from ganzoo_core.storage import atomic, decoding, files
 from ganzoo_core.storage.records import ScoreLine
 from ganzoo_core.terminal.text import one_line
 
-MAIN = "fid"
-"""The score that `best` goes by; the lower, the better."""
 MOST_LINES = 100_000
 MOST_WORDS = 2_000  # characters of what differs, in an error
 WAIT = 20  # seconds for another process that writes
@@ -115,15 +114,21 @@ def cut(run: Path, images: int) -> None:
         _rewrite(run, kept)
 
 
-def best(found: Sequence[Score], by: str = MAIN) -> Score | None:
+def find_main_score() -> str:
+    """The score that `best` goes by, the lower the better: that of the metric whose card says `main`; "" for none."""
+    return next((part.lower[0] for part in catalog.scan().parts if part.main and part.lower), "")
+
+
+def best(found: Sequence[Score], by: str = "") -> Score | None:
     """The best of a run's scores, among those of the newest one's protocol; None without any.
 
     Of what was scored several times, the last score counts: not the luckiest.
 
     Args:
         found: of one run.
-        by: the score's name.
+        by: the score's name; that of the main metric without it.
     """
+    by = by or find_main_score()
     named = [score for score in found if score.images is not None and math.isfinite(score.scores.get(by, math.nan))]
     alike = latest([score for score in named if not differences(score, named[-1])])
     sign = -1 if alike and alike[-1].better.get(by) == "higher" else 1

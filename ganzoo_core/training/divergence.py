@@ -9,6 +9,7 @@ import numpy as np
 
 from ganzoo_core.distributed.ranks import Together, shared
 from ganzoo_core.errors import Diverged
+from ganzoo_core.runs.health import advise_modifiers
 from ganzoo_core.storage.tensors import is_finite
 
 
@@ -24,8 +25,8 @@ def diverged(what: str, network: str, *, step: int, folder: Path) -> Diverged:
     error: Diverged = shared(
         Diverged(
             f"the run diverged: {what} at step {step}, so the {network} can learn no more; usual remedies are a lower "
-            "learning rate (--set lr=…), another loss, --with spectral-norm, or --set on_divergence=rollback; what was "
-            f"saved before is in {folder}"
+            f"learning rate (--set lr=…), another loss{advise_modifiers(', ')}, or --set on_divergence=rollback; what "
+            f"was saved before is in {folder}"
         )
     )
     return error

@@ -36,7 +36,8 @@ class Part:
     preset is the right one. `frameworks` empty means all. `decision` is where D calls an image real: a number,
     `"pair"`, or None; `probability` says what makes a probability of its score. `generators` names the trained ones
     that a model's package carries. `license` is what a dataset's pictures are under, and whom to name. `lower` and
-    `higher` name the scores of a metric that are better so.
+    `higher` name the scores of a metric that are better so; the best generator is the one with the least of the first
+    `lower` of the `main` metric. `calms_divergence` marks a modifier that is advised where training diverges.
     """
 
     kind: str
@@ -73,6 +74,8 @@ class Part:
     license: str = ""
     lower: tuple[str, ...] = ()
     higher: tuple[str, ...] = ()
+    main: bool = False
+    calms_divergence: bool = False
 
     @property
     def qualified(self) -> str:

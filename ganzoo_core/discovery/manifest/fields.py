@@ -210,9 +210,9 @@ _OF_KIND: Mapping[str, Mapping[str, Check]] = {
     },
     "schedules": {},
     "datasets": {"license": _text, "image": _image, "argument": _one_of("none", "optional", "required", "path")},
-    "modifiers": {"needs": _identifiers, "doubles": _identifiers, "has": _has},
+    "modifiers": {"needs": _identifiers, "doubles": _identifiers, "has": _has, "calms_divergence": _flag},
     "trackers": {},
     "extractors": {"has": _has},
-    "metrics": {"needs": _identifiers, "lower": _names, "higher": _names},
+    "metrics": {"needs": _identifiers, "lower": _names, "higher": _names, "main": _flag},
 }  # fmt: skip
 FIELDS: Mapping[str, Mapping[str, Check]] = {kind: {**_COMMON, **own} for kind, own in _OF_KIND.items()}
