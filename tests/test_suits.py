@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ganzoo_core as gz
-from ganzoo_core import catalog, data, mix
+from ganzoo_core import catalog, data, health, mix
 from ganzoo_core.data import Framing
 from ganzoo_core.mix import Request
 from ganzoo_core.ondemand import Mirrored, OnDemand
@@ -115,6 +115,9 @@ def test_every_model_of_images_has_one_for_few_pictures(model):
     assert found.settings["train.ema_halflife"] > 0
     assert str(found.settings["train.length"]).removesuffix("images").isdigit()
     assert "the preset few is taken" in note
+    length = int(str(found.settings["train.length"]).removesuffix("images"))
+    steps = length // found.settings["train.batch_size"] // found.settings["train.critic_steps"]
+    assert health.find_short(found, steps) == ""
     assert mix.pick_preset(catalog.scan(), bare, 1001)[0].preset == ""
 
 
