@@ -9,13 +9,14 @@ The distance is Fréchet's between 2,000 drawn images and the real ones, on thei
 directions in which the real ones vary most. Beside it stands the distance between two halves of the real ones, below
 which nothing can be told. Where the data is digits, three classifiers of scikit-learn that were trained on real ones
 say of how many images all three name the same digit. `--nearest` looks for copies: a picture of drawn images over the
-training images nearest to them, mirrored ones among them, and how far those are, beside how far real ones are apart.
+training images nearest to them, and how far those are, beside how far real ones are apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from ganzoo_core import building, mix
 from ganzoo_core.data import pixels
 from ganzoo_core.discovery.catalog import scan
 from ganzoo_core.mix import Request
-from ganzoo_core.report.nearest_and_walk import neighbours
+from ganzoo_core.report.nearest_and_walk import neighbours, training_images
 from ganzoo_core.settings import read_facts, read_run_config
 
 SIDE, DIRECTIONS, COUNT, SHOWN = 8, 30, 2000, 12
@@ -49,8 +50,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="a line of JSON for each run")
     args = parser.parse_args()
     runs = list(args.runs)
-    for number, words in enumerate(args.train):
-        runs += [train(words, int(seed), args.out / f"{number}-{seed}") for seed in args.seeds.split(",")]
+    for words in args.train:
+        name = re.sub(r"[^A-Za-z0-9=.]+", "-", words)
+        runs += [train(words, int(seed), args.out / f"{name}-{seed}") for seed in args.seeds.split(",")]
     if not args.json:
         print("| run | images | distance | halves of the real ones | classifiers agree | seconds |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
@@ -90,13 +92,12 @@ def draw_nearest(run: Path, data_root: str | None, path: Path) -> str:
 
     Distances are root mean square differences of pixel values, 0 to 255.
     """
-    real = real_images(run, data_root)[0]
+    real = training_images(run, data_root)[0]  # with mirrored ones where the run mirrored
     drawn = gz.load(run).generate(COUNT // 4, seed=1)
-    both = np.concatenate([real, real[:, :, ::-1]])
-    places, distances = neighbours(drawn, both, 1)
-    apart = neighbours(real, both, 1, itself=np.arange(len(real)))[1][:, 0]
+    places, distances = neighbours(drawn, real, 1)
+    apart = neighbours(real, real, 1, itself=np.arange(len(real)))[1][:, 0]
     likest = np.argsort(distances[:, 0])[:SHOWN]
-    rows = [np.concatenate(list(row), axis=1) for row in (drawn[likest], both[places[likest, 0]])]
+    rows = [np.concatenate(list(row), axis=1) for row in (drawn[likest], real[places[likest, 0]])]
     pixels.to_pillow(np.concatenate(rows)).save(path)
     (middle, least), (between, twins) = ((np.median(found), found.min()) for found in (distances, apart))
     return (

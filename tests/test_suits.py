@@ -15,6 +15,7 @@ from ganzoo_core.data.framing import Framing
 from ganzoo_core.data.lazy import Mirrored, OnDemand
 from ganzoo_core.discovery import catalog
 from ganzoo_core.mix import Request
+from ganzoo_core.runs import health
 from ganzoo_core.settings import read_facts
 
 TINY = {"model.width": 4, "train.sample_count": 4, "engine.device": "cpu", "engine.threads": 1}
@@ -117,6 +118,9 @@ def test_every_model_of_images_has_one_for_few_pictures(model):
     assert found.settings["train.ema_halflife"] > 0
     assert str(found.settings["train.length"]).removesuffix("images").isdigit()
     assert "the preset few is taken" in note
+    length = int(str(found.settings["train.length"]).removesuffix("images"))
+    steps = length // found.settings["train.batch_size"] // found.settings["train.critic_steps"]
+    assert health.find_short(found, steps) == ""
     assert mix.pick_preset(catalog.scan(), bare, 1001)[0].preset == ""
 
 

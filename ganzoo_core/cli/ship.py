@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
             f"{folder} cannot be written ({error.strerror}); install the plugin from its source: pip install -e"
         ) from None
     card = read_card(folder)
-    precision = "half precision" if card.kernels == "float16" else "single precision, since in half it draws otherwise"
+    precision = "half precision" if card.kernels == "float16" else "single precision: in half it would draw otherwise"
     write_line(f"{size:,} bytes of weights, kernels in {precision}", sys.stderr)
     if card.license:
         write_line(f"what it draws is under {card.license}; the README and the pyproject should say so", sys.stderr)

@@ -37,7 +37,8 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
     is_test = np.zeros(count, dtype=bool)
     is_test[held] = count > 1
     chosen = is_test if split == "test" else ~is_test
-    note = f"no official test part: a fixed {share:.0%} is held out; this is {split}, {chosen.sum()} of {count} images"
+    part = f"this is {split}, {chosen.sum()} of {count} images"
+    note = f"no official test part: a fixed {100 * share:.3g}% is held out; {part}"
     return replace(
         source,
         images=lazy.select(source.images, chosen),

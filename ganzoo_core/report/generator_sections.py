@@ -57,7 +57,8 @@ def nearest(run: Recorded) -> Html:
                 "Distance is the root mean square difference of the pixels, in grey values (0 to 255). In the median "
                 f"the nearest training image lies at {statistics.median(drawn):.1f} from a generated one and at "
                 f"{statistics.median(training):.1f} from another training image. Blurred and grey pictures are near to "
-                "everything; 0 is a copy in any case; a shifted or mirrored copy is not seen.",
+                "everything; 0 is a copy in any case. A shifted copy is not seen, nor a mirrored one unless the run "
+                "mirrored its images.",
             ),
             tag("p", _told(found.get("about")), class_="soft"),
             tag(

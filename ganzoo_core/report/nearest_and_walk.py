@@ -131,7 +131,10 @@ def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndar
         source = replace(source, images=source.images[chosen], labels=None)
         about = about.replace(f"all {whole:,}", f"{most:,} of {whole:,}")
     prepared = framing.prepare(source, fitted.framing, spec.channels).images
-    return crop(np.asarray(prepared), fitted.framing.crop, fitted.framing.target), about
+    framed = crop(np.asarray(prepared), fitted.framing.crop, fitted.framing.target)
+    if not resolved.settings["data.flip"]:
+        return framed, about
+    return np.concatenate([framed, framed[:, :, ::-1]]), f"{about} Each of them mirrored, too."
 
 
 def nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed: int = 0) -> dict[str, Any]:

@@ -77,15 +77,13 @@ def load(resolved: Mix, data_root: str | Path | None) -> Loaded:
     building.fit_of(resolved)  # the card alone may tell that it cannot work: then nothing is read or downloaded
     engine = None if place.is_alone else engines.create(resolved.framework, settings, place=place)
     together: Together = ALONE if engine is None else engine.group
-    source = together.first(lambda: building.load_data(resolved, data_root), long=True)
-    if source is None:  # only now, so that rank 0 has left it where it is found
-        source = building.load_data(resolved, data_root)
+    source = _read_data(resolved, data_root, together)
     note = ""
     if resolved.presets_by_count:
         without = resolved.options("data")
         resolved, note = pick_preset(catalog.scan(), resolved, source.whole or len(source.images))
         if resolved.options("data") != without:
-            source = building.load_data(resolved, data_root)
+            source = _read_data(resolved, data_root, together)
     notes = [note] if note else []
     if resolved.settings.origin("data.holdout").startswith("--") and not source.whole:
         notes.append("data.holdout changes nothing here: these images have a test part of their own, or none")
@@ -97,6 +95,12 @@ def load(resolved: Mix, data_root: str | Path | None) -> Loaded:
             f"say --batch-size {len(source.images)} or less"
         )
     return Loaded(resolved, source, fitted, engine, tuple(notes), data_root)
+
+
+def _read_data(resolved: Mix, data_root: str | Path | None, together: Together) -> ImageSource:
+    """The data; rank 0 reads them first, and leaves them where the others find them."""
+    source = together.first(lambda: building.load_data(resolved, data_root), long=True)
+    return building.load_data(resolved, data_root) if source is None else source
 
 
 def assemble(
