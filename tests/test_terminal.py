@@ -327,7 +327,7 @@ def test_the_version_names_frameworks_and_devices(zoo):
             expected = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             expected = None
-            assert f"{name} is not installed; pip install ganzoo[" in done.stdout
+            assert f"{name} is not installed; pip install ganzoo-core[" in done.stdout
         assert facts["frameworks"][name][name] == expected
     assert facts["devices"][0]["kind"] == "cpu"
     for words in (["--json"], ["--json", "list"]):

@@ -256,7 +256,7 @@ def _remedy(framework: str) -> str:
     note = tensorflow_note(sys.version_info[:2])
     if framework == "tensorflow" and note:
         return f"{note}; make an environment with one of them"
-    return f"pip install ganzoo[{EXTRAS[framework]}]"
+    return f"pip install ganzoo-core[{EXTRAS[framework]}]"
 
 
 def _defaults(found: catalog.Catalog) -> Iterable[Finding]:

@@ -73,7 +73,7 @@ def execute(args: argparse.Namespace) -> int:
             f"{taken[0].by} goes by this name too, so yours is said as {plan.pick}; another name would be friendlier"
         )
     if not model and args.kind != "model":
-        notes.append(f"no model is installed to try it with; pip install ganzoo[{EXTRAS[framework or 'torch']}]")
+        notes.append(f"no model is installed to try it with; pip install ganzoo-core[{EXTRAS[framework or 'torch']}]")
     steps = [f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"', "pytest", plan.run]
     if args.json:
         facts = {"name": plan.name, "kind": plan.kind, "framework": framework or None, "folder": str(folder)}

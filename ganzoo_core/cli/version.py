@@ -42,7 +42,7 @@ def tell(*, as_json: bool) -> None:
     write_line(f"python {found['python']} on {found['system']}")
     for name, packages in found["frameworks"].items():
         versions = [f"{package} {version}" for package, version in packages.items() if version]
-        write_line(", ".join(versions) or f"{name} is not installed; pip install ganzoo[{EXTRAS[name]}]")
+        write_line(", ".join(versions) or f"{name} is not installed; pip install ganzoo-core[{EXTRAS[name]}]")
     for device in found["devices"]:
         write_line(f"device {device['kind']}: {device['name']}")
 

@@ -36,7 +36,7 @@ def create(framework: str, settings: Mapping[str, Any], *, place: Place | None =
         raise UsageError(f"there is no framework {framework!r}; ganzoo runs {' and '.join(EXTRAS)}")
     if importlib.util.find_spec(framework) is None:
         extra = EXTRAS[framework]
-        raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo[{extra}]")
+        raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo-core[{extra}]")
     _spare_broken_metadata()
     engine = importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
     shared = place is not None and not place.is_alone

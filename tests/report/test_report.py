@@ -488,7 +488,7 @@ def test_without_matplotlib_a_sentence(runs, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("matplotlib")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UsageError, match=r"pip install 'ganzoo\[report\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'ganzoo-core\[report\]'"):
         plot.write(runs())
 
 
