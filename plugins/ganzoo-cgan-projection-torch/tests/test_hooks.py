@@ -56,9 +56,9 @@ def test_the_defaults_are_the_paper_s() -> None:
 
 def test_there_is_a_preset_for_each_data_set_with_classes() -> None:
     presets = card()["presets"]
-    assert set(presets) == {"cifar10", "fashion_mnist", "mnist", "small", "digits"}
-    assert presets["digits"]["data"]["size"] == 16
-    assert {presets[name]["data"]["size"] for name in presets if name != "digits"} == {32}
+    assert set(presets) == {"cifar10", "fashion_mnist", "mnist", "small", "digits", "emoji", "few"}
+    others = {"digits": 16, "few": 64}
+    assert {name: preset["data"]["size"] for name, preset in presets.items()} == dict.fromkeys(presets, 32) | others
 
 
 def test_options_reach_the_networks() -> None:

@@ -109,6 +109,7 @@ def test_a_run_knows_its_classes_afterwards(tmp_path: Path) -> None:
     run = gz.train(
         "cgan-torch",
         data=gz.ImageSource(images, np.arange(60) % 2, ("square", "nothing")),
+        preset="none",
         settings={"model.width": 2, "train.batch_size": 20, **ONE},
         steps=3,
         out=tmp_path / "run",
