@@ -42,8 +42,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("trained")
     write(place / "set.npz")
     python_api.train(
-        "cgan-torch", data=f"npz:{place / 'set.npz'}", settings=SMALL, steps=6, out=place / "run", quiet=True
-    )
+        "cgan-torch", data=f"npz:{place / 'set.npz'}", preset="none", settings=SMALL, steps=6, out=place / "run",
+        quiet=True,
+    )  # fmt: skip
     return place
 
 

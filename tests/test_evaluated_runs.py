@@ -30,6 +30,7 @@ default = true
 title = "The difference of the means, and which frameworks are loaded where it is found"
 hooks = "lamps"
 default = true
+main = true
 lower = ["fid"]
 """
 CODE = """

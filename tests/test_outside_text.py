@@ -290,7 +290,7 @@ def test_a_child_that_fails_says_why_in_clean_text(tmp_path, monkeypatch, capfd)
 
 def test_one_place_writes_on_a_terminal() -> None:
     """One room writes, `terminal`, plainly and with rich; the scripts of `plain.py` are read and run alone."""
-    places = [ROOT / f"ganzoo_core/terminal/{name}.py" for name in ("text", "rich_tables", "progress")]
+    places = [ROOT / f"ganzoo_core/terminal/{name}.py" for name in ("text", "tables", "rich_tables", "progress")]
     found = []
     for path in [*ROOT.glob("ganzoo_core/**/*.py"), *ROOT.glob("plugins/*/ganzoo_*/**/*.py")]:
         if path.name == "plain.py" or path in places:

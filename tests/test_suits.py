@@ -54,13 +54,18 @@ def test_the_preset_of_the_data_wins():
     assert not mix.resolve(catalog.scan(), Request(picks={"model": "dcgan-torch", "data": "digits"})).presets_by_count
 
 
-def test_a_preset_that_does_not_go_with_the_picks_is_left_out():
+def test_a_preset_that_does_not_go_with_the_picks_is_left_out(monkeypatch):
+    """A preset whose loss takes second derivatives, and a discriminator that says it has none."""
+    installed = catalog.scan()
+    few = installed.find("models", "dcgan-torch").presets["few"]
+    monkeypatch.setitem(few, "use.loss", "relativistic")
+
     class OnlyOnce(torch.nn.Module):
         has = {"second_order": False}  # noqa: RUF012
 
     picks = {"generator": "dcgan-torch", "discriminator": OnlyOnce(), "data": source(32)}
-    bare = mix.resolve(catalog.scan(), Request(picks=picks))
-    found, note = mix.pick_preset(catalog.scan(), bare, 32)
+    bare = mix.resolve(installed, Request(picks=picks))
+    found, note = mix.pick_preset(installed, bare, 32)
     assert found is bare
     assert "the preset few, for up to 1,000 images, and there are 32, is left out: it does not go with what was" in note
 

@@ -170,8 +170,8 @@ def test_bfloat16_without_onednn_is_refused() -> None:
     code = (
         "from ganzoo_core.engines import bfloat16\n"
         "bfloat16.listed = lambda: {'amx_bf16': True}\n"
-        "from ganzoo_core.engines.tensorflow import Engine, precision\n"
-        "precision.check(Engine(device='cpu', threads=1, precision='bfloat16'))\n"
+        "from ganzoo_core.engines.tensorflow import precision\n"
+        "precision.check('bfloat16', kind='cpu', compile=False)\n"
     )
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
     done = subprocess.run(
