@@ -21,6 +21,7 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core import python_api
+from ganzoo_core.cli import main
 from ganzoo_core.data import stream
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder
@@ -460,3 +461,12 @@ def test_a_lock_that_is_given_up_at_once_is_waited_for(tmp_path: Path) -> None:
     held.acquire()
     threading.Timer(0.3, held.release).start()
     RunFolder(tmp_path).lock().release()
+
+
+def test_a_new_run_that_has_nothing_left_to_train_is_told_as_json(tmp_path, capsys):
+    settings = {"model.width": 4, "train.batch_size": 8, "train.sample_count": 4, "engine.threads": 1}
+    run = gz.train("dcgan-torch", settings=settings, steps=2, out=tmp_path / "run", quiet=True)
+    words = ["resume", str(run.folder), "--set", "lr_d=5e-05", "--json", "--quiet", "--out", str(tmp_path / "new")]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["status"], told["last"]) == ("done", None)

@@ -131,7 +131,8 @@ def tell(run: Run, *, as_json: bool) -> int:
         pass
     elif as_json:
         status = "interrupted" if run.interrupted else "done"
-        write_json({"schema": SCHEMA, "run": str(run.folder), "status": status, "last": run.stats[-1]})
+        last = run.stats[-1] if run.stats else None  # none where nothing was left to train
+        write_json({"schema": SCHEMA, "run": str(run.folder), "status": status, "last": last})
     else:
         write_exact(run.folder)
     return 130 if run.interrupted else 0
