@@ -151,6 +151,25 @@ def test_nothing_is_held_out_where_that_is_asked_for():
     )
 
 
+@pytest.mark.parametrize("share", [-1, 1, 1.5, float("nan"), float("inf"), True, "0.2", None])
+def test_a_share_that_is_none_is_refused_from_python_too(share):
+    with pytest.raises(gz.UsageError, match=r"holdout is .*; expected the share that is held out, from 0 to below 1"):
+        gz.hold_out(source(10, 16), "train", {"holdout": share})
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "split", "told"),
+    [
+        (8, 0.001, "train", "a fixed one is held out; this is train, 7 of 8 images"),
+        (8, 0.001, "test", "a fixed one is held out; this is test, 1 of 8 images"),
+        (8, 0.5, "test", "a fixed 50% is held out; this is test, 4 of 8 images"),
+        (1, 0.5, "train", "nothing is held out of a single image; this is train, 1 of 1 image"),
+    ],
+)
+def test_the_note_counts_what_is_held_out(count, share, split, told):
+    assert gz.hold_out(source(count, 16), split, {"holdout": share}).notes == (f"no official test part: {told}",)
+
+
 def test_without_the_setting_a_fifth_is_held_out():
     whole = source(100, 16)
     np.testing.assert_array_equal(
