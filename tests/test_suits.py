@@ -99,11 +99,42 @@ def test_a_dry_run_says_what_hangs_on_the_data(tmp_path, capsys):
     np.savez(tmp_path / "set.npz", images=source(20, 32).images)
     words = ["run", "dcgan-torch", "--data", f"npz:{tmp_path}/set.npz", "--dry-run"]
     assert main(words) == 0
-    assert "the preset few is taken if the data has at most 1,000 images" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "the preset few is taken if the data has at most 1,000 images" in told
+    unchecked = f"whether there is npz:{tmp_path}/set.npz is known once the data is read"
+    assert f"note: {unchecked}\n" in told
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["presets_by_count"] == {"few": 1000}
+    found = json.loads(capsys.readouterr().out)
+    assert (found["presets_by_count"], found["warnings"], found["unread"]) == ({"few": 1000}, [unchecked], [])
     assert main([*words, "--preset", "none"]) == 0
     assert "the preset few" not in capsys.readouterr().out
+
+
+def test_a_dry_run_marks_what_a_preset_sets_for_another_loss(capsys):
+    """progan-tf sets the weights of wgan-gp's penalties, and of the schedule's stages."""
+    from ganzoo_core.cli import main
+
+    words = ["run", "progan-tf", "--loss", "hinge", "--schedule", "constant", "--dry-run"]
+    assert main(words) == 0
+    told = {cells[0]: cells[2] for line in capsys.readouterr().out.splitlines() if len(cells := line.split("\t")) == 3}
+    assert told["loss.gp_weight"] == "progan-tf, but nothing reads it in this mix"
+    assert main([*words, "--json"]) == 0
+    unread = json.loads(capsys.readouterr().out)["unread"]
+    assert unread == [key for key in sorted(told) if "nothing reads" in told[key]]
+    assert {"loss.drift", "loss.gp_weight", "schedule.stable_images"} <= set(unread)
+    assert not [key for key in unread if key.startswith(("train.", "model.", "data."))]
+    assert main(["run", "progan-tf", "--dry-run"]) == 0
+    assert "nothing reads" not in capsys.readouterr().out
+
+
+def test_modifiers_of_a_preset_that_are_left_out_are_told():
+    """As those of the model itself are; with what keeps them."""
+    found = mix.resolve(catalog.scan(), asked(preset="few", modifiers=["spectral-norm"]))
+    told = "the preset few comes with diffaugment, which is left out; --with diffaugment,spectral-norm keeps it"
+    assert found.warnings == (told,)
+    kept = mix.resolve(catalog.scan(), asked(preset="few", modifiers=["diffaugment", "spectral-norm"]))
+    assert kept.warnings == ()
+    assert mix.resolve(catalog.scan(), asked(preset="few")).warnings == ()
 
 
 ZOO = [part for part in catalog.scan().parts if part.kind == "models" and part.distribution.startswith("ganzoo-")]
