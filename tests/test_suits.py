@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import ganzoo_core as gz
 from ganzoo_core import mix
@@ -16,7 +17,7 @@ from ganzoo_core.data.lazy import Mirrored, OnDemand
 from ganzoo_core.discovery import catalog
 from ganzoo_core.mix import Request
 from ganzoo_core.runs import health
-from ganzoo_core.settings import read_facts
+from ganzoo_core.settings import read_facts, read_run_config
 
 TINY = {"model.width": 4, "train.sample_count": 4, "engine.device": "cpu", "engine.threads": 1}
 
@@ -37,7 +38,8 @@ def test_a_preset_is_picked_by_the_count(count, preset):
     assert bare.preset == ""
     found, note = mix.pick_preset(installed, bare, count)
     assert found.preset == preset
-    assert (f"the preset few is taken: it is for up to 1,000 images, and there are {count:,}" in note) is bool(preset)
+    there = "there is 1;" if count == 1 else f"there are {count:,};"
+    assert (f"the preset few is taken: it is for up to 1,000 images, and {there}" in note) is bool(preset)
     values = bare.settings if not preset else mix.resolve(installed, asked(preset="few")).settings
     assert found.settings.entries == values.entries
 
@@ -91,6 +93,20 @@ def test_images_are_counted_before_any_is_held_out(tmp_path):
         "dcgan-torch", data=f"npz:{tmp_path}/set.npz", settings=TINY, images=64, out=tmp_path / "run", quiet=True
     )
     assert read_facts(run.folder / "config.yaml").preset == ""  # 880 of the 1,100 are trained on
+
+
+def test_of_a_folder_with_a_test_part_of_its_own_the_training_part_counts(tmp_path):
+    """Nothing is held out of it: 30 of 1,001 images are its own test part."""
+    for part, count in (("train", 971), ("test", 30)):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        for number, image in enumerate(source(count, 4).images):
+            Image.fromarray(image[..., 0]).save(tmp_path / "set" / part / f"{number}.bmp")
+    run = gz.train(
+        "dcgan-torch", data=f"folder:{tmp_path}/set", settings={**TINY, "data.size": 16, "train.batch_size": 8},
+        images=8, out=tmp_path / "run", data_root=tmp_path, quiet=True,
+    )  # fmt: skip
+    facts = read_facts(run.folder / "config.yaml")
+    assert (facts.preset, facts.data.images, facts.data_summary.held_out) == ("few", 971, 30)
 
 
 def test_a_dry_run_says_what_hangs_on_the_data(tmp_path, capsys):
@@ -215,6 +231,48 @@ def test_a_share_without_effect_is_told_to_whoever_asked_for_it_and_not_when_the
     assert "data.holdout changes nothing here" in " ".join(capsys.readouterr().err.split())
     gz.resume(tmp_path / "run", images=16, picks={"data": given})
     assert "changes nothing here" not in capsys.readouterr().err
+    (tmp_path / "my.yaml").write_text("data.holdout: 0.5\n", encoding="utf-8")
+    more = {"preset": "none", "images": 8, "data": given, "settings": settings}
+    gz.train("dcgan-torch", config=tmp_path / "my.yaml", out=tmp_path / "file", **more)
+    assert "data.holdout changes nothing here" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "my.yaml").write_text("data.holdout: 0.2\n", encoding="utf-8")  # as each run's own file says
+    gz.train("dcgan-torch", config=tmp_path / "my.yaml", out=tmp_path / "same", **more)
+    assert "changes nothing here" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("model", ["dcgan-torch", "cgan-projection-torch"])
+def test_fewer_pictures_than_the_picked_preset_s_batch_are_a_smaller_batch(tmp_path, capsys, count, model):
+    few = source(count, 16, labels=np.arange(count) % 2, class_names=("a", "b"))
+    run = gz.train(
+        model, data=few, settings={**TINY, "data.size": 32, "use.schedule": "constant"}, steps=2, out=tmp_path / "run"
+    )
+    told = " ".join(capsys.readouterr().err.split())
+    there = "there is 1 image" if count == 1 else "there are 20 images"
+    assert f"a batch takes {count} instead of the preset's 32, since {there}" in told
+    assert (f"and there {'is' if count == 1 else 'are'} {count};") in told
+    assert run.stats[-1]["step"] == 2
+    assert f"train.batch_size: {count}  # {model} preset few: 32, of" in (run.folder / "config.yaml").read_text()
+    again = gz.resume(run.folder, steps=3, picks={"data": few}, quiet=True)
+    assert again.stats[-1]["images"] == 3 * count
+    assert read_run_config(run.folder / "config.yaml")["train.batch_size"] == str(count)
+
+
+def test_a_batch_that_was_asked_for_is_not_made_smaller(tmp_path):
+    for more in ({"batch_size": 32}, {"preset": "none"}):
+        with pytest.raises(
+            gz.UsageError, match=r"there are 20 images and a batch takes \d+; say --batch-size 20 or less"
+        ):
+            gz.train("dcgan-torch", data=source(20), out=tmp_path / "run", **more)
+
+
+def test_ranks_share_a_smaller_batch_evenly():
+    found = mix.resolve(catalog.scan(), asked(preset="few"))
+    smaller, note = mix.fit_batch(found, 21, ranks=4)
+    assert (smaller.settings["train.batch_size"], "a batch takes 20 instead" in note) == (20, True)
+    with pytest.raises(gz.UsageError, match="there are 3 images and a batch takes 32"):
+        mix.fit_batch(found, 3, ranks=4)
+    assert mix.fit_batch(found, 32, ranks=1) == (found, "")
 
 
 def test_mirrored_images_follow_the_others():

@@ -21,11 +21,12 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.during_training import FAILURES, Watch
 from ganzoo_core.generation import card
-from ganzoo_core.mix import Fit, Mix, pick_preset
+from ganzoo_core.mix import Fit, Mix, fit_batch, pick_preset
 from ganzoo_core.report import notebook
 from ganzoo_core.runs import health, layout
 from ganzoo_core.runs.facts import SAME, comparable_settings, describe_run
 from ganzoo_core.runs.folder import RunFolder, read_position
+from ganzoo_core.settings import CORE, Settings
 from ganzoo_core.settings.lengths import Interval, minutes_of
 from ganzoo_core.storage import files
 from ganzoo_core.storage.records import Position
@@ -84,17 +85,10 @@ def load(resolved: Mix, data_root: str | Path | None) -> Loaded:
         resolved, note = pick_preset(catalog.scan(), resolved, source.whole or len(source.images))
         if resolved.options("data") != without:
             source = _read_data(resolved, data_root, together)
-    notes = [note] if note else []
-    if resolved.settings.origin("data.holdout").startswith("--") and not source.whole:
-        notes.append("data.holdout changes nothing here: these images have a test part of their own, or none")
     fitted = building.fitted_to(resolved, source)
-    batch = resolved.settings["train.batch_size"]
-    if len(source.images) < batch:
-        raise UsageError(
-            f"there are {len(source.images)} images and a batch takes {batch}; "
-            f"say --batch-size {len(source.images)} or less"
-        )
-    return Loaded(resolved, source, fitted, engine, tuple(notes), data_root)
+    resolved, smaller = fit_batch(resolved, len(source.images), ranks=place.count)
+    check(place, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
+    return Loaded(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
 
 
 def _read_data(resolved: Mix, data_root: str | Path | None, together: Together) -> ImageSource:
@@ -137,6 +131,8 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
         reporter = notebook.reporter(quiet=quiet, cpu=cpu, laptop_preset=resolved.laptop_preset)
     for note in loaded.notes:
         reporter.say(note)
+    if not source.whole and _is_asked_for("data.holdout", settings, beginning):
+        reporter.say("data.holdout changes nothing here: these images have a test part of their own, or none")
     for note in (*resolved.warnings, *source.notes, *engine.notes):
         reporter.warn(note)
     engine.tell = reporter.warn
@@ -232,6 +228,14 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
     return runner
+
+
+def _is_asked_for(key: str, settings: Settings, beginning: Beginning) -> bool:
+    """Whether the user said so of this run: on its command line, or in a file that says another than the default."""
+    entry = settings.entries[key]
+    if entry.origin.startswith("--"):
+        return True
+    return entry.by_user and entry.value != CORE[key].default and beginning.is_new
 
 
 def _write_facts(
