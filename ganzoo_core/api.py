@@ -123,8 +123,8 @@ def _check_source(source: ImageSource) -> None:
             raise DataError(f"{name} is {shown(number)}; expected a whole number of images, 0 or more")
     if not is_whole(source.whole) or (source.whole != 0 and source.whole < len(images)):
         raise DataError(
-            f"whole is {shown(source.whole)}; expected {len(images)} or more, how many images there were before some were "
-            "held out, or 0"
+            f"whole is {shown(source.whole)}; expected 0, or how many images there were before some were held out, "
+            f"{len(images)} or more"
         )
     if labels is None:
         return

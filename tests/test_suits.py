@@ -18,6 +18,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.mix import Request
 from ganzoo_core.runs import health
 from ganzoo_core.settings import read_facts, read_run_config
+from ganzoo_core.training import assemble
 
 TINY = {"model.width": 4, "train.sample_count": 4, "engine.device": "cpu", "engine.threads": 1}
 
@@ -101,12 +102,9 @@ def test_of_a_folder_with_a_test_part_of_its_own_the_training_part_counts(tmp_pa
         (tmp_path / "set" / part).mkdir(parents=True)
         for number, image in enumerate(source(count, 4).images):
             Image.fromarray(image[..., 0]).save(tmp_path / "set" / part / f"{number}.bmp")
-    run = gz.train(
-        "dcgan-torch", data=f"folder:{tmp_path}/set", settings={**TINY, "data.size": 16, "train.batch_size": 8},
-        images=8, out=tmp_path / "run", data_root=tmp_path, quiet=True,
-    )  # fmt: skip
-    facts = read_facts(run.folder / "config.yaml")
-    assert (facts.preset, facts.data.images, facts.data_summary.held_out) == ("few", 971, 30)
+    picks = {"model": "dcgan-torch", "data": f"folder:{tmp_path}/set"}
+    found = assemble.load(mix.resolve(catalog.scan(), Request(picks=picks)), tmp_path)
+    assert (found.mix.preset, len(found.source.images), found.source.held_out) == ("few", 971, 30)
 
 
 def test_a_dry_run_says_what_hangs_on_the_data(tmp_path, capsys):

@@ -57,7 +57,7 @@ class Mix:
         return found[0] if found and self.preset not in found else ""
 
     def find_unread(self) -> list[str]:
-        """Settings that no part of this mix reads: a model, or its preset, sets them for the loss that it comes with."""
+        """Settings that no part of this mix reads: a model or its preset sets them for the loss it comes with."""
         picked = [*self.modifiers, *(self.parts[slot] for slot in ("loss", "schedule") if slot not in self.objects)]
         known = {key for part in picked for key in part.defaults}
         prefixes = tuple(f"{slot}." for slot in ("loss", "schedule", "with") if slot not in self.objects)

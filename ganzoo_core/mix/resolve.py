@@ -63,7 +63,7 @@ def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
     Args:
         catalog: what is installed.
         mix: as it is without a preset.
-        count: of all images, before any is held out; of those of the training part where the data have parts of their own.
+        count: of all images before any is held out; of data with parts of their own, those of the training part.
 
     Returns:
         The mix with that preset, or the same one; and what to tell the user, "" for nothing.
