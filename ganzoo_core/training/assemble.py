@@ -23,7 +23,7 @@ from ganzoo_core.evaluation.during_training import FAILURES, Watch
 from ganzoo_core.generation import card
 from ganzoo_core.mix import Fit, Mix, fit_batch, pick_preset
 from ganzoo_core.report import notebook
-from ganzoo_core.runs import health, layout
+from ganzoo_core.runs import health, layout, licences
 from ganzoo_core.runs.facts import SAME, comparable_settings, describe_run
 from ganzoo_core.runs.folder import RunFolder, read_position
 from ganzoo_core.settings import CORE, Settings
@@ -128,7 +128,7 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
     reporter: Reporter = Mute()
     if place.leads:
         cpu = engine.describe()["device"] == "cpu"
-        reporter = notebook.reporter(quiet=quiet, cpu=cpu, laptop_preset=resolved.laptop_preset)
+        reporter = notebook.reporter(quiet=quiet, cpu=cpu, laptop_preset="")
     for note in loaded.notes:
         reporter.say(note)
     if not source.whole and _is_asked_for("data.holdout", settings, beginning):
@@ -152,7 +152,9 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
 
     taken = fingerprint.take_fingerprint(source, reporter.say)
     made_with = describe_run(resolved, fitted, source, taken, engine)
-    advice = health.find_short(resolved, pace.end // pace.step)
+    going_on = beginning.folder.path if beginning.folder else beginning.checkpoint or beginning.weights
+    made_with["licences"] = licences.unite([*licences.find_licences(going_on), resolved.parts["data"].license])
+    advice = _advise_on_length(resolved, pace, source, beginning, reporter)
     made_with["warnings"] += [advice] if advice else []
     made_with |= {} if place.is_alone else {"ranks": place.count}
     if not place.is_alone:
@@ -163,7 +165,13 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
     position = read_position(beginning.checkpoint) if beginning.checkpoint else None
     if position is not None:
         together.first(lambda: resuming.check_same(position, made_with, taken, settings, beginning, reporter))
-        _check_length(position, pace, schedule, lambda end: building.schedule_of(resolved, fitted, end))
+        _check_length(
+            position,
+            pace,
+            schedule,
+            lambda end: building.schedule_of(resolved, fitted, end),
+            said=settings.origin("train.length"),
+        )
     if beginning.weights is not None:
         resuming.load_weights(beginning.weights, trainer, engine, reporter)
     folder = beginning.folder or _created(together, out, f"{model.name}-{resolved.parts['data'].name}".lower())
@@ -184,6 +192,7 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
             class_names=source.class_names,
             epoch_images=len(source.images),
             step_images=plan.step_images,
+            licences=made_with["licences"],
         ),
         reporter=reporter,
         facts={
@@ -227,7 +236,21 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
         reporter.advise(advice)
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
+    if position is not None and runner.images >= pace.end and beginning.folder is None:
+        longer = f"say --images {2 * runner.images} or more in all"
+        reporter.warn(f"nothing is left to train: the run is {pace.end:,} images long, and has seen them; {longer}")
     return runner
+
+
+def _advise_on_length(
+    resolved: Mix, pace: RunIntervals, source: ImageSource, beginning: Beginning, reporter: Reporter
+) -> str:
+    """What to say of a run that is too short; the reporter is given the preset to name where one takes long."""
+    resumed, epoch, laptop = None if beginning.folder is None else beginning.folder.path, len(source.images), ""
+    if reporter.cpu and beginning.is_new:
+        reporter.laptop_preset = health.find_laptop_preset(resolved, pace.end, epoch_images=epoch)
+        laptop = health.find_laptop_preset(resolved, pace.end, epoch_images=epoch, longer=True)
+    return health.find_short(resolved, pace.end // pace.step, laptop=laptop, resumed=resumed)
 
 
 def _is_asked_for(key: str, settings: Settings, beginning: Beginning) -> bool:
@@ -326,11 +349,14 @@ def _check_unmoved(folder: RunFolder, newest: Path | None) -> None:
         raise UsageError(f"{folder.path} was gone on with by another process just now; resume it again")
 
 
-def _check_length(position: Position, pace: RunIntervals, schedule: Any, schedule_for: Callable[[int], Any]) -> None:
-    """May a run that stands there be of this length?"""
+def _check_length(
+    position: Position, pace: RunIntervals, schedule: Any, schedule_for: Callable[[int], Any], *, said: str
+) -> None:
+    """May a run that stands there be of this length, which `said` says where somebody did?"""
     if pace.end < position.images:
+        more = said if said in ("--epochs", "--steps") else "--images"
         raise UsageError(
-            f"the run has seen {position.images:,} images already, and is to end at {pace.end:,}; say more --images"
+            f"the run has seen {position.images:,} images already, and is to end at {pace.end:,}; say more {more}"
         )
     if pace.end != position.end:
         resuming.check_longer(schedule_for(position.end), schedule, images=position.images)
