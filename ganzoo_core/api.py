@@ -121,6 +121,11 @@ def _check_source(source: ImageSource) -> None:
     for name, number in (("held_out", source.held_out or 0), ("skipped", source.skipped)):
         if not is_whole(number) or number < 0:
             raise DataError(f"{name} is {shown(number)}; expected a whole number of images, 0 or more")
+    if not is_whole(source.whole) or (source.whole != 0 and source.whole < len(images)):
+        raise DataError(
+            f"whole is {shown(source.whole)}; expected 0, or how many images there were before some were held out, "
+            f"{len(images)} or more"
+        )
     if labels is None:
         return
     if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != images.shape[:1]:

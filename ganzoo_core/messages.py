@@ -14,3 +14,8 @@ def shown(value: Any) -> str:
     except ValueError:  # Python writes no number of more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def pluralise(count: int, noun: str) -> str:
+    """`1 image`, `1,200 images`; of nouns with a plain s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

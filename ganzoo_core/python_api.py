@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ganzoo_core.mix import Mix, Request
 from ganzoo_core.report import notebook
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder, newest_to_read, read_position
-from ganzoo_core.settings import read_config, read_facts, read_run_config
+from ganzoo_core.settings import Settings, read_config, read_facts, read_run_config
 from ganzoo_core.settings.lengths import LARGEST, MOST_MINUTES
 from ganzoo_core.storage import files
 from ganzoo_core.storage.paths import absolute_path, user_path
@@ -211,16 +211,18 @@ def resume(
         newest = resuming.find_start(folder, restart=restart, leads=place.leads)
     if settings and newest is None:
         raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
+    facts = read_facts(folder.path / layout.CONFIG)
     request = Request(
         picks={**(picks or {}), **({} if data is None else {"data": data})},
         trackers=trackers,
-        preset=read_facts(folder.path / layout.CONFIG).preset or "none",
+        preset=facts.preset or "none",
         config=read_run_config(folder.path / layout.CONFIG),
         config_name=str(folder.path / layout.CONFIG),
         assigned=settings or {},
         flags=length,
     )
     resolved = mix.resolve(catalog.scan(), request)
+    resolved = _keep_origin(resolved, "train.length", facts.length_from, read_from=request.config_name)
     if resolved.trackers and trackers is None and place.leads and not quiet:
         names = ", ".join(part.name for part in resolved.trackers)
         Reporter().warn(f"{names} will watch the run, as its {layout.CONFIG} says; --track '' keeps them out")
@@ -232,6 +234,15 @@ def resume(
         beginning = resuming.Beginning(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
     data_root = building.data_root_of_run(path, data_root)
     return start(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
+
+
+def _keep_origin(resolved: Mix, key: str, origin: str, *, read_from: str) -> Mix:
+    """With a setting's first origin, where it was read again from the run's own file, which keeps that origin."""
+    entry = resolved.settings.entries[key]
+    if not origin or entry.origin != read_from:
+        return resolved
+    kept = Settings({**resolved.settings.entries, key: replace(entry, origin=origin)})
+    return replace(resolved, settings=kept)
 
 
 def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: Any) -> tuple[Any, Any]:

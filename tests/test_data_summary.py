@@ -138,6 +138,11 @@ def test_holding_out_keeps_each_image_beside_its_size():
         {"held_out": 0.5},
         {"skipped": "2"},
         {"skipped": -2},
+        {"whole": "a"},
+        {"whole": -1},
+        {"whole": 6.5},
+        {"whole": True},
+        {"whole": 4},
     ],
     ids=str,
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +18,9 @@ from ganzoo_core.engines.loss_step import score_statistics
 from ganzoo_core.runs import health
 from ganzoo_core.settings import read_facts
 from ganzoo_core.storage.records import SEPARATED
+from ganzoo_core.terminal.progress import Reporter
+from ganzoo_core.training import assemble
+from ganzoo_core.training.resuming import Beginning
 
 SHORT = "most GANs draw little more than noise"
 WON = "D told every training image from every generated one"
@@ -128,6 +133,8 @@ def test_a_run_whose_d_wins_says_so_once_and_so_does_its_report(tmp_path, capfd,
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert page.count(WON) == 1
     assert "lr_d=0.0025" in page
+    ended = run.stats[-1]["images"]
+    assert f"ganzoo resume {run.folder} --set lr_d=0.0025 --images {2 * ended}" in page  # nothing is left of this one
     at = next(line["images"] for line in run.stats if line["step"] == 260)
     assert f"up to {at:,} images" in told
     assert [line[SEPARATED] for line in run.stats[-3:]] == [1, 1, 1]
@@ -147,6 +154,13 @@ def test_a_short_run_says_what_helps_and_keeps_it(tmp_path, capfd):
     assert SHORT in (run.folder / "report.html").read_text(encoding="utf-8")
     gz.resume(run.folder, steps=3, picks={"data": gz.ImageSource(white())})
     assert SHORT not in capfd.readouterr().err
+    longer = f"`ganzoo resume {run.folder} --steps 5000` trains for longer"  # which has no --minutes
+    assert longer in " ".join(read_facts(run.folder / "config.yaml").warnings)
+    shutil.rmtree(run.folder / "checkpoints")
+    gz.resume(run.folder, restart=True, picks={"data": gz.ImageSource(white())})
+    told = " ".join(capfd.readouterr().err.split())
+    assert longer in told
+    assert "--minutes" not in told
     gz.train("dcgan-torch", data=white(), settings=settings, steps=2, out=tmp_path / "quiet", quiet=True)
     assert SHORT not in capfd.readouterr().err
 
@@ -169,3 +183,56 @@ def test_the_sentence_is_whole_where_nothing_is_known_of_the_rate(tmp_path):
     assert "lr_d" not in told
     assert "stop improving; `ganzoo list modifiers`" in told
     assert json.dumps(told)
+
+
+def test_of_a_run_that_is_over_the_advice_leaves_something_to_train(tmp_path):
+    """With a schedule that hangs on the length no run may be made longer: then it begins anew."""
+    told = health.explain_separation(900, run=tmp_path, lr_d=0.01, ended=1000, schedule="ganzoo-schedules/constant")
+    assert f"`ganzoo resume {tmp_path} --set lr_d=0.0025 --images 2000` begins a new run here" in told
+    told = health.explain_separation(900, run=tmp_path, lr_d=0.01, ended=1000, schedule="ganzoo-schedules/cosine")
+    assert f"`ganzoo run --config {tmp_path}/config.yaml --set lr_d=0.0025` trains anew" in told
+    told = health.explain_separation(900, run=tmp_path, lr_d=0.01, schedule="cosine")
+    assert f"`ganzoo resume {tmp_path} --set lr_d=0.0025` begins a new run here" in told
+
+
+def resolved(data, **more):
+    from ganzoo_core import mix
+    from ganzoo_core.discovery import catalog
+
+    return mix.resolve(catalog.scan(), mix.Request(picks={"model": "dcgan-torch", "data": data}, **more))
+
+
+FOLDER = gz.ImageSource(white())
+LONG = {"train.length": ("90000000", "--images")}
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "images", "longer", "expected"),
+    [
+        (FOLDER, {}, 10**7, False, "small"),
+        (FOLDER, {"flags": LONG}, 9 * 10**7, False, "small"),
+        ("mnist", {}, 6 * 10**6, False, "small"),
+        ("mnist", {"flags": LONG}, 9 * 10**7, False, ""),  # as long, whatever the preset
+        ("digits", {}, 80_000, False, ""),  # `small` is longer
+        (FOLDER, {"preset": "few"}, 80_000, False, ""),
+        (FOLDER, {"preset": "small"}, 10**7, False, ""),
+        (FOLDER, {}, 64_000, True, "small"),
+        (FOLDER, {"flags": {"train.length": ("64", "--images")}}, 64, True, ""),
+        (FOLDER, {"preset": "few"}, 64, True, ""),
+    ],
+)
+def test_the_laptop_s_preset_is_advised_where_it_would_help(data, more, images, longer, expected):
+    found = health.find_laptop_preset(resolved(data, **more), images, epoch_images=2000, longer=longer)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("beginning", "cpu", "expected"),
+    [(Beginning(), True, "small"), (Beginning(), False, ""), (Beginning(checkpoint=Path("100")), True, "")],
+)
+def test_the_laptop_s_preset_is_advised_where_it_can_be_said(beginning, cpu, expected):
+    reporter, pace = Reporter(cpu=cpu), SimpleNamespace(end=64_000, step=64)
+    told = assemble._advise_on_length(resolved(FOLDER), pace, gz.ImageSource(white(2000)), beginning, reporter)
+    assert reporter.laptop_preset == expected
+    assert ("--steps 5000 or --minutes 10 or --preset small trains for longer" in told) is bool(expected)
+    assert "this run takes 1,000 steps of the generator" in told

@@ -468,5 +468,16 @@ def test_a_new_run_that_has_nothing_left_to_train_is_told_as_json(tmp_path, caps
     run = gz.train("dcgan-torch", settings=settings, steps=2, out=tmp_path / "run", quiet=True)
     words = ["resume", str(run.folder), "--set", "lr_d=5e-05", "--json", "--quiet", "--out", str(tmp_path / "new")]
     assert main(words) == 0
-    told = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    told = json.loads(said.out)
     assert (told["status"], told["last"]) == ("done", None)
+    words = "nothing is left to train: the run is 16 images long, and has seen them; say --images 32 or more in all"
+    assert words in " ".join(said.err.split())
+
+
+def test_a_run_that_is_too_short_already_is_told_to_be_longer_in_the_words_that_were_used(tmp_path):
+    settings = {"model.width": 4, "train.batch_size": 8, "train.sample_count": 4, "engine.threads": 1}
+    run = gz.train("dcgan-torch", settings=settings, steps=2, out=tmp_path / "run", quiet=True, schedule="constant")
+    for length in ({"steps": 1}, {"images": 8}, {"epochs": 0.001}):
+        with pytest.raises(gz.UsageError, match=rf"seen 16 images already.* say more --{next(iter(length))}$"):
+            gz.resume(run.folder, **length, quiet=True)

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import ganzoo_core as gz
 from ganzoo_core import mix
@@ -16,7 +17,8 @@ from ganzoo_core.data.lazy import Mirrored, OnDemand
 from ganzoo_core.discovery import catalog
 from ganzoo_core.mix import Request
 from ganzoo_core.runs import health
-from ganzoo_core.settings import read_facts
+from ganzoo_core.settings import read_facts, read_run_config
+from ganzoo_core.training import assemble
 
 TINY = {"model.width": 4, "train.sample_count": 4, "engine.device": "cpu", "engine.threads": 1}
 
@@ -37,7 +39,8 @@ def test_a_preset_is_picked_by_the_count(count, preset):
     assert bare.preset == ""
     found, note = mix.pick_preset(installed, bare, count)
     assert found.preset == preset
-    assert (f"the preset few is taken: it is for up to 1,000 images, and there are {count:,}" in note) is bool(preset)
+    there = "there is 1;" if count == 1 else f"there are {count:,};"
+    assert (f"the preset few is taken: it is for up to 1,000 images, and {there}" in note) is bool(preset)
     values = bare.settings if not preset else mix.resolve(installed, asked(preset="few")).settings
     assert found.settings.entries == values.entries
 
@@ -93,17 +96,59 @@ def test_images_are_counted_before_any_is_held_out(tmp_path):
     assert read_facts(run.folder / "config.yaml").preset == ""  # 880 of the 1,100 are trained on
 
 
+def test_of_a_folder_with_a_test_part_of_its_own_the_training_part_counts(tmp_path):
+    """Nothing is held out of it: 30 of 1,001 images are its own test part."""
+    for part, count in (("train", 971), ("test", 30)):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        for number, image in enumerate(source(count, 4).images):
+            Image.fromarray(image[..., 0]).save(tmp_path / "set" / part / f"{number}.bmp")
+    picks = {"model": "dcgan-torch", "data": f"folder:{tmp_path}/set"}
+    found = assemble.load(mix.resolve(catalog.scan(), Request(picks=picks)), tmp_path)
+    assert (found.mix.preset, len(found.source.images), found.source.held_out) == ("few", 971, 30)
+
+
 def test_a_dry_run_says_what_hangs_on_the_data(tmp_path, capsys):
     from ganzoo_core.cli import main
 
     np.savez(tmp_path / "set.npz", images=source(20, 32).images)
     words = ["run", "dcgan-torch", "--data", f"npz:{tmp_path}/set.npz", "--dry-run"]
     assert main(words) == 0
-    assert "the preset few is taken if the data has at most 1,000 images" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "the preset few is taken if the data has at most 1,000 images" in told
+    unchecked = f"whether there is npz:{tmp_path}/set.npz is known once the data is read"
+    assert f"note: {unchecked}\n" in told
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["presets_by_count"] == {"few": 1000}
+    found = json.loads(capsys.readouterr().out)
+    assert (found["presets_by_count"], found["warnings"], found["unread"]) == ({"few": 1000}, [unchecked], [])
     assert main([*words, "--preset", "none"]) == 0
     assert "the preset few" not in capsys.readouterr().out
+
+
+def test_a_dry_run_marks_what_a_preset_sets_for_another_loss(capsys):
+    """progan-tf sets the weights of wgan-gp's penalties, and of the schedule's stages."""
+    from ganzoo_core.cli import main
+
+    words = ["run", "progan-tf", "--loss", "hinge", "--schedule", "constant", "--dry-run"]
+    assert main(words) == 0
+    told = {cells[0]: cells[2] for line in capsys.readouterr().out.splitlines() if len(cells := line.split("\t")) == 3}
+    assert told["loss.gp_weight"] == "progan-tf, but nothing reads it in this mix"
+    assert main([*words, "--json"]) == 0
+    unread = json.loads(capsys.readouterr().out)["unread"]
+    assert unread == [key for key in sorted(told) if "nothing reads" in told[key]]
+    assert {"loss.drift", "loss.gp_weight", "schedule.stable_images"} <= set(unread)
+    assert not [key for key in unread if key.startswith(("train.", "model.", "data."))]
+    assert main(["run", "progan-tf", "--dry-run"]) == 0
+    assert "nothing reads" not in capsys.readouterr().out
+
+
+def test_modifiers_of_a_preset_that_are_left_out_are_told():
+    """As those of the model itself are; with what keeps them."""
+    found = mix.resolve(catalog.scan(), asked(preset="few", modifiers=["spectral-norm"]))
+    told = "the preset few comes with diffaugment, which is left out; --with diffaugment,spectral-norm keeps it"
+    assert found.warnings == (told,)
+    kept = mix.resolve(catalog.scan(), asked(preset="few", modifiers=["diffaugment", "spectral-norm"]))
+    assert kept.warnings == ()
+    assert mix.resolve(catalog.scan(), asked(preset="few")).warnings == ()
 
 
 ZOO = [part for part in catalog.scan().parts if part.kind == "models" and part.distribution.startswith("ganzoo-")]
@@ -151,6 +196,25 @@ def test_nothing_is_held_out_where_that_is_asked_for():
     )
 
 
+@pytest.mark.parametrize("share", [-1, 1, 1.5, float("nan"), float("inf"), True, "0.2", None])
+def test_a_share_that_is_none_is_refused_from_python_too(share):
+    with pytest.raises(gz.UsageError, match=r"holdout is .*; expected the share that is held out, from 0 to below 1"):
+        gz.hold_out(source(10, 16), "train", {"holdout": share})
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "split", "told"),
+    [
+        (8, 0.001, "train", "a fixed one is held out; this is train, 7 of 8 images"),
+        (8, 0.001, "test", "a fixed one is held out; this is test, 1 of 8 images"),
+        (8, 0.5, "test", "a fixed 50% is held out; this is test, 4 of 8 images"),
+        (1, 0.5, "train", "nothing is held out of a single image; this is train, 1 of 1 image"),
+    ],
+)
+def test_the_note_counts_what_is_held_out(count, share, split, told):
+    assert gz.hold_out(source(count, 16), split, {"holdout": share}).notes == (f"no official test part: {told}",)
+
+
 def test_without_the_setting_a_fifth_is_held_out():
     whole = source(100, 16)
     np.testing.assert_array_equal(
@@ -165,6 +229,48 @@ def test_a_share_without_effect_is_told_to_whoever_asked_for_it_and_not_when_the
     assert "data.holdout changes nothing here" in " ".join(capsys.readouterr().err.split())
     gz.resume(tmp_path / "run", images=16, picks={"data": given})
     assert "changes nothing here" not in capsys.readouterr().err
+    (tmp_path / "my.yaml").write_text("data.holdout: 0.5\n", encoding="utf-8")
+    more = {"preset": "none", "images": 8, "data": given, "settings": settings}
+    gz.train("dcgan-torch", config=tmp_path / "my.yaml", out=tmp_path / "file", **more)
+    assert "data.holdout changes nothing here" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "my.yaml").write_text("data.holdout: 0.2\n", encoding="utf-8")  # as each run's own file says
+    gz.train("dcgan-torch", config=tmp_path / "my.yaml", out=tmp_path / "same", **more)
+    assert "changes nothing here" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("model", ["dcgan-torch", "cgan-projection-torch"])
+def test_fewer_pictures_than_the_picked_preset_s_batch_are_a_smaller_batch(tmp_path, capsys, count, model):
+    few = source(count, 16, labels=np.arange(count) % 2, class_names=("a", "b"))
+    run = gz.train(
+        model, data=few, settings={**TINY, "data.size": 32, "use.schedule": "constant"}, steps=2, out=tmp_path / "run"
+    )
+    told = " ".join(capsys.readouterr().err.split())
+    there = "there is 1 image" if count == 1 else "there are 20 images"
+    assert f"a batch takes {count} instead of the preset's 32, since {there}" in told
+    assert (f"and there {'is' if count == 1 else 'are'} {count};") in told
+    assert run.stats[-1]["step"] == 2
+    assert f"train.batch_size: {count}  # {model} preset few: 32, of" in (run.folder / "config.yaml").read_text()
+    again = gz.resume(run.folder, steps=3, picks={"data": few}, quiet=True)
+    assert again.stats[-1]["images"] == 3 * count
+    assert read_run_config(run.folder / "config.yaml")["train.batch_size"] == str(count)
+
+
+def test_a_batch_that_was_asked_for_is_not_made_smaller(tmp_path):
+    for more in ({"batch_size": 32}, {"preset": "none"}):
+        with pytest.raises(
+            gz.UsageError, match=r"there are 20 images and a batch takes \d+; say --batch-size 20 or less"
+        ):
+            gz.train("dcgan-torch", data=source(20), out=tmp_path / "run", **more)
+
+
+def test_ranks_share_a_smaller_batch_evenly():
+    found = mix.resolve(catalog.scan(), asked(preset="few"))
+    smaller, note = mix.fit_batch(found, 21, ranks=4)
+    assert (smaller.settings["train.batch_size"], "a batch takes 20 instead" in note) == (20, True)
+    with pytest.raises(gz.UsageError, match="there are 3 images and a batch takes 32"):
+        mix.fit_batch(found, 3, ranks=4)
+    assert mix.fit_batch(found, 32, ranks=1) == (found, "")
 
 
 def test_mirrored_images_follow_the_others():

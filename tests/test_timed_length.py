@@ -71,6 +71,7 @@ def test_minutes_are_the_run_of_as_many_images_to_the_bit_also_when_resumed(
         shutil.rmtree(timed / "checkpoints" / str(steps * step))
     gz.resume(timed, quiet=True)
     assert length(timed) == images
+    assert re.search(r'train.length: "\d+"  # --minutes: 0.01 minutes at', (timed / layout.CONFIG).read_text())
     assert ended(timed) == ended(said)
 
 

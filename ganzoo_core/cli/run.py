@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganzoo_core.python_api import Run
 
 SCHEMA = 1
+UNREAD = ", but nothing reads it in this mix"
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -142,7 +143,8 @@ def _show(resolved: Mix, as_json: bool) -> int:
     from ganzoo_core import building
 
     fitted = building.fit_of(resolved)
-    settings = resolved.settings.entries
+    settings, unread = resolved.settings.entries, resolved.find_unread()
+    notes = [*resolved.warnings, *_tell_unchecked(resolved)]
     if as_json:
         facts = {
             "schema": SCHEMA,
@@ -156,7 +158,8 @@ def _show(resolved: Mix, as_json: bool) -> int:
             "settings": {
                 key: {"value": entry.value, "origin": entry.origin} for key, entry in sorted(settings.items())
             },
-            "warnings": list(resolved.warnings),
+            "unread": sorted(unread),
+            "warnings": notes,
         }
         write_json(facts, indent=1)
         return 0
@@ -171,13 +174,23 @@ def _show(resolved: Mix, as_json: bool) -> int:
     write_line()
     table(
         ("setting", "value", "from"),
-        [(key, "-" if entry.value is None else entry.value, entry.origin) for key, entry in sorted(settings.items())],
+        [
+            (key, "-" if entry.value is None else entry.value, entry.origin + (UNREAD if key in unread else ""))
+            for key, entry in sorted(settings.items())
+        ],
         title="settings",
     )
     for name, most in resolved.presets_by_count.items():
         write_line(
             f"note: the preset {name} is taken if the data has at most {most:,} images; --preset none leaves it out"
         )
-    for warning in resolved.warnings:
-        write_line(f"note: {warning}")
+    for note in notes:
+        write_line(f"note: {note}")
     return 0
+
+
+def _tell_unchecked(resolved: Mix) -> list[str]:
+    """What stands behind a dataset's colon is the dataset's own to read, which a dry run does not ask."""
+    if not resolved.argument:
+        return []
+    return [f"whether there is {resolved.settings['use.data']} is known once the data is read"]

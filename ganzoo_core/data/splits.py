@@ -8,6 +8,8 @@ import numpy as np
 
 from ganzoo_core.api import ImageSource, Options
 from ganzoo_core.data import lazy
+from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import pluralise, shown
 
 HELD_OUT = 0.2
 HELD_OUT_SEED = 20140610  # any fixed number: the split must be the same on every machine, for ever
@@ -25,8 +27,13 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
     Returns:
         The images of that split in their original order, with a note that says how they were chosen, and `whole` set.
         Of a large memory map nothing is read: the images are an `OnDemand`.
+
+    Raises:
+        UsageError: for a share that is none.
     """
     count, share = len(source.images), (options or {}).get("holdout", HELD_OUT)
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share < 1:
+        raise UsageError(f"holdout is {shown(share)}; expected the share that is held out, from 0 to below 1")
     source = replace(source, whole=count)
     if split == "all":
         return source
@@ -37,8 +44,10 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
     is_test = np.zeros(count, dtype=bool)
     is_test[held] = count > 1
     chosen = is_test if split == "test" else ~is_test
-    part = f"this is {split}, {chosen.sum()} of {count} images"
-    note = f"no official test part: a fixed {100 * share:.3g}% is held out; {part}"
+    # The share is rounded down to whole images, but to one at least; of a single image there is no part.
+    kept_back = f"a fixed {100 * share:.3g}% is held out" if count * share >= 1 else "a fixed one is held out"
+    kept_back = "nothing is held out of a single image" if count == 1 else kept_back
+    note = f"no official test part: {kept_back}; this is {split}, {chosen.sum()} of {pluralise(count, 'image')}"
     return replace(
         source,
         images=lazy.select(source.images, chosen),

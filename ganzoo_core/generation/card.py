@@ -25,8 +25,22 @@ from ganzoo_core.storage.records import FORMAT, Card, Origin
 from ganzoo_core.terminal.progress import Reporter
 
 
-def describe(mix: Mix, fit: Fit, *, class_names: Sequence[str], epoch_images: int, step_images: int) -> dict[str, Any]:
+def describe(
+    mix: Mix,
+    fit: Fit,
+    *,
+    class_names: Sequence[str],
+    epoch_images: int,
+    step_images: int,
+    licences: Sequence[str],
+) -> dict[str, Any]:
     """The card of a generator, but for `images` and `values`, which change as it trains.
+
+    Args:
+        mix, fit: what is trained.
+        class_names: of the data.
+        epoch_images, step_images: images in an epoch and in a step.
+        licences: of all that it learns from, and of what its first weights did.
 
     Raises:
         UsageError: if it could not be read again, such as for a class name that holds a NUL.
@@ -45,7 +59,7 @@ def describe(mix: Mix, fit: Fit, *, class_names: Sequence[str], epoch_images: in
         "class_names": list(class_names) if mix.conditional else [],
         "epoch_images": epoch_images,
         "step_images": step_images,
-        "license": mix.parts["data"].license,
+        "license": "; ".join(licences),
     }
     decoding.decode(json.dumps({**card, "images": 0, "values": {}}).encode(), Card, "the generator's card")
     return card

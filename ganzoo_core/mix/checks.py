@@ -52,13 +52,7 @@ def check(mix: Mix) -> Mix:
             f"train.updates=simultaneous takes one step of D for one of G, but train.critic_steps is "
             f"{mix.settings['train.critic_steps']}; say --set updates=alternating or --set critic_steps=1"
         )
-    own = [part.name for part in mix.modifiers]
-    for name in mix.parts["generator"].defaults.get("use.with", []):
-        if name not in own:
-            kept = ",".join([name, *own])
-            warnings.append(
-                f"{mix.parts['generator'].name} comes with {name}, which is left out; --with {kept} keeps it"
-            )
+    warnings += _tell_left_out(mix)
     for part in (mix.parts["loss"], *mix.modifiers):
         for need in part.needs:
             mix = _meet(mix, part, need, warnings)
@@ -71,6 +65,19 @@ def check(mix: Mix) -> Mix:
                     f"so it counts twice; leave {part.name} out, or set the other to 0"
                 )
     return replace(mix, warnings=tuple(warnings))
+
+
+def _tell_left_out(mix: Mix) -> list[str]:
+    """The modifiers that the model, or its preset in use, comes with, and in whose place others were picked."""
+    model, picked = mix.parts["generator"], [part.name for part in mix.modifiers]
+    preset = model.presets.get(mix.preset, {})
+    owner = f"the preset {mix.preset}" if "use.with" in preset else model.name
+    left = [name for name in {**model.defaults, **preset}.get("use.with", []) if name not in picked]
+    if not left:
+        return []
+    words, several = f"--with {','.join([*left, *picked])}", len(left) > 1
+    told = f"{owner} comes with {' and '.join(left)}, which {'are' if several else 'is'} left out"
+    return [f"{told}; {words} keeps {'them' if several else 'it'}"]
 
 
 def _meet(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:

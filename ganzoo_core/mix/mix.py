@@ -56,6 +56,13 @@ class Mix:
         found = [name for name, each in suits.items() if each.machine == "laptop"]
         return found[0] if found and self.preset not in found else ""
 
+    def find_unread(self) -> list[str]:
+        """Settings that no part of this mix reads: a model or its preset sets them for the loss it comes with."""
+        picked = [*self.modifiers, *(self.parts[slot] for slot in ("loss", "schedule") if slot not in self.objects)]
+        known = {key for part in picked for key in part.defaults}
+        prefixes = tuple(f"{slot}." for slot in ("loss", "schedule", "with") if slot not in self.objects)
+        return [key for key in self.settings if key.startswith(prefixes) and key not in known]
+
     @property
     def framework(self) -> str:
         """`torch` or `tensorflow`."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ganzoo_core.discovery.catalog import Catalog
 from ganzoo_core.discovery.manifest import SINGULAR, Part
 from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import pluralise
 from ganzoo_core.mix.checks import check, check_choices
 from ganzoo_core.mix.finding import find_dataset, find_models, find_preset, find_side_part
 from ganzoo_core.mix.layers import Layer, kinds_of, lay, model_layers
@@ -62,7 +63,7 @@ def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
     Args:
         catalog: what is installed.
         mix: as it is without a preset.
-        count: of all images, before any is held out.
+        count: of all images before any is held out; of data with parts of their own, those of the training part.
 
     Returns:
         The mix with that preset, or the same one; and what to tell the user, "" for nothing.
@@ -70,12 +71,37 @@ def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
     name = next((name for name, most in mix.presets_by_count.items() if count <= most), None)
     if name is None or mix.request is None:
         return mix, ""
-    why = f"for up to {mix.presets_by_count[name]:,} images, and there are {count:,}"
+    why = f"for up to {mix.presets_by_count[name]:,} images, and there {'is' if count == 1 else 'are'} {count:,}"
     try:
         found = resolve(catalog, replace(mix.request, preset=name))
     except UsageError as error:
         return mix, f"the preset {name}, {why}, is left out: it does not go with what was picked ({error})"
     return found, f"the preset {name} is taken: it is {why}; --preset none leaves it out"
+
+
+def fit_batch(mix: Mix, count: int, *, ranks: int) -> tuple[Mix, str]:
+    """A batch that a preset chose, made as small as the data; one that somebody said, or the model has, stays.
+
+    Args:
+        mix: with its preset.
+        count: of the images that are trained on.
+        ranks: processes that share a batch evenly.
+
+    Returns:
+        The mix with a batch of at most `count`, or the same one; and what to tell the user, "" for nothing.
+
+    Raises:
+        UsageError: for fewer images than a batch that stays.
+    """
+    batch = mix.settings["train.batch_size"]
+    if count >= batch:
+        return mix, ""
+    origin, most = mix.settings.origin("train.batch_size"), count - count % ranks
+    there = f"there {'is' if count == 1 else 'are'} {pluralise(count, 'image')}"
+    if origin != f"{mix.parts['generator'].name} preset {mix.preset}" or not most:
+        raise UsageError(f"{there} and a batch takes {batch}; say --batch-size {most or count} or less")
+    smaller = mix.settings.replaced("train.batch_size", most, f"{origin}: {batch}, of {pluralise(count, 'image')}")
+    return replace(mix, settings=smaller), f"a batch takes {most} instead of the preset's {batch}, since {there}"
 
 
 def _several(catalog: Catalog, kind: str, names: Sequence[str]) -> tuple[Part, ...]:

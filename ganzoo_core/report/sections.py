@@ -61,7 +61,9 @@ def _separation(run: Recorded) -> list[str]:
     if watched.found_at is None:
         return []
     lr_d = run.chosen("train.lr_d") or run.chosen("train.lr")
-    return [health.explain_separation(watched.found_at, run=run.folder, lr_d=lr_d)]
+    ended = run.seen if run.seen >= run.length else 0
+    schedule = str(run.chosen("use.schedule"))
+    return [health.explain_separation(watched.found_at, run=run.folder, lr_d=lr_d, ended=ended, schedule=schedule)]
 
 
 def _count(text: Any) -> str:

@@ -48,6 +48,7 @@ def describe_run(
         "modifiers": [f"{part.qualified} {part.version}" for part in resolved.modifiers],
         "code": digest_plugins([*resolved.parts.values(), *resolved.modifiers]),
         "preset": resolved.preset,
+        "length_from": resolved.settings.origin("train.length"),
         "numpy": np.__version__,
         "data": fingerprint.facts(),
         "data_summary": summary.describe_data(source, fitted.framing, spec.channels),

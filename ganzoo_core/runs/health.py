@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.manifest import Suits
+from ganzoo_core.messages import pluralise
 from ganzoo_core.mix import Mix
+from ganzoo_core.runs import layout
+from ganzoo_core.settings import CORE
+from ganzoo_core.settings.lengths import Interval
 from ganzoo_core.storage.records import SEPARATED
 
 FEWEST = 2_000  # steps of G below which most GANs draw next to nothing
@@ -21,16 +26,47 @@ REPORTS = 3  # in a row
 ACCURACY = "discriminator/accuracy_real"
 
 
-def find_short(resolved: Mix, steps: int) -> str:
-    """What to say of a run of so many steps; "" where they are enough, or its length was chosen for just these data."""
+def find_short(resolved: Mix, steps: int, *, laptop: str = "", resumed: Path | None = None) -> str:
+    """What to say of a run of so many steps; "" where they are enough, or its length was chosen for just these data.
+
+    Args:
+        resolved: what is trained.
+        steps: of the generator, in all.
+        laptop: the preset that trains for longer on this machine; see `find_laptop_preset`.
+        resumed: the folder of a run that goes on, or begins again in it; None for a new one.
+    """
     own = f"{resolved.parts['generator'].name} preset {resolved.parts['data'].name}"
     if steps >= FEWEST or resolved.settings.origin("train.length") == own:
         return ""
-    count = f"{steps:,} step{'s' if steps > 1 else ''} of the generator"
+    advice = f"the same command with --steps 5000 or --minutes 10{f' or --preset {laptop}' if laptop else ''}"
+    if resumed is not None:
+        advice = f"`ganzoo resume {shlex.quote(str(resumed))} --steps 5000`"
     return (
-        f"this run takes {count}, and below {FEWEST:,} most GANs draw little more than noise; the same command with "
-        "--steps 5000 or --minutes 10 trains for longer"
+        f"this run takes {pluralise(steps, 'step')} of the generator, and below {FEWEST:,} most GANs draw little more "
+        f"than noise; {advice} trains for longer"
     )
+
+
+def find_laptop_preset(resolved: Mix, images: int, *, epoch_images: int, longer: bool = False) -> str:
+    """The model's preset for a machine without a GPU where it would help a run of so many images, else "".
+
+    It helps no run whose preset is for few pictures, and so for such a machine as well; nor one with the data's own
+    preset and a length that somebody said.
+
+    Args:
+        resolved: what is trained.
+        images: the run's length.
+        epoch_images: in the set.
+        longer: a run that is too short is to be helped, and not one that takes long.
+    """
+    name, model, entry = resolved.laptop_preset, resolved.parts["generator"], resolved.settings.entries["train.length"]
+    if not name or (resolved.preset and model.suits.get(resolved.preset, Suits()).max_images is not None):
+        return ""
+    if entry.by_user or not (longer or resolved.preset):
+        return "" if longer or resolved.preset else name
+    length = {**model.defaults, **model.presets[name]}.get("train.length", CORE["train.length"].default)
+    its_own = Interval.parse(length).images(epoch_images=epoch_images, step_images=1)
+    return name if (its_own > images if longer else its_own < images) else ""
 
 
 class Separation:
@@ -66,18 +102,28 @@ class Separation:
         self.found_at = fresh.found_at if found is None else found
 
 
-def explain_separation(images: int, *, run: Path, lr_d: Any) -> str:
+def explain_separation(images: int, *, run: Path, lr_d: Any, ended: int = 0, schedule: str = "") -> str:
     """What it means that D tells them apart without fail, and what helps.
 
     Args:
         images: seen when it was found.
         run: the run's folder.
         lr_d: D's learning rate; nothing is said of it where it is no number.
+        ended: the images that a run which is over has seen; 0 while it is under way. Nothing is left for a new run that
+            begins there, unless it is longer.
+        schedule: its name; only with the default one a run may be made longer whatever its length was.
     """
     slower = ""
     if isinstance(lr_d, int | float) and not isinstance(lr_d, bool):
-        command = f"ganzoo resume {shlex.quote(str(run))} --set lr_d={lr_d / 4:.3g}"
-        slower = f"`{command}` begins a new run here with a slower D, and "
+        usual = catalog.scan().default("schedules")
+        words = f"resume {shlex.quote(str(run))} --set lr_d={lr_d / 4:.3g}"
+        where = "begins a new run here with a slower D"
+        if ended and usual is not None and schedule.rpartition("/")[2] != usual.name:
+            words = f"run --config {shlex.quote(str(run / layout.CONFIG))} --set lr_d={lr_d / 4:.3g}"
+            where = "trains anew with a slower D"
+        elif ended:
+            words += f" --images {2 * ended}"
+        slower = f"`ganzoo {words}` {where}, and "
     return (
         f"D told every training image from every generated one through {REPORTS} reports, up to {images:,} images: G "
         f"then learns little, and its pictures may stop improving; {slower}`ganzoo list modifiers` shows what holds D "

@@ -84,7 +84,7 @@ class Card(Struct, frozen=True):
         images: that the generator had seen.
         values: the schedule's values that it is called with.
         kernels: the type in which tensors of two axes or more are stored.
-        license: of the pictures that it learnt from, and so of what it draws; "" where their dataset names none.
+        license: of the pictures that it learnt from, and so of what it draws: `A; B` of several, "" of none.
     """
 
     format: Literal[1]
@@ -101,7 +101,7 @@ class Card(Struct, frozen=True):
     images: Images
     values: dict[Key, Number]
     kernels: Literal["float16", "float32"] = "float32"
-    license: Label = ""
+    license: Annotated[str, Meta(max_length=10_000)] = ""
 
     def __post_init__(self) -> None:
         spec = self.spec

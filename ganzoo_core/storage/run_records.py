@@ -91,6 +91,8 @@ class RunFacts(Struct, frozen=True):
         framing: how the images came to the networks' size.
         background: grey value of what pads them; None for the default.
         notes, warnings: sentences.
+        length_from: where `train.length` came from when the run began, or was made longer.
+        licences: of all pictures that it, and the weights that it began with, learnt from; None where it does not say.
         parent: the run that it comes from.
         paths: by which its data are found again; see `building.keep_paths`.
     """
@@ -110,6 +112,8 @@ class RunFacts(Struct, frozen=True):
     background: Annotated[int, Meta(ge=0, le=255)] | None = None
     notes: Annotated[list[Sentence], Meta(max_length=1000)] = []
     warnings: Annotated[list[Sentence], Meta(max_length=1000)] = []
+    length_from: Sentence = ""
+    licences: Annotated[list[Sentence], Meta(max_length=1000)] | None = None
     parent: Annotated[dict[Fact, Any], Meta(max_length=100)] = {}
     paths: Annotated[dict[Fact, Annotated[str, Meta(max_length=4096)]], Meta(max_length=100)] = {}
 

@@ -21,11 +21,12 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.during_training import FAILURES, Watch
 from ganzoo_core.generation import card
-from ganzoo_core.mix import Fit, Mix, pick_preset
+from ganzoo_core.mix import Fit, Mix, fit_batch, pick_preset
 from ganzoo_core.report import notebook
-from ganzoo_core.runs import health, layout
+from ganzoo_core.runs import health, layout, licences
 from ganzoo_core.runs.facts import SAME, comparable_settings, describe_run
 from ganzoo_core.runs.folder import RunFolder, read_position
+from ganzoo_core.settings import CORE, Settings
 from ganzoo_core.settings.lengths import Interval, minutes_of
 from ganzoo_core.storage import files
 from ganzoo_core.storage.records import Position
@@ -84,17 +85,10 @@ def load(resolved: Mix, data_root: str | Path | None) -> Loaded:
         resolved, note = pick_preset(catalog.scan(), resolved, source.whole or len(source.images))
         if resolved.options("data") != without:
             source = _read_data(resolved, data_root, together)
-    notes = [note] if note else []
-    if resolved.settings.origin("data.holdout").startswith("--") and not source.whole:
-        notes.append("data.holdout changes nothing here: these images have a test part of their own, or none")
     fitted = building.fitted_to(resolved, source)
-    batch = resolved.settings["train.batch_size"]
-    if len(source.images) < batch:
-        raise UsageError(
-            f"there are {len(source.images)} images and a batch takes {batch}; "
-            f"say --batch-size {len(source.images)} or less"
-        )
-    return Loaded(resolved, source, fitted, engine, tuple(notes), data_root)
+    resolved, smaller = fit_batch(resolved, len(source.images), ranks=place.count)
+    check(place, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
+    return Loaded(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
 
 
 def _read_data(resolved: Mix, data_root: str | Path | None, together: Together) -> ImageSource:
@@ -134,9 +128,11 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
     reporter: Reporter = Mute()
     if place.leads:
         cpu = engine.describe()["device"] == "cpu"
-        reporter = notebook.reporter(quiet=quiet, cpu=cpu, laptop_preset=resolved.laptop_preset)
+        reporter = notebook.reporter(quiet=quiet, cpu=cpu, laptop_preset="")
     for note in loaded.notes:
         reporter.say(note)
+    if not source.whole and _is_asked_for("data.holdout", settings, beginning):
+        reporter.say("data.holdout changes nothing here: these images have a test part of their own, or none")
     for note in (*resolved.warnings, *source.notes, *engine.notes):
         reporter.warn(note)
     engine.tell = reporter.warn
@@ -156,7 +152,9 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
 
     taken = fingerprint.take_fingerprint(source, reporter.say)
     made_with = describe_run(resolved, fitted, source, taken, engine)
-    advice = health.find_short(resolved, pace.end // pace.step)
+    going_on = beginning.folder.path if beginning.folder else beginning.checkpoint or beginning.weights
+    made_with["licences"] = licences.unite([*licences.find_licences(going_on), resolved.parts["data"].license])
+    advice = _advise_on_length(resolved, pace, source, beginning, reporter)
     made_with["warnings"] += [advice] if advice else []
     made_with |= {} if place.is_alone else {"ranks": place.count}
     if not place.is_alone:
@@ -167,7 +165,13 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
     position = read_position(beginning.checkpoint) if beginning.checkpoint else None
     if position is not None:
         together.first(lambda: resuming.check_same(position, made_with, taken, settings, beginning, reporter))
-        _check_length(position, pace, schedule, lambda end: building.schedule_of(resolved, fitted, end))
+        _check_length(
+            position,
+            pace,
+            schedule,
+            lambda end: building.schedule_of(resolved, fitted, end),
+            said=settings.origin("train.length"),
+        )
     if beginning.weights is not None:
         resuming.load_weights(beginning.weights, trainer, engine, reporter)
     folder = beginning.folder or _created(together, out, f"{model.name}-{resolved.parts['data'].name}".lower())
@@ -188,6 +192,7 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
             class_names=source.class_names,
             epoch_images=len(source.images),
             step_images=plan.step_images,
+            licences=made_with["licences"],
         ),
         reporter=reporter,
         facts={
@@ -231,7 +236,29 @@ def open_run(loaded: Loaded, *, out: Path | None, quiet: bool, beginning: Beginn
         reporter.advise(advice)
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
+    if position is not None and runner.images >= pace.end and beginning.folder is None:
+        longer = f"say --images {2 * runner.images} or more in all"
+        reporter.warn(f"nothing is left to train: the run is {pace.end:,} images long, and has seen them; {longer}")
     return runner
+
+
+def _advise_on_length(
+    resolved: Mix, pace: RunIntervals, source: ImageSource, beginning: Beginning, reporter: Reporter
+) -> str:
+    """What to say of a run that is too short; the reporter is given the preset to name where one takes long."""
+    resumed, epoch, laptop = None if beginning.folder is None else beginning.folder.path, len(source.images), ""
+    if reporter.cpu and beginning.is_new:
+        reporter.laptop_preset = health.find_laptop_preset(resolved, pace.end, epoch_images=epoch)
+        laptop = health.find_laptop_preset(resolved, pace.end, epoch_images=epoch, longer=True)
+    return health.find_short(resolved, pace.end // pace.step, laptop=laptop, resumed=resumed)
+
+
+def _is_asked_for(key: str, settings: Settings, beginning: Beginning) -> bool:
+    """Whether the user said so of this run: on its command line, or in a file that says another than the default."""
+    entry = settings.entries[key]
+    if entry.origin.startswith("--"):
+        return True
+    return entry.by_user and entry.value != CORE[key].default and beginning.is_new
 
 
 def _write_facts(
@@ -322,11 +349,14 @@ def _check_unmoved(folder: RunFolder, newest: Path | None) -> None:
         raise UsageError(f"{folder.path} was gone on with by another process just now; resume it again")
 
 
-def _check_length(position: Position, pace: RunIntervals, schedule: Any, schedule_for: Callable[[int], Any]) -> None:
-    """May a run that stands there be of this length?"""
+def _check_length(
+    position: Position, pace: RunIntervals, schedule: Any, schedule_for: Callable[[int], Any], *, said: str
+) -> None:
+    """May a run that stands there be of this length, which `said` says where somebody did?"""
     if pace.end < position.images:
+        more = said if said in ("--epochs", "--steps") else "--images"
         raise UsageError(
-            f"the run has seen {position.images:,} images already, and is to end at {pace.end:,}; say more --images"
+            f"the run has seen {position.images:,} images already, and is to end at {pace.end:,}; say more {more}"
         )
     if pace.end != position.end:
         resuming.check_longer(schedule_for(position.end), schedule, images=position.images)

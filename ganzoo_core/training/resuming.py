@@ -47,6 +47,11 @@ class Beginning:
     parent: Mapping[str, Any] | None = None
     allow_inexact: bool = False
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing goes on: neither a run nor, in a new one, what a checkpoint holds."""
+        return self.folder is None and self.checkpoint is None
+
 
 FROM_NOTHING = Beginning()
 

@@ -199,8 +199,14 @@ class Runner:
         self.shown_terms = terms
         self.reporter.report(self._progress(terms))
         if self.separation.see(line):
-            told = explain_separation(self.images, run=self.folder.path, lr_d=self.plan.lr_d)
-            self.reporter.advise(told)
+            self.reporter.advise(self._explain_separation())
+
+    def _explain_separation(self) -> str:
+        ended = self.images if self.images >= self.pace.end else 0
+        schedule = self.facts["parts"]["schedule"].rpartition(" ")[0]
+        return explain_separation(
+            self.images, run=self.folder.path, lr_d=self.plan.lr_d, ended=ended, schedule=schedule
+        )
 
     def _end_epoch(self) -> None:
         self._drain()
