@@ -18,7 +18,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.mix import Request
 from ganzoo_core.runs import health
 from ganzoo_core.settings import read_facts, read_run_config
-from ganzoo_core.training import assemble
+from ganzoo_core.training import setup
 
 TINY = {"model.width": 4, "train.sample_count": 4, "engine.device": "cpu", "engine.threads": 1}
 
@@ -103,7 +103,7 @@ def test_of_a_folder_with_a_test_part_of_its_own_the_training_part_counts(tmp_pa
         for number, image in enumerate(source(count, 4).images):
             Image.fromarray(image[..., 0]).save(tmp_path / "set" / part / f"{number}.bmp")
     picks = {"model": "dcgan-torch", "data": f"folder:{tmp_path}/set"}
-    found = assemble.load(mix.resolve(catalog.scan(), Request(picks=picks)), tmp_path)
+    found = setup.load(mix.resolve(catalog.scan(), Request(picks=picks)), tmp_path)
     assert (found.mix.preset, len(found.source.images), found.source.held_out) == ("few", 971, 30)
 
 

@@ -1,11 +1,10 @@
-"""How long a run is, when what happens in it, and how fast it goes."""
+"""How long a run has trained, how fast it goes, and when it will end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 class Clock:
@@ -41,29 +40,3 @@ class Clock:
     def remaining(self, images: int, end: int) -> float:
         rate = self.rate(images)
         return (end - images) / rate if rate > 0 else 0.0
-
-
-class Mean:
-    """The mean of each term over the steps since it was last taken."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.weights: dict[str, int] = {}
-
-    def add(self, terms: Mapping[str, float], weight: int) -> None:
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * weight
-            self.weights[name] = self.weights.get(name, 0) + weight
-
-    def take(self) -> dict[str, float]:
-        means = {name: total / self.weights[name] for name, total in self.sums.items()}
-        self.sums, self.weights = {}, {}
-        return means
-
-    def state(self) -> list[Any]:
-        """As numbers that JSON keeps exactly."""
-        return [[name, total, self.weights[name]] for name, total in self.sums.items()]
-
-    def restore(self, state: list[Any]) -> None:
-        self.sums = {name: total for name, total, _ in state}
-        self.weights = {name: weight for name, _, weight in state}

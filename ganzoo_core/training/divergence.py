@@ -1,13 +1,15 @@
-"""When a run has diverged, and what is said of it."""
+"""When a run has diverged, what is said of it, and the rates with which it goes on from its last checkpoint."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ganzoo_core.distributed.ranks import Together, shared
+from ganzoo_core.engines import Plan
 from ganzoo_core.errors import Diverged
 from ganzoo_core.runs.health import advise_modifiers
 from ganzoo_core.storage.tensors import is_finite
@@ -30,6 +32,26 @@ def diverged(what: str, network: str, *, step: int, folder: Path) -> Diverged:
         )
     )
     return error
+
+
+def check_terms(terms: Mapping[str, float], *, step: int, folder: Path) -> None:
+    """Raise Diverged where the mean of a loss term, such as `generator/adversarial`, is not finite.
+
+    Args:
+        terms: by name.
+        step, folder: see `diverged`.
+    """
+    bad = [name for name, value in terms.items() if not math.isfinite(value)]
+    if bad:
+        raise diverged(f"{bad[0]} is no longer finite", bad[0].split("/")[0], step=step, folder=folder)
+
+
+def lower_rates(values: Mapping[str, float], plan: Plan, rollbacks: int) -> Mapping[str, float]:
+    """The schedule's values with both learning rates halved for each time that the run went back."""
+    if not rollbacks:
+        return values
+    rates = {name: values.get(name, getattr(plan, name)) / 2**rollbacks for name in ("lr_g", "lr_d")}
+    return {**values, **rates}
 
 
 def check_finite(tensors: Mapping[str, np.ndarray], *, together: Together, step: int, folder: Path) -> None:

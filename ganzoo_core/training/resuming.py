@@ -187,6 +187,30 @@ def check_longer(then: Schedule, now: Schedule, *, images: int) -> None:
                 )
 
 
+def restore_trainer(trainer: Any, folder: Path, position: Position, *, largest: int) -> None:
+    """Give the trainer the state that a checkpoint holds.
+
+    Args:
+        trainer: of the run.
+        folder, position: of the checkpoint.
+        largest: the longer side of the images; networks that grow do so up to it.
+
+    Raises:
+        UsageError: if the state does not fit the networks.
+    """
+    where = folder / layout.POSITION
+    if "resolution" in position.values:
+        size = position.values["resolution"]
+        if not 1 <= size <= largest:
+            raise UsageError(f"{where}: values.resolution is {size:g}; expected 1 to {largest}, the size of the images")
+        trainer.grow(position.values)
+    trainer.restore(tensors.read_tensors(folder / layout.STATE, *trainer.expected_state()))
+    try:
+        trainer.restore_pending(decoding.nan_for_null(position.pending))
+    except (TypeError, ValueError, IndexError) as error:
+        raise UsageError(f"{where}: pending is not what this engine wrote ({error})") from None
+
+
 def load_weights(folder: Path, trainer: Any, engine: Any, reporter: Reporter) -> None:
     """Take over the weights of another run where names and shapes agree, and name those that did not fit.
 

@@ -11,7 +11,7 @@ from ganzoo_core.discovery import loading
 from ganzoo_core.errors import Diverged, GanzooError
 from ganzoo_core.mix import Mix
 from ganzoo_core.storage.files import explain_os_error
-from ganzoo_core.training import assemble
+from ganzoo_core.training import assemble, setup
 from ganzoo_core.training.resuming import Beginning
 from ganzoo_core.training.runner import Runner
 
@@ -24,7 +24,7 @@ def train(
     """Train a mix that was resolved, in this process.
 
     Args:
-        resolved, data_root, out, quiet, beginning: see `assemble.load` and `assemble.open_run`.
+        resolved, data_root, out, quiet, beginning: see `assemble.assemble`.
 
     Returns:
         The run's folder, and whether it was interrupted.
@@ -33,9 +33,10 @@ def train(
         GanzooError: if the run fails, diverges, or cannot be saved.
     """
     try:
-        loaded = assemble.load(resolved, data_root)
+        loaded = setup.load(resolved, data_root)
         resolved = loaded.mix
-        runner = assemble.open_run(loaded, out=out, quiet=quiet, beginning=beginning)
+        built = setup.build(loaded, quiet=quiet, beginning=beginning)
+        runner = assemble.open_run(built, out=out, beginning=beginning)
     except (GanzooError, KeyboardInterrupt):
         raise
     except OSError as error:

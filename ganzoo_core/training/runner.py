@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,18 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.errors import Diverged, UsageError
 from ganzoo_core.evaluation.during_training import Watch
 from ganzoo_core.interrupts import stop_on_signals
-from ganzoo_core.runs import layout, scores
+from ganzoo_core.runs import scores
 from ganzoo_core.runs.folder import RunFolder, read_position
 from ganzoo_core.runs.health import Separation, explain_separation
 from ganzoo_core.settings.lengths import is_due
-from ganzoo_core.storage.decoding import nan_for_null, null_for_nan
-from ganzoo_core.storage.tensors import read_tensors
+from ganzoo_core.storage.decoding import null_for_nan
 from ganzoo_core.terminal.progress import Progress, Reporter
-from ganzoo_core.training.clock import Clock, Mean
-from ganzoo_core.training.divergence import check_finite, diverged
+from ganzoo_core.training.clock import Clock
+from ganzoo_core.training.divergence import check_finite, check_terms, lower_rates
 from ganzoo_core.training.intervals import RunIntervals
+from ganzoo_core.training.resuming import restore_trainer
 from ganzoo_core.training.sample_grids import Samples
+from ganzoo_core.training.statistics import Statistics
 from ganzoo_core.training.trackers import Trackers
 
 ESTIMATE_AFTER = 20  # steps before the end of the run is foretold
@@ -78,10 +78,8 @@ class Runner:
         self.together, self.leads = together, together.place.leads
         self.images = self.step = self.rollbacks = 0
         self.values: Mapping[str, float] = {}
-        self.report_terms, self.epoch_terms = Mean(), Mean()
-        self.shown_terms: Mapping[str, float] = {}
-        self.read_at, self.sampled_at, self.checkpoint_at = 0, -1, -1
-        self.clock, self.separation = Clock(), Separation()
+        self.sampled_at, self.checkpoint_at = -1, -1
+        self.statistics, self.clock, self.separation = Statistics(), Clock(), Separation()
         self.lock: Any = None  # held for as long as the runner lives
 
     def close(self) -> None:
@@ -123,7 +121,7 @@ class Runner:
             before, self.images, self.step = self.images, self.images + pace.step, self.step + 1
 
             if self.reporter.is_stale():
-                self.reporter.show(self._progress(self.shown_terms))
+                self.reporter.show(self._progress(self.statistics.shown))
             if self.step - began_at == ESTIMATE_AFTER and self.images < pace.end:
                 self.reporter.estimate(self.clock.remaining(self.images, pace.end))
             elif self.step - began_at == WARM_UP:
@@ -156,11 +154,7 @@ class Runner:
 
     def _values(self, images: int) -> Mapping[str, float]:
         """The schedule's; after a rollback with lower rates."""
-        values = self.schedule(images)
-        if not self.rollbacks:
-            return values
-        rates = {name: values.get(name, getattr(self.plan, name)) / 2**self.rollbacks for name in ("lr_g", "lr_d")}
-        return {**values, **rates}
+        return lower_rates(self.schedule(images), self.plan, self.rollbacks)
 
     def _try(self, what: str, save: Callable[[], object]) -> bool:
         """Training goes on where the disk does not take something: it is tried again at the next time."""
@@ -176,8 +170,8 @@ class Runner:
 
     def _report(self) -> None:
         """A line of statistics: the means since the last one."""
-        self._drain()
-        terms = self.report_terms.take()
+        self.statistics.fetch(self.trainer, self.step)
+        terms = self.statistics.report.take()
         if not terms:
             return
         line = {
@@ -192,11 +186,8 @@ class Runner:
         if self.leads:
             self._try("the statistics", lambda: self.folder.add_stats(line))
         self.trackers.tell("on_report", line=line)
-        bad = [name for name, value in terms.items() if not math.isfinite(value)]
-        if bad:
-            what, network = f"{bad[0]} is no longer finite", bad[0].split("/")[0]
-            raise diverged(what, network, step=self.step, folder=self.folder.path)
-        self.shown_terms = terms
+        check_terms(terms, step=self.step, folder=self.folder.path)
+        self.statistics.shown = terms
         self.reporter.report(self._progress(terms))
         if self.separation.see(line):
             self.reporter.advise(self._explain_separation())
@@ -209,15 +200,8 @@ class Runner:
         )
 
     def _end_epoch(self) -> None:
-        self._drain()
-        self.reporter.epoch(self._progress(self.epoch_terms.take()))
-
-    def _drain(self) -> None:
-        """Fetch what the device has summed since the last time."""
-        terms = self.trainer.read()
-        for mean in (self.report_terms, self.epoch_terms):
-            mean.add(terms, self.step - self.read_at)
-        self.read_at = self.step
+        self.statistics.fetch(self.trainer, self.step)
+        self.reporter.epoch(self._progress(self.statistics.epoch.take()))
 
     def _progress(self, terms: Mapping[str, float]) -> Progress:
         pace = self.pace
@@ -302,9 +286,7 @@ class Runner:
             "values": dict(self.values),
             "rollbacks": self.rollbacks,
             "pending": null_for_nan(self.trainer.pending()),
-            "read_at": self.read_at,
-            "report_terms": null_for_nan(self.report_terms.state()),
-            "epoch_terms": null_for_nan(self.epoch_terms.state()),
+            **self.statistics.state(),
             "sampled_at": self.sampled_at,
             "stats_lines": self.folder.count_stats(),
             "seconds": self.clock.seconds(),
@@ -323,22 +305,9 @@ class Runner:
         position = read_position(folder)
         self.images, self.step = position.images, position.step
         self.values, self.rollbacks = position.values, position.rollbacks
-        if "resolution" in self.values:
-            largest = max(self.samples.framing.target)
-            if not 1 <= self.values["resolution"] <= largest:
-                raise UsageError(
-                    f"{folder / layout.POSITION}: values.resolution is {self.values['resolution']:g}; expected 1 to "
-                    f"{largest}, the size of the images"
-                )
-            self.trainer.grow(self.values)
-        self.trainer.restore(read_tensors(folder / layout.STATE, *self.trainer.expected_state()))
-        try:
-            self.trainer.restore_pending(nan_for_null(position.pending))
-        except (TypeError, ValueError, IndexError) as error:
-            raise UsageError(f"{folder / layout.POSITION}: pending is not what this engine wrote ({error})") from None
-        self.read_at, self.sampled_at = position.read_at, position.sampled_at
-        self.report_terms.restore(nan_for_null(position.report_terms))
-        self.epoch_terms.restore(nan_for_null(position.epoch_terms))
+        restore_trainer(self.trainer, folder, position, largest=max(self.samples.framing.target))
+        self.sampled_at = position.sampled_at
+        self.statistics.restore(position)
         if not elsewhere:
             self.checkpoint_at = self.images
             self.together.first(lambda: self._forget_later(position.stats_lines))

@@ -1,0 +1,71 @@
+"""The means of the loss terms, since the last report and since the last epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ganzoo_core.storage.decoding import nan_for_null, null_for_nan
+from ganzoo_core.storage.records import Position
+
+
+class Mean:
+    """The mean of each term over the steps since it was last taken."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.weights: dict[str, int] = {}
+
+    def add(self, terms: Mapping[str, float], weight: int) -> None:
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * weight
+            self.weights[name] = self.weights.get(name, 0) + weight
+
+    def take(self) -> dict[str, float]:
+        means = {name: total / self.weights[name] for name, total in self.sums.items()}
+        self.sums, self.weights = {}, {}
+        return means
+
+    def state(self) -> list[Any]:
+        """As numbers that JSON keeps exactly."""
+        return [[name, total, self.weights[name]] for name, total in self.sums.items()]
+
+    def restore(self, state: list[Any]) -> None:
+        self.sums = {name: total for name, total, _ in state}
+        self.weights = {name: weight for name, _, weight in state}
+
+
+class Statistics:
+    """What the device has summed of each term, fetched now and then, as means of two spans.
+
+    Attributes:
+        report: the terms since the last report.
+        epoch: those since the last epoch.
+        shown: the means of the last report, which the progress line shows.
+    """
+
+    def __init__(self) -> None:
+        self.report, self.epoch = Mean(), Mean()
+        self.shown: Mapping[str, float] = {}
+        self._read_at = 0  # the step at which the device was last asked
+
+    def fetch(self, trainer: Any, step: int) -> None:
+        """Add what the trainer summed since the last time; `step` steps were done in all."""
+        terms = trainer.read()
+        for mean in (self.report, self.epoch):
+            mean.add(terms, step - self._read_at)
+        self._read_at = step
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint's position, in words that JSON keeps exactly."""
+        return {
+            "read_at": self._read_at,
+            "report_terms": null_for_nan(self.report.state()),
+            "epoch_terms": null_for_nan(self.epoch.state()),
+        }
+
+    def restore(self, position: Position) -> None:
+        """Go back to what stood there."""
+        self._read_at = position.read_at
+        self.report.restore(nan_for_null(position.report_terms))
+        self.epoch.restore(nan_for_null(position.epoch_terms))
