@@ -204,7 +204,7 @@ def test_an_option_is_not_short_for_another(words, home, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
-    assert "--data is no option; did you mean --data-root?" in capsys.readouterr().err
+    assert "Unknown option `--data`; did you mean --data-root?" in capsys.readouterr().err
 
 
 def test_an_argument_that_is_no_path_stays_as_it_is(home, here):

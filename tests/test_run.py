@@ -189,7 +189,7 @@ def test_divergence_is_told_with_its_network_and_exit_code(tmp_path: Path) -> No
         (("dcgan-torch", "--loss", "wgan-gp", "--set", "updates=simultaneous"), "updates=alternating"),
         (("dcgan-torch", "--data", "digits:7"), "takes no argument"),
         (("dcgan-torch", "--data", "folder"), "needs a path"),
-        (("dcgan-torch", "--device", "cuda"), "device cuda is not here"),
+        (("dcgan-torch", "--device", "cuda"), "CUDA is not available; devices on this machine: cpu"),
         (("dcgan-torch", "--images", "0"), "expected a number above 0"),
         (("dcgan-torch", "--out", "."), "not empty"),
         ((), "no model is named"),

@@ -119,7 +119,7 @@ def test_unlike_protocols_are_refused_and_marked_when_forced():
     assert len(told) == 3
     assert "samples is 10 and 20" in told
     assert "extractor weights is ffffffffffff… and 000000000000…" in told
-    with pytest.raises(UsageError, match=r"these scores were not found in the same way: .*samples is 10 and 20"):
+    with pytest.raises(UsageError, match=r"these scores were computed with different protocols: .*samples is 10 and 20"):
         scores.check_comparable([first, same, other])
     assert scores.check_comparable([first, same, other], forced=True) == told
     assert scores.check_comparable([]) == []
@@ -153,3 +153,9 @@ def test_data_that_were_moved_are_the_same_data():
     other = score(1.0, data="folder:new", data_sha256="b" * 64)
     assert any(words.startswith("data is folder:old and folder:new") for words in scores.differences(first, other))
     assert scores.differences(score(1.0, data="folder:old"), score(1.0, data="folder:new")) != []
+
+
+@pytest.mark.parametrize(("which", "what"), [("epoch:3", "of epoch 3"), ("300", "at 300 images")])
+def test_a_run_without_snapshots_says_so(tmp_path, which, what):
+    with pytest.raises(UsageError, match=rf"has no snapshot {what}\. This run has no snapshots yet$"):
+        generators.find_generator(tmp_path, which)

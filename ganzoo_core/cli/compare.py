@@ -34,7 +34,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
     )
     parser.add_argument(
-        "--force", action="store_true", help="compare scores that were found in unlike ways, and mark them"
+        "--force", action="store_true", help="compare scores that were computed with different protocols, and mark them"
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
@@ -78,7 +78,7 @@ def execute(args: argparse.Namespace) -> int:
     ]
     table(("row", "seeds", "images", *keys, *found.metrics), rows)
     sys.stdout.flush()
-    for note in (*found.notes, *(f"* marks scores found in another way: {words}" for words in found.unlike)):
+    for note in (*found.notes, *(f"* marks scores computed with another protocol: {words}" for words in found.unlike)):
         write_line(f"note: {note}", sys.stderr)
     if len(found.differ) > COLUMNS:
         write_line(f"note: {len(found.differ) - COLUMNS} more settings differ; the page has all", sys.stderr)

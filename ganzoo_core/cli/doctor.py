@@ -105,7 +105,7 @@ def execute(args: argparse.Namespace) -> int:
         _show_contract(results)
     if not findings:
         write_line("nothing is installed; pip install ganzoo-core[torch]")
-    write_line("everything is well" if not count else f"{count} {'thing is' if count == 1 else 'things are'} wrong")
+    write_line("No problems found" if not count else f"{count} {'problem' if count == 1 else 'problems'} found")
     return 1 if count else 0
 
 

@@ -46,10 +46,10 @@ class Parser(argparse.ArgumentParser):
         """Leave because of words that mean nothing to this command."""
         word = words[0]
         if not word.startswith("-"):
-            self.error(f"{word!r} is one word too many")
+            self.error(f"Unexpected argument {word!r}")
         option = word.partition("=")[0]
         known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
-        self.error(f"{option} is no option; {_nearest(option, known)}")
+        self.error(f"Unknown option `{option}`; {_nearest(option, known)}")
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:

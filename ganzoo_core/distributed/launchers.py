@@ -1,4 +1,4 @@
-"""What launchers other than torchrun say of this process, for the framework that cannot share a run: TensorFlow."""
+"""Detect multi-task launches (TF_CONFIG, Slurm), which TensorFlow runs do not support."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ RESIZER = "Lanczos with antialiasing, as Pillow has it"
 
 
 class Scoring:
-    """Everything that one question takes: the reference's features among it.
+    """Reference features, extractor and metrics for one request.
 
     Args:
         question: what is scored by what.

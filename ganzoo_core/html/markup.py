@@ -57,7 +57,7 @@ def table(
         rows: texts or markup.
         caption: what it shows.
         numbers: whether the columns are numbers, to be set flush right.
-        named: whether the first column is none all the same.
+        named: left-align the first column even when `numbers` is set.
     """
     lines = [
         tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in map(tuple, rows)

@@ -111,11 +111,11 @@ def _scores(found: Comparison, shown: Sequence[Chart]) -> Html:
 def _unlike(found: Comparison) -> Html | None:
     if not found.unlike:
         return None
-    return tag("p", f"* Not found in the same way as the others, so compared by force: {'; '.join(found.unlike)}.")
+    return tag("p", f"* Computed with another protocol than the others, so compared by force: {'; '.join(found.unlike)}.")
 
 
 def marked(found: Comparison) -> list[str]:
-    """` *` for each group with a score that was found in another way than the first one's, else ""."""
+    """` *` for each group with a score that was computed with another protocol than the first one's, else ""."""
     everything = [score for group in found.groups for score in group.scores if score is not None]
     return [
         " *" if any(score is not None and scores.differences(everything[0], score) for score in group.scores) else ""

@@ -1,4 +1,4 @@
-"""The sections made from what took the networks: is it memorising, and a walk through its latent space."""
+"""Sections on memorisation and the latent walk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report shows that takes the networks or the data: nearest training images, and a walk through latent space.
+"""Report data that needs the generator or the training set: nearest training images and a latent walk.
 
 It is kept in the run's folder, as `report/measured.json`, where the report's writer finds it.
 """

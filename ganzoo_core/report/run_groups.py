@@ -120,7 +120,7 @@ def compare(paths: Sequence[Path], *, force: bool = False) -> Comparison:
 
     Args:
         paths: of runs; see `find`.
-        force: whether scores may have been found in unlike ways.
+        force: whether scores may have been computed with different protocols.
 
     Raises:
         UsageError: if they were and may not.

@@ -4,7 +4,7 @@ config.yaml            everything resolved, with where each value came from
 data/                  the fingerprint of what it learnt from: a digest an image, labels, class names
 stats.jsonl            one line a report
 samples/IMAGES.png     grids from the same noise; real.png, latest.png
-checkpoints/IMAGES/    all that going on takes; the newest are kept
+checkpoints/IMAGES/    the full training state; the newest are kept
 snapshots/IMAGES/      the generator alone, all kept
 generator/             the last one
 scores.jsonl           what it was scored, and how

@@ -53,8 +53,9 @@ def find_generator(path: Path, which: str = "last") -> Path:
     if match[1]:
         return _of_epoch(saved, number, path)
     if number not in saved:
-        listed = ", ".join(map(str, sorted(saved))) or "none"
-        raise UsageError(f"{path} has no snapshot at {number} images; it has {listed}")
+        if not saved:
+            raise UsageError(f"{path} has no snapshot at {number} images. This run has no snapshots yet")
+        raise UsageError(f"{path} has no snapshot at {number} images; it has {', '.join(map(str, sorted(saved)))}")
     return saved[number]
 
 
@@ -86,8 +87,11 @@ def _of_epoch(saved: Mapping[int, Path], number: int, path: Path) -> Path:
         if images - epoch * card.epoch_images < card.step_images:
             epochs.setdefault(epoch, saved[images])
     if number not in epochs:
-        listed = ", ".join(map(str, sorted(epochs))) or "none"
-        raise UsageError(f"{path} has no snapshot of epoch {number}; it has epochs {listed}")
+        if not saved:
+            raise UsageError(f"{path} has no snapshot of epoch {number}. This run has no snapshots yet")
+        listed = ", ".join(map(str, sorted(epochs)))
+        known = f"it has epochs {listed}" if epochs else "none of its snapshots is at the end of an epoch"
+        raise UsageError(f"{path} has no snapshot of epoch {number}; {known}")
     return epochs[number]
 
 

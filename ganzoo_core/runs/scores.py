@@ -176,7 +176,7 @@ def check_comparable(found: Sequence[Score], *, forced: bool = False) -> list[st
     if told and not forced:
         words = "; ".join(told)[:MOST_WORDS]
         raise UsageError(
-            f"these scores were not found in the same way: {words}. Evaluate all runs alike, or force it, "
+            f"these scores were computed with different protocols: {words}. Evaluate all runs alike, or force it, "
             "which marks them"
         )
     return told

@@ -66,7 +66,7 @@ CORE: Mapping[str, Setting] = {
     "train.sample_at": Setting([], "lengths", "grids at chosen points besides, such as [1,5,20]epochs"),
     "train.sample_count": Setting(64, "int", "images in a grid"),
     "train.snapshot_every": Setting("5epochs", "length", "the generator is saved, to be drawn from later"),
-    "train.checkpoint_every": Setting("10000", "length", "all that going on takes is saved, for `ganzoo resume`"),
+    "train.checkpoint_every": Setting("10000", "length", "the full training state is saved, for `ganzoo resume`"),
     "train.checkpoint_keep": Setting(2, "int", "checkpoints that stay, the newest"),
     "train.evaluate_every": Setting("off", "length", "the generator is scored, and the best one kept"),
     "train.evaluate_count": Setting(0, "int", "images scored; 0 for as many as the test part, 1,000 to 10,000"),

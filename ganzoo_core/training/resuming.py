@@ -24,7 +24,7 @@ from ganzoo_core.storage.records import Position
 from ganzoo_core.storage.run_records import DataFacts
 from ganzoo_core.terminal.progress import Reporter
 
-# What every run was made with before it was recorded.
+# Defaults for facts that old checkpoints lack.
 _BEFORE = {"engine": {"precision": "float32", "compile": False}}
 PROBES = 64  # points at which two schedules are compared
 

@@ -43,7 +43,7 @@ class Runner:
         folder: where the run is kept.
         card: what a saved generator says of itself.
         reporter: what the user sees.
-        facts: what the run is made with, for whoever goes on with it.
+        facts: versions, device and data fingerprint, compared on resume.
         keep: checkpoints that stay.
         rolls_back: whether a diverging run goes back to its last checkpoint, with half the learning rate.
         trackers: who is told of it.
@@ -255,7 +255,7 @@ class Runner:
             self._try("the best checkpoint", self._checkpoint)
 
     def _checkpoint(self) -> None:
-        """All that going on takes."""
+        """Save the full training state."""
         if self.checkpoint_at == self.images:
             return
         tensors = self.trainer.state()

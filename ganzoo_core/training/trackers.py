@@ -43,7 +43,7 @@ class Trackers:
         self._folder, self._settings, self._facts = folder.absolute(), dict(settings), facts
 
     def start(self, images: int) -> None:
-        """The run begins, or goes on, at so many images. A tracker that fails here is asked for nothing more."""
+        """Call `on_run_start` of every tracker. If this hook raises, the tracker is disabled."""
 
         def told(tracker: _Tracker) -> TrackedRun:
             return TrackedRun(

@@ -70,7 +70,7 @@ def test_scores_found_in_unlike_ways_are_refused_unless_forced_and_then_marked(r
     found = run_groups.compare(paths, force=True)
     assert found.unlike == ["samples is 100 and 7"]
     assert comparison_page.marked(found) == ["", " *"]
-    assert "* Not found in the same way as the others" in comparison_page.render(found)
+    assert "* Computed with another protocol than the others" in comparison_page.render(found)
 
 
 @pytest.mark.parametrize(

@@ -145,5 +145,5 @@ def test_keras_on_another_backend_is_refused(notes: list[str], monkeypatch: pyte
 
 
 def test_a_device_that_is_not_here_is_refused() -> None:
-    with pytest.raises(UsageError, match="the device mps is not here; there is cpu"):
+    with pytest.raises(UsageError, match="MPS is not available; devices on this machine: cpu"):
         Engine(device="mps")

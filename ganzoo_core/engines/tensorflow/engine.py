@@ -313,7 +313,8 @@ def _pick(device: str) -> str:
     if device == "auto":
         device = name if gpus else "cpu"
     if device != "cpu" and (not gpus or device != name):
-        raise UsageError(f"the device {device} is not here; there is {', '.join(['cpu', *([name] if gpus else [])])}")
+        there = ", ".join(["cpu", *([name] if gpus else [])])
+        raise UsageError(f"{device.upper()} is not available; devices on this machine: {there}")
     with contextlib.suppress(RuntimeError):  # TensorFlow is at work already, and has decided
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)

@@ -318,5 +318,5 @@ def _pick(device: str) -> str:
     if device == "auto":
         return there[0] if there else "cpu"
     if device != "cpu" and device not in there:
-        raise UsageError(f"the device {device} is not here; there is {', '.join(['cpu', *there])}")
+        raise UsageError(f"{device.upper()} is not available; devices on this machine: {', '.join(['cpu', *there])}")
     return device

@@ -12,7 +12,7 @@ from ganzoo_core.errors import UsageError
 
 
 def made(params: list[torch.Tensor], plan: Plan, *, lr: float) -> torch.optim.Optimizer:
-    """The one that the plan names, without moments.
+    """Return a new optimizer of `plan.optimizer`'s type, with empty state.
 
     Raises:
         UsageError: if there is nothing to learn.
