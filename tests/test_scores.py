@@ -119,7 +119,9 @@ def test_unlike_protocols_are_refused_and_marked_when_forced():
     assert len(told) == 3
     assert "samples is 10 and 20" in told
     assert "extractor weights is ffffffffffff… and 000000000000…" in told
-    with pytest.raises(UsageError, match=r"these scores were computed with different protocols: .*samples is 10 and 20"):
+    with pytest.raises(
+        UsageError, match=r"these scores were computed with different protocols: .*samples is 10 and 20"
+    ):
         scores.check_comparable([first, same, other])
     assert scores.check_comparable([first, same, other], forced=True) == told
     assert scores.check_comparable([]) == []

@@ -111,7 +111,9 @@ def _scores(found: Comparison, shown: Sequence[Chart]) -> Html:
 def _unlike(found: Comparison) -> Html | None:
     if not found.unlike:
         return None
-    return tag("p", f"* Computed with another protocol than the others, so compared by force: {'; '.join(found.unlike)}.")
+    return tag(
+        "p", f"* Computed with another protocol than the others, so compared by force: {'; '.join(found.unlike)}."
+    )
 
 
 def marked(found: Comparison) -> list[str]:
