@@ -1,6 +1,10 @@
-"""Processes that work for this one: a line of JSON to them, a line of JSON back, arrays in files.
+"""The one place where ganzoo starts a process, in four ways; each wait has an end.
 
-A child ends when its input ends: with its parent, however that ends. What it prints goes to stderr.
+- `run_process`: a program is run to its end, and its words are returned.
+- `PrintingProcess`: its lines are read while it works.
+- `BackgroundProcess`: it works on its own and writes a log.
+- `Child` and `serve`: it works for this process: a line of JSON to it, a line of JSON back, arrays in files. It ends
+  when its input ends: with its parent, however that ends. What it prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -14,13 +18,16 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from ganzoo_core.errors import DataError, Diverged, GanzooError, PluginError, UsageError
 from ganzoo_core.terminal.text import guard_interpreter, write_lines
 
+GRACE = 60.0  # seconds between the end of what a process says and its own end
 Say = Callable[[str], None]
 _ERRORS = {kind.__name__: kind for kind in (GanzooError, UsageError, DataError, PluginError, Diverged)}
 
@@ -29,8 +36,152 @@ class ChildEnded(GanzooError):
     """The process ended instead of answering."""
 
 
+class TookTooLong(GanzooError):
+    """The process did not end in its time, and was killed."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that has ended: its exit code, and what it wrote to stdout and to stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_process(command: Sequence[str], *, timeout: float) -> Completed:
+    """Run a program to its end; it reads nothing.
+
+    Args:
+        command: its words.
+        timeout: seconds that it may take.
+
+    Raises:
+        TookTooLong: if it takes longer; it was killed.
+        OSError: if it cannot be started.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TookTooLong(f"{command[0]} took over {timeout:.0f} s") from None
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+class PrintingProcess:
+    """A program whose lines are read while it works; it reads nothing. As a context, it ends with its block.
+
+    Args:
+        command: its words.
+        timeout: seconds that it may take; then it is killed.
+        folder: where it works.
+        environment: all of its variables.
+        errors: a file that takes what it writes to stderr.
+
+    Attributes:
+        was_late: whether it was killed for taking too long.
+
+    Raises:
+        OSError: if it cannot be started.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, timeout: float, folder: Path, environment: Mapping[str, str], errors: IO[bytes]
+    ) -> None:
+        self.was_late = False
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            errors="replace",
+        )
+        self._timer = threading.Timer(timeout, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _expire(self) -> None:
+        self.was_late = True
+        self._process.kill()
+
+    def lines(self) -> Iterator[str]:
+        """Each line that it prints, until it ends."""
+        assert self._process.stdout is not None
+        yield from self._process.stdout
+
+    def wait(self) -> int:
+        """Its exit code, once its lines are over."""
+        return _wait(self._process)
+
+    def __enter__(self) -> PrintingProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._process.kill()
+        _wait(self._process)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+class BackgroundProcess:
+    """A program that works on its own. Its input is held open: it can tell when this process ends, however it ends.
+
+    Args:
+        command: its words.
+        environment: all of its variables.
+        log: a file that takes what it writes to stdout and stderr.
+
+    Raises:
+        OSError: if it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: IO[bytes]) -> None:
+        # A session of its own: a terminal's Ctrl-C reaches it from here alone, and so just once.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it works."""
+        code = self._process.poll()
+        if code is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        return code
+
+    def interrupt(self) -> None:
+        """Hand a Ctrl-C on to it, if it still works."""
+        if self._process.poll() is None:
+            if os.name == "nt":  # which has no such signal for one process
+                self._process.terminate()
+            else:
+                self._process.send_signal(signal.SIGINT)
+
+
+def _wait(process: subprocess.Popen[Any]) -> int:
+    """The exit code of a process that is about to end; one that does not is killed."""
+    try:
+        return process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait(GRACE)
+
+
 class Child:
-    """The parent's end.
+    """The parent's end of a process that answers.
 
     Args:
         module: what runs there; it calls `serve`.
@@ -87,7 +238,7 @@ class Child:
             return self._process.stdout.readline()
 
     def _ended(self) -> NoReturn:
-        code = self._process.wait()
+        code = _wait(self._process)
         killed = code == -getattr(signal, "SIGKILL", 9)
         why = "out of memory, perhaps; try again with fewer images" if killed else "what it said stands above"
         raise ChildEnded(f"the process that {self.task} ended with {code}: {why}")
@@ -99,7 +250,7 @@ class Child:
             if stream is not None:
                 with contextlib.suppress(OSError):  # a request that it did not read
                     stream.close()
-        self._process.wait()
+        _wait(self._process)
 
     def __enter__(self) -> Child:
         return self

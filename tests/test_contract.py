@@ -141,14 +141,25 @@ def test_a_readme_that_says_too_little_is_caught(here: Site, readme: str, words:
     assert words in result.detail
 
 
+SCHEDULE = 'api = 1\n[schedules.{0}]\ntitle = "S"\nhooks = "{0}.hooks"\n'
+
+
 def test_a_part_that_ends_the_process_fails_all_that_was_left(here: Site) -> None:
     code = "import os, ganzoo_core as gz\n@gz.hookimpl\ndef schedule():\n    os._exit(7)\n"
-    manifest = 'api = 1\n[schedules.gone]\ntitle = "S"\nhooks = "gone.hooks"\n'
-    here.add("gone", manifest, files={"__init__.py": "", "hooks.py": code})
+    here.add("gone", SCHEDULE.format("gone"), files={"__init__.py": "", "hooks.py": code})
     found = {result.case.check: result for result in runner.run("gone")}
     assert found["hooks"].state == "ok"
     assert found["pure"].state == found["values"].state == "failed"
     assert "ended with 7" in found["values"].detail
+
+
+def test_checks_that_take_too_long_fail(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "TIMEOUT", 5.0)
+    code = "import time, ganzoo_core as gz\n@gz.hookimpl\ndef schedule():\n    time.sleep(600)\n"
+    here.add("slow", SCHEDULE.format("slow"), files={"__init__.py": "", "hooks.py": code})
+    found = {result.case.check: result for result in runner.run("slow")}
+    assert found["pure"].state == found["values"].state == "failed"
+    assert "checks took over 5 s" in found["values"].detail
 
 
 def test_a_contract_cannot_be_thinned_out() -> None:

@@ -73,6 +73,23 @@ def test_only_engines_import_a_framework() -> None:
             assert not roots & {"torch", "torchvision", "tensorflow", "keras", "sklearn"}, path
 
 
+# What starts a process: modules, and functions of `os`.
+STARTERS = {"subprocess", "multiprocessing", "concurrent.futures.process", "pty", "popen2"}
+OS_STARTERS = re.compile(r"os\.(?:system|popen|fork|forkpty|startfile|(?:posix_)?spawn\w*|exec[lv]\w*)")
+
+
+def test_processes_are_started_in_one_place() -> None:
+    for path in CORE:
+        if path == ROOT / "ganzoo_core" / "processes.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not STARTERS & set(modules), f"{path}:{node.lineno} starts processes; see processes.py"
+            if isinstance(node, ast.Attribute):
+                assert not OS_STARTERS.fullmatch(ast.unparse(node)), f"{path}:{node.lineno} starts a process"
+
+
 def test_plugins_import_public_names_only() -> None:
     for path in ROOT.glob("plugins/*/ganzoo_*/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -10,7 +10,6 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
-import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ from ganzoo_core.discovery.catalog.names import distribution_key, nearest
 from ganzoo_core.discovery.manifest import KINDS, Part
 from ganzoo_core.engines import EXTRAS
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.processes import TookTooLong, run_process
 from ganzoo_core.terminal.tables import table
 from ganzoo_core.terminal.text import one_line, write_json, write_line, write_paragraph
 from ganzoo_core.testing import runner
@@ -220,16 +220,14 @@ def _imported(part: Part) -> Finding:
     """Import one part in a process of its own."""
     command = [sys.executable, "-c", _IMPORT, part.kind, part.qualified, *sys.path]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
+        done = run_process(command, timeout=IMPORT_SECONDS)
+    except TookTooLong:
         return Finding(part.qualified, "import-hangs", f"importing {part.hooks} took over {IMPORT_SECONDS:.0f} s")
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(done.out)
     except ValueError:
-        last = (done.stderr.strip() or "without a word").splitlines()[-1]
-        ended = f"importing {part.hooks} ended the process with {done.returncode}: {last}"
+        last = (done.err.strip() or "without a word").splitlines()[-1]
+        ended = f"importing {part.hooks} ended the process with {done.code}: {last}"
         return Finding(part.qualified, "import-fails", one_line(ended))
     if answer["error"]:
         return Finding(part.qualified, "import-fails", answer["error"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ganzoo_core.engines import EXTRAS, available_cores
+from ganzoo_core.processes import TookTooLong, run_process
 from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
@@ -83,9 +83,7 @@ def _of_nvidia_smi() -> list[str]:
         return []
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
+        done = run_process(command, timeout=SECONDS)
+    except (OSError, TookTooLong):
         return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
+    return [line.strip() for line in done.out.splitlines() if line.strip()] if done.code == 0 else []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 
 from ganzoo_core.errors import UsageError
+from ganzoo_core.processes import TookTooLong, run_process
 
+SECONDS = 10.0  # that git may take
 _WITH_ADDRESS = re.compile(r"(?P<name>[^<>]+?)\s*<(?P<email>[^<>@\s]+@[^<>@\s]+)>")
 
 
@@ -31,10 +32,10 @@ LICENCES = {
 def default_author(name: str) -> str:
     """Who git says commits here, else the plugin's authors in general."""
     try:
-        done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, check=False)
-    except OSError:
+        done = run_process(["git", "config", "user.name"], timeout=SECONDS)
+    except (OSError, TookTooLong):
         return f"the authors of {name}"
-    return done.stdout.strip() or f"the authors of {name}"
+    return done.out.strip() or f"the authors of {name}"
 
 
 def words(licence: str, *, author: str, year: int) -> str:

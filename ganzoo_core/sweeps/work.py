@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.interrupts import STOPS_WITH_INPUT, stop_signals
+from ganzoo_core.processes import BackgroundProcess
 from ganzoo_core.runs import layout
 from ganzoo_core.storage import files
 from ganzoo_core.sweeps.grid import Job, Sweep
@@ -61,7 +61,7 @@ def work(
     if found:
         say(f"{len(found)} of {len(sweep.jobs)} runs are over already")
     waiting = deque(job for job in sweep.jobs if job.name not in found)
-    running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
+    running: dict[str, tuple[Job, BackgroundProcess]] = {}
     with _terminations_are_interrupts():
         while waiting or running:
             try:
@@ -76,10 +76,8 @@ def work(
                     else:
                         say(f"{job.name}: {'goes on' if begun else 'begins'}")
                 for name, (job, process) in list(running.items()):
-                    if process.poll() is not None:
-                        assert process.stdin is not None
-                        process.stdin.close()
-                        found[name] = _ended(sweep, job, process.returncode)
+                    if (code := process.poll()) is not None:
+                        found[name] = _ended(sweep, job, code)
                         del running[name]
                         told = found[name]
                         say(f"{name}: {told.status}" + (f": {told.reason}" if told.reason else ""))
@@ -87,24 +85,20 @@ def work(
             except KeyboardInterrupt:
                 waiting.clear()
                 for _, process in running.values():
-                    _interrupt(process)
+                    process.interrupt()
                 say(f"{len(running)} under way save, and end; the same command goes on later")
     return [found.get(job.name, Outcome(job, "left")) for job in sweep.jobs]
 
 
-def _start(sweep: Sweep, job: Job, more: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(sweep: Sweep, job: Job, more: Sequence[str]) -> BackgroundProcess:
     command = sweep.command(job, more=more)
     path = sweep.folder / f"{job.name}.log"
     files.check_file(path)
     with path.open("ab") as log:
         log.write(f"$ {shlex.join(command)}\n".encode())
         log.flush()
-        # A session of its own: a terminal's Ctrl-C reaches it from here alone, and so just once.
-        # Its input is held open here: when this process ends, however it ends, the run saves and ends too.
-        environment = {**os.environ, STOPS_WITH_INPUT: "1"}
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment
-        )
+        # When this process ends, however it ends, the run saves and ends too.
+        return BackgroundProcess(command, environment={**os.environ, STOPS_WITH_INPUT: "1"}, log=log)
 
 
 def _ended(sweep: Sweep, job: Job, code: int) -> Outcome:
@@ -125,14 +119,6 @@ def _ended(sweep: Sweep, job: Job, code: int) -> Outcome:
     sentences = [line for line in said if line.startswith("ganzoo ")]
     last = (sentences or said or [f"it ended with {code}, without a word"])[-1]
     return Outcome(job, "failed", code, last.partition(": ")[2] if sentences else last)
-
-
-def _interrupt(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        if os.name == "nt":  # which has no such signal for one process
-            process.terminate()
-        else:
-            process.send_signal(signal.SIGINT)
 
 
 @contextmanager

@@ -9,20 +9,22 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from ganzoo_core.discovery import catalog, loading
 from ganzoo_core.discovery.catalog.names import distribution_key
 from ganzoo_core.discovery.catalog.scanning import GROUP
+from ganzoo_core.processes import Completed, TookTooLong, run_process
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject
 
 FRAMEWORKS = ("torch", "torchvision", "tensorflow", "keras", "jax")
+TIMEOUT = 600.0  # seconds for a wheel, or an import
 LEFT_BEHIND = ("build", "dist", "*.egg-info", ".git", ".venv", "venv", "__pycache__", ".*_cache", "node_modules")
 _IMPORT = """
 import importlib, sys
@@ -89,9 +91,9 @@ def _built(source: Path) -> tuple[list[str], str]:
         here = found is not None and importlib.util.find_spec(found[1].split(".")[0]) is not None
         isolation = ["--no-isolation"] if here else []
         command = [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", folder, str(copy)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Broken(f"its wheel cannot be built: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
+        done = _run(command, "its wheel cannot be built")
+        if done.code:
+            raise Broken(f"its wheel cannot be built: {(done.out + done.err).strip().splitlines()[-1]}")
         built = next(Path(folder).glob("*.whl"))
         with zipfile.ZipFile(built) as archive:
             names = archive.namelist()
@@ -124,9 +126,17 @@ def hooks(subject: Subject) -> None:
 def light(subject: Subject) -> None:
     """A process that imports the module has no framework."""
     command = [sys.executable, "-c", _IMPORT, subject.part.hooks, *sys.path]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Broken(f"importing {subject.part.hooks} failed: {(done.stderr.strip() or '?').splitlines()[-1]}")
-    heavy = [name for name in FRAMEWORKS if name in done.stdout.split()]
+    done = _run(command, f"importing {subject.part.hooks} failed")
+    if done.code:
+        raise Broken(f"importing {subject.part.hooks} failed: {(done.err.strip() or '?').splitlines()[-1]}")
+    heavy = [name for name in FRAMEWORKS if name in done.out.split()]
     if heavy:
         raise Broken(f"importing {subject.part.hooks} imports {heavy[0]}; import it inside the hook functions")
+
+
+def _run(command: Sequence[str], failure: str) -> Completed:
+    """Run a program; raises Broken, with `failure`, if it takes too long."""
+    try:
+        return run_process(command, timeout=TIMEOUT)
+    except TookTooLong as error:
+        raise Broken(f"{failure}: {error}") from None

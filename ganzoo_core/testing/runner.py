@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog.names import distribution_key
 from ganzoo_core.engines import EXTRAS
+from ganzoo_core.processes import PrintingProcess
 from ganzoo_core.testing.checks import CHECKS, DISTRIBUTION, FRAMEWORK_KINDS, checks_of
 
 TIMEOUT = 1800.0  # seconds for all checks of a plugin in one framework
@@ -116,30 +116,19 @@ def _in_child(
             *(str(Path(place).absolute()) for place in sys.path),
         ]
         environment = {**os.environ, "GANZOO_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        child = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-        )
-        assert child.stdout is not None
-        try:
-            for line in child.stdout:
+        with PrintingProcess(
+            command, timeout=TIMEOUT, folder=Path(folder), environment=environment, errors=said
+        ) as child:
+            for line in child.lines():
                 told = json.loads(line)
                 case = left.pop((told["part"], told["check"]))
                 yield Result(case, told["state"], told["detail"])
-            code = child.wait(TIMEOUT)
-        finally:
-            child.kill()
-            child.wait()
-            child.stdout.close()
+            code = child.wait()
         if left:
             said.seek(0)
             words = said.read().decode(errors="replace").strip().splitlines() or ["without a word"]
-            ended = f"the process of {framework or 'the'} checks ended with {code}: {words[-1]}"
+            end = f"took over {TIMEOUT:.0f} s" if child.was_late else f"ended with {code}"
+            ended = f"the process of {framework or 'the'} checks {end}: {words[-1]}"
             yield from (Result(case, "failed", ended) for case in left.values())
 
 
