@@ -255,7 +255,7 @@ def test_the_command_refuses_in_words(lights, tmp_path, capsys):
         ("last", "holds no saved generator"),
         ("all", "holds no saved generator, so there is nothing to evaluate"),
         ("best", "was not evaluated, so none of its snapshots is the best yet"),
-        ("17", "has no snapshot at 17 images; it has none"),
+        ("17", "has no snapshot at 17 images. This run has no snapshots yet"),
     ):
         assert main(["evaluate", str(run), "--checkpoint", which]) == 2
         assert expected in capsys.readouterr().err
