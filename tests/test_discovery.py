@@ -127,7 +127,7 @@ def test_doctor_names_each_problem_and_says_what_to_do(hundred):
         assert len(lines) == 1
         assert state in lines[0]
         assert words in lines[0]
-    assert f"{len(BROKEN)} things are wrong" in done.stdout
+    assert f"{len(BROKEN)} problems found" in done.stdout
     assert hundred.run("doctor", "fake-7", "--quick").returncode == 0
     alone = hundred.run("doctor", "bad-toml", "--json")
     assert alone.returncode == 1

@@ -59,7 +59,7 @@ def test_a_framework_that_is_missing_is_named_with_what_needs_it(site):
     assert done.returncode == 1
     assert "torch is not installed, so torchy cannot run; pip install ganzoo-core[torch]" in done.stdout
     assert "tensorflow is not installed, so flow cannot run; " in done.stdout
-    assert re.search(r"\b2 things are wrong", done.stdout)
+    assert re.search(r"\b2 problems found", done.stdout)
     assert site.run("doctor", env={"GANZOO_PLUGINS": ""}).returncode == 0
 
 

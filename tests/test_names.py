@@ -123,7 +123,7 @@ def test_a_name_taken_twice_shadows_nothing(namesakes):
     for name in ("alpha/shared", "beta-plugin/shared", "Beta_Plugin/shared"):
         done = namesakes.run("info", name, "--json")
         assert json.loads(done.stdout)["part"]["distribution"] == name.split("/")[0].lower().replace("_", "-")
-    assert re.search(r"\b2 things are wrong", namesakes.run("doctor", "shared", "--quick").stdout)
+    assert re.search(r"\b2 problems found", namesakes.run("doctor", "shared", "--quick").stdout)
 
 
 def test_an_alias_is_a_name_and_may_be_ambiguous(namesakes):

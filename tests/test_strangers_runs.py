@@ -265,7 +265,7 @@ def test_files_are_told_from_what_only_looks_like_them(tmp_path: Path) -> None:
 def test_a_damaged_snapshot_is_none(run: Path) -> None:
     shutil.copytree(run / "generator", run / "snapshots" / "3")
     (run / "snapshots" / "3" / layout.WEIGHTS).write_bytes(b"")
-    with pytest.raises(gz.UsageError, match="no snapshot at 3 images. This run has no snapshots yet"):
+    with pytest.raises(gz.UsageError, match=r"no snapshot at 3 images\. This run has no snapshots yet"):
         generators.find_generator(run, "3")
 
 
