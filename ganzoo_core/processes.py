@@ -119,7 +119,7 @@ class PrintingProcess:
         assert self._process.stdout is not None
         yield from self._process.stdout
 
-    def wait(self) -> int:
+    def finish(self) -> int:
         """Its exit code, once its lines are over."""
         return _wait(self._process)
 

@@ -130,7 +130,7 @@ def test_lines_are_read_until_the_program_ends_or_its_time_does(tmp_path, rest, 
         ) as process,
     ):
         assert list(process.lines()) == ["one\n"]
-        assert (process.wait() == 0) is not was_late
+        assert (process.finish() == 0) is not was_late
         assert process.was_late is was_late
         errors.seek(0)
         assert errors.read() == b"two"

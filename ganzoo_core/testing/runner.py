@@ -123,7 +123,7 @@ def _in_child(
                 told = json.loads(line)
                 case = left.pop((told["part"], told["check"]))
                 yield Result(case, told["state"], told["detail"])
-            code = child.wait()
+            code = child.finish()
         if left:
             said.seek(0)
             words = said.read().decode(errors="replace").strip().splitlines() or ["without a word"]
