@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import interrupts, python_api
+from ganzoo_core import interrupts, mix, python_api
+from ganzoo_core.discovery import catalog
 from ganzoo_core.generation import load
 from ganzoo_core.runs import folder, layout
 from ganzoo_core.storage import atomic, files
 from ganzoo_core.storage.tensors import is_finite, pack, read_matching
+from ganzoo_core.training import run as running
 
 SMALL = {
     "model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": 4, "train.sample_count": 1,
@@ -97,6 +100,31 @@ def test_whatever_a_plugin_raises_is_its_failure(exits: Any, kind: str, when: st
     assert "Traceback" not in told
     assert "exits (exits 1.0): " in told
     assert ("while training it raised" if when == "step" else "loss raised") in told
+
+
+@pytest.mark.parametrize(
+    ("body", "owned"),
+    [
+        ("from ganzoo_core.randomness import philox\n\ndef act():\n    philox(None, 3)\n", False),
+        ("import json\n\ndef act():\n    json.loads(3)\n", True),
+    ],
+    ids=["the core's own", "a library's"],
+)
+def test_an_error_is_a_plugins_unless_the_core_raised_it(tmp_path: Path, body: str, owned: bool) -> None:
+    """What counts as the core is all of ganzoo_core, also a file far from the one that decides it."""
+    resolved = mix.resolve(catalog.scan(), mix.Request(picks={"model": "dcgan-torch"}))
+    loss = replace(resolved.parts["loss"], location=str(tmp_path))
+    path = tmp_path / "hooks.py"
+    path.write_text(body)
+    space: dict[str, Any] = {}
+    exec(compile(body, str(path), "exec"), space)
+    try:
+        space["act"]()
+    except Exception as error:
+        raised = error
+    with pytest.raises(gz.PluginError if owned else type(raised)) as caught:
+        running._raise_attributed(raised, replace(resolved, parts={"loss": loss}, modifiers=()))
+    assert (caught.value is raised) is not owned
 
 
 def test_a_tracker_that_ends_the_program_is_told_once_and_the_run_goes_on(exits: Any) -> None:

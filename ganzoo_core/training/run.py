@@ -15,7 +15,7 @@ from ganzoo_core.training import assemble, setup
 from ganzoo_core.training.resuming import Beginning
 from ganzoo_core.training.runner import Runner
 
-_CORE = Path(__file__).parent
+_CORE = Path(__file__).parents[1]
 
 
 def train(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -305,3 +307,33 @@ def test_the_process_works_in_a_folder_of_its_own(tmp_path, monkeypatch):
     through_a_process(tmp_path, arguments=FAKE.replace("10", "11"))
     assert where
     assert "ganzoo-torchvision-" in where[0]
+
+
+def test_no_set_that_is_read_opens_a_pickle_that_nothing_checked():
+    """Of all readers, CIFAR's pickles are compared with published sums, and LSUN is refused; others would be new."""
+    import torchvision
+
+    folder = Path(torchvision.datasets.__file__).parent
+    opens = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            call, words = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+            unpickles = call in ("pickle.load", "pickle.loads") or words.get("allow_pickle") == "True"
+            if unpickles or (call == "torch.load" and words.get("weights_only") != "True"):
+                opens.add(path.stem)
+    assert opens == {"cifar", "lsun"}
+    assert torchvision_child._UNPICKLES == ("LSUN",)
+    with pytest.raises(gz.UsageError, match="opens pickles, which could run code"):
+        torchvision_child._class("LSUN")
+
+
+def test_a_changed_pickle_of_cifar10_is_not_opened(tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
+        (folder / name).write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
+    with pytest.raises(gz.DataError):
+        read(tmp_path, "CIFAR10")
+    assert not (tmp_path / "ran").exists()
