@@ -55,7 +55,7 @@ def write_card(folder: Path, *, part: str, options: dict[str, Any] | None = None
     assert fitted is not None
     names = [f"c{number}" for number in range(spec.get("classes", fitted.spec.classes))]
     told = card.describe(resolved, replace(fitted, spec=replace(fitted.spec, classes=len(names))), class_names=names,
-                         epoch_images=1, step_images=1)  # fmt: skip
+                         epoch_images=1, step_images=1, licences=())  # fmt: skip
     told["options"] |= options or {}
     told["spec"] |= spec
     values = {"resolution": 4.0, "fade": 1.0} if part == "progan-tf" else {}
