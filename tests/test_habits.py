@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ganzoo_core.runs import layout
+
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "ganzoo_core").rglob("*.py"))
 
@@ -115,3 +117,44 @@ def test_whatever_a_test_waits_for_has_an_end() -> None:
             if may_hang and not any(word.arg == "timeout" for word in node.keywords):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name} without a timeout")
     assert found == []
+
+
+HELP = ("help", "description")  # what argparse shows
+
+
+def _texts(node: ast.AST) -> list[ast.AST]:
+    """The literals of a sentence; none of what is called in it, or passed to it."""
+    if isinstance(node, ast.JoinedStr | ast.BinOp):
+        return [text for inner in ast.iter_child_nodes(node) for text in _texts(inner)]
+    return [node] if isinstance(node, ast.Constant) else []
+
+
+def test_names_in_a_runs_folder_have_one_home() -> None:
+    """`runs/layout.py` alone spells them; docstrings and the help of options are for readers, and may."""
+    names = {value for key, value in vars(layout).items() if key.isupper() and isinstance(value, str)}
+    files, folders = names - set(layout.FOLDERS), set(layout.FOLDERS)
+    # Words of the field, which are literals of many kinds; as folders they stand in a path, or before a slash.
+    words = {layout.DATA, layout.GENERATOR, layout.SAMPLES, layout.TRACKERS, layout.REPORT_FOLDER}
+    assert words < folders
+    file = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, files))})(?!\w)")
+    folder = re.compile(rf"(?<![\w./-])(?:{'|'.join(folders)})/(?=[ .,;:)]|(?:{'|'.join(map(re.escape, files))}))")
+    found = []
+    for path in CORE:
+        if path == ROOT / "ganzoo_core" / "runs" / "layout.py":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        readers = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+        readers += [node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg in HELP]
+        told = {id(inner) for node in readers if isinstance(node, ast.expr) for inner in _texts(node)}
+        steps = [node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)]
+        in_path = {id(side) for node in steps for side in (node.left, node.right)}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in told:
+                continue
+            text = node.value
+            if (path.name, text) == ("building.py", "data"):  # the cache has a folder of this name too
+                continue
+            is_name = text in folders and (text not in words or id(node) in in_path)
+            if is_name or file.search(text) or folder.search(text):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text!r}; take the name from runs/layout.py")
+    assert not found, "\n".join(found)

@@ -14,7 +14,7 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.errors import Diverged, UsageError
 from ganzoo_core.evaluation.during_training import Watch
 from ganzoo_core.interrupts import stop_on_signals
-from ganzoo_core.runs import scores
+from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.folder import RunFolder, read_position
 from ganzoo_core.runs.health import Separation, explain_separation
 from ganzoo_core.settings.lengths import is_due
@@ -225,11 +225,12 @@ class Runner:
         if not self.leads:
             return
         png = self.samples.drawn(self.engine, self.trainer.best_generator, self.images, self.values)
-        if self._try("the samples", lambda: self.folder.add_pictures((str(self.images), "latest"), png)):
-            self.trackers.tell("on_samples", images=self.images, path=self.folder.samples / f"{self.images}.png")
+        name = layout.grid_at(self.images)
+        if self._try("the samples", lambda: self.folder.add_pictures((name, layout.LATEST_GRID), png)):
+            self.trackers.tell("on_samples", images=self.images, path=self.folder.samples / name)
 
     def _snapshot(self) -> None:
-        self._save(self.folder.snapshots / str(self.images))
+        self._save(self.folder.snapshots / layout.saved_at(self.images))
 
     def _save(self, folder: Path) -> None:
         """The generator, so that it can be drawn from without the data or the settings."""
