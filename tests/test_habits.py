@@ -158,3 +158,31 @@ def test_names_in_a_runs_folder_have_one_home() -> None:
             if is_name or file.search(text) or folder.search(text):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text!r}; take the name from runs/layout.py")
     assert not found, "\n".join(found)
+
+
+def test_each_room_says_what_it_is_for_and_what_it_offers() -> None:
+    """`__init__.py` begins with a sentence and lists names in `__all__`: its own, or those of the files in it."""
+    for path in (path for path in CORE if path.name == "__init__.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        first = (ast.get_docstring(tree) or "").partition("\n")[0]
+        assert re.fullmatch(r"[A-Z][^.]*(?:\.\w[^.]*)*\.", first), f"{path} begins with no sentence: {first!r}"
+        lists = [
+            node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        ]
+        assert len(lists) == 1, f"{path} has no __all__"
+        names = ast.literal_eval(lists[0])
+        assert names, f"{path} offers nothing"
+        known = {file.stem for file in path.parent.glob("*.py")} | {
+            file.parent.name for file in path.parent.glob("*/*.py")
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                known |= {alias.asname or alias.name for alias in node.names}
+            if isinstance(node, ast.FunctionDef):
+                known.add(node.name)
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                known |= {target.id for target in targets if isinstance(target, ast.Name)}
+        assert set(names) <= known, f"{path} offers what it has not: {sorted(set(names) - known)}"
