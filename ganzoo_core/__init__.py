@@ -1,6 +1,6 @@
-"""ganzoo: a zoo of generative adversarial networks.
+"""Offer what `import ganzoo_core as gz` gives: the public names of ganzoo, a zoo of generative adversarial networks.
 
-The public names, found when they are first used: importing `ganzoo_core` imports nothing heavy.
+They are found when they are first used: importing `ganzoo_core` imports nothing heavy.
 """
 
 from __future__ import annotations

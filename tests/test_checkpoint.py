@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ganzoo_core.errors import UsageError
+from ganzoo_core.runs import layout
 from ganzoo_core.storage import atomic, files, tensors
 
 HALVES = np.arange(6, dtype=np.float32).reshape(2, 3) / 2
@@ -219,6 +220,10 @@ def test_leftovers_go_and_what_was_about_to_be_replaced_comes_back(tmp_path):
     folder(".generator.0123abcd.new")
     (tmp_path / ".50.0123abcd.new" / "folder").mkdir(parents=True)  # no writer here makes folders in it
     (tmp_path / ".latest.png.0123abcd.new").write_text("half")
+    (tmp_path / ".70.0123abcd.new").mkdir()
+    (tmp_path / ".70.0123abcd.new" / "a").write_text("half; there is no manifest yet")
+    (tmp_path / ".80.0123abcd.new").mkdir()
+    (tmp_path / ".80.0123abcd.new" / "diary").write_text("no writer here makes such a file")
     kept = [
         ".50.0123abcd.new", ".60.0123ABCD.new", ".60.0123abc.new", ".60.0123abcd.newer", "60.0123abcd.new",
         ".photos.0123abcd.new",
@@ -227,9 +232,9 @@ def test_leftovers_go_and_what_was_about_to_be_replaced_comes_back(tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / ".thesis.0123abcd.old").write_text("of somebody")
     (tmp_path / ".stats.jsonl.0123abcd.old").write_text("no writer here leaves such a file")
-    atomic.clear_leftovers(tmp_path)
+    atomic.clear_leftovers(tmp_path, names=layout.WRITTEN, contents={"a"})
     assert {entry.name for entry in tmp_path.iterdir()} == {
-        *kept, "10", "30", ".thesis.0123abcd.old", ".stats.jsonl.0123abcd.old",
+        *kept, "10", "30", ".80.0123abcd.new", ".thesis.0123abcd.old", ".stats.jsonl.0123abcd.old",
     }  # fmt: skip
     assert (tmp_path / "10" / "a").read_bytes() == b".10.0123abcd.old"
     assert (tmp_path / "30" / "a").read_bytes() == b"30"

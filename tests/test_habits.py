@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ganzoo_core.runs import layout
+
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "ganzoo_core").rglob("*.py"))
 
@@ -115,3 +117,72 @@ def test_whatever_a_test_waits_for_has_an_end() -> None:
             if may_hang and not any(word.arg == "timeout" for word in node.keywords):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name} without a timeout")
     assert found == []
+
+
+HELP = ("help", "description")  # what argparse shows
+
+
+def _texts(node: ast.AST) -> list[ast.AST]:
+    """The literals of a sentence; none of what is called in it, or passed to it."""
+    if isinstance(node, ast.JoinedStr | ast.BinOp):
+        return [text for inner in ast.iter_child_nodes(node) for text in _texts(inner)]
+    return [node] if isinstance(node, ast.Constant) else []
+
+
+def test_names_in_a_runs_folder_have_one_home() -> None:
+    """`runs/layout.py` alone spells them; docstrings and the help of options are for readers, and may."""
+    names = {value for key, value in vars(layout).items() if key.isupper() and isinstance(value, str)}
+    files, folders = names - set(layout.FOLDERS), set(layout.FOLDERS)
+    # Words of the field, which are literals of many kinds; as folders they stand in a path, or before a slash.
+    words = {layout.DATA, layout.GENERATOR, layout.SAMPLES, layout.TRACKERS, layout.REPORT_FOLDER}
+    assert words < folders
+    file = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, files))})(?!\w)")
+    folder = re.compile(rf"(?<![\w./-])(?:{'|'.join(folders)})/(?=[ .,;:)]|(?:{'|'.join(map(re.escape, files))}))")
+    found = []
+    for path in CORE:
+        if path == ROOT / "ganzoo_core" / "runs" / "layout.py":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        readers = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+        readers += [node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg in HELP]
+        told = {id(inner) for node in readers if isinstance(node, ast.expr) for inner in _texts(node)}
+        steps = [node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)]
+        in_path = {id(side) for node in steps for side in (node.left, node.right)}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in told:
+                continue
+            text = node.value
+            if (path.name, text) == ("building.py", "data"):  # the cache has a folder of this name too
+                continue
+            is_name = text in folders and (text not in words or id(node) in in_path)
+            if is_name or file.search(text) or folder.search(text):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text!r}; take the name from runs/layout.py")
+    assert not found, "\n".join(found)
+
+
+def test_each_room_says_what_it_is_for_and_what_it_offers() -> None:
+    """`__init__.py` begins with a sentence and lists names in `__all__`: its own, or those of the files in it."""
+    for path in (path for path in CORE if path.name == "__init__.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        first = (ast.get_docstring(tree) or "").partition("\n")[0]
+        assert re.fullmatch(r"[A-Z][^.]*(?:\.\w[^.]*)*\.", first), f"{path} begins with no sentence: {first!r}"
+        lists = [
+            node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        ]
+        assert len(lists) == 1, f"{path} has no __all__"
+        names = ast.literal_eval(lists[0])
+        assert names, f"{path} offers nothing"
+        known = {file.stem for file in path.parent.glob("*.py")} | {
+            file.parent.name for file in path.parent.glob("*/*.py")
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                known |= {alias.asname or alias.name for alias in node.names}
+            if isinstance(node, ast.FunctionDef):
+                known.add(node.name)
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                known |= {target.id for target in targets if isinstance(target, ast.Name)}
+        assert set(names) <= known, f"{path} offers what it has not: {sorted(set(names) - known)}"

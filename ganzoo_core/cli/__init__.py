@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""The command `ganzoo`: one small file a command, thin over `python_api`.
+"""Run the command `ganzoo`: one small file a command, thin over `python_api`.
 
 Exit codes: 0 done, 1 the run failed or something is wrong, 2 bad usage or settings, 3 a plugin failed, 4 diverged,
 130 interrupted, a run after saving.
@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, str] = {
     **{name: name for name in ("compare", "show", "new", "ship", "doctor")},
 }
 INTERRUPTED = 130
+
+__all__ = ["COMMANDS", "INTERRUPTED", "main", "parser"]
 
 
 def parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:

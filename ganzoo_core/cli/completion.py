@@ -185,17 +185,18 @@ def _presets(prefix: str, args: argparse.Namespace) -> Offered:
 
 
 def _checkpoints(prefix: str, args: argparse.Namespace) -> Offered:
+    from ganzoo_core.runs import layout
     from ganzoo_core.storage import files
 
-    return dict.fromkeys(["last", "best", *map(str, files.list_numbered(args.path / "snapshots"))], "")
+    return dict.fromkeys(["last", "best", *map(str, files.list_numbered(args.path / layout.SNAPSHOTS))], "")
 
 
 def _classes(prefix: str, args: argparse.Namespace) -> Offered:
-    from ganzoo_core.runs import folder
+    from ganzoo_core.runs import folder, layout
     from ganzoo_core.storage import files
 
     path: Path = args.path
-    card = folder.read_card(path / "generator" if files.is_folder(path / "generator") else path)
+    card = folder.read_card(path / layout.GENERATOR if files.is_folder(path / layout.GENERATOR) else path)
     return {**dict.fromkeys(card.class_names, "a class"), "all": "a row of each"}
 
 

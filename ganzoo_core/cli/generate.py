@@ -70,13 +70,14 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.data import picture_files
     from ganzoo_core.errors import UsageError
     from ganzoo_core.generation import load
+    from ganzoo_core.runs import layout
     from ganzoo_core.settings import parse_assignments
     from ganzoo_core.storage import files
     from ganzoo_core.terminal.progress import Reporter
 
     if not args.walk and (args.frames is not None or args.keys is not None):
         raise UsageError("--frames and --keys are about --walk; say it too, or neither")
-    name = f"walk-{args.seed}.gif" if args.walk else f"samples-{args.seed}.png"
+    name = layout.walk_of(args.seed) if args.walk else layout.drawing_of(args.seed)
     beside = args.path if args.path.exists() else Path(str(args.path).replace("/", "-").replace(":", "-"))
     out = args.out or (beside / name if beside.is_dir() else Path(f"{beside}-{name}"))
     if args.out is None and beside.is_dir():

@@ -46,6 +46,7 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core import report
     from ganzoo_core.errors import UsageError
     from ganzoo_core.report import plot, run_record
+    from ganzoo_core.runs import layout
     from ganzoo_core.settings import parse_assignments, read_engine_settings
 
     settings = parse_assignments(args.set)
@@ -66,7 +67,7 @@ def execute(args: argparse.Namespace) -> int:
                 run.folder, device=args.device, data_root=args.data_root, seed=args.seed, settings=settings
             )
         except OSError as error:
-            notes.append(f"report/ in {run.folder} cannot be written: {error.strerror}")
+            notes.append(f"{layout.REPORT_FOLDER}/ in {run.folder} cannot be written: {error.strerror}")
     curves = None
     try:
         curves = plot.write(run.folder)

@@ -1,1 +1,3 @@
-"""What is installed: manifests are read, parts found by name, and the picked ones imported and called."""
+"""Find what is installed by its manifests, and import and call the parts that were picked."""
+
+__all__ = ["answers", "catalog", "loading", "manifest"]

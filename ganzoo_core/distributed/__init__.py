@@ -1,1 +1,3 @@
-"""Several processes that train one run: which one this is, and which launcher started it."""
+"""Tell which of the processes that train one run this is, and which launcher started it."""
+
+__all__ = ["launchers", "ranks"]

@@ -1,4 +1,7 @@
-"""Engines: one for each framework, all with one interface; no framework is imported before `create`."""
+"""Run networks: there is one engine for each framework, and all have one interface.
+
+No framework is imported before `create`.
+"""
 
 from ganzoo_core.engines.create import EXTRAS, available_cores, create, ops_of
 from ganzoo_core.engines.plan import CHUNK, Plan

@@ -1,4 +1,4 @@
-"""Scores: images are drawn in the run's own framework, in a process of its own, and scored in another."""
+"""Score images: they are drawn in the run's own framework, in a process of its own, and scored in another."""
 
 from ganzoo_core.evaluation.client import Scorer
 from ganzoo_core.evaluation.evaluate import evaluate, samples_for

@@ -254,7 +254,7 @@ def _load(engine: Any, D: Any, path: Path) -> None:
                 f"{facts[0]} {list(facts[1])}" if (facts := table.get(name)) else "none" for table in (held, expected)
             )
             raise UsageError(
-                f"{path}: of D/{name[:100]} it has {holds}, and the discriminator that config.yaml asks for "
+                f"{path}: of D/{name[:100]} it has {holds}, and the discriminator that {layout.CONFIG} asks for "
                 f"{wants}; install the version that it names"
             )
     engine.load(D, found)

@@ -1,1 +1,3 @@
-"""Saved generators: loaded, described by a card, drawn from, and bundled into plugins."""
+"""Load saved generators, write the card that describes each, draw from them, and bundle them into plugins."""
+
+__all__ = ["bundled", "bundling", "card", "classes", "latent_walk", "load", "notebook_view", "saved"]

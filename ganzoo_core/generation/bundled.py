@@ -14,7 +14,7 @@ import numpy as np
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
-from ganzoo_core.runs import generators
+from ganzoo_core.runs import generators, layout
 
 FOLDER = "generators"
 HALVED = "kernels"  # of a card: the type in which tensors of two axes or more are stored
@@ -35,8 +35,8 @@ def locate(path: Path, which: str = "last") -> Path:
     found = find(str(path))
     if found is None:
         raise UsageError(
-            f"{path} is not there, and no model of this name is installed; name a run's folder, its generator/, a "
-            "snapshot, or a model that carries a trained generator"
+            f"{path} is not there, and no model of this name is installed; name a run's folder, its "
+            f"{layout.GENERATOR}/, a snapshot, or a model that carries a trained generator"
         )
     if which != "last":
         raise UsageError(f"the plugin of {path} carries one generator; --checkpoint chooses among those of a run")

@@ -1,1 +1,3 @@
-"""HTML pages that one file holds: markup, charts as SVG, styles and scripts."""
+"""Write HTML pages that are one file each, with their markup, charts as SVG, styles and scripts."""
+
+__all__ = ["chart", "markup", "page"]

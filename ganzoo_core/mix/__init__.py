@@ -1,4 +1,4 @@
-"""Cards and the user's words -> a Mix: the parts, their settings, and the check that they fit each other."""
+"""Make a Mix of cards and the user's words: the parts, their settings, and the check that they fit each other."""
 
 from ganzoo_core.mix.finding import object_card
 from ganzoo_core.mix.fit import Fit, fit

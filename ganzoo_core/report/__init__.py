@@ -1,4 +1,4 @@
-"""Runs to look at: one run or several as one HTML file, a live page, curves as a picture, a notebook's display."""
+"""Show runs: one or several as one HTML file, a live page, curves as a picture, a notebook's display."""
 
 from ganzoo_core.report.run_page import render, write
 

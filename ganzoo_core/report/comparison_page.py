@@ -20,7 +20,7 @@ from ganzoo_core.processes import Child, Say
 from ganzoo_core.report import curves, pictures, score_section
 from ganzoo_core.report.run_groups import Comparison, Group
 from ganzoo_core.report.sections import figures, plain, quoted, sentence
-from ganzoo_core.runs import generators, scores
+from ganzoo_core.runs import generators, layout, scores
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage.outputs import write_output
 
@@ -151,7 +151,7 @@ def _samples(found: Comparison, sheets: Sequence[Sheet]) -> Html:
 
 def _last_grid(group: Group) -> Sheet:
     run = group.runs[0]
-    found = pictures.find(run.folder / "samples")
+    found = pictures.find(run.folder / layout.SAMPLES)
     chosen = pictures.choose(found[-1:], cap=pictures.CAP // 20)
     if not chosen.uris:
         return Sheet(reason="This run left no grid.")

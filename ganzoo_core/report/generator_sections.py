@@ -13,6 +13,7 @@ from ganzoo_core.html.markup import Html, join, table, tag
 from ganzoo_core.report.curves import rounded
 from ganzoo_core.report.run_record import Recorded, number
 from ganzoo_core.report.sections import commands, figures, quoted, sentence, slides
+from ganzoo_core.runs import layout
 
 BINS = 24  # of the distances
 COPY = 1 / 3  # of the distance to the second nearest: below it an image counts as a copy (arXiv:2310.02664)
@@ -39,7 +40,7 @@ def nearest(run: Recorded) -> Html:
             ]
         )
     if not rows or not drawn or not training or not ratios:
-        return sentence("report/measured.json holds no distances; `ganzoo report` writes it anew.")
+        return sentence(f"{layout.REPORT_FOLDER}/{layout.MEASURED} holds no distances; `ganzoo report` writes it anew.")
     columns = max(map(len, rows)) - 2
     head = ["generated", *(["nearest", "second", "third"] + [""] * columns)[:columns], "ratio"]
     copies = sum(ratio < COPY for ratio in ratios)

@@ -32,7 +32,10 @@ CLIENTS = 16  # at once, each in a thread; a browser opens six connections
 SECONDS = 10.0  # a client may take to send its request, and again to read the answer
 MOST = 16_384  # bytes of a request; a browser's has about 500
 _TOO_MANY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_WATCHED = (layout.CONFIG, layout.STATS, layout.SCORES, f"report/{layout.MEASURED}", "samples/latest.png")
+_WATCHED = (
+    *(layout.CONFIG, layout.STATS, layout.SCORES),
+    *(f"{layout.REPORT_FOLDER}/{layout.MEASURED}", f"{layout.SAMPLES}/{layout.LATEST_GRID}"),
+)
 
 
 class Watched:

@@ -24,7 +24,6 @@ from ganzoo_core.html.markup import png_uri
 from ganzoo_core.html.page import log_error
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import facts, layout
-from ganzoo_core.runs.layout import MEASURED
 from ganzoo_core.settings import read_facts, read_run_config
 from ganzoo_core.storage import atomic, files
 
@@ -78,10 +77,10 @@ def measure(
 
     attempt("walk", lambda: walk(generator(), seed=seed))
     attempt("nearest", lambda: nearest(generator(), *training_images(folder, data_root), seed=seed))
-    place = folder / "report"
+    place = folder / layout.REPORT_FOLDER
     files.check_folder(place)
     place.mkdir(exist_ok=True)
-    atomic.write_file(place / MEASURED, json.dumps(found).encode())
+    atomic.write_file(place / layout.MEASURED, json.dumps(found).encode())
 
 
 def walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _has_begun(folder: Path) -> bool:
 
 def _body(run: run_record.Recorded) -> Html:
     """The newest grid beside the curves."""
-    found = pictures.look(run.folder / "samples" / "latest.png")
+    found = pictures.look(run.folder / layout.SAMPLES / layout.LATEST_GRID)
     chosen = pictures.choose([found], LARGEST) if found is not None else None
     grid = None
     if chosen is not None and chosen.uris:

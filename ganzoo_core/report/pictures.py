@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from PIL import Image
 
 from ganzoo_core.errors import UsageError
 from ganzoo_core.html.markup import png_uri
+from ganzoo_core.runs import layout
 from ganzoo_core.storage import files
 
 CAP = 12_000_000  # bytes of all grids in a page, before base64
@@ -23,7 +23,6 @@ MOST_SHRUNK = 40  # where each has to be encoded anew
 LONGEST = 1024  # pixels of a grid that is encoded anew
 MAX_FILE = 64_000_000  # bytes of a grid
 MAX_FACT = 40  # characters of what a grid says of itself
-_NUMBER = re.compile("0|[1-9][0-9]{0,14}")
 _UNREADABLE = (  # what a PNG that is none, or a picture of a huge size, makes Pillow raise
     UsageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
@@ -62,8 +61,9 @@ class Chosen:
 
 def find(folder: Path) -> list[Picture]:
     """The grids in `samples/`, by images seen; those that cannot be read are passed over."""
-    paths = [path for path in files.list_folder(folder) if path.suffix == ".png" and _NUMBER.fullmatch(path.stem)]
-    found = [look(path) for path in sorted(paths, key=lambda path: int(path.stem))]
+    numbered = {path: layout.images_of_grid(path.name) for path in files.list_folder(folder)}
+    paths = {path: images for path, images in numbered.items() if images is not None}
+    found = [look(path) for path in sorted(paths, key=paths.__getitem__)]
     return [picture for picture in found if picture is not None]
 
 
@@ -86,8 +86,7 @@ def look(path: Path) -> Picture | None:
                 )
     except _UNREADABLE:
         return None
-    images = int(path.stem) if _NUMBER.fullmatch(path.stem) else 0
-    return Picture(path, images, size, stat.st_size, stat.st_mtime_ns, facts)
+    return Picture(path, layout.images_of_grid(path.name) or 0, size, stat.st_size, stat.st_mtime_ns, facts)
 
 
 def choose(pictures: Sequence[Picture], cap: int = CAP) -> Chosen:
@@ -113,7 +112,7 @@ def choose(pictures: Sequence[Picture], cap: int = CAP) -> Chosen:
     if len(shown) < len(pictures):
         notes.insert(0, f"{len(shown)} of {len(pictures)} grids, evenly spread")
     readable = [(picture, uri) for picture, uri in zip(shown, encoded, strict=True) if uri]
-    note = f"Shown: {'; '.join(notes)}. All are in samples/." if notes else ""
+    note = f"Shown: {'; '.join(notes)}. All are in {layout.SAMPLES}/." if notes else ""
     return Chosen([picture for picture, _ in readable], [uri for _, uri in readable], note)
 
 

@@ -32,7 +32,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError(
-            "curves.png takes matplotlib, which is not installed: pip install 'ganzoo-core[report]'"
+            f"{CURVES} takes matplotlib, which is not installed: pip install 'ganzoo-core[report]'"
         ) from None
     run = run_record.read(folder)
     charts = [*curves.charts(run), *score_section.charts(run)]

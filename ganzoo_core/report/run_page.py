@@ -10,6 +10,7 @@ from ganzoo_core.html import chart
 from ganzoo_core.html.markup import Html
 from ganzoo_core.html.page import Section, make_or_explain, page
 from ganzoo_core.report import curves, generator_sections, pictures, run_record, score_section, sections
+from ganzoo_core.runs import layout
 from ganzoo_core.runs.layout import REPORT
 from ganzoo_core.storage.outputs import write_output
 
@@ -48,9 +49,10 @@ def render(folder: Path, *, live: bool = False) -> str:
         UsageError: if the folder is no run's.
     """
     run = run_record.read(folder)
-    chosen = _Attempt(lambda: pictures.choose(pictures.find(folder / "samples")), pictures.Chosen([], []))
+    grids = folder / layout.SAMPLES
+    chosen = _Attempt(lambda: pictures.choose(pictures.find(grids)), pictures.Chosen([], []))
     captions = _Attempt[list[str]](lambda: sections.captions(chosen.get().pictures), [])
-    real = _Attempt[tuple[pictures.Picture, str] | None](lambda: pictures.one(folder / "samples" / "real.png"), None)
+    real = _Attempt[tuple[pictures.Picture, str] | None](lambda: pictures.one(grids / layout.REAL_GRID), None)
     shown = _Attempt[list[chart.Chart]](lambda: curves.charts(run), [])
     score_charts = _Attempt[list[chart.Chart]](lambda: score_section.charts(run), [])
     distances = _Attempt[list[chart.Chart]](lambda: generator_sections.charts(run), [])

@@ -17,7 +17,6 @@ from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.report.records import Measured
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
-from ganzoo_core.runs.layout import MEASURED
 from ganzoo_core.settings import read_facts
 from ganzoo_core.settings.lengths import Interval
 from ganzoo_core.storage import decoding, files
@@ -119,8 +118,8 @@ class Recorded:
     def finished_at(self) -> int:
         """Images that the saved generator has seen; -1 without one."""
         try:
-            files.check_folder(self.folder / "generator")
-            return read_card(self.folder / "generator").images
+            files.check_folder(self.folder / layout.GENERATOR)
+            return read_card(self.folder / layout.GENERATOR).images
         except GanzooError:
             return -1
 
@@ -147,10 +146,10 @@ def read(folder: Path) -> Recorded:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not there; name a run's folder, such as runs/NAME-1")
-    if not any(files.describe(folder / name) for name in (layout.CONFIG, layout.STATS, "samples")):
+    if not any(files.describe(folder / name) for name in (layout.CONFIG, layout.STATS, layout.SAMPLES)):
         raise UsageError(
-            f"{folder} holds no {layout.CONFIG}, no {layout.STATS} and no samples/, so it is no run's folder; name "
-            "one, such as runs/NAME-1"
+            f"{folder} holds no {layout.CONFIG}, no {layout.STATS} and no {layout.SAMPLES}/, so it is no run's folder; "
+            "name one, such as runs/NAME-1"
         )
     notes: list[str] = []
     settings, facts = _read_config(folder / layout.CONFIG, notes)
@@ -262,12 +261,12 @@ def _read_scores(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 
 
 def _read_measured(folder: Path, notes: list[str]) -> dict[str, Any]:
-    path = folder / "report" / MEASURED
+    path = folder / layout.REPORT_FOLDER / layout.MEASURED
     if not files.describe(path):
         return {}
     try:
         files.check_folder(path.parent)
-        found = decoding.decode_large(files.read_bytes(path, MAX_MEASURED), Measured, f"report/{MEASURED}")
+        found = decoding.decode_large(files.read_bytes(path, MAX_MEASURED), Measured, f"{path.parent.name}/{path.name}")
     except UsageError as error:
         notes.append(f"{error}; `ganzoo report` writes it anew.")
         return {}

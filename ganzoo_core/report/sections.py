@@ -15,7 +15,7 @@ from ganzoo_core.html.markup import Html, join, table, tag
 from ganzoo_core.report import curves
 from ganzoo_core.report.pictures import Chosen, Picture
 from ganzoo_core.report.run_record import Recorded, Setting, number
-from ganzoo_core.runs import health
+from ganzoo_core.runs import health, layout
 from ganzoo_core.terminal.progress import duration
 
 CELL = 60  # characters of a value in a table
@@ -83,7 +83,7 @@ def samples(run: Recorded, chosen: Chosen, real: tuple[Picture, str] | None) -> 
         size = tuple(max(picture.size[axis] for picture in chosen.pictures) for axis in (0, 1))
         fake = slides("samples", chosen.uris, captions(chosen.pictures), size, "generated", alternative)
     if real is None:
-        beside = sentence("samples/real.png is not there, so no real images stand beside them.")
+        beside = sentence(f"{layout.SAMPLES}/{layout.REAL_GRID} is not there, so no real images stand beside them.")
     else:
         picture = tag("img", src=real[1], alt="Grid of real training images", width=real[0].size[0])
         beside = tag("figure", tag("figcaption", tag("strong", "real")), picture, class_="picture")
@@ -147,7 +147,7 @@ def charts(run: Recorded, shown: Sequence[Chart]) -> Html:
         return sentence("There are no statistics yet: the first line comes with the first report.")
     lines = len(run.images)
     thinned = any("lo" in series for chart in shown for series in chart["series"])
-    about = f"From {lines:,} line{'s' * (lines != 1)} of stats.jsonl, each the mean since the line before."
+    about = f"From {lines:,} line{'s' * (lines != 1)} of {layout.STATS}, each the mean since the line before."
     if thinned:
         about += (
             f" Neighbouring lines are merged into at most {curves.BUCKETS} points: the line is their mean, and the "
@@ -210,7 +210,7 @@ def stages(run: Recorded, chosen: Chosen) -> Html | None:
 def settings(run: Recorded) -> Html:
     """Every setting with its origin; those chosen for this run first."""
     if not run.settings:
-        return sentence("config.yaml is not there or holds no settings.")
+        return sentence(f"{layout.CONFIG} is not there or holds no settings.")
     chosen = [setting for setting in run.settings.values() if _is_chosen(setting)]
     rest = [setting for setting in run.settings.values() if not _is_chosen(setting)]
     head = ("setting", "value", "from")
@@ -241,14 +241,14 @@ def reproduction(run: Recorded) -> Html:
     """The commands, and the versions that it was made with."""
     folder = quoted(run.folder)
     if not run.settings:
-        return sentence("config.yaml is not there, so the run cannot be made again from its folder.")
+        return sentence(f"{layout.CONFIG} is not there, so the run cannot be made again from its folder.")
     objects = [key for key, setting in run.settings.items() if key.startswith("use.") and setting.value == "(object)"]
     if objects:
         first = sentence(
             f"{', '.join(objects)} was given as an object in Python, so no command makes the run again; give it again."
         )
     else:
-        first = commands([f"ganzoo run --config {quoted(run.folder / 'config.yaml')}"], "The same run again")
+        first = commands([f"ganzoo run --config {quoted(run.folder / layout.CONFIG)}"], "The same run again")
     if run.seen and run.finished_at >= run.seen >= run.length:
         more = commands(
             [f"ganzoo resume {folder} --images {2 * run.seen}"],

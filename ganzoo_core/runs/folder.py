@@ -25,6 +25,7 @@ from typing import Any
 
 import filelock
 
+from ganzoo_core.data import fingerprint
 from ganzoo_core.errors import UsageError
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.config import as_yaml
@@ -39,6 +40,7 @@ from ganzoo_core.terminal.progress import Reporter
 
 DYING = 2.0  # seconds in which the system may still be clearing away a process that was killed
 _ID = re.compile(r"[0-9a-f]{16}")
+_CONTENTS = (WEIGHTS, CARD, STATE, POSITION, fingerprint.ABOUT, fingerprint.DIGESTS)  # of the folders in it
 
 
 class RunFolder:
@@ -79,17 +81,17 @@ class RunFolder:
     @property
     def samples(self) -> Path:
         """The folder of the sample grids."""
-        return self.path / "samples"
+        return self.path / layout.SAMPLES
 
     @property
     def snapshots(self) -> Path:
         """The folder of the saved generators."""
-        return self.path / "snapshots"
+        return self.path / layout.SNAPSHOTS
 
     @property
     def generator(self) -> Path:
         """The folder of the last generator."""
-        return self.path / "generator"
+        return self.path / layout.GENERATOR
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -130,7 +132,7 @@ class RunFolder:
         self._hold.begin()
         try:
             for place in (self.path, self.checkpoints, self.snapshots, self.samples):
-                atomic.clear_leftovers(place)
+                atomic.clear_leftovers(place, names=layout.WRITTEN, contents=_CONTENTS)
         except BaseException:
             lock.release()
             raise
@@ -139,7 +141,7 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / layout.CHECKPOINTS
 
     def write_config(self, settings: Settings, facts: Mapping[str, Any]) -> None:
         """`config.yaml`, which `--config` reads again."""
@@ -181,11 +183,11 @@ class RunFolder:
         return read(self.path / STATS)
 
     def add_pictures(self, names: Iterable[str], png: bytes) -> None:
-        """`samples/NAME.png`, the same under each name."""
+        """PNG files in `samples/`, the same under each name."""
         files.check_folder(self.samples)
         self.samples.mkdir(exist_ok=True)
         for name in names:
-            atomic.write_file(self.samples / f"{name}.png", png)
+            atomic.write_file(self.samples / name, png)
 
     def write_generator(self, folder: Path, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:
         """A self-describing generator: its tensors and the card that says how to build it."""
@@ -206,7 +208,7 @@ class RunFolder:
             STATE: pack(tensors),
             POSITION: json.dumps(position, indent=1, allow_nan=False).encode(),
         }
-        path = self.checkpoints / str(images)
+        path = self.checkpoints / layout.saved_at(images)
         atomic.write_folder(path, contents, run=self.id)
         self._valid[self._version(path)] = True  # as written: reading all of it again would cost each save that
         best = self._best()

@@ -23,25 +23,25 @@ def find_generator(path: Path, which: str = "last") -> Path:
         UsageError: if there is none, with what there is.
     """
     if not path.exists():
-        raise UsageError(f"{path} is not there; name a run's folder, its generator/ or a snapshot")
+        raise UsageError(f"{path} is not there; name a run's folder, its {layout.GENERATOR}/ or a snapshot")
     if files.describe(path / layout.CARD):
         if which != "last":
             raise UsageError(f"{path} is one generator; --checkpoint chooses among those of a run")
         return path
     check_entries(path)
-    snapshots = files.list_numbered(path / "snapshots")
+    snapshots = files.list_numbered(path / layout.SNAPSHOTS)
     saved = {images: folder for images, folder in snapshots.items() if atomic.is_whole(folder)}
     if which == "last":
-        if atomic.is_whole(path / "generator"):
-            return path / "generator"
+        if atomic.is_whole(path / layout.GENERATOR):
+            return path / layout.GENERATOR
         if saved:
-            if files.describe(path / "generator"):
+            if files.describe(path / layout.GENERATOR):
                 from ganzoo_core.terminal.progress import Reporter  # rich: most callers need none of it
 
-                Reporter().warn(f"{path / 'generator'} is damaged; the snapshot at {max(saved):,} images is taken")
+                Reporter().warn(f"{path / layout.GENERATOR} is damaged; the snapshot at {max(saved):,} images is taken")
             return saved[max(saved)]
-        if files.describe(path / "generator"):
-            why = atomic.explain_damage(path / "generator")
+        if files.describe(path / layout.GENERATOR):
+            why = atomic.explain_damage(path / layout.GENERATOR)
             raise UsageError(f"the generator of {path} is damaged: {why}; `ganzoo resume {path}` writes it anew")
         raise UsageError(f"{path} holds no saved generator: it is no run's folder, or nothing was saved yet")
     if which == "best":
@@ -69,7 +69,7 @@ def _best(saved: Mapping[int, Path], path: Path) -> Path:
         )
     if best.images in saved:
         return saved[best.images]
-    last = path / "generator"
+    last = path / layout.GENERATOR
     if atomic.is_whole(last) and read_card(last).images == best.images:
         return last
     raise UsageError(
@@ -109,7 +109,7 @@ def list_generators(run: Path, which: str) -> list[Path]:
         return [find_generator(run, which)]
     found: dict[int, Path] = {}
     check_entries(run)
-    for folder in [*files.list_numbered(run / "snapshots").values(), run / "generator"]:
+    for folder in [*files.list_numbered(run / layout.SNAPSHOTS).values(), run / layout.GENERATOR]:
         if atomic.is_whole(folder):
             found.setdefault(read_card(folder).images, folder)
     if not found:

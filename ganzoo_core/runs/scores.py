@@ -17,7 +17,7 @@ import filelock
 
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import UsageError
-from ganzoo_core.runs.layout import SCORES
+from ganzoo_core.runs.layout import SCORES, SCORES_LOCK
 from ganzoo_core.storage import atomic, decoding, files
 from ganzoo_core.storage.records import ScoreLine
 from ganzoo_core.terminal.text import one_line
@@ -222,7 +222,7 @@ def _is_later(line: bytes, images: int) -> bool:
 
 
 def _rewrite(run: Path, change: Any) -> None:
-    path, lock = run / SCORES, run / f".{SCORES}.lock"
+    path, lock = run / SCORES, run / SCORES_LOCK
     files.check_file(path)
     files.check_file(lock)
     try:

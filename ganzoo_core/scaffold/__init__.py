@@ -1,4 +1,4 @@
-"""What `ganzoo new` writes: a plugin's whole distribution, from the files in `templates/`.
+"""Write a plugin's whole distribution, as `ganzoo new` does, from the files in `templates/`.
 
 A folder in `templates/` holds what is particular to one kind of part: `about.toml`, and files whose names end in
 `.txt`, so that no tool takes them for what they are to become. `common/` is written for every kind, a file of

@@ -1,4 +1,4 @@
-"""Settings: what the core has, how a value is read, which value wins, and where it came from."""
+"""Say which settings the core has, how a value is read, which value wins, and where it came from."""
 
 from ganzoo_core.messages import shown
 from ganzoo_core.settings.core import CORE, OPTIMIZERS, Setting

@@ -1,1 +1,3 @@
-"""Files that may come from a stranger: opened, decoded into typed records, and written whole or not at all."""
+"""Open files that may come from a stranger, decode them into typed records, and write files whole or not at all."""
+
+__all__ = ["atomic", "decoding", "files", "outputs", "paths", "records", "run_records", "tensors"]

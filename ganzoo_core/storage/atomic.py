@@ -13,16 +13,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.storage import decoding, files, records
 
 MANIFEST = "manifest.json"
-_OURS = r"[0-9]{1,18}|generator|data|config\.yaml|stats\.jsonl|scores\.jsonl|report\.html|curves\.png|[0-9]{1,18}\.png"
-_LEFTOVER = re.compile(rf"\.({_OURS}|real\.png|latest\.png)\.[0-9a-f]{{8}}\.(new|old)")
-_CONTENTS = re.compile(r"(generator|state|digests)\.safetensors|(generator|position|about|manifest)\.json")
+_LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(new|old)")
 
 
 def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") -> None:
@@ -63,7 +61,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") ->
                     former.rename(path)
                 raise
             _sync_folder(path.parent)
-            if _is_ours(former):
+            if _is_ours(former, contents):
                 remove(former)
             else:  # somebody keeps something in it
                 former.rename(path.with_name(f"replaced-{path.name}-{token}"))
@@ -177,31 +175,34 @@ def append(path: Path, content: bytes, *, at: int) -> None:
     _write(path, content, at=at)
 
 
-def clear_leftovers(folder: Path) -> None:
+def clear_leftovers(folder: Path, *, names: re.Pattern[str], contents: Container[str]) -> None:
     """Remove what writers that were killed left in a folder; what one was about to replace comes back.
 
     Only for whoever holds the run's lock: what a living writer is writing looks the same.
+
+    Args:
+        folder: is looked through, and none below it.
+        names: of the files and folders that are written there.
+        contents: the files in such folders. One without a manifest that holds anything else stays.
     """
     for entry in list(files.list_folder(folder)):
         match = _LEFTOVER.fullmatch(entry.name)
-        if match is None:
+        if match is None or not names.fullmatch(match[1]):
             continue
         if match[2] == "old" and not files.describe(folder / match[1]) and is_valid(entry):
             entry.rename(folder / match[1])
         elif files.is_folder(entry):
-            if _is_ours(entry):
+            if _is_ours(entry, contents):
                 remove(entry)
         elif match[2] == "new" and files.is_file(entry):
             remove(entry)
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder holds nothing but the files that its manifest states or, without one, that are written here."""
-    try:
-        stated = {MANIFEST, *read_manifest(folder).files}
-    except UsageError:
-        stated = set()
+def _is_ours(folder: Path, contents: Container[str]) -> bool:
+    """Whether a folder holds nothing but its manifest, the files that this states, and such as are written there."""
+    stated = {MANIFEST}
+    with contextlib.suppress(UsageError):
+        stated.update(read_manifest(folder).files)
     return files.is_folder(folder) and all(
-        files.is_file(entry) and (entry.name in stated or _CONTENTS.fullmatch(entry.name))
-        for entry in files.list_folder(folder)
+        files.is_file(entry) and (entry.name in stated or entry.name in contents) for entry in files.list_folder(folder)
     )

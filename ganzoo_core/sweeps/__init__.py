@@ -1,4 +1,4 @@
-"""A grid of runs in one folder: which there are, how each stands, and working through those that are left.
+"""Keep a grid of runs in one folder: which there are, how each stands, and working through those that are left.
 
 SWEEP/sweep.json   what is swept, and the words that all runs share
 SWEEP/NAME/        one run

@@ -26,7 +26,7 @@ def lines(sweep: Sweep, *, more: Sequence[str] = ()) -> list[str]:
         start = [sys.executable, "-P", "-m", "ganzoo_core"]
         fresh = shlex.join([*start, "run", *sweep.words, *job.words(), *more, "--out", str(place), "--quiet"])
         again = shlex.join([*start, "resume", str(place)])
-        config, saved = (shlex.quote(str(place / name)) for name in (layout.CONFIG, "checkpoints"))
+        config, saved = (shlex.quote(str(place / name)) for name in (layout.CONFIG, layout.CHECKPOINTS))
         restart = f'$([ -n "$(ls -A {saved} 2>/dev/null)" ] || echo --restart)'  # it was stopped before it saved
         found.append(
             f"cd {shlex.quote(str(Path.cwd()))}; if [ -f {config} ]; then exec {again} {restart} --quiet; "

@@ -64,7 +64,7 @@ class Sweep:
         place = self.place(job)
         files.check_folder(place)
         words = ["resume", str(place)]
-        if not files.list_numbered(place / "checkpoints"):  # it was stopped before it saved anything
+        if not files.list_numbered(place / layout.CHECKPOINTS):  # it was stopped before it saved anything
             words.append("--restart")
         if not files.is_file(place / layout.CONFIG):
             words = ["run", *self.words, *job.words(), *more, "--out", str(place)]

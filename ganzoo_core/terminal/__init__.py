@@ -1,1 +1,3 @@
-"""What a person reads in a terminal: cleaned text, tables, progress."""
+"""Write what a person reads in a terminal: cleaned text, tables and progress."""
+
+__all__ = ["progress", "tables", "text"]

@@ -1,4 +1,4 @@
-"""The contract, part 3: what a plugin can be held to, as tests that its author inherits.
+"""Check what a plugin can be held to, as tests that its author inherits: the contract, part 3.
 
     from ganzoo_core.testing import Contract
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from ganzoo_core import building
 from ganzoo_core.api import ImageSource
+from ganzoo_core.discovery import answers
+from ganzoo_core.discovery.loading import call_hook
 from ganzoo_core.errors import DataError
-from ganzoo_core.mix import Mix
-from ganzoo_core.settings import CORE, Settings, Value
+from ganzoo_core.settings import CORE
 from ganzoo_core.testing.checks import Broken, NotApplicable
 from ganzoo_core.testing.subject import Subject, own_options
 
@@ -61,10 +62,18 @@ def _read(subject: Subject, split: str) -> ImageSource:
     part = subject.part
     if part.argument in ("required", "path") and not subject.argument:
         raise NotApplicable(f"it needs an argument; say arguments = {{{part.name!r}: …}}")
-    core = {key: setting.default for key, setting in CORE.items() if key.startswith("data.")}
-    own = {f"data.{key}": value for key, value in own_options(subject, "data").items()}
-    entries = {key: Value(value, "contract") for key, value in {**core, **own, "data.split": split}.items()}
+    core = {key.removeprefix("data."): setting.default for key, setting in CORE.items() if key.startswith("data.")}
     try:
-        return building.load_data(Mix({"data": part}, (), Settings(entries), subject.argument, ""))
+        found: ImageSource = call_hook(
+            "dataset",
+            part,
+            answers.check_source,
+            name=part.name,
+            argument=subject.argument,
+            root=building.data_root_of(None),
+            split=split,
+            options={**core, **own_options(subject, "data"), "split": split},
+        )
     except DataError as error:
         raise NotApplicable(f"the images are not here: {error}") from None
+    return found

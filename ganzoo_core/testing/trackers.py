@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.data import picture_files, pixels
+from ganzoo_core.runs import layout
 from ganzoo_core.terminal.progress import Reporter
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject, own_options
@@ -47,7 +48,7 @@ def _watched(subject: Subject) -> dict[str, Any]:
         found: dict[str, Any] = subject.kept["watched"]
         return found
     part, run, reporter = subject.part, subject.folder / "run", _Ears()
-    grid, saved = run / "samples" / "64.png", run / "checkpoints" / "64"
+    grid, saved = run / layout.SAMPLES / layout.grid_at(64), run / layout.CHECKPOINTS / layout.saved_at(64)
     for folder in (grid.parent, saved):
         folder.mkdir(parents=True)
     grid.write_bytes(picture_files.png_bytes(pixels.grid(np.zeros((4, 8, 8, 1), np.uint8))))
@@ -70,7 +71,7 @@ def _watched(subject: Subject) -> dict[str, Any]:
     trackers.tell("on_samples", images=64, path=grid)
     trackers.tell("on_checkpoint", images=64, path=saved)
     trackers.tell("on_run_end", status="done")
-    own = set(_files(run / "trackers" / part.name))
+    own = set(_files(run / layout.TRACKERS / part.name))
     after = set(_files(run)) | set(_files(Path.cwd()))
     subject.kept["watched"] = {"failures": reporter.heard, "before": before, "after": after, "own": own}
     return _watched(subject)

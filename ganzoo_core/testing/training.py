@@ -66,7 +66,7 @@ def learns(subject: Subject) -> None:
 
 
 def _state(folder: Path, step: int) -> dict[str, np.ndarray]:
-    places = list(files.list_numbered(folder / "checkpoints").values())
+    places = list(files.list_numbered(folder / layout.CHECKPOINTS).values())
     return read_matching(places[0 if step == 10 else -1] / layout.STATE)
 
 
@@ -122,9 +122,9 @@ def resume(subject: Subject) -> None:
     whole = straight(subject)
     half = subject.folder / "resumed"
     shutil.copytree(whole, half)
-    places = list(files.list_numbered(half / "checkpoints").values())
+    places = list(files.list_numbered(half / layout.CHECKPOINTS).values())
     shutil.rmtree(places[-1])
-    shutil.rmtree(half / "generator")
+    shutil.rmtree(half / layout.GENERATOR)
     given = {slot: value for slot, value in subject.picks().items() if not isinstance(value, str)}
     python_api.resume(half, picks={**given, "data": subject.source()}, quiet=True)
     if stats(half) != stats(whole):
@@ -148,7 +148,7 @@ def saved(subject: Subject) -> None:
     drawn = [each.generate(DRAWN, seed=1) for each in loaded]
     if drawn[0].tobytes() != drawn[1].tobytes():
         raise Broken("the saved generator draws other images each time; nothing in it may be drawn at random")
-    written = read_matching(folder / "generator" / layout.WEIGHTS)
+    written = read_matching(folder / layout.GENERATOR / layout.WEIGHTS)
     state = _state(folder, 20)
     label = "EMA" if any(name.startswith("EMA/") for name in state) else "G"
     trained = {name.removeprefix(f"{label}/"): array for name, array in state.items() if name.startswith(f"{label}/")}

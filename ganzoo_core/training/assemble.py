@@ -88,7 +88,7 @@ def open_run(built: Built, *, out: Path | None, beginning: Beginning = FROM_NOTH
         _begin(runner, beginning)
         parent = {} if beginning.parent is None else {"parent": dict(beginning.parent)}
         together.first(lambda: _write_facts(runner.folder, built, {**facts, **parent}, taken))
-        together.first(lambda: runner.folder.add_pictures(["real"], runner.samples.of_real()))
+        together.first(lambda: runner.folder.add_pictures([layout.REAL_GRID], runner.samples.of_real()))
         if not together.place.is_alone:
             _check_seen(runner.folder, together)
             built.trainer.state()  # raises where the weights differ

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+WARM_UP = 5  # steps that are slower than the rest
+
 
 class Clock:
     """Seconds and images a second, the first slow steps left out of the latter.

@@ -14,6 +14,8 @@ from ganzoo_core.errors import Diverged
 from ganzoo_core.runs.health import advise_modifiers
 from ganzoo_core.storage.tensors import is_finite
 
+ROLLBACKS = 5  # times that a diverging run goes back before it is given up
+
 
 def diverged(what: str, network: str, *, step: int, folder: Path) -> Diverged:
     """The error that all ranks raise alike.

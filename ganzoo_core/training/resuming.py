@@ -166,7 +166,7 @@ def _advise(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if not changed:
         return ""
     words = " ".join(f"--set {key}={json.dumps(is_[key])}" for key in changed)
-    return f", put config.yaml back as it was, or begin a new run with `ganzoo resume RUN {words}`"
+    return f", put {layout.CONFIG} back as it was, or begin a new run with `ganzoo resume RUN {words}`"
 
 
 def check_longer(then: Schedule, now: Schedule, *, images: int) -> None:

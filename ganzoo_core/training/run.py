@@ -10,6 +10,7 @@ from ganzoo_core import report
 from ganzoo_core.discovery import loading
 from ganzoo_core.errors import Diverged, GanzooError
 from ganzoo_core.mix import Mix
+from ganzoo_core.runs import layout
 from ganzoo_core.storage.files import explain_os_error
 from ganzoo_core.training import assemble, setup
 from ganzoo_core.training.resuming import Beginning
@@ -65,7 +66,7 @@ def train(
             _end(runner, status)
         finally:
             runner.close()
-    latest = runner.folder.samples / "latest.png"
+    latest = runner.folder.samples / layout.LATEST_GRID
     runner.reporter.say(f"samples: {latest}" + ("" if finished else " (interrupted, saved)"))
     return runner.folder.path, not finished
 

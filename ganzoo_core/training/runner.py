@@ -14,23 +14,22 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.errors import Diverged, UsageError
 from ganzoo_core.evaluation.during_training import Watch
 from ganzoo_core.interrupts import stop_on_signals
-from ganzoo_core.runs import scores
+from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.folder import RunFolder, read_position
 from ganzoo_core.runs.health import Separation, explain_separation
 from ganzoo_core.settings.lengths import is_due
 from ganzoo_core.storage.decoding import null_for_nan
-from ganzoo_core.terminal.progress import Progress, Reporter
-from ganzoo_core.training.clock import Clock
-from ganzoo_core.training.divergence import check_finite, check_terms, lower_rates
+from ganzoo_core.terminal.progress import Reporter
+from ganzoo_core.training.clock import WARM_UP, Clock
+from ganzoo_core.training.divergence import ROLLBACKS, check_finite, check_terms, lower_rates
 from ganzoo_core.training.intervals import RunIntervals
 from ganzoo_core.training.resuming import restore_trainer
 from ganzoo_core.training.sample_grids import Samples
+from ganzoo_core.training.standing import Standing
 from ganzoo_core.training.statistics import Statistics
 from ganzoo_core.training.trackers import Trackers
 
 ESTIMATE_AFTER = 20  # steps before the end of the run is foretold
-WARM_UP = 5  # steps that are slower than the rest
-ROLLBACKS = 5  # times that a diverging run goes back before it is given up
 
 
 class Runner:
@@ -121,7 +120,7 @@ class Runner:
             before, self.images, self.step = self.images, self.images + pace.step, self.step + 1
 
             if self.reporter.is_stale():
-                self.reporter.show(self._progress(self.statistics.shown))
+                self.reporter.show(self._standing().progress(self.statistics.shown))
             if self.step - began_at == ESTIMATE_AFTER and self.images < pace.end:
                 self.reporter.estimate(self.clock.remaining(self.images, pace.end))
             elif self.step - began_at == WARM_UP:
@@ -174,21 +173,13 @@ class Runner:
         terms = self.statistics.report.take()
         if not terms:
             return
-        line = {
-            "images": self.images,
-            "step": self.step,
-            "epoch": self.images // self.pace.epoch,
-            "seconds": round(self.clock.seconds(), 3),
-            "images_per_second": round(self.clock.rate(self.images), 2),
-            **terms,
-            **self.values,
-        }
+        line = self._standing().line(terms)
         if self.leads:
             self._try("the statistics", lambda: self.folder.add_stats(line))
         self.trackers.tell("on_report", line=line)
         check_terms(terms, step=self.step, folder=self.folder.path)
         self.statistics.shown = terms
-        self.reporter.report(self._progress(terms))
+        self.reporter.report(self._standing().progress(terms))
         if self.separation.see(line):
             self.reporter.advise(self._explain_separation())
 
@@ -201,22 +192,10 @@ class Runner:
 
     def _end_epoch(self) -> None:
         self.statistics.fetch(self.trainer, self.step)
-        self.reporter.epoch(self._progress(self.statistics.epoch.take()))
+        self.reporter.epoch(self._standing().progress(self.statistics.epoch.take()))
 
-    def _progress(self, terms: Mapping[str, float]) -> Progress:
-        pace = self.pace
-        return Progress(
-            images=self.images,
-            end=pace.end,
-            step=self.step,
-            steps=pace.end // pace.step,
-            epoch=self.images // pace.epoch,
-            epochs=pace.epochs,
-            rate=self.clock.rate(self.images),
-            left=self.clock.remaining(self.images, pace.end),
-            terms=terms,
-            values=self.values,
-        )
+    def _standing(self) -> Standing:
+        return Standing(self.images, self.step, self.values, self.pace, self.clock)
 
     def _sample(self) -> None:
         """A grid from the same noise each time."""
@@ -225,11 +204,12 @@ class Runner:
         if not self.leads:
             return
         png = self.samples.drawn(self.engine, self.trainer.best_generator, self.images, self.values)
-        if self._try("the samples", lambda: self.folder.add_pictures((str(self.images), "latest"), png)):
-            self.trackers.tell("on_samples", images=self.images, path=self.folder.samples / f"{self.images}.png")
+        name = layout.grid_at(self.images)
+        if self._try("the samples", lambda: self.folder.add_pictures((name, layout.LATEST_GRID), png)):
+            self.trackers.tell("on_samples", images=self.images, path=self.folder.samples / name)
 
     def _snapshot(self) -> None:
-        self._save(self.folder.snapshots / str(self.images))
+        self._save(self.folder.snapshots / layout.saved_at(self.images))
 
     def _save(self, folder: Path) -> None:
         """The generator, so that it can be drawn from without the data or the settings."""

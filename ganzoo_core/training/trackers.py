@@ -13,6 +13,7 @@ from ganzoo_core.api import Options, TrackedRun
 from ganzoo_core.discovery import loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import GanzooError
+from ganzoo_core.runs import layout
 from ganzoo_core.storage import files
 from ganzoo_core.terminal.progress import Reporter
 
@@ -52,7 +53,7 @@ class Trackers:
                 settings=self._settings,
                 facts=self._facts,
                 images=images,
-                own=self._folder / "trackers" / tracker.part.name,
+                own=self._folder / layout.TRACKERS / tracker.part.name,
             )
 
         self.watching = [tracker for tracker in self.watching if tracker.start(told(tracker))]

@@ -118,7 +118,7 @@ def read_lines(run: Path) -> None:
 def add_picture(run: Path) -> None:
     """Write a grid; what stands in its way is the system's refusal, which a run tells and goes on from."""
     try:
-        RunFolder(run).add_pictures(["12", "latest"], b"x")
+        RunFolder(run).add_pictures(["12.png", "latest.png"], b"x")
     except OSError as error:
         raise gz.UsageError(str(error)) from None
 

@@ -1,4 +1,4 @@
-"""What is installed: entry points and manifests -> cards and problems. No plugin is imported."""
+"""Find what is installed: entry points and manifests become cards and problems, and no plugin is imported."""
 
 from ganzoo_core.discovery.catalog.lookup import Catalog
 from ganzoo_core.discovery.catalog.scanning import GROUP, forget, leave_out, scan

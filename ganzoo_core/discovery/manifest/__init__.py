@@ -1,4 +1,4 @@
-"""One `ganzoo.toml` -> cards, validated. Nothing of the plugin is imported."""
+"""Read a `ganzoo.toml` into cards that were validated, without importing anything of the plugin."""
 
 from ganzoo_core.discovery.manifest.cards import KINDS, SINGULAR, Part, Problem, Suits
 from ganzoo_core.discovery.manifest.reading import read

@@ -1,4 +1,4 @@
-"""The TensorFlow engine, for networks in Keras 3."""
+"""Train and draw in TensorFlow, with networks in Keras 3."""
 
 from ganzoo_core.engines.tensorflow import import_tensorflow
 

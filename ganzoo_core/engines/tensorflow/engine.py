@@ -21,11 +21,11 @@ from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.plan import CHUNK, Plan
 from ganzoo_core.engines.tensorflow import import_tensorflow, network_size
 from ganzoo_core.engines.tensorflow.data import Resident, at_stage
+from ganzoo_core.engines.tensorflow.device import count_threads, pick_device, set_threads
 from ganzoo_core.engines.tensorflow.layers import layer_rows
 from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
 from ganzoo_core.engines.tensorflow.precision import check
 from ganzoo_core.engines.tensorflow.trainer import Trainer
-from ganzoo_core.errors import UsageError
 from ganzoo_core.randomness import seed_for
 
 
@@ -63,12 +63,12 @@ class Engine:
         self.tell: Callable[[str], None] = lambda note: None
         notes = list(import_tensorflow.notes())
         with import_tensorflow.without_noise():
-            if not _set_threads(threads):
+            if not set_threads(threads):
                 notes.append(
-                    f"TensorFlow was in use before, so it keeps {_threads() or 'its own number of'} threads "
+                    f"TensorFlow was in use before, so it keeps {count_threads() or 'its own number of'} threads "
                     f"instead of {threads}"
                 )
-            self.kind = _pick(device)
+            self.kind = pick_device(device)
             # TensorFlow's remapper fuses operations or fails to, with words on the terminal, by the layers' names,
             # which count up in a process: the same run would not give the same bits in another one.
             tf.config.optimizer.set_experimental_options({"remapping": False})
@@ -81,7 +81,7 @@ class Engine:
     def describe(self) -> dict[str, Any]:
         """Facts that belong to a run: framework, versions, device, threads, whether oneDNN is in use."""
         facts = {"framework": self.framework, "version": tf.__version__, "keras": keras.__version__}
-        facts |= {"device": self.kind, "threads": _threads(), "onednn": import_tensorflow.onednn()}
+        facts |= {"device": self.kind, "threads": count_threads(), "onednn": import_tensorflow.onednn()}
         return {**facts, "precision": self.precision, "compile": self.compile}
 
     def check_network(self, network: Any) -> str:
@@ -289,33 +289,3 @@ class Engine:
     def count_parameters(self, network: Network) -> int:
         """Learnable parameters."""
         return sum(math.prod(weight.shape) for weight in network.trainable_weights)
-
-
-def _set_threads(threads: int) -> bool:
-    """Have TensorFlow use so many; False if its runtime is at work already with another number."""
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        # Two operations at once, since many do not use all threads of their own.
-        tf.config.threading.set_inter_op_parallelism_threads(min(threads, 2))
-    except RuntimeError:
-        return _threads() == threads
-    return True
-
-
-def _threads() -> int:
-    return tf.config.threading.get_intra_op_parallelism_threads()
-
-
-def _pick(device: str) -> str:
-    gpus = tf.config.list_physical_devices("GPU")
-    # On a Mac the plugin of Apple offers its GPU under the same name.
-    name = "mps" if gpus and not tf.test.is_built_with_cuda() else "cuda"
-    if device == "auto":
-        device = name if gpus else "cpu"
-    if device != "cpu" and (not gpus or device != name):
-        there = ", ".join(["cpu", *([name] if gpus else [])])
-        raise UsageError(f"{device.upper()} is not available; devices on this machine: {there}")
-    with contextlib.suppress(RuntimeError):  # TensorFlow is at work already, and has decided
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
-    return device

@@ -1,4 +1,4 @@
-"""The PyTorch engine."""
+"""Train and draw in PyTorch."""
 
 from ganzoo_core.engines.torch.engine import Engine
 

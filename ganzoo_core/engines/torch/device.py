@@ -1,9 +1,27 @@
-"""Numbers on their way to the device, without making it wait."""
+"""The device: which one it is, and numbers on their way to it, without making it wait."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+
+from ganzoo_core.errors import UsageError
+
+
+def pick_device(device: str) -> str:
+    """`cuda`, `mps` or `cpu`, where `auto` takes the first that is there; raises UsageError for one that is not."""
+    there: Sequence[str] = [
+        name
+        for name, available in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()))
+        if available
+    ]
+    if device == "auto":
+        return there[0] if there else "cpu"
+    if device != "cpu" and device not in there:
+        raise UsageError(f"{device.upper()} is not available; devices on this machine: {', '.join(['cpu', *there])}")
+    return device
 
 
 def carried(array: np.ndarray, device: torch.device) -> torch.Tensor:

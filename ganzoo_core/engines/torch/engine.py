@@ -18,13 +18,12 @@ from ganzoo_core.engines.torch import malloc, network_size
 from ganzoo_core.engines.torch import precision as torch_precision
 from ganzoo_core.engines.torch.compiled import Compiled, find_compiler
 from ganzoo_core.engines.torch.data import Resident, at_stage
-from ganzoo_core.engines.torch.device import carried
+from ganzoo_core.engines.torch.device import carried, pick_device
 from ganzoo_core.engines.torch.forward import as_keywords
 from ganzoo_core.engines.torch.layers import layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.precision import check
 from ganzoo_core.engines.torch.trainer import Trainer
-from ganzoo_core.errors import UsageError
 from ganzoo_core.randomness import seed_for
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Engine:
         place: Place | None = None,
         timeout: float = 0.0,
     ) -> None:
-        self.device = torch.device(_pick(device))
+        self.device = torch.device(pick_device(device))
         self.group: Group | None = None
         if place is not None:
             from ganzoo_core.engines.torch import process_group
@@ -307,16 +306,3 @@ class Engine:
     def count_parameters(self, network: torch.nn.Module) -> int:
         """Learnable parameters."""
         return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-
-
-def _pick(device: str) -> str:
-    there: Sequence[str] = [
-        name
-        for name, available in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()))
-        if available
-    ]
-    if device == "auto":
-        return there[0] if there else "cpu"
-    if device != "cpu" and device not in there:
-        raise UsageError(f"{device.upper()} is not available; devices on this machine: {', '.join(['cpu', *there])}")
-    return device
