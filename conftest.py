@@ -52,5 +52,5 @@ sys.meta_path.insert(0, _TorchFirst())  # type: ignore[arg-type]
 def _one_process() -> Iterator[None]:
     """Here both frameworks are loaded at one time or another; what a user's process does is tested in processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganzoo_core.generation.load.is_needed", lambda framework: False)
+        patch.setattr("ganzoo_core.generation.load.needs_own_process", lambda framework: False)
         yield

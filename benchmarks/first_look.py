@@ -32,10 +32,10 @@ from ganzoo_core import building, mix
 from ganzoo_core.data import pixels
 from ganzoo_core.discovery.catalog import scan
 from ganzoo_core.mix import Request
-from ganzoo_core.report.nearest_and_walk import neighbours, training_images
+from ganzoo_core.report.nearest_and_walk import find_neighbours, load_training_images
 from ganzoo_core.settings import read_facts, read_run_config
 
-SIDE, DIRECTIONS, COUNT, SHOWN = 8, 30, 2000, 12
+SIDE, DIRECTIONS, COUNT, SHOWN_COUNT = 8, 30, 2000, 12
 CLASSIFIED = "digits"  # the one data set whose classes three quick classifiers know
 
 
@@ -57,8 +57,8 @@ def main() -> None:
         print("| run | images | distance | halves of the real ones | classifiers agree | seconds |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for run in runs:
-        found = look(run, args.data_root)
-        print(json.dumps(found) if args.json else row(found), flush=True)
+        found = measure_run(run, args.data_root)
+        print(json.dumps(found) if args.json else format_row(found), flush=True)
     if args.nearest is not None:
         print(draw_nearest(runs[-1], args.data_root, args.nearest))
 
@@ -71,18 +71,18 @@ def train(words: str, seed: int, out: Path) -> Path:
     return out
 
 
-def look(run: Path, data_root: str | None = None) -> dict[str, Any]:
+def measure_run(run: Path, data_root: str | None = None) -> dict[str, Any]:
     """All figures of one run."""
-    real, labels, name = real_images(run, data_root)
+    real, labels, name = read_real_images(run, data_root)
     generator = gz.load(run)
     drawn = generator.generate(COUNT, seed=1)
     last = json.loads((run / "stats.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     return {
         "run": str(run),
         "images": last["images"],
-        "distance": distance(drawn, real),
-        "halves": halves(real),
-        "agree": agreement(drawn, real, labels) if name == CLASSIFIED else None,
+        "distance": compute_distance(drawn, real),
+        "halves": compare_halves(real),
+        "agree": compute_agreement(drawn, real, labels) if name == CLASSIFIED else None,
         "seconds": last["seconds"],
     }
 
@@ -92,11 +92,11 @@ def draw_nearest(run: Path, data_root: str | None, path: Path) -> str:
 
     Distances are root mean square differences of pixel values, 0 to 255.
     """
-    real = training_images(run, data_root)[0]  # with mirrored ones where the run mirrored
+    real = load_training_images(run, data_root)[0]  # with mirrored ones where the run mirrored
     drawn = gz.load(run).generate(COUNT // 4, seed=1)
-    places, distances = neighbours(drawn, real, 1)
-    apart = neighbours(real, real, 1, itself=np.arange(len(real)))[1][:, 0]
-    likest = np.argsort(distances[:, 0])[:SHOWN]
+    places, distances = find_neighbours(drawn, real, 1)
+    apart = find_neighbours(real, real, 1, own_places=np.arange(len(real)))[1][:, 0]
+    likest = np.argsort(distances[:, 0])[:SHOWN_COUNT]
     rows = [np.concatenate(list(row), axis=1) for row in (drawn[likest], real[places[likest, 0]])]
     pixels.to_pillow(np.concatenate(rows)).save(path)
     (middle, least), (between, twins) = ((np.median(found), found.min()) for found in (distances, apart))
@@ -106,22 +106,22 @@ def draw_nearest(run: Path, data_root: str | None, path: Path) -> str:
     )
 
 
-def real_images(run: Path, data_root: str | None) -> tuple[np.ndarray, np.ndarray | None, str]:
+def read_real_images(run: Path, data_root: str | None) -> tuple[np.ndarray, np.ndarray | None, str]:
     """All of the run's real images as they are, uint8 [N,H,W,C]; their labels [N]; the dataset's name."""
     config = read_run_config(run / "config.yaml")
     request = Request(preset=read_facts(run / "config.yaml").preset or "none", config=config, config_name=str(run))
     resolved = mix.resolve(scan(), request)
-    source = building.load_data(resolved, building.data_root_of_run(run, data_root))
+    source = building.load_data(resolved, building.find_run_data_root(run, data_root))
     return np.asarray(source.images), source.labels, resolved.parts["data"].name
 
 
-def row(found: dict[str, Any]) -> str:
+def format_row(found: dict[str, Any]) -> str:
     agree = "" if found["agree"] is None else f"{found['agree']:.3f}"
     figures = f"{found['distance']:.3f} | {found['halves']:.3f} | {agree} | {found['seconds']:.0f}"
     return f"| {found['run']} | {found['images']:,} | {figures} |"
 
 
-def at_side(images: np.ndarray) -> np.ndarray:
+def shrink(images: np.ndarray) -> np.ndarray:
     """uint8 [N,H,W,C] -> the means of equal squares, float64 [N,8·8·C] from 0 to 1."""
     count, height, width, channels = images.shape
     if height % SIDE or width % SIDE:
@@ -133,15 +133,15 @@ def at_side(images: np.ndarray) -> np.ndarray:
     return means
 
 
-def distance(drawn: np.ndarray, real: np.ndarray) -> float:
+def compute_distance(drawn: np.ndarray, real: np.ndarray) -> float:
     """Fréchet's distance of two sets of images, uint8 [N,H,W,C] each, on `DIRECTIONS` of the second one's pixels."""
-    a, b = at_side(drawn), at_side(real)
+    a, b = shrink(drawn), shrink(real)
     mean = b.mean(0)
     directions = np.linalg.svd(b - mean, full_matrices=False)[2][:DIRECTIONS].T
-    return frechet((a - mean) @ directions, (b - mean) @ directions)
+    return compute_frechet((a - mean) @ directions, (b - mean) @ directions)
 
 
-def frechet(a: np.ndarray, b: np.ndarray) -> float:
+def compute_frechet(a: np.ndarray, b: np.ndarray) -> float:
     """|mean a - mean b|² + tr(A + B - 2 (A B)^½) of two sets of points [N,D]."""
     first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     both = linalg.sqrtm(first @ second).real
@@ -149,13 +149,13 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     return float(gap + np.trace(first + second - 2 * both))
 
 
-def halves(real: np.ndarray) -> float:
+def compare_halves(real: np.ndarray) -> float:
     """The distance between two halves of the real images, drawn at random."""
     order = np.random.Generator(np.random.Philox(0)).permutation(len(real))
-    return distance(real[order[::2]], real[order[1::2]])
+    return compute_distance(real[order[::2]], real[order[1::2]])
 
 
-def agreement(drawn: np.ndarray, real: np.ndarray, labels: np.ndarray | None) -> float:
+def compute_agreement(drawn: np.ndarray, real: np.ndarray, labels: np.ndarray | None) -> float:
     """The share of images of which three classifiers that learnt from the real ones name the same class."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.neighbors import KNeighborsClassifier
@@ -163,7 +163,7 @@ def agreement(drawn: np.ndarray, real: np.ndarray, labels: np.ndarray | None) ->
 
     assert labels is not None
     kinds = (SVC(random_state=0), KNeighborsClassifier(5), RandomForestClassifier(300, random_state=0))
-    named = np.array([kind.fit(at_side(real), labels).predict(at_side(drawn)) for kind in kinds])
+    named = np.array([kind.fit(shrink(real), labels).predict(shrink(drawn)) for kind in kinds])
     return float((named == named[0]).all(0).mean())
 
 

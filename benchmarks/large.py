@@ -27,19 +27,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pairs import peak_memory
+from pairs import read_peak_memory
 
 import ganzoo_core as gz
 from ganzoo_core import building, engines, mix
 from ganzoo_core.data import framing, lazy
 from ganzoo_core.data import memory as data_memory
 from ganzoo_core.discovery import catalog
-from ganzoo_core.engines import available_cores
+from ganzoo_core.engines import count_available_cores
 from ganzoo_datasets import shapes
 
 SIZE, CHANNELS, SAMPLE = 64, 3, 4096
-BOUND = 1.10
-AT_ONCE = 4096  # images that are drawn together
+MAX_RATIO = 1.10
+BLOCK_IMAGES = 4096  # images that are drawn together
 
 
 def main() -> int:
@@ -53,15 +53,15 @@ def main() -> int:
     parser.add_argument("--framing", choices=("none", "resize"), default="none", help="resize: from 64 pixels to 32")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found")
     args = parser.parse_args()
-    path = written(args.folder, args.gigabytes)
-    found = measured(path, args)
-    tell(found, args)
+    path = write_images(args.folder, args.gigabytes)
+    found = measure_rates(path, args)
+    print_results(found, args)
     if args.json is not None:
         args.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return 0
 
 
-def written(folder: Path, gigabytes: float) -> Path:
+def write_images(folder: Path, gigabytes: float) -> Path:
     """The set, drawn by as many processes as there are cores unless it is there."""
     count = max(SAMPLE, round(gigabytes * 1e9 / (SIZE * SIZE * CHANNELS)))
     path = folder / f"shapes-{count}.npy"
@@ -70,36 +70,36 @@ def written(folder: Path, gigabytes: float) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, SIZE, SIZE, CHANNELS)}
-    cores = available_cores()
+    cores = count_available_cores()
     with ProcessPoolExecutor(cores) as pool, unfinished.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for first in range(0, count, 8 * cores * AT_ONCE):  # so that drawn images do not pile up before the disk
+        for first in range(0, count, 8 * cores * BLOCK_IMAGES):  # so that drawn images do not pile up before the disk
             print(f"{first:,} of {count:,} images are drawn", file=sys.stderr)
-            starts = range(first, min(first + 8 * cores * AT_ONCE, count), AT_ONCE)
-            for drawn in pool.map(partial(_drawn, count), starts):
+            starts = range(first, min(first + 8 * cores * BLOCK_IMAGES, count), BLOCK_IMAGES)
+            for drawn in pool.map(partial(_draw_block, count), starts):
                 file.write(drawn.tobytes())
         os.fsync(file.fileno())
     unfinished.rename(path)
     return path
 
 
-def _drawn(count: int, start: int) -> np.ndarray:
-    return shapes.draw("train", start, min(start + AT_ONCE, count), size=SIZE, channels=CHANNELS)
+def _draw_block(count: int, start: int) -> np.ndarray:
+    return shapes.draw("train", start, min(start + BLOCK_IMAGES, count), size=SIZE, channels=CHANNELS)
 
 
-def measured(path: Path, args: argparse.Namespace) -> dict[str, Any]:
+def measure_rates(path: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Blocks of steps from the file and from memory, in turns."""
     mapped = np.load(path, mmap_mode="r")
     sample = np.sort(np.random.default_rng(0).choice(len(mapped), SAMPLE, replace=False))
     resident = lazy.gather(mapped, sample)
     loops = {
-        "memory": loop_of(trainer_of(resident, args), args),
-        "file": loop_of(trainer_of(mapped, args, stays=True), args),
+        "memory": make_loop(make_trainer(resident, args), args),
+        "file": make_loop(make_trainer(mapped, args, stays=True), args),
     }
     load, rates, read, peaks = os.getloadavg()[0], {name: [] for name in loops}, [], {}  # type: Any, Any, list[int], Any
     for pair in range(-1, args.pairs):
         for name in list(loops) if pair % 2 == 0 else list(loops)[::-1]:
-            give_back(mapped, path)
+            drop_pages(mapped, path)
             before, since = _read_bytes(), time.perf_counter()
             loops[name](args.steps)
             if pair < 0:  # the first is slower, and does not count
@@ -107,8 +107,8 @@ def measured(path: Path, args: argparse.Namespace) -> dict[str, Any]:
             rates[name].append(args.steps * args.batch / (time.perf_counter() - since))
             if name == "file":
                 read.append(_read_bytes() - before)
-        peaks.setdefault("after the first blocks", peak_memory())
-    peaks["at the end"] = peak_memory()
+        peaks.setdefault("after the first blocks", read_peak_memory())
+    peaks["at the end"] = read_peak_memory()
     return {
         "rates": rates,
         "read": read,
@@ -120,30 +120,30 @@ def measured(path: Path, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def trainer_of(images: np.ndarray, args: argparse.Namespace, *, stays: bool = False) -> Any:
+def make_trainer(images: np.ndarray, args: argparse.Namespace, *, stays: bool = False) -> Any:
     """dcgan-torch's trainer on these images; `stays`: in their file, however much memory there is."""
     size = SIZE if args.framing == "none" else SIZE // 2
     settings = {"model.width": args.width, "train.batch_size": args.batch, "data.size": size}
     resolved = mix.resolve(
         catalog.scan(), mix.Request(picks={"model": "dcgan-torch", "data": "shapes"}, assigned=settings, preset="none")
     )
-    fitted = mix.fit(resolved, height=SIZE, width=SIZE, channels=CHANNELS, classes=0, background=None)
-    free = data_memory.free_memory
+    fitted = mix.make_data_fit(resolved, height=SIZE, width=SIZE, channels=CHANNELS, classes=0, background=None)
+    free = data_memory.measure_free_memory
     if stays:
-        data_memory.free_memory = lambda: 0
+        data_memory.measure_free_memory = lambda: 0
     try:
         prepared = framing.prepare(gz.ImageSource(images), fitted.framing, fitted.spec.channels).images
     finally:
-        data_memory.free_memory = free
-    if lazy.in_file(prepared) is not stays:
+        data_memory.measure_free_memory = free
+    if lazy.is_in_file(prepared) is not stays:
         raise SystemExit("the images are not where they were to be")
-    engine = engines.create("torch", resolved.settings)
-    G, D = building.networks(engine, resolved, fitted, {})
-    plan = building.plan_of(resolved)
-    return engine.trainer(G, D, building.loss_of(resolved, fitted), plan, prepared, None)
+    engine = engines.create_engine("torch", resolved.settings)
+    G, D = building.build_networks(engine, resolved, fitted, {})
+    plan = building.make_plan(resolved)
+    return engine.trainer(G, D, building.build_loss(resolved, fitted), plan, prepared, None)
 
 
-def loop_of(trainer: Any, args: argparse.Namespace) -> Callable[[int], None]:
+def make_loop(trainer: Any, args: argparse.Namespace) -> Callable[[int], None]:
     position = 0
 
     def loop(steps: int) -> None:
@@ -156,7 +156,7 @@ def loop_of(trainer: Any, args: argparse.Namespace) -> Callable[[int], None]:
     return loop
 
 
-def give_back(mapped: np.memmap[Any, Any], path: Path) -> None:
+def drop_pages(mapped: np.memmap[Any, Any], path: Path) -> None:
     """Have the system forget what it has read of the file."""
     owner: Any = mapped
     while isinstance(owner, np.ndarray):
@@ -173,7 +173,7 @@ def _read_bytes() -> int:
     return int(dict(line.split(": ") for line in lines)["read_bytes"])
 
 
-def tell(found: dict[str, Any], args: argparse.Namespace) -> None:
+def print_results(found: dict[str, Any], args: argparse.Namespace) -> None:
     rates, took = found["rates"], args.steps * args.batch * SIZE * SIZE * CHANNELS
     ratios = [memory / file for memory, file in zip(rates["memory"], rates["file"], strict=True)]
     print(f"{found['images']:,} images, {found['bytes'] / 1e9:.1f} GB; framing {args.framing}, batch {args.batch}")
@@ -182,7 +182,7 @@ def tell(found: dict[str, Any], args: argparse.Namespace) -> None:
         print(f"from {name:<8}{statistics.median(each):>9.1f} img/s")
     print(
         f"an image from the file costs {statistics.median(ratios):.3f} times one from memory "
-        f"({min(ratios):.3f} to {max(ratios):.3f}; bound {BOUND})"
+        f"({min(ratios):.3f} to {max(ratios):.3f}; bound {MAX_RATIO})"
     )
     read = statistics.median(found["read"])
     print(f"read from the disk in a block: {read / 1e6:.0f} MB, of which {took / 1e6:.0f} MB are its images")

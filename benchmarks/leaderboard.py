@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pairs import BUSY_SHARE, cores_in_use
+from pairs import BUSY_SHARE, read_core_seconds
 
 from ganzoo_core.discovery import catalog
-from ganzoo_core.generation.bundled import place
+from ganzoo_core.generation.bundled import get_bundled_folder
 from ganzoo_core.runs import scores
 
-SHARE = 10  # of a run's length, in which speed is measured
+SHARE_PERCENT = 10  # of a run's length, in which speed is measured
 ZOO = Path(__file__).resolve().parents[1] / "plugins"  # others that are installed are left out
 
 
@@ -41,8 +41,8 @@ class Board:
 
     data: str
     images: int
-    every: int
-    words: tuple[str, ...] = ()
+    evaluate_every: int
+    arguments: tuple[str, ...] = ()
 
 
 BOARDS = (
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/leaderboard"), help="the folder of all runs")
     parser.add_argument("--data", default=",".join(board.data for board in BOARDS), help="digits, mnist or both")
     parser.add_argument("--data-root", default=None, help="where MNIST lies")
-    parser.add_argument("--models", default=",".join(bundled()), help="which models")
+    parser.add_argument("--models", default=",".join(list_models()), help="which models")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at once (one a core)")
     parser.add_argument("--json", type=Path, default=None, help="write the figures there, too")
@@ -74,20 +74,20 @@ def main() -> None:
     rows = []
     for board in boards:
         for model in models:
-            rows.append(row(args.out, board, model, root))
+            rows.append(make_row(args.out, board, model, root))
             print(f"{model} on {board.data}: {rows[-1]}", file=sys.stderr)
-    print(markdown(rows))
+    print(to_markdown(rows))
     if args.json is not None:
         args.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
-def bundled() -> list[str]:
+def list_models() -> list[str]:
     """The models of the zoo itself, PyTorch's before TensorFlow's."""
     parts = [part for part in catalog.scan().parts if part.kind == "models" and Path(part.location).is_relative_to(ZOO)]
     return [part.name for part in sorted(parts, key=lambda part: (part.frameworks[0] != "torch", len(part.name)))]
 
 
-def ganzoo(*words: str | Path) -> None:
+def run_ganzoo(*words: str | Path) -> None:
     """A command of the zoo; ends this one if it fails."""
     # What it prints is progress here: stdout is for the table.
     done = subprocess.run([sys.executable, "-m", "ganzoo_core", *map(str, words)], stdout=sys.stderr, check=False)
@@ -98,26 +98,28 @@ def ganzoo(*words: str | Path) -> None:
 def sweep(out: Path, board: Board, models: Sequence[str], seeds: str, jobs: int, root: Sequence[str]) -> None:
     """All runs on one data set."""
     over = ("--over", f"model={','.join(models)}", "--over", f"seed={seeds}")
-    length = ("--images", str(board.images), "--set", f"evaluate_every={board.every}")
-    ganzoo("sweep", *over, "--data", board.data, *board.words, *root, *length, "--jobs", str(jobs), "--out", out)
+    length = ("--images", str(board.images), "--set", f"evaluate_every={board.evaluate_every}")
+    run_ganzoo(
+        "sweep", *over, "--data", board.data, *board.arguments, *root, *length, "--jobs", str(jobs), "--out", out
+    )
 
 
-def runs_of(out: Path, model: str) -> list[Path]:
+def list_runs(out: Path, model: str) -> list[Path]:
     """The folders of a model's runs in a sweep."""
     return sorted(path for path in out.glob(f"model-{model}_seed-*") if path.is_dir())
 
 
-def row(out: Path, board: Board, model: str, root: Sequence[str]) -> dict[str, Any]:
+def make_row(out: Path, board: Board, model: str, root: Sequence[str]) -> dict[str, Any]:
     """What one model made of one data set."""
     best, last, real, agreement = [], [], [], []
-    for run in runs_of(out / board.data, model):
+    for run in list_runs(out / board.data, model):
         found = scores.read(run)
         values = [score.scores[scores.find_main_score()] for score in found]
         best.append(min(values))
         last.append(values[-1])
         real.append(found[-1].real[scores.find_main_score()])
         agreement.append(found[-1].scores.get("agreement"))
-    speed, busy = measured(out / "speed" / f"{board.data}-{model}", board, model, root)
+    speed, busy = measure_speed(out / "speed" / f"{board.data}-{model}", board, model, root)
     return {
         "data": board.data,
         "images": board.images,
@@ -132,13 +134,13 @@ def row(out: Path, board: Board, model: str, root: Sequence[str]) -> dict[str, A
     }
 
 
-def measured(out: Path, board: Board, model: str, root: Sequence[str]) -> tuple[float, bool]:
+def measure_speed(out: Path, board: Board, model: str, root: Sequence[str]) -> tuple[float, bool]:
     """Images a second of a run of its own on all cores, start-up left out, and whether others kept them busy."""
     shutil.rmtree(out, ignore_errors=True)
-    length = str(board.images // SHARE)
-    began, before = time.perf_counter(), cores_in_use(())
-    ganzoo("run", model, "--data", board.data, *board.words, *root, "--images", length, "--quiet", "--out", out)
-    seconds, after = time.perf_counter() - began, cores_in_use(())
+    length = str(board.images // SHARE_PERCENT)
+    began, before = time.perf_counter(), read_core_seconds(())
+    run_ganzoo("run", model, "--data", board.data, *board.arguments, *root, "--images", length, "--quiet", "--out", out)
+    seconds, after = time.perf_counter() - began, read_core_seconds(())
     others = 0.0
     if before is not None and after is not None:
         others = ((after[0] - before[0]) - (after[1] - before[1])) / seconds
@@ -151,18 +153,18 @@ def measured(out: Path, board: Board, model: str, root: Sequence[str]) -> tuple[
 def ship(out: Path, model: str, data: str) -> None:
     """The best generator of a model's runs becomes what its plugin carries, and its grid heads the README."""
     by_score = {
-        min(score.scores[scores.find_main_score()] for score in scores.read(run)): run for run in runs_of(out, model)
+        min(score.scores[scores.find_main_score()] for score in scores.read(run)): run for run in list_runs(out, model)
     }
-    ganzoo("ship", by_score[min(by_score)], "--checkpoint", "best", "--name", data)
+    run_ganzoo("ship", by_score[min(by_score)], "--checkpoint", "best", "--name", data)
     part = catalog.scan().find("models", model)
     with tempfile.TemporaryDirectory() as folder:
         grid = Path(folder) / f"{data}.png"
         label = ("--class", "all", "-n", "8") if part.conditional else ("-n", "64")
-        ganzoo("generate", place(part, data), *label, "--out", grid)
+        run_ganzoo("generate", get_bundled_folder(part, data), *label, "--out", grid)
         shutil.copy(grid, Path(part.location).parent / "shipped.png")
 
 
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
+def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The table, the best models of each data set first."""
     lines = []
     for data in dict.fromkeys(row["data"] for row in rows):
@@ -177,12 +179,14 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
             found = "" if row["agreement"] is None else f"{statistics.mean(row['agreement']):.1%}"
             mark = " (busy)" if row["busy"] else ""
             speed = f"{row['img/s']:,.0f}{mark} | {row['minutes']:.1f}"
-            lines.append(f"| {row['model']} | {spread(row['best'])} | {spread(row['last'])} | {found} | {speed} |")
+            lines.append(
+                f"| {row['model']} | {format_spread(row['best'])} | {format_spread(row['last'])} | {found} | {speed} |"
+            )
         lines.append("")
     return "\n".join(lines)
 
 
-def spread(values: Sequence[float]) -> str:
+def format_spread(values: Sequence[float]) -> str:
     """Mean and range over the seeds."""
     return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 

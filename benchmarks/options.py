@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pairs import measure, was_busy
+from pairs import explain_busy, measure
 
 from ganzoo_core import building, engines, mix
 from ganzoo_core.discovery import catalog
@@ -52,7 +52,7 @@ def main() -> None:
     for kind in dict.fromkeys(["float32", *args.kinds]):
         start = time.perf_counter()
         try:
-            engine, loop = trainer_of(kind, args, images)
+            engine, loop = make_engine_and_loop(kind, args, images)
             loop(1)  # what is compiled is compiled here
         except UsageError as error:
             print(f"{kind} is left out: {error}")
@@ -68,14 +68,14 @@ def main() -> None:
     }  # fmt: skip
     found = measure(loops, images=args.batch, block=args.seconds, pairs=args.pairs)
     print(f"{args.model}{f', {args.loss}' if args.loss else ''}: {', '.join(f'{k} {v}' for k, v in facts.items())}\n")
-    tell(found["rates"], args.batch)
-    if busy := was_busy(found, before=load, cores=engines.available_cores()):
+    print_table(found["rates"], args.batch)
+    if busy := explain_busy(found, before=load, cores=engines.count_available_cores()):
         print(f"the machine was busy ({busy}): take none of this for a figure", file=sys.stderr)
     if args.json is not None:
         args.json.write_text(json.dumps({"facts": facts, **found}, indent=1), encoding="utf-8")
 
 
-def tell(rates: Mapping[str, list[float]], batch: int) -> None:
+def print_table(rates: Mapping[str, list[float]], batch: int) -> None:
     """The table, as docs/precision.md has it."""
     print("| | img/s | ms a step | times float32's speed | spread |\n| --- | ---: | ---: | ---: | ---: |")
     for kind, values in rates.items():
@@ -86,7 +86,7 @@ def tell(rates: Mapping[str, list[float]], batch: int) -> None:
         print(f"| {kind} | {median:.1f} | {ms:.1f} | {statistics.median(ratios):.2f} | {spread} |")
 
 
-def trainer_of(kind: str, args: argparse.Namespace, images: np.ndarray) -> Any:
+def make_engine_and_loop(kind: str, args: argparse.Namespace, images: np.ndarray) -> Any:
     """The engine, and a function that takes so many steps and has finished them when it returns.
 
     The weights are the same for each kind.
@@ -97,18 +97,18 @@ def trainer_of(kind: str, args: argparse.Namespace, images: np.ndarray) -> Any:
     }  # fmt: skip
     picks = {"model": args.model, "data": "digits", **({"loss": args.loss} if args.loss else {})}
     resolved = mix.resolve(catalog.scan(), mix.Request(picks=picks, assigned=settings, preset="none"))
-    fitted = mix.fit(resolved, height=args.size, width=args.size, channels=1, classes=0, background=None)
-    engine = engines.create(resolved.framework, resolved.settings)
+    fitted = mix.make_data_fit(resolved, height=args.size, width=args.size, channels=1, classes=0, background=None)
+    engine = engines.create_engine(resolved.framework, resolved.settings)
     engine.tell = lambda note: print(f"{kind}: {note}")
-    G, D = building.networks(engine, resolved, fitted, {})
-    plan = building.plan_of(resolved)
-    trainer = engine.trainer(G, D, building.loss_of(resolved, fitted), plan, images, None)
+    G, D = building.build_networks(engine, resolved, fitted, {})
+    plan = building.make_plan(resolved)
+    trainer = engine.trainer(G, D, building.build_loss(resolved, fitted), plan, images, None)
     position = 0
 
     def loop(steps: int) -> None:
         nonlocal position
         for _ in range(steps):
-            trainer.step(position, position * plan.step_images, {})
+            trainer.step(position, position * plan.images_per_step, {})
             position += 1
         trainer.read()
 

@@ -11,8 +11,8 @@ from typing import Any
 
 BUSY_LOAD = 0.5  # where the kernel tells no more, a load above this before the start means that something else runs
 BUSY_SHARE = 0.05  # of the cores that this process may use, taken by others
-WARM_UP = 2  # steps of each loop before the first block; a graph is traced in the first
-TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+WARM_UP_STEPS = 2  # steps of each loop before the first block; a graph is traced in the first
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 Loop = Callable[[int], None]  # takes that many steps, and has finished them when it returns
 
@@ -33,22 +33,22 @@ def measure(loops: Mapping[str, Loop], *, images: int, block: float, pairs: int)
         how many cores other processes kept busy meanwhile, None where the kernel does not tell.
     """
     for loop in loops.values():
-        loop(WARM_UP)
+        loop(WARM_UP_STEPS)
     first, start = next(iter(loops.values())), time.perf_counter()
-    first(WARM_UP)
-    steps = max(1, round(block * WARM_UP / (time.perf_counter() - start)))
+    first(WARM_UP_STEPS)
+    steps = max(1, round(block * WARM_UP_STEPS / (time.perf_counter() - start)))
     rates: dict[str, list[float]] = {name: [] for name in loops}
     faults: dict[str, list[float]] = {name: [] for name in loops}
     pids = [loop.pid for loop in loops.values() if hasattr(loop, "pid")]
-    load, began, busy = os.getloadavg()[0], time.perf_counter(), cores_in_use(pids)
+    load, began, busy = os.getloadavg()[0], time.perf_counter(), read_core_seconds(pids)
     for pair in range(pairs):
         # Each order half of the time, so that neither always runs on the warmer machine.
         for name in list(loops) if pair % 2 == 0 else list(loops)[::-1]:
-            loop, before, start = loops[name], _faults(), time.perf_counter()
+            loop, before, start = loops[name], _count_faults(), time.perf_counter()
             loop(steps)
             rates[name].append(steps * images / (time.perf_counter() - start))
-            faults[name].append(getattr(loop, "faults", _faults() - before) / steps)
-    after, seconds = cores_in_use(pids), time.perf_counter() - began
+            faults[name].append(getattr(loop, "faults", _count_faults() - before) / steps)
+    after, seconds = read_core_seconds(pids), time.perf_counter() - began
     others = None
     if busy is not None and after is not None:
         others = max(0.0, ((after[0] - busy[0]) - (after[1] - busy[1])) / seconds)
@@ -62,7 +62,7 @@ def measure(loops: Mapping[str, Loop], *, images: int, block: float, pairs: int)
     }
 
 
-def was_busy(found: Mapping[str, Any], *, before: float, cores: int) -> str:
+def explain_busy(found: Mapping[str, Any], *, before: float, cores: int) -> str:
     """How another process disturbed a measurement, in words; "" where none did.
 
     Args:
@@ -77,17 +77,17 @@ def was_busy(found: Mapping[str, Any], *, before: float, cores: int) -> str:
     return ""
 
 
-def peak_memory() -> float:
+def read_peak_memory() -> float:
     """MB that this process has had in memory at most so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if os.uname().sysname == "Darwin" else peak * 1024 / 1e6
 
 
-def _faults() -> int:
+def _count_faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-def cores_in_use(pids: Iterable[int]) -> tuple[float, float] | None:
+def read_core_seconds(pids: Iterable[int]) -> tuple[float, float] | None:
     """Seconds that this process's cores were busy since the machine's start, and those that it and `pids` took."""
     try:
         mine = {f"cpu{core}" for core in os.sched_getaffinity(0)}
@@ -97,7 +97,7 @@ def cores_in_use(pids: Iterable[int]) -> tuple[float, float] | None:
         own = sum(os.times()[:4])  # its children that have ended among it
         for pid in pids:
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            own += (int(fields[11]) + int(fields[12])) / TICK
+            own += (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
     except (AttributeError, OSError, ValueError, IndexError):  # not Linux, or not all of it
         return None
-    return busy / TICK, own
+    return busy / TICKS_PER_SECOND, own

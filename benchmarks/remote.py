@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from games import Row
+from comparisons import Row
 from pairs import Loop
 
 
-class Remote:
+class RemoteLoop:
     """The tutorial's loop in another process, which waits while others run.
 
     Args:
@@ -31,11 +31,11 @@ class Remote:
         faults: minor page faults of the last call.
     """
 
-    def __init__(self, process: subprocess.Popen[str], what: int = 0) -> None:
-        self.process, self.what, self.pid, self.faults = process, what, process.pid, 0
+    def __init__(self, process: subprocess.Popen[str], resolution: int = 0) -> None:
+        self.process, self.resolution, self.pid, self.faults = process, resolution, process.pid, 0
 
     @classmethod
-    def started(cls, row: Row, device: str, environment: Mapping[str, str] | None = None) -> Remote:
+    def start(cls, row: Row, device: str, environment: Mapping[str, str] | None = None) -> RemoteLoop:
         """Start the process; `environment` is laid over ours, from which ganzoo's choice of oneDNN is taken."""
         ours = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
         hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}
@@ -43,27 +43,27 @@ class Remote:
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         return cls(subprocess.Popen(command, env={**ours, **hidden, **(environment or {})}, text=True, **pipes))
 
-    def at(self, what: int) -> Remote:
+    def at_resolution(self, resolution: int) -> RemoteLoop:
         """The same process's loop at a resolution."""
-        return Remote(self.process, what)
+        return RemoteLoop(self.process, resolution)
 
     def __call__(self, steps: int) -> None:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(self.what, steps, file=self.process.stdin, flush=True)
+        print(self.resolution, steps, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
             raise RuntimeError(f"the tutorial's process ended; {' '.join(map(str, self.process.args))} shows why")
         self.faults = int(answer)
 
-    def __enter__(self) -> Remote:
+    def __enter__(self) -> RemoteLoop:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.communicate()  # closes its input, which ends it
 
 
-def serve(row: Row, device: str) -> None:
+def serve_loops(row: Row, device: str) -> None:
     """The other end of `Remote`."""
     module = importlib.import_module(f"{row.framework}_tutorials")
     loops: dict[int, Loop] = {}
@@ -77,4 +77,4 @@ def serve(row: Row, device: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(Row(**json.loads(sys.argv[2])), sys.argv[1])
+    serve_loops(Row(**json.loads(sys.argv[2])), sys.argv[1])

@@ -20,38 +20,38 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from games import ROWS, Row
-from pairs import measure, peak_memory
-from table import as_markdown, as_text, warnings_of
+from comparisons import ROWS, Row
+from pairs import measure, read_peak_memory
+from table import as_markdown, as_text, list_warnings
 
-from ganzoo_core.engines import available_cores
+from ganzoo_core.engines import count_available_cores
 
-ROOF, TINY_ROOF = 2048, 256  # rows and columns of the matrices whose product is the roof
+ROOF_SIZE, TINY_ROOF_SIZE = 2048, 256  # rows and columns of the matrices whose product is the roof
 
 
 def main() -> int:
-    args = parse()
+    args = parse_arguments()
     rows = [row for row in ROWS if not args.only or any(row.name.startswith(name) for name in args.only)]
     if not rows:
         print(f"no row begins with {args.only}; there is {', '.join(row.name for row in ROWS)}", file=sys.stderr)
         return 2
     if args.child:
-        args.json.write_text(json.dumps(measured(rows[0], args)), encoding="utf-8")
+        args.json.write_text(json.dumps(measure_row(rows[0], args)), encoding="utf-8")
         return 0
-    found: dict[str, Any] = {"machine": machine(), "rows": []}
+    found: dict[str, Any] = {"machine": describe_machine(), "rows": []}
     for row in rows:
         print(f"{row.name} …", file=sys.stderr, flush=True)
-        found["rows"].append(in_a_child(row, args))
+        found["rows"].append(run_in_child(row, args))
         found["machine"]["load_after"] = os.getloadavg()[0]
         if args.json is not None:  # after each: an interrupted command has told what it knows
             args.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     print(as_markdown(found) if args.markdown else as_text(found))
-    for warning in warnings_of(found):
+    for warning in list_warnings(found):
         print(warning, file=sys.stderr)
     return 0
 
 
-def parse() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="NAME", help="rows whose name begins so; again for more")
     parser.add_argument("--pairs", type=int, default=6, help="blocks of each loop (6)")
@@ -64,7 +64,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """What the figures belong to."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -82,14 +82,14 @@ def machine() -> dict[str, Any]:
         "processor": processor,
         "vectors": vectors,
         "bf16": "avx512_bf16" in flags or "amx_bf16" in flags,
-        "cores": available_cores(),
+        "cores": count_available_cores(),
         "python": platform.python_version(),
         "ganzoo": metadata.version("ganzoo-core"),
         "load_before": os.getloadavg()[0],
     }
 
 
-def in_a_child(row: Row, args: argparse.Namespace) -> dict[str, Any]:
+def run_in_child(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     """Measure a row in a process of its own.
 
     Raises:
@@ -107,25 +107,25 @@ def in_a_child(row: Row, args: argparse.Namespace) -> dict[str, Any]:
         return found
 
 
-def measured(row: Row, args: argparse.Namespace) -> dict[str, Any]:
+def measure_row(row: Row, args: argparse.Namespace) -> dict[str, Any]:
     """All comparisons of a row, in this process."""
-    pairs, block, roof_size = args.pairs, args.block, ROOF
+    pairs, block, roof_size = args.pairs, args.block, ROOF_SIZE
     if args.smoke:
-        row, pairs, block, roof_size = row.tiny(), 2, 0.01, TINY_ROOF
-    module = importlib.import_module(f"{row.framework}_games")
+        row, pairs, block, roof_size = row.make_tiny(), 2, 0.01, TINY_ROOF_SIZE
+    module = importlib.import_module(f"{row.framework}_comparisons")
     games, roof = [], 0.0
-    for game in module.games(row, args.device):
+    for game in module.make_comparisons(row, args.device):
         game.runner(1)
-        peak = peak_memory()
+        peak = read_peak_memory()
         loops = {"runner": game.runner, **game.others()}
-        roof = max(roof, module.roof(roof_size, args.device))
+        roof = max(roof, module.measure_roof(roof_size, args.device))
         found = measure(loops, images=row.batch, block=block, pairs=pairs)
         games.append(
             {"name": game.name, "gflop": game.gflop(), "parameters": dict(game.parameters()), "peak_mb": peak, **found}
         )
-    roof = max(roof, module.roof(roof_size, args.device))
+    roof = max(roof, module.measure_roof(roof_size, args.device))
     facts = {"batch": row.batch, "size": row.size, "device": args.device, "settings": dict(row.settings)}
-    return {"name": row.name, **facts, **module.facts(), "roof": roof, "games": games}
+    return {"name": row.name, **facts, **module.collect_facts(), "roof": roof, "games": games}
 
 
 if __name__ == "__main__":

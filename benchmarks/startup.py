@@ -21,10 +21,10 @@ import venv
 from pathlib import Path
 from typing import Any
 
-COUNT = 100
-OURS = {"list": ["list"], "--help": ["--help"], "info": ["info", "losses/fake-7"]}
-THEIRS = "llm plugins"
-BOUND = 0.25
+PLUGIN_COUNT = 100
+GANZOO_COMMANDS = {"list": ["list"], "--help": ["--help"], "info": ["info", "losses/fake-7"]}
+LLM_COMMAND = "llm plugins"
+MAX_SECONDS = 0.25
 
 
 def main() -> int:
@@ -36,23 +36,24 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
-        fake_plugins(here / "ganzoo", COUNT)
+        write_fake_plugins(here / "ganzoo", PLUGIN_COUNT)
         commands: dict[str, tuple[list[str], Path]] = {
-            name: ([sys.executable, "-m", "ganzoo_core", *words], here / "ganzoo") for name, words in OURS.items()
+            name: ([sys.executable, "-m", "ganzoo_core", *words], here / "ganzoo")
+            for name, words in GANZOO_COMMANDS.items()
         }
         if not args.no_llm:
-            fake_llm_plugins(here / "llm", COUNT)
+            write_fake_llm_plugins(here / "llm", PLUGIN_COUNT)
             (here / "none").mkdir()
-            llm = [*llm_in(args.llm or here / "environment"), "plugins"]
-            commands |= {THEIRS: (llm, here / "none"), f"with {COUNT}": (llm, here / "llm")}
-        found = timed(commands, args.repeats, home=here)
-    tell(found)
+            llm = [*install_llm(args.llm or here / "environment"), "plugins"]
+            commands |= {LLM_COMMAND: (llm, here / "none"), f"with {PLUGIN_COUNT}": (llm, here / "llm")}
+        found = time_commands(commands, args.repeats, home=here)
+    print_results(found)
     if args.json is not None:
         args.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return 0
 
 
-def timed(commands: dict[str, tuple[list[str], Path]], repeats: int, *, home: Path) -> dict[str, Any]:
+def time_commands(commands: dict[str, tuple[list[str], Path]], repeats: int, *, home: Path) -> dict[str, Any]:
     """Seconds of each command, a list with one entry a turn; the first turn fills caches and does not count."""
     load, seconds = os.getloadavg()[0], {name: [] for name in commands}  # type: dict[str, list[float]]
     for turn in range(-1, repeats):
@@ -64,27 +65,27 @@ def timed(commands: dict[str, tuple[list[str], Path]], repeats: int, *, home: Pa
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             if turn >= 0:
                 seconds[name].append(time.perf_counter() - since)
-            elif "fake" not in done.stdout and name not in ("--help", THEIRS):
+            elif "fake" not in done.stdout and name not in ("--help", LLM_COMMAND):
                 raise SystemExit(f"{name} does not show the plugins")
-    return {"seconds": seconds, "plugins": COUNT, "load before": load, "load after": os.getloadavg()[0]}
+    return {"seconds": seconds, "plugins": PLUGIN_COUNT, "load before": load, "load after": os.getloadavg()[0]}
 
 
-def tell(found: dict[str, Any]) -> None:
+def print_results(found: dict[str, Any]) -> None:
     seconds = found["seconds"]
-    theirs = seconds.get(THEIRS)
+    theirs = seconds.get(LLM_COMMAND)
     print(f"{found['plugins']} plugins; load before {found['load before']:.2f}, after {found['load after']:.2f}")
-    print(f"{'command':<14}{'seconds':>9}{'of llm plugins':>17}{'spread':>16}   bound {BOUND}")
+    print(f"{'command':<14}{'seconds':>9}{'of llm plugins':>17}{'spread':>16}   bound {MAX_SECONDS}")
     for name, each in seconds.items():
         ratios = [a / b for a, b in zip(each, theirs, strict=True)] if theirs else []
         ratio = f"{statistics.median(ratios):>17.3f}{f'{min(ratios):.3f} to {max(ratios):.3f}':>16}" if ratios else ""
         print(f"{name:<14}{statistics.median(each):>9.3f}{ratio}")
 
 
-def fake_plugins(folder: Path, count: int) -> None:
+def write_fake_plugins(folder: Path, count: int) -> None:
     """Distributions with one loss each, as pip leaves them; what imports one raises."""
     for number in range(count):
         name, package = f"fake-{number}", f"fake_{number}"
-        _distribution(folder, name, f"[ganzoo.plugins]\n{name} = {package}\n")
+        _write_distribution(folder, name, f"[ganzoo.plugins]\n{name} = {package}\n")
         (folder / package).mkdir()
         for module in ("__init__.py", "hooks.py"):
             (folder / package / module).write_text("raise RuntimeError('nobody may import this')\n", encoding="utf-8")
@@ -92,22 +93,22 @@ def fake_plugins(folder: Path, count: int) -> None:
         (folder / package / "ganzoo.toml").write_text(manifest, encoding="utf-8")
 
 
-def fake_llm_plugins(folder: Path, count: int) -> None:
+def write_fake_llm_plugins(folder: Path, count: int) -> None:
     """Distributions with one hook of llm's each, which registers nothing."""
     for number in range(count):
-        _distribution(folder, f"llm-fake-{number}", f"[llm]\nfake_{number} = llm_fake_{number}\n")
+        _write_distribution(folder, f"llm-fake-{number}", f"[llm]\nfake_{number} = llm_fake_{number}\n")
         code = "import llm\n\n@llm.hookimpl\ndef register_models(register):\n    pass\n"
         (folder / f"llm_fake_{number}.py").write_text(code, encoding="utf-8")
 
 
-def _distribution(folder: Path, name: str, entry_points: str) -> None:
+def _write_distribution(folder: Path, name: str, entry_points: str) -> None:
     info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text(entry_points, encoding="utf-8")
 
 
-def llm_in(environment: Path) -> list[str]:
+def install_llm(environment: Path) -> list[str]:
     """The command `llm` of an environment, which is made if there is none."""
     places = {"posix": ("bin/python", "bin/llm"), "nt": ("Scripts/python.exe", "Scripts/llm.exe")}[os.name]
     python, command = (environment / place for place in places)

@@ -6,40 +6,48 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pairs import was_busy
+from pairs import explain_busy
 
-Found = Mapping[str, Any]
-HEAD = ("row", "loop", "img/s", "ms a step", "runner over it", "spread", "faults a step")
-WORK = ("row", "GFLOP an image", "roof GFLOP/s", "utilisation", "peak MB", "others' cores", "load before, after")
+Results = Mapping[str, Any]
+SPEED_COLUMNS = ("row", "loop", "img/s", "ms a step", "runner over it", "spread", "faults a step")
+WORK_COLUMNS = (
+    "row",
+    "GFLOP an image",
+    "roof GFLOP/s",
+    "utilisation",
+    "peak MB",
+    "others' cores",
+    "load before, after",
+)
 
 
-def as_text(found: Found) -> str:
+def as_text(found: Results) -> str:
     """The tables with columns of spaces."""
-    return _laid_out(found, _spaced)
+    return _lay_out(found, _to_text_table)
 
 
-def as_markdown(found: Found) -> str:
+def as_markdown(found: Results) -> str:
     """The tables as README.md has them."""
-    return _laid_out(found, _piped)
+    return _lay_out(found, _to_markdown_table)
 
 
-def warnings_of(found: Found) -> list[str]:
+def list_warnings(found: Results) -> list[str]:
     """A sentence for each comparison that something else disturbed."""
     machine, said = found["machine"], []
     for row in found["rows"]:
         for game in row["games"]:
-            why = was_busy(game, before=machine["load_before"], cores=machine["cores"])
+            why = explain_busy(game, before=machine["load_before"], cores=machine["cores"])
             if why:
-                said.append(f"the machine was busy during {_title(row, game)} ({why}): take that for no figure")
+                said.append(f"the machine was busy during {_make_title(row, game)} ({why}): take that for no figure")
     return said
 
 
-def _laid_out(found: Found, table: Any) -> str:
+def _lay_out(found: Results, table: Any) -> str:
     machine = found["machine"]
     versions = {key: row[key] for row in found["rows"] for key in ("torch", "tensorflow", "keras") if key in row}
     threads = sorted({row["threads"] for row in found["rows"]})
     facts = [
-        f"`{machine['command']}`" if table is _piped else machine["command"],
+        f"`{machine['command']}`" if table is _to_markdown_table else machine["command"],
         f"{machine['processor']}, {machine['vectors']}, {machine['cores']} cores",
         f"{', '.join(map(str, threads))} threads",
         *(f"{name} {version}" for name, version in versions.items()),
@@ -47,16 +55,16 @@ def _laid_out(found: Found, table: Any) -> str:
         f"ganzoo {machine['ganzoo']}",
         f"load before {machine['load_before']:.2f}, after {machine['load_after']:.2f}",
     ]
-    speeds = [line for row in found["rows"] for game in row["games"] for line in _speeds(row, game)]
-    work = [_work(row, game) for row in found["rows"] for game in row["games"]]
-    return "\n".join([" · ".join(facts), "", table(HEAD, speeds), "", table(WORK, work)])
+    speeds = [line for row in found["rows"] for game in row["games"] for line in _make_speed_lines(row, game)]
+    work = [_make_work_line(row, game) for row in found["rows"] for game in row["games"]]
+    return "\n".join([" · ".join(facts), "", table(SPEED_COLUMNS, speeds), "", table(WORK_COLUMNS, work)])
 
 
-def _title(row: Found, game: Found) -> str:
+def _make_title(row: Results, game: Results) -> str:
     return f"{row['name']}, {game['name']}"
 
 
-def _speeds(row: Found, game: Found) -> list[Sequence[str]]:
+def _make_speed_lines(row: Results, game: Results) -> list[Sequence[str]]:
     lines = []
     for name, values in game["rates"].items():
         median = statistics.median(values)
@@ -65,7 +73,7 @@ def _speeds(row: Found, game: Found) -> list[Sequence[str]]:
         ours = name == "runner"
         lines.append(
             (
-                _title(row, game) if ours else "",
+                _make_title(row, game) if ours else "",
                 name,
                 f"{median:.1f}",
                 f"{1000 * row['batch'] / median:.1f}",
@@ -77,10 +85,10 @@ def _speeds(row: Found, game: Found) -> list[Sequence[str]]:
     return lines
 
 
-def _work(row: Found, game: Found) -> Sequence[str]:
+def _make_work_line(row: Results, game: Results) -> Sequence[str]:
     rate = statistics.median(game["rates"]["runner"])
     return (
-        _title(row, game),
+        _make_title(row, game),
         f"{game['gflop']:.4g}",
         f"{row['roof']:.0f}",
         f"{rate * game['gflop'] / row['roof']:.0%}",
@@ -90,7 +98,7 @@ def _work(row: Found, game: Found) -> Sequence[str]:
     )
 
 
-def _spaced(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _to_text_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
 
     def spaced(line: Sequence[str]) -> str:
@@ -103,6 +111,6 @@ def _spaced(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(map(spaced, (head, *lines)))
 
 
-def _piped(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _to_markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = ["---" if column in ("row", "loop") else "---:" for column in head]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))

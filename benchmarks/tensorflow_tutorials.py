@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from games import Row
+from comparisons import Row
 from pairs import Loop
 
 
-def loop_of(row: Row, resolution: int, device: str) -> Loop:
+def make_loop(row: Row, resolution: int, device: str) -> Loop:
     """The row's tutorial; `device` was seen to when the process was started."""
-    return growing(row, resolution) if resolution else dcgan(row)
+    return make_growing_loop(row, resolution) if resolution else make_dcgan_loop(row)
 
 
-def dcgan(row: Row) -> Loop:
+def make_dcgan_loop(row: Row) -> Loop:
     """TensorFlow's DCGAN tutorial: tf.data, two tapes in one tf.function."""
     import keras
     import tensorflow as tf
 
-    from ganzoo_dcgan_tf.networks import discriminator, generator
+    from ganzoo_dcgan_tf.networks import create_discriminator, create_generator
 
     size = {"height": row.size, "width": row.size, "channels": 1, "features": row.settings["model.width"]}
-    G, D = generator(**size, latent_dim=100), discriminator(**size, dropout=0.3)
+    G, D = create_generator(**size, latent_dim=100), create_discriminator(**size, dropout=0.3)
     opt_g, opt_d = keras.optimizers.Adam(1e-4), keras.optimizers.Adam(1e-4)
     entropy = keras.losses.BinaryCrossentropy(from_logits=True)
 
@@ -40,10 +40,10 @@ def dcgan(row: Row) -> Loop:
         opt_d.apply_gradients(zip(d_gradients, D.trainable_variables, strict=True))
         return g_loss
 
-    return _over(row, row.size, train_step)
+    return _make_step_loop(row, row.size, train_step)
 
 
-def growing(row: Row, resolution: int) -> Loop:
+def make_growing_loop(row: Row, resolution: int) -> Loop:
     """One stage of progan-tf in the shape of Keras's WGAN-GP: z and images anew for G's step, tapes around all."""
     import keras
     import tensorflow as tf
@@ -80,14 +80,14 @@ def growing(row: Row, resolution: int) -> Loop:
             average.assign(0.999 * average + 0.001 * weight.value)
         return g_loss
 
-    return _over(row, resolution, train_step)
+    return _make_step_loop(row, resolution, train_step)
 
 
-def _over(row: Row, size: int, train_step: Any) -> Loop:
+def _make_step_loop(row: Row, size: int, train_step: Any) -> Loop:
     """`train_step` over a tf.data set of images of that many pixels."""
     import tensorflow as tf
 
-    images = row.images()[:, :size, :size]
+    images = row.make_images()[:, :size, :size]
     floats = ((images.astype("float32") - 127.5) / 127.5).astype("float32")
     source = iter(tf.data.Dataset.from_tensor_slices(floats).shuffle(len(floats)).batch(row.batch).repeat())
 

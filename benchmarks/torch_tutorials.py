@@ -5,22 +5,22 @@ from __future__ import annotations
 import importlib
 
 import torch
-from games import Row, package_of
+from comparisons import Row, find_package
 from pairs import Loop
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ganzoo_core.engines import available_cores
+from ganzoo_core.engines import count_available_cores
 
 BETAS, LR, LATENT = (0.5, 0.999), 2e-4, 100
 
 
-def networks(row: Row) -> tuple[nn.Module, nn.Module]:
+def make_networks(row: Row) -> tuple[nn.Module, nn.Module]:
     """G and D of the row's model, in memory as PyTorch lays them out without being told.
 
     The generators reshape to channels last in their forward, which no tutorial's does, so that is turned back here.
     """
-    module = importlib.import_module(f"{package_of(row)}.networks")
+    module = importlib.import_module(f"{find_package(row)}.networks")
     size = {"size": row.size, "channels": 1, "width": row.settings["model.width"]}
     size |= {"classes": row.classes} if row.classes else {}
     G = module.Generator(**size, latent_dim=LATENT, **({"embedding": 50} if row.model == "cgan-torch" else {}))
@@ -29,13 +29,13 @@ def networks(row: Row) -> tuple[nn.Module, nn.Module]:
     return G, module.Discriminator(**size)
 
 
-def loop_of(row: Row, _resolution: int, device: str) -> Loop:
+def make_loop(row: Row, _resolution: int, device: str) -> Loop:
     """A DataLoader, Adam as it comes, D's gradients computed in G's step, `.item()` each step."""
-    torch.set_num_threads(available_cores())
-    G, D = (network.to(device) for network in networks(row))
+    torch.set_num_threads(count_available_cores())
+    G, D = (network.to(device) for network in make_networks(row))
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), lr=LR, betas=BETAS) for net in (G, D))
-    tensor = torch.from_numpy(row.images()).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
-    labels = row.labels()
+    tensor = torch.from_numpy(row.make_images()).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+    labels = row.make_labels()
     columns = [tensor] if labels is None else [tensor, torch.from_numpy(labels)]
     loader = DataLoader(TensorDataset(*columns), batch_size=row.batch, shuffle=True, drop_last=True)
     criterion, source = nn.BCEWithLogitsLoss(), iter(loader)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # importing it takes as long as all else that looking at what
     import numpy as np
 
 from ganzoo_core.errors import DataError
-from ganzoo_core.messages import shown
+from ganzoo_core.messages import format_value
 
 API = 1
 """The version of this contract. A manifest states the one it was written for (`api = 1`)."""
@@ -101,7 +101,7 @@ def _check_source(source: ImageSource) -> None:
     """Raise DataError unless shapes, types and labels of a source are as `ImageSource` describes them."""
     import numpy as np
 
-    from ganzoo_core.arguments import is_whole
+    from ganzoo_core.arguments import is_integer
 
     images, labels, sizes = source.images, source.labels, source.sizes
     if not isinstance(images, np.ndarray | Images) or images.dtype != np.uint8 or images.ndim != 4:
@@ -119,11 +119,12 @@ def _check_source(source: ImageSource) -> None:
     ):
         raise DataError(f"sizes must be an int64 array [N,2] with N = {len(images)}: height and width of each, above 0")
     for name, number in (("held_out", source.held_out or 0), ("skipped", source.skipped)):
-        if not is_whole(number) or number < 0:
-            raise DataError(f"{name} is {shown(number)}; expected a whole number of images, 0 or more")
-    if not is_whole(source.whole) or (source.whole != 0 and source.whole < len(images)):
+        if not is_integer(number) or number < 0:
+            raise DataError(f"{name} is {format_value(number)}; expected a whole number of images, 0 or more")
+    if not is_integer(source.whole) or (source.whole != 0 and source.whole < len(images)):
         raise DataError(
-            f"whole is {shown(source.whole)}; expected 0, or how many images there were before some were held out, "
+            f"whole is {format_value(source.whole)}; expected 0, or how many images there were before some were held "
+            "out, "
             f"{len(images)} or more"
         )
     if labels is None:

@@ -16,13 +16,14 @@ from ganzoo_core.data import framing
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines import Plan
+from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix import Fit, Mix
+from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.runs import layout
 from ganzoo_core.settings import read_facts
 from ganzoo_core.storage import files, paths
 
-HOOKS = {
+SLOT_HOOKS = {
     "generator": "build_generator",
     "discriminator": "build_discriminator",
     "loss": "loss",
@@ -34,38 +35,38 @@ HOOKS = {
 def call_slot(resolved: Mix, slot: str, check: Callable[[Any], str], **arguments: Any) -> Any:
     """Call the hook of a slot's part, with the mix's modifiers around it; see `loading.call_hook`."""
     return loading.call_hook(
-        HOOKS[slot],
+        SLOT_HOOKS[slot],
         resolved.parts[slot],
         check,
         wrappers=resolved.modifiers,
-        given=resolved.objects.get(slot),
+        replacement=resolved.objects.get(slot),
         **arguments,
     )
 
 
-def data_root_of(given: str | Path | None) -> Path:
+def find_data_root(data_root: str | Path | None) -> Path:
     """Where data sets lie: `--data-root`, else `GANZOO_DATA`, else the user's cache folder. Absolute."""
-    chosen = given or os.environ.get("GANZOO_DATA")
-    return paths.absolute_path(chosen) if chosen else platformdirs.user_cache_path("ganzoo") / "data"
+    chosen = data_root or os.environ.get("GANZOO_DATA")
+    return paths.make_absolute(chosen) if chosen else platformdirs.user_cache_path("ganzoo") / "data"
 
 
-def data_root_of_run(run: Path, given: str | Path | None) -> str | Path | None:
+def find_run_data_root(run: Path, data_root: str | Path | None) -> str | Path | None:
     """Where the data sets of a run lie: what is given, else where they lay when it was trained, if that is still there.
 
     Args:
         run: its folder; it may have been moved together with the data.
         given: `--data-root`.
     """
-    if given or not files.is_file(run / layout.CONFIG):
-        return given
+    if data_root or not files.is_file(run / layout.CONFIG):
+        return data_root
     kept = read_facts(run / layout.CONFIG).paths
     if "data_root" not in kept:
         return None
-    found = paths.find_again(kept["data_root"], kept.get("data_root_from_here", ""), run)
+    found = paths.find_moved_path(kept["data_root"], kept.get("data_root_from_here", ""), run)
     return found if Path(found).is_dir() else None
 
 
-def keep_paths(resolved: Mix, data_root: str | Path | None, run: Path) -> dict[str, str]:
+def collect_paths(resolved: Mix, data_root: str | Path | None, run: Path) -> dict[str, str]:
     """Paths for `config.yaml`, by which the data are found from anywhere, and when they and the run moved together.
 
     Args:
@@ -74,11 +75,11 @@ def keep_paths(resolved: Mix, data_root: str | Path | None, run: Path) -> dict[s
         run: the run's folder, from which relative paths begin.
     """
     kept = {}
-    if resolved.parts["data"].argument == "path" and resolved.argument and "data" not in resolved.objects:
-        kept["data_from_here"] = paths.relative_path(resolved.argument, run)
+    if resolved.parts["data"].argument == "path" and resolved.data_argument and "data" not in resolved.objects:
+        kept["data_from_here"] = paths.make_relative(resolved.data_argument, run)
     if data_root or os.environ.get("GANZOO_DATA"):
-        root = data_root_of(data_root)
-        kept |= {"data_root": str(root), "data_root_from_here": paths.relative_path(root, run)}
+        root = find_data_root(data_root)
+        kept |= {"data_root": str(root), "data_root_from_here": paths.make_relative(root, run)}
     return {name: path for name, path in kept.items() if path}
 
 
@@ -95,31 +96,31 @@ def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource
         "data",
         answers.check_source,
         name=part.name,
-        argument=resolved.argument,
-        root=data_root_of(data_root),
+        argument=resolved.data_argument,
+        root=find_data_root(data_root),
         split=resolved.settings["data.split"],
-        options=resolved.options("data"),
+        options=resolved.get_options("data"),
     )
 
 
-def fit_of(resolved: Mix) -> Fit | None:
+def fit_from_card(resolved: Mix) -> DataFit | None:
     """How data and networks fit by the dataset's card alone; None where only the data itself can tell."""
     image = resolved.parts["data"].image
     if image is None:
         return None
-    return mix.fit(resolved, **image, background=None)
+    return mix.make_data_fit(resolved, **image, background=None)
 
 
-def fitted_to(resolved: Mix, source: ImageSource) -> Fit:
+def fit_to_data(resolved: Mix, source: ImageSource) -> DataFit:
     """How the data and the networks fit."""
     _, height, width, channels = source.images.shape
     classes = 0 if source.labels is None else len(source.class_names)
-    return mix.fit(
+    return mix.make_data_fit(
         resolved, height=height, width=width, channels=channels, classes=classes, background=source.background
     )
 
 
-def networks(engine: Any, resolved: Mix, fitted: Fit, values: Mapping[str, float]) -> tuple[Any, Any]:
+def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mapping[str, float]) -> tuple[Any, Any]:
     """Build G and D with weights drawn from the seed, as they are at these values of the schedule."""
 
     def built(slot: str) -> Any:
@@ -127,33 +128,35 @@ def networks(engine: Any, resolved: Mix, fitted: Fit, values: Mapping[str, float
             lambda: call_slot(
                 resolved,
                 slot,
-                engine.check_network,
+                engine.find_network_problem,
                 name=resolved.parts[slot].name,
                 spec=fitted.spec,
-                options=resolved.options(slot),
-                modifiers=resolved.modifier_options(),
+                options=resolved.get_options(slot),
+                modifiers=resolved.get_modifier_options(),
             ),
             spec=fitted.spec,
             slot=slot,
             seed=resolved.settings["train.seed"],
-            values=taken(resolved, slot, values),
+            values=network_kwargs(resolved, slot, values),
         )
 
     return built("generator"), built("discriminator")
 
 
-def build_trainer(engine: Any, resolved: Mix, fitted: Fit, prepared: ImageSource, values: Mapping[str, float]) -> Any:
+def build_trainer(
+    engine: Engine, resolved: Mix, fitted: DataFit, prepared: ImageSource, values: Mapping[str, float]
+) -> Any:
     """The engine's trainer with networks, loss and images, as they are at the first values of the schedule."""
-    plan = plan_of(resolved)
+    plan = make_plan(resolved)
     if plan.ema_halflife is None and "ema_halflife" in values:
         plan = replace(plan, ema_halflife=0)
-    G, D = networks(engine, resolved, fitted, values)
+    G, D = build_networks(engine, resolved, fitted, values)
     group = getattr(engine, "group", None)
     if group is not None and resolved.objects.keys() & {"generator", "discriminator"}:
         for network in (G, D):  # each process made its own
             group.share(network)
-    shown = framing.mirror(prepared) if resolved.settings["data.flip"] else (prepared.images, prepared.labels)
-    return engine.trainer(G, D, loss_of(resolved, fitted), plan, *shown)
+    shown = framing.add_mirrored(prepared) if resolved.settings["data.flip"] else (prepared.images, prepared.labels)
+    return engine.create_trainer(G, D, build_loss(resolved, fitted), plan, *shown)
 
 
 def check_resolution(resolved: Mix, values: Mapping[str, float]) -> None:
@@ -165,17 +168,17 @@ def check_resolution(resolved: Mix, values: Mapping[str, float]) -> None:
             )
 
 
-def taken(resolved: Mix, slot: str, values: Mapping[str, float]) -> dict[str, float]:
+def network_kwargs(resolved: Mix, slot: str, values: Mapping[str, float]) -> dict[str, float]:
     """Those of the schedule's values that a network is called with."""
     return {name: values[name] for name in resolved.parts[slot].takes if name in values}
 
 
-def full_grown(fitted: Fit) -> dict[str, float]:
+def make_full_resolution_values(fitted: DataFit) -> dict[str, float]:
     """The values at which a growing network has all its layers and none is faded in any more."""
     return {"resolution": max(fitted.spec.height, fitted.spec.width), "fade": 1.0}
 
 
-def plan_of(resolved: Mix) -> Plan:
+def make_plan(resolved: Mix) -> Plan:
     """The settings as the engine takes them."""
     settings, card = resolved.settings, resolved.parts["loss"]
     clip = settings[card.clip_discriminator] if isinstance(card.clip_discriminator, str) else card.clip_discriminator
@@ -199,14 +202,14 @@ def plan_of(resolved: Mix) -> Plan:
         lr_g=settings["train.lr_g"] or base,
         lr_d=settings["train.lr_d"] or base,
         ema_halflife=settings["train.ema_halflife"] or None,
-        clip=clip,
+        weight_clip=clip,
         decision=card.decision,
         probability=card.probability,
         real_in_generator_step="real_in_generator_step" in needs,
     )
 
 
-def schedule_of(resolved: Mix, fitted: Fit, total_images: int) -> Any:
+def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
     """The schedule, given the base values it may scale."""
     settings = resolved.settings
     base = {
@@ -222,12 +225,12 @@ def schedule_of(resolved: Mix, fitted: Fit, total_images: int) -> Any:
         name=resolved.parts["schedule"].name,
         spec=fitted.spec,
         total_images=total_images,
-        options={**base, **resolved.options("schedule")},
-        modifiers=resolved.modifier_options(),
+        options={**base, **resolved.get_options("schedule")},
+        modifiers=resolved.get_modifier_options(),
     )
 
 
-def loss_of(resolved: Mix, fitted: Fit) -> Any:
+def build_loss(resolved: Mix, fitted: DataFit) -> Any:
     """The loss with its modifiers around it."""
     return call_slot(
         resolved,
@@ -235,11 +238,11 @@ def loss_of(resolved: Mix, fitted: Fit) -> Any:
         answers.check_loss,
         name=resolved.parts["loss"].name,
         spec=fitted.spec,
-        options=resolved.options("loss"),
-        modifiers=resolved.modifier_options(),
+        options=resolved.get_options("loss"),
+        modifiers=resolved.get_modifier_options(),
     )
 
 
-def wrappers_of(resolved: Mix, slot: str) -> list[Part]:
+def list_wrappers(resolved: Mix, slot: str) -> list[Part]:
     """The modifiers that change this slot, the first innermost."""
-    return [part for part in resolved.modifiers if hasattr(loading.hooks_of(part), HOOKS[slot])]
+    return [part for part in resolved.modifiers if hasattr(loading.import_hooks(part), SLOT_HOOKS[slot])]

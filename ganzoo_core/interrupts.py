@@ -14,7 +14,7 @@ STOPS_WITH_INPUT = "GANZOO_STOPS_WITH_INPUT"
 """An environment variable: where it is set, the end of this process's input asks it to stop, as SIGTERM does."""
 
 
-def stop_signals() -> list[signal.Signals]:
+def list_stop_signals() -> list[signal.Signals]:
     """The signals that ask a process to stop, but for those that nohup, or whoever started it, had ignored."""
     found = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     return [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
@@ -27,11 +27,11 @@ def interrupt_on_signals() -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        for number in stop_signals():
+        for number in list_stop_signals():
             signal.signal(number, interrupt)
 
 
-def stop_with_input() -> None:
+def stop_at_end_of_input() -> None:
     """Where the parent asked for that, stop when the input ends, which is when the parent does, in whatever way."""
 
     def wait_for_end() -> None:
@@ -55,7 +55,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    previous: dict[int, Any] = {number: signal.getsignal(number) for number in stop_signals()}
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in list_stop_signals()}
     for number in previous:
         signal.signal(number, ask)
     try:

@@ -12,9 +12,9 @@ from ganzoo_core import engines
 from ganzoo_core.api import Options, Spec, Step
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.engines.loss_step import BoundDiscriminator, memory_of
+from ganzoo_core.engines.loss_step import BoundDiscriminator, read_initial_memory
 from ganzoo_core.errors import UsageError
-from ganzoo_core.settings import kind_of, read
+from ganzoo_core.settings import find_kind, read_value
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class LossTrial:
         """
         real, fake = (np.asarray(given) if isinstance(given, list | tuple) else given for given in (real, fake))
         framework = type(real).__module__.split(".")[0]
-        framework = framework if framework in engines.EXTRAS else "numpy"
-        ops = engines.ops_of(framework, real)
+        framework = framework if framework in engines.PIP_EXTRAS else "numpy"
+        ops = engines.make_ops(framework, real)
         D = BoundDiscriminator(discriminator or (lambda scores: scores), real=real, fake=fake)
         if discriminator is None:
             ops.score_and_gradient = self._refuse
@@ -50,9 +50,9 @@ class LossTrial:
         loss = loading.call_hook(
             "loss", self.part, answers.check_loss, name=self.part.name, spec=spec, options=self.options, modifiers={}
         )
-        step = Step(D, lambda z: fake, real, fake, None, None, {}, ops, memory_of(loss))
+        step = Step(D, lambda z: fake, real, fake, None, None, {}, ops, read_initial_memory(loss))
         terms = {"discriminator": loss.discriminator(step), "generator": loss.generator(step)}
-        return {network: {name: _number(value) for name, value in found.items()} for network, found in terms.items()}
+        return {network: {name: _to_float(value) for name, value in found.items()} for network, found in terms.items()}
 
     def _refuse(self, D: Any, x: Any) -> Any:
         raise UsageError(
@@ -61,15 +61,15 @@ class LossTrial:
         )
 
 
-def _number(value: Any) -> float:
+def _to_float(value: Any) -> float:
     return float(value.detach() if hasattr(value, "detach") else value)
 
 
-def options_of(part: Part, given: Mapping[str, Any]) -> dict[str, Any]:
+def override_options(part: Part, changes: Mapping[str, Any]) -> dict[str, Any]:
     """A loss's own settings with some of them changed; raises UsageError for one that it has not."""
     options = {key.removeprefix("loss."): value for key, value in part.defaults.items() if key.startswith("loss.")}
-    for key, value in given.items():
+    for key, value in changes.items():
         if key not in options:
             raise UsageError(f"the loss {part.name} has no setting {key!r}; it has {', '.join(options) or 'none'}")
-        options[key] = read(f"loss.{key}", kind_of(f"loss.{key}", options[key]), value)
+        options[key] = read_value(f"loss.{key}", find_kind(f"loss.{key}", options[key]), value)
     return options

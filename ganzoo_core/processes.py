@@ -25,31 +25,31 @@ from types import TracebackType
 from typing import IO, Any, NoReturn
 
 from ganzoo_core.errors import DataError, Diverged, GanzooError, PluginError, UsageError
-from ganzoo_core.terminal.text import guard_interpreter, write_lines
+from ganzoo_core.terminal.text import clean_interpreter_output, write_lines
 
-GRACE = 60.0  # seconds between the end of what a process says and its own end
+EXIT_TIMEOUT = 60.0  # seconds between the end of what a process says and its own end
 Say = Callable[[str], None]
-_ERRORS = {kind.__name__: kind for kind in (GanzooError, UsageError, DataError, PluginError, Diverged)}
+_ERRORS_BY_NAME = {kind.__name__: kind for kind in (GanzooError, UsageError, DataError, PluginError, Diverged)}
 
 
 class ChildEnded(GanzooError):
     """The process ended instead of answering."""
 
 
-class TookTooLong(GanzooError):
+class ProcessTimeout(GanzooError):
     """The process did not end in its time, and was killed."""
 
 
 @dataclass(frozen=True)
-class Completed:
+class ProcessResult:
     """A program that has ended: its exit code, and what it wrote to stdout and to stderr."""
 
-    code: int
-    out: str
-    err: str
+    exit_code: int
+    stdout: str
+    stderr: str
 
 
-def run_process(command: Sequence[str], *, timeout: float) -> Completed:
+def run_process(command: Sequence[str], *, timeout: float) -> ProcessResult:
     """Run a program to its end; it reads nothing.
 
     Args:
@@ -71,8 +71,8 @@ def run_process(command: Sequence[str], *, timeout: float) -> Completed:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise TookTooLong(f"{command[0]} took over {timeout:.0f} s") from None
-    return Completed(done.returncode, done.stdout, done.stderr)
+        raise ProcessTimeout(f"{command[0]} took over {timeout:.0f} s") from None
+    return ProcessResult(done.returncode, done.stdout, done.stderr)
 
 
 class PrintingProcess:
@@ -93,16 +93,16 @@ class PrintingProcess:
     """
 
     def __init__(
-        self, command: Sequence[str], *, timeout: float, folder: Path, environment: Mapping[str, str], errors: IO[bytes]
+        self, command: Sequence[str], *, timeout: float, folder: Path, environment: Mapping[str, str], stderr: IO[bytes]
     ) -> None:
-        self.was_late = False
+        self.timed_out = False
         self._process = subprocess.Popen(
             command,
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=stderr,
             text=True,
             errors="replace",
         )
@@ -111,17 +111,17 @@ class PrintingProcess:
         self._timer.start()
 
     def _expire(self) -> None:
-        self.was_late = True
+        self.timed_out = True
         self._process.kill()
 
-    def lines(self) -> Iterator[str]:
+    def read_lines(self) -> Iterator[str]:
         """Each line that it prints, until it ends."""
         assert self._process.stdout is not None
         yield from self._process.stdout
 
     def finish(self) -> int:
         """Its exit code, once its lines are over."""
-        return _wait(self._process)
+        return _wait_or_kill(self._process)
 
     def __enter__(self) -> PrintingProcess:
         return self
@@ -131,7 +131,7 @@ class PrintingProcess:
     ) -> None:
         self._timer.cancel()
         self._process.kill()
-        _wait(self._process)
+        _wait_or_kill(self._process)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -171,13 +171,13 @@ class BackgroundProcess:
                 self._process.send_signal(signal.SIGINT)
 
 
-def _wait(process: subprocess.Popen[Any]) -> int:
+def _wait_or_kill(process: subprocess.Popen[Any]) -> int:
     """The exit code of a process that is about to end; one that does not is killed."""
     try:
-        return process.wait(GRACE)
+        return process.wait(EXIT_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
-        return process.wait(GRACE)
+        return process.wait(EXIT_TIMEOUT)
 
 
 class Child:
@@ -216,17 +216,17 @@ class Child:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except (OSError, ValueError):  # ValueError: it was closed here
-            self._ended()
-        while (line := self._line()).endswith(b"\n"):  # half a line is the last thing that a killed process says
+            self._raise_ended()
+        while (line := self._read_line()).endswith(b"\n"):  # half a line is the last thing that a killed process says
             told: dict[str, Any] = json.loads(line)
             if "error" in told:
-                raise _ERRORS.get(told["kind"], GanzooError)(told["error"])
+                raise _ERRORS_BY_NAME.get(told["kind"], GanzooError)(told["error"])
             if "answer" in told:
                 return dict(told["answer"])
             say(told["say"])
-        return self._ended()
+        return self._raise_ended()
 
-    def _line(self) -> bytes:
+    def _read_line(self) -> bytes:
         assert self._process.stdout is not None
         try:
             return self._process.stdout.readline()
@@ -237,8 +237,8 @@ class Child:
             self._process.send_signal(signal.SIGINT)
             return self._process.stdout.readline()
 
-    def _ended(self) -> NoReturn:
-        code = _wait(self._process)
+    def _raise_ended(self) -> NoReturn:
+        code = _wait_or_kill(self._process)
         killed = code == -getattr(signal, "SIGKILL", 9)
         why = "out of memory, perhaps; try again with fewer images" if killed else "what it said stands above"
         raise ChildEnded(f"the process that {self.task} ended with {code}: {why}")
@@ -250,7 +250,7 @@ class Child:
             if stream is not None:
                 with contextlib.suppress(OSError):  # a request that it did not read
                     stream.close()
-        _wait(self._process)
+        _wait_or_kill(self._process)
 
     def __enter__(self) -> Child:
         return self
@@ -261,13 +261,13 @@ class Child:
         self.close()
 
 
-def serve(answer: Callable[[dict[str, Any], Say], Mapping[str, Any]]) -> None:
+def serve(handle_request: Callable[[dict[str, Any], Say], Mapping[str, Any]]) -> None:
     """The child's end: answer requests for as long as there is a parent.
 
     Args:
         answer: a request and where to say what takes long -> the answer.
     """
-    guard_interpreter()
+    clean_interpreter_output()
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     told = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -288,9 +288,9 @@ def serve(answer: Callable[[dict[str, Any], Say], Mapping[str, Any]]) -> None:
     while True:
         request = json.loads(requests.get())
         try:
-            tell({"answer": dict(answer(request, lambda text: tell({"say": text})))})
+            tell({"answer": dict(handle_request(request, lambda text: tell({"say": text})))})
         except GanzooError as error:
-            kind = next(name for name in (cls.__name__ for cls in type(error).__mro__) if name in _ERRORS)
+            kind = next(name for name in (cls.__name__ for cls in type(error).__mro__) if name in _ERRORS_BY_NAME)
             tell({"error": str(error), "kind": kind})
         except MemoryError:
             tell({"error": "there is not enough memory for this; try again, with fewer images", "kind": "GanzooError"})

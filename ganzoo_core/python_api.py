@@ -16,15 +16,15 @@ from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.distributed import ranks
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import load
-from ganzoo_core.messages import shown
+from ganzoo_core.messages import format_value
 from ganzoo_core.mix import Mix, Request
 from ganzoo_core.report import notebook
 from ganzoo_core.runs import layout
-from ganzoo_core.runs.folder import RunFolder, newest_to_read, read_position
+from ganzoo_core.runs.folder import RunFolder, find_readable_checkpoint, read_position
 from ganzoo_core.settings import Settings, read_config, read_facts, read_run_config
-from ganzoo_core.settings.lengths import LARGEST, MOST_MINUTES
+from ganzoo_core.settings.lengths import MAX_LENGTH, MAX_MINUTES
 from ganzoo_core.storage import files
-from ganzoo_core.storage.paths import absolute_path, user_path
+from ganzoo_core.storage.paths import expand_user, make_absolute
 from ganzoo_core.terminal.progress import Reporter
 from ganzoo_core.training import assemble, other_process, resuming, run
 
@@ -39,7 +39,7 @@ class Run:
     @property
     def stats(self) -> list[dict[str, Any]]:
         """One mapping a report: `images`, `step`, `epoch`, `seconds`, each loss term."""
-        return RunFolder(self.folder).stats()
+        return RunFolder(self.folder).read_stats()
 
     def generate(self, n: int = 16, *, seed: int = 0, checkpoint: str | int = "last", labels: Any = None) -> np.ndarray:
         """Draw uint8 images [N,H,W,C] from the run's generator.
@@ -51,7 +51,7 @@ class Run:
         return load.load(self.folder, checkpoint=checkpoint).generate(n, seed=seed, labels=labels)
 
     def _repr_html_(self) -> str:
-        return notebook.of_run(self.folder)
+        return notebook.render_run(self.folder)
 
 
 def parts(kind: str | None = None) -> list[Part]:
@@ -67,7 +67,7 @@ def loss(name: str, **settings: Any) -> loss_trial.LossTrial:
         settings: its own, such as `gp_weight=5`.
     """
     part = catalog.scan().find("losses", name)
-    return loss_trial.LossTrial(part, loss_trial.options_of(part, settings))
+    return loss_trial.LossTrial(part, loss_trial.override_options(part, settings))
 
 
 def train(
@@ -138,10 +138,10 @@ def train(
         modifiers=modifiers,
         trackers=trackers,
         preset=preset,
-        config=read_config(user_path(config), named=True) if config else {},
+        config=read_config(expand_user(config), named_by_user=True) if config else {},
         config_name=str(config or ""),
         assigned=settings or {},
-        flags=flags(
+        flags=collect_flags(
             images=images,
             epochs=epochs,
             steps=steps,
@@ -152,7 +152,7 @@ def train(
         ),
     )
     resolved = mix.resolve(catalog.scan(), request)
-    return start(resolved, data_root=data_root, out=out, quiet=quiet, beginning=resuming.with_weights(weights))
+    return start(resolved, data_root=data_root, out=out, quiet=quiet, start_point=resuming.start_from_weights(weights))
 
 
 def resume(
@@ -192,23 +192,25 @@ def resume(
     Raises:
         UsageError, PluginError, Diverged: see `api`.
     """
-    path, place = user_path(path), ranks.here()
-    if not place.leads and not files.is_file(path / layout.CONFIG):
-        raise UsageError(assemble.unseen(path, place))
+    path, place = expand_user(path), ranks.rank_from_env()
+    if not place.is_rank_zero and not files.is_file(path / layout.CONFIG):
+        raise UsageError(assemble.explain_invisible_folder(path, place))
     folder = RunFolder.open(path)
     if settings and restart:
         raise UsageError("--restart begins the same run again, and --set a new one where it stands; say one of the two")
     if out and not settings:
         raise UsageError("--out is for a new run, which begins with --set; without it the run goes on in its folder")
-    length = flags(images=images, epochs=epochs, steps=steps, device=device)
-    if not settings and data is None and "train.length" not in length and not restart and folder.is_over():
-        if not quiet and place.leads:
-            Reporter().say(f"{folder.path} is over at {folder.finished_at():,} images; --images N makes it longer")
+    length = collect_flags(images=images, epochs=epochs, steps=steps, device=device)
+    if not settings and data is None and "train.length" not in length and not restart and folder.is_finished():
+        if not quiet and place.is_rank_zero:
+            Reporter().say(
+                f"{folder.path} is over at {folder.read_generator_images():,} images; --images N makes it longer"
+            )
         return Run(folder.path)
-    if settings and place.leads:
-        newest = newest_to_read(folder)
+    if settings and place.is_rank_zero:
+        newest = find_readable_checkpoint(folder)
     else:
-        newest = resuming.find_start(folder, restart=restart, leads=place.leads)
+        newest = resuming.find_checkpoint(folder, restart=restart, leads=place.is_rank_zero)
     if settings and newest is None:
         raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
     facts = read_facts(folder.path / layout.CONFIG)
@@ -223,17 +225,17 @@ def resume(
     )
     resolved = mix.resolve(catalog.scan(), request)
     resolved = _keep_origin(resolved, "train.length", facts.length_from, read_from=request.config_name)
-    if resolved.trackers and trackers is None and place.leads and not quiet:
+    if resolved.trackers and trackers is None and place.is_rank_zero and not quiet:
         names = ", ".join(part.name for part in resolved.trackers)
         Reporter().warn(f"{names} will watch the run, as its {layout.CONFIG} says; --track '' keeps them out")
     if settings:
         assert newest is not None
-        parent = {"run": str(absolute_path(path)), "images": read_position(newest).images}
-        beginning = resuming.Beginning(checkpoint=newest, parent=parent, allow_inexact=allow_inexact)
+        parent = {"run": str(make_absolute(path)), "images": read_position(newest).images}
+        beginning = resuming.StartPoint(checkpoint=newest, parent=parent, allow_inexact=allow_inexact)
     else:
-        beginning = resuming.Beginning(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
-    data_root = building.data_root_of_run(path, data_root)
-    return start(resolved, data_root=data_root, out=out, quiet=quiet, beginning=beginning)
+        beginning = resuming.StartPoint(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
+    data_root = building.find_run_data_root(path, data_root)
+    return start(resolved, data_root=data_root, out=out, quiet=quiet, start_point=beginning)
 
 
 def _keep_origin(resolved: Mix, key: str, origin: str, *, read_from: str) -> Mix:
@@ -262,30 +264,34 @@ def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: 
         picks=names,
         preset=picks.pop("preset", None),
         assigned=picks.pop("settings", {}),
-        flags=flags(device=device, seed=picks.pop("seed", None)),
+        flags=collect_flags(device=device, seed=picks.pop("seed", None)),
     )
     if picks:
         raise TypeError(f"build() got an unexpected keyword argument {next(iter(picks))!r}")
     resolved = mix.resolve(catalog.scan(), request)
-    fitted = building.fit_of(resolved) or building.fitted_to(resolved, building.load_data(resolved))
-    engine = engines.create(resolved.framework, resolved.settings)
-    return building.networks(engine, resolved, fitted, building.full_grown(fitted))
+    fitted = building.fit_from_card(resolved) or building.fit_to_data(resolved, building.load_data(resolved))
+    engine = engines.create_engine(resolved.framework, resolved.settings)
+    return building.build_networks(engine, resolved, fitted, building.make_full_resolution_values(fitted))
 
 
-def flags(**given: Any) -> dict[str, tuple[Any, str]]:
+def collect_flags(**shorthands: Any) -> dict[str, tuple[Any, str]]:
     """Shorthands (`images`, `epochs`, `minutes`, `batch_size`, `seed` …) -> settings, and the flag to name for each."""
     found: dict[str, tuple[Any, str]] = {}
-    lengths = [(unit, given[unit]) for unit in ("images", "epochs", "steps", "minutes") if given.get(unit) is not None]
+    lengths = [
+        (unit, shorthands[unit])
+        for unit in ("images", "epochs", "steps", "minutes")
+        if shorthands.get(unit) is not None
+    ]
     if len(lengths) > 1:
         raise UsageError(f"{' and '.join(f'--{unit}' for unit, _ in lengths)} both say how long; give one")
     for unit, count in lengths:
-        most = MOST_MINUTES if unit == "minutes" else LARGEST
+        most = MAX_MINUTES if unit == "minutes" else MAX_LENGTH
         if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= most:
-            raise UsageError(f"--{unit} is {shown(count)}; expected a number above 0, and of at most {most:.0e}")
+            raise UsageError(f"--{unit} is {format_value(count)}; expected a number above 0, and of at most {most:.0e}")
         found["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
     for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
-        if given.get(name) is not None:
-            found[key] = (given[name], "--" + name.replace("_", "-"))
+        if shorthands.get(name) is not None:
+            found[key] = (shorthands[name], "--" + name.replace("_", "-"))
     return found
 
 
@@ -295,9 +301,9 @@ def start(
     data_root: str | Path | None,
     out: str | Path | None,
     quiet: bool,
-    beginning: resuming.Beginning = resuming.FROM_NOTHING,
+    start_point: resuming.StartPoint = resuming.FROM_SCRATCH,
 ) -> Run:
     """Train a mix that was resolved; in a process of its own where the other framework is loaded in this one."""
-    work = other_process if load.is_needed(resolved.framework) else run
-    place = user_path(out) if out else None
-    return Run(*work.train(resolved, data_root=data_root, out=place, quiet=quiet, beginning=beginning))
+    work = other_process if load.needs_own_process(resolved.framework) else run
+    place = expand_user(out) if out else None
+    return Run(*work.train(resolved, data_root=data_root, out=place, quiet=quiet, start_point=start_point))

@@ -20,10 +20,10 @@ from ganzoo_core.discovery import catalog as discovery_catalog
 from ganzoo_core.discovery import manifest as discovery_manifest
 from ganzoo_core.errors import UsageError
 
-WAIT = 240  # seconds that a process may take on a busy machine
+WAIT_SECONDS = 240  # seconds that a process may take on a busy machine
 os.environ["GANZOO_SECTION_ERRORS"] = "raise"  # in child processes too: no report hides an error
 
-RAISES = "raise RuntimeError('this package must not be imported')\n"
+RAISING_CODE = "raise RuntimeError('this package must not be imported')\n"
 
 
 class Site:
@@ -62,7 +62,7 @@ class Site:
         usual = f"[ganzoo.plugins]\n{distribution} = {package}\n"
         write(info / "entry_points.txt", usual if entry_points is None else entry_points)
         folder = self.path / package
-        for name, content in {"__init__.py": RAISES, "hooks.py": RAISES, **(files or {})}.items():
+        for name, content in {"__init__.py": RAISING_CODE, "hooks.py": RAISING_CODE, **(files or {})}.items():
             write(folder / name, content)
         if manifest is not None:
             write(folder / "ganzoo.toml", manifest)
@@ -100,30 +100,30 @@ class Site:
         )
 
 
-class Started(subprocess.Popen[str]):
+class RunningProcess(subprocess.Popen[str]):
     """A process of which a test waits for something."""
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         """Look again and again; a process that ends first, or takes over `WAIT` seconds, fails the test."""
-        deadline = time.monotonic() + WAIT
+        deadline = time.monotonic() + WAIT_SECONDS
         while not is_so():
-            assert self.poll() is None, f"it ended with {self.returncode}: {self.communicate(timeout=WAIT)}"
+            assert self.poll() is None, f"it ended with {self.returncode}: {self.communicate(timeout=WAIT_SECONDS)}"
             assert time.monotonic() < deadline, "it never came"
             time.sleep(0.02)
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Started]]:
+def start() -> Iterator[Callable[..., RunningProcess]]:
     """Start Python with some words, `-m ganzoo_core` for the most part.
 
     The process is killed after `WAIT` seconds, so that what reads from it comes to an end, and when the test is over.
     """
-    processes: list[tuple[Started, threading.Timer]] = []
+    processes: list[tuple[RunningProcess, threading.Timer]] = []
 
-    def start(*words: str | Path, **options: Any) -> Started:
+    def start(*words: str | Path, **options: Any) -> RunningProcess:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = Started([sys.executable, *map(str, words)], **{**pipes, **options})
-        watchdog = threading.Timer(WAIT, process.kill)
+        process = RunningProcess([sys.executable, *map(str, words)], **{**pipes, **options})
+        watchdog = threading.Timer(WAIT_SECONDS, process.kill)
         watchdog.daemon = True
         watchdog.start()
         processes.append((process, watchdog))
@@ -133,7 +133,7 @@ def start() -> Iterator[Callable[..., Started]]:
     for process, watchdog in processes:
         watchdog.cancel()
         process.kill()
-        process.wait(timeout=WAIT)
+        process.wait(timeout=WAIT_SECONDS)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -156,9 +156,9 @@ def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.syspath_prepend(site.path)
     monkeypatch.delenv("GANZOO_PLUGINS", raising=False)
     before = set(sys.modules)
-    discovery_catalog.forget()
+    discovery_catalog.clear_cache()
     yield site
-    discovery_catalog.forget()
+    discovery_catalog.clear_cache()
     for name in set(sys.modules) - before:
         if str(site.path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]

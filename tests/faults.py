@@ -26,9 +26,9 @@ from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.storage import tensors
 
-CALLS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "rmdir", "unlink", "ftruncate")
+SYSTEM_CALLS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "rmdir", "unlink", "ftruncate")
 FAULTS = {"kill": 0, "ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EROFS": errno.EROFS}
-OLD, NEW = {"w": np.full(300, 1.0)}, {"w": np.full(300, 2.0)}
+OLD_TENSORS, NEW_TENSORS = {"w": np.full(300, 1.0)}, {"w": np.full(300, 2.0)}
 
 
 class Breaker:
@@ -60,11 +60,11 @@ class Breaker:
         return broken
 
     def install(self) -> None:
-        for name in CALLS:
+        for name in SYSTEM_CALLS:
             setattr(os, name, self.wrap(name, getattr(os, name)))
 
 
-def position(images: int) -> dict[str, Any]:
+def make_position(images: int) -> dict[str, Any]:
     """Of a run with one image a step; a card here holds no more."""
     counts = {"images": images, "step": images, "end": images, "read_at": images, "sampled_at": -1, "rollbacks": 0}
     sums: dict[str, Any] = {"facts": {}, "values": {}, "pending": [], "report_terms": [], "epoch_terms": []}
@@ -73,20 +73,20 @@ def position(images: int) -> dict[str, Any]:
 
 def save_next(folder: RunFolder) -> None:
     """A new checkpoint, after which an older one goes."""
-    folder.write_checkpoint(200, NEW, position(200), keep=1)
+    folder.write_checkpoint(200, NEW_TENSORS, make_position(200), keep=1)
 
 
 def save_again(folder: RunFolder) -> None:
     """One in the place of another."""
-    folder.write_checkpoint(100, NEW, position(100), keep=1)
+    folder.write_checkpoint(100, NEW_TENSORS, make_position(100), keep=1)
 
 
 def replace_generator(folder: RunFolder) -> None:
-    folder.write_generator(folder.generator, NEW, position(200))
+    folder.write_generator(folder.generator, NEW_TENSORS, make_position(200))
 
 
 def rewrite_stats(folder: RunFolder) -> None:
-    folder.cut_stats(2)
+    folder.truncate_stats(2)
 
 
 def add_line(folder: RunFolder) -> None:
@@ -103,32 +103,32 @@ def prepare(path: Path) -> RunFolder:
     folder = RunFolder(path)
     for number in range(3):
         folder.add_stats({"images": number})
-    folder.write_checkpoint(100, OLD, position(100), keep=1)
-    folder.write_generator(folder.generator, OLD, position(100))
+    folder.write_checkpoint(100, OLD_TENSORS, make_position(100), keep=1)
+    folder.write_generator(folder.generator, OLD_TENSORS, make_position(100))
     return folder
 
 
-def check(path: Path, *, finished: bool) -> None:
+def check_result(path: Path, *, finished: bool) -> None:
     """What the next start finds: everything old or everything new, and no leftovers."""
     folder = RunFolder.open(path)
     folder.lock().release()  # which clears what is left over
-    newest = folder.newest_checkpoint()
+    newest = folder.find_newest_checkpoint()
     assert newest is not None, "no valid checkpoint"
     for found, weights in ((newest, layout.STATE), (folder.generator, layout.WEIGHTS)):
         card = layout.CARD if weights == layout.WEIGHTS else layout.POSITION
         images = json.loads((found / card).read_text())["images"]
-        values = tensors.read_matching(found / weights)["w"]
+        values = tensors.read_all_tensors(found / weights)["w"]
         assert values.shape == (300,)
         assert len(set(values.tolist())) == 1, "torn"
         assert (values[0], images) in {(1.0, 100), (2.0, 200), (2.0, 100)}, "old weights with a new position"
-    folder.cut_stats(2)
+    folder.truncate_stats(2)
     lines = (path / layout.STATS).read_bytes().splitlines(keepends=True)
     assert len(lines) == 2
     assert all(json.loads(line)["images"] == number for number, line in enumerate(lines))
     assert [entry.name for entry in path.rglob(".*")] == [layout.LOCK], "leftovers"
     # And the run can be saved again.
-    folder.write_checkpoint(300, NEW, position(300), keep=1)
-    assert finished or folder.newest_checkpoint() == path / "checkpoints" / "300"
+    folder.write_checkpoint(300, NEW_TENSORS, make_position(300), keep=1)
+    assert finished or folder.find_newest_checkpoint() == path / "checkpoints" / "300"
 
 
 def try_at(place: Path, save: str, point: int, fault: str, *, stays: bool) -> bool:
@@ -140,7 +140,7 @@ def try_at(place: Path, save: str, point: int, fault: str, *, stays: bool) -> bo
         code = 0
         try:
             folder = RunFolder.open(path)
-            folder.cut_stats(3)
+            folder.truncate_stats(3)
             breaker = Breaker(point, fault, stays=stays)
             breaker.install()
             try:
@@ -161,7 +161,7 @@ def try_at(place: Path, save: str, point: int, fault: str, *, stays: bool) -> bo
     _, status = os.waitpid(child, 0)
     ended = os.waitstatus_to_exitcode(status)
     assert ended == -signal.SIGKILL if fault == "kill" and ended != 10 else ended in (0, 1, 10), f"{path}: {ended}"
-    check(path, finished=ended in (0, 10))
+    check_result(path, finished=ended in (0, 10))
     return ended != 10
 
 

@@ -38,12 +38,12 @@ from fuzzing.kinds import Kind
 from fuzzing.pool import Case, Result
 
 from ganzoo_core.errors import GanzooError
-from ganzoo_core.terminal.text import one_line
+from ganzoo_core.terminal.text import to_one_line
 
 sys.dont_write_bytecode = True
-LONGEST = 3000  # characters of a sentence
-PROGRESS = 5.0  # seconds
-TRAINS = 900  # seconds that the small runs may take
+MAX_SENTENCE = 3000  # characters of a sentence
+PROGRESS_SECONDS = 5.0  # seconds
+TRAIN_SECONDS = 900  # seconds that the small runs may take
 PRELOADED = {
     "torch": ("torch", "torch.optim", "safetensors.torch", "ganzoo_core.engines.torch", "sklearn.datasets"),
     "tensorflow": ("tensorflow", "keras", "ganzoo_core.engines.tensorflow"),
@@ -72,7 +72,7 @@ def train_runs(place: Path, framework: str) -> dict[str, dict[str, bytes]]:
     process.start()
     theirs.close()
     try:
-        if not ours.poll(TRAINS):
+        if not ours.poll(TRAIN_SECONDS):
             raise EOFError
         found, modules = ours.recv()
     except EOFError:
@@ -92,7 +92,7 @@ def list_kinds(runs: dict[str, dict[str, bytes]], framework: str) -> tuple[list[
     made = records.list_records(runs)
     if framework == "tensorflow":
         return [kind for kind in made if kind.name in ("card", "card with classes", "generator's weights")], []
-    return [*made, *media.list_kept(runs["cache"]), *folders.list_folders(runs["run"])], media.list_media()
+    return [*made, *media.list_cache_kinds(runs["cache"]), *folders.list_folders(runs["run"])], media.list_media_kinds()
 
 
 def start_worker(kinds: dict[str, AnyKind], victim: dict[str, bytes], seed: int, root: Path) -> pool.Work:
@@ -107,7 +107,7 @@ def start_worker(kinds: dict[str, AnyKind], victim: dict[str, bytes], seed: int,
         folder = guard.begin(case.number)
         given, read = kinds[case.kind].prepare(folder, rng)
         guard.watch()
-        result = attempt(read)
+        result = try_to_read(read)
         broken = guard.end()
         if broken and result.outcome != "fault":
             result = Result("fault", broken[0].partition(": ")[0], "\n".join(broken))
@@ -117,24 +117,24 @@ def start_worker(kinds: dict[str, AnyKind], victim: dict[str, bytes], seed: int,
     return work
 
 
-def attempt(read: Callable[[], object]) -> Result:
+def try_to_read(read: Callable[[], object]) -> Result:
     """Read, and judge what is raised."""
     try:
         read()
     except GanzooError as error:
-        return judge(error)
+        return judge_refusal(error)
     except BaseException as error:  # SystemExit and KeyboardInterrupt are faults too
         return Result("fault", f"{type(error).__name__} at {find_place(error)}", traceback.format_exc(limit=-12))
     return Result("read")
 
 
-def judge(error: GanzooError) -> Result:
+def judge_refusal(error: GanzooError) -> Result:
     """A refusal: one line, of the file and no plugin, and harmless once it is shown."""
-    said, shown = str(error), one_line(error)
+    said, shown = str(error), to_one_line(error)
     wrong = ""
     if error.exit_code not in (1, 2):
         wrong = f"exit code {error.exit_code}"
-    elif not said.strip() or len(said) > LONGEST:
+    elif not said.strip() or len(said) > MAX_SENTENCE:
         wrong = f"a sentence of {len(said):,} characters"
     elif len(said.splitlines()) > 1:
         wrong = "a sentence of several lines"
@@ -172,7 +172,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=50000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=pool.SECONDS, help="after which a case is a fault")
+    parser.add_argument("--seconds", type=float, default=pool.MAX_SECONDS, help="after which a case is a fault")
     parser.add_argument("--only", action="append", default=[], metavar="KIND", help="can be repeated")
     parser.add_argument("--case", type=int, metavar="N", help="of the kind that --only names")
     parser.add_argument("--faults", type=Path, metavar="FILE", help="where to list them, with an input of each")
@@ -197,7 +197,7 @@ def main() -> int:
             cases += [*list_cases(newer, args.count), *list_cases(older, args.count * 2 // 5)]
         victim = folders.make_victim(runs["run"])
         start = functools.partial(start_worker, kinds, victim, args.seed)
-        results = pool.run(iter(cases), start, place, workers=args.workers, seconds=args.seconds)
+        results = pool.run_cases(iter(cases), start, place, workers=args.workers, seconds=args.seconds)
         return report_all(results, len(cases), args.faults)
 
 
@@ -217,8 +217,8 @@ def report_all(results: Iterator[tuple[Case, Result]], total: int, path: Path | 
             group = groups[case.kind, result.group]
             group.append((case, result))
             if len(group) == 1:
-                print(f"{case.kind} {case.number}: {result.group}\n{result.given}\n{result.detail}\n", file=sys.stderr)
-        if time.monotonic() - told > PROGRESS:
+                print(f"{case.kind} {case.number}: {result.group}\n{result.input}\n{result.detail}\n", file=sys.stderr)
+        if time.monotonic() - told > PROGRESS_SECONDS:
             told = time.monotonic()
             print(f"{number:,} of {total:,}, {told - since:.0f} s, {len(groups)} faults", file=sys.stderr)
     for (kind, what), found in sorted(groups.items(), key=lambda item: -len(item[1])):
@@ -240,7 +240,7 @@ def describe(found: list[tuple[Case, Result]]) -> str:
     case, result = found[0]
     numbers = ", ".join(str(other.number) for other, _ in found[:8])
     head = f"## {case.kind}: {result.group}\n\n{len(found)} times; cases {numbers}\n\n"
-    return head + f"Input: {result.given}\n\n```\n{result.detail[-2500:]}\n```\n\n"
+    return head + f"Input: {result.input}\n\n```\n{result.detail[-2500:]}\n```\n\n"
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ from typing import Any
 from test_resume import MIXES, SMALL, digest
 
 STEPS = 60
-BLOWS, RATE = 23, 3e-4  # the step at which `Fuse` is no number, and above which rate
-END = 900  # seconds after which a run is taken to hang
+NAN_STEP, MAX_RATE = 23, 3e-4  # the step at which `Fuse` is no number, and above which rate
+TIMEOUT_SECONDS = 900  # seconds after which a run is taken to hang
 TENSORBOARD = "trackers/tensorboard"
-CLOCK = ("run/seconds", "run/images_per_second")
+CLOCK_KEYS = ("run/seconds", "run/images_per_second")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Mix:
         return "tensorflow" if self.model.endswith("-tf") else "torch"
 
 
-def spike(images: int) -> dict[str, float]:
+def diverging_schedule(images: int) -> dict[str, float]:
     """Rates at which the run diverges from step 36 on: it goes back three times, the third time after a checkpoint."""
     rate = 1.6 if 36 * SMALL["train.batch_size"] <= images < 44 * SMALL["train.batch_size"] else 0.05
     return {"lr_g": rate, "lr_d": rate}
@@ -72,10 +72,10 @@ def spike(images: int) -> dict[str, float]:
 def lacks_bfloat16() -> str:
     from ganzoo_core.engines import bfloat16
 
-    return bfloat16.lacks(bfloat16.listed())
+    return bfloat16.describe_missing_features(bfloat16.read_cpu_features())
 
 
-class Fuse:
+class NanLoss:
     """A critic whose loss is no number at one of its steps, unless the learning rate was halved since."""
 
     memory = {"steps": 0.0}  # noqa: RUF012
@@ -83,7 +83,7 @@ class Fuse:
     def discriminator(self, step: Any) -> dict[str, Any]:
         ops, steps = step.ops, step.memory["steps"]
         step.memory["steps"] = steps + 1
-        is_it = ops.relu(1 - ops.square(steps - BLOWS)) * float(step.values["lr_d"] > RATE)
+        is_it = ops.relu(1 - ops.square(steps - NAN_STEP)) * float(step.values["lr_d"] > MAX_RATE)
         gap = ops.mean(step.D(step.real)) - ops.mean(step.D(step.fake))
         return {"adversarial": 0.0 * ops.sqrt(0.5 - is_it) - gap}
 
@@ -91,15 +91,15 @@ class Fuse:
         return {"adversarial": -step.ops.mean(step.D(step.fake))}
 
 
-BACK = {"train.on_divergence": "rollback"}
-MORE = {
+ROLLBACK = {"train.on_divergence": "rollback"}
+MORE_MIXES = {
     "wgan-gp with r1 and spectral norm": Mix(
         "dcgan-torch", {"use.loss": "wgan-gp", "use.with": "r1,spectral-norm", "train.critic_steps": 2}
     ),
-    "rollback": Mix("dcgan-torch", BACK, picks={"loss": Fuse()}),
+    "rollback": Mix("dcgan-torch", ROLLBACK, picks={"loss": NanLoss()}),
     "several rollbacks": Mix(
-        "dcgan-torch", {**BACK, "use.loss": "least-squares", "train.optimizer": "sgd", "model.norm": "none"},
-        picks={"schedule": spike},
+        "dcgan-torch", {**ROLLBACK, "use.loss": "least-squares", "train.optimizer": "sgd", "model.norm": "none"},
+        picks={"schedule": diverging_schedule},
     ),
     "tracked": Mix("dcgan-torch", {"use.track": "tensorboard"}),
     "tracked by a process": Mix("dcgan-torch", {"use.track": "wandb", "track.wandb.mode": "offline"}),
@@ -111,10 +111,10 @@ MORE = {
     "bfloat16": Mix("dcgan-torch", {"engine.precision": "bfloat16"}, missing=lacks_bfloat16),
     "bfloat16 in TensorFlow": Mix("convgan-tf", {"engine.precision": "bfloat16"}, missing=lacks_bfloat16),
 }  # fmt: skip
-ALL = {name: Mix(*mix) for name, mix in MIXES.items()} | MORE
+ALL_MIXES = {name: Mix(*mix) for name, mix in MIXES.items()} | MORE_MIXES
 
 
-def go(place: str, name: str, port: int) -> None:
+def run_or_resume(place: str, name: str, port: int) -> None:
     """In a process of its own: begin the run, or go on with it.
 
     Args:
@@ -123,7 +123,7 @@ def go(place: str, name: str, port: int) -> None:
         port: at which its ranks meet.
     """
     os.setsid()  # a group, to be killed with all that it starts
-    folder, mix = Path(place), ALL[name]
+    folder, mix = Path(place), ALL_MIXES[name]
     said = os.open(folder.with_suffix(".said"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for standard in (1, 2):
         os.dup2(said, standard)
@@ -170,9 +170,9 @@ def train(folder: Path, mix: Mix, *, begun: bool, more: dict[str, Any]) -> None:
     settings = {**SMALL, **mix.settings}
     taken = []
     if mix.from_file:
-        take = prefetch.Ahead.take
-        data_memory.free_memory = lambda: 1000  # bytes
-        prefetch.Ahead.take = lambda *given: taken.append(None) or take(*given)  # type: ignore[method-assign]
+        take = prefetch.Prefetcher.take
+        data_memory.measure_free_memory = lambda: 1000  # bytes
+        prefetch.Prefetcher.take = lambda *given: taken.append(None) or take(*given)  # type: ignore[method-assign]
         settings["use.data"] = f"npy:{folder.parent / 'images'}"
     if begun:
         python_api.resume(folder, picks=mix.picks, **more)
@@ -193,7 +193,7 @@ def read_all(run: Path) -> dict[str, Any]:
 
         everything = dict.fromkeys(event_accumulator.DEFAULT_SIZE_GUIDANCE, 0)
         events = event_accumulator.EventAccumulator(str(run / TENSORBOARD), size_guidance=everything).Reload()
-        for tag in set(events.Tags()["scalars"]) - set(CLOCK):
+        for tag in set(events.Tags()["scalars"]) - set(CLOCK_KEYS):
             found[f"{TENSORBOARD}: {tag}"] = [(event.step, event.value) for event in events.Scalars(tag)]
         for tag in events.Tags()["images"]:
             found[f"{TENSORBOARD}: {tag}"] = [(event.step, event.encoded_image_string) for event in events.Images(tag)]
@@ -206,23 +206,23 @@ def kill_group(process: ForkServerProcess) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has no group yet
         os.killpg(process.pid or 0, signal.SIGKILL)
     process.kill()
-    process.join(END)
+    process.join(TIMEOUT_SECONDS)
 
 
 def try_mix(name: str, kills: int, rng: random.Random, place: Path) -> tuple[int, int, int]:
     """How many kills, whole runs, and runs that differ from the one that was left alone."""
     # Children of a server that has imported the framework and done nothing with it yet.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([ALL[name].framework, "ganzoo_core.python_api", "test_resume"])
-    if ALL[name].from_file:
+    context.set_forkserver_preload([ALL_MIXES[name].framework, "ganzoo_core.python_api", "test_resume"])
+    if ALL_MIXES[name].from_file:
         write_images(place / "images")
 
     def run(folder: Path, lives: float | None) -> bool:
         """Whether the run came to its end before it was killed."""
-        process = context.Process(target=go, args=(str(folder), name, free_port()))
+        process = context.Process(target=run_or_resume, args=(str(folder), name, find_free_port()))
         process.start()
         try:
-            process.join(END if lives is None else lives)
+            process.join(TIMEOUT_SECONDS if lives is None else lives)
             if process.exitcode is None and lives is not None:
                 return False
         finally:
@@ -236,7 +236,7 @@ def try_mix(name: str, kills: int, rng: random.Random, place: Path) -> tuple[int
     began = time.perf_counter()
     run(place / "straight", None)
     lasts = time.perf_counter() - began
-    trains = lasts - seconds_of_training(place / "straight")
+    trains = lasts - read_training_seconds(place / "straight")
     wanted = read_all(place / "straight")
     done = runs = different = 0
     while done < kills:
@@ -253,7 +253,7 @@ def try_mix(name: str, kills: int, rng: random.Random, place: Path) -> tuple[int
     return done, runs, different
 
 
-def seconds_of_training(run: Path) -> float:
+def read_training_seconds(run: Path) -> float:
     """From the first report, before which the step may be compiled, to the last."""
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     return float(lines[-1]["seconds"] - lines[0]["seconds"])
@@ -269,7 +269,7 @@ def write_images(folder: Path) -> None:
     np.save(folder / "labels.npy", np.arange(500) % 3)
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -283,10 +283,10 @@ def main() -> int:
     parser.add_argument("--more", action="store_true", help="the mixes of MORE alone")
     args = parser.parse_args()
     rng = random.Random(args.seed)
-    names = [name for name in (MORE if args.more else ALL) if args.only in name]
+    names = [name for name in (MORE_MIXES if args.more else ALL_MIXES) if args.only in name]
     if not names:
-        parser.error(f"no mix has {args.only!r} in its name; there are {', '.join(ALL)}")
-    missing = {name: why for name in names if (why := ALL[name].missing())}
+        parser.error(f"no mix has {args.only!r} in its name; there are {', '.join(ALL_MIXES)}")
+    missing = {name: why for name in names if (why := ALL_MIXES[name].missing())}
     for name, why in missing.items():
         print(f"{name}: skipped, {why}", flush=True)
     names = [name for name in names if name not in missing]

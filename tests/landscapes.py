@@ -37,34 +37,34 @@ def draw(number: int) -> tuple[Image.Image, str]:
     canvas = ImageDraw.Draw(picture)
     x, y = random.uniform(0.1, 0.9) * width, random.uniform(0.3, 0.95) * horizon
     radius = random.uniform(0.03, 0.08) * width
-    canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_whole(sun))
+    canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_to_ints(sun))
     ranges = int(random.integers(2, 4))
     for index in range(ranges):
         share = (index + 1) / ranges
         colour = far + (near - far) * share + random.normal(0, 6, 3)
         base = horizon + (height - horizon) * index / ranges
-        ridge = _ridge(random, width, base, height * random.uniform(0.05, 0.16))
-        canvas.polygon([(0, height), *enumerate(ridge), (width - 1, height)], fill=_whole(colour))
+        ridge = _draw_ridge(random, width, base, height * random.uniform(0.05, 0.16))
+        canvas.polygon([(0, height), *enumerate(ridge), (width - 1, height)], fill=_to_ints(colour))
     if random.random() < 0.4:
         edge = horizon + 0.6 * (height - horizon)
-        canvas.rectangle((0, edge, width, height), fill=_whole(0.6 * foot + 0.4 * top))
+        canvas.rectangle((0, edge, width, height), fill=_to_ints(0.6 * foot + 0.4 * top))
     for _ in range(int(random.integers(0, 9))):
         foot_x, foot_y = random.uniform(0, width), random.uniform(0.75, 0.97) * height
         size = height * random.uniform(0.05, 0.14)
         triangle = [(foot_x - size / 3, foot_y), (foot_x + size / 3, foot_y), (foot_x, foot_y - size)]
-        canvas.polygon(triangle, fill=_whole(near * 0.6))
+        canvas.polygon(triangle, fill=_to_ints(near * 0.6))
     grain = random.normal(0, 4, (height, width, 3))
     return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8)), hour
 
 
-def _ridge(random: np.random.Generator, width: int, base: float, height: float) -> np.ndarray:
+def _draw_ridge(random: np.random.Generator, width: int, base: float, height: float) -> np.ndarray:
     """The height of each column of a range of hills, [W]."""
     x = np.linspace(0, 2 * np.pi, width)
     waves = sum(np.sin(x * k * random.uniform(0.6, 1.4) + random.uniform(0, 7)) / k for k in (1, 2, 4, 8))
     return base - height * np.asarray(waves) / 2
 
 
-def _whole(colour: np.ndarray) -> tuple[int, int, int]:
+def _to_ints(colour: np.ndarray) -> tuple[int, int, int]:
     red, green, blue = (int(value) for value in np.clip(colour, 0, 255))
     return red, green, blue
 

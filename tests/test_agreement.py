@@ -93,7 +93,7 @@ def loss_of(name: str, modifier: str | None, framework: str, options: Mapping[st
     spec = gz.Spec(SIZE, SIZE, 1, CLASSES, LATENT, framework)
     arguments = {"name": name, "spec": spec, "modifiers": own, "wrappers": modifiers}
     return loading.call_hook(
-        "loss", part, answers.check_loss, options=loss_trial.options_of(part, options), **arguments
+        "loss", part, answers.check_loss, options=loss_trial.override_options(part, options), **arguments
     )
 
 
@@ -130,7 +130,7 @@ def in_tensorflow(loss: Any, D: KerasD) -> dict[str, tuple[float, list[np.ndarra
     return found
 
 
-PLAIN = sorted(part.name for part in catalog.scan().of_kind("losses") if part.distribution == "ganzoo-losses")
+PLAIN = sorted(part.name for part in catalog.scan().list_kind("losses") if part.distribution == "ganzoo-losses")
 CASES = [(name, None, {}) for name in PLAIN] + [("hinge", "r1", {}), ("wgan-gp", None, {"drift": 0.001})]
 
 
@@ -186,7 +186,7 @@ class KerasG(keras.Model):
 PLAN = engines.Plan(
     seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=(), takes_d=(),
     critic_steps=1, updates="alternating", optimizer="sgd", betas=(0.5, 0.999), adam_eps=1e-12, momentum=0.9,
-    rmsprop_decay=0.99, lr_g=0.05, lr_d=0.05, ema_halflife=40, clip=None, decision=0.0, probability="sigmoid",
+    rmsprop_decay=0.99, lr_g=0.05, lr_d=0.05, ema_halflife=40, weight_clip=None, decision=0.0, probability="sigmoid",
     real_in_generator_step=False,
 )  # fmt: skip
 IMAGES = RANDOM.integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
@@ -196,7 +196,7 @@ KINDS = np.arange(len(IMAGES)) % CLASSES
 def play(framework: str, plan: engines.Plan, loss: str, steps: int = 10) -> SimpleNamespace:
     """From the same weights, with the images and z that the seed gives in any framework."""
     settings = {"engine.device": "cpu", "engine.threads": 2, "engine.channels_last": True}
-    engine = engines.create(framework, settings)
+    engine = engines.create_engine(framework, settings)
     torch.manual_seed(4)
     G, D = TorchG(), TorchD()
     if framework == "tensorflow":
@@ -211,7 +211,7 @@ def play(framework: str, plan: engines.Plan, loss: str, steps: int = 10) -> Simp
     trainer = engine.trainer(G, D, loss_of(loss, None, framework, {}), plan, IMAGES, KINDS)
     lines = []
     for step in range(steps):
-        trainer.step(step, step * plan.step_images, {})
+        trainer.step(step, step * plan.images_per_step, {})
         lines.append(trainer.read())
     found = {}
     for label, network in (("G", G), ("D", D), ("EMA", trainer.best_generator)):

@@ -37,7 +37,7 @@ class Scripted:
     def score(self, images: np.ndarray, labels: Any = None, *, seed: int, seen: int, ema: bool, during: str) -> Score:
         assert images.shape == (4, 32, 32, 1)
         better = {"fid": "lower"}
-        return Score(seen, {"fid": FID[seen]}, {**PROTOCOL, "ema": ema}, better=better, more={"during": during})
+        return Score(seen, {"fid": FID[seen]}, {**PROTOCOL, "ema": ema}, better=better, extra={"during": during})
 
     def close(self) -> None:
         Scripted.closed += 1
@@ -46,7 +46,7 @@ class Scripted:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(evaluation, "Scorer", Scripted)
-    monkeypatch.setattr(evaluation, "pose", lambda **asked: None)
+    monkeypatch.setattr(evaluation, "make_request", lambda **asked: None)
     Scripted.closed = 0
     return
 

@@ -19,7 +19,7 @@ from ganzoo_core import building, mix, python_api
 from ganzoo_core.cli import main
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines import size_limits
-from ganzoo_core.engines.size_limits import Count, TooLarge
+from ganzoo_core.engines.size_limits import NetworkTooLarge, SizeCounter
 from ganzoo_core.generation import card, saved
 from ganzoo_core.generation import load as generation_load
 from ganzoo_core.runs import layout
@@ -51,10 +51,10 @@ HUGE: dict[str, list[dict[str, Any]]] = {
 def write_card(folder: Path, *, part: str, options: dict[str, Any] | None = None, **spec: int) -> Path:
     """A folder with the card of an untrained generator, with what is changed in it."""
     resolved = mix.resolve(catalog.scan(), mix.Request(picks={"model": part, "data": "digits"}, preset="none"))
-    fitted = building.fit_of(resolved)
+    fitted = building.fit_from_card(resolved)
     assert fitted is not None
     names = [f"c{number}" for number in range(spec.get("classes", fitted.spec.classes))]
-    told = card.describe(resolved, replace(fitted, spec=replace(fitted.spec, classes=len(names))), class_names=names,
+    told = card.make_card(resolved, replace(fitted, spec=replace(fitted.spec, classes=len(names))), class_names=names,
                          epoch_images=1, step_images=1, licences=())  # fmt: skip
     told["options"] |= options or {}
     told["spec"] |= spec
@@ -143,9 +143,9 @@ def test_a_run_does_not_raise_its_own_limit(tmp_path: Path) -> None:
     settings = {"data.size": 16, "model.width": 4, "engine.max_parameters": 10**15}
     run = gz.train("dcgan-torch", data="digits", steps=1, batch_size=4, settings=settings, out=tmp_path / "run",
                    quiet=True)  # fmt: skip
-    assert Judge(run.folder)._engine.max_parameters == size_limits.MAX_PARAMETERS
+    assert Judge(run.folder)._engine.max_parameters == size_limits.DEFAULT_MAX_PARAMETERS
     assert Judge(run.folder, settings={"max_parameters": 5e9})._engine.max_parameters == 5 * 10**9
-    assert saved.SavedGenerator(run.folder / "generator")._engine.max_parameters == size_limits.MAX_PARAMETERS
+    assert saved.SavedGenerator(run.folder / "generator")._engine.max_parameters == size_limits.DEFAULT_MAX_PARAMETERS
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_images_that_do_not_fit_are_refused_before_their_noise_is_drawn(
         "dcgan-torch", data="digits", steps=1, batch_size=4, settings=small, out=tmp_path / "run", quiet=True
     )
     generator = gz.load(run.folder)
-    monkeypatch.setattr(size_limits, "memory", lambda: 8 * 10**9)
+    monkeypatch.setattr(size_limits, "read_total_memory", lambda: 8 * 10**9)
     for draw in (generator.generate, generator.walk, generator.labels):
         with pytest.raises(gz.UsageError, match=r"GB of memory, and there are 8\.0 GB of memory here; ask for fewer"):
             draw(10**9)
@@ -192,7 +192,7 @@ def test_memory_that_runs_out_in_a_command_is_told(
 
 
 @contextlib.contextmanager
-def counting(count: Count, without_memory: bool) -> Iterator[None]:
+def counting(count: SizeCounter, without_memory: bool) -> Iterator[None]:
     """Nothing is watched: what is built counts itself."""
     yield
 
@@ -201,7 +201,7 @@ def test_an_error_that_stands_for_the_stop_is_not_told() -> None:
     """A plugin may catch what stopped it, and raise something of its own."""
 
     @contextlib.contextmanager
-    def watch(count: Count, without_memory: bool) -> Iterator[None]:
+    def watch(count: SizeCounter, without_memory: bool) -> Iterator[None]:
         nonlocal current
         current = count
         yield
@@ -211,21 +211,21 @@ def test_an_error_that_stands_for_the_stop_is_not_told() -> None:
     def build() -> str:
         try:
             current.add(2000)
-        except TooLarge:
+        except NetworkTooLarge:
             raise ValueError("no width") from None
         return "built"
 
-    with pytest.raises(TooLarge, match=r"would have 2,000 parameters.*--set engine\.max_parameters=2e3"):
-        size_limits.build_within(1000, "generator", build, watch)
-    assert size_limits.build_within(2000, "generator", build, watch) == "built"
+    with pytest.raises(NetworkTooLarge, match=r"would have 2,000 parameters.*--set engine\.max_parameters=2e3"):
+        size_limits.build_within_limit(1000, "generator", build, watch)
+    assert size_limits.build_within_limit(2000, "generator", build, watch) == "built"
 
 
 def test_memory_that_runs_out_is_told_in_a_sentence() -> None:
     def build() -> None:
         raise MemoryError("Unable to allocate 7.28 TiB for an array")
 
-    with pytest.raises(TooLarge, match=r"takes more memory than there is \(Unable to allocate 7.28 TiB"):
-        size_limits.build_within(1000, "generator", build, counting)
+    with pytest.raises(NetworkTooLarge, match=r"takes more memory than there is \(Unable to allocate 7.28 TiB"):
+        size_limits.build_within_limit(1000, "generator", build, counting)
 
 
 def test_other_errors_pass() -> None:
@@ -233,4 +233,4 @@ def test_other_errors_pass() -> None:
         raise KeyError("width")
 
     with pytest.raises(KeyError):
-        size_limits.build_within(1000, "generator", build, counting)
+        size_limits.build_within_limit(1000, "generator", build, counting)

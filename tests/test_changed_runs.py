@@ -210,7 +210,7 @@ def test_a_checkpoint_of_before_settings_and_code_were_kept_is_gone_on_from(plac
     from ganzoo_core.storage import atomic
 
     contents = {layout.STATE: (newest / layout.STATE).read_bytes(), layout.POSITION: json.dumps(position).encode()}
-    atomic.write_folder(newest, contents, run=read_facts(place / "run" / "config.yaml").id)
+    atomic.write_folder(newest, contents, run_id=read_facts(place / "run" / "config.yaml").id)
     python_api.resume(place / "run", steps=8, quiet=True)
 
 

@@ -34,12 +34,12 @@ def refusal(function, *arguments) -> str:
 @pytest.fixture
 def path(tmp_path):
     place = tmp_path / "g.safetensors"
-    place.write_bytes(tensors.pack(TENSORS))
+    place.write_bytes(tensors.pack_tensors(TENSORS))
     return place
 
 
 def test_tensors_come_back_as_they_were(path):
-    for found in (tensors.read_tensors(path, EXPECTED), tensors.read_matching(path)):
+    for found in (tensors.read_tensors(path, EXPECTED), tensors.read_all_tensors(path)):
         assert set(found) == {"w", "n"}
         np.testing.assert_array_equal(found["w"], HALVES)
         assert (found["w"].dtype, found["n"].dtype, found["n"].shape, int(found["n"])) == ("float32", "int64", (), 7)
@@ -47,8 +47,8 @@ def test_tensors_come_back_as_they_were(path):
 
 def test_an_array_in_another_order_is_packed_by_its_values(tmp_path):
     path = tmp_path / "t.safetensors"
-    path.write_bytes(tensors.pack({"w": np.asfortranarray(HALVES), "t": HALVES.T}))
-    found = tensors.read_matching(path)
+    path.write_bytes(tensors.pack_tensors({"w": np.asfortranarray(HALVES), "t": HALVES.T}))
+    found = tensors.read_all_tensors(path)
     np.testing.assert_array_equal(found["w"], HALVES)
     np.testing.assert_array_equal(found["t"], HALVES.T)
 
@@ -83,12 +83,12 @@ def test_a_header_s_length_is_bounded_before_it_is_read(tmp_path):
     words = f"{path} is not a safetensors file, or its header is over 1,000,000 bytes"
     for content in (b"", b"\0" * 8, struct.pack("<Q", 1) + b"{", struct.pack("<Q", 1_000_001) + b"{}"):
         path.write_bytes(content)
-        assert refusal(tensors.read_matching, path) == words
-    assert tensors.read_matching(write(path, b"{}")) == {}
+        assert refusal(tensors.read_all_tensors, path) == words
+    assert tensors.read_all_tensors(write(path, b"{}")) == {}
     padded = b"{}" + b" " * 999_998
-    assert tensors.read_matching(write(path, padded)) == {}
+    assert tensors.read_all_tensors(write(path, padded)) == {}
     path.write_bytes(struct.pack("<Q", 2) + b"[]")
-    assert refusal(tensors.read_matching, path).startswith(f"{path} is not a safetensors file: its header ")
+    assert refusal(tensors.read_all_tensors, path).startswith(f"{path} is not a safetensors file: its header ")
 
 
 def test_what_a_header_states_is_held_against_the_file_s_size(tmp_path):
@@ -101,9 +101,9 @@ def test_what_a_header_states_is_held_against_the_file_s_size(tmp_path):
         fits = len(content) // size
         forged = json.dumps({"w": {**tensor, "shape": [10 * fits]}}).encode()
         path.write_bytes(struct.pack("<Q", len(forged)) + forged)
-        assert refusal(tensors.read_matching, path) == f"{path} states more than it holds; it is damaged"
+        assert refusal(tensors.read_all_tensors, path) == f"{path} states more than it holds; it is damaged"
     missing = tmp_path / "nothing"
-    assert refusal(tensors.read_matching, missing) == f"{missing} cannot be read: No such file or directory"
+    assert refusal(tensors.read_all_tensors, missing) == f"{missing} cannot be read: No such file or directory"
 
 
 def test_offsets_that_lie_are_refused_in_words(tmp_path):
@@ -115,7 +115,7 @@ def test_offsets_that_lie_are_refused_in_words(tmp_path):
 def test_the_comment_of_a_header_is_no_tensor(tmp_path):
     tensor = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
     path = write(tmp_path / "g", {"__metadata__": {"a": "b"}, "w": tensor}, b"\5")
-    assert tensors.read_matching(path)["w"].tolist() == [5]
+    assert tensors.read_all_tensors(path)["w"].tolist() == [5]
 
 
 @pytest.mark.parametrize(
@@ -137,22 +137,22 @@ def test_numbers_that_are_not_finite_are_found(array, is_finite):
 
 def test_a_folder_is_whole_by_its_sizes_and_valid_by_its_bytes(tmp_path):
     folder = tmp_path / "c"
-    atomic.write_folder(folder, {"a": b"one", "b": b""}, run="0a")
+    atomic.write_folder(folder, {"a": b"one", "b": b""}, run_id="0a")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["c"]
     manifest = json.loads((folder / "manifest.json").read_text())
     # echo -n one | sha256sum
     digest = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
     assert manifest["files"]["a"] == {"bytes": 3, "sha256": digest}
     assert (manifest["format"], manifest["run"], sorted(manifest["files"])) == (1, "0a", ["a", "b"])
-    assert (atomic.is_whole(folder), atomic.is_valid(folder)) == (True, True)
+    assert (atomic.is_complete(folder), atomic.is_valid(folder)) == (True, True)
     (folder / "a").write_bytes(b"two")
-    assert (atomic.is_whole(folder), atomic.is_valid(folder)) == (True, False)
+    assert (atomic.is_complete(folder), atomic.is_valid(folder)) == (True, False)
     (folder / "a").write_bytes(b"on")
-    assert (atomic.is_whole(folder), atomic.is_valid(folder)) == (False, False)
+    assert (atomic.is_complete(folder), atomic.is_valid(folder)) == (False, False)
     (folder / "a").unlink()
-    assert not atomic.is_whole(folder)
+    assert not atomic.is_complete(folder)
     (folder / "manifest.json").unlink()
-    assert not atomic.is_whole(folder)
+    assert not atomic.is_complete(folder)
     nowhere = tmp_path / "nothing"
     assert refusal(atomic.read_manifest, nowhere) == f"{nowhere} is not there; expected a folder"
     assert refusal(atomic.read_manifest, folder / "b") == f"{folder / 'b'} is a file; expected a folder"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
-from ganzoo_core.processes import Child, ChildEnded, Completed, PrintingProcess, TookTooLong, run_process
+from ganzoo_core.processes import Child, ChildEnded, PrintingProcess, ProcessResult, ProcessTimeout, run_process
 
 
 @pytest.fixture
@@ -108,11 +108,13 @@ def test_a_child_that_was_closed_has_ended(child):
 
 def test_a_program_is_run_to_its_end():
     code = "import sys; sys.stdout.buffer.write(b'one \\xff'); sys.stderr.write(sys.stdin.read() + 'two'); sys.exit(3)"
-    assert run_process([sys.executable, "-c", code], timeout=60) == Completed(3, "one \N{REPLACEMENT CHARACTER}", "two")
+    assert run_process([sys.executable, "-c", code], timeout=60) == ProcessResult(
+        3, "one \N{REPLACEMENT CHARACTER}", "two"
+    )
 
 
 def test_a_program_that_takes_too_long_is_killed():
-    with pytest.raises(TookTooLong, match="took over 1 s"):
+    with pytest.raises(ProcessTimeout, match="took over 1 s"):
         run_process([sys.executable, "-c", "import time; time.sleep(600)"], timeout=1)
 
 
@@ -126,12 +128,12 @@ def test_lines_are_read_until_the_program_ends_or_its_time_does(tmp_path, rest, 
             timeout=3 if was_late else 60,
             folder=tmp_path,
             environment=os.environ,
-            errors=errors,
+            stderr=errors,
         ) as process,
     ):
-        assert list(process.lines()) == ["one\n"]
+        assert list(process.read_lines()) == ["one\n"]
         assert (process.finish() == 0) is not was_late
-        assert process.was_late is was_late
+        assert process.timed_out is was_late
         errors.seek(0)
         assert errors.read() == b"two"
 
@@ -140,8 +142,8 @@ def test_a_program_whose_lines_nobody_reads_any_more_ends(tmp_path):
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     words = {"timeout": 60, "folder": tmp_path, "environment": os.environ}
     with (tmp_path / "errors").open("wb") as errors:
-        with PrintingProcess([sys.executable, "-c", code], errors=errors, **words) as process:
-            number = int(next(process.lines()))
+        with PrintingProcess([sys.executable, "-c", code], stderr=errors, **words) as process:
+            number = int(next(process.read_lines()))
             os.kill(number, 0)  # it is there
         with pytest.raises(ProcessLookupError):
             os.kill(number, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ganzoo_core.settings import CORE
+from ganzoo_core.settings import CORE_SETTINGS
 
 BROKEN = """
 [datasets.gone]
@@ -93,7 +93,7 @@ def test_a_dry_run_shows_each_value_with_its_origin(run, tmp_path):
         "use.data": ("grey", "the default"),
     }
     assert {key: tuple(told["settings"][key].values()) for key in expected} == expected
-    assert set(CORE) <= set(told["settings"])
+    assert set(CORE_SETTINGS) <= set(told["settings"])
     lines = run(*words, "--dry-run").stdout.splitlines()
     assert "train.lr\t0.0002\t--set" in lines
     assert "loss\tdist/gp\t1.0" in lines
@@ -107,11 +107,11 @@ def test_info_lists_every_setting_that_applies(run):
     assert facts["schema"] == 1
     part = facts["part"]
     rows = {row["setting"]: row for row in part["settings"]}
-    assert {key for key in CORE if key.startswith(("train.", "data.", "engine.", "model."))} < set(rows)
+    assert {key for key in CORE_SETTINGS if key.startswith(("train.", "data.", "engine.", "model."))} < set(rows)
     assert rows["model.norm"]["default"] == "batch"
     assert rows["model.norm"]["choices"] == ["batch", "layer", "none"]
     assert (rows["train.lr"]["default"], rows["train.lr"]["origin"]) == (3e-4, "conv")
-    assert rows["train.lr"]["help"] == CORE["train.lr"].help
+    assert rows["train.lr"]["help"] == CORE_SETTINGS["train.lr"].help
     assert (rows["use.loss"]["default"], rows["train.seed"]["origin"]) == ("plain", "core")
     assert part["image_sizes"] == [16, 32, 64]
     assert part["conditional"] is False

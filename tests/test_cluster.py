@@ -5,7 +5,7 @@ import json
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core.distributed.launchers import check_cluster, note_on_gpus
+from ganzoo_core.distributed.launchers import check_cluster, note_unused_gpus
 
 WORKERS = {"cluster": {"worker": ["a:1", "b:1"], "ps": ["c:1"]}, "task": {"type": "worker", "index": 0}}
 ALONE = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
@@ -48,5 +48,5 @@ def test_a_run_is_refused_before_its_data_are_read(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_note_names_the_gpus_that_stay_idle() -> None:
-    assert note_on_gpus(0) == note_on_gpus(1) == ()
-    assert "sees 4 GPUs" in note_on_gpus(4)[0]
+    assert note_unused_gpus(0) == note_unused_gpus(1) == ()
+    assert "sees 4 GPUs" in note_unused_gpus(4)[0]

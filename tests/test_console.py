@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganzoo_core.terminal.progress import Progress, Reporter, duration
+from ganzoo_core.terminal.progress import Progress, Reporter, format_duration
 
 
 def progress(**more: float) -> Progress:
@@ -16,12 +16,21 @@ def progress(**more: float) -> Progress:
         "generator/adversarial": 0.832,
     }
     return Progress(
-        images=3200, end=80000, step=50, steps=1250, epoch=2, epochs=56, rate=850.4, left=90.3, terms=terms, values=more
+        images=3200,
+        end=80000,
+        step=50,
+        steps=1250,
+        epoch=2,
+        epochs=56,
+        images_per_second=850.4,
+        seconds_left=90.3,
+        terms=terms,
+        values=more,
     )
 
 
 def test_every_term_is_told_short() -> None:
-    assert progress().losses() == "D 1.21 · D gradient_penalty 0.031 · D accuracy 0.98/0.94 · G 0.832"
+    assert progress().format_terms() == "D 1.21 · D gradient_penalty 0.031 · D accuracy 0.98/0.94 · G 0.832"
 
 
 def test_a_piped_report_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +59,7 @@ def test_a_long_run_on_a_cpu_offers_the_small_preset(
 def test_quiet_says_nothing_but_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = Reporter(quiet=True)
     reporter.report(progress())
-    reporter.epoch(progress())
+    reporter.report_epoch(progress())
     reporter.estimate(9999)
     assert capsys.readouterr().err == ""
     reporter.warn("two penalties [sic]")
@@ -62,4 +71,4 @@ def test_quiet_says_nothing_but_warnings(capsys: pytest.CaptureFixture[str]) -> 
     [(44.6, "45 s"), (125, "2 min 05 s"), (12000, "3 h 20 min"), (190800, "2 d 5 h"), (59.7, "1 min 00 s")],
 )
 def test_durations_read_as_people_say_them(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words

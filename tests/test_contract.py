@@ -61,9 +61,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Case, Res
         for path in BROKEN.glob("*.py"):
             shutil.copy(path, site.path / "broken" / path.name)
         patch.syspath_prepend(site.path)
-        catalog.forget()
+        catalog.clear_cache()
         yield {result.case: result for result in runner.run("broken")}
-    catalog.forget()
+    catalog.clear_cache()
 
 
 def test_every_check_has_a_sample() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import ganzoo_core as gz
 from ganzoo_core.data import framing as data_framing
-from ganzoo_core.data.framing import frame, prepare
+from ganzoo_core.data.framing import choose_framing, prepare
 from ganzoo_core.data.splits import hold_out
 from ganzoo_core.data.stream import Stream
 
@@ -26,17 +26,17 @@ def test_every_image_comes_once_an_epoch_and_position_alone_decides(
     count: int, seed: int, start: int, length: int
 ) -> None:
     stream = Stream(count, seed=seed, purpose="data")
-    whole = stream.indices(0, (start + length) // count * count + count)
+    whole = stream.take_indices(0, (start + length) // count * count + count)
     for epoch in whole.reshape(-1, count):
         assert sorted(epoch) == list(range(count))
     fresh = Stream(count, seed=seed, purpose="data")  # as after a resume
-    assert list(fresh.indices(start, length)) == list(whole[start : start + length])
+    assert list(fresh.take_indices(start, length)) == list(whole[start : start + length])
 
 
 def test_epochs_and_purposes_differ_in_their_order() -> None:
     first, second = Stream(100, seed=0, purpose="data"), Stream(100, seed=0, purpose="other")
-    assert list(first.indices(0, 100)) != list(first.indices(100, 100))
-    assert list(first.indices(0, 100)) != list(second.indices(0, 100))
+    assert list(first.take_indices(0, 100)) != list(first.take_indices(100, 100))
+    assert list(first.take_indices(0, 100)) != list(second.take_indices(0, 100))
 
 
 @given(count=st.integers(2, 200))
@@ -59,8 +59,8 @@ def test_held_out_labels_stay_with_their_images() -> None:
 
 
 def test_28_pixels_are_padded_to_32_with_the_background() -> None:
-    framing = frame((28, 28), size=0, sizes=[16, 32, 64], background=0)
-    assert (framing.method, framing.target, framing.crop) == ("pad", (32, 32), (2, 2, 28, 28))
+    framing = choose_framing((28, 28), size=0, sizes=[16, 32, 64], background=0)
+    assert (framing.method, framing.target_size, framing.crop) == ("pad", (32, 32), (2, 2, 28, 28))
     images = np.full((3, 28, 28, 1), 200, dtype=np.uint8)
     padded = prepare(gz.ImageSource(images), framing, 1).images
     assert padded.shape == (3, 32, 32, 1)
@@ -79,31 +79,31 @@ def test_28_pixels_are_padded_to_32_with_the_background() -> None:
     ],
 )
 def test_everything_else_is_resized(natural: tuple[int, int], size: int, background: int | None, method: str) -> None:
-    framing = frame(natural, size=size, sizes=[], background=background)
-    assert (framing.method, framing.target, framing.crop) == (method, (size, size), None)
+    framing = choose_framing(natural, size=size, sizes=[], background=background)
+    assert (framing.method, framing.target_size, framing.crop) == (method, (size, size), None)
 
 
 def test_sizes_that_do_not_fit_name_the_setting() -> None:
     with pytest.raises(gz.UsageError, match=r"data\.size is 48; this model takes 32, 64"):
-        frame((28, 28), size=48, sizes=[64, 32], background=None)
+        choose_framing((28, 28), size=48, sizes=[64, 32], background=None)
     with pytest.raises(gz.UsageError, match=r"--set data\.size=64"):
-        frame((300, 200), size=0, sizes=[32, 64], background=None)
+        choose_framing((300, 200), size=0, sizes=[32, 64], background=None)
 
 
 def test_resizing_keeps_the_aspect_and_antialiases() -> None:
     stripes = np.zeros((1, 60, 120, 3), dtype=np.uint8)
     stripes[:, :, ::2] = 255  # one pixel wide: without antialiasing they would stay black and white
     stripes[:, :, :25] = 77  # lies in the part that is cropped
-    small = prepare(gz.ImageSource(stripes), frame((60, 120), size=15, sizes=[], background=None), 3).images
+    small = prepare(gz.ImageSource(stripes), choose_framing((60, 120), size=15, sizes=[], background=None), 3).images
     assert small.shape == (1, 15, 15, 3)
     assert np.abs(small[:, :, 2:-2].astype(int) - 127).max() < 16
 
 
 def test_channels_follow_luma_and_repeat() -> None:
     pixel = np.array([200, 100, 50], dtype=np.uint8).reshape(1, 1, 1, 3)
-    grey = prepare(gz.ImageSource(pixel), frame((1, 1), size=0, sizes=[], background=None), 1).images
+    grey = prepare(gz.ImageSource(pixel), choose_framing((1, 1), size=0, sizes=[], background=None), 1).images
     assert grey.item() == round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
-    colour = prepare(gz.ImageSource(grey), frame((1, 1), size=0, sizes=[], background=None), 3).images
+    colour = prepare(gz.ImageSource(grey), choose_framing((1, 1), size=0, sizes=[], background=None), 3).images
     assert colour.flatten().tolist() == [grey.item()] * 3
 
 
@@ -145,16 +145,16 @@ def test_an_only_image_is_trained_with_and_leaves_nothing_to_test() -> None:
 def test_a_stream_of_no_images_is_refused_and_one_image_comes_again_and_again() -> None:
     with pytest.raises(gz.DataError, match=r"^there are no images to train on$"):
         Stream(0, seed=0, purpose="data")
-    assert Stream(1, seed=0, purpose="data").indices(5, 3).tolist() == [0, 0, 0]
+    assert Stream(1, seed=0, purpose="data").take_indices(5, 3).tolist() == [0, 0, 0]
 
 
 def test_a_stream_holds_the_orders_of_the_epochs_that_it_needs_alone() -> None:
     stream = Stream(10, seed=0, purpose="data")
-    stream.indices(5, 10)
+    stream.take_indices(5, 10)
     assert sorted(stream._orders) == [0, 1]
-    stream.indices(15, 3)
+    stream.take_indices(15, 3)
     assert sorted(stream._orders) == [1]
-    stream.indices(42, 1)
+    stream.take_indices(42, 1)
     assert sorted(stream._orders) == [4]
 
 
@@ -163,35 +163,35 @@ def test_a_stream_holds_the_orders_of_the_epochs_that_it_needs_alone() -> None:
     [(16, 20, "pad"), (16, 21, "resize"), (16, 16, "none"), (16, 15, "resize"), (16, 17, "pad")],
 )
 def test_a_border_makes_images_at_most_a_quarter_larger(natural: int, target: int, method: str) -> None:
-    framing = frame((natural, natural), size=target, sizes=[], background=9)
+    framing = choose_framing((natural, natural), size=target, sizes=[], background=9)
     assert (framing.method, framing.background) == (method, 9 if method == "pad" else 0)
 
 
 def test_a_border_is_laid_around_the_middle_in_the_background_s_grey() -> None:
     """An odd border has its larger half below and to the right; both sides must be within the quarter."""
     images = np.random.default_rng(0).integers(0, 256, (2, 27, 29, 3), dtype=np.uint8)
-    framing = frame((27, 29), size=32, sizes=[], background=7)
+    framing = choose_framing((27, 29), size=32, sizes=[], background=7)
     assert framing.crop == (2, 1, 27, 29)
     expected = np.full((2, 32, 32, 3), 7, dtype=np.uint8)
     expected[:, 2:29, 1:30] = images
     np.testing.assert_array_equal(prepare(gz.ImageSource(images), framing, 3).images, expected)
-    assert frame((25, 32), size=32, sizes=[], background=7).method == "resize"
-    assert frame((32, 25), size=32, sizes=[], background=7).method == "resize"
+    assert choose_framing((25, 32), size=32, sizes=[], background=7).method == "resize"
+    assert choose_framing((32, 25), size=32, sizes=[], background=7).method == "resize"
 
 
 def test_the_least_size_that_holds_the_images_is_taken() -> None:
     for natural, target in (((20, 33), 64), ((32, 32), 32), ((33, 20), 64), ((5, 5), 16)):
-        assert frame(natural, size=0, sizes=[64, 16, 32], background=None).target == (target, target)
-    assert frame((20, 33), size=0, sizes=[], background=None).target == (20, 33)
-    assert frame((20, 33), size=32, sizes=[32, 64], background=None).target == (32, 32)
+        assert choose_framing(natural, size=0, sizes=[64, 16, 32], background=None).target_size == (target, target)
+    assert choose_framing((20, 33), size=0, sizes=[], background=None).target_size == (20, 33)
+    assert choose_framing((20, 33), size=32, sizes=[32, 64], background=None).target_size == (32, 32)
 
 
 def test_sizes_that_do_not_fit_are_told_in_a_sentence() -> None:
     with pytest.raises(gz.UsageError) as caught:
-        frame((28, 28), size=48, sizes=[64, 32], background=None)
+        choose_framing((28, 28), size=48, sizes=[64, 32], background=None)
     assert str(caught.value) == "data.size is 48; this model takes 32, 64 pixels"
     with pytest.raises(gz.UsageError) as caught:
-        frame((20, 65), size=0, sizes=[64, 32], background=None)
+        choose_framing((20, 65), size=0, sizes=[64, 32], background=None)
     assert str(caught.value) == (
         "the images are 20×65 and the model takes at most 64 pixels; choose one with --set data.size=64"
     )
@@ -200,17 +200,17 @@ def test_sizes_that_do_not_fit_are_told_in_a_sentence() -> None:
 def test_each_channel_has_its_weight_in_grey() -> None:
     """ITU-R BT.601: 0.299, 0.587, 0.114 of 255."""
     pixels = np.eye(3, dtype=np.uint8).reshape(3, 1, 1, 3) * 255
-    framing = frame((1, 1), size=0, sizes=[], background=None)
+    framing = choose_framing((1, 1), size=0, sizes=[], background=None)
     assert prepare(gz.ImageSource(pixels), framing, 1).images.flatten().tolist() == [76, 150, 29]
 
 
 def test_what_takes_long_says_every_few_seconds_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now, said = [100.0], list[str]()
     monkeypatch.setattr(data_framing.time, "monotonic", lambda: now[0])
-    tell = data_framing._progress(2000, said.append)
+    tell = data_framing._make_progress(2000, said.append)
     assert tell is not None
     for at, done in ((105.0, 500), (105.1, 1000), (110.0, 1200), (110.2, 1500), (120.0, 2000)):
         now[0] = at
         tell(done)
     assert said == ["1,000 of 2,000 images are read", "1,500 of 2,000 images are read"]
-    assert data_framing._progress(2000, None) is None
+    assert data_framing._make_progress(2000, None) is None

@@ -20,7 +20,7 @@ def told(source, *, target=None, channels=None, background=None):
     if target is not None:
         framing = Framing((height, width), target, "resize" if background is None else "pad", background or 0)
     facts = summary.describe_data(source, framing, channels or source.images.shape[3])
-    return facts, summary.word_lines(facts)
+    return facts, summary.format_summary(facts)
 
 
 def images(count, height=8, width=8, channels=3):

@@ -46,7 +46,7 @@ def test_deep_imports_each_part_alone(deep, name):
 def test_deep_gives_up_on_a_part_that_hangs(here, monkeypatch, capsys):
     here.add("hangs", here.loss("hangs", "hangs"), files={"__init__.py": "import time\ntime.sleep(600)\n"})
     monkeypatch.setenv("PYTHONPATH", str(here.path))
-    monkeypatch.setattr(doctor, "IMPORT_SECONDS", 3.0)
+    monkeypatch.setattr(doctor, "IMPORT_TIMEOUT", 3.0)
     assert cli.main(["doctor", "hangs", "--deep", "--quick"]) == 1
     assert "hangs/hangs\timport-hangs\timporting hangs.hooks took over 3 s" in capsys.readouterr().out
 
@@ -64,11 +64,11 @@ def test_a_framework_that_is_missing_is_named_with_what_needs_it(site):
 
 
 def test_it_says_which_pythons_tensorflow_has_wheels_for(here, monkeypatch, capsys):
-    assert doctor.tensorflow_note((3, 12)) == ""
-    assert doctor.tensorflow_note((3, 14)) == "TensorFlow has wheels for Python 3.11 to 3.13, not 3.14"
+    assert doctor.explain_missing_wheels((3, 12)) == ""
+    assert doctor.explain_missing_wheels((3, 14)) == "TensorFlow has wheels for Python 3.11 to 3.13, not 3.14"
     here.add("flow", "api = 1\n" + MODEL.format("flow", "tensorflow", "flow"))
     monkeypatch.setattr(doctor, "TENSORFLOW_PYTHONS", ((3, 0), (3, 1)))
-    monkeypatch.setattr(doctor, "_is_there", lambda module: False)
+    monkeypatch.setattr(doctor, "_is_installed", lambda module: False)
     assert cli.main(["doctor", "flow", "--quick"]) == 1
     said = capsys.readouterr().out
     assert "TensorFlow has wheels for Python 3.0 to 3.1" in said

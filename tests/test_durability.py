@@ -59,7 +59,7 @@ def test_a_full_disk_is_told_and_training_goes_on(
     assert "the checkpoint at 128 images could not be saved" in told
     assert "192 images could not" not in told
     assert [line["step"] for line in run.stats] == [2, 4, 6, 8, 10, 12]
-    assert RunFolder.open(run.folder).finished_at() == 192
+    assert RunFolder.open(run.folder).read_generator_images() == 192
 
 
 @pytest.mark.filterwarnings("default")
@@ -75,7 +75,7 @@ def test_a_disk_that_stays_full_fails_the_run_and_keeps_what_was(
         patch.setattr(atomic, "write_folder", first_only)
         with pytest.raises(gz.GanzooError, match=r"could not be saved in .*run \(No space left on device\).*resume"):
             python_api.train("dcgan-torch", settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
-    newest = RunFolder.open(tmp_path / "run").newest_checkpoint()
+    newest = RunFolder.open(tmp_path / "run").find_newest_checkpoint()
     assert newest == tmp_path / "run" / "checkpoints" / "64"
     run = python_api.resume(tmp_path / "run", quiet=True)
     assert [line["step"] for line in run.stats] == [2, 4, 6, 8, 10, 12]
@@ -106,7 +106,7 @@ def test_divergence_names_the_network_and_keeps_the_last_finite_checkpoint(tmp_p
         python_api.train("dcgan-torch", loss=Exploding(99), settings=SMALL, steps=12, out=tmp_path / "run", quiet=True)
     assert caught.value.exit_code == 4
     assert "on_divergence=rollback" in str(caught.value)
-    newest = RunFolder.open(tmp_path / "run").newest_checkpoint()
+    newest = RunFolder.open(tmp_path / "run").find_newest_checkpoint()
     assert newest == tmp_path / "run" / "checkpoints" / "64"
 
 

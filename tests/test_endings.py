@@ -23,7 +23,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.generation import load
 from ganzoo_core.runs import folder, layout
 from ganzoo_core.storage import atomic, files
-from ganzoo_core.storage.tensors import is_finite, pack, read_matching
+from ganzoo_core.storage.tensors import is_finite, pack_tensors, read_all_tensors
 from ganzoo_core.training import run as running
 
 SMALL = {
@@ -134,7 +134,7 @@ def test_a_tracker_that_ends_the_program_is_told_once_and_the_run_goes_on(exits:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("on_report raised GeneratorExit") == 1
-    assert folder.RunFolder(exits.path / "run").is_over()
+    assert folder.RunFolder(exits.path / "run").is_finished()
 
 
 def start(*words: str | Path, cwd: Path, **more: Any) -> subprocess.Popen[str]:
@@ -231,7 +231,7 @@ def test_an_interrupt_while_the_report_is_written_ends_with_a_word(
         time.sleep(WAIT)
 
     monkeypatch.setattr("ganzoo_core.report.write", terminated)
-    before = {number: signal.getsignal(number) for number in interrupts.stop_signals()}
+    before = {number: signal.getsignal(number) for number in interrupts.list_stop_signals()}
     try:
         code = cli.main(["run", "dcgan-torch", *WORDS, "--steps", "2", "--quiet", "--out", str(tmp_path / "run")])
     finally:
@@ -239,7 +239,7 @@ def test_an_interrupt_while_the_report_is_written_ends_with_a_word(
             signal.signal(number, handler)
     assert code == 130
     assert "interrupted" in capsys.readouterr().err
-    assert folder.RunFolder(tmp_path / "run").is_over()
+    assert folder.RunFolder(tmp_path / "run").is_finished()
 
 
 class Spoiled:
@@ -268,9 +268,9 @@ def test_weights_that_are_not_finite_are_a_divergence_and_never_done(
     given = {**SMALL, "train.report_every": "100steps", **settings}
     with pytest.raises(gz.Diverged, match="is no longer finite"):
         python_api.train("dcgan-torch", loss=Spoiled(at), settings=given, steps=6, out=tmp_path / "run", quiet=True)
-    assert not folder.RunFolder(tmp_path / "run").is_over()
+    assert not folder.RunFolder(tmp_path / "run").is_finished()
     for weights in (tmp_path / "run").rglob("*.safetensors"):
-        assert all(map(is_finite, read_matching(weights).values()))
+        assert all(map(is_finite, read_all_tensors(weights).values()))
 
 
 @pytest.fixture(scope="module")
@@ -287,18 +287,18 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 def test_a_generator_whose_numbers_are_not_finite_says_so(run: Path) -> None:
     path = run / "generator" / layout.WEIGHTS
-    tensors = read_matching(path)
+    tensors = read_all_tensors(path)
     name = sorted(tensors)[0]
     tensors[name] = np.full_like(tensors[name], np.nan)
-    path.write_bytes(pack(tensors))
+    path.write_bytes(pack_tensors(tensors))
     with pytest.raises(gz.UsageError, match=rf"{name}' holds numbers that are not finite: the run diverged"):
         load.load(run / "generator")
     state = next((run / "checkpoints").iterdir()) / layout.STATE
-    tensors = read_matching(state)
+    tensors = read_all_tensors(state)
     spoiled = next(name for name in tensors if name.startswith("D/") and tensors[name].dtype == np.float32)
     tensors[spoiled][...] = np.inf
-    content = {layout.STATE: pack(tensors), layout.POSITION: (state.parent / layout.POSITION).read_bytes()}
-    atomic.write_folder(state.parent, content, run=folder.RunFolder(run).id)
+    content = {layout.STATE: pack_tensors(tensors), layout.POSITION: (state.parent / layout.POSITION).read_bytes()}
+    atomic.write_folder(state.parent, content, run_id=folder.RunFolder(run).id)
     from ganzoo_core.evaluation.discriminator import Judge
 
     with pytest.raises(gz.UsageError, match="holds numbers that are not finite, so nothing can be judged"):
@@ -309,13 +309,13 @@ def test_a_folder_of_pictures_holds_one_call(run: Path, tmp_path: Path) -> None:
     generator = load.load(run)
     from ganzoo_core.data import picture_files
 
-    picture_files.save(generator.generate(12), tmp_path / "drawn")
+    picture_files.save_images(generator.generate(12), tmp_path / "drawn")
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [f"{number:02}.png" for number in range(12)]
     with pytest.raises(gz.UsageError, match="drawn is there already and not empty; choose another --out"):
-        picture_files.save(generator.generate(3), tmp_path / "drawn")
+        picture_files.save_images(generator.generate(3), tmp_path / "drawn")
     assert len(list((tmp_path / "drawn").iterdir())) == 12
     (tmp_path / "empty").mkdir()
-    picture_files.save(generator.generate(2), tmp_path / "empty")
+    picture_files.save_images(generator.generate(2), tmp_path / "empty")
     assert len(list((tmp_path / "empty").iterdir())) == 2
 
 
@@ -330,7 +330,7 @@ def test_a_full_disk_leaves_no_half_output(
         out.write_bytes(b"from before")
     generator = load.load(run)
     drawn = generator.walk(1, frames=3, keys=3) if name == "walk.gif" else generator.generate(3)
-    save = picture_files.save_walk if name == "walk.gif" else picture_files.save
+    save = picture_files.save_walk if name == "walk.gif" else picture_files.save_images
     write, calls = os.write, []
 
     def full(handle: int, content: Any) -> int:
@@ -462,12 +462,12 @@ def test_a_child_starts_where_stderr_is_closed(tmp_path: Path) -> None:
 def test_a_run_whose_last_checkpoint_is_damaged_comes_to_its_end_again(tmp_path: Path) -> None:
     settings = {**SMALL, "train.checkpoint_every": "5steps"}
     python_api.train("dcgan-torch", settings=settings, steps=12, out=tmp_path / "run", quiet=True)
-    newest = folder.RunFolder(tmp_path / "run").newest_checkpoint()
+    newest = folder.RunFolder(tmp_path / "run").find_newest_checkpoint()
     assert newest is not None
     (newest / layout.STATE).write_bytes(b"torn")
-    assert not folder.RunFolder(tmp_path / "run").is_over()
+    assert not folder.RunFolder(tmp_path / "run").is_finished()
     python_api.resume(tmp_path / "run", quiet=True)
-    assert folder.RunFolder(tmp_path / "run").is_over()
+    assert folder.RunFolder(tmp_path / "run").is_finished()
 
 
 def test_a_restart_sets_the_generators_of_the_lost_attempt_aside(tmp_path: Path) -> None:
@@ -479,7 +479,7 @@ def test_a_restart_sets_the_generators_of_the_lost_attempt_aside(tmp_path: Path)
     python_api.resume(tmp_path / "run", restart=True, quiet=True)
     assert atomic.read_manifest(tmp_path / "run" / "before-restart-generator") == before
     assert (tmp_path / "run" / "before-restart-snapshots" / "20").is_dir()
-    assert folder.RunFolder(tmp_path / "run").is_over()
+    assert folder.RunFolder(tmp_path / "run").is_finished()
     with pytest.raises(gz.UsageError, match="say one of the two"):
         python_api.resume(tmp_path / "run", restart=True, settings={"train.lr": 1e-5}, quiet=True)
 
@@ -524,7 +524,7 @@ def test_a_plugin_that_ends_a_command_is_told(
         raise SystemExit(0)
 
     monkeypatch.setattr(listing, "execute", leave)
-    before = {number: signal.getsignal(number) for number in interrupts.stop_signals()}
+    before = {number: signal.getsignal(number) for number in interrupts.list_stop_signals()}
     try:
         assert cli.main(["list"]) == 3
     finally:

@@ -12,7 +12,7 @@ from ganzoo_core.cli import main
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import PluginError, UsageError
 from ganzoo_core.evaluation import request
-from ganzoo_core.evaluation.request import averages, pose
+from ganzoo_core.evaluation.request import has_ema, make_request
 
 MANIFEST = """
 api = 1
@@ -112,13 +112,13 @@ def lights(make_site):
         patch.syspath_prepend(site.path)
         patch.setenv("PYTHONPATH", str(site.path))
         patch.setenv("GANZOO_PLUGINS", "lights")
-        catalog.forget()
+        catalog.clear_cache()
         yield site
-    catalog.forget()
+    catalog.clear_cache()
 
 
 def ask(**more):
-    return pose(**{"data": "lights", "data_settings": {}, **more})
+    return make_request(**{"data": "lights", "data_settings": {}, **more})
 
 
 @pytest.fixture(scope="module")
@@ -272,9 +272,9 @@ def test_the_command_refuses_in_words(lights, tmp_path, capsys):
 def test_whether_the_generator_is_a_moving_average_is_known(tmp_path, setting, line, is_average):
     (tmp_path / "config.yaml").write_text(f"train.ema_halflife: {setting}\n")
     (tmp_path / "stats.jsonl").write_text(json.dumps({"images": 3, **line}) + "\n")
-    assert averages(tmp_path) is is_average
+    assert has_ema(tmp_path) is is_average
 
 
 @pytest.mark.parametrize(("reference", "count"), [(20, 1000), (5000, 5000), (60_000, 10_000)])
 def test_how_many_are_drawn_where_nobody_says(reference, count):
-    assert evaluation.samples_for(reference) == count
+    assert evaluation.choose_sample_count(reference) == count

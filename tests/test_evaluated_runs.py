@@ -77,9 +77,9 @@ def lamps(make_site):
         patch.syspath_prepend(site.path)
         patch.setenv("PYTHONPATH", str(site.path))
         patch.setenv("GANZOO_PLUGINS", "lamps,ganzoo-dcgan-torch,ganzoo-cgan-torch,ganzoo-dcgan-tf,losses,schedules")
-        catalog.forget()
+        catalog.clear_cache()
         yield site
-    catalog.forget()
+    catalog.clear_cache()
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -112,7 +112,7 @@ def test_each_generator_of_a_run_is_scored_as_its_images_are_and_the_best_is_fou
         assert (score.scores["torch"], score.scores["tensorflow"]) == (0, 0)
         assert (score.protocol["samples"], score.protocol["ema"]) == (10, False)
         weights = (generator.folder / layout.WEIGHTS).read_bytes()
-        assert score.more == {"generator": hashlib.sha256(weights).hexdigest(), "during": "evaluate"}
+        assert score.extra == {"generator": hashlib.sha256(weights).hexdigest(), "during": "evaluate"}
 
     best = min(found, key=lambda score: score.scores["fid"])
     assert gz.load(folder, checkpoint="best").images_seen == best.images

@@ -12,7 +12,7 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core.data import changes, fingerprint, lazy
-from ganzoo_core.data.fingerprint import take_fingerprint
+from ganzoo_core.data.fingerprint import compute_fingerprint
 from ganzoo_core.storage.run_records import DataFacts
 
 COUNT = 1000
@@ -28,7 +28,7 @@ def changed(images: np.ndarray, *places: int) -> np.ndarray:
 
 
 def told(now: gz.ImageSource, then: gz.ImageSource = SET) -> list[str]:
-    return changes.explain_changes(take_fingerprint(then), take_fingerprint(now))
+    return changes.explain_changes(compute_fingerprint(then), compute_fingerprint(now))
 
 
 @pytest.mark.parametrize("place", range(0, COUNT, 37))
@@ -97,9 +97,9 @@ def test_many_names_are_not_all_listed():
 
 def test_of_a_large_set_blocks_are_kept(monkeypatch):
     """Blocks of 16 for a thousand images, where a hundred digests may be kept."""
-    monkeypatch.setattr(fingerprint, "MOST", 100)
-    assert take_fingerprint(SET).images.block == 16
-    assert len(take_fingerprint(SET).images.digests) == 63
+    monkeypatch.setattr(fingerprint, "MAX_DIGESTS", 100)
+    assert compute_fingerprint(SET).images.block == 16
+    assert len(compute_fingerprint(SET).images.digests) == 63
     assert told(replace(SET, images=changed(IMAGES, 0, 1, 999))) == ["2 to 32 of 1,000 images differ"]
     assert told(replace(SET, labels=TWELVE)) == ["1 to 16 of 1,000 labels differ"]
     moved = replace(SET, images=IMAGES[OTHER_ORDER], labels=LABELS[OTHER_ORDER])
@@ -107,14 +107,14 @@ def test_of_a_large_set_blocks_are_kept(monkeypatch):
 
 
 def test_pieces_do_not_matter(monkeypatch):
-    whole = take_fingerprint(SET)
-    monkeypatch.setattr(fingerprint, "CHUNK", 16 * 7)
-    assert take_fingerprint(SET).sha256 == whole.sha256
-    np.testing.assert_array_equal(take_fingerprint(SET).images.digests, whole.images.digests)
-    monkeypatch.setattr(fingerprint, "MOST", 100)
-    in_blocks = take_fingerprint(SET)
-    monkeypatch.setattr(fingerprint, "CHUNK", 2**26)
-    np.testing.assert_array_equal(take_fingerprint(SET).images.digests, in_blocks.images.digests)
+    whole = compute_fingerprint(SET)
+    monkeypatch.setattr(fingerprint, "CHUNK_BYTES", 16 * 7)
+    assert compute_fingerprint(SET).sha256 == whole.sha256
+    np.testing.assert_array_equal(compute_fingerprint(SET).images.digests, whole.images.digests)
+    monkeypatch.setattr(fingerprint, "MAX_DIGESTS", 100)
+    in_blocks = compute_fingerprint(SET)
+    monkeypatch.setattr(fingerprint, "CHUNK_BYTES", 2**26)
+    np.testing.assert_array_equal(compute_fingerprint(SET).images.digests, in_blocks.images.digests)
 
 
 def test_images_that_stay_in_a_file_have_the_fingerprint_of_those_in_memory(tmp_path):
@@ -122,23 +122,23 @@ def test_images_that_stay_in_a_file_have_the_fingerprint_of_those_in_memory(tmp_
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     rows = np.flatnonzero(np.arange(COUNT) % 5)
     held = gz.ImageSource(IMAGES[rows])
-    assert take_fingerprint(gz.ImageSource(lazy.OnDemand(mapped, rows))).sha256 == take_fingerprint(held).sha256
-    assert take_fingerprint(gz.ImageSource(mapped)).sha256 == take_fingerprint(gz.ImageSource(IMAGES)).sha256
+    assert compute_fingerprint(gz.ImageSource(lazy.LazyImages(mapped, rows))).sha256 == compute_fingerprint(held).sha256
+    assert compute_fingerprint(gz.ImageSource(mapped)).sha256 == compute_fingerprint(gz.ImageSource(IMAGES)).sha256
 
 
 def test_it_is_kept_and_read_again(tmp_path):
-    taken = take_fingerprint(SET)
+    taken = compute_fingerprint(SET)
     fingerprint.save(tmp_path / "data", taken)
     read = fingerprint.load(tmp_path / "data")
     assert read is not None
     assert read.sha256 == taken.sha256
-    assert changes.explain_changes(read, take_fingerprint(replace(SET, labels=TWELVE))) == ["12 labels differ"]
+    assert changes.explain_changes(read, compute_fingerprint(replace(SET, labels=TWELVE))) == ["12 labels differ"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "link"])
 def test_what_is_damaged_is_not_read(damage, tmp_path):
-    fingerprint.save(tmp_path / "data", take_fingerprint(SET))
-    file = tmp_path / "data" / fingerprint.DIGESTS
+    fingerprint.save(tmp_path / "data", compute_fingerprint(SET))
+    file = tmp_path / "data" / fingerprint.DIGESTS_FILE
     content = file.read_bytes()
     file.unlink()
     if damage == "flip":
@@ -153,7 +153,7 @@ def test_what_is_damaged_is_not_read(damage, tmp_path):
 
 def test_sixty_thousand_images_leave_little(tmp_path):
     many = gz.ImageSource(np.zeros((60_000, 2, 2, 1), np.uint8), np.arange(60_000) % 10, tuple("abcdefghij"))
-    fingerprint.save(tmp_path / "data", take_fingerprint(many))
+    fingerprint.save(tmp_path / "data", compute_fingerprint(many))
     assert sum(path.stat().st_size for path in (tmp_path / "data").iterdir()) < 600_000
 
 
@@ -161,8 +161,8 @@ def test_sixty_thousand_images_leave_little(tmp_path):
 def mapped(tmp_path, monkeypatch):
     """A file that was written an hour ago, how often its images were read, and a cache of its own."""
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fingerprint, "CACHED", 1)
-    monkeypatch.setattr(fingerprint, "SETTLED", -3600)
+    monkeypatch.setattr(fingerprint, "MIN_CACHED_BYTES", 1)
+    monkeypatch.setattr(fingerprint, "SETTLED_SECONDS", -3600)
     path = tmp_path / "images.npy"
     np.save(path, IMAGES)
     reads: list[int] = []
@@ -171,7 +171,7 @@ def mapped(tmp_path, monkeypatch):
 
     def take() -> tuple[str, int]:
         del reads[:]
-        found = take_fingerprint(gz.ImageSource(np.load(path, mmap_mode="r"))).sha256
+        found = compute_fingerprint(gz.ImageSource(np.load(path, mmap_mode="r"))).sha256
         return found, len(reads)
 
     return path, take
@@ -183,7 +183,7 @@ def test_a_file_that_stays_is_read_once(mapped):
     assert reads == 1
     assert take() == (first, 0)
     images = np.load(path, mmap_mode="r")
-    assert take_fingerprint(gz.ImageSource(lazy.OnDemand(images, np.arange(5)))).images.count == 5
+    assert compute_fingerprint(gz.ImageSource(lazy.LazyImages(images, np.arange(5)))).images.count == 5
 
 
 def test_a_file_that_changed_is_read_again_even_if_its_clock_was_turned_back(mapped):
@@ -217,7 +217,7 @@ def test_another_users_cache_is_passed_over(mapped, monkeypatch):
 
 def test_a_file_that_has_just_changed_is_not_remembered(mapped, monkeypatch):
     _, take = mapped
-    monkeypatch.setattr(fingerprint, "SETTLED", 3600)
+    monkeypatch.setattr(fingerprint, "SETTLED_SECONDS", 3600)
     assert [take()[1], take()[1]] == [1, 1]
 
 
@@ -229,17 +229,17 @@ def test_a_cache_that_cannot_be_written_is_no_error(mapped, monkeypatch, tmp_pat
 
 
 def test_a_long_reading_says_how_far_it_is(monkeypatch):
-    monkeypatch.setattr(fingerprint, "SILENT", -1.0)
-    monkeypatch.setattr(fingerprint, "CHUNK", 16 * 500)
+    monkeypatch.setattr(fingerprint, "PROGRESS_SECONDS", -1.0)
+    monkeypatch.setattr(fingerprint, "CHUNK_BYTES", 16 * 500)
     said: list[str] = []
-    take_fingerprint(SET, said.append)
+    compute_fingerprint(SET, said.append)
     assert said[-1] == "taking the data's fingerprint: 500 of 1,000 images"
 
 
 def test_a_folder_of_an_older_kind_says_what_it_can(tmp_path: Path):
     recorded = DataFacts(images=COUNT, size=(4, 4, 1), sha256="0" * 64)
-    assert changes.compare(recorded, None, take_fingerprint(SET))[0].startswith(
+    assert changes.compare(recorded, None, compute_fingerprint(SET))[0].startswith(
         "the data's fingerprint was 000000000000 and is "
     )
     recorded = DataFacts(images=5, size=(4, 4, 1), sha256="0" * 64)
-    assert changes.compare(recorded, None, take_fingerprint(SET)) == ["5 images were there and 1,000 are"]
+    assert changes.compare(recorded, None, compute_fingerprint(SET)) == ["5 images were there and 1,000 are"]

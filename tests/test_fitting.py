@@ -95,17 +95,17 @@ def test_simultaneous_updates_take_one_critic_step(resolve):
 
 
 def fit(mixed, height, width=None, channels=1, classes=0, background=None):
-    return mix.fit(
+    return mix.make_data_fit(
         mixed, height=height, width=width or height, channels=channels, classes=classes, background=background
     )
 
 
 def test_sizes_fit_the_networks(resolve):
-    assert fit(resolve("conv"), 8).framing.target == (16, 16)
+    assert fit(resolve("conv"), 8).framing.target_size == (16, 16)
     assert fit(resolve("conv"), 28, background=0).framing.method == "pad"
-    assert fit(resolve(generator="conv", discriminator="dense"), 8).framing.target == (32, 32)
-    assert fit(resolve("fixed"), 20, 30).framing.target == (20, 30)
-    assert fit(resolve("conv", assigned={"size": "64"}), 8).framing.target == (64, 64)
+    assert fit(resolve(generator="conv", discriminator="dense"), 8).framing.target_size == (32, 32)
+    assert fit(resolve("fixed"), 20, 30).framing.target_size == (20, 30)
+    assert fit(resolve("conv", assigned={"size": "64"}), 8).framing.target_size == (64, 64)
     for asked, size, expected in (
         ({"model": "conv"}, 256, "choose one with --set data.size=64"),
         ({"model": "conv", "assigned": {"size": "20"}}, 8, "data.size is 20; this model takes 16, 32, 64 pixels"),
@@ -276,6 +276,6 @@ def test_what_data_and_networks_do_not_share_is_a_whole_sentence(resolve):
         "labelled is conditional, and grey has no labels; pick an unconditional model, or "
         "a folder with one folder a class"
     )
-    assert fit(resolve(generator="fixed", discriminator="conv"), 20).framing.target == (32, 32)
+    assert fit(resolve(generator="fixed", discriminator="conv"), 20).framing.target_size == (32, 32)
     spec = fit(resolve("fixed"), 20, 30, channels=3).spec
     assert (spec.height, spec.width, spec.channels, spec.classes) == (20, 30, 3, 0)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ganzoo_core.errors import DataError
-from ganzoo_core.evaluation.image_files import gather
+from ganzoo_core.evaluation.image_files import read_images
 
 
 def grey(value, count=10, size=4, channels=1):
@@ -20,11 +20,11 @@ def test_a_folder_of_pictures(tmp_path):
     for name, image in zip(("0.png", "1.png", "deep/2.png"), images, strict=True):
         Image.fromarray(image[..., 0]).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
-    found, labels = gather(tmp_path)
+    found, labels = read_images(tmp_path)
     np.testing.assert_array_equal(found, images)
     assert labels is None
     Image.fromarray(np.zeros((5, 4, 3), np.uint8)).save(tmp_path / "9.png")
-    assert gather(tmp_path)[0].shape == (4, 5, 4, 3)
+    assert read_images(tmp_path)[0].shape == (4, 5, 4, 3)
 
 
 @pytest.mark.parametrize("names", [("images", None), ("images", "labels")])
@@ -32,7 +32,7 @@ def test_an_archive(tmp_path, names):
     images, labels = grey(3, 5), np.arange(5)
     arrays = {"images": images, "labels": labels} if names[1] else {"images": images[..., 0]}
     np.savez(tmp_path / "drawn.npz", **arrays)
-    found = gather(tmp_path / "drawn.npz")
+    found = read_images(tmp_path / "drawn.npz")
     np.testing.assert_array_equal(found[0], images)
     assert (found[1] is None) == (names[1] is None)
 
@@ -63,4 +63,4 @@ def test_what_holds_no_images_is_refused_in_words(tmp_path):
         "objects.npz": "cannot be read as a numpy archive: Object arrays cannot be loaded",
     }.items():
         with pytest.raises(DataError, match=words):
-            gather(tmp_path / name)
+            read_images(tmp_path / name)

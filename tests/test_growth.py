@@ -11,7 +11,7 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core import engines
-from ganzoo_core.data.framing import halvings
+from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
 
@@ -20,7 +20,8 @@ IMAGES = np.random.default_rng(5).integers(0, 256, (21, SIZE, SIZE, 1), dtype=np
 PLAN = Plan(
     seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=("resolution", "fade"),
     takes_d=("resolution", "fade"), critic_steps=1, updates="alternating", optimizer="adam", betas=(0.0, 0.99),
-    adam_eps=1e-8, momentum=0.0, rmsprop_decay=0.99, lr_g=1e-2, lr_d=1e-2, ema_halflife=1000, clip=None, decision=0.0,
+    adam_eps=1e-8, momentum=0.0, rmsprop_decay=0.99, lr_g=1e-2, lr_d=1e-2, ema_halflife=1000, weight_clip=None,
+    decision=0.0,
     probability=None, real_in_generator_step=False,
 )  # fmt: skip
 SPEC = {"height": SIZE, "width": SIZE, "channels": 1, "classes": 0, "latent_dim": LATENT}
@@ -143,7 +144,7 @@ def framework(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def engine(framework: str) -> Any:
-    return engines.create(framework, {"engine.device": "cpu", "engine.threads": 2, "engine.channels_last": True})
+    return engines.create_engine(framework, {"engine.device": "cpu", "engine.threads": 2, "engine.channels_last": True})
 
 
 @pytest.fixture
@@ -204,7 +205,7 @@ def test_moments_stay_while_the_resolution_does(trainer: Any, framework: str) ->
 def test_real_images_shrink_and_fade_alike(trainer: Any, resolution: int, fade: float) -> None:
     """Means of squares, and fade * real + (1 - fade) * real at half the size, enlarged again."""
     trainer.step(0, 0, {"resolution": resolution, "fade": fade})
-    order = Stream(len(IMAGES), seed=PLAN.seed, purpose="data").indices(0, BATCH)
+    order = Stream(len(IMAGES), seed=PLAN.seed, purpose="data").take_indices(0, BATCH)
     real = IMAGES[order].astype(np.float64)[..., 0] / 127.5 - 1
 
     def means(images: np.ndarray, side: int) -> np.ndarray:
@@ -287,10 +288,10 @@ def test_a_resolution_beyond_the_images_is_refused(trainer: Any) -> None:
     ("size", "resolution", "times"), [((32, 32), 32, 0), ((32, 32), 4, 3), ((16, 32), 8, 2), ((96, 96), 3, 5)]
 )
 def test_halvings(size: tuple[int, int], resolution: int, times: int) -> None:
-    assert halvings(size, resolution) == times
+    assert count_halvings(size, resolution) == times
 
 
 @pytest.mark.parametrize(("size", "resolution"), [((28, 28), 4), ((32, 32), 64), ((32, 32), 0), ((32, 18), 8)])
 def test_sizes_that_do_not_halve_are_refused(size: tuple[int, int], resolution: int) -> None:
     with pytest.raises(gz.UsageError, match=f"resolution of {resolution}, which images of {size[0]}×{size[1]}"):
-        halvings(size, resolution)
+        count_halvings(size, resolution)

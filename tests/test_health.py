@@ -14,13 +14,13 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core import engines
-from ganzoo_core.engines.loss_step import score_statistics
+from ganzoo_core.engines.loss_step import compute_score_statistics
 from ganzoo_core.runs import health
 from ganzoo_core.settings import read_facts
-from ganzoo_core.storage.records import SEPARATED
+from ganzoo_core.storage.records import SEPARATION_TERM
 from ganzoo_core.terminal.progress import Reporter
 from ganzoo_core.training import assemble
-from ganzoo_core.training.resuming import Beginning
+from ganzoo_core.training.resuming import StartPoint
 
 SHORT = "most GANs draw little more than noise"
 WON = "D told every training image from every generated one"
@@ -48,10 +48,10 @@ def test_separated_is_what_a_loop_over_all_pairs_finds(framework, decision, shap
         real, fake = (generator.normal(size=shape).astype(np.float32) for _ in range(2))
         real = real + np.float32(shift)
         expected = all(r.sum() > f.sum() for r in real for f in fake)
-        found = score_statistics(
-            {"real": make(real), "fake": make(fake)}, plan(decision), engines.ops_of(framework, make(real))
+        found = compute_score_statistics(
+            {"real": make(real), "fake": make(fake)}, plan(decision), engines.make_ops(framework, make(real))
         )
-        assert float(found[SEPARATED]) == float(expected)
+        assert float(found[SEPARATION_TERM]) == float(expected)
         assert ("discriminator/accuracy_real" in found) is (decision is not None)
         seen.add(expected)
     assert seen == {True, False}
@@ -62,13 +62,18 @@ def test_equal_scores_and_numbers_that_are_none_separate_nothing(framework):
     make = tensors(framework)
     for real, fake in (([1, 1], [1, 0]), ([np.nan, 2], [0, 0]), ([2, 2], [np.nan, 0])):
         scores = {"real": make(np.array(real, np.float32)), "fake": make(np.array(fake, np.float32))}
-        found = score_statistics(scores, plan(0.0), engines.ops_of(framework, scores["real"]))
-        assert float(found[SEPARATED]) == 0
+        found = compute_score_statistics(scores, plan(0.0), engines.make_ops(framework, scores["real"]))
+        assert float(found[SEPARATION_TERM]) == 0
 
 
 def lines(*separated, every=100, accuracy=True):
     return [
-        {"images": 10 * every * n, "step": every * n, SEPARATED: value, **({health.ACCURACY: 1.0} if accuracy else {})}
+        {
+            "images": 10 * every * n,
+            "step": every * n,
+            SEPARATION_TERM: value,
+            **({health.ACCURACY_REAL: 1.0} if accuracy else {}),
+        }
         for n, value in enumerate(separated, 1)
     ]
 
@@ -89,22 +94,22 @@ def lines(*separated, every=100, accuracy=True):
     ],
 )
 def test_it_is_found_once_at_the_third_report_in_a_row(told, at):
-    watched = health.Separation()
-    found = [line["images"] for line in told if watched.see(line)]
+    watched = health.SeparationDetector()
+    found = [line["images"] for line in told if watched.update(line)]
     assert found == ([] if at is None else [at])
-    assert watched.found_at == at
+    assert watched.detected_at == at
 
 
 def test_going_back_takes_the_kept_lines_and_tells_nothing_twice():
     told = lines(0, 0, 1, 1, 1, 1)
-    whole, resumed, back = health.Separation(), health.Separation(), health.Separation()
-    assert [whole.see(line) for line in told].index(True) == 4
-    resumed.go_back(told[:3])
-    assert [resumed.see(line) for line in told[3:]] == [False, True, False]
-    resumed.go_back(told[:3])  # after a divergence, in the same process
-    assert not any(resumed.see(line) for line in told[3:])
-    back.go_back(told)
-    assert not any(back.see(line) for line in lines(*[1] * 20)[6:])
+    whole, resumed, back = health.SeparationDetector(), health.SeparationDetector(), health.SeparationDetector()
+    assert [whole.update(line) for line in told].index(True) == 4
+    resumed.rewind(told[:3])
+    assert [resumed.update(line) for line in told[3:]] == [False, True, False]
+    resumed.rewind(told[:3])  # after a divergence, in the same process
+    assert not any(resumed.update(line) for line in told[3:])
+    back.rewind(told)
+    assert not any(back.update(line) for line in lines(*[1] * 20)[6:])
 
 
 def white(count=32, size=8):
@@ -137,7 +142,7 @@ def test_a_run_whose_d_wins_says_so_once_and_so_does_its_report(tmp_path, capfd,
     assert f"ganzoo resume {run.folder} --set lr_d=0.0025 --images {2 * ended}" in page  # nothing is left of this one
     at = next(line["images"] for line in run.stats if line["step"] == 260)
     assert f"up to {at:,} images" in told
-    assert [line[SEPARATED] for line in run.stats[-3:]] == [1, 1, 1]
+    assert [line[SEPARATION_TERM] for line in run.stats[-3:]] == [1, 1, 1]
     gz.resume(run.folder, steps=340, picks={"data": gz.ImageSource(white(size=16))})
     assert WON not in capfd.readouterr().err
 
@@ -170,12 +175,12 @@ def test_two_thousand_steps_are_enough_and_so_is_what_a_preset_chose_for_the_dat
     from ganzoo_core.discovery import catalog
 
     resolved = mix.resolve(catalog.scan(), mix.Request(picks={"model": "dcgan-torch", "data": "digits"}))
-    assert resolved.settings.origin("train.length") == "dcgan-torch preset digits"
-    assert health.find_short(resolved, 100) == ""
-    said = replace(resolved, settings=resolved.settings.replaced("train.length", "100steps", "--steps"))
-    assert "takes 1,999 steps" in health.find_short(said, 1999)
-    assert "takes 1 step of" in health.find_short(said, 1)
-    assert health.find_short(said, 2000) == ""
+    assert resolved.settings.find_origin("train.length") == "dcgan-torch preset digits"
+    assert health.explain_short_run(resolved, 100) == ""
+    said = replace(resolved, settings=resolved.settings.replace("train.length", "100steps", "--steps"))
+    assert "takes 1,999 steps" in health.explain_short_run(said, 1999)
+    assert "takes 1 step of" in health.explain_short_run(said, 1)
+    assert health.explain_short_run(said, 2000) == ""
 
 
 def test_the_sentence_is_whole_where_nothing_is_known_of_the_rate(tmp_path):
@@ -187,9 +192,13 @@ def test_the_sentence_is_whole_where_nothing_is_known_of_the_rate(tmp_path):
 
 def test_of_a_run_that_is_over_the_advice_leaves_something_to_train(tmp_path):
     """With a schedule that hangs on the length no run may be made longer: then it begins anew."""
-    told = health.explain_separation(900, run=tmp_path, lr_d=0.01, ended=1000, schedule="ganzoo-schedules/constant")
+    told = health.explain_separation(
+        900, run=tmp_path, lr_d=0.01, final_images=1000, schedule="ganzoo-schedules/constant"
+    )
     assert f"`ganzoo resume {tmp_path} --set lr_d=0.0025 --images 2000` begins a new run here" in told
-    told = health.explain_separation(900, run=tmp_path, lr_d=0.01, ended=1000, schedule="ganzoo-schedules/cosine")
+    told = health.explain_separation(
+        900, run=tmp_path, lr_d=0.01, final_images=1000, schedule="ganzoo-schedules/cosine"
+    )
     assert f"`ganzoo run --config {tmp_path}/config.yaml --set lr_d=0.0025` trains anew" in told
     told = health.explain_separation(900, run=tmp_path, lr_d=0.01, schedule="cosine")
     assert f"`ganzoo resume {tmp_path} --set lr_d=0.0025` begins a new run here" in told
@@ -222,13 +231,13 @@ LONG = {"train.length": ("90000000", "--images")}
     ],
 )
 def test_the_laptop_s_preset_is_advised_where_it_would_help(data, more, images, longer, expected):
-    found = health.find_laptop_preset(resolved(data, **more), images, epoch_images=2000, longer=longer)
+    found = health.find_laptop_preset(resolved(data, **more), images, epoch_images=2000, is_too_short=longer)
     assert found == expected
 
 
 @pytest.mark.parametrize(
     ("beginning", "cpu", "expected"),
-    [(Beginning(), True, "small"), (Beginning(), False, ""), (Beginning(checkpoint=Path("100")), True, "")],
+    [(StartPoint(), True, "small"), (StartPoint(), False, ""), (StartPoint(checkpoint=Path("100")), True, "")],
 )
 def test_the_laptop_s_preset_is_advised_where_it_can_be_said(beginning, cpu, expected):
     reporter, pace = Reporter(cpu=cpu), SimpleNamespace(end=64_000, step=64)

@@ -45,11 +45,11 @@ def test_a_grid_of_floats_is_refused() -> None:
 
 def test_files_hold_the_same_pixels(tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (11, 6, 6, 3), dtype=np.uint8)
-    picture_files.save(pictures, tmp_path / "all.npz", np.arange(11))
+    picture_files.save_images(pictures, tmp_path / "all.npz", np.arange(11))
     with np.load(tmp_path / "all.npz", allow_pickle=False) as archive:
         assert (archive["images"] == pictures).all()
         assert (archive["labels"] == np.arange(11)).all()
-    picture_files.save(pictures, tmp_path / "folder")
+    picture_files.save_images(pictures, tmp_path / "folder")
     names = sorted(path.name for path in (tmp_path / "folder").iterdir())
     assert names[0] == "00.png"
     assert len(names) == 11
@@ -57,4 +57,4 @@ def test_files_hold_the_same_pixels(tmp_path: Path) -> None:
         with Image.open(tmp_path / "folder" / name) as written:
             assert (np.asarray(written) == picture).all()
     with pytest.raises(gz.UsageError, match=r"\.jpg"):
-        picture_files.save(pictures, tmp_path / "grid.jpg")
+        picture_files.save_images(pictures, tmp_path / "grid.jpg")

@@ -35,18 +35,18 @@ COUNTS = st.decimals(0, 10**6, places=3).filter(lambda count: count == 0 or coun
     ],
 )
 def test_lengths_in_images(text, images):
-    assert Interval.parse(text).images(epoch_images=1438, step_images=320) == images
+    assert Interval.parse(text).to_images(epoch_images=1438, step_images=320) == images
 
 
 @given(COUNTS, st.sampled_from(["images", "epochs", "steps"]), st.integers(1, 10**6), st.integers(1, 10**4))
 def test_a_length_is_rounded_up_in_the_decimals_written(count, unit, epoch_images, step_images):
     exact = Fraction(count) * {"images": 1, "epochs": epoch_images, "steps": step_images}[unit]
-    found = Interval.parse(f"{count:f}{unit}").images(epoch_images=epoch_images, step_images=step_images)
+    found = Interval.parse(f"{count:f}{unit}").to_images(epoch_images=epoch_images, step_images=step_images)
     assert exact <= found < exact + 1
 
 
 def test_floats_do_not_add_an_image():
-    assert Interval.parse("0.07epochs").images(epoch_images=100, step_images=1) == 7
+    assert Interval.parse("0.07epochs").to_images(epoch_images=100, step_images=1) == 7
 
 
 @pytest.mark.parametrize(

@@ -65,5 +65,5 @@ def test_the_licence_of_a_run_from_before_it_was_kept_is_that_of_its_card(emoji,
 
 
 def test_both_are_named_and_each_once():
-    assert licences.unite(["a", "", "b", "a"]) == ["a", "b"]
-    assert licences.unite(["a; b", "b"]) == ["a; b"]
+    assert licences.merge_licences(["a", "", "b", "a"]) == ["a", "b"]
+    assert licences.merge_licences(["a; b", "b"]) == ["a; b"]

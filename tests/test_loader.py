@@ -236,5 +236,5 @@ def test_nothing_but_the_picked_part_is_imported(here):
     here.add("three", manifest, files={"__init__.py": "", **{f"h{number}.py": hook for number in range(3)}})
     found = catalog.scan()
     assert "three" not in sys.modules
-    loading.hooks_of(found.find("losses", "l1"))
+    loading.import_hooks(found.find("losses", "l1"))
     assert {name for name in sys.modules if name.startswith("three")} == {"three", "three.h1"}

@@ -42,9 +42,9 @@ def test_training_from_a_file_is_training_from_memory(tmp_path, monkeypatch, mod
 
     held = left(train("held", images))
     read: list[str] = []
-    take = prefetch.Ahead.take
-    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
-    monkeypatch.setattr(prefetch.Ahead, "take", lambda *given: read.append("batch") or take(*given))
+    take = prefetch.Prefetcher.take
+    monkeypatch.setattr(memory, "measure_free_memory", lambda: 1000)
+    monkeypatch.setattr(prefetch.Prefetcher, "take", lambda *given: read.append("batch") or take(*given))
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     assert left(train("mapped", mapped)) == held
     assert len(read) >= 8

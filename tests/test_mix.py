@@ -117,7 +117,7 @@ def test_two_networks_keep_their_settings_apart(resolve):
 def test_the_config_of_a_run_gives_the_same_mix(resolve, tmp_path, asked):
     first = resolve(**asked)
     path = tmp_path / "config.yaml"
-    path.write_text(config.as_yaml(first.settings, {"seconds": 3}), encoding="utf-8")
+    path.write_text(config.format_config(first.settings, {"seconds": 3}), encoding="utf-8")
     again = resolve(config=settings.read_config(path), config_name="config.yaml")
     assert dict(again.settings) == dict(first.settings)
     assert again.parts == first.parts

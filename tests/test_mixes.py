@@ -53,7 +53,7 @@ class Names:
 
 def names_of(kind: str, framework: str) -> list[str]:
     """This repository's parts of a kind that go with a framework."""
-    ours = [part for part in catalog.scan().of_kind(kind) if part.distribution in OURS]
+    ours = [part for part in catalog.scan().list_kind(kind) if part.distribution in OURS]
     return sorted(part.name for part in ours if framework in (part.frameworks or (framework,)))
 
 

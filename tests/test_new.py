@@ -298,11 +298,11 @@ def test_the_default_author_is_git_s(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.chdir(tmp_path)
-    assert scaffold.default_author("mine") == "the authors of mine"
+    assert scaffold.find_default_author("mine") == "the authors of mine"
     (tmp_path / "config").write_text("[user]\n\tname = Ada Lovelace\n")
-    assert scaffold.default_author("mine") == "Ada Lovelace"
+    assert scaffold.find_default_author("mine") == "Ada Lovelace"
     monkeypatch.setenv("PATH", "")
-    assert scaffold.default_author("mine") == "the authors of mine"
+    assert scaffold.find_default_author("mine") == "the authors of mine"
 
 
 def command(*words: str | Path, cwd: Path) -> str:

@@ -13,11 +13,11 @@ import ganzoo_core as gz
 from ganzoo_core.data import framing as data_framing
 from ganzoo_core.data import lazy as data_lazy
 from ganzoo_core.data import memory
-from ganzoo_core.data.framing import frame, prepare
-from ganzoo_core.data.lazy import OnDemand, gather
-from ganzoo_core.data.prefetch import Ahead
+from ganzoo_core.data.framing import choose_framing, prepare
+from ganzoo_core.data.lazy import LazyImages, gather
+from ganzoo_core.data.prefetch import Prefetcher
 from ganzoo_core.data.splits import hold_out
-from ganzoo_core.evaluation.worker import Scoring
+from ganzoo_core.evaluation.worker import ScoringSession
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (37, 20, 24, 3), dtype=np.uint8)
 
@@ -30,7 +30,7 @@ def mapped(tmp_path):
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "measure_free_memory", lambda: 1000)
 
 
 @given(order=st.lists(st.integers(0, 36), max_size=80))
@@ -57,7 +57,7 @@ def test_maps_with_an_offset_a_new_axis_or_gaps(tmp_path):
 def test_every_index_is_that_of_an_array(mapped, rows, change):
     plain = IMAGES if rows is None else IMAGES[rows]
     plain = plain if change is None else change(plain)
-    lazy = OnDemand(mapped, rows, change, plain.shape[1:])
+    lazy = LazyImages(mapped, rows, change, plain.shape[1:])
     assert (lazy.shape, lazy.dtype, lazy.ndim) == (plain.shape, np.uint8, 4)
     assert (len(lazy), lazy.nbytes) == (len(plain), plain.nbytes)
     mask = np.arange(len(plain)) % 3 == 0
@@ -72,9 +72,9 @@ def test_every_index_is_that_of_an_array(mapped, rows, change):
 
 
 FRAMINGS = {
-    "pad": frame((20, 24), size=25, sizes=[], background=7),
-    "resize": frame((20, 24), size=16, sizes=[], background=None),
-    "none": frame((20, 24), size=0, sizes=[], background=None),
+    "pad": choose_framing((20, 24), size=25, sizes=[], background=7),
+    "resize": choose_framing((20, 24), size=16, sizes=[], background=None),
+    "none": choose_framing((20, 24), size=0, sizes=[], background=None),
 }
 
 
@@ -89,10 +89,10 @@ def test_a_set_that_stays_in_its_file_has_the_bytes_of_one_in_memory(mapped, mon
     read = prepare(hold_out(gz.ImageSource(mapped, labels, names), split), framing, channels)
     assert type(read.images) is np.ndarray
     assert np.array_equal(read.images, held.images)
-    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "measure_free_memory", lambda: 1000)
     said: list[str] = []
     stays = prepare(hold_out(gz.ImageSource(mapped, labels, names), split), framing, channels, say=said.append)
-    assert data_lazy.in_file(stays.images)
+    assert data_lazy.is_in_file(stays.images)
     assert "stay where they are" in said[0]
     assert stays.images.shape == held.images.shape
     order = np.array([5, 0, 3, 3])
@@ -108,10 +108,10 @@ def test_a_part_of_a_part(mapped, little_memory):
 
 
 def test_what_stays_in_its_file(monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda: 10 * 2**30)
+    monkeypatch.setattr(memory, "measure_free_memory", lambda: 10 * 2**30)
     gib = 2**30
     held = {
-        (size, in_file, costly): data_lazy.is_held(int(size * gib), in_file=in_file, costly=costly)
+        (size, in_file, costly): data_lazy.should_hold_in_memory(int(size * gib), in_file=in_file, costly=costly)
         for size in (1, 1.1, 5, 5.1)
         for in_file in (False, True)
         for costly in (False, True)
@@ -130,7 +130,7 @@ def test_batches_are_read_ahead_and_one_that_was_not_foretold_is_right_too(mappe
         asked.append(images[:, 0, 0, 0].tolist())
         return images
 
-    ahead = Ahead(OnDemand(mapped, change=noting))
+    ahead = Prefetcher(LazyImages(mapped, transform=noting))
     orders = [np.array(order) for order in ([4, 1], [0, 30], [7, 7], [2, 3], [8, 9])]
     for number, following in ((0, 1), (1, 2), (3, 4), (4, None)):  # 2 is skipped, as after a rollback
         batch = ahead.take(orders[number], None if following is None else orders[following])
@@ -151,17 +151,17 @@ def test_what_the_thread_meets_is_raised_where_the_batch_is_taken(mapped):
     def broken(images):
         raise OSError("the disk is gone")
 
-    ahead = Ahead(OnDemand(mapped))
+    ahead = Prefetcher(LazyImages(mapped))
     ahead.take(np.array([1]), np.array([2]))
-    ahead.images = OnDemand(mapped, change=broken)
+    ahead.images = LazyImages(mapped, transform=broken)
     ahead.take(np.array([2]), np.array([3]))
     with pytest.raises(OSError, match="gone"):
         ahead.take(np.array([3]))
 
 
 def test_long_reading_says_how_far_it_is(mapped, monkeypatch):
-    monkeypatch.setattr(data_lazy, "CHUNK", 10 * 20 * 24 * 3)
-    monkeypatch.setattr(data_framing, "SILENT", 0.0)
+    monkeypatch.setattr(data_lazy, "CHUNK_BYTES", 10 * 20 * 24 * 3)
+    monkeypatch.setattr(data_framing, "PROGRESS_SECONDS", 0.0)
     said: list[str] = []
     prepare(gz.ImageSource(mapped), FRAMINGS["resize"], 3, say=said.append)
     at_once = 10 * 20 * 24 // 16**2  # what is counted are the bytes of the framed images
@@ -188,15 +188,15 @@ def test_the_memory_of_a_container(tmp_path, files, free):
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    assert memory._containers(tmp_path) == free
+    assert memory._read_container_memory(tmp_path) == free
 
 
 def test_the_memory_of_this_machine_is_known():
-    assert 2**20 < memory.free_memory() < 2**50
+    assert 2**20 < memory.measure_free_memory() < 2**50
 
 
 def test_an_extractor_sees_a_large_set_in_pieces(mapped, little_memory, monkeypatch):
-    monkeypatch.setattr(data_lazy, "CHUNK", 10 * 20 * 24 * 3)
+    monkeypatch.setattr(data_lazy, "CHUNK_BYTES", 10 * 20 * 24 * 3)
     seen: list[int] = []
 
     class Means:
@@ -205,11 +205,11 @@ def test_an_extractor_sees_a_large_set_in_pieces(mapped, little_memory, monkeypa
             return images.mean(axis=(1, 2)), None
 
     said: list[str] = []
-    scoring = Scoring.__new__(Scoring)
+    scoring = ScoringSession.__new__(ScoringSession)
     scoring.say, scoring.extractor = said.append, Means()
-    scoring.question = SimpleNamespace(reference="test")
-    scoring.source = lambda split: gz.ImageSource(mapped, np.zeros(37, np.int64), ("all",))
-    found = scoring._seen(mapped, None)
+    scoring.request = SimpleNamespace(reference="test")
+    scoring.read_split = lambda split: gz.ImageSource(mapped, np.zeros(37, np.int64), ("all",))
+    found = scoring._extract_features(mapped, None)
     assert np.array_equal(found.features, IMAGES.mean(axis=(1, 2)).astype(np.float32))
     assert (found.logits, found.class_names, seen) == (None, ("all",), [10, 10, 10, 7])
     assert said[1] == "looking at 37 images, of which 10 are done"

@@ -21,7 +21,7 @@ DRAWN = np.zeros((2, 8, 8, 1), np.uint8)
 
 def test_a_file_replaces_the_former_one_and_its_folders_are_made(tmp_path: Path) -> None:
     for content in (b"first", b"second"):
-        write_output(tmp_path / "a" / "b" / "page.html", content, named=True)
+        write_output(tmp_path / "a" / "b" / "page.html", content, named_by_user=True)
         assert (tmp_path / "a" / "b" / "page.html").read_bytes() == content
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["page.html"]
 
@@ -36,7 +36,7 @@ def test_what_is_no_place_for_a_file_is_said(name: str, tmp_path: Path, monkeypa
     Path("loop").symlink_to("loop")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(gz.UsageError, match=r"expected the name of a file|cannot be written: |is no file's name"):
-        write_output(Path(name), b"page", named=True)
+        write_output(Path(name), b"page", named_by_user=True)
     assert sorted(tmp_path.rglob("*")) == before
     assert Path("to-folder").is_symlink()
 
@@ -44,7 +44,7 @@ def test_what_is_no_place_for_a_file_is_said(name: str, tmp_path: Path, monkeypa
 @pytest.mark.skipif(not Path("/dev/null").is_char_device(), reason="this system has no such device")
 def test_a_device_is_not_replaced() -> None:
     with pytest.raises(gz.UsageError, match="/dev/null is a device; expected the name of a file"):
-        write_output(Path("/dev/null"), b"page", named=True)
+        write_output(Path("/dev/null"), b"page", named_by_user=True)
     assert Path("/dev/null").is_char_device()
 
 
@@ -52,11 +52,11 @@ def test_a_link_that_the_user_named_is_followed_and_another_is_replaced(tmp_path
     (tmp_path / "secret").write_bytes(b"secret")
     link = tmp_path / "link"
     link.symlink_to("secret")
-    write_output(link, b"page", named=False)
+    write_output(link, b"page", named_by_user=False)
     assert (link.is_symlink(), link.read_bytes(), (tmp_path / "secret").read_bytes()) == (False, b"page", b"secret")
     link.unlink()
     link.symlink_to("secret")
-    write_output(link, b"page", named=True)
+    write_output(link, b"page", named_by_user=True)
     assert (link.is_symlink(), (tmp_path / "secret").read_bytes()) == (True, b"page")
 
 
@@ -70,13 +70,13 @@ def test_pictures_go_to_an_empty_folder_however_it_is_said(
     if name != ".":
         Path("empty").mkdir(mode=0o750)
         Path("to-empty").symlink_to("empty")
-    picture_files.save(DRAWN, Path(name))
+    picture_files.save_images(DRAWN, Path(name))
     assert sorted(path.name for path in Path(name).iterdir()) == ["0.png", "1.png"]
     if "empty" in name:
         assert Path("to-empty").is_symlink()
         assert Path("empty").stat().st_mode & 0o777 == 0o750
     with pytest.raises(gz.UsageError, match="is there already and not empty; choose another --out"):
-        picture_files.save(DRAWN, Path(name))
+        picture_files.save_images(DRAWN, Path(name))
 
 
 def full(*_: Any, **__: Any) -> int:
@@ -88,7 +88,7 @@ def test_pictures_that_find_no_room_leave_an_empty_folder_empty(
 ) -> None:
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(gz.UsageError, match="cannot be written: No space left on device; choose another --out"):
-        picture_files.save(DRAWN, tmp_path)
+        picture_files.save_images(DRAWN, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -96,7 +96,7 @@ def test_pictures_that_find_no_room_leave_an_empty_folder_empty(
 def test_a_new_plugin_is_there_whole_or_not_at_all(
     there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = scaffold.Plan(
+    plan = scaffold.PluginPlan(
         name="ganzoo-mine", kind="loss", framework="", licence="mit", author="A", pick="mine", model="dcgan-torch"
     )
     place = tmp_path / "mine"
@@ -112,9 +112,9 @@ def test_a_new_plugin_is_there_whole_or_not_at_all(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", fills_up)
         with pytest.raises(gz.GanzooError, match=r"mine cannot be written: No space left on device"):
-            scaffold.write(plan, place)
+            scaffold.write_plugin(plan, place)
     assert [path.name for path in tmp_path.rglob("*")] == (["mine", ".git"] if there else [])
-    written = scaffold.write(plan, place)
+    written = scaffold.write_plugin(plan, place)
     found = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
     assert found == set(written)
 

@@ -25,8 +25,8 @@ from ganzoo_core.html import markup
 from ganzoo_core.report import notebook, plot
 from ganzoo_core.runs.scores import Score
 from ganzoo_core.terminal import tables
-from ganzoo_core.terminal.progress import Progress, Reporter, working
-from ganzoo_core.terminal.text import clean_text, one_line, write_exact, write_json, write_line, write_paragraph
+from ganzoo_core.terminal.progress import Progress, Reporter, show_status
+from ganzoo_core.terminal.text import clean_text, to_one_line, write_exact, write_json, write_line, write_paragraph
 
 ROOT = Path(__file__).parents[1]
 CLEAR, RIGHT_TO_LEFT, TITLE = "\x1b[2J", "\u202e", "\x1b]0;owned\x07"
@@ -77,7 +77,16 @@ def is_forbidden(letter):
 
 def progress(name):
     return Progress(
-        images=1, end=2, step=1, steps=2, epoch=0, epochs=1, rate=1, left=1, terms={name: 1.0}, values={name: 2.0}
+        images=1,
+        end=2,
+        step=1,
+        steps=2,
+        epoch=0,
+        epochs=1,
+        images_per_second=1,
+        seconds_left=1,
+        terms={name: 1.0},
+        values={name: 2.0},
     )
 
 
@@ -91,7 +100,7 @@ def score(name):
         protocol={
             "samples": 1, "reference_count": 1, "data": name, "reference": name, "seed": 0, "extractor": {"name": name},
         },
-        more={},
+        extra={},
     )  # fmt: skip
 
 
@@ -101,7 +110,7 @@ def refuse(words):
 
 
 def work(text):
-    with working(text) as update:
+    with show_status(text) as update:
         update(text)
 
 
@@ -109,16 +118,16 @@ ROUTES = {
     "say": lambda text: Reporter().say(text),
     "warn": lambda text: Reporter(quiet=True).warn(text),
     "report": lambda text: Reporter().report(progress(text)),
-    "epoch": lambda text: Reporter().epoch(progress(text)),
-    "live line": lambda text: Console().print(Reporter()._line(progress(text))),
-    "table": lambda text: tables.table((text, text), [(text, text)], title=text),
-    "narrow table": lambda text: tables.table((text, "b" * 50, "c" * 50), [(text, text, text)], title=text),
+    "epoch": lambda text: Reporter().report_epoch(progress(text)),
+    "live line": lambda text: Console().print(Reporter()._make_line(progress(text))),
+    "table": lambda text: tables.print_table((text, text), [(text, text)], title=text),
+    "narrow table": lambda text: tables.print_table((text, "b" * 50, "c" * 50), [(text, text, text)], title=text),
     "line": lambda text: write_line(text),
     "line on stderr": lambda text: write_line(text, sys.stderr),
     "paragraph": lambda text: write_paragraph(text, sys.stderr, indent="  "),
     "path": lambda text: write_exact(text),
-    "scores": lambda text: evaluate._print([score(text)]),
-    "scores of several": lambda text: evaluate._print([score(text), score(text)]),
+    "scores": lambda text: evaluate._print_scores([score(text)]),
+    "scores of several": lambda text: evaluate._print_scores([score(text), score(text)]),
     "usage": refuse,
 }
 
@@ -196,7 +205,7 @@ def test_json_is_exact_and_has_no_such_letter(text, capsys):
 
 def test_letters_of_every_script_stay():
     for text in ("naïve café", "Привет", "日本語", "שלום", "مرحبا", "नमस्ते", "🦊 fox", "a\u0301"):
-        assert clean_text(text) == one_line(text) == text
+        assert clean_text(text) == to_one_line(text) == text
 
 
 def test_a_path_stays_exact_in_a_pipe_and_is_clean_on_a_terminal(capsys, monkeypatch):
@@ -238,31 +247,31 @@ def test_a_title_that_gives_orders_is_a_problem_of_its_plugin(make_site):
 
 
 def test_the_shell_is_offered_clean_words():
-    offer = completion._guarded(lambda prefix, args: {"plain": f"Nice{CLEAR}", f"class{CLEAR}": "a class"})
+    offer = completion._guard(lambda prefix, args: {"plain": f"Nice{CLEAR}", f"class{CLEAR}": "a class"})
     assert offer("", argparse.Namespace()) == {"plain": "Nice [2J"}
 
 
 def test_a_file_with_such_a_name_is_not_offered():
-    assert completion._is_offered("runs/one", "ru")
-    assert not completion._is_offered("other", "ru")
-    assert not completion._is_offered(f"runs/{CLEAR}", "ru")
+    assert completion._is_suggestion("runs/one", "ru")
+    assert not completion._is_suggestion("other", "ru")
+    assert not completion._is_suggestion(f"runs/{CLEAR}", "ru")
 
 
 @several
 @given(text=outside)
 @example(text=NASTY)
 def test_a_page_holds_nothing_that_turns_its_text_around(text):
-    data = markup.json_script("data", {text: [text, {"name": text}]})
-    check(markup.tag("p", text, title=text) + markup.table((text,), [(text, text)], caption=text), also="\t")
+    data = markup.make_json_script("data", {text: [text, {"name": text}]})
+    check(markup.tag("p", text, title=text) + markup.render_table((text,), [(text, text)], caption=text), also="\t")
     held = json.loads(data.partition(">")[2].removesuffix("</script>"))
     check(json.dumps(held, ensure_ascii=False), also="\t")
     assert str(held).count(clean_text(text)) >= 3 or not text.isprintable()
-    check(plot.literal(text))
+    check(plot.escape_label(text))
 
 
 def test_a_notebook_is_told_clean_text():
     sent = []
-    live = notebook.Live(sent.append)
+    live = notebook.NotebookReporter(sent.append)
     live.warn(NASTY)
     live.say(f"two{CLEAR}")
     live.report(progress(f"loss{RIGHT_TO_LEFT}"))

@@ -99,13 +99,13 @@ def test_a_tilde_is_the_home_folder_in_python(home):
 
 
 def test_a_tilde_in_the_environment(home, monkeypatch):
-    assert building.data_root_of("~/x") == home / "x"
+    assert building.find_data_root("~/x") == home / "x"
     monkeypatch.setenv("GANZOO_DATA", "~/data")
-    assert building.data_root_of(None) == home / "data"
+    assert building.find_data_root(None) == home / "data"
     monkeypatch.setenv("GANZOO_DATA", "../data")
-    assert building.data_root_of(None) == home.parent / "data"
+    assert building.find_data_root(None) == home.parent / "data"
     monkeypatch.setenv("GANZOO_CACHE", "~/cache")
-    assert paths.cache_folder() == home / "cache"
+    assert paths.find_cache_folder() == home / "cache"
 
 
 @pytest.mark.parametrize("words", [["run", "dcgan-torch", "--out=~nobody-here/x"], ["report", "~nobody-here/x"]])
@@ -143,13 +143,13 @@ def test_where_data_sets_lie_is_remembered(home, monkeypatch, tmp_path):
     assert facts.paths["data_root"] == str(tmp_path / "root")
     run = Path("run").absolute()
     monkeypatch.chdir(home)
-    assert building.data_root_of_run(run, None) == str(tmp_path / "root")
-    assert building.data_root_of_run(run, "other") == "other"
+    assert building.find_run_data_root(run, None) == str(tmp_path / "root")
+    assert building.find_run_data_root(run, "other") == "other"
     (tmp_path / "root").rename(tmp_path / "gone")
-    assert building.data_root_of_run(run, None) is None
+    assert building.find_run_data_root(run, None) is None
     shutil.copytree(run, tmp_path / "moved" / "here" / "run")
     (tmp_path / "moved" / "root").mkdir()
-    assert building.data_root_of_run(tmp_path / "moved/here/run", None) == str(tmp_path / "moved" / "root")
+    assert building.find_run_data_root(tmp_path / "moved/here/run", None) == str(tmp_path / "moved" / "root")
 
 
 def test_parents_are_kept_with_whole_paths(home):

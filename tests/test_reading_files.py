@@ -12,7 +12,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.report.records import Distances, Neighbour, Picture, Shown
+from ganzoo_core.report.records import Distances, DrawnImage, Neighbour, PictureUri
 from ganzoo_core.storage import decoding, files, records, run_records
 
 
@@ -43,7 +43,7 @@ def test_a_link_is_read_where_a_user_named_it_alone(tmp_path):
         (tmp_path / f"to-{name}").symlink_to(tmp_path / name)
     link = tmp_path / "to-f"
     words = "expected a file, since nothing in a run's folder is followed elsewhere"
-    assert files.read_bytes(link, 9, named=True) == b"x"
+    assert files.read_bytes(link, 9, named_by_user=True) == b"x"
     assert refusal(files.read_bytes, link, 9) == f"{link} is a link; {words}"
     for name, what in (("d", "a folder"), ("p", "a named pipe"), ("to-d", "a link")):
         assert refusal(files.read_bytes, tmp_path / name, 9) == f"{tmp_path / name} is {what}; {words}"
@@ -166,8 +166,8 @@ def test_lines_are_bounded_and_a_torn_one_is_passed_over(tmp_path, monkeypatch):
 
 def test_numbers_that_json_has_not_become_null_and_come_back():
     value = [1.5, math.nan, [math.inf, (-math.inf, 2)], "x", None]
-    assert decoding.null_for_nan(value) == [1.5, None, [None, [None, 2]], "x", None]
-    back = decoding.nan_for_null([1, None, [None, 2]])
+    assert decoding.nan_to_null(value) == [1.5, None, [None, [None, 2]], "x", None]
+    back = decoding.null_to_nan([1, None, [None, 2]])
     assert back[0] == 1
     assert math.isnan(back[1])
     assert math.isnan(back[2][0])
@@ -180,18 +180,19 @@ def test_numbers_that_json_has_not_become_null_and_come_back():
 EDGES = [
     (records.Name, "a" * 100, "a" * 101), (records.Name, "a.b-c_D", ".a"), (records.Name, "a", "a-"),
     (records.Name, "a", ""), (records.Name, "a", "a\n"), (records.Version, "!" * 100, "!" * 101),
-    (records.Version, "", "1.0\n"), (records.Version, "1.0", "1 0"), (records.Key, "a." * 99 + "ab", "a." * 100 + "a"),
-    (records.Key, "a-b.c_d", "a..b"), (records.Key, "a", "a\n"), (records.Label, "x" * 1000, "x" * 1001),
+    (records.Version, "", "1.0\n"), (records.Version, "1.0", "1 0"), (records.SettingKey, "a." * 99 + "ab",
+    "a." * 100 + "a"),
+    (records.SettingKey, "a-b.c_d", "a..b"), (records.SettingKey, "a", "a\n"), (records.Label, "x" * 1000, "x" * 1001),
     (records.FileName, "a" * 100, "a" * 101), (records.FileName, "_a.b", ".a"), (records.FileName, "a", "a/b"),
-    (records.FileName, "a", "a\n"), (records.Images, 10**15, 10**15 + 1), (records.Images, 0, -1),
-    (records.Side, 65_536, 65_537), (records.Side, 1, 0), (records.Number, 1e300, 1.1e300),
-    (records.Number, -1e300, -1.1e300), (run_records.Fact, "x" * 1000, "x" * 1001),
-    (run_records.Sentence, "x" * 10_000, "x" * 10_001), (records.StatsLine, {"a": 2**53}, {"a": 2**53 + 1}),
+    (records.FileName, "a", "a\n"), (records.ImageCount, 10**15, 10**15 + 1), (records.ImageCount, 0, -1),
+    (records.SideLength, 65_536, 65_537), (records.SideLength, 1, 0), (records.FiniteNumber, 1e300, 1.1e300),
+    (records.FiniteNumber, -1e300, -1.1e300), (run_records.ShortText, "x" * 1000, "x" * 1001),
+    (run_records.LongText, "x" * 10_000, "x" * 10_001), (records.StatsLine, {"a": 2**53}, {"a": 2**53 + 1}),
     (records.StatsLine, {"a": None, "b": -(2**53)}, {"b": -(2**53) - 1}),
     (Distances, [0.0, 1e6], [1.1e6]), (Distances, [0.0] * 100_000, [0.0] * 100_001),
-    (Distances, [0.0], [-0.1]), (Picture, "data:image/png;base64,aA+/==", "data:image/png;base64,a==="),
-    (Picture, "data:image/png;base64,", "data:image/png;base64,aa\n"),
-    (Picture, "data:image/png;base64,", "data:image/png;base64,<"),
+    (Distances, [0.0], [-0.1]), (PictureUri, "data:image/png;base64,aA+/==", "data:image/png;base64,a==="),
+    (PictureUri, "data:image/png;base64,", "data:image/png;base64,aa\n"),
+    (PictureUri, "data:image/png;base64,", "data:image/png;base64,<"),
 ]  # fmt: skip
 
 
@@ -233,7 +234,7 @@ FIELDS = [
                                                    {f"{n}": "x" for n in range(101)}),
     ]),
     *edges_of(Neighbour, NEIGHBOUR, [("distance", 1e6, 1.1e6), ("distance", 0, -1), ("index", 0, -1)]),
-    *edges_of(Shown, SHOWN, [
+    *edges_of(DrawnImage, SHOWN, [
         ("ratio", 1e6, 1.1e6), ("ratio", 0, -1), ("neighbours", [NEIGHBOUR] * 100, [NEIGHBOUR] * 101),
     ]),
     *edges_of(records.TensorFacts, {"dtype": "F32", "shape": []}, [

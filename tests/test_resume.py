@@ -26,7 +26,7 @@ from ganzoo_core.data import stream
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.storage import atomic, files
-from ganzoo_core.storage.tensors import read_matching
+from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.training import runner
 
 SMALL = {
@@ -90,7 +90,7 @@ def train(out: Path, model: str, settings: dict[str, Any], steps: int = STEPS) -
 def kills(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Steps before which the process dies, one after the other."""
     points: list[int] = []
-    plain = runner.Runner._values
+    plain = runner.Runner._read_schedule
 
     def dying(self: runner.Runner, images: int) -> Any:
         if points and self.step == points[0]:
@@ -98,7 +98,7 @@ def kills(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             raise Killed
         return plain(self, images)
 
-    monkeypatch.setattr(runner.Runner, "_values", dying)
+    monkeypatch.setattr(runner.Runner, "_read_schedule", dying)
     yield points
     assert points == []
 
@@ -133,7 +133,7 @@ def test_killed_between_two_critic_steps(model: str, tmp_path: Path, monkeypatch
     critics = {"use.loss": "wgan-gp", "train.critic_steps": 3}
     train(tmp_path / "straight", model, critics, steps=9)
     third_turn = (7 * 3 + 2) * 16  # of the eighth step: two updates of D are done, and G's is not
-    plain = stream.Stream.indices
+    plain = stream.Stream.take_indices
 
     def dying(self: stream.Stream, position: int, number: int) -> Any:
         if self.purpose == "data" and position == third_turn:
@@ -141,7 +141,7 @@ def test_killed_between_two_critic_steps(model: str, tmp_path: Path, monkeypatch
         return plain(self, position, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stream.Stream, "indices", dying)
+        patch.setattr(stream.Stream, "take_indices", dying)
         with pytest.raises(Killed):
             train(tmp_path / "killed", model, critics, steps=9)
     python_api.resume(tmp_path / "killed", quiet=True)
@@ -213,8 +213,8 @@ def test_another_runs_weights_and_the_names_of_those_that_do_not_fit(
     )
     told = " ".join(capsys.readouterr().err.split())
     assert "tensors did not fit and start anew: D/" in told
-    old = read_matching(tmp_path / "run" / "generator" / layout.WEIGHTS)
-    found = read_matching(new.folder / "generator" / layout.WEIGHTS)
+    old = read_all_tensors(tmp_path / "run" / "generator" / layout.WEIGHTS)
+    found = read_all_tensors(new.folder / "generator" / layout.WEIGHTS)
     trained = [name for name, array in old.items() if array.ndim > 1]
     assert trained
     assert all(abs(found[name] - old[name]).max() < 1e-6 for name in trained)
@@ -229,7 +229,7 @@ def test_what_differs_is_told_and_must_be_allowed(tmp_path: Path, capsys: pytest
     position["facts"]["data"]["sha256"] = "0"
     content = {name: (newest / name).read_bytes() for name in (layout.STATE,)}
     run = RunFolder(tmp_path / "run").id
-    atomic.write_folder(newest, {**content, "position.json": json.dumps(position).encode()}, run=run)
+    atomic.write_folder(newest, {**content, "position.json": json.dumps(position).encode()}, run_id=run)
     with pytest.raises(
         gz.UsageError, match=r"the data's fingerprint was 0 .* engine version was 1.0 .*--allow-inexact"
     ):
@@ -271,10 +271,10 @@ def test_damaged_checkpoints_with_higher_numbers_push_no_valid_one_out(tmp_path:
         (places / number / layout.STATE).write_bytes(b"torn")
     run = RunFolder.open(tmp_path / "run")
     position = json.loads((places / "96" / "position.json").read_text())
-    tensors = read_matching(places / "96" / layout.STATE)
+    tensors = read_all_tensors(places / "96" / layout.STATE)
     for images in (112, 128):
         run.write_checkpoint(images, tensors, {**position, "images": images, "step": images // 16}, keep=2)
-        assert run.newest_checkpoint() == places / str(images)
+        assert run.find_newest_checkpoint() == places / str(images)
     assert sorted(path.name for path in places.iterdir()) == ["112", "128", "5000", "6000", "7000"]
 
 
@@ -298,8 +298,8 @@ def test_a_valid_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -
     train(tmp_path / "other", "dcgan-torch", {}, steps=10)
     shutil.copytree(tmp_path / "other" / "checkpoints" / "160", tmp_path / "run" / "checkpoints" / "160")
     run = RunFolder.open(tmp_path / "run")
-    assert run.newest_checkpoint() == tmp_path / "run" / "checkpoints" / "96"
-    assert run.damaged_checkpoints() == [tmp_path / "run" / "checkpoints" / "160"]
+    assert run.find_newest_checkpoint() == tmp_path / "run" / "checkpoints" / "96"
+    assert run.list_damaged_checkpoints() == [tmp_path / "run" / "checkpoints" / "160"]
 
 
 @pytest.mark.filterwarnings("default")
@@ -367,7 +367,7 @@ def test_a_loss_keeps_what_it_remembers(tmp_path: Path, kills: list[int]) -> Non
                 python_api.train(model, settings=SMALL, steps=STEPS, out=place / name, quiet=True, **given)
         python_api.resume(place / "killed", picks=given, quiet=True)
         assert digest(place / "killed") == digest(place / "straight")
-        state = read_matching(place / "straight" / "checkpoints" / "256" / layout.STATE)
+        state = read_all_tensors(place / "straight" / "checkpoints" / "256" / layout.STATE)
         assert float(state["loss/real"]) != 0.5
 
 

@@ -66,25 +66,25 @@ def test_a_number_that_is_none_is_null(tmp_path):
 
 def test_the_best_is_among_those_of_the_newest_protocol():
     found = [score(1.0, 10, samples=5), score(3.0, 10), score(2.0, 20), score(2.0, 30), score(9.0, 40)]
-    assert scores.best(found) == found[2]
-    assert scores.best([*found, score(8.0, 20)]) == found[3]  # scored again, and the last time counts
-    assert scores.best([]) is None
-    assert scores.best([score(math.nan)]) is None
-    assert scores.best([replace(one, better={"fid": "higher"}) for one in found]).images == 40
+    assert scores.find_best(found) == found[2]
+    assert scores.find_best([*found, score(8.0, 20)]) == found[3]  # scored again, and the last time counts
+    assert scores.find_best([]) is None
+    assert scores.find_best([score(math.nan)]) is None
+    assert scores.find_best([replace(one, better={"fid": "higher"}) for one in found]).images == 40
 
 
 def test_the_latest_of_each_number_of_images():
     found = [score(1.0, 20), score(2.0, 10), score(3.0, 20), score(4.0, None)]
-    assert [(one.images, one.scores["fid"]) for one in scores.latest(found)] == [(10, 2.0), (20, 3.0)]
+    assert [(one.images, one.scores["fid"]) for one in scores.select_latest(found)] == [(10, 2.0), (20, 3.0)]
 
 
 def test_what_training_found_goes_when_the_run_goes_back(tmp_path):
     for images in (10, 20, 30):
         scores.append(tmp_path, replace(score(1.0, images), more={"during": "training"}))
     scores.append(tmp_path, replace(score(1.0, 30), more={"during": "evaluate"}))
-    scores.cut(tmp_path, 10)
-    assert [(one.images, one.more["during"]) for one in scores.read(tmp_path)] == [(10, "training"), (30, "evaluate")]
-    scores.cut(tmp_path / "none", 10)
+    scores.remove_later_scores(tmp_path, 10)
+    assert [(one.images, one.extra["during"]) for one in scores.read(tmp_path)] == [(10, "training"), (30, "evaluate")]
+    scores.remove_later_scores(tmp_path / "none", 10)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_unlike_protocols_are_refused_and_marked_when_forced():
     same = score(
         9.0, extractor={**extractor, "version": "2"}, seed=1, versions={"torch": "3"}, metrics={"n": {"k": 5}}, ema=True
     )
-    assert scores.differences(first, same) == []
+    assert scores.find_differences(first, same) == []
     assert scores.check_comparable([first, same, first]) == []
     other = score(1.0, extractor={**extractor, "weights": "0" * 64}, metrics={"m": {"k": 5}}, samples=20)
-    told = scores.differences(first, other)
+    told = scores.find_differences(first, other)
     assert len(told) == 3
     assert "samples is 10 and 20" in told
     assert "extractor weights is ffffffffffff… and 000000000000…" in told
@@ -123,7 +123,7 @@ def test_unlike_protocols_are_refused_and_marked_when_forced():
         UsageError, match=r"these scores were computed with different protocols: .*samples is 10 and 20"
     ):
         scores.check_comparable([first, same, other])
-    assert scores.check_comparable([first, same, other], forced=True) == told
+    assert scores.check_comparable([first, same, other], force=True) == told
     assert scores.check_comparable([]) == []
 
 
@@ -151,10 +151,10 @@ def test_the_best_generator_is_found_by_its_score(tmp_path, make_card):
 
 def test_data_that_were_moved_are_the_same_data():
     first, moved = (score(1.0, data=f"folder:{place}", data_sha256="a" * 64) for place in ("old", "new"))
-    assert scores.differences(first, moved) == []
+    assert scores.find_differences(first, moved) == []
     other = score(1.0, data="folder:new", data_sha256="b" * 64)
-    assert any(words.startswith("data is folder:old and folder:new") for words in scores.differences(first, other))
-    assert scores.differences(score(1.0, data="folder:old"), score(1.0, data="folder:new")) != []
+    assert any(words.startswith("data is folder:old and folder:new") for words in scores.find_differences(first, other))
+    assert scores.find_differences(score(1.0, data="folder:old"), score(1.0, data="folder:new")) != []
 
 
 @pytest.mark.parametrize(("which", "what"), [("epoch:3", "of epoch 3"), ("300", "at 300 images")])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ganzoo_core import settings
 from ganzoo_core.errors import UsageError
-from ganzoo_core.settings import CORE, Setting
+from ganzoo_core.settings import CORE_SETTINGS, Setting
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters=",[]'\"\\"), min_size=1)
@@ -45,7 +45,7 @@ def test_a_value_written_as_yaml_is_read_back(tmp_path_factory, kind, data):
     value = data.draw(VALUES[kind])
     path = tmp_path_factory.getbasetemp() / "config.yaml"
     path.write_text(f"# made by a run\nmodel.x: {json.dumps(value)}  # where it came from\n", encoding="utf-8")
-    read = settings.read("model.x", kind, settings.read_config(path)["model.x"])
+    read = settings.read_value("model.x", kind, settings.read_config(path)["model.x"])
     assert read == value
     assert type(read) is type(value)
 
@@ -59,7 +59,7 @@ def test_a_value_written_behind_set_is_read_back(kind, data):
         if kind in ("length", "duration", "lengths") and isinstance(value, str) and written != plain:
             continue  # a shell takes the quotes away
         (text,) = settings.parse_assignments([f" model.x = {written} "]).values()
-        assert settings.read("model.x", kind, text) == value
+        assert settings.read_value("model.x", kind, text) == value
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zs", "Zl", "Zp"))))
@@ -70,7 +70,7 @@ def test_text_behind_set_is_kept_as_it_is(value):
 @given(FINITE, st.sampled_from(["{!r}", "{:e}", "{:+.17g}"]))
 def test_every_spelling_of_a_number_is_that_number(value, form):
     written = form.format(value)
-    assert settings.read("loss.x", "float", written) == float(written)
+    assert settings.read_value("loss.x", "float", written) == float(written)
 
 
 MEANT = [
@@ -106,10 +106,10 @@ MEANT = [
 @pytest.mark.parametrize(("key", "written", "value"), MEANT)
 def test_what_is_written_is_what_is_meant(config, key, written, value):
     for raw in (written, config(f"{key}: {json.dumps(written)}\n")[key]):
-        read = settings.read(key, CORE[key].kind, raw)
+        read = settings.read_value(key, CORE_SETTINGS[key].kind, raw)
         assert (read, type(read)) == (value, type(value))
     if written and written[0] not in "['~":
-        assert settings.read(key, CORE[key].kind, config(f"{key}: {written}\n")[key]) == value
+        assert settings.read_value(key, CORE_SETTINGS[key].kind, config(f"{key}: {written}\n")[key]) == value
 
 
 REFUSED = [
@@ -168,16 +168,16 @@ REFUSED = [
 @pytest.mark.parametrize(("key", "raw", "expected"), REFUSED, ids=[f"{k}={str(r)[:12]}" for k, r, _ in REFUSED])
 def test_what_cannot_be_meant_is_refused_in_a_sentence(key, raw, expected):
     with pytest.raises(UsageError) as caught:
-        settings.read(key, CORE[key].kind, raw)
+        settings.read_value(key, CORE_SETTINGS[key].kind, raw)
     assert str(caught.value).startswith(f"{key} is ")
     assert expected in str(caught.value)
     assert len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("key", CORE)
+@pytest.mark.parametrize("key", CORE_SETTINGS)
 def test_every_default_of_the_core_is_a_value_of_its_kind(key):
-    setting = CORE[key]
-    assert settings.read(key, setting.kind, setting.default) == setting.default
+    setting = CORE_SETTINGS[key]
+    assert settings.read_value(key, setting.kind, setting.default) == setting.default
     assert setting.help
     if setting.choices:
         assert setting.default in setting.choices
@@ -191,8 +191,8 @@ def test_every_default_of_the_core_is_a_value_of_its_kind(key):
     ],
 )  # fmt: skip
 def test_a_setting_is_typed_by_its_default(default, kind):
-    assert settings.kind_of("model.x", default) == kind
-    assert settings.read("model.x", kind, default) == default
+    assert settings.find_kind("model.x", default) == kind
+    assert settings.read_value("model.x", kind, default) == default
 
 
 @pytest.mark.parametrize("text", ["lr", "", "=", "=3", " = 3"])
@@ -207,7 +207,7 @@ def test_the_last_assignment_counts_whatever_the_spelling():
 
 
 KNOWN = {
-    **CORE,
+    **CORE_SETTINGS,
     "model.width": Setting(3, "int"),
     "generator.width": Setting(3, "int"),
     "discriminator.width": Setting(3, "int"),
@@ -230,7 +230,7 @@ KNOWN = {
     ],
 )
 def test_an_unambiguous_end_is_enough(key, full):
-    assert settings.expand(key, KNOWN) == full
+    assert settings.expand_key(key, KNOWN) == full
 
 
 @pytest.mark.parametrize(
@@ -252,14 +252,14 @@ def test_an_unambiguous_end_is_enough(key, full):
 )
 def test_other_keys_are_refused_with_the_nearest(key, expected):
     with pytest.raises(UsageError) as caught:
-        settings.expand(key, KNOWN)
+        settings.expand_key(key, KNOWN)
     assert expected in str(caught.value)
 
 
 @given(st.text(), st.sets(st.sampled_from(sorted(KNOWN))))
 def test_an_expanded_key_is_known_and_ends_as_written(key, known):
     try:
-        full = settings.expand(key, known)
+        full = settings.expand_key(key, known)
     except UsageError:
         assert key not in known
     else:

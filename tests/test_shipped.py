@@ -54,7 +54,7 @@ def build_discriminator(spec):
 def tiny(here: Site) -> Path:
     """The folder of an installed package with a model that carries nothing yet."""
     folder = here.add("tiny-gan", MANIFEST.format(more=""), files={"__init__.py": "", "hooks.py": HOOKS})
-    catalog.forget()
+    catalog.clear_cache()
     return folder
 
 
@@ -69,7 +69,7 @@ def run(tiny: Path, tmp_path: Path) -> Path:
 def lists(folder: Path, *names: str) -> None:
     """The manifest names the generators."""
     (folder / "ganzoo.toml").write_text(MANIFEST.format(more=f"generators = {json.dumps(names)}"), encoding="utf-8")
-    catalog.forget()
+    catalog.clear_cache()
 
 
 def test_what_is_shipped_draws_by_the_models_name_what_the_run_draws(
@@ -94,9 +94,9 @@ def test_what_is_shipped_draws_by_the_models_name_what_the_run_draws(
 
 
 def test_kernels_take_half_the_bytes_and_the_rest_is_as_it_was(tiny: Path, run: Path) -> None:
-    size = bundling.write(run / "generator", tiny / "generators" / "noise")
-    before = tensors.read_matching(run / "generator" / layout.WEIGHTS)
-    after = tensors.read_matching(tiny / "generators" / "noise" / layout.WEIGHTS)
+    size = bundling.write_bundle(run / "generator", tiny / "generators" / "noise")
+    before = tensors.read_all_tensors(run / "generator" / layout.WEIGHTS)
+    after = tensors.read_all_tensors(tiny / "generators" / "noise" / layout.WEIGHTS)
     assert after["0.weight"].dtype == np.float16
     assert after["0.weight"].tobytes() == before["0.weight"].astype(np.float16).tobytes()
     assert after["0.bias"].tobytes() == before["0.bias"].tobytes()
@@ -108,7 +108,7 @@ def test_another_version_of_the_same_plugin_draws_in_silence(
     tiny: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists(tiny, "noise")
-    bundling.write(run / "generator", tiny / "generators" / "noise")
+    bundling.write_bundle(run / "generator", tiny / "generators" / "noise")
     card = tiny / "generators" / "noise" / layout.CARD
     card.write_text(card.read_text(encoding="utf-8").replace('"version": "1.0"', '"version": "0.9"'), encoding="utf-8")
     load.load("tiny")
@@ -139,9 +139,9 @@ def test_a_model_without_one_says_how_to_get_one(tiny: Path) -> None:
 
 
 def test_what_is_too_large_is_not_shipped(tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundling, "LIMIT", 100)
+    monkeypatch.setattr(bundling, "MAX_WEIGHT_BYTES", 100)
     with pytest.raises(UsageError, match="should carry at most 100"):
-        bundling.write(run / "generator", tiny / "generators" / "noise")
+        bundling.write_bundle(run / "generator", tiny / "generators" / "noise")
     assert not (tiny / "generators").exists()
 
 
@@ -149,17 +149,17 @@ def test_what_is_too_large_is_not_shipped(tiny: Path, run: Path, monkeypatch: py
 def test_where_half_precision_would_change_it_all_is_kept(
     tiny: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: str
 ) -> None:
-    weights = tensors.read_matching(run / "generator" / layout.WEIGHTS)
+    weights = tensors.read_all_tensors(run / "generator" / layout.WEIGHTS)
     if reason == "it draws otherwise":
-        monkeypatch.setattr(bundling, "ALIKE", -1.0)
+        monkeypatch.setattr(bundling, "MAX_MEAN_DIFFERENCE", -1.0)
     else:
         weights["0.weight"][0, 0] = 1e6  # half precision ends at 65,504
-        (run / "generator" / layout.WEIGHTS).write_bytes(tensors.pack(weights))
+        (run / "generator" / layout.WEIGHTS).write_bytes(tensors.pack_tensors(weights))
     assert main(["ship", str(run / "generator"), "--name", "noise"]) == 0
     assert "single precision" in capsys.readouterr().err
     target = tiny / "generators" / "noise"
     assert read_card(target).kernels == "float32"
-    kept = tensors.read_matching(target / layout.WEIGHTS)
+    kept = tensors.read_all_tensors(target / layout.WEIGHTS)
     assert {name: tensor.dtype for name, tensor in kept.items()} == dict.fromkeys(weights, np.float32)
     assert all(np.array_equal(kept[name], weights[name]) for name in weights)
 
@@ -168,11 +168,11 @@ def test_the_precisions_are_told_apart_by_what_is_drawn(run: Path, tmp_path: Pat
     """A generator draws as itself, and not as one whose weights are twice as large."""
     other = tmp_path / "other"
     shutil.copytree(run / "generator", other)
-    assert bundling.draw_alike(run / "generator", other)
-    weights = tensors.read_matching(other / layout.WEIGHTS)
-    (other / layout.WEIGHTS).write_bytes(tensors.pack({name: 2 * tensor for name, tensor in weights.items()}))
+    assert bundling.is_equivalent(run / "generator", other)
+    weights = tensors.read_all_tensors(other / layout.WEIGHTS)
+    (other / layout.WEIGHTS).write_bytes(tensors.pack_tensors({name: 2 * tensor for name, tensor in weights.items()}))
     (other / "manifest.json").unlink(missing_ok=True)
-    assert not bundling.draw_alike(run / "generator", other)
+    assert not bundling.is_equivalent(run / "generator", other)
 
 
 def test_a_card_that_names_another_type_is_refused(tiny: Path, run: Path) -> None:
@@ -202,7 +202,7 @@ def test_the_licence_goes_with_the_generator(tmp_path: Path, capsys: pytest.Capt
     trained = gz.train(
         "dcgan-torch", data="emoji", preset="none", settings=settings, steps=1, out=tmp_path / "run", quiet=True
     )
-    bundling.write(trained.folder / "generator", tmp_path / "carried")
+    bundling.write_bundle(trained.folder / "generator", tmp_path / "carried")
     for folder in (trained.folder / "generator", tmp_path / "carried"):
         assert "CC BY-SA 4.0" in read_card(folder).license
     assert main(["generate", str(tmp_path / "carried"), "-n", "1", "--out", str(tmp_path / "one.png")]) == 0

@@ -17,13 +17,13 @@ FIELDS = {"name", "gflop", "parameters", "peak_mb", "rates", "faults", "steps", 
 @pytest.fixture
 def games(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("games")
+    return importlib.import_module("comparisons")
 
 
 @pytest.mark.slow
 def test_work_in_pytorch_is_that_of_the_formula(games: ModuleType) -> None:
     """Per image, 2 for each number of the kernel and each pixel of the smaller map, once a pass."""
-    counting = importlib.import_module("torch_games")
+    counting = importlib.import_module("torch_comparisons")
     row = next(row for row in games.ROWS if row.name == "dcgan-torch-64")
     ours = games.Ours(row, "cpu", **{"engine.threads": 1})
     deep = [2 * 16 * 64 * 128 * 16**2, 2 * 16 * 128 * 256 * 8**2, 2 * 16 * 256 * 512 * 4**2]
@@ -39,7 +39,7 @@ def test_work_in_pytorch_is_that_of_the_formula(games: ModuleType) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
 def test_work_in_tensorflow_is_that_of_the_formula(games: ModuleType, updates: str) -> None:
-    counting = importlib.import_module("tensorflow_games")
+    counting = importlib.import_module("tensorflow_comparisons")
     row = next(row for row in games.ROWS if row.name == "dcgan-tf").tiny()
     ours = games.Ours(row, "cpu", **{"train.updates": updates, "engine.threads": 1})
     counted = counting.Counted()

@@ -90,8 +90,8 @@ def test_lines_without_an_end_and_without_number_are_refused(tmp_path, monkeypat
     path = tmp_path / layout.SCORES
     path.write_bytes(b" " * 2_000_000 + b"\n")
     assert "is longer than" in refuse(lambda: scores.read(tmp_path))
-    assert "is longer than" in refuse(lambda: scores.cut(tmp_path, 3))
-    monkeypatch.setattr(scores, "MOST_LINES", 2)
+    assert "is longer than" in refuse(lambda: scores.remove_later_scores(tmp_path, 3))
+    monkeypatch.setattr(scores, "MAX_LINES", 2)
     path.write_bytes(SCORE % (b"1", b"1", b"1") * 3)
     assert "more than 2 lines" in refuse(lambda: scores.read(tmp_path))
 
@@ -104,7 +104,7 @@ def test_scores_are_neither_read_nor_written_through_a_link(tmp_path, what, name
     assert name in refuse(lambda: scores.append(tmp_path, one))
     if name == layout.SCORES:
         assert name in refuse(lambda: scores.read(tmp_path))
-        assert name in refuse(lambda: scores.cut(tmp_path, 0))
+        assert name in refuse(lambda: scores.remove_later_scores(tmp_path, 0))
     if what == "link":
         assert (tmp_path / f"{name}.elsewhere").read_bytes() == b"kept\n"
 
@@ -119,28 +119,28 @@ def test_statistics_that_nothing_could_write_stop_a_resume_in_a_sentence(tmp_pat
     values[place] = SPOILT[kind]
     (tmp_path / layout.STATS).write_bytes(STATS % (b"5", b"null") + STATS % tuple(values))
     folder = RunFolder(tmp_path)
-    for read in (folder.stats, lambda: folder.cut_stats(2), lambda: python_api.Run(tmp_path).stats):
+    for read in (folder.read_stats, lambda: folder.truncate_stats(2), lambda: python_api.Run(tmp_path).stats):
         assert "stats.jsonl: line 2" in refuse(read)
-    folder.cut_stats(1)  # what comes after the checkpoint goes, whatever it is
-    assert [line["images"] for line in folder.stats()] == [5]
+    folder.truncate_stats(1)  # what comes after the checkpoint goes, whatever it is
+    assert [line["images"] for line in folder.read_stats()] == [5]
 
 
 @pytest.mark.parametrize("content", [b"x" * 2_000_000 + b"\n", b"x" * 2_000_000, b'{"images": -1}\n', b'{"step": 1}\n'])
 def test_a_line_of_statistics_that_is_none_is_refused(tmp_path, content):
     (tmp_path / layout.STATS).write_bytes(content)
-    refuse(lambda: RunFolder(tmp_path).cut_stats(1))
+    refuse(lambda: RunFolder(tmp_path).truncate_stats(1))
 
 
 def test_a_torn_last_line_of_statistics_is_passed_over(tmp_path):
     (tmp_path / layout.STATS).write_bytes(STATS % (b"5", b"1") + b'{"images": 3')
-    assert RunFolder(tmp_path).stats() == [{"images": 5, "step": 1, "generator/adversarial": 1}]
+    assert RunFolder(tmp_path).read_stats() == [{"images": 5, "step": 1, "generator/adversarial": 1}]
 
 
 @PLANTED
 def test_statistics_are_neither_read_nor_written_through_a_link(tmp_path, what):
     plant(tmp_path / layout.STATS, what)
     folder = RunFolder(tmp_path)
-    for act in (folder.stats, lambda: folder.cut_stats(0), lambda: folder.add_stats({"images": 1})):
+    for act in (folder.read_stats, lambda: folder.truncate_stats(0), lambda: folder.add_stats({"images": 1})):
         assert layout.STATS in refuse(act)
 
 
@@ -150,7 +150,7 @@ def test_no_bytes_make_the_readers_of_lines_raise_anything_else(tmp_path_factory
     folder.mkdir(exist_ok=True)
     for name in (layout.STATS, layout.SCORES):
         (folder / name).write_bytes(content + b"\n")
-    for read in (lambda: stats.read(folder / layout.STATS), lambda: scores.read(folder)):
+    for read in (lambda: stats.read_stats(folder / layout.STATS), lambda: scores.read(folder)):
         with contextlib.suppress(UsageError):
             read()
 
@@ -164,18 +164,18 @@ NUMBERS = ["1e999", "9" * 400, "²", "١٢", "nan", "inf", "\0", "\ud800", "9223
 @pytest.mark.parametrize("kind", ["int", "float", "numbers", "integers", "length", "lengths"])
 def test_a_number_that_is_none_is_refused_by_its_key(kind, text):
     if kind in ("float", "numbers") and text.startswith("9223"):
-        assert settings.read("model.x", kind, text)  # which a float holds
+        assert settings.read_value("model.x", kind, text)  # which a float holds
         return
     if text == "" and kind in ("numbers", "integers", "lengths"):
-        assert settings.read("model.x", kind, text) == []
+        assert settings.read_value("model.x", kind, text) == []
         return
-    assert refuse(lambda: settings.read("model.x", kind, text)).startswith("model.x is ")
+    assert refuse(lambda: settings.read_value("model.x", kind, text)).startswith("model.x is ")
 
 
 @pytest.mark.parametrize("text", ["1e400epochs", "-5", "9" * 30 + "epochs", "²epochs", "١epochs", "1" * 5000])
 def test_a_length_that_is_none_is_refused_by_its_key(text):
-    assert refuse(lambda: settings.read("train.length", "length", text)).startswith("train.length is ")
-    assert refuse(lambda: settings.read("train.sample_at", "lengths", text)).startswith("train.sample_at is ")
+    assert refuse(lambda: settings.read_value("train.length", "length", text)).startswith("train.length is ")
+    assert refuse(lambda: settings.read_value("train.sample_at", "lengths", text)).startswith("train.sample_at is ")
 
 
 HUGE = [10**5000, -(10**5000), 2**63 + 1, [10**5000], "x" * 100_001, "a\0b", "\udcff"]
@@ -186,12 +186,12 @@ VALUED = [("model.x", "int"), ("train.lr_g", "float"), ("train.sample_at", "leng
 @pytest.mark.parametrize("value", HUGE, ids=range(len(HUGE)))
 @pytest.mark.parametrize(("key", "kind"), VALUED)
 def test_what_python_hands_over_is_bounded_as_well(key, kind, value):
-    assert refuse(lambda: settings.read(key, kind, value)).startswith(f"{key} is ")
+    assert refuse(lambda: settings.read_value(key, kind, value)).startswith(f"{key} is ")
 
 
 def test_a_list_has_an_end():
     for kind in ("numbers", "integers", "words", "lengths"):
-        assert "at most 1,000" in refuse(lambda kind=kind: settings.read("model.x", kind, "1," * 2000))
+        assert "at most 1,000" in refuse(lambda kind=kind: settings.read_value("model.x", kind, "1," * 2000))
 
 
 KINDS = ["int", "float", "numbers", "integers", "length", "duration", "lengths", "text", "words", "bool"]
@@ -200,13 +200,13 @@ KINDS = ["int", "float", "numbers", "integers", "length", "duration", "lengths",
 @given(st.text() | st.integers() | st.floats() | st.lists(st.text()), st.sampled_from(KINDS))
 def test_a_setting_is_read_or_refused(value, kind):
     with contextlib.suppress(UsageError):
-        settings.read("model.x", kind, value)
+        settings.read_value("model.x", kind, value)
 
 
 @pytest.mark.parametrize("unit", ["images", "epochs", "steps"])
 @pytest.mark.parametrize("count", [float("inf"), float("nan"), 10**400, -1, True])
 def test_how_long_is_a_number(unit, count):
-    assert f"--{unit}" in refuse(lambda: python_api.flags(**{unit: count}))
+    assert f"--{unit}" in refuse(lambda: python_api.collect_flags(**{unit: count}))
 
 
 @pytest.mark.parametrize("word", ["²", "9" * 5000, "-1", "١"])
@@ -215,7 +215,7 @@ def test_a_class_is_a_name_or_digits(word):
 
 
 def test_other_digits_are_no_number_of_tasks():
-    assert launchers.tasks_of({"SLURM_STEP_NUM_TASKS": "²"})[0] == 1
+    assert launchers.count_tasks({"SLURM_STEP_NUM_TASKS": "²"})[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -256,9 +256,9 @@ def test_a_run_s_config_is_a_regular_file(tmp_path, what):
 def test_a_config_that_a_user_names_may_lie_behind_a_link_but_is_no_pipe(tmp_path):
     (tmp_path / "real.yaml").write_text("train.lr: 1\n")
     (tmp_path / "named.yaml").symlink_to(tmp_path / "real.yaml")
-    assert settings.read_config(tmp_path / "named.yaml", named=True) == {"train.lr": "1"}
+    assert settings.read_config(tmp_path / "named.yaml", named_by_user=True) == {"train.lr": "1"}
     os.mkfifo(tmp_path / "pipe.yaml")
-    assert "pipe.yaml" in refuse(lambda: settings.read_config(tmp_path / "pipe.yaml", named=True))
+    assert "pipe.yaml" in refuse(lambda: settings.read_config(tmp_path / "pipe.yaml", named_by_user=True))
 
 
 FACTS = {
@@ -316,7 +316,7 @@ def test_facts_that_are_no_table_are_none(tmp_path, facts):
 @pytest.mark.parametrize("folder", ["", "trackers"])
 @LINKS
 def test_a_tracker_s_folder_is_no_link(tmp_path, folder):
-    (part,) = (part for part in catalog.scan().of_kind("trackers") if part.name == "tensorboard")
+    (part,) = (part for part in catalog.scan().list_kind("trackers") if part.name == "tensorboard")
     said: list[str] = []
 
     class Told(Reporter):
@@ -330,7 +330,7 @@ def test_a_tracker_s_folder_is_no_link(tmp_path, folder):
     place.symlink_to(outside)
     watched = Trackers([part], options={part.name: {}}, folder=run, settings={}, facts={}, reporter=Told())
     watched.start(0)
-    assert watched.watching == []
+    assert watched.active == []
     assert "is a link" in said[0]
     assert list(outside.iterdir()) == []
 
@@ -348,7 +348,7 @@ def test_what_is_drawn_goes_through_no_link_that_was_put_there(tmp_path, capsys,
 def test_a_run_whose_config_is_forged_is_left_as_it_is(tmp_path):
     run = RunFolder(tmp_path)
     path = write_facts(tmp_path, FACTS)
-    atomic.write_folder(tmp_path / "checkpoints" / "12", {"state.safetensors": b"x"}, run=run.id)
+    atomic.write_folder(tmp_path / "checkpoints" / "12", {"state.safetensors": b"x"}, run_id=run.id)
     write_facts(tmp_path, {**FACTS, "framing": "x"})
     before = sorted(tmp_path.rglob("*"))
     assert f"{path}: run.framing" in refuse(lambda: python_api.resume(tmp_path))
@@ -384,17 +384,17 @@ def test_a_folder_that_is_a_link_is_not_looked_into(tmp_path, name):
     (other / "measured.json").write_text('{"notes": {"walk": "a secret"}}')
     (run / name).symlink_to(other)
     assert "a secret" not in report.render(run)
-    assert pictures.find(run / "samples") == []
+    assert pictures.find_grids(run / "samples") == []
 
 
 def test_a_grid_is_named_by_ascii_digits(tmp_path):
     from ganzoo_core.data import picture_files, pixels
 
-    drawn = picture_files.png_bytes(pixels.to_pillow(picture_files.np.zeros((8, 8, 1), picture_files.np.uint8)))
+    drawn = picture_files.encode_png(pixels.to_pillow(picture_files.np.zeros((8, 8, 1), picture_files.np.uint8)))
     for name in ("12", "²", "١", "012", "9" * 40):
         (tmp_path / f"{name}.png").write_bytes(drawn)
-    assert [picture.images for picture in pictures.find(tmp_path)] == [12]
-    found = pictures.look(tmp_path / "².png")
+    assert [picture.images for picture in pictures.find_grids(tmp_path)] == [12]
+    found = pictures.read_picture_facts(tmp_path / "².png")
     assert found is not None
     assert found.images == 0
 
@@ -416,10 +416,10 @@ def test_what_was_measured_is_typed(tmp_path, content):
 @LINKS
 @pytest.mark.parametrize("what", ["link", "pipe"])
 def test_a_sweep_s_log_is_not_written_through_a_link(tmp_path, what):
-    (job,) = sweeps.grid({"seed": ["1"]})
+    (job,) = sweeps.make_jobs({"seed": ["1"]})
     sweep = Sweep(tmp_path, ("none-such",), (job,))
     plant(tmp_path / f"{job.name}.log", what)
-    (outcome,) = sweeps.work(sweep, at_once=1)
+    (outcome,) = sweeps.run_jobs(sweep, at_once=1)
     assert outcome.status == "failed"
     assert ".log" in outcome.reason
     if what == "link":

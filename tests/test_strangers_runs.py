@@ -20,7 +20,7 @@ from ganzoo_core.generation import load
 from ganzoo_core.runs import generators, layout
 from ganzoo_core.runs.folder import RunFolder, read_position
 from ganzoo_core.storage import atomic, decoding, files, records
-from ganzoo_core.storage.tensors import read_matching
+from ganzoo_core.storage.tensors import read_all_tensors
 
 SMALL = {
     "model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": 2, "train.sample_count": 1,
@@ -162,7 +162,7 @@ def test_a_forged_position_is_refused_by_file_and_field(run: Path, changes: dict
 
 def rewrite_manifest(folder: Path, run: Path) -> None:
     content = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != atomic.MANIFEST}
-    atomic.write_folder(folder, content, run=RunFolder(run).id)
+    atomic.write_folder(folder, content, run_id=RunFolder(run).id)
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc/passwd", "a/b", "..", "", "a\0", ".hidden"])
@@ -172,7 +172,7 @@ def test_a_manifest_names_plain_files_only(run: Path, name: str) -> None:
     manifest = json.loads((folder / atomic.MANIFEST).read_text())
     manifest["files"][name] = {"bytes": 6, "sha256": "0" * 64}
     (folder / atomic.MANIFEST).write_text(json.dumps(manifest))
-    assert not atomic.is_whole(folder)
+    assert not atomic.is_complete(folder)
     assert not atomic.is_valid(folder)
 
 
@@ -221,7 +221,7 @@ def test_a_link_in_a_run_leads_nowhere(run: Path, inner: str) -> None:
 
 def test_only_this_runs_own_checkpoints_are_purged(run: Path) -> None:
     folder = RunFolder.open(run)
-    newest = folder.newest_checkpoint()
+    newest = folder.find_newest_checkpoint()
     assert newest is not None
     precious = {"1": "no checkpoint at all", "notes": "a folder of somebody's"}
     for name, words in precious.items():
@@ -229,7 +229,7 @@ def test_only_this_runs_own_checkpoints_are_purged(run: Path) -> None:
         (run / "checkpoints" / name / "words").write_text(words)
     (run / "checkpoints" / "2").symlink_to(newest, target_is_directory=True)
     (run / "checkpoints" / "²").mkdir()
-    tensors = read_matching(newest / layout.STATE)
+    tensors = read_all_tensors(newest / layout.STATE)
     stood = json.loads((newest / layout.POSITION).read_text())
     for images in (100, 200):
         folder.write_checkpoint(images, tensors, {**stood, "images": images}, keep=1)
@@ -290,7 +290,7 @@ def test_only_what_a_writer_left_is_cleared(run: Path) -> None:
 
 
 def test_a_checkpoint_behind_a_link_is_named_and_set_aside(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    newest = RunFolder.open(run).newest_checkpoint()
+    newest = RunFolder.open(run).find_newest_checkpoint()
     assert newest is not None
     outside = run.parent / "outside"
     shutil.copytree(newest, outside)
@@ -341,12 +341,12 @@ def test_a_runs_own_config_turns_no_download_on(tmp_path: Path) -> None:
 
 
 def test_a_sweep_follows_no_link_to_a_run(run: Path, tmp_path: Path) -> None:
-    (job,) = sweeps.grid({"seed": ["0"]})
+    (job,) = sweeps.make_jobs({"seed": ["0"]})
     sweep = sweeps.Sweep(tmp_path / "sweep", ("dcgan-torch",), (job,))
     sweep.folder.mkdir()
-    sweep.place(job).symlink_to(run, target_is_directory=True)
+    sweep.folder_of(job).symlink_to(run, target_is_directory=True)
     before = (run / layout.CONFIG).read_bytes()
     assert not sweep.is_over(job)
-    (outcome,) = sweeps.work(sweep, at_once=1)
+    (outcome,) = sweeps.run_jobs(sweep, at_once=1)
     assert (outcome.status, "is a link; expected a folder" in outcome.reason) == ("failed", True)
     assert (run / layout.CONFIG).read_bytes() == before

@@ -13,7 +13,7 @@ import ganzoo_core as gz
 from ganzoo_core import mix
 from ganzoo_core.data import framing
 from ganzoo_core.data.framing import Framing
-from ganzoo_core.data.lazy import Mirrored, OnDemand
+from ganzoo_core.data.lazy import LazyImages, MirroredImages
 from ganzoo_core.discovery import catalog
 from ganzoo_core.mix import Request
 from ganzoo_core.runs import health
@@ -49,12 +49,14 @@ def test_a_preset_that_was_named_stays():
     installed = catalog.scan()
     for preset in ("none", "small"):
         bare = mix.resolve(installed, asked(preset=preset))
-        assert not bare.presets_by_count
+        assert not bare.presets_by_max_images
         assert mix.pick_preset(installed, bare, 5) == (bare, "")
 
 
 def test_the_preset_of_the_data_wins():
-    assert not mix.resolve(catalog.scan(), Request(picks={"model": "dcgan-torch", "data": "digits"})).presets_by_count
+    assert not mix.resolve(
+        catalog.scan(), Request(picks={"model": "dcgan-torch", "data": "digits"})
+    ).presets_by_max_images
 
 
 def test_a_preset_that_does_not_go_with_the_picks_is_left_out(monkeypatch):
@@ -161,7 +163,7 @@ def test_every_model_of_images_has_one_for_few_pictures(model):
     classes = tuple("abcd")
     request = Request(picks={"model": model, "data": source(32, 64, labels=labels, class_names=classes)})
     bare = mix.resolve(catalog.scan(), request)
-    assert bare.presets_by_count == {"few": 1000}
+    assert bare.presets_by_max_images == {"few": 1000}
     found, note = mix.pick_preset(catalog.scan(), bare, 1000)
     values = {key: found.settings[key] for key in ("data.size", "data.flip", "data.holdout", "use.with")}
     assert values == {"data.size": 64, "data.flip": True, "data.holdout": 0, "use.with": ["diffaugment"]}
@@ -170,7 +172,7 @@ def test_every_model_of_images_has_one_for_few_pictures(model):
     assert "the preset few is taken" in note
     length = int(str(found.settings["train.length"]).removesuffix("images"))
     steps = length // found.settings["train.batch_size"] // found.settings["train.critic_steps"]
-    assert health.find_short(found, steps) == ""
+    assert health.explain_short_run(found, steps) == ""
     assert mix.pick_preset(catalog.scan(), bare, 1001)[0].preset == ""
 
 
@@ -266,22 +268,22 @@ def test_a_batch_that_was_asked_for_is_not_made_smaller(tmp_path):
 
 def test_ranks_share_a_smaller_batch_evenly():
     found = mix.resolve(catalog.scan(), asked(preset="few"))
-    smaller, note = mix.fit_batch(found, 21, ranks=4)
+    smaller, note = mix.fit_batch_size(found, 21, world_size=4)
     assert (smaller.settings["train.batch_size"], "a batch takes 20 instead" in note) == (20, True)
     with pytest.raises(gz.UsageError, match="there are 3 images and a batch takes 32"):
-        mix.fit_batch(found, 3, ranks=4)
-    assert mix.fit_batch(found, 32, ranks=1) == (found, "")
+        mix.fit_batch_size(found, 3, world_size=4)
+    assert mix.fit_batch_size(found, 32, world_size=1) == (found, "")
 
 
 def test_mirrored_images_follow_the_others():
     whole = source(7, 16, labels=np.arange(7, dtype=np.int64) % 2, class_names=("a", "b"))
-    images, labels = framing.mirror(whole)
+    images, labels = framing.add_mirrored(whole)
     assert labels is not None
     np.testing.assert_array_equal(images[:7], whole.images)
     np.testing.assert_array_equal(images[7:], np.stack([np.fliplr(image) for image in whole.images]))
     np.testing.assert_array_equal(labels, np.tile(whole.labels, 2))
     order = np.array([0, 13, 7, 6, 13])
-    for kept in (Mirrored(whole.images), Mirrored(OnDemand(whole.images, np.arange(7)))):
+    for kept in (MirroredImages(whole.images), MirroredImages(LazyImages(whole.images, np.arange(7)))):
         assert kept.shape == images.shape
         np.testing.assert_array_equal(kept[order], images[order])
         np.testing.assert_array_equal(kept[13], images[13])
@@ -291,16 +293,16 @@ def test_mirrored_images_follow_the_others():
 
 def test_a_run_sees_images_and_their_mirror_images(tmp_path, monkeypatch):
     seen = []
-    from ganzoo_core.engines.torch.data import Resident
+    from ganzoo_core.engines.torch.data import TrainingImages
 
-    gather = Resident.gather
+    gather = TrainingImages.gather
 
     def spy(self, order, following=None):
         images, labels = gather(self, order, following)
         seen.append(images.numpy().copy())
         return images, labels
 
-    monkeypatch.setattr(Resident, "gather", spy)
+    monkeypatch.setattr(TrainingImages, "gather", spy)
     whole = source(16)
     settings = {**TINY, "train.batch_size": 8, "data.flip": True, "data.size": 32}
     gz.train("dcgan-torch", data=whole, settings=settings, preset="none", images=32, out=tmp_path / "run", quiet=True)
@@ -312,5 +314,5 @@ def test_a_run_sees_images_and_their_mirror_images(tmp_path, monkeypatch):
 
 def test_framing_comes_before_mirroring():
     prepared = framing.prepare(source(4, 16), Framing((16, 16), (32, 32), "resize"), 1)
-    images, _ = framing.mirror(prepared)
+    images, _ = framing.add_mirrored(prepared)
     np.testing.assert_array_equal(images[4:], images[:4, :, ::-1])

@@ -25,26 +25,26 @@ OVER = {"loss": ["hinge", "wgan-gp"], "train.seed": ["0", "1", "2"]}
 
 
 def test_the_grid_has_every_combination_once() -> None:
-    jobs = sweeps.grid(OVER)
+    jobs = sweeps.make_jobs(OVER)
     assert [tuple(job.values.values()) for job in jobs] == [
         (loss, seed) for loss in ("hinge", "wgan-gp") for seed in ("0", "1", "2")
     ]
     assert jobs[4] == Job("loss-wgan-gp_seed-1", {"loss": "wgan-gp", "train.seed": "1"})
-    assert jobs[4].words() == ["--set", "loss=wgan-gp", "--set", "train.seed=1"]
-    assert sweeps.grid({"preset": ["small"]})[0].words() == ["--preset", "small"]
+    assert jobs[4].to_arguments() == ["--set", "loss=wgan-gp", "--set", "train.seed=1"]
+    assert sweeps.make_jobs({"preset": ["small"]})[0].to_arguments() == ["--preset", "small"]
 
 
 def test_names_are_those_of_folders_and_are_told_apart() -> None:
-    jobs = sweeps.grid({"data": ["folder:../my pictures", "folder:/my/pictures"], "use.with": ["[]", "[r1,a]"]})
+    jobs = sweeps.make_jobs({"data": ["folder:../my pictures", "folder:/my/pictures"], "use.with": ["[]", "[r1,a]"]})
     names = [job.name for job in jobs]
     assert len({name.lower() for name in names}) == 4
     assert all(re.fullmatch(r"[\w.+-]+", name) for name in names)
-    assert sweeps.grid({"x": ["A", "a"]})[1].name == "x-a-2"
-    assert len(sweeps.grid({"x": ["y" * 500]})[0].name) < 130
+    assert sweeps.make_jobs({"x": ["A", "a"]})[1].name == "x-a-2"
+    assert len(sweeps.make_jobs({"x": ["y" * 500]})[0].name) < 130
 
 
 def test_values_with_commas_stand_in_brackets() -> None:
-    assert sweeps.axes(["betas=[0,0.9], [0.5,0.9]", " lr = 1e-4,2e-4 "]) == {
+    assert sweeps.parse_axes(["betas=[0,0.9], [0.5,0.9]", " lr = 1e-4,2e-4 "]) == {
         "betas": ["[0,0.9]", "[0.5,0.9]"],
         "lr": ["1e-4", "2e-4"],
     }
@@ -63,12 +63,12 @@ def test_values_with_commas_stand_in_brackets() -> None:
 )
 def test_what_is_no_axis_is_said(texts: list[str], expected: str) -> None:
     with pytest.raises(UsageError, match=re.escape(expected)):
-        sweeps.axes(texts)
+        sweeps.parse_axes(texts)
 
 
 def test_a_grid_has_a_bound() -> None:
     with pytest.raises(UsageError, match="has 1,001 runs"):
-        sweeps.grid({"seed": list(map(str, range(1001)))})
+        sweeps.make_jobs({"seed": list(map(str, range(1001)))})
 
 
 def test_the_same_sweep_is_found_again_and_another_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,15 +122,15 @@ if what == "waits":
 class Acting(Sweep):
     """A sweep whose runs are stand-ins."""
 
-    def command(self, job: Job, *, more: object = ()) -> list[str]:
+    def make_command(self, job: Job, *, extra_arguments: object = ()) -> list[str]:
         (what,) = job.values.values()
-        return [sys.executable, "-c", STAND_IN, str(self.place(job)), what]
+        return [sys.executable, "-c", STAND_IN, str(self.folder_of(job)), what]
 
     def is_over(self, job: Job) -> bool:
-        return (self.place(job) / "over").exists()
+        return (self.folder_of(job) / "over").exists()
 
     def started(self, name: str) -> int:
-        path = self.place(self.jobs[[job.name for job in self.jobs].index(name)]) / "started"
+        path = self.folder_of(self.jobs[[job.name for job in self.jobs].index(name)]) / "started"
         return len(path.read_text()) if path.exists() else 0
 
 
@@ -141,7 +141,7 @@ def acting(folder: Path, *whats: str) -> Acting:
 def test_a_failure_stops_no_other_and_is_told_with_its_sentence(tmp_path: Path) -> None:
     sweep = acting(tmp_path, "fails", "ends", "dies", "ends")
     told: list[str] = []
-    outcomes = sweeps.work(sweep, at_once=1, say=told.append)
+    outcomes = sweeps.run_jobs(sweep, at_once=1, say=told.append)
     assert [(outcome.status, outcome.code) for outcome in outcomes] == [
         ("failed", 1),
         ("done", 0),
@@ -153,7 +153,7 @@ def test_a_failure_stops_no_other_and_is_told_with_its_sentence(tmp_path: Path) 
     assert "words of a library" in (tmp_path / "fails-0.log").read_text()
     assert "fails-0: failed: the loss became infinite; lower the rate" in told
     # Again: what is over is not started, what failed is.
-    outcomes = sweeps.work(sweep, at_once=2)
+    outcomes = sweeps.run_jobs(sweep, at_once=2)
     assert [outcome.status for outcome in outcomes] == ["failed", "there", "failed", "there"]
     assert [sweep.started(job.name) for job in sweep.jobs] == [2, 1, 2, 1]
     assert outcomes[2].reason == "Segmentation fault"
@@ -169,7 +169,7 @@ def test_an_interruption_lets_runs_save_and_the_next_call_goes_on(tmp_path: Path
     is_over = threading.Event()
 
     def interrupt() -> None:
-        waiting = [sweep.place(sweep.jobs[place]) / "waiting" for place in (1, 2)]
+        waiting = [sweep.folder_of(sweep.jobs[place]) / "waiting" for place in (1, 2)]
         deadline = time.monotonic() + 120
         while not all(path.exists() for path in waiting) and time.monotonic() < deadline:
             if is_over.wait(0.01):
@@ -180,55 +180,61 @@ def test_an_interruption_lets_runs_save_and_the_next_call_goes_on(tmp_path: Path
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     try:
-        outcomes = sweeps.work(sweep, at_once=2)
+        outcomes = sweeps.run_jobs(sweep, at_once=2)
     finally:
         is_over.set()
         thread.join(60)
         signal.signal(signal.SIGINT, before)
     assert [outcome.status for outcome in outcomes] == ["done", "interrupted", "interrupted", "left"]
-    assert all((sweep.place(sweep.jobs[place]) / "saved").exists() for place in (1, 2))
+    assert all((sweep.folder_of(sweep.jobs[place]) / "saved").exists() for place in (1, 2))
     assert sweep.started("ends-3") == 0
     assert signal.getsignal(signal.SIGTERM) is former
     for place in (1, 2):
-        (sweep.place(sweep.jobs[place]) / "over").touch()
-    assert [outcome.status for outcome in sweeps.work(sweep, at_once=2)] == ["there", "there", "there", "done"]
+        (sweep.folder_of(sweep.jobs[place]) / "over").touch()
+    assert [outcome.status for outcome in sweeps.run_jobs(sweep, at_once=2)] == ["there", "there", "there", "done"]
 
 
 def test_a_run_that_has_begun_is_resumed(tmp_path: Path) -> None:
-    (job,) = sweeps.grid({"seed": ["3"]})
+    (job,) = sweeps.make_jobs({"seed": ["3"]})
     sweep = Sweep(tmp_path, ("gan", "--steps", "4"), (job,))
     start = [sys.executable, "-P", "-m", "ganzoo_core"]
     place = str(tmp_path / "seed-3")
     more = ["--set", "engine.threads=1"]
     expected = ["run", "gan", "--steps", "4", "--set", "seed=3", *more, "--out", place, "--quiet"]
-    assert sweep.command(job, more=more) == [*start, *expected]
+    assert sweep.make_command(job, extra_arguments=more) == [*start, *expected]
     (tmp_path / "seed-3").mkdir()
     (tmp_path / "seed-3" / "config.yaml").touch()
-    assert sweep.command(job, more=more) == [*start, "resume", place, "--restart", "--quiet"]  # it saved nothing yet
+    assert sweep.make_command(job, extra_arguments=more) == [
+        *start,
+        "resume",
+        place,
+        "--restart",
+        "--quiet",
+    ]  # it saved nothing yet
     (tmp_path / "seed-3" / "checkpoints" / "64").mkdir(parents=True)
-    assert sweep.command(job, more=more) == [*start, "resume", place, "--quiet"]
+    assert sweep.make_command(job, extra_arguments=more) == [*start, "resume", place, "--quiet"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
 def test_a_line_of_shell_begins_or_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    jobs = sweeps.grid({"data": ["folder:it's", "digits"]})
+    jobs = sweeps.make_jobs({"data": ["folder:it's", "digits"]})
     sweep = Sweep(tmp_path / "a sweep", ("gan",), jobs)
-    (sweep.place(jobs[1])).mkdir(parents=True)
-    (sweep.place(jobs[1]) / "config.yaml").touch()
+    (sweep.folder_of(jobs[1])).mkdir(parents=True)
+    (sweep.folder_of(jobs[1]) / "config.yaml").touch()
     echo = tmp_path / "echo.py"
     echo.write_text("import json, os, sys\nprint(json.dumps([os.getcwd(), sys.argv[1:]]))\n")
-    lines = [line.replace("-P -m ganzoo_core", str(echo)) for line in sweeps.lines(sweep)]
+    lines = [line.replace("-P -m ganzoo_core", str(echo)) for line in sweeps.make_shell_lines(sweep)]
     answers = [json.loads(subprocess.check_output(["bash", "-c", line], cwd="/", timeout=60)) for line in lines]
-    place = str(sweep.place(jobs[0]))
+    place = str(sweep.folder_of(jobs[0]))
     assert answers[0] == [str(tmp_path), ["run", "gan", "--set", "data=folder:it's", "--out", place, "--quiet"]]
-    assert answers[1][1] == ["resume", str(sweep.place(jobs[1])), "--restart", "--quiet"]
-    (sweep.place(jobs[1]) / "checkpoints").mkdir()
+    assert answers[1][1] == ["resume", str(sweep.folder_of(jobs[1])), "--restart", "--quiet"]
+    (sweep.folder_of(jobs[1]) / "checkpoints").mkdir()
     told = json.loads(subprocess.check_output(["bash", "-c", lines[1]], cwd="/", timeout=60))[1]
-    assert told == ["resume", str(sweep.place(jobs[1])), "--restart", "--quiet"]
-    (sweep.place(jobs[1]) / "checkpoints" / "64").mkdir()
+    assert told == ["resume", str(sweep.folder_of(jobs[1])), "--restart", "--quiet"]
+    (sweep.folder_of(jobs[1]) / "checkpoints" / "64").mkdir()
     told = json.loads(subprocess.check_output(["bash", "-c", lines[1]], cwd="/", timeout=60))[1]
-    assert told == ["resume", str(sweep.place(jobs[1])), "--quiet"]
+    assert told == ["resume", str(sweep.folder_of(jobs[1])), "--quiet"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
@@ -253,8 +259,8 @@ def test_the_array_for_slurm_runs_every_line_once(tmp_path: Path) -> None:
     ]
     assert told == ["first\n", "second\n"]
     for job in sweep.jobs:
-        sweep.place(job).mkdir(exist_ok=True)
-        (sweep.place(job) / "over").touch()
+        sweep.folder_of(job).mkdir(exist_ok=True)
+        (sweep.folder_of(job) / "over").touch()
     with pytest.raises(UsageError, match=r"every run of .* is over"):
         sweeps.write_slurm(sweep, at_once=4)
 
@@ -348,8 +354,8 @@ def test_the_end_tells_what_came_of_it(
         return [Outcome(job, status, 1, reason) for job, status, reason in jobs]
 
     seen: list[Path] = []
-    monkeypatch.setattr(sweeps, "work", work)
-    monkeypatch.setattr("ganzoo_core.cli.sweep._compare", seen.append)
+    monkeypatch.setattr(sweeps, "run_jobs", work)
+    monkeypatch.setattr("ganzoo_core.cli.sweep._print_comparison", seen.append)
     out, err = sweep("dcgan-torch --over seed=0,1 --out all", code=code)
     assert seen == ([Path("all")] if compared else [])
     assert ("failed: no room" in err) == ("failed" in statuses)

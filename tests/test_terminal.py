@@ -204,7 +204,7 @@ def test_a_table_of_any_width_keeps_every_word_whole(rows, width):
         patch.setattr(sys, "stdout", terminal)
         patch.setenv("COLUMNS", str(width))
         patch.setenv("TERM", "xterm-256color")
-        tables.table(columns, rows)
+        tables.print_table(columns, rows)
     told = ESCAPE.sub("", terminal.getvalue())
     assert all(len(line) <= width or " " not in line.strip() for line in map(str.rstrip, told.splitlines()))
     words = told.split()
@@ -337,16 +337,16 @@ def test_the_version_names_frameworks_and_devices(zoo):
 
 
 def test_cards_are_found_by_the_drivers_files_and_else_by_its_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(version, "DRIVER", tmp_path / "gpus")
+    monkeypatch.setattr(version, "NVIDIA_DRIVER", tmp_path / "gpus")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert [kind for kind, _ in version.devices() if kind == "cuda"] == []
+    assert [kind for kind, _ in version.list_devices() if kind == "cuda"] == []
     command = tmp_path / "nvidia-smi"
     command.write_text("#!/bin/sh\necho NVIDIA A\necho NVIDIA B\n")
     command.chmod(0o755)
-    assert [name for kind, name in version.devices() if kind == "cuda"] == ["NVIDIA A", "NVIDIA B"]
+    assert [name for kind, name in version.list_devices() if kind == "cuda"] == ["NVIDIA A", "NVIDIA B"]
     command.write_text("#!/bin/sh\necho no driver\nexit 9\n")
-    assert [name for kind, name in version.devices() if kind == "cuda"] == []
+    assert [name for kind, name in version.list_devices() if kind == "cuda"] == []
     card: Path = tmp_path / "gpus" / "0000:01:00.0" / "information"
     card.parent.mkdir(parents=True)
     card.write_text("Model: \t\t NVIDIA H200\nIRQ:   \t\t 5\n")
-    assert [name for kind, name in version.devices() if kind == "cuda"] == ["NVIDIA H200"]
+    assert [name for kind, name in version.list_devices() if kind == "cuda"] == ["NVIDIA H200"]

@@ -14,9 +14,9 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core import settings
-from ganzoo_core.distributed.ranks import ALONE
+from ganzoo_core.distributed.ranks import SINGLE_PROCESS
 from ganzoo_core.runs import folder, layout
-from ganzoo_core.settings.lengths import MOST_MINUTES, minutes_of
+from ganzoo_core.settings.lengths import MAX_MINUTES, parse_minutes
 from ganzoo_core.training import timed_length
 
 SMALL = {
@@ -29,8 +29,8 @@ MINUTES = 0.01
 
 def ended(run: Path) -> tuple[str, list[dict[str, float]]]:
     """The SHA-256 of all weights, buffers and moments at the end, and the statistics without clock times."""
-    newest = folder.RunFolder(run).newest_checkpoint()
-    lines = folder.RunFolder(run).stats()
+    newest = folder.RunFolder(run).find_newest_checkpoint()
+    lines = folder.RunFolder(run).read_stats()
     clocks = {"seconds", "images_per_second"}
     state = hashlib.sha256((newest / layout.STATE).read_bytes()).hexdigest()
     return state, [{key: value for key, value in line.items() if key not in clocks} for line in lines]
@@ -56,7 +56,9 @@ def test_minutes_are_the_run_of_as_many_images_to_the_bit_also_when_resumed(
     tmp_path, capfd, monkeypatch, model, changed
 ):
     """Measuring is real; what comes out of it is fixed, since a busy machine may find too few steps to resume in."""
-    monkeypatch.setattr(timed_length, "_solve", lambda schedule_for, rates, seconds, step_images: 25 * step_images)
+    monkeypatch.setattr(
+        timed_length, "_solve_length", lambda schedule_for, rates, seconds, step_images: 25 * step_images
+    )
     made = {**SMALL, **changed}
     timed = gz.train(model, settings=made, minutes=MINUTES, out=tmp_path / "timed").folder
     images = length(timed)
@@ -128,7 +130,7 @@ def test_a_new_run_from_a_checkpoint_takes_no_minutes(tmp_path):
         gz.resume(run.folder, settings={"train.length": "1minutes"}, quiet=True)
 
 
-@pytest.mark.parametrize("count", [0, -1, float("nan"), float("inf"), MOST_MINUTES * 2, True, "10"])
+@pytest.mark.parametrize("count", [0, -1, float("nan"), float("inf"), MAX_MINUTES * 2, True, "10"])
 def test_minutes_that_are_none_are_refused(count):
     with pytest.raises(gz.UsageError, match=r"--minutes is .*; expected a number above 0, and of at most 1e\+06"):
         gz.train("dcgan-torch", minutes=count)
@@ -145,8 +147,8 @@ def test_minutes_beside_another_length_are_refused(other):
     [("10minutes", 10), ("1 minute", 1), ("0.5minutes", 0.5), ("1_000 Minutes", 1000), ("10", None), ("2epochs", None)],
 )
 def test_minutes_are_read(text, minutes):
-    assert minutes_of(text) == minutes
-    assert settings.read("train.length", "duration", text) == text
+    assert parse_minutes(text) == minutes
+    assert settings.read_value("train.length", "duration", text) == text
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_minutes_are_read(text, minutes):
 )
 def test_a_length_that_is_none_is_refused(text):
     with pytest.raises(gz.UsageError, match=r"train.length is .*expected a length"):
-        settings.read("train.length", "duration", text)
+        settings.read_value("train.length", "duration", text)
 
 
 def test_minutes_are_for_the_length_alone():
@@ -182,10 +184,10 @@ class Timed:
 
 def test_the_speed_is_the_median_after_the_slow_first_steps(monkeypatch):
     trainer = Timed(monkeypatch, {0: 0.05})
-    rates = timed_length._measure_rates(trainer, lambda images: {"lr_g": 1.0}, ALONE, 600)
+    rates = timed_length._measure_rates(trainer, lambda images: {"lr_g": 1.0}, SINGLE_PROCESS, 600)
     assert rates == {0: pytest.approx(4 / 0.05)}
     assert [(step, images) for step, images, _ in trainer.seen] == [(n, 4 * n) for n in range(len(trainer.seen))]
-    assert sum(0.05 for _ in trainer.seen) < 600 * timed_length.SHARE + 1
+    assert sum(0.05 for _ in trainer.seen) < 600 * timed_length.MAX_SHARE + 1
 
 
 def test_a_growing_run_takes_the_time_that_was_asked_for(monkeypatch):
@@ -195,8 +197,8 @@ def test_a_growing_run_takes_the_time_that_was_asked_for(monkeypatch):
         return lambda images: {"resolution": 4 if images < total / 2 else 8 if images < total * 0.75 else 16}
 
     trainer = Timed(monkeypatch, costs)
-    rates = timed_length._measure_rates(trainer, schedule_for(timed_length.LONG), ALONE, 600)
-    images = timed_length._solve(schedule_for, rates, 600, 4)
+    rates = timed_length._measure_rates(trainer, schedule_for(timed_length.MAX_IMAGES), SINGLE_PROCESS, 600)
+    images = timed_length._solve_length(schedule_for, rates, 600, 4)
     schedule = schedule_for(images)
     seconds = sum(costs[schedule(seen)["resolution"]] for seen in range(0, images, 4))
     assert images % 4 == 0
@@ -211,14 +213,16 @@ def test_stages_counted_in_images_are_timed_as_well(monkeypatch):
             raise gz.UsageError("too short")
         return lambda images: {"resolution": 4 if images < 1000 else 8}
 
-    rates = timed_length._measure_rates(Timed(monkeypatch, costs), schedule_for(timed_length.LONG), ALONE, 60)
-    images = timed_length._solve(schedule_for, rates, 60, 4)
+    rates = timed_length._measure_rates(
+        Timed(monkeypatch, costs), schedule_for(timed_length.MAX_IMAGES), SINGLE_PROCESS, 60
+    )
+    images = timed_length._solve_length(schedule_for, rates, 60, 4)
     seconds = sum(costs[4 if seen < 1000 else 8] for seen in range(0, images, 4))
     assert seconds == pytest.approx(60, rel=0.02)
 
 
 def test_a_length_too_short_for_a_step_is_one_step():
-    assert timed_length._solve(lambda images: lambda seen: {}, {0: 100.0}, 0.001, 64) == 64
+    assert timed_length._solve_length(lambda images: lambda seen: {}, {0: 100.0}, 0.001, 64) == 64
 
 
 def test_the_command_offers_it_and_sweeps_know_it(tmp_path, capsys, monkeypatch):

@@ -48,17 +48,17 @@ def test_a_turn_is_the_formula_of_shoemake() -> None:
         angle = np.arccos(unit_a @ unit_b)
         expected = np.sin((1 - part) * angle) / np.sin(angle) * unit_a + np.sin(part * angle) / np.sin(angle) * unit_b
         expected *= (1 - part) * np.linalg.norm(a) + part * np.linalg.norm(b)
-        found = latent_walk.between(a[None], b[None], part, straight=False)[0]
+        found = latent_walk.interpolate(a[None], b[None], part, straight=False)[0]
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 @given(seed=st.integers(0, 999), part=st.floats(0, 1), dim=st.integers(2, 200))
 def test_a_turn_stays_on_the_sphere_and_a_line_in_the_cube(seed: int, part: float, dim: int) -> None:
     a, b = latents(philox(seed, "walk"), 2, dim, "sphere")
-    turned = latent_walk.between(a[None], b[None], part, straight=False)
+    turned = latent_walk.interpolate(a[None], b[None], part, straight=False)
     assert np.linalg.norm(turned) == pytest.approx(dim**0.5, rel=1e-4)
     a, b = latents(philox(seed, "walk"), 2, dim, "uniform")
-    assert np.abs(latent_walk.between(a[None], b[None], part, straight=True)).max() <= 1
+    assert np.abs(latent_walk.interpolate(a[None], b[None], part, straight=True)).max() <= 1
 
 
 def test_in_many_dimensions_a_line_would_leave_where_normal_z_lie() -> None:
@@ -66,7 +66,7 @@ def test_in_many_dimensions_a_line_would_leave_where_normal_z_lie() -> None:
     a, b = normal(2, 200, 500)
     root = 500**0.5
     lengths = {
-        straight: np.linalg.norm(latent_walk.between(a, b, 0.5, straight=straight), axis=1)
+        straight: np.linalg.norm(latent_walk.interpolate(a, b, 0.5, straight=straight), axis=1)
         for straight in (True, False)
     }
     assert lengths[True].max() < 0.8 * root
@@ -77,7 +77,7 @@ def test_in_many_dimensions_a_line_would_leave_where_normal_z_lie() -> None:
 @pytest.mark.parametrize("end", [1.0, -1.0, 2.0])
 def test_where_no_turn_is_defined_a_line_is_taken(end: float) -> None:
     a = np.array([[3.0, 4.0]], np.float32)
-    halfway = latent_walk.between(a, end * a, 0.5, straight=False)
+    halfway = latent_walk.interpolate(a, end * a, 0.5, straight=False)
     assert np.isfinite(halfway).all()
     if end > 0:
         assert halfway == pytest.approx((1 + end) / 2 * a)
@@ -85,9 +85,9 @@ def test_where_no_turn_is_defined_a_line_is_taken(end: float) -> None:
 
 def test_a_walk_is_closed_and_even() -> None:
     keys = normal(4, 2, DIM)
-    walk = latent_walk.closed(keys, 20, straight=False)
+    walk = latent_walk.make_closed_walk(keys, 20, straight=False)
     assert np.array_equal(walk[::5], keys)
-    again = latent_walk.closed(np.roll(keys, -1, axis=0), 20, straight=False)
+    again = latent_walk.make_closed_walk(np.roll(keys, -1, axis=0), 20, straight=False)
     assert np.array_equal(np.roll(walk, -5, axis=0), again)  # the last frame leads to the first
     steps = np.linalg.norm(np.roll(walk, -1, axis=0) - walk, axis=2).reshape(4, 5, 2)  # way, step, walk
     assert (steps.max(axis=1) < 1.35 * steps.min(axis=1)).all()
@@ -100,8 +100,8 @@ def test_the_keys_are_the_images_of_the_seeds(latent: str) -> None:
     assert drawn.shape == (12, 3, SIZE, SIZE, 1)
     for key in range(4):
         assert np.array_equal(drawn[3 * key], generator.generate(3, seed=7 + key))
-    z = [generator._noise(3, 7 + key) for key in (0, 1)]
-    middle = latent_walk.between(*z, 1 / 3, straight=latent == "uniform")
+    z = [generator._make_noise(3, 7 + key) for key in (0, 1)]
+    middle = latent_walk.interpolate(*z, 1 / 3, straight=latent == "uniform")
     assert np.array_equal(drawn[1], generator.draw(middle, None))
 
 
@@ -131,9 +131,9 @@ def test_a_gif_moves_through_every_frame_for_ever(tmp_path: Path, channels: int)
     drawn = Echo(channels=channels).walk(4, frames=10, keys=5)
     picture_files.save_walk(drawn, tmp_path / "new" / "walk.gif")
     with Image.open(tmp_path / "new" / "walk.gif") as gif:
-        assert (gif.info["loop"], gif.info["duration"], gif.n_frames) == (0, picture_files.PACE, 10)
+        assert (gif.info["loop"], gif.info["duration"], gif.n_frames) == (0, picture_files.FRAME_MILLISECONDS, 10)
         for frame, shown in zip(drawn, ImageSequence.Iterator(gif), strict=True):
-            expected = pixels.enlarged(pixels.grid(frame), least=320).convert("RGB")
+            expected = pixels.enlarge(pixels.grid(frame), least=320).convert("RGB")
             found = np.asarray(shown.convert("RGB"), int)
             # Grey is kept as it is; of these few colours all are, too.
             assert np.abs(found - np.asarray(expected, int)).max() <= (0 if channels == 1 else 8)
@@ -146,7 +146,7 @@ def test_a_webp_is_exact(tmp_path: Path) -> None:
     with Image.open(tmp_path / "walk.webp") as webp:
         assert webp.n_frames == 4
         for frame, shown in zip(drawn, ImageSequence.Iterator(webp), strict=True):
-            expected = pixels.enlarged(pixels.grid(frame), least=320)
+            expected = pixels.enlarge(pixels.grid(frame), least=320)
             assert np.array_equal(np.asarray(shown.convert("RGB")), np.asarray(expected))
 
 
@@ -166,7 +166,7 @@ def test_rows_are_named_in_both(tmp_path: Path) -> None:
     drawn = Echo(classes=2).walk(3, frames=4, keys=2, labels="all")
     picture_files.save_walk(drawn, tmp_path / "walk.gif", rows=("one", "two"))
     with Image.open(tmp_path / "walk.gif") as gif:
-        plain = pixels.enlarged(pixels.grid(drawn[0], 3), least=320)
+        plain = pixels.enlarge(pixels.grid(drawn[0], 3), least=320)
         assert gif.width > plain.width  # room for the names
         assert gif.height == plain.height
         assert np.asarray(gif.convert("L"))[:, : gif.width - plain.width].max() > 200

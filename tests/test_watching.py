@@ -10,7 +10,7 @@ import pytest
 from ganzoo_core.data.framing import Framing
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.evaluation import client
-from ganzoo_core.evaluation.during_training import Watch
+from ganzoo_core.evaluation.during_training import TrainingEvaluator
 from ganzoo_core.processes import ChildEnded
 from ganzoo_core.runs import scores
 from ganzoo_core.runs.scores import Score
@@ -34,7 +34,7 @@ class Scorer:
         self.given = images, labels
         if images.mean() == 13:
             raise GanzooError("the process that scores ended")
-        return Score(seen, {"fid": float(images.mean())}, {"ema": ema}, better={"fid": "lower"}, more=more)
+        return Score(seen, {"fid": float(images.mean())}, {"ema": ema}, better={"fid": "lower"}, extra=more)
 
     def close(self):
         self.closed = True
@@ -73,7 +73,9 @@ class Reporter:
 def watch(tmp_path):
     plan = SimpleNamespace(takes_g=("fade",), ema_halflife=None, latent_dim=3, latent="normal")
     framing = Framing((6, 6), (8, 8), "pad", 0)
-    return Watch(Scorer(), run=tmp_path, plan=plan, classes=2, framing=framing, count=5, reporter=Reporter())
+    return TrainingEvaluator(
+        Scorer(), run=tmp_path, plan=plan, classes=2, framing=framing, count=5, reporter=Reporter()
+    )
 
 
 def seen(watch, *values):
@@ -123,7 +125,7 @@ def test_a_failure_never_stops_the_run(watch):
 
 def test_a_run_that_goes_back_finds_its_scores_again(watch):
     list(seen(watch, 50, 40, 30))
-    scores.cut(watch.run, 20)
+    scores.remove_later_scores(watch.run, 20)
     assert [score.images for score in scores.read(watch.run)] == [10, 20]
 
 

@@ -18,9 +18,9 @@ from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed import ranks
 from ganzoo_core.errors import GanzooError, PluginError, UsageError
-from ganzoo_core.interrupts import interrupt_on_signals, stop_with_input
+from ganzoo_core.interrupts import interrupt_on_signals, stop_at_end_of_input
 from ganzoo_core.storage.files import explain_os_error
-from ganzoo_core.terminal.text import guard_interpreter, one_line, write_paragraph
+from ganzoo_core.terminal.text import clean_interpreter_output, to_one_line, write_paragraph
 
 # The module of each; that of the command which is run is imported, and no other.
 COMMANDS: Mapping[str, str] = {
@@ -28,12 +28,12 @@ COMMANDS: Mapping[str, str] = {
     **{name: name for name in ("info", "run", "sweep", "resume", "generate", "judge", "evaluate", "report")},
     **{name: name for name in ("compare", "show", "new", "ship", "doctor")},
 }
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 
-__all__ = ["COMMANDS", "INTERRUPTED", "main", "parser"]
+__all__ = ["COMMANDS", "EXIT_INTERRUPTED", "main", "make_parser"]
 
 
-def parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
+def make_parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
     """The whole command line, and that of each command; or, where one is named, of that alone."""
     whole = Parser(
         prog="ganzoo",
@@ -61,44 +61,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     _open_closed_streams()
     interrupt_on_signals()
-    stop_with_input()
+    stop_at_end_of_input()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a title must not fail where the terminal lacks its letters
     if argv is None:
-        guard_interpreter()
+        clean_interpreter_output()
     said = list(sys.argv[1:] if argv is None else argv)
     name = next((word for word in said if not word.startswith("-")), "")
     try:
         return _run(said, argv)
     except MemoryError:
-        _tell(f"ganzoo {name}: there is not enough memory for this; ask for less at once")
+        _print_error(f"ganzoo {name}: there is not enough memory for this; ask for less at once")
         return 1
     except KeyboardInterrupt:
-        _tell("interrupted")
-        return INTERRUPTED
+        _print_error("interrupted")
+        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader (head, say) has left
         _silence_stdout()
         return 0
     except OSError as error:
-        _tell(f"ganzoo {name}: {one_line(explain_os_error(error))}")
+        _print_error(f"ganzoo {name}: {to_one_line(explain_os_error(error))}")
         _silence_stdout()
         return 1
 
 
-def _run(said: Sequence[str], argv: Sequence[str] | None) -> int:
+def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
     """Parse the words and run their command; what the command refuses is told."""
-    whole, commands = parser(said[0] if said and "_ARGCOMPLETE" not in os.environ else "")
+    whole, commands = make_parser(words[0] if words and "_ARGCOMPLETE" not in os.environ else "")
     if "_ARGCOMPLETE" in os.environ:
         from ganzoo_core.cli import completion
 
-        completion.answer(whole, commands)
+        completion.complete(whole, commands)
     args, unknown = whole.parse_known_args(argv)
     if unknown:
         commands.get(args.command, whole).refuse(unknown)
     if args.version:
         from ganzoo_core.cli import version
 
-        version.tell(as_json=args.version_as_json)
+        version.print_versions(as_json=args.version_as_json)
         return 0
     if args.version_as_json:
         whole.error("--json is for a command, and stands behind it: ganzoo list --json")
@@ -106,12 +106,14 @@ def _run(said: Sequence[str], argv: Sequence[str] | None) -> int:
         whole.print_help()
         return 2
     catalog.leave_out(args.no_plugin)
-    place = ranks.Place()
+    place = ranks.Rank()
     try:
-        place = ranks.here()
+        place = ranks.rank_from_env()
         if not place.is_alone and args.command not in ("run", "resume"):
-            raise ranks.shared(
-                UsageError(f"torchrun started {place.count} processes, and this takes one; say it without torchrun")
+            raise ranks.mark_shared(
+                UsageError(
+                    f"torchrun started {place.world_size} processes, and this takes one; say it without torchrun"
+                )
             )
         try:
             code: int = args.execute(args)
@@ -122,13 +124,13 @@ def _run(said: Sequence[str], argv: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return code
     except GanzooError as error:
-        told = ranks.says(error, place)
+        told = ranks.describe_error(error, place)
         if told is not None:
-            _tell(f"ganzoo {args.command}: {one_line(told)}")
+            _print_error(f"ganzoo {args.command}: {to_one_line(told)}")
         return error.exit_code
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     """The last words of a command, for whoever still reads them."""
     with contextlib.suppress(OSError, ValueError):
         write_paragraph(text, sys.stderr)

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.terminal.tables import table
+from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
@@ -17,9 +17,9 @@ COLUMNS = 4  # settings in the terminal's table; the page has all
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("compare", help="runs beside each other", description=__doc__)
-    parser.add_argument("paths", nargs="+", type=path, metavar="RUN", help="runs, or folders of them")
+    parser.add_argument("paths", nargs="+", type=parse_path, metavar="RUN", help="runs, or folders of them")
     parser.add_argument(
-        "--out", type=path, metavar="FILE", help="the page (compare.html in the folder of runs, or here)"
+        "--out", type=parse_path, metavar="FILE", help="the page (compare.html in the folder of runs, or here)"
     )
     parser.add_argument(
         "--quick", action="store_true", help="draw nothing: show the last grids that the runs left instead"
@@ -51,12 +51,16 @@ def execute(args: argparse.Namespace) -> int:
     read_engine_settings(settings)
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
-    found = run_groups.compare(run_groups.find(args.paths), force=args.force)
+    found = run_groups.compare_runs(run_groups.find_runs(args.paths), force=args.force)
     sheets = []
     if not args.quick:
-        sheets = comparison_page.draw(found, seed=args.seed, device=args.device, say=_say, settings=settings)
+        sheets = comparison_page.draw_sheets(
+            found, seed=args.seed, device=args.device, say=_print_paragraph, settings=settings
+        )
     only = args.paths[0] if len(args.paths) == 1 else Path()
-    page = comparison_page.write(found, args.out or only / comparison_page.PAGE, sheets, named=args.out is not None)
+    page = comparison_page.write(
+        found, args.out or only / comparison_page.PAGE_FILE, sheets, named=args.out is not None
+    )
     if args.open:
         import webbrowser
 
@@ -64,27 +68,32 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         write_json({"schema": SCHEMA, "page": str(page), **run_groups.as_json(found)})
         return 0
-    keys = found.differ[:COLUMNS]
-    marks = comparison_page.marked(found)
+    keys = found.differing_settings[:COLUMNS]
+    marks = comparison_page.mark_other_protocols(found)
     rows = [
         (
             group.name + mark,
             group.seeds,
             group.images,
-            *(group.setting(key) for key in keys),
-            *(group.spread(metric) for metric in found.metrics),
+            *(group.format_setting(key) for key in keys),
+            *(group.format_spread(metric) for metric in found.metrics),
         )
         for group, mark in zip(found.groups, marks, strict=True)
     ]
-    table(("row", "seeds", "images", *keys, *found.metrics), rows)
+    print_table(("row", "seeds", "images", *keys, *found.metrics), rows)
     sys.stdout.flush()
-    for note in (*found.notes, *(f"* marks scores computed with another protocol: {words}" for words in found.unlike)):
+    for note in (
+        *found.notes,
+        *(f"* marks scores computed with another protocol: {words}" for words in found.protocol_differences),
+    ):
         write_line(f"note: {note}", sys.stderr)
-    if len(found.differ) > COLUMNS:
-        write_line(f"note: {len(found.differ) - COLUMNS} more settings differ; the page has all", sys.stderr)
+    if len(found.differing_settings) > COLUMNS:
+        write_line(
+            f"note: {len(found.differing_settings) - COLUMNS} more settings differ; the page has all", sys.stderr
+        )
     write_line(f"page: {page}", sys.stderr)
     return 0
 
 
-def _say(text: str) -> None:
+def _print_paragraph(text: str) -> None:
     write_line(text, sys.stderr)

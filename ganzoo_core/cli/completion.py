@@ -15,13 +15,13 @@ from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import KINDS, Part
 from ganzoo_core.errors import GanzooError
-from ganzoo_core.terminal.text import one_line
+from ganzoo_core.terminal.text import to_one_line
 
-Offered = Mapping[str, str]  # a word -> a few words about it, which zsh shows
-Completer = Callable[[str, argparse.Namespace], Offered]
+Suggestions = Mapping[str, str]  # a word -> a few words about it, which zsh shows
+Completer = Callable[[str, argparse.Namespace], Suggestions]
 
 
-def answer(whole: Parser, commands: Mapping[str, Parser]) -> None:
+def complete(root_parser: Parser, commands: Mapping[str, Parser]) -> None:
     """Give the shell its words and leave; return where argcomplete is not installed."""
     try:
         import argcomplete
@@ -29,106 +29,106 @@ def answer(whole: Parser, commands: Mapping[str, Parser]) -> None:
         return
     for name, parser in commands.items():
         for action in parser._actions:
-            completer = _OF_COMMAND.get((name, action.dest)) or _ALWAYS.get(action.dest)
+            completer = _COMMAND_COMPLETERS.get((name, action.dest)) or _COMPLETERS.get(action.dest)
             if completer is not None:
-                action.completer = _guarded(completer)  # type: ignore[attr-defined]
-    argcomplete.autocomplete(whole, always_complete_options=False, validator=_is_offered)
+                action.completer = _guard(completer)  # type: ignore[attr-defined]
+    argcomplete.autocomplete(root_parser, always_complete_options=False, validator=_is_suggestion)
 
 
-def _guarded(completer: Completer) -> Callable[..., dict[str, str]]:
+def _guard(completer: Completer) -> Callable[..., dict[str, str]]:
     """Whatever goes wrong while the user is still typing: nothing is offered."""
 
     def offer(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> dict[str, str]:
         try:
             catalog.leave_out(getattr(parsed_args, "no_plugin", None) or [])
             found = completer(prefix, parsed_args)
-            return {word: one_line(text) for word, text in found.items() if word.isprintable()}
+            return {word: to_one_line(text) for word, text in found.items() if word.isprintable()}
         except (GanzooError, OSError, ValueError, TypeError, KeyError):
             return {}
 
     return offer
 
 
-def _is_offered(word: str, prefix: str) -> bool:
+def _is_suggestion(word: str, prefix: str) -> bool:
     """Words that go on with what was typed; of a file's name, too, none that a terminal would obey."""
     return word.startswith(prefix) and word.isprintable()
 
 
-def _parts(kinds: Iterable[str], prefix: str, args: argparse.Namespace) -> dict[str, str]:
+def _suggest_parts(kinds: Iterable[str], prefix: str, args: argparse.Namespace) -> dict[str, str]:
     """The names of parts; those of another framework than the model's are left out."""
     found = catalog.scan()
-    framework = _framework(found, args)
+    framework = _find_framework(found, args)
     offered: dict[str, str] = {}
     aliases: dict[str, str] = {}
     for kind in kinds:
-        for part in found.of_kind(kind):
+        for part in found.list_kind(kind):
             if framework and part.frameworks and framework not in part.frameworks:
                 continue
-            offered[part.qualified if "/" in prefix else found.spelled(part)] = part.title
+            offered[part.qualified_name if "/" in prefix else found.find_short_name(part)] = part.title
             aliases |= dict.fromkeys(part.aliases, f"{part.name}: {part.title}")
     return offered if any(name.startswith(prefix) for name in offered) else aliases
 
 
-def _framework(found: catalog.Catalog, args: argparse.Namespace) -> str:
+def _find_framework(installed: catalog.Catalog, args: argparse.Namespace) -> str:
     """What the model that stands on the line already is written in; "" without one."""
     for word in ("model", "generator", "discriminator"):
         name = getattr(args, word, None)
         if isinstance(name, str):
             with contextlib.suppress(GanzooError):
-                return found.find("models", name).frameworks[0]
+                return installed.find("models", name).frameworks[0]
     return ""
 
 
-def _of(kind: str) -> Completer:
-    return lambda prefix, args: _parts([kind], prefix, args)
+def _make_completer(kind: str) -> Completer:
+    return lambda prefix, args: _suggest_parts([kind], prefix, args)
 
 
-def _models(prefix: str, args: argparse.Namespace) -> Offered:
+def _suggest_models(prefix: str, args: argparse.Namespace) -> Suggestions:
     # The model itself decides the framework, unless a network of another is on the line.
     others = argparse.Namespace(generator=getattr(args, "generator", None))
-    return _parts(["models"], prefix, others)
+    return _suggest_parts(["models"], prefix, others)
 
 
-def _listed(kind: str) -> Completer:
+def _make_list_completer(kind: str) -> Completer:
     """Names behind commas: the last of them is offered."""
 
-    def offer(prefix: str, args: argparse.Namespace) -> Offered:
+    def offer(prefix: str, args: argparse.Namespace) -> Suggestions:
         before, comma, last = prefix.rpartition(",")
         said = set(before.split(","))
-        offered = _parts([kind], last, args)
+        offered = _suggest_parts([kind], last, args)
         return {before + comma + name: title for name, title in offered.items() if name not in said}
 
     return offer
 
 
-def _data(prefix: str, args: argparse.Namespace) -> Offered:
+def _suggest_data(prefix: str, args: argparse.Namespace) -> Suggestions:
     name, colon, path = prefix.partition(":")
     if colon:
         from argcomplete.completers import FilesCompleter
 
         return {f"{name}:{file}": "" for file in FilesCompleter()(path)}
-    arguments = {part.name: part.argument for part in catalog.scan().of_kind("datasets")}
+    arguments = {part.name: part.argument for part in catalog.scan().list_kind("datasets")}
     return {
         name + (":" if arguments.get(name) in ("required", "path") else ""): title
-        for name, title in _parts(["datasets"], prefix, args).items()
+        for name, title in _suggest_parts(["datasets"], prefix, args).items()
     }
 
 
-def _any_part(prefix: str, args: argparse.Namespace) -> Offered:
-    return _parts(KINDS, prefix, argparse.Namespace())
+def _suggest_any_part(prefix: str, args: argparse.Namespace) -> Suggestions:
+    return _suggest_parts(KINDS, prefix, argparse.Namespace())
 
 
-def _examined(prefix: str, args: argparse.Namespace) -> Offered:
-    return {**_plugins(prefix, args), **_any_part(prefix, args)}
+def _suggest_parts_and_plugins(prefix: str, args: argparse.Namespace) -> Suggestions:
+    return {**_suggest_plugins(prefix, args), **_suggest_any_part(prefix, args)}
 
 
-def _plugins(prefix: str, args: argparse.Namespace) -> Offered:
+def _suggest_plugins(prefix: str, args: argparse.Namespace) -> Suggestions:
     found = catalog.scan()
     names = {part.distribution for part in found.parts} | {problem.distribution for problem in found.problems}
     return dict.fromkeys(sorted(names), "a plugin")
 
 
-def _picked(args: argparse.Namespace) -> list[Part]:
+def _find_picked_parts(args: argparse.Namespace) -> list[Part]:
     """The parts that stand on the line, and the loss and schedule that the model brings."""
     found = catalog.scan()
     slots = {"models": ("model", "generator", "discriminator", "name"), "losses": ("loss",)}
@@ -149,14 +149,14 @@ def _picked(args: argparse.Namespace) -> list[Part]:
     return picked
 
 
-def _settings(prefix: str, args: argparse.Namespace) -> Offered:
+def _suggest_settings(prefix: str, args: argparse.Namespace) -> Suggestions:
     """`KEY=` for each setting, and behind it the values that it may have."""
-    from ganzoo_core.settings import CORE
+    from ganzoo_core.settings import CORE_SETTINGS
 
-    helps = {key: setting.help for key, setting in CORE.items()}
-    choices: dict[str, Iterable[Any]] = {key: setting.choices for key, setting in CORE.items()}
-    for part in _picked(args):
-        helps |= {key: part.help.get(key, part.title) for key in part.defaults if key not in CORE}
+    helps = {key: setting.help for key, setting in CORE_SETTINGS.items()}
+    choices: dict[str, Iterable[Any]] = {key: setting.choices for key, setting in CORE_SETTINGS.items()}
+    for part in _find_picked_parts(args):
+        helps |= {key: part.help.get(key, part.title) for key in part.defaults if key not in CORE_SETTINGS}
         choices |= part.choices
     key, equals, _ = prefix.partition("=")
     if equals:
@@ -164,34 +164,34 @@ def _settings(prefix: str, args: argparse.Namespace) -> Offered:
     return {f"{key}=": text for key, text in helps.items() if not key.startswith("use.")}
 
 
-def _over(prefix: str, args: argparse.Namespace) -> Offered:
+def _suggest_axes(prefix: str, args: argparse.Namespace) -> Suggestions:
     """What may be swept: settings, and picks."""
     picks = {"data": "datasets", "loss": "losses", "schedule": "schedules", "with": "modifiers"}
     key, equals, values = prefix.partition("=")
     if not equals:
-        return {**dict.fromkeys((f"{pick}=" for pick in picks), "a pick"), **_settings(prefix, args)}
+        return {**dict.fromkeys((f"{pick}=" for pick in picks), "a pick"), **_suggest_settings(prefix, args)}
     if key in picks:
-        offered = _listed(picks[key])(values, args)
+        offered = _make_list_completer(picks[key])(values, args)
     else:
         before, comma, last = values.rpartition(",")
-        words = [word.partition("=")[2] for word in _settings(f"{key}={last}", args)]
+        words = [word.partition("=")[2] for word in _suggest_settings(f"{key}={last}", args)]
         offered = {before + comma + word: "" for word in words if word not in before.split(",")}
     return {f"{key}={word}": title for word, title in offered.items()}
 
 
-def _presets(prefix: str, args: argparse.Namespace) -> Offered:
-    names = [name for part in _picked(args) for name in part.presets]
+def _suggest_presets(prefix: str, args: argparse.Namespace) -> Suggestions:
+    names = [name for part in _find_picked_parts(args) for name in part.presets]
     return {**dict.fromkeys(names, "a preset of the model"), "none": "no preset"}
 
 
-def _checkpoints(prefix: str, args: argparse.Namespace) -> Offered:
+def _suggest_checkpoints(prefix: str, args: argparse.Namespace) -> Suggestions:
     from ganzoo_core.runs import layout
     from ganzoo_core.storage import files
 
     return dict.fromkeys(["last", "best", *map(str, files.list_numbered(args.path / layout.SNAPSHOTS))], "")
 
 
-def _classes(prefix: str, args: argparse.Namespace) -> Offered:
+def _suggest_classes(prefix: str, args: argparse.Namespace) -> Suggestions:
     from ganzoo_core.runs import folder, layout
     from ganzoo_core.storage import files
 
@@ -200,27 +200,27 @@ def _classes(prefix: str, args: argparse.Namespace) -> Offered:
     return {**dict.fromkeys(card.class_names, "a class"), "all": "a row of each"}
 
 
-_ALWAYS: Mapping[str, Completer] = {
-    "model": _models,
-    "generator": _of("models"),
-    "discriminator": _of("models"),
-    "loss": _of("losses"),
-    "schedule": _of("schedules"),
-    "data": _data,
-    "modifiers": _listed("modifiers"),
-    "trackers": _listed("trackers"),
-    "metrics": _listed("metrics"),
-    "extractor": _of("extractors"),
-    "no_plugin": _plugins,
-    "set": _settings,
-    "over": _over,
-    "preset": _presets,
+_COMPLETERS: Mapping[str, Completer] = {
+    "model": _suggest_models,
+    "generator": _make_completer("models"),
+    "discriminator": _make_completer("models"),
+    "loss": _make_completer("losses"),
+    "schedule": _make_completer("schedules"),
+    "data": _suggest_data,
+    "modifiers": _make_list_completer("modifiers"),
+    "trackers": _make_list_completer("trackers"),
+    "metrics": _make_list_completer("metrics"),
+    "extractor": _make_completer("extractors"),
+    "no_plugin": _suggest_plugins,
+    "set": _suggest_settings,
+    "over": _suggest_axes,
+    "preset": _suggest_presets,
 }
-_OF_COMMAND: Mapping[tuple[str, str], Completer] = {
-    ("info", "name"): _any_part,
-    ("doctor", "name"): _examined,
-    ("generate", "checkpoint"): _checkpoints,
-    ("generate", "label"): _classes,
-    ("judge", "label"): _classes,
-    ("evaluate", "checkpoint"): _checkpoints,
+_COMMAND_COMPLETERS: Mapping[tuple[str, str], Completer] = {
+    ("info", "name"): _suggest_any_part,
+    ("doctor", "name"): _suggest_parts_and_plugins,
+    ("generate", "checkpoint"): _suggest_checkpoints,
+    ("generate", "label"): _suggest_classes,
+    ("judge", "label"): _suggest_classes,
+    ("evaluate", "checkpoint"): _suggest_checkpoints,
 }

@@ -17,20 +17,20 @@ from dataclasses import dataclass
 
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
-from ganzoo_core.discovery.catalog.names import distribution_key, nearest
+from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribution
 from ganzoo_core.discovery.manifest import KINDS, Part
-from ganzoo_core.engines import EXTRAS
+from ganzoo_core.engines import PIP_EXTRAS
 from ganzoo_core.errors import GanzooError, UsageError
-from ganzoo_core.processes import TookTooLong, run_process
-from ganzoo_core.terminal.tables import table
-from ganzoo_core.terminal.text import one_line, write_json, write_line, write_paragraph
+from ganzoo_core.processes import ProcessTimeout, run_process
+from ganzoo_core.terminal.tables import print_table
+from ganzoo_core.terminal.text import to_one_line, write_json, write_line, write_paragraph
 from ganzoo_core.testing import runner
 from ganzoo_core.testing.runner import Result
 
 TENSORFLOW_PYTHONS = ((3, 11), (3, 13))  # the first and the last that TensorFlow 2.21 has wheels for
-IMPORT_SECONDS = 120.0
+IMPORT_TIMEOUT = 120.0
 # What the part prints while it is imported goes to stderr; stdout carries the answer alone.
-_IMPORT = """
+_IMPORT_SCRIPT = """
 import json, os, sys
 kind, name, *sys.path[:] = sys.argv[1:]
 answer = os.fdopen(os.dup(1), "w")
@@ -74,22 +74,22 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Look at everything; 1 if anything is wrong."""
     found = catalog.scan()
-    parts, problems = _chosen(found, args.name)
-    findings = [*_cards(found, parts, deep=args.deep), *problems, *_frameworks(parts)]
+    parts, problems = _choose_parts(found, args.name)
+    findings = [*_check_cards(found, parts, deep=args.deep), *problems, *_check_frameworks(parts)]
     if args.name is None:
-        findings += _defaults(found)
-    results = _contract(parts, args) if args.name is not None and not args.quick else []
+        findings += _check_defaults(found)
+    results = _run_contract(parts, args) if args.name is not None and not args.quick else []
     count = sum(finding.state != "ok" for finding in findings) + sum(result.state == "failed" for result in results)
-    note = tensorflow_note(sys.version_info[:2])
+    note = explain_missing_wheels(sys.version_info[:2])
     if args.json:
         checks = [{"name": finding.name, "state": finding.state, "detail": finding.detail} for finding in findings]
-        facts = {"schema": 1, "environment": _environment(), "notes": [note] if note else [], "checks": checks}
+        facts = {"schema": 1, "environment": _read_environment(), "notes": [note] if note else [], "checks": checks}
         facts["contract"] = [
             {
                 "part": result.case.part,
                 "check": result.case.check,
                 "framework": result.case.framework,
-                "says": runner.describe(result.case.check),
+                "says": runner.describe_check(result.case.check),
                 "state": result.state,
                 "detail": result.detail,
             }
@@ -97,10 +97,10 @@ def execute(args: argparse.Namespace) -> int:
         ]
         write_json(facts, indent=1)
         return 1 if count else 0
-    write_paragraph(" · ".join(f"{name} {version}" for name, version in _environment().items()))
+    write_paragraph(" · ".join(f"{name} {version}" for name, version in _read_environment().items()))
     if note:
         write_paragraph(f"{note}, so its models cannot be installed on this one")
-    table(("part", "state", "detail"), [(finding.name, finding.state, finding.detail) for finding in findings])
+    print_table(("part", "state", "detail"), [(finding.name, finding.state, finding.detail) for finding in findings])
     if results:
         _show_contract(results)
     if not findings:
@@ -109,21 +109,21 @@ def execute(args: argparse.Namespace) -> int:
     return 1 if count else 0
 
 
-def _contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Result]:
+def _run_contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Result]:
     """The checks of these parts, framework by framework, with a word on each as it is made."""
     from ganzoo_core.settings import parse_assignments
 
     chosen: dict[str, set[str]] = defaultdict(set)
     for part in parts:
         chosen[part.distribution].add(f"{part.kind}/{part.name}")
-    from ganzoo_core.terminal.progress import working
+    from ganzoo_core.terminal.progress import show_status
 
     results: list[Result] = []
     for distribution, names in chosen.items():
         # A part alone is not asked for what is its whole distribution's.
-        whole = distribution_key(args.name) == distribution_key(distribution)
+        whole = normalise_distribution(args.name) == normalise_distribution(distribution)
         cases = [case for case in runner.cases(distribution) if case.part in names or (whole and not case.part)]
-        with working(f"checking {distribution}") as update:
+        with show_status(f"checking {distribution}") as update:
             for result in runner.run(distribution, settings=parse_assignments(args.set), only=cases):
                 update(f"checking {distribution}: {len(results) + 1}, {result.case}")
                 results.append(result)
@@ -139,16 +139,16 @@ def _show_contract(results: Sequence[Result]) -> None:
             result.case.check,
             result.case.framework or "-",
             result.state,
-            result.detail or runner.describe(result.case.check),
+            result.detail or runner.describe_check(result.case.check),
         )
         for result in results
     ]
-    table(("part", "check", "in", "state", "what holds, or what was found"), rows, title="contract")
+    print_table(("part", "check", "in", "state", "what holds, or what was found"), rows, title="contract")
     states = Counter(result.state for result in results)
     write_line(", ".join(f"{states[state]} {state}" for state in ("ok", "failed", "skipped") if states[state]))
 
 
-def tensorflow_note(python: tuple[int, int]) -> str:
+def explain_missing_wheels(python: tuple[int, int]) -> str:
     """What to know of TensorFlow on a Python that it has no wheels for; "" on the others."""
     first, last = TENSORFLOW_PYTHONS
     if first <= python <= last:
@@ -156,123 +156,123 @@ def tensorflow_note(python: tuple[int, int]) -> str:
     return f"TensorFlow has wheels for Python {first[0]}.{first[1]} to {last[0]}.{last[1]}, not {python[0]}.{python[1]}"
 
 
-def _chosen(found: catalog.Catalog, name: str | None) -> tuple[list[Part], list[Finding]]:
+def _choose_parts(installed: catalog.Catalog, name: str | None) -> tuple[list[Part], list[Finding]]:
     """The parts to look at, and the problems that concern them."""
-    parts, problems = list(found.parts), list(found.problems)
+    parts, problems = list(installed.parts), list(installed.problems)
     if name is not None:
-        key = distribution_key(name)
-        parts = [part for part in parts if key == distribution_key(part.distribution)]
-        problems = [problem for problem in problems if key == distribution_key(problem.distribution)]
+        key = normalise_distribution(name)
+        parts = [part for part in parts if key == normalise_distribution(part.distribution)]
+        problems = [problem for problem in problems if key == normalise_distribution(problem.distribution)]
         if not parts and not problems:
-            parts = _named(found, name)
-            kinds = [problem for problem in found.problems if problem.kind in KINDS]
+            parts = _find_parts(installed, name)
+            kinds = [problem for problem in installed.problems if problem.kind in KINDS]
             problems = [
                 problem for problem in kinds if name in (problem.name, f"{problem.distribution}/{problem.name}")
             ]
         if not parts and not problems:
-            raise UsageError(f"nothing that is installed is called {name!r}; {_advice(found, name)}")
+            raise UsageError(f"nothing that is installed is called {name!r}; {_suggest_names(installed, name)}")
     return parts, [
         Finding(f"{problem.distribution}/{problem.name}".rstrip("/"), problem.state, problem.reason)
         for problem in problems
     ]
 
 
-def _named(found: catalog.Catalog, name: str) -> list[Part]:
+def _find_parts(installed: catalog.Catalog, name: str) -> list[Part]:
     """Every part that a name means, of whatever kind and distribution."""
     kind, _, rest = name.partition("/")
     kinds = [kind] if kind in KINDS and rest else KINDS
     word = rest if kinds == [kind] else name
-    return [part for of_kind in kinds for part in found.matches(of_kind, word)]
+    return [part for of_kind in kinds for part in installed.find_matches(of_kind, word)]
 
 
-def _advice(found: catalog.Catalog, name: str) -> str:
-    known = {part.name for part in found.parts} | {part.distribution for part in found.parts}
-    known |= {problem.distribution for problem in found.problems} | {
-        problem.name for problem in found.problems if problem.name
+def _suggest_names(installed: catalog.Catalog, name: str) -> str:
+    known = {part.name for part in installed.parts} | {part.distribution for part in installed.parts}
+    known |= {problem.distribution for problem in installed.problems} | {
+        problem.name for problem in installed.problems if problem.name
     }
-    alike = nearest(name, known)
+    alike = find_nearest(name, known)
     return f"did you mean {' or '.join(alike)}?" if alike else "`ganzoo list` shows what there is"
 
 
-def _cards(found: catalog.Catalog, parts: Iterable[Part], *, deep: bool) -> Iterable[Finding]:
+def _check_cards(installed: catalog.Catalog, parts: Iterable[Part], *, deep: bool) -> Iterable[Finding]:
     """Parts whose manifests are in order: is the name theirs, is their own choice there, can they be imported?"""
-    taken = {(row["kind"], row["name"]): row["reason"] for row in found.rows() if row["state"] == "name-taken"}
+    taken = {(row["kind"], row["name"]): row["reason"] for row in installed.list_rows() if row["state"] == "name-taken"}
     for part in parts:
         wrong = ""
         for slot, kind in (("loss", "losses"), ("schedule", "schedules"), ("with", "modifiers")):
             picked = part.defaults.get(f"use.{slot}", [])
             for name in [picked] if isinstance(picked, str) else picked:
                 try:
-                    found.find(kind, name)
+                    installed.find(kind, name)
                 except GanzooError as error:
                     wrong = wrong or f"its own {slot}: {error}"
-        if (part.kind, part.qualified) in taken:
-            yield Finding(part.qualified, "name-taken", taken[part.kind, part.qualified])
+        if (part.kind, part.qualified_name) in taken:
+            yield Finding(part.qualified_name, "name-taken", taken[part.kind, part.qualified_name])
         elif wrong:
-            yield Finding(part.qualified, "missing-part", wrong)
+            yield Finding(part.qualified_name, "missing-part", wrong)
         elif deep:
-            yield _imported(part)
+            yield _check_import(part)
         else:
-            yield Finding(part.qualified, "ok")
+            yield Finding(part.qualified_name, "ok")
 
 
-def _imported(part: Part) -> Finding:
+def _check_import(part: Part) -> Finding:
     """Import one part in a process of its own."""
-    command = [sys.executable, "-c", _IMPORT, part.kind, part.qualified, *sys.path]
+    command = [sys.executable, "-c", _IMPORT_SCRIPT, part.kind, part.qualified_name, *sys.path]
     try:
-        done = run_process(command, timeout=IMPORT_SECONDS)
-    except TookTooLong:
-        return Finding(part.qualified, "import-hangs", f"importing {part.hooks} took over {IMPORT_SECONDS:.0f} s")
+        done = run_process(command, timeout=IMPORT_TIMEOUT)
+    except ProcessTimeout:
+        return Finding(part.qualified_name, "import-hangs", f"importing {part.hooks} took over {IMPORT_TIMEOUT:.0f} s")
     try:
-        answer = json.loads(done.out)
+        answer = json.loads(done.stdout)
     except ValueError:
-        last = (done.err.strip() or "without a word").splitlines()[-1]
-        ended = f"importing {part.hooks} ended the process with {done.code}: {last}"
-        return Finding(part.qualified, "import-fails", one_line(ended))
+        last = (done.stderr.strip() or "without a word").splitlines()[-1]
+        ended = f"importing {part.hooks} ended the process with {done.exit_code}: {last}"
+        return Finding(part.qualified_name, "import-fails", to_one_line(ended))
     if answer["error"]:
-        return Finding(part.qualified, "import-fails", answer["error"])
-    return Finding(part.qualified, "ok", f"imported in {answer['seconds']:.2f} s")
+        return Finding(part.qualified_name, "import-fails", answer["error"])
+    return Finding(part.qualified_name, "ok", f"imported in {answer['seconds']:.2f} s")
 
 
-def _frameworks(parts: Sequence[Part]) -> Iterable[Finding]:
+def _check_frameworks(parts: Sequence[Part]) -> Iterable[Finding]:
     """Frameworks that models are written in and that are not there."""
-    for framework in EXTRAS:
+    for framework in PIP_EXTRAS:
         users = sorted(part.name for part in parts if part.kind == "models" and framework in part.frameworks)
-        if users and not _is_there(framework):
-            reason = f"{framework} is not installed, so {', '.join(users)} cannot run; {_remedy(framework)}"
+        if users and not _is_installed(framework):
+            reason = f"{framework} is not installed, so {', '.join(users)} cannot run; {_find_remedy(framework)}"
             yield Finding(framework, "framework-missing", reason)
 
 
-def _is_there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
 
 
-def _remedy(framework: str) -> str:
-    note = tensorflow_note(sys.version_info[:2])
+def _find_remedy(framework: str) -> str:
+    note = explain_missing_wheels(sys.version_info[:2])
     if framework == "tensorflow" and note:
         return f"{note}; make an environment with one of them"
-    return f"pip install ganzoo-core[{EXTRAS[framework]}]"
+    return f"pip install ganzoo-core[{PIP_EXTRAS[framework]}]"
 
 
-def _defaults(found: catalog.Catalog) -> Iterable[Finding]:
+def _check_defaults(installed: catalog.Catalog) -> Iterable[Finding]:
     """Kinds of which several parts say they are the default."""
     for kind in KINDS:
         if kind == "metrics":  # all that say so are computed
             continue
         try:
-            found.default(kind)
+            installed.find_default(kind)
         except UsageError as error:
             yield Finding(kind, "several-defaults", str(error))
 
 
-def _environment() -> dict[str, str]:
-    return {"python": platform.python_version(), **dict(_versions(("ganzoo-core", *EXTRAS)))}
+def _read_environment() -> dict[str, str]:
+    return {"python": platform.python_version(), **dict(_read_versions(("ganzoo-core", *PIP_EXTRAS)))}
 
 
-def _versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:
+def _read_versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:
     for name in names:
         try:
             yield name, importlib.metadata.version(name)

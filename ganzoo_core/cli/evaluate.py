@@ -6,22 +6,22 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.cli.run import names
-from ganzoo_core.terminal.tables import table
+from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli.run import split_names
+from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
 
 if TYPE_CHECKING:
     from ganzoo_core.runs.scores import Score
 
 SCHEMA = 1
-ARROWS = {"lower": "lower is better", "higher": "higher is better"}
+DIRECTIONS = {"lower": "lower is better", "higher": "higher is better"}
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("evaluate", help="score a run", description=__doc__)
-    parser.add_argument("path", nargs="?", type=path, metavar="RUN", help="the run's folder")
+    parser.add_argument("path", nargs="?", type=parse_path, metavar="RUN", help="the run's folder")
     parser.add_argument("--metrics", metavar="A,B", help="`ganzoo list metrics` (default: all that say they are)")
     parser.add_argument("--extractor", metavar="NAME", help="what images are looked at with; `ganzoo list extractors`")
     parser.add_argument(
@@ -31,7 +31,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best, last, or all of them (last)"
     )
     parser.add_argument(
-        "--images", type=path, metavar="FOLDER|NPZ", help="score these instead of drawing; nothing is kept"
+        "--images", type=parse_path, metavar="FOLDER|NPZ", help="score these instead of drawing; nothing is kept"
     )
     parser.add_argument(
         "--reference",
@@ -40,7 +40,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="the part of the data it is held against (test)",
     )
     parser.add_argument("--data", metavar="NAME[:ARGUMENT]", help="the dataset, where it is not the run's")
-    parser.add_argument("--data-root", type=path, metavar="DIR", help="where data sets lie")
+    parser.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise and of the metrics (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it draws")
     parser.add_argument(
@@ -64,7 +64,7 @@ def execute(args: argparse.Namespace) -> int:
 
     found = evaluate(
         args.path,
-        metrics=names(args.metrics),
+        metrics=split_names(args.metrics),
         extractor=args.extractor,
         n=args.n,
         checkpoint=args.checkpoint,
@@ -75,42 +75,51 @@ def execute(args: argparse.Namespace) -> int:
         seed=args.seed,
         device=args.device,
         settings=parse_assignments(args.set),
-        yardstick=not args.no_real,
+        score_real_images=not args.no_real,
         say=Reporter(quiet=args.quiet).say,
     )
     if args.json:
         run = None if args.path is None else str(args.path)
         write_json({"schema": SCHEMA, "run": run, "scores": [score.as_json() for score in found]}, indent=1)
         return 0
-    _print(found)
+    _print_scores(found)
     return 0
 
 
-def _print(found: Sequence[Score]) -> None:
-    first = found[0]
-    write_line(_protocol(first.protocol))
-    if len(found) == 1:
+def _print_scores(scores: Sequence[Score]) -> None:
+    first = scores[0]
+    write_line(_describe_protocol(first.protocol))
+    if len(scores) == 1:
         rows = [
-            (name, number(value), number(first.real.get(name)), ARROWS.get(first.better.get(name, ""), ""))
+            (
+                name,
+                format_number(value),
+                format_number(first.real.get(name)),
+                DIRECTIONS.get(first.better.get(name, ""), ""),
+            )
             for name, value in first.scores.items()
         ]
-        _table(("score", "value", "of real images", ""), rows)
+        _print_table(("score", "value", "of real images", ""), rows)
     else:
-        several = [(f"{score.images:,}", *(number(score.scores.get(name)) for name in first.scores)) for score in found]
-        _table(("images", *first.scores), several)
-    if len(found) == 1 and first.classes:
+        several = [
+            (f"{score.images:,}", *(format_number(score.scores.get(name)) for name in first.scores)) for score in scores
+        ]
+        _print_table(("images", *first.scores), several)
+    if len(scores) == 1 and first.classes:
         write_line()
         labels = dict.fromkeys(label for values in first.classes.values() for label in values)
-        by_class = [(label, *(number(values.get(label)) for values in first.classes.values())) for label in labels]
-        _table(("class", *first.classes), by_class)
+        by_class = [
+            (label, *(format_number(values.get(label)) for values in first.classes.values())) for label in labels
+        ]
+        _print_table(("class", *first.classes), by_class)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table that names its columns where it is piped, too: nobody knows ten numbers by their place."""
-    table(columns, rows, named_in_pipe=True)
+    print_table(columns, rows, header_in_pipe=True)
 
 
-def _protocol(protocol: Any) -> str:
+def _describe_protocol(protocol: Any) -> str:
     """How it was found, in a line."""
     seer = protocol["extractor"]
     told = f"{protocol['samples']:,} images against {protocol['reference_count']:,} of {protocol['data']}, "
@@ -120,6 +129,6 @@ def _protocol(protocol: Any) -> str:
     return told + f"; seed {protocol['seed']}"
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Four digits of a score."""
     return "-" if value is None else f"{value:.4g}"

@@ -9,20 +9,20 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.terminal.text import write_exact
 
 if TYPE_CHECKING:
     from ganzoo_core.generation.saved import SavedGenerator
 
 STRIP_FRAMES, STRIP_KEYS = 16, 4  # of a walk that is one picture
-MOVING_WALKS = ((64, 16), (128, 4))  # up to so many pixels a side, so many walks move beside each other; else one
+WALKS_BY_SIZE = ((64, 16), (128, 4))  # up to so many pixels a side, so many walks move beside each other; else one
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("generate", help="draw images", description=__doc__)
-    parser.add_argument("path", type=path, metavar="PATH", help="a run, its generator/ or a snapshot; or a MODEL")
+    parser.add_argument("path", type=parse_path, metavar="PATH", help="a run, its generator/ or a snapshot; or a MODEL")
     parser.add_argument(
         "-n", type=int, metavar="N", help="how many images (16), or walks; with --class all, of each class"
     )
@@ -41,7 +41,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument(
         "--out",
-        type=path,
+        type=parse_path,
         metavar="PLACE",
         help="FILE.png for a grid, FILE.npz for arrays, a folder for one PNG each (samples-SEED.png in PATH; of a "
         "model MODEL-samples-SEED.png here)",
@@ -82,7 +82,7 @@ def execute(args: argparse.Namespace) -> int:
     out = args.out or (beside / name if beside.is_dir() else Path(f"{beside}-{name}"))
     if args.out is None and beside.is_dir():
         files.check_file(out)  # in a run's folder a link that somebody put there is not written through
-    known = (*picture_files.MOVING, ".png") if args.walk else picture_files.SUFFIXES
+    known = (*picture_files.ANIMATION_SUFFIXES, ".png") if args.walk else picture_files.SUFFIXES
     if args.walk and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")
     if out.suffix and out.suffix.lower() not in known:
@@ -95,7 +95,7 @@ def execute(args: argparse.Namespace) -> int:
     if generator.license:
         Reporter().say(f"what it draws is under the licence of what it learnt from, {generator.license}")
     if args.walk:
-        return _walk(args, generator, out)
+        return _draw_walk(args, generator, out)
     rows: list[str] = []
     n = 16 if args.n is None else args.n
     if args.label == "all":
@@ -104,21 +104,21 @@ def execute(args: argparse.Namespace) -> int:
     else:
         labels = generator.labels(n, args.label)
         drawn = generator.generate(n, seed=args.seed, labels=labels)
-    picture_files.save(drawn, out, labels, rows=rows)
+    picture_files.save_images(drawn, out, labels, rows=rows)
     write_exact(out)
     return 0
 
 
-def _walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int:
+def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int:
     from ganzoo_core.data import picture_files
     from ganzoo_core.generation import latent_walk
 
     is_strip = out.suffix.lower() == ".png"
-    frames, keys = (STRIP_FRAMES, STRIP_KEYS) if is_strip else (latent_walk.FRAMES, latent_walk.KEYS)
+    frames, keys = (STRIP_FRAMES, STRIP_KEYS) if is_strip else (latent_walk.DEFAULT_FRAMES, latent_walk.DEFAULT_KEYS)
     n = args.n
     if n is None:
         side = max(generator.spec.height, generator.spec.width)
-        beside = next((count for most, count in MOVING_WALKS if side <= most), 1)
+        beside = next((count for most, count in WALKS_BY_SIZE if side <= most), 1)
         n = 1 if is_strip or args.label == "all" else beside
     drawn = generator.walk(
         n,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.terminal.tables import table
+from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json
 
 SCHEMA = 1
@@ -15,11 +15,11 @@ SCHEMA = 1
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("judge", help="what D says of pictures", description=__doc__)
-    parser.add_argument("path", type=path, metavar="RUN", help="the run's folder")
+    parser.add_argument("path", type=parse_path, metavar="RUN", help="the run's folder")
     parser.add_argument(
         "pictures",
         nargs="+",
-        type=path,
+        type=parse_path,
         metavar="IMAGE",
         help="pictures of any size, brought to the run's as its data was; or a folder of them",
     )
@@ -35,7 +35,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",
     )
     parser.add_argument(
-        "--data-root", type=path, metavar="DIR", help="where data sets lie; for a discriminator with batch norm"
+        "--data-root", type=parse_path, metavar="DIR", help="where data sets lie; for a discriminator with batch norm"
     )
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
     return parser
@@ -48,7 +48,7 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.terminal.progress import Reporter
 
     judge = Judge(args.path, device=args.device, data_root=args.data_root, settings=parse_assignments(args.set))
-    label = judge.class_of(args.label)
+    label = judge.find_label(args.label)
     verdicts = judge(args.pictures, label)
     if args.json:
         told = {
@@ -81,7 +81,7 @@ def execute(args: argparse.Namespace) -> int:
         row += [f"{verdict.probability:.2%}"] if verdict.probability is not None else []
         row += ["real" if verdict.real else "generated"] if decides else []
         rows.append(row)
-    table(columns, rows)
+    print_table(columns, rows)
     sys.stdout.flush()
     reporter = Reporter()
     for note in judge.notes:

@@ -7,7 +7,7 @@ import argparse
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import KINDS
-from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
@@ -23,7 +23,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Print the list."""
-    rows = catalog.scan().rows(args.kind)
+    rows = catalog.scan().list_rows(args.kind)
     if args.json:
         write_json({"schema": SCHEMA, "parts": rows}, indent=1)
         return 0
@@ -31,7 +31,7 @@ def execute(args: argparse.Namespace) -> int:
         write_line("nothing is installed; pip install ganzoo-core[torch]")
         return 0
     columns = ("kind", "name", "framework", "title", "from", "state")
-    table(
+    print_table(
         columns,
         [
             (
@@ -44,6 +44,6 @@ def execute(args: argparse.Namespace) -> int:
             )
             for row in rows
         ],
-        heads=2,
+        lead_cells=2,
     )
     return 0

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from ganzoo_core import scaffold
-from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.discovery import catalog
-from ganzoo_core.engines import EXTRAS
+from ganzoo_core.engines import PIP_EXTRAS
 from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
@@ -44,7 +44,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help=f"{', '.join(scaffold.LICENCES)} (default: mit)",
     )
     parser.add_argument("--author", metavar="A", help="'Name' or 'Name <address>' (default: as git has it)")
-    parser.add_argument("--out", type=path, metavar="DIR", help="its folder, new or empty (default: NAME)")
+    parser.add_argument("--out", type=parse_path, metavar="DIR", help="its folder, new or empty (default: NAME)")
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser
 
@@ -52,29 +52,31 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Write the distribution, and say what to do with it."""
     scaffold.check_name(args.name)
-    taken = catalog.scan().matches(scaffold.KINDS[args.kind], args.name)
+    taken = catalog.scan().find_matches(scaffold.KINDS[args.kind], args.name)
     asked = FRAMEWORKS.get(args.framework, "")
-    framework = asked or (_installed()[0] if args.kind == "model" else "")
-    model = _model(framework)
-    plan = scaffold.Plan(
+    framework = asked or (_list_frameworks()[0] if args.kind == "model" else "")
+    model = _find_model(framework)
+    plan = scaffold.PluginPlan(
         name=args.name,
         kind=args.kind,
         framework=framework,
         licence=args.license,
-        author=scaffold.default_author(args.name) if args.author is None else args.author,
+        author=scaffold.find_default_author(args.name) if args.author is None else args.author,
         pick=f"{args.name}/{args.name}" if taken else args.name,
         model=model or "MODEL",
     )
     folder = args.out or Path(args.name)
-    written = scaffold.write(plan, folder)
+    written = scaffold.write_plugin(plan, folder)
     notes = []
     if taken:
         notes.append(
-            f"{taken[0].by} goes by this name too, so yours is said as {plan.pick}; another name would be friendlier"
+            f"{taken[0].label} goes by this name too, so yours is said as {plan.pick}; another name would be friendlier"
         )
     if not model and args.kind != "model":
-        notes.append(f"no model is installed to try it with; pip install ganzoo-core[{EXTRAS[framework or 'torch']}]")
-    steps = [f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"', "pytest", plan.run]
+        notes.append(
+            f"no model is installed to try it with; pip install ganzoo-core[{PIP_EXTRAS[framework or 'torch']}]"
+        )
+    steps = [f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"', "pytest", plan.run_command]
     if args.json:
         facts = {"name": plan.name, "kind": plan.kind, "framework": framework or None, "folder": str(folder)}
         write_json({"schema": SCHEMA, **facts, "files": written, "next": steps, "notes": notes}, indent=1)
@@ -88,15 +90,15 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _installed() -> list[str]:
+def _list_frameworks() -> list[str]:
     """The frameworks that are here, or all where none is."""
-    return [framework for framework in EXTRAS if importlib.util.find_spec(framework)] or list(EXTRAS)
+    return [framework for framework in PIP_EXTRAS if importlib.util.find_spec(framework)] or list(PIP_EXTRAS)
 
 
-def _model(framework: str) -> str:
+def _find_model(framework: str) -> str:
     """An installed model that takes what it is given and can be trained here; "" without any."""
     found = catalog.scan()
-    here = [framework] if framework else _installed()
-    plain = [part for part in found.of_kind("models") if not part.conditional and not part.takes]
+    here = [framework] if framework else _list_frameworks()
+    plain = [part for part in found.list_kind("models") if not part.conditional and not part.takes]
     fitting = [part for name in here for part in plain if name in part.frameworks]
-    return found.spelled(fitting[0]) if fitting else ""
+    return found.find_short_name(fitting[0]) if fitting else ""

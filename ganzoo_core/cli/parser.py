@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.storage.paths import user_path
+from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.terminal.text import write_paragraph
 
-_CHOICE = re.compile(r"argument (?P<what>[^:]+): invalid choice: '(?P<found>.*)' \(choose from (?P<known>.*)\)", re.S)
+_INVALID_CHOICE = re.compile(
+    r"argument (?P<what>[^:]+): invalid choice: '(?P<found>.*)' \(choose from (?P<known>.*)\)", re.S
+)
 
 
-def path(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """The type of every path on the command line: `~` is the user's home, also in `--out=~/x`."""
     try:
-        return user_path(text)
+        return expand_user(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -33,10 +35,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with 2 and a sentence on stderr; the usage is what `--help` is for."""
-        match = _CHOICE.fullmatch(message)
+        match = _INVALID_CHOICE.fullmatch(message)
         if match:
             known = re.findall(r"[\w.-]+", match["known"])
-            message = f"{match['what']} is {match['found']!r}; {_nearest(match['found'], known)}"
+            message = f"{match['what']} is {match['found']!r}; {_suggest_nearest(match['found'], known)}"
         message = " ".join(message.removeprefix("argument ").split())
         more = "" if message.endswith("?") else f"; `{self.prog} --help` says more"
         write_paragraph(f"{self.prog}: {message}{more}", sys.stderr)
@@ -49,9 +51,9 @@ class Parser(argparse.ArgumentParser):
             self.error(f"Unexpected argument {word!r}")
         option = word.partition("=")[0]
         known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
-        self.error(f"Unknown option `{option}`; {_nearest(option, known)}")
+        self.error(f"Unknown option `{option}`; {_suggest_nearest(option, known)}")
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
+def _suggest_nearest(word: str, known: Sequence[str]) -> str:
     alike = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {alike[0]}?" if alike else f"expected {', '.join(known)}"

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 
-from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 SCHEMA = 1
@@ -15,8 +15,8 @@ SCHEMA = 1
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("report", help="a run as a page to look at", description=__doc__)
-    parser.add_argument("path", type=path, metavar="RUN", help="the run's folder; the run may still go on")
-    parser.add_argument("--out", type=path, metavar="FILE", help="the page (report.html in RUN)")
+    parser.add_argument("path", type=parse_path, metavar="RUN", help="the run's folder; the run may still go on")
+    parser.add_argument("--out", type=parse_path, metavar="FILE", help="the page (report.html in RUN)")
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -31,7 +31,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         metavar="KEY=VALUE",
         help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
     )
-    parser.add_argument("--data-root", type=path, metavar="DIR", help="where data sets lie")
+    parser.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie")
     parser.add_argument(
         "--live", action="store_true", help="serve the page to this machine and refresh it while the run goes on"
     )
@@ -92,7 +92,7 @@ def _serve(args: argparse.Namespace) -> int:
     from ganzoo_core import report
     from ganzoo_core.report import live
 
-    with live.server(args.path, args.port) as server:
+    with live.make_server(args.path, args.port) as server:
         where = f"http://{live.ADDRESS}:{server.server_address[1]}/"
         with contextlib.suppress(KeyboardInterrupt):
             if args.json:

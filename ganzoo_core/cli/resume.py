@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from ganzoo_core.cli.parser import Parser, path
-from ganzoo_core.cli.run import names, tell
+from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli.run import print_outcome, split_names
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("resume", help="go on with a run", description=__doc__)
-    parser.add_argument("path", type=path, metavar="RUN", help="the run's folder")
+    parser.add_argument("path", type=parse_path, metavar="RUN", help="the run's folder")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--images", type=int, metavar="N", help="a new length in all, in real images seen")
     length.add_argument("--epochs", type=float, metavar="N", help="a new length in all, in epochs")
@@ -20,12 +20,12 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="begin a new run here, with this changed"
     )
     parser.add_argument("--track", dest="trackers", metavar="A,B", help="other trackers than the run had; '' for none")
-    parser.add_argument("--out", type=path, metavar="DIR", help="the new run's folder")
+    parser.add_argument("--out", type=parse_path, metavar="DIR", help="the new run's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
     parser.add_argument(
         "--data", metavar="NAME:PATH", help="where the run's data lie now; refused if they are not the same"
     )
-    parser.add_argument("--data-root", type=path, metavar="DIR", help="where data sets lie")
+    parser.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie")
     parser.add_argument(
         "--allow-inexact", action="store_true", help="go on although versions, threads, device or data differ"
     )
@@ -47,7 +47,7 @@ def execute(args: argparse.Namespace) -> int:
         steps=args.steps,
         settings=parse_assignments(args.set),
         data=args.data,
-        trackers=names(args.trackers),
+        trackers=split_names(args.trackers),
         device=args.device,
         data_root=args.data_root,
         out=args.out,
@@ -55,4 +55,4 @@ def execute(args: argparse.Namespace) -> int:
         restart=args.restart,
         quiet=args.quiet,
     )
-    return tell(run, as_json=args.json)
+    return print_outcome(run, as_json=args.json)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.distributed import ranks
-from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 if TYPE_CHECKING:
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from ganzoo_core.python_api import Run
 
 SCHEMA = 1
-UNREAD = ", but nothing reads it in this mix"
+UNREAD_NOTE = ", but nothing reads it in this mix"
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("run", help="train a model", description=__doc__)
-    declare(parser, out="the run's folder, new or empty (default: runs/MODEL-DATA-N)")
+    add_run_options(parser, out="the run's folder, new or empty (default: runs/MODEL-DATA-N)")
     return parser
 
 
-def declare(parser: Parser, *, out: str) -> None:
+def add_run_options(parser: Parser, *, out: str) -> None:
     """Declare what says how a run is to be, for this command and for those that start runs; `out` explains `--out`."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model; `ganzoo list models`")
     picks = parser.add_argument_group("what is trained")
@@ -46,7 +46,7 @@ def declare(parser: Parser, *, out: str) -> None:
         "--preset", metavar="P", help="settings under a name (default: the one for the data); none for none"
     )
     settings = parser.add_argument_group("settings; `ganzoo info MODEL` lists them, --dry-run shows which value won")
-    settings.add_argument("--config", metavar="FILE", type=path, help="YAML, such as a run's config.yaml")
+    settings.add_argument("--config", metavar="FILE", type=parse_path, help="YAML, such as a run's config.yaml")
     settings.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="such as lr=1e-4; can be repeated"
     )
@@ -65,10 +65,15 @@ def declare(parser: Parser, *, out: str) -> None:
     settings.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
     places = parser.add_argument_group("places and output")
     places.add_argument(
-        "--data-root", type=path, metavar="DIR", help="where data sets lie (default: GANZOO_DATA, else a cache folder)"
+        "--data-root",
+        type=parse_path,
+        metavar="DIR",
+        help="where data sets lie (default: GANZOO_DATA, else a cache folder)",
     )
-    places.add_argument("--out", type=path, metavar="DIR", help=out)
-    settings.add_argument("--from", dest="weights", type=path, metavar="RUN", help="begin with another run's weights")
+    places.add_argument("--out", type=parse_path, metavar="DIR", help=out)
+    settings.add_argument(
+        "--from", dest="weights", type=parse_path, metavar="RUN", help="begin with another run's weights"
+    )
     places.add_argument("--dry-run", action="store_true", help="print the mix, each value with its origin, and leave")
     places.add_argument("--quiet", action="store_true", help="no progress")
     places.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
@@ -80,20 +85,20 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.discovery import catalog
     from ganzoo_core.training import resuming
 
-    resolved = mix.resolve(catalog.scan(), request_of(args))
+    resolved = mix.resolve(catalog.scan(), make_request(args))
     if args.dry_run:
-        return _show(resolved, args.json) if ranks.here().leads else 0
-    beginning = resuming.with_weights(args.weights)
-    run = python_api.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, beginning=beginning)
-    return tell(run, as_json=args.json)
+        return _print_mix(resolved, args.json) if ranks.rank_from_env().is_rank_zero else 0
+    beginning = resuming.start_from_weights(args.weights)
+    run = python_api.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, start_point=beginning)
+    return print_outcome(run, as_json=args.json)
 
 
-def request_of(args: argparse.Namespace) -> Request:
-    """What the options of `declare` ask for."""
+def make_request(args: argparse.Namespace) -> Request:
+    """What the options of `add_run_options` ask for."""
     from ganzoo_core import mix, python_api
     from ganzoo_core.settings import parse_assignments, read_config
 
-    flags = python_api.flags(
+    flags = python_api.collect_flags(
         images=args.images,
         epochs=args.epochs,
         steps=args.steps,
@@ -111,24 +116,24 @@ def request_of(args: argparse.Namespace) -> Request:
             "schedule": args.schedule,
             "data": args.data,
         },
-        modifiers=names(args.modifiers),
-        trackers=names(args.trackers),
+        modifiers=split_names(args.modifiers),
+        trackers=split_names(args.trackers),
         preset=args.preset,
-        config=read_config(args.config, named=True) if args.config else {},
+        config=read_config(args.config, named_by_user=True) if args.config else {},
         config_name=str(args.config or ""),
         assigned=parse_assignments(args.set),
         flags=flags,
     )
 
 
-def names(words: str | None) -> list[str] | None:
+def split_names(words: str | None) -> list[str] | None:
     """`a, b` -> the names in it; None where nothing was said."""
     return None if words is None else [name.strip() for name in words.split(",") if name.strip()]
 
 
-def tell(run: Run, *, as_json: bool) -> int:
+def print_outcome(run: Run, *, as_json: bool) -> int:
     """Say on stdout where a run lies and how it ended; returns the exit code."""
-    if not ranks.here().leads:
+    if not ranks.rank_from_env().is_rank_zero:
         pass
     elif as_json:
         status = "interrupted" if run.interrupted else "done"
@@ -139,21 +144,21 @@ def tell(run: Run, *, as_json: bool) -> int:
     return 130 if run.interrupted else 0
 
 
-def _show(resolved: Mix, as_json: bool) -> int:
+def _print_mix(resolved: Mix, as_json: bool) -> int:
     from ganzoo_core import building
 
-    fitted = building.fit_of(resolved)
-    settings, unread = resolved.settings.entries, resolved.find_unread()
-    notes = [*resolved.warnings, *_tell_unchecked(resolved)]
+    fitted = building.fit_from_card(resolved)
+    settings, unread = resolved.settings.entries, resolved.find_unread_settings()
+    notes = [*resolved.warnings, *_list_unchecked(resolved)]
     if as_json:
         facts = {
             "schema": SCHEMA,
             "framework": resolved.framework,
             "preset": resolved.preset,
-            "presets_by_count": resolved.presets_by_count,
-            "parts": {slot: part.qualified for slot, part in resolved.parts.items()},
-            "modifiers": [part.qualified for part in resolved.modifiers],
-            "trackers": [part.qualified for part in resolved.trackers],
+            "presets_by_count": resolved.presets_by_max_images,
+            "parts": {slot: part.qualified_name for slot, part in resolved.parts.items()},
+            "modifiers": [part.qualified_name for part in resolved.modifiers],
+            "trackers": [part.qualified_name for part in resolved.trackers],
             "size": None if fitted is None else [fitted.spec.height, fitted.spec.width, fitted.spec.channels],
             "settings": {
                 key: {"value": entry.value, "origin": entry.origin} for key, entry in sorted(settings.items())
@@ -167,20 +172,20 @@ def _show(resolved: Mix, as_json: bool) -> int:
         size = "known once the data is read"
     else:
         size = f"{fitted.spec.width}×{fitted.spec.height}×{fitted.spec.channels}"
-    rows = [(slot, part.qualified, part.version) for slot, part in resolved.parts.items()]
-    rows += [("with", part.qualified, part.version) for part in resolved.modifiers]
-    rows += [("track", part.qualified, part.version) for part in resolved.trackers]
-    table(("slot", "part", "version"), [*rows, ("images", size, "")], title="parts")
+    rows = [(slot, part.qualified_name, part.version) for slot, part in resolved.parts.items()]
+    rows += [("with", part.qualified_name, part.version) for part in resolved.modifiers]
+    rows += [("track", part.qualified_name, part.version) for part in resolved.trackers]
+    print_table(("slot", "part", "version"), [*rows, ("images", size, "")], title="parts")
     write_line()
-    table(
+    print_table(
         ("setting", "value", "from"),
         [
-            (key, "-" if entry.value is None else entry.value, entry.origin + (UNREAD if key in unread else ""))
+            (key, "-" if entry.value is None else entry.value, entry.origin + (UNREAD_NOTE if key in unread else ""))
             for key, entry in sorted(settings.items())
         ],
         title="settings",
     )
-    for name, most in resolved.presets_by_count.items():
+    for name, most in resolved.presets_by_max_images.items():
         write_line(
             f"note: the preset {name} is taken if the data has at most {most:,} images; --preset none leaves it out"
         )
@@ -189,8 +194,8 @@ def _show(resolved: Mix, as_json: bool) -> int:
     return 0
 
 
-def _tell_unchecked(resolved: Mix) -> list[str]:
+def _list_unchecked(resolved: Mix) -> list[str]:
     """What stands behind a dataset's colon is the dataset's own to read, which a dry run does not ask."""
-    if not resolved.argument:
+    if not resolved.data_argument:
         return []
     return [f"whether there is {resolved.settings['use.data']} is known once the data is read"]

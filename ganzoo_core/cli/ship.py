@@ -10,14 +10,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganzoo_core.cli.parser import Parser, path
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_line
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("ship", help="put a generator into its plugin", description=__doc__)
-    parser.add_argument("path", type=path, metavar="RUN", help="a run, its generator/ or a snapshot")
+    parser.add_argument("path", type=parse_path, metavar="RUN", help="a run, its generator/ or a snapshot")
     parser.add_argument("--name", metavar="NAME", help="what it is called, such as that of its data (the run's data)")
     parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best or last (last)")
     return parser
@@ -26,7 +26,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Write it, and say what the manifest needs."""
     from ganzoo_core.discovery import catalog
-    from ganzoo_core.discovery.manifest.fields import NAME, NAME_IN_WORDS
+    from ganzoo_core.discovery.manifest.fields import NAME_PATTERN, NAME_RULE
     from ganzoo_core.errors import UsageError
     from ganzoo_core.generation import bundled, bundling
     from ganzoo_core.runs import generators
@@ -38,14 +38,14 @@ def execute(args: argparse.Namespace) -> int:
     if made_by is None:
         raise UsageError(f"{found} was trained from an object, and no plugin could build it again")
     part = catalog.scan().find("models", f"{made_by.distribution}/{made_by.name}")
-    name = args.name or _data_of(args.path)
-    if not NAME.fullmatch(name):
-        raise UsageError(f"--name {name!r} should be of {NAME_IN_WORDS}")
-    folder = bundled.place(part, name)
+    name = args.name or _read_data_name(args.path)
+    if not NAME_PATTERN.fullmatch(name):
+        raise UsageError(f"--name {name!r} should be of {NAME_RULE}")
+    folder = bundled.get_bundled_folder(part, name)
     if not args.name and files.describe(folder):
         raise UsageError(f"{folder} is there already; say --name {name} to replace it, or another name")
     try:
-        size = bundling.write(found, folder)
+        size = bundling.write_bundle(found, folder)
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be written ({error.strerror}); install the plugin from its source: pip install -e"
@@ -62,7 +62,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data_of(run: Path) -> str:
+def _read_data_name(run: Path) -> str:
     """The name of the data that a run was trained on."""
     from ganzoo_core.errors import UsageError
     from ganzoo_core.runs import layout

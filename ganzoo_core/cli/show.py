@@ -33,12 +33,12 @@ def execute(args: argparse.Namespace) -> int:
     candidates = (Path(part.location) / stem / name, Path(part.location) / f"{stem}_{name}", Path(part.location) / name)
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
-        raise UsageError(f"{part.by} holds no {name} to show; its files are in {part.location}")
+        raise UsageError(f"{part.label} holds no {name} to show; its files are in {part.location}")
     source = found.read_text(encoding="utf-8")
     if is_coloured(sys.stdout):
-        from ganzoo_core.terminal.progress import draw_source
+        from ganzoo_core.terminal.progress import print_source
 
-        draw_source(source)
+        print_source(source)
     else:
         write_exact(source, lines=True)
     return 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ganzoo_core.cli import compare, run
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.terminal.tables import table
+from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
     "batch_size": {"--batch-size": "batch_size"},
     "length": {"--images": "images", "--epochs": "epochs", "--steps": "steps", "--minutes": "minutes"},
 }
-OWN = ("help", "over", "jobs", "list", "out", "dry_run", "quiet", "json")  # what is not for the runs
+OWN_OPTIONS = ("help", "over", "jobs", "list", "out", "dry_run", "quiet", "json")  # what is not for the runs
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("sweep", help="train a grid of runs", description=__doc__)
-    run.declare(parser, out="the folder of all runs (default: runs/MODEL-sweep-N)")
+    run.add_run_options(parser, out="the folder of all runs (default: runs/MODEL-sweep-N)")
     grid = parser.add_argument_group("the grid")
     grid.add_argument(
         "--over",
@@ -53,7 +53,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="start nothing: write a job array for Slurm, or a line of shell for each run",
     )
     # Whatever `run` is told, the runs are told.
-    parser.set_defaults(words_of=[action for action in parser._actions if action.dest not in OWN])
+    parser.set_defaults(words_of=[action for action in parser._actions if action.dest not in OWN_OPTIONS])
     return parser
 
 
@@ -63,35 +63,35 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.errors import UsageError
     from ganzoo_core.terminal.progress import Reporter
 
-    over = sweeps.axes(args.over)
+    over = sweeps.parse_axes(args.over)
     if not over:
         raise UsageError("nothing is swept; say --over KEY=A,B, such as --over seed=0,1,2")
     if args.jobs < 1:
         raise UsageError(f"--jobs is {args.jobs}; expected 1 or more")
-    _check_said_once(args, over)
-    reasons = _refusals(args, sweeps.grid(over))
+    _check_given_once(args, over)
+    reasons = _find_refusals(args, sweeps.make_jobs(over))
     if args.dry_run:
-        return _show(reasons, args.json)
+        return _print_refusals(reasons, args.json)
     model = args.model or args.generator or (over.get("model") or over.get("generator") or ["mix"])[0]
-    sweep = sweeps.open_sweep(args.out, sweeps.plain(model).lower(), _words(args), over)
-    more = _threads(args, over)
+    sweep = sweeps.open_sweep(args.out, sweeps.to_folder_name(model).lower(), _list_arguments(args), over)
+    more = _choose_threads(args, over)
     if args.list == "lines":
-        for line in sweeps.lines(sweep, more=more):
+        for line in sweeps.make_shell_lines(sweep, extra_arguments=more):
             write_exact(line)
         return 0
     if args.list == "slurm":
-        script, count = sweeps.write_slurm(sweep, at_once=args.jobs, more=more)
+        script, count = sweeps.write_slurm(sweep, at_once=args.jobs, extra_arguments=more)
         write_exact(script)
         write_line(
             f"{count} jobs; start them with `sbatch {script}`, and say the same without --list after", sys.stderr
         )
         return 0
     reporter = Reporter(quiet=args.quiet)
-    outcomes = sweeps.work(sweep, at_once=args.jobs, more=more, say=reporter.say)
-    return _tell(sweep, outcomes, args)
+    outcomes = sweeps.run_jobs(sweep, at_once=args.jobs, extra_arguments=more, say=reporter.say)
+    return _print_outcomes(sweep, outcomes, args)
 
 
-def _check_said_once(args: argparse.Namespace, over: Mapping[str, object]) -> None:
+def _check_given_once(args: argparse.Namespace, over: Mapping[str, object]) -> None:
     """A flag would win over what is swept, and all runs would be the same."""
     from ganzoo_core.errors import UsageError
 
@@ -104,7 +104,7 @@ def _check_said_once(args: argparse.Namespace, over: Mapping[str, object]) -> No
             raise UsageError(f"{key} is swept, and {said[0]} says what it is; leave one of the two out")
 
 
-def _refusals(args: argparse.Namespace, jobs: Sequence[Job]) -> dict[str, str]:
+def _find_refusals(args: argparse.Namespace, jobs: Sequence[Job]) -> dict[str, str]:
     """For each run the sentence with which its mix is refused, "" for those that fit; raises it if none fits."""
     from ganzoo_core import mix
     from ganzoo_core.discovery import catalog
@@ -117,7 +117,7 @@ def _refusals(args: argparse.Namespace, jobs: Sequence[Job]) -> dict[str, str]:
         own.set = [*args.set, *(f"{key}={value}" for key, value in job.values.items() if key != "preset")]
         own.preset = job.values.get("preset", args.preset)
         try:
-            mix.resolve(catalog.scan(), run.request_of(own))
+            mix.resolve(catalog.scan(), run.make_request(own))
             found[job.name] = ""
         except GanzooError as error:
             errors.append(error)
@@ -127,10 +127,10 @@ def _refusals(args: argparse.Namespace, jobs: Sequence[Job]) -> dict[str, str]:
     return found
 
 
-def _words(args: argparse.Namespace) -> list[str]:
+def _list_arguments(args: argparse.Namespace) -> list[str]:
     """What was said for the runs, as `ganzoo run` takes it, from wherever the sweep is gone on with."""
     from ganzoo_core.discovery import catalog
-    from ganzoo_core.mix.finding import data_words
+    from ganzoo_core.mix.finding import make_data_path_absolute
 
     words: list[str] = []
     for action in args.words_of:
@@ -139,7 +139,7 @@ def _words(args: argparse.Namespace) -> list[str]:
             continue
         for one in value if isinstance(value, list) else [value]:
             if action.dest == "data":
-                one = data_words(catalog.scan(), one)
+                one = make_data_path_absolute(catalog.scan(), one)
             elif isinstance(one, Path):
                 one = one.absolute()
             words += ([action.option_strings[-1]] if action.option_strings else []) + (
@@ -148,40 +148,40 @@ def _words(args: argparse.Namespace) -> list[str]:
     return words + [word for name in args.no_plugin for word in ("--no-plugin", name)]
 
 
-def _threads(args: argparse.Namespace, over: Mapping[str, object]) -> list[str]:
+def _choose_threads(args: argparse.Namespace, over: Mapping[str, object]) -> list[str]:
     """Several runs at once share the cores, unless something was said of threads."""
-    from ganzoo_core.engines import available_cores
+    from ganzoo_core.engines import count_available_cores
 
     said = [text.partition("=")[0].strip() for text in args.set] + list(over)
     if args.jobs == 1 or args.list == "slurm" or args.config or {"threads", "engine.threads"} & set(said):
         return []
-    return ["--set", f"engine.threads={max(1, available_cores() // args.jobs)}"]
+    return ["--set", f"engine.threads={max(1, count_available_cores() // args.jobs)}"]
 
 
-def _show(reasons: Mapping[str, str], as_json: bool) -> int:
+def _print_refusals(reasons: Mapping[str, str], as_json: bool) -> int:
 
     if as_json:
         runs = [{"name": name, "fits": not reason, "reason": reason} for name, reason in reasons.items()]
         write_json({"schema": SCHEMA, "runs": runs}, indent=1)
     else:
-        table(("run", "state"), [(name, reason or "ok") for name, reason in reasons.items()])
+        print_table(("run", "state"), [(name, reason or "ok") for name, reason in reasons.items()])
     return 0
 
 
-def _tell(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namespace) -> int:
+def _print_outcomes(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namespace) -> int:
     """The comparison, the failures, and the exit code."""
     from ganzoo_core.errors import UsageError
-    from ganzoo_core.sweeps import INTERRUPTED
+    from ganzoo_core.sweeps import EXIT_INTERRUPTED
     from ganzoo_core.terminal.progress import Reporter
 
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     stopped = any(outcome.status in ("interrupted", "left") for outcome in outcomes)
-    code = INTERRUPTED if stopped else 1 if failed else 0
+    code = EXIT_INTERRUPTED if stopped else 1 if failed else 0
     if args.json:
         runs = [
             {
                 "name": outcome.job.name,
-                "run": str(sweep.place(outcome.job)),
+                "run": str(sweep.folder_of(outcome.job)),
                 "set": dict(outcome.job.values),
                 "status": outcome.status,
                 "code": outcome.code,
@@ -194,7 +194,7 @@ def _tell(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namespace) -> in
     reporter = Reporter()
     if not stopped:
         try:
-            _compare(sweep.folder)
+            _print_comparison(sweep.folder)
         except UsageError as error:
             reporter.warn(f"nothing is compared: {error}")
     for outcome in failed:
@@ -209,7 +209,7 @@ def _tell(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namespace) -> in
     return code
 
 
-def _compare(folder: Path) -> None:
+def _print_comparison(folder: Path) -> None:
     """As `ganzoo compare FOLDER` does."""
     parser = Parser()
     compare.add(parser.add_subparsers())

@@ -9,32 +9,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core.engines import EXTRAS, available_cores
-from ganzoo_core.processes import TookTooLong, run_process
+from ganzoo_core.engines import PIP_EXTRAS, count_available_cores
+from ganzoo_core.processes import ProcessTimeout, run_process
 from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
 PACKAGES: Mapping[str, tuple[str, ...]] = {"tensorflow": ("tensorflow", "keras")}
-DRIVER = Path("/proc/driver/nvidia/gpus")  # where Linux' NVIDIA driver tells of its cards
-SECONDS = 10.0  # that nvidia-smi may take
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # where Linux' NVIDIA driver tells of its cards
+SMI_TIMEOUT = 10.0  # that nvidia-smi may take
 
 
-def facts() -> dict[str, Any]:
+def collect_facts() -> dict[str, Any]:
     """Versions, None for what is not installed, and devices with their names."""
-    frameworks = {name: {package: _version(package) for package in PACKAGES.get(name, (name,))} for name in EXTRAS}
+    frameworks = {
+        name: {package: _find_version(package) for package in PACKAGES.get(name, (name,))} for name in PIP_EXTRAS
+    }
     return {
         "schema": SCHEMA,
-        "ganzoo": _version("ganzoo-core"),
+        "ganzoo": _find_version("ganzoo-core"),
         "python": platform.python_version(),
         "system": platform.platform(terse=True),
         "frameworks": frameworks,
-        "devices": [{"kind": kind, "name": name} for kind, name in devices()],
+        "devices": [{"kind": kind, "name": name} for kind, name in list_devices()],
     }
 
 
-def tell(*, as_json: bool) -> None:
+def print_versions(*, as_json: bool) -> None:
     """Print them; ganzoo's own version is the first line."""
-    found = facts()
+    found = collect_facts()
     if as_json:
         write_json(found, indent=1)
         return
@@ -42,32 +44,32 @@ def tell(*, as_json: bool) -> None:
     write_line(f"python {found['python']} on {found['system']}")
     for name, packages in found["frameworks"].items():
         versions = [f"{package} {version}" for package, version in packages.items() if version]
-        write_line(", ".join(versions) or f"{name} is not installed; pip install ganzoo-core[{EXTRAS[name]}]")
+        write_line(", ".join(versions) or f"{name} is not installed; pip install ganzoo-core[{PIP_EXTRAS[name]}]")
     for device in found["devices"]:
         write_line(f"device {device['kind']}: {device['name']}")
 
 
-def devices() -> list[tuple[str, str]]:
+def list_devices() -> list[tuple[str, str]]:
     """The kind, as `--device` takes it, and the name of each device that this machine shows without a framework."""
-    cores = available_cores()
+    cores = count_available_cores()
     found = [("cpu", f"{cores} core{'s' if cores > 1 else ''}, {platform.machine()}")]
-    found += [("cuda", name) for name in _of_driver() or _of_nvidia_smi()]
+    found += [("cuda", name) for name in _list_driver_gpus() or _list_smi_gpus()]
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         found.append(("mps", "the Apple chip's own"))
     return found
 
 
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _of_driver() -> list[str]:
+def _list_driver_gpus() -> list[str]:
     """The names of NVIDIA's cards, from the files of the driver."""
     names = []
-    for path in sorted(DRIVER.glob("*/information")):
+    for path in sorted(NVIDIA_DRIVER.glob("*/information")):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -77,13 +79,13 @@ def _of_driver() -> list[str]:
     return names
 
 
-def _of_nvidia_smi() -> list[str]:
+def _list_smi_gpus() -> list[str]:
     """The same, from NVIDIA's own command, where the system shows no such files."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        done = run_process(command, timeout=SECONDS)
-    except (OSError, TookTooLong):
+        done = run_process(command, timeout=SMI_TIMEOUT)
+    except (OSError, ProcessTimeout):
         return []
-    return [line.strip() for line in done.out.splitlines() if line.strip()] if done.code == 0 else []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.exit_code == 0 else []

@@ -9,7 +9,7 @@ import numpy as np
 from ganzoo_core.data.fingerprint import Fingerprint, ImageDigests
 from ganzoo_core.storage.run_records import DataFacts
 
-LISTED = 8  # names in a sentence
+MAX_LISTED = 8  # names in a sentence
 
 
 def explain_changes(then: Fingerprint, now: Fingerprint) -> list[str]:
@@ -28,11 +28,13 @@ def explain_changes(then: Fingerprint, now: Fingerprint) -> list[str]:
     if then.images.count == now.images.count:
         found += _explain_labels(then, now)
     if then.background != now.background:
-        found.append(f"the background was {_word(then.background)} and is {_word(now.background)}")
+        found.append(
+            f"the background was {_format_optional(then.background)} and is {_format_optional(now.background)}"
+        )
     return found or [_explain_digest(then.sha256, now.sha256)]
 
 
-def compare(recorded: DataFacts | None, kept: Fingerprint | None, now: Fingerprint) -> list[str]:
+def compare(recorded: DataFacts | None, saved: Fingerprint | None, now: Fingerprint) -> list[str]:
     """What differs between the data that a run recorded and those of now; empty if nothing does, or none was recorded.
 
     Args:
@@ -42,8 +44,8 @@ def compare(recorded: DataFacts | None, kept: Fingerprint | None, now: Fingerpri
     """
     if recorded is None or recorded.sha256 in (None, now.sha256):
         return []
-    if kept is not None and kept.sha256 == recorded.sha256:
-        return explain_changes(kept, now)
+    if saved is not None and saved.sha256 == recorded.sha256:
+        return explain_changes(saved, now)
     found = []
     if recorded.images != now.images.count:
         found.append(f"{recorded.images:,} images were there and {now.images.count:,} are")
@@ -57,13 +59,13 @@ def _explain_count(then: Fingerprint, now: Fingerprint) -> str:
     told = f"{first.count:,} images were there and {second.count:,} are"
     if first.size != second.size or first.block != 1 or second.block != 1:
         return told
-    gone, new = _missing(first.digests, second.digests), _missing(second.digests, first.digests)
+    gone, new = _count_missing(first.digests, second.digests), _count_missing(second.digests, first.digests)
     if gone and new:
         told += f", of which {new:,} are new"
     return told
 
 
-def _missing(first: np.ndarray, second: np.ndarray) -> int:
+def _count_missing(first: np.ndarray, second: np.ndarray) -> int:
     """How many of the first are not among the second, each as often as it is there."""
     return sum((Counter(first.tolist()) - Counter(second.tolist())).values())
 
@@ -75,8 +77,8 @@ def _explain_images(then: ImageDigests, now: ImageDigests) -> list[str]:
     if then.total == now.total:
         return ["the order of the images differs"]
     if then.block > 1:
-        return [_at_most(apart, then, "images differ")]
-    changed = _missing(then.digests, now.digests)
+        return [_format_range(apart, then, "images differ")]
+    changed = _count_missing(then.digests, now.digests)
     order = ", and the order of the others" if apart > changed else ""
     return [f"{changed:,} of {then.count:,} images differ{order}"]
 
@@ -89,27 +91,27 @@ def _explain_labels(then: Fingerprint, now: Fingerprint) -> list[str]:
     first, second = then.images, now.images
     apart = int((then.labels != now.labels).sum())
     if first.block > 1:
-        return [_at_most(apart, first, "labels differ")] if apart and first.sha256 == second.sha256 else []
+        return [_format_range(apart, first, "labels differ")] if apart and first.sha256 == second.sha256 else []
     if first.total == second.total and first.sha256 != second.sha256:
         pairs = [Counter(zip(f.images.digests.tolist(), f.labels.tolist(), strict=True)) for f in (then, now)]  # type: ignore[union-attr]
         apart = sum((pairs[0] - pairs[1]).values())
     return [f"{apart:,} {'label differs' if apart == 1 else 'labels differ'}"] if apart else []
 
 
-def _at_most(blocks: int, images: ImageDigests, what: str) -> str:
+def _format_range(blocks: int, images: ImageDigests, what: str) -> str:
     return f"{blocks:,} to {min(blocks * images.block, images.count):,} of {images.count:,} {what}"
 
 
 def _explain_names(then: tuple[str, ...] | None, now: tuple[str, ...] | None) -> str:
     if then is None or now is None:
         return "class names differ"
-    if max(len(then), len(now)) <= LISTED:
+    if max(len(then), len(now)) <= MAX_LISTED:
         return f"class names were {', '.join(then) or 'none'} and are {', '.join(now) or 'none'}"
     if len(then) != len(now):
         return f"{len(then):,} classes were there and {len(now):,} are"
     apart = [(was, is_) for was, is_ in zip(then, now, strict=True) if was != is_]
-    named = ", ".join(f"{was} is {is_}" for was, is_ in apart[:LISTED])
-    return f"{len(apart):,} of {len(then):,} class names differ: {named}{', …' if len(apart) > LISTED else ''}"
+    named = ", ".join(f"{was} is {is_}" for was, is_ in apart[:MAX_LISTED])
+    return f"{len(apart):,} of {len(then):,} class names differ: {named}{', …' if len(apart) > MAX_LISTED else ''}"
 
 
 def _explain_sizes(then: tuple[int, ...], now: tuple[int, ...]) -> str:
@@ -120,5 +122,5 @@ def _explain_digest(then: str, now: str) -> str:
     return f"the data's fingerprint was {then[:12]} and is {now[:12]}"
 
 
-def _word(value: int | None) -> str:
+def _format_optional(value: int | None) -> str:
     return "none" if value is None else str(value)

@@ -21,19 +21,19 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from ganzoo_core.api import Images, ImageSource
-from ganzoo_core.data.lazy import CHUNK, OnDemand
+from ganzoo_core.data.lazy import CHUNK_BYTES, LazyImages
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.storage import atomic, decoding, files
-from ganzoo_core.storage.paths import cache_folder
-from ganzoo_core.storage.records import Side
-from ganzoo_core.storage.tensors import pack, read_tensors
+from ganzoo_core.storage.paths import find_cache_folder
+from ganzoo_core.storage.records import SideLength
+from ganzoo_core.storage.tensors import pack_tensors, read_tensors
 
-ABOUT, DIGESTS = "about.json", "digests.safetensors"
-MOST = 100_000  # digests that are kept: of each image up to here, of blocks of images beyond
-CACHED = 2**26  # bytes: a smaller file is read again, which takes a moment
-SETTLED = 2.0  # seconds: a file that changed more recently may change again within one tick of its clock
-SILENT = 5.0  # seconds without a word
-MAX_NAMES = 400_000  # characters of class names that are kept one by one
+RECORD_FILE, DIGESTS_FILE = "about.json", "digests.safetensors"
+MAX_DIGESTS = 100_000  # digests that are kept: of each image up to here, of blocks of images beyond
+MIN_CACHED_BYTES = 2**26  # bytes: a smaller file is read again, which takes a moment
+SETTLED_SECONDS = 2.0  # seconds: a file that changed more recently may change again within one tick of its clock
+PROGRESS_SECONDS = 5.0  # seconds without a word
+MAX_NAMES_LENGTH = 400_000  # characters of class names that are kept one by one
 Say = Callable[[str], None]
 
 
@@ -56,7 +56,7 @@ class DataRecord(Struct, frozen=True):
 
     format: Literal[1]
     images: Annotated[int, Meta(ge=1, le=10**12)]
-    size: tuple[Side, Side, Literal[1, 3]]
+    size: tuple[SideLength, SideLength, Literal[1, 3]]
     block: Annotated[int, Meta(ge=1, le=2**40)]
     total: Annotated[str, Meta(max_length=20)]
     sha256: Annotated[str, Meta(max_length=64)]
@@ -113,24 +113,24 @@ class Fingerprint:
         parts = [self.images.count, self.images.size, self.images.sha256, labels, self.names_sha256, self.background]
         return _sha256(json.dumps(parts).encode())
 
-    def facts(self) -> dict[str, Any]:
+    def to_facts(self) -> dict[str, Any]:
         """The readable part, for `config.yaml`."""
         return {"images": self.images.count, "size": list(self.images.size), "sha256": self.sha256}
 
 
-def take_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerprint:
+def compute_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerprint:
     """Read all of a set; or, of a large file that has not changed, what was found of it before.
 
     Args:
         source: the set.
         say: told how far it is, where that takes long.
     """
-    images = _read_kept(source.images, say)
+    images = _read_or_digest(source.images, say)
     labels = None if source.labels is None else _pack_labels(source.labels, images.block)
     names = tuple(map(str, source.class_names))
     packed = json.dumps(names)
     return Fingerprint(
-        images, labels, names if len(packed) <= MAX_NAMES else None, _sha256(packed.encode()), source.background
+        images, labels, names if len(packed) <= MAX_NAMES_LENGTH else None, _sha256(packed.encode()), source.background
     )
 
 
@@ -138,14 +138,14 @@ def digest_images(images: Images, say: Say | None = None) -> ImageDigests:
     """Digest images [N,H,W,C], 64 MiB of them at a time."""
     count, size = len(images), (images.shape[1], images.shape[2], images.shape[3])
     block = 1
-    while -(-count // block) > MOST:
+    while -(-count // block) > MAX_DIGESTS:
         block *= 2
     length = size[0] * size[1] * size[2]
-    step = max(1, CHUNK // length // block) * block
+    step = max(1, CHUNK_BYTES // length // block) * block
     whole, kept, total = hashlib.sha256(), [], 0
     told = time.monotonic()
     for start in range(0, count, step):
-        if say is not None and time.monotonic() - told > SILENT:
+        if say is not None and time.monotonic() - told > PROGRESS_SECONDS:
             say(f"taking the data's fingerprint: {start:,} of {count:,} images")
             told = time.monotonic()
         content = np.ascontiguousarray(images[start : start + step]).reshape(-1).data
@@ -178,7 +178,7 @@ def save(folder: Path, fingerprint: Fingerprint, stamp: FileStamp | None = None)
     tensors = {"images": images.digests}
     if fingerprint.labels is not None:
         tensors["labels"] = fingerprint.labels
-    contents = {ABOUT: json.dumps(record).encode(), DIGESTS: pack(tensors)}
+    contents = {RECORD_FILE: json.dumps(record).encode(), DIGESTS_FILE: pack_tensors(tensors)}
     atomic.write_folder(folder, contents)
 
 
@@ -193,12 +193,12 @@ def load(folder: Path) -> Fingerprint | None:
 def _load(folder: Path) -> tuple[Fingerprint, FileStamp | None]:
     if not files.is_folder(folder) or not atomic.is_valid(folder):
         raise ValueError("there is none")
-    record = decoding.read(folder / ABOUT, DataRecord)
+    record = decoding.read_record(folder / RECORD_FILE, DataRecord)
     blocks = (-(-record.images // record.block),)
     expected = {"images": ("uint64", blocks)}
     if record.label_type is not None:
         expected["labels"] = (record.label_type, (record.images,) if record.block == 1 else blocks)
-    tensors = read_tensors(folder / DIGESTS, expected)
+    tensors = read_tensors(folder / DIGESTS_FILE, expected)
     images = ImageDigests(
         record.images, record.size, tensors["images"], record.block, int(record.total, 16), record.sha256
     )
@@ -207,20 +207,20 @@ def _load(folder: Path) -> tuple[Fingerprint, FileStamp | None]:
     return found, record.file
 
 
-def _read_kept(images: Images, say: Say | None) -> ImageDigests:
+def _read_or_digest(images: Images, say: Say | None) -> ImageDigests:
     """Digests from the cache folder where the file has not changed since; else taken now, and kept there."""
     key, path = _find_file(images)
     if path is None:
         return digest_images(images, say)
-    entry = cache_folder() / "fingerprints" / key
+    entry = find_cache_folder() / "fingerprints" / key
     with contextlib.suppress(GanzooError, OSError, ValueError):
         kept, stamp = _load(entry)
-        if stamp == _stamp(path) and _is_own(entry) and kept.images.size == images.shape[1:]:
+        if stamp == _read_stamp(path) and _is_own(entry) and kept.images.size == images.shape[1:]:
             return kept.images
-    before = _stamp(path)
+    before = _read_stamp(path)
     found = digest_images(images, say)
-    is_settled = time.time_ns() - max(before.mtime_ns, before.ctime_ns) > SETTLED * 1e9
-    if before == _stamp(path) and is_settled:
+    is_settled = time.time_ns() - max(before.mtime_ns, before.ctime_ns) > SETTLED_SECONDS * 1e9
+    if before == _read_stamp(path) and is_settled:
         with contextlib.suppress(OSError):  # a cache that cannot be written is no error
             save(entry, Fingerprint(found, None, (), "0" * 64, None), before)
     return found
@@ -230,9 +230,9 @@ def _find_file(images: Images) -> tuple[str, Path | None]:
     """The name of a cache entry and the file that images are a read-only map of; None if they are something else."""
     rows: np.ndarray | None = None
     base: Any = images
-    if isinstance(base, OnDemand) and base.change is None:
+    if isinstance(base, LazyImages) and base.transform is None:
         base, rows = base.base, base.rows
-    if not isinstance(base, np.memmap) or base.nbytes < CACHED:
+    if not isinstance(base, np.memmap) or base.nbytes < MIN_CACHED_BYTES:
         return "", None
     root: Any = base
     while isinstance(root.base, np.ndarray):
@@ -245,7 +245,7 @@ def _find_file(images: Images) -> tuple[str, Path | None]:
     return _sha256(json.dumps([str(path), place, chosen]).encode())[:40], path
 
 
-def _stamp(path: Path) -> FileStamp:
+def _read_stamp(path: Path) -> FileStamp:
     """What tells that a file is still the same. The time of its last change of any kind shows a turned back clock."""
     found = path.stat()
     return FileStamp(str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns)

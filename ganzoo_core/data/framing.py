@@ -12,11 +12,11 @@ import numpy as np
 
 from ganzoo_core.api import Images, ImageSource
 from ganzoo_core.data import lazy
-from ganzoo_core.data.lazy import Mirrored, OnDemand
+from ganzoo_core.data.lazy import LazyImages, MirroredImages
 from ganzoo_core.data.pixels import resize
 from ganzoo_core.errors import UsageError
 
-SILENT = 5.0  # seconds; whatever takes longer says how far it is
+PROGRESS_SECONDS = 5.0  # seconds; whatever takes longer says how far it is
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Framing:
     antialiasing, after a centre crop to the target's aspect. `none`: they are of that size.
     """
 
-    natural: tuple[int, int]
-    target: tuple[int, int]
+    original_size: tuple[int, int]
+    target_size: tuple[int, int]
     method: str
     background: int = 0
 
@@ -37,11 +37,13 @@ class Framing:
         """Top, left, height and width of the picture inside the padded one; None without padding."""
         if self.method != "pad":
             return None
-        (height, width), (target_height, target_width) = self.natural, self.target
+        (height, width), (target_height, target_width) = self.original_size, self.target_size
         return (target_height - height) // 2, (target_width - width) // 2, height, width
 
 
-def frame(natural: tuple[int, int], *, size: int, sizes: Sequence[int], background: int | None) -> Framing:
+def choose_framing(
+    original_size: tuple[int, int], *, size: int, sizes: Sequence[int], background: int | None
+) -> Framing:
     """Choose the size the networks see, and how the images get there.
 
     Images are padded when they have a background and the target is at most a quarter larger, so that 28 pixels
@@ -57,25 +59,26 @@ def frame(natural: tuple[int, int], *, size: int, sizes: Sequence[int], backgrou
         UsageError: if no size fits, naming the setting to change.
     """
     if size and sizes and size not in sizes:
-        raise UsageError(f"data.size is {size}; this model takes {_listed(sizes)} pixels")
+        raise UsageError(f"data.size is {size}; this model takes {_format_sizes(sizes)} pixels")
     if not size and sizes:
-        fitting = [candidate for candidate in sorted(sizes) if candidate >= max(natural)]
+        fitting = [candidate for candidate in sorted(sizes) if candidate >= max(original_size)]
         if not fitting:
             raise UsageError(
-                f"the images are {natural[0]}×{natural[1]} and the model takes at most {max(sizes)} pixels; "
+                f"the images are {original_size[0]}×{original_size[1]} and the model takes at most {max(sizes)} "
+                "pixels; "
                 f"choose one with --set data.size={max(sizes)}"
             )
         size = fitting[0]
-    target = (size, size) if size else natural
-    if target == natural:
-        return Framing(natural, target, "none")
-    grows_little = all(have <= want <= have * 1.25 for have, want in zip(natural, target, strict=True))
+    target = (size, size) if size else original_size
+    if target == original_size:
+        return Framing(original_size, target, "none")
+    grows_little = all(have <= want <= have * 1.25 for have, want in zip(original_size, target, strict=True))
     if background is not None and grows_little:
-        return Framing(natural, target, "pad", background)
-    return Framing(natural, target, "resize")
+        return Framing(original_size, target, "pad", background)
+    return Framing(original_size, target, "resize")
 
 
-def _listed(sizes: Sequence[int]) -> str:
+def _format_sizes(sizes: Sequence[int]) -> str:
     return ", ".join(map(str, sorted(sizes)))
 
 
@@ -84,7 +87,8 @@ def prepare(
 ) -> ImageSource:
     """The source's images at the size and with the channels that the networks see.
 
-    In memory where they fit (see `lazy.is_held`); else an `OnDemand`, or the memory map itself where nothing is to
+    In memory where they fit (see `lazy.should_hold_in_memory`); else an `OnDemand`, or the memory map itself where
+    nothing is to
     be done to its images. Either gives the same bytes.
 
     Args:
@@ -92,16 +96,16 @@ def prepare(
         framing, channels: what becomes of them.
         say: told which of the two it is, where they are large, and how far it is, where that takes long.
     """
-    images, shape = source.images, (*framing.target, channels)
+    images, shape = source.images, (*framing.target_size, channels)
     size, is_changed = len(images) * prod(shape), shape != images.shape[1:]
-    in_file = lazy.in_file(images)
+    in_file = lazy.is_in_file(images)
     if not is_changed and not in_file:
         return source
-    framed = OnDemand(images, change=partial(reframe, framing=framing, channels=channels), shape=shape)
-    if isinstance(images, OnDemand):
-        framed = OnDemand(images.base, images.rows, _after(images.change, framed.change), shape)
-    if lazy.is_held(size, in_file=in_file, costly=is_changed):
-        return replace(source, images=lazy.read(framed, _progress(len(images), say)))
+    framed = LazyImages(images, transform=partial(apply_framing, framing=framing, channels=channels), shape=shape)
+    if isinstance(images, LazyImages):
+        framed = LazyImages(images.base, images.rows, _compose(images.transform, framed.transform), shape)
+    if lazy.should_hold_in_memory(size, in_file=in_file, costly=is_changed):
+        return replace(source, images=lazy.read_all(framed, _make_progress(len(images), say)))
     if say is not None:
         say(
             f"the images take {size / 1e9:.1f} GB and stay where they are; each batch is read from there, the next one "
@@ -110,7 +114,7 @@ def prepare(
     return replace(source, images=framed) if is_changed else source
 
 
-def mirror(source: ImageSource) -> tuple[Images, np.ndarray | None]:
+def add_mirrored(source: ImageSource) -> tuple[Images, np.ndarray | None]:
     """The images and, after them, each of them mirrored left to right.
 
     Returns:
@@ -118,20 +122,20 @@ def mirror(source: ImageSource) -> tuple[Images, np.ndarray | None]:
     """
     images, labels = source.images, source.labels
     twice = None if labels is None else np.concatenate([labels, labels])
-    if not lazy.in_file(images) and lazy.is_held(2 * prod(images.shape), in_file=False):
+    if not lazy.is_in_file(images) and lazy.should_hold_in_memory(2 * prod(images.shape), in_file=False):
         return np.concatenate([np.asarray(images), np.asarray(images)[:, :, ::-1]]), twice
-    return Mirrored(images), twice
+    return MirroredImages(images), twice
 
 
-def reframe(images: np.ndarray, framing: Framing, channels: int) -> np.ndarray:
+def apply_framing(images: np.ndarray, framing: Framing, channels: int) -> np.ndarray:
     """A batch of images, uint8 [N,H,W,C], framed; what becomes of one does not depend on the others."""
     if framing.method == "pad":
         top, left, height, width = framing.crop or (0, 0, 0, 0)
-        bottom, right = framing.target[0] - height - top, framing.target[1] - width - left
+        bottom, right = framing.target_size[0] - height - top, framing.target_size[1] - width - left
         border = ((0, 0), (top, bottom), (left, right), (0, 0))
         images = np.pad(images, border, constant_values=framing.background)
     elif framing.method == "resize":
-        images = resize(images, framing.target)
+        images = resize(images, framing.target_size)
     if images.shape[3] > channels:
         # ITU-R BT.601 luma, as Pillow's mode L.
         images = np.rint(images @ np.array([[0.299], [0.587], [0.114]])).astype(np.uint8)
@@ -140,7 +144,7 @@ def reframe(images: np.ndarray, framing: Framing, channels: int) -> np.ndarray:
     return images
 
 
-def _after(
+def _compose(
     first: Callable[[np.ndarray], np.ndarray] | None, second: Callable[[np.ndarray], np.ndarray] | None
 ) -> Callable[[np.ndarray], np.ndarray] | None:
     if first is None or second is None:
@@ -148,21 +152,21 @@ def _after(
     return lambda images: second(first(images))
 
 
-def _progress(count: int, say: Callable[[str], None] | None) -> Callable[[int], None] | None:
+def _make_progress(count: int, say: Callable[[str], None] | None) -> Callable[[int], None] | None:
     """Says every few seconds how many images were read."""
     if say is None:
         return None
     since = [time.monotonic()]
 
     def told(done: int) -> None:
-        if time.monotonic() - since[0] > SILENT and done < count:
+        if time.monotonic() - since[0] > PROGRESS_SECONDS and done < count:
             say(f"{done:,} of {count:,} images are read")
             since[0] = time.monotonic()
 
     return told
 
 
-def crop(images: np.ndarray, box: tuple[int, int, int, int] | None, size: tuple[int, int]) -> np.ndarray:
+def crop_padding(images: np.ndarray, box: tuple[int, int, int, int] | None, size: tuple[int, int]) -> np.ndarray:
     """Cut the padding away: images [N,H,W,C], box top, left, height, width of images of the full size.
 
     Images of another size come from a network that is still growing; they stay as they are.
@@ -173,7 +177,7 @@ def crop(images: np.ndarray, box: tuple[int, int, int, int] | None, size: tuple[
     return images[:, top : top + height, left : left + width]
 
 
-def halvings(size: tuple[int, int], resolution: int) -> int:
+def count_halvings(size: tuple[int, int], resolution: int) -> int:
     """How often real images of this size (height, width) are halved to reach a growing network's resolution.
 
     Raises:

@@ -6,16 +6,16 @@ import ctypes
 import os
 from pathlib import Path
 
-UNKNOWN = 4 * 2**30  # bytes that are taken to be free where the system does not say
+DEFAULT_FREE_BYTES = 4 * 2**30  # bytes that are taken to be free where the system does not say
 
 
-def free_memory() -> int:
+def measure_free_memory() -> int:
     """Bytes of main memory that can be had: of the machine, or of the container that this process runs in."""
-    found = [size for size in (_machines(), _containers()) if size is not None]
-    return min(found, default=UNKNOWN)
+    found = [size for size in (_read_machine_memory(), _read_container_memory()) if size is not None]
+    return min(found, default=DEFAULT_FREE_BYTES)
 
 
-def _machines() -> int | None:
+def _read_machine_memory() -> int | None:
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -23,14 +23,14 @@ def _machines() -> int | None:
     except (OSError, ValueError, IndexError):
         pass
     if os.name == "nt":
-        return _windows()
+        return _read_windows_memory()
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # half of it is taken to be in use
     except (AttributeError, OSError, ValueError):
         return None
 
 
-def _windows() -> int | None:
+def _read_windows_memory() -> int | None:
     """`ullAvailPhys` of GlobalMemoryStatusEx."""
     status = (ctypes.c_uint64 * 8)(64)  # two 32-bit fields, the length first, and seven sizes
     windll = getattr(ctypes, "windll", None)
@@ -39,7 +39,7 @@ def _windows() -> int | None:
     return int(status[2])
 
 
-def _containers(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+def _read_container_memory(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     """What is left of the limit of a control group, version 2 or 1; None without one."""
     for limit, used, cached in (
         ("memory.max", "memory.current", "inactive_file"),

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin, features
 
-from ganzoo_core.data.pixels import annotated, enlarged, grid, to_pillow
+from ganzoo_core.data.pixels import annotate, enlarge, grid, to_pillow
 from ganzoo_core.errors import DataError, UsageError
 from ganzoo_core.storage.outputs import write_output
 
 SUFFIXES = (".png", ".npz")
-MOVING = (".gif", ".webp")
-PACE = 60  # milliseconds that each picture of a walk stands
+ANIMATION_SUFFIXES = (".gif", ".webp")
+FRAME_MILLISECONDS = 60  # milliseconds that each picture of a walk stands
 
 
-def png_bytes(picture: Image.Image, facts: dict[str, Any] | None = None) -> bytes:
+def encode_png(picture: Image.Image, facts: dict[str, Any] | None = None) -> bytes:
     """The PNG file of a picture, the same bytes for the same picture, with facts as text chunks."""
     information = PngImagePlugin.PngInfo()
     for key, value in (facts or {}).items():
@@ -33,7 +33,7 @@ def png_bytes(picture: Image.Image, facts: dict[str, Any] | None = None) -> byte
     return buffer.getvalue()
 
 
-def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, rows: Sequence[str] = ()) -> None:
+def save_images(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, rows: Sequence[str] = ()) -> None:
     """Write images where the path says: FILE.png a grid, FILE.npz the arrays, else a new folder of PNG files.
 
     What is there is replaced at once by the whole file, or not at all.
@@ -51,13 +51,13 @@ def save(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, ro
     if suffix and suffix not in SUFFIXES:
         raise UsageError(f"{path} ends in {suffix}; write to FILE.png (a grid), FILE.npz or a folder")
     if suffix == ".png":
-        sheet = enlarged(grid(images, columns=len(images) // len(rows) if rows else None))
-        write_output(path, png_bytes(annotated(sheet, rows=rows)), named=True)
+        sheet = enlarge(grid(images, columns=len(images) // len(rows) if rows else None))
+        write_output(path, encode_png(annotate(sheet, rows=rows)), named_by_user=True)
     elif suffix == ".npz":
         arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        write_output(path, buffer.getvalue(), named=True)
+        write_output(path, buffer.getvalue(), named_by_user=True)
     else:
         try:
             _write_pictures(images, path)
@@ -81,7 +81,7 @@ def _write_pictures(images: np.ndarray, path: Path) -> None:
     try:
         digits = len(str(len(images) - 1))
         for number, image in enumerate(images):
-            (fresh / f"{number:0{digits}d}.png").write_bytes(png_bytes(to_pillow(image)))
+            (fresh / f"{number:0{digits}d}.png").write_bytes(encode_png(to_pillow(image)))
         if is_new:
             fresh.rename(place)
         else:  # it stays the folder that it was: a mount, perhaps, or one with rights of its own
@@ -107,7 +107,7 @@ def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> No
         UsageError: for another file ending, or a place that cannot be written.
     """
     suffix = path.suffix.lower()
-    if suffix not in (*MOVING, ".png"):
+    if suffix not in (*ANIMATION_SUFFIXES, ".png"):
         raise UsageError(f"{path} ends in {suffix or 'nothing'}; write a walk to FILE.gif, FILE.webp or FILE.png")
     if suffix == ".webp" and not features.check("webp"):
         raise UsageError(f"{path}: this Pillow was built without WebP; write a walk to FILE.gif or FILE.png")
@@ -115,20 +115,22 @@ def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> No
     buffer = io.BytesIO()
     if suffix == ".png":
         strip = frames.swapaxes(0, 1).reshape(-1, *frames.shape[2:])
-        buffer.write(png_bytes(annotated(enlarged(grid(strip, columns=count), least=1280), rows=rows)))
+        buffer.write(encode_png(annotate(enlarge(grid(strip, columns=count), least=1280), rows=rows)))
     else:
         columns = walks // len(rows) if rows else None
-        sheets = [annotated(enlarged(grid(frame, columns), least=320), rows=rows) for frame in frames]
+        sheets = [annotate(enlarge(grid(frame, columns), least=320), rows=rows) for frame in frames]
         if suffix == ".gif":
             sheets = [sheet if sheet.mode == "L" else sheet.quantize(256) for sheet in sheets]
         exactly: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {"optimize": False}
-        sheets[0].save(buffer, suffix[1:], save_all=True, append_images=sheets[1:], duration=PACE, loop=0, **exactly)
-    write_output(path, buffer.getvalue(), named=True)
+        sheets[0].save(
+            buffer, suffix[1:], save_all=True, append_images=sheets[1:], duration=FRAME_MILLISECONDS, loop=0, **exactly
+        )
+    write_output(path, buffer.getvalue(), named_by_user=True)
 
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+READABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 MAX_PIXELS = 16_000_000
-_BAD = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+_READ_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def read_picture(file: Path) -> np.ndarray:
@@ -141,6 +143,6 @@ def read_picture(file: Path) -> np.ndarray:
                     raise ValueError(f"it has more than {MAX_PIXELS:,} pixels")
                 is_grey = opened.mode in ("1", "L", "I;16", "I", "LA")
                 found = np.asarray(opened.convert("L" if is_grey else "RGB"))
-    except _BAD as error:
+    except _READ_ERRORS as error:
         raise DataError(f"{file} cannot be read as a picture: {error}; remove it, or mend it") from None
     return found[..., None] if found.ndim == 2 else found

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ganzoo_core.errors import UsageError
 
-LETTERS, MARGIN = 14, 6  # pixels: the height of words beside a grid, and the room around them
+FONT_SIZE, MARGIN = 14, 6  # pixels: the height of words beside a grid, and the room around them
 
 
 def preprocess(images: np.ndarray) -> np.ndarray:
@@ -74,14 +74,14 @@ def grid(images: np.ndarray, columns: int | None = None, *, gap: int = 2) -> Ima
     return to_pillow(sheet)
 
 
-def enlarged(picture: Image.Image, *, least: int = 640) -> Image.Image:
+def enlarge(picture: Image.Image, *, least: int = 640) -> Image.Image:
     """A small picture at a whole multiple of its size, so that 28-pixel digits can be seen on a screen."""
     factor = max(1, least // max(picture.size))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
-def annotated(
-    picture: Image.Image, *, rows: Sequence[str] = (), halves: Sequence[str] = (), caption: str = ""
+def annotate(
+    picture: Image.Image, *, rows: Sequence[str] = (), columns: Sequence[str] = (), caption: str = ""
 ) -> Image.Image:
     """A grid with words around it.
 
@@ -91,9 +91,9 @@ def annotated(
         halves: the name of each part, above it; the parts share the width evenly.
         caption: one line below.
     """
-    font = ImageFont.load_default(LETTERS)
+    font = ImageFont.load_default(FONT_SIZE)
     left = int(max((font.getlength(name) for name in rows), default=-2 * MARGIN)) + 2 * MARGIN
-    top, bottom = ((LETTERS + 2 * MARGIN) * bool(words) for words in (halves, caption))
+    top, bottom = ((FONT_SIZE + 2 * MARGIN) * bool(words) for words in (columns, caption))
     width = max(left + picture.width, int(font.getlength(caption)) + 2 * MARGIN if caption else 0)
     sheet = Image.new(picture.mode, (width, top + picture.height + bottom))
     sheet.paste(picture, (left, top))
@@ -101,8 +101,8 @@ def annotated(
     for place, name in enumerate(rows):
         middle = top + (place + 0.5) * picture.height / len(rows)
         draw.text((left - MARGIN, middle), name, fill="white", font=font, anchor="rm")
-    for place, name in enumerate(halves):
-        middle = left + (place + 0.5) * picture.width / len(halves)
+    for place, name in enumerate(columns):
+        middle = left + (place + 0.5) * picture.width / len(columns)
         draw.text((middle, top / 2), name, fill="white", font=font, anchor="mm")
     if caption:
         draw.text((left + MARGIN, sheet.height - bottom / 2), caption, fill="white", font=font, anchor="lm")

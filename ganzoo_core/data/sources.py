@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import ImageSource
-from ganzoo_core.arguments import MOST_CLASSES, read_labels
+from ganzoo_core.arguments import MAX_CLASSES, read_labels
 
 
 def as_source(array: np.ndarray, labels: Any) -> ImageSource:
@@ -26,6 +26,6 @@ def as_source(array: np.ndarray, labels: Any) -> ImageSource:
     if labels is None:
         return ImageSource(array)
     count = len(array) if array.ndim else 0
-    expected = f"expected {count} whole numbers from 0 to {MOST_CLASSES - 1:,}, one for each image"
+    expected = f"expected {count} whole numbers from 0 to {MAX_CLASSES - 1:,}, one for each image"
     read = read_labels(labels, expected, count=count)
     return ImageSource(array, read, tuple(str(number) for number in range(int(read.max()) + 1)))

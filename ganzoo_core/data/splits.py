@@ -9,10 +9,10 @@ import numpy as np
 from ganzoo_core.api import ImageSource, Options
 from ganzoo_core.data import lazy
 from ganzoo_core.errors import UsageError
-from ganzoo_core.messages import pluralise, shown
+from ganzoo_core.messages import format_value, pluralise
 
-HELD_OUT = 0.2
-HELD_OUT_SEED = 20140610  # any fixed number: the split must be the same on every machine, for ever
+DEFAULT_HOLDOUT = 0.2
+HOLDOUT_SEED = 20140610  # any fixed number: the split must be the same on every machine, for ever
 
 
 def hold_out(source: ImageSource, split: str, options: Options | None = None) -> ImageSource:
@@ -31,16 +31,16 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
     Raises:
         UsageError: for a share that is none.
     """
-    count, share = len(source.images), (options or {}).get("holdout", HELD_OUT)
+    count, share = len(source.images), (options or {}).get("holdout", DEFAULT_HOLDOUT)
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share < 1:
-        raise UsageError(f"holdout is {shown(share)}; expected the share that is held out, from 0 to below 1")
+        raise UsageError(f"holdout is {format_value(share)}; expected the share that is held out, from 0 to below 1")
     source = replace(source, whole=count)
     if split == "all":
         return source
     if not share:
         note = f"nothing is held out: train and test are the same {count:,} images, so a score cannot tell copies"
         return replace(source, notes=(*source.notes, note))
-    held = np.random.Generator(np.random.Philox(HELD_OUT_SEED)).permutation(count)[: max(1, int(count * share))]
+    held = np.random.Generator(np.random.Philox(HOLDOUT_SEED)).permutation(count)[: max(1, int(count * share))]
     is_test = np.zeros(count, dtype=bool)
     is_test[held] = count > 1
     chosen = is_test if split == "test" else ~is_test

@@ -21,19 +21,19 @@ class Stream:
         self.count, self.seed, self.purpose = count, seed, purpose
         self._orders: dict[int, np.ndarray] = {}
 
-    def indices(self, position: int, number: int) -> np.ndarray:
+    def take_indices(self, position: int, number: int) -> np.ndarray:
         """int64 [number]: which images stand at position, position + 1, …"""
         taken = []
         first = position // self.count
         self._orders = {epoch: order for epoch, order in self._orders.items() if epoch in (first, first + 1)}
         while number > 0:
             epoch, offset = divmod(position, self.count)
-            piece = self._permutation(epoch)[offset : offset + number]
+            piece = self._permute_epoch(epoch)[offset : offset + number]
             taken.append(piece)
             position, number = position + len(piece), number - len(piece)
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
-    def _permutation(self, epoch: int) -> np.ndarray:
+    def _permute_epoch(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
             self._orders[epoch] = philox(self.seed, self.purpose, epoch).permutation(self.count)
         return self._orders[epoch]

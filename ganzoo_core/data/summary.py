@@ -10,9 +10,9 @@ import numpy as np
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data.framing import Framing
 
-FEW = 5  # classes up to which each is named
-MOST_NAMED = 1000  # classes whose counts are kept
-LONGEST = 24  # characters of a class's name in a line
+MAX_LISTED_CLASSES = 5  # classes up to which each is named
+MAX_COUNTED_CLASSES = 1000  # classes whose counts are kept
+MAX_NAME_LENGTH = 24  # characters of a class's name in a line
 
 Size = tuple[int, int]
 
@@ -29,23 +29,23 @@ def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[
         found["held_out"] = int(source.held_out)
     if source.labels is not None:
         found["classes"] = _describe_classes(source.labels, list(map(str, source.class_names)))
-    sizes, counts = _found_sizes(source)
+    sizes, counts = _count_sizes(source)
     areas = sizes[:, 0] * sizes[:, 1]
     most = int(np.argmax(counts))
     found["sizes"] = {
         "count": len(sizes),
-        "smallest": _across(sizes[int(np.argmin(areas))]),
-        "largest": _across(sizes[int(np.argmax(areas))]),
-        "commonest": [*_across(sizes[most]), int(counts[most])],
+        "smallest": _to_width_height(sizes[int(np.argmin(areas))]),
+        "largest": _to_width_height(sizes[int(np.argmax(areas))]),
+        "commonest": [*_to_width_height(sizes[most]), int(counts[most])],
         "enlarged": int(counts[(sizes < np.array(_find_inner_size(framing))).any(axis=1)].sum()),
     }
     found["framing"] = _explain_framing(source, framing, channels, sizes)
     return found
 
 
-def word_lines(summary: Mapping[str, Any]) -> list[str]:
+def format_summary(summary: Mapping[str, Any]) -> list[str]:
     """Those facts in lines."""
-    parts = [f"data: {summary['images']:,} images{_tell_classes(summary.get('classes'))}"]
+    parts = [f"data: {summary['images']:,} images{_format_classes(summary.get('classes'))}"]
     if summary.get("held_out"):
         parts.append(f"{summary['held_out']:,} more are held out")
     if summary["skipped"]:
@@ -65,28 +65,28 @@ def _describe_classes(labels: np.ndarray, names: list[str]) -> dict[str, Any]:
         "smallest": [names[least], int(counts[least])],
         "largest": [names[most], int(counts[most])],
     }
-    if len(names) <= MOST_NAMED:
+    if len(names) <= MAX_COUNTED_CLASSES:
         found["each"] = [[name, int(count)] for name, count in zip(names, counts, strict=True)]
     return found
 
 
-def _tell_classes(classes: Mapping[str, Any] | None) -> str:
+def _format_classes(classes: Mapping[str, Any] | None) -> str:
     if classes is None:
         return " without classes"
     (least, fewest), (most, largest) = classes["smallest"], classes["largest"]
     count = f" in {classes['count']:,} class{'es' if classes['count'] > 1 else ''}"
-    if classes["count"] <= FEW:
-        return count + f" ({', '.join(f'{_short(name)}: {number:,}' for name, number in classes['each'])})"
+    if classes["count"] <= MAX_LISTED_CLASSES:
+        return count + f" ({', '.join(f'{_shorten(name)}: {number:,}' for name, number in classes['each'])})"
     if fewest == largest:
         return count + f" of {fewest:,} each"
-    return count + f" of {fewest:,} ({_short(least)}) to {largest:,} ({_short(most)})"
+    return count + f" of {fewest:,} ({_shorten(least)}) to {largest:,} ({_shorten(most)})"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+def _shorten(name: str) -> str:
+    return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…"
 
 
-def _found_sizes(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
+def _count_sizes(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
     """The different sizes of the images before anything was done to them, int64 [S,2], and how often each is there."""
     if source.sizes is None:
         return np.array([source.images.shape[1:3]], dtype=np.int64), np.array([len(source.images)])
@@ -95,55 +95,58 @@ def _found_sizes(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
 
 def _find_inner_size(framing: Framing) -> Size:
     """Height and width that the pictures themselves have in the end, without a border."""
-    return framing.target if framing.method == "resize" else framing.natural
+    return framing.target_size if framing.method == "resize" else framing.original_size
 
 
 def _explain_framing(source: ImageSource, framing: Framing, channels: int, sizes: np.ndarray) -> str:
     """`4,032×3,024 → crop 3,024² → 64×64`: the sizes as they were, and what is done to them, by whomever."""
     _, height, width, own = source.images.shape
-    steps = [_tell_sizes(source, sizes), *_tell_cut(sizes, (height, width))]
-    steps.append(tell_size((height, width)))
+    steps = [_format_sizes(source, sizes), *_format_crop(sizes, (height, width))]
+    steps.append(format_size((height, width)))
     if framing.method == "pad":
-        steps.append(f"padded to {tell_size(framing.target)}")
+        steps.append(f"padded to {format_size(framing.target_size)}")
     elif framing.method == "resize":
-        steps += [*_tell_cut(np.array([framing.natural]), framing.target), tell_size(framing.target)]
+        steps += [
+            *_format_crop(np.array([framing.original_size]), framing.target_size),
+            format_size(framing.target_size),
+        ]
     steps = [step for place, step in enumerate(steps) if place == 0 or step != steps[place - 1]]
     if own != channels:
         steps.append("grey" if channels == 1 else "RGB")
     return " → ".join(steps)
 
 
-def _tell_sizes(source: ImageSource, sizes: np.ndarray) -> str:
+def _format_sizes(source: ImageSource, sizes: np.ndarray) -> str:
     if len(sizes) == 1:
-        return tell_size(sizes[0])
-    _, counts = _found_sizes(source)
+        return format_size(sizes[0])
+    _, counts = _count_sizes(source)
     areas, most = sizes[:, 0] * sizes[:, 1], int(np.argmax(counts))
-    ends = [tell_size(sizes[int(place)]) for place in (np.argmin(areas), np.argmax(areas))]
-    return f"{ends[0]} to {ends[1]}, most often {tell_size(sizes[most])} ({counts[most]:,} of {len(source.images):,})"
+    ends = [format_size(sizes[int(place)]) for place in (np.argmin(areas), np.argmax(areas))]
+    return f"{ends[0]} to {ends[1]}, most often {format_size(sizes[most])} ({counts[most]:,} of {len(source.images):,})"
 
 
-def _tell_cut(sizes: np.ndarray, target: Size) -> list[str]:
+def _format_crop(sizes: np.ndarray, target: Size) -> list[str]:
     """`crop 3,024²`: the middle that is cut out of pictures of these sizes, with the target's aspect; [] if none is."""
     height, width = target
     if (sizes[:, 0] * width == sizes[:, 1] * height).all():
         return []
     if len(sizes) > 1:
-        return ["crop to a square" if height == width else f"crop to {_aspect(target)}"]
+        return ["crop to a square" if height == width else f"crop to {_format_aspect(target)}"]
     scale = min(sizes[0, 0] / height, sizes[0, 1] / width)
     down, across = round(height * scale), round(width * scale)
-    return [f"crop {down:,}²" if down == across else f"crop {tell_size((down, across))}"]
+    return [f"crop {down:,}²" if down == across else f"crop {format_size((down, across))}"]
 
 
-def _aspect(size: Size) -> str:
+def _format_aspect(size: Size) -> str:
     height, width = (side // np.gcd(*size) for side in size)
     return f"{width}:{height}"
 
 
-def tell_size(size: Any) -> str:
+def format_size(size: Any) -> str:
     """`4,032×3,024`: width by height of (height, width)."""
     return f"{int(size[1]):,}×{int(size[0]):,}"
 
 
-def _across(size: np.ndarray) -> list[int]:
+def _to_width_height(size: np.ndarray) -> list[int]:
     """Width and height, as people say them."""
     return [int(size[1]), int(size[0])]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganzoo_core.api import Extractor, ImageSource, Loss
-from ganzoo_core.messages import shown
+from ganzoo_core.messages import format_value
 
 
 def check_loss(answer: Any) -> str:
@@ -26,7 +26,7 @@ def check_schedule(answer: Any) -> str:
     values = answer(0)
     if isinstance(values, Mapping) and all(isinstance(value, numbers.Real) for value in values.values()):
         return ""
-    return f"a schedule that gives {shown(values)} at 0 images; expected named numbers"
+    return f"a schedule that gives {format_value(values)} at 0 images; expected named numbers"
 
 
 def check_source(answer: Any) -> str:

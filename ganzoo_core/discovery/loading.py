@@ -23,7 +23,7 @@ from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import GanzooError, PluginError
 from ganzoo_core.hookspecs import hookimpl
 
-_REQUIRED = {
+_REQUIRED_HOOKS = {
     "models": ("build_generator", "build_discriminator"),
     "losses": ("loss",),
     "schedules": ("schedule",),
@@ -31,7 +31,7 @@ _REQUIRED = {
     "extractors": ("extractor",),
     "metrics": ("metric",),
 }
-_FORBIDDEN = ("tryfirst", "trylast", "specname", "hookwrapper")
+_FORBIDDEN_OPTIONS = ("tryfirst", "trylast", "specname", "hookwrapper")
 
 
 def call_hook(
@@ -40,7 +40,7 @@ def call_hook(
     check: Callable[[Any], str],
     *,
     wrappers: Sequence[Part] = (),
-    given: Any = None,
+    replacement: Any = None,
     **arguments: Any,
 ) -> Any:
     """Call a part's hook, with modifiers around it.
@@ -59,44 +59,44 @@ def call_hook(
     manager = pluggy.PluginManager("ganzoo")
     manager.add_hookspecs(hookspecs)
     plugins: list[tuple[Part, Any]] = [
-        (part, hooks_of(part) if given is None else _Given(given)),
-        *((modifier, module) for modifier in wrappers if hasattr(module := hooks_of(modifier), hook)),
+        (part, import_hooks(part) if replacement is None else _FixedAnswer(replacement)),
+        *((modifier, module) for modifier in wrappers if hasattr(module := import_hooks(modifier), hook)),
     ]
     for owner, plugin in plugins:
         register(manager, owner, plugin)
         manager.register(_Guard(owner, check))
     try:
-        with quiet_stdout():
+        with stdout_to_stderr():
             return getattr(manager.hook, hook)(**arguments)
     except (GanzooError, KeyboardInterrupt):
         raise
     except BaseException as error:  # what pluggy has to say of a second yield passes the guards by
         told = str(error)
         owner = next((owner for owner, plugin in plugins if str(getattr(plugin, "__file__", part)) in told), part)
-        raise failure(owner, f"{hook} raised", error) from error
+        raise make_plugin_error(owner, f"{hook} raised", error) from error
 
 
-def hooks_of(part: Part) -> ModuleType:
+def import_hooks(part: Part) -> ModuleType:
     """Import a part's hooks module and check what it declares; raises PluginError."""
     try:
-        with quiet_stdout():
+        with stdout_to_stderr():
             module = importlib.import_module(part.hooks)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit at import is a plugin's failure, not the end of the program
         if isinstance(error, GanzooError):
             raise
-        raise failure(part, f"importing {part.hooks} raised", error) from error
+        raise make_plugin_error(part, f"importing {part.hooks} raised", error) from error
     _check_module(part, module)
     return module
 
 
-def quiet_stdout() -> contextlib.AbstractContextManager[Any]:
+def stdout_to_stderr() -> contextlib.AbstractContextManager[Any]:
     """What a plugin prints goes to stderr: stdout is for what the user asked for, which may be JSON."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
-def failure(part: Part, did: str, error: BaseException) -> PluginError:
+def make_plugin_error(part: Part, action: str, error: BaseException) -> PluginError:
     """The error that is told when a plugin raised."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if part.location in frame.filename]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and part.location else ""
@@ -105,10 +105,10 @@ def failure(part: Part, did: str, error: BaseException) -> PluginError:
         advice = f"it needs {missing}, which is not installed: pip install {part.distribution} brings what it declares"
     else:
         advice = f"upgrade it (pip install -U {part.distribution}) or tell its author, and go on without it"
-    return PluginError(f"{part.by}: {did} {_told(error)}{place}; {advice}")
+    return PluginError(f"{part.label}: {action} {_describe_error(error)}{place}; {advice}")
 
 
-def _told(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     """An exception's type and message on one line."""
     try:
         message = " ".join(str(error).split())
@@ -119,7 +119,7 @@ def _told(error: BaseException) -> str:
 
 def _check_module(part: Part, module: ModuleType) -> None:
     def broken(reason: str) -> PluginError:
-        return PluginError(f"{part.by}: {part.hooks} {reason}; its author must mend it")
+        return PluginError(f"{part.label}: {part.hooks} {reason}; its author must mend it")
 
     known = {name for name, spec in vars(hookspecs).items() if hasattr(spec, "ganzoo_spec")}
     # Only functions: a module may hold lazy objects that import something, or answer to every name.
@@ -130,10 +130,10 @@ def _check_module(part: Part, module: ModuleType) -> None:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f", did you mean {nearest[0]}" if nearest else f"; they are {', '.join(sorted(known))}"
             raise broken(f"implements {name!r}, which is no hook{hint}")
-        for option in _FORBIDDEN:
+        for option in _FORBIDDEN_OPTIONS:
             if options.get(option):
                 raise broken(f"marks {name} with {option}; the order is the user's")
-        wrong = _wrong_argument(functions[name])
+        wrong = _find_wrong_argument(functions[name])
         if wrong:
             raise broken(f"gives {name} {wrong}")
         if (part.kind == "modifiers") is not bool(options.get("wrapper")):
@@ -143,7 +143,7 @@ def _check_module(part: Part, module: ModuleType) -> None:
         raise broken("wraps no hook; mark a function with @gz.hookimpl(wrapper=True)")
     if part.kind == "trackers" and not any(name.startswith("on_") for name in marked):
         raise broken("watches nothing; mark a function such as on_report with @gz.hookimpl")
-    for name in _REQUIRED.get(part.kind, ()):
+    for name in _REQUIRED_HOOKS.get(part.kind, ()):
         if name not in marked:
             nearest = difflib.get_close_matches(name, set(functions) - set(marked), n=1)
             if name in functions:
@@ -152,7 +152,7 @@ def _check_module(part: Part, module: ModuleType) -> None:
             raise broken(f"has no hook {name}{hint}")
 
 
-def _wrong_argument(function: Callable[..., Any]) -> str:
+def _find_wrong_argument(function: Callable[..., Any]) -> str:
     """The first argument that would never be filled, in words; "" for none."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -172,11 +172,11 @@ def register(manager: pluggy.PluginManager, part: Part, plugin: Any) -> None:
         manager.register(plugin)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise PluginError(f"{part.by}: {' '.join(str(error).split())}; its author must mend it") from None
+        raise PluginError(f"{part.label}: {' '.join(str(error).split())}; its author must mend it") from None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pluggy asks the module for every name it has
-        raise failure(part, f"registering {part.hooks} raised", error) from error
+        raise make_plugin_error(part, f"registering {part.hooks} raised", error) from error
 
 
 class _Guard:
@@ -191,18 +191,18 @@ class _Guard:
         except (GanzooError, KeyboardInterrupt, GeneratorExit):  # the last when this generator is closed; see `call`
             raise
         except BaseException as error:  # sys.exit in a hook ends no run without a word
-            raise failure(self.part, f"{hook} raised", error) from error
+            raise make_plugin_error(self.part, f"{hook} raised", error) from error
         if answer is None:
             extra = "; a modifier must return the result of its yield" if self.part.kind == "modifiers" else ""
-            raise PluginError(f"{self.part.by}: {hook} returned nothing{extra}; its author must mend it")
+            raise PluginError(f"{self.part.label}: {hook} returned nothing{extra}; its author must mend it")
         try:
             wrong = self.check(answer)
         except (GanzooError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise failure(self.part, f"what {hook} returned raised", error) from error
+            raise make_plugin_error(self.part, f"what {hook} returned raised", error) from error
         if wrong:
-            raise PluginError(f"{self.part.by}: {hook} returned {wrong}; its author must mend it")
+            raise PluginError(f"{self.part.label}: {hook} returned {wrong}; its author must mend it")
         return answer
 
     @hookimpl(wrapper=True)
@@ -234,28 +234,28 @@ class _Guard:
         return (yield from self.watch("metric"))
 
 
-class _Given:
+class _FixedAnswer:
     """An object that was given in Python answers for itself."""
 
-    def __init__(self, given: Any) -> None:
-        self.given = given
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
 
     @hookimpl
     def build_generator(self) -> Any:
-        return self.given
+        return self.answer
 
     @hookimpl
     def build_discriminator(self) -> Any:
-        return self.given
+        return self.answer
 
     @hookimpl
     def loss(self) -> Any:
-        return self.given
+        return self.answer
 
     @hookimpl
     def schedule(self) -> Any:
-        return self.given
+        return self.answer
 
     @hookimpl
     def dataset(self) -> Any:
-        return self.given
+        return self.answer

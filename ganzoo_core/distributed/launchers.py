@@ -17,7 +17,7 @@ def check_cluster(framework: str, environment: Mapping[str, str] = os.environ) -
     Raises:
         UsageError: for a mix in TensorFlow where `TF_CONFIG` or Slurm's srun tell of several tasks.
     """
-    tasks, teller = tasks_of(environment)
+    tasks, teller = count_tasks(environment)
     if framework == "tensorflow" and tasks > 1:
         raise UsageError(
             f"{teller} tells of {tasks} tasks, and a run in TensorFlow has one process (docs/machines.md says why). "
@@ -26,7 +26,7 @@ def check_cluster(framework: str, environment: Mapping[str, str] = os.environ) -
         )
 
 
-def tasks_of(environment: Mapping[str, str]) -> tuple[int, str]:
+def count_tasks(environment: Mapping[str, str]) -> tuple[int, str]:
     """How many tasks were started together, at least 1, and which variable tells so."""
     try:
         config: Any = json.loads(environment.get("TF_CONFIG") or "{}")
@@ -42,7 +42,7 @@ def tasks_of(environment: Mapping[str, str]) -> tuple[int, str]:
     return (count, "SLURM_STEP_NUM_TASKS") if count > 1 else (1, "")
 
 
-def note_on_gpus(count: int) -> tuple[str, ...]:
+def note_unused_gpus(count: int) -> tuple[str, ...]:
     """What the user should know where TensorFlow sees several GPUs.
 
     Args:

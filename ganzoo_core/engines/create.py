@@ -1,6 +1,7 @@
 """Engines: one a framework, with one interface. The runner knows none of them by more than that.
 
-`create` imports the framework. An engine builds networks, trains them (`Trainer`), draws from them and hands their
+`create_engine` imports the framework. An engine builds networks, trains them (`Trainer`), draws from them and hands
+their
 tensors over as numpy arrays; see `torch/` for what each method does.
 """
 
@@ -14,46 +15,47 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core.distributed.ranks import Place
-from ganzoo_core.engines.size_limits import MAX_PARAMETERS
+from ganzoo_core.distributed.ranks import Rank
+from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.engines.size_limits import DEFAULT_MAX_PARAMETERS
 from ganzoo_core.errors import UsageError
 
-EXTRAS = {"torch": "torch", "tensorflow": "tf"}
+PIP_EXTRAS = {"torch": "torch", "tensorflow": "tf"}
 
 
-def create(framework: str, settings: Mapping[str, Any], *, place: Place | None = None) -> Any:
+def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None) -> Engine:
     """The engine of a framework, on the device and threads that the settings ask for.
 
     Args:
         framework: `torch` or `tensorflow`; no other name reaches the import machinery.
         settings: those of `engine.*` count.
-        place: which of several processes this is, where they train together; see `ranks.check`.
+        place: which of several processes this is, where they train together; see `ranks.check_launch`.
 
     Raises:
         UsageError: if the framework is not installed, or the device is not there.
     """
-    if framework not in EXTRAS:
-        raise UsageError(f"there is no framework {framework!r}; ganzoo runs {' and '.join(EXTRAS)}")
+    if framework not in PIP_EXTRAS:
+        raise UsageError(f"there is no framework {framework!r}; ganzoo runs {' and '.join(PIP_EXTRAS)}")
     if importlib.util.find_spec(framework) is None:
-        extra = EXTRAS[framework]
+        extra = PIP_EXTRAS[framework]
         raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo-core[{extra}]")
-    _spare_broken_metadata()
+    _ignore_broken_metadata()
     engine = importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
-    shared = place is not None and not place.is_alone
-    several = {"place": place, "timeout": settings["engine.timeout"]} if shared else {}
-    cores = max(1, available_cores() // place.local_count) if place is not None else available_cores()
+    shared = rank is not None and not rank.is_alone
+    several = {"rank": rank, "timeout": settings["engine.timeout"]} if shared else {}
+    cores = max(1, count_available_cores() // rank.local_world_size) if rank is not None else count_available_cores()
     return engine(
         device=settings["engine.device"],
         threads=settings["engine.threads"] or cores,
         channels_last=settings["engine.channels_last"],
         precision=settings.get("engine.precision", "float32"),
         compile=settings.get("engine.compile", False),
-        max_parameters=settings.get("engine.max_parameters", MAX_PARAMETERS),
+        max_parameters=settings.get("engine.max_parameters", DEFAULT_MAX_PARAMETERS),
         **several,
     )
 
 
-def _spare_broken_metadata() -> None:
+def _ignore_broken_metadata() -> None:
     """Let a distribution whose entry points cannot be read have none, in this process, if there is such a one.
 
     PyTorch and Triton read those of all distributions when they are imported, and fail where one is broken. Its fault
@@ -75,7 +77,7 @@ def _spare_broken_metadata() -> None:
     importlib.metadata.Distribution.entry_points = property(or_none)  # type: ignore[assignment, method-assign]
 
 
-def available_cores() -> int:
+def count_available_cores() -> int:
     """The cores this process may use: its affinity mask, or the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -85,7 +87,7 @@ def available_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-def ops_of(framework: str, like: Any) -> Any:
+def make_ops(framework: str, like: Any) -> Any:
     """The arithmetic of losses for arrays such as `like`, outside of training."""
     if framework == "numpy":
         from ganzoo_core.engines.numpy_ops import NumpyOps
@@ -93,4 +95,4 @@ def ops_of(framework: str, like: Any) -> Any:
 
         return NumpyOps(philox(0, "trial"))
     module = importlib.import_module(f"ganzoo_core.engines.{framework}.ops")
-    return module.ops_like(like)
+    return module.make_ops_like(like)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from ganzoo_core.engines.plan import Plan
 
-EMA_RAMP = 0.05  # the moving average forgets at least as fast as over this share of the images seen
+EMA_RAMPUP = 0.05  # the moving average forgets at least as fast as over this share of the images seen
 
 
-def ema_decay(plan: Plan, images: int, values: Mapping[str, float]) -> float:
+def compute_ema_decay(plan: Plan, images: int, values: Mapping[str, float]) -> float:
     """What is kept of the moving average in one step, 0 to 1.
 
     Args:
@@ -17,5 +17,5 @@ def ema_decay(plan: Plan, images: int, values: Mapping[str, float]) -> float:
         images: seen so far, this step's among them.
         values: the schedule's.
     """
-    halflife = min(values.get("ema_halflife", plan.ema_halflife or 0), EMA_RAMP * images)
-    return 0.5 ** (plan.step_images / halflife) if halflife > 0 else 0.0
+    halflife = min(values.get("ema_halflife", plan.ema_halflife or 0), EMA_RAMPUP * images)
+    return 0.5 ** (plan.images_per_step / halflife) if halflife > 0 else 0.0

@@ -32,17 +32,17 @@ class BoundDiscriminator:
 
     def outputs(self, images: Tensor) -> Mapping[str, Tensor]:
         """Everything D returns for these images."""
-        return self._outputs(images, images)
+        return self._compute_outputs(images, images)
 
     def call_as(self, images: Tensor, original: Tensor) -> Tensor:
         """Scores of a copy of `original` that is to be differentiated by."""
-        return self._outputs(images, original)["scores"]
+        return self._compute_outputs(images, original)["scores"]
 
-    def scores(self) -> dict[str, Tensor]:
+    def get_scores(self) -> dict[str, Tensor]:
         """The scores seen so far of `real` and `fake`, [N] or patches."""
         return dict(self._scores)
 
-    def _outputs(self, images: Tensor, original: Tensor) -> Mapping[str, Tensor]:
+    def _compute_outputs(self, images: Tensor, original: Tensor) -> Mapping[str, Tensor]:
         name = next((name for name, batch in self._watched.items() if batch is original), "")
         # A copy made to be differentiated by leads no gradient back to G, so it is never handed on.
         shares = self._share and name != "" and images is original
@@ -57,17 +57,17 @@ class BoundDiscriminator:
 
 
 def as_outputs(result: Any) -> Mapping[str, Tensor]:
-    """What D returned -> a mapping with `scores`; a column of scores [N,1,…] becomes [N]."""
+    """What D returned -> a mapping with `get_scores`; a column of scores [N,1,…] becomes [N]."""
     outputs = dict(result) if isinstance(result, Mapping) else {"scores": result}
     if "scores" not in outputs:
-        raise PluginError(f"the discriminator returned {sorted(outputs)}; a mapping must hold `scores`")
+        raise PluginError(f"the discriminator returned {sorted(outputs)}; a mapping must hold `get_scores`")
     scores = outputs["scores"]
     if len(scores.shape) > 1 and all(size == 1 for size in scores.shape[1:]):
         outputs["scores"] = scores[(slice(None), *(0,) * (len(scores.shape) - 1))]
     return outputs
 
 
-class Memory(MutableMapping[str, Tensor]):
+class LossMemory(MutableMapping[str, Tensor]):
     """What a loss sees of the scalars that the engine keeps for it.
 
     Args:
@@ -82,10 +82,10 @@ class Memory(MutableMapping[str, Tensor]):
         self._read, self._write, self._names = read, write, names
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._read(self._known(name))
+        return self._read(self._check_name(name))
 
     def __setitem__(self, name: str, value: Tensor) -> None:
-        self._write(self._known(name), value)
+        self._write(self._check_name(name), value)
 
     def __delitem__(self, name: str) -> None:
         raise PluginError(f"a loss cannot forget {name!r} of its memory; assign to it")
@@ -96,14 +96,14 @@ class Memory(MutableMapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def _known(self, name: str) -> str:
+    def _check_name(self, name: str) -> str:
         if name not in self._names:
             declared = ", ".join(self._names) or "nothing"
             raise PluginError(f"the loss asks for {name!r} of its memory, and declared {declared} in `memory`")
         return name
 
 
-def memory_of(loss: Any) -> dict[str, float]:
+def read_initial_memory(loss: Any) -> dict[str, float]:
     """What a loss declares to remember, with the numbers that it starts with."""
     declared = getattr(loss, "memory", {})
     try:
@@ -129,12 +129,12 @@ def check_terms(terms: Any, loss: Any, phase: str) -> Mapping[str, Tensor]:
     return terms
 
 
-def total(terms: Mapping[str, Tensor]) -> Tensor:
+def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
     """The sum of all terms, which is what is differentiated."""
     return functools.reduce(operator.add, terms.values())
 
 
-def score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops) -> dict[str, Tensor]:
+def compute_score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops) -> dict[str, Tensor]:
     """How well D tells real from fake; its accuracies and probabilities where the loss defines what they are.
 
     `separated` is 1 where every real image of the batch has a higher score than every fake one, and else 0. It needs no
@@ -164,7 +164,7 @@ def score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops) -> dict
     return {f"discriminator/{name}": value for name, value in found.items()}
 
 
-def idle_penalty(name: str) -> PluginError:
+def make_penalty_error(name: str) -> PluginError:
     """The error for a penalty that cannot move D."""
     return PluginError(
         f"the loss term {name} has no gradient in the discriminator, so it would do nothing; "

@@ -19,33 +19,33 @@ class NumpyOps:
         generator: where `uniform` and `normal` draw from.
     """
 
-    def __init__(self, generator: np.random.Generator) -> None:
-        self.generator = generator
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
 
     def mean(self, x: Array) -> Array:
         """The mean of all elements, a scalar."""
-        return np.mean(_wide(x))
+        return np.mean(_at_least_float32(x))
 
     def sum(self, x: Array) -> Array:
         """The sum of all elements, a scalar."""
-        return np.sum(_wide(x))
+        return np.sum(_at_least_float32(x))
 
     def sum_per_sample(self, x: Array) -> Array:
         """[N, ...] -> [N]: the sum over all axes but the first."""
-        wide = _wide(x)
+        wide = _at_least_float32(x)
         return np.sum(wide, axis=tuple(range(1, wide.ndim)))
 
     def mean_over_samples(self, x: Array) -> Array:
         """[N, ...] -> [...]: the mean over the first axis."""
-        return np.mean(_wide(x), axis=0)
+        return np.mean(_at_least_float32(x), axis=0)
 
     def min(self, x: Array) -> Array:
         """The least of all elements, a scalar."""
-        return _wide(x).min()
+        return _at_least_float32(x).min()
 
     def max(self, x: Array) -> Array:
         """The largest of all elements, a scalar."""
-        return _wide(x).max()
+        return _at_least_float32(x).max()
 
     def square(self, x: Array) -> Array:
         return np.square(x)
@@ -72,7 +72,7 @@ class NumpyOps:
 
     def cross_entropy(self, logits: Array, labels: Array) -> Array:
         """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
-        wide = _wide(logits)
+        wide = _at_least_float32(logits)
         shifted = wide - wide.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(shifted).sum(axis=1))
         return np.mean(log_sums - shifted[np.arange(len(shifted)), labels])
@@ -83,11 +83,11 @@ class NumpyOps:
 
     def uniform(self, shape: Sequence[int]) -> Array:
         """Float32 in [0, 1), drawn from the generator."""
-        return self.generator.random(tuple(shape), dtype=np.float32)
+        return self.rng.random(tuple(shape), dtype=np.float32)
 
     def normal(self, shape: Sequence[int]) -> Array:
         """Float32, mean 0 and standard deviation 1, drawn from the generator."""
-        return self.generator.standard_normal(tuple(shape), dtype=np.float32)
+        return self.rng.standard_normal(tuple(shape), dtype=np.float32)
 
     def score_and_gradient(self, D: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
         """D's scores at x and the gradient of their sum by x, if D knows it: `D.score_and_gradient(x)`.
@@ -105,7 +105,7 @@ class NumpyOps:
         return scores, gradient
 
 
-def _wide(x: Array) -> Array:
+def _at_least_float32(x: Array) -> Array:
     """x in at least float32, in which sums are taken."""
     array = np.asarray(x)
     return array.astype(np.promote_types(array.dtype, np.float32), copy=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CHUNK = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
+DRAW_BATCH_SIZE = 64  # images drawn at once; fixed, so that the same seed gives the same bytes
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,18 @@ class Plan:
     lr_g: float
     lr_d: float
     ema_halflife: int | None
-    clip: float | None
+    weight_clip: float | None
     decision: float | str | None
     probability: str | None
     real_in_generator_step: bool
 
     @property
-    def step_images(self) -> int:
+    def images_per_step(self) -> int:
         """Real images that count for one step."""
         return self.batch_size * self.critic_steps
 
     @property
-    def shares_fake(self) -> bool:
+    def reuses_fake(self) -> bool:
         """Whether G's phase goes on with the images of D's.
 
         With labels and reals of its own, G's phase must draw labels that fit those reals.

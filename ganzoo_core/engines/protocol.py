@@ -20,7 +20,7 @@ class Trainer(Protocol):
     plan: Plan
 
     @property
-    def best_generator(self) -> Any:
+    def inference_generator(self) -> Any:
         """What samples are drawn from and what is saved: the moving average where there is one."""
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
@@ -29,25 +29,25 @@ class Trainer(Protocol):
     def grow(self, values: Mapping[str, float]) -> None:
         """Add what growing networks need for the `resolution` among the values."""
 
-    def read(self) -> dict[str, float]:
+    def pop_means(self) -> dict[str, float]:
         """The mean of every term since the last call; empties them."""
 
-    def pending(self) -> list[Any]:
-        """What `read` would take the means of, as numbers that JSON keeps exactly."""
+    def read_pending_sums(self) -> list[Any]:
+        """What `pop_means` would take the means of, as numbers that JSON keeps exactly."""
 
-    def restore_pending(self, pending: list[Any]) -> None:
-        """Put back what `pending` gave."""
+    def restore_pending_sums(self, pending: list[Any]) -> None:
+        """Put back what `read_pending_sums` gave."""
 
-    def state(self) -> dict[str, np.ndarray]:
+    def read_state(self) -> dict[str, np.ndarray]:
         """All that the next step depends on beside its position, by name."""
 
-    def expected_state(self) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
-        """Name -> dtype and shape of what `restore` takes, and the names that may be missing."""
+    def describe_state(self) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
+        """Name -> dtype and shape of what `restore_state` takes, and the names that may be missing."""
 
-    def restore(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Put back what `state` gave."""
+    def restore_state(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Put back what `read_state` gave."""
 
-    def follow_weights(self) -> None:
+    def reset_ema(self) -> None:
         """After the networks' weights were replaced: the moving average starts from them."""
 
 
@@ -57,11 +57,12 @@ class Engine(Protocol):
     framework: str
     notes: tuple[str, ...]
     tell: Callable[[str], None]
+    group: Any  # of the processes that train together; None where one trains alone
 
     def describe(self) -> dict[str, Any]:
         """Facts that belong to a run: framework, version, device, threads, precision."""
 
-    def check_network(self, network: Any) -> str:
+    def find_network_problem(self, network: Any) -> str:
         """What is wrong with what a hook built, in words; "" for nothing."""
 
     def build(
@@ -69,16 +70,18 @@ class Engine(Protocol):
     ) -> Any:
         """A network on the device, with weights drawn from (seed, slot)."""
 
-    def seeded(self, seed: int, purpose: str, *indices: int) -> AbstractContextManager[None]:
+    def use_seed(self, seed: int, purpose: str, *indices: int) -> AbstractContextManager[None]:
         """Let the framework's own generators start from (seed, purpose, indices)."""
 
-    def trainer(self, G: Any, D: Any, loss: Any, plan: Plan, images: Images, labels: np.ndarray | None) -> Trainer:
+    def create_trainer(
+        self, G: Any, D: Any, loss: Any, plan: Plan, images: Images, labels: np.ndarray | None
+    ) -> Trainer:
         """A trainer of these networks on these images (uint8 [N,H,W,C])."""
 
     def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
         """Generate images (uint8 [N,H,W,C]) from z (float32 [N,latent_dim])."""
 
-    def score(
+    def score_images(
         self,
         D: Any,
         images: np.ndarray,
@@ -89,16 +92,31 @@ class Engine(Protocol):
     ) -> np.ndarray:
         """What D says of images in evaluation mode: float32 [N], or [N,…] where it scores patches."""
 
-    def tensors(self, network: Any) -> dict[str, np.ndarray]:
+    def find_batch_norms(self, network: Any) -> list[Any]:
+        """The layers that normalise by the batch while training, and by running means otherwise."""
+
+    def recalibrate_batch_norm(
+        self,
+        D: Any,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        *,
+        takes: Sequence[str] = (),
+        batch_size: int,
+    ) -> None:
+        """Replace the running means of batch norm by those of these images, a batch at a time."""
+
+    def read_weights(self, network: Any) -> dict[str, np.ndarray]:
         """All weights and buffers by name."""
 
-    def expected(self, network: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Name -> dtype and shape of all that `load` wants."""
+    def describe_weights(self, network: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Name -> dtype and shape of all that `load_weights` wants."""
 
-    def load(self, network: Any, tensors: Mapping[str, np.ndarray]) -> None:
+    def load_weights(self, network: Any, tensors: Mapping[str, np.ndarray]) -> None:
         """Put saved weights and buffers back."""
 
-    def layers(
+    def list_layers(
         self, network: Any, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
         """Each layer's name, type, output shape and number of parameters."""

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.evaluation.request import Question
+from ganzoo_core.evaluation.request import ScoreRequest
 from ganzoo_core.processes import Child, ChildEnded, Say
 from ganzoo_core.runs.scores import Score
 
 
-def nothing(text: str) -> None:
+def say_nothing(text: str) -> None:
     """Say nothing."""
 
 
@@ -41,8 +41,8 @@ class Scorer:
         GanzooError: if the data, the extractor or a metric cannot be had. Then no process is left.
     """
 
-    def __init__(self, question: Question, *, say: Say = nothing, attempts: int = 1) -> None:
-        self._say, self._question = say, question
+    def __init__(self, request: ScoreRequest, *, say: Say = say_nothing, attempts: int = 1) -> None:
+        self._say, self._request = say, request
         self._folder = Path(tempfile.mkdtemp(prefix="ganzoo-scores-"))
         try:
             self._child, ready = self._start(attempts)
@@ -56,7 +56,7 @@ class Scorer:
     def _start(self, attempts: int = 1) -> tuple[Child, dict[str, Any]]:
         child = Child("ganzoo_core.evaluation.worker", "scores the images")
         try:
-            return child, child.ask({"question": self._question.as_json()}, self._say)
+            return child, child.ask({"question": self._request.as_json()}, self._say)
         except BaseException as error:
             child.close()
             if not isinstance(error, ChildEnded) or attempts == 1:
@@ -108,7 +108,7 @@ class Scorer:
     ) -> Score:
         """The same of what lies in files: `images` and `labels`, paths to .npy, the latter may be None."""
         found = self._child.ask({**files, "seed": seed}, self._say)
-        score = Score(images=seen, **found, more=more)
+        score = Score(images=seen, **found, extra=more)
         return replace(score, protocol={**score.protocol, "ema": ema})
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from ganzoo_core.runs import layout
 from ganzoo_core.storage import files
 
 
-def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
+def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Draw, and write the images and labels where the request says.
 
     Args:
@@ -37,14 +37,14 @@ def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
         "images": generator.images_seen,
         "conditional": labels is not None,
         "size": list(drawn.shape[1:]),
-        "generator": _hash(folder / layout.WEIGHTS),
+        "generator": _hash_file(folder / layout.WEIGHTS),
     }
 
 
-def _hash(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with files.open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":
-    serve(answer)
+    serve(handle_request)

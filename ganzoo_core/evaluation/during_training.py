@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core.data.framing import Framing, crop
+from ganzoo_core.data.framing import Framing, crop_padding
 from ganzoo_core.engines import Plan
+from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.evaluation.client import Scorer
 from ganzoo_core.processes import ChildEnded
@@ -19,10 +20,10 @@ from ganzoo_core.runs.scores import Score
 from ganzoo_core.terminal.progress import Reporter
 
 SEED = 0
-FAILURES = 3  # in a row, after which a run is scored no more
+MAX_FAILURES = 3  # in a row, after which a run is scored no more
 
 
-class Watch:
+class TrainingEvaluator:
     """Evaluates one run as it trains. A failure is told and never stops the run.
 
     The images are those that `ganzoo evaluate RUN --checkpoint IMAGES -n COUNT` draws later, and so are the scores.
@@ -55,7 +56,7 @@ class Watch:
         self._collapsed = False
         self._failures = 0  # in a row
 
-    def evaluate(self, engine: Any, G: Any, *, images: int, values: Mapping[str, float]) -> Score | None:
+    def evaluate(self, engine: Engine, G: Any, *, images: int, values: Mapping[str, float]) -> Score | None:
         """Score a generator as it stands, and keep the score; None where that failed, which was told.
 
         Args:
@@ -64,18 +65,20 @@ class Watch:
             images: real images seen so far.
             values: the schedule's.
         """
-        if self._failures >= FAILURES:
+        if self._failures >= MAX_FAILURES:
             return None
         taken = {name: values[name] for name in self.takes if name in values}
-        drawn = crop(engine.draw(G, self.noise, self.labels, taken), self.framing.crop, self.framing.target)
+        drawn = crop_padding(
+            engine.draw(G, self.noise, self.labels, taken), self.framing.crop, self.framing.target_size
+        )
         try:
             found = self._score(drawn, images)
             scores.append(self.run, found)
             self._failures = 0
-            self._tell(found)
+            self._report_score(found)
         except (GanzooError, OSError) as error:
             self.reporter.warn(f"at {images:,} images there is no score: {error}; training goes on")
-            self._fail()
+            self._count_failure()
             return None
         return found
 
@@ -85,47 +88,51 @@ class Watch:
             try:
                 return self.scorer.score(drawn, self.labels, seed=SEED, seen=images, ema=self.ema, during="training")
             except ChildEnded as error:
-                if self._failures + 1 >= FAILURES:
+                if self._failures + 1 >= MAX_FAILURES:
                     raise
                 self._failures += 1
                 self.reporter.warn(f"{error}; it is started again")
                 self.scorer.restart()
 
-    def _fail(self) -> None:
+    def _count_failure(self) -> None:
         self._failures += 1
-        if self._failures >= FAILURES:
+        if self._failures >= MAX_FAILURES:
             self.scorer.close()
             self.reporter.warn(
-                f"scoring failed {FAILURES} times in a row, so this run is scored no more; `ganzoo evaluate {self.run} "
+                f"scoring failed {MAX_FAILURES} times in a row, so this run is scored no more; `ganzoo evaluate "
+                f"{self.run} "
                 "--checkpoint all` scores its snapshots later"
             )
 
-    def is_best(self, found: Score | None) -> bool:
+    def is_best(self, newest: Score | None) -> bool:
         """Whether no score of the run is better than this one."""
-        if found is None:
+        if newest is None:
             return False
         try:
-            best = scores.best(scores.read(self.run))
+            best = scores.find_best(scores.read(self.run))
         except (GanzooError, OSError):  # told when it was written
             return False
-        return best is not None and best.images == found.images
+        return best is not None and best.images == newest.images
 
     def close(self) -> None:
         """End the process that scores."""
         self.scorer.close()
 
-    def _tell(self, found: Score) -> None:
-        named = " · ".join(f"{name} {value:.4g}" for name, value in found.scores.items() if name in found.better)
-        self.reporter.say(f"  {found.images:,} images · {named}")
-        alike = [score for score in scores.latest(scores.read(self.run)) if not scores.differences(score, found)]
+    def _report_score(self, newest: Score) -> None:
+        named = " · ".join(f"{name} {value:.4g}" for name, value in newest.scores.items() if name in newest.better)
+        self.reporter.say(f"  {newest.images:,} images · {named}")
+        alike = [
+            score for score in scores.select_latest(scores.read(self.run)) if not scores.find_differences(score, newest)
+        ]
         main = scores.find_main_score()
         values = [score.scores.get(main, float("nan")) for score in alike]
-        was, self._collapsed = self._collapsed, main in found.scores and scores.has_collapsed(values)
+        was, self._collapsed = self._collapsed, main in newest.scores and scores.has_collapsed(values)
         if self._collapsed and not was:
             best = min(alike, key=lambda score: score.scores.get(main, float("inf")))
             self.reporter.warn(
                 f"{main} was over twice its best, {best.scores[main]:.4g} at {best.images:,} images, at "
-                f"{scores.RUNNING} evaluations running: the generator has collapsed. `ganzoo generate {self.run} "
+                f"{scores.COLLAPSE_EVALUATIONS} evaluations running: the generator has collapsed. `ganzoo generate "
+                f"{self.run} "
                 "--checkpoint best` draws from the best that is kept; a lower learning rate, another loss"
                 f"{health.advise_modifiers(' or ')} may keep a new run from it"
             )

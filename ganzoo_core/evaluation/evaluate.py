@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.arguments import check_count, check_seed, read_labels
-from ganzoo_core.building import data_root_of_run
+from ganzoo_core.building import find_run_data_root
 from ganzoo_core.errors import UsageError
-from ganzoo_core.evaluation.client import Scorer, nothing
-from ganzoo_core.evaluation.image_files import gather
-from ganzoo_core.evaluation.request import averages, data_of_run, pose
+from ganzoo_core.evaluation.client import Scorer, say_nothing
+from ganzoo_core.evaluation.image_files import read_images
+from ganzoo_core.evaluation.request import has_ema, make_request, read_run_data
 from ganzoo_core.processes import Child, Say
 from ganzoo_core.runs import generators, layout, scores
 from ganzoo_core.runs.scores import Score
 from ganzoo_core.settings import read_engine_settings
 from ganzoo_core.storage import files
-from ganzoo_core.storage.paths import user_path
+from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.terminal.progress import Reporter
 
-LARGEST = 1_000_000  # images that are drawn at most
-LEAST, MOST = 1_000, 10_000  # images that are drawn where nobody says how many
+MAX_IMAGES = 1_000_000  # images that are drawn at most
+MIN_DEFAULT_IMAGES, MAX_DEFAULT_IMAGES = 1_000, 10_000  # images that are drawn where nobody says how many
 
 
 def evaluate(
@@ -42,8 +42,8 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
-    yardstick: bool = True,
-    say: Say = nothing,
+    score_real_images: bool = True,
+    say: Say = say_nothing,
 ) -> list[Score]:
     """Score a run's generator, or images from anywhere; as `ganzoo evaluate` does.
 
@@ -76,31 +76,31 @@ def evaluate(
     """
     check_seed(seed)
     if n is not None:
-        check_count("n", n, "images", least=2, most=LARGEST)
-    folder = None if run is None else user_path(run.folder if hasattr(run, "stats") else run)
-    name, data_settings = _data(folder, data)
+        check_count("n", n, "images", least=2, most=MAX_IMAGES)
+    folder = None if run is None else expand_user(run.folder if hasattr(run, "stats") else run)
+    name, data_settings = _find_data(folder, data)
     drawn_from: list[Path] = []
     if images is None:
         if folder is None:
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
         drawn_from = generators.list_generators(folder, str(checkpoint))
     elif not isinstance(images, np.ndarray):
-        images, found = gather(user_path(images))
+        images, found = read_images(expand_user(images))
         labels = found if labels is None else labels
     if images is not None and labels is not None:
         labels = read_labels(labels, f"expected {len(images)} whole numbers, one for each image", count=len(images))
     given = dict(settings or {})
     engine = {key: given.pop(key) for key in list(given) if key.startswith("engine.") or key == "max_parameters"}
     read_engine_settings(engine)
-    question = pose(
+    question = make_request(
         data=name,
         data_settings=data_settings,
-        data_root=data_root if folder is None else data_root_of_run(folder, data_root),
+        data_root=data_root if folder is None else find_run_data_root(folder, data_root),
         reference=reference,
         extractor=extractor,
         metrics=metrics,
         settings=given,
-        yardstick=yardstick,
+        score_real_images=score_real_images,
         run=folder if folder is not None and images is None and files.is_file(folder / layout.CONFIG) else None,
     )
     with Scorer(question, say=say) as scorer:
@@ -111,31 +111,31 @@ def evaluate(
         if scorer.data_changes:
             changes = "; ".join(scorer.data_changes)
             Reporter().warn(f"the data are not those that the run was trained on: {changes}")
-        count = n or samples_for(scorer.reference_count)
+        count = n or choose_sample_count(scorer.reference_count)
         drawing = {"n": count, "seed": seed, "device": device, "settings": engine}
-        return list(_scored(folder, drawn_from, scorer, drawing, say))
+        return list(_score_generators(folder, drawn_from, scorer, drawing, say))
 
 
-def samples_for(reference_count: int) -> int:
+def choose_sample_count(reference_count: int) -> int:
     """How many images are drawn where nobody says: as many as the reference has, but from 1,000 to 10,000."""
-    return min(max(reference_count, LEAST), MOST)
+    return min(max(reference_count, MIN_DEFAULT_IMAGES), MAX_DEFAULT_IMAGES)
 
 
-def _data(folder: Path | None, named: str | None) -> tuple[str, dict[str, Any]]:
-    if folder is not None and named is None:
-        return data_of_run(folder)
-    if named is None:
+def _find_data(folder: Path | None, data_name: str | None) -> tuple[str, dict[str, Any]]:
+    if folder is not None and data_name is None:
+        return read_run_data(folder)
+    if data_name is None:
         raise UsageError("images from anywhere are compared with a dataset; say --data NAME, or name a run")
     same = folder is not None and files.is_file(folder / layout.CONFIG)
-    own = data_of_run(folder) if folder is not None and same else ("", {})
+    own = read_run_data(folder) if folder is not None and same else ("", {})
     # The same data may lie somewhere else by now.
-    return named, own[1] if own[0].partition(":")[0] == named.partition(":")[0] else {}
+    return data_name, own[1] if own[0].partition(":")[0] == data_name.partition(":")[0] else {}
 
 
-def _scored(
+def _score_generators(
     run: Path, folders: Sequence[Path], scorer: Scorer, drawing: Mapping[str, Any], say: Say
 ) -> Iterator[Score]:
-    ema = averages(run)
+    ema = has_ema(run)
     with (
         tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as made,
         Child("ganzoo_core.evaluation.drawing_worker", "draws the images") as child,

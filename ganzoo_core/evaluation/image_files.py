@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo_core.data.picture_files import ENDINGS, read_picture
+from ganzoo_core.data.picture_files import READABLE_SUFFIXES, read_picture
 from ganzoo_core.errors import DataError
 
 
-def gather(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Images uint8 [N,H,W,C], and labels int64 [N] where an archive holds them.
 
     Args:
@@ -23,16 +23,16 @@ def gather(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         DataError: if there is nothing, or something cannot be read.
     """
     if path.is_dir():
-        return _of_folder(path), None
+        return _read_folder(path), None
     if not path.is_file():
         raise DataError(f"{path} is not there; name a folder of pictures, or a .npz file")
     if path.suffix.lower() != ".npz":
         raise DataError(f"{path} is no folder and no .npz file; name one of the two")
-    return _of_archive(path)
+    return _read_archive(path)
 
 
-def _of_folder(path: Path) -> np.ndarray:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file())
+def _read_folder(path: Path) -> np.ndarray:
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in READABLE_SUFFIXES and file.is_file())
     if not files:
         raise DataError(f"{path} holds no pictures; expected files such as 0001.png")
     pictures = [read_picture(file) for file in files]
@@ -47,7 +47,7 @@ def _of_folder(path: Path) -> np.ndarray:
     return np.stack(pictures)
 
 
-def _of_archive(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             images, labels = archive.get("images"), archive.get("labels")

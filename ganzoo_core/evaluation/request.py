@@ -11,17 +11,17 @@ from typing import Any
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix.finding import read_argument
+from ganzoo_core.mix.finding import read_dataset_argument
 from ganzoo_core.runs import folder, layout
-from ganzoo_core.settings import CORE, expand, kind_of, read, read_config, read_run_config
+from ganzoo_core.settings import CORE_SETTINGS, expand_key, find_kind, read_config, read_run_config, read_value
 from ganzoo_core.storage import files
 
-INSTALL = 'pip install "ganzoo-core[scores]"'
-PARTS = ("test", "train", "all")  # of the data that can be the reference
+INSTALL_COMMAND = 'pip install "ganzoo-core[scores]"'
+REFERENCES = ("test", "train", "all")  # of the data that can be the reference
 
 
 @dataclass(frozen=True)
-class Question:
+class ScoreRequest:
     """All that the process which scores must know, as JSON can hold it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Question:
     extractor: str
     extractor_options: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    yardstick: bool = True
+    score_real_images: bool = True
     run: str = ""
     split: str = "train"
 
@@ -53,7 +53,7 @@ class Question:
         return asdict(self)
 
 
-def pose(
+def make_request(
     *,
     data: str,
     data_settings: Mapping[str, Any],
@@ -62,15 +62,15 @@ def pose(
     extractor: str | None = None,
     metrics: Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
-    yardstick: bool = True,
+    score_real_images: bool = True,
     run: Path | None = None,
-) -> Question:
+) -> ScoreRequest:
     """A question in the user's words -> the question.
 
     Args:
         data: `NAME` or `NAME:ARGUMENT`.
         data_settings: `data.*`, as text or typed.
-        data_root: see `building.data_root_of`.
+        data_root: see `building.find_data_root`.
         reference: `test`, `train` or `all`.
         extractor: a name; None for the one that says it is the default.
         metrics: names; None for all that say they are default and fit the extractor.
@@ -81,33 +81,33 @@ def pose(
     Raises:
         UsageError: for what is not installed, or does not fit.
     """
-    from ganzoo_core.building import data_root_of  # which may ask for scores during training, and so for this
+    from ganzoo_core.building import find_data_root  # which may ask for scores during training, and so for this
 
     installed = catalog.scan()
     name, _, argument = data.partition(":")
     dataset = installed.find("datasets", name)
-    if reference not in PARTS:
-        raise UsageError(f"the reference is {reference!r}; expected {', '.join(PARTS)}")
-    seer = _extractor(installed, extractor)
-    chosen = _metrics(installed, metrics, seer)
+    if reference not in REFERENCES:
+        raise UsageError(f"the reference is {reference!r}; expected {', '.join(REFERENCES)}")
+    seer = _find_extractor(installed, extractor)
+    chosen = _find_metrics(installed, metrics, seer)
     _check_frameworks(seer, *chosen)
-    typed = _settings((seer, *chosen), settings or {})
-    return Question(
-        data=dataset.qualified,
-        argument=read_argument(dataset, argument),
-        data_options=_data_options(dataset, data_settings),
-        data_root=str(data_root_of(data_root)),
+    typed = _read_settings((seer, *chosen), settings or {})
+    return ScoreRequest(
+        data=dataset.qualified_name,
+        argument=read_dataset_argument(dataset, argument),
+        data_options=_read_data_options(dataset, data_settings),
+        data_root=str(find_data_root(data_root)),
         reference=reference,
-        extractor=seer.qualified,
-        extractor_options=_own(seer, typed),
-        metrics={part.qualified: _own(part, typed) for part in chosen},
-        yardstick=yardstick,
+        extractor=seer.qualified_name,
+        extractor_options=_select_own_settings(seer, typed),
+        metrics={part.qualified_name: _select_own_settings(part, typed) for part in chosen},
+        score_real_images=score_real_images,
         run="" if run is None else str(run.absolute()),
-        split=str(data_settings.get("data.split", CORE["data.split"].default)),
+        split=str(data_settings.get("data.split", CORE_SETTINGS["data.split"].default)),
     )
 
 
-def data_of_run(run: Path) -> tuple[str, dict[str, Any]]:
+def read_run_data(run: Path) -> tuple[str, dict[str, Any]]:
     """The data that a run learnt from, and its settings `data.*`.
 
     Raises:
@@ -125,41 +125,41 @@ def data_of_run(run: Path) -> tuple[str, dict[str, Any]]:
     return name, {key: value for key, value in config.items() if key.startswith("data.")}
 
 
-def averages(run: Path) -> bool:
+def has_ema(run: Path) -> bool:
     """Whether what a run saves is a moving average of its generator."""
     halflife = read_config(run / layout.CONFIG).get("train.ema_halflife", "0")
-    stats = folder.RunFolder(run).stats()
+    stats = folder.RunFolder(run).read_stats()
     return str(halflife) != "0" or (bool(stats) and "ema_halflife" in stats[-1])  # a schedule may have it, too
 
 
-def _extractor(installed: catalog.Catalog, name: str | None) -> Part:
+def _find_extractor(installed: catalog.Catalog, name: str | None) -> Part:
     if not any(part.kind == "extractors" for part in installed.parts):
-        raise UsageError(f"nothing that images are scored with is installed; {INSTALL}")
+        raise UsageError(f"nothing that images are scored with is installed; {INSTALL_COMMAND}")
     if name is not None:
         return installed.find("extractors", name)
-    part = installed.default("extractors")
+    part = installed.find_default("extractors")
     if part is None:
-        names = ", ".join(part.name for part in installed.of_kind("extractors"))
+        names = ", ".join(part.name for part in installed.list_kind("extractors"))
         raise UsageError(f"no extractor is the default one; say --extractor, one of {names}")
     return part
 
 
-def _metrics(installed: catalog.Catalog, names: Sequence[str] | None, extractor: Part) -> list[Part]:
+def _find_metrics(installed: catalog.Catalog, names: Sequence[str] | None, extractor: Part) -> list[Part]:
     def lacks(metric: Part) -> list[str]:
         return [need for need in metric.needs if not extractor.has.get(need, False)]
 
     if names is None:
         found = [part for part in installed.parts if part.kind == "metrics" and part.default and not lacks(part)]
         if not found:
-            raise UsageError(f"no metric is installed that fits the extractor {extractor.name}; {INSTALL}")
+            raise UsageError(f"no metric is installed that fits the extractor {extractor.name}; {INSTALL_COMMAND}")
         return found
-    found = list({part.qualified: part for part in (installed.find("metrics", name) for name in names)}.values())
+    found = list({part.qualified_name: part for part in (installed.find("metrics", name) for name in names)}.values())
     if not found:
         raise UsageError("no metric is named; `ganzoo list metrics` shows them")
     for metric in found:
         if lacks(metric):
             fitting = [
-                p.name for p in installed.of_kind("extractors") if all(p.has.get(n, False) for n in metric.needs)
+                p.name for p in installed.list_kind("extractors") if all(p.has.get(n, False) for n in metric.needs)
             ]
             advice = f"; say --extractor {' or '.join(fitting)}" if fitting else ""
             raise UsageError(
@@ -172,32 +172,38 @@ def _metrics(installed: catalog.Catalog, names: Sequence[str] | None, extractor:
 def _check_frameworks(*parts: Part) -> None:
     for part in parts:
         if part.frameworks and not any(importlib.util.find_spec(name) for name in part.frameworks):
-            raise UsageError(f"{part.name} needs {' or '.join(part.frameworks)}, which is not installed; {INSTALL}")
+            raise UsageError(
+                f"{part.name} needs {' or '.join(part.frameworks)}, which is not installed; {INSTALL_COMMAND}"
+            )
 
 
-def _settings(parts: Sequence[Part], given: Mapping[str, Any]) -> dict[str, Any]:
+def _read_settings(parts: Sequence[Part], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting of these parts, typed, with those laid over it that were given."""
     known = {key: value for part in parts for key, value in part.defaults.items()}
     typed = dict(known)
-    for word, value in given.items():
+    for word, value in overrides.items():
         try:
-            key = expand(word, known)
+            key = expand_key(word, known)
         except UsageError as error:
             advice = "`ganzoo info NAME` lists those of an extractor or a metric"
             raise UsageError(str(error).replace("`ganzoo info MODEL` lists them", advice)) from None
-        typed[key] = read(key, kind_of(key, known[key]), value)
+        typed[key] = read_value(key, find_kind(key, known[key]), value)
     return typed
 
 
-def _own(part: Part, typed: Mapping[str, Any]) -> dict[str, Any]:
+def _select_own_settings(part: Part, typed: Mapping[str, Any]) -> dict[str, Any]:
     return {key.split(".", 2)[2]: typed[key] for key in part.defaults}
 
 
-def _data_options(dataset: Part, given: Mapping[str, Any]) -> dict[str, Any]:
+def _read_data_options(dataset: Part, data_settings: Mapping[str, Any]) -> dict[str, Any]:
     """`data.*` without the prefix, typed; the part that is read is the reference's matter."""
-    known = {key: setting.default for key, setting in CORE.items() if key.startswith("data.") and key != "data.split"}
+    known = {
+        key: setting.default
+        for key, setting in CORE_SETTINGS.items()
+        if key.startswith("data.") and key != "data.split"
+    }
     known |= dict(dataset.defaults)
     for key in known:
-        if key in given:
-            known[key] = read(key, kind_of(key, dataset.defaults.get(key, known[key])), given[key])
+        if key in data_settings:
+            known[key] = read_value(key, find_kind(key, dataset.defaults.get(key, known[key])), data_settings[key])
     return {key.removeprefix("data."): value for key, value in known.items()}

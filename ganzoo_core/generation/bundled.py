@@ -17,10 +17,10 @@ from ganzoo_core.errors import UsageError
 from ganzoo_core.runs import generators, layout
 
 FOLDER = "generators"
-HALVED = "kernels"  # of a card: the type in which tensors of two axes or more are stored
+KERNELS_KEY = "kernels"  # of a card: the type in which tensors of two axes or more are stored
 
 
-def locate(path: Path, which: str = "last") -> Path:
+def find_folder(path: Path, which: str = "last") -> Path:
     """The folder of the generator that is meant by a path, or else by a model's name.
 
     Args:
@@ -32,7 +32,7 @@ def locate(path: Path, which: str = "last") -> Path:
     """
     if path.exists():
         return generators.find_generator(path, which)
-    found = find(str(path))
+    found = find_bundled(str(path))
     if found is None:
         raise UsageError(
             f"{path} is not there, and no model of this name is installed; name a run's folder, its "
@@ -43,7 +43,7 @@ def locate(path: Path, which: str = "last") -> Path:
     return found
 
 
-def find(word: str) -> Path | None:
+def find_bundled(word: str) -> Path | None:
     """The folder of the generator that is meant by MODEL or MODEL:NAME; None if no installed model is called so.
 
     Raises:
@@ -57,33 +57,35 @@ def find(word: str) -> Path | None:
         return None
     if not part.generators:
         raise UsageError(
-            f"{part.by} carries no trained generator; train one with `ganzoo run {part.name}`, and name its folder"
+            f"{part.label} carries no trained generator; train one with `ganzoo run {part.name}`, and name its folder"
         )
     if name and name not in part.generators:
-        raise UsageError(f"{part.by} carries no generator called {name!r}; it has {', '.join(part.generators)}")
-    return place(part, name or part.generators[0])
+        raise UsageError(f"{part.label} carries no generator called {name!r}; it has {', '.join(part.generators)}")
+    return get_bundled_folder(part, name or part.generators[0])
 
 
-def place(part: Part, name: str) -> Path:
+def get_bundled_folder(part: Part, name: str) -> Path:
     """Where a model's plugin keeps the generator of that name."""
     return Path(part.location) / FOLDER / name
 
 
-def stored(expected: Mapping[str, tuple[str, tuple[int, ...]]], kind: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+def apply_kernel_type(
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]], kernel_type: str
+) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Name -> dtype and shape as they are stored where kernels are of this type.
 
     Raises:
         ValueError: for a type that is none.
     """
-    if kind not in ("float16", "float32"):
-        raise ValueError(f"{HALVED} {kind!r}")
+    if kernel_type not in ("float16", "float32"):
+        raise ValueError(f"{KERNELS_KEY} {kernel_type!r}")
     return {
-        name: (kind if dtype == "float32" and len(shape) > 1 else dtype, shape)
-        for name, (dtype, shape) in expected.items()
+        name: (kernel_type if dtype == "float32" and len(shape) > 1 else dtype, shape)
+        for name, (dtype, shape) in tensors.items()
     }
 
 
-def widened(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def to_float32(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Half precision -> float32, the rest as it is."""
     return {
         name: tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor for name, tensor in tensors.items()

@@ -15,15 +15,15 @@ from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import atomic
 from ganzoo_core.storage.records import Card
-from ganzoo_core.storage.tensors import pack, read_matching
+from ganzoo_core.storage.tensors import pack_tensors, read_all_tensors
 
-LIMIT = 10_000_000  # bytes of weights that a wheel should carry at most
-COMPARED = 64  # images that both precisions draw
-ALIKE = 0.5  # grey values by which they may differ in the mean; rounding alone moves some by one
-Kernels = Literal["float16", "float32"]
+MAX_WEIGHT_BYTES = 10_000_000  # bytes of weights that a wheel should carry at most
+COMPARED_IMAGES = 64  # images that both precisions draw
+MAX_MEAN_DIFFERENCE = 0.5  # grey values by which they may differ in the mean; rounding alone moves some by one
+KernelType = Literal["float16", "float32"]
 
 
-def write(generator: Path, folder: Path) -> int:
+def write_bundle(generator: Path, folder: Path) -> int:
     """Copy a saved generator, with its kernels in half precision if it draws the same so.
 
     Args:
@@ -38,19 +38,19 @@ def write(generator: Path, folder: Path) -> int:
         OSError: if the disk refuses.
     """
     card = read_card(generator)
-    tensors = read_matching(generator / layout.WEIGHTS)
-    halved = halve(tensors)
+    tensors = read_all_tensors(generator / layout.WEIGHTS)
+    halved = to_half_precision(tensors)
     if halved is not None:
         with tempfile.TemporaryDirectory() as place:
             _store(Path(place) / "halved", card, halved, "float16")
-            if not draw_alike(generator, Path(place) / "halved"):
+            if not is_equivalent(generator, Path(place) / "halved"):
                 halved = None
     if halved is None:
         return _store(folder, card, tensors, "float32")
     return _store(folder, card, halved, "float16")
 
 
-def halve(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+def to_half_precision(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     """Tensors of two axes or more in half precision, the rest as it is; None if one holds numbers too large for it."""
     with np.errstate(over="ignore"):
         halved = {
@@ -60,20 +60,22 @@ def halve(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     return halved if all(np.isfinite(tensor).all() for tensor in halved.values()) else None
 
 
-def draw_alike(generator: Path, other: Path) -> bool:
-    """Whether two saved generators draw the same from the same noise, to `ALIKE` grey values of 255 in the mean."""
+def is_equivalent(generator: Path, other: Path) -> bool:
+    """Whether two saved generators draw the same from the same noise, to `MAX_MEAN_DIFFERENCE` grey values of 255
+    in the mean."""
     from ganzoo_core.generation.load import load
 
-    first, second = (load(path).generate(COMPARED, seed=0).astype(np.int16) for path in (generator, other))
-    return float(np.abs(first - second).mean()) <= ALIKE
+    first, second = (load(path).generate(COMPARED_IMAGES, seed=0).astype(np.int16) for path in (generator, other))
+    return float(np.abs(first - second).mean()) <= MAX_MEAN_DIFFERENCE
 
 
-def _store(folder: Path, card: Card, tensors: Mapping[str, np.ndarray], kind: Kernels) -> int:
-    weights = pack(tensors)
-    if len(weights) > LIMIT:
+def _store(folder: Path, card: Card, tensors: Mapping[str, np.ndarray], kernel_type: KernelType) -> int:
+    weights = pack_tensors(tensors)
+    if len(weights) > MAX_WEIGHT_BYTES:
         raise UsageError(
-            f"the weights are {len(weights):,} bytes; a wheel should carry at most {LIMIT:,}: train a narrower one"
+            f"the weights are {len(weights):,} bytes; a wheel should carry at most {MAX_WEIGHT_BYTES:,}: train a "
+            "narrower one"
         )
-    about = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(card, kernels=kind)), indent=1)
+    about = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(card, kernels=kernel_type)), indent=1)
     atomic.write_folder(folder, {layout.WEIGHTS: weights, layout.CARD: about})
     return len(weights)

@@ -16,18 +16,18 @@ from ganzoo_core import building
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
-from ganzoo_core.messages import shown
-from ganzoo_core.mix import Fit, Mix
+from ganzoo_core.messages import format_value
+from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.runs import layout
-from ganzoo_core.settings import CORE, Settings, Value, kind_of, read
+from ganzoo_core.settings import CORE_SETTINGS, Settings, SettingValue, find_kind, read_value
 from ganzoo_core.storage import decoding
 from ganzoo_core.storage.records import FORMAT, Card, Origin
 from ganzoo_core.terminal.progress import Reporter
 
 
-def describe(
+def make_card(
     mix: Mix,
-    fit: Fit,
+    fit: DataFit,
     *,
     class_names: Sequence[str],
     epoch_images: int,
@@ -46,12 +46,14 @@ def describe(
         UsageError: if it could not be read again, such as for a class name that holds a NUL.
     """
     part = mix.parts["generator"]
-    wrappers = [] if "generator" in mix.objects else building.wrappers_of(mix, "generator")
+    wrappers = [] if "generator" in mix.objects else building.list_wrappers(mix, "generator")
     card = {
         "format": FORMAT,
-        "part": _origin(part) if "generator" not in mix.objects else None,
-        "modifiers": [{**_origin(wrapper), "options": mix.modifier_options()[wrapper.name]} for wrapper in wrappers],
-        "options": mix.options("generator"),
+        "part": _make_origin(part) if "generator" not in mix.objects else None,
+        "modifiers": [
+            {**_make_origin(wrapper), "options": mix.get_modifier_options()[wrapper.name]} for wrapper in wrappers
+        ],
+        "options": mix.get_options("generator"),
         "spec": asdict(fit.spec),
         "latent": part.latent,
         "output": part.output,
@@ -65,11 +67,11 @@ def describe(
     return card
 
 
-def _origin(part: Part) -> dict[str, str]:
+def _make_origin(part: Part) -> dict[str, str]:
     return {"name": part.name, "distribution": part.distribution, "version": part.version}
 
 
-def mix_of_card(card: Card, folder: Path) -> Mix:
+def mix_from_card(card: Card, folder: Path) -> Mix:
     """The part and the modifiers that built a generator, with their options.
 
     Args:
@@ -81,18 +83,18 @@ def mix_of_card(card: Card, folder: Path) -> Mix:
     """
     assert card.part is not None
     source = str(folder / layout.CARD)
-    part = _find("models", card.part, folder)
+    part = _find_part("models", card.part, folder)
     _check_card(card, part, source)
     entries = _read_options(part, card.options, "model", "generator", source)
     modifiers = []
     for origin in card.modifiers:
-        modifiers.append(_find("modifiers", origin, folder))
+        modifiers.append(_find_part("modifiers", origin, folder))
         prefix = f"with.{origin.name}"
         entries |= _read_options(modifiers[-1], origin.options, prefix, prefix, source)
     return Mix({"generator": part}, tuple(modifiers), Settings(entries), "", "")
 
 
-def _find(kind: str, origin: Origin, folder: Path) -> Part:
+def _find_part(kind: str, origin: Origin, folder: Path) -> Part:
     """The installed part; what differs in its version is told."""
     try:
         part = catalog.scan().find(kind, f"{origin.distribution}/{origin.name}")
@@ -114,19 +116,21 @@ def _check_card(card: Card, part: Part, source: str) -> None:
     spec = card.spec
     if part.frameworks and spec.framework not in part.frameworks:
         written = " and ".join(part.frameworks)
-        raise UsageError(f"{source}: spec.framework is {spec.framework}, and {part.by} is written in {written}")
+        raise UsageError(f"{source}: spec.framework is {spec.framework}, and {part.label} is written in {written}")
     if bool(spec.classes) != part.conditional:
         takes = "takes classes" if part.conditional else "takes none"
-        raise UsageError(f"{source}: spec.classes is {spec.classes}, and {part.by} {takes}")
+        raise UsageError(f"{source}: spec.classes is {spec.classes}, and {part.label} {takes}")
     for name, value in card.values.items():
         if name not in part.takes:
-            raise UsageError(f"{source}: values holds {name}, which {part.by} does not take")
+            raise UsageError(f"{source}: values holds {name}, which {part.label} does not take")
         most = max(spec.height, spec.width) if name == "resolution" else None
         if most is not None and not (1 <= value <= most and value.is_integer()):
             raise UsageError(f"{source}: values.resolution is {value:g}; expected 1 to {most}, the size of its images")
 
 
-def _read_options(part: Part, options: Mapping[str, Any], namespace: str, prefix: str, source: str) -> dict[str, Value]:
+def _read_options(
+    part: Part, options: Mapping[str, Any], namespace: str, prefix: str, source: str
+) -> dict[str, SettingValue]:
     """Options as the part's manifest declares them; those that it does not declare stay as they are.
 
     Args:
@@ -138,15 +142,15 @@ def _read_options(part: Part, options: Mapping[str, Any], namespace: str, prefix
     found = {}
     for name, value in options.items():
         key = f"{namespace}.{name}"
-        default = part.defaults.get(key, CORE[key].default if key in CORE else None)
+        default = part.defaults.get(key, CORE_SETTINGS[key].default if key in CORE_SETTINGS else None)
         if default is not None:
             try:
-                value = read(key, kind_of(key, default), value)
+                value = read_value(key, find_kind(key, default), value)
             except UsageError as error:
                 raise UsageError(f"{source}, among its options: {error}") from None
         allowed = part.choices.get(key)
         if allowed and value not in allowed:
             listed = ", ".join(map(str, allowed))
-            raise UsageError(f"{source}: options.{name} is {shown(value)}; {part.by} takes {listed}")
-        found[f"{prefix}.{name}"] = Value(value, layout.CARD)
+            raise UsageError(f"{source}: options.{name} is {format_value(value)}; {part.label} takes {listed}")
+        found[f"{prefix}.{name}"] = SettingValue(value, layout.CARD)
     return found

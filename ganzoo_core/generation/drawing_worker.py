@@ -10,22 +10,22 @@ import numpy as np
 from ganzoo_core.generation.saved import SavedGenerator
 from ganzoo_core.processes import Say, serve
 
-_held: dict[str, SavedGenerator] = {}
+_open_generators: dict[str, SavedGenerator] = {}
 
 
-def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
+def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Open a saved generator, or draw from the one that is open."""
     if "generator" in request:
-        _held["generator"] = SavedGenerator(
+        _open_generators["generator"] = SavedGenerator(
             Path(request["generator"]), device=request["device"], settings=request["settings"]
         )
         return {}
     with np.load(request["draw"], allow_pickle=False) as given:
         labels = given["labels"] if "labels" in given else None  # noqa: SIM401
-        drawn = _held["generator"].draw(given["z"], labels)
+        drawn = _open_generators["generator"].draw(given["z"], labels)
     np.save(request["to"], drawn, allow_pickle=False)
     return {}
 
 
 if __name__ == "__main__":
-    serve(answer)
+    serve(handle_request)

@@ -13,10 +13,10 @@ import numpy as np
 
 from ganzoo_core.errors import UsageError
 
-FRAMES, KEYS = 64, 8  # of a walk, unless something else is said
+DEFAULT_FRAMES, DEFAULT_KEYS = 64, 8  # of a walk, unless something else is said
 
 
-def closed(keys: np.ndarray, frames: int, *, straight: bool) -> np.ndarray:
+def make_closed_walk(keys: np.ndarray, frames: int, *, straight: bool) -> np.ndarray:
     """The z of each frame: frame f is f·K/F of the way, so that the first follows on the last.
 
     Args:
@@ -31,19 +31,19 @@ def closed(keys: np.ndarray, frames: int, *, straight: bool) -> np.ndarray:
     walk = np.empty((frames, *keys.shape[1:]), np.float32)
     for frame in range(frames):
         key, rest = divmod(frame * count, frames)
-        walk[frame] = between(keys[key], keys[(key + 1) % count], rest / frames, straight=straight)
+        walk[frame] = interpolate(keys[key], keys[(key + 1) % count], rest / frames, straight=straight)
     return walk
 
 
-def between(start: np.ndarray, end: np.ndarray, part: float, *, straight: bool) -> np.ndarray:
+def interpolate(start: np.ndarray, end: np.ndarray, fraction: float, *, straight: bool) -> np.ndarray:
     """The point after a part (0 to 1) of the way from one z [N,latent_dim] to another, row by row: float32.
 
     Turned: by a part of the angle between the two, while the length goes evenly from the one's to the other's.
     """
-    if part == 0:
+    if fraction == 0:
         return start.astype(np.float32)
     if straight:
-        return ((1 - part) * start + part * end).astype(np.float32)
+        return ((1 - fraction) * start + fraction * end).astype(np.float32)
     a, b = start.astype(np.float64), end.astype(np.float64)
     of_a, of_b = (np.linalg.norm(z, axis=1, keepdims=True) for z in (a, b))
     a, b = a / of_a, b / of_b
@@ -51,12 +51,12 @@ def between(start: np.ndarray, end: np.ndarray, part: float, *, straight: bool) 
     # Of two in one direction, and of two that are opposite, no turn is defined; there the line does as well.
     defined = np.sin(angle) > 1e-6
     sine = np.where(defined, np.sin(angle), 1.0)
-    weights = (np.where(defined, np.sin(share * angle) / sine, share) for share in (1 - part, part))
+    weights = (np.where(defined, np.sin(share * angle) / sine, share) for share in (1 - fraction, fraction))
     turned = next(weights) * a + next(weights) * b
-    return (turned * ((1 - part) * of_a + part * of_b)).astype(np.float32)
+    return (turned * ((1 - fraction) * of_a + fraction * of_b)).astype(np.float32)
 
 
-def check(frames: int, keys: int) -> None:
+def check_walk(frames: int, keys: int) -> None:
     """Raise UsageError for numbers that make no walk."""
     if keys < 2:
         raise UsageError(f"a walk through {keys} keys leads nowhere; ask for 2 or more")

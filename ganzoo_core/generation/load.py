@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core.engines import EXTRAS
+from ganzoo_core.engines import PIP_EXTRAS
 from ganzoo_core.generation import bundled, saved
 from ganzoo_core.generation.saved import SavedGenerator
 from ganzoo_core.processes import Child
-from ganzoo_core.storage.paths import user_path
+from ganzoo_core.storage.paths import expand_user
 
 WORKER = "ganzoo_core.generation.drawing_worker"
 
@@ -37,22 +37,22 @@ def load(
         network: the native network, where the run was given one as an object.
         settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
     """
-    folder = bundled.locate(user_path(path), str(checkpoint))
-    if network is None and is_needed(saved.framework_of(folder)):
+    folder = bundled.find_folder(expand_user(path), str(checkpoint))
+    if network is None and needs_own_process(saved.read_framework(folder)):
         return RemoteGenerator(folder, device=device, settings=settings)
     return saved.SavedGenerator(folder, device=device, network=network, settings=settings)
 
 
-def is_needed(framework: str) -> bool:
+def needs_own_process(framework: str) -> bool:
     """Whether the other framework is loaded in this process, and this one is not."""
-    return framework not in sys.modules and any(name in sys.modules for name in EXTRAS if name != framework)
+    return framework not in sys.modules and any(name in sys.modules for name in PIP_EXTRAS if name != framework)
 
 
 class RemoteGenerator(SavedGenerator):
     """A saved generator whose network is in a process of its own."""
 
     def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
-        self._place = tempfile.TemporaryDirectory(prefix="ganzoo-elsewhere-")
+        self._temporary_folder = tempfile.TemporaryDirectory(prefix="ganzoo-elsewhere-")
         self._child = Child(WORKER, "draws the images")
         weakref.finalize(self, self._child.close)
         request = {"generator": str(self.folder.absolute()), "device": device, "settings": dict(settings)}
@@ -60,7 +60,7 @@ class RemoteGenerator(SavedGenerator):
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         labels = self._check_inputs(z, labels)
-        path = Path(self._place.name) / "drawn.npz"
+        path = Path(self._temporary_folder.name) / "drawn.npz"
         given: dict[str, Any] = {"z": z} if labels is None else {"z": z, "labels": labels}
         np.savez(path, **given)
         self._child.ask({"draw": str(path), "to": str(path.with_suffix(".npy"))}, print)

@@ -16,7 +16,7 @@ from ganzoo_core.html.page import Section, make_or_explain
 from ganzoo_core.storage.records import Card
 
 SIDE_BY_SIDE = "display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start"
-ROWS, COLUMNS = 10, 8  # classes that a saved generator shows, and pictures of each
+MAX_CLASSES, IMAGES_PER_CLASS = 10, 8  # classes that a saved generator shows, and pictures of each
 
 
 class Drawable(Protocol):
@@ -36,19 +36,21 @@ class Drawable(Protocol):
     def generate(self, n: int = 16, *, seed: int = 0, labels: Any = None) -> np.ndarray: ...
 
 
-def of_generator(generator: Drawable) -> Html:
+def render_generator(generator: Drawable) -> Html:
     """A saved generator: a few of the images that it draws, and its card."""
 
     def drawn() -> Html:
-        names = generator.class_names[:ROWS]
+        names = generator.class_names[:MAX_CLASSES]
         if names:
-            labels = np.repeat(np.arange(len(names)), COLUMNS)
+            labels = np.repeat(np.arange(len(names)), IMAGES_PER_CLASS)
             found = generator.generate(len(labels), labels=labels)
         else:
-            found = generator.generate(COLUMNS * COLUMNS // 2)
-        sheet = pixels.annotated(pixels.enlarged(pixels.grid(found, COLUMNS), least=360), rows=names)
-        return image(
-            markup.png_uri(picture_files.png_bytes(sheet)), "Grid of images that the generator draws", sheet.width
+            found = generator.generate(IMAGES_PER_CLASS * IMAGES_PER_CLASS // 2)
+        sheet = pixels.annotate(pixels.enlarge(pixels.grid(found, IMAGES_PER_CLASS), least=360), rows=names)
+        return render_image(
+            markup.make_data_uri(picture_files.encode_png(sheet)),
+            "Grid of images that the generator draws",
+            sheet.width,
         )
 
     def card() -> Html:
@@ -58,7 +60,7 @@ def of_generator(generator: Drawable) -> Html:
             "made by": f"{origin.name} of {origin.distribution} {origin.version}" if origin else "an object",
             "images": f"{spec.width}×{spec.height}×{spec.channels}",
             "z": f"{spec.latent_dim} numbers, {generator.latent}",
-            "classes": f"{', '.join(names[:ROWS])}{' …' if len(names) > ROWS else ''}" if names else "",
+            "classes": f"{', '.join(names[:MAX_CLASSES])}{' …' if len(names) > MAX_CLASSES else ''}" if names else "",
             "trained on": f"{generator.images_seen:,} images",
             "written in": spec.framework,
             "folder": tag("code", generator.folder),
@@ -66,19 +68,19 @@ def of_generator(generator: Drawable) -> Html:
         lines = [join([tag("strong", f"{name}: "), fact, Html("<br>")]) for name, fact in facts.items() if fact]
         return tag("p", *lines)
 
-    return block(tag("div", part("drawn", drawn), part("card", card), style=SIDE_BY_SIDE))
+    return render_block(tag("div", render_part("drawn", drawn), render_part("card", card), style=SIDE_BY_SIDE))
 
 
-def part(name: str, make: Callable[[], Html]) -> Html | None:
+def render_part(name: str, make: Callable[[], Html]) -> Html | None:
     """One part; where it cannot be made, a sentence that says so."""
     return make_or_explain(Section(name, name, make))
 
 
-def block(*children: object) -> Html:
+def render_block(*children: object) -> Html:
     return tag("div", *children, class_="ganzoo")
 
 
-def image(uri: str, alternative: str, width: int) -> Html:
+def render_image(uri: str, alternative: str, width: int) -> Html:
     return tag(
         "img", src=uri, alt=alternative, width=width, style="max-width:100%;height:auto;image-rendering:pixelated"
     )

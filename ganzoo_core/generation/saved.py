@@ -12,25 +12,25 @@ import numpy as np
 
 from ganzoo_core import building, engines
 from ganzoo_core.api import Spec
-from ganzoo_core.arguments import check_count, check_seed, is_whole, read_labels
-from ganzoo_core.data.framing import crop
+from ganzoo_core.arguments import check_count, check_seed, is_integer, read_labels
+from ganzoo_core.data.framing import crop_padding
 from ganzoo_core.discovery import loading
 from ganzoo_core.engines import size_limits
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import bundled, latent_walk
-from ganzoo_core.generation.card import mix_of_card
+from ganzoo_core.generation.card import mix_from_card
 from ganzoo_core.generation.classes import find_class
-from ganzoo_core.messages import shown
+from ganzoo_core.messages import format_value
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.settings import read_engine_settings
 from ganzoo_core.storage.tensors import is_finite, read_tensors
 
-LISTED = 20  # classes named in an error
+MAX_LISTED_CLASSES = 20  # classes named in an error
 
 
-def framework_of(folder: Path) -> str:
+def read_framework(folder: Path) -> str:
     """The framework in which a saved generator is written; UsageError if its card is damaged."""
     return read_card(folder).spec.framework
 
@@ -64,42 +64,44 @@ class SavedGenerator:
         self.class_names, self.images_seen, self.latent = card.class_names, card.images, card.latent
         self.license = card.license
         self._values: Mapping[str, float] = card.values
-        self._mix = None if card.part is None else mix_of_card(card, folder)
+        self._mix = None if card.part is None else mix_from_card(card, folder)
         self._open(device, network, settings or {})
 
     def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
         """Build the network and load its weights."""
-        self._engine = engines.create(self.spec.framework, read_engine_settings({"engine.device": device, **settings}))
+        self._engine = engines.create_engine(
+            self.spec.framework, read_engine_settings({"engine.device": device, **settings})
+        )
         if self._mix is None and network is None:
             raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
         if self._mix is not None:
             for part in (*self._mix.parts.values(), *self._mix.modifiers):
-                loading.hooks_of(part)  # a plugin that cannot be imported is at fault itself
-        with self._blames_card("asks for a network that cannot be built"):
+                loading.import_hooks(part)  # a plugin that cannot be imported is at fault itself
+        with self._blame_card("asks for a network that cannot be built"):
             self._network = self._engine.build(
                 lambda: network or self._build(), spec=self.spec, slot="generator", seed=0, values=self._values
             )
-        expected = bundled.stored(self._engine.expected(self._network), self.card.kernels)
+        expected = bundled.apply_kernel_type(self._engine.describe_weights(self._network), self.card.kernels)
         tensors = read_tensors(self.folder / layout.WEIGHTS, expected)
         for name, tensor in tensors.items():
             if not is_finite(tensor):
                 raise UsageError(
-                    f"{self.folder / layout.WEIGHTS}: {shown(name)} holds numbers that are not finite: the run "
+                    f"{self.folder / layout.WEIGHTS}: {format_value(name)} holds numbers that are not finite: the run "
                     "diverged, and nothing can be drawn; --checkpoint chooses an earlier snapshot"
                 )
-        self._engine.load(self._network, bundled.widened(tensors))
+        self._engine.load_weights(self._network, bundled.to_float32(tensors))
 
     @contextlib.contextmanager
-    def _blames_card(self, what: str) -> Iterator[None]:
+    def _blame_card(self, what: str) -> Iterator[None]:
         """What a plugin raises here, it raises for numbers that the card gave it."""
         try:
             yield
         except KeyboardInterrupt:
             raise
-        except size_limits.TooLarge as error:
+        except size_limits.NetworkTooLarge as error:
             raise UsageError(f"{self.folder / layout.CARD}: {error}") from error
         except BaseException as error:
-            if size_limits.ran_out(error):
+            if size_limits.is_out_of_memory(error):
                 what = "asks for more memory than there is"
             raise UsageError(f"{self.folder / layout.CARD} {what}: {error}") from error
 
@@ -108,11 +110,11 @@ class SavedGenerator:
         return building.call_slot(
             self._mix,
             "generator",
-            self._engine.check_network,
+            self._engine.find_network_problem,
             name=self._mix.parts["generator"].name,
             spec=self.spec,
-            options=self._mix.options("generator"),
-            modifiers=self._mix.modifier_options(),
+            options=self._mix.get_options("generator"),
+            modifiers=self._mix.get_modifier_options(),
         )
 
     def generate(
@@ -130,7 +132,7 @@ class SavedGenerator:
             uint8 [N,H,W,C].
         """
         chosen = self.labels(n, labels)
-        return self.draw(self._noise(n, seed), chosen)
+        return self.draw(self._make_noise(n, seed), chosen)
 
     def generate_all(self, n: int = 16, *, seed: int = 0) -> np.ndarray:
         """Draw `n` images of each class, class by class, from the same z in each: uint8 [K·n,H,W,C].
@@ -143,14 +145,14 @@ class SavedGenerator:
         classes = self.spec.classes
         self._check_memory(n * classes)
         labels = self.labels(n * classes, np.repeat(np.arange(classes), n))
-        return self.draw(np.tile(self._noise(n, seed), (classes, 1)), labels)
+        return self.draw(np.tile(self._make_noise(n, seed), (classes, 1)), labels)
 
     def walk(
         self,
         n: int = 1,
         *,
-        frames: int = latent_walk.FRAMES,
-        keys: int = latent_walk.KEYS,
+        frames: int = latent_walk.DEFAULT_FRAMES,
+        keys: int = latent_walk.DEFAULT_KEYS,
         seed: int = 0,
         labels: int | str | Sequence[int] | np.ndarray | None = None,
     ) -> np.ndarray:
@@ -169,7 +171,7 @@ class SavedGenerator:
         for name, number, what in (("n", n, "walks"), ("frames", frames, "pictures"), ("keys", keys, "points")):
             check_count(name, number, what)
         check_seed(seed)
-        latent_walk.check(frames, keys)
+        latent_walk.check_walk(frames, keys)
         every = isinstance(labels, str) and labels == "all"
         times = self.spec.classes if every else 1
         self._check_memory(n * times * (frames + keys))
@@ -177,8 +179,8 @@ class SavedGenerator:
             self._check_conditional()
             labels = np.repeat(np.arange(times), n)
         chosen = self.labels(n * times, labels)
-        points = np.stack([self._noise(n, seed + key) for key in range(keys)])
-        z = np.tile(latent_walk.closed(points, frames, straight=self.latent == "uniform"), (1, times, 1))
+        points = np.stack([self._make_noise(n, seed + key) for key in range(keys)])
+        z = np.tile(latent_walk.make_closed_walk(points, frames, straight=self.latent == "uniform"), (1, times, 1))
         drawn = self.draw(z.reshape(-1, self.spec.latent_dim), None if chosen is None else np.tile(chosen, frames))
         return drawn.reshape(frames, n * times, *drawn.shape[1:])
 
@@ -190,12 +192,12 @@ class SavedGenerator:
         if labels is None:
             return np.arange(n) % classes if classes else None
         self._check_conditional()
-        if isinstance(labels, str) or is_whole(labels):
+        if isinstance(labels, str) or is_integer(labels):
             return np.full(n, self.class_of(labels))  # type: ignore[arg-type]
         expected = f"expected {n} whole numbers from 0 to {classes - 1}, or one class by its name or number"
         return read_labels(labels, expected, count=n, classes=classes)
 
-    def class_of(self, wanted: int | str) -> int:
+    def class_of(self, name_or_number: int | str) -> int:
         """A class by its name, in which case and punctuation do not matter, or by its number.
 
         Raises:
@@ -203,9 +205,9 @@ class SavedGenerator:
         """
         self._check_conditional()
         try:
-            return find_class(wanted, self.class_names)
+            return find_class(name_or_number, self.class_names)
         except UsageError as error:
-            raise UsageError(f"{error}; {self.folder} draws {_listed(self.class_names)}") from None
+            raise UsageError(f"{error}; {self.folder} draws {_list_classes(self.class_names)}") from None
 
     def _check_conditional(self) -> None:
         if not self.spec.classes:
@@ -216,11 +218,11 @@ class SavedGenerator:
         spec = self.spec
         z, image = spec.latent_dim, spec.height * spec.width * spec.channels
         # z is drawn in float64 and kept in float32; images are float32 a chunk at a time, then bytes, and once copied.
-        size = n * (12 * z + 2 * image) + 8 * min(n, engines.CHUNK) * image
+        size = n * (12 * z + 2 * image) + 8 * min(n, engines.DRAW_BATCH_SIZE) * image
         what = f"{n:,} images of {spec.height}×{spec.width} pixels from {self.folder}"
         size_limits.check_memory(size, what, "ask for fewer" if n > 1 else "its card asks for too much")
 
-    def _noise(self, n: int, seed: int) -> np.ndarray:
+    def _make_noise(self, n: int, seed: int) -> np.ndarray:
         check_count("n", n, "images")
         check_seed(seed)
         return latents(philox(seed, "generate"), n, self.spec.latent_dim, self.latent)
@@ -232,9 +234,9 @@ class SavedGenerator:
             UsageError: for a z or labels that this generator does not take.
         """
         labels = self._check_inputs(z, labels)
-        with self._blames_card("describes a network that cannot draw"):
+        with self._blame_card("describes a network that cannot draw"):
             drawn = self._engine.draw(self._network, z, labels, self._values)
-        return crop(drawn, self.card.crop, (self.spec.height, self.spec.width))
+        return crop_padding(drawn, self.card.crop, (self.spec.height, self.spec.width))
 
     def _check_inputs(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
         """The labels that go with a z; raises UsageError as `draw` does."""
@@ -253,9 +255,9 @@ class SavedGenerator:
     def _repr_html_(self) -> str:
         from ganzoo_core.generation import notebook_view  # which reads what the report reads: drawing takes none of it
 
-        return notebook_view.of_generator(self)
+        return notebook_view.render_generator(self)
 
 
-def _listed(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(f"{number} {name}" for number, name in enumerate(names[:LISTED])) + rest
+def _list_classes(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - MAX_LISTED_CLASSES} more" if len(names) > MAX_LISTED_CLASSES else ""
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names[:MAX_LISTED_CLASSES])) + rest

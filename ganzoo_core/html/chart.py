@@ -9,56 +9,69 @@ from typing import Any
 from ganzoo_core.html.markup import Html, tag
 
 WIDTH, HEIGHT = 440, 210
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 26, 34  # pixels around the curves
-ROW, LETTER = 14, 6  # pixels: a row of the legend, and a letter's width, more or less
+MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 46, 10, 26, 34  # pixels around the curves
+LEGEND_ROW_HEIGHT, LETTER_WIDTH = 14, 6  # pixels: a row of the legend, and a letter's width, more or less
 # Each can be told from the others, and from white and from black paper; words take the colour of the text around.
 COLOURS = ("#2b88d8", "#d9651f", "#2a9d6a", "#b857ab", "#b08800", "#2f9fc4", "#c9485e", "#7d828c")
 
 
-def draw(chart: Chart) -> Html:
+def draw_chart(chart: Chart) -> Html:
     """One chart with its title, its legend and both axes; a screen reader is told each curve's first and last value."""
-    first, last = _across(chart)
-    low, high = _up(chart)
+    first, last = _find_x_range(chart)
+    low, high = _find_y_range(chart)
     is_log = chart.get("scale") == "log2" and low > 0
     scale = math.log2 if is_log else float
-    legend = _legend(chart)
-    top, edge = TOP + ROW * len(legend), HEIGHT - BOTTOM
+    legend = _draw_legend(chart)
+    top, edge = MARGIN_TOP + LEGEND_ROW_HEIGHT * len(legend), HEIGHT - MARGIN_BOTTOM
 
     def x(value: float) -> float:
-        return LEFT + (value - first) / (last - first) * (WIDTH - LEFT - RIGHT)
+        return MARGIN_LEFT + (value - first) / (last - first) * (WIDTH - MARGIN_LEFT - MARGIN_RIGHT)
 
     def y(value: float) -> float:
         share = (scale(value) - scale(low)) / (scale(high) - scale(low))
         return edge - min(1.02, max(-0.02, share)) * (edge - top)
 
-    levels = _levels(chart) if is_log else ticks(low, high, 4)
+    levels = _list_levels(chart) if is_log else make_ticks(low, high, 4)
     drawn = [tag("text", chart["title"], x=0, y=13, font_weight="bold"), *(entry for row in legend for entry in row)]
     for value in levels:
-        drawn.append(_line(LEFT, y(value), WIDTH - RIGHT, y(value), opacity=0.15))
-        drawn.append(tag("text", f"{value:.4g}", x=LEFT - 6, y=_short(y(value) + 4), text_anchor="end", opacity=0.75))
-    for value in ticks(first, last, 4):
+        drawn.append(_draw_line(MARGIN_LEFT, y(value), WIDTH - MARGIN_RIGHT, y(value), opacity=0.15))
+        drawn.append(
+            tag(
+                "text",
+                f"{value:.4g}",
+                x=MARGIN_LEFT - 6,
+                y=_format_coordinate(y(value) + 4),
+                text_anchor="end",
+                opacity=0.75,
+            )
+        )
+    for value in make_ticks(first, last, 4):
         anchor = "end" if x(value) > WIDTH - 30 else "middle"
-        place = WIDTH if anchor == "end" else _short(x(value))
-        drawn.append(tag("text", thousands(value), x=place, y=edge + 15, text_anchor=anchor, opacity=0.75))
+        place = WIDTH if anchor == "end" else _format_coordinate(x(value))
+        drawn.append(tag("text", format_thousands(value), x=place, y=edge + 15, text_anchor=anchor, opacity=0.75))
     name = "images seen" if chart["unit"] == "images" else chart["unit"]
     drawn.append(tag("text", name, x=WIDTH, y=edge + 30, text_anchor="end", opacity=0.75))
     for images, words in chart.get("marks") or ():
         if images > first:
-            drawn.append(_line(x(images), top, x(images), edge, opacity=0.4, stroke_dasharray="3 3"))
-            drawn.append(tag("text", words, x=_short(x(images) + 3), y=top + 9, opacity=0.75))
+            drawn.append(_draw_line(x(images), top, x(images), edge, opacity=0.4, stroke_dasharray="3 3"))
+            drawn.append(tag("text", words, x=_format_coordinate(x(images) + 3), y=top + 9, opacity=0.75))
     for series in chart["series"]:
         points = [
             None if value is None else (x(at), y(value)) for at, value in zip(series["x"], series["y"], strict=True)
         ]
         if chart.get("smooth"):
-            drawn.append(_curve(series, points, opacity=0.3, stroke_width=1))
-            means = smoothed(series["y"])
+            drawn.append(_draw_curve(series, points, opacity=0.3, stroke_width=1))
+            means = smooth_values(series["y"])
             points = [
                 None if value is None else (x(at), y(value)) for at, value in zip(series["x"], means, strict=True)
             ]
-        drawn.append(_curve(series, points, step=bool(chart.get("step")), stroke_width=1.6))
+        drawn.append(_draw_curve(series, points, step=bool(chart.get("step")), stroke_width=1.6))
         if len(points) == 1 or chart.get("points"):
-            drawn += [tag("circle", cx=_short(p[0]), cy=_short(p[1]), r=3, fill=_colour(series)) for p in points if p]
+            drawn += [
+                tag("circle", cx=_format_coordinate(p[0]), cy=_format_coordinate(p[1]), r=3, fill=_pick_colour(series))
+                for p in points
+                if p
+            ]
     return tag(
         "svg",
         *drawn,
@@ -67,7 +80,7 @@ def draw(chart: Chart) -> Html:
         width=WIDTH,
         height=HEIGHT,
         role="img",
-        aria_label=words_of(chart),
+        aria_label=describe_chart(chart),
         fill="currentColor",
         font_size=11,
         font_family="system-ui, sans-serif",
@@ -75,7 +88,7 @@ def draw(chart: Chart) -> Html:
     )
 
 
-def words_of(chart: Chart) -> str:
+def describe_chart(chart: Chart) -> str:
     """What a chart shows, for whoever cannot see it."""
     told = []
     for series in chart["series"]:
@@ -88,15 +101,15 @@ def words_of(chart: Chart) -> str:
     return f"{chart['title']}: {', '.join(told)}."
 
 
-def ticks(low: float, high: float, about: int) -> list[float]:
+def make_ticks(low: float, high: float, count: int) -> list[float]:
     """About so many round numbers from low to high, in steps of 1, 2 or 5 times a power of ten."""
-    rough = (high - low) / about
+    rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     return [place * step for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def thousands(value: float) -> str:
+def format_thousands(value: float) -> str:
     """`20k`, `1.5M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= 10 * size or (value >= size and value % size == 0):
@@ -104,7 +117,7 @@ def thousands(value: float) -> str:
     return f"{value:.6g}"
 
 
-def smoothed(values: Sequence[float | None]) -> list[float | None]:
+def smooth_values(values: Sequence[float | None]) -> list[float | None]:
     """The mean over a window around each point, a fiftieth of all to each side, less at the ends; None stays None."""
     half = max(1, round(len(values) / 50))
     found: list[float | None] = []
@@ -115,13 +128,13 @@ def smoothed(values: Sequence[float | None]) -> list[float | None]:
     return found
 
 
-def _across(chart: Chart) -> tuple[float, float]:
+def _find_x_range(chart: Chart) -> tuple[float, float]:
     ends = [series["x"][place] for series in chart["series"] for place in (0, -1) if series["x"]]
     first = 0.0 if chart["unit"] == "images" else min(ends, default=0.0)
     return first, max([first + 1, *ends]) if max(ends, default=first) <= first else max(ends)
 
 
-def _up(chart: Chart) -> tuple[float, float]:
+def _find_y_range(chart: Chart) -> tuple[float, float]:
     """From the least to the largest value; spikes that dwarf all else, such as those of the first steps, are cut."""
     if "range" in chart:
         return chart["range"][0], chart["range"][1]
@@ -144,49 +157,57 @@ def _up(chart: Chart) -> tuple[float, float]:
     return low, high
 
 
-def _levels(chart: Chart) -> list[float]:
+def _list_levels(chart: Chart) -> list[float]:
     return sorted({value for series in chart["series"] for value in series["y"] if value is not None})
 
 
-def _legend(chart: Chart) -> list[list[Html]]:
+def _draw_legend(chart: Chart) -> list[list[Html]]:
     """The names of the curves in rows, where there is more than one."""
     if len(chart["series"]) < 2:
         return []
     rows: list[list[Html]] = [[]]
     left = 0
     for series in chart["series"]:
-        width = 26 + LETTER * len(series["name"])
+        width = 26 + LETTER_WIDTH * len(series["name"])
         if left and left + width > WIDTH:
             rows.append([])
             left = 0
-        below = 15 + ROW * len(rows)
-        rows[-1].append(tag("rect", x=left, y=below - 6, width=10, height=4, rx=2, fill=_colour(series)))
+        below = 15 + LEGEND_ROW_HEIGHT * len(rows)
+        rows[-1].append(tag("rect", x=left, y=below - 6, width=10, height=4, rx=2, fill=_pick_colour(series)))
         rows[-1].append(tag("text", series["name"], x=left + 14, y=below))
         left += width
     return rows
 
 
-def _curve(
+def _draw_curve(
     series: dict[str, Any], points: Sequence[tuple[float, float] | None], *, step: bool = False, **more: Any
 ) -> Html:
     path, before = [], False
     for point in points:
         if point is not None:
-            across, up = (_short(value) for value in point)
+            across, up = (_format_coordinate(value) for value in point)
             path.append(f"M{across} {up}" if not before else f"V{up}H{across}" if step else f"L{across} {up}")
         before = point is not None
-    return tag("path", d="".join(path), fill="none", stroke=_colour(series), stroke_linejoin="round", **more)
+    return tag("path", d="".join(path), fill="none", stroke=_pick_colour(series), stroke_linejoin="round", **more)
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, **more: Any) -> Html:
-    return tag("line", x1=_short(x1), y1=_short(y1), x2=_short(x2), y2=_short(y2), stroke="currentColor", **more)
+def _draw_line(x1: float, y1: float, x2: float, y2: float, **more: Any) -> Html:
+    return tag(
+        "line",
+        x1=_format_coordinate(x1),
+        y1=_format_coordinate(y1),
+        x2=_format_coordinate(x2),
+        y2=_format_coordinate(y2),
+        stroke="currentColor",
+        **more,
+    )
 
 
-def _colour(series: dict[str, Any]) -> str:
+def _pick_colour(series: dict[str, Any]) -> str:
     return COLOURS[series["colour"] % len(COLOURS)]
 
 
-def _short(value: float) -> str:
+def _format_coordinate(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ganzoo_core.terminal.text import clean_text
 
-_VOID = {"img", "input", "meta", "br"}
-_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+_VOID_TAGS = {"img", "input", "meta", "br"}
+_JSON_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 class Html(str):
@@ -32,23 +32,25 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
         if value is True:
             words.append(key)
         elif value is not None and value is not False:
-            words.append(f'{key}="{_text(value)}"')
+            words.append(f'{key}="{_escape_text(value)}"')
     opening = f"<{' '.join(words)}>"
-    return Html(opening) if name in _VOID else Html(f"{opening}{join(children)}</{name}>")
+    return Html(opening) if name in _VOID_TAGS else Html(f"{opening}{join(children)}</{name}>")
 
 
 def join(children: Iterable[object]) -> Html:
     """Several in a row."""
-    return Html("".join(child if isinstance(child, Html) else _text(child) for child in children if child is not None))
+    return Html(
+        "".join(child if isinstance(child, Html) else _escape_text(child) for child in children if child is not None)
+    )
 
 
-def table(
+def render_table(
     head: Sequence[object],
     rows: Iterable[Sequence[object]],
     *,
     caption: str = "",
-    numbers: bool = False,
-    named: bool = False,
+    numeric: bool = False,
+    left_align_first: bool = False,
 ) -> Html:
     """A table whose first column names its rows; it scrolls by itself where the window is too narrow.
 
@@ -69,7 +71,7 @@ def table(
             tag("caption", caption) if caption else None,
             tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in head))),
             tag("tbody", *lines),
-            class_=" ".join(["numbers"] * numbers + ["named"] * named) or None,
+            class_=" ".join(["numbers"] * numeric + ["named"] * left_align_first) or None,
         ),
         class_="scroll",
         tabindex="0",
@@ -78,27 +80,27 @@ def table(
     )
 
 
-def json_script(name: str, value: Any) -> Html:
+def make_json_script(name: str, value: Any) -> Html:
     """Data for the page's script, in letters that can end no element; a number that is not finite raises ValueError."""
-    text = json.dumps(_cleaned(value), allow_nan=False, separators=(",", ":"))
-    for letter, code in _UNSAFE.items():
+    text = json.dumps(_clean_value(value), allow_nan=False, separators=(",", ":"))
+    for letter, code in _JSON_ESCAPES.items():
         text = text.replace(letter, code)
     return Html(f'<script type="application/json" id="{escape(name)}">{text}</script>')
 
 
-def _text(value: object) -> str:
+def _escape_text(value: object) -> str:
     """A text that is neither markup nor turns what stands beside it around."""
     return escape(clean_text(value, lines=True))
 
 
-def _cleaned(value: Any) -> Any:
+def _clean_value(value: Any) -> Any:
     if isinstance(value, str):
         return clean_text(value, lines=True)
     if isinstance(value, dict):
-        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
-    return [_cleaned(item) for item in value] if isinstance(value, list | tuple) else value
+        return {_clean_value(key): _clean_value(item) for key, item in value.items()}
+    return [_clean_value(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def png_uri(content: bytes, kind: str = "png") -> str:
+def make_data_uri(content: bytes, image_type: str = "png") -> str:
     """A file as a data URI."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return f"data:image/{image_type};base64,{base64.b64encode(content).decode()}"

@@ -13,10 +13,10 @@ from importlib import resources
 from typing import Any
 
 from ganzoo_core.errors import GanzooError
-from ganzoo_core.html.markup import Html, json_script, tag
-from ganzoo_core.terminal.text import one_line, write_line
+from ganzoo_core.html.markup import Html, make_json_script, tag
+from ganzoo_core.terminal.text import to_one_line, write_line
 
-FATAL = (
+SECTION_ERRORS_VARIABLE = (
     "GANZOO_SECTION_ERRORS"  # "raise": an error in a section is raised; our tests, and their child processes, set it
 )
 STYLES, SCRIPTS = ("page.css",), ("drawing.js", "charts.js", "page.js")
@@ -31,7 +31,7 @@ class Section:
     make: Callable[[], Html | None]
 
 
-def page(
+def render_page(
     title: str, state: str, head: Html, sections: Sequence[Section], data: Mapping[str, Any], *, live: bool = False
 ) -> str:
     """The whole file.
@@ -52,7 +52,7 @@ def page(
             aria_labelledby=f"{section.name}-heading")
         for section, body in made
     ]  # fmt: skip
-    style, script = _joined(STYLES), _joined(SCRIPTS)
+    style, script = _join_assets(STYLES), _join_assets(SCRIPTS)
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         f"""connect-src {"'self'" if live else "'none'"}; base-uri 'none'; form-action 'none'"""
@@ -85,7 +85,7 @@ def page(
                 id="main",
             ),
             tag("footer", "Written by ganzoo. This file holds all that it shows."),
-            json_script("data", data),
+            make_json_script("data", data),
             Html(f"<script>{script}</script>"),
         ),
         lang="en",
@@ -106,10 +106,10 @@ def make_or_explain(section: Section) -> Html | None:
 def log_error(section: str, error: Exception) -> None:
     """Log on stderr, in one line, that a section cannot be made. A fault of the code, which is whatever is no
     GanzooError, is raised instead where the tests ask for that."""
-    if os.environ.get(FATAL) == "raise" and not isinstance(error, GanzooError):
+    if os.environ.get(SECTION_ERRORS_VARIABLE) == "raise" and not isinstance(error, GanzooError):
         raise error
     text = f"note: the section {section!r} of the report could not be made: {type(error).__name__}: {error}"
-    write_line(one_line(text), sys.stderr)
+    write_line(to_one_line(text), sys.stderr)
 
 
 def _hash(text: str) -> str:
@@ -117,6 +117,6 @@ def _hash(text: str) -> str:
 
 
 @cache
-def _joined(names: Sequence[str]) -> str:
+def _join_assets(names: Sequence[str]) -> str:
     here = resources.files("ganzoo_core.html") / "assets"
     return "\n".join(here.joinpath(name).read_text(encoding="utf-8") for name in names)

@@ -9,12 +9,12 @@ from typing import Any
 
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix.mix import Mix, deciding_key
-from ganzoo_core.settings import CORE
+from ganzoo_core.mix.mix import Mix, find_deciding_key
+from ganzoo_core.settings import CORE_SETTINGS
 
 
 def check_choices(mix: Mix) -> None:
-    choices: dict[str, tuple[Any, ...]] = {key: tuple(s.choices) for key, s in CORE.items() if s.choices}
+    choices: dict[str, tuple[Any, ...]] = {key: tuple(s.choices) for key, s in CORE_SETTINGS.items() if s.choices}
     separate = mix.parts["generator"] != mix.parts["discriminator"]
     for slot, part in mix.parts.items():
         for key, allowed in part.choices.items():
@@ -38,7 +38,7 @@ def check_choices(mix: Mix) -> None:
         )
 
 
-def check(mix: Mix) -> Mix:
+def check_mix(mix: Mix) -> Mix:
     """Everything that cards and settings can tell, before anything is imported."""
     warnings: list[str] = []
     for part in (mix.parts["loss"], mix.parts["schedule"], mix.parts["data"], *mix.modifiers):
@@ -52,22 +52,22 @@ def check(mix: Mix) -> Mix:
             f"train.updates=simultaneous takes one step of D for one of G, but train.critic_steps is "
             f"{mix.settings['train.critic_steps']}; say --set updates=alternating or --set critic_steps=1"
         )
-    warnings += _tell_left_out(mix)
+    warnings += _warn_of_dropped_modifiers(mix)
     for part in (mix.parts["loss"], *mix.modifiers):
         for need in part.needs:
-            mix = _meet(mix, part, need, warnings)
+            mix = _meet_need(mix, part, need, warnings)
         for feature in part.doubles:
-            if mix.has(feature, without=part):
-                owners = mix.adding(feature, without=part)
+            if mix.has_feature(feature, without=part):
+                owners = mix.find_parts_adding(feature, without=part)
                 owner = owners[0].name if owners else "the model"
                 warnings.append(
-                    f"{part.name} adds what {owner} already has ({_plain(feature)}), "
+                    f"{part.name} adds what {owner} already has ({_describe_feature(feature)}), "
                     f"so it counts twice; leave {part.name} out, or set the other to 0"
                 )
     return replace(mix, warnings=tuple(warnings))
 
 
-def _tell_left_out(mix: Mix) -> list[str]:
+def _warn_of_dropped_modifiers(mix: Mix) -> list[str]:
     """The modifiers that the model, or its preset in use, comes with, and in whose place others were picked."""
     model, picked = mix.parts["generator"], [part.name for part in mix.modifiers]
     preset = model.presets.get(mix.preset, {})
@@ -80,26 +80,26 @@ def _tell_left_out(mix: Mix) -> list[str]:
     return [f"{told}; {words} keeps {'them' if several else 'it'}"]
 
 
-def _meet(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:
+def _meet_need(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:
     """Check one need of a part; where a default of the model stands in its way, choose another value."""
     wanted = not need.startswith("no_")
     feature = need.removeprefix("no_")
-    if mix.has(feature) is wanted:
+    if mix.has_feature(feature) is wanted:
         return mix
     slot = "generator" if feature.endswith("_in_generator") else "discriminator"
     model = mix.parts[slot]
-    words = f"{part.name} needs a {slot} with{'' if wanted else 'out'} {_plain(feature)}"
+    words = f"{part.name} needs a {slot} with{'' if wanted else 'out'} {_describe_feature(feature)}"
     claim = model.has.get(feature)
     if not isinstance(claim, Mapping):
         raise UsageError(f"{words}, and {model.name} has {'none' if wanted else 'it'}; pick another loss or model")
-    key = deciding_key(claim["setting"], mix, slot)
+    key = find_deciding_key(claim["setting"], mix, slot)
     overlay = key.replace("model.", f"{slot}.", 1)
     for choice in model.choices.get(claim["setting"], ()):
-        trial = replace(mix, settings=mix.settings.replaced(overlay, choice, f"the mix, since {words}"))
-        if trial.has(feature) is wanted:
+        trial = replace(mix, settings=mix.settings.replace(overlay, choice, f"the mix, since {words}"))
+        if trial.has_feature(feature) is wanted:
             if mix.settings.entries[key].by_user:
                 raise UsageError(
-                    f"{words}, but {key} is {mix.settings[key]} ({mix.settings.origin(key)}); "
+                    f"{words}, but {key} is {mix.settings[key]} ({mix.settings.find_origin(key)}); "
                     f"say --set {overlay}={choice}"
                 )
             warnings.append(f"{words}: {overlay}={choice} instead of {mix.settings[key]}")
@@ -107,5 +107,5 @@ def _meet(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:
     raise UsageError(f"{words}, but {key} is {mix.settings[key]}; set another value")
 
 
-def _plain(feature: str) -> str:
+def _describe_feature(feature: str) -> str:
     return feature.removesuffix("_in_discriminator").removesuffix("_in_generator").replace("_", " ")

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ganzoo_core.api import Spec
-from ganzoo_core.data.framing import Framing, frame
+from ganzoo_core.data.framing import Framing, choose_framing
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix.mix import Mix
 
 
 @dataclass(frozen=True)
-class Fit:
+class DataFit:
     """What the networks are built for, and how the images get there."""
 
     spec: Spec
     framing: Framing
 
 
-def fit(mix: Mix, *, height: int, width: int, channels: int, classes: int, background: int | None) -> Fit:
+def make_data_fit(mix: Mix, *, height: int, width: int, channels: int, classes: int, background: int | None) -> DataFit:
     """Check that the data fits the networks.
 
     Args:
@@ -42,13 +42,13 @@ def fit(mix: Mix, *, height: int, width: int, channels: int, classes: int, backg
             f"{mix.parts['generator'].name} takes images of {sorted(sizes[0])} pixels and "
             f"{mix.parts['discriminator'].name} of {sorted(sizes[1])}; pick two that share a size"
         )
-    framing = frame((height, width), size=mix.settings["data.size"], sizes=sorted(both), background=background)
+    framing = choose_framing((height, width), size=mix.settings["data.size"], sizes=sorted(both), background=background)
     spec = Spec(
-        height=framing.target[0],
-        width=framing.target[1],
+        height=framing.target_size[0],
+        width=framing.target_size[1],
         channels=mix.settings["data.channels"] or channels,
         classes=classes if mix.conditional else 0,
         latent_dim=mix.settings["model.latent_dim"],
         framework=mix.framework,
     )
-    return Fit(spec, framing)
+    return DataFit(spec, framing)

@@ -8,11 +8,11 @@ from typing import Any
 
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
-from ganzoo_core.settings import CORE, Setting, Settings, Value, expand, kind_of, read
+from ganzoo_core.settings import CORE_SETTINGS, Setting, Settings, SettingValue, expand_key, find_kind, read_value
 
 
 @dataclass(frozen=True)
-class Layer:
+class SettingsLayer:
     """Settings that came from one place."""
 
     values: Mapping[str, Any]
@@ -20,14 +20,14 @@ class Layer:
     by_user: bool = False
 
 
-def model_layers(generator: Part, discriminator: Part, preset: str) -> list[Layer]:
+def collect_model_settings(generator: Part, discriminator: Part, preset: str) -> list[SettingsLayer]:
     """Everything of the generator's model; of another discriminator's, its own network's settings only."""
     layers = []
     for label, table in (("", generator.defaults), (f" preset {preset}", generator.presets.get(preset, {}))):
         keep = dict(table)
         if discriminator != generator:
             keep = {key: value for key, value in keep.items() if not key.startswith("discriminator.")}
-        layers.append(Layer(keep, generator.name + label))
+        layers.append(SettingsLayer(keep, generator.name + label))
         if discriminator != generator:
             other = discriminator.presets.get(preset, {}) if label else discriminator.defaults
             moved = {
@@ -35,20 +35,20 @@ def model_layers(generator: Part, discriminator: Part, preset: str) -> list[Laye
                 for key, value in other.items()
                 if key.startswith(("model.", "discriminator.")) and key != "model.latent_dim"
             }
-            layers.append(Layer(moved, discriminator.name + label))
+            layers.append(SettingsLayer(moved, discriminator.name + label))
     return [layer for layer in layers if layer.values]
 
 
-def kinds_of(layers: Iterable[Layer], parts: Iterable[Part]) -> dict[str, Setting]:
+def collect_setting_definitions(layers: Iterable[SettingsLayer], parts: Iterable[Part]) -> dict[str, Setting]:
     """Every setting that this mix has: the core's and those that a part gives a default."""
-    kinds = dict(CORE)
+    kinds = dict(CORE_SETTINGS)
     texts = {key: text for part in parts for key, text in part.help.items()}
     for layer in layers:
         if layer.by_user:
             continue
         for key, value in layer.values.items():
             if key not in kinds:
-                kinds[key] = Setting(value, kind_of(key, value), texts.get(key, ""))
+                kinds[key] = Setting(value, find_kind(key, value), texts.get(key, ""))
     for key, setting in list(kinds.items()):
         if key.startswith("model.") and key != "model.latent_dim":
             for slot in ("generator", "discriminator"):
@@ -56,30 +56,30 @@ def kinds_of(layers: Iterable[Layer], parts: Iterable[Part]) -> dict[str, Settin
     return kinds
 
 
-def lay(layers: Iterable[Layer], kinds: Mapping[str, Setting], *, separate: bool) -> Settings:
+def merge_layers(layers: Iterable[SettingsLayer], definitions: Mapping[str, Setting], *, separate: bool) -> Settings:
     """Later layers win. A model.* that the user sets reaches a discriminator of another model as well."""
-    values: dict[str, Value] = {}
+    values: dict[str, SettingValue] = {}
     for layer in layers:
         try:
-            for key, raw in _whole(layer, kinds, separate=separate, known=values):
-                values[key] = Value(read(key, kinds[key].kind, raw), layer.origin, layer.by_user)
+            for key, raw in _expand_keys(layer, definitions, separate=separate, earlier=values):
+                values[key] = SettingValue(read_value(key, definitions[key].kind, raw), layer.origin, layer.by_user)
         except UsageError as error:
             raise UsageError(f"{layer.origin}: {error}") from None
     return Settings(values)
 
 
-def _whole(
-    layer: Layer, kinds: Mapping[str, Setting], *, separate: bool, known: Container[str]
+def _expand_keys(
+    layer: SettingsLayer, definitions: Mapping[str, Setting], *, separate: bool, earlier: Container[str]
 ) -> Iterator[tuple[str, Any]]:
     """A layer's values under their full keys."""
     if not layer.by_user:
         yield from layer.values.items()
         return
-    pairs = [(expand(written, kinds), raw) for written, raw in layer.values.items()]
+    pairs = [(expand_key(written, definitions), raw) for written, raw in layer.values.items()]
     said = {key for key, _ in pairs}
     for key, raw in pairs:
         yield key, raw
         twin = key.replace("model.", "discriminator.", 1)
         # What the same file says of the discriminator itself stands, wherever it says so.
-        if separate and key.startswith("model.") and twin in known and twin not in said:
+        if separate and key.startswith("model.") and twin in earlier and twin not in said:
             yield twin, raw

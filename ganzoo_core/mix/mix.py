@@ -30,7 +30,7 @@ class Mix:
     parts: Mapping[str, Part]
     modifiers: tuple[Part, ...]
     settings: Settings
-    argument: str
+    data_argument: str
     preset: str
     objects: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Mix:
     request: Request | None = None
 
     @property
-    def presets_by_count(self) -> dict[str, int]:
+    def presets_by_max_images(self) -> dict[str, int]:
         """Presets, one of which may be taken once the images are counted, and up to how many it suits; the least first.
 
         Empty where a preset was named, or the data has its own.
@@ -56,7 +56,7 @@ class Mix:
         found = [name for name, each in suits.items() if each.machine == "laptop"]
         return found[0] if found and self.preset not in found else ""
 
-    def find_unread(self) -> list[str]:
+    def find_unread_settings(self) -> list[str]:
         """Settings that no part of this mix reads: a model or its preset sets them for the loss it comes with."""
         picked = [*self.modifiers, *(self.parts[slot] for slot in ("loss", "schedule") if slot not in self.objects)]
         known = {key for part in picked for key in part.defaults}
@@ -73,7 +73,7 @@ class Mix:
         """Whether the networks are given labels."""
         return self.parts["generator"].conditional
 
-    def options(self, slot: str) -> Options:
+    def get_options(self, slot: str) -> Options:
         """A part's own settings: `generator.*` laid over `model.*`, `loss.*`, `schedule.*`, `data.*`."""
         own = self.settings.options(slot)
         if slot == "discriminator" and self.parts.get("generator", self.parts[slot]) != self.parts[slot]:
@@ -83,15 +83,15 @@ class Mix:
             return {**self.settings.options("model"), **own}
         return own
 
-    def modifier_options(self) -> dict[str, Options]:
+    def get_modifier_options(self) -> dict[str, Options]:
         """`with.NAME.*` of every picked modifier, by its name."""
         return {part.name: self.settings.options(f"with.{part.name}") for part in self.modifiers}
 
-    def tracker_options(self) -> dict[str, Options]:
+    def get_tracker_options(self) -> dict[str, Options]:
         """`track.NAME.*` of every picked tracker, by its name."""
         return {part.name: self.settings.options(f"track.{part.name}") for part in self.trackers}
 
-    def has(self, feature: str, *, without: Part | None = None) -> bool:
+    def has_feature(self, feature: str, *, without: Part | None = None) -> bool:
         """Whether the mix has a feature, by the cards' claims and the settings that decide them.
 
         Args:
@@ -99,28 +99,28 @@ class Mix:
             without: a part whose own claim does not count.
         """
         slot = "generator" if feature.endswith("_in_generator") else "discriminator"
-        own = self.parts[slot].has.get(feature, _ASSUMED.get(feature, False))
-        return _holds(own, self, slot) or bool(self.adding(feature, without=without))
+        own = self.parts[slot].has.get(feature, _DEFAULT_FEATURES.get(feature, False))
+        return _is_claim_true(own, self, slot) or bool(self.find_parts_adding(feature, without=without))
 
-    def adding(self, feature: str, *, without: Part | None = None) -> list[Part]:
+    def find_parts_adding(self, feature: str, *, without: Part | None = None) -> list[Part]:
         """The loss and the modifiers that bring a feature, but for `without` and what a setting turns off."""
         slot = "generator" if feature.endswith("_in_generator") else "discriminator"
         others = [part for part in (self.parts["loss"], *self.modifiers) if feature in part.has and part != without]
-        return [part for part in others if _holds(part.has[feature], self, slot)]
+        return [part for part in others if _is_claim_true(part.has[feature], self, slot)]
 
 
 # What a model can do unless its card denies it.
-_ASSUMED = {"second_order": True, "real_in_generator_step": True}
+_DEFAULT_FEATURES = {"second_order": True, "real_in_generator_step": True}
 
 
-def _holds(claim: Any, mix: Mix, slot: str) -> bool:
+def _is_claim_true(claim: Any, mix: Mix, slot: str) -> bool:
     if isinstance(claim, bool):
         return claim
-    value = mix.settings[deciding_key(claim["setting"], mix, slot)]
+    value = mix.settings[find_deciding_key(claim["setting"], mix, slot)]
     return value == claim["is"] if "is" in claim else value > claim["above"]
 
 
-def deciding_key(key: str, mix: Mix, slot: str) -> str:
+def find_deciding_key(key: str, mix: Mix, slot: str) -> str:
     """`model.norm` is overridden by `discriminator.norm`."""
     overlay = key.replace("model.", f"{slot}.", 1)
     return overlay if key.startswith("model.") and overlay in mix.settings else key

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix.layers import Layer
-from ganzoo_core.settings import CORE, read
+from ganzoo_core.mix.layers import SettingsLayer
+from ganzoo_core.settings import CORE_SETTINGS, read_value
 
 
 @dataclass(frozen=True)
@@ -36,77 +36,88 @@ class Request:
     flags: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
 
-class Words:
+class UserPicks:
     """The picks as the user made them: flags over `--set use.*` over the config file."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.picked: dict[str, tuple[Any, str]] = {}
+        self.by_slot: dict[str, tuple[Any, str]] = {}
         for values, origin in ((request.config, request.config_name), (request.assigned, "--set")):
-            self._pick({_pick_of(key): read(key, _kind(key), values[key]) for key in values if _pick_of(key)}, origin)
+            self._add_picks(
+                {
+                    _find_picked_slot(key): read_value(key, _find_pick_kind(key), values[key])
+                    for key in values
+                    if _find_picked_slot(key)
+                },
+                origin,
+            )
         flags = {slot: value for slot, value in request.picks.items() if value is not None}
-        self._pick(flags, "")
+        self._add_picks(flags, "")
         if request.modifiers is not None:
-            self.picked["with"] = (list(request.modifiers), "--with")
+            self.by_slot["with"] = (list(request.modifiers), "--with")
         if request.trackers is not None:
-            self.picked["track"] = (list(request.trackers), "--track")
+            self.by_slot["track"] = (list(request.trackers), "--track")
 
-    def _pick(self, slots: Mapping[str, Any], origin: str) -> None:
+    def _add_picks(self, slots: Mapping[str, Any], origin: str) -> None:
         """Lay picks over those before. A model that is named takes the place of both networks named before."""
         named = slots.get("model")
         if named is not None and not (isinstance(named, str) and not named.strip()):
             for slot in ("generator", "discriminator"):
-                self.picked.pop(slot, None)
+                self.by_slot.pop(slot, None)
         for slot, value in slots.items():
-            self.picked[slot] = (value, origin or ("MODEL" if slot == "model" else f"--{slot}"))
+            self.by_slot[slot] = (value, origin or ("MODEL" if slot == "model" else f"--{slot}"))
 
-    def pick(self, slot: str) -> Any:
-        value = self.picked.get(slot, (None, ""))[0]
+    def get_pick(self, slot: str) -> Any:
+        value = self.by_slot.get(slot, (None, ""))[0]
         return None if isinstance(value, str) and not value.strip() else value
 
-    def modifiers(self, own: Mapping[str, Any]) -> list[str]:
-        raw = self.picked["with"][0] if "with" in self.picked else own.get("use.with", [])
-        return read("use.with", "words", raw)
+    def list_modifiers(self, model_settings: Mapping[str, Any]) -> list[str]:
+        raw = self.by_slot["with"][0] if "with" in self.by_slot else model_settings.get("use.with", [])
+        return read_value("use.with", "words", raw)
 
-    def trackers(self) -> list[str]:
-        return read("use.track", "words", self.picked["track"][0]) if "track" in self.picked else []
+    def list_trackers(self) -> list[str]:
+        return read_value("use.track", "words", self.by_slot["track"][0]) if "track" in self.by_slot else []
 
-    def _is_left(self, key: str) -> bool:
+    def _is_for_replaced_part(self, key: str) -> bool:
         """Whether a file's setting is about a part in whose place another was picked this time."""
         namespace, _, rest = key.partition(".")
         if namespace == "track":
-            return not any(rest.startswith(f"{name}.") for name in self.trackers())
-        if namespace == "with" and self.picked.get("with", ("", ""))[1] != self.request.config_name:
-            return "with" in self.picked and not any(rest.startswith(f"{name}.") for name in self.modifiers({}))
+            return not any(rest.startswith(f"{name}.") for name in self.list_trackers())
+        if namespace == "with" and self.by_slot.get("with", ("", ""))[1] != self.request.config_name:
+            return "with" in self.by_slot and not any(rest.startswith(f"{name}.") for name in self.list_modifiers({}))
         if namespace in ("loss", "schedule"):
             filed = self.request.config.get(f"use.{namespace}")
-            return filed is not None and self.pick(namespace) != filed
+            return filed is not None and self.get_pick(namespace) != filed
         return False
 
-    def layers(self) -> list[Layer]:
+    def make_layers(self) -> list[SettingsLayer]:
         request = self.request
-        config = {key: value for key, value in request.config.items() if not (_pick_of(key) or self._is_left(key))}
-        assigned = {key: value for key, value in request.assigned.items() if not _pick_of(key)}
-        flags = [Layer({key: value}, flag, True) for key, (value, flag) in request.flags.items()]
-        return [Layer(config, request.config_name, True), Layer(assigned, "--set", True), *flags]
+        config = {
+            key: value
+            for key, value in request.config.items()
+            if not (_find_picked_slot(key) or self._is_for_replaced_part(key))
+        }
+        assigned = {key: value for key, value in request.assigned.items() if not _find_picked_slot(key)}
+        flags = [SettingsLayer({key: value}, flag, True) for key, (value, flag) in request.flags.items()]
+        return [SettingsLayer(config, request.config_name, True), SettingsLayer(assigned, "--set", True), *flags]
 
 
-def _pick_of(key: str) -> str:
+def _find_picked_slot(key: str) -> str:
     """The slot that a key picks: `loss` of `use.loss` and of `loss`; "" for a setting of another kind."""
     slot = key.removeprefix("use.")
-    if f"use.{slot}" in CORE:
+    if f"use.{slot}" in CORE_SETTINGS:
         return slot
     if key.startswith("use."):
-        raise UsageError(_settings_hint(key))
+        raise UsageError(_describe_unknown_pick(key))
     return ""
 
 
-def _kind(key: str) -> str:
-    return CORE[f"use.{_pick_of(key)}"].kind
+def _find_pick_kind(key: str) -> str:
+    return CORE_SETTINGS[f"use.{_find_picked_slot(key)}"].kind
 
 
-def _settings_hint(key: str) -> str:
-    nearest = difflib.get_close_matches(key, [name for name in CORE if name.startswith("use.")], n=2)
+def _describe_unknown_pick(key: str) -> str:
+    nearest = difflib.get_close_matches(key, [name for name in CORE_SETTINGS if name.startswith("use.")], n=2)
     return f"there is no setting {key!r}; " + (
         f"did you mean {' or '.join(nearest)}?" if nearest else "picks are use.*"
     )

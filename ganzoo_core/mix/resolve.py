@@ -9,12 +9,12 @@ from ganzoo_core.discovery.catalog import Catalog
 from ganzoo_core.discovery.manifest import SINGULAR, Part
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import pluralise
-from ganzoo_core.mix.checks import check, check_choices
-from ganzoo_core.mix.finding import find_dataset, find_models, find_preset, find_side_part
-from ganzoo_core.mix.layers import Layer, kinds_of, lay, model_layers
+from ganzoo_core.mix.checks import check_choices, check_mix
+from ganzoo_core.mix.finding import find_dataset, find_loss_or_schedule, find_models, find_preset
+from ganzoo_core.mix.layers import SettingsLayer, collect_model_settings, collect_setting_definitions, merge_layers
 from ganzoo_core.mix.mix import SLOTS, Mix
-from ganzoo_core.mix.request import Request, Words
-from ganzoo_core.settings import CORE, Settings, Value
+from ganzoo_core.mix.request import Request, UserPicks
+from ganzoo_core.settings import CORE_SETTINGS, Settings, SettingValue
 
 
 def resolve(catalog: Catalog, request: Request) -> Mix:
@@ -24,7 +24,7 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
         UsageError: in a sentence that says what to pick or to set instead.
         PluginError: for a part whose plugin has a problem.
     """
-    words = Words(request)
+    words = UserPicks(request)
     parts, objects = find_models(catalog, words)
     generator, discriminator = parts["generator"], parts["discriminator"]
 
@@ -34,27 +34,27 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
     own = {**generator.defaults, **generator.presets.get(preset, {})}
     chosen_by_user = []
     for slot in ("loss", "schedule"):
-        parts[slot], is_own = find_side_part(catalog, words, slot, own, objects)
+        parts[slot], is_own = find_loss_or_schedule(catalog, words, slot, own, objects)
         if not is_own:
             chosen_by_user.append(parts[slot])
-    modifiers = _several(catalog, "modifiers", words.modifiers(own))
-    trackers = _several(catalog, "trackers", words.trackers())
+    modifiers = _find_parts(catalog, "modifiers", words.list_modifiers(own))
+    trackers = _find_parts(catalog, "trackers", words.list_trackers())
 
-    layers = [Layer({key: setting.default for key, setting in CORE.items()}, "core")]
+    layers = [SettingsLayer({key: setting.default for key, setting in CORE_SETTINGS.items()}, "core")]
     layers += [
-        Layer(part.defaults, part.name)
+        SettingsLayer(part.defaults, part.name)
         for part in (parts["data"], parts["loss"], parts["schedule"], *modifiers, *trackers)
     ]
-    layers += model_layers(generator, discriminator, preset)
-    layers += [Layer(part.defaults, part.name) for part in chosen_by_user]
-    layers += words.layers()
+    layers += collect_model_settings(generator, discriminator, preset)
+    layers += [SettingsLayer(part.defaults, part.name) for part in chosen_by_user]
+    layers += words.make_layers()
 
-    kinds = kinds_of(layers, (*parts.values(), *modifiers, *trackers))
-    settings = lay(layers, kinds, separate=generator != discriminator)
+    kinds = collect_setting_definitions(layers, (*parts.values(), *modifiers, *trackers))
+    settings = merge_layers(layers, kinds, separate=generator != discriminator)
     settings = _record_picks(catalog, settings, parts, modifiers, trackers, argument, words)
     mix = Mix(parts, modifiers, settings, argument, preset, objects, trackers=trackers, request=request)
     check_choices(mix)
-    return check(mix)
+    return check_mix(mix)
 
 
 def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
@@ -68,10 +68,10 @@ def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
     Returns:
         The mix with that preset, or the same one; and what to tell the user, "" for nothing.
     """
-    name = next((name for name, most in mix.presets_by_count.items() if count <= most), None)
+    name = next((name for name, most in mix.presets_by_max_images.items() if count <= most), None)
     if name is None or mix.request is None:
         return mix, ""
-    why = f"for up to {mix.presets_by_count[name]:,} images, and there {'is' if count == 1 else 'are'} {count:,}"
+    why = f"for up to {mix.presets_by_max_images[name]:,} images, and there {'is' if count == 1 else 'are'} {count:,}"
     try:
         found = resolve(catalog, replace(mix.request, preset=name))
     except UsageError as error:
@@ -79,7 +79,7 @@ def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
     return found, f"the preset {name} is taken: it is {why}; --preset none leaves it out"
 
 
-def fit_batch(mix: Mix, count: int, *, ranks: int) -> tuple[Mix, str]:
+def fit_batch_size(mix: Mix, count: int, *, world_size: int) -> tuple[Mix, str]:
     """A batch that a preset chose, made as small as the data; one that somebody said, or the model has, stays.
 
     Args:
@@ -96,15 +96,15 @@ def fit_batch(mix: Mix, count: int, *, ranks: int) -> tuple[Mix, str]:
     batch = mix.settings["train.batch_size"]
     if count >= batch:
         return mix, ""
-    origin, most = mix.settings.origin("train.batch_size"), count - count % ranks
+    origin, most = mix.settings.find_origin("train.batch_size"), count - count % world_size
     there = f"there {'is' if count == 1 else 'are'} {pluralise(count, 'image')}"
     if origin != f"{mix.parts['generator'].name} preset {mix.preset}" or not most:
         raise UsageError(f"{there} and a batch takes {batch}; say --batch-size {most or count} or less")
-    smaller = mix.settings.replaced("train.batch_size", most, f"{origin}: {batch}, of {pluralise(count, 'image')}")
+    smaller = mix.settings.replace("train.batch_size", most, f"{origin}: {batch}, of {pluralise(count, 'image')}")
     return replace(mix, settings=smaller), f"a batch takes {most} instead of the preset's {batch}, since {there}"
 
 
-def _several(catalog: Catalog, kind: str, names: Sequence[str]) -> tuple[Part, ...]:
+def _find_parts(catalog: Catalog, kind: str, names: Sequence[str]) -> tuple[Part, ...]:
     """Parts of which more than one may be picked, each once."""
     found = tuple(catalog.find(kind, name) for name in names)
     for name in sorted({part.name for part in found if [other.name for other in found].count(part.name) > 1}):
@@ -119,19 +119,23 @@ def _record_picks(
     modifiers: Sequence[Part],
     trackers: Sequence[Part],
     argument: str,
-    words: Words,
+    picks: UserPicks,
 ) -> Settings:
     entries = dict(settings.entries)
     same = parts["generator"] == parts["discriminator"]
     for slot, part in parts.items():
-        origin = words.picked.get(slot, words.picked.get("model", ("", "")) if slot in SLOTS else ("", ""))[1]
-        if slot in ("loss", "schedule", "data") and slot not in words.picked:
+        origin = picks.by_slot.get(slot, picks.by_slot.get("model", ("", "")) if slot in SLOTS else ("", ""))[1]
+        if slot in ("loss", "schedule", "data") and slot not in picks.by_slot:
             origin = entries[f"use.{slot}"].origin if entries[f"use.{slot}"].value else "the default"
         # An object cannot be found again: what reads this config must say so.
-        name = catalog.spelled(part) if part.distribution != "(object)" else "(object)"
-        entries[f"use.{slot}"] = Value(name + (f":{argument}" if slot == "data" and argument else ""), origin, True)
-    entries["use.model"] = Value(entries["use.generator"].value if same else "", entries["use.generator"].origin, True)
+        name = catalog.find_short_name(part) if part.distribution != "(object)" else "(object)"
+        entries[f"use.{slot}"] = SettingValue(
+            name + (f":{argument}" if slot == "data" and argument else ""), origin, True
+        )
+    entries["use.model"] = SettingValue(
+        entries["use.generator"].value if same else "", entries["use.generator"].origin, True
+    )
     for slot, several in (("with", modifiers), ("track", trackers)):
-        origin = words.picked.get(slot, ("", entries[f"use.{slot}"].origin))[1]
-        entries[f"use.{slot}"] = Value([catalog.spelled(part) for part in several], origin, True)
+        origin = picks.by_slot.get(slot, ("", entries[f"use.{slot}"].origin))[1]
+        entries[f"use.{slot}"] = SettingValue([catalog.find_short_name(part) for part in several], origin, True)
     return Settings(entries)

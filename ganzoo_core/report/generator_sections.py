@@ -9,44 +9,46 @@ from itertools import pairwise
 from typing import Any
 
 from ganzoo_core.html.chart import Chart
-from ganzoo_core.html.markup import Html, join, table, tag
-from ganzoo_core.report.curves import rounded
-from ganzoo_core.report.run_record import Recorded, number
-from ganzoo_core.report.sections import commands, figures, quoted, sentence, slides
+from ganzoo_core.html.markup import Html, join, render_table, tag
+from ganzoo_core.report.curves import round_value
+from ganzoo_core.report.run_record import RunRecord, to_number
+from ganzoo_core.report.sections import quote_path, render_commands, render_figures, render_note, render_slides
 from ganzoo_core.runs import layout
 
 BINS = 24  # of the distances
-COPY = 1 / 3  # of the distance to the second nearest: below it an image counts as a copy (arXiv:2310.02664)
-_PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
+COPY_RATIO = 1 / 3  # of the distance to the second nearest: below it an image counts as a copy (arXiv:2310.02664)
+_PICTURE_URI = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
 
 
-def nearest(run: Recorded) -> Html:
+def render_nearest(run: RunRecord) -> Html:
     """Drawn images beside the training images nearest to them, and how near training images are to each other."""
     found = run.measured.get("nearest")
     if not isinstance(found, Mapping):
-        return _missing(run, "nearest", "which training images are nearest to what it draws")
-    drawn, training, ratios = (_numbers(found.get(name)) for name in ("drawn", "training", "ratios"))
+        return _render_missing(run, "nearest", "which training images are nearest to what it draws")
+    drawn, training, ratios = (_as_numbers(found.get(name)) for name in ("drawn", "training", "ratios"))
     rows = []
-    for shown in _mappings(found.get("shown")):
+    for shown in _as_mappings(found.get("shown")):
         rows.append(
             [
-                _image(shown.get("uri"), "A generated image"),
+                _render_image(shown.get("uri"), "A generated image"),
                 *(
-                    join([_image(other.get("uri"), "A training image"), f"{number(other['distance']):.1f}"])
-                    for other in _mappings(shown.get("neighbours"))
-                    if number(other.get("distance")) >= 0
+                    join([_render_image(other.get("uri"), "A training image"), f"{to_number(other['distance']):.1f}"])
+                    for other in _as_mappings(shown.get("neighbours"))
+                    if to_number(other.get("distance")) >= 0
                 ),
-                f"{number(shown.get('ratio')):.2f}",
+                f"{to_number(shown.get('ratio')):.2f}",
             ]
         )
     if not rows or not drawn or not training or not ratios:
-        return sentence(f"{layout.REPORT_FOLDER}/{layout.MEASURED} holds no distances; `ganzoo report` writes it anew.")
+        return render_note(
+            f"{layout.REPORT_FOLDER}/{layout.MEASURED} holds no distances; `ganzoo report` writes it anew."
+        )
     columns = max(map(len, rows)) - 2
     head = ["generated", *(["nearest", "second", "third"] + [""] * columns)[:columns], "ratio"]
-    copies = sum(ratio < COPY for ratio in ratios)
+    copies = sum(ratio < COPY_RATIO for ratio in ratios)
     return join(
         [
-            _place(run),
+            _render_images_seen(run),
             tag(
                 "p",
                 "A copy lies much nearer to one training image than to the next. "
@@ -61,103 +63,108 @@ def nearest(run: Recorded) -> Html:
                 "everything; 0 is a copy in any case. A shifted copy is not seen, nor a mirrored one unless the run "
                 "mirrored its images.",
             ),
-            tag("p", _told(found.get("about")), class_="soft"),
+            tag("p", _as_text(found.get("about")), class_="soft"),
             tag(
                 "div",
-                table(head, rows, caption=f"The {len(rows)} with the least ratio of nearest to second"),
-                figures(charts(run)),
+                render_table(head, rows, caption=f"The {len(rows)} with the least ratio of nearest to second"),
+                render_figures(make_charts(run)),
                 class_="beside",
             ),
         ]
     )
 
 
-def walk(run: Recorded) -> Html:
+def render_walk(run: RunRecord) -> Html:
     """Pictures on a way through the latent space, and back to where it began."""
     found = run.measured.get("walk")
-    frames = frames_of(run)
+    frames = list_frames(run)
     if not isinstance(found, Mapping) or not frames:
-        return _missing(run, "walk", "a walk through the latent space")
-    words = step_words(len(frames))
-    size = [int(side) if 0 < side < 10_000 else 480 for side in _numbers(found.get("size"))] or [480, 240]
+        return _render_missing(run, "walk", "a walk through the latent space")
+    words = make_step_captions(len(frames))
+    size = [int(side) if 0 < side < 10_000 else 480 for side in _as_numbers(found.get("size"))] or [480, 240]
     alternative = "A grid of generated images, each on its own way through the latent space"
     return join(
         [
-            _place(run),
-            tag("p", _told(found.get("about")), class_="soft"),
-            slides("walk", frames, words, (size * 2)[:2], "walk", alternative, at=0),
+            _render_images_seen(run),
+            tag("p", _as_text(found.get("about")), class_="soft"),
+            render_slides("walk", frames, words, (size * 2)[:2], "walk", alternative, at=0),
         ]
     )
 
 
-def frames_of(run: Recorded) -> list[str]:
+def list_frames(run: RunRecord) -> list[str]:
     """The walk's pictures, as data URIs."""
     found = run.measured.get("walk")
     frames = found.get("frames") if isinstance(found, Mapping) else None
-    return [frame for frame in frames if _is_picture(frame)] if isinstance(frames, list) else []
+    return [frame for frame in frames if _is_picture_uri(frame)] if isinstance(frames, list) else []
 
 
-def step_words(count: int) -> list[str]:
+def make_step_captions(count: int) -> list[str]:
     """What is said of each picture of a walk."""
     return [f"step {place + 1} of {count}" for place in range(count)]
 
 
-def charts(run: Recorded) -> list[Chart]:
+def make_charts(run: RunRecord) -> list[Chart]:
     """How the distances are spread: of generated images, and of training images to others."""
     found = run.measured.get("nearest")
     if not isinstance(found, Mapping):
         return []
     both = {"generated to training": found.get("drawn"), "training to another": found.get("training")}
-    distances = {name: _numbers(values) for name, values in both.items()}
+    distances = {name: _as_numbers(values) for name, values in both.items()}
     longest = max((max(values, default=0.0) for values in distances.values()), default=0.0)
     if not longest or not all(distances.values()):
         return []
     edges = [longest * place / BINS for place in range(BINS + 1)]
-    middles = [rounded((low + high) / 2) for low, high in pairwise(edges)]
+    middles = [round_value((low + high) / 2) for low, high in pairwise(edges)]
     series = []
     for colour, (name, values) in enumerate(distances.items()):
         counts = [0] * BINS
         for value in values:
             counts[min(BINS - 1, int(value / longest * BINS))] += 1
-        shares = [rounded(100 * count / len(values)) for count in counts]
+        shares = [round_value(100 * count / len(values)) for count in counts]
         series.append({"name": name, "colour": colour, "x": middles, "y": shares})
     title = "Distance to the nearest training image, % of images"
     return [{"id": "distances", "title": title, "unit": "distance", "series": series, "fill": True, "smooth": False}]
 
 
-def _missing(run: Recorded, name: str, what: str) -> Html:
+def _render_missing(run: RunRecord, name: str, what: str) -> Html:
     notes = run.measured.get("notes")
     reason = notes.get(name) if isinstance(notes, Mapping) else None
     if isinstance(reason, str):
-        return sentence(f"This could not be shown: {reason}")
+        return render_note(f"This could not be shown: {reason}")
     return join(
-        [sentence(f"Not computed yet: {what}. This does it:"), commands([f"ganzoo report {quoted(run.folder)}"])]
+        [
+            render_note(f"Not computed yet: {what}. This does it:"),
+            render_commands([f"ganzoo report {quote_path(run.folder)}"]),
+        ]
     )
 
 
-def _place(run: Recorded) -> Html | None:
-    images = number(run.measured.get("images"))
+def _render_images_seen(run: RunRecord) -> Html | None:
+    images = to_number(run.measured.get("images"))
     if not images >= 0:
         return None
-    later = f" The run is at {run.seen:,} by now; `ganzoo report` looks anew." if images < run.seen else ""
+    later = (
+        f" The run is at {run.images_seen:,} by now; `ganzoo report` looks anew." if images < run.images_seen else ""
+    )
     return tag("p", f"Of the generator after {images:,.0f} images.{later}", class_="soft")
 
 
-def _told(text: Any) -> str:
+def _as_text(text: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _image(uri: Any, alternative: str) -> Html | None:
-    return tag("img", src=uri, alt=alternative, class_="small") if _is_picture(uri) else None
+def _render_image(uri: Any, alternative: str) -> Html | None:
+    return tag("img", src=uri, alt=alternative, class_="small") if _is_picture_uri(uri) else None
 
 
-def _is_picture(uri: Any) -> bool:
-    return isinstance(uri, str) and _PICTURE.fullmatch(uri) is not None
+def _is_picture_uri(uri: Any) -> bool:
+    return isinstance(uri, str) and _PICTURE_URI.fullmatch(uri) is not None
 
 
-def _mappings(values: Any) -> list[Mapping[str, Any]]:
+def _as_mappings(values: Any) -> list[Mapping[str, Any]]:
     return [value for value in values if isinstance(value, Mapping)] if isinstance(values, list) else []
 
 
-def _numbers(values: Any) -> Sequence[float]:
-    return [number(value) for value in values if number(value) >= 0] if isinstance(values, list) else []
+def _as_numbers(values: Any) -> Sequence[float]:
+    return [to_number(value) for value in values if to_number(value) >= 0] if isinstance(values, list) else []

@@ -28,28 +28,30 @@ from ganzoo_core.terminal.text import write_lines
 
 ADDRESS = "127.0.0.1"  # never another: a run is nobody else's business
 PORT = 8765  # where none is asked for and this one is free
-CLIENTS = 16  # at once, each in a thread; a browser opens six connections
-SECONDS = 10.0  # a client may take to send its request, and again to read the answer
-MOST = 16_384  # bytes of a request; a browser's has about 500
-_TOO_MANY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_WATCHED = (
+MAX_CLIENTS = 16  # at once, each in a thread; a browser opens six connections
+CLIENT_TIMEOUT = 10.0  # a client may take to send its request, and again to read the answer
+MAX_REQUEST_BYTES = 16_384  # bytes of a request; a browser's has about 500
+_TOO_MANY_RESPONSE = (
+    b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+_WATCHED_FILES = (
     *(layout.CONFIG, layout.STATS, layout.SCORES),
     *(f"{layout.REPORT_FOLDER}/{layout.MEASURED}", f"{layout.SAMPLES}/{layout.LATEST_GRID}"),
 )
 
 
-class Watched:
+class LiveReport:
     """A run's report, made anew when there is something new in the run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._page, self._made_of = b"", ""
+        self._page, self._page_version = b"", ""
 
-    def version(self) -> str:
+    def read_version(self) -> str:
         """Another text whenever a file has changed."""
         found = []
-        for name in _WATCHED:
+        for name in _WATCHED_FILES:
             try:
                 stat = (self.folder / name).lstat()
             except OSError:
@@ -58,57 +60,58 @@ class Watched:
                 found.append(f"{stat.st_size}.{stat.st_mtime_ns}")
         return " ".join(found)
 
-    def page(self) -> bytes:
+    def make_page(self) -> bytes:
         """The report; while its folder cannot be read, the one before."""
         with self._lock:
-            version = self.version()
-            if version != self._made_of or not self._page:
+            version = self.read_version()
+            if version != self._page_version or not self._page:
                 try:
                     self._page = render(self.folder, live=True).encode("utf-8", "replace")
                 except (GanzooError, OSError):
                     if not self._page:
                         raise
-                self._made_of = version
+                self._page_version = version
             return self._page
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a run's report to at most `CLIENTS` at once, and lets go of those that take longer than `SECONDS`."""
+    """Serves a run's report to at most `MAX_CLIENTS` at once, and lets go of those that take longer than
+    `CLIENT_TIMEOUT`."""
 
     request_queue_size = 128  # that wait to be looked at; where that is too short, a browser tries again a second later
 
-    def __init__(self, address: tuple[str, int], watched: Watched) -> None:
-        self.watched = watched
-        self._until: dict[socket.socket, float | None] = {}  # None: it waits for the server
+    def __init__(self, address: tuple[str, int], report: LiveReport) -> None:
+        self.report = report
+        self._deadlines: dict[socket.socket, float | None] = {}  # None: it waits for the server
         self._lock = threading.Lock()
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread, or say that there are too many."""
         with self._lock:
-            there_is_room = len(self._until) < CLIENTS
+            there_is_room = len(self._deadlines) < MAX_CLIENTS
             if there_is_room:
-                self._until[request] = time.monotonic() + SECONDS
+                self._deadlines[request] = time.monotonic() + CLIENT_TIMEOUT
         if there_is_room:
             super().process_request(request, client_address)
             return
         with contextlib.suppress(OSError):
             request.setblocking(False)
-            request.send(_TOO_MANY)
-            request.recv(MOST)  # what is left unread would turn the answer into a reset
+            request.send(_TOO_MANY_RESPONSE)
+            request.recv(MAX_REQUEST_BYTES)  # what is left unread would turn the answer into a reset
         self.shutdown_request(request)
 
-    def limit(self, request: socket.socket, seconds: float | None) -> None:
+    def set_deadline(self, request: socket.socket, seconds: float | None) -> None:
         """Give a client so long from now on; None for as long as the server itself needs."""
         with self._lock:
-            if request in self._until:
-                self._until[request] = None if seconds is None else time.monotonic() + seconds
+            if request in self._deadlines:
+                self._deadlines[request] = None if seconds is None else time.monotonic() + seconds
 
     def service_actions(self) -> None:
         """Let go of clients whose time is over; `serve_forever` calls it at least twice a second."""
         now = time.monotonic()
         with self._lock:
-            late = [request for request, until in self._until.items() if until is not None and until < now]
+            late = [request for request, until in self._deadlines.items() if until is not None and until < now]
         for request in late:
             with contextlib.suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)  # its thread wakes up, and ends
@@ -119,7 +122,7 @@ class Server(ThreadingHTTPServer):
             super().shutdown_request(request)
         finally:
             with self._lock:
-                self._until.pop(request, None)
+                self._deadlines.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say what failed here; a client that left, or was let go, is no failure."""
@@ -127,7 +130,7 @@ class Server(ThreadingHTTPServer):
             write_lines(traceback.format_exc(), sys.stderr)
 
 
-def server(folder: Path, port: int | None = None) -> Server:
+def make_server(folder: Path, port: int | None = None) -> Server:
     """A server that is bound, to be run with `serve_forever`.
 
     Args:
@@ -138,7 +141,7 @@ def server(folder: Path, port: int | None = None) -> Server:
         UsageError: if the folder is no run's, or the port cannot be had.
     """
     run_record.read(folder)
-    watched = Watched(folder)
+    watched = LiveReport(folder)
     for candidate in (PORT, 0) if port is None else (port,):
         try:
             return Server((ADDRESS, candidate), watched)
@@ -147,11 +150,11 @@ def server(folder: Path, port: int | None = None) -> Server:
     raise UsageError(f"port {port if port is not None else PORT} cannot be had: {reason}; choose another --port")
 
 
-class _Limited(io.RawIOBase):
+class _LimitedStream(io.RawIOBase):
     """The first bytes of a stream; to read on is an error."""
 
-    def __init__(self, stream: io.RawIOBase, most: int) -> None:
-        self._stream, self._left = stream, most
+    def __init__(self, stream: io.RawIOBase, max_bytes: int) -> None:
+        self._stream, self._bytes_left = stream, max_bytes
 
     def readable(self) -> bool:
         """It can be read."""
@@ -159,10 +162,10 @@ class _Limited(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         """See `io.RawIOBase`."""
-        if not self._left:
+        if not self._bytes_left:
             raise ConnectionAbortedError("the request is too long")
-        count = self._stream.readinto(memoryview(buffer)[: self._left])
-        self._left -= count or 0
+        count = self._stream.readinto(memoryview(buffer)[: self._bytes_left])
+        self._bytes_left -= count or 0
         return count
 
     def close(self) -> None:
@@ -176,10 +179,10 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "ganzoo", ""
 
     def setup(self) -> None:
-        """Read no more of the request than `MOST`."""
+        """Read no more of the request than `MAX_REQUEST_BYTES`."""
         super().setup()
         self.rfile.close()
-        self.rfile = io.BufferedReader(_Limited(self.connection.makefile("rb", buffering=0), MOST))
+        self.rfile = io.BufferedReader(_LimitedStream(self.connection.makefile("rb", buffering=0), MAX_REQUEST_BYTES))
 
     def do_GET(self) -> None:
         """Answer with the page, or with the version that it would have."""
@@ -190,9 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             if self.path in ("/", f"/{REPORT}"):
-                self._answer(self._made(self.server.watched.page), "text/html; charset=utf-8")
+                self._send_answer(self._make_without_deadline(self.server.report.make_page), "text/html; charset=utf-8")
             elif self.path == "/version":
-                self._answer(self.server.watched.version().encode(), "text/plain; charset=utf-8")
+                self._send_answer(self.server.report.read_version().encode(), "text/plain; charset=utf-8")
             elif self.path == "/favicon.ico":
                 self.send_response(HTTPStatus.NO_CONTENT)
                 self.end_headers()
@@ -203,15 +206,15 @@ class _Handler(BaseHTTPRequestHandler):
         except (GanzooError, OSError):
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _made(self, make: Callable[[], bytes]) -> bytes:
+    def _make_without_deadline(self, make: Callable[[], bytes]) -> bytes:
         """What the server takes time for; the client's own time begins anew after it."""
-        self.server.limit(self.connection, None)
+        self.server.set_deadline(self.connection, None)
         try:
             return make()
         finally:
-            self.server.limit(self.connection, SECONDS)
+            self.server.set_deadline(self.connection, CLIENT_TIMEOUT)
 
-    def _answer(self, content: bytes, kind: str) -> None:
+    def _send_answer(self, content: bytes, kind: str) -> None:
         self.send_response(HTTPStatus.OK)
         headers = {
             "Content-Type": kind,

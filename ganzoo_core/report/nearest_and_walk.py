@@ -15,24 +15,24 @@ import numpy as np
 
 from ganzoo_core import building, mix
 from ganzoo_core.data import framing, picture_files, pixels
-from ganzoo_core.data.framing import crop
+from ganzoo_core.data.framing import crop_padding
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.generation import latent_walk, load
 from ganzoo_core.generation.saved import SavedGenerator
-from ganzoo_core.html.markup import png_uri
+from ganzoo_core.html.markup import make_data_uri
 from ganzoo_core.html.page import log_error
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import facts, layout
 from ganzoo_core.settings import read_facts, read_run_config
 from ganzoo_core.storage import atomic, files
 
-DRAWN, SHOWN, NEIGHBOURS = 64, 8, 3
-YARDSTICK = 256  # training images whose nearest other one is looked for
-MOST_VALUES = 400_000_000  # pixel values of the training images that are looked at
+DRAWN_IMAGES, SHOWN_IMAGES, NEIGHBOURS = 64, 8, 3
+BASELINE_IMAGES = 256  # training images whose nearest other one is looked for
+MAX_PIXEL_VALUES = 400_000_000  # pixel values of the training images that are looked at
 CHUNK = 2048  # training images compared at once
-STOPS, STEPS = 4, 8  # of a walk, and between two of its stops
-WALKERS = ((64, 8), (128, 6), (4096, 2))  # up to so many pixels a side, so many walks
+WALK_STOPS, STEPS_PER_STOP = 4, 8  # of a walk, and between two of its stops
+WALKS_BY_SIDE = ((64, 8), (128, 6), (4096, 2))  # up to so many pixels a side, so many walks
 
 
 def measure(
@@ -75,15 +75,15 @@ def measure(
             found["images"] = generators[0].images_seen
         return generators[0]
 
-    attempt("walk", lambda: walk(generator(), seed=seed))
-    attempt("nearest", lambda: nearest(generator(), *training_images(folder, data_root), seed=seed))
+    attempt("walk", lambda: draw_walk(generator(), seed=seed))
+    attempt("nearest", lambda: find_nearest(generator(), *load_training_images(folder, data_root), seed=seed))
     place = folder / layout.REPORT_FOLDER
     files.check_folder(place)
     place.mkdir(exist_ok=True)
     atomic.write_file(place / layout.MEASURED, json.dumps(found).encode())
 
 
-def walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
+def draw_walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
     """A closed way through the latent space, several at once.
 
     Normal and spherical latents are turned from stop to stop (spherical interpolation), so that they stay where latents
@@ -93,34 +93,34 @@ def walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
         `frames`: PNG grids as data URIs; `size`: their width and height; `about`: a sentence.
     """
     spec = generator.spec
-    count = next(count for side, count in WALKERS if max(spec.height, spec.width) <= side or count == 2)
+    count = next(count for side, count in WALKS_BY_SIDE if max(spec.height, spec.width) <= side or count == 2)
     noise = philox(seed, "walk")
-    stops = latents(noise, count * STOPS, spec.latent_dim, generator.latent).reshape(STOPS, count, -1)
+    stops = latents(noise, count * WALK_STOPS, spec.latent_dim, generator.latent).reshape(WALK_STOPS, count, -1)
     labels = generator.labels(count)
     straight = generator.latent == "uniform"
-    ways = latent_walk.closed(stops, STOPS * STEPS, straight=straight)
+    ways = latent_walk.make_closed_walk(stops, WALK_STOPS * STEPS_PER_STOP, straight=straight)
     drawn = [generator.draw(z, labels) for z in (*ways, ways[0])]
-    sheets = [pixels.enlarged(pixels.grid(frame, max(1, count // 2)), least=480) for frame in drawn]
+    sheets = [pixels.enlarge(pixels.grid(frame, max(1, count // 2)), least=480) for frame in drawn]
     way = "in straight lines" if straight else "by spherical interpolation"
-    about = f"{count} ways at once, each through {STOPS} random points {way} and back to its first, seed {seed}."
+    about = f"{count} ways at once, each through {WALK_STOPS} random points {way} and back to its first, seed {seed}."
     if spec.classes:
         about += " Each keeps its class."
     return {
-        "frames": [png_uri(picture_files.png_bytes(sheet)) for sheet in sheets],
+        "frames": [make_data_uri(picture_files.encode_png(sheet)) for sheet in sheets],
         "size": list(sheets[0].size),
         "about": about,
     }
 
 
-def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndarray, str]:
+def load_training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndarray, str]:
     """What the run learned from, cropped as what it draws is, uint8 [N,H,W,C], and a sentence about them."""
     path = folder / layout.CONFIG
     request = mix.Request(preset=read_facts(path).preset or "none", config=read_run_config(path), config_name=str(path))
     resolved = mix.resolve(catalog.scan(), request)
-    source = building.load_data(resolved, building.data_root_of_run(folder, data_root))
-    fitted = building.fitted_to(resolved, source)
+    source = building.load_data(resolved, building.find_run_data_root(folder, data_root))
+    fitted = building.fit_to_data(resolved, source)
     whole, spec = len(source.images), fitted.spec
-    most = max(1, MOST_VALUES // (spec.height * spec.width * spec.channels))
+    most = max(1, MAX_PIXEL_VALUES // (spec.height * spec.width * spec.channels))
     about = f"Looked at: all {whole:,} training images."
     changes = facts.compare_with_run(folder, source)
     if changes:
@@ -130,13 +130,13 @@ def training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndar
         source = replace(source, images=source.images[chosen], labels=None)
         about = about.replace(f"all {whole:,}", f"{most:,} of {whole:,}")
     prepared = framing.prepare(source, fitted.framing, spec.channels).images
-    framed = crop(np.asarray(prepared), fitted.framing.crop, fitted.framing.target)
+    framed = crop_padding(np.asarray(prepared), fitted.framing.crop, fitted.framing.target_size)
     if not resolved.settings["data.flip"]:
         return framed, about
     return np.concatenate([framed, framed[:, :, ::-1]]), f"{about} Each of them mirrored, too."
 
 
-def nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed: int = 0) -> dict[str, Any]:
+def find_nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed: int = 0) -> dict[str, Any]:
     """Drawn images and the training images nearest to them; and the same for training images, as a yardstick.
 
     Distances are root mean square differences of pixel values, 0 to 255. The ratio of the nearest to the second nearest
@@ -148,18 +148,18 @@ def nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed
         about: a sentence about them.
         seed: of the noise and of the choice of training images.
     """
-    drawn = generator.generate(DRAWN, seed=seed)
+    drawn = generator.generate(DRAWN_IMAGES, seed=seed)
     if drawn.shape[1:3] != training.shape[1:3]:
-        training = shrunk(training, drawn.shape[1:3])
+        training = shrink(training, drawn.shape[1:3])
         about += f" They were shrunk to the {drawn.shape[2]}×{drawn.shape[1]} pixels of this stage."
-    places, distances = neighbours(drawn, training, NEIGHBOURS)
+    places, distances = find_neighbours(drawn, training, NEIGHBOURS)
     first, second = distances[:, 0], distances[:, min(1, distances.shape[1] - 1)]
     ratios = np.divide(first, second, out=np.zeros_like(first), where=second > 0)
-    chosen = philox(seed, "yardstick").permutation(len(training))[:YARDSTICK]
-    _, between_training = neighbours(training[chosen], training, 1, itself=chosen)
+    chosen = philox(seed, "yardstick").permutation(len(training))[:BASELINE_IMAGES]
+    _, between_training = find_neighbours(training[chosen], training, 1, own_places=chosen)
 
     def encoded(image: np.ndarray) -> str:
-        return png_uri(picture_files.png_bytes(pixels.to_pillow(image)))
+        return make_data_uri(picture_files.encode_png(pixels.to_pillow(image)))
 
     shown = [
         {
@@ -170,7 +170,7 @@ def nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed
                 for other, distance in zip(places[place], distances[place], strict=True)
             ],
         }
-        for place in np.argsort(ratios, kind="stable")[:SHOWN]
+        for place in np.argsort(ratios, kind="stable")[:SHOWN_IMAGES]
     ]
     return {
         "shown": shown,
@@ -181,7 +181,7 @@ def nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed
     }
 
 
-def shrunk(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+def shrink(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Images [N,H,W,C] at a size (height, width) that divides theirs, by means of blocks.
 
     Raises:
@@ -197,8 +197,8 @@ def shrunk(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
 
 
-def neighbours(
-    queries: np.ndarray, others: np.ndarray, count: int, itself: np.ndarray | None = None
+def find_neighbours(
+    queries: np.ndarray, others: np.ndarray, count: int, own_places: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each image those of the others that are nearest to it: their places and distances, each [N,count].
 
@@ -210,7 +210,7 @@ def neighbours(
     Raises:
         GanzooError: if there is none to compare with.
     """
-    count = min(count, len(others) - (itself is not None))
+    count = min(count, len(others) - (own_places is not None))
     if count < 1:
         raise GanzooError("there are too few training images to compare with")
     flat = queries.reshape(len(queries), -1).astype(np.float32)
@@ -221,8 +221,8 @@ def neighbours(
         chunk = others[start : start + CHUNK].reshape(len(others[start : start + CHUNK]), -1).astype(np.float32)
         square = squares + (chunk**2).sum(axis=1) - 2 * flat @ chunk.T
         numbers = np.broadcast_to(np.arange(start, start + len(chunk)), square.shape)
-        if itself is not None:
-            square = np.where(numbers == itself[:, None], np.inf, square)
+        if own_places is not None:
+            square = np.where(numbers == own_places[:, None], np.inf, square)
         best = np.concatenate([best, square], axis=1)
         places = np.concatenate([places, numbers], axis=1)
         kept = np.argsort(best, axis=1, kind="stable")[:, :count]

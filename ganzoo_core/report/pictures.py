@@ -13,17 +13,17 @@ from typing import TypeVar
 from PIL import Image
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.html.markup import png_uri
+from ganzoo_core.html.markup import make_data_uri
 from ganzoo_core.runs import layout
 from ganzoo_core.storage import files
 
-CAP = 12_000_000  # bytes of all grids in a page, before base64
-MOST = 120  # grids in a page
-MOST_SHRUNK = 40  # where each has to be encoded anew
-LONGEST = 1024  # pixels of a grid that is encoded anew
-MAX_FILE = 64_000_000  # bytes of a grid
-MAX_FACT = 40  # characters of what a grid says of itself
-_UNREADABLE = (  # what a PNG that is none, or a picture of a huge size, makes Pillow raise
+MAX_PAGE_BYTES = 12_000_000  # bytes of all grids in a page, before base64
+MAX_GRIDS = 120  # grids in a page
+MAX_SHRUNK_GRIDS = 40  # where each has to be encoded anew
+SHRUNK_SIDE = 1024  # pixels of a grid that is encoded anew
+MAX_FILE_BYTES = 64_000_000  # bytes of a grid
+MAX_FACT_LENGTH = 40  # characters of what a grid says of itself
+_READ_ERRORS = (  # what a PNG that is none, or a picture of a huge size, makes Pillow raise
     UsageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 T = TypeVar("T")
@@ -45,13 +45,13 @@ class Picture:
     path: Path
     images: int
     size: tuple[int, int]
-    bytes: int
-    changed: int
+    file_size: int
+    modified_ns: int
     facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenPictures:
     """What a page shows of many grids, each with its data URI, and what was done to them, in a sentence."""
 
     pictures: list[Picture]
@@ -59,37 +59,37 @@ class Chosen:
     note: str = ""
 
 
-def find(folder: Path) -> list[Picture]:
+def find_grids(folder: Path) -> list[Picture]:
     """The grids in `samples/`, by images seen; those that cannot be read are passed over."""
     numbered = {path: layout.images_of_grid(path.name) for path in files.list_folder(folder)}
     paths = {path: images for path, images in numbered.items() if images is not None}
-    found = [look(path) for path in sorted(paths, key=paths.__getitem__)]
+    found = [read_picture_facts(path) for path in sorted(paths, key=paths.__getitem__)]
     return [picture for picture in found if picture is not None]
 
 
-def look(path: Path) -> Picture | None:
+def read_picture_facts(path: Path) -> Picture | None:
     """A PNG file's facts, read from its head; None if it is none, or lies behind a link."""
     if not files.is_folder(path.parent):
         return None
     try:
         stat = path.lstat()
-        if stat.st_size > MAX_FILE:
+        if stat.st_size > MAX_FILE_BYTES:
             return None
         with warnings.catch_warnings(), files.open_file(path) as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=["PNG"]) as picture:
                 size = picture.size
                 facts = tuple(
-                    (str(key)[:MAX_FACT], value[:MAX_FACT])
+                    (str(key)[:MAX_FACT_LENGTH], value[:MAX_FACT_LENGTH])
                     for key, value in list(picture.info.items())[:8]
                     if isinstance(value, str) and key != "images"
                 )
-    except _UNREADABLE:
+    except _READ_ERRORS:
         return None
     return Picture(path, layout.images_of_grid(path.name) or 0, size, stat.st_size, stat.st_mtime_ns, facts)
 
 
-def choose(pictures: Sequence[Picture], cap: int = CAP) -> Chosen:
+def choose_pictures(pictures: Sequence[Picture], max_bytes: int = MAX_PAGE_BYTES) -> ChosenPictures:
     """As many as a page can carry, evenly spread, the first and the last among them.
 
     Where the files are too large for that, they are encoded anew: JPEG of at most 1,024 pixels a side.
@@ -98,56 +98,56 @@ def choose(pictures: Sequence[Picture], cap: int = CAP) -> Chosen:
         pictures: all there are, in their order.
         cap: bytes of all that are shown.
     """
-    shown = spread(pictures, MOST)
+    shown = pick_evenly(pictures, MAX_GRIDS)
     notes = []
-    if sum(picture.bytes for picture in shown) <= cap:
-        encoded = [_as_is(picture.path, picture.changed) for picture in shown]
+    if sum(picture.file_size for picture in shown) <= max_bytes:
+        encoded = [_encode_unchanged(picture.path, picture.modified_ns) for picture in shown]
     else:
-        shown = spread(pictures, MOST_SHRUNK)
-        encoded = [_shrunk(picture.path, picture.changed) for picture in shown]
-        while sum(map(len, encoded)) > cap * 4 // 3 and len(shown) > 2:
-            kept = spread(range(len(shown)), max(2, len(shown) // 2))
+        shown = pick_evenly(pictures, MAX_SHRUNK_GRIDS)
+        encoded = [_encode_shrunk(picture.path, picture.modified_ns) for picture in shown]
+        while sum(map(len, encoded)) > max_bytes * 4 // 3 and len(shown) > 2:
+            kept = pick_evenly(range(len(shown)), max(2, len(shown) // 2))
             shown, encoded = [shown[place] for place in kept], [encoded[place] for place in kept]
-        notes.append(f"shrunk to JPEG of at most {LONGEST:,} pixels a side, to keep this page small")
+        notes.append(f"shrunk to JPEG of at most {SHRUNK_SIDE:,} pixels a side, to keep this page small")
     if len(shown) < len(pictures):
         notes.insert(0, f"{len(shown)} of {len(pictures)} grids, evenly spread")
     readable = [(picture, uri) for picture, uri in zip(shown, encoded, strict=True) if uri]
     note = f"Shown: {'; '.join(notes)}. All are in {layout.SAMPLES}/." if notes else ""
-    return Chosen([picture for picture, _ in readable], [uri for _, uri in readable], note)
+    return ChosenPictures([picture for picture, _ in readable], [uri for _, uri in readable], note)
 
 
-def spread(items: Sequence[T], count: int) -> list[T]:
+def pick_evenly(items: Sequence[T], count: int) -> list[T]:
     """At most so many (2 or more), evenly spread, the first and the last among them."""
     if len(items) <= count:
         return list(items)
     return [items[round(place * (len(items) - 1) / (count - 1))] for place in range(count)]
 
 
-def one(path: Path) -> tuple[Picture, str] | None:
+def load_picture(path: Path) -> tuple[Picture, str] | None:
     """A picture and its data URI; None if there is none that can be read."""
-    picture = look(path)
-    chosen = choose([picture], cap=CAP // 4) if picture else None
+    picture = read_picture_facts(path)
+    chosen = choose_pictures([picture], max_bytes=MAX_PAGE_BYTES // 4) if picture else None
     return (chosen.pictures[0], chosen.uris[0]) if chosen and chosen.uris else None
 
 
-@lru_cache(maxsize=MOST + 8)
-def _as_is(path: Path, changed: int) -> str:
+@lru_cache(maxsize=MAX_GRIDS + 8)
+def _encode_unchanged(path: Path, modified_ns: int) -> str:
     try:
-        return png_uri(files.read_bytes(path, MAX_FILE))
+        return make_data_uri(files.read_bytes(path, MAX_FILE_BYTES))
     except UsageError:
         return ""
 
 
-@lru_cache(maxsize=MOST + 8)
-def _shrunk(path: Path, changed: int) -> str:
+@lru_cache(maxsize=MAX_GRIDS + 8)
+def _encode_shrunk(path: Path, modified_ns: int) -> str:
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings(), files.open_file(path) as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=["PNG"]) as picture:
                 small = picture.convert("RGB")
-        small.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+        small.thumbnail((SHRUNK_SIDE, SHRUNK_SIDE), Image.Resampling.LANCZOS)
         small.save(buffer, format="JPEG", quality=88)
-    except _UNREADABLE:
+    except _READ_ERRORS:
         return ""
-    return png_uri(buffer.getvalue(), "jpeg")
+    return make_data_uri(buffer.getvalue(), "jpeg")

@@ -35,7 +35,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
             f"{CURVES} takes matplotlib, which is not installed: pip install 'ganzoo-core[report]'"
         ) from None
     run = run_record.read(folder)
-    charts = [*curves.charts(run), *score_section.charts(run)]
+    charts = [*curves.make_charts(run), *score_section.make_charts(run)]
     if not charts:
         raise UsageError(f"{folder} has no statistics yet, so there are no curves to draw")
     figure = Figure(figsize=(WIDTH, HEIGHT * len(charts)), layout="constrained")
@@ -45,14 +45,14 @@ def write(folder: Path, out: Path | None = None) -> Path:
             y = [float("nan") if value is None else value for value in series["y"]]
             style = "steps-pre" if chart.get("step") else "default"
             marker = "o" if chart.get("points") else ""
-            axes.plot(series["x"], y, label=literal(series["name"]), linewidth=1.1, drawstyle=style, marker=marker)
+            axes.plot(series["x"], y, label=escape_label(series["name"]), linewidth=1.1, drawstyle=style, marker=marker)
             if "lo" in series:
                 edges = [[float("nan") if v is None else v for v in series[side]] for side in ("lo", "hi")]
                 axes.fill_between(series["x"], *edges, alpha=0.15)
         for images, words in chart.get("marks", ())[1:]:
             axes.axvline(images, color="0.7", linewidth=0.8, linestyle=":")
             axes.annotate(
-                literal(words),
+                escape_label(words),
                 (images, 1),
                 xycoords=("data", "axes fraction"),
                 xytext=(1, 2),
@@ -60,7 +60,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
                 fontsize=7,
                 color="0.4",
             )
-        axes.set_title(literal(chart["title"]), loc="left", fontsize=10, pad=14 if chart.get("marks") else 6)
+        axes.set_title(escape_label(chart["title"]), loc="left", fontsize=10, pad=14 if chart.get("marks") else 6)
         axes.set_xlabel("images seen", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(color="0.92")
@@ -70,11 +70,11 @@ def write(folder: Path, out: Path | None = None) -> Path:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     path = out or folder / CURVES
-    write_output(path, buffer.getvalue(), named=out is not None)
+    write_output(path, buffer.getvalue(), named_by_user=out is not None)
     return path
 
 
-def literal(text: str) -> str:
+def escape_label(text: str) -> str:
     """A name as it is: no mathematics between dollar signs, and no leading underscore that hides it in a legend."""
     text = clean_text(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

@@ -6,25 +6,25 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from ganzoo_core.storage.records import PICTURE, Images, Label, Side
-from ganzoo_core.storage.run_records import Sentence
+from ganzoo_core.storage.records import PICTURE_PATTERN, ImageCount, Label, SideLength
+from ganzoo_core.storage.run_records import LongText
 
-Picture = Annotated[str, Meta(pattern=PICTURE)]
+PictureUri = Annotated[str, Meta(pattern=PICTURE_PATTERN)]
 Distances = Annotated[list[Annotated[float, Meta(ge=0, le=1e6)]], Meta(max_length=100_000)]
 
 
 class Neighbour(Struct, frozen=True):
     """A training image beside a drawn one, and how far they are apart."""
 
-    uri: Picture
+    uri: PictureUri
     distance: Annotated[float, Meta(ge=0, le=1e6)]
-    index: Images
+    index: ImageCount
 
 
-class Shown(Struct, frozen=True):
+class DrawnImage(Struct, frozen=True):
     """A drawn image and the training images nearest to it."""
 
-    uri: Picture
+    uri: PictureUri
     ratio: Annotated[float, Meta(ge=0, le=1e6)]
     neighbours: Annotated[list[Neighbour], Meta(max_length=100)]
 
@@ -32,26 +32,26 @@ class Shown(Struct, frozen=True):
 class Nearest(Struct, frozen=True):
     """See `report.measured.nearest`."""
 
-    shown: Annotated[list[Shown], Meta(max_length=100)]
+    shown: Annotated[list[DrawnImage], Meta(max_length=100)]
     drawn: Distances
     ratios: Distances
     training: Distances
-    about: Sentence = ""
+    about: LongText = ""
 
 
 class Walk(Struct, frozen=True):
     """See `report.measured.walk`."""
 
-    frames: Annotated[list[Picture], Meta(max_length=1000)]
-    size: tuple[Side, Side]
-    about: Sentence = ""
+    frames: Annotated[list[PictureUri], Meta(max_length=1000)]
+    size: tuple[SideLength, SideLength]
+    about: LongText = ""
 
 
-class Measured(Struct, frozen=True):
+class Measurements(Struct, frozen=True):
     """`report/measured.json`: what a report shows that takes the networks, or in `notes` why it does not."""
 
     format: Literal[1] = 1
-    images: Images | None = None
-    notes: Annotated[dict[Label, Sentence], Meta(max_length=100)] = {}
+    images: ImageCount | None = None
+    notes: Annotated[dict[Label, LongText], Meta(max_length=100)] = {}
     walk: Walk | None = None
     nearest: Nearest | None = None

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from ganzoo_core.html import chart
 from ganzoo_core.html.markup import Html
-from ganzoo_core.html.page import Section, make_or_explain, page
+from ganzoo_core.html.page import Section, make_or_explain, render_page
 from ganzoo_core.report import curves, generator_sections, pictures, run_record, score_section, sections
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.layout import REPORT
@@ -34,7 +34,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     """
     path = out or folder / REPORT
     content = render(folder).encode("utf-8", "replace")
-    write_output(path, content, named=out is not None)
+    write_output(path, content, named_by_user=out is not None)
     return path
 
 
@@ -50,23 +50,23 @@ def render(folder: Path, *, live: bool = False) -> str:
     """
     run = run_record.read(folder)
     grids = folder / layout.SAMPLES
-    chosen = _Attempt(lambda: pictures.choose(pictures.find(grids)), pictures.Chosen([], []))
-    captions = _Attempt[list[str]](lambda: sections.captions(chosen.get().pictures), [])
-    real = _Attempt[tuple[pictures.Picture, str] | None](lambda: pictures.one(grids / layout.REAL_GRID), None)
-    shown = _Attempt[list[chart.Chart]](lambda: curves.charts(run), [])
-    score_charts = _Attempt[list[chart.Chart]](lambda: score_section.charts(run), [])
-    distances = _Attempt[list[chart.Chart]](lambda: generator_sections.charts(run), [])
-    frames = _Attempt[list[str]](lambda: generator_sections.frames_of(run), [])
-    steps = _Attempt[list[str]](lambda: generator_sections.step_words(len(frames.get())), [])
+    chosen = _Attempt(lambda: pictures.choose_pictures(pictures.find_grids(grids)), pictures.ChosenPictures([], []))
+    captions = _Attempt[list[str]](lambda: sections.make_captions(chosen.get().pictures), [])
+    real = _Attempt[tuple[pictures.Picture, str] | None](lambda: pictures.load_picture(grids / layout.REAL_GRID), None)
+    shown = _Attempt[list[chart.Chart]](lambda: curves.make_charts(run), [])
+    score_charts = _Attempt[list[chart.Chart]](lambda: score_section.make_charts(run), [])
+    distances = _Attempt[list[chart.Chart]](lambda: generator_sections.make_charts(run), [])
+    frames = _Attempt[list[str]](lambda: generator_sections.list_frames(run), [])
+    steps = _Attempt[list[str]](lambda: generator_sections.make_step_captions(len(frames.get())), [])
     parts = [
-        Section("samples", "Samples", lambda: captions.then(sections.samples(run, chosen.get(), real.get()))),
-        Section("stages", "Stages", lambda: sections.stages(run, chosen.get())),
-        Section("curves", "Curves", lambda: sections.charts(run, shown.get())),
-        Section("scores", "Scores", lambda: score_section.section(run, score_charts.get())),
-        Section("nearest", "Is it memorising?", lambda: distances.then(generator_sections.nearest(run))),
-        Section("walk", "Latent walk", lambda: steps.then(generator_sections.walk(run))),
-        Section("settings", "Settings", lambda: sections.settings(run)),
-        Section("again", "Make it again", lambda: sections.reproduction(run)),
+        Section("samples", "Samples", lambda: captions.require(sections.render_samples(run, chosen.get(), real.get()))),
+        Section("stages", "Stages", lambda: sections.render_stages(run, chosen.get())),
+        Section("curves", "Curves", lambda: sections.render_charts(run, shown.get())),
+        Section("scores", "Scores", lambda: score_section.render_scores(run, score_charts.get())),
+        Section("nearest", "Is it memorising?", lambda: distances.require(generator_sections.render_nearest(run))),
+        Section("walk", "Latent walk", lambda: steps.require(generator_sections.render_walk(run))),
+        Section("settings", "Settings", lambda: sections.render_settings(run)),
+        Section("again", "Make it again", lambda: sections.render_reproduction(run)),
     ]
     # A page holds its last picture already.
     slides = {
@@ -74,8 +74,8 @@ def render(folder: Path, *, live: bool = False) -> str:
         "walk": {"frames": [*frames.value[:-1], None], "words": steps.value},
     }
     data = {"charts": [*shown.value, *score_charts.value, *distances.value], "slides": slides}
-    head = make_or_explain(Section("summary", "Summary", lambda: sections.summary(run))) or Html()
-    return page(run.title, run.state, head, parts, data, live=live)
+    head = make_or_explain(Section("summary", "Summary", lambda: sections.render_summary(run))) or Html()
+    return render_page(run.title, run.state, head, parts, data, live=live)
 
 
 class _Attempt(Generic[T]):
@@ -85,12 +85,12 @@ class _Attempt(Generic[T]):
         value: what was made, or `otherwise`.
     """
 
-    def __init__(self, make: Callable[[], T], otherwise: T) -> None:
+    def __init__(self, make: Callable[[], T], fallback: T) -> None:
         self._error: Exception | None = None
         try:
             self.value = make()
         except Exception as error:
-            self.value, self._error = otherwise, error
+            self.value, self._error = fallback, error
 
     def get(self) -> T:
         """What was made; raises the error of making it."""
@@ -98,7 +98,7 @@ class _Attempt(Generic[T]):
             raise self._error
         return self.value
 
-    def then(self, section: Html) -> Html:
+    def require(self, section: Html) -> Html:
         """A section that stands only where this could be made; raises the error of making it."""
         self.get()
         return section

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from ganzoo_core.errors import GanzooError, UsageError
-from ganzoo_core.report.records import Measured
+from ganzoo_core.report.records import Measurements
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.settings import read_facts
@@ -25,10 +25,10 @@ MAX_CELLS = 50_000_000  # numbers in the statistics
 MAX_COLUMNS = 200  # names in the statistics; a run has about ten
 MAX_CONFIG = 200_000  # bytes
 MAX_MEASURED = 64_000_000  # bytes
-_SETTING = re.compile(r"(?P<key>[^\s:#][^\s:]*): (?P<rest>.*)")
-_DIGITS = 18  # of a whole number in `config.yaml`
-_CLOCK = {"seconds", "images_per_second"}
-_PLACE = {"images", "step", "epoch"}
+_SETTING_LINE = re.compile(r"(?P<key>[^\s:#][^\s:]*): (?P<rest>.*)")
+_MAX_DIGITS = 18  # of a whole number in `config.yaml`
+_CLOCK_COLUMNS = {"seconds", "images_per_second"}
+_POSITION_COLUMNS = {"images", "step", "epoch"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RunRecord:
     """A run's folder, as far as it can be read.
 
     Attributes:
@@ -75,30 +75,30 @@ class Recorded:
     @property
     def values(self) -> list[str]:
         """Names of the schedule's values."""
-        return [name for name in self.columns if "/" not in name and name not in _PLACE | _CLOCK]
+        return [name for name in self.columns if "/" not in name and name not in _POSITION_COLUMNS | _CLOCK_COLUMNS]
 
     @property
     def title(self) -> str:
         """Such as `MODEL on DATA`."""
-        model = self.chosen("use.model") or " and ".join(
-            dict.fromkeys(filter(None, (self.chosen("use.generator"), self.chosen("use.discriminator"))))
+        model = self.get_setting("use.model") or " and ".join(
+            dict.fromkeys(filter(None, (self.get_setting("use.generator"), self.get_setting("use.discriminator"))))
         )
-        data = self.chosen("use.data")
+        data = self.get_setting("use.data")
         return f"{model} on {data}" if model and data else model or self.folder.name
 
-    def chosen(self, key: str) -> Any:
+    def get_setting(self, key: str) -> Any:
         """A setting's value; "" without one."""
         return self.settings[key].value if key in self.settings else ""
 
-    def fact(self, *keys: str) -> Any:
-        """What stands under `run` in `config.yaml`, such as `fact("engine", "device")`; "" if it does not."""
+    def get_fact(self, *keys: str) -> Any:
+        """What stands under `run` in `config.yaml`, such as `get_fact("engine", "device")`; "" if it does not."""
         found: Any = self.facts
         for key in keys:
             found = found.get(key, "") if isinstance(found, dict) else ""
         return found
 
     @property
-    def seen(self) -> int:
+    def images_seen(self) -> int:
         """Images seen at the last line."""
         return int(self.images[-1]) if self.images else 0
 
@@ -106,16 +106,16 @@ class Recorded:
     def length(self) -> int:
         """Images that the run is to see in all; 0 where that is not known."""
         try:
-            batch, critic = int(self.chosen("train.batch_size")), int(self.chosen("train.critic_steps") or 1)
+            batch, critic = int(self.get_setting("train.batch_size")), int(self.get_setting("train.critic_steps") or 1)
             step = batch * critic
-            length = Interval.parse(self.chosen("train.length"))
-            images = length.images(epoch_images=int(self.fact("data", "images") or 0), step_images=step)
+            length = Interval.parse(self.get_setting("train.length"))
+            images = length.to_images(epoch_images=int(self.get_fact("data", "images") or 0), step_images=step)
         except (ValueError, TypeError, OverflowError):
             return 0
         return -(-images // step) * step if step > 0 else 0
 
     @property
-    def finished_at(self) -> int:
+    def generator_images(self) -> int:
         """Images that the saved generator has seen; -1 without one."""
         try:
             files.check_folder(self.folder / layout.GENERATOR)
@@ -130,15 +130,19 @@ class Recorded:
             return "Nothing reported yet"
         of = f" of {self.length:,}" if self.length else ""
         last = [self.columns[name][-1] for name in self.terms]
-        if last and not all(map(math.isfinite, last)) and self.finished_at < self.seen:
-            return f"Diverged at {self.seen:,}{of} images"
-        if self.finished_at >= self.seen:
-            whole = self.length == 0 or self.seen >= self.length
-            return f"Finished after {self.seen:,} images" if whole else f"Stopped and saved at {self.seen:,}{of} images"
-        return f"Not finished: {self.seen:,}{of} images so far"
+        if last and not all(map(math.isfinite, last)) and self.generator_images < self.images_seen:
+            return f"Diverged at {self.images_seen:,}{of} images"
+        if self.generator_images >= self.images_seen:
+            whole = self.length == 0 or self.images_seen >= self.length
+            return (
+                f"Finished after {self.images_seen:,} images"
+                if whole
+                else f"Stopped and saved at {self.images_seen:,}{of} images"
+            )
+        return f"Not finished: {self.images_seen:,}{of} images so far"
 
 
-def read(folder: Path) -> Recorded:
+def read(folder: Path) -> RunRecord:
     """Read a run.
 
     Raises:
@@ -155,7 +159,7 @@ def read(folder: Path) -> Recorded:
     settings, facts = _read_config(folder / layout.CONFIG, notes)
     columns = _read_stats(folder / layout.STATS, notes)
     scored = _read_scores(folder / layout.SCORES, notes)
-    return Recorded(folder, settings, facts, columns, scored, _read_measured(folder, notes), notes)
+    return RunRecord(folder, settings, facts, columns, scored, _read_measured(folder, notes), notes)
 
 
 def _read_config(path: Path, notes: list[str]) -> tuple[dict[str, Setting], dict[str, Any]]:
@@ -171,13 +175,13 @@ def _read_config(path: Path, notes: list[str]) -> tuple[dict[str, Setting], dict
         facts = {}
     settings = {}
     for line in text.partition("\nrun:")[0].splitlines():
-        match = _SETTING.fullmatch(line)
+        match = _SETTING_LINE.fullmatch(line)
         if match:
-            settings[match["key"]] = Setting(match["key"], *_value_and_origin(match["rest"]))
+            settings[match["key"]] = Setting(match["key"], *_split_value_and_origin(match["rest"]))
     return settings, facts
 
 
-def _value_and_origin(text: str) -> tuple[Any, str]:
+def _split_value_and_origin(text: str) -> tuple[Any, str]:
     """`2e-4  # core` -> the value and `core`; what is not JSON stays text."""
     try:
         value, end = _DECODER.raw_decode(text)
@@ -190,19 +194,19 @@ def _refuse(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-def _int(text: str) -> int:
-    return int(text) if len(text) <= _DIGITS else _refuse(text)
+def _parse_int(text: str) -> int:
+    return int(text) if len(text) <= _MAX_DIGITS else _refuse(text)
 
 
-def _float(text: str) -> float:
+def _parse_float(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse(text)
 
 
-_DECODER = json.JSONDecoder(parse_int=_int, parse_float=_float, parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse)
 
 
-def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+def _read_json_lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
     """The JSON objects in a file, one a line; the last one may be half-written."""
     bad = 0
     try:
@@ -221,7 +225,7 @@ def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
         notes.append(f"{bad:,} lines of {path.name} could not be read and are left out.")
 
 
-def number(value: Any) -> float:
+def to_number(value: Any) -> float:
     """A number of JSON; NaN for anything else, and for what no float holds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
@@ -233,18 +237,22 @@ def number(value: Any) -> float:
 
 def _read_stats(path: Path, notes: list[str]) -> dict[str, list[float]]:
     columns: dict[str, list[float]] = {"images": []}
-    for entry in _lines(path, notes):
-        if not number(entry.get("images")) >= 0:
+    for entry in _read_json_lines(path, notes):
+        if not to_number(entry.get("images")) >= 0:
             continue
         count = len(columns["images"])
         if count * len(columns) > MAX_CELLS:
             notes.append(f"{path.name} is read up to line {count:,}: more than {MAX_CELLS:,} numbers are not shown.")
             break
         for name, value in entry.items():
-            if name not in columns and len(columns) < MAX_COLUMNS and (value is None or not math.isnan(number(value))):
+            if (
+                name not in columns
+                and len(columns) < MAX_COLUMNS
+                and (value is None or not math.isnan(to_number(value)))
+            ):
                 columns[name] = [math.nan] * count
             if name in columns:
-                columns[name].append(number(value))
+                columns[name].append(to_number(value))
         for column in columns.values():
             if len(column) == count:
                 column.append(math.nan)
@@ -254,10 +262,10 @@ def _read_stats(path: Path, notes: list[str]) -> dict[str, list[float]]:
 def _read_scores(path: Path, notes: list[str]) -> list[dict[str, Any]]:
     found = [
         entry
-        for entry in _lines(path, notes)
-        if number(entry.get("images")) >= 0 and isinstance(entry.get("scores"), dict)
+        for entry in _read_json_lines(path, notes)
+        if to_number(entry.get("images")) >= 0 and isinstance(entry.get("scores"), dict)
     ]
-    return sorted(found, key=lambda entry: number(entry["images"]))
+    return sorted(found, key=lambda entry: to_number(entry["images"]))
 
 
 def _read_measured(folder: Path, notes: list[str]) -> dict[str, Any]:
@@ -266,7 +274,9 @@ def _read_measured(folder: Path, notes: list[str]) -> dict[str, Any]:
         return {}
     try:
         files.check_folder(path.parent)
-        found = decoding.decode_large(files.read_bytes(path, MAX_MEASURED), Measured, f"{path.parent.name}/{path.name}")
+        found = decoding.decode_large(
+            files.read_bytes(path, MAX_MEASURED), Measurements, f"{path.parent.name}/{path.name}"
+        )
     except UsageError as error:
         notes.append(f"{error}; `ganzoo report` writes it anew.")
         return {}

@@ -11,40 +11,40 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.html.chart import Chart
-from ganzoo_core.html.markup import Html, join, table, tag
+from ganzoo_core.html.markup import Html, join, render_table, tag
 from ganzoo_core.report import curves
-from ganzoo_core.report.pictures import Chosen, Picture
-from ganzoo_core.report.run_record import Recorded, Setting, number
+from ganzoo_core.report.pictures import ChosenPictures, Picture
+from ganzoo_core.report.run_record import RunRecord, Setting, to_number
 from ganzoo_core.runs import health, layout
-from ganzoo_core.terminal.progress import duration
+from ganzoo_core.terminal.progress import format_duration
 
-CELL = 60  # characters of a value in a table
+MAX_CELL_LENGTH = 60  # characters of a value in a table
 
 
-def summary(run: Recorded) -> Html:
+def render_summary(run: RunRecord) -> Html:
     """What was run, how far it is, and how fast it went."""
-    settings, last = run.chosen, {name: column[-1] for name, column in run.columns.items() if column}
+    settings, last = run.get_setting, {name: column[-1] for name, column in run.columns.items() if column}
     facts: list[tuple[str, object]] = [
         ("loss", settings("use.loss")),
         ("schedule", settings("use.schedule")),
         ("modifiers", ", ".join(map(str, settings("use.with") or ()))),
-        ("preset", run.fact("preset")),
+        ("preset", run.get_fact("preset")),
         ("seed", settings("train.seed")),
-        ("training images", _count(run.fact("data", "images"))),
-        ("classes", _count(run.fact("data_summary", "classes", "count"))),
-        ("pictures", run.fact("data_summary", "framing")),
-        ("held out", _count(run.fact("data_summary", "held_out"))),
-        ("files skipped", _count(run.fact("data_summary", "skipped") or "")),
-        ("epochs seen", f"{last['epoch']:,.0f}" if number(last.get("epoch")) >= 0 else ""),
-        ("trained for", duration(last["seconds"]) if number(last.get("seconds")) >= 0 else ""),
-        ("speed", _speed(last.get("images_per_second"))),
-        ("device", " on ".join(filter(None, (run.fact("engine", "framework"), run.fact("engine", "device"))))),
+        ("training images", _format_count(run.get_fact("data", "images"))),
+        ("classes", _format_count(run.get_fact("data_summary", "classes", "count"))),
+        ("pictures", run.get_fact("data_summary", "framing")),
+        ("held out", _format_count(run.get_fact("data_summary", "held_out"))),
+        ("files skipped", _format_count(run.get_fact("data_summary", "skipped") or "")),
+        ("epochs seen", f"{last['epoch']:,.0f}" if to_number(last.get("epoch")) >= 0 else ""),
+        ("trained for", format_duration(last["seconds"]) if to_number(last.get("seconds")) >= 0 else ""),
+        ("speed", _format_speed(last.get("images_per_second"))),
+        ("device", " on ".join(filter(None, (run.get_fact("engine", "framework"), run.get_fact("engine", "device"))))),
     ]
     shown = [
         tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if str(value) not in ("", "None", "[]")
     ]
-    warnings = run.fact("warnings")
-    notes = [*(warnings if isinstance(warnings, list) else ()), *_separation(run), *run.notes]
+    warnings = run.get_fact("warnings")
+    notes = [*(warnings if isinstance(warnings, list) else ()), *_explain_separation(run), *run.notes]
     return join(
         [
             tag("dl", *shown, class_="facts") if shown else None,
@@ -53,50 +53,52 @@ def summary(run: Recorded) -> Html:
     )
 
 
-def _separation(run: Recorded) -> list[str]:
+def _explain_separation(run: RunRecord) -> list[str]:
     """A sentence where D told training images from generated ones without fail, found in the statistics."""
-    watched = health.Separation()
+    watched = health.SeparationDetector()
     for values in zip(*run.columns.values(), strict=True):
-        watched.see({name: value for name, value in zip(run.columns, values, strict=True) if not math.isnan(value)})
-    if watched.found_at is None:
+        watched.update({name: value for name, value in zip(run.columns, values, strict=True) if not math.isnan(value)})
+    if watched.detected_at is None:
         return []
-    lr_d = run.chosen("train.lr_d") or run.chosen("train.lr")
-    ended = run.seen if run.seen >= run.length else 0
-    schedule = str(run.chosen("use.schedule"))
-    return [health.explain_separation(watched.found_at, run=run.folder, lr_d=lr_d, ended=ended, schedule=schedule)]
+    lr_d = run.get_setting("train.lr_d") or run.get_setting("train.lr")
+    ended = run.images_seen if run.images_seen >= run.length else 0
+    schedule = str(run.get_setting("use.schedule"))
+    return [
+        health.explain_separation(watched.detected_at, run=run.folder, lr_d=lr_d, final_images=ended, schedule=schedule)
+    ]
 
 
-def _count(text: Any) -> str:
+def _format_count(text: Any) -> str:
     return f"{text:,}" if isinstance(text, int) else ""
 
 
-def _speed(rate: Any) -> str:
-    return f"{number(rate):,.0f} images/s" if number(rate) > 0 else ""
+def _format_speed(rate: Any) -> str:
+    return f"{to_number(rate):,.0f} images/s" if to_number(rate) > 0 else ""
 
 
-def samples(run: Recorded, chosen: Chosen, real: tuple[Picture, str] | None) -> Html:
+def render_samples(run: RunRecord, grids: ChosenPictures, real: tuple[Picture, str] | None) -> Html:
     """The grids over time, beside real images."""
-    if not chosen.pictures:
-        fake = sentence("No grid was drawn yet: the first comes with the first report.")
+    if not grids.pictures:
+        fake = render_note("No grid was drawn yet: the first comes with the first report.")
     else:
-        alternative = f"Grid of generated images after {chosen.pictures[-1].images:,} images seen"
-        size = tuple(max(picture.size[axis] for picture in chosen.pictures) for axis in (0, 1))
-        fake = slides("samples", chosen.uris, captions(chosen.pictures), size, "generated", alternative)
+        alternative = f"Grid of generated images after {grids.pictures[-1].images:,} images seen"
+        size = tuple(max(picture.size[axis] for picture in grids.pictures) for axis in (0, 1))
+        fake = render_slides("samples", grids.uris, make_captions(grids.pictures), size, "generated", alternative)
     if real is None:
-        beside = sentence(f"{layout.SAMPLES}/{layout.REAL_GRID} is not there, so no real images stand beside them.")
+        beside = render_note(f"{layout.SAMPLES}/{layout.REAL_GRID} is not there, so no real images stand beside them.")
     else:
         picture = tag("img", src=real[1], alt="Grid of real training images", width=real[0].size[0])
         beside = tag("figure", tag("figcaption", tag("strong", "real")), picture, class_="picture")
-    note = tag("p", chosen.note, class_="soft") if chosen.note else None
+    note = tag("p", grids.note, class_="soft") if grids.note else None
     about = tag(
         "p", "Each grid is drawn from the same noise, so a place shows one picture as it changes.", class_="soft"
     )
     # A conditional model's grid holds real images too, so it is twice as wide.
-    is_wide = bool(chosen.pictures) and chosen.pictures[-1].size[0] > 1.3 * chosen.pictures[-1].size[1]
+    is_wide = bool(grids.pictures) and grids.pictures[-1].size[0] > 1.3 * grids.pictures[-1].size[1]
     return join([about, tag("div", fake, beside, class_="pair wide" if is_wide else "pair"), note])
 
 
-def slides(
+def render_slides(
     name: str,
     uris: Sequence[str],
     words: Sequence[str],
@@ -133,42 +135,42 @@ def slides(
     )
 
 
-def captions(shown: Sequence[Picture]) -> list[str]:
+def make_captions(pictures: Sequence[Picture]) -> list[str]:
     """`3,504 images`, and what the grid says of itself."""
     return [
         ", ".join([f"{picture.images:,} images", *(f"{key} {value}" for key, value in picture.facts)])
-        for picture in shown
+        for picture in pictures
     ]
 
 
-def charts(run: Recorded, shown: Sequence[Chart]) -> Html:
+def render_charts(run: RunRecord, charts: Sequence[Chart]) -> Html:
     """Places for the charts, which the page's script draws, each with its values as a table."""
-    if not shown:
-        return sentence("There are no statistics yet: the first line comes with the first report.")
+    if not charts:
+        return render_note("There are no statistics yet: the first line comes with the first report.")
     lines = len(run.images)
-    thinned = any("lo" in series for chart in shown for series in chart["series"])
+    thinned = any("lo" in series for chart in charts for series in chart["series"])
     about = f"From {lines:,} line{'s' * (lines != 1)} of {layout.STATS}, each the mean since the line before."
     if thinned:
         about += (
-            f" Neighbouring lines are merged into at most {curves.BUCKETS} points: the line is their mean, and the "
+            f" Neighbouring lines are merged into at most {curves.MAX_POINTS} points: the line is their mean, and the "
             "shade behind it reaches from the least to the largest."
         )
-    if any(chart["smooth"] for chart in shown):
+    if any(chart["smooth"] for chart in charts):
         about += " Pale: as reported. Strong: a running mean."
-    constants = [f"{name} {value:g}" for name, value in curves.constants(run).items()]
+    constants = [f"{name} {value:g}" for name, value in curves.find_constants(run).items()]
     steady = tag("p", "Never changed: " + ", ".join(constants) + ".", class_="soft") if constants else None
-    return join([tag("p", about, class_="soft"), figures(shown), steady])
+    return join([tag("p", about, class_="soft"), render_figures(charts), steady])
 
 
-def figures(shown: Sequence[Chart], *, small: bool = False) -> Html:
+def render_figures(charts: Sequence[Chart], *, small: bool = False) -> Html:
     """The charts beside each other."""
-    return tag("div", *(figure(chart) for chart in shown), class_="charts small" if small else "charts")
+    return tag("div", *(render_figure(chart) for chart in charts), class_="charts small" if small else "charts")
 
 
-def figure(chart: Chart) -> Html:
+def render_figure(chart: Chart) -> Html:
     """One chart's place: its title, room for the curves, and the values as a table."""
     head = [chart["unit"], *(series["name"] for series in chart["series"])]
-    values = table(head, curves.rows(chart), caption=f"{chart['title']}, by {chart['unit']}", numbers=True)
+    values = render_table(head, curves.make_rows(chart), caption=f"{chart['title']}, by {chart['unit']}", numeric=True)
     return tag(
         "figure",
         tag("figcaption", tag("h3", chart["title"])),
@@ -181,16 +183,16 @@ def figure(chart: Chart) -> Html:
     )
 
 
-def stages(run: Recorded, chosen: Chosen) -> Html | None:
+def render_stages(run: RunRecord, grids: ChosenPictures) -> Html | None:
     """The stages of a run that grows; None for any other."""
-    found = curves.stages(run)
+    found = curves.find_stages(run)
     if not found:
         return None
     cards = []
     for stage in found:
         within = [
             place
-            for place, picture in enumerate(chosen.pictures)
+            for place, picture in enumerate(grids.pictures)
             if dict(picture.facts).get("resolution", "") == f"{stage['resolution']:g}"
         ]
         faded = stage.get("faded")
@@ -207,15 +209,15 @@ def stages(run: Recorded, chosen: Chosen) -> Html | None:
     return tag("div", *cards, class_="stages", data_frames="samples")
 
 
-def settings(run: Recorded) -> Html:
+def render_settings(run: RunRecord) -> Html:
     """Every setting with its origin; those chosen for this run first."""
     if not run.settings:
-        return sentence(f"{layout.CONFIG} is not there or holds no settings.")
+        return render_note(f"{layout.CONFIG} is not there or holds no settings.")
     chosen = [setting for setting in run.settings.values() if _is_chosen(setting)]
     rest = [setting for setting in run.settings.values() if not _is_chosen(setting)]
     head = ("setting", "value", "from")
-    first = table(head, map(_row, chosen), caption="Chosen for this run") if chosen else None
-    others = table(head, map(_row, rest), caption="As the core, the model and its parts have them")
+    first = render_table(head, map(_make_row, chosen), caption="Chosen for this run") if chosen else None
+    others = render_table(head, map(_make_row, rest), caption="As the core, the model and its parts have them")
     return join([first, tag("details", tag("summary", f"{len(rest)} others"), others, open=not chosen)])
 
 
@@ -224,65 +226,71 @@ def _is_chosen(setting: Setting) -> bool:
     return setting.origin.startswith("--") or setting.origin == "MODEL" or setting.origin.endswith((".yaml", ".yml"))
 
 
-def _row(setting: Setting) -> tuple[str, str, str]:
-    return setting.key, plain(setting.value), setting.origin
+def _make_row(setting: Setting) -> tuple[str, str, str]:
+    return setting.key, format_value(setting.value), setting.origin
 
 
-def plain(value: Any, longest: int = CELL) -> str:
+def format_value(value: Any, max_length: int = MAX_CELL_LENGTH) -> str:
     """A value in a table, cut where it is long."""
     if isinstance(value, list):
         text = ", ".join(map(str, value)) or "none"
     else:
         text = str(value).lower() if value is None or isinstance(value, bool) else str(value)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
-def reproduction(run: Recorded) -> Html:
+def render_reproduction(run: RunRecord) -> Html:
     """The commands, and the versions that it was made with."""
-    folder = quoted(run.folder)
+    folder = quote_path(run.folder)
     if not run.settings:
-        return sentence(f"{layout.CONFIG} is not there, so the run cannot be made again from its folder.")
+        return render_note(f"{layout.CONFIG} is not there, so the run cannot be made again from its folder.")
     objects = [key for key, setting in run.settings.items() if key.startswith("use.") and setting.value == "(object)"]
     if objects:
-        first = sentence(
+        first = render_note(
             f"{', '.join(objects)} was given as an object in Python, so no command makes the run again; give it again."
         )
     else:
-        first = commands([f"ganzoo run --config {quoted(run.folder / layout.CONFIG)}"], "The same run again")
-    if run.seen and run.finished_at >= run.seen >= run.length:
-        more = commands(
-            [f"ganzoo resume {folder} --images {2 * run.seen}"],
+        first = render_commands([f"ganzoo run --config {quote_path(run.folder / layout.CONFIG)}"], "The same run again")
+    if run.images_seen and run.generator_images >= run.images_seen >= run.length:
+        more = render_commands(
+            [f"ganzoo resume {folder} --images {2 * run.images_seen}"],
             "Go on, for twice as long; a schedule that depends on the length does not allow it",
         )
     else:
-        more = commands([f"ganzoo resume {folder}"], "Go on from where it stopped")
+        more = render_commands([f"ganzoo resume {folder}"], "Go on from where it stopped")
     draw = [f"ganzoo generate {folder} -n 64 --out grid.png"]
-    parts = run.fact("parts")
-    versions = [("ganzoo", run.fact("ganzoo")), ("Python", run.fact("python")), ("numpy", run.fact("numpy"))]
-    versions += [(run.fact("engine", "framework"), run.fact("engine", "version"))]
+    parts = run.get_fact("parts")
+    versions = [
+        ("ganzoo", run.get_fact("ganzoo")),
+        ("Python", run.get_fact("python")),
+        ("numpy", run.get_fact("numpy")),
+    ]
+    versions += [(run.get_fact("engine", "framework"), run.get_fact("engine", "version"))]
     versions += [(slot, text) for slot, text in (parts.items() if isinstance(parts, dict) else ())]
-    digest = run.fact("data", "sha256")
+    digest = run.get_fact("data", "sha256")
     versions += [("data's fingerprint", digest)] if digest else []
-    rows = [(name, plain(value, 80)) for name, value in versions if name and value]
+    rows = [(name, format_value(value, 80)) for name, value in versions if name and value]
     return join(
         [
             first,
             more,
-            commands(draw, "Draw from it"),
+            render_commands(draw, "Draw from it"),
             tag("h3", "Made with"),
-            table(("what", "version"), rows, caption="Versions") if rows else sentence("The versions were not kept."),
+            render_table(("what", "version"), rows, caption="Versions")
+            if rows
+            else render_note("The versions were not kept."),
         ]
     )
 
 
-def commands(lines: Sequence[str], title: str = "") -> Html:
+def render_commands(lines: Sequence[str], title: str = "") -> Html:
     """Lines for a terminal, with a button that copies them."""
     text = tag("pre", tag("code", "\n".join(lines)), tabindex="0")
     button = tag("button", "Copy", type="button", class_="copy")
     return tag("div", tag("p", title) if title else None, tag("div", text, button, class_="command"))
 
 
-def quoted(path: Path) -> str:
+def quote_path(path: Path) -> str:
     """A path as a shell takes it: relative where it lies below the current folder."""
     with contextlib.suppress(ValueError, OSError):
         path = path.resolve().relative_to(Path.cwd())
@@ -290,6 +298,6 @@ def quoted(path: Path) -> str:
     return text if re.fullmatch(r"[\w@%+=:,./\\-]+", text) else shlex.quote(text)
 
 
-def sentence(text: str) -> Html:
+def render_note(text: str) -> Html:
     """A paragraph that says why there is nothing to show."""
     return tag("p", text, class_="absent")

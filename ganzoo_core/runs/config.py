@@ -9,7 +9,7 @@ from typing import Any
 from ganzoo_core.settings import Settings
 
 
-def as_yaml(settings: Settings, facts: Mapping[str, Any]) -> str:
+def format_config(settings: Settings, facts: Mapping[str, Any]) -> str:
     """Flat settings, each with its origin behind it, and the run's facts under `run`."""
     lines = ["# Every setting of this run and where it came from. `ganzoo run --config` reads it."]
     for key, entry in sorted(settings.entries.items()):

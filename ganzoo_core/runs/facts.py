@@ -18,16 +18,17 @@ from ganzoo_core.data import fingerprint, summary
 from ganzoo_core.data.changes import compare
 from ganzoo_core.data.fingerprint import Fingerprint, Say
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.mix import Fit, Mix
+from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.runs import layout
 from ganzoo_core.settings import Settings, read_facts
 from ganzoo_core.storage import files
 
 # Facts that exact resuming takes; `settings` stands beside them in a checkpoint.
-SAME = ("ganzoo", "python", "numpy", "engine", "parts", "modifiers", "code", "data")
-MOST_FILES, MOST_BYTES = 5_000, 2**26  # of a package's source; what lies beyond counts by its name and size
+COMPARED_FACTS = ("ganzoo", "python", "numpy", "engine", "parts", "modifiers", "code", "data")
+MAX_SOURCE_FILES, MAX_SOURCE_BYTES = 5_000, 2**26  # of a package's source; what lies beyond counts by its name and size
 # Settings that change no number and no picture of a run, or that something else is compared for.
-_FREE = (
+_UNCOMPARED_SETTINGS = (
     "use.", "track.", "data.download", "train.length", "train.checkpoint_keep", "train.snapshot_every",
     "train.evaluate_", "engine.device", "engine.threads",
     "engine.timeout", "engine.max_parameters", "engine.precision", "engine.compile",
@@ -35,7 +36,7 @@ _FREE = (
 
 
 def describe_run(
-    resolved: Mix, fitted: Fit, source: ImageSource, fingerprint: Fingerprint, engine: Any
+    resolved: Mix, fitted: DataFit, source: ImageSource, fingerprint: Fingerprint, engine: Engine
 ) -> dict[str, Any]:
     """What `config.yaml` keeps beside the settings."""
     spec = fitted.spec
@@ -44,13 +45,13 @@ def describe_run(
         "python": platform.python_version(),
         "engine": engine.describe(),
         "keeps_memory": getattr(engine, "keeps_memory", False),  # no part of `engine`: it changes no result
-        "parts": {slot: f"{part.qualified} {part.version}".strip() for slot, part in resolved.parts.items()},
-        "modifiers": [f"{part.qualified} {part.version}" for part in resolved.modifiers],
+        "parts": {slot: f"{part.qualified_name} {part.version}".strip() for slot, part in resolved.parts.items()},
+        "modifiers": [f"{part.qualified_name} {part.version}" for part in resolved.modifiers],
         "code": digest_plugins([*resolved.parts.values(), *resolved.modifiers]),
         "preset": resolved.preset,
-        "length_from": resolved.settings.origin("train.length"),
+        "length_from": resolved.settings.find_origin("train.length"),
         "numpy": np.__version__,
-        "data": fingerprint.facts(),
+        "data": fingerprint.to_facts(),
         "data_summary": summary.describe_data(source, fitted.framing, spec.channels),
         "notes": list(source.notes),
         "spec": {"height": spec.height, "width": spec.width, "channels": spec.channels, "classes": spec.classes},
@@ -60,18 +61,22 @@ def describe_run(
     }
 
 
-def comparable_settings(settings: Settings, *, by_file: bool = False) -> dict[str, Any]:
+def select_compared_settings(settings: Settings, *, exclude_command_line: bool = False) -> dict[str, Any]:
     """The settings that decide about a run's result, as JSON holds them.
 
     Args:
         settings: resolved.
         by_file: leave out those that were given on this command line, or in this call.
     """
-    free = _FREE if settings["train.on_divergence"] == "rollback" else (*_FREE, "train.checkpoint_every")
+    free = (
+        _UNCOMPARED_SETTINGS
+        if settings["train.on_divergence"] == "rollback"
+        else (*_UNCOMPARED_SETTINGS, "train.checkpoint_every")
+    )
     found = {
         key: entry.value
         for key, entry in settings.entries.items()
-        if not key.startswith(free) and not (by_file and entry.origin.startswith("--"))
+        if not key.startswith(free) and not (exclude_command_line and entry.origin.startswith("--"))
     }
     plain: dict[str, Any] = json.loads(json.dumps(found, sort_keys=True))
     return plain
@@ -90,13 +95,13 @@ def digest_source(folders: list[str]) -> str:
     """SHA-256 of all Python files and manifests in these folders, by their names; nothing is imported."""
     digest, count, size = hashlib.sha256(), 0, 0
     for folder in map(Path, folders):
-        for path in _list_source(folder):
+        for path in _list_source_files(folder):
             try:
                 length = path.stat().st_size
                 count, size = count + 1, size + length
-                within = count <= MOST_FILES and size <= MOST_BYTES
+                within = count <= MAX_SOURCE_FILES and size <= MAX_SOURCE_BYTES
                 # A checkout may have other line ends.
-                content = files.read_bytes(path, MOST_BYTES).replace(b"\r\n", b"\n") if within else b""
+                content = files.read_bytes(path, MAX_SOURCE_BYTES).replace(b"\r\n", b"\n") if within else b""
             except Exception:
                 length, content = -1, b""
             told = [path.relative_to(folder).as_posix(), len(content) or length, hashlib.sha256(content).hexdigest()]
@@ -104,7 +109,7 @@ def digest_source(folders: list[str]) -> str:
     return digest.hexdigest()
 
 
-def _list_source(folder: Path) -> Iterator[Path]:
+def _list_source_files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
         for name in sorted(names):
@@ -112,30 +117,31 @@ def _list_source(folder: Path) -> Iterator[Path]:
                 yield Path(place) / name
 
 
-def explain_differences(then: Mapping[str, Any], now: Mapping[str, Any], data: list[str]) -> list[str]:
+def explain_differences(then: Mapping[str, Any], now: Mapping[str, Any], data_changes: list[str]) -> list[str]:
     """What differs between the facts of a checkpoint and those of now, in words.
 
     Args:
-        then, now: `SAME` and `settings`. Settings and plugins that only one of the two has are passed over: a version
+        then, now: `COMPARED_FACTS` and `settings`. Settings and plugins that only one of the two has are passed over:
+        a version
             that brought or lost them differs as well.
         data: what differs between the data, in words.
     """
     apart = ("settings", "code", "data")
     was, is_ = ({key: value for key, value in facts.items() if key not in apart} for facts in (then, now))
-    found = data + [f"{name} was {a} and is {b}" for name, a, b in _unlike(was, is_)]
-    for name, digest in _shared(then, now, "code"):
+    found = data_changes + [f"{name} was {a} and is {b}" for name, a, b in _walk_differences(was, is_)]
+    for name, digest in _list_shared_entries(then, now, "code"):
         if digest != now["code"][name]:
             distribution, _, version = name.rpartition(" ")
             found.append(f"the code of {distribution} changed since (same version {version})")
     found += [
-        f"{name} was {_shown(value)} and is {_shown(now['settings'][name])}"
-        for name, value in _shared(then, now, "settings")
+        f"{name} was {_format_value(value)} and is {_format_value(now['settings'][name])}"
+        for name, value in _list_shared_entries(then, now, "settings")
         if value != now["settings"][name]
     ]
     return found
 
 
-def _shared(then: Mapping[str, Any], now: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+def _list_shared_entries(then: Mapping[str, Any], now: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
     """The entries of one table in `then` whose keys the other has as well."""
     first, second = then.get(name), now.get(name)
     if not isinstance(first, Mapping) or not isinstance(second, Mapping):
@@ -143,15 +149,15 @@ def _shared(then: Mapping[str, Any], now: Mapping[str, Any], name: str) -> list[
     return [(key, value) for key, value in sorted(first.items()) if key in second]
 
 
-def _unlike(then: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _walk_differences(then: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         for key in sorted({*then, *now}):
-            yield from _unlike(then.get(key), now.get(key), f"{name} {key}".strip())
+            yield from _walk_differences(then.get(key), now.get(key), f"{name} {key}".strip())
     elif then != now:
         yield name, then, now
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return "not set"
     return json.dumps(value) if isinstance(value, bool | list | str) else str(value)
@@ -166,4 +172,4 @@ def compare_with_run(run: Path, source: ImageSource, say: Say | None = None) -> 
     recorded = read_facts(run / layout.CONFIG).data
     if recorded is None or recorded.sha256 is None:
         return []
-    return compare(recorded, fingerprint.load(run / layout.DATA), fingerprint.take_fingerprint(source, say))
+    return compare(recorded, fingerprint.load(run / layout.DATA), fingerprint.compute_fingerprint(source, say))

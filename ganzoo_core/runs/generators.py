@@ -30,9 +30,9 @@ def find_generator(path: Path, which: str = "last") -> Path:
         return path
     check_entries(path)
     snapshots = files.list_numbered(path / layout.SNAPSHOTS)
-    saved = {images: folder for images, folder in snapshots.items() if atomic.is_whole(folder)}
+    saved = {images: folder for images, folder in snapshots.items() if atomic.is_complete(folder)}
     if which == "last":
-        if atomic.is_whole(path / layout.GENERATOR):
+        if atomic.is_complete(path / layout.GENERATOR):
             return path / layout.GENERATOR
         if saved:
             if files.describe(path / layout.GENERATOR):
@@ -45,13 +45,13 @@ def find_generator(path: Path, which: str = "last") -> Path:
             raise UsageError(f"the generator of {path} is damaged: {why}; `ganzoo resume {path}` writes it anew")
         raise UsageError(f"{path} holds no saved generator: it is no run's folder, or nothing was saved yet")
     if which == "best":
-        return _best(saved, path)
+        return _find_best(saved, path)
     match = re.fullmatch(r"(epoch:)?([0-9][0-9_]{0,20})", which)
     if match is None:
         raise UsageError(f"--checkpoint {which!r} is not known; say last, best, a number of images, or epoch:N")
     number = int(match[2])
     if match[1]:
-        return _of_epoch(saved, number, path)
+        return _find_epoch(saved, number, path)
     if number not in saved:
         if not saved:
             raise UsageError(f"{path} has no snapshot at {number} images. This run has no snapshots yet")
@@ -59,9 +59,9 @@ def find_generator(path: Path, which: str = "last") -> Path:
     return saved[number]
 
 
-def _best(saved: Mapping[int, Path], path: Path) -> Path:
+def _find_best(saved: Mapping[int, Path], path: Path) -> Path:
     """The generator with the best score."""
-    best = scores.best(scores.read(path))
+    best = scores.find_best(scores.read(path))
     if best is None or best.images is None:
         raise UsageError(
             f"{path} was not evaluated, so none of its snapshots is the best yet; say last or epoch:N, or "
@@ -70,7 +70,7 @@ def _best(saved: Mapping[int, Path], path: Path) -> Path:
     if best.images in saved:
         return saved[best.images]
     last = path / layout.GENERATOR
-    if atomic.is_whole(last) and read_card(last).images == best.images:
+    if atomic.is_complete(last) and read_card(last).images == best.images:
         return last
     raise UsageError(
         f"the best score of {path} is that at {best.images:,} images, of which no snapshot is kept; "
@@ -78,7 +78,7 @@ def _best(saved: Mapping[int, Path], path: Path) -> Path:
     )
 
 
-def _of_epoch(saved: Mapping[int, Path], number: int, path: Path) -> Path:
+def _find_epoch(saved: Mapping[int, Path], number: int, path: Path) -> Path:
     """The first snapshot at or after the end of an epoch, if it lies within that step."""
     epochs: dict[int, Path] = {}
     for images in sorted(saved):
@@ -110,7 +110,7 @@ def list_generators(run: Path, which: str) -> list[Path]:
     found: dict[int, Path] = {}
     check_entries(run)
     for folder in [*files.list_numbered(run / layout.SNAPSHOTS).values(), run / layout.GENERATOR]:
-        if atomic.is_whole(folder):
+        if atomic.is_complete(folder):
             found.setdefault(read_card(folder).images, folder)
     if not found:
         raise UsageError(f"{run} holds no saved generator, so there is nothing to evaluate; train it for longer")

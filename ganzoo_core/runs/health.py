@@ -16,17 +16,17 @@ from ganzoo_core.discovery.manifest import Suits
 from ganzoo_core.messages import pluralise
 from ganzoo_core.mix import Mix
 from ganzoo_core.runs import layout
-from ganzoo_core.settings import CORE
+from ganzoo_core.settings import CORE_SETTINGS
 from ganzoo_core.settings.lengths import Interval
-from ganzoo_core.storage.records import SEPARATED
+from ganzoo_core.storage.records import SEPARATION_TERM
 
-FEWEST = 2_000  # steps of G below which most GANs draw next to nothing
-EARLY = 200  # steps in which D separates everything in healthy runs too, since G draws noise
-REPORTS = 3  # in a row
-ACCURACY = "discriminator/accuracy_real"
+MIN_STEPS = 2_000  # steps of G below which most GANs draw next to nothing
+EARLY_STEPS = 200  # steps in which D separates everything in healthy runs too, since G draws noise
+REPORTS_IN_A_ROW = 3  # in a row
+ACCURACY_REAL = "discriminator/accuracy_real"
 
 
-def find_short(resolved: Mix, steps: int, *, laptop: str = "", resumed: Path | None = None) -> str:
+def explain_short_run(resolved: Mix, steps: int, *, laptop: str = "", resumed: Path | None = None) -> str:
     """What to say of a run of so many steps; "" where they are enough, or its length was chosen for just these data.
 
     Args:
@@ -36,18 +36,19 @@ def find_short(resolved: Mix, steps: int, *, laptop: str = "", resumed: Path | N
         resumed: the folder of a run that goes on, or begins again in it; None for a new one.
     """
     own = f"{resolved.parts['generator'].name} preset {resolved.parts['data'].name}"
-    if steps >= FEWEST or resolved.settings.origin("train.length") == own:
+    if steps >= MIN_STEPS or resolved.settings.find_origin("train.length") == own:
         return ""
     advice = f"the same command with --steps 5000 or --minutes 10{f' or --preset {laptop}' if laptop else ''}"
     if resumed is not None:
         advice = f"`ganzoo resume {shlex.quote(str(resumed))} --steps 5000`"
     return (
-        f"this run takes {pluralise(steps, 'step')} of the generator, and below {FEWEST:,} most GANs draw little more "
+        f"this run takes {pluralise(steps, 'step')} of the generator, and below {MIN_STEPS:,} most GANs draw little "
+        "more "
         f"than noise; {advice} trains for longer"
     )
 
 
-def find_laptop_preset(resolved: Mix, images: int, *, epoch_images: int, longer: bool = False) -> str:
+def find_laptop_preset(resolved: Mix, images: int, *, epoch_images: int, is_too_short: bool = False) -> str:
     """The model's preset for a machine without a GPU where it would help a run of so many images, else "".
 
     It helps no run whose preset is for few pictures, and so for such a machine as well; nor one with the data's own
@@ -62,47 +63,48 @@ def find_laptop_preset(resolved: Mix, images: int, *, epoch_images: int, longer:
     name, model, entry = resolved.laptop_preset, resolved.parts["generator"], resolved.settings.entries["train.length"]
     if not name or (resolved.preset and model.suits.get(resolved.preset, Suits()).max_images is not None):
         return ""
-    if entry.by_user or not (longer or resolved.preset):
-        return "" if longer or resolved.preset else name
-    length = {**model.defaults, **model.presets[name]}.get("train.length", CORE["train.length"].default)
-    its_own = Interval.parse(length).images(epoch_images=epoch_images, step_images=1)
-    return name if (its_own > images if longer else its_own < images) else ""
+    if entry.by_user or not (is_too_short or resolved.preset):
+        return "" if is_too_short or resolved.preset else name
+    length = {**model.defaults, **model.presets[name]}.get("train.length", CORE_SETTINGS["train.length"].default)
+    its_own = Interval.parse(length).to_images(epoch_images=epoch_images, step_images=1)
+    return name if (its_own > images if is_too_short else its_own < images) else ""
 
 
-class Separation:
+class SeparationDetector:
     """Watches the reports for a D that tells training images from generated ones without fail.
 
-    It does where in every step of `REPORTS` reports in a row the least score of a real image was above the largest of a
+    It does where in every step of `REPORTS_IN_A_ROW` reports in a row the least score of a real image was above the
+    largest of a
     generated one. Losses whose D has no decision are left out: a critic that estimates a distance is meant to do that.
     The first steps do not count.
     """
 
     def __init__(self) -> None:
-        self.last_step, self.row, self.since = 0, 0, 0
-        self.found_at: int | None = None
+        self.last_step, self.streak, self.since = 0, 0, 0
+        self.detected_at: int | None = None
 
-    def see(self, line: Mapping[str, Any]) -> bool:
+    def update(self, line: Mapping[str, Any]) -> bool:
         """Take in a line of statistics; True at the first with which it is found."""
         begins, self.last_step = self.last_step, int(line.get("step", 0))
-        if begins < EARLY or ACCURACY not in line or line.get(SEPARATED) != 1.0:
-            self.row = 0
+        if begins < EARLY_STEPS or ACCURACY_REAL not in line or line.get(SEPARATION_TERM) != 1.0:
+            self.streak = 0
             return False
-        self.row += 1
-        if self.row < REPORTS or self.found_at is not None:
+        self.streak += 1
+        if self.streak < REPORTS_IN_A_ROW or self.detected_at is not None:
             return False
-        self.found_at = int(line["images"])
+        self.detected_at = int(line["images"])
         return True
 
-    def go_back(self, lines: Iterable[Mapping[str, Any]]) -> None:
+    def rewind(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Begin again from the lines of statistics that are kept; what was found in this process stays found."""
-        found, fresh = self.found_at, Separation()
+        found, fresh = self.detected_at, SeparationDetector()
         for line in lines:
-            fresh.see(line)
+            fresh.update(line)
         self.__dict__.update(fresh.__dict__)
-        self.found_at = fresh.found_at if found is None else found
+        self.detected_at = fresh.detected_at if found is None else found
 
 
-def explain_separation(images: int, *, run: Path, lr_d: Any, ended: int = 0, schedule: str = "") -> str:
+def explain_separation(images: int, *, run: Path, lr_d: Any, final_images: int = 0, schedule: str = "") -> str:
     """What it means that D tells them apart without fail, and what helps.
 
     Args:
@@ -115,22 +117,23 @@ def explain_separation(images: int, *, run: Path, lr_d: Any, ended: int = 0, sch
     """
     slower = ""
     if isinstance(lr_d, int | float) and not isinstance(lr_d, bool):
-        usual = catalog.scan().default("schedules")
+        usual = catalog.scan().find_default("schedules")
         words = f"resume {shlex.quote(str(run))} --set lr_d={lr_d / 4:.3g}"
         where = "begins a new run here with a slower D"
-        if ended and usual is not None and schedule.rpartition("/")[2] != usual.name:
+        if final_images and usual is not None and schedule.rpartition("/")[2] != usual.name:
             words = f"run --config {shlex.quote(str(run / layout.CONFIG))} --set lr_d={lr_d / 4:.3g}"
             where = "trains anew with a slower D"
-        elif ended:
-            words += f" --images {2 * ended}"
+        elif final_images:
+            words += f" --images {2 * final_images}"
         slower = f"`ganzoo {words}` {where}, and "
     return (
-        f"D told every training image from every generated one through {REPORTS} reports, up to {images:,} images: G "
+        f"D told every training image from every generated one through {REPORTS_IN_A_ROW} reports, up to {images:,} "
+        "images: G "
         f"then learns little, and its pictures may stop improving; {slower}`ganzoo list modifiers` shows what holds D "
         "back. More training images help most"
     )
 
 
-def advise_modifiers(before: str) -> str:
+def advise_modifiers(prefix: str) -> str:
     """The installed modifiers that calm divergence, as options with `before` in front of each; "" for none."""
-    return "".join(f"{before}--with {part.name}" for part in catalog.scan().parts if part.calms_divergence)
+    return "".join(f"{prefix}--with {part.name}" for part in catalog.scan().parts if part.calms_divergence)

@@ -27,8 +27,8 @@ REAL_GRID, LATEST_GRID = "real.png", "latest.png"  # in `SAMPLES`
 MEASURED = "measured.json"  # in `REPORT_FOLDER`: what took the networks or the data
 
 # In front of what is set aside.
-BEFORE = "before-restart-"  # the generators of a run that was begun again
-DAMAGED = "damaged-"  # a checkpoint
+BEFORE_RESTART_PREFIX = "before-restart-"  # the generators of a run that was begun again
+DAMAGED_PREFIX = "damaged-"  # a checkpoint
 
 _GRID = re.compile(r"(0|[1-9][0-9]{0,14})\.png")
 _WORDS = (GENERATOR, DATA, CONFIG, STATS, SCORES, REPORT, CURVES, REAL_GRID, LATEST_GRID)

@@ -25,16 +25,16 @@ def find_licences(source: Path | None) -> list[str]:
     if source is None:
         return []
     if files.describe(source / layout.CARD):
-        return unite([read_card(source).license])
+        return merge_licences([read_card(source).license])
     run = source if files.is_file(source / layout.CONFIG) else source.parents[1]
     kept = read_facts(run / layout.CONFIG).licences
     if kept is None:  # of a run from before they were kept there
         with suppress(UsageError):
             kept = [read_card(generators.find_generator(run)).license]
-    return unite(kept or ())
+    return merge_licences(kept or ())
 
 
-def unite(licences: Iterable[str]) -> list[str]:
+def merge_licences(licences: Iterable[str]) -> list[str]:
     """Each once, in their order; one that another names already is left out."""
     found: list[str] = []
     for licence in licences:

@@ -8,7 +8,7 @@ from ganzoo_core.errors import GanzooError
 from ganzoo_core.storage import files
 
 
-class Hold:
+class LockedFolder:
     """A folder that is written by whoever holds its lock.
 
     Args:
@@ -17,13 +17,13 @@ class Hold:
         kept: the name of a file in it that is never taken away.
     """
 
-    def __init__(self, folder: Path, *, lock: str, kept: str) -> None:
-        self.folder, self._lock, self._kept = folder, folder / lock, folder / kept
-        self._locked: tuple[int, int] | None = None
+    def __init__(self, folder: Path, *, lock: str, permanent_file: str) -> None:
+        self.folder, self._lock, self._permanent_file = folder, folder / lock, folder / permanent_file
+        self._lock_identity: tuple[int, int] | None = None
 
-    def begin(self) -> None:
+    def remember_lock(self) -> None:
         """Remember the lock's file, which is held open: no other one has its number for as long as that is so."""
-        self._locked = self._find()
+        self._lock_identity = self._identify_lock()
 
     def check(self, path: Path | None = None, length: int = 0) -> None:
         """Raise GanzooError if the folder is another one: a run there would be torn in two, or mixed with another.
@@ -31,8 +31,8 @@ class Hold:
         Args:
             path: a file in it, which is an error too where it has become shorter than `length` bytes.
         """
-        found = self._find()
-        if self._locked not in (None, found) and not (found is None and files.is_file(self._kept)):
+        found = self._identify_lock()
+        if self._lock_identity not in (None, found) and not (found is None and files.is_file(self._permanent_file)):
             raise GanzooError(
                 f"{self.folder} was removed, moved or begun anew while its run trained, so nothing more is written "
                 "there; if it was moved, `ganzoo resume` goes on from where it is now"
@@ -43,7 +43,7 @@ class Hold:
                 f"in a new one: ganzoo resume {self.folder} --set train.checkpoint_keep=2"
             )
 
-    def _find(self) -> tuple[int, int] | None:
+    def _identify_lock(self) -> tuple[int, int] | None:
         try:
             found = self._lock.lstat()
         except OSError:

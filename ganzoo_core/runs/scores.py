@@ -20,15 +20,15 @@ from ganzoo_core.errors import UsageError
 from ganzoo_core.runs.layout import SCORES, SCORES_LOCK
 from ganzoo_core.storage import atomic, decoding, files
 from ganzoo_core.storage.records import ScoreLine
-from ganzoo_core.terminal.text import one_line
+from ganzoo_core.terminal.text import to_one_line
 
-MOST_LINES = 100_000
-MOST_WORDS = 2_000  # characters of what differs, in an error
-WAIT = 20  # seconds for another process that writes
-COLLAPSED = 2.0  # times its best: above that, at so many evaluations running, a generator has collapsed
-RUNNING = 3
+MAX_LINES = 100_000
+MAX_MESSAGE_LENGTH = 2_000  # characters of what differs, in an error
+LOCK_TIMEOUT = 20  # seconds for another process that writes
+COLLAPSE_FACTOR = 2.0  # times its best: above that, at so many evaluations running, a generator has collapsed
+COLLAPSE_EVALUATIONS = 3
 # What may differ between two scores that are compared: the model's own ways, and what was shown not to matter much.
-FREE = ("seed", "ema", "labels", "drawn_size", "versions")
+UNCOMPARED_KEYS = ("seed", "ema", "labels", "drawn_size", "versions")
 
 
 @dataclass(frozen=True)
@@ -52,25 +52,25 @@ class Score:
     classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
     real: Mapping[str, float] = field(default_factory=dict)
-    more: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The line of `scores.jsonl`."""
         line = {"images": self.images, "scores": self.scores, "real": self.real, "classes": self.classes}
-        return _finite({**line, "better": self.better, "protocol": self.protocol, **self.more})
+        return _non_finite_to_null({**line, "better": self.better, "protocol": self.protocol, **self.extra})
 
     @classmethod
-    def of_json(cls, line: Mapping[str, Any]) -> Score:
+    def from_json(cls, line: Mapping[str, Any]) -> Score:
         """The score that a line holds; raises UsageError where it holds none."""
         found = decoding.convert(line, ScoreLine, "it")
         return cls(
             images=found.images,
-            scores=_numbers(found.scores),
-            real=_numbers(found.real),
-            classes={name: _numbers(values) for name, values in found.classes.items()},
+            scores=_null_to_nan(found.scores),
+            real=_null_to_nan(found.real),
+            classes={name: _null_to_nan(values) for name, values in found.classes.items()},
             better=found.better,
             protocol=found.protocol,
-            more={key: value for key, value in line.items() if key not in ScoreLine.__struct_fields__},
+            extra={key: value for key, value in line.items() if key not in ScoreLine.__struct_fields__},
         )
 
 
@@ -83,9 +83,9 @@ def read(run: Path) -> list[Score]:
     """
     path = run / SCORES
     found = []
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(_read_lines(path), 1):
         try:
-            found.append(Score.of_json(decoding.parse(line, "it")))
+            found.append(Score.from_json(decoding.parse(line, "it")))
         except UsageError as error:
             raise UsageError(
                 f"{path}: line {number} is no score: {error}; take the line away, or the file: `ganzoo evaluate` "
@@ -104,7 +104,7 @@ def append(run: Path, score: Score) -> None:
     _rewrite(run, lambda kept: (kept, [score]))
 
 
-def cut(run: Path, images: int) -> None:
+def remove_later_scores(run: Path, images: int) -> None:
     """Take away what training found after so many images: the run went back, and will find it again."""
 
     def kept(lines: list[bytes]) -> tuple[list[bytes], list[Score]]:
@@ -115,11 +115,11 @@ def cut(run: Path, images: int) -> None:
 
 
 def find_main_score() -> str:
-    """The score that `best` goes by, the lower the better: that of the metric whose card says `main`; "" for none."""
+    """The score that `find_best` goes by, the lower the better: of the metric whose card says `main`; "" for none."""
     return next((part.lower[0] for part in catalog.scan().parts if part.main and part.lower), "")
 
 
-def best(found: Sequence[Score], by: str = "") -> Score | None:
+def find_best(scores: Sequence[Score], by: str = "") -> Score | None:
     """The best of a run's scores, among those of the newest one's protocol; None without any.
 
     Of what was scored several times, the last score counts: not the luckiest.
@@ -129,15 +129,15 @@ def best(found: Sequence[Score], by: str = "") -> Score | None:
         by: the score's name; that of the main metric without it.
     """
     by = by or find_main_score()
-    named = [score for score in found if score.images is not None and math.isfinite(score.scores.get(by, math.nan))]
-    alike = latest([score for score in named if not differences(score, named[-1])])
+    named = [score for score in scores if score.images is not None and math.isfinite(score.scores.get(by, math.nan))]
+    alike = select_latest([score for score in named if not find_differences(score, named[-1])])
     sign = -1 if alike and alike[-1].better.get(by) == "higher" else 1
     return min(alike, key=lambda score: sign * score.scores[by], default=None)
 
 
-def latest(found: Sequence[Score]) -> list[Score]:
+def select_latest(scores: Sequence[Score]) -> list[Score]:
     """The last score of each number of images, in the order of those."""
-    newest = {score.images: score for score in found if score.images is not None}
+    newest = {score.images: score for score in scores if score.images is not None}
     return [newest[images] for images in sorted(newest)]
 
 
@@ -147,22 +147,26 @@ def has_collapsed(values: Sequence[float]) -> bool:
     Args:
         values: of one protocol, in the order of training.
     """
-    before = [value for value in values[:-RUNNING] if math.isfinite(value)]
-    return bool(before) and all(not value <= COLLAPSED * max(min(before), 0.0) for value in values[-RUNNING:])
+    before = [value for value in values[:-COLLAPSE_EVALUATIONS] if math.isfinite(value)]
+    return bool(before) and all(
+        not value <= COLLAPSE_FACTOR * max(min(before), 0.0) for value in values[-COLLAPSE_EVALUATIONS:]
+    )
 
 
-def differences(first: Score, second: Score) -> list[str]:
+def find_differences(first: Score, second: Score) -> list[str]:
     """What of their protocol keeps two scores from being compared, in words; empty where they are alike."""
     # Data that were moved are the same.
     same_images = first.protocol.get("data_sha256", 0) == second.protocol.get("data_sha256", 1)
     return [
-        f"{name.replace('.', ' ')} is {_shown(a)} and {_shown(b)}"
-        for name, a, b in _unlike(first.protocol, second.protocol)
-        if name.split(".")[0] not in FREE and not name.endswith(".version") and not (name == "data" and same_images)
+        f"{name.replace('.', ' ')} is {_format_value(a)} and {_format_value(b)}"
+        for name, a, b in _walk_differences(first.protocol, second.protocol)
+        if name.split(".")[0] not in UNCOMPARED_KEYS
+        and not name.endswith(".version")
+        and not (name == "data" and same_images)
     ]
 
 
-def check_comparable(found: Sequence[Score], *, forced: bool = False) -> list[str]:
+def check_comparable(scores: Sequence[Score], *, force: bool = False) -> list[str]:
     """What differs in how these scores were found, to be shown beside them.
 
     Args:
@@ -172,9 +176,11 @@ def check_comparable(found: Sequence[Score], *, forced: bool = False) -> list[st
     Raises:
         UsageError: if they do and may not.
     """
-    told = list(dict.fromkeys(one_line(words) for score in found[1:] for words in differences(found[0], score)))
-    if told and not forced:
-        words = "; ".join(told)[:MOST_WORDS]
+    told = list(
+        dict.fromkeys(to_one_line(words) for score in scores[1:] for words in find_differences(scores[0], score))
+    )
+    if told and not force:
+        words = "; ".join(told)[:MAX_MESSAGE_LENGTH]
         raise UsageError(
             f"these scores were computed with different protocols: {words}. Evaluate all runs alike, or force it, "
             "which marks them"
@@ -182,43 +188,43 @@ def check_comparable(found: Sequence[Score], *, forced: bool = False) -> list[st
     return told
 
 
-def _unlike(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _walk_differences(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         # A metric that only one of the two has keeps nothing from being compared.
         shared = [key for key in a if key in b] if name == "metrics" else sorted({*a, *b})
         for key in shared:
-            yield from _unlike(a.get(key), b.get(key), f"{name}.{key}".removeprefix("."))
+            yield from _walk_differences(a.get(key), b.get(key), f"{name}.{key}".removeprefix("."))
     elif a != b:
         yield name, a, b
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = "not said" if value is None else str(value)
     return text if len(text) <= 20 else text[:12] + "…"
 
 
-def _numbers(table: Mapping[str, float | None]) -> dict[str, float]:
+def _null_to_nan(table: Mapping[str, float | None]) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in table.items()}
 
 
-def _finite(value: Any) -> Any:
+def _non_finite_to_null(value: Any) -> Any:
     """JSON has no infinity and no NaN: null."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _non_finite_to_null(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _lines(path: Path) -> list[bytes]:
+def _read_lines(path: Path) -> list[bytes]:
     """The whole lines of a file."""
-    return [line for line in decoding.read_lines(path, MOST_LINES) if line.strip()]
+    return [line for line in decoding.read_lines(path, MAX_LINES) if line.strip()]
 
 
 def _is_later(line: bytes, images: int) -> bool:
     try:
-        found = Score.of_json(decoding.parse(line, "it"))
+        found = Score.from_json(decoding.parse(line, "it"))
     except UsageError:
         return False
-    return found.more.get("during") == "training" and found.images is not None and found.images > images
+    return found.extra.get("during") == "training" and found.images is not None and found.images > images
 
 
 def _rewrite(run: Path, change: Any) -> None:
@@ -226,8 +232,8 @@ def _rewrite(run: Path, change: Any) -> None:
     files.check_file(path)
     files.check_file(lock)
     try:
-        with filelock.FileLock(lock, timeout=WAIT):
-            lines = _lines(path)
+        with filelock.FileLock(lock, timeout=LOCK_TIMEOUT):
+            lines = _read_lines(path)
             kept, added = change(lines)
             if kept != lines:
                 atomic.write_file(path, b"".join(kept))

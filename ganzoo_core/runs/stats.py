@@ -11,12 +11,12 @@ import msgspec
 
 from ganzoo_core.errors import UsageError
 from ganzoo_core.storage import decoding, files
-from ganzoo_core.storage.records import MOST_IMAGES, StatsLine
+from ganzoo_core.storage.records import MAX_IMAGES, StatsLine
 
 _DECODER = msgspec.json.Decoder(StatsLine)
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read_stats(path: Path) -> list[dict[str, Any]]:
     """All lines, in their order; none without a file. A last line that a crash tore is passed over.
 
     Raises:
@@ -25,11 +25,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [line for _, line in _decode_lines(path)]
 
 
-def read_first(path: Path, count: int) -> bytes:
-    """The first so many lines as they stand in the file, each of them checked as by `read`.
+def read_first_lines(path: Path, count: int) -> bytes:
+    """The first so many lines as they stand in the file, each of them checked as by `read_stats`.
 
     Raises:
-        UsageError: as `read` does, and where there are fewer.
+        UsageError: as `read_stats` does, and where there are fewer.
     """
     files.check_file(path)
     found = [content for content, _ in islice(_decode_lines(path), count)]
@@ -49,6 +49,6 @@ def _decode_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             line = decoding.decode(content, StatsLine, source)  # which says what is wrong
         images = line.get("images")
-        if not isinstance(images, int) or not 0 <= images <= MOST_IMAGES:
-            raise UsageError(f"{source}: images is {images}; expected a whole number from 0 to {MOST_IMAGES:,}")
+        if not isinstance(images, int) or not 0 <= images <= MAX_IMAGES:
+            raise UsageError(f"{source}: images is {images}; expected a whole number from 0 to {MAX_IMAGES:,}")
         yield content, line

@@ -6,8 +6,17 @@ A folder in `templates/` holds what is particular to one kind of part: `about.to
 `string.Template` does it.
 """
 
-from ganzoo_core.scaffold.licences import LICENCES, default_author
-from ganzoo_core.scaffold.names import check_name, package_of
-from ganzoo_core.scaffold.writing import KINDS, Plan, files, write
+from ganzoo_core.scaffold.licences import LICENCES, find_default_author
+from ganzoo_core.scaffold.names import check_name, to_package_name
+from ganzoo_core.scaffold.writing import KINDS, PluginPlan, make_files, write_plugin
 
-__all__ = ["KINDS", "LICENCES", "Plan", "check_name", "default_author", "files", "package_of", "write"]
+__all__ = [
+    "KINDS",
+    "LICENCES",
+    "PluginPlan",
+    "check_name",
+    "find_default_author",
+    "make_files",
+    "to_package_name",
+    "write_plugin",
+]

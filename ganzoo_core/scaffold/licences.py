@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.processes import TookTooLong, run_process
+from ganzoo_core.processes import ProcessTimeout, run_process
 
-SECONDS = 10.0  # that git may take
-_WITH_ADDRESS = re.compile(r"(?P<name>[^<>]+?)\s*<(?P<email>[^<>@\s]+@[^<>@\s]+)>")
+GIT_TIMEOUT = 10.0  # that git may take
+_NAME_AND_ADDRESS = re.compile(r"(?P<name>[^<>]+?)\s*<(?P<email>[^<>@\s]+@[^<>@\s]+)>")
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ LICENCES = {
 }
 
 
-def default_author(name: str) -> str:
+def find_default_author(name: str) -> str:
     """Who git says commits here, else the plugin's authors in general."""
     try:
-        done = run_process(["git", "config", "user.name"], timeout=SECONDS)
-    except (OSError, TookTooLong):
+        done = run_process(["git", "config", "user.name"], timeout=GIT_TIMEOUT)
+    except (OSError, ProcessTimeout):
         return f"the authors of {name}"
-    return done.out.strip() or f"the authors of {name}"
+    return done.stdout.strip() or f"the authors of {name}"
 
 
-def words(licence: str, *, author: str, year: int) -> str:
+def format_readme_line(licence: str, *, author: str, year: int) -> str:
     """The licence as the last lines of a README."""
     chosen, (name, _) = LICENCES[licence], split_author(author)
     if chosen.spdx:
@@ -46,13 +46,13 @@ def words(licence: str, *, author: str, year: int) -> str:
     return f"Copyright {year} {name}. All rights reserved: no licence to use, copy or change it is given."
 
 
-def pyproject_lines(licence: str) -> str:
+def format_pyproject_lines(licence: str) -> str:
     """The licence's lines under `[project]`."""
     chosen = LICENCES[licence]
     return f'license = "{chosen.spdx}"\nlicense-files = ["LICENSE"]\n' if chosen.spdx else ""
 
 
-def author_table(author: str) -> str:
+def format_author_table(author: str) -> str:
     """An author as TOML."""
     name, email = split_author(author)
     # What JSON makes of a line of text is a basic string of TOML.
@@ -68,5 +68,5 @@ def split_author(author: str) -> tuple[str, str]:
     """
     if not author.strip() or not author.isprintable():
         raise UsageError(f"--author is {author!r}; expected a name on one line, such as 'Ada Lovelace'")
-    match = _WITH_ADDRESS.fullmatch(author.strip())
+    match = _NAME_AND_ADDRESS.fullmatch(author.strip())
     return (match["name"], match["email"]) if match else (author.strip(), "")

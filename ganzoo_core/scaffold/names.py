@@ -12,10 +12,10 @@ from ganzoo_core.errors import UsageError
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 _RESERVED = {"tests", "package"}  # folders of a distribution that are not its package
-LONGEST = 60
+MAX_LENGTH = 60
 
 
-def package_of(name: str) -> str:
+def to_package_name(name: str) -> str:
     """The top-level package of a distribution: `my-gan` -> `my_gan`."""
     return name.replace("-", "_")
 
@@ -33,9 +33,9 @@ def check_name(name: str) -> None:
             f"{name!r} cannot be a plugin's name; expected lower case letters, digits, hyphens and underscores, with a "
             f"letter or digit at either end{hint}"
         )
-    if len(name) > LONGEST:
-        raise UsageError(f"the name has {len(name)} letters; expected {LONGEST} at most")
-    package = package_of(name)
+    if len(name) > MAX_LENGTH:
+        raise UsageError(f"the name has {len(name)} letters; expected {MAX_LENGTH} at most")
+    package = to_package_name(name)
     if not package.isidentifier():
         raise UsageError(f"{name} cannot be imported as {package}; begin the name with a letter")
     if keyword.iskeyword(package):
@@ -44,21 +44,21 @@ def check_name(name: str) -> None:
         raise UsageError(f"{package} is a module of Python's own, which {name} would hide; how about {name}-gan?")
     if package in _RESERVED:
         raise UsageError(f"a package called {package} would be in the way of others; how about my-{name}?")
-    version = _installed(name)
+    version = _find_installed_version(name)
     if version:
         raise UsageError(f"{name} {version} is installed already; choose another name, or `pip uninstall {name}` first")
-    if _is_there(package):
+    if _is_importable(package):
         raise UsageError(f"the module {package} is installed already, and {name} would hide it; choose another name")
 
 
-def _installed(distribution: str) -> str:
+def _find_installed_version(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)
     except Exception:  # not there, or with metadata that cannot be read
         return ""
 
 
-def _is_there(module: str) -> bool:
+def _is_importable(module: str) -> bool:
     """Whether Python would import something of this name; a mere folder in the way counts for nothing."""
     try:
         spec = importlib.util.find_spec(module)

@@ -17,7 +17,7 @@ from typing import Any
 
 from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.scaffold import licences
-from ganzoo_core.scaffold.names import package_of
+from ganzoo_core.scaffold.names import to_package_name
 
 TEMPLATES = Path(__file__).with_name("templates")
 KINDS = {
@@ -28,7 +28,7 @@ KINDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PluginPlan:
     """What is to be written.
 
     Attributes:
@@ -52,47 +52,47 @@ class Plan:
     @property
     def about(self) -> Mapping[str, Any]:
         """What the kind's `about.toml` says."""
-        return tomllib.loads((self._folder / "about.toml").read_text(encoding="utf-8"))
+        return tomllib.loads((self._kind_folder / "about.toml").read_text(encoding="utf-8"))
 
     @property
-    def run(self) -> str:
+    def run_command(self) -> str:
         """The command that tries it."""
         return Template(self.about["run"]).substitute(model=self.model, pick=self.pick)
 
     @property
-    def sources(self) -> list[Path]:
+    def template_folders(self) -> list[Path]:
         """The folders of templates that it is made of."""
-        return [TEMPLATES / "common", self._folder]
+        return [TEMPLATES / "common", self._kind_folder]
 
     @property
-    def _folder(self) -> Path:
+    def _kind_folder(self) -> Path:
         with_framework = TEMPLATES / f"{self.kind}-{self.framework}"
         return with_framework if with_framework.is_dir() else TEMPLATES / self.kind
 
 
-def files(plan: Plan) -> dict[str, str]:
+def make_files(plan: PluginPlan) -> dict[str, str]:
     """Every file of the distribution: its path, with slashes, and its text."""
-    words = _words(plan)
+    words = _make_substitutions(plan)
     found = {}
-    for folder in plan.sources:
+    for folder in plan.template_folders:
         for path in sorted(folder.rglob("*.txt")):
             place = path.relative_to(folder).with_suffix("").as_posix().replace("package/", f"{words['package']}/", 1)
-            found[place] = _filled(path, words)
+            found[place] = _fill_template(path, words)
     if plan.licence != "none":
-        found["LICENSE"] = _filled(TEMPLATES / "licences" / f"{plan.licence}.txt", words)
+        found["LICENSE"] = _fill_template(TEMPLATES / "licences" / f"{plan.licence}.txt", words)
     return dict(sorted(found.items()))
 
 
-def write(plan: Plan, folder: Path) -> list[str]:
+def write_plugin(plan: PluginPlan, folder: Path) -> list[str]:
     """Write the distribution into a folder that is new or empty, all of it or nothing; returns the paths of its files.
 
     Raises:
         UsageError: for a folder that holds something.
         GanzooError: where it cannot be written.
     """
-    texts = files(plan)
+    texts = make_files(plan)
     try:
-        if folder.exists() and (not folder.is_dir() or next(_content(folder), None)):
+        if folder.exists() and (not folder.is_dir() or next(_list_content(folder), None)):
             raise UsageError(f"{folder} is there already, and not empty; say --out with another folder")
         place = Path(os.path.realpath(folder))
         is_new = not place.exists()
@@ -118,16 +118,16 @@ def write(plan: Plan, folder: Path) -> list[str]:
     return list(texts)
 
 
-def _content(folder: Path) -> Iterator[Path]:
+def _list_content(folder: Path) -> Iterator[Path]:
     """What lies in a folder, but for a repository that was made beforehand."""
     return (path for path in folder.iterdir() if path.name != ".git")
 
 
-def _filled(path: Path, words: Mapping[str, str]) -> str:
-    return Template(path.read_text(encoding="utf-8")).substitute(words)
+def _fill_template(path: Path, substitutions: Mapping[str, str]) -> str:
+    return Template(path.read_text(encoding="utf-8")).substitute(substitutions)
 
 
-def _words(plan: Plan) -> dict[str, str]:
+def _make_substitutions(plan: PluginPlan) -> dict[str, str]:
     """What stands for each `$word`."""
     about, year = plan.about, datetime.date.today().year
     author, _ = licences.split_author(plan.author)
@@ -136,15 +136,15 @@ def _words(plan: Plan) -> dict[str, str]:
     dependencies = [f"ganzoo-core{extras}>={release}", *about["dependencies"]]
     return {
         "name": plan.name,
-        "package": package_of(plan.name),
+        "package": to_package_name(plan.name),
         "pick": plan.pick,
-        "run": plan.run,
+        "run": plan.run_command,
         "summary": about["summary"],
         "dependencies": json.dumps(dependencies),
         "dev": json.dumps(sorted(["build>=1.2", "pytest>=8.2", *about["dev"]])),
         "author": author,
-        "author_table": licences.author_table(plan.author),
-        "licence_lines": licences.pyproject_lines(plan.licence),
-        "licence_words": licences.words(plan.licence, author=plan.author, year=year),
+        "author_table": licences.format_author_table(plan.author),
+        "licence_lines": licences.format_pyproject_lines(plan.licence),
+        "licence_words": licences.format_readme_line(plan.licence, author=plan.author, year=year),
         "year": str(year),
     }

@@ -1,27 +1,27 @@
 """Say which settings the core has, how a value is read, which value wins, and where it came from."""
 
-from ganzoo_core.messages import shown
-from ganzoo_core.settings.core import CORE, OPTIMIZERS, Setting
+from ganzoo_core.messages import format_value
+from ganzoo_core.settings.core import CORE_SETTINGS, OPTIMIZERS, Setting
 from ganzoo_core.settings.engine import read_engine_settings
-from ganzoo_core.settings.reading import MAX_INTEGER, kind_of, read
-from ganzoo_core.settings.resolved import Settings, Value, expand
+from ganzoo_core.settings.resolved import Settings, SettingValue, expand_key
 from ganzoo_core.settings.sources import flatten, parse_assignments, read_config, read_facts, read_run_config
+from ganzoo_core.settings.values import MAX_INTEGER, find_kind, read_value
 
 __all__ = [
-    "CORE",
+    "CORE_SETTINGS",
     "MAX_INTEGER",
     "OPTIMIZERS",
     "Setting",
+    "SettingValue",
     "Settings",
-    "Value",
-    "expand",
+    "expand_key",
+    "find_kind",
     "flatten",
-    "kind_of",
+    "format_value",
     "parse_assignments",
-    "read",
     "read_config",
     "read_engine_settings",
     "read_facts",
     "read_run_config",
-    "shown",
+    "read_value",
 ]

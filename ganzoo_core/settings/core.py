@@ -24,7 +24,7 @@ class Setting:
     choices: tuple[str, ...] = ()
 
 
-CORE: Mapping[str, Setting] = {
+CORE_SETTINGS: Mapping[str, Setting] = {
     "use.model": Setting("", "text", "the model; generator and discriminator are its own unless named"),
     "use.generator": Setting("", "text", "the model whose generator is trained"),
     "use.discriminator": Setting("", "text", "the model whose discriminator is trained"),
@@ -91,15 +91,15 @@ CORE: Mapping[str, Setting] = {
     ),
     "engine.timeout": Setting(300, "int", "seconds that one of several processes waits for the others in a step"),
 }
-POSITIVE = {
+POSITIVE_KEYS = {
     "model.latent_dim", "train.batch_size", "train.critic_steps", "train.lr", "train.lr_g", "train.lr_d",
     "train.adam_eps", "train.sample_count", "train.checkpoint_keep", "engine.timeout",
     "engine.max_parameters",
 }  # fmt: skip
-NOT_NEGATIVE = {"data.size", "train.seed", "train.ema_halflife", "engine.threads", "train.evaluate_count"}
-MOST = {
+NON_NEGATIVE_KEYS = {"data.size", "train.seed", "train.ema_halflife", "engine.threads", "train.evaluate_count"}
+MAX_VALUES = {
     "model.latent_dim": 1_000_000, "data.size": 65_536, "train.batch_size": 1_000_000, "train.critic_steps": 10_000,
     "train.sample_count": 10_000, "train.checkpoint_keep": 1_000_000, "train.evaluate_count": 10_000_000,
     "engine.threads": 4_096, "engine.timeout": 10_000_000,
 }  # fmt: skip
-FRACTIONS = {"data.holdout", "train.momentum", "train.rmsprop_decay"}
+FRACTION_KEYS = {"data.holdout", "train.momentum", "train.rmsprop_decay"}

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.messages import shown
-from ganzoo_core.settings.core import CORE
-from ganzoo_core.settings.reading import read
-from ganzoo_core.settings.resolved import expand
+from ganzoo_core.messages import format_value
+from ganzoo_core.settings.core import CORE_SETTINGS
+from ganzoo_core.settings.resolved import expand_key
+from ganzoo_core.settings.values import read_value
 
-ENGINE = tuple(key for key in CORE if key.startswith("engine."))
+ENGINE_KEYS = tuple(key for key in CORE_SETTINGS if key.startswith("engine."))
 
 
 def read_engine_settings(assigned: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -20,16 +20,16 @@ def read_engine_settings(assigned: Mapping[str, Any] | None) -> dict[str, Any]:
     Raises:
         UsageError: for a setting of another kind, and for a value that it does not take.
     """
-    settings = {key: CORE[key].default for key in ENGINE}
+    settings = {key: CORE_SETTINGS[key].default for key in ENGINE_KEYS}
     for word, raw in (assigned or {}).items():
-        if not word.startswith("engine.") and f"engine.{word}" not in CORE:
+        if not word.startswith("engine.") and f"engine.{word}" not in CORE_SETTINGS:
             raise UsageError(
                 f"--set {word}: what was trained keeps the settings that it was trained with; only "
-                f"{', '.join(ENGINE)} can be set here"
+                f"{', '.join(ENGINE_KEYS)} can be set here"
             )
-        key = expand(word, ENGINE)
-        value, allowed = read(key, CORE[key].kind, raw), CORE[key].choices
+        key = expand_key(word, ENGINE_KEYS)
+        value, allowed = read_value(key, CORE_SETTINGS[key].kind, raw), CORE_SETTINGS[key].choices
         if allowed and value not in allowed:
-            raise UsageError(f"{key} is {shown(raw)}; expected {' or '.join(allowed)}")
+            raise UsageError(f"{key} is {format_value(raw)}; expected {' or '.join(allowed)}")
         settings[key] = value
     return settings

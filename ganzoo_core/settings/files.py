@@ -8,13 +8,13 @@ from typing import Any
 import yaml
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.messages import shown
-from ganzoo_core.settings.reading import MAX_TEXT
+from ganzoo_core.messages import format_value
+from ganzoo_core.settings.values import MAX_TEXT
 from ganzoo_core.storage import files
 
 MAX_BYTES = 200_000  # of a config file; a run's own has three thousand
 MAX_KEYS = 2000
-MAX_KEY = 200  # characters
+MAX_KEY_LENGTH = 200  # characters
 MAX_DEPTH = 20
 
 
@@ -30,9 +30,9 @@ class _TextLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            raise _refusal(f"the alias *{event.anchor} is not read", event.start_mark)
+            raise _make_yaml_error(f"the alias *{event.anchor} is not read", event.start_mark)
         if getattr(event, "tag", None) not in (None, "!"):
-            raise _refusal("a tag such as !!int is not read", event.start_mark)
+            raise _make_yaml_error("a tag such as !!int is not read", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -40,7 +40,7 @@ class _TextLoader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise _refusal(f"{key.value!r} is set twice", key.start_mark)
+                    raise _make_yaml_error(f"{key.value!r} is set twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -52,11 +52,11 @@ class _TextLoader(yaml.SafeLoader):
         return text
 
 
-def _refusal(problem: str, mark: Any) -> yaml.MarkedYAMLError:
+def _make_yaml_error(problem: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
-def read_table(path: Path, *, named: bool = False) -> dict[str, Any]:
+def read_table(path: Path, *, named_by_user: bool = False) -> dict[str, Any]:
     """What a regular file holds, each scalar as text.
 
     Args:
@@ -67,36 +67,42 @@ def read_table(path: Path, *, named: bool = False) -> dict[str, Any]:
         UsageError: if it cannot be read, is not YAML, is no mapping, or holds more than any config does.
     """
     found = files.describe(path)
-    if found == "a folder" or (found not in ("", "a file") and not named):
-        raise bad(path, f"cannot be read: it is {found}; expected a file")
+    if found == "a folder" or (found not in ("", "a file") and not named_by_user):
+        raise make_config_error(path, f"cannot be read: it is {found}; expected a file")
     try:
-        with files.open_file(path, named=named) as file:
+        with files.open_file(path, named_by_user=named_by_user) as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise bad(path, f"is larger than {MAX_BYTES:,} bytes; expected a few lines such as train.lr: 2e-4")
+            raise make_config_error(
+                path, f"is larger than {MAX_BYTES:,} bytes; expected a few lines such as train.lr: 2e-4"
+            )
         loader = _TextLoader(content.decode("utf-8"))
         try:
             table = loader.get_single_data()
         finally:
             loader.dispose()
     except OSError as error:
-        raise bad(path, f"cannot be read: {error.strerror}") from None
+        raise make_config_error(path, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise bad(path, f"is not text in UTF-8: byte {error.start} is {content[error.start]:#04x}") from None
+        raise make_config_error(
+            path, f"is not text in UTF-8: byte {error.start} is {content[error.start]:#04x}"
+        ) from None
     except RecursionError:
-        raise bad(path, "is nested too deeply") from None
+        raise make_config_error(path, "is nested too deeply") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise bad(path, f"cannot be understood{f' at line {mark.line + 1}' if mark else ''}: {error.problem}") from None
+        raise make_config_error(
+            path, f"cannot be understood{f' at line {mark.line + 1}' if mark else ''}: {error.problem}"
+        ) from None
     except yaml.YAMLError as error:
-        raise bad(path, f"is not YAML: {' '.join(str(error).split())}") from None
+        raise make_config_error(path, f"is not YAML: {' '.join(str(error).split())}") from None
     if table in (None, ""):
         return {}
     if not isinstance(table, dict):
         found = "a list" if isinstance(table, list) else f"the text {table[:40]!r}"
-        raise bad(path, f"holds {found}; expected settings, as train.lr: 2e-4")
+        raise make_config_error(path, f"holds {found}; expected settings, as train.lr: 2e-4")
     if (wrong := _find_excess(table)) is not None:
-        raise bad(path, wrong)
+        raise make_config_error(path, wrong)
     return table
 
 
@@ -111,16 +117,17 @@ def _find_excess(table: dict[Any, Any]) -> str | None:
         if isinstance(value, dict):
             count += len(value)
             for key, item in value.items():
-                if len(key) > MAX_KEY or not key.isprintable():
-                    return f"has the key {shown(key)}; expected at most {MAX_KEY} characters that can be shown"
+                if len(key) > MAX_KEY_LENGTH or not key.isprintable():
+                    return f"has the key {format_value(key)}; expected at most {MAX_KEY_LENGTH} characters "
+                        "that can be shown"
                 left.append((item, key, depth + 1))
         elif isinstance(value, list):
             left += [(item, name, depth + 1) for item in value]
         elif len(value) > MAX_TEXT or "\0" in value:
-            return f"is {shown(value)} at {name}; expected at most {MAX_TEXT:,} characters without NUL"
+            return f"is {format_value(value)} at {name}; expected at most {MAX_TEXT:,} characters without NUL"
     return f"has {count:,} keys; expected at most {MAX_KEYS:,}" if count > MAX_KEYS else None
 
 
-def bad(path: Path, reason: str) -> UsageError:
+def make_config_error(path: Path, reason: str) -> UsageError:
     """What is wrong with a file."""
     return UsageError(f"the config file {path} {reason}")

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-_NEVER = {"off", "never", "none", "0"}
-_FORM = re.compile(r"(?P<count>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*(?P<unit>images?|epochs?|steps?|)")
-_MINUTES = re.compile(r"(?P<count>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*minutes?")
-_LIST = re.compile(r"\[(?P<items>[^\]]*)\]\s*(?P<unit>[a-z]*)")
-_MOST = 1000  # lengths in a list
-MOST_MINUTES = 1_000_000  # two years
-LARGEST = 1e15  # beyond it a float no longer counts single images
+_NEVER_WORDS = {"off", "never", "none", "0"}
+_LENGTH_PATTERN = re.compile(
+    r"(?P<count>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*(?P<unit>images?|epochs?|steps?|)"
+)
+_MINUTES_PATTERN = re.compile(r"(?P<count>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*minutes?")
+_LIST_PATTERN = re.compile(r"\[(?P<items>[^\]]*)\]\s*(?P<unit>[a-z]*)")
+_MAX_ITEMS = 1000  # lengths in a list
+MAX_MINUTES = 1_000_000  # two years
+MAX_LENGTH = 1e15  # beyond it a float no longer counts single images
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,17 @@ class Interval:
     def parse(cls, text: Any) -> Interval:
         """Read `20000`, `1epoch`, `250steps` or `off`; raise ValueError for anything else."""
         word = str(text).strip().lower()
-        if word in _NEVER:
+        if word in _NEVER_WORDS:
             return cls(0, "image")
-        match = _FORM.fullmatch(word)
+        match = _LENGTH_PATTERN.fullmatch(word)
         if match is None:
             raise ValueError("expected a length: images as 20000, or 1epoch, or 250steps, or off")
         count = float(match["count"])
-        if count > LARGEST:
-            raise ValueError(f"expected a length of at most {LARGEST:.0e}")
+        if count > MAX_LENGTH:
+            raise ValueError(f"expected a length of at most {MAX_LENGTH:.0e}")
         return cls(count, (match["unit"] or "image").rstrip("s"))
 
-    def images(self, *, epoch_images: int, step_images: int) -> int:
+    def to_images(self, *, epoch_images: int, step_images: int) -> int:
         """The same length in images seen, rounded up; 0 for never.
 
         Args:
@@ -50,31 +52,31 @@ class Interval:
         return math.ceil(Fraction(str(self.count)) * scale)
 
 
-def minutes_of(text: Any) -> float | None:
+def parse_minutes(text: Any) -> float | None:
     """`10minutes` -> 10.0; None for a length of another kind, which `Interval.parse` reads.
 
     Raises:
         ValueError: for none, or too many.
     """
-    match = _MINUTES.fullmatch(str(text).strip().lower())
+    match = _MINUTES_PATTERN.fullmatch(str(text).strip().lower())
     if match is None:
         return None
     count = float(match["count"])
-    if not 0 < count <= MOST_MINUTES:
-        raise ValueError(f"expected a length above 0, and of at most {MOST_MINUTES:,} minutes")
+    if not 0 < count <= MAX_MINUTES:
+        raise ValueError(f"expected a length above 0, and of at most {MAX_MINUTES:,} minutes")
     return count
 
 
 def parse_list(text: Any) -> list[str]:
     """`[1,5,20]epochs`, `1epoch,5epochs` or a list of lengths -> the lengths, each checked; raises ValueError."""
     if isinstance(text, str):
-        match = _LIST.fullmatch(text.strip().lower())
+        match = _LIST_PATTERN.fullmatch(text.strip().lower())
         items, unit = (match["items"], match["unit"]) if match else (text, "")
         text = [item.strip().strip("\"'") + unit for item in items.split(",") if item.strip()]
     if not isinstance(text, list | tuple):
         raise ValueError("expected a list of lengths such as [1,5,20]epochs")
-    if len(text) > _MOST:
-        raise ValueError(f"expected at most {_MOST:,} items")
+    if len(text) > _MAX_ITEMS:
+        raise ValueError(f"expected at most {_MAX_ITEMS:,} items")
     for item in text:
         Interval.parse(item)
     return [str(item) for item in text]

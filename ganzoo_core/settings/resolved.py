@@ -12,7 +12,7 @@ from ganzoo_core.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Value:
+class SettingValue:
     """A resolved value and the words that say where it came from."""
 
     value: Any
@@ -23,7 +23,7 @@ class Value:
 class Settings(Mapping[str, Any]):
     """Resolved settings: `settings["train.lr"]`, with each value and its origin in `settings.entries`."""
 
-    def __init__(self, values: Mapping[str, Value]) -> None:
+    def __init__(self, values: Mapping[str, SettingValue]) -> None:
         self.entries = dict(values)
 
     def __getitem__(self, key: str) -> Any:
@@ -35,7 +35,7 @@ class Settings(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def origin(self, key: str) -> str:
+    def find_origin(self, key: str) -> str:
         """Where the value came from: `core`, a part, a preset, a file, `--set`."""
         return self.entries[key].origin
 
@@ -44,12 +44,12 @@ class Settings(Mapping[str, Any]):
         start = prefix + "."
         return {key[len(start) :]: entry.value for key, entry in self.entries.items() if key.startswith(start)}
 
-    def replaced(self, key: str, value: Any, origin: str) -> Settings:
+    def replace(self, key: str, value: Any, origin: str) -> Settings:
         """The same settings with one value changed."""
-        return Settings({**self.entries, key: Value(value, origin)})
+        return Settings({**self.entries, key: SettingValue(value, origin)})
 
 
-def expand(key: str, known: Iterable[str]) -> str:
+def expand_key(key: str, known: Iterable[str]) -> str:
     """A key as the user wrote it -> the full key; an unambiguous last segment is enough.
 
     Raises:

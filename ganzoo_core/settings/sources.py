@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.storage.paths import find_again, kept_paths
+from ganzoo_core.storage.paths import find_moved_path, read_paths
 
 if TYPE_CHECKING:
     from ganzoo_core.storage.run_records import RunFacts
 
 
-def read_config(path: Path, *, named: bool = False) -> dict[str, Any]:
+def read_config(path: Path, *, named_by_user: bool = False) -> dict[str, Any]:
     """A YAML file -> flat settings as text: `train: {lr: 2e-4}` and `train.lr: 2e-4` are the same.
 
     A top-level `run` holds facts of a run (`config.yaml`) and is passed over; by the paths in it, data that were moved
@@ -28,16 +28,16 @@ def read_config(path: Path, *, named: bool = False) -> dict[str, Any]:
     """
     from ganzoo_core.settings import files  # PyYAML takes a while to import, and most commands read no file
 
-    table = files.read_table(path, named=named)
+    table = files.read_table(path, named_by_user=named_by_user)
     facts = table.pop("run", None)
     try:
         found = flatten(table)
     except ValueError as error:
-        raise files.bad(path, f"is not clear: {error}") from None
-    relative = kept_paths(facts).get("data_from_here", "") if isinstance(facts, Mapping) else ""
+        raise files.make_config_error(path, f"is not clear: {error}") from None
+    relative = read_paths(facts).get("data_from_here", "") if isinstance(facts, Mapping) else ""
     name, colon, place = str(found.get("use.data", "")).partition(":")
     if relative and colon:
-        found["use.data"] = f"{name}:{find_again(place, relative, path.parent)}"
+        found["use.data"] = f"{name}:{find_moved_path(place, relative, path.parent)}"
     return found
 
 

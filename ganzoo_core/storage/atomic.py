@@ -23,7 +23,7 @@ MANIFEST = "manifest.json"
 _LEFTOVER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(new|old)")
 
 
-def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") -> None:
+def write_folder(path: Path, contents: Mapping[str, bytes], *, run_id: str = "") -> None:
     """Write a folder so that it is never seen half-written, even after a crash.
 
     Args:
@@ -48,7 +48,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") ->
         }
         for name, content in contents.items():
             _write(fresh / name, content)
-        manifest = {"format": records.FORMAT, "files": facts, "run": run}
+        manifest = {"format": records.FORMAT, "files": facts, "run": run_id}
         _write(fresh / MANIFEST, json.dumps(manifest, indent=1).encode())
         _sync_folder(fresh)
         if files.describe(path):
@@ -61,7 +61,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") ->
                     former.rename(path)
                 raise
             _sync_folder(path.parent)
-            if _is_ours(former, contents):
+            if _has_only_known_files(former, contents):
                 remove(former)
             else:  # somebody keeps something in it
                 former.rename(path.with_name(f"replaced-{path.name}-{token}"))
@@ -76,7 +76,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run: str = "") ->
 def _write(path: Path, content: bytes, *, at: int = 0) -> None:
     files.check_file(path)
     # The user's umask decides who may read it.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | files.SAFELY, 0o666)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | files.SAFE_OPEN_FLAGS, 0o666)
     try:
         os.ftruncate(handle, at)
         os.lseek(handle, at, os.SEEK_SET)
@@ -102,10 +102,10 @@ def read_manifest(folder: Path) -> records.FolderManifest:
     """What a folder says of its files; raises UsageError where it does not, as it must."""
     if not files.is_folder(folder):
         raise UsageError(f"{folder} is {files.describe(folder) or 'not there'}; expected a folder")
-    return decoding.read(folder / MANIFEST, records.FolderManifest)
+    return decoding.read_record(folder / MANIFEST, records.FolderManifest)
 
 
-def is_whole(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Whether the folder has a manifest, and regular files of the sizes that it states."""
     try:
         return all(
@@ -133,7 +133,7 @@ def explain_damage(folder: Path) -> str:
 
 def is_valid(folder: Path) -> bool:
     """Whether the folder is whole and every byte of its files is what was written."""
-    if not is_whole(folder):
+    if not is_complete(folder):
         return False
     try:
         return all(_sha256(folder / name) == facts.sha256 for name, facts in read_manifest(folder).files.items())
@@ -192,13 +192,13 @@ def clear_leftovers(folder: Path, *, names: re.Pattern[str], contents: Container
         if match[2] == "old" and not files.describe(folder / match[1]) and is_valid(entry):
             entry.rename(folder / match[1])
         elif files.is_folder(entry):
-            if _is_ours(entry, contents):
+            if _has_only_known_files(entry, contents):
                 remove(entry)
         elif match[2] == "new" and files.is_file(entry):
             remove(entry)
 
 
-def _is_ours(folder: Path, contents: Container[str]) -> bool:
+def _has_only_known_files(folder: Path, contents: Container[str]) -> bool:
     """Whether a folder holds nothing but its manifest, the files that this states, and such as are written there."""
     stated = {MANIFEST}
     with contextlib.suppress(UsageError):

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.messages import shown
+from ganzoo_core.messages import format_value
 from ganzoo_core.storage import files
-from ganzoo_core.storage.records import FORMAT, PATTERNS
+from ganzoo_core.storage.records import FORMAT, PATTERN_WORDS
 
 MAX_JSON = 1_000_000  # bytes of one file, or of one line
 MAX_LINES = 10_000_000  # of one file
@@ -24,7 +24,7 @@ MAX_TEXT = 100_000  # characters
 T = TypeVar("T")
 
 
-def read(path: Path, record: type[T]) -> T:
+def read_record(path: Path, record: type[T]) -> T:
     """Decode a file.
 
     Raises:
@@ -33,7 +33,7 @@ def read(path: Path, record: type[T]) -> T:
     return decode(files.read_bytes(path, MAX_JSON), record, path)
 
 
-def read_lines(path: Path, most: int = MAX_LINES) -> Iterator[bytes]:
+def read_lines(path: Path, max_lines: int = MAX_LINES) -> Iterator[bytes]:
     """The lines of a regular file, each with its end; a last one without it is passed over. None without a file.
 
     Raises:
@@ -46,8 +46,8 @@ def read_lines(path: Path, most: int = MAX_LINES) -> Iterator[bytes]:
             number = 0
             while line := file.readline(MAX_JSON + 1):
                 number += 1
-                if number > most:
-                    raise UsageError(f"{path} has more than {most:,} lines, so it is not one of ganzoo's")
+                if number > max_lines:
+                    raise UsageError(f"{path} has more than {max_lines:,} lines, so it is not one of ganzoo's")
                 if len(line) > MAX_JSON:
                     raise UsageError(f"{path}: line {number} is longer than {MAX_JSON:,} bytes")
                 if line.endswith(b"\n"):
@@ -115,17 +115,17 @@ def convert(value: Any, record: type[T], source: object, *, as_text: bool = Fals
         raise UsageError(_explain(str(error), value, source)) from None
 
 
-def null_for_nan(value: Any) -> Any:
+def nan_to_null(value: Any) -> Any:
     """Numbers that are not finite, which JSON has not, become None, however deep in lists."""
     if isinstance(value, list | tuple):
-        return [null_for_nan(item) for item in value]
+        return [nan_to_null(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def nan_for_null(value: Any) -> Any:
-    """What `null_for_nan` made None becomes NaN."""
+def null_to_nan(value: Any) -> Any:
+    """What `nan_to_null` made None becomes NaN."""
     if isinstance(value, list | tuple):
-        return [nan_for_null(item) for item in value]
+        return [null_to_nan(item) for item in value]
     return math.nan if value is None else value
 
 
@@ -145,10 +145,10 @@ def _check_bounds(value: Any, field: str = "", depth: int = 0) -> None:
             what = "holds a NUL" if "\0" in value else f"has {len(value):,} characters"
             raise ValueError(f"{field[:200]} {what}; expected at most {MAX_TEXT:,} characters of text")
     elif isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise ValueError(f"{field[:200]} is {shown(value)}; expected a number below 2^63")
+        raise ValueError(f"{field[:200]} is {format_value(value)}; expected a number below 2^63")
 
 
-_WORDS = {
+_TYPE_WORDS = {
     "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "object": "a table",
     "array": "a list", "null": "null",
 }  # fmt: skip
@@ -166,21 +166,21 @@ def _explain(problem: str, value: Any, source: object) -> str:
     expected = re.sub(r"`([a-z]+)( \| [a-z]+)*`", _name_types, what)
     expected = re.sub(r", got .*|^Invalid enum value .*", "", expected).replace("`", "")
     if "matching regex" in expected:
-        named = (words for pattern, words in PATTERNS.items() if expected.endswith(repr(pattern)))
+        named = (words for pattern, words in PATTERN_WORDS.items() if expected.endswith(repr(pattern)))
         expected = f"expected {next(named, 'other text')}"
     expected = expected or "expected another value"
     if not field:
-        return f"{source} is damaged: {_lower(expected)}"
+        return f"{source} is damaged: {_lower_first(expected)}"
     if field.startswith("an entry"):
-        return f"{source}: {field} is not as it must be; {_lower(expected)}"
+        return f"{source}: {field} is not as it must be; {_lower_first(expected)}"
     found, known = _look_up(value, field)
     if field == "format":
-        return f"{source} has the format {shown(found)}; this ganzoo reads {FORMAT}: upgrade ganzoo"
-    return f"{source}: {field}{f' is {shown(found)}' if known else ''}; {_lower(expected)}"
+        return f"{source} has the format {format_value(found)}; this ganzoo reads {FORMAT}: upgrade ganzoo"
+    return f"{source}: {field}{f' is {format_value(found)}' if known else ''}; {_lower_first(expected)}"
 
 
 def _name_types(match: re.Match[str]) -> str:
-    return " or ".join(_WORDS.get(word, word) for word in match[0].strip("`").split(" | "))
+    return " or ".join(_TYPE_WORDS.get(word, word) for word in match[0].strip("`").split(" | "))
 
 
 def _look_up(value: Any, field: str) -> tuple[Any, bool]:
@@ -195,5 +195,5 @@ def _look_up(value: Any, field: str) -> tuple[Any, bool]:
     return value, True
 
 
-def _lower(text: str) -> str:
+def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]

@@ -17,9 +17,9 @@ from pathlib import Path
 from ganzoo_core.errors import UsageError
 
 # A link is an error and a pipe does not block, where the system can say so; elsewhere `describe` has looked before.
-SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # ASCII digits: str.isdigit accepts ² as well
-_KINDS = (
+_ENTRY_KINDS = (
     (stat.S_ISREG, "a file"),
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISLNK, "a link"),
@@ -40,7 +40,7 @@ def describe(path: Path) -> str:
         mode = path.lstat().st_mode
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return ""
-    return next((word for test, word in _KINDS if test(mode)), "a device")
+    return next((word for test, word in _ENTRY_KINDS if test(mode)), "a device")
 
 
 def is_file(path: Path) -> bool:
@@ -67,7 +67,7 @@ def check_file(path: Path) -> None:
         raise UsageError(f"{path} is {found}; expected a file, since nothing in a run's folder is followed elsewhere")
 
 
-def open_file(path: Path, *, named: bool = False) -> BufferedReader:
+def open_file(path: Path, *, named_by_user: bool = False) -> BufferedReader:
     """Open a regular file for reading.
 
     Args:
@@ -78,13 +78,13 @@ def open_file(path: Path, *, named: bool = False) -> BufferedReader:
         UsageError: if it is a link, a pipe, a device or a folder.
         OSError: if it is missing or cannot be read.
     """
-    if not named:
+    if not named_by_user:
         check_file(path)
-    flags = SAFELY & ~getattr(os, "O_NOFOLLOW", 0) if named else SAFELY
+    flags = SAFE_OPEN_FLAGS & ~getattr(os, "O_NOFOLLOW", 0) if named_by_user else SAFE_OPEN_FLAGS
     try:
         handle = os.open(path, os.O_RDONLY | flags)
     except OSError as error:
-        if error.errno == errno.ELOOP and not named:
+        if error.errno == errno.ELOOP and not named_by_user:
             raise UsageError(f"{path} is a link; expected a file") from None
         raise
     except ValueError:
@@ -95,14 +95,14 @@ def open_file(path: Path, *, named: bool = False) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def read_bytes(path: Path, limit: int, *, named: bool = False) -> bytes:
+def read_bytes(path: Path, limit: int, *, named_by_user: bool = False) -> bytes:
     """Read a whole regular file of at most `limit` bytes; `named` as in `open_file`.
 
     Raises:
         UsageError: if it is missing, too large, or no regular file.
     """
     try:
-        with open_file(path, named=named) as file:
+        with open_file(path, named_by_user=named_by_user) as file:
             content = file.read(limit + 1)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

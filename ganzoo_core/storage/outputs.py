@@ -10,7 +10,7 @@ from ganzoo_core.storage import files
 from ganzoo_core.storage.atomic import write_file
 
 
-def write_output(path: Path, content: bytes, *, named: bool) -> None:
+def write_output(path: Path, content: bytes, *, named_by_user: bool) -> None:
     """Write a file beside its place and rename it there; the folders around it are made.
 
     Args:
@@ -22,9 +22,9 @@ def write_output(path: Path, content: bytes, *, named: bool) -> None:
         UsageError: if it is a folder, a pipe or a device, or cannot be written.
     """
     try:
-        place = Path(os.path.realpath(path)) if named else path
+        place = Path(os.path.realpath(path)) if named_by_user else path
         found = files.describe(place)
-        if found not in ("", "a file") and (named or found != "a link"):
+        if found not in ("", "a file") and (named_by_user or found != "a link"):
             raise UsageError(f"{path} is {found}; expected the name of a file")
         place.parent.mkdir(parents=True, exist_ok=True)
         write_file(place, content)

@@ -9,43 +9,43 @@ from typing import Any
 
 from ganzoo_core.errors import UsageError
 
-MANY = 4096  # characters of a path that is kept
+MAX_PATH = 4096  # characters of a path that is kept
 
 
-def user_path(given: str | Path) -> Path:
+def expand_user(path: str | Path) -> Path:
     """Replace `~` and `~NAME` at the beginning of a path.
 
     Raises:
         UsageError: if there is no such user, or no home is known.
     """
     try:
-        return Path(given).expanduser()
+        return Path(path).expanduser()
     except RuntimeError:
-        raise UsageError(f"{given}: there is no such user's home folder; write the path in full") from None
+        raise UsageError(f"{path}: there is no such user's home folder; write the path in full") from None
 
 
-def absolute_path(given: str | Path) -> Path:
+def make_absolute(path: str | Path) -> Path:
     """A path with `~` replaced that does not depend on the current folder. Links are left as they are."""
-    return Path(os.path.normpath(user_path(given).absolute()))
+    return Path(os.path.normpath(expand_user(path).absolute()))
 
 
-def cache_folder() -> Path:
+def find_cache_folder() -> Path:
     """Where files lie that can be made again: `GANZOO_CACHE`, else the user's cache folder."""
     import platformdirs
 
     override = os.environ.get("GANZOO_CACHE")
-    return absolute_path(override) if override else platformdirs.user_cache_path("ganzoo")
+    return make_absolute(override) if override else platformdirs.user_cache_path("ganzoo")
 
 
-def relative_path(path: str | Path, folder: Path) -> str:
+def make_relative(path: str | Path, folder: Path) -> str:
     """A path as it is seen from a folder; "" where there is no way, as between two drives."""
     try:
-        return os.path.relpath(absolute_path(path), absolute_path(folder))
+        return os.path.relpath(make_absolute(path), make_absolute(folder))
     except ValueError:
         return ""
 
 
-def find_again(path: str, relative: str, folder: Path) -> str:
+def find_moved_path(path: str, relative: str, folder: Path) -> str:
     """A path that was kept: as it was, or, where nothing lies there any more, as it is seen from the folder.
 
     Args:
@@ -54,13 +54,13 @@ def find_again(path: str, relative: str, folder: Path) -> str:
         folder: the run's, which may have been moved together with what lies at `path`.
     """
     if relative and not Path(path).exists():
-        moved = absolute_path(folder / relative)
+        moved = make_absolute(folder / relative)
         if moved.exists():
             return str(moved)
     return path
 
 
-def kept_paths(facts: Mapping[str, Any]) -> dict[str, str]:
+def read_paths(facts: Mapping[str, Any]) -> dict[str, str]:
     """What a run's `config.yaml` says under `paths`; what is no path is left out."""
     found = facts.get("paths")
     table = found if isinstance(found, Mapping) else {}
@@ -68,4 +68,4 @@ def kept_paths(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_usable(path: str) -> bool:
-    return 0 < len(path) <= MANY and "\0" not in path
+    return 0 < len(path) <= MAX_PATH and "\0" not in path

@@ -12,34 +12,34 @@ from msgspec import Meta, Struct
 FORMAT: Literal[1] = 1
 _NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z", r"^[!-~]{0,100}\Z"
 _KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z"
-_SHA256, RUN_ID = r"^[0-9a-f]{64}\Z", r"^[0-9a-f]{0,32}\Z"
-PRESET, DIGEST = r"^([a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?)?\Z", r"^[0-9a-z:-]{0,100}\Z"
+_SHA256, RUN_ID_PATTERN = r"^[0-9a-f]{64}\Z", r"^[0-9a-f]{0,32}\Z"
+PRESET_PATTERN, DIGEST_PATTERN = r"^([a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?)?\Z", r"^[0-9a-z:-]{0,100}\Z"
 _TERM = r"^(generator|discriminator)/[^\x00-\x1f\x7f]{1,200}\Z"
-PICTURE = r"^data:image/png;base64,[A-Za-z0-9+/]*={0,2}\Z"
+PICTURE_PATTERN = r"^data:image/png;base64,[A-Za-z0-9+/]*={0,2}\Z"
 # Each pattern in words.
-PATTERNS = {
+PATTERN_WORDS = {
     _NAME: "a name of letters, digits, dots, hyphens and underscores", _VERSION: "a version such as 1.0",
     _TERM: "a term's name, such as generator/adversarial",
     _KEY: "a setting's name",
     _FILE: "a file's plain name", _SHA256: "64 hexadecimal digits",
-    RUN_ID: "hexadecimal digits", PRESET: "a preset's name", DIGEST: "a digest",
-    PICTURE: "a PNG picture as a data URI",
+    RUN_ID_PATTERN: "hexadecimal digits", PRESET_PATTERN: "a preset's name", DIGEST_PATTERN: "a digest",
+    PICTURE_PATTERN: "a PNG picture as a data URI",
 }  # fmt: skip
 Name = Annotated[str, Meta(pattern=_NAME)]
 """Of a part or a distribution."""
 Version = Annotated[str, Meta(pattern=_VERSION)]
-Key = Annotated[str, Meta(pattern=_KEY, max_length=200)]
+SettingKey = Annotated[str, Meta(pattern=_KEY, max_length=200)]
 """Of a setting, without its namespace or with it."""
 Label = Annotated[str, Meta(max_length=1000)]
 """Text that comes from data, such as a class's name; whatever shows it makes it harmless for what it is shown on."""
 FileName = Annotated[str, Meta(pattern=_FILE)]
-MOST_IMAGES = 10**15
-Images = Annotated[int, Meta(ge=0, le=MOST_IMAGES)]
+MAX_IMAGES = 10**15
+ImageCount = Annotated[int, Meta(ge=0, le=MAX_IMAGES)]
 """A number of images seen; of steps, and of lines, too."""
-Side = Annotated[int, Meta(ge=1, le=65_536)]
+SideLength = Annotated[int, Meta(ge=1, le=65_536)]
 """Pixels."""
-Number = Annotated[float, Meta(ge=-1e300, le=1e300)]
-Option = bool | int | float | str | list[bool | int | float | str]
+FiniteNumber = Annotated[float, Meta(ge=-1e300, le=1e300)]
+OptionValue = bool | int | float | str | list[bool | int | float | str]
 
 
 class Origin(Struct, frozen=True):
@@ -53,14 +53,14 @@ class Origin(Struct, frozen=True):
 class ModifierOrigin(Origin, frozen=True):
     """A modifier with its options."""
 
-    options: dict[Key, Option]
+    options: dict[SettingKey, OptionValue]
 
 
 class SpecRecord(Struct, frozen=True):
     """See `api.Spec`."""
 
-    height: Side
-    width: Side
+    height: SideLength
+    width: SideLength
     channels: Literal[1, 3]
     classes: Annotated[int, Meta(ge=0, le=1_000_000)]
     latent_dim: Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -90,16 +90,16 @@ class Card(Struct, frozen=True):
     format: Literal[1]
     part: Origin | None
     modifiers: Annotated[list[ModifierOrigin], Meta(max_length=32)]
-    options: dict[Key, Option]
+    options: dict[SettingKey, OptionValue]
     spec: SpecRecord
     latent: Literal["normal", "uniform", "sphere"]
     output: Literal["tanh", "linear"]
-    crop: tuple[Images, Images, Side, Side] | None
+    crop: tuple[ImageCount, ImageCount, SideLength, SideLength] | None
     class_names: list[Label]
     epoch_images: Annotated[int, Meta(ge=1, le=10**15)]
     step_images: Annotated[int, Meta(ge=1, le=10**15)]
-    images: Images
-    values: dict[Key, Number]
+    images: ImageCount
+    values: dict[SettingKey, FiniteNumber]
     kernels: Literal["float16", "float32"] = "float32"
     license: Annotated[str, Meta(max_length=10_000)] = ""
 
@@ -125,7 +125,7 @@ class FolderManifest(Struct, frozen=True):
 
     format: Literal[1]
     files: Annotated[dict[FileName, FileFacts], Meta(min_length=1, max_length=64)]
-    run: Annotated[str, Meta(pattern=RUN_ID)] = ""
+    run: Annotated[str, Meta(pattern=RUN_ID_PATTERN)] = ""
 
 
 class SweepPlan(Struct, frozen=True):
@@ -138,17 +138,17 @@ class SweepPlan(Struct, frozen=True):
 
 StatsLine = dict[Label, Annotated[int, Meta(ge=-(2**53), le=2**53)] | float | None]
 """A line of `stats.jsonl`: `images` seen, and whatever else was reported; null where it was not finite."""
-Numbers = dict[Label, float | None]
+NamedNumbers = dict[Label, float | None]
 
 
 class ScoreLine(Struct, frozen=True):
     """A line of `scores.jsonl`; see `scores.Score`. Other fields are kept beside these."""
 
-    images: Images | None
-    scores: Numbers
+    images: ImageCount | None
+    scores: NamedNumbers
     protocol: dict[Label, Any]
-    real: Numbers = {}
-    classes: dict[Label, Numbers] = {}
+    real: NamedNumbers = {}
+    classes: dict[Label, NamedNumbers] = {}
     better: dict[Label, Literal["lower", "higher"]] = {}
 
 
@@ -161,8 +161,8 @@ class TensorFacts(Struct, frozen=True):
 
 Term = Annotated[str, Meta(pattern=_TERM)]
 """Of a loss: `discriminator/adversarial`."""
-Count = Annotated[int, Meta(ge=1, le=10**15)]
-Terms = list[tuple[Term, Number | None, Count]]
+PositiveCount = Annotated[int, Meta(ge=1, le=10**15)]
+TermSums = list[tuple[Term, FiniteNumber | None, PositiveCount]]
 
 
 class Position(Struct, frozen=True):
@@ -183,18 +183,18 @@ class Position(Struct, frozen=True):
     """
 
     format: Literal[1]
-    images: Images
-    step: Images
-    end: Images
+    images: ImageCount
+    step: ImageCount
+    end: ImageCount
     facts: dict[str, Any]
-    values: dict[Key, Number]
+    values: dict[SettingKey, FiniteNumber]
     rollbacks: Annotated[int, Meta(ge=0, le=1000)]
-    pending: list[tuple[Term | list[Term], Number | list[Number | None] | None, Count]]
-    read_at: Images
-    report_terms: Terms
-    epoch_terms: Terms
+    pending: list[tuple[Term | list[Term], FiniteNumber | list[FiniteNumber | None] | None, PositiveCount]]
+    read_at: ImageCount
+    report_terms: TermSums
+    epoch_terms: TermSums
     sampled_at: Annotated[int, Meta(ge=-1, le=10**15)]
-    stats_lines: Images
+    stats_lines: ImageCount
     seconds: Annotated[float, Meta(ge=0, le=1e12)]
 
     def __post_init__(self) -> None:
@@ -203,4 +203,4 @@ class Position(Struct, frozen=True):
 
 
 # The share of steps in which every real image of the batch had a higher score than every generated one.
-SEPARATED = "discriminator/separated"
+SEPARATION_TERM = "discriminator/separated"

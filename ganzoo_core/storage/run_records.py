@@ -6,26 +6,26 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from ganzoo_core.storage.records import DIGEST, PRESET, RUN_ID, Images, Label, Side
+from ganzoo_core.storage.records import DIGEST_PATTERN, PRESET_PATTERN, RUN_ID_PATTERN, ImageCount, Label, SideLength
 
-Fact = Annotated[str, Meta(max_length=1000)]
-Sentence = Annotated[str, Meta(max_length=10_000)]
-MOST_PIXELS = 100_000_000
+ShortText = Annotated[str, Meta(max_length=1000)]
+LongText = Annotated[str, Meta(max_length=10_000)]
+MAX_PIXELS = 100_000_000
 
 
 class DataFacts(Struct, frozen=True):
     """The data of a run: how many images, their height, width and channels, and a digest of them."""
 
-    images: Images
-    size: tuple[Side, Side, Literal[1, 3]]
-    sha256: Annotated[str, Meta(pattern=DIGEST)] | None = None
+    images: ImageCount
+    size: tuple[SideLength, SideLength, Literal[1, 3]]
+    sha256: Annotated[str, Meta(pattern=DIGEST_PATTERN)] | None = None
 
     def __post_init__(self) -> None:
-        if self.size[0] * self.size[1] > MOST_PIXELS:
-            raise ValueError(f"size is {list(self.size)}; expected at most {MOST_PIXELS:,} pixels")
+        if self.size[0] * self.size[1] > MAX_PIXELS:
+            raise ValueError(f"size is {list(self.size)}; expected at most {MAX_PIXELS:,} pixels")
 
 
-Named = tuple[Label, Images]
+ClassCount = tuple[Label, ImageCount]
 """A class and its images."""
 
 
@@ -33,19 +33,19 @@ class ClassesSummary(Struct, frozen=True):
     """How many classes, those with the fewest and the most images, and all of them where they are not too many."""
 
     count: Annotated[int, Meta(ge=1, le=1_000_000)]
-    smallest: Named
-    largest: Named
-    each: Annotated[list[Named], Meta(max_length=1000)] = []
+    smallest: ClassCount
+    largest: ClassCount
+    each: Annotated[list[ClassCount], Meta(max_length=1000)] = []
 
 
 class SizesSummary(Struct, frozen=True):
     """Width and height of the pictures as they were found: how many different ones, and how many were enlarged."""
 
     count: Annotated[int, Meta(ge=1, le=10**15)]
-    smallest: tuple[Side, Side]
-    largest: tuple[Side, Side]
-    commonest: tuple[Side, Side, Images]
-    enlarged: Images
+    smallest: tuple[SideLength, SideLength]
+    largest: tuple[SideLength, SideLength]
+    commonest: tuple[SideLength, SideLength, ImageCount]
+    enlarged: ImageCount
 
 
 class DataSummary(Struct, frozen=True):
@@ -60,19 +60,19 @@ class DataSummary(Struct, frozen=True):
         framing: what was done, such as `640×480 → crop 480² → 64×64`.
     """
 
-    images: Images
-    skipped: Images
+    images: ImageCount
+    skipped: ImageCount
     sizes: SizesSummary
-    framing: Fact
-    held_out: Images | None = None
+    framing: ShortText
+    held_out: ImageCount | None = None
     classes: ClassesSummary | None = None
 
 
 class NetworkFacts(Struct, frozen=True):
     """What the networks of a run were built for."""
 
-    height: Side
-    width: Side
+    height: SideLength
+    width: SideLength
     channels: Literal[1, 3]
     classes: Annotated[int, Meta(ge=0, le=1_000_000)]
 
@@ -94,28 +94,28 @@ class RunFacts(Struct, frozen=True):
         length_from: where `train.length` came from when the run began, or was made longer.
         licences: of all pictures that it, and the weights that it began with, learnt from; None where it does not say.
         parent: the run that it comes from.
-        paths: by which its data are found again; see `building.keep_paths`.
+        paths: by which its data are found again; see `building.collect_paths`.
     """
 
-    id: Annotated[str, Meta(pattern=RUN_ID)] = ""
-    ganzoo: Fact = ""
-    python: Fact = ""
-    numpy: Fact = ""
-    engine: Annotated[dict[Fact, Any], Meta(max_length=100)] = {}
-    parts: Annotated[dict[Fact, Fact], Meta(max_length=100)] = {}
-    modifiers: Annotated[list[Fact], Meta(max_length=100)] = []
-    preset: Annotated[str, Meta(pattern=PRESET)] = ""
+    id: Annotated[str, Meta(pattern=RUN_ID_PATTERN)] = ""
+    ganzoo: ShortText = ""
+    python: ShortText = ""
+    numpy: ShortText = ""
+    engine: Annotated[dict[ShortText, Any], Meta(max_length=100)] = {}
+    parts: Annotated[dict[ShortText, ShortText], Meta(max_length=100)] = {}
+    modifiers: Annotated[list[ShortText], Meta(max_length=100)] = []
+    preset: Annotated[str, Meta(pattern=PRESET_PATTERN)] = ""
     data: DataFacts | None = None
     data_summary: DataSummary | None = None
     spec: NetworkFacts | None = None
     framing: Literal["none", "pad", "resize", ""] = ""
     background: Annotated[int, Meta(ge=0, le=255)] | None = None
-    notes: Annotated[list[Sentence], Meta(max_length=1000)] = []
-    warnings: Annotated[list[Sentence], Meta(max_length=1000)] = []
-    length_from: Sentence = ""
-    licences: Annotated[list[Sentence], Meta(max_length=1000)] | None = None
-    parent: Annotated[dict[Fact, Any], Meta(max_length=100)] = {}
-    paths: Annotated[dict[Fact, Annotated[str, Meta(max_length=4096)]], Meta(max_length=100)] = {}
+    notes: Annotated[list[LongText], Meta(max_length=1000)] = []
+    warnings: Annotated[list[LongText], Meta(max_length=1000)] = []
+    length_from: LongText = ""
+    licences: Annotated[list[LongText], Meta(max_length=1000)] | None = None
+    parent: Annotated[dict[ShortText, Any], Meta(max_length=100)] = {}
+    paths: Annotated[dict[ShortText, Annotated[str, Meta(max_length=4096)]], Meta(max_length=100)] = {}
 
 
 class ConfigFacts(Struct, frozen=True):

@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.numpy
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.messages import shown
+from ganzoo_core.messages import format_value
 from ganzoo_core.storage import decoding, files, records
 
 MAX_HEADER = 1_000_000  # bytes of JSON in front of the tensors
@@ -21,7 +21,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def pack(tensors: Mapping[str, np.ndarray]) -> bytes:
+def pack_tensors(tensors: Mapping[str, np.ndarray]) -> bytes:
     """Named arrays -> the bytes of a safetensors file."""
     return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
 
@@ -42,17 +42,17 @@ def read_tensors(
     found = _read_header(path)
     for name in expected:
         if name not in found and name not in optional:
-            raise UsageError(f"{path} holds no tensor {shown(name)}, which the network has")
+            raise UsageError(f"{path} holds no tensor {format_value(name)}, which the network has")
     for name, (dtype, shape) in found.items():
         if name not in expected:
-            raise UsageError(f"{path} holds a tensor {shown(name)}, which the network has not")
+            raise UsageError(f"{path} holds a tensor {format_value(name)}, which the network has not")
         if (dtype, shape) != expected[name]:
             want = f"{expected[name][0]} {list(expected[name][1])}"
             raise UsageError(f"{path}: {name} is {dtype} {list(shape)}; the network has {want}")
     try:
         return safetensors.numpy.load_file(path)
     except Exception as error:  # safetensors' own error type is private to it
-        raise UsageError(f"{path} cannot be read: {shown(str(error))}") from None
+        raise UsageError(f"{path} cannot be read: {format_value(str(error))}") from None
 
 
 def is_finite(array: np.ndarray) -> bool:
@@ -64,7 +64,7 @@ def is_finite(array: np.ndarray) -> bool:
     return math.isfinite(array.min()) and math.isfinite(array.max())
 
 
-def read_matching(path: Path) -> dict[str, np.ndarray]:
+def read_all_tensors(path: Path) -> dict[str, np.ndarray]:
     """Read whatever tensors a safetensors file holds; its sizes are checked against the file's first.
 
     Raises:

@@ -5,20 +5,20 @@ SWEEP/NAME/        one run
 SWEEP/NAME.log     what it said
 """
 
-from ganzoo_core.sweeps.export import lines, write_slurm
-from ganzoo_core.sweeps.grid import Job, Sweep, axes, grid, open_sweep, plain
-from ganzoo_core.sweeps.work import INTERRUPTED, Outcome, work
+from ganzoo_core.sweeps.export import make_shell_lines, write_slurm
+from ganzoo_core.sweeps.grid import Job, Sweep, make_jobs, open_sweep, parse_axes, to_folder_name
+from ganzoo_core.sweeps.work import EXIT_INTERRUPTED, Outcome, run_jobs
 
 __all__ = [
-    "INTERRUPTED",
+    "EXIT_INTERRUPTED",
     "Job",
     "Outcome",
     "Sweep",
-    "axes",
-    "grid",
-    "lines",
+    "make_jobs",
+    "make_shell_lines",
     "open_sweep",
-    "plain",
-    "work",
+    "parse_axes",
+    "run_jobs",
+    "to_folder_name",
     "write_slurm",
 ]

@@ -10,21 +10,23 @@ from pathlib import Path
 from ganzoo_core.errors import UsageError
 from ganzoo_core.runs import layout
 from ganzoo_core.storage import atomic
-from ganzoo_core.sweeps.grid import Sweep, plain
+from ganzoo_core.sweeps.grid import Sweep, to_folder_name
 
-SCRIPT, LINES = "sweep.sbatch", "jobs.txt"
-SAVING = 120  # seconds before its end at which Slurm tells a run to save
+SCRIPT_FILE, LINES_FILE = "sweep.sbatch", "jobs.txt"
+SAVE_SECONDS = 120  # seconds before its end at which Slurm tells a run to save
 
 
-def lines(sweep: Sweep, *, more: Sequence[str] = ()) -> list[str]:
+def make_shell_lines(sweep: Sweep, *, extra_arguments: Sequence[str] = ()) -> list[str]:
     """A line of shell for each run that is left: it begins the run, or goes on with one that has begun."""
     found = []
     for job in sweep.jobs:
         if sweep.is_over(job):
             continue
-        place = sweep.place(job).absolute()
+        place = sweep.folder_of(job).absolute()
         start = [sys.executable, "-P", "-m", "ganzoo_core"]
-        fresh = shlex.join([*start, "run", *sweep.words, *job.words(), *more, "--out", str(place), "--quiet"])
+        fresh = shlex.join(
+            [*start, "run", *sweep.arguments, *job.to_arguments(), *extra_arguments, "--out", str(place), "--quiet"]
+        )
         again = shlex.join([*start, "resume", str(place)])
         config, saved = (shlex.quote(str(place / name)) for name in (layout.CONFIG, layout.CHECKPOINTS))
         restart = f'$([ -n "$(ls -A {saved} 2>/dev/null)" ] || echo --restart)'  # it was stopped before it saved
@@ -35,7 +37,7 @@ def lines(sweep: Sweep, *, more: Sequence[str] = ()) -> list[str]:
     return found
 
 
-def write_slurm(sweep: Sweep, *, at_once: int, more: Sequence[str] = ()) -> tuple[Path, int]:
+def write_slurm(sweep: Sweep, *, at_once: int, extra_arguments: Sequence[str] = ()) -> tuple[Path, int]:
     """Write a job array for Slurm: the script, and beside it the lines that it runs.
 
     Returns:
@@ -44,21 +46,21 @@ def write_slurm(sweep: Sweep, *, at_once: int, more: Sequence[str] = ()) -> tupl
     Raises:
         UsageError: if nothing is left.
     """
-    left = lines(sweep, more=more)
+    left = make_shell_lines(sweep, extra_arguments=extra_arguments)
     if not left:
         raise UsageError(f"every run of {sweep.folder} is over; say the same without --list for the comparison")
-    jobs, folder = (sweep.folder / LINES).absolute(), sweep.folder.absolute()
+    jobs, folder = (sweep.folder / LINES_FILE).absolute(), sweep.folder.absolute()
     script = [
         "#!/bin/bash",
-        f"#SBATCH --job-name={plain(folder.name)}",
+        f"#SBATCH --job-name={to_folder_name(folder.name)}",
         f"#SBATCH --array=0-{len(left) - 1}%{at_once}",
         f"#SBATCH --output={str(folder).replace('%', '%%')}/slurm-%A_%a.log",
-        f"#SBATCH --signal=B:TERM@{SAVING}",
+        f"#SBATCH --signal=B:TERM@{SAVE_SECONDS}",
         "# Add what your cluster asks for: --time, --partition, --gres=gpu:1 …",
         f'line=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {shlex.quote(str(jobs))})',
         'exec bash -c "$line"',
     ]
     atomic.write_file(jobs, ("\n".join(left) + "\n").encode())
-    path = sweep.folder / SCRIPT
+    path = sweep.folder / SCRIPT_FILE
     atomic.write_file(path, ("\n".join(script) + "\n").encode())
     return path, len(left)

@@ -19,10 +19,10 @@ from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.storage import atomic, decoding, files, records
 from ganzoo_core.storage.records import SweepPlan
-from ganzoo_core.terminal.text import one_line
+from ganzoo_core.terminal.text import to_one_line
 
-PLAN = "sweep.json"
-MOST = 1000  # runs of a sweep
+PLAN_FILE = "sweep.json"
+MAX_RUNS = 1000  # runs of a sweep
 _COMMA = re.compile(r",(?![^\[]*\])")  # a comma that is not inside [ ]
 
 
@@ -33,7 +33,7 @@ class Job:
     name: str
     values: Mapping[str, str]
 
-    def words(self) -> list[str]:
+    def to_arguments(self) -> list[str]:
         """What says so on the command line of `run`."""
         found: list[str] = []
         for key, value in self.values.items():
@@ -52,35 +52,35 @@ class Sweep:
     """
 
     folder: Path
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     jobs: tuple[Job, ...]
 
-    def place(self, job: Job) -> Path:
+    def folder_of(self, job: Job) -> Path:
         """A run's folder."""
         return self.folder / job.name
 
-    def command(self, job: Job, *, more: Sequence[str] = ()) -> list[str]:
+    def make_command(self, job: Job, *, extra_arguments: Sequence[str] = ()) -> list[str]:
         """What begins a run, or goes on with it where it has begun."""
-        place = self.place(job)
+        place = self.folder_of(job)
         files.check_folder(place)
         words = ["resume", str(place)]
         if not files.list_numbered(place / layout.CHECKPOINTS):  # it was stopped before it saved anything
             words.append("--restart")
         if not files.is_file(place / layout.CONFIG):
-            words = ["run", *self.words, *job.words(), *more, "--out", str(place)]
+            words = ["run", *self.arguments, *job.to_arguments(), *extra_arguments, "--out", str(place)]
         return [sys.executable, "-P", "-m", "ganzoo_core", *words, "--quiet"]
 
     def is_over(self, job: Job) -> bool:
         """Whether a run has reached its length."""
-        run = RunFolder(self.place(job))
+        run = RunFolder(self.folder_of(job))
         try:
             files.check_folder(run.path)
-            return run.is_over()
+            return run.is_finished()
         except GanzooError:
             return False
 
 
-def axes(texts: Sequence[str]) -> dict[str, list[str]]:
+def parse_axes(texts: Sequence[str]) -> dict[str, list[str]]:
     """`KEY=A,B` texts -> the values of each key.
 
     A value that holds commas stands in brackets: `betas=[0,0.9],[0.5,0.9]`.
@@ -103,32 +103,32 @@ def axes(texts: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def grid(over: Mapping[str, Sequence[str]]) -> tuple[Job, ...]:
+def make_jobs(over: Mapping[str, Sequence[str]]) -> tuple[Job, ...]:
     """Every combination, the last key changing fastest.
 
     Raises:
         UsageError: for more than 1,000.
     """
     size = math.prod(map(len, over.values()))
-    if size > MOST:
-        raise UsageError(f"the grid has {size:,} runs; a sweep has at most {MOST:,}")
+    if size > MAX_RUNS:
+        raise UsageError(f"the grid has {size:,} runs; a sweep has at most {MAX_RUNS:,}")
     jobs: list[Job] = []
     taken: Counter[str] = Counter()
     for chosen in itertools.product(*over.values()):
         values = dict(zip(over, chosen, strict=True))
-        name = "_".join(f"{key.rpartition('.')[2]}-{plain(value)}" for key, value in values.items())[:120]
+        name = "_".join(f"{key.rpartition('.')[2]}-{to_folder_name(value)}" for key, value in values.items())[:120]
         taken[name.lower()] += 1  # there are disks that take two spellings for one
         count = taken[name.lower()]
         jobs.append(Job(name if count == 1 else f"{name}-{count}", values))
     return tuple(jobs)
 
 
-def plain(value: str) -> str:
+def to_folder_name(value: str) -> str:
     """A value as a part of a folder's name."""
     return re.sub(r"[^\w.+-]+", "-", value).strip("-.") or "none"
 
 
-def open_sweep(out: Path | None, model: str, words: Sequence[str], over: Mapping[str, Sequence[str]]) -> Sweep:
+def open_sweep(out: Path | None, model: str, arguments: Sequence[str], over: Mapping[str, Sequence[str]]) -> Sweep:
     """The folder of a sweep: that of the same one, which is gone on with, or a new one.
 
     Args:
@@ -140,33 +140,33 @@ def open_sweep(out: Path | None, model: str, words: Sequence[str], over: Mapping
     Raises:
         UsageError: if `out` holds something else, or cannot be written.
     """
-    jobs = grid(over)
-    plan = SweepPlan(records.FORMAT, list(words), {key: list(values) for key, values in over.items()})
+    jobs = make_jobs(over)
+    plan = SweepPlan(records.FORMAT, list(arguments), {key: list(values) for key, values in over.items()})
     if out is None:
-        known = [path for path in Path("runs").glob(f"{model}-sweep-*/{PLAN}") if files.is_file(path)]
+        known = [path for path in Path("runs").glob(f"{model}-sweep-*/{PLAN_FILE}") if files.is_file(path)]
         known.sort(key=lambda path: path.stat().st_mtime)
-        same = [path.parent for path in known if _is_plan(path, plan)]
+        same = [path.parent for path in known if has_plan(path, plan)]
         number = 1 + max((int(path.parent.name.rpartition("-")[2]) for path in known if _is_numbered(path)), default=0)
         folder = same[-1] if same else Path("runs") / f"{model}-sweep-{number}"
     else:
         folder = out
-        former = decoding.read(out / PLAN, SweepPlan) if files.describe(out / PLAN) else None
+        former = decoding.read_record(out / PLAN_FILE, SweepPlan) if files.describe(out / PLAN_FILE) else None
         if former is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{out} is there already and holds no {PLAN}; choose another --out")
+            raise UsageError(f"{out} is there already and holds no {PLAN_FILE}; choose another --out")
         if former is not None and (former.words, list(former.over)) != (plan.words, list(over)):
-            said = one_line(f"`run {shlex.join(former.words)}` over {', '.join(former.over)}")
+            said = to_one_line(f"`run {shlex.join(former.words)}` over {', '.join(former.over)}")
             raise UsageError(f"{out} is a sweep of {said[:500]}; say the same, or choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        atomic.write_file(folder / PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=1))
+        atomic.write_file(folder / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan), indent=1))
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}; choose another --out") from None
-    return Sweep(folder, tuple(words), jobs)
+    return Sweep(folder, tuple(arguments), jobs)
 
 
-def _is_plan(path: Path, plan: SweepPlan) -> bool:
+def has_plan(path: Path, plan: SweepPlan) -> bool:
     try:
-        return decoding.read(path, SweepPlan) == plan
+        return decoding.read_record(path, SweepPlan) == plan
     except UsageError:  # of another sweep, which is not gone on with
         return False
 

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ganzoo_core.errors import GanzooError
-from ganzoo_core.interrupts import STOPS_WITH_INPUT, stop_signals
+from ganzoo_core.interrupts import STOPS_WITH_INPUT, list_stop_signals
 from ganzoo_core.processes import BackgroundProcess
 from ganzoo_core.runs import layout
 from ganzoo_core.storage import files
 from ganzoo_core.sweeps.grid import Job, Sweep
 
-INTERRUPTED = 130
-TAIL = 100_000  # bytes of a log, in which its last sentence stands
-PAUSE = 0.05  # seconds between two looks at the processes
+EXIT_INTERRUPTED = 130
+TAIL_BYTES = 100_000  # bytes of a log, in which its last sentence stands
+POLL_SECONDS = 0.05  # seconds between two looks at the processes
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Outcome:
     reason: str = ""
 
 
-def work(
-    sweep: Sweep, *, at_once: int, more: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
+def run_jobs(
+    sweep: Sweep, *, at_once: int, extra_arguments: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
 ) -> list[Outcome]:
     """Do what is left, each run in a process of its own; a failure stops no other.
 
@@ -62,14 +62,14 @@ def work(
         say(f"{len(found)} of {len(sweep.jobs)} runs are over already")
     waiting = deque(job for job in sweep.jobs if job.name not in found)
     running: dict[str, tuple[Job, BackgroundProcess]] = {}
-    with _terminations_are_interrupts():
+    with _interrupt_on_termination():
         while waiting or running:
             try:
                 while waiting and len(running) < at_once:
                     job = waiting.popleft()
-                    begun = files.is_file(sweep.place(job) / layout.CONFIG)
+                    begun = files.is_file(sweep.folder_of(job) / layout.CONFIG)
                     try:
-                        running[job.name] = job, _start(sweep, job, more)
+                        running[job.name] = job, _start_job(sweep, job, extra_arguments)
                     except (GanzooError, OSError) as error:  # of its log, or of the system
                         found[job.name] = Outcome(job, "failed", None, str(error))
                         say(f"{job.name}: failed: {error}")
@@ -77,11 +77,11 @@ def work(
                         say(f"{job.name}: {'goes on' if begun else 'begins'}")
                 for name, (job, process) in list(running.items()):
                     if (code := process.poll()) is not None:
-                        found[name] = _ended(sweep, job, code)
+                        found[name] = _make_outcome(sweep, job, code)
                         del running[name]
                         told = found[name]
                         say(f"{name}: {told.status}" + (f": {told.reason}" if told.reason else ""))
-                time.sleep(PAUSE if running else 0)
+                time.sleep(POLL_SECONDS if running else 0)
             except KeyboardInterrupt:
                 waiting.clear()
                 for _, process in running.values():
@@ -90,8 +90,8 @@ def work(
     return [found.get(job.name, Outcome(job, "left")) for job in sweep.jobs]
 
 
-def _start(sweep: Sweep, job: Job, more: Sequence[str]) -> BackgroundProcess:
-    command = sweep.command(job, more=more)
+def _start_job(sweep: Sweep, job: Job, extra_arguments: Sequence[str]) -> BackgroundProcess:
+    command = sweep.make_command(job, extra_arguments=extra_arguments)
     path = sweep.folder / f"{job.name}.log"
     files.check_file(path)
     with path.open("ab") as log:
@@ -101,17 +101,17 @@ def _start(sweep: Sweep, job: Job, more: Sequence[str]) -> BackgroundProcess:
         return BackgroundProcess(command, environment={**os.environ, STOPS_WITH_INPUT: "1"}, log=log)
 
 
-def _ended(sweep: Sweep, job: Job, code: int) -> Outcome:
+def _make_outcome(sweep: Sweep, job: Job, code: int) -> Outcome:
     if code == 0 and sweep.is_over(job):
         return Outcome(job, "done", 0)
     if code == 0:
         return Outcome(job, "failed", 1, "it ended without an error, and before its length")
-    if code == INTERRUPTED:
+    if code == EXIT_INTERRUPTED:
         return Outcome(job, "interrupted", code)
     try:
         with files.open_file(sweep.folder / f"{job.name}.log") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
-            text = log.read(TAIL).decode("utf-8", "replace")
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+            text = log.read(TAIL_BYTES).decode("utf-8", "replace")
     except (GanzooError, OSError) as error:
         return Outcome(job, "failed", code, f"it ended with {code}, and its log cannot be read: {error}")
     lines = text.split("\n$ ")[-1].splitlines()[1:]
@@ -122,12 +122,12 @@ def _ended(sweep: Sweep, job: Job, code: int) -> Outcome:
 
 
 @contextmanager
-def _terminations_are_interrupts() -> Iterator[None]:
+def _interrupt_on_termination() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     try:
-        former = {number: signal.signal(number, interrupt) for number in stop_signals()}
+        former = {number: signal.signal(number, interrupt) for number in list_stop_signals()}
     except ValueError:  # not the main thread
         yield
         return

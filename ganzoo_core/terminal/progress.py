@@ -23,16 +23,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo_core.storage.records import SEPARATED
+from ganzoo_core.storage.records import SEPARATION_TERM
 from ganzoo_core.terminal.text import clean_text
 
-REFRESH = 0.25  # seconds between two drawings of the live line
-LONG_ON_CPU = 3600.0  # seconds after which a smaller preset is worth a word
+REFRESH_SECONDS = 0.25  # seconds between two drawings of the live line
+LONG_RUN_SECONDS = 3600.0  # seconds after which a smaller preset is worth a word
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. `rate` is in images a second, `left` in seconds."""
+    """Where a run stands. `images_per_second` is in images a second, `seconds_left` in seconds."""
 
     images: int
     end: int
@@ -40,18 +40,18 @@ class Progress:
     steps: int
     epoch: int
     epochs: int
-    rate: float
-    left: float
+    images_per_second: float
+    seconds_left: float
     terms: Mapping[str, float]
     values: Mapping[str, float] = field(default_factory=dict)
 
-    def losses(self) -> str:
+    def format_terms(self) -> str:
         """Every term, short: `D 1.21 · G 0.83 · D accuracy 0.98/0.94` (real/fake)."""
         short = {"discriminator": "D", "generator": "G"}
         words: dict[str, str] = {}
         for name, value in self.terms.items():
             network, _, term = name.partition("/")
-            if name == SEPARATED:
+            if name == SEPARATION_TERM:
                 continue
             letter = short.get(network, network)
             if term.endswith("_real") and f"{name.removesuffix('_real')}_fake" in self.terms:
@@ -82,10 +82,10 @@ class Reporter:
         self.console = _Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
         self.quiet, self.cpu, self.laptop_preset = quiet, cpu, laptop_preset
         self._shown_at = 0.0
-        self._lost = False
-        self.live = Live(console=self.console, refresh_per_second=4) if self._lively() else None
+        self._is_closed = False
+        self.live = Live(console=self.console, refresh_per_second=4) if self._is_live() else None
 
-    def _lively(self) -> bool:
+    def _is_live(self) -> bool:
         # rich takes a pipe for a terminal where FORCE_COLOR is set; a live line is for real ones.
         return not self.quiet and sys.stderr.isatty() and not self.console.is_dumb_terminal
 
@@ -101,14 +101,14 @@ class Reporter:
             live.update("")
             self._write(live.stop)
 
-    def _write(self, act: Callable[[], object]) -> None:
+    def _write(self, action: Callable[[], object]) -> None:
         """Do what writes to the terminal; once that is gone, with a lost connection or a reader that ended, nothing."""
-        if self._lost:
+        if self._is_closed:
             return
         try:
-            act()
+            action()
         except OSError:
-            self._lost, self.live = True, None
+            self._is_closed, self.live = True, None
 
     def begin(self, folder: Path) -> None:
         """The run is kept there, for a reporter that shows what it holds."""
@@ -132,12 +132,12 @@ class Reporter:
         """After the first steps: when the run will end."""
         end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
         when = f"{end:%H:%M}" if seconds < 20 * 3600 else f"{end:%a %d %b %H:%M}"
-        self.say(f"about {duration(seconds)} left, done at {when}")
+        self.say(f"about {format_duration(seconds)} left, done at {when}")
         self.hint(seconds)
 
     def hint(self, seconds: float) -> None:
         """Where a run takes long and need not: what would make it shorter."""
-        if self.cpu and self.laptop_preset and seconds > LONG_ON_CPU:
+        if self.cpu and self.laptop_preset and seconds > LONG_RUN_SECONDS:
             self.say(f"that is long for a CPU; `--preset {self.laptop_preset}` trains a smaller one in minutes")
 
     def report(self, progress: Progress) -> None:
@@ -145,27 +145,28 @@ class Reporter:
         if self.live:
             self.show(progress)
         else:
-            self.say("  " + words_of(progress))
+            self.say("  " + format_progress(progress))
 
     def is_stale(self) -> bool:
         """Whether the live line, if there is one, was last drawn long enough ago to be drawn again."""
-        return self.live is not None and time.monotonic() - self._shown_at > REFRESH
+        return self.live is not None and time.monotonic() - self._shown_at > REFRESH_SECONDS
 
     def show(self, progress: Progress) -> None:
         """Draw the live line."""
         if self.live:
-            self.live.update(self._line(progress))
+            self.live.update(self._make_line(progress))
             self._shown_at = time.monotonic()
 
-    def epoch(self, progress: Progress) -> None:
+    def report_epoch(self, progress: Progress) -> None:
         """The end of an epoch, with the means over it; a line that stays."""
-        rate = f"{progress.rate:,.0f} img/s"
+        rate = f"{progress.images_per_second:,.0f} img/s"
         self.say(
-            f"epoch {progress.epoch}/{progress.epochs} · {progress.images:,} images · {rate} · {progress.losses()}"
+            f"epoch {progress.epoch}/{progress.epochs} · {progress.images:,} images · {rate} · "
+            f"{progress.format_terms()}"
         )
 
-    def _line(self, progress: Progress) -> Table:
-        words = clean_text(words_of(progress))
+    def _make_line(self, progress: Progress) -> Table:
+        words = clean_text(format_progress(progress))
         width = self.console.width
         bar = ProgressBar(total=progress.end, completed=progress.images, width=20)
         grid = Table.grid(padding=(0, 1))
@@ -174,11 +175,11 @@ class Reporter:
         else:
             bar.width = min(width - 1, 60)
             grid.add_row(bar)
-            grid.add_row(Text("\n".join(_lines(words, width - 1)), no_wrap=True, overflow="ellipsis"))
+            grid.add_row(Text("\n".join(_break_lines(words, width - 1)), no_wrap=True, overflow="ellipsis"))
         return grid
 
 
-class Mute(Reporter):
+class MuteReporter(Reporter):
     """Says nothing: another process of the same run does."""
 
     def __init__(self) -> None:
@@ -188,7 +189,7 @@ class Mute(Reporter):
         """Nothing."""
 
 
-def words_of(progress: Progress) -> str:
+def format_progress(progress: Progress) -> str:
     """Where a run stands, on one line: `epoch 3/56 · step 50/1250 · 3,200 images · … `."""
     # Learning rates stand in the statistics; what changes the picture (a resolution, a fade) stands here.
     values = [f"{name} {value:.4g}" for name, value in progress.values.items() if not name.startswith("lr_")]
@@ -196,15 +197,15 @@ def words_of(progress: Progress) -> str:
         f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}",
         f"step {progress.step}/{progress.steps}",
         f"{progress.images:,} images",
-        f"{progress.rate:,.0f} img/s",
-        f"{duration(progress.left)} left",
-        progress.losses(),
+        f"{progress.images_per_second:,.0f} img/s",
+        f"{format_duration(progress.seconds_left)} left",
+        progress.format_terms(),
         *values,
     ]
     return " · ".join(part for part in parts if part)
 
 
-def _lines(words: str, width: int) -> list[str]:
+def _break_lines(words: str, width: int) -> list[str]:
     """Break ` · ` between values, and within one only where it alone is too wide."""
     lines: list[str] = []
     for part in words.split(" · "):
@@ -216,13 +217,13 @@ def _lines(words: str, width: int) -> list[str]:
 
 
 @contextmanager
-def working(text: str) -> Iterator[Callable[[str], None]]:
+def show_status(text: str) -> Iterator[Callable[[str], None]]:
     """Say on a terminal that something is under way; yield what replaces the words."""
     with Console(stderr=True).status(Text(clean_text(text))) as status:
         yield lambda words: status.update(Text(clean_text(words)))
 
 
-def draw_source(source: str) -> None:
+def print_source(source: str) -> None:
     """Python with colours, on stdout. Long lines are left to the terminal: what is copied is still Python."""
     from rich.syntax import Syntax
 
@@ -230,7 +231,7 @@ def draw_source(source: str) -> None:
     Console().print(text, soft_wrap=True, end="")
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`45 s`, `2 min 05 s`, `3 h 20 min`, `2 d 4 h`."""
     whole = round(seconds)
     if whole < 60:

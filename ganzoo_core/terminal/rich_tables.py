@@ -9,42 +9,42 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganzoo_core.terminal.text import filled
+from ganzoo_core.terminal.text import wrap_text
 
-BETWEEN = 2  # blanks between two columns of a table
+COLUMN_GAP = 2  # blanks between two columns of a table
 
 
-def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title: str, heads: int) -> None:
-    """What `tables.table` shows on a terminal."""
+def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title: str, lead_cells: int) -> None:
+    """What `tables.print_table` shows on a terminal."""
     console = Console(highlight=False)
-    widths = _widths([columns, *cells], console.width)
+    widths = _choose_widths([columns, *cells], console.width)
     if widths is None:
         if title:
             console.print(Text(title, "italic"))
         for line in cells:
-            console.print(_paragraph(columns, line, heads, console.width), soft_wrap=True)
+            console.print(_make_paragraph(columns, line, lead_cells, console.width), soft_wrap=True)
         return
     grid = Table(
         title=Text(title) if title else None,
         title_justify="left",
         header_style="bold",
         box=None,
-        padding=(0, BETWEEN, 0, 0),
+        padding=(0, COLUMN_GAP, 0, 0),
         pad_edge=False,
     )
     for column, width in zip(columns, widths, strict=True):
         grid.add_column(Text(column), width=width, overflow="fold")  # a name that is cut short cannot be copied
     for line in cells:
-        grid.add_row(*(Text(cell, _style(column, cell)) for column, cell in zip(columns, line, strict=True)))
+        grid.add_row(*(Text(cell, _choose_style(column, cell)) for column, cell in zip(columns, line, strict=True)))
     console.print(grid)
 
 
-def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
+def _choose_widths(lines: Sequence[Sequence[str]], available: int) -> list[int] | None:
     """The width of each column, none of which breaks a word; None where there is no room for that."""
     columns = list(zip(*lines, strict=True))
     widths = [max(cell_len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
     wanted = [max(map(cell_len, column)) for column in columns]
-    spare = room - sum(widths) - BETWEEN * len(columns)
+    spare = available - sum(widths) - COLUMN_GAP * len(columns)
     if spare < 0:
         return None
     while spare and widths != wanted:
@@ -55,12 +55,12 @@ def _widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None:
     return widths
 
 
-def _paragraph(columns: Sequence[str], cells: Sequence[str], heads: int, width: int) -> Text:
+def _make_paragraph(columns: Sequence[str], cells: Sequence[str], lead_cells: int, width: int) -> Text:
     """One row where columns have no room: its first cells, then `column cell` behind each other as far as they fit."""
     text = Text()
-    text.append("\n".join(filled(" ".join(cells[:heads]), width, "")), "bold")
+    text.append("\n".join(wrap_text(" ".join(cells[:lead_cells]), width, "")), "bold")
     here = width  # whatever follows the first cells begins a line
-    for column, cell in list(zip(columns, cells, strict=True))[heads:]:
+    for column, cell in list(zip(columns, cells, strict=True))[lead_cells:]:
         if cell in ("", "-"):
             continue
         item = f"{column} {cell}"
@@ -68,13 +68,13 @@ def _paragraph(columns: Sequence[str], cells: Sequence[str], heads: int, width: 
         text.append(" · " if joins else "\n  ")
         here = (here + 3 if joins else 2) + cell_len(item)
         if here > width:
-            item = "\n  ".join(filled(item, width - 2, "  "))
+            item = "\n  ".join(wrap_text(item, width - 2, "  "))
         text.append(column, "dim")
-        text.append(item.removeprefix(column), _style(column, cell))
+        text.append(item.removeprefix(column), _choose_style(column, cell))
     return text
 
 
-def _style(column: str, cell: str) -> str:
+def _choose_style(column: str, cell: str) -> str:
     if column != "state":
         return ""
     return "green" if cell == "ok" else "red"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from ganzoo_core.terminal.text import one_line
+from ganzoo_core.terminal.text import to_one_line
 
 
-def table(
+def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
     title: str = "",
-    heads: int = 1,
-    named_in_pipe: bool = False,
+    lead_cells: int = 1,
+    header_in_pipe: bool = False,
 ) -> None:
     """A table on stdout; lines of tab-separated cells when it is piped, for cut and grep.
 
@@ -22,11 +22,11 @@ def table(
     cells, then the others with the names of their columns. With `named_in_pipe` the columns' names are the first line
     that is piped.
     """
-    names = [one_line(column) for column in columns]
-    cells = [[one_line(cell) for cell in row] for row in rows]
+    names = [to_one_line(column) for column in columns]
+    cells = [[to_one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        sys.stdout.writelines("\t".join(line) + "\n" for line in ([names] if named_in_pipe else []) + cells)
+        sys.stdout.writelines("\t".join(line) + "\n" for line in ([names] if header_in_pipe else []) + cells)
         return
     from ganzoo_core.terminal.rich_tables import draw_table
 
-    draw_table(names, cells, title=one_line(title), heads=heads)
+    draw_table(names, cells, title=to_one_line(title), lead_cells=lead_cells)

@@ -31,7 +31,7 @@ def clean_text(text: object, *, lines: bool = False) -> str:
     return "".join(character if character.isprintable() or character in kept else " " for character in text)
 
 
-def one_line(text: object) -> str:
+def to_one_line(text: object) -> str:
     """The same without blanks that follow each other, nor any at the ends."""
     return " ".join(clean_text(text).split())
 
@@ -54,7 +54,7 @@ def write_paragraph(text: str, stream: TextIO | None = None, *, indent: str = ""
         return
     from rich.console import Console
 
-    write_lines("\n".join(filled(clean_text(text), Console(file=stream).width, indent)), stream)
+    write_lines("\n".join(wrap_text(clean_text(text), Console(file=stream).width, indent)), stream)
 
 
 def write_exact(text: object, *, lines: bool = False) -> None:
@@ -68,7 +68,7 @@ def write_json(value: Any, *, indent: int | None = None) -> None:
     print(json.dumps(value, indent=indent, ensure_ascii=True), flush=True)
 
 
-def guard_interpreter() -> None:
+def clean_interpreter_output() -> None:
     """Have Python's own words on stderr, tracebacks and warnings, written clean: they quote what they are about."""
 
     def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -97,7 +97,7 @@ def guard_interpreter() -> None:
     warnings.showwarning = show_warning
 
 
-def filled(text: str, width: int, indent: str) -> list[str]:
+def wrap_text(text: str, width: int, indent: str) -> list[str]:
     """Lines of so many letters; a word that is too long, such as a path, stays in one piece for copying."""
     return textwrap.wrap(text, max(width, 10), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 

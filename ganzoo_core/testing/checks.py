@@ -48,7 +48,7 @@ class Check:
         function(subject)
 
 
-_TRAINED = ("models", "losses", "modifiers")
+_TRAINED_KINDS = ("models", "losses", "modifiers")
 CHECKS = (
     Check("manifest", (DISTRIBUTION,), "distribution", "the manifest can be read, and all of its parts can be used"),
     Check("wheel", (DISTRIBUTION,), "distribution", "what pip installs holds the manifest"),
@@ -69,10 +69,12 @@ CHECKS = (
     Check("agreement", ("losses",), "losses", "values are those of plain numpy, to 1e-5"),
     Check("effect", ("modifiers",), "training", "the modifier changes what it wraps"),
     Check("learns", ("losses", "modifiers"), "training", "both networks move in training"),
-    Check("finite", _TRAINED, "training", "twenty steps stay finite"),
-    Check("same-seed", _TRAINED, "training", "the same seed gives the same losses, another seed others"),
-    Check("global-state", _TRAINED, "training", "global random state, default types and modes stay as they were"),
-    Check("resume", _TRAINED, "training", "a run that goes on from a checkpoint ends in the bytes of a straight one"),
+    Check("finite", _TRAINED_KINDS, "training", "twenty steps stay finite"),
+    Check("same-seed", _TRAINED_KINDS, "training", "the same seed gives the same losses, another seed others"),
+    Check("global-state", _TRAINED_KINDS, "training", "global random state, default types and modes stay as they were"),
+    Check(
+        "resume", _TRAINED_KINDS, "training", "a run that goes on from a checkpoint ends in the bytes of a straight one"
+    ),
     Check(
         "saved", ("models", "modifiers"), "training", "a saved generator holds every tensor and draws the same bytes"
     ),
@@ -88,6 +90,6 @@ CHECKS = (
 """All that a plugin is held to, in the order in which it is checked."""
 
 
-def checks_of(kind: str) -> tuple[Check, ...]:
+def list_checks(kind: str) -> tuple[Check, ...]:
     """Those that a kind of part is held to."""
     return tuple(check for check in CHECKS if kind in check.kinds)

@@ -68,6 +68,6 @@ class Contract:
         elif result.state == "failed" and reason is not None:
             pytest.xfail(f"{reason} ({result.detail})")
         elif result.state == "failed":
-            pytest.fail(f"{runner.describe(case.check)}: {result.detail}", pytrace=False)
+            pytest.fail(f"{runner.describe_check(case.check)}: {result.detail}", pytrace=False)
         elif reason is not None:
             pytest.fail(f"{case} holds now; take it out of expected_failures", pytrace=False)

@@ -9,16 +9,16 @@ from ganzoo_core.api import ImageSource
 from ganzoo_core.discovery import answers
 from ganzoo_core.discovery.loading import call_hook
 from ganzoo_core.errors import DataError
-from ganzoo_core.settings import CORE
+from ganzoo_core.settings import CORE_SETTINGS
 from ganzoo_core.testing.checks import Broken, NotApplicable
-from ganzoo_core.testing.subject import Subject, own_options
+from ganzoo_core.testing.subject import Subject, read_own_options
 
 SPLITS = ("train", "test", "all")
 
 
 def images(subject: Subject) -> None:
     """All three splits can be read; train and test make up all, and have the same classes."""
-    found = {split: _source(subject, split) for split in SPLITS}
+    found = {split: _load_source(subject, split) for split in SPLITS}
     counts = {split: len(source.images) for split, source in found.items()}
     if counts["train"] + counts["test"] != counts["all"]:
         raise Broken(f"train and test have {counts['train']} and {counts['test']} images, and all has {counts['all']}")
@@ -32,7 +32,7 @@ def card(subject: Subject) -> None:
     said = subject.part.image
     if said is None:
         return
-    source = _source(subject, "train")
+    source = _load_source(subject, "train")
     _, height, width, channels = source.images.shape
     found = {"height": height, "width": width, "channels": channels, "classes": len(source.class_names)}
     for name, value in found.items():
@@ -42,7 +42,7 @@ def card(subject: Subject) -> None:
 
 def same_images(subject: Subject) -> None:
     """A second reading is the first."""
-    one, other = (_read(subject, "train") for _ in range(2))
+    one, other = (_read_source(subject, "train") for _ in range(2))
     if not np.array_equal(one.images, other.images):
         raise Broken("read twice, it gives other images; draw them from a fixed seed")
     labels = [None if source.labels is None else source.labels.tolist() for source in (one, other)]
@@ -50,19 +50,21 @@ def same_images(subject: Subject) -> None:
         raise Broken("read twice, it gives other labels")
 
 
-def _source(subject: Subject, split: str) -> ImageSource:
-    kept = subject.kept.setdefault("sources", {})
+def _load_source(subject: Subject, split: str) -> ImageSource:
+    kept = subject.cache.setdefault("sources", {})
     if split not in kept:
-        kept[split] = _read(subject, split)
+        kept[split] = _read_source(subject, split)
     found: ImageSource = kept[split]
     return found
 
 
-def _read(subject: Subject, split: str) -> ImageSource:
+def _read_source(subject: Subject, split: str) -> ImageSource:
     part = subject.part
     if part.argument in ("required", "path") and not subject.argument:
         raise NotApplicable(f"it needs an argument; say arguments = {{{part.name!r}: …}}")
-    core = {key.removeprefix("data."): setting.default for key, setting in CORE.items() if key.startswith("data.")}
+    core = {
+        key.removeprefix("data."): setting.default for key, setting in CORE_SETTINGS.items() if key.startswith("data.")
+    }
     try:
         found: ImageSource = call_hook(
             "dataset",
@@ -70,9 +72,9 @@ def _read(subject: Subject, split: str) -> ImageSource:
             answers.check_source,
             name=part.name,
             argument=subject.argument,
-            root=building.data_root_of(None),
+            root=building.find_data_root(None),
             split=split,
-            options={**core, **own_options(subject, "data"), "split": split},
+            options={**core, **read_own_options(subject, "data"), "split": split},
         )
     except DataError as error:
         raise NotApplicable(f"the images are not here: {error}") from None

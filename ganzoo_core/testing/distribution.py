@@ -17,16 +17,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from ganzoo_core.discovery import catalog, loading
-from ganzoo_core.discovery.catalog.names import distribution_key
-from ganzoo_core.discovery.catalog.scanning import GROUP
-from ganzoo_core.processes import Completed, TookTooLong, run_process
+from ganzoo_core.discovery.catalog.names import normalise_distribution
+from ganzoo_core.discovery.catalog.scanning import ENTRY_POINT_GROUP
+from ganzoo_core.processes import ProcessResult, ProcessTimeout, run_process
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject
 
 FRAMEWORKS = ("torch", "torchvision", "tensorflow", "keras", "jax")
-TIMEOUT = 600.0  # seconds for a wheel, or an import
-LEFT_BEHIND = ("build", "dist", "*.egg-info", ".git", ".venv", "venv", "__pycache__", ".*_cache", "node_modules")
-_IMPORT = """
+TIMEOUT_SECONDS = 600.0  # seconds for a wheel, or an import
+NOT_COPIED = ("build", "dist", "*.egg-info", ".git", ".venv", "venv", "__pycache__", ".*_cache", "node_modules")
+_IMPORT_SCRIPT = """
 import importlib, sys
 module, *sys.path[:] = sys.argv[1:]
 importlib.import_module(module)
@@ -36,41 +36,41 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
 
 def manifest(subject: Subject) -> None:
     """No problem is known of the distribution."""
-    key = distribution_key(subject.distribution)
+    key = normalise_distribution(subject.distribution)
     for problem in catalog.scan().problems:
-        if distribution_key(problem.distribution) == key:
+        if normalise_distribution(problem.distribution) == key:
             raise Broken(f"{problem.kind}/{problem.name} {problem.state}: {problem.reason}".lstrip("/ "))
 
 
 def wheel(subject: Subject) -> None:
     """The files that pip installed hold the manifest; those of a wheel built now, where the install is editable."""
     distribution = importlib.metadata.distribution(subject.distribution)
-    held, _ = shipped_files(subject)
-    for entry in distribution.entry_points.select(group=GROUP):
+    held, _ = read_wheel(subject)
+    for entry in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
         package = entry.value
         if f"{package}/ganzoo.toml" not in held:
-            where = "the wheel built from it" if _editable_source(distribution) else "what pip installed"
+            where = "the wheel built from it" if _find_editable_source(distribution) else "what pip installed"
             raise Broken(
                 f"{where} holds no {package}/ganzoo.toml; setuptools needs "
                 '[tool.setuptools.package-data] "*" = ["ganzoo.toml"], hatchling the package in its list'
             )
 
 
-def shipped_files(subject: Subject) -> tuple[list[str], str]:
+def read_wheel(subject: Subject) -> tuple[list[str], str]:
     """The files that a wheel holds, and its METADATA."""
-    if "shipped" not in subject.kept:
+    if "shipped" not in subject.cache:
         distribution = importlib.metadata.distribution(subject.distribution)
-        source = _editable_source(distribution)
+        source = _find_editable_source(distribution)
         if source:
-            subject.kept["shipped"] = _built(source)
+            subject.cache["shipped"] = _build_wheel(source)
         else:
             files = [str(path) for path in distribution.files or ()]
-            subject.kept["shipped"] = files, distribution.read_text("METADATA") or ""
-    found: tuple[list[str], str] = subject.kept["shipped"]
+            subject.cache["shipped"] = files, distribution.read_text("METADATA") or ""
+    found: tuple[list[str], str] = subject.cache["shipped"]
     return found
 
 
-def _editable_source(distribution: importlib.metadata.Distribution) -> Path | None:
+def _find_editable_source(distribution: importlib.metadata.Distribution) -> Path | None:
     """The folder of an editable install, as pip and uv note it (PEP 610)."""
     noted = distribution.read_text("direct_url.json")
     facts = json.loads(noted) if noted else {}
@@ -79,21 +79,21 @@ def _editable_source(distribution: importlib.metadata.Distribution) -> Path | No
     return Path(unquote(urlparse(facts["url"]).path))
 
 
-def _built(source: Path) -> tuple[list[str], str]:
+def _build_wheel(source: Path) -> tuple[list[str], str]:
     """Build the wheel, without an environment of its own where the build backend is here already."""
     if importlib.util.find_spec("build") is None:
         raise Broken("the wheel cannot be built, since `build` is not installed; pip install ganzoo-core[testing]")
     with tempfile.TemporaryDirectory(prefix="ganzoo-wheel-") as folder:
         copy = Path(folder) / "source"
-        shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
         text = (copy / "pyproject.toml").read_text(encoding="utf-8")
         found = re.search(r'^build-backend\s*=\s*"([\w.]+)"', text, re.MULTILINE)
         here = found is not None and importlib.util.find_spec(found[1].split(".")[0]) is not None
         isolation = ["--no-isolation"] if here else []
         command = [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", folder, str(copy)]
         done = _run(command, "its wheel cannot be built")
-        if done.code:
-            raise Broken(f"its wheel cannot be built: {(done.out + done.err).strip().splitlines()[-1]}")
+        if done.exit_code:
+            raise Broken(f"its wheel cannot be built: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
         built = next(Path(folder).glob("*.whl"))
         with zipfile.ZipFile(built) as archive:
             names = archive.namelist()
@@ -103,10 +103,10 @@ def _built(source: Path) -> tuple[list[str], str]:
 
 def readme(subject: Subject) -> None:
     """The description that the wheel carries names each part's paper, and says what differs from it."""
-    _, metadata = shipped_files(subject)
+    _, metadata = read_wheel(subject)
     text = str(email.message_from_string(metadata).get_payload())
-    key = distribution_key(subject.distribution)
-    parts = [part for part in catalog.scan().parts if distribution_key(part.distribution) == key]
+    key = normalise_distribution(subject.distribution)
+    parts = [part for part in catalog.scan().parts if normalise_distribution(part.distribution) == key]
     if not text.strip():
         raise Broken('it has no README that pip installs; say readme = "README.md" under [project]')
     for part in parts:
@@ -120,23 +120,23 @@ def readme(subject: Subject) -> None:
 
 def hooks(subject: Subject) -> None:
     """The loader takes the module."""
-    loading.hooks_of(subject.part)
+    loading.import_hooks(subject.part)
 
 
 def light(subject: Subject) -> None:
     """A process that imports the module has no framework."""
-    command = [sys.executable, "-c", _IMPORT, subject.part.hooks, *sys.path]
+    command = [sys.executable, "-c", _IMPORT_SCRIPT, subject.part.hooks, *sys.path]
     done = _run(command, f"importing {subject.part.hooks} failed")
-    if done.code:
-        raise Broken(f"importing {subject.part.hooks} failed: {(done.err.strip() or '?').splitlines()[-1]}")
-    heavy = [name for name in FRAMEWORKS if name in done.out.split()]
+    if done.exit_code:
+        raise Broken(f"importing {subject.part.hooks} failed: {(done.stderr.strip() or '?').splitlines()[-1]}")
+    heavy = [name for name in FRAMEWORKS if name in done.stdout.split()]
     if heavy:
         raise Broken(f"importing {subject.part.hooks} imports {heavy[0]}; import it inside the hook functions")
 
 
-def _run(command: Sequence[str], failure: str) -> Completed:
+def _run(command: Sequence[str], failure: str) -> ProcessResult:
     """Run a program; raises Broken, with `failure`, if it takes too long."""
     try:
-        return run_process(command, timeout=TIMEOUT)
-    except TookTooLong as error:
+        return run_process(command, timeout=TIMEOUT_SECONDS)
+    except ProcessTimeout as error:
         raise Broken(f"{failure}: {error}") from None

@@ -12,11 +12,11 @@ from ganzoo_core import engines
 from ganzoo_core.api import Spec, Step
 from ganzoo_core.discovery import loading
 from ganzoo_core.discovery.answers import check_loss
-from ganzoo_core.engines.loss_step import BoundDiscriminator, check_terms, memory_of
+from ganzoo_core.engines.loss_step import BoundDiscriminator, check_terms, read_initial_memory
 from ganzoo_core.errors import PluginError
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import BATCH, CLASSES, Subject
-from ganzoo_core.testing.training import straight
+from ganzoo_core.testing.training import train_straight
 
 TOLERANCE = 1e-5
 PHASES = ("discriminator", "generator")
@@ -24,7 +24,7 @@ PHASES = ("discriminator", "generator")
 
 def terms(subject: Subject) -> None:
     """Named scalars, and finite."""
-    for phase, found in _answers(subject, subject.framework).items():
+    for phase, found in _compute_terms(subject, subject.framework).items():
         for name, value in found.items():
             if not math.isfinite(value):
                 raise Broken(f"{phase}/{name} is {value} for moderate scores")
@@ -32,7 +32,7 @@ def terms(subject: Subject) -> None:
 
 def agreement(subject: Subject) -> None:
     """On the same numbers, the framework says what numpy says."""
-    ours, plain = _answers(subject, subject.framework), _answers(subject, "numpy")
+    ours, plain = _compute_terms(subject, subject.framework), _compute_terms(subject, "numpy")
     for phase in PHASES:
         if set(ours[phase]) != set(plain[phase]):
             raise Broken(f"in {phase} it gives {sorted(ours[phase])}, and in numpy {sorted(plain[phase])}")
@@ -48,7 +48,7 @@ def agreement(subject: Subject) -> None:
 def needs(subject: Subject) -> None:
     """What is used is declared, and what is declared is used."""
     spy = _Spy()
-    _answers(subject, "numpy", spy=spy)
+    _compute_terms(subject, "numpy", spy=spy)
     declared = {need for need in subject.part.needs if not need.startswith("no_")}
     for need in sorted(spy.used - declared):
         raise Broken(f'it uses what it does not declare; say needs = ["{need}"]')
@@ -70,7 +70,7 @@ def decision(subject: Subject) -> None:
         real, fake = (
             np.full((BATCH, CLASSES, 1, 1), (middle + offset * side) / CLASSES, np.float32) for offset in (0.4, -0.4)
         )
-        answers = _answers(subject, "numpy", a=1.0, b=0.0, real=real, fake=fake)
+        answers = _compute_terms(subject, "numpy", a=1.0, b=0.0, real=real, fake=fake)
         totals.append(math.fsum(answers["discriminator"].values()))
     if not totals[0] < totals[1]:
         raise Broken(
@@ -80,9 +80,9 @@ def decision(subject: Subject) -> None:
 
 def penalty(subject: Subject) -> None:
     """The engine refuses one that has none, so there is one where a run goes on."""
-    if any(name.endswith("penalty") for name in _answers(subject, "numpy")["discriminator"]):
+    if any(name.endswith("penalty") for name in _compute_terms(subject, "numpy")["discriminator"]):
         try:
-            straight(subject)
+            train_straight(subject)
         except PluginError as error:
             raise Broken(str(error)) from None
 
@@ -122,7 +122,7 @@ class _SpiedOutputs(dict[str, Any]):
         return self[name]
 
 
-class _Ops:
+class _FixedNoiseOps:
     """An engine's arithmetic whose random numbers are the same in every framework."""
 
     def __init__(self, ops: Any, tensor: Callable[[np.ndarray], Any], spy: _Spy) -> None:
@@ -142,7 +142,7 @@ class _Ops:
         return getattr(self._ops, name)
 
 
-def _answers(
+def _compute_terms(
     subject: Subject,
     framework: str,
     *,
@@ -159,7 +159,7 @@ def _answers(
     arrays = [given if given is not None else drawn for given, drawn in zip((real, fake), arrays, strict=True)]
     tensor: Callable[[np.ndarray], Any] = np.asarray if framework == "numpy" else subject.native.tensor
     x, g = (tensor(array) for array in arrays)
-    ops = _Ops(engines.ops_of(framework, x), tensor, spy)
+    ops = _FixedNoiseOps(engines.make_ops(framework, x), tensor, spy)
 
     def scored(pixels: Any) -> Any:
         return ops.sum_per_sample(a * pixels + b * pixels * pixels)
@@ -179,7 +179,7 @@ def _answers(
         key[5:]: value for key, value in subject.settings.items() if key.startswith("loss.") and key[5:] in options
     }
     made = loading.call_hook("loss", part, check_loss, name=part.name, spec=spec, options=options, modifiers={})
-    memory = {name: tensor(np.asarray(value, np.float32)) for name, value in memory_of(made).items()}
+    memory = {name: tensor(np.asarray(value, np.float32)) for name, value in read_initial_memory(made).items()}
     labels = tensor(np.arange(BATCH, dtype=np.int64))
     z = tensor(np.zeros((BATCH, 2), np.float32))
     step = Step(D, lambda z: g, x, g, labels, z, {}, ops, memory)
@@ -187,10 +187,10 @@ def _answers(
     for phase in PHASES:
         spied: Any = _SpiedStep(step, phase, spy)
         answers[phase] = {
-            name: _number(value) for name, value in check_terms(getattr(made, phase)(spied), made, phase).items()
+            name: _to_float(value) for name, value in check_terms(getattr(made, phase)(spied), made, phase).items()
         }
     return answers
 
 
-def _number(value: Any) -> float:
+def _to_float(value: Any) -> float:
     return float(value.detach() if hasattr(value, "detach") else value)

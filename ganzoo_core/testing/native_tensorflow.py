@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.api import Spec, Step
-from ganzoo_core.engines.tensorflow.networks import as_keywords, call
+from ganzoo_core.engines.tensorflow.networks import as_keywords, call_network
 
 
 class Generator(keras.Model):
@@ -52,7 +52,7 @@ class Discriminator(keras.Model):
         return {"scores": scores, "features": found, **({"classes": self.classes(found)} if self.classes else {})}
 
 
-def networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Discriminator]:
+def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Discriminator]:
     """G and D, with the same weights each time: Keras' initialisers take their seeds from Python's generator."""
     state = random.getstate()
     random.seed(0)
@@ -74,26 +74,26 @@ class NonSaturating:
         return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
 
 
-def images(G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
+def draw_images(G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
     """What G gives in evaluation mode: float [N,H,W,C], its type kept."""
-    found: np.ndarray = call(G, tf.constant(z), _labels(labels), as_keywords(values), training=False).numpy()
+    found: np.ndarray = call_network(G, tf.constant(z), _to_labels(labels), as_keywords(values), training=False).numpy()
     return found
 
 
-def outputs(
+def call_discriminator(
     D: Any, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
     """What D gives in evaluation mode, by name."""
-    out = call(D, tf.constant(pixels), _labels(labels), as_keywords(values), training=False)
+    out = call_network(D, tf.constant(pixels), _to_labels(labels), as_keywords(values), training=False)
     named = out if isinstance(out, Mapping) else {"scores": out}
     return {name: tensor.numpy() for name, tensor in named.items()}
 
 
-def _labels(labels: np.ndarray | None) -> Any:
+def _to_labels(labels: np.ndarray | None) -> Any:
     return None if labels is None else tf.constant(labels)
 
 
-def learnable(network: Any) -> dict[int, tuple[str, np.ndarray]]:
+def list_learnable(network: Any) -> dict[int, tuple[str, np.ndarray]]:
     """Every learnable weight, by its identity: path and value."""
     return {id(weight): (weight.path, weight.numpy()) for weight in network.trainable_weights}
 
@@ -103,7 +103,7 @@ def has_batchnorm(network: Any) -> bool:
     return any(isinstance(layer, keras.layers.BatchNormalization) for layer in network._flatten_layers())
 
 
-def conventions() -> dict[str, Any]:
+def read_global_state() -> dict[str, Any]:
     """What a plugin must leave as it was, by name."""
     return {
         "keras' floatx": keras.config.floatx(),
@@ -114,6 +114,6 @@ def conventions() -> dict[str, Any]:
     }
 
 
-def tensor(array: np.ndarray) -> Any:
+def to_tensor(array: np.ndarray) -> Any:
     """An array as the framework has it."""
     return tf.constant(array)

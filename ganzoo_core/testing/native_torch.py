@@ -56,7 +56,7 @@ class Discriminator(nn.Module):
         return {"scores": scores, "features": found, **({"classes": self.classes(found)} if self.classes else {})}
 
 
-def networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Discriminator]:
+def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Discriminator]:
     """G and D, with the same weights each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -75,32 +75,32 @@ class NonSaturating:
         return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
 
 
-def images(G: nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
+def draw_images(G: nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
     """What G gives in evaluation mode: float [N,H,W,C], its type kept."""
     with torch.no_grad():
-        out = G.eval()(torch.from_numpy(z), *_labels(labels), **as_keywords(values, CPU))
+        out = G.eval()(torch.from_numpy(z), *_to_labels(labels), **as_keywords(values, CPU))
     G.train()
     found: np.ndarray = out.permute(0, 2, 3, 1).contiguous().numpy() if out.dim() == 4 else out.numpy()
     return found
 
 
-def outputs(
+def call_discriminator(
     D: nn.Module, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
     """What D gives in evaluation mode, by name."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     with torch.no_grad():
-        out = D.eval()(x, *_labels(labels), **as_keywords(values, CPU))
+        out = D.eval()(x, *_to_labels(labels), **as_keywords(values, CPU))
     D.train()
     named = out if isinstance(out, Mapping) else {"scores": out}
     return {name: tensor.numpy() for name, tensor in named.items()}
 
 
-def _labels(labels: np.ndarray | None) -> tuple[torch.Tensor, ...]:
+def _to_labels(labels: np.ndarray | None) -> tuple[torch.Tensor, ...]:
     return () if labels is None else (torch.from_numpy(labels),)
 
 
-def learnable(network: nn.Module) -> dict[int, tuple[str, np.ndarray]]:
+def list_learnable(network: nn.Module) -> dict[int, tuple[str, np.ndarray]]:
     """Every learnable parameter, by its identity: name and value."""
     named = network.named_parameters()
     return {id(tensor): (name, tensor.detach().numpy().copy()) for name, tensor in named if tensor.requires_grad}
@@ -111,7 +111,7 @@ def has_batchnorm(network: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
-def conventions() -> dict[str, Any]:
+def read_global_state() -> dict[str, Any]:
     """What a plugin must leave as it was, by name."""
     return {
         "torch's default dtype": torch.get_default_dtype(),
@@ -124,6 +124,6 @@ def conventions() -> dict[str, Any]:
     }
 
 
-def tensor(array: np.ndarray) -> torch.Tensor:
+def to_tensor(array: np.ndarray) -> torch.Tensor:
     """An array as the framework has it."""
     return torch.from_numpy(array)

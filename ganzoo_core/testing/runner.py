@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.discovery import catalog
-from ganzoo_core.discovery.catalog.names import distribution_key
-from ganzoo_core.engines import EXTRAS
+from ganzoo_core.discovery.catalog.names import normalise_distribution
+from ganzoo_core.engines import PIP_EXTRAS
 from ganzoo_core.processes import PrintingProcess
-from ganzoo_core.testing.checks import CHECKS, DISTRIBUTION, FRAMEWORK_KINDS, checks_of
+from ganzoo_core.testing.checks import CHECKS, DISTRIBUTION, FRAMEWORK_KINDS, list_checks
 
 TIMEOUT = 1800.0  # seconds for all checks of a plugin in one framework
 # Whatever is printed by what is tried goes to stderr; stdout carries the answers alone.
-_CHILD = """
+_CHILD_SCRIPT = """
 import os, sys
 asked, *sys.path[:] = sys.argv[1:]
 answers = os.fdopen(os.dup(1), "w")
@@ -55,12 +55,12 @@ class Result:
 
 def cases(distribution: str) -> list[Case]:
     """All that an installed plugin is held to, by its manifest; nothing of it is imported."""
-    parts = [part for part in catalog.scan().parts if _is(part.distribution, distribution)]
-    found = [Case("", check.name) for check in checks_of(DISTRIBUTION)]
+    parts = [part for part in catalog.scan().parts if _is_same_distribution(part.distribution, distribution)]
+    found = [Case("", check.name) for check in list_checks(DISTRIBUTION)]
     for part in parts:
-        for check in checks_of(part.kind):
+        for check in list_checks(part.kind):
             in_frameworks = part.kind in FRAMEWORK_KINDS and check.module != "distribution"
-            for framework in (part.frameworks or tuple(EXTRAS)) if in_frameworks else ("",):
+            for framework in (part.frameworks or tuple(PIP_EXTRAS)) if in_frameworks else ("",):
                 found.append(Case(f"{part.kind}/{part.name}", check.name, framework))
     return found
 
@@ -82,17 +82,17 @@ def run(
         only: some of `cases(distribution)`.
     """
     chosen = cases(distribution) if only is None else list(only)
-    for framework in ("", *EXTRAS):
+    for framework in ("", *PIP_EXTRAS):
         group = [case for case in chosen if case.framework == framework]
         if not group:
             continue
         if framework and importlib.util.find_spec(framework) is None:
             yield from (Result(case, "skipped", f"{framework} is not installed") for case in group)
             continue
-        yield from _in_child(distribution, framework, group, settings or {}, arguments or {})
+        yield from _run_in_child(distribution, framework, group, settings or {}, arguments or {})
 
 
-def _in_child(
+def _run_in_child(
     distribution: str,
     framework: str,
     group: Sequence[Case],
@@ -106,20 +106,20 @@ def _in_child(
             "framework": framework,
             "cases": [[case.part, case.check] for case in group],
             "settings": dict(settings),
-            "arguments": {name: _written(argument, Path(folder) / name) for name, argument in arguments.items()},
+            "arguments": {name: _write_argument(argument, Path(folder) / name) for name, argument in arguments.items()},
         }
         command = [
             sys.executable,
             "-c",
-            _CHILD,
+            _CHILD_SCRIPT,
             json.dumps(asked),
             *(str(Path(place).absolute()) for place in sys.path),
         ]
         environment = {**os.environ, "GANZOO_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         with PrintingProcess(
-            command, timeout=TIMEOUT, folder=Path(folder), environment=environment, errors=said
+            command, timeout=TIMEOUT, folder=Path(folder), environment=environment, stderr=said
         ) as child:
-            for line in child.lines():
+            for line in child.read_lines():
                 told = json.loads(line)
                 case = left.pop((told["part"], told["check"]))
                 yield Result(case, told["state"], told["detail"])
@@ -127,22 +127,22 @@ def _in_child(
         if left:
             said.seek(0)
             words = said.read().decode(errors="replace").strip().splitlines() or ["without a word"]
-            end = f"took over {TIMEOUT:.0f} s" if child.was_late else f"ended with {code}"
+            end = f"took over {TIMEOUT:.0f} s" if child.timed_out else f"ended with {code}"
             ended = f"the process of {framework or 'the'} checks {end}: {words[-1]}"
             yield from (Result(case, "failed", ended) for case in left.values())
 
 
-def _written(argument: Argument, folder: Path) -> str:
+def _write_argument(argument: Argument, folder: Path) -> str:
     if isinstance(argument, str):
         return argument
     folder.mkdir()
     return argument(folder)
 
 
-def _is(one: str, other: str) -> bool:
-    return distribution_key(one) == distribution_key(other)
+def _is_same_distribution(one: str, other: str) -> bool:
+    return normalise_distribution(one) == normalise_distribution(other)
 
 
-def describe(name: str) -> str:
+def describe_check(name: str) -> str:
     """What a check says."""
     return next(check.says for check in CHECKS if check.name == name)

@@ -10,17 +10,17 @@ import numpy as np
 from ganzoo_core.api import Spec
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.testing.checks import Broken
-from ganzoo_core.testing.subject import Subject, own_options
+from ganzoo_core.testing.subject import Subject, read_own_options
 
-TOTAL = 100_000  # images of a schedule's run
+TOTAL_IMAGES = 100_000  # images of a schedule's run
 POINTS = 64
-BASE = {"lr_g": 1e-3, "lr_d": 2e-3, "beta2": 0.99, "ema_halflife": 1000}
+BASE_VALUES = {"lr_g": 1e-3, "lr_d": 2e-3, "beta2": 0.99, "ema_halflife": 1000}
 
 
 def pure(subject: Subject) -> None:
     """Asked again, in another order and of another object, it says the same."""
-    points = [int(point) for point in np.linspace(0, TOTAL, POINTS)]
-    first, second = _schedule(subject), _schedule(subject)
+    points = [int(point) for point in np.linspace(0, TOTAL_IMAGES, POINTS)]
+    first, second = _make_schedule(subject), _make_schedule(subject)
     forward = {point: dict(first(point)) for point in points}
     for schedule in (first, second):
         for point in reversed(points):
@@ -30,10 +30,10 @@ def pure(subject: Subject) -> None:
 
 def values(subject: Subject) -> None:
     """Numbers that can be used, of the same names all along, before the end and after it."""
-    schedule = _schedule(subject)
+    schedule = _make_schedule(subject)
     names = set(schedule(0))
     resolution = 0.0
-    for point in (int(point) for point in np.linspace(0, 2 * TOTAL, 2 * POINTS)):
+    for point in (int(point) for point in np.linspace(0, 2 * TOTAL_IMAGES, 2 * POINTS)):
         found = schedule(point)
         if set(found) != names:
             raise Broken(f"at {point:,} images it names {sorted(found)}, and {sorted(names)} at the start")
@@ -46,14 +46,14 @@ def values(subject: Subject) -> None:
             resolution = found["resolution"]
 
 
-def _schedule(subject: Subject) -> Any:
+def _make_schedule(subject: Subject) -> Any:
     part = subject.part
     spec = Spec(height=32, width=32, channels=1, classes=0, latent_dim=16, framework="torch")
-    options = {**BASE, **own_options(subject, "schedule")}
+    options = {**BASE_VALUES, **read_own_options(subject, "schedule")}
     asked: dict[str, Any] = {
         "name": part.name,
         "spec": spec,
-        "total_images": TOTAL,
+        "total_images": TOTAL_IMAGES,
         "options": options,
         "modifiers": {},
     }

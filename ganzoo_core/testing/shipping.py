@@ -10,26 +10,28 @@ from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import atomic
 from ganzoo_core.testing.checks import Broken
-from ganzoo_core.testing.distribution import shipped_files
+from ganzoo_core.testing.distribution import read_wheel
 from ganzoo_core.testing.subject import Subject
 
-DRAWN = 4
+IMAGE_COUNT = 4
 
 
 def shipped(subject: Subject) -> None:
     """Each is whole, small, in the wheel, made by this model, and draws images that differ."""
     part = subject.part
     for name in part.generators:
-        folder = bundled.place(part, name)
+        folder = bundled.get_bundled_folder(part, name)
         if not atomic.is_valid(folder):
             raise Broken(
                 f'the manifest lists the generator "{name}", and {folder} holds none that is whole; '
                 "`ganzoo ship RUN` writes one"
             )
         size = (folder / layout.WEIGHTS).stat().st_size
-        if size > bundling.LIMIT:
-            raise Broken(f"the weights of {name} are {size:,} bytes; a wheel should carry at most {bundling.LIMIT:,}")
-        held, _ = shipped_files(subject)
+        if size > bundling.MAX_WEIGHT_BYTES:
+            raise Broken(
+                f"the weights of {name} are {size:,} bytes; a wheel should carry at most {bundling.MAX_WEIGHT_BYTES:,}"
+            )
+        held, _ = read_wheel(subject)
         for file in folder.iterdir():
             inside = f"{part.package}/{bundled.FOLDER}/{name}/{file.name}"
             if inside not in held:
@@ -38,8 +40,8 @@ def shipped(subject: Subject) -> None:
         if made_by is None or made_by.name != part.name:
             raise Broken(f"the generator {name} was made by {made_by and made_by.name}, not by {part.name}")
         try:
-            images = load.load(folder, device="cpu").generate(DRAWN)
+            images = load.load(folder, device="cpu").generate(IMAGE_COUNT)
         except GanzooError as error:
             raise Broken(f"the generator {name} cannot be drawn from: {error}") from None
-        if len(np.unique(images, axis=0)) < DRAWN:
+        if len(np.unique(images, axis=0)) < IMAGE_COUNT:
             raise Broken(f"the generator {name} draws the same image from different noise")

@@ -14,8 +14,8 @@ from ganzoo_core import building, engines
 from ganzoo_core.api import ImageSource
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.mix import Fit, Mix, Request, resolve
-from ganzoo_core.settings import CORE
+from ganzoo_core.mix import DataFit, Mix, Request, resolve
+from ganzoo_core.settings import CORE_SETTINGS
 
 CLASSES = 11  # a number that no layer is likely to have by itself
 IMAGES = 64
@@ -46,7 +46,7 @@ class Subject:
     ) -> None:
         self.distribution, self.framework, self.argument = distribution, framework, argument
         self._part, self.settings, self.folder = part, dict(settings), folder
-        self.kept: dict[str, Any] = {}  # of one check, for others
+        self.cache: dict[str, Any] = {}  # of one check, for others
 
     @property
     def part(self) -> Part:
@@ -57,8 +57,8 @@ class Subject:
     @cached_property
     def engine(self) -> Any:
         """The framework's, on the CPU with one thread."""
-        core = {key: setting.default for key, setting in CORE.items()}
-        return engines.create(self.framework, {**core, "engine.device": "cpu", "engine.threads": 1})
+        core = {key: setting.default for key, setting in CORE_SETTINGS.items()}
+        return engines.create_engine(self.framework, {**core, "engine.device": "cpu", "engine.threads": 1})
 
     @cached_property
     def native(self) -> ModuleType:
@@ -74,7 +74,7 @@ class Subject:
     @property
     def preset(self) -> str:
         """The smallest of a model's presets: that for the default data, else the laptop's, or `none`."""
-        data = catalog.scan().default("datasets")
+        data = catalog.scan().find_default("datasets")
         laptop = [name for name, suits in self.part.suits.items() if suits.machine == "laptop"]
         names = laptop if data is None else [data.name, *laptop]
         return next((name for name in names if name in self.part.presets), "none")
@@ -87,18 +87,18 @@ class Subject:
         fitting = [size for size in self.part.image_sizes if size >= 16]
         return min(fitting) if fitting else max(self.part.image_sizes, default=32)
 
-    def picks(self) -> dict[str, Any]:
+    def choose_picks(self) -> dict[str, Any]:
         """What is put together around the part: the model itself, or the contract's tiny networks."""
         part = self.part
         if part.kind == "models":
-            return {"model": part.qualified}
-        spec = self.tiny_spec()
+            return {"model": part.qualified_name}
+        spec = self.make_tiny_spec()
         needs = {need for need in part.needs if not need.startswith("no_")} - {"second_order", "real_in_generator_step"}
         G, D = self.native.networks(spec, needs)
-        loss = part.qualified if part.kind == "losses" else self.native.NonSaturating()
-        return {"generator": G, "discriminator": D, "loss": loss, "schedule": steady}
+        loss = part.qualified_name if part.kind == "losses" else self.native.NonSaturating()
+        return {"generator": G, "discriminator": D, "loss": loss, "schedule": constant_schedule}
 
-    def tiny_spec(self) -> Any:
+    def make_tiny_spec(self) -> Any:
         """What the tiny networks are built for: 8 pixels, one channel, with labels where the loss needs classes."""
         from ganzoo_core.api import Spec
 
@@ -112,7 +112,7 @@ class Subject:
             framework=self.framework,
         )
 
-    def source(self, *, size: int | None = None, channels: int = 1) -> ImageSource:
+    def make_source(self, *, size: int | None = None, channels: int = 1) -> ImageSource:
         """Images of noise, with labels: uint8 [64,H,W,C]."""
         side = size or self.size
         generator = np.random.default_rng(0)
@@ -120,7 +120,7 @@ class Subject:
         labels = np.arange(IMAGES, dtype=np.int64) % CLASSES
         return ImageSource(images, labels, tuple(f"class {number}" for number in range(CLASSES)), background=0)
 
-    def request(
+    def make_request(
         self,
         picks: Mapping[str, Any] | None = None,
         *,
@@ -143,39 +143,41 @@ class Subject:
         }
         if self.part.kind != "models":
             small["model.latent_dim"] = 8
-        chosen = dict(self.picks() if picks is None else picks)
-        chosen["data"] = data or self.source()
+        chosen = dict(self.choose_picks() if picks is None else picks)
+        chosen["data"] = data or self.make_source()
         if modifiers is None and self.part.kind == "modifiers":
-            modifiers = [self.part.qualified]
+            modifiers = [self.part.qualified_name]
         preset = self.preset if self.part.kind == "models" else None
-        own = {key: value for key, value in self.settings.items() if self._applies(key)}
+        own = {key: value for key, value in self.settings.items() if self._is_applicable(key)}
         return Request(picks=chosen, modifiers=modifiers, preset=preset, assigned={**small, **own, **settings})
 
-    def _applies(self, key: str) -> bool:
+    def _is_applicable(self, key: str) -> bool:
         """Whether a setting of the author's is about this kind of part; a plugin may hold several."""
         namespace = key.partition(".")[0]
         if namespace in ("model", "generator", "discriminator"):
             return self.part.kind == "models"
         return {"loss": "losses", "with": "modifiers"}.get(namespace, self.part.kind) == self.part.kind
 
-    def mix(self, **asked: Any) -> Mix:
+    def resolve_mix(self, **options: Any) -> Mix:
         """The same, resolved."""
-        return resolve(catalog.scan(), self.request(**asked))
+        return resolve(catalog.scan(), self.make_request(**options))
 
-    def built(self, *, size: int | None = None, channels: int = 1, **settings: Any) -> tuple[Any, Any, Mix, Fit]:
+    def build_networks(
+        self, *, size: int | None = None, channels: int = 1, **settings: Any
+    ) -> tuple[Any, Any, Mix, DataFit]:
         """G and D, full-grown, at a size and with a number of channels."""
         side = size or self.size
-        source = self.source(size=side, channels=channels)
-        resolved = self.mix(data=source, **{"data.size": side, **settings})
-        fitted = building.fitted_to(resolved, source)
-        G, D = building.networks(self.engine, resolved, fitted, building.full_grown(fitted))
+        source = self.make_source(size=side, channels=channels)
+        resolved = self.resolve_mix(data=source, **{"data.size": side, **settings})
+        fitted = building.fit_to_data(resolved, source)
+        G, D = building.build_networks(self.engine, resolved, fitted, building.make_full_resolution_values(fitted))
         return G, D, resolved, fitted
 
     @staticmethod
-    def stages(resolved: Mix, fitted: Fit) -> list[dict[str, float]]:
+    def list_stages(resolved: Mix, fitted: DataFit) -> list[dict[str, float]]:
         """The values at which a growing model has all of its layers in use at one time or another."""
         if "resolution" not in resolved.parts["generator"].takes:
-            return [building.full_grown(fitted)]
+            return [building.make_full_resolution_values(fitted)]
         side, stages = max(fitted.spec.height, fitted.spec.width), []
         resolution = min(4, side)
         while resolution <= side:
@@ -184,12 +186,12 @@ class Subject:
         return stages
 
 
-def steady(images: int) -> dict[str, float]:
+def constant_schedule(images: int) -> dict[str, float]:
     """A schedule that changes nothing."""
     return {}
 
 
-def own_options(subject: Subject, namespace: str) -> dict[str, Any]:
+def read_own_options(subject: Subject, namespace: str) -> dict[str, Any]:
     """The part's own settings, with the author's over them."""
     prefix = f"{namespace}."
     found = {key[len(prefix) :]: value for key, value in subject.part.defaults.items() if key.startswith(prefix)}

@@ -12,50 +12,50 @@ from ganzoo_core.data import picture_files, pixels
 from ganzoo_core.runs import layout
 from ganzoo_core.terminal.progress import Reporter
 from ganzoo_core.testing.checks import Broken
-from ganzoo_core.testing.subject import Subject, own_options
+from ganzoo_core.testing.subject import Subject, read_own_options
 from ganzoo_core.training.trackers import Trackers
 
 
 def watches(subject: Subject) -> None:
     """Every hook is called as a run does, and none fails."""
-    failures = _watched(subject)["failures"]
+    failures = _simulate_run(subject)["failures"]
     if failures:
         raise Broken(failures[0])
 
 
 def own_folder(subject: Subject) -> None:
     """Files appear below `run.own` alone."""
-    seen = _watched(subject)
+    seen = _simulate_run(subject)
     strange = sorted(seen["after"] - seen["before"] - seen["own"])
     if strange:
         raise Broken(f"it wrote {strange[0]}; files of its own belong into run.own")
 
 
-class _Ears(Reporter):
+class _RecordingReporter(Reporter):
     """Keeps what a run would tell of its trackers."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
-        self.heard: list[str] = []
+        self.warnings: list[str] = []
 
     def warn(self, text: str) -> None:
-        self.heard.append(text)
+        self.warnings.append(text)
 
 
-def _watched(subject: Subject) -> dict[str, Any]:
+def _simulate_run(subject: Subject) -> dict[str, Any]:
     """A made-up run of two reports, told to the tracker."""
-    if "watched" in subject.kept:
-        found: dict[str, Any] = subject.kept["watched"]
+    if "watched" in subject.cache:
+        found: dict[str, Any] = subject.cache["watched"]
         return found
-    part, run, reporter = subject.part, subject.folder / "run", _Ears()
+    part, run, reporter = subject.part, subject.folder / "run", _RecordingReporter()
     grid, saved = run / layout.SAMPLES / layout.grid_at(64), run / layout.CHECKPOINTS / layout.saved_at(64)
     for folder in (grid.parent, saved):
         folder.mkdir(parents=True)
-    grid.write_bytes(picture_files.png_bytes(pixels.grid(np.zeros((4, 8, 8, 1), np.uint8))))
-    before = set(_files(run)) | set(_files(Path.cwd()))
+    grid.write_bytes(picture_files.encode_png(pixels.grid(np.zeros((4, 8, 8, 1), np.uint8))))
+    before = set(_list_files(run)) | set(_list_files(Path.cwd()))
     trackers = Trackers(
         [part],
-        options={part.name: own_options(subject, f"track.{part.name}")},
+        options={part.name: read_own_options(subject, f"track.{part.name}")},
         folder=run,
         settings={"train.lr": 1e-3, "use.model": "a-model", "train.betas": [0.5, 0.999]},
         facts={"ganzoo": "0", "parts": {"generator": "a-model 1.0"}, "notes": []},
@@ -67,15 +67,15 @@ def _watched(subject: Subject) -> dict[str, Any]:
             "images": 32 * step, "step": step, "epoch": 0, "seconds": 0.1 * step, "images_per_second": 320.0,
             "discriminator/adversarial": 1.4 - 0.1 * step, "generator/adversarial": 0.7, "lr_g": 1e-3,
         }  # fmt: skip
-        trackers.tell("on_report", line=line)
-    trackers.tell("on_samples", images=64, path=grid)
-    trackers.tell("on_checkpoint", images=64, path=saved)
-    trackers.tell("on_run_end", status="done")
-    own = set(_files(run / layout.TRACKERS / part.name))
-    after = set(_files(run)) | set(_files(Path.cwd()))
-    subject.kept["watched"] = {"failures": reporter.heard, "before": before, "after": after, "own": own}
-    return _watched(subject)
+        trackers.notify("on_report", line=line)
+    trackers.notify("on_samples", images=64, path=grid)
+    trackers.notify("on_checkpoint", images=64, path=saved)
+    trackers.notify("on_run_end", status="done")
+    own = set(_list_files(run / layout.TRACKERS / part.name))
+    after = set(_list_files(run)) | set(_list_files(Path.cwd()))
+    subject.cache["watched"] = {"failures": reporter.warnings, "before": before, "after": after, "own": own}
+    return _simulate_run(subject)
 
 
-def _files(folder: Path) -> Iterator[str]:
+def _list_files(folder: Path) -> Iterator[str]:
     return (str(path) for path in folder.rglob("*") if path.is_file())

@@ -17,37 +17,37 @@ from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.storage import files
-from ganzoo_core.storage.tensors import read_matching
+from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import BATCH, Subject
 
-CLOCKS = ("seconds", "images_per_second")
-DRAWN = 4
+CLOCK_KEYS = ("seconds", "images_per_second")
+IMAGE_COUNT = 4
 
 
-def straight(subject: Subject) -> Path:
+def train_straight(subject: Subject) -> Path:
     """The folder of one run of twenty steps, with checkpoints after ten and twenty; made once."""
-    if "straight" not in subject.kept:
-        subject.kept["straight"] = train(subject, "straight")
-    found: Path = subject.kept["straight"]
+    if "straight" not in subject.cache:
+        subject.cache["straight"] = train(subject, "straight")
+    found: Path = subject.cache["straight"]
     return found
 
 
-def train(subject: Subject, name: str, **asked: Any) -> Path:
+def train(subject: Subject, name: str, **options: Any) -> Path:
     """Train what `subject.mix(**asked)` comes to, in a folder of that name."""
-    resolved = subject.mix(**asked)
+    resolved = subject.resolve_mix(**options)
     return python_api.start(resolved, data_root=None, out=subject.folder / name, quiet=True).folder
 
 
-def stats(folder: Path) -> list[dict[str, Any]]:
+def read_stats(folder: Path) -> list[dict[str, Any]]:
     """The run's lines of statistics without what a clock says."""
-    lines = RunFolder(folder).stats()
-    return [{key: value for key, value in line.items() if key not in CLOCKS} for line in lines]
+    lines = RunFolder(folder).read_stats()
+    return [{key: value for key, value in line.items() if key not in CLOCK_KEYS} for line in lines]
 
 
 def finite(subject: Subject) -> None:
     """Twenty lines of numbers."""
-    lines = stats(straight(subject))
+    lines = read_stats(train_straight(subject))
     if len(lines) != 20:
         raise Broken(f"the run ended with {len(lines)} of 20 reports")
     for line in lines:
@@ -58,22 +58,22 @@ def finite(subject: Subject) -> None:
 
 def learns(subject: Subject) -> None:
     """G and D differ between the two checkpoints."""
-    saved = [_state(straight(subject), step) for step in (10, 20)]
+    saved = [_read_state(train_straight(subject), step) for step in (10, 20)]
     for label, network in (("G", "generator"), ("D", "discriminator")):
         names = [name for name in saved[0] if name.startswith(f"{label}/")]
         if not any(not np.array_equal(saved[0][name], saved[1][name]) for name in names):
             raise Broken(f"the {network} does not move: its terms have no gradient in it")
 
 
-def _state(folder: Path, step: int) -> dict[str, np.ndarray]:
+def _read_state(folder: Path, step: int) -> dict[str, np.ndarray]:
     places = list(files.list_numbered(folder / layout.CHECKPOINTS).values())
-    return read_matching(places[0 if step == 10 else -1] / layout.STATE)
+    return read_all_tensors(places[0 if step == 10 else -1] / layout.STATE)
 
 
 def same_seed(subject: Subject) -> None:
     """A second run is the first one, to the bit; and weights depend on the seed."""
-    first, second = straight(subject), _again(subject)
-    for before, after in zip(stats(first), stats(second), strict=True):
+    first, second = train_straight(subject), _train_again(subject)
+    for before, after in zip(read_stats(first), read_stats(second), strict=True):
         if before != after:
             name = next(name for name in before if before[name] != after.get(name))
             raise Broken(
@@ -81,7 +81,7 @@ def same_seed(subject: Subject) -> None:
                 f"{before['step']} steps; draw from the framework's own generator, which ganzoo seeds"
             )
     if subject.part.kind == "models":
-        built = [subject.built(**{"train.seed": seed})[:2] for seed in (0, 1)]
+        built = [subject.build_networks(**{"train.seed": seed})[:2] for seed in (0, 1)]
         for slot, place in (("generator", 0), ("discriminator", 1)):
             learnable = [list(subject.native.learnable(networks[place]).values()) for networks in built]
             for (name, one), (_, other) in zip(*learnable, strict=True):
@@ -89,19 +89,21 @@ def same_seed(subject: Subject) -> None:
                     raise Broken(f"{name} of the {slot} is the same with another seed; nothing may seed by itself")
 
 
-def _again(subject: Subject) -> Path:
+def _train_again(subject: Subject) -> Path:
     """A second straight run, watched for what it leaves changed in the process."""
-    if "again" not in subject.kept:
-        first = straight(subject)  # also warms the process up
+    if "again" not in subject.cache:
+        first = train_straight(subject)  # also warms the process up
         assert first.exists()
-        before = _surroundings(subject)
-        subject.kept["again"] = train(subject, "again")
-        subject.kept["changed"] = [name for name, value in _surroundings(subject).items() if value != before[name]]
-    found: Path = subject.kept["again"]
+        before = _read_global_state(subject)
+        subject.cache["again"] = train(subject, "again")
+        subject.cache["changed"] = [
+            name for name, value in _read_global_state(subject).items() if value != before[name]
+        ]
+    found: Path = subject.cache["again"]
     return found
 
 
-def _surroundings(subject: Subject) -> dict[str, Any]:
+def _read_global_state(subject: Subject) -> dict[str, Any]:
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the global one is what is watched)
     return {
         "Python's random state": python,
@@ -112,29 +114,31 @@ def _surroundings(subject: Subject) -> dict[str, Any]:
 
 def global_state(subject: Subject) -> None:
     """Nothing outside of the run is changed by it."""
-    _again(subject)
-    if subject.kept["changed"]:
-        raise Broken(f"{subject.kept['changed'][0]} is changed by a run; put it back, or do without")
+    _train_again(subject)
+    if subject.cache["changed"]:
+        raise Broken(f"{subject.cache['changed'][0]} is changed by a run; put it back, or do without")
 
 
 def resume(subject: Subject) -> None:
     """From the checkpoint after ten steps to the end of the straight run."""
-    whole = straight(subject)
+    whole = train_straight(subject)
     half = subject.folder / "resumed"
     shutil.copytree(whole, half)
     places = list(files.list_numbered(half / layout.CHECKPOINTS).values())
     shutil.rmtree(places[-1])
     shutil.rmtree(half / layout.GENERATOR)
-    given = {slot: value for slot, value in subject.picks().items() if not isinstance(value, str)}
-    python_api.resume(half, picks={**given, "data": subject.source()}, quiet=True)
-    if stats(half) != stats(whole):
-        before, after = next(pair for pair in zip(stats(whole), stats(half), strict=False) if pair[0] != pair[1])
+    given = {slot: value for slot, value in subject.choose_picks().items() if not isinstance(value, str)}
+    python_api.resume(half, picks={**given, "data": subject.make_source()}, quiet=True)
+    if read_stats(half) != read_stats(whole):
+        before, after = next(
+            pair for pair in zip(read_stats(whole), read_stats(half), strict=False) if pair[0] != pair[1]
+        )
         name = next(name for name in before if before[name] != after.get(name))
         raise Broken(
             f"after a resume {name} is {after.get(name)} instead of {before[name]} at step {before['step']}; whatever "
             "a step depends on must be in the networks, in a loss's `memory`, or a function of the images seen"
         )
-    ends = [_state(folder, 20) for folder in (whole, half)]
+    ends = [_read_state(folder, 20) for folder in (whole, half)]
     for name in ends[0]:
         if ends[0][name].tobytes() != ends[1][name].tobytes():
             raise Broken(f"after a resume {name} differs from that of a straight run")
@@ -142,14 +146,14 @@ def resume(subject: Subject) -> None:
 
 def saved(subject: Subject) -> None:
     """The saved generator is the trained one: all of its tensors, none of which is idle, and the same bytes."""
-    folder = straight(subject)
-    given = subject.picks().get("generator")
+    folder = train_straight(subject)
+    given = subject.choose_picks().get("generator")
     loaded = [load.load(folder, device="cpu", network=given) for _ in range(2)]
-    drawn = [each.generate(DRAWN, seed=1) for each in loaded]
+    drawn = [each.generate(IMAGE_COUNT, seed=1) for each in loaded]
     if drawn[0].tobytes() != drawn[1].tobytes():
         raise Broken("the saved generator draws other images each time; nothing in it may be drawn at random")
-    written = read_matching(folder / layout.GENERATOR / layout.WEIGHTS)
-    state = _state(folder, 20)
+    written = read_all_tensors(folder / layout.GENERATOR / layout.WEIGHTS)
+    state = _read_state(folder, 20)
     label = "EMA" if any(name.startswith("EMA/") for name in state) else "G"
     trained = {name.removeprefix(f"{label}/"): array for name, array in state.items() if name.startswith(f"{label}/")}
     if set(written) != set(trained) or any(written[name].tobytes() != trained[name].tobytes() for name in written):
@@ -160,12 +164,14 @@ def saved(subject: Subject) -> None:
 
 def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray]) -> None:
     """Another value in any of the tensors is another image, at one stage of growth or another."""
-    G, _, resolved, fitted = subject.built()
+    G, _, resolved, fitted = subject.build_networks()
     z = latents(philox(0, "contract"), BATCH, fitted.spec.latent_dim, resolved.parts["generator"].latent)
     labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
 
     def images() -> list[np.ndarray]:
-        values = [building.taken(resolved, "generator", stage) for stage in subject.stages(resolved, fitted)]
+        values = [
+            building.network_kwargs(resolved, "generator", stage) for stage in subject.list_stages(resolved, fitted)
+        ]
         return [subject.native.images(G, z, labels, each) for each in values]
 
     subject.engine.load(G, tensors)
@@ -181,7 +187,7 @@ def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray])
 
 def effect(subject: Subject) -> None:
     """A run without the modifier is another run."""
-    with_it = stats(straight(subject))
-    without = stats(train(subject, "without", modifiers=[]))
+    with_it = read_stats(train_straight(subject))
+    without = read_stats(train(subject, "without", modifiers=[]))
     if with_it == without:
         raise Broken("a run with the modifier is the same as one without; does it wrap the hook that it means?")

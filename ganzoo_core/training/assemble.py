@@ -16,14 +16,14 @@ from ganzoo_core import building, evaluation
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data import fingerprint
 from ganzoo_core.data.fingerprint import Fingerprint
-from ganzoo_core.data.summary import word_lines
-from ganzoo_core.distributed.ranks import Place, Together
+from ganzoo_core.data.summary import format_summary
+from ganzoo_core.distributed.ranks import ProcessGroup, Rank
 from ganzoo_core.errors import UsageError
-from ganzoo_core.evaluation.during_training import FAILURES, Watch
+from ganzoo_core.evaluation.during_training import MAX_FAILURES, TrainingEvaluator
 from ganzoo_core.generation import card
 from ganzoo_core.mix import Mix
 from ganzoo_core.runs import health, layout, licences
-from ganzoo_core.runs.facts import SAME, comparable_settings, describe_run
+from ganzoo_core.runs.facts import COMPARED_FACTS, describe_run, select_compared_settings
 from ganzoo_core.runs.folder import RunFolder, read_position
 from ganzoo_core.settings.lengths import Interval
 from ganzoo_core.storage import files
@@ -31,23 +31,28 @@ from ganzoo_core.storage.records import Position
 from ganzoo_core.terminal.progress import Reporter
 from ganzoo_core.training import resuming
 from ganzoo_core.training.intervals import RunIntervals
-from ganzoo_core.training.resuming import FROM_NOTHING, Beginning
+from ganzoo_core.training.resuming import FROM_SCRATCH, StartPoint
 from ganzoo_core.training.runner import Runner
-from ganzoo_core.training.sample_grids import Samples
-from ganzoo_core.training.setup import Built, build, load
+from ganzoo_core.training.sample_grids import SampleGrids
+from ganzoo_core.training.setup import TrainingSetup, build, load
 from ganzoo_core.training.trackers import Trackers
 
-VISIBLE = 10.0  # seconds until a file that one machine wrote must be seen by the others
+VISIBLE_SECONDS = 10.0  # seconds until a file that one machine wrote must be seen by the others
 
 
 def assemble(
-    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning = FROM_NOTHING
+    resolved: Mix,
+    *,
+    data_root: str | Path | None,
+    out: Path | None,
+    quiet: bool,
+    start_point: StartPoint = FROM_SCRATCH,
 ) -> Runner:
     """`load`, `build` and `open_run`.
 
     Args:
         resolved: what is trained.
-        data_root: see `building.data_root_of`.
+        data_root: see `building.find_data_root`.
         out: the folder of a new run; None for one under `runs`.
         quiet: no progress.
         beginning: what the run goes on from.
@@ -55,11 +60,11 @@ def assemble(
     Raises:
         UsageError, PluginError, DataError: before anything is trained.
     """
-    built = build(load(resolved, data_root), quiet=quiet, beginning=beginning)
-    return open_run(built, out=out, beginning=beginning)
+    built = build(load(resolved, data_root), quiet=quiet, start_point=start_point)
+    return open_run(built, out=out, start_point=start_point)
 
 
-def open_run(built: Built, *, out: Path | None, beginning: Beginning = FROM_NOTHING) -> Runner:
+def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint = FROM_SCRATCH) -> Runner:
     """Open the run's folder, and go to where the run begins; of several processes rank 0 alone writes.
 
     Args:
@@ -71,27 +76,29 @@ def open_run(built: Built, *, out: Path | None, beginning: Beginning = FROM_NOTH
         UsageError: if the run cannot go on so, before anything is trained.
     """
     together, reporter, settings = built.together, built.reporter, built.mix.settings
-    taken = fingerprint.take_fingerprint(built.source, reporter.say)
-    facts = _describe(built, taken, beginning)
-    advice = _advise_on_length(built.mix, built.intervals, built.source, beginning, reporter)
+    taken = fingerprint.compute_fingerprint(built.source, reporter.say)
+    facts = _collect_facts(built, taken, start_point)
+    advice = _advise_on_length(built.mix, built.intervals, built.source, start_point, reporter)
     facts["warnings"] += [advice] if advice else []
-    if not together.place.is_alone:
-        beginning = _agree(built, facts, beginning)
-    if beginning.checkpoint is not None:
-        position = read_position(beginning.checkpoint)
-        together.first(lambda: resuming.check_same(position, facts, taken, settings, beginning, reporter))
+    if not together.rank.is_alone:
+        start_point = _agree_on_start_point(built, facts, start_point)
+    if start_point.checkpoint is not None:
+        position = read_position(start_point.checkpoint)
+        together.on_rank_zero(lambda: resuming.check_resumable(position, facts, taken, settings, start_point, reporter))
         _check_length(built, position)
-    if beginning.weights is not None:
-        resuming.load_weights(beginning.weights, built.trainer, built.engine, reporter)
-    runner = _make_runner(built, facts, beginning.folder or _create_folder(built, out))
+    if start_point.weights is not None:
+        resuming.load_weights(start_point.weights, built.trainer, built.engine, reporter)
+    runner = _make_runner(built, facts, start_point.folder or _create_folder(built, out))
     try:
-        _begin(runner, beginning)
-        parent = {} if beginning.parent is None else {"parent": dict(beginning.parent)}
-        together.first(lambda: _write_facts(runner.folder, built, {**facts, **parent}, taken))
-        together.first(lambda: runner.folder.add_pictures([layout.REAL_GRID], runner.samples.of_real()))
-        if not together.place.is_alone:
-            _check_seen(runner.folder, together)
-            built.trainer.state()  # raises where the weights differ
+        _lock_and_restore(runner, start_point)
+        parent = {} if start_point.parent is None else {"parent": dict(start_point.parent)}
+        together.on_rank_zero(lambda: _write_facts(runner.folder, built, {**facts, **parent}, taken))
+        together.on_rank_zero(
+            lambda: runner.folder.write_sample_grid([layout.REAL_GRID], runner.samples.make_real_grid())
+        )
+        if not together.rank.is_alone:
+            _check_folder_visible(runner.folder, together)
+            built.trainer.read_state()  # raises where the weights differ
     except BaseException:
         runner.close()
         raise
@@ -101,77 +108,77 @@ def open_run(built: Built, *, out: Path | None, beginning: Beginning = FROM_NOTH
     if runner.images:
         reporter.say(f"goes on from {runner.images:,} images")
     end = built.intervals.end
-    if beginning.checkpoint is not None and runner.images >= end and beginning.folder is None:
+    if start_point.checkpoint is not None and runner.images >= end and start_point.folder is None:
         longer = f"say --images {2 * runner.images} or more in all"
         reporter.warn(f"nothing is left to train: the run is {end:,} images long, and has seen them; {longer}")
     return runner
 
 
-def _describe(built: Built, taken: Fingerprint, beginning: Beginning) -> dict[str, Any]:
+def _collect_facts(built: TrainingSetup, data_fingerprint: Fingerprint, start_point: StartPoint) -> dict[str, Any]:
     """What the run is made with, for `config.yaml`."""
-    facts: dict[str, Any] = describe_run(built.mix, built.fit, built.source, taken, built.engine)
-    origin = beginning.folder.path if beginning.folder else beginning.checkpoint or beginning.weights
-    facts["licences"] = licences.unite([*licences.find_licences(origin), built.mix.parts["data"].license])
-    if not built.together.place.is_alone:
-        facts["ranks"] = built.together.place.count
+    facts: dict[str, Any] = describe_run(built.mix, built.fit, built.source, data_fingerprint, built.engine)
+    origin = start_point.folder.path if start_point.folder else start_point.checkpoint or start_point.weights
+    facts["licences"] = licences.merge_licences([*licences.find_licences(origin), built.mix.parts["data"].license])
+    if not built.together.rank.is_alone:
+        facts["ranks"] = built.together.rank.world_size
     return facts
 
 
 def _advise_on_length(
-    resolved: Mix, intervals: RunIntervals, source: ImageSource, beginning: Beginning, reporter: Reporter
+    resolved: Mix, intervals: RunIntervals, source: ImageSource, start_point: StartPoint, reporter: Reporter
 ) -> str:
     """What to say of a run that is too short; the reporter is given the preset to name where one takes long."""
-    resumed, epoch, laptop = None if beginning.folder is None else beginning.folder.path, len(source.images), ""
-    if reporter.cpu and beginning.is_new:
+    resumed, epoch, laptop = None if start_point.folder is None else start_point.folder.path, len(source.images), ""
+    if reporter.cpu and start_point.is_new:
         reporter.laptop_preset = health.find_laptop_preset(resolved, intervals.end, epoch_images=epoch)
-        laptop = health.find_laptop_preset(resolved, intervals.end, epoch_images=epoch, longer=True)
-    return health.find_short(resolved, intervals.end // intervals.step, laptop=laptop, resumed=resumed)
+        laptop = health.find_laptop_preset(resolved, intervals.end, epoch_images=epoch, is_too_short=True)
+    return health.explain_short_run(resolved, intervals.end // intervals.step_images, laptop=laptop, resumed=resumed)
 
 
-def _agree(built: Built, facts: Mapping[str, Any], beginning: Beginning) -> Beginning:
+def _agree_on_start_point(built: TrainingSetup, facts: Mapping[str, Any], start_point: StartPoint) -> StartPoint:
     """Check that all processes train the same; the beginning, with the checkpoint that rank 0 found."""
     same = {key: facts[key] for key in ("ganzoo", "numpy", "parts", "modifiers", "code", "data")}
     own = ("engine.threads", "use.data")  # data may lie elsewhere on each machine: their fingerprint is compared
     settings = {key: value for key, value in built.mix.settings.items() if key not in own}
     built.engine.group.check_facts({**same, **settings})
-    return _as_rank_0(beginning, built.together)
+    return _broadcast_checkpoint(start_point, built.together)
 
 
-def _as_rank_0(beginning: Beginning, together: Together) -> Beginning:
+def _broadcast_checkpoint(start_point: StartPoint, together: ProcessGroup) -> StartPoint:
     """With the checkpoint that rank 0 found."""
-    own = beginning.checkpoint
-    name = together.named("" if own is None else own.name)
+    own = start_point.checkpoint
+    name = together.broadcast_text("" if own is None else own.name)
     if not name:
-        return replace(beginning, checkpoint=None)
+        return replace(start_point, checkpoint=None)
     if own is None:
-        assert beginning.folder is not None
-        return replace(beginning, checkpoint=beginning.folder.checkpoints / name)
-    return replace(beginning, checkpoint=own.with_name(name))
+        assert start_point.folder is not None
+        return replace(start_point, checkpoint=start_point.folder.checkpoints / name)
+    return replace(start_point, checkpoint=own.with_name(name))
 
 
-def _check_length(built: Built, position: Position) -> None:
+def _check_length(built: TrainingSetup, position: Position) -> None:
     """May a run that stands there be of this length?"""
     end = built.intervals.end
     if end < position.images:
-        said = built.mix.settings.origin("train.length")
+        said = built.mix.settings.find_origin("train.length")
         more = said if said in ("--epochs", "--steps") else "--images"
         raise UsageError(
             f"the run has seen {position.images:,} images already, and is to end at {end:,}; say more {more}"
         )
     if end != position.end:
-        planned = building.schedule_of(built.mix, built.fit, position.end)
-        resuming.check_longer(planned, built.schedule, images=position.images)
+        planned = building.build_schedule(built.mix, built.fit, position.end)
+        resuming.check_same_schedule(planned, built.schedule, images=position.images)
 
 
-def _create_folder(built: Built, out: Path | None) -> RunFolder:
+def _create_folder(built: TrainingSetup, out: Path | None) -> RunFolder:
     """A new folder, made by rank 0."""
     name = f"{built.mix.parts['generator'].name}-{built.mix.parts['data'].name}".lower()
-    folder = built.together.first(lambda: RunFolder.create(out, name))
-    path = built.together.named("" if folder is None else str(folder.path.absolute()))
+    folder = built.together.on_rank_zero(lambda: RunFolder.create(out, name))
+    path = built.together.broadcast_text("" if folder is None else str(folder.path.absolute()))
     return folder or RunFolder(Path(path))
 
 
-def _make_runner(built: Built, facts: Mapping[str, Any], folder: RunFolder) -> Runner:
+def _make_runner(built: TrainingSetup, facts: Mapping[str, Any], folder: RunFolder) -> Runner:
     """The runner, at the run's first step."""
     mix, settings, plan, together = built.mix, built.mix.settings, built.trainer.plan, built.together
     built.reporter.begin(folder.path)
@@ -180,40 +187,40 @@ def _make_runner(built: Built, facts: Mapping[str, Any], folder: RunFolder) -> R
         trainer=built.trainer,
         schedule=built.schedule,
         plan=plan,
-        pace=built.intervals,
-        samples=Samples(
+        intervals=built.intervals,
+        samples=SampleGrids(
             plan=plan, real=built.prepared, framing=built.fit.framing, count=settings["train.sample_count"]
         ),
         folder=folder,
-        card=card.describe(
+        card=card.make_card(
             mix,
             built.fit,
             class_names=built.source.class_names,
             epoch_images=len(built.source.images),
-            step_images=plan.step_images,
+            step_images=plan.images_per_step,
             licences=facts["licences"],
         ),
         reporter=built.reporter,
         facts={
-            **{key: facts[key] for key in (*SAME, "ranks") if key in facts},
-            "settings": comparable_settings(settings),
+            **{key: facts[key] for key in (*COMPARED_FACTS, "ranks") if key in facts},
+            "settings": select_compared_settings(settings),
         },
-        keep=settings["train.checkpoint_keep"],
+        checkpoint_keep=settings["train.checkpoint_keep"],
         rolls_back=settings["train.on_divergence"] == "rollback",
         trackers=Trackers(
-            mix.trackers if together.place.leads else (),
-            options=mix.tracker_options(),
+            mix.trackers if together.rank.is_rank_zero else (),
+            options=mix.get_tracker_options(),
             folder=folder.path,
             settings=settings,
             facts=facts,
             reporter=built.reporter,
         ),
-        watch=together.first(lambda: _make_watch(built, folder), long=True),
+        watch=together.on_rank_zero(lambda: _make_watch(built, folder), long=True),
         together=together,
     )
 
 
-def _make_watch(built: Built, folder: RunFolder) -> Watch | None:
+def _make_watch(built: TrainingSetup, folder: RunFolder) -> TrainingEvaluator | None:
     """What scores the generator as it trains, where that was asked for."""
     settings = built.mix.settings
     if not Interval.parse(settings["train.evaluate_every"]).count:
@@ -224,79 +231,82 @@ def _make_watch(built: Built, folder: RunFolder) -> Watch | None:
             "train.evaluate_every off"
         )
     own = {key: value for key, value in settings.items() if key.startswith("data.")}
-    question = evaluation.pose(data=settings["use.data"], data_settings=own, data_root=built.data_root)
-    scorer = evaluation.Scorer(question, say=built.reporter.say, attempts=FAILURES)
-    return Watch(
+    question = evaluation.make_request(data=settings["use.data"], data_settings=own, data_root=built.data_root)
+    scorer = evaluation.Scorer(question, say=built.reporter.say, attempts=MAX_FAILURES)
+    return TrainingEvaluator(
         scorer,
         run=folder.path,
         plan=built.trainer.plan,
         classes=built.fit.spec.classes,
         framing=built.fit.framing,
-        count=settings["train.evaluate_count"] or evaluation.samples_for(scorer.reference_count),
+        count=settings["train.evaluate_count"] or evaluation.choose_sample_count(scorer.reference_count),
         reporter=built.reporter,
     )
 
 
-def _begin(runner: Runner, beginning: Beginning) -> None:
+def _lock_and_restore(runner: Runner, start_point: StartPoint) -> None:
     """Take the folder's lock, and go to the checkpoint from which the run goes on."""
     folder, together = runner.folder, runner.together
-    runner.lock = together.first(folder.lock)
-    if beginning.folder is not None:
-        together.first(lambda: _check_unmoved(folder, beginning.checkpoint))
-    if beginning.checkpoint is not None:
-        runner.restore(beginning.checkpoint, elsewhere=beginning.folder is None)
-    elif beginning.folder is not None:
-        for aside in together.first(folder.begin_again) or ():
+    runner.lock = together.on_rank_zero(folder.lock)
+    if start_point.folder is not None:
+        together.on_rank_zero(lambda: _check_newest_checkpoint(folder, start_point.checkpoint))
+    if start_point.checkpoint is not None:
+        runner.restore(start_point.checkpoint, is_other_run=start_point.folder is None)
+    elif start_point.folder is not None:
+        for aside in together.on_rank_zero(folder.clear_for_restart) or ():
             runner.reporter.warn(f"generators of the attempt before were set aside as {aside}")
 
 
-def _check_unmoved(folder: RunFolder, newest: Path | None) -> None:
+def _check_newest_checkpoint(folder: RunFolder, newest: Path | None) -> None:
     """Raise UsageError if another process went on with the run before this one had its lock."""
-    if folder.newest_checkpoint() != newest:
+    if folder.find_newest_checkpoint() != newest:
         raise UsageError(f"{folder.path} was gone on with by another process just now; resume it again")
 
 
-def _write_facts(folder: RunFolder, built: Built, facts: Mapping[str, Any], taken: Fingerprint) -> None:
+def _write_facts(
+    folder: RunFolder, built: TrainingSetup, facts: Mapping[str, Any], data_fingerprint: Fingerprint
+) -> None:
     """`config.yaml` with the paths by which the data are found again, and beside it the data's fingerprint."""
     kept = fingerprint.load(folder.path / layout.DATA)
-    if kept is None or kept.sha256 != taken.sha256:
-        fingerprint.save(folder.path / layout.DATA, taken)
-    paths = building.keep_paths(built.mix, built.data_root, folder.path)
+    if kept is None or kept.sha256 != data_fingerprint.sha256:
+        fingerprint.save(folder.path / layout.DATA, data_fingerprint)
+    paths = building.collect_paths(built.mix, built.data_root, folder.path)
     folder.write_config(built.mix.settings, {**facts, "paths": paths})
 
 
-def _check_seen(folder: RunFolder, together: Together) -> None:
+def _check_folder_visible(folder: RunFolder, together: ProcessGroup) -> None:
     """Does every process see what rank 0 wrote? A run goes back and goes on from there."""
-    until = time.monotonic() + VISIBLE
+    until = time.monotonic() + VISIBLE_SECONDS
     while not (seen := files.is_file(folder.path / layout.CONFIG)) and time.monotonic() < until:
         time.sleep(0.2)
-    together.every(seen, unseen(folder.path, together.place))
+    together.check_on_all_ranks(seen, explain_invisible_folder(folder.path, together.rank))
 
 
-def unseen(path: Path, place: Place) -> str:
+def explain_invisible_folder(path: Path, place: Rank) -> str:
     """What is said where a process does not see the run's folder."""
     return (
-        f"rank {place.rank} on {socket.gethostname()} does not see {path}; the processes of a run need its folder on a "
+        f"rank {place.number} on {socket.gethostname()} does not see {path}; the processes of a run need its folder "
+        "on a "
         "file system that all machines share: name such a one with --out"
     )
 
 
-def _say_start(built: Built, runner: Runner, summary: Mapping[str, Any]) -> None:
+def _say_start(built: TrainingSetup, runner: Runner, summary: Mapping[str, Any]) -> None:
     mix, spec, described = built.mix, built.fit.spec, built.engine.describe()
     g_count, d_count = (f"{built.engine.count_parameters(net):,}" for net in (built.trainer.G, built.trainer.D))
     preset = f", preset {mix.preset}" if mix.preset else ""
     names = {slot: part.name for slot, part in mix.parts.items()}
     built.reporter.say(
         f"{names['generator']} on {names['data']}{preset}: {len(built.source.images):,} images of "
-        f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss{_around(mix)}; "
+        f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss{_describe_modifiers(mix)}; "
         f"G {g_count} and D {d_count} parameters, {described['device']}, {described['threads']} threads"
     )
-    for line in word_lines(summary):
+    for line in format_summary(summary):
         built.reporter.say(line)
     built.reporter.say(f"run folder: {runner.folder.path}")
 
 
-def _around(resolved: Mix) -> str:
+def _describe_modifiers(resolved: Mix) -> str:
     """The modifiers in words, in the order in which they are put around the parts, the first innermost."""
     names = [part.name for part in resolved.modifiers]
     return f" with {', then '.join(names)}" if names else ""

@@ -20,11 +20,11 @@ class Clock:
         self.start = time.perf_counter() - seconds
         self.warm_start, self.warm_images = time.perf_counter(), images
 
-    def warm(self, images: int) -> None:
+    def end_warm_up(self, images: int) -> None:
         self.warm_start, self.warm_images = time.perf_counter(), images
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         """What is done in it does not count as training, in images a second and in what is left."""
         began = time.perf_counter()
         try:
@@ -32,13 +32,13 @@ class Clock:
         finally:
             self.warm_start += time.perf_counter() - began
 
-    def seconds(self) -> float:
+    def read_seconds(self) -> float:
         return time.perf_counter() - self.start
 
-    def rate(self, images: int) -> float:
+    def compute_rate(self, images: int) -> float:
         elapsed = time.perf_counter() - self.warm_start
         return (images - self.warm_images) / elapsed if elapsed > 0 else 0.0
 
-    def remaining(self, images: int, end: int) -> float:
-        rate = self.rate(images)
+    def estimate_remaining(self, images: int, end: int) -> float:
+        rate = self.compute_rate(images)
         return (end - images) / rate if rate > 0 else 0.0

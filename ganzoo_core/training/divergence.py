@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo_core.distributed.ranks import Together, shared
+from ganzoo_core.distributed.ranks import ProcessGroup, mark_shared
 from ganzoo_core.engines import Plan
 from ganzoo_core.errors import Diverged
 from ganzoo_core.runs.health import advise_modifiers
@@ -17,7 +17,7 @@ from ganzoo_core.storage.tensors import is_finite
 ROLLBACKS = 5  # times that a diverging run goes back before it is given up
 
 
-def diverged(what: str, network: str, *, step: int, folder: Path) -> Diverged:
+def make_diverged_error(what: str, network: str, *, step: int, folder: Path) -> Diverged:
     """The error that all ranks raise alike.
 
     Args:
@@ -26,7 +26,7 @@ def diverged(what: str, network: str, *, step: int, folder: Path) -> Diverged:
         step: at which it was seen.
         folder: of the run.
     """
-    error: Diverged = shared(
+    error: Diverged = mark_shared(
         Diverged(
             f"the run diverged: {what} at step {step}, so the {network} can learn no more; usual remedies are a lower "
             f"learning rate (--set lr=…), another loss{advise_modifiers(', ')}, or --set on_divergence=rollback; what "
@@ -41,11 +41,11 @@ def check_terms(terms: Mapping[str, float], *, step: int, folder: Path) -> None:
 
     Args:
         terms: by name.
-        step, folder: see `diverged`.
+        step, folder: see `make_diverged_error`.
     """
     bad = [name for name, value in terms.items() if not math.isfinite(value)]
     if bad:
-        raise diverged(f"{bad[0]} is no longer finite", bad[0].split("/")[0], step=step, folder=folder)
+        raise make_diverged_error(f"{bad[0]} is no longer finite", bad[0].split("/")[0], step=step, folder=folder)
 
 
 def lower_rates(values: Mapping[str, float], plan: Plan, rollbacks: int) -> Mapping[str, float]:
@@ -56,18 +56,18 @@ def lower_rates(values: Mapping[str, float], plan: Plan, rollbacks: int) -> Mapp
     return {**values, **rates}
 
 
-def check_finite(tensors: Mapping[str, np.ndarray], *, together: Together, step: int, folder: Path) -> None:
+def check_finite(tensors: Mapping[str, np.ndarray], *, together: ProcessGroup, step: int, folder: Path) -> None:
     """Raise Diverged in all ranks where one of rank 0's tensors holds a number that is not finite.
 
     Args:
         tensors: by name, such as `G/…` and `optimizer of D/…`.
         together: the run's processes.
-        step, folder: see `diverged`.
+        step, folder: see `make_diverged_error`.
     """
     names = list(tensors)
     bad = (place for place, name in enumerate(names) if not is_finite(tensors[name]))
-    if (first := together.chosen(next(bad, -1))) >= 0:
+    if (first := together.broadcast_int(next(bad, -1))) >= 0:
         owners = {"G": "generator", "EMA": "generator", "D": "discriminator"}
         owner = names[first].removeprefix("optimizer of ").partition("/")[0]
         network = owners.get(owner, owner)
-        raise diverged(f"{names[first]} is no longer finite", network, step=step, folder=folder)
+        raise make_diverged_error(f"{names[first]} is no longer finite", network, step=step, folder=folder)

@@ -14,8 +14,8 @@ class RunIntervals:
     """How long a run is and when what happens, all in images seen; 0 for never."""
 
     end: int
-    step: int
-    epoch: int
+    step_images: int
+    epoch_images: int
     report: int
     sample: int
     sample_at: frozenset[int]
@@ -26,22 +26,22 @@ class RunIntervals:
     @property
     def epochs(self) -> int:
         """Epochs begun; the rest of the last batch, which may lie in the next one, does not count."""
-        return -(-(self.end - self.step + 1) // self.epoch)
+        return -(-(self.end - self.step_images + 1) // self.epoch_images)
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], *, epoch_images: int, step_images: int) -> RunIntervals:
+    def from_settings(cls, settings: Mapping[str, Any], *, epoch_images: int, step_images: int) -> RunIntervals:
         """Read the lengths in `train.*`; the run ends with the step that reaches its length."""
 
         def images(text: str) -> int:
-            return Interval.parse(text).images(epoch_images=epoch_images, step_images=step_images)
+            return Interval.parse(text).to_images(epoch_images=epoch_images, step_images=step_images)
 
         def at_step(count: int) -> int:
             return -(-count // step_images) * step_images
 
         return cls(
             end=at_step(images(settings["train.length"])),
-            step=step_images,
-            epoch=epoch_images,
+            step_images=step_images,
+            epoch_images=epoch_images,
             report=images(settings["train.report_every"]),
             sample=images(settings["train.sample_every"]),
             sample_at=frozenset(at_step(images(text)) for text in settings["train.sample_at"]),

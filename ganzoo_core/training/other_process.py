@@ -23,13 +23,13 @@ from ganzoo_core.processes import Child, Say, serve
 from ganzoo_core.report import notebook
 from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.training import run
-from ganzoo_core.training.resuming import Beginning
+from ganzoo_core.training.resuming import StartPoint
 
 MODULE = "ganzoo_core.training.other_process"
 
 
 def train(
-    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning
+    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, start_point: StartPoint
 ) -> tuple[Path, bool]:
     """`run.train` in a process of its own; Ctrl-C is handed on to it.
 
@@ -54,19 +54,19 @@ def train(
         Child(MODULE, "trains", interruptible=True) as child,
     ):
         request = {
-            "mix": _packed(resolved.request),
-            "data": None if source is None else _written(source, Path(folder) / "images.npz"),
+            "mix": _pack_request(resolved.request),
+            "data": None if source is None else _write_source(source, Path(folder) / "images.npz"),
             "data_root": None if data_root is None else str(data_root),
             "out": None if out is None else str(out),
             "quiet": quiet,
-            "beginning": _packed_beginning(beginning),
+            "beginning": _pack_start_point(start_point),
             "relay": notebook.is_notebook(),
         }
-        answer = child.ask(request, notebook.relayed() if request["relay"] else print)
+        answer = child.ask(request, notebook.make_relay_display() if request["relay"] else print)
     return Path(answer["folder"]), bool(answer["interrupted"])
 
 
-def _packed(request: Request) -> dict[str, Any]:
+def _pack_request(request: Request) -> dict[str, Any]:
     """A request as JSON holds it, other values as text, which settings are read from too.
 
     Images that were given in Python go beside it.
@@ -77,24 +77,24 @@ def _packed(request: Request) -> dict[str, Any]:
     return packed
 
 
-def _unpacked(packed: Mapping[str, Any], source: ImageSource | None) -> Mix:
+def _unpack_mix(packed: Mapping[str, Any], source: ImageSource | None) -> Mix:
     picks = packed["picks"] if source is None else {**packed["picks"], "data": source}
     flags = {key: tuple(given) for key, given in packed["flags"].items()}
     return mix.resolve(catalog.scan(), Request(**{**packed, "picks": picks, "flags": flags}))
 
 
-def _packed_beginning(beginning: Beginning) -> dict[str, Any]:
-    paths = {"checkpoint": beginning.checkpoint, "weights": beginning.weights}
+def _pack_start_point(start_point: StartPoint) -> dict[str, Any]:
+    paths = {"checkpoint": start_point.checkpoint, "weights": start_point.weights}
     return {
-        "folder": None if beginning.folder is None else str(beginning.folder.path),
+        "folder": None if start_point.folder is None else str(start_point.folder.path),
         **{name: None if path is None else str(path) for name, path in paths.items()},
-        "parent": beginning.parent,
-        "allow_inexact": beginning.allow_inexact,
+        "parent": start_point.parent,
+        "allow_inexact": start_point.allow_inexact,
     }
 
 
-def _unpacked_beginning(packed: Mapping[str, Any]) -> Beginning:
-    return Beginning(
+def _unpack_start_point(packed: Mapping[str, Any]) -> StartPoint:
+    return StartPoint(
         folder=None if packed["folder"] is None else RunFolder(Path(packed["folder"])),
         checkpoint=None if packed["checkpoint"] is None else Path(packed["checkpoint"]),
         weights=None if packed["weights"] is None else Path(packed["weights"]),
@@ -103,7 +103,7 @@ def _unpacked_beginning(packed: Mapping[str, Any]) -> Beginning:
     )
 
 
-def _written(source: ImageSource, path: Path) -> str:
+def _write_source(source: ImageSource, path: Path) -> str:
     """Images in a file that the other process reads."""
     arrays: dict[str, Any] = {"images": source.images, "names": np.asarray(list(source.class_names), dtype=np.str_)}
     arrays["background"] = np.asarray(-1 if source.background is None else source.background)
@@ -115,7 +115,7 @@ def _written(source: ImageSource, path: Path) -> str:
     return str(path)
 
 
-def _read(path: str) -> ImageSource:
+def _read_source(path: str) -> ImageSource:
     with np.load(path, allow_pickle=False) as found:
         background = int(found["background"])
         labels, sizes = (found[name] if name in found else None for name in ("labels", "sizes"))  # noqa: SIM401
@@ -132,20 +132,20 @@ def _read(path: str) -> ImageSource:
         )
 
 
-def answer(request: dict[str, Any], say: Say) -> dict[str, Any]:
+def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """This module's other end: train a mix."""
-    source = None if request["data"] is None else _read(request["data"])
+    source = None if request["data"] is None else _read_source(request["data"])
     if request["relay"]:
-        notebook.relay(say)
+        notebook.relay_displays(say)
     place, interrupted = run.train(
-        _unpacked(request["mix"], source),
+        _unpack_mix(request["mix"], source),
         data_root=request["data_root"],
         out=None if request["out"] is None else Path(request["out"]),
         quiet=request["quiet"],
-        beginning=_unpacked_beginning(request["beginning"]),
+        start_point=_unpack_start_point(request["beginning"]),
     )
     return {"folder": str(place.absolute()), "interrupted": interrupted}
 
 
 if __name__ == "__main__":
-    serve(answer)
+    serve(handle_request)

@@ -13,24 +13,25 @@ import numpy as np
 from ganzoo_core.api import Schedule
 from ganzoo_core.data import changes, fingerprint
 from ganzoo_core.data.fingerprint import Fingerprint
+from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
 from ganzoo_core.runs import generators, layout
-from ganzoo_core.runs.facts import SAME, comparable_settings, explain_differences
-from ganzoo_core.runs.folder import RunFolder, newest_to_read
+from ganzoo_core.runs.facts import COMPARED_FACTS, explain_differences, select_compared_settings
+from ganzoo_core.runs.folder import RunFolder, find_readable_checkpoint
 from ganzoo_core.settings import Settings
 from ganzoo_core.storage import decoding, files, tensors
-from ganzoo_core.storage.paths import absolute_path
+from ganzoo_core.storage.paths import make_absolute
 from ganzoo_core.storage.records import Position
 from ganzoo_core.storage.run_records import DataFacts
 from ganzoo_core.terminal.progress import Reporter
 
 # Defaults for facts that old checkpoints lack.
-_BEFORE = {"engine": {"precision": "float32", "compile": False}}
-PROBES = 64  # points at which two schedules are compared
+_OLD_DEFAULTS = {"engine": {"precision": "float32", "compile": False}}
+SCHEDULE_PROBES = 64  # points at which two schedules are compared
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StartPoint:
     """Where a run begins, when it is not from nothing.
 
     Attributes:
@@ -53,19 +54,19 @@ class Beginning:
         return self.folder is None and self.checkpoint is None
 
 
-FROM_NOTHING = Beginning()
+FROM_SCRATCH = StartPoint()
 
 
-def with_weights(given: str | Path | None) -> Beginning:
+def start_from_weights(weights: str | Path | None) -> StartPoint:
     """A beginning with the weights of another run: of both networks from its newest checkpoint, else of G alone."""
-    if given is None:
-        return Beginning()
-    path = absolute_path(given)
-    newest = newest_to_read(RunFolder.open(path)) if files.describe(path / layout.CONFIG) else None
-    return Beginning(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
+    if weights is None:
+        return StartPoint()
+    path = make_absolute(weights)
+    newest = find_readable_checkpoint(RunFolder.open(path)) if files.describe(path / layout.CONFIG) else None
+    return StartPoint(weights=newest or generators.find_generator(path), parent={"weights": str(path)})
 
 
-def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
+def find_checkpoint(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
     """The checkpoint to go on from, once damaged ones are set aside and named.
 
     Args:
@@ -78,11 +79,11 @@ def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
             is and somebody did.
     """
     if not leads:
-        return folder.newest_checkpoint()
+        return folder.find_newest_checkpoint()
     lock = folder.lock()
     try:
-        newest = folder.newest_checkpoint()
-        damaged = folder.damaged_checkpoints()
+        newest = folder.find_newest_checkpoint()
+        damaged = folder.list_damaged_checkpoints()
         if newest is None and not restart:
             names = ", ".join(path.name for path in damaged)
             why = f" that is valid ({names} are damaged, or another run's)" if damaged else ""
@@ -105,12 +106,12 @@ def find_start(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
     return newest
 
 
-def check_same(
+def check_resumable(
     position: Position,
-    made_with: Mapping[str, Any],
-    taken: Fingerprint,
+    run_facts: Mapping[str, Any],
+    data_fingerprint: Fingerprint,
     settings: Settings,
-    beginning: Beginning,
+    start_point: StartPoint,
     reporter: Reporter,
 ) -> None:
     """Raise UsageError if a checkpoint was made with something else, unless that is allowed; then it is only told.
@@ -123,32 +124,33 @@ def check_same(
         beginning: says what is allowed.
         reporter: is told.
     """
-    assert beginning.checkpoint is not None
+    assert start_point.checkpoint is not None
     then = {"ranks": 1, **position.facts}
-    then |= {key: {**known, **then[key]} for key, known in _BEFORE.items() if key in then}
+    then |= {key: {**known, **then[key]} for key, known in _OLD_DEFAULTS.items() if key in then}
     now = {
-        **{key: made_with[key] for key in SAME},
-        "ranks": made_with.get("ranks", 1),
-        "settings": comparable_settings(settings, by_file=beginning.folder is None),
+        **{key: run_facts[key] for key in COMPARED_FACTS},
+        "ranks": run_facts.get("ranks", 1),
+        "settings": select_compared_settings(settings, exclude_command_line=start_point.folder is None),
     }
-    if beginning.folder is None:
-        then, now = (_without_picks(facts, settings) for facts in (then, now))
-    recorded = decoding.convert(then["data"], DataFacts, beginning.checkpoint) if "data" in then else None
-    kept = fingerprint.load(beginning.checkpoint.parents[1] / layout.DATA)
-    differences = explain_differences(then, now, changes.compare(recorded, kept, taken))
+    if start_point.folder is None:
+        then, now = (_drop_picks(facts, settings) for facts in (then, now))
+    recorded = decoding.convert(then["data"], DataFacts, start_point.checkpoint) if "data" in then else None
+    kept = fingerprint.load(start_point.checkpoint.parents[1] / layout.DATA)
+    differences = explain_differences(then, now, changes.compare(recorded, kept, data_fingerprint))
     if not differences:
         return
     told = "; ".join(differences)
-    if not beginning.allow_inexact:
+    if not start_point.allow_inexact:
         raise UsageError(
-            f"the run would not go on as it was: {told}. Say --allow-inexact to go on nevertheless{_advise(then, now)}"
+            f"the run would not go on as it was: {told}. Say --allow-inexact to go on "
+            f"nevertheless{_advise_on_edits(then, now)}"
         )
     reporter.warn(f"going on, though {told}")
 
 
-def _without_picks(facts: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+def _drop_picks(facts: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Without the parts that were picked for a new run on this command line, or in this call."""
-    picked = {slot for slot in ("loss", "schedule", "with") if settings.origin(f"use.{slot}").startswith("--")}
+    picked = {slot for slot in ("loss", "schedule", "with") if settings.find_origin(f"use.{slot}").startswith("--")}
     kept = dict(facts)
     if isinstance(facts.get("parts"), Mapping):
         kept["parts"] = {slot: part for slot, part in facts["parts"].items() if slot not in picked}
@@ -157,7 +159,7 @@ def _without_picks(facts: Mapping[str, Any], settings: Settings) -> dict[str, An
     return kept
 
 
-def _advise(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _advise_on_edits(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What else there is to say where a setting was edited."""
     was, is_ = then.get("settings"), now.get("settings")
     if not isinstance(was, Mapping) or not isinstance(is_, Mapping):
@@ -169,15 +171,15 @@ def _advise(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return f", put {layout.CONFIG} back as it was, or begin a new run with `ganzoo resume RUN {words}`"
 
 
-def check_longer(then: Schedule, now: Schedule, *, images: int) -> None:
+def check_same_schedule(old_schedule: Schedule, new_schedule: Schedule, *, images: int) -> None:
     """Raise UsageError unless both schedules give the same values for all of a run that is over.
 
     Args:
         then, now: the schedule for the length that was planned, and for the new one.
         images: seen so far.
     """
-    for point in np.linspace(0, max(images - 1, 0), PROBES).astype(np.int64):
-        before, after = then(int(point)), now(int(point))
+    for point in np.linspace(0, max(images - 1, 0), SCHEDULE_PROBES).astype(np.int64):
+        before, after = old_schedule(int(point)), new_schedule(int(point))
         for name in before:
             if before[name] != after.get(name):
                 raise UsageError(
@@ -187,7 +189,7 @@ def check_longer(then: Schedule, now: Schedule, *, images: int) -> None:
                 )
 
 
-def restore_trainer(trainer: Any, folder: Path, position: Position, *, largest: int) -> None:
+def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, largest_side: int) -> None:
     """Give the trainer the state that a checkpoint holds.
 
     Args:
@@ -201,17 +203,19 @@ def restore_trainer(trainer: Any, folder: Path, position: Position, *, largest: 
     where = folder / layout.POSITION
     if "resolution" in position.values:
         size = position.values["resolution"]
-        if not 1 <= size <= largest:
-            raise UsageError(f"{where}: values.resolution is {size:g}; expected 1 to {largest}, the size of the images")
+        if not 1 <= size <= largest_side:
+            raise UsageError(
+                f"{where}: values.resolution is {size:g}; expected 1 to {largest_side}, the size of the images"
+            )
         trainer.grow(position.values)
-    trainer.restore(tensors.read_tensors(folder / layout.STATE, *trainer.expected_state()))
+    trainer.restore_state(tensors.read_tensors(folder / layout.STATE, *trainer.describe_state()))
     try:
-        trainer.restore_pending(decoding.nan_for_null(position.pending))
+        trainer.restore_pending_sums(decoding.null_to_nan(position.pending))
     except (TypeError, ValueError, IndexError) as error:
         raise UsageError(f"{where}: pending is not what this engine wrote ({error})") from None
 
 
-def load_weights(folder: Path, trainer: Any, engine: Any, reporter: Reporter) -> None:
+def load_weights(folder: Path, trainer: Trainer, engine: Engine, reporter: Reporter) -> None:
     """Take over the weights of another run where names and shapes agree, and name those that did not fit.
 
     Args:
@@ -224,14 +228,14 @@ def load_weights(folder: Path, trainer: Any, engine: Any, reporter: Reporter) ->
     """
     whole = (folder / layout.STATE).exists()
     path = folder / (layout.STATE if whole else layout.WEIGHTS)
-    found = tensors.read_matching(path)
+    found = tensors.read_all_tensors(path)
     networks = {"G": trainer.G, "D": trainer.D} if whole else {"G": trainer.G}
     missing = []
     taken = 0
     for label, network in networks.items():
         # Samples come from the moving average, so that is what is gone on with where there is one.
         prefixes = ("EMA/", "G/") if whole and label == "G" else (f"{label}/",) if whole else ("",)
-        own = engine.tensors(network)
+        own = engine.read_weights(network)
         for name, array in own.items():
             saved = next((found[prefix + name] for prefix in prefixes if prefix + name in found), None)
             if saved is not None and (saved.dtype, saved.shape) == (array.dtype, array.shape):
@@ -239,10 +243,10 @@ def load_weights(folder: Path, trainer: Any, engine: Any, reporter: Reporter) ->
                 taken += 1
             else:
                 missing.append(f"{label}/{name}")
-        engine.load(network, own)
+        engine.load_weights(network, own)
     if not taken:
         raise UsageError(f"{path} holds no tensor that fits these networks; pick the model that made it")
-    trainer.follow_weights()
+    trainer.reset_ema()
     if missing:
         reporter.warn(f"{len(missing)} tensors did not fit and start anew: {', '.join(missing)}")
     reporter.warn(f"begins with {taken} tensors of {path.parent}")

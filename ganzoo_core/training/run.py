@@ -13,14 +13,14 @@ from ganzoo_core.mix import Mix
 from ganzoo_core.runs import layout
 from ganzoo_core.storage.files import explain_os_error
 from ganzoo_core.training import assemble, setup
-from ganzoo_core.training.resuming import Beginning
+from ganzoo_core.training.resuming import StartPoint
 from ganzoo_core.training.runner import Runner
 
-_CORE = Path(__file__).parents[1]
+_CORE_FOLDER = Path(__file__).parents[1]
 
 
 def train(
-    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, beginning: Beginning
+    resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, start_point: StartPoint
 ) -> tuple[Path, bool]:
     """Train a mix that was resolved, in this process.
 
@@ -36,8 +36,8 @@ def train(
     try:
         loaded = setup.load(resolved, data_root)
         resolved = loaded.mix
-        built = setup.build(loaded, quiet=quiet, beginning=beginning)
-        runner = assemble.open_run(built, out=out, beginning=beginning)
+        built = setup.build(loaded, quiet=quiet, start_point=start_point)
+        runner = assemble.open_run(built, out=out, start_point=start_point)
     except (GanzooError, KeyboardInterrupt):
         raise
     except OSError as error:
@@ -63,7 +63,7 @@ def train(
         _raise_attributed(error, resolved)
     finally:
         try:
-            _end(runner, status)
+            _finish_run(runner, status)
         finally:
             runner.close()
     latest = runner.folder.samples / layout.LATEST_GRID
@@ -71,15 +71,15 @@ def train(
     return runner.folder.path, not finished
 
 
-def _end(runner: Runner, status: str) -> None:
+def _finish_run(runner: Runner, status: str) -> None:
     """The last words of a run. Where several processes end alike, the others wait: torchrun ends all with the first."""
 
     def tell() -> None:
-        runner.trackers.tell("on_run_end", status=status)
+        runner.trackers.notify("on_run_end", status=status)
         _write_report(runner)
 
     if status != "failed":
-        runner.together.first(tell, long=True)
+        runner.together.on_rank_zero(tell, long=True)
     elif runner.leads:
         tell()
 
@@ -104,7 +104,7 @@ def _raise_attributed(error: BaseException, resolved: Mix) -> NoReturn:
         place = Path(frame.filename)
         owner = next((part for part in parts if place.is_relative_to(part.location)), None)
         if owner is not None:
-            raise loading.failure(owner, "while training it raised", error) from error
-        if place.is_relative_to(_CORE) and place.name != "ops.py":
+            raise loading.make_plugin_error(owner, "while training it raised", error) from error
+        if place.is_relative_to(_CORE_FOLDER) and place.name != "ops.py":
             break
     raise error

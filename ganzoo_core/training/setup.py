@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ganzoo_core import building, engines
 from ganzoo_core.api import ImageSource, Schedule
@@ -12,20 +11,21 @@ from ganzoo_core.data import framing
 from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed import ranks
 from ganzoo_core.distributed.launchers import check_cluster
-from ganzoo_core.distributed.ranks import ALONE, Together
+from ganzoo_core.distributed.ranks import SINGLE_PROCESS, ProcessGroup
+from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix import Fit, Mix, fit_batch, pick_preset
+from ganzoo_core.mix import DataFit, Mix, fit_batch_size, pick_preset
 from ganzoo_core.report import notebook
-from ganzoo_core.settings import CORE, Settings
-from ganzoo_core.settings.lengths import minutes_of
-from ganzoo_core.terminal.progress import Mute, Reporter
+from ganzoo_core.settings import CORE_SETTINGS, Settings
+from ganzoo_core.settings.lengths import parse_minutes
+from ganzoo_core.terminal.progress import MuteReporter, Reporter
 from ganzoo_core.training import timed_length
 from ganzoo_core.training.intervals import RunIntervals
-from ganzoo_core.training.resuming import Beginning
+from ganzoo_core.training.resuming import StartPoint
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedMix:
     """A mix and its data, which fit.
 
     Attributes:
@@ -34,19 +34,19 @@ class Loaded:
         fit: how they and the networks fit.
         engine: made already where several processes train together, whose group it holds.
         notes: what to tell the user of the preset.
-        data_root: see `building.data_root_of`.
+        data_root: see `building.find_data_root`.
     """
 
     mix: Mix
     source: ImageSource
-    fit: Fit
-    engine: Any
+    fit: DataFit
+    engine: Engine | None
     notes: tuple[str, ...]
     data_root: str | Path | None
 
 
 @dataclass(frozen=True)
-class Built:
+class TrainingSetup:
     """All that a run is made of, but for its folder.
 
     Attributes:
@@ -59,18 +59,18 @@ class Built:
         intervals: the run's length, and when what is due.
         together: the processes that train it.
         reporter: what the user sees.
-        data_root: see `building.data_root_of`.
+        data_root: see `building.find_data_root`.
     """
 
     mix: Mix
     source: ImageSource
     prepared: ImageSource
-    fit: Fit
-    engine: Any
-    trainer: Any
+    fit: DataFit
+    engine: Engine
+    trainer: Trainer
     schedule: Schedule
     intervals: RunIntervals
-    together: Together
+    together: ProcessGroup
     reporter: Reporter
     data_root: str | Path | None
 
@@ -82,12 +82,12 @@ def check(resolved: Mix) -> None:
         UsageError, PluginError: if the parts do not fit, or not so many processes.
     """
     batch_size = resolved.settings["train.batch_size"]
-    ranks.check(ranks.here(), framework=resolved.framework, batch_size=batch_size)
+    ranks.check_launch(ranks.rank_from_env(), framework=resolved.framework, batch_size=batch_size)
     check_cluster(resolved.framework)
-    building.fit_of(resolved)
+    building.fit_from_card(resolved)
 
 
-def load(resolved: Mix, data_root: str | Path | None) -> Loaded:
+def load(resolved: Mix, data_root: str | Path | None) -> LoadedMix:
     """Read the data, take the preset that suits how many there are, and check that all fits.
 
     Where torchrun started several processes, they meet before the data are read.
@@ -97,29 +97,29 @@ def load(resolved: Mix, data_root: str | Path | None) -> Loaded:
         DataError: if the data cannot be read.
     """
     check(resolved)
-    place = ranks.here()
-    engine = None if place.is_alone else engines.create(resolved.framework, resolved.settings, place=place)
-    together: Together = ALONE if engine is None else engine.group
+    place = ranks.rank_from_env()
+    engine = None if place.is_alone else engines.create_engine(resolved.framework, resolved.settings, rank=place)
+    together: ProcessGroup = SINGLE_PROCESS if engine is None else engine.group
     source = _read_data(resolved, data_root, together)
     note = ""
-    if resolved.presets_by_count:
-        without = resolved.options("data")
+    if resolved.presets_by_max_images:
+        without = resolved.get_options("data")
         resolved, note = pick_preset(catalog.scan(), resolved, source.whole or len(source.images))
-        if resolved.options("data") != without:
+        if resolved.get_options("data") != without:
             source = _read_data(resolved, data_root, together)
-    fitted = building.fitted_to(resolved, source)
-    resolved, smaller = fit_batch(resolved, len(source.images), ranks=place.count)
-    ranks.check(place, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
-    return Loaded(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
+    fitted = building.fit_to_data(resolved, source)
+    resolved, smaller = fit_batch_size(resolved, len(source.images), world_size=place.world_size)
+    ranks.check_launch(place, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
+    return LoadedMix(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
 
 
-def _read_data(resolved: Mix, data_root: str | Path | None, together: Together) -> ImageSource:
+def _read_data(resolved: Mix, data_root: str | Path | None, together: ProcessGroup) -> ImageSource:
     """The data; rank 0 reads them first, and leaves them where the others find them."""
-    source = together.first(lambda: building.load_data(resolved, data_root), long=True)
+    source = together.on_rank_zero(lambda: building.load_data(resolved, data_root), long=True)
     return building.load_data(resolved, data_root) if source is None else source
 
 
-def build(loaded: Loaded, *, quiet: bool, beginning: Beginning) -> Built:
+def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> TrainingSetup:
     """Import the framework, fix the run's length, and build the networks, their loss and their schedule.
 
     Args:
@@ -132,25 +132,25 @@ def build(loaded: Loaded, *, quiet: bool, beginning: Beginning) -> Built:
     """
     resolved, source, fitted = loaded.mix, loaded.source, loaded.fit
     length = resolved.settings["train.length"]
-    if beginning.checkpoint is not None and minutes_of(length):
+    if start_point.checkpoint is not None and parse_minutes(length):
         raise UsageError(
             f"train.length is {length}, and a length in time is for a run that begins from nothing; "
             "say --images, how long it is to be in all"
         )
-    engine = loaded.engine or engines.create(resolved.framework, resolved.settings)
-    together: Together = ALONE if ranks.here().is_alone else engine.group
-    reporter = _make_reporter(loaded, engine, beginning, quiet=quiet)
+    engine = loaded.engine or engines.create_engine(resolved.framework, resolved.settings)
+    together: ProcessGroup = SINGLE_PROCESS if ranks.rank_from_env().is_alone else engine.group
+    reporter = _make_reporter(loaded, engine, start_point, quiet=quiet)
     prepared = framing.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
     resolved, initial = timed_length.fix_length(resolved, engine, fitted, prepared, together, reporter.say)
-    intervals = RunIntervals.of(
-        resolved.settings, epoch_images=len(source.images), step_images=building.plan_of(resolved).step_images
+    intervals = RunIntervals.from_settings(
+        resolved.settings, epoch_images=len(source.images), step_images=building.make_plan(resolved).images_per_step
     )
-    schedule = building.schedule_of(resolved, fitted, intervals.end)
+    schedule = building.build_schedule(resolved, fitted, intervals.end)
     building.check_resolution(resolved, schedule(0))
     trainer = building.build_trainer(engine, resolved, fitted, prepared, schedule(0))
     if initial is not None:
         trainer.restore(initial)
-    return Built(
+    return TrainingSetup(
         mix=resolved,
         source=source,
         prepared=prepared,
@@ -165,15 +165,15 @@ def build(loaded: Loaded, *, quiet: bool, beginning: Beginning) -> Built:
     )
 
 
-def _make_reporter(loaded: Loaded, engine: Any, beginning: Beginning, *, quiet: bool) -> Reporter:
+def _make_reporter(loaded: LoadedMix, engine: Engine, start_point: StartPoint, *, quiet: bool) -> Reporter:
     """Who tells the user of the run, of rank 0 alone; it begins with the notes on the mix, the data and the engine."""
-    reporter: Reporter = Mute()
-    if ranks.here().leads:
+    reporter: Reporter = MuteReporter()
+    if ranks.rank_from_env().is_rank_zero:
         cpu = engine.describe()["device"] == "cpu"
-        reporter = notebook.reporter(quiet=quiet, cpu=cpu, laptop_preset="")
+        reporter = notebook.make_reporter(quiet=quiet, cpu=cpu, laptop_preset="")
     for note in loaded.notes:
         reporter.say(note)
-    if not loaded.source.whole and _is_asked_for("data.holdout", loaded.mix.settings, beginning):
+    if not loaded.source.whole and _is_asked_for("data.holdout", loaded.mix.settings, start_point):
         reporter.say("data.holdout changes nothing here: these images have a test part of their own, or none")
     for note in (*loaded.mix.warnings, *loaded.source.notes, *engine.notes):
         reporter.warn(note)
@@ -181,9 +181,9 @@ def _make_reporter(loaded: Loaded, engine: Any, beginning: Beginning, *, quiet: 
     return reporter
 
 
-def _is_asked_for(key: str, settings: Settings, beginning: Beginning) -> bool:
+def _is_asked_for(key: str, settings: Settings, start_point: StartPoint) -> bool:
     """Whether the user said so of this run: on its command line, or in a file that says another than the default."""
     entry = settings.entries[key]
     if entry.origin.startswith("--"):
         return True
-    return entry.by_user and entry.value != CORE[key].default and beginning.is_new
+    return entry.by_user and entry.value != CORE_SETTINGS[key].default and start_point.is_new

@@ -33,9 +33,9 @@ class Standing:
         return {
             "images": self.images,
             "step": self.step,
-            "epoch": self.images // self.pace.epoch,
-            "seconds": round(self.clock.seconds(), 3),
-            "images_per_second": round(self.clock.rate(self.images), 2),
+            "epoch": self.images // self.pace.epoch_images,
+            "seconds": round(self.clock.read_seconds(), 3),
+            "images_per_second": round(self.clock.compute_rate(self.images), 2),
             **terms,
             **self.values,
         }
@@ -47,11 +47,11 @@ class Standing:
             images=self.images,
             end=pace.end,
             step=self.step,
-            steps=pace.end // pace.step,
-            epoch=self.images // pace.epoch,
+            steps=pace.end // pace.step_images,
+            epoch=self.images // pace.epoch_images,
             epochs=pace.epochs,
-            rate=self.clock.rate(self.images),
-            left=self.clock.remaining(self.images, pace.end),
+            images_per_second=self.clock.compute_rate(self.images),
+            seconds_left=self.clock.estimate_remaining(self.images, pace.end),
             terms=terms,
             values=self.values,
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ganzoo_core.storage.decoding import nan_for_null, null_for_nan
+from ganzoo_core.engines.protocol import Trainer
+from ganzoo_core.storage.decoding import nan_to_null, null_to_nan
 from ganzoo_core.storage.records import Position
 
 
-class Mean:
+class RunningMean:
     """The mean of each term over the steps since it was last taken."""
 
     def __init__(self) -> None:
@@ -45,14 +46,14 @@ class Statistics:
     """
 
     def __init__(self) -> None:
-        self.report, self.epoch = Mean(), Mean()
-        self.shown: Mapping[str, float] = {}
+        self.since_report, self.since_epoch = RunningMean(), RunningMean()
+        self.last_report: Mapping[str, float] = {}
         self._read_at = 0  # the step at which the device was last asked
 
-    def fetch(self, trainer: Any, step: int) -> None:
+    def fetch(self, trainer: Trainer, step: int) -> None:
         """Add what the trainer summed since the last time; `step` steps were done in all."""
-        terms = trainer.read()
-        for mean in (self.report, self.epoch):
+        terms = trainer.pop_means()
+        for mean in (self.since_report, self.since_epoch):
             mean.add(terms, step - self._read_at)
         self._read_at = step
 
@@ -60,12 +61,12 @@ class Statistics:
         """For a checkpoint's position, in words that JSON keeps exactly."""
         return {
             "read_at": self._read_at,
-            "report_terms": null_for_nan(self.report.state()),
-            "epoch_terms": null_for_nan(self.epoch.state()),
+            "report_terms": nan_to_null(self.since_report.state()),
+            "epoch_terms": nan_to_null(self.since_epoch.state()),
         }
 
     def restore(self, position: Position) -> None:
         """Go back to what stood there."""
         self._read_at = position.read_at
-        self.report.restore(nan_for_null(position.report_terms))
-        self.epoch.restore(nan_for_null(position.epoch_terms))
+        self.since_report.restore(null_to_nan(position.report_terms))
+        self.since_epoch.restore(null_to_nan(position.epoch_terms))

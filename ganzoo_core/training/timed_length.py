@@ -12,28 +12,33 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ganzoo_core import building
 from ganzoo_core.api import ImageSource, Schedule
-from ganzoo_core.distributed.ranks import Together
+from ganzoo_core.distributed.ranks import ProcessGroup
+from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix import Fit, Mix
-from ganzoo_core.settings import Settings, Value
-from ganzoo_core.settings.lengths import minutes_of
+from ganzoo_core.mix import DataFit, Mix
+from ganzoo_core.settings import Settings, SettingValue
+from ganzoo_core.settings.lengths import parse_minutes
 
 LENGTH = "train.length"
-FIRST = 3  # steps that are slower than the rest: what is compiled, traced and allocated is so in them
+WARM_UP_STEPS = 3  # steps that are slower than the rest: what is compiled, traced and allocated is so in them
 BLOCKS, BLOCK_SECONDS = 7, 0.3  # the median of so many spells of so long each is the speed
-SHARE = 0.1  # of the length that is asked for: what measuring may take, but for one step a spell
-LONG = 10**14  # images: no run is longer, and no schedule finds it too short
-PROBES = 256  # points of a run at which the schedule is asked for its resolution
+MAX_SHARE = 0.1  # of the length that is asked for: what measuring may take, but for one step a spell
+MAX_IMAGES = 10**14  # images: no run is longer, and no schedule finds it too short
+SCHEDULE_PROBES = 256  # points of a run at which the schedule is asked for its resolution
 
 
 def fix_length(
-    resolved: Mix, engine: Any, fitted: Fit, prepared: ImageSource, together: Together, say: Callable[[str], None]
+    resolved: Mix,
+    engine: Engine,
+    fitted: DataFit,
+    prepared: ImageSource,
+    together: ProcessGroup,
+    say: Callable[[str], None],
 ) -> tuple[Mix, Mapping[str, np.ndarray] | None]:
     """Turn a length in minutes into images; one in images, epochs or steps stays as it is.
 
@@ -50,15 +55,18 @@ def fix_length(
     Raises:
         UsageError: if networks that were given as objects would have to grow for it.
     """
-    minutes, objects = minutes_of(resolved.settings[LENGTH]), resolved.objects.keys() & {"generator", "discriminator"}
+    minutes, objects = (
+        parse_minutes(resolved.settings[LENGTH]),
+        resolved.objects.keys() & {"generator", "discriminator"},
+    )
     if minutes is None:
         return resolved, None
 
     def schedule_for(images: int) -> Schedule:
-        found: Schedule = building.schedule_of(resolved, fitted, images)
+        found: Schedule = building.build_schedule(resolved, fitted, images)
         return found
 
-    first = schedule_for(LONG)(0)
+    first = schedule_for(MAX_IMAGES)(0)
     if objects and "resolution" in first:
         raise UsageError(
             f"{LENGTH} is {minutes:g} minutes, and networks that grow were given as objects, which measuring their "
@@ -68,64 +76,68 @@ def fix_length(
     trainer = building.build_trainer(engine, resolved, fitted, prepared, first)
     step_images = trainer.plan.step_images
     initial = trainer.state() if objects else None
-    rates = _measure_rates(trainer, schedule_for(LONG), together, 60 * minutes)
+    rates = _measure_rates(trainer, schedule_for(MAX_IMAGES), together, 60 * minutes)
     del trainer
     gc.collect()
-    images = together.chosen(_solve(schedule_for, rates, 60 * minutes, step_images))
+    images = together.broadcast_int(_solve_length(schedule_for, rates, 60 * minutes, step_images))
     speed = images / (60 * minutes)
     say(
         f"{minutes:g} minutes at {speed:,.0f} img/s are {images:,} images ({images // step_images:,} steps, "
         f"{images / len(prepared.images):,.1f} epochs); start-up, grids, saving and scores come on top"
     )
     entry = resolved.settings.entries[LENGTH]
-    length = Value(str(images), f"{entry.origin}: {minutes:g} minutes at {speed:.4g} images/s", entry.by_user)
+    length = SettingValue(str(images), f"{entry.origin}: {minutes:g} minutes at {speed:.4g} images/s", entry.by_user)
     return replace(resolved, settings=Settings({**resolved.settings.entries, LENGTH: length})), initial
 
 
-def _measure_rates(trainer: Any, schedule: Schedule, together: Together, seconds: float) -> dict[int, float]:
+def _measure_rates(trainer: Trainer, schedule: Schedule, together: ProcessGroup, seconds: float) -> dict[int, float]:
     """Images a second at each resolution of a schedule, which is 0 where there is none."""
     found: dict[int, list[Mapping[str, float]]] = {}
-    points = {0, *np.linspace(0, LONG - 1, PROBES).astype(int), *np.geomspace(1, LONG - 1, PROBES).astype(int)}
+    points = {
+        0,
+        *np.linspace(0, MAX_IMAGES - 1, SCHEDULE_PROBES).astype(int),
+        *np.geomspace(1, MAX_IMAGES - 1, SCHEDULE_PROBES).astype(int),
+    }
     for point in sorted(points):
         values = schedule(int(point))
         found.setdefault(int(values.get("resolution", 0)), []).append(values)
-    meter = _Meter(trainer, together, seconds / len(found))
+    meter = _SpeedMeter(trainer, together, seconds / len(found))
     return {resolution: meter.measure(values[len(values) // 2]) for resolution, values in sorted(found.items())}
 
 
-class _Meter:
+class _SpeedMeter:
     """Measures how fast a trainer takes its steps; rank 0 decides how many of them.
 
     Args:
         trainer: is moved on by it.
         together: the processes that train.
-        seconds: of the run, of which a `SHARE` may be spent for each speed.
+        seconds: of the run, of which a `MAX_SHARE` may be spent for each speed.
     """
 
-    def __init__(self, trainer: Any, together: Together, seconds: float) -> None:
+    def __init__(self, trainer: Trainer, together: ProcessGroup, seconds: float) -> None:
         self.trainer, self.together, self.seconds = trainer, together, seconds
         self.step = 0
 
     def measure(self, values: Mapping[str, float]) -> float:
         """Images a second at these values of the schedule."""
-        for _ in range(FIRST):
-            taken = self._take(1, values)
-        size = self.together.chosen(max(1, int(min(BLOCK_SECONDS, self.seconds * SHARE / BLOCKS) / taken)))
-        blocks = self.together.chosen(min(BLOCKS, max(1, int(self.seconds * SHARE / (size * taken)))))
-        median = statistics.median(self._take(size, values) for _ in range(blocks))
-        return float(size * self.trainer.plan.step_images / median)
+        for _ in range(WARM_UP_STEPS):
+            taken = self._time_steps(1, values)
+        size = self.together.broadcast_int(max(1, int(min(BLOCK_SECONDS, self.seconds * MAX_SHARE / BLOCKS) / taken)))
+        blocks = self.together.broadcast_int(min(BLOCKS, max(1, int(self.seconds * MAX_SHARE / (size * taken)))))
+        median = statistics.median(self._time_steps(size, values) for _ in range(blocks))
+        return float(size * self.trainer.plan.images_per_step / median)
 
-    def _take(self, steps: int, values: Mapping[str, float]) -> float:
+    def _time_steps(self, steps: int, values: Mapping[str, float]) -> float:
         """The seconds that so many steps take."""
         began = time.perf_counter()
         for _ in range(steps):
-            self.trainer.step(self.step, self.step * self.trainer.plan.step_images, values)
+            self.trainer.step(self.step, self.step * self.trainer.plan.images_per_step, values)
             self.step += 1
-        self.trainer.read()  # until then an accelerator may still be at it
+        self.trainer.pop_means()  # until then an accelerator may still be at it
         return max(time.perf_counter() - began, 1e-6)
 
 
-def _solve(
+def _solve_length(
     schedule_for: Callable[[int], Schedule], rates: Mapping[int, float], seconds: float, step_images: int
 ) -> int:
     """The images, in whole steps, that a run sees in that time; one step at least."""
@@ -136,11 +148,11 @@ def _solve(
             schedule = schedule_for(images)
         except UsageError:
             return 0.0
-        points = ((np.arange(PROBES) + 0.5) / PROBES * images).astype(int)
+        points = ((np.arange(SCHEDULE_PROBES) + 0.5) / SCHEDULE_PROBES * images).astype(int)
         resolutions = [int(schedule(int(point)).get("resolution", 0)) for point in points]
-        return sum(images / PROBES / rates.get(resolution, min(rates.values())) for resolution in resolutions)
+        return sum(images / SCHEDULE_PROBES / rates.get(resolution, min(rates.values())) for resolution in resolutions)
 
-    fewest, most = 1, max(1, min(LONG, int(max(rates.values()) * seconds)) // step_images)
+    fewest, most = 1, max(1, min(MAX_IMAGES, int(max(rates.values()) * seconds)) // step_images)
     if len(rates) == 1:
         return most * step_images
     while fewest < most:

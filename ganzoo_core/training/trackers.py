@@ -40,7 +40,7 @@ class Trackers:
         facts: Mapping[str, Any],
         reporter: Reporter,
     ) -> None:
-        self.watching = [_Tracker(part, options[part.name], reporter) for part in parts]
+        self.active = [_Tracker(part, options[part.name], reporter) for part in parts]
         self._folder, self._settings, self._facts = folder.absolute(), dict(settings), facts
 
     def start(self, images: int) -> None:
@@ -56,12 +56,12 @@ class Trackers:
                 own=self._folder / layout.TRACKERS / tracker.part.name,
             )
 
-        self.watching = [tracker for tracker in self.watching if tracker.start(told(tracker))]
+        self.active = [tracker for tracker in self.active if tracker.start(told(tracker))]
 
-    def tell(self, hook: str, **happened: Any) -> None:
+    def notify(self, hook: str, **arguments: Any) -> None:
         """Call `on_report`, `on_samples`, `on_checkpoint` or `on_run_end` of every tracker."""
-        for tracker in self.watching:
-            tracker.call(hook, **happened)
+        for tracker in self.active:
+            tracker.call(hook, **arguments)
 
 
 class _Tracker:
@@ -81,29 +81,29 @@ class _Tracker:
             files.check_folder(run.own)
             manager = pluggy.PluginManager("ganzoo")
             manager.add_hookspecs(hookspecs)
-            loading.register(manager, self.part, loading.hooks_of(self.part))
+            loading.register(manager, self.part, loading.import_hooks(self.part))
         except GanzooError as error:
-            self._tell_once(error)
+            self._warn_once(error)
             return False
         self.hooks = manager.hook
         return self.call("on_run_start")
 
-    def call(self, hook: str, **happened: Any) -> bool:
+    def call(self, hook: str, **arguments: Any) -> bool:
         """Call one of its hooks; False if that fails."""
         try:
-            with loading.quiet_stdout():
-                getattr(self.hooks, hook)(name=self.part.name, run=self.run, options=self.options, **happened)
+            with loading.stdout_to_stderr():
+                getattr(self.hooks, hook)(name=self.part.name, run=self.run, options=self.options, **arguments)
         except KeyboardInterrupt:
             raise
         except GanzooError as error:
-            self._tell_once(error)
+            self._warn_once(error)
             return False
         except BaseException as error:
-            self._tell_once(loading.failure(self.part, f"{hook} raised", error))
+            self._warn_once(loading.make_plugin_error(self.part, f"{hook} raised", error))
             return False
         return True
 
-    def _tell_once(self, error: GanzooError) -> None:
+    def _warn_once(self, error: GanzooError) -> None:
         if not self.failed:
             self.reporter.warn(f"{error}; the run goes on, and this is said once")
         self.failed = True

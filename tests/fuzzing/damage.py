@@ -13,7 +13,7 @@ EVIL_BYTES = (
 )  # fmt: skip
 
 
-class Raw(str):
+class RawText(str):
     """Text that is written as it stands."""
 
 
@@ -28,8 +28,10 @@ class Table:
 
 
 NUMBERS = (
-    Raw("Infinity"), Raw("-Infinity"), Raw("NaN"), Raw("1e999"), Raw("-1e999"), Raw("1e-400"), Raw("9" * 400),
-    Raw("-" + "9" * 400), Raw("0." + "3" * 400), -3, -1, 0, 1, 0.5, 10**9, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64,
+    RawText("Infinity"), RawText("-Infinity"), RawText("NaN"), RawText("1e999"), RawText("-1e999"), RawText("1e-400"),
+    RawText("9" * 400),
+    RawText("-" + "9" * 400), RawText("0." + "3" * 400), -3, -1, 0, 1, 0.5, 10**9, 2**31, 2**53 + 1, 2**63 - 1, 2**63,
+    2**64,
     -(2**63) - 1, 1e308, 5e-324, -0.0,
 )  # fmt: skip
 TEXTS = (
@@ -40,16 +42,18 @@ TEXTS = (
     "true", "null", "none", "[]", "digits", "dcgan-torch", "x:y", "CON", "-rf", ".hidden", "\ufeff", "\U0001f600",
 )  # fmt: skip
 CONTAINERS = (
-    Raw("[]"), Raw("{}"), Raw("[" * 10_000 + "]" * 10_000), Raw('{"a":' * 10_000 + "1" + "}" * 10_000), Raw("[[[]]]"),
-    Raw("[null]"), Raw("[" + ",".join("0" * 10_000) + "]"), Raw('{"": {"": {}}}'), Raw('{"a": 1, "a": 2}'),
-    Raw('["a", 1, null, {}]'), Raw('{"bytes": -1}'),
+    RawText("[]"), RawText("{}"), RawText("[" * 10_000 + "]" * 10_000),
+    RawText('{"a":' * 10_000 + "1" + "}" * 10_000), RawText("[[[]]]"),
+    RawText("[null]"), RawText("[" + ",".join("0" * 10_000) + "]"), RawText('{"": {"": {}}}'),
+    RawText('{"a": 1, "a": 2}'),
+    RawText('["a", 1, null, {}]'), RawText('{"bytes": -1}'),
 )  # fmt: skip
-PLAIN = (True, False, None)
+PLAIN_VALUES = (True, False, None)
 
 
 def pick_evil(rng: random.Random) -> Any:
     """A hostile value."""
-    return rng.choice(rng.choice((NUMBERS, TEXTS, TEXTS, CONTAINERS, PLAIN)))
+    return rng.choice(rng.choice((NUMBERS, TEXTS, TEXTS, CONTAINERS, PLAIN_VALUES)))
 
 
 def damage_bytes(content: bytes, rng: random.Random) -> bytes:
@@ -155,15 +159,15 @@ def _as_tree(value: Any) -> Any:
     return [_as_tree(item) for item in value] if isinstance(value, list) else value
 
 
-def _slots(tree: Any) -> list[tuple[list[Any], int]]:
+def _list_slots(tree: Any) -> list[tuple[list[Any], int]]:
     """Every place in a tree that holds a value: a list, and the index in it."""
     found: list[tuple[list[Any], int]] = []
     if isinstance(tree, Table):
         for pair in tree.pairs:
-            found += [(pair, 1), *_slots(pair[1])]
+            found += [(pair, 1), *_list_slots(pair[1])]
     elif isinstance(tree, list):
         for index, item in enumerate(tree):
-            found += [(tree, index), *_slots(item)]
+            found += [(tree, index), *_list_slots(item)]
     return found
 
 
@@ -171,7 +175,7 @@ def _damage_tree(tree: Any, rng: random.Random) -> Any:
     if rng.random() < 0.02:
         return pick_evil(rng)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        slots = _slots(tree)
+        slots = _list_slots(tree)
         if not slots:
             break
         place, index = rng.choice(slots)
@@ -200,7 +204,7 @@ def _nudge(value: Any, rng: random.Random) -> Any:
 def _damage_keys(tree: Any, rng: random.Random) -> None:
     """Take away, rename, double or add a key of one of the tables."""
     tables = [tree] if isinstance(tree, Table) else []
-    tables += [place[index] for place, index in _slots(tree) if isinstance(place[index], Table)]
+    tables += [place[index] for place, index in _list_slots(tree) if isinstance(place[index], Table)]
     if not tables:
         return
     pairs = rng.choice(tables).pairs
@@ -217,7 +221,7 @@ def _damage_keys(tree: Any, rng: random.Random) -> None:
 
 def write_json(value: Any, *, toml: bool = False) -> str:
     """A tree as JSON, or as a value of TOML; raw text as it stands."""
-    if isinstance(value, Raw):
+    if isinstance(value, RawText):
         return {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}.get(value, str(value)) if toml else str(value)
     if isinstance(value, Table):
         between = " = " if toml else ": "

@@ -106,7 +106,7 @@ def seal(contents: Mapping[str, bytes], run: str = "") -> bytes:
     return json.dumps({"format": 1, "files": facts, "run": run}, indent=1).encode()
 
 
-def sealed(run: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
+def seal_folder(run: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
     """A run's files with the manifest of one of its folders written anew."""
     manifest = f"{folder}/{atomic.MANIFEST}"
     inner = {
@@ -143,20 +143,20 @@ def train_runs(place: Path, framework: str) -> dict[str, dict[str, bytes]]:
     )
     run["report/measured.json"] = json.dumps(MEASURED).encode()
     run["trackers/tensorboard/events"] = b"x"
-    return {name: contents if name == "cache" else _without_clock(contents) for name, contents in found.items()}
+    return {name: contents if name == "cache" else _replace_times(contents) for name, contents in found.items()}
 
 
 def fill_cache(folder: Path) -> dict[str, bytes]:
     """What the plugins of data sets and of scores keep in the user's cache."""
     os.environ["GANZOO_CACHE"] = str(folder)
-    read_cached()
+    read_cached_set()
     read_classifier()
     return {name: content for name, content in read_files(folder).items() if not name.endswith(".lock")}
 
 
-def read_cached() -> None:
+def read_cached_set() -> None:
     """A set whose arrays are kept, or else decoded anew."""
-    source = cache.cached({"set": "fuzz"}, lambda: SOURCE)
+    source = cache.load_or_build({"set": "fuzz"}, lambda: SOURCE)
     np.asarray(source.images[:1])
     texts = (*source.class_names, *source.notes)
     if not all(isinstance(text, str) for text in texts) or not isinstance(source.background, int | None):
@@ -170,9 +170,9 @@ def read_classifier() -> None:
     json.dumps(dict(found.facts), allow_nan=False)
 
 
-def _without_clock(run: dict[str, bytes]) -> dict[str, bytes]:
+def _replace_times(run: dict[str, bytes]) -> dict[str, bytes]:
     """Times and the run's id, which differ from call to call, replaced: case N must be the same at every call."""
-    own = str(rundir_id(run))
+    own = str(read_run_id(run))
     run = {name: content.replace(own.encode(), b"0" * len(own)) if own else content for name, content in run.items()}
     lines = [json.loads(line) for line in run[layout.STATS].splitlines()]
     clock = {"seconds": 1.0, "images_per_second": 4.0}
@@ -180,11 +180,11 @@ def _without_clock(run: dict[str, bytes]) -> dict[str, bytes]:
     run[layout.STATS] = "".join(f"{line}\n" for line in stats).encode()
     for name in [name for name in run if name.endswith(f"/{layout.POSITION}")]:
         run[name] = json.dumps({**json.loads(run[name]), "seconds": 1.0}, indent=1).encode()
-        run = sealed(run, name.removesuffix(f"/{layout.POSITION}"))
+        run = seal_folder(run, name.removesuffix(f"/{layout.POSITION}"))
     run.pop("report.html", None)
     return run
 
 
-def rundir_id(run: Mapping[str, bytes]) -> str:
+def read_run_id(run: Mapping[str, bytes]) -> str:
     manifests = [json.loads(content) for name, content in run.items() if name.endswith(atomic.MANIFEST)]
     return next((str(manifest["run"]) for manifest in manifests if manifest.get("run")), "")

@@ -14,7 +14,7 @@ from typing import Any
 
 import ganzoo_core as gz
 from fuzzing.fixtures import write_files
-from fuzzing.records import RUN, compare_runs, each, find_of_epoch
+from fuzzing.records import RUN, call_all, compare_runs, find_generator_of_epoch
 from ganzoo_core import python_api, report, sweeps
 from ganzoo_core.generation import bundling, load
 from ganzoo_core.report import notebook
@@ -22,10 +22,10 @@ from ganzoo_core.runs import generators, layout, scores
 from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.storage import tensors
 from ganzoo_core.training import resuming
-from ganzoo_trackers import past
+from ganzoo_trackers import history
 
 # What may lie in a run's folder without being there: names that are nearly ours, and what writers leave.
-MORE = (
+MORE_ENTRIES = (
     "checkpoints/12", "checkpoints/999", "checkpoints/²", "checkpoints/012", "checkpoints/damaged-12", "snapshots/12",
     "snapshots/²", "snapshots/-3", "samples/12.png", "samples/²", ".lock", ".scores.jsonl.lock", "report.html",
     "report", ".config.yaml.0123abcd.new", "checkpoints/.12.0123abcd.old", "checkpoints/.32.0123abcd.new",
@@ -99,17 +99,17 @@ DAMAGES = (
 
 def open_run(run: Path) -> None:
     folder = RunFolder.open(run)
-    each(folder.newest_checkpoint, folder.damaged_checkpoints, lambda: folder.lock().release())
+    call_all(folder.find_newest_checkpoint, folder.list_damaged_checkpoints, lambda: folder.lock().release())
 
 
 def read_lines(run: Path) -> None:
     told = gz.TrackedRun(folder=run, name="run", settings={}, facts={}, images=32, own=run / "trackers" / "tensorboard")
-    each(
+    call_all(
         lambda: python_api.Run(run).stats,
-        lambda: past.events(told),
-        lambda: scores.cut(run, 16),
+        lambda: history.list_events(told),
+        lambda: scores.remove_later_scores(run, 16),
         lambda: scores.append(run, scores.Score(images=1, scores={}, protocol={})),
-        lambda: RunFolder(run).cut_stats(2),
+        lambda: RunFolder(run).truncate_stats(2),
         lambda: RunFolder(run).add_stats({"images": 1}),
         lambda: add_picture(run),
     )
@@ -118,18 +118,18 @@ def read_lines(run: Path) -> None:
 def add_picture(run: Path) -> None:
     """Write a grid; what stands in its way is the system's refusal, which a run tells and goes on from."""
     try:
-        RunFolder(run).add_pictures(["12.png", "latest.png"], b"x")
+        RunFolder(run).write_sample_grid(["12.png", "latest.png"], b"x")
     except OSError as error:
         raise gz.UsageError(str(error)) from None
 
 
 def list_saved(run: Path) -> None:
-    each(
+    call_all(
         *(lambda which=which: generators.find_generator(run, which) for which in ("last", "best", "32")),
-        lambda: find_of_epoch(run),
+        lambda: find_generator_of_epoch(run),
         lambda: generators.list_generators(run, "all"),
         lambda: sweeps.Sweep(run.parent, (), ()).is_over(sweeps.Job(run.name, {})),
-        lambda: RunFolder(run).finished_at(),
+        lambda: RunFolder(run).read_generator_images(),
     )
 
 
@@ -142,14 +142,14 @@ def draw_snapshot(run: Path) -> None:
 
 
 def ship(run: Path) -> None:
-    bundling.write(generators.find_generator(run), run.parent / "shipped")
+    bundling.write_bundle(generators.find_generator(run), run.parent / "shipped")
 
 
-def begin_with(run: Path) -> None:
-    weights = resuming.with_weights(run).weights
+def start_from(run: Path) -> None:
+    weights = resuming.start_from_weights(run).weights
     assert weights is not None
     name = layout.STATE if (weights / layout.STATE).exists() else layout.WEIGHTS
-    tensors.read_matching(weights / name)
+    tensors.read_all_tensors(weights / name)
 
 
 def resume_more(run: Path) -> None:
@@ -160,16 +160,16 @@ def restart(run: Path) -> None:
     python_api.resume(run, restart=True, steps=2, quiet=True)
 
 
-def branch(run: Path) -> None:
+def resume_as_new_run(run: Path) -> None:
     python_api.resume(run, settings={"train.lr": 1e-4}, steps=9, out=run.parent / "branch", quiet=True)
 
 
 READERS: tuple[tuple[str, Callable[[Path], Any], float], ...] = (
     ("found", list_saved, 1), ("drawn from", draw, 1), ("a snapshot drawn from", draw_snapshot, 0.5),
     ("opened", open_run, 1), ("read", read_lines, 1), ("over", lambda run: python_api.resume(run, quiet=True), 1),
-    ("resumed", resume_more, 0.15), ("restarted", restart, 0.05), ("branched from", branch, 0.05),
-    ("reported", report.write, 0.4), ("shown", notebook.of_run, 0.3), ("shipped", ship, 0.5),
-    ("begun with", begin_with, 0.5), ("compared", lambda run: compare_runs(run / "x"), 0.15),
+    ("resumed", resume_more, 0.15), ("restarted", restart, 0.05), ("branched from", resume_as_new_run, 0.05),
+    ("reported", report.write, 0.4), ("shown", notebook.render_run, 0.3), ("shipped", ship, 0.5),
+    ("begun with", start_from, 0.5), ("compared", lambda run: compare_runs(run / "x"), 0.15),
 )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def _replace(run: Path, outside: Path, rng: random.Random) -> str:
     """Replace an entry, or one that could be there, by something else; returns that in words."""
     entries = [str(path.relative_to(run)) for path in sorted(run.rglob("*"))]
     depth = {1: 0.5, 2: 0.3, 3: 0.2}
-    name = rng.choice(MORE) if rng.random() < 0.2 else _choose(entries, depth, rng)
+    name = rng.choice(MORE_ENTRIES) if rng.random() < 0.2 else _choose_entry(entries, depth, rng)
     path, make = run / name, rng.choice(DAMAGES)
     if any((run / name).parents[level].is_symlink() for level in range(name.count("/"))):
         return f"{name} is left"
@@ -212,7 +212,7 @@ def _replace(run: Path, outside: Path, rng: random.Random) -> str:
     return f"{name} {make.__name__.replace('_', ' ')}"
 
 
-def _choose(entries: list[str], depth: Mapping[int, float], rng: random.Random) -> str:
+def _choose_entry(entries: list[str], depth: Mapping[int, float], rng: random.Random) -> str:
     wanted = rng.choices(list(depth), list(depth.values()))[0]
     fitting = [entry for entry in entries if entry.count("/") + 1 == wanted] or entries
     return rng.choice(fitting)

@@ -19,12 +19,20 @@ from typing import Any
 
 from fuzzing.fixtures import write_files
 
-RAN = "ran"  # written by a package that lies beside a case, should it be imported
-FORBIDDEN = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "os.kill"}
-CHANGES = {"os.remove", "os.rename", "os.rmdir", "os.chmod", "os.truncate", "os.link", "os.symlink"}
+CANARY = "ran"  # written by a package that lies beside a case, should it be imported
+FORBIDDEN_EVENTS = {
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "socket.connect",
+    "os.kill",
+}
+CHANGE_EVENTS = {"os.remove", "os.rename", "os.rmdir", "os.chmod", "os.truncate", "os.link", "os.symlink"}
 # What a terminal obeys or turns around; \r is what a progress line ends with.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Guard:
@@ -44,13 +52,13 @@ class Guard:
         os.environ.update(HOME=str(self.root / "home"), TMPDIR=str(self.root / "tmp"))
         tempfile.tempdir = None  # it was found out before TMPDIR was set
         self.case = self.root / "in" / "none"
-        self.seen: list[str] = []
+        self.violations: list[str] = []
         self.active = False
         self._output = (self.root / "output").open("w+b", buffering=0)
         for standard in (1, 2):
             os.dup2(self._output.fileno(), standard)
-        self._before = self._look()
-        sys.addaudithook(self._hear)
+        self._before = self._list_surroundings()
+        sys.addaudithook(self._audit)
 
     def begin(self, number: int) -> Path:
         """A new folder for a case, which is the current one as well, and in front of the path of imports."""
@@ -58,7 +66,7 @@ class Guard:
         self.case.mkdir()
         bait = self.case / "pictures"
         bait.mkdir()
-        code = f"open({str(self.root / RAN)!r}, 'w').close()\n"
+        code = f"open({str(self.root / CANARY)!r}, 'w').close()\n"
         for name in ("__init__.py", "x.py"):
             (bait / name).write_text(code, encoding="utf-8")
         os.chdir(self.case)
@@ -69,7 +77,7 @@ class Guard:
 
     def watch(self) -> None:
         """From here on it is the reader that acts."""
-        self.seen, self.active = [], True
+        self.violations, self.active = [], True
 
     def end(self) -> list[str]:
         """What was done that may not be; the case's folder goes."""
@@ -77,23 +85,25 @@ class Guard:
         os.chdir(self.root)
         sys.stdout.flush()
         sys.stderr.flush()
-        found = list(dict.fromkeys(self.seen))
-        if (self.root / RAN).exists() or "pictures" in sys.modules:
+        found = list(dict.fromkeys(self.violations))
+        if (self.root / CANARY).exists() or "pictures" in sys.modules:
             found.append("code beside the file ran")
         self._output.seek(0)
         said = self._output.read().decode("utf-8", "replace")
-        if _OBEYED.search(said):
-            found.append(f"wrote to the terminal {said[max(0, _OBEYED.search(said).start() - 60) :][:200]!r}")
+        if _CONTROL_CHARACTERS.search(said):
+            found.append(
+                f"wrote to the terminal {said[max(0, _CONTROL_CHARACTERS.search(said).start() - 60) :][:200]!r}"
+            )
         shutil.rmtree(self.case, ignore_errors=True)
-        after = self._look()
-        found += [f"changed {name}" for name in sorted(self._before.keys() | after) if self._changed(name, after)]
+        after = self._list_surroundings()
+        found += [f"changed {name}" for name in sorted(self._before.keys() | after) if self._has_changed(name, after)]
         self._before = after
         return found
 
-    def _changed(self, name: str, after: dict[str, Any]) -> bool:
+    def _has_changed(self, name: str, after: dict[str, Any]) -> bool:
         return self._before.get(name) != after.get(name)
 
-    def _look(self) -> dict[str, Any]:
+    def _list_surroundings(self) -> dict[str, Any]:
         """Everything beside the case's folder: kind, size and time of change."""
         found: dict[str, Any] = {}
         folders = [self.root]
@@ -110,34 +120,34 @@ class Guard:
                     folders.append(path)
         return found
 
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
         """Python's own reports of what is done, before it is done."""
         if not self.active:
             return
         if event == "open":
-            self._hear_open(*args)
+            self._audit_open(*args)
         elif event == "import" and str(args[0]).partition(".")[0] == "pictures":
-            self.seen.append(f"import of {args[0]}")
-        elif event in FORBIDDEN:
-            self.seen.append(f"{event}{_find_caller()}: {str(args)[:200]}")
-        elif event in CHANGES:
+            self.violations.append(f"import of {args[0]}")
+        elif event in FORBIDDEN_EVENTS:
+            self.violations.append(f"{event}{_find_caller()}: {str(args)[:200]}")
+        elif event in CHANGE_EVENTS:
             paths = [arg for arg in args if isinstance(arg, str | bytes | os.PathLike)]
             paths = paths[1:] if event in ("os.link", "os.symlink") else paths
             places = [self._resolve(Path(os.fsdecode(path)).parent) for path in paths]
             if any(map(self._is_forbidden, places)):
-                self.seen.append(f"{event}{_find_caller()}: {args[0]!r}")
+                self.violations.append(f"{event}{_find_caller()}: {args[0]!r}")
 
-    def _hear_open(self, path: Any, mode: Any, flags: Any) -> None:
+    def _audit_open(self, path: Any, mode: Any, flags: Any) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             return
         place = self._resolve(path)
-        writes = (isinstance(flags, int) and flags & WRITING) or (isinstance(mode, str) and set(mode) & set("wax+"))
+        writes = (isinstance(flags, int) and flags & WRITE_FLAGS) or (isinstance(mode, str) and set(mode) & set("wax+"))
         if place == "/etc/passwd" or place.startswith(str(self.outside)):
             words = f"open of {os.path.relpath(place, self.case)}"
             purpose = "writing" if writes else "reading"
-            self.seen.append(f"open beyond its folder, for {purpose}{_find_caller()}: {words}")
+            self.violations.append(f"open beyond its folder, for {purpose}{_find_caller()}: {words}")
         elif writes and self._is_forbidden(place):
-            self.seen.append(f"open for writing{_find_caller()}: {place}")
+            self.violations.append(f"open for writing{_find_caller()}: {place}")
 
     def _resolve(self, path: Any) -> str:
         try:

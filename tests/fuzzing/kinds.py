@@ -46,10 +46,10 @@ class Kind:
         """
         content = self.content if rng is None else damage(self.content, self.syntax, rng)
         write_files(case, self.finish({**self.others, self.path: content}))
-        return _show(content, self.content), lambda: self.read(case / self.path)
+        return _show_change(content, self.content), lambda: self.read(case / self.path)
 
 
-def _show(content: bytes, good: bytes) -> str:
+def _show_change(content: bytes, good: bytes) -> str:
     """What was changed, with a little of what stands around it."""
     first = next((at for at, (a, b) in enumerate(zip(content, good, strict=False)) if a != b), len(good))
     shown = content if len(content) <= 400 else content[max(0, first - 120) : first + 280]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SECONDS, BYTES = 10.0, 2 * 2**30
+MAX_SECONDS, MAX_BYTES = 10.0, 2 * 2**30
 HANGS = "tmp/hangs"  # in a worker's folder: where it was when it was asked
 _CONTEXT = multiprocessing.get_context("fork")
 
@@ -46,7 +46,7 @@ class Result:
     outcome: str
     group: str = ""
     detail: str = ""
-    given: str = ""
+    input: str = ""
     is_broken: bool = False
     seconds: float = 0.0
 
@@ -77,8 +77,8 @@ class _Worker:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def run(
-    cases: Iterator[Case], start: Callable[[Path], Work], place: Path, *, workers: int, seconds: float = SECONDS
+def run_cases(
+    cases: Iterator[Case], start: Callable[[Path], Work], place: Path, *, workers: int, seconds: float = MAX_SECONDS
 ) -> Iterator[tuple[Case, Result]]:
     """Put cases through workers.
 
@@ -109,7 +109,7 @@ def run(
             until = min(worker.until for worker in busy)
             multiprocessing.connection.wait([worker.pipe for worker in busy], max(0.0, until - time.monotonic()))
             for worker in list(busy):
-                result = _answer(worker, seconds)
+                result = _read_result(worker, seconds)
                 if result is None:
                     continue
                 assert worker.case is not None
@@ -125,7 +125,7 @@ def run(
             worker.stop()
 
 
-def _answer(worker: _Worker, seconds: float) -> Result | None:
+def _read_result(worker: _Worker, seconds: float) -> Result | None:
     """What a worker says, or what became of it; None while it works."""
     try:
         if worker.pipe.poll():
@@ -151,7 +151,7 @@ def _serve(start: Callable[[Path], Work], root: Path, pipe: Any) -> None:
     work = start(root)
     faulthandler.register(signal.SIGUSR1, (root / HANGS).open("w"), all_threads=False)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (used + MAX_BYTES, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.setrecursionlimit(1000)
     while True:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fuzzing.fixtures import sealed
+from fuzzing.fixtures import seal_folder
 from fuzzing.kinds import Files, Kind
 from ganzoo_core import building, mix, python_api, report, sweeps
 from ganzoo_core.discovery import catalog, manifest
 from ganzoo_core.errors import UsageError
-from ganzoo_core.evaluation.request import averages, data_of_run
+from ganzoo_core.evaluation.request import has_ema, read_run_data
 from ganzoo_core.generation import load
 from ganzoo_core.report import comparison_page, run_groups
 from ganzoo_core.runs import generators, layout, scores
@@ -21,7 +21,7 @@ from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.settings import parse_assignments, read_config, read_facts
 from ganzoo_core.storage import atomic
 from ganzoo_core.training import resuming
-from ganzoo_trackers import past
+from ganzoo_trackers import history
 
 RUN = "run"
 MANIFEST = """api = 1
@@ -68,7 +68,7 @@ def read_generator(path: Path) -> None:
 
 def read_position(path: Path) -> None:
     run = path.parents[2]
-    RunFolder(run).is_over()
+    RunFolder(run).is_finished()
     sweeps.Sweep(run.parent, (), ()).is_over(sweeps.Job(run.name, {}))
     python_api.resume(run, quiet=True)
 
@@ -79,41 +79,41 @@ def read_stats(path: Path) -> None:
     run = path.parent
     folder = RunFolder(run)
     told = gz.TrackedRun(folder=run, name="run", settings={}, facts={}, images=32, own=run / "trackers" / "x")
-    each(
+    call_all(
         lambda: python_api.Run(run).stats,
-        lambda: past.events(told),
+        lambda: history.list_events(told),
         lambda: report.write(run),
-        lambda: folder.cut_stats(3),
+        lambda: folder.truncate_stats(3),
     )
 
 
 def read_scores(path: Path) -> None:
     run = path.parent
-    each(
-        lambda: scores.best(scores.read(run)),
+    call_all(
+        lambda: scores.find_best(scores.read(run)),
         lambda: scores.check_comparable(scores.read(run)),
         lambda: generators.find_generator(run, "best"),
         lambda: report.write(run),
-        lambda: scores.cut(run, 16),
+        lambda: scores.remove_later_scores(run, 16),
         lambda: scores.append(run, scores.Score(images=1, scores={}, protocol={})),
     )
 
 
 def compare_runs(path: Path) -> None:
     run = path.parent
-    found = run_groups.compare(run_groups.find([run.parent]), force=True)
+    found = run_groups.compare_runs(run_groups.find_runs([run.parent]), force=True)
     json.dumps(run_groups.as_json(found))
     comparison_page.write(found, run.parent / "compare.html")
 
 
 def read_run_config(path: Path) -> None:
     run = path.parent
-    each(
+    call_all(
         lambda: resolve_run(path),
-        lambda: data_of_run(run),
-        lambda: averages(run),
+        lambda: read_run_data(run),
+        lambda: has_ema(run),
         lambda: report.write(run),
-        lambda: RunFolder(run).newest_checkpoint(),
+        lambda: RunFolder(run).find_newest_checkpoint(),
     )
 
 
@@ -126,8 +126,8 @@ def resolve_run(path: Path) -> mix.Mix:
 
 def resolve(request: mix.Request) -> mix.Mix:
     resolved = mix.resolve(catalog.scan(), request)
-    building.plan_of(resolved)
-    building.fit_of(resolved)
+    building.make_plan(resolved)
+    building.fit_from_card(resolved)
     return resolved
 
 
@@ -150,7 +150,7 @@ def read_plugin_manifest(path: Path) -> None:
 
 def read_plan(path: Path) -> None:
     over = {"seed": ["0", "1"], "lr": ["1e-4"]}
-    each(
+    call_all(
         lambda: sweeps.open_sweep(path.parent, "dcgan-torch", PLAN["words"], over),  # type: ignore[arg-type]
         lambda: sweeps.open_sweep(None, "dcgan-torch", PLAN["words"], over),  # type: ignore[arg-type]
     )
@@ -159,27 +159,27 @@ def read_plan(path: Path) -> None:
 def read_checkpoints(path: Path) -> None:
     run = path.parents[2]
     folder = RunFolder.open(run)
-    each(folder.newest_checkpoint, folder.damaged_checkpoints)
-    resuming.find_start(folder, restart=False, leads=True)
+    call_all(folder.find_newest_checkpoint, folder.list_damaged_checkpoints)
+    resuming.find_checkpoint(folder, restart=False, leads=True)
 
 
 def read_generators(path: Path) -> None:
     run = path.parents[path.parts[::-1].index(RUN) - 1]
-    each(
+    call_all(
         lambda: generators.find_generator(run, "last"),
-        lambda: find_of_epoch(run),
+        lambda: find_generator_of_epoch(run),
         lambda: generators.list_generators(run, "all"),
-        RunFolder(run).finished_at,
+        RunFolder(run).read_generator_images,
     )
 
 
-def find_of_epoch(run: Path) -> None:
+def find_generator_of_epoch(run: Path) -> None:
     """The run is shorter than an epoch, so that it is refused when all is well."""
     with contextlib.suppress(UsageError):
         generators.find_generator(run, "epoch:1")
 
 
-def each(*calls: Callable[[], Any]) -> None:
+def call_all(*calls: Callable[[], Any]) -> None:
     """Make all the calls, and raise the first refusal after them; any other error at once."""
     refusal: UsageError | None = None
     for call in calls:
@@ -207,7 +207,7 @@ def list_records(runs: dict[str, Files]) -> list[Kind]:
     def generator_of(name: str, files: Files, which: str, syntax: str) -> Kind:
         own = {key.removeprefix("generator/"): value for key, value in files.items() if key.startswith("generator/")}
         placed = {f"generator/{key}": value for key, value in own.items()}
-        finish = lambda contents: sealed(contents, "generator")  # noqa: E731
+        finish = lambda contents: seal_folder(contents, "generator")  # noqa: E731
         return Kind(name, f"generator/{which}", own[which], read_generator, syntax, placed, finish)
 
     checkpoint_folder = f"{RUN}/checkpoints/{newest}"
@@ -220,7 +220,7 @@ def list_records(runs: dict[str, Files]) -> list[Kind]:
             f"checkpoints/{newest}/{layout.POSITION}",
             read_position,
             share=0.4,
-            finish=lambda contents: sealed(contents, checkpoint_folder),
+            finish=lambda contents: seal_folder(contents, checkpoint_folder),
         ),
         of_run("checkpoint's manifest", f"checkpoints/{newest}/{atomic.MANIFEST}", read_checkpoints),
         of_run("generator's manifest", f"generator/{atomic.MANIFEST}", read_generators),
@@ -228,7 +228,7 @@ def list_records(runs: dict[str, Files]) -> list[Kind]:
             "snapshot's card",
             f"snapshots/32/{layout.CARD}",
             read_generators,
-            finish=lambda contents: sealed(contents, f"{RUN}/snapshots/32"),
+            finish=lambda contents: seal_folder(contents, f"{RUN}/snapshots/32"),
         ),
         of_run("statistics", layout.STATS, read_stats, "jsonl", share=0.4),
         of_run("scores", layout.SCORES, read_scores, "jsonl", share=0.4),

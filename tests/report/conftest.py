@@ -45,7 +45,7 @@ class Runs:
         self.place = place
 
     def config(self, folder: Path, settings: Mapping[str, tuple[Any, str]], facts: Mapping[str, Any]) -> None:
-        """As `config.as_yaml` writes it."""
+        """As `config.format_config` writes it."""
         lines = ["# Every setting of this run and where it came from. `ganzoo run --config` reads it."]
         lines += [f"{key}: {json.dumps(value)}  # {origin}" for key, (value, origin) in sorted(settings.items())]
         lines += ["run:", *(f"  {key}: {json.dumps(value)}" for key, value in facts.items())]

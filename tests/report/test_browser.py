@@ -167,7 +167,7 @@ def test_a_run_with_nothing_in_it_has_a_page_of_sentences(browser, runs):
 
 def test_a_served_page_follows_the_run_and_keeps_its_place(browser, runs, stats_line, picture):
     folder = runs(lines=[stats_line(100), stats_line(200)], samples=2, finished=False)
-    with live.server(folder, 0) as server:
+    with live.make_server(folder, 0) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -44,19 +44,19 @@ def zoo(runs):
 
 
 def test_runs_that_differ_in_their_seed_alone_share_a_row(zoo):
-    found = run_groups.compare(run_groups.find([zoo]))
+    found = run_groups.compare_runs(run_groups.find_runs([zoo]))
     assert [(group.name, group.seeds, group.images) for group in found.groups] == [
         ("loss=gp lr=0.0002", "0, 1, 2", "1,000"),
         ("loss=hinge lr=0.0002", "0, 1, 2", "1,000"),
         ("loss=hinge lr=0.5", "0", "1,000"),
     ]
-    assert found.differ == ["use.loss", "train.lr", "loss.weight"]
-    assert [group.setting("loss.weight") for group in found.groups] == ["10.0", "–", "–"]
+    assert found.differing_settings == ["use.loss", "train.lr", "loss.weight"]
+    assert [group.format_setting("loss.weight") for group in found.groups] == ["10.0", "–", "–"]
     first = found.groups[0]
-    assert first.values("fid") == [6, 8, 10]
-    assert first.spread("fid") == "8 ± 2"  # the standard deviation of 6, 8, 10 with n - 1
-    assert found.groups[1].spread("fid") == "11 ± 1"
-    assert found.groups[2].spread("fid") == "–"
+    assert first.list_values("fid") == [6, 8, 10]
+    assert first.format_spread("fid") == "8 ± 2"  # the standard deviation of 6, 8, 10 with n - 1
+    assert found.groups[1].format_spread("fid") == "11 ± 1"
+    assert found.groups[2].format_spread("fid") == "–"
     assert found.metrics == {"fid": "lower", "recall": "higher"}
     assert found.notes == ["without a score yet: 1 of 7 runs; `ganzoo evaluate RUN` gives them one"]
 
@@ -64,12 +64,12 @@ def test_runs_that_differ_in_their_seed_alone_share_a_row(zoo):
 def test_scores_found_in_unlike_ways_are_refused_unless_forced_and_then_marked(runs):
     runs("a", settings=loss("a"), scores=[score(1000, 1)])
     runs("b", settings=loss("b"), scores=[score(1000, 2, samples=7, seed=5)])
-    paths = run_groups.find([runs.place])
+    paths = run_groups.find_runs([runs.place])
     with pytest.raises(UsageError, match="samples is 100 and 7"):
-        run_groups.compare(paths)
-    found = run_groups.compare(paths, force=True)
-    assert found.unlike == ["samples is 100 and 7"]
-    assert comparison_page.marked(found) == ["", " *"]
+        run_groups.compare_runs(paths)
+    found = run_groups.compare_runs(paths, force=True)
+    assert found.protocol_differences == ["samples is 100 and 7"]
+    assert comparison_page.mark_other_protocols(found) == ["", " *"]
     assert "* Computed with another protocol than the others" in comparison_page.render(found)
 
 
@@ -87,7 +87,7 @@ def test_runs_that_cannot_be_compared(runs, tmp_path, monkeypatch, names, said):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=said):
-        run_groups.find([Path(name) for name in names])
+        run_groups.find_runs([Path(name) for name in names])
 
 
 def test_damaged_runs_are_compared_as_far_as_they_go(runs):
@@ -95,7 +95,7 @@ def test_damaged_runs_are_compared_as_far_as_they_go(runs):
     broken = runs("b", scores=[{"images": 3, "scores": {"fid": "x"}, "protocol": []}])
     (broken / "config.yaml").write_bytes(b"\xff\0")
     (broken / "samples/1000.png").write_bytes(b"no picture")
-    found = run_groups.compare([runs.place / "a", broken])
+    found = run_groups.compare_runs([runs.place / "a", broken])
     text = comparison_page.render(found)
     assert "This could not be shown" not in text
     assert "No run was evaluated" in text
@@ -105,17 +105,17 @@ def test_curves_of_several_seeds(runs):
     def curve(x, y):
         return {"x": x, "y": y}
 
-    alone = comparison_page.overlaid([{**curve([1, 2], [3, 4]), "lo": [2, 2], "hi": [5, 5]}])
+    alone = comparison_page.merge_curves([{**curve([1, 2], [3, 4]), "lo": [2, 2], "hi": [5, 5]}])
     assert alone == {"x": [1, 2], "y": [3, 4], "lo": [2, 2], "hi": [5, 5]}
-    both = comparison_page.overlaid([curve([10, 20, 30], [1, 2, 3]), curve([10, 30], [5, None])])
+    both = comparison_page.merge_curves([curve([10, 20, 30], [1, 2, 3]), curve([10, 30], [5, None])])
     assert both == {"x": [10, 20, 30], "y": [3, 2, 3], "lo": [1, 2, 3], "hi": [5, 2, 3]}
-    between = comparison_page.overlaid([curve([0, 10, 20, 30], [0, 0, 0, 0]), curve([5, 25], [10, 30])])
+    between = comparison_page.merge_curves([curve([0, 10, 20, 30], [0, 0, 0, 0]), curve([5, 25], [10, 30])])
     assert between["y"] == [0, (0 + 15) / 2, (0 + 25) / 2, 0]  # on the line from (5, 10) to (25, 30)
 
 
 def test_curves_and_tables_hold_each_row(zoo):
-    found = run_groups.compare(run_groups.find([zoo]))
-    shown = comparison_page.charts(found)
+    found = run_groups.compare_runs(run_groups.find_runs([zoo]))
+    shown = comparison_page.make_charts(found)
     assert [chart["title"] for chart in shown] == [
         "D adversarial",
         "G adversarial",
@@ -123,7 +123,7 @@ def test_curves_and_tables_hold_each_row(zoo):
         "D accuracy fake",
     ]
     assert [series["name"] for series in shown[0]["series"]] == [group.name for group in found.groups]
-    drawn = comparison_page.score_charts(found, 4)
+    drawn = comparison_page.make_score_charts(found, 4)
     fid = next(chart for chart in drawn if chart["title"] == "fid")
     assert fid["series"][0] == {
         "name": "loss=gp lr=0.0002", "colour": 0, "dashed": False,
@@ -165,8 +165,8 @@ def test_each_row_draws_from_the_same_noise(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "c", ignore=shutil.ignore_patterns("generator"))
     config = tmp_path / "c/config.yaml"
     config.write_text(config.read_text().replace("train.lr: ", "train.lr: 8"))
-    found = run_groups.compare(run_groups.find([tmp_path]))
-    sheets = comparison_page.draw(found, seed=3, device="cpu", say=lambda text: None)
+    found = run_groups.compare_runs(run_groups.find_runs([tmp_path]))
+    sheets = comparison_page.draw_sheets(found, seed=3, device="cpu", say=lambda text: None)
     expected = gz.grid(gz.load(trained).generate(16, seed=3))
     assert sheets[0].uri == sheets[1].uri
     assert "holds no saved generator" in sheets[2].reason
@@ -179,7 +179,7 @@ def test_each_row_draws_from_the_same_noise(trained, tmp_path):
 
 def test_the_page_in_a_browser(browser, zoo):
     page = browser.open(
-        comparison_page.write(run_groups.compare(run_groups.find([zoo])), zoo / "compare.html"), width=380
+        comparison_page.write(run_groups.compare_runs(run_groups.find_runs([zoo])), zoo / "compare.html"), width=380
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
     plot = page.locator("[data-chart=c0] svg")
@@ -194,7 +194,7 @@ def test_hostile_names_stay_names(browser, runs, hostile):
     for number in (0, 1):
         runs(f"{number}{hostile.replace('/', '|')}", settings={"use.loss": (hostile + str(number), "--loss")},
              scores=[{"images": 1, "scores": {hostile: 1}, "protocol": {hostile: number}}])  # fmt: skip
-    found = run_groups.compare(run_groups.find([runs.place]), force=True)
+    found = run_groups.compare_runs(run_groups.find_runs([runs.place]), force=True)
     page = browser.open(comparison_page.write(found, runs.place / "compare.html"))
     assert page.locator("img[src=x]").count() == 0
     assert hostile in page.locator("#settings").text_content()

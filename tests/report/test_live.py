@@ -19,9 +19,9 @@ END = 30.0  # seconds after which a wait is given up
 
 @pytest.fixture
 def address(runs, monkeypatch):
-    monkeypatch.setattr(live, "SECONDS", SOON)
-    monkeypatch.setattr(live, "CLIENTS", MOST)
-    with live.server(runs(finished=False), 0) as server:
+    monkeypatch.setattr(live, "CLIENT_TIMEOUT", SOON)
+    monkeypatch.setattr(live, "MAX_CLIENTS", MOST)
+    with live.make_server(runs(finished=False), 0) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         yield server.server_address
@@ -108,7 +108,7 @@ def test_a_client_that_says_a_letter_now_and_then_is_let_go(clients):
 
 
 def test_a_client_that_reads_nothing_is_let_go(clients, address, monkeypatch):
-    monkeypatch.setattr(live.Watched, "page", lambda self: bytes(30_000_000))
+    monkeypatch.setattr(live.LiveReport, "make_page", lambda self: bytes(30_000_000))
     host = f"Host: {address[0]}:{address[1]}"
     deaf = clients(f"GET / HTTP/1.0\r\n{host}\r\n\r\n".encode(), room=4096)
     assert deaf.recv(15) == b"HTTP/1.0 200 OK"
@@ -150,7 +150,7 @@ def test_no_more_threads_than_are_allowed_and_the_others_are_told(clients, addre
 
 
 def test_one_client_too_many_is_told_so(clients, address, monkeypatch):
-    monkeypatch.setattr(live, "SECONDS", END)  # nobody is let go while this looks
+    monkeypatch.setattr(live, "CLIENT_TIMEOUT", END)  # nobody is let go while this looks
     for _ in range(MOST):
         clients(b"GET")
     until = time.monotonic() + END
@@ -186,7 +186,7 @@ def test_what_fails_inside_is_told_clean_and_the_next_is_served(address, capfd, 
     def fail(self):
         raise ValueError("a\x1b[2Jb")
 
-    monkeypatch.setattr(live.Watched, "page", fail)
+    monkeypatch.setattr(live.LiveReport, "make_page", fail)
     with pytest.raises((OSError, http.client.HTTPException)):
         ask(address, "/")
     wait_for_no_thread()
@@ -195,5 +195,5 @@ def test_what_fails_inside_is_told_clean_and_the_next_is_served(address, capfd, 
 
 
 def test_the_real_bounds_are_those_of_a_person_with_a_browser():
-    assert 8 <= live.CLIENTS <= 64
-    assert 2 <= live.SECONDS <= 60
+    assert 8 <= live.MAX_CLIENTS <= 64
+    assert 2 <= live.CLIENT_TIMEOUT <= 60

@@ -97,7 +97,7 @@ class Fake:
 
 def test_a_conditional_one_shows_a_row_a_class_and_no_name_becomes_markup(tmp_path, hostile, write_card):
     generator = Fake(tmp_path / "generator", hostile, write_card)
-    shown = Elements(notebook_view.of_generator(generator))
+    shown = Elements(notebook_view.render_generator(generator))
     assert generator.labels.reshape(10, -1).tolist() == [[number] * 8 for number in range(10)]
     assert f"{hostile} 9 …" in shown.words
     assert "made by: an object" in shown.words
@@ -127,7 +127,7 @@ def progress(images):
 
 def test_a_display_is_drawn_at_most_every_two_seconds_and_at_the_end(runs, clock, hostile):
     sent = []
-    with notebook.Live(sent.append) as live:
+    with notebook.NotebookReporter(sent.append) as live:
         live.say(f"run folder: {hostile}")
         live.begin(runs())
         assert len(sent) == 1
@@ -141,7 +141,7 @@ def test_a_display_is_drawn_at_most_every_two_seconds_and_at_the_end(runs, clock
         assert live.is_stale() is True
         live.report(progress(400))
         live.report(progress(500))
-        live.epoch(progress(500))
+        live.report_epoch(progress(500))
         assert len(sent) == 3
         live.warn(hostile)
     assert re.search(r"(?<![\d,])500 images", sent[-1]["text/plain"])
@@ -157,7 +157,7 @@ def test_a_display_takes_no_more_than_a_twentieth_of_the_time(runs, clock):
     def send(bundle):
         clock.now += 1.0
 
-    live = notebook.Live(send)
+    live = notebook.NotebookReporter(send)
     live.say("it took a second")
     clock.now += 19.9
     assert not live.is_stale()
@@ -167,7 +167,7 @@ def test_a_display_takes_no_more_than_a_twentieth_of_the_time(runs, clock):
 
 def test_nothing_is_drawn_of_a_run_without_statistics(tmp_path, clock):
     sent = []
-    live = notebook.Live(sent.append, laptop_preset="small")
+    live = notebook.NotebookReporter(sent.append, laptop_preset="small")
     live.begin(tmp_path)
     live.estimate(3700)
     assert "--preset small" in sent[-1]["text/html"]
@@ -201,8 +201,11 @@ def test_only_a_kernel_gets_a_display_and_no_quiet_run(module, expected, monkeyp
     if module is not None:
         monkeypatch.setitem(sys.modules, "IPython", module)
     assert notebook.is_notebook() is expected
-    assert isinstance(notebook.reporter(quiet=False, cpu=True, laptop_preset=""), notebook.Live) is expected
-    quiet = notebook.reporter(quiet=True, cpu=True, laptop_preset="")
+    assert (
+        isinstance(notebook.make_reporter(quiet=False, cpu=True, laptop_preset=""), notebook.NotebookReporter)
+        is expected
+    )
+    quiet = notebook.make_reporter(quiet=True, cpu=True, laptop_preset="")
     assert type(quiet) is Reporter
     assert quiet.quiet
 
@@ -223,14 +226,14 @@ def test_another_process_draws_into_one_display_of_this_one(monkeypatch):
     module.display = display
     monkeypatch.setitem(sys.modules, "IPython", ipython("ZMQInteractiveShell"))
     monkeypatch.setitem(sys.modules, "IPython.display", module)
-    monkeypatch.setattr(notebook, "_sends", [])
+    monkeypatch.setattr(notebook, "_relay_sends", [])
     lines = []
-    notebook.relay(lines.append)
-    reporter = notebook.reporter(quiet=False, cpu=True, laptop_preset="")
+    notebook.relay_displays(lines.append)
+    reporter = notebook.make_reporter(quiet=False, cpu=True, laptop_preset="")
     reporter.say("first")
     reporter.say("second")
     assert all("\n" not in line for line in lines)
-    show = notebook.relayed()
+    show = notebook.make_relay_display()
     for line in lines:
         show(line)
     assert [(kind, data["text/plain"], raw) for kind, data, raw in told] == [

@@ -184,7 +184,7 @@ def test_text_stays_text(name, word):
     assert [tag for tag, _ in seen.elements] == ["p"]
     assert seen.elements[0][1] == {"title": word}
     assert "".join(seen.words) == name
-    script = markup.json_script("data", {name: word})
+    script = markup.make_json_script("data", {name: word})
     assert len(Seen(script).elements) == 1
     assert not re.search(r"[<>&]", script[len('<script type="application/json" id="data">') : -len("</script>")])
     assert json.loads(script[len('<script type="application/json" id="data">') : -len("</script>")]) == {name: word}
@@ -202,7 +202,7 @@ def test_hostile_names_stand_in_the_page_as_text(runs, stats_line, hostile):
 def test_thinning_keeps_means_extremes_and_the_end(pairs, buckets):
     values = [value for value, _ in pairs]
     images = list(np.cumsum([step for _, step in pairs]).astype(float))
-    curve = curves.thin(images, values, buckets)
+    curve = curves.downsample(images, values, buckets)
     assert len(curve["x"]) == len(curve["y"]) <= buckets
     assert curve["x"][-1] == images[-1]
     numbers = [value for value in values if value == value]
@@ -248,7 +248,7 @@ def test_stages_of_a_run_that_grows(runs, stats_line, picture):
         picture(
             folder / f"samples/{100 * place}.png", 9 * place, facts={"resolution": str(resolution), "fade": str(fade)}
         )
-    assert curves.stages(run_record.read(folder)) == [
+    assert curves.find_stages(run_record.read(folder)) == [
         {"resolution": 4, "from": 0, "to": 200, "faded": 100},
         {"resolution": 8, "from": 200, "to": 500, "faded": 400},
         {"resolution": 16, "from": 500, "to": 600},
@@ -265,19 +265,19 @@ def test_many_samples_are_thinned_and_large_ones_shrunk(runs, picture):
     folder = runs(samples=0)
     for place in range(300):
         picture(folder / f"samples/{place}.png", place % 256, size=(4, 4))
-    found = pictures.find(folder / "samples")
+    found = pictures.find_grids(folder / "samples")
     assert [picture.images for picture in found] == list(range(300))
-    chosen = pictures.choose(found)
+    chosen = pictures.choose_pictures(found)
     assert len(chosen.pictures) == 120
     assert (chosen.pictures[0].images, chosen.pictures[-1].images) == (0, 299)
     gaps = np.diff([picture.images for picture in chosen.pictures])
     assert {*gaps} <= {2, 3}
     assert chosen.note == "Shown: 120 of 300 grids, evenly spread. All are in samples/."
     cap = 40_000
-    small = pictures.choose(found[:7], cap=sum(picture.bytes for picture in found[:7]) - 1)
+    small = pictures.choose_pictures(found[:7], max_bytes=sum(picture.file_size for picture in found[:7]) - 1)
     assert all(uri.startswith("data:image/jpeg;base64,") for uri in small.uris)
     assert "shrunk to JPEG" in small.note
-    shrunk = pictures.choose(found, cap=cap // 4)
+    shrunk = pictures.choose_pictures(found, max_bytes=cap // 4)
     assert sum(len(uri) for uri in shrunk.uris) <= cap
 
 
@@ -286,7 +286,7 @@ def test_pictures_that_are_none_are_left_out(runs, tmp_path):
     (folder / "samples/500.png").write_bytes(b"<svg onload=alert(1)>")
     (folder / "samples/٣.png").write_bytes((folder / "samples/200.png").read_bytes())  # a digit, and no ASCII
     (folder / "samples/600.png").symlink_to(folder / "samples/gone.png")
-    assert [picture.images for picture in pictures.find(folder / "samples")] == [200, 400]
+    assert [picture.images for picture in pictures.find_grids(folder / "samples")] == [200, 400]
 
 
 def test_scores_of_unlike_protocols_are_told_apart(runs):
@@ -337,7 +337,7 @@ def training():
 
 
 def test_a_generator_that_copies_is_seen(training, runs):
-    found = nearest_and_walk.nearest(Copier(training), training, "All.")
+    found = nearest_and_walk.find_nearest(Copier(training), training, "All.")
     assert {*found["drawn"]} == {*found["ratios"]} == {0.0}
     assert {shown["neighbours"][0]["index"] for shown in found["shown"]} <= {5, 6, 7, 8}
     assert min(found["training"]) > 10
@@ -351,7 +351,7 @@ def test_a_generator_that_copies_is_seen(training, runs):
 
 def test_grey_pictures_are_near_to_everything_and_copies_of_nothing(training, runs):
     generator = Copier(np.full_like(training, 128))
-    found = nearest_and_walk.nearest(generator, training, "All.")
+    found = nearest_and_walk.find_nearest(generator, training, "All.")
     assert max(found["drawn"]) < np.median(found["training"])
     assert min(found["ratios"]) > 0.8
     lengths = sorted(math.sqrt(((other.astype(float) - 128) ** 2).sum() / 16) for other in training)
@@ -365,7 +365,7 @@ def test_grey_pictures_are_near_to_everything_and_copies_of_nothing(training, ru
 def test_neighbours_are_those_of_a_plain_loop(training, monkeypatch):
     monkeypatch.setattr(nearest_and_walk, "CHUNK", 7)
     queries = np.random.default_rng(1).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
-    places, distances = nearest_and_walk.neighbours(queries, training, 3)
+    places, distances = nearest_and_walk.find_neighbours(queries, training, 3)
     for query, found, lengths in zip(queries, places, distances, strict=True):
         expected = []
         for number, other in enumerate(training):
@@ -375,26 +375,26 @@ def test_neighbours_are_those_of_a_plain_loop(training, monkeypatch):
         assert [number for _, number in expected[:3]] == list(found)
         np.testing.assert_allclose([length for length, _ in expected[:3]], lengths)
     itself = np.array([3, 11])
-    places, distances = nearest_and_walk.neighbours(training[itself], training, 1, itself=itself)
+    places, distances = nearest_and_walk.find_neighbours(training[itself], training, 1, own_places=itself)
     assert (places[:, 0] != itself).all()
     assert distances.min() > 0
     with pytest.raises(GanzooError, match="too few training images"):
-        nearest_and_walk.neighbours(training[:1], training[:1], 1, itself=np.array([0]))
+        nearest_and_walk.find_neighbours(training[:1], training[:1], 1, own_places=np.array([0]))
 
 
 def test_a_generator_that_still_grows_is_compared_at_its_size(training):
-    blocks = nearest_and_walk.shrunk(training, (2, 2))
+    blocks = nearest_and_walk.shrink(training, (2, 2))
     for y in (0, 1):
         for x in (0, 1):
             expected = training[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].astype(float).mean(axis=(1, 2))
             assert abs(blocks[:, y, x] - expected).max() <= 0.5
     with pytest.raises(GanzooError, match=r"\b3×3 pixels and the training images have 4×4"):
-        nearest_and_walk.shrunk(training, (3, 3))
+        nearest_and_walk.shrink(training, (3, 3))
 
 
 def test_a_walk_turns_and_comes_back(training):
     generator = Copier(training)
-    found = nearest_and_walk.walk(generator)
+    found = nearest_and_walk.draw_walk(generator)
     steps = np.array(generator.noise)  # [steps,walks,latent_dim]
     assert len(steps) == len(found["frames"]) == 33
     np.testing.assert_array_equal(steps[0], steps[-1])
@@ -475,7 +475,7 @@ def test_curves_as_a_picture(runs, stats_line):
     folder = runs(lines=lines, scores=[{"images": n, "scores": {"fid": n}} for n in (1, 2)])
     path = plot.write(folder)
     assert path == folder / "curves.png"
-    width, height = pictures.look(path).size
+    width, height = pictures.read_picture_facts(path).size
     assert width == 840
     assert height == 3 * 336
     first = path.read_bytes()
@@ -495,7 +495,7 @@ def test_without_matplotlib_a_sentence(runs, monkeypatch):
 @pytest.fixture
 def served(runs):
     folder = runs(finished=False)
-    with live.server(folder, 0) as server:
+    with live.make_server(folder, 0) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield folder, server.server_address
@@ -537,9 +537,9 @@ def test_a_port_that_is_taken(runs):
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port} cannot be had"):
-            live.server(folder, port)
+            live.make_server(folder, port)
     with pytest.raises(UsageError, match="port 99999 cannot be had"):
-        live.server(folder, 99_999)
+        live.make_server(folder, 99_999)
 
 
 def test_ctrl_c_ends_the_server_and_leaves_the_page(runs, start):

@@ -9,7 +9,7 @@ import pytest
 import ganzoo_core as gz
 from ganzoo_core import report
 from ganzoo_core.generation import load, notebook_view
-from ganzoo_core.html.page import FATAL
+from ganzoo_core.html.page import SECTION_ERRORS_VARIABLE
 from ganzoo_core.report import curves, generator_sections, nearest_and_walk, pictures, score_section, sections
 from ganzoo_core.runs import layout
 
@@ -35,7 +35,7 @@ def fail(*arguments, **more):
 @pytest.fixture
 def shown(monkeypatch):
     """Errors are shown, as they are to users."""
-    monkeypatch.delenv(FATAL)
+    monkeypatch.delenv(SECTION_ERRORS_VARIABLE)
 
 
 @pytest.mark.parametrize(("module", "name", "broken"), BREAKS, ids=NAMES)
@@ -61,7 +61,7 @@ def test_a_section_whose_curves_failed_does_not_say_that_there_are_none(runs, mo
     folder = runs()
     empty = report.render(runs("empty", lines=[])).partition('id="curves"')[2].partition("</section>")[0]
     assert "There are no statistics yet" in empty
-    monkeypatch.setattr(curves, "charts", fail)
+    monkeypatch.setattr(curves, "make_charts", fail)
     section = report.render(folder).partition('id="curves"')[2].partition("</section>")[0]
     assert "yet" not in section
     assert "KeyError" in section
@@ -82,24 +82,24 @@ def test_a_refusal_in_words_is_no_fault_of_the_page(runs, monkeypatch, capsys):
         raise gz.UsageError("samples/ cannot be read: Permission denied")
 
     folder = runs()
-    monkeypatch.setattr(pictures, "find", refuse)
+    monkeypatch.setattr(pictures, "find_grids", refuse)
     assert "samples/ cannot be read: Permission denied" in report.render(folder)
     assert capsys.readouterr().err.count("UsageError: samples/ cannot be read: Permission denied\n") == 2
 
 
 def test_a_part_of_a_notebook_s_view_fails_in_the_same_way(monkeypatch, shown, capsys):
-    assert "KeyError" in str(notebook_view.part("losses", fail))
+    assert "KeyError" in str(notebook_view.render_part("losses", fail))
     assert "the section 'losses' of the report could not be made" in capsys.readouterr().err
-    monkeypatch.setenv(FATAL, "raise")
+    monkeypatch.setenv(SECTION_ERRORS_VARIABLE, "raise")
     with pytest.raises(KeyError):
-        notebook_view.part("losses", fail)
+        notebook_view.render_part("losses", fail)
 
 
 def test_an_error_while_measuring_is_kept_for_the_page_and_logged(runs, monkeypatch, shown, capsys):
     folder = runs()
-    monkeypatch.setattr(nearest_and_walk, "walk", lambda *arguments, **more: fail())
+    monkeypatch.setattr(nearest_and_walk, "draw_walk", lambda *arguments, **more: fail())
     monkeypatch.setattr(load, "load", lambda *arguments, **more: type("G", (), {"images_seen": 5})())
-    monkeypatch.setattr(nearest_and_walk, "training_images", fail)
+    monkeypatch.setattr(nearest_and_walk, "load_training_images", fail)
     nearest_and_walk.measure(folder)
     notes = json.loads((folder / "report" / layout.MEASURED).read_text())["notes"]
     assert set(notes) == {"walk", "nearest"}
@@ -109,6 +109,6 @@ def test_an_error_while_measuring_is_kept_for_the_page_and_logged(runs, monkeypa
         for name in ("walk", "nearest")
     ]
     assert "This could not be shown: KeyError" in report.render(folder)
-    monkeypatch.setenv(FATAL, "raise")
+    monkeypatch.setenv(SECTION_ERRORS_VARIABLE, "raise")
     with pytest.raises(KeyError):
         nearest_and_walk.measure(folder)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ganzoo_core.html.chart import HEIGHT, WIDTH, draw, smoothed, thousands, ticks
+from ganzoo_core.html.chart import HEIGHT, WIDTH, draw_chart, format_thousands, make_ticks, smooth_values
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -31,7 +31,7 @@ def points(path):
 
 
 def test_a_curve_goes_through_its_values_on_straight_scales():
-    root = ElementTree.fromstring(draw(chart([0.0, 0.25, 1.0, 0.5], range=[0, 1])))
+    root = ElementTree.fromstring(draw_chart(chart([0.0, 0.25, 1.0, 0.5], range=[0, 1])))
     (path,) = root.findall(f"{SVG}path")
     (x1, y0), (x2, quarter), (x3, y1), (x4, half) = points(path)
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.11)
@@ -45,14 +45,14 @@ def test_a_curve_goes_through_its_values_on_straight_scales():
 
 
 def test_a_gap_is_left_where_there_is_no_number_and_a_step_is_a_corner():
-    (path,) = ElementTree.fromstring(draw(chart([1.0, None, 2.0, 3.0]))).findall(f"{SVG}path")
+    (path,) = ElementTree.fromstring(draw_chart(chart([1.0, None, 2.0, 3.0]))).findall(f"{SVG}path")
     assert [letter for letter in path.get("d") if letter.isalpha()] == ["M", "M", "L"]
-    (path,) = ElementTree.fromstring(draw(chart([4.0, 8.0], step=True, scale="log2"))).findall(f"{SVG}path")
+    (path,) = ElementTree.fromstring(draw_chart(chart([4.0, 8.0], step=True, scale="log2"))).findall(f"{SVG}path")
     assert [letter for letter in path.get("d") if letter.isalpha()] == ["M", "V", "H"]
 
 
 def test_who_cannot_see_it_is_told_where_each_curve_begins_and_ends():
-    root = ElementTree.fromstring(draw(chart([1.0, 5.0, 2.5], [None, 0.125], [None])))
+    root = ElementTree.fromstring(draw_chart(chart([1.0, 5.0, 2.5], [None, 0.125], [None])))
     assert root.get("role") == "img"
     told = "Title: curve 0 from 1 to 2.5, curve 1 from 0.125 to 0.125, curve 2 without a value."
     assert root.get("aria-label") == told
@@ -61,7 +61,7 @@ def test_who_cannot_see_it_is_told_where_each_curve_begins_and_ends():
 def test_names_that_have_no_room_beside_each_other_stand_below_each_other():
     few, many = chart([1.0], [2.0]), chart(*[[float(place)] for place in range(9)])
     for shown, rows in ((few, 1), (many, 2)):
-        marks = ElementTree.fromstring(draw(shown)).findall(f"{SVG}rect")
+        marks = ElementTree.fromstring(draw_chart(shown)).findall(f"{SVG}rect")
         assert len(marks) == len(shown["series"])
         assert len({mark.get("y") for mark in marks}) == rows
         assert max(float(mark.get("x")) for mark in marks) < WIDTH - 50
@@ -70,7 +70,7 @@ def test_names_that_have_no_room_beside_each_other_stand_below_each_other():
 def test_one_spike_does_not_flatten_the_rest():
     values = [1.0 + 0.1 * (place % 7) for place in range(200)]
     values[3] = 1e6
-    (path,) = ElementTree.fromstring(draw(chart(values))).findall(f"{SVG}path")
+    (path,) = ElementTree.fromstring(draw_chart(chart(values))).findall(f"{SVG}path")
     heights = [y for place, (_, y) in enumerate(points(path)) if place != 3]
     assert max(heights) - min(heights) > 50  # pixels
 
@@ -80,7 +80,7 @@ def test_one_spike_does_not_flatten_the_rest():
     st.booleans(),
 )
 def test_any_values_give_a_picture_whose_curves_stay_inside(curves, smooth):
-    root = ElementTree.fromstring(draw(chart(*curves, smooth=smooth)))
+    root = ElementTree.fromstring(draw_chart(chart(*curves, smooth=smooth)))
     assert root.get("viewBox") == f"0 0 {WIDTH} {HEIGHT}"
     for path in root.findall(f"{SVG}path"):
         for x, y in points(path):
@@ -92,7 +92,7 @@ def test_any_values_give_a_picture_whose_curves_stay_inside(curves, smooth):
 @example(879609.9999999999, 1e-6, 5)
 def test_ticks_are_round_evenly_spread_and_within(low, size, about):
     high = low + size
-    found = ticks(low, high, about)
+    found = make_ticks(low, high, about)
     assert 1 <= len(found) <= about + 1
     rounding = 4 * math.ulp(max(abs(low), abs(high)))  # what neighbouring doubles can tell apart out there
     assert all(low - 1e-6 * size - rounding <= value <= high + 1e-6 * size + rounding for value in found)
@@ -108,9 +108,9 @@ def test_ticks_are_round_evenly_spread_and_within(low, size, about):
     [(0, "0"), (500, "500"), (1000, "1k"), (1500, "1500"), (20_000, "20k"), (1_500_000, "1500k"), (2e6, "2M")],
 )
 def test_counts_are_short(value, words):
-    assert thousands(value) == words
+    assert format_thousands(value) == words
 
 
 def test_a_running_mean_is_of_equally_many_on_both_sides():
     values = [0.0, 3.0, 6.0, None, 4.0, 8.0]
-    assert smoothed(values) == [0.0, 3.0, 4.5, None, 6.0, 8.0]  # of three around, less at the ends
+    assert smooth_values(values) == [0.0, 3.0, 4.5, None, 6.0, 8.0]  # of three around, less at the ends

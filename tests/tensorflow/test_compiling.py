@@ -17,7 +17,7 @@ from keras import layers
 
 import ganzoo_core as gz
 from ganzoo_core.engines import Plan, bfloat16
-from ganzoo_core.engines.compile_check import apart
+from ganzoo_core.engines.compile_check import relative_error
 from ganzoo_core.engines.tensorflow import Engine, compiling
 
 BATCH, LATENT, SIZE = 8, 6, 8
@@ -25,7 +25,7 @@ IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np
 PLAN = Plan(
     seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=(), takes_d=(),
     critic_steps=1, updates="alternating", optimizer="sgd", betas=(0.5, 0.999), adam_eps=1e-8, momentum=0.5,
-    rmsprop_decay=0.99, lr_g=2e-2, lr_d=1e-2, ema_halflife=100, clip=None, decision=0.0, probability="sigmoid",
+    rmsprop_decay=0.99, lr_g=2e-2, lr_d=1e-2, ema_halflife=100, weight_clip=None, decision=0.0, probability="sigmoid",
     real_in_generator_step=False,
 )  # fmt: skip
 
@@ -70,16 +70,16 @@ def play(
     told: list[str] = []
     engine = Engine(device="cpu", threads=1, compile=compile, **given)
     engine.tell = told.append
-    trainer = engine.trainer(*networks(dropout), Penalised(), plan, IMAGES, None)
+    trainer = engine.create_trainer(*networks(dropout), Penalised(), plan, IMAGES, None)
     for step in range(steps):
-        trainer.step(step, step * plan.step_images, {"lr_g": plan.lr_g / (step + 1)})
+        trainer.step(step, step * plan.images_per_step, {"lr_g": plan.lr_g / (step + 1)})
     return trainer, told
 
 
 def agree(first: Any, second: Any, rtol: float) -> None:
     kept, other = first.state(), second.state()
     assert list(kept) == list(other)
-    assert apart(list(kept.values()), list(other.values())) <= rtol
+    assert relative_error(list(kept.values()), list(other.values())) <= rtol
     assert first.read() == pytest.approx(second.read(), rel=1e-4, abs=1e-5)
 
 
@@ -117,7 +117,7 @@ def test_a_trial_puts_everything_back_and_uses_what_agrees(off: float, words: st
 
     plain, fast = graph(1.0), graph(off)
     given: dict[str, Any] = {"draws": (), "variables": [state], "watched": [state]}
-    used, why = compiling.tried(lambda: fast, plain, tf.constant(3.0), **given)
+    used, why = compiling.compile_and_compare(lambda: fast, plain, tf.constant(3.0), **given)
     assert state.numpy().tolist() == [1.0, 2.0]
     assert used is (plain if words else fast)
     assert words in why
@@ -129,13 +129,16 @@ def test_what_cannot_be_compiled_is_told() -> None:
         raise tf.errors.InvalidArgumentError(None, None, "Detected unsupported operations\nand which")
 
     plain = tf.function(lambda given: given).get_concrete_function(tf.constant(3.0))
-    used, why = compiling.tried(fails, plain, tf.constant(3.0), draws=(), variables=[], watched=[])
+    used, why = compiling.compile_and_compare(
+        fails, plain, tf.constant(3.0), random_operations=(), variables=[], compared=[]
+    )
     assert used is plain
     assert why == "InvalidArgumentError: Detected unsupported operations"
 
 
 needs_bfloat16 = pytest.mark.skipif(
-    bool(bfloat16.lacks(bfloat16.listed())), reason="this processor would emulate bfloat16"
+    bool(bfloat16.describe_missing_features(bfloat16.read_cpu_features())),
+    reason="this processor would emulate bfloat16",
 )
 
 
@@ -149,20 +152,20 @@ needs_bfloat16 = pytest.mark.skipif(
 def test_a_processor_that_would_emulate_bfloat16_is_refused(
     monkeypatch: pytest.MonkeyPatch, known: dict[str, Any], words: str
 ) -> None:
-    monkeypatch.setattr(bfloat16, "listed", lambda: known)
+    monkeypatch.setattr(bfloat16, "read_cpu_features", lambda: known)
     with pytest.raises(gz.UsageError, match=f"{words}.*44 to 499 times slower"):
         play(PLAN, precision="bfloat16", steps=0)
     play(PLAN, steps=0)  # which asks nothing of the processor
 
 
 def test_bfloat16_is_refused_where_no_graph_is_rewritten_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bfloat16, "listed", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(bfloat16, "read_cpu_features", lambda: {"amx_bf16": True})
     with pytest.raises(gz.UsageError, match=r"engine\.compile is on, but XLA .* set one of the two"):
         play(PLAN, precision="bfloat16", compile=True, steps=0)
     engine = Engine(device="cpu", threads=1, precision="bfloat16")
-    engine.kind = "cuda"
+    engine.device_type = "cuda"
     with pytest.raises(gz.UsageError, match=r"on CPUs alone.*pick a model in PyTorch"):
-        engine.trainer(*networks(0.0), Penalised(), PLAN, IMAGES, None)
+        engine.create_trainer(*networks(0.0), Penalised(), PLAN, IMAGES, None)
 
 
 def test_bfloat16_without_onednn_is_refused() -> None:
@@ -207,7 +210,7 @@ def test_all_that_bfloat16_leaves_behind_is_float32() -> None:
             engine.draw(trainer.best_generator, z, None, {}), plain.draw(trainer.average, z, None, {})
         )
         assert np.array_equal(
-            engine.score(trainer.D, IMAGES[:5], None, {}), plain.score(trainer.D, IMAGES[:5], None, {})
+            engine.score_images(trainer.D, IMAGES[:5], None, {}), plain.score_images(trainer.D, IMAGES[:5], None, {})
         )
 
 
@@ -215,8 +218,8 @@ def test_all_that_bfloat16_leaves_behind_is_float32() -> None:
 def test_the_same_seed_gives_the_same_bytes_in_bfloat16() -> None:
     """Also with a run in float32 between two steps."""
     first, second = (play(PLAN, precision="bfloat16", dropout=0.3, steps=1)[0] for _ in range(2))
-    first.step(1, PLAN.step_images, {})
+    first.step(1, PLAN.images_per_step, {})
     play(PLAN, steps=1)
-    second.step(1, PLAN.step_images, {})
+    second.step(1, PLAN.images_per_step, {})
     one, other = first.state(), second.state()
     assert all(np.array_equal(one[name], other[name]) for name in one)

@@ -14,19 +14,19 @@ import ganzoo_core as gz
 from ganzoo_core import building, engines, mix
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines import size_limits
-from ganzoo_core.engines.size_limits import TooLarge
+from ganzoo_core.engines.size_limits import NetworkTooLarge
 from ganzoo_core.engines.tensorflow import network_size
 
 SPEC = gz.Spec(height=16, width=16, channels=1, classes=0, latent_dim=8, framework="tensorflow")
 
 
-def engine(limit: int = size_limits.MAX_PARAMETERS) -> Any:
-    return engines.create("tensorflow", {
+def engine(limit: int = size_limits.DEFAULT_MAX_PARAMETERS) -> Any:
+    return engines.create_engine("tensorflow", {
         "engine.device": "cpu", "engine.threads": 2, "engine.channels_last": True, "engine.max_parameters": limit,
     })  # fmt: skip
 
 
-def build(make: Callable[[], Any], limit: int = size_limits.MAX_PARAMETERS, **values: float) -> Any:
+def build(make: Callable[[], Any], limit: int = size_limits.DEFAULT_MAX_PARAMETERS, **values: float) -> Any:
     return engine(limit).build(make, spec=SPEC, slot="generator", seed=5, values=values)
 
 
@@ -77,7 +77,7 @@ class Growing(keras.Model):
 
 
 @pytest.mark.parametrize("make", [unbuilt, functional])
-@pytest.mark.parametrize("early", [size_limits.EARLY, 10])
+@pytest.mark.parametrize("early", [size_limits.SMALL_NETWORK, 10])
 def test_a_counted_network_has_the_same_bytes(
     make: Callable[[], Any], early: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +88,7 @@ def test_a_counted_network_has_the_same_bytes(
         network(tf.zeros((2, 8)))
     expected = {name: array.tobytes() for name, array in ours.tensors(network).items()}
     seeds = [variable.numpy().tolist() for variable in network.variables if "seed" in variable.path]
-    monkeypatch.setattr(size_limits, "EARLY", early)
+    monkeypatch.setattr(size_limits, "SMALL_NETWORK", early)
     built = build(make)
     assert {name: array.tobytes() for name, array in ours.tensors(built).items()} == expected
     assert [variable.numpy().tolist() for variable in built.variables if "seed" in variable.path] == seeds
@@ -97,7 +97,7 @@ def test_a_counted_network_has_the_same_bytes(
 
 def test_nothing_is_left_behind() -> None:
     plain = keras.Variable.__init__, keras.layers.Layer.__init__
-    with pytest.raises(TooLarge):
+    with pytest.raises(NetworkTooLarge):
         build(functional, limit=100)
     assert (keras.Variable.__init__, keras.layers.Layer.__init__) == plain
     assert tf.executing_eagerly()
@@ -109,18 +109,18 @@ def test_nothing_is_left_behind() -> None:
 @pytest.mark.parametrize("name", ["dcgan-tf", "convgan-tf", "progan-tf"])
 def test_bundled_models_are_counted_as_they_are_built(name: str) -> None:
     resolved = mix.resolve(catalog.scan(), mix.Request(picks={"model": name, "data": "digits"}))
-    fitted = building.fit_of(resolved)
+    fitted = building.fit_from_card(resolved)
     assert fitted is not None
-    whole = building.full_grown(fitted)
+    whole = building.make_full_resolution_values(fitted)
     for slot in ("generator", "discriminator"):
         counts: list[int] = []
         for without_memory in (True, False):
-            found = size_limits.Count(None, 10**6)
-            with network_size.watch(found, without_memory):
-                values = building.taken(resolved, slot, whole)
+            found = size_limits.SizeCounter(None, 10**6)
+            with network_size.watch_construction(found, without_memory):
+                values = building.network_kwargs(resolved, slot, whole)
                 network = building.call_slot(
                     resolved, slot, engine().check_network, name=name, spec=fitted.spec,
-                    options=resolved.options(slot), modifiers={},
+                    options=resolved.get_options(slot), modifiers={},
                 )  # fmt: skip
                 if hasattr(network, "grow"):
                     network.grow(values["resolution"])
@@ -132,9 +132,14 @@ def test_bundled_models_are_counted_as_they_are_built(name: str) -> None:
 
 def test_an_initialisation_that_needs_numbers_is_counted_while_it_is_built() -> None:
     side = 2_500_000  # 20 million weights: more than are built at once
-    assert size_limits.count(size_limits.MAX_PARAMETERS, lambda: Measured(side), network_size.watch) is None
+    assert (
+        size_limits.count_without_memory(
+            size_limits.DEFAULT_MAX_PARAMETERS, lambda: Measured(side), network_size.watch_construction
+        )
+        is None
+    )
     assert build(lambda: Measured(side)).kernel.shape == (8, side)
-    with pytest.raises(TooLarge, match="would have at least 20,000,000 parameters"):
+    with pytest.raises(NetworkTooLarge, match="would have at least 20,000,000 parameters"):
         build(lambda: Measured(side), limit=18_000_000)
 
 
@@ -147,22 +152,24 @@ def test_an_initialisation_that_needs_numbers_is_counted_while_it_is_built() -> 
     ids=["dense", "relu"],
 )
 def test_a_thousand_million_layers_end_soon(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(size_limits, "LAYERS", 100)
-    with pytest.raises(TooLarge, match=r"would have more than 100 layers, and engine.max_parameters is 1,000,000"):
+    monkeypatch.setattr(size_limits, "MIN_LAYER_LIMIT", 100)
+    with pytest.raises(
+        NetworkTooLarge, match=r"would have more than 100 layers, and engine.max_parameters is 1,000,000"
+    ):
         build(make, limit=10**6)
 
 
 def test_numbers_beyond_64_bits_are_told() -> None:
     for units in (10**12, 2**70):
         with pytest.raises(
-            TooLarge, match=r"the generator (would have (at least )?[\d,]+ parameters|takes more memory)"
+            NetworkTooLarge, match=r"the generator (would have (at least )?[\d,]+ parameters|takes more memory)"
         ):
             build(lambda units=units: keras.Sequential([keras.Input((8,)), keras.layers.Dense(units)]))
 
 
 def test_a_growing_network_counts_as_large_as_it_will_be() -> None:
     assert build(lambda: Growing(300), limit=32 + 300, resolution=8).grown == 8
-    with pytest.raises(TooLarge, match="the generator, fully grown, would have 332 parameters"):
+    with pytest.raises(NetworkTooLarge, match="the generator, fully grown, would have 332 parameters"):
         build(lambda: Growing(300), limit=32 + 299, resolution=8)
 
 

@@ -15,8 +15,8 @@ from keras import layers
 import ganzoo_core as gz
 from ganzoo_core.data import pixels
 from ganzoo_core.engines.tensorflow import Engine
-from ganzoo_core.engines.tensorflow.data import Resident
-from ganzoo_core.engines.tensorflow.networks import Averaged, as_keywords, seed_states
+from ganzoo_core.engines.tensorflow.data import TrainingImages
+from ganzoo_core.engines.tensorflow.networks import EmaNetwork, as_keywords, list_seed_states
 
 SPEC = gz.Spec(height=8, width=8, channels=1, classes=0, latent_dim=4, framework="tensorflow")
 
@@ -60,9 +60,9 @@ def built(engine: Engine, make: Callable[[], Any] = Subclassed, seed: int = 1) -
 
 @pytest.mark.parametrize("make", [Subclassed, sequential])
 def test_weights_come_from_the_seed_and_nothing_else(engine: Engine, make: Any) -> None:
-    first = engine.tensors(built(engine, make))
+    first = engine.read_weights(built(engine, make))
     random.random(), tf.random.normal([2])
-    again, other = engine.tensors(built(engine, make)), engine.tensors(built(engine, make, seed=2))
+    again, other = engine.read_weights(built(engine, make)), engine.read_weights(built(engine, make, seed=2))
     assert list(first) == list(again)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert any(not np.array_equal(first[name], other[name]) for name in first)
@@ -83,26 +83,28 @@ def test_building_leaves_the_random_state_and_keras_as_they_were(engine: Engine)
 
 
 def test_what_is_no_keras_model_is_named(engine: Engine) -> None:
-    assert engine.check_network(layers.Dense(1)) == "a Dense; expected a keras.Model"
-    assert engine.check_network(sequential()) == ""
+    assert engine.find_network_problem(layers.Dense(1)) == "a Dense; expected a keras.Model"
+    assert engine.find_network_problem(sequential()) == ""
 
 
 def test_tensors_go_by_position_and_come_back(engine: Engine) -> None:
     network = built(engine)
-    tensors = engine.tensors(network)
+    tensors = engine.read_weights(network)
     assert list(tensors)[:3] == ["000.kernel", "001.bias", "002.gamma"]
     assert len(tensors) == 14
-    assert engine.expected(network) == {name: (str(value.dtype), value.shape) for name, value in tensors.items()}
+    assert engine.describe_weights(network) == {
+        name: (str(value.dtype), value.shape) for name, value in tensors.items()
+    }
     other = built(engine, seed=2)
-    engine.load(other, tensors)
+    engine.load_weights(other, tensors)
     z = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     assert np.array_equal(engine.draw(other, z, None, {}), engine.draw(network, z, None, {}))
 
 
 def test_seeds_are_no_weights(engine: Engine) -> None:
     network = built(engine)
-    assert len(seed_states(network)) == 1
-    assert not any("seed" in name for name in engine.tensors(network))
+    assert len(list_seed_states(network)) == 1
+    assert not any("seed" in name for name in engine.read_weights(network))
 
 
 def test_parameters_that_learn_are_counted(engine: Engine) -> None:
@@ -123,17 +125,17 @@ def test_drawing_is_in_evaluation_mode_in_chunks_that_do_not_matter(engine: Engi
 def test_an_average_stands_in_for_the_weights(engine: Engine) -> None:
     network = built(engine)
     z = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    first, average = engine.tensors(network), Averaged(network)
+    first, average = engine.read_weights(network), EmaNetwork(network)
     drawn = engine.draw(network, z, None, {})
     for weight in network.weights:
         weight.assign(weight.value * 2 + 1)
-    average.move(0.75)
-    for (name, value), weight in zip(engine.tensors(average).items(), network.weights, strict=True):
+    average.update(0.75)
+    for (name, value), weight in zip(engine.read_weights(average).items(), network.weights, strict=True):
         new = 2 * first[name] + 1
         wanted = 0.75 * first[name] + 0.25 * new if weight.trainable else new
         np.testing.assert_allclose(value, wanted, rtol=1e-6, atol=1e-6)
     copy = built(engine)
-    engine.load(copy, engine.tensors(average))
+    engine.load_weights(copy, engine.read_weights(average))
     averaged = engine.draw(average, z, None, {})
     assert np.array_equal(averaged, engine.draw(copy, z, None, {}))
     assert not np.array_equal(averaged, drawn)
@@ -142,7 +144,7 @@ def test_an_average_stands_in_for_the_weights(engine: Engine) -> None:
 
 
 def test_layers_in_the_order_of_their_use(engine: Engine) -> None:
-    rows = engine.layers(built(engine), SPEC, is_generator=True, values={})
+    rows = engine.list_layers(built(engine), SPEC, is_generator=True, values={})
     assert [(row["type"], row["output"], row["parameters"]) for row in rows] == [
         ("Dense", ["N", 16], 80),
         ("BatchNormalization", ["N", 16], 64),
@@ -166,9 +168,9 @@ def test_values_reach_a_network_as_numbers_and_tensors() -> None:
 def test_each_grey_value_is_scaled_as_anywhere(device: str) -> None:
     """In a graph too, where a division would round otherwise. Without a GPU its images lie in the CPU's memory."""
     images = np.arange(256, dtype=np.uint8).reshape(16, 4, 4, 1)
-    data = Resident(images, np.arange(16), device)
+    data = TrainingImages(images, np.arange(16), device)
     order = np.array([3, 15, 0])
-    taken, labels = data.take(order)
+    taken, labels = data.gather_encoded(order)
     assert labels.numpy().tolist() == [3, 15, 0]
     assert np.array_equal(tf.function(data.decode)(taken), pixels.preprocess(images[order]))
 

@@ -75,10 +75,12 @@ def late_users(graph: Any, weights: list[Any]) -> list[str]:
 
 def late(updates: str) -> list[str]:
     G, D = networks()
-    trainer = Engine(device="cpu", threads=1).trainer(G, D, Penalised(), replace(PLAN, updates=updates), IMAGES, None)
+    trainer = Engine(device="cpu", threads=1).create_trainer(
+        G, D, Penalised(), replace(PLAN, updates=updates), IMAGES, None
+    )
     trainer.step(0, 0, {})
     weights = [*D.trainable_weights, *G.trainable_weights]
-    return [name for traced in trainer._traced.values() for name in late_users(traced._graph.graph, weights)]
+    return [name for traced in trainer._traced_phases.values() for name in late_users(traced._graph.graph, weights)]
 
 
 @pytest.mark.parametrize("updates", ["alternating", "simultaneous"])

@@ -31,7 +31,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
 
     import tensorflow as tf
 
-    from ganzoo_core.engines.tensorflow.networks import seed_states
+    from ganzoo_core.engines.tensorflow.networks import list_seed_states
 
     plain = importlib.import_module(f"ganzoo_{model.replace('-', '_')}.plain")
     pairs = [(runner.trainer.G, plain.make_generator()), (runner.trainer.D, plain.make_discriminator())]
@@ -46,13 +46,13 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
     G, D = (theirs for _, theirs in pairs)
     opt_g, opt_d = plain.make_optimizers(G, D)
     stream = Stream(len(real_images), seed=SEED, purpose="data")
-    states = [*seed_states(G), *seed_states(D)]
+    states = [*list_seed_states(G), *list_seed_states(D)]
     losses = []
     for step in range(STEPS):
         seeds = philox(SEED, "discriminator", step, 0).integers(2**31, size=(1 + len(states), 2))
         for state, seed in zip(states, seeds[1:], strict=True):
             state.assign(seed)
-        real = tf.constant(pixels.preprocess(real_images[stream.indices(step * plain.BATCH, plain.BATCH)]))
+        real = tf.constant(pixels.preprocess(real_images[stream.take_indices(step * plain.BATCH, plain.BATCH)]))
         distribution = resolved.parts["generator"].latent
         z = tf.constant(latents(philox(SEED, "z", step, 0), plain.BATCH, plain.LATENT, distribution))
         if hasattr(plain, "learning_rate"):  # the rate falls
@@ -62,7 +62,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
         seen = (step + 1) * plain.BATCH
         plain.update_ema(ema, G, tf.constant(0.5 ** (plain.BATCH / min(plain.EMA, 0.05 * seen)), tf.float32))
 
-    told = runner.folder.stats()
+    told = runner.folder.read_stats()
     assert [line["discriminator/adversarial"] for line in told] == [float(d_loss) for d_loss, *_ in losses]
     assert [line["generator/adversarial"] for line in told] == [float(g_loss) for _, g_loss, *_ in losses]
     averages = [runner.trainer.average.average_of(weight).numpy() for weight in runner.trainer.G.weights]

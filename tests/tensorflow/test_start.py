@@ -134,8 +134,8 @@ def test_a_second_engine_keeps_the_first_ones_threads(tmp_path: Path) -> None:
 def test_onednn_asked_for_before_needs_no_word(notes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     import_tensorflow.import_quietly()
-    assert import_tensorflow.notes() == ()
-    assert import_tensorflow.onednn() == "on"
+    assert import_tensorflow.list_notes() == ()
+    assert import_tensorflow.find_onednn_state() == "on"
 
 
 def test_keras_on_another_backend_is_refused(notes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

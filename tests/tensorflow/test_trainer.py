@@ -16,7 +16,7 @@ import ganzoo_core as gz
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.tensorflow import Engine
-from ganzoo_core.engines.tensorflow.networks import seed_states
+from ganzoo_core.engines.tensorflow.networks import list_seed_states
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.randomness import latents, philox
 
@@ -40,7 +40,7 @@ PLAN = Plan(
     lr_g=2e-3,
     lr_d=1e-3,
     ema_halflife=None,
-    clip=None,
+    weight_clip=None,
     decision=0.0,
     probability="sigmoid",
     real_in_generator_step=False,
@@ -88,14 +88,14 @@ def engine() -> Engine:
 def play(
     engine: Engine, plan: Plan, loss: Any, steps: int, nets: Nets | None = None, labels: Any = None, **values: float
 ) -> Any:
-    trainer = engine.trainer(*(nets or networks()), loss, plan, IMAGES, labels)
+    trainer = engine.create_trainer(*(nets or networks()), loss, plan, IMAGES, labels)
     for step in range(steps):
-        trainer.step(step, step * plan.step_images, values)
+        trainer.step(step, step * plan.images_per_step, values)
     return trainer
 
 
 def real_batch(position: int, purpose: str = "data") -> tf.Tensor:
-    order = Stream(len(IMAGES), seed=PLAN.seed, purpose=purpose).indices(position, BATCH)
+    order = Stream(len(IMAGES), seed=PLAN.seed, purpose=purpose).take_indices(position, BATCH)
     return tf.constant(IMAGES[order].astype(np.float32) / np.float32(127.5) - np.float32(1))
 
 
@@ -105,7 +105,7 @@ def noise(*indices: Any) -> tf.Tensor:
 
 def sow(nets: Nets, phase: str, *indices: int) -> None:
     """Give dropout the seeds of a phase."""
-    states = [state for network in nets for state in seed_states(network)]
+    states = [state for network in nets for state in list_seed_states(network)]
     numbers = philox(PLAN.seed, phase, *indices).integers(2**31, size=(1 + len(states), 2))
     for state, seed in zip(states, numbers[1:], strict=True):
         state.assign(seed)
@@ -159,7 +159,7 @@ def test_alternating_steps_equal_a_loop_written_by_hand(engine: Engine) -> None:
                 loss = tf.reduce_mean(tf.nn.softplus(-scores[0])) + tf.reduce_mean(tf.nn.softplus(scores[1]))
             with g_tape.stop_recording():
                 descend(opt_d, d_tape, loss, D)
-            seed_states(D)[0].assign(g_seed)
+            list_seed_states(D)[0].assign(g_seed)
             loss = tf.reduce_mean(tf.nn.softplus(-D(fake, training=True)[:, 0]))
         descend(opt_g, g_tape, loss, G)
 
@@ -184,7 +184,7 @@ def test_critic_steps_take_fresh_reals_and_noise_each(engine: Engine) -> None:
 
     nets = by_hand(4, round_)
     plan = replace(PLAN, critic_steps=3)
-    assert plan.step_images == 3 * BATCH
+    assert plan.images_per_step == 3 * BATCH
     trainer = play(engine, plan, BCE(), 4)
     equal(trainer.G, nets[0])
     equal(trainer.D, nets[1])
@@ -220,19 +220,19 @@ def test_a_round_depends_on_its_number_and_nothing_before(engine: Engine) -> Non
     G, D = networks()
     for ours, theirs in ((trainer.G, G), (trainer.D, D)):
         theirs.set_weights(ours.get_weights())
-    fresh = engine.trainer(G, D, BCE(), plan, IMAGES, None)
+    fresh = engine.create_trainer(G, D, BCE(), plan, IMAGES, None)
     for each in (trainer, fresh):
-        each.step(5, 5 * plan.step_images, {})
+        each.step(5, 5 * plan.images_per_step, {})
     equal(trainer.G, fresh.G)
     equal(trainer.D, fresh.D)
 
 
 def test_seeds_of_the_networks_are_put_back(engine: Engine) -> None:
     nets = networks()
-    before = [state.numpy() for state in seed_states(nets[1])]
+    before = [state.numpy() for state in list_seed_states(nets[1])]
     play(engine, PLAN, BCE(), 2, nets)
     assert len(before) == 1
-    assert np.array_equal(before[0], seed_states(nets[1])[0].numpy())
+    assert np.array_equal(before[0], list_seed_states(nets[1])[0].numpy())
 
 
 def test_one_trace_however_the_values_change(engine: Engine) -> None:
@@ -243,7 +243,7 @@ def test_one_trace_however_the_values_change(engine: Engine) -> None:
             calls.append(step.values["gamma"])
             return super().discriminator(step)
 
-    trainer = engine.trainer(*networks(), Counting(), PLAN, IMAGES, None)
+    trainer = engine.create_trainer(*networks(), Counting(), PLAN, IMAGES, None)
     for step in range(4):
         trainer.step(step, step * BATCH, {"lr_g": 1e-3 / (step + 1), "gamma": float(step), "beta2": 0.9 + step / 100})
     assert len(calls) == 1
@@ -257,11 +257,11 @@ def test_reals_of_the_generator_come_from_their_own_stream(engine: Engine) -> No
         def generator(self, step: gz.Step) -> Mapping[str, Any]:
             return {**super().generator(step), "mean": step.ops.mean(step.real)}
 
-    trainer = engine.trainer(*networks(), Telling(), replace(PLAN, real_in_generator_step=True), IMAGES, None)
+    trainer = engine.create_trainer(*networks(), Telling(), replace(PLAN, real_in_generator_step=True), IMAGES, None)
     for step in range(3):
         trainer.step(step, step * BATCH, {})
         expected = real_batch(step * BATCH, "data of the generator").numpy().mean()
-        assert trainer.read()["generator/mean"] == pytest.approx(expected, rel=1e-5)
+        assert trainer.pop_means()["generator/mean"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_generator_sees_no_reals_unless_the_loss_needs_them(engine: Engine) -> None:
@@ -277,7 +277,7 @@ def test_the_generator_sees_no_reals_unless_the_loss_needs_them(engine: Engine) 
 @pytest.mark.parametrize("halflife", [4, 1000])
 def test_the_moving_average_follows_its_formula(engine: Engine, halflife: int, updates: str) -> None:
     plan = replace(PLAN, ema_halflife=halflife, updates=updates)
-    trainer = engine.trainer(*networks(), BCE(), plan, IMAGES, None)
+    trainer = engine.create_trainer(*networks(), BCE(), plan, IMAGES, None)
     expected = [weight.numpy().astype(np.float64) for weight in trainer.G.weights]
     for step in range(6):
         trainer.step(step, step * BATCH, {})
@@ -285,8 +285,8 @@ def test_the_moving_average_follows_its_formula(engine: Engine, halflife: int, u
         for place, weight in enumerate(trainer.G.weights):
             value = weight.numpy().astype(np.float64)
             expected[place] = decay * expected[place] + (1 - decay) * value if weight.trainable else value
-    found = engine.tensors(trainer.best_generator)
-    assert list(found) == list(engine.tensors(trainer.G))
+    found = engine.read_weights(trainer.inference_generator)
+    assert list(found) == list(engine.read_weights(trainer.G))
     for value, wanted in zip(found.values(), expected, strict=True):
         np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-7)
 
@@ -322,10 +322,10 @@ def test_statistics_are_means_over_the_steps(engine: Engine) -> None:
             return {**super().discriminator(step), **{name: 0.0 * value + value for name, value in told.items()}}
 
     plan = replace(PLAN, optimizer="sgd", lr_d=0.0)
-    trainer, each = engine.trainer(*networks(), Telling(), plan, IMAGES, None), []
+    trainer, each = engine.create_trainer(*networks(), Telling(), plan, IMAGES, None), []
     for step in range(4):
         trainer.step(step, step * BATCH, {})
-        each.append(trainer.read())
+        each.append(trainer.pop_means())
     for line in each:
         real, fake = (np.array([line[f"discriminator/{of}_{n}"] for n in range(BATCH)]) for of in ("real", "fake"))
         assert line["discriminator/accuracy_real"] == (real > 0).mean()
@@ -464,11 +464,11 @@ def test_ops_draw_anew_at_each_step_and_never_twice_the_same(engine: Engine) -> 
             told = {"first": step.ops.mean(first), "again": step.ops.mean(step.ops.uniform([4]))}
             return {**super().discriminator(step), **told, "second": step.ops.mean(second)}
 
-    trainer = engine.trainer(*networks(), Drawing(), PLAN, IMAGES, None)
+    trainer = engine.create_trainer(*networks(), Drawing(), PLAN, IMAGES, None)
     seen: list[float] = []
     for step in range(3):
         trainer.step(step, step * BATCH, {})
-        told = trainer.read()
+        told = trainer.pop_means()
         seen += [told[f"discriminator/{name}"] for name in ("first", "again", "second")]
         seed = philox(PLAN.seed, "discriminator", step, 0).integers(2**31, size=(2, 2))[0]
         assert seen[-3] == pytest.approx(float(tf.reduce_mean(TensorFlowOps(seed).uniform([4]))), rel=1e-6)

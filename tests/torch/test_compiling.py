@@ -19,17 +19,17 @@ from torch import nn
 
 import ganzoo_core as gz
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.compile_check import apart, disagreement
+from ganzoo_core.engines.compile_check import describe_difference, relative_error
 from ganzoo_core.engines.torch import Engine
 from ganzoo_core.engines.torch import compiled as torch_compiled
-from ganzoo_core.engines.torch.compiled import find_compiler
+from ganzoo_core.engines.torch.compiled import find_compiler_problem
 
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
 PLAN = Plan(
     seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=(), takes_d=(),
     critic_steps=1, updates="alternating", optimizer="sgd", betas=(0.5, 0.999), adam_eps=1e-8, momentum=0.5,
-    rmsprop_decay=0.99, lr_g=2e-2, lr_d=1e-2, ema_halflife=100, clip=None, decision=0.0, probability="sigmoid",
+    rmsprop_decay=0.99, lr_g=2e-2, lr_d=1e-2, ema_halflife=100, weight_clip=None, decision=0.0, probability="sigmoid",
     real_in_generator_step=False,
 )  # fmt: skip
 
@@ -77,10 +77,10 @@ def play(
     engine = Engine(device="cpu", threads=1, compile=compile)
     engine.tell = told.append
     G, D = (network.to(memory_format=engine.memory_format) for network in copy.deepcopy(nets or networks()))
-    trainer = engine.trainer(G, D, loss, plan, IMAGES, None)
+    trainer = engine.create_trainer(G, D, loss, plan, IMAGES, None)
     for step in range(steps):
         rates = {"lr_g": plan.lr_g / (step + 1), "lr_d": plan.lr_d / (step + 1)}
-        trainer.step(step, step * plan.step_images, {**rates, **(values(step) if values else {})})
+        trainer.step(step, step * plan.images_per_step, {**rates, **(values(step) if values else {})})
     return trainer, told
 
 
@@ -88,7 +88,7 @@ def agree(first: Any, second: Any, rtol: float = 1e-4) -> None:
     """All that two trainers keep, and what they would report."""
     kept, other = first.state(), second.state()
     assert list(kept) == list(other)
-    assert apart(list(kept.values()), list(other.values())) < rtol
+    assert relative_error(list(kept.values()), list(other.values())) < rtol
     assert first.read() == pytest.approx(second.read(), rel=1e-3, abs=1e-4)
 
 
@@ -106,7 +106,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         graphs.append(len(inputs))
         return aot_eager(module, inputs)
 
-    monkeypatch.setattr(torch_compiled, "_compiled", lambda function, device: torch.compile(function, backend=backend))
+    monkeypatch.setattr(torch_compiled, "_compile", lambda function, device: torch.compile(function, backend=backend))
     return graphs
 
 
@@ -189,7 +189,7 @@ def test_what_comes_out_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -
 
         return off
 
-    monkeypatch.setattr(torch_compiled, "_compiled", wrong)
+    monkeypatch.setattr(torch_compiled, "_compile", wrong)
     compiled, told = play(BCE(), compile=True)
     assert len(told) == 1
     assert told[0].startswith("engine.compile: G runs uncompiled (compiled, its results differ by 0.001 of what")
@@ -206,7 +206,7 @@ def test_without_a_compiler_training_runs_without(monkeypatch: pytest.MonkeyPatc
 
         return fails
 
-    monkeypatch.setattr(torch_compiled, "_compiled", none)
+    monkeypatch.setattr(torch_compiled, "_compile", none)
     trainer, told = play(BCE(), compile=True)
     assert told == [
         "engine.compile is on, and nothing can be compiled here (RuntimeError: No working C++ compiler found); "
@@ -217,26 +217,28 @@ def test_without_a_compiler_training_runs_without(monkeypatch: pytest.MonkeyPatc
 
 def test_a_difference_is_told_by_norm() -> None:
     one, noise = np.array([3.0, 4.0]), np.array([1e-9])
-    assert apart([one * 1.1, noise], [one, -noise]) == pytest.approx(0.1)
-    assert apart([one], [one, noise]) == float("inf")
-    assert np.isnan(apart([one * np.nan, noise], [one, noise]))
+    assert relative_error([one * 1.1, noise], [one, -noise]) == pytest.approx(0.1)
+    assert relative_error([one], [one, noise]) == float("inf")
+    assert np.isnan(relative_error([one * np.nan, noise], [one, noise]))
 
 
 def test_gradients_may_be_further_off_than_results() -> None:
     one, off = [np.array([3.0, 4.0])], [np.array([3.0, 4.0]) * 1.005]
-    assert disagreement((one, one), (one, one)) == disagreement((one, off), (one, one)) == ""
-    assert "its results differ by 0.005 of what they should be; 0.0001 is" in disagreement((off, one), (one, one))
-    assert "its gradients differ by 0.1 of what they should be; 0.01 is" in disagreement(
+    assert describe_difference((one, one), (one, one)) == describe_difference((one, off), (one, one)) == ""
+    assert "its results differ by 0.005 of what they should be; 0.0001 is" in describe_difference(
+        (off, one), (one, one)
+    )
+    assert "its gradients differ by 0.1 of what they should be; 0.01 is" in describe_difference(
         (one, [one[0] * 1.1]), (one, one)
     )
-    assert "by nan" in disagreement((one, [one[0] * np.nan]), (one, one))
-    assert disagreement((one, [one[0] * 1.1]), (one, one), "bfloat16") == ""
+    assert "by nan" in describe_difference((one, [one[0] * np.nan]), (one, one))
+    assert describe_difference((one, [one[0] * 1.1]), (one, one), "bfloat16") == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [BCE(), Penalised()], ids=["bce", "penalised"])
 def test_compiled_by_inductor_the_step_agrees_with_the_plain_one(loss: Any) -> None:
-    if missing := find_compiler(torch.device("cpu")):
+    if missing := find_compiler_problem(torch.device("cpu")):
         pytest.skip(missing)
     compiled, told = play(loss, compile=True, steps=3)
     assert len(told) == isinstance(loss, Penalised)

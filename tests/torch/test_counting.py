@@ -13,24 +13,24 @@ import torch
 import ganzoo_core as gz
 from ganzoo_core import engines
 from ganzoo_core.engines import size_limits
-from ganzoo_core.engines.size_limits import Count, TooLarge
+from ganzoo_core.engines.size_limits import NetworkTooLarge, SizeCounter
 from ganzoo_core.engines.torch import network_size
 
 SPEC = gz.Spec(height=16, width=16, channels=1, classes=0, latent_dim=8, framework="torch")
 
 
-def engine(limit: int = size_limits.MAX_PARAMETERS) -> Any:
-    return engines.create("torch", {
+def engine(limit: int = size_limits.DEFAULT_MAX_PARAMETERS) -> Any:
+    return engines.create_engine("torch", {
         "engine.device": "cpu", "engine.threads": 1, "engine.channels_last": True, "engine.max_parameters": limit,
     })  # fmt: skip
 
 
-def build(make: Callable[[], Any], limit: int = size_limits.MAX_PARAMETERS, **values: float) -> Any:
+def build(make: Callable[[], Any], limit: int = size_limits.DEFAULT_MAX_PARAMETERS, **values: float) -> Any:
     return engine(limit).build(make, spec=SPEC, slot="generator", seed=5, values=values)
 
 
 def count(make: Callable[[], Any]) -> int:
-    found = size_limits.count(size_limits.MAX_PARAMETERS, make, network_size.watch)
+    found = size_limits.count_without_memory(size_limits.DEFAULT_MAX_PARAMETERS, make, network_size.watch_construction)
     assert found is not None
     return found.numbers
 
@@ -75,7 +75,7 @@ def state(network: Any) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("early", [size_limits.EARLY, 10])
+@pytest.mark.parametrize("early", [size_limits.SMALL_NETWORK, 10])
 def test_a_counted_network_has_the_same_bytes(early: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it is built at once, or counted first since it is large."""
 
@@ -84,7 +84,7 @@ def test_a_counted_network_has_the_same_bytes(early: int, monkeypatch: pytest.Mo
         torch.nn.init.orthogonal_(layers[2].weight)
         return torch.nn.Sequential(*layers, torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 2)))
 
-    monkeypatch.setattr(size_limits, "EARLY", early)
+    monkeypatch.setattr(size_limits, "SMALL_NETWORK", early)
     with engine().seeded(5, "weights of the generator"):
         expected = state(make())
     before = torch.random.get_rng_state()
@@ -94,7 +94,7 @@ def test_a_counted_network_has_the_same_bytes(early: int, monkeypatch: pytest.Mo
 
 def test_nothing_is_left_behind() -> None:
     plain = torch.nn.Module.__init__
-    with pytest.raises(TooLarge):
+    with pytest.raises(NetworkTooLarge):
         build(lambda: torch.nn.Linear(100, 100), limit=100)
     assert torch.nn.Module.__init__ is plain
     assert torch.zeros(2).device.type == "cpu"
@@ -114,17 +114,22 @@ def test_shared_and_replaced_weights_count_once() -> None:
     """The weight of both layers, its 30·30 of direction and 30 of length in the first, and 50 of the mean."""
     assert count(Tied) == 900 + 900 + 30 + 50
     build(Tied, limit=1880)
-    with pytest.raises(TooLarge):
+    with pytest.raises(NetworkTooLarge):
         build(Tied, limit=1879)
 
 
 def test_an_initialisation_that_needs_numbers_is_counted_while_it_is_built() -> None:
     side = 5000  # 25 million weights: more than are built at once
-    assert size_limits.count(size_limits.MAX_PARAMETERS, lambda: Measured(side), network_size.watch) is None
+    assert (
+        size_limits.count_without_memory(
+            size_limits.DEFAULT_MAX_PARAMETERS, lambda: Measured(side), network_size.watch_construction
+        )
+        is None
+    )
     network = build(lambda: Measured(side))
     assert network.weight.shape == (side, side)
     assert network.weight.device.type == "cpu"
-    with pytest.raises(TooLarge, match="would have at least 25,000,000 parameters"):
+    with pytest.raises(NetworkTooLarge, match="would have at least 25,000,000 parameters"):
         build(lambda: Measured(side), limit=20_000_000)
 
 
@@ -138,9 +143,11 @@ def test_an_initialisation_that_needs_numbers_is_counted_while_it_is_built() -> 
     ids=["linear", "relu", "convolution"],
 )
 def test_a_thousand_million_layers_end_soon(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(size_limits, "LAYERS", 500)
-    monkeypatch.setattr(size_limits, "EARLY", 10**6)
-    with pytest.raises(TooLarge, match=r"would have more than 500 layers, and engine.max_parameters is 10,000,000"):
+    monkeypatch.setattr(size_limits, "MIN_LAYER_LIMIT", 500)
+    monkeypatch.setattr(size_limits, "SMALL_NETWORK", 10**6)
+    with pytest.raises(
+        NetworkTooLarge, match=r"would have more than 500 layers, and engine.max_parameters is 10,000,000"
+    ):
         build(make, limit=10**7)
 
 
@@ -155,23 +162,23 @@ def test_a_thousand_million_layers_end_soon(make: Callable[[], Any], monkeypatch
     ids=["eye", "arange", "new_empty", "randn"],
 )
 def test_one_tensor_is_stopped_before_it_is_made(make: Callable[[], Any]) -> None:
-    with pytest.raises(TooLarge, match=r"would have at least 1,000,000,000,000 parameters"):
+    with pytest.raises(NetworkTooLarge, match=r"would have at least 1,000,000,000,000 parameters"):
         build(make)
 
 
 def test_numbers_beyond_64_bits_are_told() -> None:
-    with pytest.raises(TooLarge, match="takes more memory than there is"):
+    with pytest.raises(NetworkTooLarge, match="takes more memory than there is"):
         build(lambda: torch.nn.Linear(2**70, 2))
-    with pytest.raises(TooLarge, match=r"--set engine\.max_parameters=1e30"):
+    with pytest.raises(NetworkTooLarge, match=r"--set engine\.max_parameters=1e30"):
         build(lambda: torch.nn.Linear(10**15, 10**15, bias=False))
 
 
-@pytest.mark.parametrize("early", [size_limits.EARLY, 100])
+@pytest.mark.parametrize("early", [size_limits.SMALL_NETWORK, 100])
 def test_a_growing_network_counts_as_large_as_it_will_be(early: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(size_limits, "EARLY", early)
+    monkeypatch.setattr(size_limits, "SMALL_NETWORK", early)
     small = build(lambda: Growing(30), limit=16 + 900, resolution=8)
     assert small.grown == 8
-    with pytest.raises(TooLarge, match="the generator, fully grown, would have 916 parameters"):
+    with pytest.raises(NetworkTooLarge, match="the generator, fully grown, would have 916 parameters"):
         build(lambda: Growing(30), limit=16 + 899, resolution=8)
 
 
@@ -182,7 +189,7 @@ def test_a_network_of_the_users_is_not_grown_to_be_counted() -> None:
 
 
 def test_lazy_layers_count_when_they_know_their_shape() -> None:
-    found = Count(None, 100)
-    with network_size.watch(found, False):
+    found = SizeCounter(None, 100)
+    with network_size.watch_construction(found, False):
         torch.nn.LazyLinear(3)
     assert found.numbers == 0

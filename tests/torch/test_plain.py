@@ -46,7 +46,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
     stream = Stream(len(images), seed=SEED, purpose="data")
     losses = []
     for step in range(STEPS):
-        order = torch.from_numpy(stream.indices(step * plain.BATCH, plain.BATCH))
+        order = torch.from_numpy(stream.take_indices(step * plain.BATCH, plain.BATCH))
         real = (images[order].float() / 127.5 - 1).permute(0, 3, 1, 2)
         z = torch.from_numpy(latents(philox(SEED, "z", step, 0), plain.BATCH, plain.LATENT, "normal"))
         for group in (*opt_g.param_groups, *opt_d.param_groups):
@@ -54,7 +54,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
         losses.append(plain.train_step(G, D, opt_g, opt_d, real, z))
         plain.update_ema(ema, G, (step + 1) * plain.BATCH)
 
-    told = runner.folder.stats()
+    told = runner.folder.read_stats()
     assert [line["discriminator/adversarial"] for line in told] == [float(d_loss) for d_loss, _ in losses]
     assert [line["generator/adversarial"] for line in told] == [float(g_loss) for _, g_loss in losses]
     for ours, theirs in ((runner.trainer.G, G), (runner.trainer.D, D), (runner.trainer.ema, ema)):

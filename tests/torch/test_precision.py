@@ -24,7 +24,7 @@ IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np
 PLAN = Plan(
     seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=(), takes_d=(),
     critic_steps=1, updates="alternating", optimizer="adam", betas=(0.5, 0.999), adam_eps=1e-8, momentum=0.0,
-    rmsprop_decay=0.99, lr_g=2e-3, lr_d=1e-3, ema_halflife=100, clip=None, decision=0.0, probability="sigmoid",
+    rmsprop_decay=0.99, lr_g=2e-3, lr_d=1e-3, ema_halflife=100, weight_clip=None, decision=0.0, probability="sigmoid",
     real_in_generator_step=False,
 )  # fmt: skip
 SEEN: list[tuple[str, torch.dtype, bool]] = []  # what the networks computed in: name, dtype, whether under autocast
@@ -89,7 +89,7 @@ class Penalised:
 
 
 needs_bfloat16 = pytest.mark.skipif(
-    bool(precision._missing(torch.device("cpu"))), reason="this processor would emulate bfloat16"
+    bool(precision._describe_missing_support(torch.device("cpu"))), reason="this processor would emulate bfloat16"
 )
 
 
@@ -97,9 +97,9 @@ def play(kind: str, plan: Plan = PLAN, steps: int = 4) -> tuple[Any, Penalised]:
     SEEN.clear()
     engine, loss = Engine(device="cpu", threads=1, precision=kind), Penalised()
     G, D = (network.to(memory_format=engine.memory_format) for network in networks())
-    trainer = engine.trainer(G, D, loss, plan, IMAGES, None)
+    trainer = engine.create_trainer(G, D, loss, plan, IMAGES, None)
     for step in range(steps):
-        trainer.step(step, step * plan.step_images, {})
+        trainer.step(step, step * plan.images_per_step, {})
     return trainer, loss
 
 
@@ -114,7 +114,7 @@ def play(kind: str, plan: Plan = PLAN, steps: int = 4) -> tuple[Any, Penalised]:
 def test_a_processor_that_would_emulate_it_is_refused(
     monkeypatch: pytest.MonkeyPatch, known: dict[str, Any], words: str
 ) -> None:
-    monkeypatch.setattr(precision, "capabilities", lambda: known)
+    monkeypatch.setattr(precision, "read_cpu_capabilities", lambda: known)
     with pytest.raises(gz.UsageError, match=f"{words}.*44 to 499 times slower"):
         play("bfloat16", steps=0)
     play("float32", steps=0)  # which asks nothing of the processor
@@ -122,14 +122,14 @@ def test_a_processor_that_would_emulate_it_is_refused(
 
 @pytest.mark.parametrize("name", ["avx512_bf16", "amx_bf16", "bf16", "sve_bf16"])
 def test_a_processor_that_has_it_is_not(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(precision, "capabilities", lambda: {name: True})
-    precision.check(torch.device("cpu"), "bfloat16")
+    monkeypatch.setattr(precision, "read_cpu_capabilities", lambda: {name: True})
+    precision.check_precision(torch.device("cpu"), "bfloat16")
 
 
 def test_an_older_torch_is_helped_out_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = precision.capabilities()
+    asked = precision.read_cpu_capabilities()
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    told = precision.capabilities()
+    told = precision.read_cpu_capabilities()
     assert set(told) == {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16", "architecture"}
     names = set(told) - {"architecture"}
     assert all(told[name] == bool(asked.get(name)) for name in names if any(told[name] for name in names))
@@ -172,17 +172,17 @@ def test_images_are_drawn_and_scored_in_float32() -> None:
     scores = trainer.engine.score(trainer.D, IMAGES[:5], None, {})
     assert {dtype for _, dtype, _ in SEEN} == {torch.float32}
     assert np.array_equal(drawn, plain.draw(trainer.ema, z, None, {}))
-    assert np.array_equal(scores, plain.score(trainer.D, IMAGES[:5], None, {}))
+    assert np.array_equal(scores, plain.score_images(trainer.D, IMAGES[:5], None, {}))
 
 
 @needs_bfloat16
 def test_weights_that_are_computed_from_others_are_so_in_float32() -> None:
     network = nn.Sequential(Watched("D", nn.Conv2d(1, 2, 3)))
     nn.utils.parametrize.register_parametrization(network[0].layer, "weight", Telling())
-    precision.keep_parametrizations(network)
+    precision.keep_parametrizations_in_float32(network)
     copied = copy.deepcopy(network)
     SEEN.clear()
-    precision.forward(copied, torch.device("cpu"), torch.ones(1, 1, 4, 4))
+    precision.forward_in_bfloat16(copied, torch.device("cpu"), torch.ones(1, 1, 4, 4))
     assert [("weight", torch.float32, False), ("D", torch.bfloat16, True)] == SEEN
 
 
@@ -204,4 +204,4 @@ def test_another_precision_or_a_missing_compiler_is_told_when_a_run_goes_on() ->
 def test_a_run_from_before_these_settings_goes_on() -> None:
     now = {"engine": Engine(device="cpu", threads=1).describe()}
     then = {name: fact for name, fact in now["engine"].items() if name not in ("precision", "compile")}
-    assert facts.explain_differences({"engine": {**resuming._BEFORE["engine"], **then}}, now, []) == []
+    assert facts.explain_differences({"engine": {**resuming._OLD_DEFAULTS["engine"], **then}}, now, []) == []

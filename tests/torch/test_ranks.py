@@ -22,12 +22,12 @@ import torch.distributed as dist
 import ganzoo_core as gz
 from ganzoo_core import cli
 from ganzoo_core.distributed import ranks
-from ganzoo_core.distributed.ranks import Place
-from ganzoo_core.engines.torch.ops import Share, TorchOps
+from ganzoo_core.distributed.ranks import Rank
+from ganzoo_core.engines.torch.ops import BatchShare, TorchOps
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.settings import read_run_config
-from ganzoo_core.storage.tensors import read_matching
+from ganzoo_core.storage.tensors import read_all_tensors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ranks_played import MIXES, SMALL, STEPS, play
@@ -62,9 +62,9 @@ def settings(**changed: object) -> list[str]:
 
 def final(run: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
     """The state at the end, and the statistics."""
-    newest = RunFolder(run).newest_checkpoint()
+    newest = RunFolder(run).find_newest_checkpoint()
     assert newest is not None
-    return read_matching(newest / layout.STATE), RunFolder(run).stats()
+    return read_all_tensors(newest / layout.STATE), RunFolder(run).read_stats()
 
 
 def equal_to_one(folder: Path, names: list[str]) -> None:
@@ -103,21 +103,21 @@ def test_two_processes_are_one_with_other_losses(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        ({}, Place()),
-        ({"RANK": "1", "WORLD_SIZE": "4"}, Place()),  # a scheduler's, without torchrun
-        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, Place()),
-        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, Place(5, 8, 1, 4)),
+        ({}, Rank()),
+        ({"RANK": "1", "WORLD_SIZE": "4"}, Rank()),  # a scheduler's, without torchrun
+        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, Rank()),
+        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, Rank(5, 8, 1, 4)),
     ],
 )
-def test_the_environment_says_which_process_this_is(found: Mapping[str, str], expected: Place) -> None:
-    assert ranks.here(found) == expected
+def test_the_environment_says_which_process_this_is(found: Mapping[str, str], expected: Rank) -> None:
+    assert ranks.rank_from_env(found) == expected
 
 
 @pytest.mark.parametrize("rank", ["4", "-1", "one"])
 def test_an_environment_that_makes_no_sense_is_refused(rank: str) -> None:
     found = {"RANK": rank, "WORLD_SIZE": "4", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
     with pytest.raises(gz.UsageError, match=f"RANK={rank}.*no process of a run"):
-        ranks.here(found)
+        ranks.rank_from_env(found)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_what_several_processes_cannot_do_is_refused_before_they_meet(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ganzoo_core.engines.create", None)  # nothing comes so far
+    monkeypatch.setattr("ganzoo_core.engines.create_engine", None)  # nothing comes so far
     for rank, expected in ((0, told), (1, "")):
         as_rank(rank, 3)
         assert cli.main(words) == 2
@@ -168,7 +168,7 @@ def test_random_numbers_are_slices_of_those_of_one_process(draw: str) -> None:
     whole, single = getattr(one, draw)((6, 2, 3)), getattr(one, draw)((5,))
     for rank in range(3):
         rows = slice(2 * rank, 2 * rank + 2)
-        share = Share(6, rows, torch.Generator().manual_seed(5))
+        share = BatchShare(6, rows, torch.Generator().manual_seed(5))
         own = TorchOps("cpu", share=share)
         torch.manual_seed(rank)  # dropout's, which does not count here
         assert torch.equal(getattr(own, draw)((2, 2, 3)), whole[rows])
@@ -186,7 +186,7 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         found["MASTER_PORT"] = str(free.getsockname()[1])
     for name, value in found.items():
         monkeypatch.setenv(name, value)
-    yield process_group.Group(Place(), device=torch.device("cpu"), timeout=5.0)
+    yield process_group.TorchProcessGroup(Rank(), device=torch.device("cpu"), timeout=5.0)
     dist.destroy_process_group()
     process_group._stores.clear()
 
@@ -204,8 +204,8 @@ def test_what_processes_say_to_each_other(group: Any, monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(dist, "all_reduce", summed)
-        patch.setattr(type(group), "place", Place(0, 2, 0, 2), raising=False)
-        group.place = Place(0, 2, 0, 2)
+        patch.setattr(type(group), "rank", Rank(0, 2, 0, 2), raising=False)
+        group.place = Rank(0, 2, 0, 2)
         stopped = group.agreed(lambda: len(stopping) == 1)
         group.average(tensors)
         for found, was in zip(tensors, before, strict=True):
@@ -215,7 +215,7 @@ def test_what_processes_say_to_each_other(group: Any, monkeypatch: pytest.Monkey
         group.average(tensors)
         assert stopped()
         assert stopping == [0, 3]
-        group.place = Place()
+        group.place = Rank()
     assert group.rows(6) == slice(0, 6)
     assert (group.named(""), group.named("ÿ/x"), group.chosen(-3)) == ("", "ÿ/x", -3)
     assert group.first(lambda: 7, long=True) == 7
@@ -228,7 +228,7 @@ def test_what_processes_say_to_each_other(group: Any, monkeypatch: pytest.Monkey
 
 def test_processes_that_differ_say_where(group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process, of which one number is another."""
-    monkeypatch.setattr(group, "gathered", lambda numbers: [numbers, [*numbers[:-1], numbers[-1] + 1]])
+    monkeypatch.setattr(group, "all_gather", lambda numbers: [numbers, [*numbers[:-1], numbers[-1] + 1]])
     with pytest.raises(ranks.RankError, match="D/weight of rank 1 differs from that of rank 0"):
         group.check_alike({"G/weight": np.zeros(3), "D/weight": np.ones(2)})
     with pytest.raises(gz.UsageError, match="data of rank 1 is not that of rank 0, 7"):
@@ -237,11 +237,11 @@ def test_processes_that_differ_say_where(group: Any, monkeypatch: pytest.MonkeyP
 
 def test_who_tells_an_error() -> None:
     usual, lost = gz.UsageError("wrong"), ranks.RankError("alone")
-    assert ranks.says(usual, Place(0, 4, 0, 2)) == "wrong"
-    assert ranks.says(usual, Place(1, 4, 1, 2)) is None
-    assert ranks.says(usual, Place(2, 4, 0, 2)) == "rank 2: wrong"  # another machine's first
-    assert ranks.says(ranks.shared(gz.Diverged("nan")), Place(2, 4, 0, 2)) is None
-    assert ranks.says(lost, Place(3, 4, 1, 2)) == "rank 3: alone"
+    assert ranks.describe_error(usual, Rank(0, 4, 0, 2)) == "wrong"
+    assert ranks.describe_error(usual, Rank(1, 4, 1, 2)) is None
+    assert ranks.describe_error(usual, Rank(2, 4, 0, 2)) == "rank 2: wrong"  # another machine's first
+    assert ranks.describe_error(ranks.mark_shared(gz.Diverged("nan")), Rank(2, 4, 0, 2)) is None
+    assert ranks.describe_error(lost, Rank(3, 4, 1, 2)) == "rank 3: alone"
 
 
 def digest(run: Path) -> dict[str, str]:

@@ -25,7 +25,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(not malloc.is_glibc(), reason="the setting is of GNU's C library")
 def test_freed_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in malloc.CHOSEN_BY_USER:
+    for name in malloc.USER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert _churned("keep") == ("True", pytest.approx(0, abs=0.05 * PAGES))
     assert _churned("leave") == ("False", pytest.approx(5 * PAGES, rel=0.05))
@@ -34,14 +34,14 @@ def test_freed_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(not malloc.is_glibc(), reason="the setting is of GNU's C library")
 def test_a_users_own_choice_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    assert not malloc.keep_memory()
+    assert not malloc.keep_freed_memory()
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in malloc.CHOSEN_BY_USER:
+    for name in malloc.USER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(malloc.os, "confstr", lambda _: None)
-    assert not malloc.keep_memory()
+    assert not malloc.keep_freed_memory()
 
 
 def _churned(how: str) -> tuple[str, int]:

@@ -39,7 +39,7 @@ PLAN = Plan(
     lr_g=2e-3,
     lr_d=1e-3,
     ema_halflife=None,
-    clip=None,
+    weight_clip=None,
     decision=0.0,
     probability="sigmoid",
     real_in_generator_step=False,
@@ -77,14 +77,14 @@ def engine() -> Engine:
 
 def play(engine: Engine, plan: Plan, loss: Any, steps: int, nets: tuple[nn.Module, nn.Module], **values: float) -> Any:
     G, D = (net.to(memory_format=engine.memory_format) for net in copy.deepcopy(nets))
-    trainer = engine.trainer(G, D, loss, plan, IMAGES, None)
+    trainer = engine.create_trainer(G, D, loss, plan, IMAGES, None)
     for step in range(steps):
-        trainer.step(step, step * plan.step_images, values)
+        trainer.step(step, step * plan.images_per_step, values)
     return trainer
 
 
 def real_batch(position: int, purpose: str = "data") -> torch.Tensor:
-    order = Stream(len(IMAGES), seed=PLAN.seed, purpose=purpose).indices(position, BATCH)
+    order = Stream(len(IMAGES), seed=PLAN.seed, purpose=purpose).take_indices(position, BATCH)
     return (torch.from_numpy(IMAGES[order]).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
         memory_format=torch.channels_last
     )
@@ -114,13 +114,13 @@ def test_alternating_steps_equal_a_loop_written_by_hand(engine: Engine) -> None:
     nets = networks()
 
     def round_(G: nn.Module, D: nn.Module, opt_g: Any, opt_d: Any, step: int) -> None:
-        with engine.seeded(PLAN.seed, "discriminator", step, 0):
+        with engine.use_seed(PLAN.seed, "discriminator", step, 0):
             fake = G(noise("z", step, 0))
             loss = F.softplus(-D(real_batch(step * BATCH))[:, 0]).mean() + F.softplus(D(fake.detach())[:, 0]).mean()
             opt_d.zero_grad()
             loss.backward()
             opt_d.step()
-        with engine.seeded(PLAN.seed, "generator", step):
+        with engine.use_seed(PLAN.seed, "generator", step):
             opt_g.zero_grad()
             F.softplus(-D(fake)[:, 0]).mean().backward()
             opt_g.step()
@@ -135,7 +135,7 @@ def test_simultaneous_steps_score_the_fakes_once_with_the_old_weights(engine: En
     nets = networks()
 
     def round_(G: nn.Module, D: nn.Module, opt_g: Any, opt_d: Any, step: int) -> None:
-        with engine.seeded(PLAN.seed, "discriminator", step, 0):
+        with engine.use_seed(PLAN.seed, "discriminator", step, 0):
             fake = G(noise("z", step, 0))
             real_scores, fake_scores = D(real_batch(step * BATCH))[:, 0], D(fake)[:, 0]
             d_loss = F.softplus(-real_scores).mean() + F.softplus(fake_scores).mean()
@@ -159,21 +159,21 @@ def test_critic_steps_take_fresh_reals_and_noise_each(engine: Engine) -> None:
 
     def round_(G: nn.Module, D: nn.Module, opt_g: Any, opt_d: Any, step: int) -> None:
         for turn in range(3):
-            with engine.seeded(PLAN.seed, "discriminator", step, turn):
+            with engine.use_seed(PLAN.seed, "discriminator", step, turn):
                 with torch.no_grad():
                     fake = G(noise("z", step, turn))
                 real = real_batch((step * 3 + turn) * BATCH)
                 opt_d.zero_grad()
                 (F.softplus(-D(real)[:, 0]).mean() + F.softplus(D(fake)[:, 0]).mean()).backward()
                 opt_d.step()
-        with engine.seeded(PLAN.seed, "generator", step):
+        with engine.use_seed(PLAN.seed, "generator", step):
             opt_g.zero_grad()
             F.softplus(-D(G(noise("z of the generator", step)))[:, 0]).mean().backward()
             opt_g.step()
 
     G, D = by_hand(engine, 5, nets, round_)
     plan = replace(PLAN, critic_steps=3)
-    assert plan.step_images == 3 * BATCH
+    assert plan.images_per_step == 3 * BATCH
     trainer = play(engine, plan, BCE(), 5, nets)
     equal(trainer.G, G)
     equal(trainer.D, D)

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ganzoo_core as gz
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.torch import Engine
-from ganzoo_core.engines.torch.device import carried, scalar
+from ganzoo_core.engines.torch.device import as_scalar, to_device
 
 BATCH, LATENT, SIZE = 4, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
@@ -24,7 +24,7 @@ PLAN = Plan(
     seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=True, takes_g=("fade",),
     takes_d=("fade",),
     critic_steps=1, updates="alternating", optimizer="adam", betas=(0.5, 0.999), adam_eps=1e-8, momentum=0.0,
-    rmsprop_decay=0.99, lr_g=2e-3, lr_d=1e-3, ema_halflife=100, clip=0.5, decision=0.0, probability="sigmoid",
+    rmsprop_decay=0.99, lr_g=2e-3, lr_d=1e-3, ema_halflife=100, weight_clip=0.5, decision=0.0, probability="sigmoid",
     real_in_generator_step=True,
 )  # fmt: skip
 PLANS = [
@@ -82,7 +82,7 @@ def started(device: str, plan: Plan) -> Any:
     """A trainer after two steps: the first one looks at layouts, and makes what is kept."""
     engine = Engine(device=device, threads=1)
     G, D = (network.to(engine.device) for network in (Networks(SIZE * SIZE, LATENT), Networks(1, SIZE * SIZE)))
-    trainer = engine.trainer(G, D, Loss(), plan, IMAGES, LABELS)
+    trainer = engine.create_trainer(G, D, Loss(), plan, IMAGES, LABELS)
     play(trainer, range(2))
     return trainer
 
@@ -119,8 +119,8 @@ def test_a_step_on_a_gpu_waits_for_nothing(plan: Plan) -> None:
 def test_numbers_arrive_as_they_were() -> None:
     cpu = torch.device("cpu")
     array = np.arange(6, dtype=np.int64).reshape(2, 3)
-    assert torch.equal(carried(array, cpu), torch.from_numpy(array))
+    assert torch.equal(to_device(array, cpu), torch.from_numpy(array))
     for value in (0.1, 1, 1e-30):
-        assert torch.equal(scalar(value, cpu), torch.tensor(float(value)))
+        assert torch.equal(as_scalar(value, cpu), torch.tensor(float(value)))
     tensor = torch.ones((), dtype=torch.float64)
-    assert scalar(tensor, cpu) is tensor
+    assert as_scalar(tensor, cpu) is tensor

@@ -88,9 +88,9 @@ def test_the_mix_normalises_every_layer_of_the_discriminator() -> None:
         request = mix.Request(picks={"model": "sngan-torch", "data": "digits"}, modifiers=words)
         resolved = mix.resolve(catalog.scan(), request)
         assert [part.name for part in resolved.modifiers] == ["spectral-norm"] * bool(wanted)
-        fitted = building.fit_of(resolved)
+        fitted = building.fit_from_card(resolved)
         assert fitted is not None
-        G, D = building.networks(engines.create("torch", resolved.settings), resolved, fitted, {})
+        G, D = building.build_networks(engines.create_engine("torch", resolved.settings), resolved, fitted, {})
         assert sum(name.endswith("parametrizations.weight.original") for name, _ in D.named_parameters()) == wanted
         assert not any("parametrizations" in name for name, _ in G.named_parameters())
 

@@ -1,6 +1,6 @@
 """Find what is installed: entry points and manifests become cards and problems, and no plugin is imported."""
 
 from ganzoo_core.discovery.catalog.lookup import Catalog
-from ganzoo_core.discovery.catalog.scanning import GROUP, forget, leave_out, scan
+from ganzoo_core.discovery.catalog.scanning import ENTRY_POINT_GROUP, clear_cache, leave_out, scan
 
-__all__ = ["GROUP", "Catalog", "forget", "leave_out", "scan"]
+__all__ = ["ENTRY_POINT_GROUP", "Catalog", "clear_cache", "leave_out", "scan"]

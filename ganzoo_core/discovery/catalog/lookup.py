@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ganzoo_core.discovery.catalog.names import distribution_key, nearest, part_key
+from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribution, normalise_part
 from ganzoo_core.discovery.manifest import KINDS, SINGULAR, Part, Problem
 from ganzoo_core.errors import PluginError, UsageError
 
@@ -19,19 +19,19 @@ class Catalog:
     parts: tuple[Part, ...]
     problems: tuple[Problem, ...]
 
-    def of_kind(self, kind: str) -> list[Part]:
+    def list_kind(self, kind: str) -> list[Part]:
         """The usable parts of a kind, by name."""
         return sorted((part for part in self.parts if part.kind == kind), key=lambda part: part.name)
 
-    def matches(self, kind: str, name: str) -> list[Part]:
+    def find_matches(self, kind: str, name: str) -> list[Part]:
         """Every part of a kind that goes by a name, an alias or `distribution/name`."""
         distribution, _, bare = name.rpartition("/")
         return [
             part
             for part in self.parts
             if part.kind == kind
-            and part_key(bare) in _keys(part)
-            and (not distribution or distribution_key(distribution) == distribution_key(part.distribution))
+            and normalise_part(bare) in _make_keys(part)
+            and (not distribution or normalise_distribution(distribution) == normalise_distribution(part.distribution))
         ]
 
     def find(self, kind: str, name: str) -> Part:
@@ -41,62 +41,64 @@ class Catalog:
             UsageError: for an unknown name (with the nearest) and for one that several distributions have.
             PluginError: for a part whose plugin has a problem.
         """
-        found = self.matches(kind, name)
+        found = self.find_matches(kind, name)
         if len(found) == 1:
             return found[0]
         if found:
-            names = " or ".join(sorted(part.qualified for part in found))
+            names = " or ".join(sorted(part.qualified_name for part in found))
             raise UsageError(f"several plugins have the {SINGULAR[kind]} {name!r}; say {names}")
-        problem = self._problem(kind, name)
+        problem = self._find_problem(kind, name)
         if problem:
             raise PluginError(f"{name} of {problem.distribution} {problem.version} cannot be used: {problem.reason}")
-        raise UsageError(self._unknown(kind, name))
+        raise UsageError(self._explain_unknown(kind, name))
 
     def find_any(self, name: str) -> Part:
         """A part of whatever kind; where several kinds have the name, `KIND/NAME` says which. Raises as `find`."""
         kind, _, rest = name.partition("/")
         if kind in KINDS and rest:
             return self.find(kind, rest)
-        kinds = [kind for kind in KINDS if self.matches(kind, name)]
+        kinds = [kind for kind in KINDS if self.find_matches(kind, name)]
         if not kinds:
-            kinds = [kind for kind in KINDS if self._problem(kind, name)][:1]
+            kinds = [kind for kind in KINDS if self._find_problem(kind, name)][:1]
         if len(kinds) == 1:
             return self.find(kinds[0], name)
         if kinds:
             raise UsageError(f"{name} is the name of several parts; say {' or '.join(f'{k}/{name}' for k in kinds)}")
-        known = {word: SINGULAR[kind] for kind in KINDS for word in self._words(kind)}
-        alike = [f"{word} (a {known[word]})" for word in nearest(name.rpartition("/")[2], known)]
-        raise UsageError(f"no part is called {name!r}; {self._advice(alike, 'ganzoo list')}")
+        known = {word: SINGULAR[kind] for kind in KINDS for word in self._list_names(kind)}
+        alike = [f"{word} (a {known[word]})" for word in find_nearest(name.rpartition("/")[2], known)]
+        raise UsageError(f"no part is called {name!r}; {self._advise(alike, 'ganzoo list')}")
 
-    def default(self, kind: str) -> Part | None:
+    def find_default(self, kind: str) -> Part | None:
         """The part that is used when none is named: the one whose card says `default = true`; None without any.
 
         Raises:
             UsageError: when several say so.
         """
-        found = [part for part in self.of_kind(kind) if part.default]
+        found = [part for part in self.list_kind(kind) if part.default]
         if len(found) > 1:
-            names = " and ".join(part.qualified for part in found)
+            names = " and ".join(part.qualified_name for part in found)
             raise UsageError(f"{names} all say they are the default {SINGULAR[kind]}; name the one to use")
         return found[0] if found else None
 
-    def spelled(self, part: Part) -> str:
+    def find_short_name(self, part: Part) -> str:
         """The shortest name that means this part: its own, or with the distribution where another goes by it too."""
-        return part.qualified if self._counts[part.kind, part_key(part.name)] > 1 else part.name
+        return part.qualified_name if self._name_counts[part.kind, normalise_part(part.name)] > 1 else part.name
 
-    def rows(self, kind: str | None = None) -> list[dict[str, Any]]:
+    def list_rows(self, kind: str | None = None) -> list[dict[str, Any]]:
         """One row a part and a problem, as `ganzoo list --json` prints them."""
         rows = []
         for part in self.parts:
-            row = _row(part.kind, self.spelled(part), part.distribution, part.version)
+            row = _make_row(part.kind, self.find_short_name(part), part.distribution, part.version)
             row |= {"framework": ", ".join(part.frameworks) or "any", "title": part.title}
             if row["name"] != part.name:
-                others = [other.qualified for other in self.matches(part.kind, part.name) if other is not part]
+                others = [
+                    other.qualified_name for other in self.find_matches(part.kind, part.name) if other is not part
+                ]
                 reason = f"{' and '.join(others)} goes by this name too; say it with the distribution"
                 row |= {"state": "name-taken", "reason": reason}
             rows.append(row)
         for problem in self.problems:
-            row = _row(problem.kind, problem.name, problem.distribution, problem.version)
+            row = _make_row(problem.kind, problem.name, problem.distribution, problem.version)
             rows.append(row | {"state": problem.state, "reason": problem.reason})
         order = {name: place for place, name in enumerate(KINDS)}
         rows.sort(key=lambda row: (order.get(row["kind"], len(order)), row["name"], row["distribution"]))
@@ -104,34 +106,38 @@ class Catalog:
         return [row for row in rows if kind is None or row["kind"] == kind or row["kind"] not in KINDS]
 
     @cached_property
-    def _counts(self) -> Counter[tuple[str, str]]:
+    def _name_counts(self) -> Counter[tuple[str, str]]:
         """How many parts of a kind go by a name."""
-        return Counter((part.kind, word) for part in self.parts for word in _keys(part))
+        return Counter((part.kind, word) for part in self.parts for word in _make_keys(part))
 
-    def _problem(self, kind: str, name: str) -> Problem | None:
+    def _find_problem(self, kind: str, name: str) -> Problem | None:
         """What keeps a named part from being used: its own fault or, with the distribution said, the distribution's."""
         distribution, _, bare = name.rpartition("/")
         for problem in self.problems:
-            same = distribution_key(distribution) == distribution_key(problem.distribution)
-            own = problem.kind == kind and part_key(problem.name) == part_key(bare) and (same or not distribution)
+            same = normalise_distribution(distribution) == normalise_distribution(problem.distribution)
+            own = (
+                problem.kind == kind
+                and normalise_part(problem.name) == normalise_part(bare)
+                and (same or not distribution)
+            )
             if own or (same and distribution and not problem.kind):
                 return problem
         return None
 
-    def _words(self, kind: str) -> list[str]:
+    def _list_names(self, kind: str) -> list[str]:
         """All that could be said to name a part of this kind."""
-        words = [word for part in self.of_kind(kind) for word in (part.name, *part.aliases)]
+        words = [word for part in self.list_kind(kind) for word in (part.name, *part.aliases)]
         return words + [problem.name for problem in self.problems if problem.kind == kind]
 
-    def _unknown(self, kind: str, name: str) -> str:
+    def _explain_unknown(self, kind: str, name: str) -> str:
         bare = name.rpartition("/")[2]
-        alike = nearest(bare, self._words(kind))
-        elsewhere = [other for other in KINDS if other != kind and self.matches(other, name)]
+        alike = find_nearest(bare, self._list_names(kind))
+        elsewhere = [other for other in KINDS if other != kind and self.find_matches(other, name)]
         if elsewhere and not alike:
             return f"no {SINGULAR[kind]} is called {name!r}; {name} is a {SINGULAR[elsewhere[0]]}"
-        return f"no {SINGULAR[kind]} is called {name!r}; {self._advice(alike, f'ganzoo list {kind}')}"
+        return f"no {SINGULAR[kind]} is called {name!r}; {self._advise(alike, f'ganzoo list {kind}')}"
 
-    def _advice(self, alike: list[str], command: str) -> str:
+    def _advise(self, alike: list[str], command: str) -> str:
         if alike:
             return f"did you mean {' or '.join(alike)}?"
         broken = len({problem.distribution for problem in self.problems if not problem.kind})
@@ -139,11 +145,11 @@ class Catalog:
         return f"`{command}` shows what is installed{also}"
 
 
-def _keys(part: Part) -> set[str]:
-    return {part_key(word) for word in (part.name, *part.aliases)}
+def _make_keys(part: Part) -> set[str]:
+    return {normalise_part(word) for word in (part.name, *part.aliases)}
 
 
-def _row(kind: str, name: str, distribution: str, version: str) -> dict[str, Any]:
+def _make_row(kind: str, name: str, distribution: str, version: str) -> dict[str, Any]:
     return {
         "kind": kind,
         "name": name,

@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterable
 
 
-def distribution_key(name: str) -> str:
+def normalise_distribution(name: str) -> str:
     """A distribution's name as pip compares it."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-def part_key(name: str) -> str:
+def normalise_part(name: str) -> str:
     """A part's name or alias as it is compared: hyphens and underscores are one."""
     return name.strip().lower().replace("_", "-")
 
 
-def nearest(word: str, known: Iterable[str]) -> list[str]:
+def find_nearest(word: str, known: Iterable[str]) -> list[str]:
     """Up to three known names that look like the word, the most alike first."""
     # One letter of two is half of the word.
     return difflib.get_close_matches(word.lower(), sorted(set(known)), n=3, cutoff=0.6 if len(word) > 3 else 0.5)

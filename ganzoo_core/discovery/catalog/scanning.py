@@ -14,14 +14,14 @@ from pathlib import Path, PurePath
 
 from ganzoo_core.discovery import manifest
 from ganzoo_core.discovery.catalog.lookup import Catalog
-from ganzoo_core.discovery.catalog.names import distribution_key, nearest, part_key
+from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribution, normalise_part
 from ganzoo_core.discovery.manifest import Part, Problem
 from ganzoo_core.errors import UsageError
 
-GROUP = "ganzoo.plugins"
-MANIFEST = "ganzoo.toml"
-MAX_WORD = 100  # characters of a name, a version
-_FIELD = re.compile(r"^(Name|Version):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+ENTRY_POINT_GROUP = "ganzoo.plugins"
+MANIFEST_FILE = "ganzoo.toml"
+MAX_WORD_LENGTH = 100  # characters of a name, a version
+_METADATA_FIELD = re.compile(r"^(Name|Version):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class _Entry:
     @property
     def keys(self) -> set[str]:
         """What a filter may call it."""
-        return {distribution_key(word) for word in (self.distribution, self.name) if word}
+        return {normalise_distribution(word) for word in (self.distribution, self.name) if word}
 
-    def problem(self, state: str, reason: str) -> Problem:
+    def make_problem(self, state: str, reason: str) -> Problem:
         return Problem(state, reason, self.distribution, self.version)
 
 
@@ -64,104 +64,106 @@ def scan() -> Catalog:
     return _scan(wanted, tuple(_left_out))
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Let the next scan look again."""
     _scan.cache_clear()
 
 
 @functools.cache
 def _scan(only: tuple[str, ...] | None, without: tuple[str, ...]) -> Catalog:
-    entries = list(dict.fromkeys(_entries()))
+    entries = list(dict.fromkeys(_find_entries()))
     known = {key: entry.distribution for entry in entries for key in entry.keys}
-    problems = [_absent(name, known) for name in only or () if distribution_key(name) not in known]
+    problems = [_make_missing_problem(name, known) for name in only or () if normalise_distribution(name) not in known]
     for name in without:
-        if distribution_key(name) not in known:
-            raise UsageError(f"--no-plugin {name}: no such plugin is installed; {_advice(name, known)}")
-    chosen = set(known) if only is None else set(map(distribution_key, only))
-    left_out = set(map(distribution_key, without))
+        if normalise_distribution(name) not in known:
+            raise UsageError(f"--no-plugin {name}: no such plugin is installed; {_advise(name, known)}")
+    chosen = set(known) if only is None else set(map(normalise_distribution, only))
+    left_out = set(map(normalise_distribution, without))
     entries = [entry for entry in entries if entry.keys & chosen and not entry.keys & left_out]
 
     parts: dict[tuple[str, str, str], Part] = {}
-    rivals = _rivals(entries)
+    rivals = _find_rivals(entries)
     for entry in entries:
-        found, wrong = _read(entry, rivals.get(entry, ""))
+        found, wrong = _read_entry(entry, rivals.get(entry, ""))
         problems += wrong
         for part in found:
-            first = parts.setdefault((part.kind, distribution_key(part.distribution), part_key(part.name)), part)
+            first = parts.setdefault(
+                (part.kind, normalise_distribution(part.distribution), normalise_part(part.name)), part
+            )
             if first is not part:
                 reason = f"its packages {first.package} and {part.package} both hold this name"
                 problems.append(Problem("name-taken", reason, part.distribution, part.version, part.kind, part.name))
     return Catalog(tuple(parts.values()), tuple(problems))
 
 
-def _absent(name: str, known: dict[str, str]) -> Problem:
-    reason = f"GANZOO_PLUGINS names {name}, which is not installed; {_advice(name, known)}"
+def _make_missing_problem(name: str, known: dict[str, str]) -> Problem:
+    reason = f"GANZOO_PLUGINS names {name}, which is not installed; {_advise(name, known)}"
     return Problem("not-installed", reason, name, "?")
 
 
-def _advice(name: str, known: dict[str, str]) -> str:
-    alike = [known[key] for key in nearest(distribution_key(name), known)]
+def _advise(name: str, known: dict[str, str]) -> str:
+    alike = [known[key] for key in find_nearest(normalise_distribution(name), known)]
     if alike:
         return f"did you mean {' or '.join(dict.fromkeys(alike))}?"
     return f"installed are {', '.join(sorted(set(known.values()))) or 'none'}"
 
 
-def _entries() -> Iterator[_Entry]:
+def _find_entries() -> Iterator[_Entry]:
     try:
-        points = list(importlib.metadata.entry_points(group=GROUP))
+        points = list(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))
     except Exception:  # the broken metadata of one distribution breaks this call for all
-        yield from _entries_one_by_one()
+        yield from _find_entries_one_by_one()
         return
     for point in points:
-        origin = _origin(point.dist) if point.dist else (_plain(point.name), "?")
-        yield _Entry(_plain(point.name), point.value, *origin)
+        origin = _read_origin(point.dist) if point.dist else (_make_printable(point.name), "?")
+        yield _Entry(_make_printable(point.name), point.value, *origin)
 
 
-def _entries_one_by_one() -> Iterator[_Entry]:
+def _find_entries_one_by_one() -> Iterator[_Entry]:
     """The same, slower: each distribution is read on its own. The first on the path counts, as for an import."""
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
-        name, version = _origin(distribution)
-        if distribution_key(name) in seen:
+        name, version = _read_origin(distribution)
+        if normalise_distribution(name) in seen:
             continue
-        seen.add(distribution_key(name))
+        seen.add(normalise_distribution(name))
         try:
-            points = list(distribution.entry_points.select(group=GROUP))
+            points = list(distribution.entry_points.select(group=ENTRY_POINT_GROUP))
         except Exception as error:
             if _is_plugin(distribution):
                 yield _Entry("", "", name, version, f"{type(error).__name__}: {error}")
             continue
         for point in points:
-            yield _Entry(_plain(point.name), point.value, name, version)
+            yield _Entry(_make_printable(point.name), point.value, name, version)
 
 
-def _origin(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
+def _read_origin(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
     """Name and version; of broken metadata, what the folder is called, and `?`."""
     stem = PurePath(str(getattr(distribution, "_path", "?"))).stem
     name, _, version = stem.partition("-")
     try:
         # Its head alone: what follows is a README, and a parser of mails would read that as well.
         head = (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "").partition("\n\n")[0]
-        found = dict(reversed(_FIELD.findall(head)))  # of two lines the first counts
-        return _plain(found.get("Name", name)), _plain(found.get("Version", "?"))
+        found = dict(reversed(_METADATA_FIELD.findall(head)))  # of two lines the first counts
+        return _make_printable(found.get("Name", name)), _make_printable(found.get("Version", "?"))
     except Exception:
-        return _plain(name), _plain(version) or "?"
+        return _make_printable(name), _make_printable(version) or "?"
 
 
-def _plain(text: str) -> str:
+def _make_printable(text: str) -> str:
     """What a distribution says of itself, as it may stand in a table: printable, and cut where it is long."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_WORD])
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_WORD_LENGTH])
 
 
 def _is_plugin(distribution: importlib.metadata.Distribution) -> bool:
     """Whether entry points that cannot be parsed speak of ganzoo at all."""
     try:
-        return GROUP.encode() in (distribution._path / "entry_points.txt").read_bytes()  # type: ignore[attr-defined]
+        return ENTRY_POINT_GROUP.encode() in (distribution._path / "entry_points.txt").read_bytes()  # type: ignore[attr-defined]
     except Exception:
         return False
 
 
-def _rivals(entries: Sequence[_Entry]) -> dict[_Entry, str]:
+def _find_rivals(entries: Sequence[_Entry]) -> dict[_Entry, str]:
     """Entries that say they are a package which another distribution says it is, and who that is.
 
     Of several, the one that is named as the package keeps it; without such a one, none does.
@@ -171,7 +173,11 @@ def _rivals(entries: Sequence[_Entry]) -> dict[_Entry, str]:
         claims[entry.package].append(entry)
     rivals = {}
     for package, claimants in claims.items():
-        owners = [entry for entry in claimants if distribution_key(entry.distribution) == distribution_key(package)]
+        owners = [
+            entry
+            for entry in claimants
+            if normalise_distribution(entry.distribution) == normalise_distribution(package)
+        ]
         for entry in claimants:
             others = sorted({other.distribution for other in claimants} - {entry.distribution})
             if others and owners != [entry]:
@@ -179,11 +185,11 @@ def _rivals(entries: Sequence[_Entry]) -> dict[_Entry, str]:
     return rivals
 
 
-def _read(entry: _Entry, rivals: str) -> tuple[Sequence[Part], Sequence[Problem]]:
+def _read_entry(entry: _Entry, rivals: str) -> tuple[Sequence[Part], Sequence[Problem]]:
     """The cards that an entry point leads to, or the one problem on the way."""
 
     def only(state: str, reason: str) -> tuple[Sequence[Part], Sequence[Problem]]:
-        return [], [entry.problem(state, reason)]
+        return [], [entry.make_problem(state, reason)]
 
     package, distribution = entry.package, entry.distribution
     if entry.fault:
@@ -207,16 +213,18 @@ def _read(entry: _Entry, rivals: str) -> tuple[Sequence[Part], Sequence[Problem]
     if spec is None:
         return only("missing-package", f"its package {package} is not there; reinstall it: pip install {distribution}")
     if folders is None:
-        return only("no-manifest", f"its package {package} is a single file; expected a folder with {MANIFEST} in it")
+        return only(
+            "no-manifest", f"its package {package} is a single file; expected a folder with {MANIFEST_FILE} in it"
+        )
     try:
         for folder in map(Path, folders):
-            if (folder / MANIFEST).is_file():
+            if (folder / MANIFEST_FILE).is_file():
                 return manifest.read(
-                    folder / MANIFEST, distribution=distribution, version=entry.version, package=package
+                    folder / MANIFEST_FILE, distribution=distribution, version=entry.version, package=package
                 )
     except Exception as error:
-        return only("bad-manifest", f"reading {MANIFEST} raised {type(error).__name__}: {error}")
+        return only("bad-manifest", f"reading {MANIFEST_FILE} raised {type(error).__name__}: {error}")
     if folders and not any(Path(folder).is_dir() for folder in folders):
         return only("no-manifest", f"its package {package} lies in an archive, {folders[0]}; install it as a folder")
     hint = "a wheel made by setuptools needs `package-data` to hold it"
-    return only("no-manifest", f"its package {package} holds no {MANIFEST}; {hint}")
+    return only("no-manifest", f"its package {package} holds no {MANIFEST_FILE}; {hint}")

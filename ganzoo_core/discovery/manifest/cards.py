@@ -78,12 +78,12 @@ class Part:
     calms_divergence: bool = False
 
     @property
-    def qualified(self) -> str:
+    def qualified_name(self) -> str:
         """The name that always works: `distribution/name`."""
         return f"{self.distribution}/{self.name}"
 
     @property
-    def by(self) -> str:
+    def label(self) -> str:
         """The part and where it comes from, for a message."""
         return f"{self.name} ({self.distribution} {self.version})"
 

@@ -12,19 +12,19 @@ from ganzoo_core.discovery.manifest.cards import Suits
 
 FRAMEWORKS = ("torch", "tensorflow")
 MACHINES = ("laptop",)
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
-NAME_IN_WORDS = "lower case letters, digits, dots, hyphens and underscores"
+NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
+NAME_RULE = "lower case letters, digits, dots, hyphens and underscores"
 MAX_TEXT = 1000  # characters of one line
 MAX_ITEMS = 500  # of a list, or of a table of settings
 MAX_SIDE = 65_536  # pixels
-_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_KEY = re.compile(r"(?=.{3,200}$)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
+_MODULE_PATTERN = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_KEY_PATTERN = re.compile(r"(?=.{3,200}$)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 
 Check = Callable[[Any], Any]
 """A field's value -> the value as the card holds it; raises ValueError with what was expected."""
 
 
-def _one_of(*words: str) -> Check:
+def _make_choice_check(*words: str) -> Check:
     def check(value: Any) -> Any:
         if value not in words:
             raise ValueError(f"expected {' or '.join(words)}")
@@ -33,20 +33,20 @@ def _one_of(*words: str) -> Check:
     return check
 
 
-def _text(value: Any) -> str:
+def _read_text(value: Any) -> str:
     # One printable line: it stands in tables, and a terminal obeys control characters.
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MAX_TEXT:
         raise ValueError(f"expected one line of text, of at most {MAX_TEXT:,} characters")
     return value.strip()
 
 
-def _flag(value: Any) -> bool:
+def _read_flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("expected true or false")
     return value
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _read_texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("expected a list of names")
     if len(value) > MAX_ITEMS or any(len(item) > MAX_TEXT for item in value):
@@ -54,21 +54,21 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    names = _texts(value)
-    if not all(NAME.fullmatch(name) for name in names):
-        raise ValueError(f"expected names of {NAME_IN_WORDS}")
+def _read_names(value: Any) -> tuple[str, ...]:
+    names = _read_texts(value)
+    if not all(NAME_PATTERN.fullmatch(name) for name in names):
+        raise ValueError(f"expected names of {NAME_RULE}")
     return names
 
 
-def _identifiers(value: Any) -> tuple[str, ...]:
-    names = _texts(value)
+def _read_identifiers(value: Any) -> tuple[str, ...]:
+    names = _read_texts(value)
     if not all(name.isidentifier() for name in names):
         raise ValueError("expected a list of identifiers, such as second_order")
     return names
 
 
-def _sizes(value: Any) -> tuple[int, ...]:
+def _read_sizes(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list) or not 0 < len(value) <= MAX_ITEMS or not all(map(_is_side, value)):
         raise ValueError("expected a list of pixels, such as [32, 64]")
     return tuple(sorted(set(value)))
@@ -78,16 +78,16 @@ def _is_side(value: Any) -> bool:
     return type(value) is int and 0 < value <= MAX_SIDE
 
 
-def _module(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT or not _MODULE.fullmatch(value):
+def _read_module(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not _MODULE_PATTERN.fullmatch(value):
         raise ValueError("expected a module, such as my_gan.hooks")
     return value
 
 
-def _frameworks(value: Any) -> tuple[str, ...]:
-    names = _texts([value] if isinstance(value, str) else value)
+def _read_frameworks(value: Any) -> tuple[str, ...]:
+    names = _read_texts([value] if isinstance(value, str) else value)
     for name in names:
-        _one_of(*FRAMEWORKS)(name)
+        _make_choice_check(*FRAMEWORKS)(name)
     return tuple(dict.fromkeys(names))
 
 
@@ -96,20 +96,20 @@ def _is_number(value: Any) -> bool:
     return is_number and abs(value) <= settings.MAX_INTEGER and math.isfinite(value)
 
 
-def _decision(value: Any) -> Any:
+def _read_decision(value: Any) -> Any:
     if value != "pair" and not _is_number(value):
         raise ValueError("expected a number or 'pair'")
     return value
 
 
-def _clip(value: Any) -> Any:
+def _read_clip(value: Any) -> Any:
     by_setting = isinstance(value, str) and value.startswith("loss.")
     if not by_setting and not (_is_number(value) and value > 0):
         raise ValueError("expected a number above 0, or the name of one of the loss's settings")
     return value
 
 
-def _image(value: Any) -> Mapping[str, int]:
+def _read_image(value: Any) -> Mapping[str, int]:
     if not isinstance(value, dict) or set(value) != {"height", "width", "channels", "classes"}:
         raise ValueError("expected { height, width, channels, classes }")
     whole = all(type(number) is int and 0 <= number <= MAX_SIDE for number in value.values())
@@ -118,7 +118,7 @@ def _image(value: Any) -> Mapping[str, int]:
     return value
 
 
-def table(value: Any) -> Mapping[str, Any]:
+def read_table(value: Any) -> Mapping[str, Any]:
     """A table of settings -> the same, flat; raises ValueError for a key that could not be set."""
     if not isinstance(value, dict):
         raise ValueError("expected a table of settings")
@@ -126,20 +126,20 @@ def table(value: Any) -> Mapping[str, Any]:
     if len(flat) > MAX_ITEMS:
         raise ValueError(f"expected at most {MAX_ITEMS} settings")
     for key in flat:
-        if not _KEY.fullmatch(key):
+        if not _KEY_PATTERN.fullmatch(key):
             raise ValueError(f"{key!r} is no setting's name; expected such as model.width")
     return flat
 
 
-def _help(value: Any) -> Mapping[str, str]:
-    return {key: _text(line) for key, line in table(value).items()}
+def _read_help(value: Any) -> Mapping[str, str]:
+    return {key: _read_text(line) for key, line in read_table(value).items()}
 
 
-def _has(value: Any) -> Mapping[str, Any]:
+def _read_features(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("expected features, such as has.attention = true")
     for feature, claim in value.items():
-        _identifiers([feature])
+        _read_identifiers([feature])
         by_setting = isinstance(claim, dict) and set(claim) in ({"setting", "is"}, {"setting", "above"})
         if not isinstance(claim, bool) and not (
             by_setting
@@ -151,16 +151,16 @@ def _has(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def _presets(value: Any) -> Mapping[str, Mapping[str, Any]]:
+def _read_presets(value: Any) -> Mapping[str, Mapping[str, Any]]:
     if not isinstance(value, dict):
         raise ValueError("expected a table for each preset")
-    _names(list(value))
+    _read_names(list(value))
     if "none" in value:
         raise ValueError("'none' is what a user says for no preset")
-    return {name: table(_without_suits(preset)) for name, preset in value.items()}
+    return {name: read_table(_drop_suits(preset)) for name, preset in value.items()}
 
 
-def _without_suits(preset: Any) -> Any:
+def _drop_suits(preset: Any) -> Any:
     return {key: value for key, value in preset.items() if key != "suits"} if isinstance(preset, dict) else preset
 
 
@@ -173,10 +173,10 @@ def read_suits(presets: Mapping[str, Any]) -> Mapping[str, Suits]:
     Raises:
         ValueError: naming the preset.
     """
-    return {name: _suits(name, preset["suits"]) for name, preset in presets.items() if "suits" in preset}
+    return {name: _read_preset_suits(name, preset["suits"]) for name, preset in presets.items() if "suits" in preset}
 
 
-def _suits(name: str, value: Any) -> Suits:
+def _read_preset_suits(name: str, value: Any) -> Suits:
     if not isinstance(value, dict) or not value or not set(value) <= {"max_images", "machine"}:
         raise ValueError(f"{name}.suits: expected max_images or machine, such as {{ max_images = 1000 }}")
     most, machine = value.get("max_images"), value.get("machine", "")
@@ -187,32 +187,39 @@ def _suits(name: str, value: Any) -> Suits:
     return Suits(most, machine)
 
 
-def _choices(value: Any) -> Mapping[str, tuple[Any, ...]]:
-    flat = table(value)
+def _read_choices(value: Any) -> Mapping[str, tuple[Any, ...]]:
+    flat = read_table(value)
     if not all(isinstance(items, list) and items for items in flat.values()):
         raise ValueError("expected a list of values for each setting")
     return {key: tuple(items) for key, items in flat.items()}
 
 
-_COMMON: Mapping[str, Check] = {
-    "title": _text, "hooks": _module, "framework": _frameworks, "frameworks": _frameworks, "paper": _text,
-    "aliases": _names, "default": _flag, "defaults": table, "choices": _choices, "help": _help,
+_COMMON_FIELDS: Mapping[str, Check] = {
+    "title": _read_text, "hooks": _read_module, "framework": _read_frameworks, "frameworks": _read_frameworks,
+    "paper": _read_text, "aliases": _read_names, "default": _read_flag, "defaults": read_table,
+    "choices": _read_choices, "help": _read_help,
 }  # fmt: skip
-_OF_KIND: Mapping[str, Mapping[str, Check]] = {
+_KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
     "models": {
-        "presets": _presets, "has": _has, "conditional": _flag, "output": _one_of("tanh", "linear"),
-        "latent": _one_of("normal", "uniform", "sphere"), "image_sizes": _sizes, "takes": _identifiers,
-        "generators": _names,
+        "presets": _read_presets, "has": _read_features, "conditional": _read_flag,
+        "output": _make_choice_check("tanh", "linear"), "latent": _make_choice_check("normal", "uniform", "sphere"),
+        "image_sizes": _read_sizes, "takes": _read_identifiers, "generators": _read_names,
     },
     "losses": {
-        "needs": _identifiers, "has": _has, "decision": _decision, "clip_discriminator": _clip,
-        "probability": _one_of("sigmoid"),
+        "needs": _read_identifiers, "has": _read_features, "decision": _read_decision, "clip_discriminator": _read_clip,
+        "probability": _make_choice_check("sigmoid"),
     },
     "schedules": {},
-    "datasets": {"license": _text, "image": _image, "argument": _one_of("none", "optional", "required", "path")},
-    "modifiers": {"needs": _identifiers, "doubles": _identifiers, "has": _has, "calms_divergence": _flag},
+    "datasets": {
+        "license": _read_text, "image": _read_image,
+        "argument": _make_choice_check("none", "optional", "required", "path"),
+    },
+    "modifiers": {
+        "needs": _read_identifiers, "doubles": _read_identifiers, "has": _read_features,
+        "calms_divergence": _read_flag,
+    },
     "trackers": {},
-    "extractors": {"has": _has},
-    "metrics": {"needs": _identifiers, "lower": _names, "higher": _names, "main": _flag},
+    "extractors": {"has": _read_features},
+    "metrics": {"needs": _read_identifiers, "lower": _read_names, "higher": _read_names, "main": _read_flag},
 }  # fmt: skip
-FIELDS: Mapping[str, Mapping[str, Check]] = {kind: {**_COMMON, **own} for kind, own in _OF_KIND.items()}
+FIELDS: Mapping[str, Mapping[str, Check]] = {kind: {**_COMMON_FIELDS, **own} for kind, own in _KIND_FIELDS.items()}

@@ -13,10 +13,10 @@ from typing import Any
 from ganzoo_core import messages, settings
 from ganzoo_core.api import API
 from ganzoo_core.discovery.manifest.cards import KINDS, Part, Problem
-from ganzoo_core.discovery.manifest.fields import FIELDS, NAME, NAME_IN_WORDS, read_suits
+from ganzoo_core.discovery.manifest.fields import FIELDS, NAME_PATTERN, NAME_RULE, read_suits
 from ganzoo_core.errors import UsageError
 from ganzoo_core.storage import files
-from ganzoo_core.terminal.text import one_line
+from ganzoo_core.terminal.text import to_one_line
 
 MAX_BYTES = 200_000
 MAX_REASON = 2_000  # characters of what is wrong
@@ -36,7 +36,7 @@ _MAY_SET: Mapping[str, tuple[str, ...]] = {
 _MAY_PICK = ("use.loss", "use.schedule", "use.with")
 
 
-class _Bad(Exception):
+class _InvalidPart(Exception):
     """What is wrong with one part's table."""
 
     def __init__(self, reason: str, state: str = "bad-manifest") -> None:
@@ -56,11 +56,11 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
     """
 
     def problem(state: str, reason: str, kind: str = "", name: str = "") -> Problem:
-        return Problem(state, one_line(f"ganzoo.toml {reason}")[:MAX_REASON], distribution, version, kind, name)
+        return Problem(state, to_one_line(f"ganzoo.toml {reason}")[:MAX_REASON], distribution, version, kind, name)
 
     try:
         # An installer may lay a link to its cache where the file belongs.
-        text = files.read_bytes(path, MAX_BYTES, named=True).decode("utf-8-sig")
+        text = files.read_bytes(path, MAX_BYTES, named_by_user=True).decode("utf-8-sig")
         if any(_QUOTED.sub("", line).partition("#")[0].count(".") > MAX_DOTS for line in text.splitlines()):
             raise ValueError(f"a line has more than {MAX_DOTS} dots outside of quotes")
         content = tomllib.loads(text)
@@ -71,7 +71,7 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
     if type(api) is not int or api != API:
         upgrade = f"upgrade {distribution}" if type(api) is int and api < API else "upgrade ganzoo"
         advice = upgrade if type(api) is int else f"its author must write `api = {API}`"
-        said = f"says api = {messages.shown(api)}" if api is not None else "says no api"
+        said = f"says api = {messages.format_value(api)}" if api is not None else "says no api"
         return [], [problem("api-mismatch", f"{said}, this ganzoo speaks {API}; {advice}")]
 
     parts: list[Part] = []
@@ -79,7 +79,7 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
     for kind, tables in content.items():
         if kind not in KINDS or not isinstance(tables, dict):
             wrong = "is no table of parts" if kind in KINDS else f"is no kind; the kinds are {', '.join(KINDS)}"
-            problems.append(problem("bad-manifest", f"has {messages.shown(kind)}, which {wrong}"))
+            problems.append(problem("bad-manifest", f"has {messages.format_value(kind)}, which {wrong}"))
             continue
         found: list[Part] = []
         if len(tables) > MAX_PARTS:
@@ -87,12 +87,12 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
             problems.append(problem("bad-manifest", reason))
         for name, table in list(tables.items())[:MAX_PARTS]:
             try:
-                found.append(_part(kind, name, table, distribution, version, package, path.parent))
-            except _Bad as error:
+                found.append(_read_part(kind, name, table, distribution, version, package, path.parent))
+            except _InvalidPart as error:
                 problems.append(problem(error.state, f"[{kind}.{name}] {error}", kind, name))
             except RecursionError:
                 problems.append(problem("bad-manifest", f"[{kind}.{name}] is nested too deeply", kind, name))
-        clashes = _clashes(found)
+        clashes = _find_clashes(found)
         problems += [problem("bad-manifest", f"[{kind}.{name}] {why}", kind, name) for name, why in clashes.items()]
         parts += [part for part in found if part.name not in clashes]
     if not parts and not problems:
@@ -100,7 +100,7 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
     return parts, problems
 
 
-def _clashes(parts: Sequence[Part]) -> dict[str, str]:
+def _find_clashes(parts: Sequence[Part]) -> dict[str, str]:
     """Of the parts of one kind, those that go by another's name, and the reason; a name goes before an alias."""
     owners: dict[str, str] = {}
     wrong: dict[str, str] = {}
@@ -112,33 +112,33 @@ def _clashes(parts: Sequence[Part]) -> dict[str, str]:
     return wrong
 
 
-def _part(kind: str, name: str, table: Any, distribution: str, version: str, package: str, folder: Path) -> Part:
-    if not NAME.fullmatch(name):
-        raise _Bad(f"has a name that is not {NAME_IN_WORDS}")
+def _read_part(kind: str, name: str, table: Any, distribution: str, version: str, package: str, folder: Path) -> Part:
+    if not NAME_PATTERN.fullmatch(name):
+        raise _InvalidPart(f"has a name that is not {NAME_RULE}")
     if not isinstance(table, dict):
-        raise _Bad(f"is {messages.shown(table)}; expected a table")
+        raise _InvalidPart(f"is {messages.format_value(table)}; expected a table")
     checks = FIELDS[kind]
     fields: dict[str, Any] = {}
     for key, value in table.items():
         if key not in checks:
             nearest = difflib.get_close_matches(key, checks, n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else f"it may have {', '.join(sorted(checks))}"
-            raise _Bad(f"has {messages.shown(key)}; {hint}")
+            raise _InvalidPart(f"has {messages.format_value(key)}; {hint}")
         try:
             fields[key] = checks[key](value)
             if key == "presets":
                 fields["suits"] = read_suits(value)
         except ValueError as error:
-            raise _Bad(f"{key} is {messages.shown(value)}: {error}") from None
+            raise _InvalidPart(f"{key} is {messages.format_value(value)}: {error}") from None
     if "framework" in fields:
         if "frameworks" in fields:
-            raise _Bad("has both framework and frameworks; one is enough")
+            raise _InvalidPart("has both framework and frameworks; one is enough")
         fields["frameworks"] = fields.pop("framework")
     for required in ("title", "hooks", *(("frameworks",) if kind == "models" else ())):
         if required not in fields:
-            raise _Bad(f"has no {required.removesuffix('s') if required == 'frameworks' else required}")
+            raise _InvalidPart(f"has no {required.removesuffix('s') if required == 'frameworks' else required}")
     if kind == "models" and len(fields["frameworks"]) != 1:
-        raise _Bad("must name one framework: a model is written in one")
+        raise _InvalidPart("must name one framework: a model is written in one")
     _check_settings(kind, name, fields)
     _check_module(fields["hooks"], package, folder)
     return Part(
@@ -162,57 +162,69 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
         for key, value in table.items():
             _check_key(kind, name, f"presets.{preset}", key)
             first, _, rest = key.partition(".")
-            own = first in ("model", "generator", "discriminator") and key not in settings.CORE
+            own = first in ("model", "generator", "discriminator") and key not in settings.CORE_SETTINGS
             if own and key not in declared and f"model.{rest}" not in declared:
-                raise _Bad(f"presets.{preset} sets {key}, which [defaults] does not declare{_near(key, declared)}")
+                raise _InvalidPart(
+                    f"presets.{preset} sets {key}, which [defaults] does not declare{_suggest(key, declared)}"
+                )
             _check_value(f"presets.{preset} {key}", key, value, declared.get(key, declared.get(f"model.{rest}", value)))
             if first == "engine" and preset in fields["suits"] and fields["suits"][preset].max_images is not None:
-                raise _Bad(f"presets.{preset} sets {key}, too late: by its suits.max_images it is picked from the data")
+                raise _InvalidPart(
+                    f"presets.{preset} sets {key}, too late: by its suits.max_images it is picked from the data"
+                )
     for label in ("choices", "help"):
         for key in fields.get(label, {}):
-            if key not in declared and key not in settings.CORE:
-                raise _Bad(f"{label} is about {key}, which [defaults] does not declare{_near(key, declared)}")
+            if key not in declared and key not in settings.CORE_SETTINGS:
+                raise _InvalidPart(
+                    f"{label} is about {key}, which [defaults] does not declare{_suggest(key, declared)}"
+                )
     for key, allowed in fields.get("choices", {}).items():
         for value in allowed:
             _check_value(f"choices {key}", key, value, declared.get(key, value))
         if key in declared and declared[key] not in allowed:
-            raise _Bad(f"defaults {key} is {messages.shown(declared[key])}, which is not among its choices")
+            raise _InvalidPart(
+                f"defaults {key} is {messages.format_value(declared[key])}, which is not among its choices"
+            )
     clip = fields.get("clip_discriminator")
     deciding = [("clip_discriminator", clip, True)] if isinstance(clip, str) else []
     for feature, claim in fields.get("has", {}).items():
         if isinstance(claim, dict):
             deciding.append((f"has.{feature}", claim["setting"], "above" in claim))
     for label, key, as_number in deciding:
-        if key not in declared and key not in settings.CORE:
-            raise _Bad(f"{label} asks for {key}, which [defaults] does not declare{_near(key, declared)}")
-        if as_number and settings.kind_of(key, declared.get(key)) not in ("int", "float"):
-            raise _Bad(f"{label} compares {key}, which is no number")
+        if key not in declared and key not in settings.CORE_SETTINGS:
+            raise _InvalidPart(f"{label} asks for {key}, which [defaults] does not declare{_suggest(key, declared)}")
+        if as_number and settings.find_kind(key, declared.get(key)) not in ("int", "float"):
+            raise _InvalidPart(f"{label} compares {key}, which is no number")
 
 
 def _check_key(kind: str, name: str, label: str, key: str) -> None:
     namespace, allowed = key.split(".")[0], _MAY_SET[kind]
     if namespace not in allowed:
-        raise _Bad(f"{label} sets {key}; a part of this kind may set {', '.join(f'{word}.*' for word in allowed)}")
+        raise _InvalidPart(
+            f"{label} sets {key}; a part of this kind may set {', '.join(f'{word}.*' for word in allowed)}"
+        )
     if kind in ("modifiers", "trackers", "extractors", "metrics") and not key.startswith(f"{namespace}.{name}."):
-        raise _Bad(f"{label} sets {key}; its own settings are {namespace}.{name}.*")
+        raise _InvalidPart(f"{label} sets {key}; its own settings are {namespace}.{name}.*")
     if namespace == "use" and key not in _MAY_PICK:
-        raise _Bad(f"{label} sets {key}; a model may pick {', '.join(_MAY_PICK)}")
-    if namespace in ("train", "engine") and key not in settings.CORE:
-        raise _Bad(f"{label} sets {key}, which the core does not have{_near(key, settings.CORE)}")
+        raise _InvalidPart(f"{label} sets {key}; a model may pick {', '.join(_MAY_PICK)}")
+    if namespace in ("train", "engine") and key not in settings.CORE_SETTINGS:
+        raise _InvalidPart(f"{label} sets {key}, which the core does not have{_suggest(key, settings.CORE_SETTINGS)}")
 
 
 def _check_value(label: str, key: str, value: Any, default: Any) -> None:
     if not isinstance(value, bool | int | float | str | list):
-        raise _Bad(f"{label} is {messages.shown(value)}; a setting is a number, a text, true, false or a list")
-    if isinstance(value, list) and not value and key not in settings.CORE and not default:
-        raise _Bad(f"{label} is an empty list, so the kind of its items is unknown")
+        raise _InvalidPart(
+            f"{label} is {messages.format_value(value)}; a setting is a number, a text, true, false or a list"
+        )
+    if isinstance(value, list) and not value and key not in settings.CORE_SETTINGS and not default:
+        raise _InvalidPart(f"{label} is an empty list, so the kind of its items is unknown")
     try:
-        settings.read(key, settings.kind_of(key, default), value)
+        settings.read_value(key, settings.find_kind(key, default), value)
     except UsageError as error:
-        raise _Bad(f"{label.removesuffix(key).strip()}: {error}") from None
+        raise _InvalidPart(f"{label.removesuffix(key).strip()}: {error}") from None
 
 
-def _near(key: str, known: Mapping[str, Any]) -> str:
+def _suggest(key: str, known: Mapping[str, Any]) -> str:
     nearest = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
@@ -221,12 +233,12 @@ def _check_module(module: str, package: str, folder: Path) -> None:
     """The hooks module lies in the plugin's own package; seen from its file, without importing anything."""
     first, *rest = module.split(".")
     if first != package:
-        raise _Bad(f"hooks is {module}, outside of the package {package}")
+        raise _InvalidPart(f"hooks is {module}, outside of the package {package}")
     path = folder.joinpath(*rest)
     places = [path, path / "__init__"] if rest else []  # with .py first: it is nearly always that
     suffixes = importlib.machinery.all_suffixes()
     if places and not any(_is_file(place.with_name(place.name + suffix)) for suffix in suffixes for place in places):
-        raise _Bad(f"hooks is {module}, which the package does not hold", "missing-module")
+        raise _InvalidPart(f"hooks is {module}, which the package does not hold", "missing-module")
 
 
 def _is_file(path: Path) -> bool:

@@ -7,17 +7,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from ganzoo_core.engines.compile_check import Played, disagreement
+from ganzoo_core.engines.compile_check import ResultsAndGradients, describe_difference
 
 
-def tried(
-    compiled: Callable[[], Any],
+def compile_and_compare(
+    trace_compiled: Callable[[], Any],
     plain: Any,
-    given: Any,
+    inputs: Any,
     *,
-    draws: Sequence[str],
+    random_operations: Sequence[str],
     variables: Iterable[Any],
-    watched: Iterable[Any],
+    compared: Iterable[Any],
 ) -> tuple[Any, str]:
     """A compiled graph where it does what the plain one does, else the plain one and why, in words.
 
@@ -31,26 +31,26 @@ def tried(
         variables: all that the graph may change.
         watched: those of them that must come out alike, as near as gradients do.
     """
-    if draws:
+    if random_operations:
         # XLA has other generators behind the same operations.
-        return plain, f"it draws random numbers ({draws[0]}), and XLA would draw others from the same seed"
+        return plain, f"it draws random numbers ({random_operations[0]}), and XLA would draw others from the same seed"
     kept = [(variable, tf.identity(variable)) for variable in variables]
-    watched = list(watched)
+    compared = list(compared)
 
-    def play(graph: Any) -> Played:
+    def play(graph: Any) -> ResultsAndGradients:
         try:
-            told = graph(given).numpy()
-            return [told], [variable.numpy() for variable in watched]
+            told = graph(inputs).numpy()
+            return [told], [variable.numpy() for variable in compared]
         finally:
             for variable, before in kept:
                 variable.assign(before)
 
     expected = play(plain)
     try:
-        graph = compiled()
+        graph = trace_compiled()
         found = play(graph)
     except Exception as error:  # whatever XLA cannot do with a plugin's operations
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return plain, f"{type(error).__name__}: {lines[0][:200] if lines else 'without words'}"
-    why = disagreement(found, expected)
+    why = describe_difference(found, expected)
     return (plain, why) if why else (graph, "")

@@ -10,15 +10,17 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.api import Images
-from ganzoo_core.data.framing import halvings
-from ganzoo_core.data.lazy import in_file
+from ganzoo_core.data.framing import count_halvings
+from ganzoo_core.data.lazy import is_in_file
 from ganzoo_core.data.pixels import preprocess
-from ganzoo_core.data.prefetch import Ahead
+from ganzoo_core.data.prefetch import Prefetcher
 
-ON_DEVICE = 2**30  # bytes: larger sets stay in main memory, since TensorFlow does not tell how much a GPU has free
+MAX_DEVICE_BYTES = (
+    2**30
+)  # bytes: larger sets stay in main memory, since TensorFlow does not tell how much a GPU has free
 
 
-class Resident:
+class TrainingImages:
     """The images as uint8 where the device can reach them.
 
     On a CPU numpy gathers and scales them; on a GPU they lie in its memory, and that is done there. Not by a division
@@ -32,34 +34,36 @@ class Resident:
 
     def __init__(self, images: Images, labels: np.ndarray | None, device: str) -> None:
         self.images, self.labels = images, labels
-        self.on_device = self.ahead = None
-        if "CPU" not in device and math.prod(images.shape) <= ON_DEVICE:
+        self.on_device = self.prefetcher = None
+        if "CPU" not in device and math.prod(images.shape) <= MAX_DEVICE_BYTES:
             with tf.device(device):
                 self.on_device = tf.constant(np.asarray(images))
                 self._scaled = tf.constant(preprocess(np.arange(256, dtype=np.uint8)))
-        elif in_file(images):
-            self.ahead = Ahead(images)
+        elif is_in_file(images):
+            self.prefetcher = Prefetcher(images)
 
-    def take(self, order: np.ndarray, following: np.ndarray | None = None) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def gather_encoded(
+        self, indices: np.ndarray, next_indices: np.ndarray | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Indices [N] -> what `decode` makes images of, and int64 labels [N] or None.
 
         `following` are the indices that come next; a thread reads those images while these are learnt from, if they
         are still in a file.
         """
-        labels = None if self.labels is None else tf.constant(self.labels[order])
+        labels = None if self.labels is None else tf.constant(self.labels[indices])
         if self.on_device is not None:
-            return tf.constant(order), labels
-        batch = self.images[order] if self.ahead is None else self.ahead.take(order, following)
+            return tf.constant(indices), labels
+        batch = self.images[indices] if self.prefetcher is None else self.prefetcher.take(indices, next_indices)
         return tf.constant(preprocess(batch)), labels
 
-    def decode(self, taken: tf.Tensor) -> tf.Tensor:
+    def decode(self, encoded: tf.Tensor) -> tf.Tensor:
         """Float32 images [N,H,W,C] in [-1, 1]."""
         if self.on_device is None:
-            return taken
-        return tf.gather(self._scaled, tf.cast(tf.gather(self.on_device, taken), tf.int32))
+            return encoded
+        return tf.gather(self._scaled, tf.cast(tf.gather(self.on_device, encoded), tf.int32))
 
 
-def at_stage(images: tf.Tensor, values: Mapping[str, Any]) -> tf.Tensor:
+def to_resolution(images: tf.Tensor, values: Mapping[str, Any]) -> tf.Tensor:
     """Real images as growing networks see them now.
 
     They shrink by means of 2×2 pixels to `resolution`; by `fade` they are blended with their own next coarser
@@ -72,7 +76,7 @@ def at_stage(images: tf.Tensor, values: Mapping[str, Any]) -> tf.Tensor:
     if "resolution" not in values:
         return images
     _, height, width, _ = images.shape
-    for _ in range(halvings((height, width), values["resolution"])):
+    for _ in range(count_halvings((height, width), values["resolution"])):
         images = tf.nn.avg_pool2d(images, 2, 2, "VALID")
     if "fade" not in values or min(images.shape[1:3]) < 2:
         return images

@@ -14,17 +14,17 @@ import tensorflow as tf
 
 from ganzoo_core.api import Spec
 from ganzoo_core.data import pixels
-from ganzoo_core.data.framing import halvings
-from ganzoo_core.distributed.launchers import note_on_gpus
+from ganzoo_core.data.framing import count_halvings
+from ganzoo_core.distributed.launchers import note_unused_gpus
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.loss_step import as_outputs
-from ganzoo_core.engines.plan import CHUNK, Plan
+from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.tensorflow import import_tensorflow, network_size
-from ganzoo_core.engines.tensorflow.data import Resident, at_stage
+from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
 from ganzoo_core.engines.tensorflow.device import count_threads, pick_device, set_threads
-from ganzoo_core.engines.tensorflow.layers import layer_rows
-from ganzoo_core.engines.tensorflow.networks import Averaged, Network, as_keywords, call, named_weights
-from ganzoo_core.engines.tensorflow.precision import check
+from ganzoo_core.engines.tensorflow.layer_table import make_layer_rows
+from ganzoo_core.engines.tensorflow.networks import EmaNetwork, Network, as_keywords, call_network, name_weights
+from ganzoo_core.engines.tensorflow.precision import check_precision
 from ganzoo_core.engines.tensorflow.trainer import Trainer
 from ganzoo_core.randomness import seed_for
 
@@ -57,34 +57,38 @@ class Engine:
         channels_last: bool = True,
         precision: str = "float32",
         compile: bool = False,
-        max_parameters: int = size_limits.MAX_PARAMETERS,
+        max_parameters: int = size_limits.DEFAULT_MAX_PARAMETERS,
     ) -> None:
         self.precision, self.compile, self.max_parameters = precision, compile, max_parameters
         self.tell: Callable[[str], None] = lambda note: None
-        notes = list(import_tensorflow.notes())
-        with import_tensorflow.without_noise():
+        notes = list(import_tensorflow.list_notes())
+        with import_tensorflow.hide_noise():
             if not set_threads(threads):
                 notes.append(
                     f"TensorFlow was in use before, so it keeps {count_threads() or 'its own number of'} threads "
                     f"instead of {threads}"
                 )
-            self.kind = pick_device(device)
+            self.device_type = pick_device(device)
             # TensorFlow's remapper fuses operations or fails to, with words on the terminal, by the layers' names,
             # which count up in a process: the same run would not give the same bits in another one.
             tf.config.optimizer.set_experimental_options({"remapping": False})
             tf.zeros(1)  # starts TensorFlow's runtime, which has its own words for that
-        if self.kind != "cpu":
-            notes += note_on_gpus(len(tf.config.list_physical_devices("GPU")))
-        self.device = "/CPU:0" if self.kind == "cpu" else "/GPU:0"
+        if self.device_type != "cpu":
+            notes += note_unused_gpus(len(tf.config.list_physical_devices("GPU")))
+        self.device = "/CPU:0" if self.device_type == "cpu" else "/GPU:0"
         self.notes = tuple(notes)
 
     def describe(self) -> dict[str, Any]:
         """Facts that belong to a run: framework, versions, device, threads, whether oneDNN is in use."""
         facts = {"framework": self.framework, "version": tf.__version__, "keras": keras.__version__}
-        facts |= {"device": self.kind, "threads": count_threads(), "onednn": import_tensorflow.onednn()}
+        facts |= {
+            "device": self.device_type,
+            "threads": count_threads(),
+            "onednn": import_tensorflow.find_onednn_state(),
+        }
         return {**facts, "precision": self.precision, "compile": self.compile}
 
-    def check_network(self, network: Any) -> str:
+    def find_network_problem(self, network: Any) -> str:
         """What is wrong with what a hook built, in words; "" for nothing."""
         return "" if isinstance(network, keras.Model) else f"a {type(network).__name__}; expected a keras.Model"
 
@@ -105,44 +109,48 @@ class Engine:
         """
 
         def build(values: Mapping[str, float], known: Network = None) -> Network:
-            with self.seeded(seed, f"weights of the {slot}"):
+            with self.use_seed(seed, f"weights of the {slot}"):
                 network = make()
                 if "resolution" not in values:
-                    self._touch(network, spec, slot, values)
+                    self._call_once(network, spec, slot, values)
             if "resolution" in values and network is not known:
                 self.grow(network, values, spec=spec, slot=slot, seed=seed)
             return network
 
         values, full = dict(values or {}), max(spec.height, spec.width)
-        network = size_limits.build_within(self.max_parameters, slot, lambda: build(values), network_size.watch)
+        network = size_limits.build_within_limit(
+            self.max_parameters, slot, lambda: build(values), network_size.watch_construction
+        )
         if hasattr(network, "grow") and 0 < values.get("resolution", 0) < full:
             whole = {**values, "resolution": full}
-            counted = size_limits.count(self.max_parameters, lambda: build(whole, network), network_size.watch)
+            counted = size_limits.count_without_memory(
+                self.max_parameters, lambda: build(whole, network), network_size.watch_construction
+            )
             if counted is not None:
-                size_limits.check(counted, self.max_parameters, f"{slot}, fully grown,")
-            with self.seeded(seed, f"weights of the {slot}", int(values["resolution"])):
+                size_limits.check_count(counted, self.max_parameters, f"{slot}, fully grown,")
+            with self.use_seed(seed, f"weights of the {slot}", int(values["resolution"])):
                 pass  # what Keras draws without a seed must not go on from a state inside the graph
         return network
 
     def grow(self, network: Network, values: Mapping[str, float], *, spec: Spec, slot: str, seed: int) -> None:
         """Add a growing network's layers up to `resolution`, with weights drawn from (seed, slot, resolution)."""
         resolution = int(values["resolution"])
-        with self.seeded(seed, f"weights of the {slot}", resolution):
+        with self.use_seed(seed, f"weights of the {slot}", resolution):
             if hasattr(network, "grow"):
                 network.grow(resolution)
-            self._touch(network, spec, slot, values)
+            self._call_once(network, spec, slot, values)
 
-    def _touch(self, network: Network, spec: Spec, slot: str, values: Mapping[str, float]) -> None:
+    def _call_once(self, network: Network, spec: Spec, slot: str, values: Mapping[str, float]) -> None:
         """Call a network once: Keras makes the variables of most networks then."""
         size = spec.height, spec.width
-        scale = 1 << halvings(size, int(values.get("resolution", max(size))))
+        scale = 1 << count_halvings(size, int(values.get("resolution", max(size))))
         image = (2, spec.height // scale, spec.width // scale, spec.channels)
         labels = tf.zeros(2, tf.int64) if spec.classes else None
         x = tf.zeros((2, spec.latent_dim) if slot == "generator" else image)
-        call(network, x, labels, as_keywords(values), training=False)
+        call_network(network, x, labels, as_keywords(values), training=False)
 
     @contextlib.contextmanager
-    def seeded(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
+    def use_seed(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
         """Let initialisers start from (seed, purpose, indices), on this device and with Keras' usual conventions.
 
         Keras draws the seed of each initialiser and each dropout from Python's generator. Python's and numpy's are
@@ -162,13 +170,15 @@ class Engine:
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
 
-    def trainer(self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None) -> Trainer:
+    def create_trainer(
+        self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None
+    ) -> Trainer:
         """The adversarial game on these images (uint8 [N,H,W,C]).
 
         Raises:
             UsageError: if the precision that was asked for cannot be had here.
         """
-        check(self.precision, kind=self.kind, compile=self.compile)
+        check_precision(self.precision, device_type=self.device_type, compile=self.compile)
         return Trainer(self, G, D, loss, plan, images, labels)
 
     def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
@@ -183,17 +193,17 @@ class Engine:
         Returns:
             uint8 [N,H,W,C].
         """
-        network, scope = (G.network, G.scope()) if isinstance(G, Averaged) else (G, contextlib.nullcontext())
+        network, scope = (G.network, G.use_averages()) if isinstance(G, EmaNetwork) else (G, contextlib.nullcontext())
         chunks = []
         with tf.device(self.device), scope:
-            for first in range(0, len(z), CHUNK):
-                given = None if labels is None else tf.constant(labels[first : first + CHUNK])
-                noise = tf.constant(z[first : first + CHUNK])
-                out = call(network, noise, given, as_keywords(values), training=False)
+            for first in range(0, len(z), DRAW_BATCH_SIZE):
+                given = None if labels is None else tf.constant(labels[first : first + DRAW_BATCH_SIZE])
+                noise = tf.constant(z[first : first + DRAW_BATCH_SIZE])
+                out = call_network(network, noise, given, as_keywords(values), training=False)
                 chunks.append(pixels.deprocess(out.numpy().astype(np.float32)))
         return np.concatenate(chunks)
 
-    def score(
+    def score_images(
         self,
         D: Network,
         images: np.ndarray,
@@ -214,14 +224,14 @@ class Engine:
         Returns:
             float32 [N], or [N,…] where D scores patches.
         """
-        found = self._scores(D, images, labels, values, takes, CHUNK, training=False)
+        found = self._score_batches(D, images, labels, values, takes, DRAW_BATCH_SIZE, training=False)
         return np.concatenate([scores.numpy().astype(np.float32) for scores in found])
 
-    def batch_norms(self, network: Network) -> list[Any]:
+    def find_batch_norms(self, network: Network) -> list[Any]:
         """The layers that normalise by the batch while training, and by running means else."""
         return [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
 
-    def settle(
+    def recalibrate_batch_norm(
         self,
         D: Network,
         images: np.ndarray,
@@ -231,60 +241,63 @@ class Engine:
         takes: Sequence[str] = (),
         batch_size: int,
     ) -> None:
-        """Make batch norm's running means those of these images, batch by batch; the arguments are those of `score`."""
-        norms = self.batch_norms(D)
+        """Make batch norm's running means those of these images, batch by batch; the arguments are those of
+        `score_images`."""
+        norms = self.find_batch_norms(D)
         former = [norm.momentum for norm in norms]
         for norm in norms:
             norm.momentum = 0.0  # of the first batch; then all batches count alike
-        for batch, _ in enumerate(self._scores(D, images, labels, values, takes, batch_size, training=True), start=1):
+        for batch, _ in enumerate(
+            self._score_batches(D, images, labels, values, takes, batch_size, training=True), start=1
+        ):
             for norm in norms:
                 norm.momentum = batch / (batch + 1)
         for norm, momentum in zip(norms, former, strict=True):
             norm.momentum = momentum
 
-    def _scores(
+    def _score_batches(
         self,
         D: Network,
         images: np.ndarray,
         labels: np.ndarray | None,
         values: Mapping[str, float],
         takes: Sequence[str],
-        size: int,
+        batch_size: int,
         *,
         training: bool,
     ) -> Iterator[Any]:
         keywords = as_keywords({name: values[name] for name in takes if name in values})
         stage = {name: int(value) if name == "resolution" else value for name, value in values.items()}
-        data = Resident(images, labels, self.device)
-        for first in range(0, len(images), size):
+        data = TrainingImages(images, labels, self.device)
+        for first in range(0, len(images), batch_size):
             with tf.device(self.device):
-                taken, given = data.take(np.arange(first, min(first + size, len(images))))
-                batch = at_stage(data.decode(taken), stage)
-                scores = as_outputs(call(D, batch, given, keywords, training=training))["scores"]
+                taken, given = data.gather_encoded(np.arange(first, min(first + batch_size, len(images))))
+                batch = to_resolution(data.decode(taken), stage)
+                scores = as_outputs(call_network(D, batch, given, keywords, training=training))["scores"]
             yield scores
 
-    def tensors(self, network: Any) -> dict[str, np.ndarray]:
+    def read_weights(self, network: Any) -> dict[str, np.ndarray]:
         """All weights by position and name, as numpy arrays."""
-        if isinstance(network, Averaged):
-            named = named_weights(network.network)
-            return {name: network.average_of(weight).numpy() for name, weight in named.items()}
-        return {name: weight.numpy() for name, weight in named_weights(network).items()}
+        if isinstance(network, EmaNetwork):
+            named = name_weights(network.network)
+            return {name: network.get_average(weight).numpy() for name, weight in named.items()}
+        return {name: weight.numpy() for name, weight in name_weights(network).items()}
 
-    def expected(self, network: Network) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Name -> dtype and shape of all that `load` wants."""
-        return {name: (weight.dtype, tuple(weight.shape)) for name, weight in named_weights(network).items()}
+    def describe_weights(self, network: Network) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Name -> dtype and shape of all that `load_weights` wants."""
+        return {name: (weight.dtype, tuple(weight.shape)) for name, weight in name_weights(network).items()}
 
-    def load(self, network: Network, tensors: Mapping[str, np.ndarray]) -> None:
-        """Put saved weights back; the names and shapes were compared with `expected`."""
-        for name, weight in named_weights(network).items():
+    def load_weights(self, network: Network, tensors: Mapping[str, np.ndarray]) -> None:
+        """Put saved weights back; the names and shapes were compared with `describe_weights`."""
+        for name, weight in name_weights(network).items():
             weight.assign(tensors[name])
 
-    def layers(
+    def list_layers(
         self, network: Network, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
-        """See `layers.layer_rows`."""
+        """See `layers.make_layer_rows`."""
         slot = "generator" if is_generator else "discriminator"
-        return layer_rows(lambda: self._touch(network, spec, slot, values))
+        return make_layer_rows(lambda: self._call_once(network, spec, slot, values))
 
     def count_parameters(self, network: Network) -> int:
         """Learnable parameters."""

@@ -26,14 +26,14 @@ _STATEFUL_DRAWS = frozenset(
     }
 )
 # Those that draw from a seed.
-_SEEDED = frozenset(
+_SEEDED_DRAWS = frozenset(
     f"Stateless{kind}{version}"
     for kind in ("RandomUniform", "RandomUniformInt", "RandomNormal", "TruncatedNormal", "Multinomial")
     for version in ("", "V2")
 ) | {"StatelessRandomUniformFullInt", "StatelessRandomUniformFullIntV2", "StatelessShuffle"}
 
 
-class Traced:
+class TracedPhase:
     """A phase, traced once.
 
     Args:
@@ -56,38 +56,40 @@ class Traced:
         self,
         phase: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]],
         numbers: tuple[str, ...],
-        given: Mapping[str, Any],
+        inputs: Mapping[str, Any],
         variables: Iterable[Any],
         device: str,
-        compile: Iterable[Any] | None = None,
+        compared_variables: Iterable[Any] | None = None,
     ) -> None:
-        self.names: tuple[str, ...] = ()
-        self.uncompiled = ""
+        self.term_names: tuple[str, ...] = ()
+        self.compile_problem = ""
         variables = list(variables)
 
         def graph(given: Mapping[str, Any]) -> Any:
             with tf.device(device):
                 told = phase(given, dict(zip(numbers, tf.unstack(given["numbers"]), strict=True)))
-                self.names = tuple(told)
+                self.term_names = tuple(told)
                 return tf.stack([tf.cast(value, tf.float32) for value in told.values()])
 
         # Without autograph: it would rewrite the plugins' code, and hide where an error of theirs was raised.
-        self._graph = tf.function(graph, autograph=False).get_concrete_function(given)
+        self._graph = tf.function(graph, autograph=False).get_concrete_function(inputs)
         _check_variables(self._graph, variables)
         _check_draws(self._graph)
-        if compile is not None:
-            self._graph, self.uncompiled = compiling.tried(
-                lambda: tf.function(graph, autograph=False, jit_compile=True).get_concrete_function(given),
+        if compared_variables is not None:
+            self._graph, self.compile_problem = compiling.compile_and_compare(
+                lambda: tf.function(graph, autograph=False, jit_compile=True).get_concrete_function(inputs),
                 self._graph,
-                given,
-                draws=[name for name in _operations(self._graph.graph.as_graph_def()) if name in _SEEDED],
+                inputs,
+                random_operations=[
+                    name for name in _list_operations(self._graph.graph.as_graph_def()) if name in _SEEDED_DRAWS
+                ],
                 variables=variables,
-                watched=compile,
+                compared=compared_variables,
             )
 
-    def __call__(self, given: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
+    def __call__(self, inputs: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
         """Play the phase; the names of what it tells, and a tensor of their values in the same order."""
-        return self.names, self._graph(given)
+        return self.term_names, self._graph(inputs)
 
 
 def _check_variables(graph: Any, variables: Iterable[Any]) -> None:
@@ -107,7 +109,7 @@ def _check_variables(graph: Any, variables: Iterable[Any]) -> None:
 
 
 def _check_draws(graph: Any) -> None:
-    for operation in _operations(graph.graph.as_graph_def()):
+    for operation in _list_operations(graph.graph.as_graph_def()):
         if operation in _STATEFUL_DRAWS:
             raise PluginError(
                 f"a network or the loss draws random numbers with TensorFlow's {operation}, so that no run could be "
@@ -115,7 +117,7 @@ def _check_draws(graph: Any) -> None:
             )
 
 
-def _operations(graph: Any) -> Iterator[str]:
+def _list_operations(graph: Any) -> Iterator[str]:
     for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
         for node in nodes:
             yield node.op

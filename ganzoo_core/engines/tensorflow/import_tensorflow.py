@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 from ganzoo_core.errors import UsageError
 
-ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+ONEDNN_VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 # What TensorFlow writes to file descriptor 2 on a machine where all is well. Information is all lines of severity I.
-_SEVERITY_I = re.compile(r"^I\d{4} |^\S+ \S+: I ")
-_KNOWN = re.compile(
+_INFO_LINE = re.compile(r"^I\d{4} |^\S+ \S+: I ")
+_HARMLESS_MESSAGES = re.compile(
     "|".join(
         (
             r"All log messages before absl::InitializeLog\(\) is called",
@@ -34,21 +34,21 @@ def import_quietly() -> None:
     """Import TensorFlow and Keras, with oneDNN switched on and Keras on TensorFlow.
 
     oneDNN is off by default on CPUs without AVX-512, where it makes training half as fast again. It is chosen when
-    TensorFlow is imported: where that was done already, `notes` tells so.
+    TensorFlow is imported: where that was done already, `list_notes` tells so.
 
     Raises:
         UsageError: if Keras runs on another backend already.
     """
-    if "tensorflow" in sys.modules and os.environ.get(ONEDNN) != "1":
+    if "tensorflow" in sys.modules and os.environ.get(ONEDNN_VARIABLE) != "1":
         _notes.append(
             f"TensorFlow was imported before ganzoo, so oneDNN could not be switched on, and training may be slower; "
-            f"import it later, or set {ONEDNN}=1 before Python starts"
+            f"import it later, or set {ONEDNN_VARIABLE}=1 before Python starts"
         )
-    os.environ.setdefault(ONEDNN, "1")
+    os.environ.setdefault(ONEDNN_VARIABLE, "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # no information, but warnings, later in the run as well
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
-    with without_noise():
+    with hide_noise():
         importlib.import_module("tensorflow")
         backend = importlib.import_module("keras").config.backend()
     if backend != "tensorflow":
@@ -57,18 +57,18 @@ def import_quietly() -> None:
         )
 
 
-def notes() -> tuple[str, ...]:
+def list_notes() -> tuple[str, ...]:
     """What the user should know of how TensorFlow was imported."""
     return tuple(_notes)
 
 
-def onednn() -> str:
+def find_onednn_state() -> str:
     """Whether oneDNN is in use: `on`, `off`, or `unknown` where TensorFlow was imported by others."""
-    return "unknown" if _notes else ("off" if os.environ.get(ONEDNN) in ("0", "false") else "on")
+    return "unknown" if _notes else ("off" if os.environ.get(ONEDNN_VARIABLE) in ("0", "false") else "on")
 
 
 @contextlib.contextmanager
-def without_noise() -> Iterator[None]:
+def hide_noise() -> Iterator[None]:
     """Hold back what is written to file descriptor 2 meanwhile, and write it after, known lines left out."""
     sys.stderr.flush()
     try:
@@ -92,4 +92,4 @@ def without_noise() -> Iterator[None]:
 
 def is_noise(line: str) -> bool:
     """Whether a line on file descriptor 2 is one that TensorFlow writes where all is well."""
-    return bool(_SEVERITY_I.search(line) or _KNOWN.search(line))
+    return bool(_INFO_LINE.search(line) or _HARMLESS_MESSAGES.search(line))

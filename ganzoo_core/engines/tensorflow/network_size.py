@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.engines.size_limits import ALONE, Count
+from ganzoo_core.engines.size_limits import BUILD_LOCK, SizeCounter
 
 
 @contextlib.contextmanager
-def watch(count: Count, without_memory: bool) -> Iterator[None]:
+def watch_construction(counter: SizeCounter, without_memory: bool) -> Iterator[None]:
     """Count the variables and layers that Keras makes in this context.
 
     Args:
@@ -24,36 +24,36 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
         without_memory: build in a graph, where variables and what is computed of them have a shape and no numbers.
     """
     stack = contextlib.ExitStack()
-    stack.enter_context(ALONE)
+    stack.enter_context(BUILD_LOCK)
     plain_variable, plain_layer = keras.Variable.__init__, keras.layers.Layer.__init__
 
     # TensorFlow's own scope for variables as they are made is not told the shape of Keras'.
     @functools.wraps(plain_variable)
     def counting_variable(variable: Any, initializer: Any, shape: Any = None, *args: Any, **keywords: Any) -> None:
-        count.add(_size(initializer, shape))
+        counter.add_numbers(_count_elements(initializer, shape))
         plain_variable(variable, initializer, shape, *args, **keywords)
 
     @functools.wraps(plain_layer)
     def counting_layer(layer: Any, *args: Any, **keywords: Any) -> None:
-        count.add_layer()
+        counter.add_layer()
         plain_layer(layer, *args, **keywords)
 
     with stack:
-        _replace(stack, keras.Variable, plain_variable, counting_variable)
-        _replace(stack, keras.layers.Layer, plain_layer, counting_layer)
+        _replace_init(stack, keras.Variable, plain_variable, counting_variable)
+        _replace_init(stack, keras.layers.Layer, plain_layer, counting_layer)
         if without_memory:
             stack.enter_context(tf.Graph().as_default())
         yield
 
 
-def _replace(
+def _replace_init(
     stack: contextlib.ExitStack, owner: Any, plain: Callable[..., None], counting: Callable[..., None]
 ) -> None:
     owner.__init__ = counting
     stack.callback(setattr, owner, "__init__", plain)
 
 
-def _size(initializer: Any, shape: Any) -> int:
+def _count_elements(initializer: Any, shape: Any) -> int:
     if shape is None:
         return 0 if callable(initializer) or isinstance(initializer, str) else math.prod(np.shape(initializer))
     sides = (shape,) if isinstance(shape, int) else shape

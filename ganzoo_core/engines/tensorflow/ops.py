@@ -20,32 +20,32 @@ class TensorFlowOps:
 
     def __init__(self, seed: Tensor | Sequence[int] = (0, 0)) -> None:
         self._seed = seed
-        self._draws = 0
+        self._draw_count = 0
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean of all elements, a scalar."""
-        return tf.reduce_mean(_wide(x))
+        return tf.reduce_mean(_at_least_float32(x))
 
     def sum(self, x: Tensor) -> Tensor:
         """The sum of all elements, a scalar."""
-        return tf.reduce_sum(_wide(x))
+        return tf.reduce_sum(_at_least_float32(x))
 
     def sum_per_sample(self, x: Tensor) -> Tensor:
         """[N, ...] -> [N]: the sum over all axes but the first."""
-        wide = _wide(x)
+        wide = _at_least_float32(x)
         return tf.reduce_sum(wide, axis=list(range(1, wide.shape.rank)))
 
     def mean_over_samples(self, x: Tensor) -> Tensor:
         """[N, ...] -> [...]: the mean over the first axis."""
-        return tf.reduce_mean(_wide(x), axis=0)
+        return tf.reduce_mean(_at_least_float32(x), axis=0)
 
     def min(self, x: Tensor) -> Tensor:
         """The least of all elements, a scalar."""
-        return tf.reduce_min(_wide(x))
+        return tf.reduce_min(_at_least_float32(x))
 
     def max(self, x: Tensor) -> Tensor:
         """The largest of all elements, a scalar."""
-        return tf.reduce_max(_wide(x))
+        return tf.reduce_max(_at_least_float32(x))
 
     def square(self, x: Tensor) -> Tensor:
         return tf.square(x)
@@ -72,7 +72,9 @@ class TensorFlowOps:
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=_wide(logits)))
+        return tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=_at_least_float32(logits))
+        )
 
     def stop_gradient(self, x: Tensor) -> Tensor:
         """x, as a constant to differentiation."""
@@ -99,19 +101,21 @@ class TensorFlowOps:
             call_as = getattr(D, "call_as", None)
             scores = D(leaf) if call_as is None else call_as(leaf, original=x)
             summed = tf.reduce_sum(scores)
-        return scores, _wide(tape.gradient(summed, leaf, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+        return scores, _at_least_float32(
+            tape.gradient(summed, leaf, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        )
 
     def _next_seed(self) -> Tensor:
-        self._draws += 1
-        return tf.convert_to_tensor(self._seed, tf.int32) + tf.constant([0, self._draws])
+        self._draw_count += 1
+        return tf.convert_to_tensor(self._seed, tf.int32) + tf.constant([0, self._draw_count])
 
 
-def _wide(x: Tensor) -> Tensor:
+def _at_least_float32(x: Tensor) -> Tensor:
     """x in at least float32, in which sums are taken; a comparison's result counts as 0 and 1."""
     x = tf.convert_to_tensor(x)
     return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16, tf.bool) else x
 
 
-def ops_like(x: object) -> TensorFlowOps:
+def make_ops_like(x: object) -> TensorFlowOps:
     """The arithmetic for tensors such as `x`; TensorFlow itself finds where they lie."""
     return TensorFlowOps()

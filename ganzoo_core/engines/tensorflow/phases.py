@@ -10,16 +10,22 @@ import keras
 import tensorflow as tf
 
 from ganzoo_core.api import Loss, Step
-from ganzoo_core.engines.loss_step import BoundDiscriminator, Memory, check_terms, idle_penalty, score_statistics
+from ganzoo_core.engines.loss_step import (
+    BoundDiscriminator,
+    LossMemory,
+    check_terms,
+    compute_score_statistics,
+    make_penalty_error,
+)
 from ganzoo_core.engines.plan import Plan
-from ganzoo_core.engines.tensorflow.data import Resident, at_stage
-from ganzoo_core.engines.tensorflow.networks import Averaged, call, seed_states
+from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
+from ganzoo_core.engines.tensorflow.networks import EmaNetwork, call_network, list_seed_states
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.errors import PluginError, UsageError
 
 RMSPROP_EPS = 1e-8
 
-Given = Mapping[str, Any]  # tensors by name
+NamedTensors = Mapping[str, Any]  # tensors by name
 
 
 class Phases:
@@ -46,24 +52,24 @@ class Phases:
         D: Any,
         loss: Loss,
         plan: Plan,
-        data: Resident,
-        average: Averaged | None,
+        data: TrainingImages,
+        ema: EmaNetwork | None,
         memory: Mapping[str, tf.Variable],
         resolution: int,
     ) -> None:
         self.G, self.D, self.loss, self.plan, self.data = G, D, loss, plan, data
-        self.average, self.memory, self.resolution = average, memory, resolution
-        self.g_optimizer = self._optimizer(G, plan.lr_g)
-        self.d_optimizer = self._optimizer(D, plan.lr_d)
-        self.seed_states = [*seed_states(G), *seed_states(D)]
+        self.ema, self.memory, self.resolution = ema, memory, resolution
+        self.g_optimizer = self._make_optimizer(G, plan.lr_g)
+        self.d_optimizer = self._make_optimizer(D, plan.lr_d)
+        self.seed_states = [*list_seed_states(G), *list_seed_states(D)]
 
-    def variables(self) -> list[tf.Variable]:
+    def list_variables(self) -> list[tf.Variable]:
         """All that a phase may read or change."""
-        averages = [] if self.average is None else [self.average.average_of(weight) for weight in self.G.weights]
+        averages = [] if self.ema is None else [self.ema.get_average(weight) for weight in self.G.weights]
         own = [*self.G.variables, *self.D.variables, *self.g_optimizer.variables, *self.d_optimizer.variables]
         return [*(variable.value for variable in own), *averages, *self.memory.values()]
 
-    def watched(self) -> list[tf.Variable]:
+    def list_compared_variables(self) -> list[tf.Variable]:
         """Those of them by which two ways to compute a phase are compared.
 
         The weights only where their steps are as long as the gradients: other optimizers' steps by a gradient that
@@ -76,81 +82,108 @@ class Phases:
         moments = [*self.g_optimizer.variables, *self.d_optimizer.variables]
         return [*(variable.value for variable in (*moved, *moments)), *self.memory.values()]
 
-    def both(self, given: Given, numbers: Given) -> Given:
+    def train_alternately(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         """D, then G against the new D with the same images."""
-        z, labels = given["d_z"], given.get("d_labels")
-        with _tape(self.G) as tape:
-            with self._seeded(given["d_seeds"]) as ops:
+        z, labels = inputs["d_z"], inputs.get("d_labels")
+        with _record_gradients(self.G) as tape:
+            with self._use_seeds(inputs["d_seeds"]) as ops:
                 fake = self._generate(z, labels, numbers)
                 with tape.stop_recording():
-                    told = self._update_discriminator(given, fake, numbers, ops)
-            terms = self._generator_terms(given, fake, labels, z, numbers)
-        return {**told, **self._update_generator(_gradients(tape, terms, self.G), terms, numbers)}
+                    told = self._update_discriminator(inputs, fake, numbers, ops)
+            terms = self._compute_generator_terms(inputs, fake, labels, z, numbers)
+        return {**told, **self._step_generator(_compute_gradients(tape, terms, self.G), terms, numbers)}
 
-    def discriminator(self, given: Given, numbers: Given) -> Given:
-        with self._seeded(given["d_seeds"]) as ops:
-            fake = self._generate(given["d_z"], given.get("d_labels"), numbers)
-            return self._update_discriminator(given, fake, numbers, ops)
+    def train_discriminator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
+        with self._use_seeds(inputs["d_seeds"]) as ops:
+            fake = self._generate(inputs["d_z"], inputs.get("d_labels"), numbers)
+            return self._update_discriminator(inputs, fake, numbers, ops)
 
-    def generator(self, given: Given, numbers: Given) -> Given:
-        with _tape(self.G) as tape:
-            terms = self._generator_terms(given, None, given.get("g_labels"), given["g_z"], numbers)
-        return self._update_generator(_gradients(tape, terms, self.G), terms, numbers)
+    def train_generator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
+        with _record_gradients(self.G) as tape:
+            terms = self._compute_generator_terms(inputs, None, inputs.get("g_labels"), inputs["g_z"], numbers)
+        return self._step_generator(_compute_gradients(tape, terms, self.G), terms, numbers)
 
-    def simultaneous(self, given: Given, numbers: Given) -> Given:
+    def train_simultaneously(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         """Both losses see the same weights; D scores each batch once."""
-        z, labels, real = given["d_z"], given.get("d_labels"), self._real(given["d_real"], numbers)
-        with self._seeded(given["d_seeds"]) as ops, _tape(self.G) as g_tape, _tape(self.D) as d_tape:
+        z, labels, real = inputs["d_z"], inputs.get("d_labels"), self._decode_reals(inputs["d_real"], numbers)
+        with (
+            self._use_seeds(inputs["d_seeds"]) as ops,
+            _record_gradients(self.G) as g_tape,
+            _record_gradients(self.D) as d_tape,
+        ):
             fake = self._generate(z, labels, numbers)
-            D, view = self._view(real, fake, labels, z, numbers, ops, share=True)
+            D, view = self._make_loss_step(real, fake, labels, z, numbers, ops, share=True)
             d_terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
             g_terms = check_terms(self.loss.generator(view), self.loss, "generator")
-        gradients = _gradients(g_tape, g_terms, self.G)
+        gradients = _compute_gradients(g_tape, g_terms, self.G)
         # G's gradient goes through D as it is now.
         first = [*g_terms.values(), *(gradient for gradient in gradients if gradient is not None)]
-        told = self._apply_to_discriminator(d_tape, d_terms, D.scores(), numbers, first=first)
-        return {**told, **self._update_generator(gradients, g_terms, numbers)}
+        told = self._step_discriminator(d_tape, d_terms, D.get_scores(), numbers, wait_for=first)
+        return {**told, **self._step_generator(gradients, g_terms, numbers)}
 
-    def _update_discriminator(self, given: Given, fake: Any, numbers: Given, ops: TensorFlowOps) -> Given:
-        real = self._real(given["d_real"], numbers)
-        with _tape(self.D) as tape:
-            D, view = self._view(real, tf.stop_gradient(fake), given.get("d_labels"), given["d_z"], numbers, ops)
+    def _update_discriminator(
+        self, inputs: NamedTensors, fake: Any, numbers: NamedTensors, ops: TensorFlowOps
+    ) -> NamedTensors:
+        real = self._decode_reals(inputs["d_real"], numbers)
+        with _record_gradients(self.D) as tape:
+            D, view = self._make_loss_step(
+                real, tf.stop_gradient(fake), inputs.get("d_labels"), inputs["d_z"], numbers, ops
+            )
             terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
-        return self._apply_to_discriminator(tape, terms, D.scores(), numbers)
+        return self._step_discriminator(tape, terms, D.get_scores(), numbers)
 
-    def _apply_to_discriminator(
-        self, tape: Any, terms: Given, scores: Given, numbers: Given, *, first: Sequence[Any] = ()
-    ) -> Given:
+    def _step_discriminator(
+        self,
+        tape: Any,
+        terms: NamedTensors,
+        scores: NamedTensors,
+        numbers: NamedTensors,
+        *,
+        wait_for: Sequence[Any] = (),
+    ) -> NamedTensors:
         for name, term in terms.items():
             if name.endswith("penalty") and not any(
-                gradient is not None for gradient in _derived(tape, [term], self.D)
+                gradient is not None for gradient in _differentiate(tape, [term], self.D)
             ):
-                raise idle_penalty(name)
-        self._descend(
-            self.D, self.d_optimizer, _gradients(tape, terms, self.D), [*terms.values(), *first], "lr_d", numbers
+                raise make_penalty_error(name)
+        self._apply_gradients(
+            self.D,
+            self.d_optimizer,
+            _compute_gradients(tape, terms, self.D),
+            [*terms.values(), *wait_for],
+            "lr_d",
+            numbers,
         )
-        if self.plan.clip is not None:
+        if self.plan.weight_clip is not None:
             for weight in self.D.trainable_variables:
-                weight.assign(tf.clip_by_value(weight.value, -self.plan.clip, self.plan.clip))
+                weight.assign(tf.clip_by_value(weight.value, -self.plan.weight_clip, self.plan.weight_clip))
         told = {f"discriminator/{name}": term for name, term in terms.items()}
-        return {**told, **score_statistics(scores, self.plan, TensorFlowOps())}
+        return {**told, **compute_score_statistics(scores, self.plan, TensorFlowOps())}
 
-    def _generator_terms(self, given: Given, fake: Any, labels: Any, z: Any, numbers: Given) -> Given:
-        with self._seeded(given["g_seeds"]) as ops:
+    def _compute_generator_terms(
+        self, inputs: NamedTensors, fake: Any, labels: Any, z: Any, numbers: NamedTensors
+    ) -> NamedTensors:
+        with self._use_seeds(inputs["g_seeds"]) as ops:
             if fake is None:
                 fake = self._generate(z, labels, numbers)
-            shown = self._real(given["g_real"], numbers) if self.plan.real_in_generator_step else None
-            _, view = self._view(shown, fake, labels, z, numbers, ops)
+            shown = self._decode_reals(inputs["g_real"], numbers) if self.plan.real_in_generator_step else None
+            _, view = self._make_loss_step(shown, fake, labels, z, numbers, ops)
             return check_terms(self.loss.generator(view), self.loss, "generator")
 
-    def _update_generator(self, gradients: Sequence[Any], terms: Given, numbers: Given) -> Given:
-        self._descend(self.G, self.g_optimizer, gradients, list(terms.values()), "lr_g", numbers)
-        if self.average is not None:
-            self.average.move(numbers["ema_decay"])
+    def _step_generator(self, gradients: Sequence[Any], terms: NamedTensors, numbers: NamedTensors) -> NamedTensors:
+        self._apply_gradients(self.G, self.g_optimizer, gradients, list(terms.values()), "lr_g", numbers)
+        if self.ema is not None:
+            self.ema.update(numbers["ema_decay"])
         return {f"generator/{name}": term for name, term in terms.items()}
 
-    def _descend(
-        self, network: Any, optimizer: Any, gradients: Sequence[Any], first: Sequence[Any], rate: str, numbers: Given
+    def _apply_gradients(
+        self,
+        network: Any,
+        optimizer: Any,
+        gradients: Sequence[Any],
+        wait_for: Sequence[Any],
+        rate_name: str,
+        numbers: NamedTensors,
     ) -> None:
         """Move a network's weights, once all gradients are there, and all of `first`.
 
@@ -158,47 +191,55 @@ class Phases:
         another term or the other network's gradient, could see the new value: now and then, by the threads' pace.
         """
         found = [pair for pair in zip(gradients, network.trainable_variables, strict=True) if pair[0] is not None]
-        optimizer.learning_rate.assign(numbers[rate])
+        optimizer.learning_rate.assign(numbers[rate_name])
         constant = getattr(optimizer, "beta_2", None)
         if constant is not None and "values/beta2" in numbers:
             optimizer.beta_2 = numbers["values/beta2"]
-        with tf.control_dependencies([*first, *(gradient for gradient, _ in found)]):
+        with tf.control_dependencies([*wait_for, *(gradient for gradient, _ in found)]):
             optimizer.apply(*zip(*found, strict=True))
         if constant is not None:
             optimizer.beta_2 = constant  # a tensor of this graph means nothing outside of it
 
-    def _view(
-        self, real: Any, fake: Any, labels: Any, z: Any, numbers: Given, ops: TensorFlowOps, *, share: bool = False
+    def _make_loss_step(
+        self,
+        real: Any,
+        fake: Any,
+        labels: Any,
+        z: Any,
+        numbers: NamedTensors,
+        ops: TensorFlowOps,
+        *,
+        share: bool = False,
     ) -> tuple[BoundDiscriminator, Step]:
-        taken, values = self._taken(numbers, self.plan.takes_d), self._values(numbers)
+        taken, values = self._network_kwargs(numbers, self.plan.takes_d), self._schedule_values(numbers)
         D = BoundDiscriminator(
-            lambda x: call(self.D, x, labels, taken, training=True), real=real, fake=fake, share=share
+            lambda x: call_network(self.D, x, labels, taken, training=True), real=real, fake=fake, share=share
         )
-        memory = Memory(lambda name: self.memory[name].value(), self._remember, self.memory)
+        memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self.memory)
         return D, Step(D, lambda z: self._generate(z, labels, numbers), real, fake, labels, z, values, ops, memory)
 
-    def _remember(self, name: str, value: Any) -> None:
+    def _write_memory(self, name: str, value: Any) -> None:
         self.memory[name].assign(tf.stop_gradient(value))
 
-    def _generate(self, z: Any, labels: Any, numbers: Given) -> Any:
-        return call(self.G, z, labels, self._taken(numbers, self.plan.takes_g), training=True)
+    def _generate(self, z: Any, labels: Any, numbers: NamedTensors) -> Any:
+        return call_network(self.G, z, labels, self._network_kwargs(numbers, self.plan.takes_g), training=True)
 
-    def _real(self, taken: Any, numbers: Given) -> Any:
-        return at_stage(self.data.decode(taken), self._values(numbers))
+    def _decode_reals(self, encoded: Any, numbers: NamedTensors) -> Any:
+        return to_resolution(self.data.decode(encoded), self._schedule_values(numbers))
 
-    def _values(self, numbers: Given) -> dict[str, Any]:
+    def _schedule_values(self, numbers: NamedTensors) -> dict[str, Any]:
         """The schedule's values: `resolution` an int, all others tensors."""
         values = {
             name.removeprefix("values/"): number for name, number in numbers.items() if name.startswith("values/")
         }
         return {**values, "resolution": self.resolution} if self.resolution else values
 
-    def _taken(self, numbers: Given, takes: Sequence[str]) -> dict[str, Any]:
-        values = self._values(numbers)
+    def _network_kwargs(self, numbers: NamedTensors, takes: Sequence[str]) -> dict[str, Any]:
+        values = self._schedule_values(numbers)
         return {name: values[name] for name in takes if name in values}
 
     @contextlib.contextmanager
-    def _seeded(self, seeds: tf.Tensor) -> Iterator[TensorFlowOps]:
+    def _use_seeds(self, seeds: tf.Tensor) -> Iterator[TensorFlowOps]:
         """Let `ops` and the networks' seed generators start from these numbers; the latter are put back after."""
         before = [tf.identity(state.value) for state in self.seed_states]
         for state, seed in zip(self.seed_states, tf.unstack(seeds)[1:], strict=True):
@@ -207,7 +248,7 @@ class Phases:
         for state, seed in zip(self.seed_states, before, strict=True):
             state.assign(seed)
 
-    def _optimizer(self, network: Any, lr: float) -> Any:
+    def _make_optimizer(self, network: Any, lr: float) -> Any:
         plan, variables = self.plan, network.trainable_variables
         if not variables:
             raise UsageError("a network has no learnable parameters, so there is nothing to train")
@@ -225,16 +266,16 @@ class Phases:
 
 
 @contextlib.contextmanager
-def _tape(network: Any) -> Iterator[tf.GradientTape]:
+def _record_gradients(network: Any) -> Iterator[tf.GradientTape]:
     """Record what leads to one network's weights."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch([weight.value for weight in network.trainable_variables])
         yield tape
 
 
-def _gradients(tape: tf.GradientTape, terms: Given, network: Any) -> list[Any]:
+def _compute_gradients(tape: tf.GradientTape, terms: NamedTensors, network: Any) -> list[Any]:
     """The gradient of the terms' sum by each of a network's weights; None where there is none."""
-    gradients = _derived(tape, list(terms.values()), network)
+    gradients = _differentiate(tape, list(terms.values()), network)
     if all(gradient is None for gradient in gradients):
         raise PluginError(
             f"the loss terms {', '.join(terms)} have no gradient in the network {network.name}, so it would not learn; "
@@ -243,7 +284,7 @@ def _gradients(tape: tf.GradientTape, terms: Given, network: Any) -> list[Any]:
     return gradients
 
 
-def _derived(tape: tf.GradientTape, terms: Sequence[Any], network: Any) -> list[Any]:
+def _differentiate(tape: tf.GradientTape, terms: Sequence[Any], network: Any) -> list[Any]:
     try:
         return tape.gradient(terms, [weight.value for weight in network.trainable_variables])
     except LookupError as error:

@@ -18,14 +18,14 @@ from ganzoo_core.engines import bfloat16
 from ganzoo_core.engines.tensorflow import import_tensorflow
 from ganzoo_core.errors import UsageError
 
-_REWRITE = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's options for graphs
+_REWRITE_OPTION = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's options for graphs
 # Sums over many numbers, and what scores become in losses: TensorFlow would take them in bfloat16 where they lie
 # beside a convolution, so that batch norm's statistics and the losses would keep 8 bits.
-_FLOAT32 = ("Mean", "Sum", "SquaredDifference", "Softplus", "Sigmoid", "Tanh")
-_LISTS = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_"
+_FLOAT32_OPERATIONS = ("Mean", "Sum", "SquaredDifference", "Softplus", "Sigmoid", "Tanh")
+_LIST_VARIABLE_PREFIX = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_"
 
 
-def check(precision: str, *, kind: str, compile: bool) -> None:
+def check_precision(precision: str, *, device_type: str, compile: bool) -> None:
     """Raise UsageError where a precision cannot be had.
 
     Args:
@@ -35,7 +35,7 @@ def check(precision: str, *, kind: str, compile: bool) -> None:
     """
     if precision == "float32":
         return
-    if kind != "cpu":
+    if device_type != "cpu":
         raise UsageError(
             f"engine.precision is {precision}, which is there for TensorFlow on CPUs alone: on GPUs its graphs "
             "are rewritten for float16 only; leave it at float32, or pick a model in PyTorch"
@@ -45,34 +45,35 @@ def check(precision: str, *, kind: str, compile: bool) -> None:
             f"engine.precision is {precision} and engine.compile is on, but XLA takes graphs as they are before "
             "TensorFlow rewrites them for bfloat16; set one of the two"
         )
-    missing = bfloat16.lacks(bfloat16.listed())
+    missing = bfloat16.describe_missing_features(bfloat16.read_cpu_features())
     if missing:
-        raise UsageError(bfloat16.refusal(missing))
-    if not is_applied():
+        raise UsageError(bfloat16.make_refusal(missing))
+    if not is_bfloat16_applied():
         raise UsageError(
             f"engine.precision is {precision}, and this TensorFlow computes in float32 all the same: oneDNN is "
-            f"{import_tensorflow.onednn()}; unset {import_tensorflow.ONEDNN}, or leave engine.precision at float32"
+            f"{import_tensorflow.find_onednn_state()}; unset {import_tensorflow.ONEDNN_VARIABLE}, or leave "
+            "engine.precision at float32"
         )
 
 
-def is_applied() -> bool:
+def is_bfloat16_applied() -> bool:
     """Whether a product of matrices comes out rounded, as it should."""
     fine = np.full((8, 8), 1 + 2.0**-12, np.float32)  # bfloat16 has no number between 1 and 1 + 2^-7
     product = tf.function(lambda x: tf.nn.relu(tf.matmul(x, tf.eye(8))) * 2.0 + 1.0, autograph=False)
-    with applied("bfloat16"):
+    with use_precision("bfloat16"):
         return bool(product(tf.constant(fine)).numpy().max() == 3.0)
 
 
 @contextmanager
-def applied(precision: str) -> Iterator[None]:
+def use_precision(precision: str) -> Iterator[None]:
     """Let graphs that are called meanwhile run in this precision."""
     if precision == "float32":
         yield
         return
     for name in ("DENYLIST_ADD", "INFERLIST_REMOVE"):
-        os.environ.setdefault(_LISTS + name, ",".join(_FLOAT32))
-    tf.config.optimizer.set_experimental_options({_REWRITE: True})
+        os.environ.setdefault(_LIST_VARIABLE_PREFIX + name, ",".join(_FLOAT32_OPERATIONS))
+    tf.config.optimizer.set_experimental_options({_REWRITE_OPTION: True})
     try:
         yield
     finally:
-        tf.config.optimizer.set_experimental_options({_REWRITE: False})
+        tf.config.optimizer.set_experimental_options({_REWRITE_OPTION: False})

@@ -25,6 +25,6 @@ class TrainedNetworks(Protocol):
 
     G: Any
     D: Any
-    average: Any
+    ema: Any
     phases: Any
     memory: dict[str, Any]

@@ -8,34 +8,34 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.engines.tensorflow.networks import named_weights
+from ganzoo_core.engines.tensorflow.networks import name_weights
 from ganzoo_core.engines.tensorflow.protocol import TrainedNetworks
 
 
-def state_of(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
+def read_trainer_state(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
     """Name -> array: `G/…`, `D/…`, `EMA/…`, `optimizer of G/000`, `loss/…`."""
-    return {name: np.asarray(variable.numpy()) for name, variable in _variables(trainer).items()}
+    return {name: np.asarray(variable.numpy()) for name, variable in _collect_variables(trainer).items()}
 
 
-def expected_of(trainer: TrainedNetworks) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
-    """Name -> dtype and shape of what `restore` takes, and which of them may be missing: none."""
-    variables = _variables(trainer).items()
+def describe_trainer_state(trainer: TrainedNetworks) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
+    """Name -> dtype and shape of what `restore_trainer_state` takes, and which of them may be missing: none."""
+    variables = _collect_variables(trainer).items()
     return {name: (tf.as_dtype(each.dtype).name, tuple(each.shape)) for name, each in variables}, set()
 
 
-def restore(trainer: TrainedNetworks, tensors: Mapping[str, np.ndarray]) -> None:
-    """Put a checkpoint back; the names and shapes were compared with `expected_of`."""
-    for name, variable in _variables(trainer).items():
+def restore_trainer_state(trainer: TrainedNetworks, tensors: Mapping[str, np.ndarray]) -> None:
+    """Put a checkpoint back; the names and shapes were compared with `describe_trainer_state`."""
+    for name, variable in _collect_variables(trainer).items():
         variable.assign(tensors[name])
 
 
-def _variables(trainer: TrainedNetworks) -> dict[str, Any]:
+def _collect_variables(trainer: TrainedNetworks) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for label, network in (("G", trainer.G), ("D", trainer.D)):
-        found.update({f"{label}/{name}": weight for name, weight in named_weights(network).items()})
-    if trainer.average is not None:
-        for name, weight in named_weights(trainer.G).items():
-            found[f"EMA/{name}"] = trainer.average.average_of(weight)
+        found.update({f"{label}/{name}": weight for name, weight in name_weights(network).items()})
+    if trainer.ema is not None:
+        for name, weight in name_weights(trainer.G).items():
+            found[f"EMA/{name}"] = trainer.ema.average_of(weight)
     phases = trainer.phases
     for label, optimizer in (("optimizer of G", phases.g_optimizer), ("optimizer of D", phases.d_optimizer)):
         # Keras' own names change with every rebuild.

@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as F
 
 from ganzoo_core.api import Images
-from ganzoo_core.data.framing import halvings
-from ganzoo_core.data.lazy import in_file, pieces
-from ganzoo_core.data.memory import free_memory
-from ganzoo_core.data.prefetch import Ahead
-from ganzoo_core.engines.torch.device import carried
+from ganzoo_core.data.framing import count_halvings
+from ganzoo_core.data.lazy import is_in_file, iterate_chunks
+from ganzoo_core.data.memory import measure_free_memory
+from ganzoo_core.data.prefetch import Prefetcher
+from ganzoo_core.engines.torch.device import to_device
 
-SHARE = 0.25  # of the free memory of a GPU that images may take
+MAX_MEMORY_SHARE = 0.25  # of the free memory of a GPU that images may take
 
 
-class Resident:
+class TrainingImages:
     """The images as uint8 where the device can reach them; gathered and scaled there.
 
     On a GPU they lie in its memory where they take at most a quarter of what is free there. What lies in a file and is
@@ -35,40 +35,42 @@ class Resident:
     def __init__(self, images: Images, labels: np.ndarray | None, engine: Any) -> None:
         self.images, self.labels, self.device = images, labels, engine.device
         self.memory_format = engine.memory_format
-        self.on_device = self.ahead = None
-        if self.device.type != "cpu" and math.prod(images.shape) <= SHARE * _free_memory(self.device):
+        self.on_device = self.prefetcher = None
+        if self.device.type != "cpu" and math.prod(images.shape) <= MAX_MEMORY_SHARE * _measure_free_memory(
+            self.device
+        ):
             self.on_device = torch.empty(images.shape, dtype=torch.uint8, device=self.device)
-            for first, some in pieces(images):
+            for first, some in iterate_chunks(images):
                 self.on_device[first : first + len(some)] = torch.from_numpy(some)
-        elif in_file(images):
-            self.ahead = Ahead(images)
+        elif is_in_file(images):
+            self.prefetcher = Prefetcher(images)
 
     def gather(
-        self, order: np.ndarray, following: np.ndarray | None = None
+        self, indices: np.ndarray, next_indices: np.ndarray | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None.
 
         `following` are the indices that come next; a thread reads those images while these are learnt from, if they
         are still in a file.
         """
-        if self.ahead is not None:
-            batch = carried(self.ahead.take(order, following), self.device)
+        if self.prefetcher is not None:
+            batch = to_device(self.prefetcher.take(indices, next_indices), self.device)
         elif self.on_device is None:
-            batch = carried(self.images[order], self.device)
+            batch = to_device(self.images[indices], self.device)
         else:
-            batch = self.on_device[carried(order, self.device)]
+            batch = self.on_device[to_device(indices, self.device)]
         # The permuted view of [N,H,W,C] is channels_last already.
         images = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=self.memory_format)
-        labels = None if self.labels is None else carried(self.labels[order], self.device)
+        labels = None if self.labels is None else to_device(self.labels[indices], self.device)
         return images, labels
 
 
-def _free_memory(device: torch.device) -> int:
+def _measure_free_memory(device: torch.device) -> int:
     """Bytes; of main memory where it is the device's as well."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else measure_free_memory()
 
 
-def at_stage(images: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:
+def to_resolution(images: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:
     """Real images as growing networks see them now.
 
     They shrink by means of 2×2 pixels to `resolution`; by `fade` they are blended with their own next coarser
@@ -81,7 +83,7 @@ def at_stage(images: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:
     if "resolution" not in values:
         return images
     height, width = images.shape[2:]
-    for _ in range(halvings((height, width), int(values["resolution"]))):
+    for _ in range(count_halvings((height, width), int(values["resolution"]))):
         images = F.avg_pool2d(images, 2)
     if "fade" not in values or min(images.shape[2:]) < 2:
         return images

@@ -24,7 +24,7 @@ def pick_device(device: str) -> str:
     return device
 
 
-def carried(array: np.ndarray, device: torch.device) -> torch.Tensor:
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """An array as a tensor on the device.
 
     A copy to CUDA from ordinary memory waits until all that was asked of the GPU before is done; one from pinned
@@ -36,7 +36,7 @@ def carried(array: np.ndarray, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def scalar(value: float | torch.Tensor, device: torch.device) -> torch.Tensor:
+def as_scalar(value: float | torch.Tensor, device: torch.device) -> torch.Tensor:
     """A number as a float32 tensor [], filled on the device rather than copied to it; a tensor stays as it is."""
     if isinstance(value, torch.Tensor):
         return value

@@ -13,22 +13,22 @@ from ganzoo_core.api import Spec
 from ganzoo_core.data import pixels
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.loss_step import as_outputs
-from ganzoo_core.engines.plan import CHUNK, Plan
+from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.torch import malloc, network_size
 from ganzoo_core.engines.torch import precision as torch_precision
-from ganzoo_core.engines.torch.compiled import Compiled, find_compiler
-from ganzoo_core.engines.torch.data import Resident, at_stage
-from ganzoo_core.engines.torch.device import carried, pick_device
+from ganzoo_core.engines.torch.compiled import CompiledStep, find_compiler_problem
+from ganzoo_core.engines.torch.data import TrainingImages, to_resolution
+from ganzoo_core.engines.torch.device import pick_device, to_device
 from ganzoo_core.engines.torch.forward import as_keywords
-from ganzoo_core.engines.torch.layers import layer_rows
+from ganzoo_core.engines.torch.layer_table import make_layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
-from ganzoo_core.engines.torch.precision import check
+from ganzoo_core.engines.torch.precision import check_precision
 from ganzoo_core.engines.torch.trainer import Trainer
 from ganzoo_core.randomness import seed_for
 
 if TYPE_CHECKING:
-    from ganzoo_core.distributed.ranks import Place
-    from ganzoo_core.engines.torch.process_group import Group
+    from ganzoo_core.distributed.ranks import Rank
+    from ganzoo_core.engines.torch.process_group import TorchProcessGroup
 
 
 class Engine:
@@ -63,17 +63,17 @@ class Engine:
         channels_last: bool = True,
         precision: str = "float32",
         compile: bool = False,
-        max_parameters: int = size_limits.MAX_PARAMETERS,
-        place: Place | None = None,
+        max_parameters: int = size_limits.DEFAULT_MAX_PARAMETERS,
+        rank: Rank | None = None,
         timeout: float = 0.0,
     ) -> None:
         self.device = torch.device(pick_device(device))
-        self.group: Group | None = None
-        if place is not None:
+        self.group: TorchProcessGroup | None = None
+        if rank is not None:
             from ganzoo_core.engines.torch import process_group
 
-            self.device = process_group.device_of(self.device, place)
-            self.group = process_group.Group(place, device=self.device, timeout=timeout)
+            self.device = process_group.choose_device(self.device, rank)
+            self.group = process_group.TorchProcessGroup(rank, device=self.device, timeout=timeout)
         # MPS has slow paths for channels_last.
         self.memory_format = (
             torch.channels_last if channels_last and self.device.type != "mps" else torch.contiguous_format
@@ -95,7 +95,7 @@ class Engine:
         facts |= {"threads": torch.get_num_threads(), "precision": self.precision, "compile": self.compile}
         return {**facts, **({"device_name": name} if name else {})}
 
-    def check_network(self, network: Any) -> str:
+    def find_network_problem(self, network: Any) -> str:
         """What is wrong with what a hook built, in words; "" for nothing."""
         return "" if isinstance(network, torch.nn.Module) else f"a {type(network).__name__}; expected a torch.nn.Module"
 
@@ -118,67 +118,73 @@ class Engine:
         resolution, full = int((values or {}).get("resolution", 0)), max(spec.height, spec.width)
 
         def build(resolution: int, known: Any = None) -> Any:
-            with self.seeded(seed, f"weights of the {slot}"):
+            with self.use_seed(seed, f"weights of the {slot}"):
                 network = make()
             if resolution and network is not known:
-                self._grow(network, resolution, slot=slot, seed=seed)
+                self._add_layers(network, resolution, slot=slot, seed=seed)
             return network
 
-        network = size_limits.build_within(self.max_parameters, slot, lambda: build(resolution), network_size.watch)
+        network = size_limits.build_within_limit(
+            self.max_parameters, slot, lambda: build(resolution), network_size.watch_construction
+        )
         if hasattr(network, "grow") and 0 < resolution < full:
             grown = f"{slot}, fully grown,"
-            size_limits.check_within(self.max_parameters, grown, lambda: build(full, network), network_size.watch)
+            size_limits.check_within_limit(
+                self.max_parameters, grown, lambda: build(full, network), network_size.watch_construction
+            )
         return network.to(self.device, memory_format=self.memory_format)
 
     def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         """Add a growing network's layers up to this resolution, with weights drawn from (seed, slot, resolution)."""
-        self._grow(network, resolution, slot=slot, seed=seed)
+        self._add_layers(network, resolution, slot=slot, seed=seed)
         network.to(self.device, memory_format=self.memory_format)
 
-    def _grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
+    def _add_layers(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         if hasattr(network, "grow"):
-            with self.seeded(seed, f"weights of the {slot}", resolution):
+            with self.use_seed(seed, f"weights of the {slot}", resolution):
                 network.grow(resolution)
 
     @contextlib.contextmanager
-    def seeded(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
+    def use_seed(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
         """Let PyTorch's own generators start from (seed, purpose, indices), and put their state back after."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed_for(seed, purpose, *indices))
             yield
 
-    def trainer(self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None) -> Trainer:
+    def create_trainer(
+        self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None
+    ) -> Trainer:
         """The adversarial game on these images (uint8 [N,H,W,C]).
 
         Raises:
             UsageError: if this device would emulate the precision that was asked for.
         """
-        check(self.device, self.precision)
+        check_precision(self.device, self.precision)
         if self.compile:
             several = "several processes train together, and what one compiled another might not have"
-            missing = several if self.group else find_compiler(self.device)
+            missing = several if self.group else find_compiler_problem(self.device)
             if missing:
                 self.tell(f"engine.compile is on, and nothing can be compiled here ({missing}); training runs without")
                 self.compile = False
-        self.keeps_memory = self.device.type == "cpu" and malloc.keep_memory()
+        self.keeps_memory = self.device.type == "cpu" and malloc.keep_freed_memory()
         return Trainer(self, G, D, loss, plan, images, labels)
 
-    def played(self, trainer: Trainer) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def step_functions(self, trainer: Trainer) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """What a trainer calls for its images and its loss's terms, for its networks as they are now."""
         if self.precision != "float32":
-            torch_precision.keep_parametrizations(trainer.G)
-            torch_precision.keep_parametrizations(trainer.D)
+            torch_precision.keep_parametrizations_in_float32(trainer.G)
+            torch_precision.keep_parametrizations_in_float32(trainer.D)
         if not self.compile:
-            return trainer._generate, trainer._terms
-        compiled = Compiled(trainer)
-        return compiled.generate, compiled.terms
+            return trainer._generate, trainer._compute_terms
+        compiled = CompiledStep(trainer)
+        return compiled.generate, compiled.compute_terms
 
     def forward(self, network: torch.nn.Module, *inputs: Any, **values: Any) -> Any:
         """Call a network in training; what it returns is float32 in any precision."""
         if self.precision == "float32":
             return network(*inputs, **values)
-        return torch_precision.forward(network, self.device, *inputs, **values)
+        return torch_precision.forward_in_bfloat16(network, self.device, *inputs, **values)
 
     def draw(
         self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
@@ -198,7 +204,7 @@ class Engine:
         G.eval()
         try:
             with torch.no_grad():
-                chunks = [self._draw_chunk(G, z, labels, values, start) for start in range(0, len(z), CHUNK)]
+                chunks = [self._draw_chunk(G, z, labels, values, start) for start in range(0, len(z), DRAW_BATCH_SIZE)]
         finally:
             G.train(was_training)
         return np.concatenate(chunks)
@@ -206,12 +212,12 @@ class Engine:
     def _draw_chunk(
         self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float], start: int
     ) -> np.ndarray:
-        chunk = slice(start, start + CHUNK)
-        extra = () if labels is None else (carried(labels[chunk], self.device),)
-        out = G(carried(z[chunk], self.device), *extra, **as_keywords(values, self.device))
+        chunk = slice(start, start + DRAW_BATCH_SIZE)
+        extra = () if labels is None else (to_device(labels[chunk], self.device),)
+        out = G(to_device(z[chunk], self.device), *extra, **as_keywords(values, self.device))
         return pixels.deprocess(out.float().cpu().permute(0, 2, 3, 1).contiguous().numpy())
 
-    def score(
+    def score_images(
         self,
         D: torch.nn.Module,
         images: np.ndarray,
@@ -233,15 +239,15 @@ class Engine:
             float32 [N], or [N,…] where D scores patches.
         """
         D.eval()
-        found = self._scores(D, images, labels, values, takes, CHUNK)
+        found = self._score_batches(D, images, labels, values, takes, DRAW_BATCH_SIZE)
         return np.concatenate([scores.float().cpu().numpy() for scores in found])
 
-    def batch_norms(self, network: torch.nn.Module) -> list[Any]:
+    def find_batch_norms(self, network: torch.nn.Module) -> list[Any]:
         """The layers that normalise by the batch while training, and by running means else."""
         # Instance norm is not of this kind, though it is of a common base.
         return [module for module in network.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
 
-    def settle(
+    def recalibrate_batch_norm(
         self,
         D: torch.nn.Module,
         images: np.ndarray,
@@ -251,57 +257,58 @@ class Engine:
         takes: Sequence[str] = (),
         batch_size: int,
     ) -> None:
-        """Make batch norm's running means those of these images, batch by batch; the arguments are those of `score`."""
-        norms = self.batch_norms(D.eval())
+        """Make batch norm's running means those of these images, batch by batch; the arguments are those of
+        `score_images`."""
+        norms = self.find_batch_norms(D.eval())
         former = [norm.momentum for norm in norms]
         for norm in norms:
             norm.train().reset_running_stats()
             norm.momentum = None  # all batches count alike
-        for _ in self._scores(D, images, labels, values, takes, batch_size):
+        for _ in self._score_batches(D, images, labels, values, takes, batch_size):
             pass
         for norm, momentum in zip(norms, former, strict=True):
             norm.eval().momentum = momentum
 
-    def _scores(
+    def _score_batches(
         self,
         D: torch.nn.Module,
         images: np.ndarray,
         labels: np.ndarray | None,
         values: Mapping[str, float],
         takes: Sequence[str],
-        size: int,
+        batch_size: int,
     ) -> Iterator[torch.Tensor]:
-        data = Resident(images, labels, self)
+        data = TrainingImages(images, labels, self)
         keywords = as_keywords({name: values[name] for name in takes if name in values}, self.device)
         with torch.no_grad():
-            for start in range(0, len(images), size):
-                batch, given = data.gather(np.arange(start, min(start + size, len(images))))
+            for start in range(0, len(images), batch_size):
+                batch, given = data.gather(np.arange(start, min(start + batch_size, len(images))))
                 extra = () if given is None else (given,)
-                yield as_outputs(D(at_stage(batch, values), *extra, **keywords))["scores"]
+                yield as_outputs(D(to_resolution(batch, values), *extra, **keywords))["scores"]
 
-    def tensors(self, network: torch.nn.Module) -> dict[str, np.ndarray]:
+    def read_weights(self, network: torch.nn.Module) -> dict[str, np.ndarray]:
         """All weights and buffers by name, contiguous, as numpy arrays."""
         state = network.state_dict()
         return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in state.items()}
 
-    def expected(self, network: torch.nn.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Name -> dtype and shape of all that `load` wants."""
+    def describe_weights(self, network: torch.nn.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Name -> dtype and shape of all that `load_weights` wants."""
         return {
             name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
             for name, tensor in network.state_dict().items()
         }
 
-    def load(self, network: torch.nn.Module, tensors: Mapping[str, np.ndarray]) -> None:
-        """Put saved weights and buffers back; the names and shapes were compared with `expected`."""
+    def load_weights(self, network: torch.nn.Module, tensors: Mapping[str, np.ndarray]) -> None:
+        """Put saved weights and buffers back; the names and shapes were compared with `describe_weights`."""
         with torch.no_grad():
             for name, tensor in network.state_dict().items():
                 tensor.copy_(torch.from_numpy(np.asarray(tensors[name], order="C")))
 
-    def layers(
+    def list_layers(
         self, network: torch.nn.Module, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
-        """See `layers.layer_rows`."""
-        return layer_rows(network, spec, device=self.device, is_generator=is_generator, values=values)
+        """See `layers.make_layer_rows`."""
+        return make_layer_rows(network, spec, device=self.device, is_generator=is_generator, values=values)
 
     def count_parameters(self, network: torch.nn.Module) -> int:
         """Learnable parameters."""

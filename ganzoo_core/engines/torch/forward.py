@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from ganzoo_core.engines.torch.device import scalar
+from ganzoo_core.engines.torch.device import as_scalar
 
 
 @dataclass(frozen=True)
-class Phase:
+class FakeBatch:
     """What G's phase takes over from D's: the generated images, their labels and z."""
 
     fake: torch.Tensor
@@ -22,4 +22,4 @@ class Phase:
 
 def as_keywords(values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """The schedule's values as a network takes them: `resolution` an int, all others tensors."""
-    return {name: int(value) if name == "resolution" else scalar(value, device) for name, value in values.items()}
+    return {name: int(value) if name == "resolution" else as_scalar(value, device) for name, value in values.items()}

@@ -13,11 +13,11 @@ import torch
 from torch.nn.modules import module as hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganzoo_core.engines.size_limits import ALONE, EARLY, Count
+from ganzoo_core.engines.size_limits import BUILD_LOCK, SMALL_NETWORK, SizeCounter
 
 
 @contextlib.contextmanager
-def watch(count: Count, without_memory: bool) -> Iterator[None]:
+def watch_construction(counter: SizeCounter, without_memory: bool) -> Iterator[None]:
     """Count the parameters, buffers and modules that are made in this context.
 
     Args:
@@ -35,23 +35,23 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
             return  # shared, or registered again under another name, as parametrizations do
         if place in known:
             forget()
-        if count.most is not None and count.numbers + size > count.most:
+        if counter.max_numbers is not None and counter.numbers + size > counter.max_numbers:
             forget()
-        count.add(size)
+        counter.add_numbers(size)
         known[place] = weakref.ref(tensor), size
 
     def forget() -> None:
         """Weights that were replaced by others count no more."""
         for gone in [place for place, (reference, _) in known.items() if reference() is None]:
-            count.numbers -= known.pop(gone)[1]
+            counter.numbers -= known.pop(gone)[1]
 
     stack = contextlib.ExitStack()
-    stack.enter_context(ALONE)
+    stack.enter_context(BUILD_LOCK)
     plain = torch.nn.Module.__init__
 
     @functools.wraps(plain)
     def counting(module: torch.nn.Module, *args: Any, **keywords: Any) -> None:
-        count.add_layer()  # there is a hook for modules that become part of others, and a list of 10^9 comes before
+        counter.add_layer()  # there is a hook for modules that become part of others, and a list of 10^9 comes before
         plain(module, *args, **keywords)
 
     with stack:
@@ -62,39 +62,39 @@ def watch(count: Count, without_memory: bool) -> Iterator[None]:
             stack.callback(register(add).remove)
         torch.nn.Module.__init__ = counting  # type: ignore[method-assign, assignment]
         stack.callback(setattr, torch.nn.Module, "__init__", plain)
-        stack.enter_context(_Sizes(count, without_memory=without_memory))
+        stack.enter_context(_CountingMode(counter, without_memory=without_memory))
         if without_memory:
             stack.enter_context(torch.device("meta"))
         yield
         forget()
 
 
-class _Sizes(TorchDispatchMode):
+class _CountingMode(TorchDispatchMode):
     """Shows a count the size of each tensor that is about to be made from nothing."""
 
-    def __init__(self, count: Count, *, without_memory: bool) -> None:
+    def __init__(self, counter: SizeCounter, *, without_memory: bool) -> None:
         super().__init__()
-        self.count, self.without_memory = count, without_memory
+        self.counter, self.without_memory = counter, without_memory
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _makes(func) and str(kwargs.get("device")) != "meta":
-            size = _size(func, args, kwargs)
-            self.count.check(size)
-            if self.without_memory and size > EARLY:
+        if _is_factory_function(func) and str(kwargs.get("device")) != "meta":
+            size = _count_elements(func, args, kwargs)
+            self.counter.check_numbers(size)
+            if self.without_memory and size > SMALL_NETWORK:
                 raise MemoryError("a tensor that is to lie in memory whatever the device")
         return func(*args, **kwargs)
 
 
 @functools.cache
-def _makes(func: Any) -> bool:
+def _is_factory_function(func: Any) -> bool:
     """Whether an operation makes a tensor of a size that it is told, instead of computing with tensors."""
     names = {argument.name for argument in func._schema.arguments}
     tensors = any(isinstance(argument.type, torch.TensorType) for argument in func._schema.arguments)
     return "device" in names and (not tensors or "size" in names)
 
 
-def _size(func: Any, args: Any, kwargs: Any) -> int:
+def _count_elements(func: Any, args: Any, kwargs: Any) -> int:
     given = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | kwargs
     if "size" in given:
         return math.prod(given["size"])

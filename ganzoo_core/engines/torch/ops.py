@@ -11,12 +11,13 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Share:
-    """One process's part of a batch of `batch` samples: the rows, and a generator that is the same in all of them."""
+class BatchShare:
+    """One process's part of a batch of `batch_size` samples: the rows, and a generator that is the same in all of
+    them."""
 
-    batch: int
+    batch_size: int
     rows: slice
-    generator: torch.Generator
+    rng: torch.Generator
 
 
 class TorchOps:
@@ -28,33 +29,33 @@ class TorchOps:
         share: this process's part of each batch, where several train together.
     """
 
-    def __init__(self, device: torch.device | str, *, share: Share | None = None) -> None:
+    def __init__(self, device: torch.device | str, *, share: BatchShare | None = None) -> None:
         self.device, self.share = torch.device(device), share
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean of all elements, a scalar."""
-        return _wide(x).mean()
+        return _at_least_float32(x).mean()
 
     def sum(self, x: Tensor) -> Tensor:
         """The sum of all elements, a scalar."""
-        return _wide(x).sum()
+        return _at_least_float32(x).sum()
 
     def sum_per_sample(self, x: Tensor) -> Tensor:
         """[N, ...] -> [N]: the sum over all axes but the first."""
         # Not by a reshape, which would copy a channels_last tensor; and torch's sum over no axis is over all.
-        return _wide(x).sum(dim=tuple(range(1, x.ndim))) if x.ndim > 1 else _wide(x)
+        return _at_least_float32(x).sum(dim=tuple(range(1, x.ndim))) if x.ndim > 1 else _at_least_float32(x)
 
     def mean_over_samples(self, x: Tensor) -> Tensor:
         """[N, ...] -> [...]: the mean over the first axis."""
-        return _wide(x).mean(dim=0)
+        return _at_least_float32(x).mean(dim=0)
 
     def min(self, x: Tensor) -> Tensor:
         """The least of all elements, a scalar."""
-        return _wide(x).min()
+        return _at_least_float32(x).min()
 
     def max(self, x: Tensor) -> Tensor:
         """The largest of all elements, a scalar."""
-        return _wide(x).max()
+        return _at_least_float32(x).max()
 
     def square(self, x: Tensor) -> Tensor:
         return torch.square(x)
@@ -81,7 +82,7 @@ class TorchOps:
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
-        return F.cross_entropy(_wide(logits), labels)
+        return F.cross_entropy(_at_least_float32(logits), labels)
 
     def stop_gradient(self, x: Tensor) -> Tensor:
         """x, as a constant to differentiation."""
@@ -89,20 +90,20 @@ class TorchOps:
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the device's default generator."""
-        return self._drawn(torch.rand, tuple(shape))
+        return self._draw(torch.rand, tuple(shape))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Float32, mean 0 and standard deviation 1, drawn from the device's default generator."""
-        return self._drawn(torch.randn, tuple(shape))
+        return self._draw(torch.randn, tuple(shape))
 
-    def _drawn(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+    def _draw(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         share = self.share
         if share is None:
             return draw(shape, device=self.device, dtype=torch.float32)
         # What has a row a sample is drawn for the whole batch, so that all processes together see what one would.
         rows = share.rows if shape and shape[0] == share.rows.stop - share.rows.start else None
-        whole = shape if rows is None else (share.batch, *shape[1:])
-        drawn = draw(whole, device=self.device, dtype=torch.float32, generator=share.generator)
+        whole = shape if rows is None else (share.batch_size, *shape[1:])
+        drawn = draw(whole, device=self.device, dtype=torch.float32, generator=share.rng)
         return drawn if rows is None else drawn[rows]
 
     def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,14 +118,14 @@ class TorchOps:
             call_as = getattr(D, "call_as", None)
             scores = D(leaf) if call_as is None else call_as(leaf, original=x)
             (gradient,) = torch.autograd.grad(scores.sum(), leaf, create_graph=True)
-        return scores, _wide(gradient)
+        return scores, _at_least_float32(gradient)
 
 
-def _wide(x: Tensor) -> Tensor:
+def _at_least_float32(x: Tensor) -> Tensor:
     """x in at least float32, in which sums are taken; a comparison's result counts as 0 and 1."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16, torch.bool) else x
 
 
-def ops_like(x: object) -> TorchOps:
+def make_ops_like(x: object) -> TorchOps:
     """The arithmetic on the device where a tensor lies."""
     return TorchOps(x.device if isinstance(x, Tensor) else "cpu")

@@ -11,7 +11,7 @@ from ganzoo_core.engines.plan import Plan
 from ganzoo_core.errors import UsageError
 
 
-def made(params: list[torch.Tensor], plan: Plan, *, lr: float) -> torch.optim.Optimizer:
+def make_optimizer(params: list[torch.Tensor], plan: Plan, *, lr: float) -> torch.optim.Optimizer:
     """Return a new optimizer of `plan.optimizer`'s type, with empty state.
 
     Raises:
@@ -26,7 +26,7 @@ def made(params: list[torch.Tensor], plan: Plan, *, lr: float) -> torch.optim.Op
     return torch.optim.SGD(params, lr=lr, momentum=plan.momentum)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, values: Mapping[str, float], name: str, base: float) -> None:
+def set_learning_rates(optimizer: torch.optim.Optimizer, values: Mapping[str, float], name: str, base: float) -> None:
     """What the schedule says of the next step: the rate of that name, else the plan's, and Adam's second decay."""
     for group in optimizer.param_groups:
         group["lr"] = values.get(name, base)

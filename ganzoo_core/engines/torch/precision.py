@@ -12,14 +12,14 @@ from ganzoo_core.engines import bfloat16
 from ganzoo_core.errors import UsageError
 
 
-def check(device: torch.device, precision: str) -> None:
+def check_precision(device: torch.device, precision: str) -> None:
     """Raise UsageError where `precision` would be emulated."""
-    missing = "" if precision == "float32" else _missing(device)
+    missing = "" if precision == "float32" else _describe_missing_support(device)
     if missing:
-        raise UsageError(bfloat16.refusal(missing))
+        raise UsageError(bfloat16.make_refusal(missing))
 
 
-def _missing(device: torch.device) -> str:
+def _describe_missing_support(device: torch.device) -> str:
     """What the device lacks for bfloat16, in words; "" for nothing."""
     if device.type == "cuda":
         # Without emulation, which torch counts as support.
@@ -28,17 +28,17 @@ def _missing(device: torch.device) -> str:
     if device.type == "mps":
         there = torch.backends.mps.is_macos_or_newer(14, 0)
         return "" if there else "Apple's GPUs have bfloat16 from macOS 14 on"
-    return bfloat16.lacks(capabilities())
+    return bfloat16.describe_missing_features(read_cpu_capabilities())
 
 
-def capabilities() -> Mapping[str, Any]:
+def read_cpu_capabilities() -> Mapping[str, Any]:
     """What torch knows of this processor, by the names of its `get_capabilities`; an older one what Linux lists."""
     ask = getattr(torch.cpu, "get_capabilities", None)
-    known: Mapping[str, Any] = bfloat16.listed() if ask is None else ask()
+    known: Mapping[str, Any] = bfloat16.read_cpu_features() if ask is None else ask()
     return known
 
 
-def forward(network: torch.nn.Module, device: torch.device, *inputs: Any, **values: Any) -> Any:
+def forward_in_bfloat16(network: torch.nn.Module, device: torch.device, *inputs: Any, **values: Any) -> Any:
     """Call a network in bfloat16 where autocast has it; what it returns is float32.
 
     The weights stay float32, and so does all that autocast thinks delicate, such as batch norm's statistics.
@@ -46,26 +46,26 @@ def forward(network: torch.nn.Module, device: torch.device, *inputs: Any, **valu
     with torch.autocast(device.type, torch.bfloat16):
         result = network(*inputs, **values)
     if isinstance(result, Mapping):
-        return {name: _wide(tensor) for name, tensor in result.items()}
-    return _wide(result)
+        return {name: _to_float32(tensor) for name, tensor in result.items()}
+    return _to_float32(result)
 
 
-def _wide(result: Any) -> Any:
+def _to_float32(result: Any) -> Any:
     half = isinstance(result, torch.Tensor) and result.dtype in (torch.bfloat16, torch.float16)
     return result.float() if half else result
 
 
-def keep_parametrizations(network: torch.nn.Module) -> None:
+def keep_parametrizations_in_float32(network: torch.nn.Module) -> None:
     """Let what computes a weight from others, such as spectral norm's power iteration, stay out of autocast.
 
     On CUDA autocast would take its matrix-vector products in bfloat16, and its vectors would keep that error.
     """
     for module in network.modules():
         if type(module) is parametrize.ParametrizationList:
-            module.__class__ = _InFloat32
+            module.__class__ = _Float32Parametrizations
 
 
-class _InFloat32(parametrize.ParametrizationList):
+class _Float32Parametrizations(parametrize.ParametrizationList):
     def forward(self) -> torch.Tensor:
         with torch.autocast(next(self.parameters()).device.type, enabled=False):
             result: torch.Tensor = super().forward()

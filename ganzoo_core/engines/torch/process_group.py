@@ -27,17 +27,19 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from ganzoo_core.distributed.ranks import Place, RankError, shared
+from ganzoo_core.distributed.ranks import Rank, RankError, mark_shared
 from ganzoo_core.errors import GanzooError, UsageError
 
 T = TypeVar("T")
-LAG = 2  # all-reduces after which a GPU's word on whether to stop is read, so that reading it waits for nothing
-_FINE, _DISK, _OTHER = 0, 1, 2  # how something that rank 0 did alone ended
+STOP_FLAG_LAG = (
+    2  # all-reduces after which a GPU's word on whether to stop is read, so that reading it waits for nothing
+)
+_SUCCEEDED, _DISK_ERROR, _OTHER_ERROR = 0, 1, 2  # how something that rank 0 did alone ended
 _stores: list[Any] = []  # the one that the processes met at; a process joins once
 
 
-class Group:
-    """The processes of a run; see `ranks.Together` for the methods that the runner uses.
+class TorchProcessGroup:
+    """The processes of a run; see `ranks.ProcessGroup` for the methods that the runner uses.
 
     Args:
         place: which one this is.
@@ -45,120 +47,120 @@ class Group:
         timeout: seconds that it waits for the others in a step.
     """
 
-    def __init__(self, place: Place, *, device: torch.device, timeout: float) -> None:
-        self.place, self.device, self.timeout = place, device, timeout
-        self.store, self.gradients = _join(place, device, timeout)
-        self._asked: Callable[[], bool] = lambda: False
-        self._stops = False
-        self._flags: deque[tuple[Any, torch.Tensor]] = deque()
-        self._acts = 0
+    def __init__(self, rank: Rank, *, device: torch.device, timeout: float) -> None:
+        self.rank, self.device, self.timeout = rank, device, timeout
+        self.store, self.gradient_group = _join_processes(rank, device, timeout)
+        self._is_stop_asked: Callable[[], bool] = lambda: False
+        self._should_stop = False
+        self._unread_flags: deque[tuple[Any, torch.Tensor]] = deque()
+        self._act_count = 0
 
-    def rows(self, count: int) -> slice:
+    def select_rows(self, batch_size: int) -> slice:
         """This rank's rows of a batch of `count` samples."""
-        own = count // self.place.count
-        return slice(self.place.rank * own, (self.place.rank + 1) * own)
+        own = batch_size // self.rank.world_size
+        return slice(self.rank.number * own, (self.rank.number + 1) * own)
 
-    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+    def all_reduce_mean(self, tensors: Sequence[torch.Tensor]) -> None:
         """Replace each tensor by its mean over the ranks, in one all-reduce; float32, laid out alike in all ranks.
 
         A word on whether to stop rides along.
         """
-        asked = torch.full((1,), float(self._asked()), device=self.device)
-        flat = torch.cat([*(_flat(tensor) for tensor in tensors), asked])
-        with self._told():
-            dist.all_reduce(flat, group=self.gradients)
-        self._hear(flat[-1:])
-        flat.div_(self.place.count)
+        asked = torch.full((1,), float(self._is_stop_asked()), device=self.device)
+        flat = torch.cat([*(_flatten(tensor) for tensor in tensors), asked])
+        with self._translate_errors():
+            dist.all_reduce(flat, group=self.gradient_group)
+        self._read_stop_flag(flat[-1:])
+        flat.div_(self.rank.world_size)
         # Copied into the tensors as they lie in memory: fused optimizers take a gradient for laid out as its parameter.
         parts = flat[:-1].split([tensor.numel() for tensor in tensors])
-        torch._foreach_copy_([_flat(tensor) for tensor in tensors], list(parts))
+        torch._foreach_copy_([_flatten(tensor) for tensor in tensors], list(parts))
 
-    def _hear(self, flag: torch.Tensor) -> None:
+    def _read_stop_flag(self, flag: torch.Tensor) -> None:
         """Take in how many ranks were asked to stop. All ranks do so after the same all-reduce."""
         if self.device.type == "cpu":
-            self._stops = flag.item() > 0
+            self._should_stop = flag.item() > 0
             return
         kept = torch.empty(1, pin_memory=True).copy_(flag, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
-        self._flags.append((event, kept))
-        if len(self._flags) > LAG:
-            event, kept = self._flags.popleft()
-            self._await(event.query)
-            self._stops = kept.item() > 0
+        self._unread_flags.append((event, kept))
+        if len(self._unread_flags) > STOP_FLAG_LAG:
+            event, kept = self._unread_flags.popleft()
+            self._wait_until(event.query)
+            self._should_stop = kept.item() > 0
 
-    def _await(self, is_done: Callable[[], bool]) -> None:
+    def _wait_until(self, is_done: Callable[[], bool]) -> None:
         since = time.monotonic()
         while not is_done():
             waited = time.monotonic() - since
             if waited > self.timeout:
-                raise RankError(self._lost(f"they did not answer for {self.timeout:g} seconds"))
+                raise RankError(self._describe_lost_processes(f"they did not answer for {self.timeout:g} seconds"))
             time.sleep(min(1e-4, waited))
 
-    def agreed(self, asked: Callable[[], bool]) -> Callable[[], bool]:
-        self._asked, self._stops = asked, False
-        self._flags.clear()
-        return lambda: self._stops
+    def make_stop_check(self, is_stop_asked: Callable[[], bool]) -> Callable[[], bool]:
+        self._is_stop_asked, self._should_stop = is_stop_asked, False
+        self._unread_flags.clear()
+        return lambda: self._should_stop
 
-    def sums(self, numbers: Sequence[float]) -> list[float]:
+    def all_reduce_sum(self, numbers: Sequence[float]) -> list[float]:
         """The sum over the ranks of each number."""
-        return [float(total) for total in self._gathered(numbers).sum(axis=0)]
+        return [float(total) for total in self._all_gather_array(numbers).sum(axis=0)]
 
-    def gathered(self, numbers: Sequence[float]) -> list[list[float]]:
+    def all_gather(self, numbers: Sequence[float]) -> list[list[float]]:
         """Every rank's numbers, in the order of the ranks."""
-        return [[float(number) for number in row] for row in self._gathered(numbers)]
+        return [[float(number) for number in row] for row in self._all_gather_array(numbers)]
 
-    def _gathered(self, numbers: Sequence[float]) -> np.ndarray:
+    def _all_gather_array(self, numbers: Sequence[float]) -> np.ndarray:
         own = torch.tensor(list(numbers), dtype=torch.float64)
-        found = [torch.empty_like(own) for _ in range(self.place.count)]
-        with self._told():
+        found = [torch.empty_like(own) for _ in range(self.rank.world_size)]
+        with self._translate_errors():
             dist.all_gather(found, own)
         return torch.stack(found).numpy()
 
-    def chosen(self, number: int) -> int:
+    def broadcast_int(self, number: int) -> int:
         kept = torch.tensor([number], dtype=torch.int64)
-        with self._told():
+        with self._translate_errors():
             dist.broadcast(kept, 0)
         return int(kept.item())
 
-    def named(self, text: str) -> str:
+    def broadcast_text(self, text: str) -> str:
         content = text.encode()
-        kept = torch.zeros(self.chosen(len(content)), dtype=torch.uint8)
-        if self.place.leads:
+        kept = torch.zeros(self.broadcast_int(len(content)), dtype=torch.uint8)
+        if self.rank.is_rank_zero:
             kept = torch.tensor(list(content), dtype=torch.uint8)
-        with self._told():
+        with self._translate_errors():
             dist.broadcast(kept, 0)
         return bytes(kept.tolist()).decode()
 
-    def every(self, fine: bool, problem: str) -> None:
-        wrong = [rank for rank, (found,) in enumerate(self.gathered([float(fine)])) if not found]
+    def check_on_all_ranks(self, fine: bool, problem: str) -> None:
+        wrong = [rank for rank, (found,) in enumerate(self.all_gather([float(fine)])) if not found]
         if not fine:
             raise RankError(problem)
         if wrong:
-            raise shared(RankError(f"rank {wrong[0]} cannot go on, and says why"))
+            raise mark_shared(RankError(f"rank {wrong[0]} cannot go on, and says why"))
 
-    def first(self, act: Callable[[], T], *, long: bool = False) -> T | None:
-        result, error, ended = None, None, _FINE
-        self._acts += 1
-        if self.place.leads:
-            with self._busy(f"act {self._acts}") if long else contextlib.nullcontext():
+    def on_rank_zero(self, act: Callable[[], T], *, long: bool = False) -> T | None:
+        result, error, ended = None, None, _SUCCEEDED
+        self._act_count += 1
+        if self.rank.is_rank_zero:
+            with self._send_heartbeats(f"act {self._act_count}") if long else contextlib.nullcontext():
                 try:
                     result = act()
                 except BaseException as raised:  # KeyboardInterrupt too: the others wait for a word
-                    error, ended = raised, _DISK if isinstance(raised, OSError) else _OTHER
+                    error, ended = raised, _DISK_ERROR if isinstance(raised, OSError) else _OTHER_ERROR
         elif long:
-            self._wait_for(f"act {self._acts}")
-        ended = self.chosen(ended)
+            self._wait_for_rank_zero(f"act {self._act_count}")
+        ended = self.broadcast_int(ended)
         if error is not None:
             raise error
-        if ended == _DISK:
+        if ended == _DISK_ERROR:
             raise OSError("rank 0 could not write")
-        if ended == _OTHER:
-            raise shared(RankError("rank 0 cannot go on, and says why"))
+        if ended == _OTHER_ERROR:
+            raise mark_shared(RankError("rank 0 cannot go on, and says why"))
         return result
 
     @contextlib.contextmanager
-    def _busy(self, name: str) -> Iterator[None]:
+    def _send_heartbeats(self, name: str) -> Iterator[None]:
         """Let the others know, as long as it takes, that this rank is at work."""
         over = threading.Event()
 
@@ -173,36 +175,36 @@ class Group:
         finally:
             over.set()
             beats.join()
-            with self._told():
+            with self._translate_errors():
                 self.store.add(f"{name} is over", 1)
 
-    def _wait_for(self, name: str) -> None:
+    def _wait_for_rank_zero(self, name: str) -> None:
         heard, beats = time.monotonic(), 0
-        with self._told():
+        with self._translate_errors():
             while not self.store.add(f"{name} is over", 0):
                 now = self.store.add(f"{name} beats", 0)
                 if now != beats:
                     heard, beats = time.monotonic(), now
                 if time.monotonic() - heard > self.timeout:
-                    raise RankError(self._lost(f"rank 0 gave no sign for {self.timeout:g} seconds"))
+                    raise RankError(self._describe_lost_processes(f"rank 0 gave no sign for {self.timeout:g} seconds"))
                 time.sleep(min(0.2, self.timeout / 20))
 
-    def share(self, network: torch.nn.Module) -> None:
+    def broadcast_network(self, network: torch.nn.Module) -> None:
         """Give every rank rank 0's weights and buffers."""
-        with torch.no_grad(), self._told():
+        with torch.no_grad(), self._translate_errors():
             for tensor in network.state_dict().values():
                 kept = tensor.detach().cpu().contiguous()
                 dist.broadcast(kept, 0)
                 tensor.copy_(kept)
 
-    def check_alike(self, tensors: Mapping[str, np.ndarray]) -> None:
+    def check_same_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Raise RankError in all ranks unless these tensors are the same in each, to the bit."""
         sums = [zlib.crc32(np.asarray(array, order="C").tobytes()) for array in tensors.values()]
-        rows = self.gathered([float(found) for found in sums])
+        rows = self.all_gather([float(found) for found in sums])
         for name, *found in zip(tensors, *rows, strict=True):
             if len(set(found)) > 1:
                 rank = next(rank for rank, value in enumerate(found) if value != found[0])
-                raise shared(
+                raise mark_shared(
                     RankError(
                         f"the processes came apart: {name} of rank {rank} differs from that of rank 0; what was saved "
                         "before is whole. Networks and losses must not draw from generators of their own, nor depend "
@@ -210,20 +212,20 @@ class Group:
                     )
                 )
 
-    def check_facts(self, facts: Mapping[str, Any]) -> None:
+    def check_same_facts(self, facts: Mapping[str, Any]) -> None:
         """Raise UsageError in all ranks unless versions, data and the like are the same in each."""
         told = {name: json.dumps(fact, sort_keys=True).encode() for name, fact in facts.items()}
-        rows = self.gathered([float(zlib.crc32(text)) for text in told.values()])
+        rows = self.all_gather([float(zlib.crc32(text)) for text in told.values()])
         for name, *found in zip(told, *rows, strict=True):
             rank = next((rank for rank, value in enumerate(found) if value != found[0]), None)
             if rank is not None:
-                theirs = self.named(told[name].decode())
-                if self.place.rank == rank and not self.place.leads:
+                theirs = self.broadcast_text(told[name].decode())
+                if self.rank.number == rank and not self.rank.is_rank_zero:
                     raise RankError(f"{name} is {told[name].decode()} here and {theirs} in rank 0; make them alike")
-                raise shared(UsageError(f"{name} of rank {rank} is not that of rank 0, {theirs}; make them alike"))
+                raise mark_shared(UsageError(f"{name} of rank {rank} is not that of rank 0, {theirs}; make them alike"))
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """An error of PyTorch's in words: another process stands still, or is gone."""
         try:
             yield
@@ -233,16 +235,17 @@ class Group:
             words = str(error).lower()
             slow = "timed out" in words or "timeout" in words
             why = f"one of them did not answer for {self.timeout:g} seconds" if slow else "one of them ended"
-            raise RankError(self._lost(f"{why} ({_short(error)})")) from error
+            raise RankError(self._describe_lost_processes(f"{why} ({_first_sentence(error)})")) from error
 
-    def _lost(self, why: str) -> str:
+    def _describe_lost_processes(self, why: str) -> str:
         return (
-            f"the {self.place.count} processes of the run lost each other: {why}; what was saved before is whole: see "
+            f"the {self.rank.world_size} processes of the run lost each other: {why}; what was saved before is "
+            "whole: see "
             "what the others say, and go on with `ganzoo resume`. `--set engine.timeout=SECONDS` waits longer"
         )
 
 
-def device_of(device: torch.device, place: Place) -> torch.device:
+def choose_device(device: torch.device, rank: Rank) -> torch.device:
     """The device of one of several processes on a machine: a GPU of its own, or the CPU.
 
     Raises:
@@ -251,16 +254,17 @@ def device_of(device: torch.device, place: Place) -> torch.device:
     if device.type != "cuda":
         return torch.device("cpu") if device.type == "mps" else device  # nothing connects processes on MPS
     there = torch.cuda.device_count()
-    if place.local >= there:
+    if rank.local_rank >= there:
         raise UsageError(
-            f"torchrun started {place.local_count} processes on {socket.gethostname()}, which has {there} GPUs; say "
+            f"torchrun started {rank.local_world_size} processes on {socket.gethostname()}, which has {there} GPUs; "
+            "say "
             f"--nproc-per-node {there}, or --device cpu"
         )
-    torch.cuda.set_device(place.local)
-    return torch.device("cuda", place.local)
+    torch.cuda.set_device(rank.local_rank)
+    return torch.device("cuda", rank.local_rank)
 
 
-def _join(place: Place, device: torch.device, timeout: float) -> tuple[Any, Any]:
+def _join_processes(this_rank: Rank, device: torch.device, timeout: float) -> tuple[Any, Any]:
     """Meet the others; returns the store of small words, and the group that averages gradients (None for the usual)."""
     wait = timedelta(seconds=timeout)
     try:
@@ -269,33 +273,35 @@ def _join(place: Place, device: torch.device, timeout: float) -> tuple[Any, Any]
             store.set_timeout(wait)
             dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=wait)
             _stores[:] = [PrefixStore("ganzoo", store)]
-            atexit.register(_leave)
+            atexit.register(_leave_processes)
         if not _stores:
             raise UsageError(
                 "torch.distributed is set up already in this process; ganzoo sets it up itself under torchrun"
             )
         _stores.append(PrefixStore(f"run {len(_stores)}", _stores[0]))
-        # NCCL ends a process that waits longer than its timeout; what waits in `Group` says why before that.
+        # NCCL ends a process that waits longer than its timeout; what waits in `TorchProcessGroup` says why before
+        # that.
         group = None if device.type == "cpu" else dist.new_group(backend="nccl", timeout=wait * 2)
     except RuntimeError as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise RankError(
-            f"rank {place.rank} of {place.count} on {socket.gethostname()} could not reach the others at {where} "
-            f"within {timeout:g} seconds ({_short(error)})"
+            f"rank {this_rank.number} of {this_rank.world_size} on {socket.gethostname()} could not reach the others "
+            f"at {where} "
+            f"within {timeout:g} seconds ({_first_sentence(error)})"
         ) from error
     return _stores[-1], group
 
 
-def _leave() -> None:
+def _leave_processes() -> None:
     with contextlib.suppress(Exception):
         dist.destroy_process_group()
 
 
-def _short(error: Exception) -> str:
+def _first_sentence(error: Exception) -> str:
     """The first sentence of what PyTorch says, without the place in its sources."""
     return str(error).strip().partition("\n")[0].rpartition("] ")[2].partition(". ")[0][:160].rstrip(".")
 
 
-def _flat(tensor: torch.Tensor) -> torch.Tensor:
+def _flatten(tensor: torch.Tensor) -> torch.Tensor:
     """A dense tensor's numbers [numel] in the order in which they lie in memory; no copy."""
     return tensor.detach().as_strided((tensor.numel(),), (1,))

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrizations
 import ganzoo_core as gz
 
 
-def doublings(size: int, width: int) -> int:
+def count_doublings(size: int, width: int) -> int:
     """How often G doubles 4x4 pixels: 3 at 32 pixels. D halves once less, and ends at 8x8.
 
     Raises:
@@ -59,7 +59,7 @@ class ConditionalBatchNorm(nn.BatchNorm2d):
         return super().forward(x) * scale[:, :, None, None] + shift[:, :, None, None]
 
 
-def doubled(x: torch.Tensor) -> torch.Tensor:
+def upsample(x: torch.Tensor) -> torch.Tensor:
     """[N,C,H,W] -> [N,C,2H,2W]: each pixel becomes four."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
@@ -76,10 +76,10 @@ class UpBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        h = self.conv1(doubled(F.relu(self.norm1(x, labels))))
+        h = self.conv1(upsample(F.relu(self.norm1(x, labels))))
         h = self.conv2(F.relu(self.norm2(h, labels)))
         # A 1x1 convolution and the doubling may change places; this order is four times cheaper.
-        return h + doubled(self.shortcut(x))
+        return h + upsample(self.shortcut(x))
 
 
 class Generator(nn.Module):
@@ -95,7 +95,7 @@ class Generator(nn.Module):
 
     def __init__(self, *, size: int, channels: int, classes: int, latent_dim: int, width: int) -> None:
         super().__init__()
-        blocks, wide = doublings(size, width), 2 * width
+        blocks, wide = count_doublings(size, width), 2 * width
         self.project = nn.Linear(latent_dim, 4 * 4 * wide)  # [N,4096], reshaped to [N,256,4,4]
         self.blocks = nn.ModuleList(UpBlock(wide, classes) for _ in range(blocks))  # 8x8, 16x16, 32x32
         self.norm = nn.BatchNorm2d(wide, eps=1e-5, momentum=0.1)
@@ -163,7 +163,7 @@ class Discriminator(nn.Module):
         spectral_norm: bool = True,
     ) -> None:
         super().__init__()
-        halvings = doublings(size, width) - 1
+        halvings = count_doublings(size, width) - 1
         self.blocks = nn.Sequential(
             DownBlock(channels, width, halve=True, first=True),  # [N,128,16,16]
             *(DownBlock(width, width, halve=True) for _ in range(halvings - 1)),  # [N,128,8,8]

@@ -16,7 +16,7 @@ def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
     from ganzoo_cgan_torch.networks import Generator
 
     return Generator(
-        size=_side(spec),
+        size=_square_side(spec),
         channels=spec.channels,
         classes=spec.classes,
         latent_dim=spec.latent_dim,
@@ -31,7 +31,7 @@ def build_discriminator(spec: gz.Spec, options: gz.Options) -> nn.Module:
     from ganzoo_cgan_torch.networks import Discriminator
 
     return Discriminator(
-        size=_side(spec),
+        size=_square_side(spec),
         channels=spec.channels,
         classes=spec.classes,
         width=options["width"],
@@ -40,7 +40,7 @@ def build_discriminator(spec: gz.Spec, options: gz.Options) -> nn.Module:
     )
 
 
-def _side(spec: gz.Spec) -> int:
+def _square_side(spec: gz.Spec) -> int:
     if spec.height != spec.width:
         raise gz.UsageError(
             f"cgan-torch was asked for images of {spec.height}x{spec.width} pixels, but draws squares; "

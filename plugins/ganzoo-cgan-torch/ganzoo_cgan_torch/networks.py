@@ -16,7 +16,7 @@ from torch import nn
 import ganzoo_core as gz
 
 
-def level_widths(size: int, width: int) -> tuple[int, list[int]]:
+def choose_level_widths(size: int, width: int) -> tuple[int, list[int]]:
     """The side of the smallest feature map in pixels, and the channels of each level, nearest to the image first.
 
     28 pixels -> 7 and [128, 256]; 32 pixels -> 4 and [128, 256, 512], at width 128. Channels double from level to
@@ -38,7 +38,7 @@ def level_widths(size: int, width: int) -> tuple[int, list[int]]:
     return base, [width * min(2**level, 8) for level in range(levels)]
 
 
-def normalisation(norm: str, channels: int) -> nn.Module:
+def make_normalisation(norm: str, channels: int) -> nn.Module:
     """The layer between a convolution of D and its activation: `batch` as in DCGAN, or `none`."""
     if norm == "batch":
         return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
@@ -47,7 +47,7 @@ def normalisation(norm: str, channels: int) -> nn.Module:
     raise gz.UsageError(f"model.norm is {norm!r}; set it to batch or none")
 
 
-def left_out(dropout: float) -> list[nn.Module]:
+def make_dropout(dropout: float) -> list[nn.Module]:
     """What follows the activation of a level of D: dropout, or nothing at a share of 0."""
     return [nn.Dropout(dropout)] if dropout else []
 
@@ -84,7 +84,7 @@ class Generator(nn.Module):
         super().__init__()
         if embedding < 1:
             raise gz.UsageError(f"model.embedding is {embedding}; it is the length of a label's vector, 1 or more")
-        self.base, widths = level_widths(size, width)
+        self.base, widths = choose_level_widths(size, width)
         widths = widths[::-1]
         self.embedding = nn.Embedding(classes, embedding)  # [N,50]
         # [N,12544] | [N,8192], reshaped to [N,256,7,7] | [N,512,4,4]
@@ -131,19 +131,19 @@ class Discriminator(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise gz.UsageError(f"model.dropout is {dropout}; it is a share, so set it to at least 0 and below 1")
-        base, widths = level_widths(size, width)
+        base, widths = choose_level_widths(size, width)
         self.plane = nn.Embedding(classes, size * size)  # [N,784] | [N,1024], one more channel of the image
         layers: list[nn.Module] = [
             nn.Conv2d(channels + 1, widths[0], 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
-            *left_out(dropout),  # [N,128,14,14] | [N,128,16,16]
+            *make_dropout(dropout),  # [N,128,14,14] | [N,128,16,16]
         ]
         for shallow, deep in pairwise(widths):
             layers += [
                 nn.Conv2d(shallow, deep, 4, stride=2, padding=1, bias=norm == "none"),
-                normalisation(norm, deep),
+                make_normalisation(norm, deep),
                 nn.LeakyReLU(0.2),
-                *left_out(dropout),  # [N,256,7,7] | [N,256,8,8], [N,512,4,4]
+                *make_dropout(dropout),  # [N,256,7,7] | [N,256,8,8], [N,512,4,4]
             ]
         layers += [nn.Conv2d(widths[-1], 1, base)]  # [N,1,1,1]: one score from the whole map
         self.layers = nn.Sequential(*layers)

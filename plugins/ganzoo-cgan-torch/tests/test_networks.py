@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import ganzoo_core as gz
-from ganzoo_cgan_torch.networks import Discriminator, Generator, level_widths
+from ganzoo_cgan_torch.networks import Discriminator, Generator, choose_level_widths
 
 SIZES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 
@@ -90,9 +90,9 @@ def test_parameters_follow_size_width_and_classes(
 
 
 def test_levels_are_those_of_the_two_originals_and_stop_at_eight_times() -> None:
-    assert level_widths(28, 128) == (7, [128, 256])
-    assert level_widths(32, 128) == (4, [128, 256, 512])
-    assert level_widths(128, 16) == (4, [16, 32, 64, 128, 128])
+    assert choose_level_widths(28, 128) == (7, [128, 256])
+    assert choose_level_widths(32, 128) == (4, [128, 256, 512])
+    assert choose_level_widths(128, 16) == (4, [16, 32, 64, 128, 128])
 
 
 @pytest.mark.parametrize(("size", "channels"), [*((size, 1) for size in SIZES), (28, 3), (32, 3)])

@@ -44,12 +44,12 @@ def test_the_runner_takes_the_steps_of_plain(tmp_path: Path) -> None:
     stream = Stream(len(images), seed=SEED, purpose="data")
     losses = []
     for step in range(STEPS):  # more than an epoch: a batch straddles its end
-        order = torch.from_numpy(stream.indices(step * plain.BATCH, plain.BATCH))
+        order = torch.from_numpy(stream.take_indices(step * plain.BATCH, plain.BATCH))
         real = (images[order].float() / 127.5 - 1).permute(0, 3, 1, 2)
         z = torch.from_numpy(latents(philox(SEED, "z", step, 0), plain.BATCH, plain.LATENT, "normal"))
         losses.append(plain.train_step(G, D, opt_g, opt_d, real, labels[order], z))
 
-    told = runner.folder.stats()
+    told = runner.folder.read_stats()
     assert [line["discriminator/adversarial"] for line in told] == [float(d_loss) for d_loss, _ in losses]
     assert [line["generator/adversarial"] for line in told] == [float(g_loss) for _, g_loss in losses]
     for ours, theirs in ((runner.trainer.G, G), (runner.trainer.D, D)):

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 @gz.hookimpl
 def build_generator(spec: gz.Spec, options: gz.Options) -> keras.Model:
     """z [N, latent_dim] -> images [N,H,W,C] in [-1, 1]; raises UsageError for a size it cannot draw."""
-    from ganzoo_convgan_tf.networks import generator
+    from ganzoo_convgan_tf.networks import create_generator
 
-    return generator(
+    return create_generator(
         height=spec.height,
         width=spec.width,
         channels=spec.channels,
@@ -28,9 +28,9 @@ def build_generator(spec: gz.Spec, options: gz.Options) -> keras.Model:
 @gz.hookimpl
 def build_discriminator(spec: gz.Spec, options: gz.Options) -> keras.Model:
     """Images [N,H,W,C] -> raw scores [N,1]; raises UsageError for a size it cannot judge."""
-    from ganzoo_convgan_tf.networks import discriminator
+    from ganzoo_convgan_tf.networks import create_discriminator
 
-    return discriminator(
+    return create_discriminator(
         height=spec.height,
         width=spec.width,
         channels=spec.channels,

@@ -13,10 +13,12 @@ from keras import layers
 import ganzoo_core as gz
 
 SLOPE = 0.01  # of LeakyReLU below zero
-LEAST = 16  # pixels; with fewer, D's convolutions without padding leave nothing to pool
+MIN_SIZE = 16  # pixels; with fewer, D's convolutions without padding leave nothing to pool
 
 
-def generator(*, height: int, width: int, channels: int, latent_dim: int, features: int, hidden: int) -> keras.Model:
+def create_generator(
+    *, height: int, width: int, channels: int, latent_dim: int, features: int, hidden: int
+) -> keras.Model:
     """z [N, latent_dim] -> images [N,H,W,C] in [-1, 1].
 
     Args:
@@ -29,25 +31,25 @@ def generator(*, height: int, width: int, channels: int, latent_dim: int, featur
     Raises:
         UsageError: for another size, or no features or hidden units.
     """
-    _check(height, width, features, hidden)
+    _check_sizes(height, width, features, hidden)
     small = (height // 4, width // 4, 4 * features)
     return keras.Sequential(
         [
             keras.Input((latent_dim,)),
             layers.Dense(hidden, activation="relu"),  # [N,1024]
-            _batch_norm(),
+            _make_batch_norm(),
             layers.Dense(small[0] * small[1] * small[2], activation="relu"),  # [N,6272]
-            _batch_norm(),
+            _make_batch_norm(),
             layers.Reshape(small),  # [N,7,7,128]
             layers.Conv2DTranspose(2 * features, 4, strides=2, padding="same", activation="relu"),  # [N,14,14,64]
-            _batch_norm(),
+            _make_batch_norm(),
             layers.Conv2DTranspose(channels, 4, strides=2, padding="same", activation="tanh"),  # [N,28,28,C]
         ],
         name="generator",
     )
 
 
-def discriminator(*, height: int, width: int, channels: int, features: int, hidden: int) -> keras.Model:
+def create_discriminator(*, height: int, width: int, channels: int, features: int, hidden: int) -> keras.Model:
     """Images [N,H,W,C] in [-1, 1] -> raw scores [N,1].
 
     Trained with cross-entropy, the sigmoid of a score is the probability of "real"; with least squares the score
@@ -62,7 +64,7 @@ def discriminator(*, height: int, width: int, channels: int, features: int, hidd
     Raises:
         UsageError: for another size, or no features or hidden units.
     """
-    _check(height, width, features, hidden)
+    _check_sizes(height, width, features, hidden)
     return keras.Sequential(
         [
             keras.Input((height, width, channels)),
@@ -81,16 +83,17 @@ def discriminator(*, height: int, width: int, channels: int, features: int, hidd
     )
 
 
-def _batch_norm() -> layers.Layer:
+def _make_batch_norm() -> layers.Layer:
     return layers.BatchNormalization(momentum=0.99, epsilon=1e-3)
 
 
-def _check(height: int, width: int, features: int, hidden: int) -> None:
+def _check_sizes(height: int, width: int, features: int, hidden: int) -> None:
     for side in (height, width):
-        if side % 4 or side < LEAST:
-            nearest = max(LEAST, 4 * round(max(height, width) / 4))
+        if side % 4 or side < MIN_SIZE:
+            nearest = max(MIN_SIZE, 4 * round(max(height, width) / 4))
             raise gz.UsageError(
-                f"this GAN was asked for images of {height}×{width} pixels and makes multiples of 4 from {LEAST} up; "
+                f"this GAN was asked for images of {height}×{width} pixels and makes multiples of 4 from {MIN_SIZE} "
+                "up; "
                 f"set data.size to {nearest}"
             )
     for name, count in (("width", features), ("hidden", hidden)):

@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ganzoo_core as gz
-from ganzoo_convgan_tf.networks import discriminator, generator
+from ganzoo_convgan_tf.networks import create_discriminator, create_generator
 
 
 def make_generator(side: int = 28, channels: int = 1, features: int = 2, hidden: int = 8) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return generator(height=side, width=side, channels=channels, latent_dim=96, features=features, hidden=hidden)
+    return create_generator(height=side, width=side, channels=channels, latent_dim=96, features=features, hidden=hidden)
 
 
 def make_discriminator(side: int = 28, channels: int = 1, features: int = 2, hidden: int = 8) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return discriminator(height=side, width=side, channels=channels, features=features, hidden=hidden)
+    return create_discriminator(height=side, width=side, channels=channels, features=features, hidden=hidden)
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
@@ -76,7 +76,7 @@ def test_parameters_and_shapes_follow_the_size_and_the_widths(
     height: int, width: int, channels: int, features: int, hidden: int, latent: int
 ) -> None:
     size = {"height": 4 * height, "width": 4 * width, "channels": channels, "features": features, "hidden": hidden}
-    G, D = generator(**size, latent_dim=latent), discriminator(**size)
+    G, D = create_generator(**size, latent_dim=latent), create_discriminator(**size)
     base = height * width * 4 * features
     dense = (latent + 1) * hidden + (hidden + 1) * base
     transposed = (16 * 4 * features + 1) * 2 * features + (16 * 2 * features + 1) * channels
@@ -242,9 +242,9 @@ def test_another_size_is_refused_with_the_nearest_one(height: int, width: int, n
     size = {"height": height, "width": width, "channels": 1, "features": 2, "hidden": 2}
     words = rf"{height}×{width} pixels and makes multiples of 4 from 16 up; set data\.size to {nearest}$"
     with pytest.raises(gz.UsageError, match=words):
-        generator(**size, latent_dim=2)
+        create_generator(**size, latent_dim=2)
     with pytest.raises(gz.UsageError, match=words):
-        discriminator(**size)
+        create_discriminator(**size)
 
 
 def test_fewer_than_16_pixels_would_leave_nothing() -> None:

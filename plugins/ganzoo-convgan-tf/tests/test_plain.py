@@ -50,7 +50,7 @@ def test_its_settings_are_those_of_the_digits_preset() -> None:
 
 def test_its_networks_are_those_of_the_plugin() -> None:
     size = {"height": 28, "width": 28, "channels": 1, "features": plain.WIDTH, "hidden": plain.HIDDEN}
-    ours = networks.generator(**size, latent_dim=plain.LATENT), networks.discriminator(**size)
+    ours = networks.create_generator(**size, latent_dim=plain.LATENT), networks.create_discriminator(**size)
     theirs = plain.make_generator(), plain.make_discriminator()
     for mine, other in zip(ours, theirs, strict=True):
         assert mine.input_shape == other.input_shape

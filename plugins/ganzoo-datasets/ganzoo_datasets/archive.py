@@ -14,21 +14,21 @@ from pathlib import Path
 import ganzoo_core as gz
 
 
-class _Capped:
+class _LimitedReader:
     """The unpacked stream, which may not grow past a limit: also what tarfile reads as a name counts."""
 
     def __init__(self, stream: gzip.GzipFile, limit: int, path: Path) -> None:
-        self.stream, self.left, self.limit, self.path = stream, limit, limit, path
+        self.stream, self.remaining, self.limit, self.path = stream, limit, limit, path
 
     def read(self, size: int) -> bytes:
         piece = self.stream.read(size)
-        self.left -= len(piece)
-        if self.left < 0:
+        self.remaining -= len(piece)
+        if self.remaining < 0:
             raise gz.DataError(f"{self.path} unpacks to more than {self.limit:,} bytes; nothing was taken from it")
         return piece
 
 
-def unpack(path: Path, folder: Path, *, wanted: Collection[str], limit: int) -> None:
+def unpack(path: Path, folder: Path, *, file_names: Collection[str], limit: int) -> None:
     """Take the wanted files out of the archive's folder of the same name as `folder`.
 
     The whole archive is walked before anything appears in `folder`, so an evil member anywhere refuses all of it.
@@ -48,24 +48,24 @@ def unpack(path: Path, folder: Path, *, wanted: Collection[str], limit: int) -> 
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
         try:
-            _extract(path, aside, {f"{folder.name}/{name}": name for name in wanted}, limit)
+            _extract(path, aside, {f"{folder.name}/{name}": name for name in file_names}, limit)
         except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError, OverflowError) as error:
             raise gz.DataError(f"{path} is damaged ({error}); remove it, so that it is fetched again") from None
-        missing = [name for name in wanted if not (aside / name).is_file()]
+        missing = [name for name in file_names if not (aside / name).is_file()]
         if missing:
-            raise gz.DataError(f"{path} holds no {folder.name}/{missing[0]}; expected {', '.join(wanted)}")
+            raise gz.DataError(f"{path} holds no {folder.name}/{missing[0]}; expected {', '.join(file_names)}")
         folder.mkdir(exist_ok=True)
-        for name in wanted:
+        for name in file_names:
             (aside / name).replace(folder / name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _extract(path: Path, folder: Path, wanted: dict[str, str], limit: int) -> None:
-    with gzip.open(path, "rb") as stream, tarfile.open(fileobj=_Capped(stream, limit, path), mode="r|") as tar:  # type: ignore[call-overload]
+def _extract(path: Path, folder: Path, targets: dict[str, str], limit: int) -> None:
+    with gzip.open(path, "rb") as stream, tarfile.open(fileobj=_LimitedReader(stream, limit, path), mode="r|") as tar:  # type: ignore[call-overload]
         for member in tar:
-            _refuse_evil(path, member)
-            target = wanted.get(member.name.removeprefix("./"))
+            _check_member(path, member)
+            target = targets.get(member.name.removeprefix("./"))
             if target is None or not member.isreg():
                 continue
             content = tar.extractfile(member)
@@ -74,7 +74,7 @@ def _extract(path: Path, folder: Path, wanted: dict[str, str], limit: int) -> No
                 shutil.copyfileobj(content, file)
 
 
-def _refuse_evil(path: Path, member: tarfile.TarInfo) -> None:
+def _check_member(path: Path, member: tarfile.TarInfo) -> None:
     name = member.name
     parts = re.split(r"[/\\]", name)
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):

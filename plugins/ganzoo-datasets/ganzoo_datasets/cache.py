@@ -26,18 +26,18 @@ import platformdirs
 import ganzoo_core as gz
 
 FORMAT = 2  # part of every key: raise it when decoding changes
-MAX_ABOUT = 100_000_000  # bytes of an entry's facts, in which a class has a line
-_DAY = 86_400
+MAX_FACTS_BYTES = 100_000_000  # bytes of an entry's facts, in which a class has a line
+_DAY_SECONDS = 86_400
 
 
-def home() -> Path:
+def find_cache_folder() -> Path:
     """Where the arrays lie."""
     override = os.environ.get("GANZOO_CACHE")
     base = Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")
     return base / "arrays"
 
 
-def stamp(files: Iterable[Path]) -> list[tuple[str, int, int, int]]:
+def stamp_files(files: Iterable[Path]) -> list[tuple[str, int, int, int]]:
     """Path, size and times of change of each file: what tells that it is still the same.
 
     The time of its last change of any kind is among them: that of its content is put back by `cp -p`, tar and rsync.
@@ -46,7 +46,7 @@ def stamp(files: Iterable[Path]) -> list[tuple[str, int, int, int]]:
     return [(str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns) for path, status in found]
 
 
-def cached(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -> gz.ImageSource:
+def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -> gz.ImageSource:
     """The source that was stored under this key as memory maps, or what `build` returns, which is then stored.
 
     A cache folder that is read-only or full is no error: the source comes from memory then.
@@ -56,15 +56,15 @@ def cached(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -> gz.Im
         build: decodes; called only when nothing is stored.
     """
     digest = hashlib.sha256(json.dumps({"format": FORMAT, **key}, sort_keys=True).encode()).hexdigest()
-    entry = home() / digest[:40]
-    kept = _kept(entry)
+    entry = find_cache_folder() / digest[:40]
+    kept = _load_entry(entry)
     if kept is not None:
         return kept
     _remove(entry)  # not there; or cut short by a full disk, or touched by someone
     source = build()
     with contextlib.suppress(OSError):
         _store(entry, source)
-    return _kept(entry) or source
+    return _load_entry(entry) or source
 
 
 def save(folder: Path, source: gz.ImageSource) -> None:
@@ -95,7 +95,7 @@ def load(folder: Path) -> gz.ImageSource:
     """
     if folder.is_symlink() or not all(stat.S_ISREG(path.lstat().st_mode) for path in folder.iterdir()):
         raise ValueError("a link or a pipe lies there")
-    if (folder / "about.json").stat().st_size > MAX_ABOUT:
+    if (folder / "about.json").stat().st_size > MAX_FACTS_BYTES:
         raise ValueError("its facts are too long")
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     names, notes = about["class_names"], about["notes"]
@@ -121,7 +121,7 @@ def load(folder: Path) -> gz.ImageSource:
     )
 
 
-def _kept(entry: Path) -> gz.ImageSource | None:
+def _load_entry(entry: Path) -> gz.ImageSource | None:
     """What the entry holds; None where there is none, or a damaged one."""
     try:
         return load(entry)
@@ -157,7 +157,7 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left behind, a day later."""
     for leftover in folder.glob(".*.tmp"):
         try:
-            if time.time() - leftover.stat().st_mtime > _DAY:
+            if time.time() - leftover.stat().st_mtime > _DAY_SECONDS:
                 shutil.rmtree(leftover, ignore_errors=True)
         except OSError:
             continue  # another process removed it

@@ -10,10 +10,10 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets.archive import unpack
-from ganzoo_datasets.cache import cached, stamp
-from ganzoo_datasets.download import Remote, fetch, sha256
+from ganzoo_datasets.cache import load_or_build, stamp_files
+from ganzoo_datasets.download import Remote, compute_sha256, fetch
 
-BASE = "https://www.cs.toronto.edu/~kriz/"
+BASE_URL = "https://www.cs.toronto.edu/~kriz/"
 # Address, size and sum: TensorFlow Datasets, tensorflow_datasets/url_checksums/cifar10.txt.
 # Nobody publishes sums of the files inside.
 ARCHIVE = Remote(
@@ -23,9 +23,9 @@ FOLDER = "cifar-10-batches-bin"
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _FILES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
 _PICKLED = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
-_RECORD = 1 + 3 * 32 * 32  # a label, then all red values, all green and all blue
-_COUNT = 10_000  # images in a file
-_UNPACKED = 200_000_000  # bytes; the six files have 184,380,000
+_RECORD_BYTES = 1 + 3 * 32 * 32  # a label, then all red values, all green and all blue
+_IMAGES_PER_FILE = 10_000  # images in a file
+_MAX_UNPACKED_BYTES = 200_000_000  # bytes; the six files have 184,380,000
 
 
 @gz.hookimpl
@@ -39,12 +39,12 @@ def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
     names = [file for part in (("train", "test") if split == "all" else (split,)) for file in _FILES[part]]
     files = [root / FOLDER / file for file in names]
     if not all(file.is_file() for file in files):
-        _provide(name, root)
-    source = cached({"set": name, "files": stamp(files)}, partial(_build, root / ARCHIVE.name, files))
-    return replace(source, held_out=_COUNT * (sum(map(len, _FILES.values())) - len(files)))
+        _unpack_archive(name, root)
+    source = load_or_build({"set": name, "files": stamp_files(files)}, partial(_build, root / ARCHIVE.name, files))
+    return replace(source, held_out=_IMAGES_PER_FILE * (sum(map(len, _FILES.values())) - len(files)))
 
 
-def _provide(name: str, root: Path) -> None:
+def _unpack_archive(name: str, root: Path) -> None:
     """Unpack the binary archive, which is downloaded unless it lies in the data root."""
     archive, folder = root / ARCHIVE.name, root / FOLDER
     found = archive.is_file()
@@ -52,12 +52,12 @@ def _provide(name: str, root: Path) -> None:
     if not found and pickled:
         raise gz.DataError(
             f"{pickled} is CIFAR-10 as a Python pickle, which is never opened here: put the binary version, "
-            f"{BASE}{ARCHIVE.name}, into {root}, or use --data torchvision:CIFAR10, which reads the one you have"
+            f"{BASE_URL}{ARCHIVE.name}, into {root}, or use --data torchvision:CIFAR10, which reads the one you have"
         )
     if not found:
-        fetch(ARCHIVE, dataset=name, base=BASE, folder=root, advice=f"put {ARCHIVE.name} into that folder")
+        fetch(ARCHIVE, dataset=name, base_url=BASE_URL, folder=root, advice=f"put {ARCHIVE.name} into that folder")
     try:
-        unpack(archive, folder, wanted=(*_FILES["train"], *_FILES["test"]), limit=_UNPACKED)
+        unpack(archive, folder, file_names=(*_FILES["train"], *_FILES["test"]), limit=_MAX_UNPACKED_BYTES)
     except OSError as error:
         raise gz.DataError(
             f"{archive} cannot be unpacked to {folder}: {error}; unpack it into your --data-root"
@@ -71,19 +71,20 @@ def _build(archive: Path, files: list[Path]) -> gz.ImageSource:
     notes = ["no checksum is published for CIFAR-10's unpacked files: their sizes and labels were checked"]
     for file in files:
         size = file.stat().st_size
-        if size == 0 or size % _RECORD:
+        if size == 0 or size % _RECORD_BYTES:
             raise gz.DataError(
-                f"{file} has {size:,} bytes; expected a multiple of {_RECORD:,}, the length of an image: it is cut "
+                f"{file} has {size:,} bytes; expected a multiple of {_RECORD_BYTES:,}, the length of an image: it is "
+                "cut "
                 "short or damaged; remove it to have it unpacked again"
             )
-        if size != _COUNT * _RECORD:
-            notes.append(f"{file.name} has {size // _RECORD:,} images instead of {_COUNT:,}")
-        records = np.memmap(file, dtype=np.uint8, mode="r").reshape(-1, _RECORD)
+        if size != _IMAGES_PER_FILE * _RECORD_BYTES:
+            notes.append(f"{file.name} has {size // _RECORD_BYTES:,} images instead of {_IMAGES_PER_FILE:,}")
+        records = np.memmap(file, dtype=np.uint8, mode="r").reshape(-1, _RECORD_BYTES)
         if records[:, 0].max() >= len(CLASS_NAMES):
             raise gz.DataError(f"{file} has the label {records[:, 0].max()}; expected 0 to 9: it is damaged; remove it")
         labels.append(records[:, 0])
         images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    if archive.is_file() and (found := sha256(archive)) != ARCHIVE.sha256:
+    if archive.is_file() and (found := compute_sha256(archive)) != ARCHIVE.sha256:
         notes.append(f"{archive.name} has SHA-256 {found}, the published file {ARCHIVE.sha256}")
     return gz.ImageSource(
         images=np.concatenate(images),

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import ganzoo_core as gz
-from ganzoo_datasets.progress import progress
+from ganzoo_datasets.progress import show_progress
 
 if TYPE_CHECKING:
     import requests
 
 _CHUNK = 2**16
-_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 _TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
-_REDIRECTED = (301, 302, 303, 307, 308)
+_REDIRECT_CODES = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,22 @@ class Remote:
     sha256: str
 
 
-class _Refused(Exception):
+class _DownloadRefused(Exception):
     """Why a download was given up."""
 
 
-def offline() -> bool:
+def is_offline() -> bool:
     """Whether `GANZOO_OFFLINE` forbids every try."""
     return os.environ.get("GANZOO_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
-def sha256(path: Path) -> str:
+def compute_sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(remote: Remote, *, dataset: str, base: str, folder: Path, advice: str) -> Path:
+def fetch(remote: Remote, *, dataset: str, base_url: str, folder: Path, advice: str) -> Path:
     """Download one file into a folder; what is not the published file is not kept.
 
     Args:
@@ -65,17 +65,17 @@ def fetch(remote: Remote, *, dataset: str, base: str, folder: Path, advice: str)
     path = folder / remote.name
     variable = f"GANZOO_MIRROR_{dataset.upper()}"
     mirror = os.environ.get(variable, "").strip()
-    url = (mirror or base).rstrip("/") + "/" + remote.name
+    url = (mirror or base_url).rstrip("/") + "/" + remote.name
     advice = f"{advice}, or use --data digits, which needs no download"
-    if mirror and not _allowed(url, local=True):
+    if mirror and not _is_allowed(url, local=True):
         raise gz.UsageError(f"{variable} is {mirror}; expected an address that starts with https://")
-    if offline():
+    if is_offline():
         raise gz.DataError(
             f"{dataset} is not in {folder}, and GANZOO_OFFLINE forbids to download {remote.name}; {advice}"
         )
     try:
         _retrieve(url, remote, path)
-    except _Refused as error:
+    except _DownloadRefused as error:
         raise gz.DataError(
             f"{dataset} is not in {folder}, and {url} could not be downloaded: {error}; {advice}"
         ) from None
@@ -102,12 +102,14 @@ def _retrieve(url: str, remote: Remote, path: Path) -> None:
         )
     except ValueError as error:
         if isinstance(error, requests.RequestException):
-            raise _Refused(f"the address is not valid ({error})") from None
-        raise _Refused(f"what came has another SHA-256 than the published {remote.sha256}, and was not kept") from None
+            raise _DownloadRefused(f"the address is not valid ({error})") from None
+        raise _DownloadRefused(
+            f"what came has another SHA-256 than the published {remote.sha256}, and was not kept"
+        ) from None
     except requests.ConnectionError as error:
-        raise _Refused(f"there is no network, or the host does not answer ({_cause(error)})") from None
+        raise _DownloadRefused(f"there is no network, or the host does not answer ({_find_cause(error)})") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _Refused(f"the connection broke ({_cause(error)})") from None
+        raise _DownloadRefused(f"the connection broke ({_find_cause(error)})") from None
     path.chmod(0o644)  # a temporary file is its owner's alone; a data root may be shared
 
 
@@ -118,34 +120,34 @@ class _Downloader:
         self.remote = remote
 
     def __call__(self, url: str, output_file: Any, pooch: Any, check_only: bool = False) -> None:
-        with _opened(url) as response, Path(output_file).open("wb") as file:
+        with _open_response(url) as response, Path(output_file).open("wb") as file:
             declared = response.headers.get("Content-Length", "")
             if re.fullmatch("[0-9]{1,18}", declared) and int(declared) != self.remote.size:
-                raise _Refused(f"it has {int(declared):,} bytes and the published file {self.remote.size:,}")
+                raise _DownloadRefused(f"it has {int(declared):,} bytes and the published file {self.remote.size:,}")
             received = 0
-            with progress(f"downloading {self.remote.name}", self.remote.size, in_bytes=True) as advance:
+            with show_progress(f"downloading {self.remote.name}", self.remote.size, in_bytes=True) as advance:
                 # As sent: some servers call a .gz file a gzipped transfer, which would unpack it.
                 for chunk in response.raw.stream(_CHUNK, decode_content=False):
                     received += len(chunk)
                     if received > self.remote.size:
-                        raise _Refused(f"it is longer than the {self.remote.size:,} bytes published")
+                        raise _DownloadRefused(f"it is longer than the {self.remote.size:,} bytes published")
                     file.write(chunk)
                     advance(len(chunk))
             if received < self.remote.size:
-                raise _Refused(f"it ended after {received:,} of {self.remote.size:,} bytes")
+                raise _DownloadRefused(f"it ended after {received:,} of {self.remote.size:,} bytes")
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[requests.Response]:
+def _open_response(url: str) -> Iterator[requests.Response]:
     """The answer to a GET; each redirection is checked before it is followed."""
     import requests
 
     local = _is_local(url)
     with requests.Session() as session:
         session.trust_env = not local  # a proxy cannot reach this machine's own loopback
-        for _ in range(_REDIRECTS + 1):
-            if not _allowed(url, local=local):
-                raise _Refused(f"it leads to {url}, which is not https")
+        for _ in range(_MAX_REDIRECTS + 1):
+            if not _is_allowed(url, local=local):
+                raise _DownloadRefused(f"it leads to {url}, which is not https")
             response = session.get(
                 url, stream=True, timeout=_TIMEOUT, allow_redirects=False, headers={"Accept-Encoding": "identity"}
             )
@@ -153,22 +155,22 @@ def _opened(url: str) -> Iterator[requests.Response]:
                 if response.status_code == 200:
                     yield response
                     return
-                if response.status_code not in _REDIRECTED or "Location" not in response.headers:
-                    raise _Refused(f"the server answered {response.status_code} {response.reason}")
+                if response.status_code not in _REDIRECT_CODES or "Location" not in response.headers:
+                    raise _DownloadRefused(f"the server answered {response.status_code} {response.reason}")
                 url = urljoin(url, response.headers["Location"])
-    raise _Refused(f"it was redirected more than {_REDIRECTS} times")
+    raise _DownloadRefused(f"it was redirected more than {_MAX_REDIRECTS} times")
 
 
 def _is_local(url: str) -> bool:
     return urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
 
 
-def _allowed(url: str, *, local: bool) -> bool:
+def _is_allowed(url: str, *, local: bool) -> bool:
     scheme = urlsplit(url).scheme
     return scheme == "https" or (scheme == "http" and local and _is_local(url))
 
 
-def _cause(error: BaseException) -> str:
+def _find_cause(error: BaseException) -> str:
     """The innermost reason: libraries wrap it three times."""
     seen = [error]
     while (inner := seen[-1].__cause__ or seen[-1].__context__) is not None and inner not in seen:

@@ -14,13 +14,13 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets import pictures
-from ganzoo_datasets.cache import cached, stamp
-from ganzoo_datasets.folder_scan import Found, by_part, scan
+from ganzoo_datasets.cache import load_or_build, stamp_files
+from ganzoo_datasets.folder_scan import ImageFile, assign_parts, scan
+from ganzoo_datasets.paths import resolve_folder
 from ganzoo_datasets.pictures import BadImage, Header
-from ganzoo_datasets.places import given_folder
-from ganzoo_datasets.progress import progress
+from ganzoo_datasets.progress import show_progress
 
-_NAMED = 5  # bad files that a message names; the rest are counted
+_MAX_NAMED = 5  # bad files that a message names; the rest are counted
 _Result = TypeVar("_Result", Header, bool)
 
 
@@ -37,76 +37,82 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
             flat and in sub-folders.
         UsageError: if `size` or `channels` cannot be.
     """
-    folder = given_folder(name, argument)
+    folder = resolve_folder(name, argument)
     size, channels, skip_bad = options.get("size", 0), options.get("channels", 0), options.get("skip_bad", False)
     if size < 0 or size * size > pictures.MAX_PIXELS:
         raise gz.UsageError(f"data.size is {size}; expected 1 to 4000 pixels, or 0 to keep the images' common size")
     if channels not in (0, 1, 3):
         raise gz.UsageError(f"data.channels is {channels}; expected 1, 3, or 0 for the images' own")
-    files = by_part(scan(folder))
+    files = assign_parts(scan(folder))
     if not files:
         raise gz.DataError(f"{folder} holds no files; expected images, one folder a class or flat")
-    official = any(file.part for file in files)
+    official = any(file.split for file in files)
     part = split if official else "all"
     key = {
         "set": "folder",
         "folder": str(folder),
-        "files": [_stamp(file) for file in files],
+        "files": [_stamp_file(file) for file in files],
         "options": [size, channels, skip_bad, part],
     }
-    source = cached(key, partial(_build, folder, files, part=part, size=size, channels=channels, skip_bad=skip_bad))
+    source = load_or_build(
+        key, partial(_build, folder, files, part=part, size=size, channels=channels, skip_bad=skip_bad)
+    )
     if not official:
         return gz.hold_out(source, split, options)
-    return replace(source, held_out=sum(part not in ("all", file.part) for file in files))
+    return replace(source, held_out=sum(part not in ("all", file.split) for file in files))
 
 
-def _stamp(file: Found) -> tuple[str, int, int, int]:
+def _stamp_file(file: ImageFile) -> tuple[str, int, int, int]:
     try:
-        return (file.relative, *stamp([file.path])[0][1:])
+        return (file.relative, *stamp_files([file.path])[0][1:])
     except OSError:  # a link to nothing, which reading will name
         return file.relative, -1, -1, -1
 
 
 def _build(
-    folder: Path, files: Sequence[Found], *, part: str, size: int, channels: int, skip_bad: bool
+    folder: Path, files: Sequence[ImageFile], *, part: str, size: int, channels: int, skip_bad: bool
 ) -> gz.ImageSource:
     bad: dict[str, str] = {}
-    with pictures.strict():
+    with pictures.raise_on_bomb():
         # All headers first: they cost little, and tell of bad files before the long work begins.
-        headers = _each(files, lambda index: pictures.header(files[index].path), bad, f"looking at {folder.name}")
-        _refuse(folder, bad, len(files), skip_bad)
+        headers = _map_in_threads(
+            files, lambda index: pictures.read_header(files[index].path), bad, f"looking at {folder.name}"
+        )
+        _check_readable(folder, bad, len(files), skip_bad)
         good = [(file, found) for file, found in zip(files, headers, strict=True) if found is not None]
-        class_names = _classes(folder, [file for file, _ in good])
-        chosen = [(file, found) for file, found in good if part in ("all", file.part)]
+        class_names = _list_classes(folder, [file for file, _ in good])
+        chosen = [(file, found) for file, found in good if part in ("all", file.split)]
         if not chosen:
             raise gz.DataError(f"{folder} holds no image that can be read; expected images, one folder a class or flat")
         channels = channels or (1 if all(found.grey for _, found in good) else 3)
-        height, width = (size, size) if size else _common_size(folder, chosen)
-        images = _room(folder, (len(chosen), height, width, channels))
+        height, width = (size, size) if size else _find_common_size(folder, chosen)
+        images = _allocate_images(folder, (len(chosen), height, width, channels))
 
         def fill(index: int) -> bool:
             images[index] = pictures.decode(chosen[index][0].path, height=height, width=width, channels=channels)
             return True
 
-        kept = [bool(done) for done in _each([file for file, _ in chosen], fill, bad, f"reading {folder.name}")]
-    _refuse(folder, bad, len(files), skip_bad)
+        kept = [
+            bool(done) for done in _map_in_threads([file for file, _ in chosen], fill, bad, f"reading {folder.name}")
+        ]
+    _check_readable(folder, bad, len(files), skip_bad)
     if not any(kept):
-        raise gz.DataError(f"{folder} holds no image that can be read; {_list(bad)}")
-    tops = [file.top for (file, _), done in zip(chosen, kept, strict=True) if done]
+        raise gz.DataError(f"{folder} holds no image that can be read; {_list_bad_files(bad)}")
+    tops = [file.top_folder for (file, _), done in zip(chosen, kept, strict=True) if done]
     number = {name: index for index, name in enumerate(class_names)}
     sizes = np.array([(found.height, found.width) for _, found in chosen], dtype=np.int64)
     return gz.ImageSource(
         images=images if all(kept) else images[kept],
         labels=np.array([number[top] for top in tops], dtype=np.int64) if class_names else None,
         class_names=class_names,
-        notes=(f"skipped {len(bad)} of {len(files)} files that cannot be read: {_list(bad)}",) if bad else (),
+        notes=(f"skipped {len(bad)} of {len(files)} files that cannot be read: {_list_bad_files(bad)}",) if bad else (),
         sizes=sizes[kept],
         skipped=len(bad),
     )
 
 
-def _each(
-    files: Sequence[Found], work: Callable[[int], _Result], bad: dict[str, str], title: str
+def _map_in_threads(
+    files: Sequence[ImageFile], work: Callable[[int], _Result], bad: dict[str, str], title: str
 ) -> list[_Result | None]:
     """What `work` returns for each file's index, in threads; None for a bad one, which is written down in `bad`."""
 
@@ -119,7 +125,7 @@ def _each(
     results: list[_Result | None] = []
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:
-        with progress(title, len(files)) as advance:
+        with show_progress(title, len(files)) as advance:
             for file, result in zip(files, pool.map(attempt, range(len(files))), strict=True):
                 if isinstance(result, BadImage):
                     bad[file.relative] = str(result)
@@ -130,26 +136,27 @@ def _each(
     return results
 
 
-def _refuse(folder: Path, bad: dict[str, str], total: int, skip_bad: bool) -> None:
+def _check_readable(folder: Path, bad: dict[str, str], total: int, skip_bad: bool) -> None:
     if bad and not skip_bad:
         raise gz.DataError(
-            f"{folder}: {len(bad)} of {total} files cannot be read as images: {_list(bad)}; remove them, or leave "
+            f"{folder}: {len(bad)} of {total} files cannot be read as images: {_list_bad_files(bad)}; remove them, "
+            "or leave "
             "them out with --set data.skip_bad=true"
         )
 
 
-def _list(bad: dict[str, str]) -> str:
-    named = [f"{name} ({reason})" for name, reason in list(bad.items())[:_NAMED]]
-    return ", ".join(named) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
+def _list_bad_files(bad: dict[str, str]) -> str:
+    named = [f"{name} ({reason})" for name, reason in list(bad.items())[:_MAX_NAMED]]
+    return ", ".join(named) + (f" and {len(bad) - _MAX_NAMED} more" if len(bad) > _MAX_NAMED else "")
 
 
-def _classes(folder: Path, files: Sequence[Found]) -> tuple[str, ...]:
+def _list_classes(folder: Path, files: Sequence[ImageFile]) -> tuple[str, ...]:
     """The sorted names of the sub-folders that hold an image."""
-    flat = [file for file in files if not file.top]
-    names = sorted({file.top for file in files} - {""})
-    stray = flat if names else [file for file in flat if not file.part and any(other.part for other in files)]
+    flat = [file for file in files if not file.top_folder]
+    names = sorted({file.top_folder for file in files} - {""})
+    stray = flat if names else [file for file in flat if not file.split and any(other.split for other in files)]
     if stray:
-        deep = next(file for file in files if file.top or file.part)
+        deep = next(file for file in files if file.top_folder or file.split)
         raise gz.DataError(
             f"{folder} holds images both flat ({stray[0].relative}) and in sub-folders ({deep.relative}); expected one "
             "or the other: move the flat ones into a folder of their class"
@@ -157,7 +164,7 @@ def _classes(folder: Path, files: Sequence[Found]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _common_size(folder: Path, chosen: Sequence[tuple[Found, Header]]) -> tuple[int, int]:
+def _find_common_size(folder: Path, chosen: Sequence[tuple[ImageFile, Header]]) -> tuple[int, int]:
     first, size = chosen[0][0], (chosen[0][1].height, chosen[0][1].width)
     for file, found in chosen:
         if (found.height, found.width) != size:
@@ -168,7 +175,7 @@ def _common_size(folder: Path, chosen: Sequence[tuple[Found, Header]]) -> tuple[
     return size
 
 
-def _room(folder: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
+def _allocate_images(folder: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
     try:
         return np.empty(shape, dtype=np.uint8)
     except MemoryError:

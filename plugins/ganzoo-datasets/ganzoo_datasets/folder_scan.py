@@ -9,12 +9,12 @@ from pathlib import Path
 
 import ganzoo_core as gz
 
-_NOT_SHOWN = ("thumbs.db", "desktop.ini", "__macosx")  # written by systems, hidden by them as well
-_TRAIN, _TEST = "train", ("test", "val", "valid", "validation")
+_IGNORED_NAMES = ("thumbs.db", "desktop.ini", "__macosx")  # written by systems, hidden by them as well
+_TRAIN_FOLDER, _TEST_FOLDERS = "train", ("test", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
-class Found:
+class ImageFile:
     """A file.
 
     Attributes:
@@ -26,17 +26,17 @@ class Found:
 
     path: Path
     relative: str
-    top: str
-    part: str = ""
+    top_folder: str
+    split: str = ""
 
 
-def scan(folder: Path) -> list[Found]:
+def scan(folder: Path) -> list[ImageFile]:
     """All files below, sorted by name, at any depth; hidden ones are left out, links are followed once.
 
     Raises:
         DataError: if a sub-folder cannot be read.
     """
-    found: list[Found] = []
+    found: list[ImageFile] = []
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
@@ -47,7 +47,7 @@ def scan(folder: Path) -> list[Found]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as entries:
-                visible = [(entry.name, entry.is_dir()) for entry in entries if not _hidden(entry.name)]
+                visible = [(entry.name, entry.is_dir()) for entry in entries if not _is_hidden(entry.name)]
         except OSError as error:
             place = error.filename or current  # a link of it perhaps, to where one may not look
             raise gz.DataError(f"{place} cannot be read: {error.strerror or error}") from None
@@ -57,26 +57,26 @@ def scan(folder: Path) -> list[Found]:
                 waiting.append(path)
             else:
                 parts = path.relative_to(folder).parts
-                found.append(Found(path, "/".join(parts), parts[0] if len(parts) > 1 else ""))
+                found.append(ImageFile(path, "/".join(parts), parts[0] if len(parts) > 1 else ""))
     return sorted(found, key=lambda file: file.relative)
 
 
-def by_part(files: Sequence[Found]) -> list[Found]:
+def assign_parts(files: Sequence[ImageFile]) -> list[ImageFile]:
     """Sort files into the official parts where the sub-folders are `train` and some for testing, and no other.
 
     `test`, `val`, `valid` and `validation` are together the test part. Classes are then one level further down. In
     any other folder the files come back as they are.
     """
-    tops = {file.top for file in files} - {""}
-    if _TRAIN not in tops or len(tops) == 1 or not tops <= {_TRAIN, *_TEST}:
+    tops = {file.top_folder for file in files} - {""}
+    if _TRAIN_FOLDER not in tops or len(tops) == 1 or not tops <= {_TRAIN_FOLDER, *_TEST_FOLDERS}:
         return list(files)
     sorted_in = []
     for file in files:
         below = file.relative.split("/")[1:]
-        part = {"": "", _TRAIN: "train"}.get(file.top, "test")
+        part = {"": "", _TRAIN_FOLDER: "train"}.get(file.top_folder, "test")
         sorted_in.append(replace(file, part=part, top=below[0] if len(below) > 1 else ""))
     return sorted_in
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _NOT_SHOWN
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _IGNORED_NAMES

@@ -21,19 +21,19 @@ UNSIGNED_BYTE = 8
 MAX_UNPACKED = 8 * 2**30
 """A gzipped file may hold at most so many bytes."""
 MAX_PIXELS = 16_000_000
-_DEFLATE_RATIO = 1032  # deflate cannot pack tighter, so a header that claims more is wrong
+_MAX_DEFLATE_RATIO = 1032  # deflate cannot pack tighter, so a header that claims more is wrong
 _CHUNK = 2**20
-_PREFIX = {"train": ("train",), "test": ("t10k", "test")}
+_PREFIXES = {"train": ("train",), "test": ("t10k", "test")}
 _AXES = {"images": 3, "labels": 1}
 
 
-def find(folder: Path, part: str, kind: str) -> Path | None:
+def find_file(folder: Path, part: str, kind: str) -> Path | None:
     """The file of a part (`train` or `test`) and kind (`images` or `labels`), or None.
 
     Both spellings that are about are taken, `train-images-idx3-ubyte` and `train-images.idx3-ubyte`, plain before
     gzipped.
     """
-    for prefix in _PREFIX[part]:
+    for prefix in _PREFIXES[part]:
         for mark in "-.":
             for ending in ("", ".gz"):
                 path = folder / f"{prefix}-{kind}{mark}idx{_AXES[kind]}-ubyte{ending}"
@@ -79,35 +79,35 @@ def read(path: Path, *, axes: int) -> np.ndarray:
         if packed:
             return _read_gzipped(path, axes)
         with path.open("rb") as file:
-            shape = _header(path, file, axes)
+            shape = _read_header(path, file, axes)
     except (OSError, EOFError, zlib.error) as error:
         raise gz.DataError(
             f"{path} cannot be read: {error}; remove it to have it fetched again, or replace it"
         ) from None
     offset, expected, found = 4 + 4 * axes, math.prod(shape), path.stat().st_size
     if found != offset + expected:
-        raise _wrong_length(path, shape, offset + expected, f"has {found:,}")
+        raise _make_length_error(path, shape, offset + expected, f"has {found:,}")
     return np.memmap(path, dtype=np.uint8, mode="r", offset=offset, shape=shape)
 
 
 def _read_gzipped(path: Path, axes: int) -> np.ndarray:
     size = path.stat().st_size
     with gzip.open(path, "rb") as file:
-        shape = _header(path, file, axes)
+        shape = _read_header(path, file, axes)
         expected = math.prod(shape)
-        if expected > min(MAX_UNPACKED, size * _DEFLATE_RATIO):
-            raise _wrong_length(path, shape, expected, f"is {size:,} bytes of gzip, which cannot hold them")
+        if expected > min(MAX_UNPACKED, size * _MAX_DEFLATE_RATIO):
+            raise _make_length_error(path, shape, expected, f"is {size:,} bytes of gzip, which cannot hold them")
         values = bytearray()
         while len(values) < expected and (chunk := file.read(min(_CHUNK, expected - len(values)))):
             values += chunk
         if len(values) < expected or file.read(1):
-            raise _wrong_length(
+            raise _make_length_error(
                 path, shape, expected, f"has {'more' if len(values) == expected else f'{len(values):,}'}"
             )
     return np.frombuffer(values, dtype=np.uint8).reshape(shape)
 
 
-def _header(path: Path, file: BinaryIO | gzip.GzipFile, axes: int) -> tuple[int, ...]:
+def _read_header(path: Path, file: BinaryIO | gzip.GzipFile, axes: int) -> tuple[int, ...]:
     start = file.read(4)
     if len(start) < 4 or start[:3] != bytes((0, 0, UNSIGNED_BYTE)):
         raise gz.DataError(f"{path} starts with {start.hex(' ') or 'nothing'}; expected 00 00 08, an IDX file of bytes")
@@ -122,7 +122,7 @@ def _header(path: Path, file: BinaryIO | gzip.GzipFile, axes: int) -> tuple[int,
     return shape
 
 
-def _wrong_length(path: Path, shape: tuple[int, ...], expected: int, found: str) -> gz.DataError:
+def _make_length_error(path: Path, shape: tuple[int, ...], expected: int, found: str) -> gz.DataError:
     return gz.DataError(
         f"{path}: the header says {'×'.join(map(str, shape))}, which takes {expected:,} bytes, and the file {found}; "
         "it is cut short or damaged: replace it"

@@ -9,10 +9,10 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets import idx
-from ganzoo_datasets.cache import cached, stamp
-from ganzoo_datasets.places import given_folder
+from ganzoo_datasets.cache import load_or_build, stamp_files
+from ganzoo_datasets.paths import resolve_folder
 
-Pair = tuple[Path, Path | None]
+FilePair = tuple[Path, Path | None]
 
 
 @gz.hookimpl
@@ -21,12 +21,12 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
 
     The test part is official where `t10k-…` (or `test-…`) files are there, and held out where they are not.
     """
-    folder = given_folder(name, argument)
-    parts: dict[str, Pair] = {}
+    folder = resolve_folder(name, argument)
+    parts: dict[str, FilePair] = {}
     for part in ("train", "test"):
-        images = idx.find(folder, part, "images")
+        images = idx.find_file(folder, part, "images")
         if images is not None:
-            parts[part] = (images, idx.find(folder, part, "labels"))
+            parts[part] = (images, idx.find_file(folder, part, "labels"))
     if "train" not in parts:
         raise gz.DataError(
             f"{folder} holds no train-images-idx3-ubyte, plain or .gz; expected MNIST's four file names "
@@ -35,12 +35,12 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
     official = "test" in parts
     wanted = list(parts) if split == "all" or not official else [split]
     files = [file for pair in parts.values() for file in pair if file is not None]
-    key = {"set": "idx", "files": stamp(files), "parts": wanted}
-    source = cached(key, partial(_build, parts, wanted))
+    key = {"set": "idx", "files": stamp_files(files), "parts": wanted}
+    source = load_or_build(key, partial(_build, parts, wanted))
     return source if official else gz.hold_out(source, split, options)
 
 
-def _build(parts: dict[str, Pair], wanted: list[str]) -> gz.ImageSource:
+def _build(parts: dict[str, FilePair], splits: list[str]) -> gz.ImageSource:
     folder = parts["train"][0].parent
     images = {part: idx.read_images(file) for part, (file, _) in parts.items()}
     labels = {
@@ -54,12 +54,12 @@ def _build(parts: dict[str, Pair], wanted: list[str]) -> gz.ImageSource:
         raise gz.DataError(
             f"{folder}: only the {next(iter(labels))} part has labels; expected both parts to, or neither"
         )
-    chosen = np.concatenate([images[part] for part in wanted])
+    chosen = np.concatenate([images[part] for part in splits])
     if not labels:
         return gz.ImageSource(images=chosen, background=0)
     # From both parts, so that a class keeps its number whichever part is read.
     values = np.unique(np.concatenate(list(labels.values())))
-    numbers = np.searchsorted(values, np.concatenate([labels[part] for part in wanted]))
+    numbers = np.searchsorted(values, np.concatenate([labels[part] for part in splits]))
     return gz.ImageSource(
         images=chosen, labels=numbers.astype(np.int64), class_names=tuple(map(str, values)), background=0
     )

@@ -11,10 +11,10 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets import idx
-from ganzoo_datasets.cache import cached, stamp
-from ganzoo_datasets.download import Remote, fetch, sha256
+from ganzoo_datasets.cache import load_or_build, stamp_files
+from ganzoo_datasets.download import Remote, compute_sha256, fetch
 
-_COUNT = {"train": 60_000, "test": 10_000}
+_COUNTS = {"train": 60_000, "test": 10_000}
 _FILES = {
     ("train", "images"): "train-images-idx3-ubyte",
     ("train", "labels"): "train-labels-idx1-ubyte",
@@ -24,7 +24,7 @@ _FILES = {
 
 
 @dataclass(frozen=True)
-class _Set:
+class _PublishedSet:
     """What is known of a set.
 
     Attributes:
@@ -35,52 +35,52 @@ class _Set:
     """
 
     folder: str
-    base: str
+    base_url: str
     class_names: tuple[str, ...]
     remotes: Mapping[str, Remote]
-    unpacked: Mapping[str, str]
+    unpacked_sha256: Mapping[str, str]
 
 
-def _remotes(*rows: tuple[str, int, str]) -> dict[str, Remote]:
+def _make_remotes(*rows: tuple[str, int, str]) -> dict[str, Remote]:
     return {name: Remote(f"{name}.gz", size, digest) for name, size, digest in rows}
 
 
 SETS = {
-    "mnist": _Set(
+    "mnist": _PublishedSet(
         folder="MNIST/raw",
-        base="https://storage.googleapis.com/cvdf-datasets/mnist/",
+        base_url="https://storage.googleapis.com/cvdf-datasets/mnist/",
         class_names=tuple("0123456789"),
         # Address, sizes and sums: TensorFlow Datasets, tensorflow_datasets/url_checksums/mnist.txt.
-        remotes=_remotes(
+        remotes=_make_remotes(
             ("train-images-idx3-ubyte", 9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
             ("train-labels-idx1-ubyte", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
             ("t10k-images-idx3-ubyte", 1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
             ("t10k-labels-idx1-ubyte", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
         ),
         # Of the originals once unpacked: the SHA256SUMS of this project's data notes. TensorFlow Datasets has none.
-        unpacked={
+        unpacked_sha256={
             "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
             "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
             "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         },
     ),
-    "fashion_mnist": _Set(
+    "fashion_mnist": _PublishedSet(
         folder="FashionMNIST/raw",
         # The authors' own repository, since the address that TensorFlow Datasets lists has no https.
-        base="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        base_url="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         class_names=(
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ),
         # Sizes and sums: TensorFlow Datasets, tensorflow_datasets/url_checksums/fashion_mnist.txt.
-        remotes=_remotes(
+        remotes=_make_remotes(
             ("train-images-idx3-ubyte", 26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
             ("train-labels-idx1-ubyte", 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
             ("t10k-images-idx3-ubyte", 4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
             ("t10k-labels-idx1-ubyte", 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
         ),
-        unpacked={},  # no published source was found
+        unpacked_sha256={},  # no published source was found
     ),
 }
 
@@ -95,48 +95,50 @@ def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
     about = SETS[name]
     folder = Path(root) / about.folder
     parts = ["train", "test"] if split == "all" else [split]
-    found = {(part, kind): idx.find(folder, part, kind) for part in parts for kind in ("images", "labels")}
+    found = {(part, kind): idx.find_file(folder, part, kind) for part in parts for kind in ("images", "labels")}
     missing = [_FILES[key] for key, file in found.items() if file is None]
     advice = f"put {' and '.join(missing)} into that folder, plain or gzipped"
     files = {
-        key: file or fetch(about.remotes[_FILES[key]], dataset=name, base=about.base, folder=folder, advice=advice)
+        key: file
+        or fetch(about.remotes[_FILES[key]], dataset=name, base_url=about.base_url, folder=folder, advice=advice)
         for key, file in found.items()
     }
-    key = {"set": name, "files": stamp(files.values())}
-    source = cached(key, partial(_build, about, parts, files))
-    return replace(source, held_out=sum(count for part, count in _COUNT.items() if part not in parts))
+    key = {"set": name, "files": stamp_files(files.values())}
+    source = load_or_build(key, partial(_build, about, parts, files))
+    return replace(source, held_out=sum(count for part, count in _COUNTS.items() if part not in parts))
 
 
-def _build(about: _Set, parts: list[str], files: Mapping[tuple[str, str], Path]) -> gz.ImageSource:
+def _build(published_set: _PublishedSet, parts: list[str], files: Mapping[tuple[str, str], Path]) -> gz.ImageSource:
     images, labels, notes = [], [], []
     for part in parts:
         pair = files[part, "images"], files[part, "labels"]
         found = idx.read_images(pair[0])
         numbers = idx.read_labels(pair[1], count=len(found))
-        if found.shape[1:3] != (28, 28) or numbers.max() >= len(about.class_names):
+        if found.shape[1:3] != (28, 28) or numbers.max() >= len(published_set.class_names):
             raise gz.DataError(
                 f"{pair[0]} holds images of {found.shape[1]}×{found.shape[2]}, labels up to {numbers.max()}; expected "
-                f"28×28 and at most {len(about.class_names) - 1}; for another set, use --data idx:{pair[0].parent}"
+                f"28×28 and at most {len(published_set.class_names) - 1}; for another set, use --data "
+                f"idx:{pair[0].parent}"
             )
-        if len(found) != _COUNT[part]:
-            notes.append(f"the {part} part has {len(found):,} images instead of {_COUNT[part]:,}")
+        if len(found) != _COUNTS[part]:
+            notes.append(f"the {part} part has {len(found):,} images instead of {_COUNTS[part]:,}")
         for kind, file in zip(("images", "labels"), pair, strict=True):
-            notes += _compare(about, _FILES[part, kind], file)
+            notes += _note_differences(published_set, _FILES[part, kind], file)
         images.append(found)
         labels.append(numbers)
     return gz.ImageSource(
         images=np.concatenate(images),
         labels=np.concatenate(labels).astype(np.int64),
-        class_names=about.class_names,
+        class_names=published_set.class_names,
         background=0,
         notes=tuple(notes),
     )
 
 
-def _compare(about: _Set, plain: str, file: Path) -> list[str]:
+def _note_differences(published_set: _PublishedSet, name: str, file: Path) -> list[str]:
     """A note where a file is not the published one, or where nothing was published to compare it with."""
-    published = about.remotes[plain].sha256 if file.suffix == ".gz" else about.unpacked.get(plain)
-    found = sha256(file)
+    published = published_set.remotes[name].sha256 if file.suffix == ".gz" else published_set.unpacked_sha256.get(name)
+    found = compute_sha256(file)
     if published is None:
         return [f"{file.name} has SHA-256 {found}; none is published for the unpacked file, so it was not compared"]
     return [] if found == published else [f"{file.name} has SHA-256 {found}, the published file {published}"]

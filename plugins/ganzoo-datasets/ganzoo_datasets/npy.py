@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import ganzoo_core as gz
-from ganzoo_datasets.npz import check_images, numbered
-from ganzoo_datasets.places import given
+from ganzoo_datasets.npz import check_images, number_labels
+from ganzoo_datasets.paths import resolve_path
 
-IMAGES, LABELS, NAMES = "images.npy", "labels.npy", "class_names.txt"
+IMAGES_FILE, LABELS_FILE, NAMES_FILE = "images.npy", "labels.npy", "class_names.txt"
 
 
 @gz.hookimpl
@@ -24,25 +24,25 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
     Raises:
         UsageError, DataError: if the path is not there, or an array is not as described.
     """
-    path = given(name, argument)
+    path = resolve_path(name, argument)
     folder = path if path.is_dir() else None
     if folder is not None:
-        path = folder / IMAGES
+        path = folder / IMAGES_FILE
         if not path.is_file():
-            raise gz.DataError(f"{name}:{argument}: {folder} holds no {IMAGES}; expected it, or name a .npy file")
-    images = _images(path)
+            raise gz.DataError(f"{name}:{argument}: {folder} holds no {IMAGES_FILE}; expected it, or name a .npy file")
+    images = _read_images(path)
     labels: np.ndarray | None = None
     names: tuple[str, ...] = ()
-    if folder is not None and (folder / LABELS).is_file():
-        labels, names = numbered(folder, _opened(folder / LABELS), _names(folder / NAMES))
+    if folder is not None and (folder / LABELS_FILE).is_file():
+        labels, names = number_labels(folder, _open_array(folder / LABELS_FILE), _read_names(folder / NAMES_FILE))
     try:
         return gz.hold_out(gz.ImageSource(images=images, labels=labels, class_names=names), split, options)
     except gz.DataError as error:
         raise gz.DataError(f"{folder or path}: {error}") from None
 
 
-def _images(path: Path) -> np.ndarray:
-    images = check_images(path, _opened(path))
+def _read_images(path: Path) -> np.ndarray:
+    images = check_images(path, _open_array(path))
     if not images[:1].flags.c_contiguous:
         raise gz.DataError(
             f"{path}: the array is stored column by column, so that one image lies all over the file; save "
@@ -51,7 +51,7 @@ def _images(path: Path) -> np.ndarray:
     return images
 
 
-def _opened(path: Path) -> np.ndarray:
+def _open_array(path: Path) -> np.ndarray:
     """The array as a read-only memory map."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -63,7 +63,7 @@ def _opened(path: Path) -> np.ndarray:
     return found
 
 
-def _names(path: Path) -> np.ndarray | None:
+def _read_names(path: Path) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:

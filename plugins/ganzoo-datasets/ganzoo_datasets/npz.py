@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 import ganzoo_core as gz
-from ganzoo_datasets.cache import cached, stamp
-from ganzoo_datasets.places import given
+from ganzoo_datasets.cache import load_or_build, stamp_files
+from ganzoo_datasets.paths import resolve_path
 
 MAX_BYTES = 8 * 2**30
 """An array may have at most so many bytes."""
 _CHUNK = 2**22
-_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @gz.hookimpl
@@ -27,17 +27,19 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
     Without `class_names` the distinct labels, in order, are the classes and their numbers the names.
     There is no official test part.
     """
-    path = given(name, argument)
+    path = resolve_path(name, argument)
     if not path.is_file():
         raise gz.DataError(f"{name}:{argument}: {path} is no file; expected a .npz file")
-    return gz.hold_out(cached({"set": "npz", "files": stamp([path])}, partial(_build, path)), split, options)
+    return gz.hold_out(
+        load_or_build({"set": "npz", "files": stamp_files([path])}, partial(_build, path)), split, options
+    )
 
 
 def _build(path: Path) -> gz.ImageSource:
     try:
         with zipfile.ZipFile(path) as archive:
             found = {
-                name: _array(path, archive, f"{name}.npy")
+                name: _read_array(path, archive, f"{name}.npy")
                 for name in ("images", "labels", "class_names")
                 if f"{name}.npy" in archive.namelist()
             }
@@ -49,21 +51,21 @@ def _build(path: Path) -> gz.ImageSource:
     labels: np.ndarray | None = None
     names: tuple[str, ...] = ()
     if "labels" in found:
-        labels, names = numbered(path, found["labels"], found.get("class_names"))
+        labels, names = number_labels(path, found["labels"], found.get("class_names"))
     try:
         return gz.ImageSource(images=images, labels=labels, class_names=names)
     except gz.DataError as error:
         raise gz.DataError(f"{path}: {error}") from None
 
 
-def _array(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray:
+def _read_array(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray:
     """One array of the archive; its header is checked before there is room made for it."""
     size = archive.getinfo(member).file_size
     if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise gz.DataError(f"{path}: {member} is packed in a way that numpy does not write; save it with numpy.savez")
     with archive.open(member) as file:
         try:
-            read_header = _HEADER[np.lib.format.read_magic(file)]
+            read_header = _HEADER_READERS[np.lib.format.read_magic(file)]
             shape, in_columns, dtype = read_header(file)
         except (ValueError, KeyError) as error:
             raise gz.DataError(f"{path}: {member} has no header of numpy's that can be read ({error})") from None
@@ -103,7 +105,7 @@ def check_images(path: Path, images: np.ndarray) -> np.ndarray:
     return images
 
 
-def numbered(path: Path, labels: np.ndarray, names: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def number_labels(path: Path, labels: np.ndarray, names: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """int64 [N] and the K names of the classes; without names the distinct labels, in order, are the classes."""
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise gz.DataError(f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected whole numbers [N]")

@@ -19,7 +19,7 @@ MAX_PIXELS = 16_000_000
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "QOI")
 """What Pillow may try. Not all it can: an EPS file runs Ghostscript, an ICO file may hold more than it says."""
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap height and width
+_ORIENTATION, _ROTATED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap height and width
 
 
 class BadImage(Exception):
@@ -36,7 +36,7 @@ class Header:
 
 
 @contextmanager
-def strict() -> Iterator[None]:
+def raise_on_bomb() -> Iterator[None]:
     """Pillow's warning of a decompression bomb is an error in here; what else it warns of is not shown.
 
     Filters belong to the process, not to a thread: enter this once, around the threads.
@@ -49,16 +49,16 @@ def strict() -> Iterator[None]:
         yield
 
 
-def header(path: Path) -> Header:
+def read_header(path: Path) -> Header:
     """Look at an image without decoding it.
 
     Raises:
         BadImage: if it is empty, no image, or larger than 16 megapixels.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         # Asked for EXIF data that does not come first, a PNG would be decoded.
         late = image.format == "PNG" and "exif" not in image.info
-        width, height = image.size[::-1] if not late and _orientation(image) in _TURNED else image.size
+        width, height = image.size[::-1] if not late and _read_orientation(image) in _ROTATED else image.size
         return Header(height, width, is_grey(image))
 
 
@@ -67,7 +67,7 @@ def is_grey(image: Image.Image) -> bool:
     return image.mode in _GREY_MODES
 
 
-def _orientation(image: Image.Image) -> int:
+def _read_orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none, or where it cannot be read, which spoils no pixels."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
@@ -86,21 +86,21 @@ def decode(path: Path, *, height: int, width: int, channels: int) -> np.ndarray:
     Raises:
         BadImage: if it cannot be read.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         # A JPEG can be decoded at a half, a quarter or an eighth; twice the target leaves the resizing its work.
         image.draft(None, (2 * max(height, width), 2 * max(height, width)))
-        return pixels(image, height=height, width=width, channels=channels)
+        return to_pixels(image, height=height, width=width, channels=channels)
 
 
-def pixels(image: Image.Image, *, height: int, width: int, channels: int) -> np.ndarray:
+def to_pixels(image: Image.Image, *, height: int, width: int, channels: int) -> np.ndarray:
     """An opened image as uint8 [H,W,C]; see `decode`."""
     from PIL import Image, ImageOps
 
     check_size(image.size)
     image.load()  # before the EXIF data is asked for: what is cut short must fail here
-    if _orientation(image) in range(2, 9):
+    if _read_orientation(image) in range(2, 9):
         image = ImageOps.exif_transpose(image)
-    image = eight_bit(image, channels=channels)
+    image = to_eight_bit(image, channels=channels)
     across, down = image.size
     kept_across, kept_down = min(across, down * width // height or 1), min(down, across * height // width or 1)
     left, top = (across - kept_across) // 2, (down - kept_down) // 2
@@ -110,7 +110,7 @@ def pixels(image: Image.Image, *, height: int, width: int, channels: int) -> np.
     return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
 
 
-def eight_bit(image: Image.Image, *, channels: int) -> Image.Image:
+def to_eight_bit(image: Image.Image, *, channels: int) -> Image.Image:
     """Mode L or RGB. What is transparent lies on white; 16 bits are scaled, 65535 becoming 255.
 
     Raises:
@@ -139,7 +139,7 @@ def check_size(size: tuple[int, int]) -> None:
 
 
 @lru_cache(maxsize=1)
-def _known_formats() -> tuple[str, ...]:
+def _list_known_formats() -> tuple[str, ...]:
     """Those of FORMATS that this Pillow has; it fails on a name it does not know."""
     from PIL import Image
 
@@ -148,7 +148,7 @@ def _known_formats() -> tuple[str, ...]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _open_image(path: Path) -> Iterator[Image.Image]:
     """The image, lazily: its header is read and its size checked. Every failure in here is a BadImage."""
     from PIL import Image, UnidentifiedImageError
 
@@ -157,7 +157,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             raise BadImage("not a file" if path.exists() else "a link to nothing")
         if path.stat().st_size == 0:
             raise BadImage("empty")
-        with Image.open(path, formats=_known_formats()) as image:
+        with Image.open(path, formats=_list_known_formats()) as image:
             check_size(image.size)
             yield image
     except BadImage:

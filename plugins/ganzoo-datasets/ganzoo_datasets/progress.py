@@ -10,7 +10,7 @@ import ganzoo_core as gz
 
 
 @contextmanager
-def progress(title: str, total: int, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
+def show_progress(title: str, total: int, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
     """Yield a function that is told how much more has been done.
 
     Args:

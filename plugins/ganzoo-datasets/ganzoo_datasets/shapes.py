@@ -9,8 +9,8 @@ import ganzoo_core as gz
 CLASS_NAMES = ("circle", "square", "triangle", "cross", "ring", "star")
 _SEED = 15_110_643  # the set is the same everywhere; change this number and it is another set
 _STREAM = {"train": 0, "test": 1}
-_AT_ONCE = 2**20  # pixels drawn together, so that little memory is needed
-_LEAST = 4  # pixels; a smaller figure cannot be told from another
+_CHUNK_PIXELS = 2**20  # pixels drawn together, so that little memory is needed
+_MIN_SIZE = 4  # pixels; a smaller figure cannot be told from another
 
 
 @gz.hookimpl
@@ -24,8 +24,8 @@ def dataset(split: str, options: gz.Options) -> gz.ImageSource:
         UsageError: if `size`, `channels` or `count` cannot be.
     """
     size, channels, count = options.get("size") or 32, options.get("channels") or 1, options.get("count", 10_000)
-    if not _LEAST <= size <= 4000:
-        raise gz.UsageError(f"data.size is {size}; shapes can be drawn with {_LEAST} to 4000 pixels")
+    if not _MIN_SIZE <= size <= 4000:
+        raise gz.UsageError(f"data.size is {size}; shapes can be drawn with {_MIN_SIZE} to 4000 pixels")
     if channels not in (1, 3):
         raise gz.UsageError(f"data.channels is {channels}; expected 1 (grey) or 3 (colours)")
     if count < 1:
@@ -46,19 +46,19 @@ def dataset(split: str, options: gz.Options) -> gz.ImageSource:
 def draw(part: str, first: int, last: int, *, size: int, channels: int) -> np.ndarray:
     """The images from `first` up to and without `last` of a part: uint8 [N,size,size,C]."""
     images = np.empty((last - first, size, size, channels), dtype=np.uint8)
-    step = max(1, _AT_ONCE // (size * size))
+    step = max(1, _CHUNK_PIXELS // (size * size))
     for start in range(first, last, step):
         stop = min(start + step, last)
         # Eight numbers an image, in order, so that image i depends on i alone. They are what one count of Philox gives.
         generator = np.random.Philox(key=[_SEED, _STREAM[part]]).advance(start)
         chance = np.random.Generator(generator).random((stop - start, 8), dtype=np.float32)
-        coverage = _coverage(np.arange(start, stop) % len(CLASS_NAMES), chance, size)
-        shown = np.rint(coverage[..., None] * _colour(chance, channels)[:, None, None, :])
+        coverage = _compute_coverage(np.arange(start, stop) % len(CLASS_NAMES), chance, size)
+        shown = np.rint(coverage[..., None] * _choose_colour(chance, channels)[:, None, None, :])
         images[start - first : stop - first] = shown
     return images
 
 
-def _colour(chance: np.ndarray, channels: int) -> np.ndarray:
+def _choose_colour(chance: np.ndarray, channels: int) -> np.ndarray:
     """[N,8] -> float32 [N,C], each channel between 0 and 255, the brightest of an image never below 128."""
     if channels == 1:
         return 128 + 127 * chance[:, 4:5]
@@ -66,7 +66,7 @@ def _colour(chance: np.ndarray, channels: int) -> np.ndarray:
     return mixed / mixed.max(axis=1, keepdims=True).clip(1e-6) * (128 + 127 * chance[:, 7:8])
 
 
-def _coverage(numbers: np.ndarray, chance: np.ndarray, size: int) -> np.ndarray:
+def _compute_coverage(numbers: np.ndarray, chance: np.ndarray, size: int) -> np.ndarray:
     """How much of each pixel the figure covers, float32 [N,size,size] in [0, 1].
 
     The signed distance from a pixel's centre to the figure's edge, in pixels, cut off half a pixel to either side.
@@ -80,7 +80,9 @@ def _coverage(numbers: np.ndarray, chance: np.ndarray, size: int) -> np.ndarray:
     cos, sin = np.cos(turn)[:, None, None], np.sin(turn)[:, None, None]
     x, y = cos * across + sin * down, cos * down - sin * across
     distance = np.empty(x.shape, dtype=np.float32)
-    for number, edge in enumerate((_circle, _square, _triangle, _cross, _ring, _star)):
+    for number, edge in enumerate(
+        (_circle_distance, _square_distance, _triangle_distance, _cross_distance, _ring_distance, _star_distance)
+    ):
         mine = numbers == number
         distance[mine] = edge(x[mine], y[mine], radius[mine, None, None])
     return np.clip(0.5 - distance, 0, 1)
@@ -89,33 +91,33 @@ def _coverage(numbers: np.ndarray, chance: np.ndarray, size: int) -> np.ndarray:
 # Each figure lies within its radius r around 0; the distance is negative inside.
 
 
-def _circle(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+def _circle_distance(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
     return np.hypot(x, y) - r
 
 
-def _square(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+def _square_distance(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(x), np.abs(y)) - r / np.sqrt(2)
 
 
-def _triangle(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
-    return _polygon(x, y, 3) - r / 2
+def _triangle_distance(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+    return _polygon_distance(x, y, 3) - r / 2
 
 
-def _cross(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+def _cross_distance(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
     x, y = np.abs(x), np.abs(y)
     return np.minimum(np.maximum(x - 0.95 * r, y - 0.3 * r), np.maximum(y - 0.95 * r, x - 0.3 * r))
 
 
-def _ring(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+def _ring_distance(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
     return np.abs(np.hypot(x, y) - 0.75 * r) - 0.25 * r
 
 
-def _star(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+def _star_distance(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
     """A six-pointed star: two triangles."""
-    return np.minimum(_polygon(x, y, 3), _polygon(x, -y, 3)) - r / 2
+    return np.minimum(_polygon_distance(x, y, 3), _polygon_distance(x, -y, 3)) - r / 2
 
 
-def _polygon(x: np.ndarray, y: np.ndarray, sides: int) -> np.ndarray:
+def _polygon_distance(x: np.ndarray, y: np.ndarray, sides: int) -> np.ndarray:
     """How far out a point is in the direction of the nearest side of a regular polygon around 0."""
     angles = 2 * np.pi * (np.arange(sides) + 0.25) / sides
     return np.max([np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y for angle in angles], axis=0)

@@ -21,23 +21,23 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets import cache, pictures
-from ganzoo_datasets.progress import progress
-from ganzoo_datasets.torchvision_sets import PROBLEM, REQUEST
+from ganzoo_datasets.progress import show_progress
+from ganzoo_datasets.torchvision_sets import PROBLEM_FILE, REQUEST_FILE
 
-PINNED = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
+OWN_DATASETS = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
 """What ganzoo downloads itself, with a SHA-256; torchvision's downloader is never used for these."""
 _FOLDERS = ("ImageFolder", "DatasetFolder", "VisionDataset", "LSUNClass")
-_UNPICKLES = ("LSUN",)  # files that nothing has compared with a published sum: they would run what they hold
-_PARTS = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
+_PICKLE_SETS = ("LSUN",)  # files that nothing has compared with a published sum: they would run what they hold
+_SPLIT_NAMES = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
 
 
 def main(folder: Path) -> None:
     """Answer the request in the folder."""
-    request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+    request = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
     try:
         cache.save(folder, read(request))
     except gz.GanzooError as error:
-        (folder / PROBLEM).write_text(str(error), encoding="utf-8")
+        (folder / PROBLEM_FILE).write_text(str(error), encoding="utf-8")
 
 
 def read(request: Mapping[str, Any]) -> gz.ImageSource:
@@ -54,28 +54,28 @@ def read(request: Mapping[str, Any]) -> gz.ImageSource:
         DataError: if the set cannot be read or does not consist of images.
     """
     name, split = request["set"], request["split"]
-    kind = _class(name)
-    known = _parameters(kind)
+    kind = _find_class(name)
+    known = _list_parameters(kind)
     official = _has_parts(known, request["arguments"])
     parts = (["train", "test"] if split == "all" else [split]) if official else ["all"]
-    opened = [_open(name, kind, known, part, request) for part in parts]
+    opened = [_open_part(name, kind, known, part, request) for part in parts]
     count = sum(map(len, opened))
     if count == 0:
         raise gz.DataError(f"torchvision:{name} holds no images under {request['root']}")
     images, targets, sizes = _collect(name, opened, count, request["size"], request["channels"])
-    labels, names, notes = _labels(targets, opened[0])
+    labels, names, notes = _make_labels(targets, opened[0])
     source = gz.ImageSource(images=images, labels=labels, class_names=names, notes=notes, sizes=sizes)
     return source if official else gz.hold_out(source, split, request)
 
 
-def _class(name: str) -> type:
+def _find_class(name: str) -> type:
     try:
         from torchvision import datasets
     except Exception as error:  # a torch that does not fit fails in many ways
         raise gz.DataError(f"torchvision cannot be imported: {error}; install it anew") from None
     if name in _FOLDERS:
         raise gz.UsageError(f"torchvision:{name} reads a folder of yours: use --data folder:PATH")
-    if name in _UNPICKLES:
+    if name in _PICKLE_SETS:
         raise gz.UsageError(f"torchvision's {name} opens pickles, which could run code; use --data folder:PATH")
     kind = getattr(datasets, name, None) if name in datasets.__all__ else None
     if not (isinstance(kind, type) and issubclass(kind, datasets.VisionDataset)):
@@ -85,7 +85,7 @@ def _class(name: str) -> type:
     return kind
 
 
-def _parameters(kind: type) -> dict[str, inspect.Parameter]:
+def _list_parameters(kind: type) -> dict[str, inspect.Parameter]:
     """The arguments of a class, and of those it hands **kwargs on to."""
     found: dict[str, inspect.Parameter] = {}
     for base in kind.__mro__:
@@ -105,10 +105,12 @@ def _has_parts(known: Mapping[str, inspect.Parameter], arguments: Mapping[str, A
     if "train" in known:
         return "train" not in arguments
     default = known["split"].default if "split" in known else None
-    return default in (*_PARTS["train"], *_PARTS["test"]) and "split" not in arguments
+    return default in (*_SPLIT_NAMES["train"], *_SPLIT_NAMES["test"]) and "split" not in arguments
 
 
-def _open(name: str, kind: type, known: Mapping[str, inspect.Parameter], part: str, request: Mapping[str, Any]) -> Any:
+def _open_part(
+    name: str, kind: type, known: Mapping[str, inspect.Parameter], part: str, request: Mapping[str, Any]
+) -> Any:
     """The dataset object of one part (`train`, `test`, or `all` where the set has none)."""
     given = dict(request["arguments"])
     if "download" in given:
@@ -125,7 +127,7 @@ def _open(name: str, kind: type, known: Mapping[str, inspect.Parameter], part: s
     elif "train" in known:
         choices = [{"train": part == "train"}]
     else:
-        choices = [{"split": value} for value in _PARTS[part]]
+        choices = [{"split": value} for value in _SPLIT_NAMES[part]]
     required = [key for key, parameter in known.items() if parameter.default is inspect.Parameter.empty]
     missing = [key for key in required if key not in given and key not in choices[0]]
     if missing:
@@ -143,20 +145,20 @@ def _open(name: str, kind: type, known: Mapping[str, inspect.Parameter], part: s
 
 
 def _construct(
-    name: str, kind: type, known: Mapping[str, inspect.Parameter], given: dict[str, Any], request: Mapping[str, Any]
+    name: str, kind: type, known: Mapping[str, inspect.Parameter], arguments: dict[str, Any], request: Mapping[str, Any]
 ) -> Any:
     """Open what is on the disk; where it is not there, and it was asked for, let torchvision download it."""
     quiet = {"download": False} if "download" in known else {}
     try:
-        return kind(**{**quiet, **given})
+        return kind(**{**quiet, **arguments})
     except ValueError:
         raise
     except ImportError as error:
         raise gz.DataError(f"torchvision's {name} needs another package: {error}") from None
     except Exception as error:  # a RuntimeError or an OSError mostly, and each class has its own
         reason = " ".join(str(error).split())
-    if name in PINNED:
-        other = PINNED[name]
+    if name in OWN_DATASETS:
+        other = OWN_DATASETS[name]
         raise gz.DataError(
             f"torchvision:{name}: {reason} (root {request['root']}); --data {other} downloads it, checked"
         )
@@ -166,7 +168,7 @@ def _construct(
     urllib.request.install_opener(urllib.request.build_opener(_NoPlainHttp))
     try:
         Path(request["root"]).mkdir(parents=True, exist_ok=True)
-        return kind(**{**given, "download": True})
+        return kind(**{**arguments, "download": True})
     except Exception as error:
         reason = " ".join(str(error).split())
         raise gz.DataError(
@@ -188,8 +190,8 @@ def _collect(
     images: np.ndarray | None = None
     sizes = np.zeros((count, 2), dtype=np.int64)
     targets: list[Any] = []
-    with progress(f"reading {name}", count) as advance:
-        for index, (image, target) in enumerate(_items(name, opened)):
+    with show_progress(f"reading {name}", count) as advance:
+        for index, (image, target) in enumerate(_iterate_items(name, opened)):
             if not size and images is not None and image.size[::-1] != images.shape[1:3]:
                 raise gz.DataError(
                     f"torchvision:{name}: image {index} is {image.size[1]}×{image.size[0]} and the first "
@@ -203,7 +205,7 @@ def _collect(
                 images = np.repeat(images, own, axis=3)
             # Grey values spread over three channels where the set is in colour.
             try:
-                images[index] = pictures.pixels(image, height=height, width=width, channels=own)
+                images[index] = pictures.to_pixels(image, height=height, width=width, channels=own)
             except pictures.BadImage as error:
                 raise gz.DataError(f"torchvision:{name}: image {index} cannot be used: {error}") from None
             sizes[index] = image.size[::-1]
@@ -213,7 +215,7 @@ def _collect(
     return images, targets, sizes
 
 
-def _items(name: str, opened: Sequence[Any]) -> Any:
+def _iterate_items(name: str, opened: Sequence[Any]) -> Any:
     from PIL import Image
 
     for part in opened:
@@ -232,10 +234,10 @@ def _items(name: str, opened: Sequence[Any]) -> Any:
             yield image, target
 
 
-def _labels(targets: Sequence[Any], opened: Any) -> tuple[np.ndarray | None, tuple[str, ...], tuple[str, ...]]:
+def _make_labels(targets: Sequence[Any], opened: Any) -> tuple[np.ndarray | None, tuple[str, ...], tuple[str, ...]]:
     """Labels, class names and notes."""
     try:
-        labels = np.array([_whole(target) for target in targets], dtype=np.int64)
+        labels = np.array([_to_int(target) for target in targets], dtype=np.int64)
     except (TypeError, ValueError):
         return None, (), (f"its targets are no classes ({type(targets[0]).__name__}), so the images have no labels",)
     if labels.min() < 0:
@@ -247,7 +249,7 @@ def _labels(targets: Sequence[Any], opened: Any) -> tuple[np.ndarray | None, tup
     return labels, names, ()
 
 
-def _whole(target: Any) -> int:
+def _to_int(target: Any) -> int:
     if isinstance(target, bool | str | tuple | list | dict):
         raise TypeError("not a class")
     number = int(target)

@@ -20,10 +20,10 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets import cache
-from ganzoo_datasets.download import offline
+from ganzoo_datasets.download import is_offline
 
-PROBLEM, REQUEST = "problem.txt", "request.json"
-_LINES = 8  # of what a crashed child wrote last
+PROBLEM_FILE, REQUEST_FILE = "problem.txt", "request.json"
+_ERROR_LINES = 8  # of what a crashed child wrote last
 
 
 @gz.hookimpl
@@ -46,19 +46,19 @@ def dataset(name: str, argument: str, root: Path, split: str, options: gz.Option
         )
     request = {
         "set": argument,
-        "arguments": _arguments(options.get("arguments", "")),
+        "arguments": _parse_arguments(options.get("arguments", "")),
         "root": str(Path(root).expanduser().absolute()),
         "split": split,
         "size": options.get("size", 0),
         "channels": options.get("channels", 0),
         "holdout": options.get("holdout", 0.2),
     }
-    download = options.get("download", False) and not offline()
+    download = options.get("download", False) and not is_offline()
     key = {"set": name, "torchvision": metadata.version("torchvision"), "request": request}
-    return cache.cached(key, partial(_read_in_child, {**request, "download": download}))
+    return cache.load_or_build(key, partial(_read_in_child, {**request, "download": download}))
 
 
-def _arguments(text: str) -> dict[str, Any]:
+def _parse_arguments(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
@@ -73,7 +73,7 @@ def _arguments(text: str) -> dict[str, Any]:
 def _read_in_child(request: dict[str, Any]) -> gz.ImageSource:
     with tempfile.TemporaryDirectory(prefix="ganzoo-torchvision-") as made:
         folder = Path(made)
-        (folder / REQUEST).write_text(json.dumps(request), encoding="utf-8")
+        (folder / REQUEST_FILE).write_text(json.dumps(request), encoding="utf-8")
         shown = sys.stderr.isatty()
         child = subprocess.run(
             # -P: a torch.py in the current folder is not what is meant.
@@ -86,10 +86,10 @@ def _read_in_child(request: dict[str, Any]) -> gz.ImageSource:
             check=False,
             cwd=made,  # some sets look for files of theirs in the current folder
         )
-        if (folder / PROBLEM).is_file():
-            raise gz.DataError((folder / PROBLEM).read_text(encoding="utf-8"))
+        if (folder / PROBLEM_FILE).is_file():
+            raise gz.DataError((folder / PROBLEM_FILE).read_text(encoding="utf-8"))
         if child.returncode:
-            last = "" if shown else ": " + " / ".join((child.stderr or "").strip().splitlines()[-_LINES:])
+            last = "" if shown else ": " + " / ".join((child.stderr or "").strip().splitlines()[-_ERROR_LINES:])
             raise gz.DataError(
                 f"torchvision:{request['set']} could not be read: its process ended with {child.returncode}{last}"
             )

@@ -24,14 +24,14 @@ def source(value=7, labels=True):
 
 
 def entry():
-    (found,) = cache.home().iterdir()
+    (found,) = cache.find_cache_folder().iterdir()
     return found
 
 
 @pytest.mark.parametrize("labels", [True, False])
 def test_what_is_stored_comes_back(labels):
-    first = cache.cached({"set": "x"}, lambda: source(labels=labels))
-    second = cache.cached({"set": "x"}, lambda: pytest.fail("built again"))
+    first = cache.load_or_build({"set": "x"}, lambda: source(labels=labels))
+    second = cache.load_or_build({"set": "x"}, lambda: pytest.fail("built again"))
     for found in (first, second):
         assert isinstance(found.images, np.memmap)
         assert not found.images.flags.writeable
@@ -46,14 +46,14 @@ def test_what_is_stored_comes_back(labels):
 
 
 def test_another_key_is_another_entry():
-    assert cache.cached({"set": "x", "size": 1}, lambda: source(1)).images[0, 0, 0, 0] == 1
-    assert cache.cached({"set": "x", "size": 2}, lambda: source(2)).images[0, 0, 0, 0] == 2
-    assert cache.cached({"size": 1, "set": "x"}, lambda: pytest.fail("built again")).images[0, 0, 0, 0] == 1
+    assert cache.load_or_build({"set": "x", "size": 1}, lambda: source(1)).images[0, 0, 0, 0] == 1
+    assert cache.load_or_build({"set": "x", "size": 2}, lambda: source(2)).images[0, 0, 0, 0] == 2
+    assert cache.load_or_build({"size": 1, "set": "x"}, lambda: pytest.fail("built again")).images[0, 0, 0, 0] == 1
 
 
 @pytest.mark.parametrize("damage", ["images cut", "images gone", "about cut", "about gone", "labels gone", "no array"])
 def test_a_damaged_entry_is_made_anew(damage):
-    cache.cached({"set": "x"}, source)
+    cache.load_or_build({"set": "x"}, source)
     name, what = damage.split()
     path = entry() / {"images": "images.npy", "about": "about.json", "labels": "labels.npy", "no": "images.npy"}[name]
     if what == "gone":
@@ -62,8 +62,8 @@ def test_a_damaged_entry_is_made_anew(damage):
         path.write_bytes(path.read_bytes()[:-5])
     else:
         path.write_bytes(b"pickle me")
-    assert np.array_equal(cache.cached({"set": "x"}, source).images, source().images)
-    assert np.array_equal(cache.cached({"set": "x"}, lambda: pytest.fail("built again")).images, source().images)
+    assert np.array_equal(cache.load_or_build({"set": "x"}, source).images, source().images)
+    assert np.array_equal(cache.load_or_build({"set": "x"}, lambda: pytest.fail("built again")).images, source().images)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_damaged_entry_is_made_anew(damage):
     ],
 )
 def test_an_entry_with_other_contents_is_made_anew(name, content):
-    cache.cached({"set": "x"}, source)
+    cache.load_or_build({"set": "x"}, source)
     (entry() / name).write_bytes(content)
-    found = cache.cached({"set": "x"}, source)
+    found = cache.load_or_build({"set": "x"}, source)
     assert (found.images == 7).all()
     assert (found.class_names, found.background, found.notes) == (("a", "b"), 0, ("one",))
-    cache.cached({"set": "x"}, lambda: pytest.fail("built again"))
+    cache.load_or_build({"set": "x"}, lambda: pytest.fail("built again"))
 
 
 ABOUT = {"class_names": ["a", "b"], "background": 0, "notes": [], "labelled": True}
@@ -96,10 +96,10 @@ ABOUT = {"class_names": ["a", "b"], "background": 0, "notes": [], "labelled": Tr
      {"background": -1}, {"background": 10**400}, {"notes": [{}]}, {"notes": None}],
 )  # fmt: skip
 def test_a_forged_entry_is_made_anew(about):
-    cache.cached({"set": "x"}, source)
+    cache.load_or_build({"set": "x"}, source)
     content = about if isinstance(about, bytes) else json.dumps({**ABOUT, **about}).encode()
     (entry() / "about.json").write_bytes(content)
-    found = cache.cached({"set": "x"}, source)
+    found = cache.load_or_build({"set": "x"}, source)
     assert (found.class_names, found.background, found.notes) == (("a", "b"), 0, ("one",))
     assert json.loads((entry() / "about.json").read_text())["notes"] == ["one"]
 
@@ -108,9 +108,9 @@ def test_a_forged_entry_is_made_anew(about):
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy", "about.json", ""])
 @pytest.mark.parametrize("what", ["link", "pipe"])
 def test_nothing_is_read_or_removed_through_a_link(tmp_path, name, what):
-    cache.cached({"set": "x"}, source)
+    cache.load_or_build({"set": "x"}, source)
     other = entry().rename(tmp_path / "other")
-    cache.cached({"set": "x"}, source)
+    cache.load_or_build({"set": "x"}, source)
     place = entry()
     if name:
         (place / name).unlink()
@@ -118,7 +118,7 @@ def test_nothing_is_read_or_removed_through_a_link(tmp_path, name, what):
     else:
         cache._remove(place)
         place.symlink_to(other) if what == "link" else os.mkfifo(place)
-    found = cache.cached({"set": "x"}, lambda: source(9))
+    found = cache.load_or_build({"set": "x"}, lambda: source(9))
     assert found.images[0, 0, 0, 0] == 9
     assert not entry().is_symlink()
     assert sorted(path.name for path in other.iterdir()) == ["about.json", "images.npy", "labels.npy"]
@@ -126,15 +126,15 @@ def test_nothing_is_read_or_removed_through_a_link(tmp_path, name, what):
 
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy"])
 def test_an_empty_array_is_damage(name):
-    cache.cached({"set": "x"}, source)
+    cache.load_or_build({"set": "x"}, source)
     (entry() / name).write_bytes(b"")
-    assert cache.cached({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 9
+    assert cache.load_or_build({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 9
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file"))
-    assert np.array_equal(cache.cached({"set": "x"}, source).images, source().images)
+    assert np.array_equal(cache.load_or_build({"set": "x"}, source).images, source().images)
 
 
 def test_a_failed_write_leaves_nothing(monkeypatch):
@@ -143,8 +143,8 @@ def test_a_failed_write_leaves_nothing(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache, "save", full)
-    assert np.array_equal(cache.cached({"set": "x"}, source).images, source().images)
-    assert list(cache.home().iterdir()) == []
+    assert np.array_equal(cache.load_or_build({"set": "x"}, source).images, source().images)
+    assert list(cache.find_cache_folder().iterdir()) == []
 
 
 def test_an_error_while_building_stores_nothing():
@@ -152,43 +152,43 @@ def test_an_error_while_building_stores_nothing():
         raise gz.DataError("no such file")
 
     with pytest.raises(gz.DataError, match="no such file"):
-        cache.cached({"set": "x"}, build)
-    assert not cache.home().exists()
+        cache.load_or_build({"set": "x"}, build)
+    assert not cache.find_cache_folder().exists()
 
 
 def test_another_process_may_be_first():
     def build():
-        cache.cached({"set": "x"}, lambda: source(1))  # what the other process stores meanwhile
+        cache.load_or_build({"set": "x"}, lambda: source(1))  # what the other process stores meanwhile
         return source(1)
 
-    assert cache.cached({"set": "x"}, build).images[0, 0, 0, 0] == 1
+    assert cache.load_or_build({"set": "x"}, build).images[0, 0, 0, 0] == 1
     assert entry().is_dir()
 
 
 def test_leftovers_of_killed_processes_go_after_a_day():
-    old, new = cache.home() / ".old.tmp", cache.home() / ".new.tmp"
+    old, new = cache.find_cache_folder() / ".old.tmp", cache.find_cache_folder() / ".new.tmp"
     for folder in (old, new):
         folder.mkdir(parents=True)
         (folder / "images.npy").write_bytes(b"half")
     os.utime(old, (time.time() - 90_000,) * 2)
-    cache.cached({"set": "x"}, source)
+    cache.load_or_build({"set": "x"}, source)
     assert not old.exists()
     assert new.exists()
 
 
 def test_a_pickle_in_the_cache_is_not_opened():
-    cache.cached({"set": "x"}, source)
+    cache.load_or_build({"set": "x"}, source)
     with (entry() / "labels.npy").open("wb") as file:
         np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    assert cache.cached({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 9
+    assert cache.load_or_build({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 9
 
 
 def test_the_key_knows_size_and_times(tmp_path):
     path = tmp_path / "file"
     path.write_text("one")
-    before = cache.stamp([path])
+    before = cache.stamp_files([path])
     os.utime(path, ns=(5, 5))
-    assert cache.stamp([path]) == [(str(path), 3, 5, path.stat().st_ctime_ns)] != before
+    assert cache.stamp_files([path]) == [(str(path), 3, 5, path.stat().st_ctime_ns)] != before
     assert json.loads(json.dumps(before))
 
 
@@ -196,8 +196,8 @@ def test_the_key_knows_size_and_times(tmp_path):
 def test_the_key_knows_a_change_whose_time_was_put_back(tmp_path):
     path = tmp_path / "file"
     path.write_text("one")
-    before, times = cache.stamp([path]), path.stat()
+    before, times = cache.stamp_files([path]), path.stat()
     time.sleep(0.05)  # more than a tick of the file system's clock
     path.write_text("two")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert cache.stamp([path]) != before
+    assert cache.stamp_files([path]) != before

@@ -158,7 +158,7 @@ def test_an_archive_that_unpacks_to_too_much(tmp_path):
     path = tmp_path / "a.tar.gz"
     path.write_bytes(packed([("a/one", bytes(2_000_000))]))
     with pytest.raises(gz.DataError, match="more than 1,000,000 bytes"):
-        unpack(path, tmp_path / "a", wanted=["one"], limit=1_000_000)
+        unpack(path, tmp_path / "a", file_names=["one"], limit=1_000_000)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
@@ -167,7 +167,7 @@ def test_a_name_too_long_counts_as_well(tmp_path):
     path = tmp_path / "a.tar.gz"
     path.write_bytes(packed([("a/" + "n" * 2_000_000, b"")]))
     with pytest.raises(gz.DataError, match="more than 1,000,000 bytes"):
-        unpack(path, tmp_path / "a", wanted=["one"], limit=1_000_000)
+        unpack(path, tmp_path / "a", file_names=["one"], limit=1_000_000)
 
 
 def test_archives_cut_short_incomplete_or_no_archives(tmp_path):
@@ -177,8 +177,8 @@ def test_archives_cut_short_incomplete_or_no_archives(tmp_path):
     for body in (whole[: len(whole) // 2], whole[:-6] + b"abcdef", b"no archive", gzip.compress(b"no tar" * 999), b""):
         path.write_bytes(body)
         with pytest.raises(gz.DataError, match=r"a\.tar\.gz"):
-            unpack(path, tmp_path / "a", wanted=["one", "two"], limit=1_000_000)
+            unpack(path, tmp_path / "a", file_names=["one", "two"], limit=1_000_000)
     path.write_bytes(whole)
     with pytest.raises(gz.DataError, match="holds no a/two"):
-        unpack(path, tmp_path / "a", wanted=["one", "two"], limit=1_000_000)
+        unpack(path, tmp_path / "a", file_names=["one", "two"], limit=1_000_000)
     assert not (tmp_path / "a").exists()

@@ -25,7 +25,7 @@ def get(tmp_path, server, monkeypatch):
     def attempt(remote=REMOTE):
         try:
             return fetch(
-                remote, dataset="mnist", base="https://example.org/", folder=tmp_path / "raw", advice="fill it"
+                remote, dataset="mnist", base_url="https://example.org/", folder=tmp_path / "raw", advice="fill it"
             )
         finally:
             left = {path.name for path in (tmp_path / "raw").glob("*")} if (tmp_path / "raw").is_dir() else set()
@@ -133,7 +133,9 @@ def test_a_folder_that_cannot_be_made(server, tmp_path, monkeypatch):
     monkeypatch.setenv("GANZOO_MIRROR_MNIST", server.url)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(gz.DataError, match="cannot be written"):
-        fetch(REMOTE, dataset="mnist", base="https://example.org/", folder=tmp_path / "file" / "raw", advice="fill it")
+        fetch(
+            REMOTE, dataset="mnist", base_url="https://example.org/", folder=tmp_path / "file" / "raw", advice="fill it"
+        )
 
 
 def test_pins_are_the_published_ones():
@@ -141,7 +143,7 @@ def test_pins_are_the_published_ones():
     sums = {name: about.remotes["train-images-idx3-ubyte"].sha256[:8] for name, about in mnist.SETS.items()}
     assert sums == {"mnist": "440fcabf", "fashion_mnist": "3aede38d"}
     for about in mnist.SETS.values():
-        assert about.base.startswith("https://")
+        assert about.base_url.startswith("https://")
         assert all(len(remote.sha256) == 64 for remote in about.remotes.values())
 
 

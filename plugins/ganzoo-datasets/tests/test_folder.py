@@ -164,7 +164,7 @@ def test_damage_that_only_decoding_shows_is_named(classes):
     path = classes / "cat" / "short.png"
     Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:2000])
-    assert pictures.header(path).height == 64
+    assert pictures.read_header(path).height == 64
     with pytest.raises(gz.DataError, match=r"\b1 of 5 files .*cat/short.png \(damaged"):
         read(classes)
     assert read(classes, skip_bad=True).labels.tolist() == [0, 1, 1, 2]
@@ -226,7 +226,7 @@ def test_the_second_start_decodes_nothing(classes, monkeypatch):
     decoded = []
     real = pictures.decode
     monkeypatch.setattr(pictures, "decode", lambda path, **how: decoded.append(path.name) or real(path, **how))
-    monkeypatch.setattr(pictures, "header", lambda path: pytest.fail("looked at again"))
+    monkeypatch.setattr(pictures, "read_header", lambda path: pytest.fail("looked at again"))
     second = read(classes)
     assert decoded == []
     assert isinstance(second.images, np.memmap)

@@ -42,7 +42,7 @@ def test_the_same_every_time_and_whatever_the_count():
 
 def test_drawing_in_pieces_changes_nothing(monkeypatch):
     whole = draw(count=30).images
-    monkeypatch.setattr(shapes, "_AT_ONCE", 7 * 32 * 32)
+    monkeypatch.setattr(shapes, "_CHUNK_PIXELS", 7 * 32 * 32)
     assert np.array_equal(draw(count=30).images, whole)
 
 

@@ -62,7 +62,7 @@ def test_a_set_through_its_own_process(tmp_path, monkeypatch):
 def test_problems_come_back_as_sentences(tmp_path):
     with pytest.raises(gz.DataError, match="no set 'FakeDate'; did you mean FakeData"):
         through_a_process(tmp_path, "FakeDate")
-    assert not any(cache.home().glob("*"))
+    assert not any(cache.find_cache_folder().glob("*"))
 
 
 def test_a_process_that_dies_is_reported(tmp_path, monkeypatch):
@@ -239,7 +239,7 @@ def test_nothing_is_downloaded_unless_asked(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "CIFAR10"])
 def test_torchvision_never_downloads_what_ganzoo_pins(tmp_path, monkeypatch, name):
     monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: pytest.fail("tried"))
-    with pytest.raises(gz.DataError, match=f"--data {torchvision_child.PINNED[name]} downloads it"):
+    with pytest.raises(gz.DataError, match=f"--data {torchvision_child.OWN_DATASETS[name]} downloads it"):
         read(tmp_path, name, download=True)
 
 
@@ -324,9 +324,9 @@ def test_no_set_that_is_read_opens_a_pickle_that_nothing_checked():
             if unpickles or (call == "torch.load" and words.get("weights_only") != "True"):
                 opens.add(path.stem)
     assert opens == {"cifar", "lsun"}
-    assert torchvision_child._UNPICKLES == ("LSUN",)
+    assert torchvision_child._PICKLE_SETS == ("LSUN",)
     with pytest.raises(gz.UsageError, match="opens pickles, which could run code"):
-        torchvision_child._class("LSUN")
+        torchvision_child._find_class("LSUN")
 
 
 def test_a_changed_pickle_of_cifar10_is_not_opened(tmp_path):

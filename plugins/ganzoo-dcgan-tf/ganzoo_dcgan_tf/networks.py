@@ -14,7 +14,7 @@ import ganzoo_core as gz
 SLOPE = 0.3  # of LeakyReLU below zero
 
 
-def generator(*, height: int, width: int, channels: int, latent_dim: int, features: int) -> keras.Model:
+def create_generator(*, height: int, width: int, channels: int, latent_dim: int, features: int) -> keras.Model:
     """z [N, latent_dim] -> images [N,H,W,C] in [-1, 1].
 
     Args:
@@ -26,20 +26,20 @@ def generator(*, height: int, width: int, channels: int, latent_dim: int, featur
     Raises:
         UsageError: for another size, or no features.
     """
-    _check(height, width, features)
+    _check_sizes(height, width, features)
     small = (height // 4, width // 4, 4 * features)
     return keras.Sequential(
         [
             keras.Input((latent_dim,)),
             layers.Dense(small[0] * small[1] * small[2], use_bias=False),  # [N,12544]
-            _batch_norm(),
+            _make_batch_norm(),
             layers.LeakyReLU(SLOPE),
             layers.Reshape(small),  # [N,7,7,256]
             layers.Conv2DTranspose(2 * features, 5, strides=1, padding="same", use_bias=False),  # [N,7,7,128]
-            _batch_norm(),
+            _make_batch_norm(),
             layers.LeakyReLU(SLOPE),
             layers.Conv2DTranspose(features, 5, strides=2, padding="same", use_bias=False),  # [N,14,14,64]
-            _batch_norm(),
+            _make_batch_norm(),
             layers.LeakyReLU(SLOPE),
             layers.Conv2DTranspose(channels, 5, strides=2, padding="same", use_bias=False, activation="tanh"),
         ],  # [N,28,28,C]
@@ -47,7 +47,7 @@ def generator(*, height: int, width: int, channels: int, latent_dim: int, featur
     )
 
 
-def discriminator(*, height: int, width: int, channels: int, features: int, dropout: float) -> keras.Model:
+def create_discriminator(*, height: int, width: int, channels: int, features: int, dropout: float) -> keras.Model:
     """Images [N,H,W,C] in [-1, 1] -> raw scores [N,1]; the sigmoid of a score is the probability of "real".
 
     Args:
@@ -59,7 +59,7 @@ def discriminator(*, height: int, width: int, channels: int, features: int, drop
     Raises:
         UsageError: for another size, no features, or a share that is not at least 0 and below 1.
     """
-    _check(height, width, features)
+    _check_sizes(height, width, features)
     if not 0 <= dropout < 1:
         raise gz.UsageError(f"model.dropout is {dropout:g}; expected a share of at least 0 and below 1, such as 0.3")
     return keras.Sequential(
@@ -78,11 +78,11 @@ def discriminator(*, height: int, width: int, channels: int, features: int, drop
     )
 
 
-def _batch_norm() -> layers.Layer:
+def _make_batch_norm() -> layers.Layer:
     return layers.BatchNormalization(momentum=0.99, epsilon=1e-3)
 
 
-def _check(height: int, width: int, features: int) -> None:
+def _check_sizes(height: int, width: int, features: int) -> None:
     if height % 4 or width % 4:
         nearest = 4 * max(1, round(max(height, width) / 4))
         raise gz.UsageError(

@@ -46,7 +46,10 @@ def test_its_settings_are_those_of_the_digits_preset() -> None:
 
 def test_its_networks_are_those_of_the_plugin() -> None:
     size = {"height": 28, "width": 28, "channels": 1, "features": plain.WIDTH}
-    ours = networks.generator(**size, latent_dim=plain.LATENT), networks.discriminator(**size, dropout=0.3)
+    ours = (
+        networks.create_generator(**size, latent_dim=plain.LATENT),
+        networks.create_discriminator(**size, dropout=0.3),
+    )
     theirs = plain.make_generator(), plain.make_discriminator()
     for mine, other in zip(ours, theirs, strict=True):
         assert [layer.get_config() | {"name": ""} for layer in mine.layers] == [

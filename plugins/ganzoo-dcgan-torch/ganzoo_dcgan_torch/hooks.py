@@ -16,7 +16,7 @@ def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
     from ganzoo_dcgan_torch.networks import Generator
 
     return Generator(
-        size=_side(spec),
+        size=_square_side(spec),
         channels=spec.channels,
         latent_dim=spec.latent_dim,
         width=options["width"],
@@ -29,10 +29,10 @@ def build_discriminator(spec: gz.Spec, options: gz.Options) -> nn.Module:
     """Images [N,C,H,W] -> raw scores [N]; raises UsageError for a size it cannot judge."""
     from ganzoo_dcgan_torch.networks import Discriminator
 
-    return Discriminator(size=_side(spec), channels=spec.channels, width=options["width"], norm=options["norm"])
+    return Discriminator(size=_square_side(spec), channels=spec.channels, width=options["width"], norm=options["norm"])
 
 
-def _side(spec: gz.Spec) -> int:
+def _square_side(spec: gz.Spec) -> int:
     if spec.height != spec.width:
         raise gz.UsageError(
             f"DCGAN was asked for images of {spec.height}x{spec.width} pixels, but draws squares; "

@@ -15,7 +15,7 @@ from torch import nn
 import ganzoo_core as gz
 
 
-def level_widths(size: int, width: int) -> list[int]:
+def choose_level_widths(size: int, width: int) -> list[int]:
     """Channels of each level, the one nearest to the image first: 128, 256, 512, 1024 at 64 pixels and width 128.
 
     They double from level to level and stop at 8 times `width`, so that 128 and 256 pixels stay affordable.
@@ -31,7 +31,7 @@ def level_widths(size: int, width: int) -> list[int]:
     return [width * min(2**level, 8) for level in range(levels)]
 
 
-def normalisation(norm: str, channels: int) -> nn.Module:
+def make_normalisation(norm: str, channels: int) -> nn.Module:
     """The layer between a convolution and its activation.
 
     `batch` is DCGAN's. `layer` looks at one sample at a time, over channels and pixels together, as WGAN-GP
@@ -72,14 +72,14 @@ class Generator(nn.Module):
 
     def __init__(self, *, size: int, channels: int, latent_dim: int, width: int, norm: str = "batch") -> None:
         super().__init__()
-        widths = level_widths(size, width)[::-1]
+        widths = choose_level_widths(size, width)[::-1]
         bias = norm == "none"
         self.project = nn.Linear(latent_dim, 4 * 4 * widths[0], bias=bias)  # [N,16384], reshaped to [N,1024,4,4]
-        layers = [normalisation(norm, widths[0]), nn.ReLU()]
+        layers = [make_normalisation(norm, widths[0]), nn.ReLU()]
         for deep, shallow in pairwise(widths):
             layers += [
                 nn.ConvTranspose2d(deep, shallow, 4, stride=2, padding=1, bias=bias),
-                normalisation(norm, shallow),
+                make_normalisation(norm, shallow),
                 nn.ReLU(),  # [N,512,8,8], [N,256,16,16], [N,128,32,32]
             ]
         layers += [
@@ -109,7 +109,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, *, size: int, channels: int, width: int, norm: str = "batch") -> None:
         super().__init__()
-        widths = level_widths(size, width)
+        widths = choose_level_widths(size, width)
         bias = norm == "none"
         layers: list[nn.Module] = [
             nn.Conv2d(channels, widths[0], 4, stride=2, padding=1, bias=False),
@@ -118,7 +118,7 @@ class Discriminator(nn.Module):
         for shallow, deep in pairwise(widths):
             layers += [
                 nn.Conv2d(shallow, deep, 4, stride=2, padding=1, bias=bias),
-                normalisation(norm, deep),
+                make_normalisation(norm, deep),
                 nn.LeakyReLU(0.2),  # [N,256,16,16], [N,512,8,8], [N,1024,4,4]
             ]
         layers += [nn.Conv2d(widths[-1], 1, 4, bias=False)]  # [N,1,1,1]: one score from all 4x4 pixels

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import ganzoo_core as gz
-from ganzoo_dcgan_torch.networks import Discriminator, Generator, level_widths
+from ganzoo_dcgan_torch.networks import Discriminator, Generator, choose_level_widths
 
 SIZES = (16, 32, 64, 128, 256)
 
@@ -62,8 +62,8 @@ def test_parameters_follow_the_size_and_the_width(size: int, channels: int, widt
 
 
 def test_widths_are_those_of_the_paper_and_stop_at_eight_times() -> None:
-    assert level_widths(64, 128) == [128, 256, 512, 1024]
-    assert level_widths(256, 16) == [16, 32, 64, 128, 128, 128]
+    assert choose_level_widths(64, 128) == [128, 256, 512, 1024]
+    assert choose_level_widths(256, 16) == [16, 32, 64, 128, 128, 128]
 
 
 @pytest.mark.parametrize("size", SIZES)

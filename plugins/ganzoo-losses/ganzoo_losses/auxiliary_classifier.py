@@ -29,8 +29,8 @@ class AuxiliaryClassifier:
         real, fake = step.D.outputs(step.real), step.D.outputs(step.fake)
         return {
             "adversarial": ops.mean(ops.softplus(-real["scores"])) + ops.mean(ops.softplus(fake["scores"])),
-            "class_of_real": self.class_weight * _misnamed(step, real),
-            "class_of_fake": self.class_weight * _misnamed(step, fake),
+            "class_of_real": self.class_weight * _class_cross_entropy(step, real),
+            "class_of_fake": self.class_weight * _class_cross_entropy(step, fake),
         }
 
     def generator(self, step: gz.Step) -> Mapping[str, Any]:
@@ -38,11 +38,11 @@ class AuxiliaryClassifier:
         fake = step.D.outputs(step.fake)
         return {
             "adversarial": ops.mean(ops.softplus(-fake["scores"])),
-            "class_of_fake": self.class_weight * _misnamed(step, fake),
+            "class_of_fake": self.class_weight * _class_cross_entropy(step, fake),
         }
 
 
-def _misnamed(step: gz.Step, outputs: Mapping[str, Any]) -> Any:
+def _class_cross_entropy(step: gz.Step, outputs: Mapping[str, Any]) -> Any:
     """The cross-entropy of D's classes against the labels, a scalar."""
     if "classes" not in outputs:
         raise gz.UsageError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import ganzoo_core as gz
 
-_TINY = 1e-12  # below float32's resolution near a norm of 1; it keeps the root differentiable where D is flat
+_EPSILON = 1e-12  # below float32's resolution near a norm of 1; it keeps the root differentiable where D is flat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class WassersteinGP:
         real, fake = step.D(step.real), step.D(step.fake)
         terms = {"adversarial": ops.mean(fake) - ops.mean(real)}
         if self.gp_weight:
-            terms["gradient_penalty"] = self.gp_weight * self._penalty(step)
+            terms["gradient_penalty"] = self.gp_weight * self._gradient_penalty(step)
         if self.drift:
             terms["drift_penalty"] = self.drift * ops.mean(ops.square(real))
         return terms
@@ -38,12 +38,12 @@ class WassersteinGP:
     def generator(self, step: gz.Step) -> Mapping[str, Any]:
         return {"adversarial": -step.ops.mean(step.D(step.fake))}
 
-    def _penalty(self, step: gz.Step) -> Any:
+    def _gradient_penalty(self, step: gz.Step) -> Any:
         ops = step.ops
         shape = step.real.shape
         epsilon = ops.uniform((shape[0], *(1 for _ in shape[1:])))
         _, gradient = ops.score_and_gradient(step.D, ops.lerp(step.fake, step.real, epsilon))
-        norm = ops.sqrt(ops.sum_per_sample(ops.square(gradient)) + _TINY)
+        norm = ops.sqrt(ops.sum_per_sample(ops.square(gradient)) + _EPSILON)
         return ops.mean(ops.square(norm - 1.0))
 
 

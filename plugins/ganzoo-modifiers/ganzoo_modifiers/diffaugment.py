@@ -21,12 +21,12 @@ def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Gene
     """
     network = yield
     policy = tuple(modifiers["diffaugment"]["policy"])
-    _check(policy)
+    _check_policy(policy)
     module = importlib.import_module(f"ganzoo_modifiers.diffaugment_{spec.framework}")
     return module.augmented(network, policy=policy)
 
 
-def _check(policy: tuple[str, ...]) -> None:
+def _check_policy(policy: tuple[str, ...]) -> None:
     choices = f"{', '.join(POLICIES[:-1])} and {POLICIES[-1]}"
     for name in policy:
         if name not in POLICIES:

@@ -12,15 +12,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-DRAWS = 7  # numbers an image: one each for brightness, saturation, contrast, and two each for shift and cutout
+RANDOM_COLUMNS = 7  # numbers an image: one each for brightness, saturation, contrast, and two each for shift and cutout
 
 
-def augmented(network: keras.Model, *, policy: Sequence[str]) -> keras.Model:
+def augment_inputs(network: keras.Model, *, policy: Sequence[str]) -> keras.Model:
     """A model that in training calls the network with augmented images; otherwise they stay as they are.
 
     Args:
         network: a native discriminator, called with the images first.
-        policy: of `color`, `translation` and `cutout`, those that happen, in this order.
+        policy: of `color`, `translate` and `cut_out`, those that happen, in this order.
     """
     return Augmented(network, policy=policy)
 
@@ -50,7 +50,7 @@ class Augmented(keras.Model):
         # Keras takes no mixture of numbers and tensors as further keywords, so `resolution` stands alone.
         given = dict(values) if resolution is None else {"resolution": resolution, **values}
         if training:
-            draws = keras.random.uniform((tf.shape(images)[0], DRAWS), seed=self.seeds)
+            draws = keras.random.uniform((tf.shape(images)[0], RANDOM_COLUMNS), seed=self.seeds)
             images = augment(images, draws, policy=self.policy)
         inputs = [images] if labels is None else [images, labels]
         if len(getattr(self.network, "inputs", None) or ()) == 2:
@@ -63,23 +63,25 @@ def augment(images: tf.Tensor, draws: tf.Tensor, *, policy: Sequence[str]) -> tf
 
     Each transform has its own columns, so that a policy does not change what another part of it draws.
     """
-    brightness_by, saturation_by, contrast_by, *places = tf.unstack(draws, num=DRAWS, axis=1)
+    brightness_by, saturation_by, contrast_by, *places = tf.unstack(draws, num=RANDOM_COLUMNS, axis=1)
     for name in policy:
         if name == "color":
-            images = contrast(saturation(brightness(images, brightness_by), saturation_by), contrast_by)
+            images = change_contrast(
+                change_saturation(change_brightness(images, brightness_by), saturation_by), contrast_by
+            )
         elif name == "translation":
-            images = translation(images, places[0], places[1])
+            images = translate(images, places[0], places[1])
         else:
-            images = cutout(images, places[2], places[3])
+            images = cut_out(images, places[2], places[3])
     return images
 
 
-def brightness(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+def change_brightness(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
     """x + b, b from [-0.5, 0.5)."""
     return images + (u[:, None, None, None] - 0.5)
 
 
-def saturation(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+def change_saturation(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
     """m + s (x - m), m a pixel's mean over its channels and s from [0, 2); nothing where there is one channel."""
     if images.shape[3] == 1:
         return images
@@ -87,23 +89,23 @@ def saturation(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
     return mean + 2 * u[:, None, None, None] * (images - mean)
 
 
-def contrast(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
+def change_contrast(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
     """m + c (x - m), m an image's mean over pixels and channels and c from [0.5, 1.5)."""
     mean = tf.reduce_mean(images, axis=[1, 2, 3], keepdims=True)
     return mean + (u[:, None, None, None] + 0.5) * (images - mean)
 
 
-def translation(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+def translate(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """Moved by whole pixels, up to an eighth of the side either way; what comes in from outside is 0, a mid grey."""
     height, width = images.shape[1:3]
-    rows, rows_inside = _sources(down, height)
-    columns, columns_inside = _sources(right, width)
+    rows, rows_inside = _find_sources(down, height)
+    columns, columns_inside = _find_sources(right, width)
     moved = tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
     inside = rows_inside[:, :, None, None] & columns_inside[:, None, :, None]
     return moved * tf.cast(inside, images.dtype)
 
 
-def _sources(u: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _find_sources(u: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     """[N] -> for each place of an axis, where its pixel comes from [N,size], and whether that is in the image."""
     most = size // 8
     shift = tf.cast(tf.floor(u * (2 * most + 1)), tf.int32) - most
@@ -111,14 +113,14 @@ def _sources(u: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.clip_by_value(source, 0, size - 1), (source >= 0) & (source < size)
 
 
-def cutout(images: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+def cut_out(images: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
     """A square of half the side becomes 0, a mid grey. Its centre is anywhere, so it may reach over the border."""
     height, width = images.shape[1:3]
-    inside = _covered(row, height)[:, :, None, None] & _covered(column, width)[:, None, :, None]
+    inside = _find_covered(row, height)[:, :, None, None] & _find_covered(column, width)[:, None, :, None]
     return images * tf.cast(~inside, images.dtype)
 
 
-def _covered(u: tf.Tensor, size: int) -> tf.Tensor:
+def _find_covered(u: tf.Tensor, size: int) -> tf.Tensor:
     """[N] -> which places of an axis the square covers, [N,size]."""
     side = size // 2
     # The centre is one of the `size` pixels, or for an even side one of the `size + 1` edges between them.

@@ -12,24 +12,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-DRAWS = 7  # numbers an image: one each for brightness, saturation, contrast, and two each for shift and cutout
+RANDOM_COLUMNS = 7  # numbers an image: one each for brightness, saturation, contrast, and two each for shift and cutout
 
 
-def augmented(network: nn.Module, *, policy: Sequence[str]) -> nn.Module:
+def augment_inputs(network: nn.Module, *, policy: Sequence[str]) -> nn.Module:
     """The same network, which in training mode is given augmented images; in eval they stay as they are.
 
     The numbers come from the generator of the images' device, new ones in each call.
 
     Args:
         network: a native discriminator, called with the images first.
-        policy: of `color`, `translation` and `cutout`, those that happen, in this order.
+        policy: of `color`, `translate` and `cut_out`, those that happen, in this order.
     """
 
     def before(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
         if not module.training:
             return given
         images, *others = given
-        draws = torch.rand(len(images), DRAWS, device=images.device)
+        draws = torch.rand(len(images), RANDOM_COLUMNS, device=images.device)
         return (augment(images, draws, policy=policy), *others)
 
     # A hook and no module around it: the network keeps its type, its methods, and the names of its weights.
@@ -45,20 +45,22 @@ def augment(images: Tensor, draws: Tensor, *, policy: Sequence[str]) -> Tensor:
     brightness_by, saturation_by, contrast_by, *places = draws.unbind(1)
     for name in policy:
         if name == "color":
-            images = contrast(saturation(brightness(images, brightness_by), saturation_by), contrast_by)
+            images = change_contrast(
+                change_saturation(change_brightness(images, brightness_by), saturation_by), contrast_by
+            )
         elif name == "translation":
-            images = translation(images, places[0], places[1])
+            images = translate(images, places[0], places[1])
         else:
-            images = cutout(images, places[2], places[3])
+            images = cut_out(images, places[2], places[3])
     return images
 
 
-def brightness(images: Tensor, u: Tensor) -> Tensor:
+def change_brightness(images: Tensor, u: Tensor) -> Tensor:
     """x + b, b from [-0.5, 0.5)."""
     return images + (u[:, None, None, None] - 0.5)
 
 
-def saturation(images: Tensor, u: Tensor) -> Tensor:
+def change_saturation(images: Tensor, u: Tensor) -> Tensor:
     """m + s (x - m), m a pixel's mean over its channels and s from [0, 2); nothing where there is one channel."""
     if images.shape[1] == 1:
         return images
@@ -66,17 +68,17 @@ def saturation(images: Tensor, u: Tensor) -> Tensor:
     return mean + 2 * u[:, None, None, None] * (images - mean)
 
 
-def contrast(images: Tensor, u: Tensor) -> Tensor:
+def change_contrast(images: Tensor, u: Tensor) -> Tensor:
     """m + c (x - m), m an image's mean over pixels and channels and c from [0.5, 1.5)."""
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return mean + (u[:, None, None, None] + 0.5) * (images - mean)
 
 
-def translation(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+def translate(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """Moved by whole pixels, up to an eighth of the side either way; what comes in from outside is 0, a mid grey."""
     height, width = images.shape[2:]
-    rows, rows_inside = _sources(down, height)
-    columns, columns_inside = _sources(right, width)
+    rows, rows_inside = _find_sources(down, height)
+    columns, columns_inside = _find_sources(right, width)
     samples = torch.arange(len(images), device=images.device)[:, None, None]
     # Both of the indexed axes at once; [N,H,W,C], whose permuted view is channels_last.
     moved = images[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
@@ -84,7 +86,7 @@ def translation(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return moved * inside.to(images.dtype)
 
 
-def _sources(u: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _find_sources(u: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """[N] -> for each place of an axis, where its pixel comes from [N,size], and whether that is in the image."""
     most = size // 8
     shift = (u * (2 * most + 1)).floor().long() - most
@@ -92,14 +94,14 @@ def _sources(u: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return source.clamp(0, size - 1), (source >= 0) & (source < size)
 
 
-def cutout(images: Tensor, row: Tensor, column: Tensor) -> Tensor:
+def cut_out(images: Tensor, row: Tensor, column: Tensor) -> Tensor:
     """A square of half the side becomes 0, a mid grey. Its centre is anywhere, so it may reach over the border."""
     height, width = images.shape[2:]
-    inside = _covered(row, height)[:, None, :, None] & _covered(column, width)[:, None, None, :]
+    inside = _find_covered(row, height)[:, None, :, None] & _find_covered(column, width)[:, None, None, :]
     return images * (~inside).to(images.dtype)
 
 
-def _covered(u: Tensor, size: int) -> Tensor:
+def _find_covered(u: Tensor, size: int) -> Tensor:
     """[N] -> which places of an axis the square covers, [N,size]."""
     side = size // 2
     # The centre is one of the `size` pixels, or for an even side one of the `size + 1` edges between them.

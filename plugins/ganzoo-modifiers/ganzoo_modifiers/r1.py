@@ -25,7 +25,7 @@ class WithR1:
 
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
         ops = step.ops
-        watched = _Watched(step.D, step.real, ops)
+        watched = _GradientRecorder(step.D, step.real, ops)
         terms = dict(self._loss.discriminator(replace(step, D=watched)))
         gradient = watched.gradient
         if gradient is None:  # the loss did not call D on the real images, or asked for all of its outputs
@@ -44,7 +44,7 @@ class WithR1:
         return getattr(self._loss, name)
 
 
-class _Watched:
+class _GradientRecorder:
     """D, which keeps the gradient by the real images when the loss asks for their scores.
 
     So the penalty costs no second forward, and batch norm, dropout and spectral vectors move once.

@@ -14,7 +14,7 @@ import ganzoo_core as gz
 
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 LAYERS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, *TRANSPOSED, layers.Dense, layers.Embedding)
-FIRST_STEPS = 15  # of the power iteration, when a weight is met first
+INITIAL_ITERATIONS = 15  # of the power iteration, when a weight is met first
 
 
 def normalise(network: keras.Model, *, iterations: int) -> keras.Model:
@@ -27,13 +27,13 @@ def normalise(network: keras.Model, *, iterations: int) -> keras.Model:
     Raises:
         UsageError: if the network has spectral norm already, or no layer that can have it.
     """
-    for layer in (network, *_parts(network)):
+    for layer in (network, *_iterate_layers(network)):
         if "SpectralNorm" in type(layer).__name__:
             raise gz.UsageError(
                 f"this discriminator has spectral normalisation already (in {layer.name}), and a second one "
                 "would normalise what is normalised: leave out --with spectral-norm, or switch the model's own off"
             )
-    if not any(isinstance(layer, LAYERS) for layer in _parts(network)):
+    if not any(isinstance(layer, LAYERS) for layer in _iterate_layers(network)):
         raise gz.UsageError(
             "spectral-norm found no convolution, dense layer or embedding in this discriminator: "
             "leave out --with spectral-norm"
@@ -41,7 +41,7 @@ def normalise(network: keras.Model, *, iterations: int) -> keras.Model:
     return SpectralNormalised(network, iterations=iterations)
 
 
-def _parts(network: Any) -> Iterator[Any]:
+def _iterate_layers(network: Any) -> Iterator[Any]:
     yield from network._flatten_layers(include_self=False)
 
 
@@ -54,25 +54,25 @@ class _Weight:
     v: Any
     axis: int
 
-    def matrix(self) -> tf.Tensor:
+    def to_matrix(self) -> tf.Tensor:
         """The weight as [output channels, everything else]."""
         value = tf.convert_to_tensor(self.variable)
         order = [self.axis, *(axis for axis in range(len(value.shape)) if axis != self.axis)]
         return tf.reshape(tf.transpose(value, order), [value.shape[self.axis], -1])
 
-    def move(self, steps: int) -> None:
+    def iterate(self, steps: int) -> None:
         """So many steps of the power iteration, through which no gradient flows."""
-        matrix, v = tf.stop_gradient(self.matrix()), tf.convert_to_tensor(self.v)
+        matrix, v = tf.stop_gradient(self.to_matrix()), tf.convert_to_tensor(self.v)
         for _ in range(steps):
             u = tf.math.l2_normalize(tf.linalg.matvec(matrix, v), epsilon=1e-24)
             v = tf.math.l2_normalize(tf.linalg.matvec(matrix, u, transpose_a=True), epsilon=1e-24)
         self.u.assign(u)
         self.v.assign(v)
 
-    def normalised(self) -> tf.Tensor:
+    def normalise(self) -> tf.Tensor:
         """W/σ with σ = uᵀWv, whose gradient flows through W alone."""
         u, v = tf.stop_gradient(self.u.value), tf.stop_gradient(self.v.value)
-        return self.variable.value / tf.reduce_sum(u * tf.linalg.matvec(self.matrix(), v))
+        return self.variable.value / tf.reduce_sum(u * tf.linalg.matvec(self.to_matrix(), v))
 
 
 class SpectralNormalised(keras.Model):
@@ -109,12 +109,12 @@ class SpectralNormalised(keras.Model):
             self.network(*inputs, training=False, **given)  # its variables may not be made yet
             for layer in self._layers_to_normalise():
                 if id(layer) not in self._normalised:
-                    self._normalised[id(layer)] = self._take_in(layer)
+                    self._normalised[id(layer)] = self._make_weight(layer)
         weights = [self._normalised[id(layer)] for layer in self._layers_to_normalise()]
         if training:
             for weight in weights:
-                weight.move(self.iterations)
-        with keras.StatelessScope([(weight.variable, weight.normalised()) for weight in weights]) as scope:
+                weight.iterate(self.iterations)
+        with keras.StatelessScope([(weight.variable, weight.normalise()) for weight in weights]) as scope:
             outputs = self.network(*inputs, training=training, **given)
         for variable in self.network.non_trainable_variables:
             # What moved inside stays inside of the scope, such as batch norm's means and dropout's seeds.
@@ -124,9 +124,9 @@ class SpectralNormalised(keras.Model):
         return outputs
 
     def _layers_to_normalise(self) -> list[Any]:
-        return [layer for layer in _parts(self.network) if isinstance(layer, LAYERS)]
+        return [layer for layer in _iterate_layers(self.network) if isinstance(layer, LAYERS)]
 
-    def _take_in(self, layer: Any) -> _Weight:
+    def _make_weight(self, layer: Any) -> _Weight:
         variable = layer.embeddings if isinstance(layer, layers.Embedding) else layer.kernel
         rank = len(variable.shape)
         # Keras has the output channels last, and last but one in a transposed convolution. Torch has an embedding's
@@ -139,5 +139,5 @@ class SpectralNormalised(keras.Model):
             for name, size in (("u", rows), ("v", columns))
         )
         weight = _Weight(variable, u, v, axis)
-        weight.move(FIRST_STEPS)
+        weight.iterate(INITIAL_ITERATIONS)
         return weight

@@ -15,7 +15,9 @@ def build_generator(spec: gz.Spec, options: gz.Options) -> keras.Model:
     """z [N, latent_dim] -> images [N,H,W,C], at 4x4 pixels until it grows; raises UsageError for a size beyond it."""
     from ganzoo_progan_tf.networks import Generator
 
-    return Generator(size=_side(spec), channels=spec.channels, latent_dim=spec.latent_dim, width=options["width"])
+    return Generator(
+        size=_square_side(spec), channels=spec.channels, latent_dim=spec.latent_dim, width=options["width"]
+    )
 
 
 @gz.hookimpl
@@ -23,10 +25,10 @@ def build_discriminator(spec: gz.Spec, options: gz.Options) -> keras.Model:
     """Images [N,H,W,C] -> raw scores [N], at 4x4 pixels until it grows; raises UsageError for a size beyond it."""
     from ganzoo_progan_tf.networks import Discriminator
 
-    return Discriminator(size=_side(spec), channels=spec.channels, width=options["width"])
+    return Discriminator(size=_square_side(spec), channels=spec.channels, width=options["width"])
 
 
-def _side(spec: gz.Spec) -> int:
+def _square_side(spec: gz.Spec) -> int:
     if spec.height != spec.width:
         raise gz.UsageError(
             f"ProGAN was asked for images of {spec.height}x{spec.width} pixels, but draws squares; "

@@ -14,12 +14,12 @@ import tensorflow as tf
 
 import ganzoo_core as gz
 
-START = 4  # pixels of the first stage
+START_RESOLUTION = 4  # pixels of the first stage
 SQRT2 = math.sqrt(2)  # He's gain for a layer that a rectifier follows
-TINY = 1e-8
+EPSILON = 1e-8
 
 
-def feature_maps(resolution: int, width: int) -> int:
+def count_channels(resolution: int, width: int) -> int:
     """Channels at a resolution: min(8192 / 2^s, 512) with s = log2(resolution) - 1, and `width` at most.
 
     512 up to 32 pixels, then 256, 128, 64, 32, and 16 at 1024.
@@ -29,7 +29,7 @@ def feature_maps(resolution: int, width: int) -> int:
 
 def check_sizes(size: int, width: int) -> None:
     """Raise UsageError unless the networks can have this size in pixels and this width in channels."""
-    if size not in [START << level for level in range(9)]:
+    if size not in [START_RESOLUTION << level for level in range(9)]:
         raise gz.UsageError(
             f"ProGAN was asked for images of {size} pixels; set data.size to 4, 8, 16, 32, 64, 128, 256, 512 or 1024"
         )
@@ -44,10 +44,10 @@ def activate(x: tf.Tensor) -> tf.Tensor:
 
 def pixel_norm(x: tf.Tensor) -> tf.Tensor:
     """x / sqrt(mean over channels of x^2 + 1e-8), a pixel at a time (section 4.2)."""
-    return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=-1, keepdims=True) + TINY)
+    return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=-1, keepdims=True) + EPSILON)
 
 
-def upsampled(x: tf.Tensor) -> tf.Tensor:
+def upsample(x: tf.Tensor) -> tf.Tensor:
     """[N,H,W,C] -> [N,2H,2W,C]: each pixel becomes a square of four. Made of copies: TensorFlow's own nearest
     neighbour has no second derivative."""
     _, height, width, channels = x.shape
@@ -58,12 +58,12 @@ def upsampled(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, [-1, 2 * height, 2 * width, channels])
 
 
-def downsampled(x: tf.Tensor) -> tf.Tensor:
+def downsample(x: tf.Tensor) -> tf.Tensor:
     """[N,2H,2W,C] -> [N,H,W,C]: the mean of each square of four."""
     return tf.nn.avg_pool2d(x, 2, 2, "VALID")
 
 
-def with_deviation(x: tf.Tensor) -> tf.Tensor:
+def add_minibatch_stddev(x: tf.Tensor) -> tf.Tensor:
     """[N,H,W,C] -> [N,H,W,C+1]: how much the images of a group differ, as one more channel (section 3).
 
     Groups are four images that follow each other; three, two or the whole batch where four do not divide it. Their
@@ -73,7 +73,7 @@ def with_deviation(x: tf.Tensor) -> tf.Tensor:
     group = next((size for size in (4, 3, 2) if count % size == 0), count)
     grouped = tf.reshape(x, [-1, group, height, width, channels])
     variance = tf.math.reduce_variance(grouped, axis=1)
-    mean = tf.reduce_mean(tf.sqrt(variance + TINY), axis=[1, 2, 3])  # [N / group]
+    mean = tf.reduce_mean(tf.sqrt(variance + EPSILON), axis=[1, 2, 3])  # [N / group]
     channel = tf.broadcast_to(tf.repeat(mean, group)[:, None, None, None], [count, height, width, 1])
     return tf.concat([x, channel], axis=3)
 
@@ -109,7 +109,7 @@ class Growing(keras.Model):
     def __init__(self, *, size: int, width: int) -> None:
         check_sizes(size, width)
         super().__init__()
-        self.size, self.width, self.resolution = size, width, START
+        self.size, self.width, self.resolution = size, width, START_RESOLUTION
         # Keras closes a model that it takes for complete; a growing one never is, and its layers build themselves.
         self.built = True
 
@@ -119,10 +119,10 @@ class Growing(keras.Model):
         Raises:
             UsageError: if that is no stage, or beyond the size that the network was made for.
         """
-        if resolution not in [START << level for level in range(self.size.bit_length() - 2)]:
+        if resolution not in [START_RESOLUTION << level for level in range(self.size.bit_length() - 2)]:
             raise gz.UsageError(
                 f"a {type(self).__name__.lower()} of {self.size} pixels cannot grow to {resolution}; "
-                f"expected {START} doubled some number of times, {self.size} at most"
+                f"expected {START_RESOLUTION} doubled some number of times, {self.size} at most"
             )
         while self.resolution < resolution:
             self.resolution *= 2
@@ -132,7 +132,7 @@ class Growing(keras.Model):
         """Add the layers that this resolution takes."""
         raise NotImplementedError
 
-    def stage_of(self, resolution: int | None) -> int:
+    def count_doublings(self, resolution: int | None) -> int:
         """How many doublings lead to this resolution.
 
         None stands for the full size, to which the network then grows: without a schedule that says how far, there
@@ -143,7 +143,7 @@ class Growing(keras.Model):
             resolution = self.size
         if resolution > self.resolution:
             raise ValueError(f"{self.name} has grown to {self.resolution} pixels and is asked for {resolution}")
-        return (resolution // START).bit_length() - 1
+        return (resolution // START_RESOLUTION).bit_length() - 1
 
 
 class GeneratorBlock(keras.layers.Layer):
@@ -155,7 +155,7 @@ class GeneratorBlock(keras.layers.Layer):
         self.second = Convolution(outputs, outputs, 3)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        x = pixel_norm(activate(self.first(upsampled(x))))
+        x = pixel_norm(activate(self.first(upsample(x))))
         return pixel_norm(activate(self.second(x)))
 
 
@@ -172,7 +172,7 @@ class Generator(Growing):
     def __init__(self, *, size: int, channels: int, latent_dim: int, width: int) -> None:
         super().__init__(size=size, width=width)
         self.channels = channels
-        maps = feature_maps(START, width)
+        maps = count_channels(START_RESOLUTION, width)
         self.projection = Convolution(latent_dim, maps, 4, padding="VALID")  # [N,7,7,512] -> [N,4,4,512]
         self.convolution = Convolution(maps, maps, 3)  # [N,4,4,512]
         # For each later stage [N,8,8,512], [N,16,16,512], [N,32,32,512], [N,64,64,256], … [N,1024,1024,16].
@@ -180,13 +180,13 @@ class Generator(Growing):
         self.to_image = [Convolution(maps, channels, 1, gain=1)]  # toRGB, one for each stage
 
     def add_stage(self, resolution: int) -> None:
-        inputs, outputs = feature_maps(resolution // 2, self.width), feature_maps(resolution, self.width)
+        inputs, outputs = count_channels(resolution // 2, self.width), count_channels(resolution, self.width)
         self.blocks.append(GeneratorBlock(inputs, outputs))
         self.to_image.append(Convolution(outputs, self.channels, 1, gain=1))
 
     def call(self, z: tf.Tensor, resolution: int | None = None, fade: tf.Tensor | float = 1.0) -> tf.Tensor:
         """At `fade` 0 the images are those of the stage before, enlarged; at 1 the new layers' alone (figure 2)."""
-        stage = self.stage_of(resolution)
+        stage = self.count_doublings(resolution)
         x = tf.pad(z[:, None, None, :], [[0, 0], [3, 3], [3, 3], [0, 0]])  # one pixel in the middle of [N,7,7,512]
         x = pixel_norm(activate(self.projection(x)))
         x = before = pixel_norm(activate(self.convolution(x)))
@@ -195,7 +195,7 @@ class Generator(Growing):
         images = self.to_image[stage](x)
         if stage == 0:
             return images
-        return (1.0 - fade) * upsampled(self.to_image[stage - 1](before)) + fade * images
+        return (1.0 - fade) * upsample(self.to_image[stage - 1](before)) + fade * images
 
 
 class DiscriminatorBlock(keras.layers.Layer):
@@ -207,7 +207,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         self.second = Convolution(inputs, outputs, 3)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return downsampled(activate(self.second(activate(self.first(x)))))
+        return downsample(activate(self.second(activate(self.first(x)))))
 
 
 class Discriminator(Growing):
@@ -222,7 +222,7 @@ class Discriminator(Growing):
     def __init__(self, *, size: int, channels: int, width: int) -> None:
         super().__init__(size=size, width=width)
         self.channels = channels
-        maps = feature_maps(START, width)
+        maps = count_channels(START_RESOLUTION, width)
         self.from_image = [Convolution(channels, maps, 1)]  # fromRGB, one for each stage; [N,1024,1024,16] at the last
         # For each later stage, ending [N,4,4,512], [N,8,8,512], [N,16,16,512], [N,32,32,512], … [N,512,512,32].
         self.blocks: list[DiscriminatorBlock] = []
@@ -231,18 +231,18 @@ class Discriminator(Growing):
         self.score = Convolution(maps, 1, 1, gain=1)  # [N,1,1,1]
 
     def add_stage(self, resolution: int) -> None:
-        inputs, outputs = feature_maps(resolution, self.width), feature_maps(resolution // 2, self.width)
+        inputs, outputs = count_channels(resolution, self.width), count_channels(resolution // 2, self.width)
         self.blocks.append(DiscriminatorBlock(inputs, outputs))
         self.from_image.append(Convolution(self.channels, inputs, 1))
 
     def call(self, images: tf.Tensor, resolution: int | None = None, fade: tf.Tensor | float = 1.0) -> tf.Tensor:
         """At `fade` 0 the scores are those of the stage before on the halved images; at 1 the new layers decide."""
-        stage = self.stage_of(resolution)
+        stage = self.count_doublings(resolution)
         x = activate(self.from_image[stage](images))
         if stage > 0:
-            before = activate(self.from_image[stage - 1](downsampled(images)))
+            before = activate(self.from_image[stage - 1](downsample(images)))
             x = (1.0 - fade) * before + fade * self.blocks[stage - 1](x)
         for block in self.blocks[: max(stage - 1, 0)][::-1]:
             x = block(x)
-        x = activate(self.convolution(with_deviation(x)))
+        x = activate(self.convolution(add_minibatch_stddev(x)))
         return self.score(activate(self.gather(x)))[:, 0, 0, 0]

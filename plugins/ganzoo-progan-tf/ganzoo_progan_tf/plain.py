@@ -24,7 +24,7 @@ ZERO = tf.UnconnectedGradients.ZERO  # what leads to and from images of stages l
 act, up, down = keras.layers.LeakyReLU(0.2), keras.layers.UpSampling2D(2), keras.layers.AveragePooling2D(2)
 
 
-def norm(x: tf.Tensor) -> tf.Tensor:
+def pixel_norm(x: tf.Tensor) -> tf.Tensor:
     return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=-1, keepdims=True) + 1e-8)
 
 
@@ -55,9 +55,9 @@ class Generator(keras.Model):
 
     def call(self, z: tf.Tensor, fade: tf.Tensor | float) -> tf.Tensor:
         z = tf.pad(z[:, None, None], [[0, 0], [3, 3], [3, 3], [0, 0]])  # [N,7,7,32]
-        x = old = norm(act(self.conv(norm(act(self.project(z))))))
+        x = old = pixel_norm(act(self.conv(pixel_norm(act(self.project(z))))))
         for first, second in self.blocks:
-            x, old = norm(act(second(norm(act(first(up(x))))))), x
+            x, old = pixel_norm(act(second(pixel_norm(act(first(up(x))))))), x
         images = self.to_image[-1](x)
         return (1.0 - fade) * up(self.to_image[-2](old)) + fade * images if self.blocks else images
 
@@ -125,7 +125,7 @@ def train_step(G: Any, D: Any, opts: Any, mean: Any, batch: Any, z: Any, epsilon
 def main(total_images: int = IMAGES, folder: Path = Path()) -> None:
     keras.utils.set_random_seed(0)
     images, rng, G, D, mean, seen = load_images(), np.random.default_rng(0), Generator(), Discriminator(), [], 0
-    fixed_z, phase = norm(tf.random.normal([64, LATENT])), total_images // 5  # norm: a point on the hypersphere
+    fixed_z, phase = pixel_norm(tf.random.normal([64, LATENT])), total_images // 5  # norm: a point on the hypersphere
     for size, begin, end in ((4, -phase, phase), (8, phase, 3 * phase), (16, 3 * phase, total_images)):
         if size > 4:
             G.grow(), D.grow()
@@ -136,7 +136,7 @@ def main(total_images: int = IMAGES, folder: Path = Path()) -> None:
             batch, fade = images[rng.integers(len(images), size=BATCH)], min(1.0, (seen - begin) / phase)
             seen += BATCH
             decay = 0.5 ** (BATCH / min(EMA_HALFLIFE, 0.05 * seen))
-            z, epsilon = norm(tf.random.normal([BATCH, LATENT])), tf.random.uniform([BATCH, 1, 1, 1])
+            z, epsilon = pixel_norm(tf.random.normal([BATCH, LATENT])), tf.random.uniform([BATCH, 1, 1, 1])
             losses = train_step(G, D, opts, mean, batch, z, epsilon, tf.constant(fade), tf.constant(decay))
             if seen % (BATCH * 100) == 0:
                 print(f"{seen:6d} images   {size}x{size}   fade {fade:.2f}   D {losses[0]:.3f}   G {losses[1]:.3f}")

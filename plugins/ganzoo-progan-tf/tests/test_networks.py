@@ -80,10 +80,10 @@ def make_biases_matter(network: keras.Model) -> None:
 
 
 def test_feature_maps_are_those_of_table_2() -> None:
-    assert {size: networks.feature_maps(size, 512) for size in SIZES} == PAPER
-    assert {size: networks.feature_maps(size, 10**6) for size in SIZES} == PAPER
+    assert {size: networks.count_channels(size, 512) for size in SIZES} == PAPER
+    assert {size: networks.count_channels(size, 10**6) for size in SIZES} == PAPER
     for stage, size in enumerate(SIZES, start=1):
-        assert networks.feature_maps(size, 48) == min(8192 / 2**stage, 512, 48)
+        assert networks.count_channels(size, 48) == min(8192 / 2**stage, 512, 48)
 
 
 def test_parameters_at_1024_pixels_are_the_paper_s() -> None:
@@ -308,7 +308,7 @@ def test_minibatch_deviation(n: int, group: int) -> None:
         mean = sum(members) / group
         variance = sum((member - mean) ** 2 for member in members) / group
         expected[first : first + group] = np.sqrt(variance + 1e-8).mean()
-    found = networks.with_deviation(tf.constant(x)).numpy()
+    found = networks.add_minibatch_stddev(tf.constant(x)).numpy()
     assert found.shape == (n, 4, 4, 4)
     assert np.array_equal(found[..., :3], x)
     np.testing.assert_allclose(found[..., 3:], expected, rtol=1e-4)
@@ -325,8 +325,8 @@ def test_d_sees_whether_the_images_of_a_group_differ() -> None:
 
 def test_sampling_up_and_down() -> None:
     x = noise(2, 4, 6, 3)
-    assert np.array_equal(networks.upsampled(tf.constant(x)).numpy(), nearest(x))
-    np.testing.assert_allclose(networks.downsampled(tf.constant(x)).numpy(), halved(x), rtol=1e-5, atol=1e-6)
+    assert np.array_equal(networks.upsample(tf.constant(x)).numpy(), nearest(x))
+    np.testing.assert_allclose(networks.downsample(tf.constant(x)).numpy(), halved(x), rtol=1e-5, atol=1e-6)
 
 
 def test_no_layer_of_d_normalises() -> None:

@@ -71,7 +71,7 @@ def test_the_runner_takes_the_steps_of_plain(tmp_path: Path) -> None:
             for opt, network in zip(opts, (G, D), strict=True):
                 opt.build(network.weights)
 
-        batch = images[stream.indices(seen, plain.BATCH)]
+        batch = images[stream.take_indices(seen, plain.BATCH)]
         z = latents(philox(SEED, "z", step, 0), plain.BATCH, plain.LATENT, "sphere")
         seeds = philox(SEED, "discriminator", step, 0).integers(2**31, size=(1, 2))
         epsilon = TensorFlowOps(seeds[0].astype(np.int32)).uniform((plain.BATCH, 1, 1, 1))

@@ -27,12 +27,12 @@ class Cosine:
         if images >= self.total_images:
             return {name: last for name, (_, last) in self.ends.items()}
         gone = 0.5 * (1.0 - math.cos(math.pi * images / self.total_images))
-        return {name: _between(first, last, gone) for name, (first, last) in self.ends.items()}
+        return {name: _interpolate(first, last, gone) for name, (first, last) in self.ends.items()}
 
 
-def _between(first: float, last: float, gone: float) -> float:
+def _interpolate(first: float, last: float, progress: float) -> float:
     """`first` where 0 of the way is gone, `last` where 1 is; rounding never passes either."""
-    value = first + (last - first) * gone
+    value = first + (last - first) * progress
     return min(max(value, min(first, last)), max(first, last))
 
 
@@ -42,11 +42,11 @@ def schedule(total_images: int, options: gz.Options) -> gz.Schedule:
     if final < 0.0:
         raise gz.UsageError(f"schedule.final is {final:g}; expected a factor of at least 0")
     ends = {rate: (options[rate], options[rate] * final) for rate in ("lr_g", "lr_d")}
-    ends |= {name: _ends(name, options[f"{name}_ends"]) for name in EXTRAS if any(options[f"{name}_ends"])}
+    ends |= {name: _check_ends(name, options[f"{name}_ends"]) for name in EXTRAS if any(options[f"{name}_ends"])}
     return Cosine(total_images=total_images, ends=ends)
 
 
-def _ends(name: str, numbers: Sequence[float]) -> tuple[float, float]:
+def _check_ends(name: str, numbers: Sequence[float]) -> tuple[float, float]:
     highest = 1.0 if name == "beta2" else math.inf
     if len(numbers) != 2 or not all(0.0 <= number < highest for number in numbers):
         expected = "from 0 to below 1" if name == "beta2" else "of at least 0"

@@ -26,10 +26,10 @@ class LinearDecay:
     final: float
 
     def __call__(self, images: int) -> Mapping[str, float]:
-        factor = self._factor(images)
+        factor = self._compute_factor(images)
         return {"lr_g": self.lr_g * factor, "lr_d": self.lr_d * factor}
 
-    def _factor(self, images: int) -> float:
+    def _compute_factor(self, images: int) -> float:
         if images >= self.total_images:
             return self.final
         fallen = max(0.0, (images / self.total_images - self.start) / (1.0 - self.start))

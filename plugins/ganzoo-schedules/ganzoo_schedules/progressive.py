@@ -41,8 +41,8 @@ class Progressive:
 @gz.hookimpl
 def schedule(spec: gz.Spec, total_images: int, options: gz.Options) -> gz.Schedule:
     start, final = options["start_resolution"], max(spec.height, spec.width)
-    doublings = _doublings(start, final)
-    stable, fade = _phases(doublings, total_images, options["stable_images"], options["fade_images"])
+    doublings = _count_doublings(start, final)
+    stable, fade = _choose_phases(doublings, total_images, options["stable_images"], options["fade_images"])
     needed = (doublings + 1) * stable + doublings * fade
     if doublings and needed > total_images:
         raise gz.UsageError(
@@ -60,7 +60,7 @@ def schedule(spec: gz.Spec, total_images: int, options: gz.Options) -> gz.Schedu
     )
 
 
-def _doublings(start: int, final: int) -> int:
+def _count_doublings(start: int, final: int) -> int:
     """How often `start` must be doubled to reach `final`; raises UsageError if it never does."""
     doublings = max(0, (final // max(start, 1)).bit_length() - 1)
     if start < 1 or start << doublings != final:
@@ -71,7 +71,7 @@ def _doublings(start: int, final: int) -> int:
     return doublings
 
 
-def _phases(doublings: int, total_images: int, stable: int, fade: int) -> tuple[int, int]:
+def _choose_phases(doublings: int, total_images: int, stable: int, fade: int) -> tuple[int, int]:
     """The lengths of a stable phase and of a fade; one that is 0 gets an even share of what the other leaves."""
     for name, length in (("stable_images", stable), ("fade_images", fade)):
         if length < 0:

@@ -21,14 +21,14 @@ import platformdirs
 import ganzoo_core as gz
 
 if TYPE_CHECKING:
-    from ganzoo_scores.network import Classifier
+    from ganzoo_scores.classifier_network import Classifier
 
-WEIGHTS, ABOUT = "classifier.safetensors", "classifier.json"
+WEIGHTS_FILE, FACTS_FILE = "classifier.safetensors", "classifier.json"
 FACTS = {"accuracy": float, "test_images": int, "train_images": int, "weights": str, "resizer": str}
-LEAST_ACCURACY = {"digits": 0.97, "mnist": 0.99}
-ELSEWHERE = 0.7
+MIN_ACCURACY = {"digits": 0.97, "mnist": 0.99}
+DEFAULT_MIN_ACCURACY = 0.7
 MAX_BYTES = 200_000_000  # of one of its files
-SILENT = 5.0  # seconds, after which a large set says how far it is
+SILENT_SECONDS = 5.0  # seconds, after which a large set says how far it is
 Say = Callable[[str], None]
 
 
@@ -49,8 +49,8 @@ def extractor(
         )
     if len(train.class_names) < 2:
         raise gz.UsageError(f"{data} has one class, and {name} needs two or more; say --extractor inception")
-    found = trained(train, test, say)
-    accuracy, least = found.facts["accuracy"], options["least_accuracy"] or LEAST_ACCURACY.get(data, ELSEWHERE)
+    found = load_or_train(train, test, say)
+    accuracy, least = found.facts["accuracy"], options["least_accuracy"] or MIN_ACCURACY.get(data, DEFAULT_MIN_ACCURACY)
     if accuracy < least:
         raise gz.UsageError(
             f"{name} knows {accuracy:.1%} of the test images of {data}, and below {least:.1%} its scores mean little; "
@@ -67,18 +67,18 @@ class _Extractor:
 
     def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 [N,H,W,C] -> features [N,64] and logits [N,K]."""
-        from ganzoo_scores import network
+        from ganzoo_scores import classifier_network
 
-        return network.apply(self.network, images)
+        return classifier_network.extract_features(self.network, images)
 
 
-def home() -> Path:
+def find_cache_folder() -> Path:
     """Where classifiers lie; `GANZOO_CACHE` replaces the `ganzoo` folder of the user's caches."""
     override = os.environ.get("GANZOO_CACHE")
     return (Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")) / "classifiers"
 
 
-def trained(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor:
+def load_or_train(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor:
     """The classifier of this data: from the cache, or trained now and kept there.
 
     A cache that cannot be written to is no error. An entry that is damaged is made anew. Of several processes that need
@@ -86,54 +86,54 @@ def trained(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor
     """
     import torch
 
-    from ganzoo_scores import network
+    from ganzoo_scores import classifier_network
 
-    code = hashlib.sha256(Path(network.__file__).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
-    key = {"code": code, "torch": torch.__version__, "data": [_digest(part, say) for part in (train, test)]}
-    entry = home() / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
+    code = hashlib.sha256(Path(classifier_network.__file__).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    key = {"code": code, "torch": torch.__version__, "data": [_hash_images(part, say) for part in (train, test)]}
+    entry = find_cache_folder() / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
     shape = (train.images.shape[1], train.images.shape[2], train.images.shape[3])
-    empty = network.Classifier(shape, len(train.class_names))
-    kept = _kept(entry, empty)
+    empty = classifier_network.Classifier(shape, len(train.class_names))
+    kept = _try_load(entry, empty)
     if kept is not None:
         return kept
-    with _alone(entry, say):
-        kept = _kept(entry, empty)  # another process may have been first
+    with _lock_entry(entry, say):
+        kept = _try_load(entry, empty)  # another process may have been first
         if kept is not None:
             return kept
-        _remove(entry)  # where it is damaged
+        _remove_entry(entry)  # where it is damaged
         return _train(train, test, entry, say)
 
 
 def _train(train: gz.ImageSource, test: gz.ImageSource, entry: Path, say: Say) -> _Extractor:
-    from ganzoo_scores import network
+    from ganzoo_scores import classifier_network
 
     assert train.labels is not None
     assert test.labels is not None
     say(f"training a classifier on {len(train.images):,} images, once; it is kept in {entry.parent}")
 
     def told(done: int, total: int) -> None:
-        if done and done % (100 * network.BATCH * 8) == 0:
+        if done and done % (100 * classifier_network.BATCH * 8) == 0:
             say(f"  {done / total:.0%} of {total:,} images")
 
-    with _one_thread():
-        learnt = network.train(train.images, train.labels, len(train.class_names), told)
-        _, logits = network.apply(learnt, test.images)
+    with _SingleThread():
+        learnt = classifier_network.train(train.images, train.labels, len(train.class_names), told)
+        _, logits = classifier_network.extract_features(learnt, test.images)
     accuracy = float((logits.argmax(axis=1) == test.labels).mean())
-    content = network.pack(learnt)
+    content = classifier_network.pack(learnt)
     about = {
         "accuracy": accuracy,
         "test_images": len(test.images),
         "train_images": len(train.images),
         "weights": hashlib.sha256(content).hexdigest(),
-        "resizer": network.resizer(train.images.shape[1:]),
+        "resizer": classifier_network.describe_resizer(train.images.shape[1:]),
     }
     say(f"it knows {accuracy:.2%} of {len(test.images):,} test images")
-    _store(entry, {WEIGHTS: content, ABOUT: json.dumps(about, indent=1).encode()})
+    _store_entry(entry, {WEIGHTS_FILE: content, FACTS_FILE: json.dumps(about, indent=1).encode()})
     return _Extractor(learnt, about)
 
 
 @contextmanager
-def _alone(entry: Path, say: Say) -> Iterator[None]:
+def _lock_entry(entry: Path, say: Say) -> Iterator[None]:
     """Have this entry to oneself, where the folder takes a lock."""
     lock = filelock.FileLock(entry.with_name(f".{entry.name}.lock"))
     try:
@@ -152,7 +152,7 @@ def _alone(entry: Path, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def _kept(entry: Path, empty: Classifier) -> _Extractor | None:
+def _try_load(entry: Path, empty: Classifier) -> _Extractor | None:
     """What the entry holds; None where there is none, or a damaged one."""
     try:
         return _load(entry, empty)
@@ -161,13 +161,13 @@ def _kept(entry: Path, empty: Classifier) -> _Extractor | None:
 
 
 def _load(entry: Path, empty: Classifier) -> _Extractor:
-    from ganzoo_scores import network
+    from ganzoo_scores import classifier_network
 
     if entry.is_symlink():
         raise ValueError("it is a link")
-    found = json.loads(_read(entry / ABOUT))
+    found = json.loads(_read_file(entry / FACTS_FILE))
     about = {name: found[name] for name in ("accuracy", "test_images", "train_images", "weights", "resizer")}
-    content = _read(entry / WEIGHTS)
+    content = _read_file(entry / WEIGHTS_FILE)
     if hashlib.sha256(content).hexdigest() != about["weights"]:
         raise ValueError("its weights are not those that were written")
     counts = (about["test_images"], about["train_images"])
@@ -175,17 +175,17 @@ def _load(entry: Path, empty: Classifier) -> _Extractor:
         raise ValueError("its accuracy is none")
     if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(about["resizer"], str):
         raise ValueError("its facts are not those that were written")
-    return _Extractor(network.unpack(content, empty), about)
+    return _Extractor(classifier_network.unpack(content, empty), about)
 
 
-def _read(path: Path) -> bytes:
+def _read_file(path: Path) -> bytes:
     """A regular file of an entry; raises ValueError for anything else, and for one that is too large."""
     if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} is none of this extractor's files")
     return path.read_bytes()
 
 
-def _remove(entry: Path) -> None:
+def _remove_entry(entry: Path) -> None:
     """Remove an entry; of a link the link alone."""
     if entry.is_dir() and not entry.is_symlink():
         shutil.rmtree(entry, ignore_errors=True)
@@ -194,7 +194,7 @@ def _remove(entry: Path) -> None:
             entry.unlink()
 
 
-def _store(entry: Path, files: Mapping[str, bytes]) -> None:
+def _store_entry(entry: Path, files: Mapping[str, bytes]) -> None:
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=entry.parent))
@@ -211,12 +211,12 @@ def _store(entry: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _digest(part: gz.ImageSource, say: Say) -> str:
+def _hash_images(part: gz.ImageSource, say: Say) -> str:
     """The SHA-256 of all its images and labels."""
     digest = hashlib.sha256(f"{part.images.shape} {list(part.class_names)}".encode())
     since = time.monotonic()
     for start in range(0, len(part.images), 10_000):
-        if time.monotonic() - since > SILENT:
+        if time.monotonic() - since > SILENT_SECONDS:
             say(f"looking whether a classifier of these {len(part.images):,} images is kept; {start:,} are compared")
             since = time.monotonic()
         digest.update(part.images[start : start + 10_000].tobytes())
@@ -225,7 +225,7 @@ def _digest(part: gz.ImageSource, say: Say) -> str:
     return digest.hexdigest()
 
 
-class _one_thread:
+class _SingleThread:
     """PyTorch on one thread: how many there are moves the last bits of a sum, and with them the weights' hash."""
 
     def __enter__(self) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import ganzoo_core as gz
-from ganzoo_scores.precision_recall import BATCH, check_enough
+from ganzoo_scores.precision_recall import BATCH, check_image_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,19 +24,19 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 
     """
     import torch
 
-    check_enough(real, fake, neighbours, "density-coverage")
+    check_image_count(real, fake, neighbours, "density-coverage")
     X, Y = torch.from_numpy(real.features), torch.from_numpy(fake.features)
     inside, covered = 0, 0
     for rows in X.split(BATCH):
         # The nearest of all is the image itself, at no distance.
-        radius = _distances(rows, X).kthvalue(neighbours + 1, dim=1).values
-        within = _distances(rows, Y) < radius[:, None]  # [real, fake]
+        radius = _compute_distances(rows, X).kthvalue(neighbours + 1, dim=1).values
+        within = _compute_distances(rows, Y) < radius[:, None]  # [real, fake]
         inside += int(within.sum())
         covered += int(within.any(dim=1).sum())
     return {"density": inside / (neighbours * len(Y)), "coverage": covered / len(X)}
 
 
-def _distances(a: Tensor, b: Tensor) -> Tensor:
+def _compute_distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean [A,B]; without the shortcut over a matrix product, by which a point lies off itself."""
     import torch
 

@@ -37,19 +37,19 @@ def score(
                 f"fid needs more images than the extractor has features, {size}, and {count} {what}; {advice}, or "
                 "--metrics without fid (kid suits few images), or --set metric.fid.allow_few=true"
             )
-    found: dict[str, float | Mapping[str, float]] = {"fid": frechet(real.features, fake.features)}
-    labels = classes_of(fake)
+    found: dict[str, float | Mapping[str, float]] = {"fid": compute_frechet_distance(real.features, fake.features)}
+    labels = find_labels(fake)
     if real.labels is None or labels is None:
         return found
     within = {}
     for label, name in enumerate(real.class_names):
         chosen = real.features[real.labels == label], fake.features[labels == label]
         if min(map(len, chosen)) > size:
-            within[name] = frechet(*chosen)
+            within[name] = compute_frechet_distance(*chosen)
     return {**found, "fid": found["fid"], **({"fid_within": within} if within else {})}
 
 
-def frechet(real: np.ndarray, fake: np.ndarray) -> float:
+def compute_frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
     """The squared Fréchet distance of the Gaussians fitted to two sets of features [N,F]."""
     import torch
     from torchmetrics.image.fid import FrechetInceptionDistance
@@ -63,7 +63,7 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
     return max(0.0, float(distance.compute()))
 
 
-def classes_of(fake: gz.Features) -> np.ndarray | None:
+def find_labels(fake: gz.Features) -> np.ndarray | None:
     """int64 [N]: the classes that were asked for, else those that are found; None where nobody knows."""
     if fake.labels is not None:
         return fake.labels

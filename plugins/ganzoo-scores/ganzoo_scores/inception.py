@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 BATCH = 50  # images at a time
-COUNTER = ".num_batches_tracked"
+COUNTER_SUFFIX = ".num_batches_tracked"
 RESIZER = "bilinear as TensorFlow 1 has it, to 299×299, by torch-fidelity"
 
 
@@ -27,38 +27,38 @@ def extractor(name: str, say: Callable[[str], None], options: gz.Options) -> gz.
     Raises:
         DataError: if its weights cannot be had or read.
     """
-    return _Extractor(_tensors(options["weights"], name, say))
+    return _Extractor(_load_tensors(options["weights"], name, say))
 
 
-def _tensors(named: str, name: str, say: Callable[[str], None]) -> dict[str, np.ndarray]:
+def _load_tensors(weights_file: str, name: str, say: Callable[[str], None]) -> dict[str, np.ndarray]:
     """The weights by name, from the file that was named or from the published one."""
-    from ganzoo_scores import fetch
+    from ganzoo_scores import inception_weights
 
-    if not named:
-        return unpickle(fetch.weights(say))
+    if not weights_file:
+        return unpickle(inception_weights.fetch_weights(say))
     try:
-        path = Path(named).expanduser()
+        path = Path(weights_file).expanduser()
         if path.suffix == ".safetensors":
             return read_safetensors(path.resolve())  # what a user names may be a link
-        return unpickle(fetch.read(path))
-    except fetch.Refused as error:
+        return unpickle(inception_weights.read_verified(path))
+    except inception_weights.WrongFile as error:
         reason = f"{error}, since any other such file could run code when it is opened"
     except OSError as error:
         reason = error.strerror or str(error)
     except (gz.UsageError, RuntimeError, ValueError) as error:  # ~user without such a user; a NUL in the name
         reason = str(error)
     raise gz.DataError(
-        f"{named} cannot be read as {name}'s weights: {reason}; name the published file, or its tensors as "
+        f"{weights_file} cannot be read as {name}'s weights: {reason}; name the published file, or its tensors as "
         f"safetensors, with --set extractor.{name}.weights=FILE"
     )
 
 
-def unpickle(published: bytes) -> dict[str, np.ndarray]:
+def unpickle(content: bytes) -> dict[str, np.ndarray]:
     """The tensors in the published file, whose content `fetch` has compared with the pinned SHA-256."""
     import torch
 
     # The one pickle that ganzoo opens. Nobody can publish another with this digest; `weights_only` is a second lock.
-    found = torch.load(io.BytesIO(published), map_location="cpu", weights_only=True)  # noqa: TID251
+    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # noqa: TID251
     return {name: tensor.numpy() for name, tensor in found.items()}
 
 
@@ -68,11 +68,11 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     Raises:
         UsageError: naming the first one that differs.
     """
-    tensors = empty_network().state_dict()
+    tensors = make_empty_network().state_dict()
     expected = {
         name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)) for name, tensor in tensors.items()
     }
-    return gz.read_tensors(path, expected, optional=[name for name in expected if name.endswith(COUNTER)])
+    return gz.read_tensors(path, expected, optional=[name for name in expected if name.endswith(COUNTER_SUFFIX)])
 
 
 class _Extractor:
@@ -82,8 +82,12 @@ class _Extractor:
         import torch
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = network_of(tensors).to(self.device)
-        self.facts: Mapping[str, Any] = {"weights": _digest(tensors), "resizer": RESIZER, "device": self.device.type}
+        self.network = make_network(tensors).to(self.device)
+        self.facts: Mapping[str, Any] = {
+            "weights": _hash_tensors(tensors),
+            "resizer": RESIZER,
+            "device": self.device.type,
+        }
 
     def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 [N,H,W,C] -> features [N,2048] and logits [N,1008]."""
@@ -99,7 +103,7 @@ class _Extractor:
         return np.concatenate(features), np.concatenate(logits)
 
 
-def network_of(tensors: Mapping[str, np.ndarray]) -> torch.nn.Module:
+def make_network(tensors: Mapping[str, np.ndarray]) -> torch.nn.Module:
     """torch-fidelity's network with these weights.
 
     Raises:
@@ -107,10 +111,12 @@ def network_of(tensors: Mapping[str, np.ndarray]) -> torch.nn.Module:
     """
     import torch
 
-    network = empty_network()
+    network = make_empty_network()
     given = {name: torch.from_numpy(array) for name, array in tensors.items()}
     # The counters of batch norm, which nothing reads here, may be missing from a conversion.
-    given |= {name: torch.tensor(0) for name in network.state_dict() if name.endswith(COUNTER) and name not in tensors}
+    given |= {
+        name: torch.tensor(0) for name in network.state_dict() if name.endswith(COUNTER_SUFFIX) and name not in tensors
+    }
     try:
         torch.nn.Module.load_state_dict(network, given, assign=True)
     except RuntimeError as error:
@@ -118,7 +124,7 @@ def network_of(tensors: Mapping[str, np.ndarray]) -> torch.nn.Module:
     return network.requires_grad_(False).eval()
 
 
-def empty_network() -> torch.nn.Module:
+def make_empty_network() -> torch.nn.Module:
     """torch-fidelity's network without weights: its tensors have names, shapes and types, and take no memory."""
     import torch
     from torch_fidelity import feature_extractor_inceptionv3 as theirs  # type: ignore[import-untyped]
@@ -137,11 +143,11 @@ def empty_network() -> torch.nn.Module:
         theirs.load_state_dict_from_url = loader
 
 
-def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+def _hash_tensors(tensors: Mapping[str, np.ndarray]) -> str:
     """The SHA-256 of the weights themselves, whatever file they came in."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        if not name.endswith(COUNTER):
+        if not name.endswith(COUNTER_SUFFIX):
             digest.update(f"{name} {tensors[name].shape}".encode())
             digest.update(tensors[name].tobytes())
     return digest.hexdigest()

@@ -20,7 +20,7 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 
     import torch
     from torch_fidelity.metric_prc import prc_features_to_metric  # type: ignore[import-untyped]
 
-    check_enough(real, fake, neighbours, "precision-recall")
+    check_image_count(real, fake, neighbours, "precision-recall")
     found = prc_features_to_metric(
         torch.from_numpy(fake.features),
         torch.from_numpy(real.features),
@@ -32,7 +32,7 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 
     return {"precision": float(found["precision"]), "recall": float(found["recall"])}
 
 
-def check_enough(real: gz.Features, fake: gz.Features, neighbours: int, name: str) -> None:
+def check_image_count(real: gz.Features, fake: gz.Features, neighbours: int, name: str) -> None:
     """Raise UsageError where an image has not so many neighbours."""
     if neighbours < 1:
         raise gz.UsageError(f"metric.{name}.neighbours is {neighbours}; expected 1 or more")

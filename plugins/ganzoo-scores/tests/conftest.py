@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import ganzoo_core as gz
-from ganzoo_core.evaluation import Scorer, pose
+from ganzoo_core.evaluation import Scorer, make_request
 
 
 class Seer(torch.nn.Module):
@@ -64,7 +64,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def scorer(cache: Path) -> Iterator[Scorer]:
     """Scores of `digits`, by a classifier that was trained for it."""
-    with Scorer(pose(data="digits", data_settings={})) as made:
+    with Scorer(make_request(data="digits", data_settings={})) as made:
         yield made
 
 

@@ -165,15 +165,15 @@ def test_of_two_that_need_the_same_one_trains_and_one_waits(monkeypatch):
 
 def test_one_that_another_process_has_just_finished_is_taken(monkeypatch):
     """It was not there at the first look, and is when the lock is free."""
-    alone = classifier._alone
+    alone = classifier._lock_entry
 
     def late(entry, say):
-        monkeypatch.setattr(classifier, "_alone", alone)
+        monkeypatch.setattr(classifier, "_lock_entry", alone)
         make(squares(), squares(60))  # the other process, from its beginning to its end
         monkeypatch.setattr(network, "train", None)
         return alone(entry, say)
 
-    monkeypatch.setattr(classifier, "_alone", late)
+    monkeypatch.setattr(classifier, "_lock_entry", late)
     assert make(squares(), squares(60)).facts["accuracy"] == 1.0
 
 
@@ -226,7 +226,7 @@ def test_one_that_does_not_know_its_classes_is_refused_in_words(data, least):
 
 def test_images_are_moved_by_whole_pixels():
     images = torch.arange(2 * 36.0).reshape(2, 1, 6, 6)
-    moved = network._shifted(images, torch.Generator().manual_seed(0))
+    moved = network._shift_randomly(images, torch.Generator().manual_seed(0))
     assert moved.shape == images.shape
     for image, before in zip(moved, images, strict=True):
         wide = np.pad(before[0].numpy(), 1, mode="edge")
@@ -241,9 +241,9 @@ def test_it_knows_mnist(monkeypatch, tmp_path):
         pytest.skip("GANZOO_DATA names no folder with MNIST/raw")
     monkeypatch.undo()
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path))
-    from ganzoo_core.evaluation import Scorer, pose
+    from ganzoo_core.evaluation import Scorer, make_request
 
-    with Scorer(pose(data="mnist", data_settings={}, data_root=root, yardstick=False)) as scorer:
+    with Scorer(make_request(data="mnist", data_settings={}, data_root=root, score_real_images=False)) as scorer:
         assert scorer.facts["accuracy"] >= 0.99
         assert scorer.reference_count == 10_000
         noise = np.random.default_rng(0).integers(0, 256, (2000, 28, 28, 1), dtype=np.uint8)

@@ -89,7 +89,7 @@ def test_what_it_was_computed_with_is_kept(of_real):
     assert protocol["metrics"]["ganzoo-scores/kid"] == {"subsets": 100, "subset_size": 1000}
     assert "Lanczos" in protocol["resizer"]
     assert {"ganzoo", "ganzoo-scores", "torch", "torchmetrics", "torch-fidelity"} <= set(protocol["versions"])
-    assert scores.Score.of_json(json.loads(json.dumps(of_real.as_json()))) == of_real
+    assert scores.Score.from_json(json.loads(json.dumps(of_real.as_json()))) == of_real
 
 
 def test_larger_images_and_colour_are_made_like_the_data(scorer, digits, of_real):
@@ -100,7 +100,7 @@ def test_larger_images_and_colour_are_made_like_the_data(scorer, digits, of_real
     assert found.protocol["drawn_size"] == [32, 32, 3]
     # Real images that are resized as these were tell how near anything of that size could come.
     assert of_real.scores["fid"] < found.real["fid"] < 6
-    assert scores.differences(found, of_real) == []
+    assert scores.find_differences(found, of_real) == []
 
 
 def test_too_few_are_refused_and_the_process_goes_on(scorer, digits):

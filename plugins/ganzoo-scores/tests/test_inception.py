@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 import ganzoo_core as gz
-from ganzoo_core.evaluation import Scorer, client, pose
-from ganzoo_scores import fetch, inception
+from ganzoo_core.evaluation import Scorer, client, make_request
+from ganzoo_scores import inception, inception_weights
 
 OLD = {"_use_new_zipfile_serialization": False}
 NAMED = "name the published file, or its tensors as safetensors, with --set extractor.inception.weights=FILE"
@@ -54,14 +54,14 @@ def test_it_sees_what_torch_fidelity_sees(reference, tmp_path):
         expected = network(torch.from_numpy(grey).permute(0, 3, 1, 2).repeat(1, 3, 1, 1))
     np.testing.assert_array_equal(features, expected[0].numpy())
     np.testing.assert_array_equal(logits, expected[1].numpy())
-    assert made.facts["weights"] == inception._digest(tensors)
+    assert made.facts["weights"] == inception._hash_tensors(tensors)
     assert "299×299" in made.facts["resizer"]
 
 
 def pin(monkeypatch, content):
     """From now on, this is the published file."""
-    monkeypatch.setattr(fetch, "SIZE", len(content))
-    monkeypatch.setattr(fetch, "SHA256", hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(inception_weights, "FILE_SIZE", len(content))
+    monkeypatch.setattr(inception_weights, "SHA256", hashlib.sha256(content).hexdigest())
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +99,8 @@ def test_the_published_file_is_read_in_the_scoring_process(reference, published,
     (tmp_path / "code" / "scoring_of_a_fixture.py").write_text(f"""
 from ganzoo_core.processes import serve
 from ganzoo_core.evaluation.worker import answer
-from ganzoo_scores import fetch
-fetch.SIZE, fetch.SHA256 = {len(content)}, {hashlib.sha256(content).hexdigest()!r}
+from ganzoo_scores import inception_weights
+inception_weights.SIZE, inception_weights.SHA256 = {len(content)}, {hashlib.sha256(content).hexdigest()!r}
 serve(answer)
 """)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
@@ -114,18 +114,18 @@ serve(answer)
         raise AssertionError("the file was opened in the wrong process")
 
     monkeypatch.setattr(torch, "load", refuse)
-    question = pose(
+    question = make_request(
         data=f"folder:{tmp_path / 'data'}",
         data_settings={"data.size": 8},
         extractor="inception",
         metrics=["is"],
         settings={"extractor.inception.weights": str(published / "zip.pth"), "metric.is.splits": 1},
         reference="all",
-        yardstick=False,
+        score_real_images=False,
     )
     monkeypatch.setattr(client, "Child", start)
     with Scorer(question) as scorer:
-        assert scorer.facts["weights"] == inception._digest(tensors)
+        assert scorer.facts["weights"] == inception._hash_tensors(tensors)
         pictures = random.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
         assert scorer.score(pictures).scores["is"] == pytest.approx(1, abs=1e-3)  # of random weights
 
@@ -146,7 +146,13 @@ def test_any_other_pickle_is_refused_unopened(tmp_path, monkeypatch, how):
     content = (tmp_path / "file.pth").read_bytes()
     with pytest.raises(gz.DataError) as error:
         open_weights(tmp_path / "file.pth")
-    for words in (hashlib.sha256(content).hexdigest(), fetch.SHA256, f"{len(content):,} bytes", "95,628,359", NAMED):
+    for words in (
+        hashlib.sha256(content).hexdigest(),
+        inception_weights.SHA256,
+        f"{len(content):,} bytes",
+        "95,628,359",
+        NAMED,
+    ):
         assert words in str(error.value)
     assert not (tmp_path / "attacked").exists()
 
@@ -274,9 +280,9 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GANZOO_MIRROR_INCEPTION", f"http://127.0.0.1:{served.server_port}/files")
     monkeypatch.delenv("GANZOO_OFFLINE", raising=False)
-    monkeypatch.setattr(fetch, "SIZE", len(Server.content))
-    monkeypatch.setattr(fetch, "SHA256", hashlib.sha256(Server.content).hexdigest())
-    monkeypatch.setattr(fetch, "torch_home", lambda: tmp_path / "torch")
+    monkeypatch.setattr(inception_weights, "FILE_SIZE", len(Server.content))
+    monkeypatch.setattr(inception_weights, "SHA256", hashlib.sha256(Server.content).hexdigest())
+    monkeypatch.setattr(inception_weights, "find_torch_cache", lambda: tmp_path / "torch")
     yield Handler
     served.shutdown()
     thread.join(timeout=60)
@@ -289,17 +295,17 @@ def kept(tmp_path):
 
 def test_the_published_file_is_fetched_once(server, tmp_path):
     said = []
-    assert fetch.weights(said.append) == Server.content
-    assert fetch.weights(said.append) == Server.content
-    assert kept(tmp_path) == [fetch.NAME]
-    assert server.asked == [f"/files/{fetch.NAME}"]
+    assert inception_weights.fetch_weights(said.append) == Server.content
+    assert inception_weights.fetch_weights(said.append) == Server.content
+    assert kept(tmp_path) == [inception_weights.FILE_NAME]
+    assert server.asked == [f"/files/{inception_weights.FILE_NAME}"]
     assert len(said) == 1
 
 
 def test_a_file_that_torch_fidelity_left_is_taken(server, tmp_path):
     (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / fetch.NAME).write_bytes(Server.content)
-    assert fetch.weights(print) == Server.content
+    (tmp_path / "torch" / inception_weights.FILE_NAME).write_bytes(Server.content)
+    assert inception_weights.fetch_weights(print) == Server.content
     assert server.asked == []
 
 
@@ -315,35 +321,35 @@ def test_a_file_that_torch_fidelity_left_is_taken(server, tmp_path):
 def test_anything_but_the_published_file_is_refused_and_not_kept(server, tmp_path, content, words):
     server.content = content
     with pytest.raises(gz.DataError, match=words) as error:
-        fetch.weights(print)
+        inception_weights.fetch_weights(print)
     assert "--extractor classifier, which needs no download" in str(error.value)
     assert kept(tmp_path) == []
 
 
 def test_a_damaged_file_is_fetched_anew(server, tmp_path):
-    fetch.weights(print)
-    path = tmp_path / "cache" / "weights" / fetch.NAME
+    inception_weights.fetch_weights(print)
+    path = tmp_path / "cache" / "weights" / inception_weights.FILE_NAME
     path.write_bytes(b"the wEights")
-    assert fetch.weights(print) == Server.content
+    assert inception_weights.fetch_weights(print) == Server.content
     assert path.read_bytes() == Server.content
 
 
 def test_a_redirection_to_plain_http_is_refused(server):
     server.location = "http://example.invalid/weights"
     with pytest.raises(gz.DataError, match=r"leads to http://example.invalid/weights, which is not https"):
-        fetch.weights(print)
+        inception_weights.fetch_weights(print)
 
 
 def test_no_network_is_told_in_words(server, monkeypatch):
     monkeypatch.setenv("GANZOO_MIRROR_INCEPTION", "http://127.0.0.1:9")  # where nobody listens
     with pytest.raises(gz.DataError, match=r"there is no network, or the host does not answer .*put the file there"):
-        fetch.weights(print)
+        inception_weights.fetch_weights(print)
 
 
 def test_offline_never_tries(server, monkeypatch):
     monkeypatch.setenv("GANZOO_OFFLINE", "1")
     with pytest.raises(gz.DataError, match="GANZOO_OFFLINE forbids a download"):
-        fetch.weights(print)
+        inception_weights.fetch_weights(print)
     assert server.asked == []
 
 
@@ -351,12 +357,12 @@ def test_offline_never_tries(server, monkeypatch):
 def test_a_mirror_must_be_https(server, monkeypatch, address):
     monkeypatch.setenv("GANZOO_MIRROR_INCEPTION", address)
     with pytest.raises(gz.UsageError, match="expected an address that starts with https"):
-        fetch.weights(print)
+        inception_weights.fetch_weights(print)
 
 
 def test_the_pin_is_the_published_one():
     """As torch.hub has it, the file's name holds the first eight digits of its sum."""
     monkeypatched = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-    assert monkeypatched == fetch.SHA256
-    assert fetch.NAME.rpartition("-")[2] == f"{fetch.SHA256[:8]}.pth"
-    assert fetch.BASE.startswith("https://")
+    assert monkeypatched == inception_weights.SHA256
+    assert inception_weights.FILE_NAME.rpartition("-")[2] == f"{inception_weights.SHA256[:8]}.pth"
+    assert inception_weights.BASE_URL.startswith("https://")

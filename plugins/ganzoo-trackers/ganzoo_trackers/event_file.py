@@ -32,7 +32,7 @@ with _without_torch():
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # of a PNG's colour types
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # of a PNG's colour types
 
 
 class EventFile:
@@ -58,7 +58,7 @@ class EventFile:
         self._step = 0
         self._write(Event(file_version="brain.Event:2"))
 
-    def forget(self, step: int) -> None:
+    def discard_from(self, step: int) -> None:
         """Have TensorBoard drop all that was written so far for this step and later ones."""
         self._write(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
         self._step = step - 1
@@ -70,7 +70,7 @@ class EventFile:
     def add_png(self, tag: str, png: bytes, step: int) -> None:
         """A PNG file as it is."""
         width, height, _, colour = struct.unpack(">IIBB", png[16:26])
-        image = Summary.Image(height=height, width=width, colorspace=_CHANNELS[colour], encoded_image_string=png)
+        image = Summary.Image(height=height, width=width, colorspace=_PNG_CHANNELS[colour], encoded_image_string=png)
         self._add([Summary.Value(tag=tag, image=image)], step)
 
     def add_text(self, tag: str, markdown: str, step: int) -> None:
@@ -86,9 +86,9 @@ class EventFile:
         experiment, start, _ = summary.hparams(dict(settings), dict.fromkeys(tags))
         self._add([*experiment.value, *start.value], self._step)
 
-    def end(self, *, well: bool) -> None:
+    def write_run_end(self, *, success: bool) -> None:
         """How the run ended, for the HPARAMS page."""
-        status = Status.Value("STATUS_SUCCESS" if well else "STATUS_FAILURE")
+        status = Status.Value("STATUS_SUCCESS" if success else "STATUS_FAILURE")
         told = HParamsPluginData(session_end_info=SessionEndInfo(status=status, end_time_secs=time.time()))
         data = SummaryMetadata.PluginData(plugin_name="hparams", content=told.SerializeToString())
         metadata = SummaryMetadata(plugin_data=data)
@@ -99,7 +99,7 @@ class EventFile:
 
     def _add(self, values: Sequence[Any], step: int) -> None:
         if step < self._step:  # the run diverged and went back to a checkpoint
-            self.forget(step)
+            self.discard_from(step)
         self._step = step
         self._write(Event(step=step, summary=Summary(value=values)))
 

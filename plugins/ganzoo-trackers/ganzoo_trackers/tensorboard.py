@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import ganzoo_core as gz
-from ganzoo_trackers import past
+from ganzoo_trackers import history
 
-OF_THE_RUN = ("step", "epoch", "seconds", "images_per_second")
-COMPARED = ("use", "loss", "schedule", "with", "model", "generator", "discriminator", "train", "data")
+RUN_COLUMNS = ("step", "epoch", "seconds", "images_per_second")
+HPARAM_TABLES = ("use", "loss", "schedule", "with", "model", "generator", "discriminator", "train", "data")
 
 
 @gz.hookimpl
@@ -23,16 +23,16 @@ def on_run_start(run: gz.TrackedRun) -> None:
     file = run.memory["file"] = EventFile(run.own)
     told = 0
     if run.images and not file.is_first:
-        told = max((line["images"] for line in past.reports(run)), default=0)
+        told = max((line["images"] for line in history.read_reports(run)), default=0)
         # A run that was killed, or interrupted in the middle of a report, wrote more after its checkpoint.
-        file.forget(told + 1)
-    for images, what in past.events(run, after=told):
+        file.discard_from(told + 1)
+    for images, what in history.list_events(run, after=told):
         if isinstance(what, Path):
             on_samples(run, images, what)
         else:
             on_report(run, what)
-    file.add_text("settings", _table(run.settings), run.images)
-    file.add_text("facts", _table(run.facts), run.images)
+    file.add_text("settings", _format_table(run.settings), run.images)
+    file.add_text("facts", _format_table(run.facts), run.images)
 
 
 @gz.hookimpl
@@ -41,8 +41,8 @@ def on_report(run: gz.TrackedRun, line: Mapping[str, Any]) -> None:
     if file.is_first and "compared" not in run.memory:
         # Here, since the names of the loss's terms are known only now.
         run.memory["compared"] = True
-        file.add_hyperparameters(_compared(run.settings), [name for name in line if "/" in name])
-    scalars = {_tag(name): value for name, value in line.items() if name != "images" and _is_number(value)}
+        file.add_hyperparameters(_select_hyperparameters(run.settings), [name for name in line if "/" in name])
+    scalars = {_make_tag(name): value for name, value in line.items() if name != "images" and _is_number(value)}
     file.add_scalars(scalars, line["images"])
 
 
@@ -59,22 +59,22 @@ def on_run_end(run: gz.TrackedRun, status: str) -> None:
     file.close()
 
 
-def _tag(name: str) -> str:
+def _make_tag(name: str) -> str:
     """TensorBoard groups by what stands before the slash."""
-    return name if "/" in name else f"{'run' if name in OF_THE_RUN else 'schedule'}/{name}"
+    return name if "/" in name else f"{'run' if name in RUN_COLUMNS else 'schedule'}/{name}"
 
 
-def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _select_hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What decides how a run turns out: the picks first, since TensorBoard shows the first few."""
     plain = {name: value for name, value in settings.items() if isinstance(value, str | bool | int | float)}
-    return {name: plain[name] for table in COMPARED for name in sorted(plain) if name.split(".")[0] == table}
+    return {name: plain[name] for table in HPARAM_TABLES for name in sorted(plain) if name.split(".")[0] == table}
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _table(values: Mapping[str, Any]) -> str:
+def _format_table(values: Mapping[str, Any]) -> str:
     """Names and values as a table in Markdown."""
     cells = {name: json.dumps(value, ensure_ascii=False, default=str) for name, value in sorted(values.items())}
     rows = [f"| {name} | {cell.replace('|', '&#124;')} |" for name, cell in cells.items() if cell != "null"]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import ganzoo_core as gz
-from ganzoo_trackers import past
+from ganzoo_trackers import history
 
-PATIENCE = {"init_timeout": 20, "finish_timeout": 120}  # seconds that a server may keep a run waiting
+TIMEOUTS = {"init_timeout": 20, "finish_timeout": 120}  # seconds that a server may keep a run waiting
 _ID = re.compile("[A-Za-z0-9_-]{1,64}")
 EXIT_CODES = {"done": 0, "interrupted": 130, "diverged": 4}  # as the command's own; anything else is a failure
 
@@ -28,25 +28,25 @@ def on_run_start(run: gz.TrackedRun, options: gz.Options) -> None:
     """
     import wandb
 
-    mode, why = _mode(wandb, options["mode"])
-    known = _known(run)
+    mode, why = _choose_mode(wandb, options["mode"])
+    known = _read_run_id(run)
     try:
-        begun = _begin(wandb, run, options, mode, known)
+        begun = _init_run(wandb, run, options, mode, known)
     except wandb.Error as error:
         if mode != "online" or options["mode"] == "online":
             raise
         mode, why = "offline", f"the server cannot be reached: {str(error).partition(chr(10))[0]}"
-        begun = _begin(wandb, run, options, mode, known)
+        begun = _init_run(wandb, run, options, mode, known)
     run.memory["run"] = begun
     if mode == "disabled":
         return
-    _say(begun, run, mode, why)
+    _announce(begun, run, mode, why)
     begun.define_metric("images")
     begun.define_metric("*", step_metric="images")
     if not known:
-        _identity(run).unlink(missing_ok=True)  # what lay there was none of wandb's names
-        _identity(run).write_text(begun.id, encoding="utf-8")
-        for images, what in past.events(run):
+        _locate_id_file(run).unlink(missing_ok=True)  # what lay there was none of wandb's names
+        _locate_id_file(run).write_text(begun.id, encoding="utf-8")
+        for images, what in history.list_events(run):
             if isinstance(what, Path):
                 on_samples(run, images, what)
             else:
@@ -72,21 +72,21 @@ def on_run_end(run: gz.TrackedRun, status: str) -> None:
     begun.finish(exit_code=EXIT_CODES.get(status, 1))
 
 
-def _mode(wandb: Any, asked: str) -> tuple[str, str]:
+def _choose_mode(wandb: Any, requested: str) -> tuple[str, str]:
     """The mode to begin in, and why it is offline where that was not asked for.
 
     Where nobody is logged in wandb would ask for a key and wait, so it is not asked to be online then.
     """
-    if asked in ("offline", "disabled"):
-        return asked, ""
+    if requested in ("offline", "disabled"):
+        return requested, ""
     settings = wandb.setup().settings
-    if asked == "auto" and settings.mode != "online":  # by WANDB_MODE or `wandb offline`
+    if requested == "auto" and settings.mode != "online":  # by WANDB_MODE or `wandb offline`
         return settings.mode, ""
-    if asked == "auto" and os.environ.get("GANZOO_OFFLINE", "0") not in ("", "0"):
+    if requested == "auto" and os.environ.get("GANZOO_OFFLINE", "0") not in ("", "0"):
         return "offline", "GANZOO_OFFLINE is set"
     if _is_logged_in(wandb, settings):
         return "online", ""
-    if asked == "online":
+    if requested == "online":
         raise gz.UsageError(
             "track.wandb.mode is online and nobody is logged in; say `wandb login`, or --set track.wandb.mode=offline"
         )
@@ -104,13 +104,13 @@ def _is_logged_in(wandb: Any, settings: Any) -> bool:
         settings.silent = before
 
 
-def _known(run: gz.TrackedRun) -> str | None:
+def _read_run_id(run: gz.TrackedRun) -> str | None:
     """wandb's name for this run, where a process before this one has left it.
 
     Raises:
         UsageError: if a link or a folder lies where wandb or this writes.
     """
-    place, folder = _identity(run), run.own / "wandb"
+    place, folder = _locate_id_file(run), run.own / "wandb"
     if folder.is_symlink() or place.is_symlink() or place.is_dir():
         wrong = folder if folder.is_symlink() else place
         raise gz.UsageError(f"{wrong} is a link, or a folder; take it away, since nothing is written through it")
@@ -121,26 +121,26 @@ def _known(run: gz.TrackedRun) -> str | None:
     return name if _ID.fullmatch(name) else None
 
 
-def _begin(wandb: Any, run: gz.TrackedRun, options: gz.Options, mode: str, known: str | None) -> Any:
+def _init_run(wandb: Any, run: gz.TrackedRun, options: gz.Options, mode: str, run_id: str | None) -> Any:
     run.own.mkdir(parents=True, exist_ok=True)
-    with _exit_as_before():
+    with _keep_exit_hooks():
         return wandb.init(
             mode=mode,
             project=options["project"] or os.environ.get("WANDB_PROJECT") or "ganzoo",
             entity=options["entity"] or None,
             name=options["name"] or os.environ.get("WANDB_NAME") or run.name,
             tags=[tag.strip() for tag in options["tags"].split(",") if tag.strip()] or None,
-            config={**_nested(run.settings), "ganzoo": dict(run.facts)},
-            id=known,
-            resume="allow" if known and mode == "online" else None,
+            config={**_nest_settings(run.settings), "ganzoo": dict(run.facts)},
+            id=run_id,
+            resume="allow" if run_id and mode == "online" else None,
             dir=str(run.own),
             reinit="create_new",  # a run that the surrounding program has begun stays its own
-            settings=wandb.Settings(console="off", silent=True, **PATIENCE),
+            settings=wandb.Settings(console="off", silent=True, **TIMEOUTS),
         )
 
 
 @contextlib.contextmanager
-def _exit_as_before() -> Iterator[None]:
+def _keep_exit_hooks() -> Iterator[None]:
     """wandb puts itself in the place of what ends a program; how this one ends it learns from `on_run_end`."""
     before = sys.exit, sys.excepthook
     try:
@@ -149,12 +149,12 @@ def _exit_as_before() -> Iterator[None]:
         sys.exit, sys.excepthook = before
 
 
-def _identity(run: gz.TrackedRun) -> Path:
+def _locate_id_file(run: gz.TrackedRun) -> Path:
     """The file with wandb's name for this run, by which a later process goes on with it."""
     return run.own / "id"
 
 
-def _say(begun: Any, run: gz.TrackedRun, mode: str, why: str) -> None:
+def _announce(begun: Any, run: gz.TrackedRun, mode: str, why: str) -> None:
     if mode == "online":
         print(gz.clean_text(f"wandb: {begun.url}"), file=sys.stderr)
         return
@@ -163,7 +163,7 @@ def _say(begun: Any, run: gz.TrackedRun, mode: str, why: str) -> None:
     print(gz.clean_text(f"wandb: offline{because}; to upload the run later: wandb sync {parts}"), file=sys.stderr)
 
 
-def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _nest_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """`train.lr` as `{"train": {"lr": …}}`: wandb shows it as train.lr again, and takes dots in names amiss."""
     nested: dict[str, Any] = {}
     for name, value in settings.items():

@@ -22,7 +22,7 @@ OPTIONS = {"mode": "auto", "project": "", "entity": "", "name": "", "tags": ""}
 @pytest.fixture
 def run(folder: Callable[[str], Any], nobody: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A new run, in a process that knows nothing of wandb yet."""
-    monkeypatch.setattr(tracker, "PATIENCE", {"init_timeout": 2, "finish_timeout": 2})
+    monkeypatch.setattr(tracker, "TIMEOUTS", {"init_timeout": 2, "finish_timeout": 2})
     wandb.teardown()
     yield folder("wandb")
     wandb.teardown()

@@ -12,16 +12,16 @@ from torch.nn import functional as F
 
 FEATURES = 64
 WIDTHS = (32, 64, 64)
-LEAST = 4  # pixels: levels are added until the image is smaller than twice this
+MIN_SIDE = 4  # pixels: levels are added until the image is smaller than twice this
 BATCH = 64
 EPOCHS = 25
-PRESENTED = 240_000  # images in all, if that is fewer than so many epochs
-RATE = 3e-3
-SHIFTS = 1 / 12  # of the height and width: images are moved by up to this much
-SMOOTHING = 0.05
+MAX_TRAINING_IMAGES = 240_000  # images in all, if that is fewer than so many epochs
+LEARNING_RATE = 3e-3
+MAX_SHIFT = 1 / 12  # of the height and width: images are moved by up to this much
+LABEL_SMOOTHING = 0.05
 SEED = 20140610
-EVALUATED = 500  # images at a time where nothing is learnt
-MOST = 64  # pixels of the longer side: larger images are made so small
+EVALUATION_BATCH = 500  # images at a time where nothing is learnt
+MAX_SIDE = 64  # pixels of the longer side: larger images are made so small
 
 
 class Classifier(nn.Module):
@@ -34,9 +34,9 @@ class Classifier(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
-        height, width, channels = (*_size(shape[0], shape[1]), shape[2])
+        height, width, channels = (*_scale_size(shape[0], shape[1]), shape[2])
         levels: list[nn.Module] = []
-        while not levels or min(height, width) >= 2 * LEAST:
+        while not levels or min(height, width) >= 2 * MIN_SIDE:
             out = WIDTHS[min(len(levels) // 4, len(WIDTHS) - 1)]
             levels += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
             levels += [nn.MaxPool2d(2) if min(height, width) >= 2 else nn.Identity()]
@@ -54,14 +54,14 @@ class Classifier(nn.Module):
         return features, self.head(F.relu(features))
 
 
-def _size(height: int, width: int) -> tuple[int, int]:
-    scale = min(1.0, MOST / max(height, width))
+def _scale_size(height: int, width: int) -> tuple[int, int]:
+    scale = min(1.0, MAX_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resizer(shape: tuple[int, int, int]) -> str:
+def describe_resizer(shape: tuple[int, int, int]) -> str:
     """How images of this shape are resized, by name."""
-    height, width = _size(shape[0], shape[1])
+    height, width = _scale_size(shape[0], shape[1])
     return (
         "none"
         if (height, width) == shape[:2]
@@ -72,7 +72,7 @@ def resizer(shape: tuple[int, int, int]) -> str:
 def as_input(images: np.ndarray) -> Tensor:
     """uint8 [N,H,W,C] -> float32 [N,C,H,W] in [-1, 1], of at most 64 pixels."""
     found = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-    size = _size(images.shape[1], images.shape[2])
+    size = _scale_size(images.shape[1], images.shape[2])
     if size == images.shape[1:3]:
         return found
     return F.interpolate(found, size=size, mode="bilinear", align_corners=False, antialias=True)
@@ -92,7 +92,9 @@ def unpack(content: bytes, empty: Classifier) -> Classifier:
     return empty.eval()
 
 
-def train(images: np.ndarray, labels: np.ndarray, classes: int, told: Callable[[int, int], None]) -> Classifier:
+def train(
+    images: np.ndarray, labels: np.ndarray, classes: int, report_progress: Callable[[int, int], None]
+) -> Classifier:
     """A classifier of these images, on the CPU with one thread.
 
     Args:
@@ -102,40 +104,40 @@ def train(images: np.ndarray, labels: np.ndarray, classes: int, told: Callable[[
         told: is called with the images presented so far and in all.
     """
     height, width, channels = images.shape[1:]
-    total = min(EPOCHS * len(images), PRESENTED)
+    total = min(EPOCHS * len(images), MAX_TRAINING_IMAGES)
     steps = max(1, total // BATCH)
     random = torch.Generator().manual_seed(SEED)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = Classifier((height, width, channels), classes)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.2)
-    batches = _batches(len(images), random)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.2)
+    batches = _draw_batches(len(images), random)
     known = torch.from_numpy(np.array(labels))
     for step in range(steps):
         chosen = next(batches)
-        shown = _shifted(as_input(images[chosen.numpy()]), random)
+        shown = _shift_randomly(as_input(images[chosen.numpy()]), random)
         _, logits = network(shown)
         optimizer.zero_grad()
-        F.cross_entropy(logits, known[chosen], label_smoothing=SMOOTHING).backward()
+        F.cross_entropy(logits, known[chosen], label_smoothing=LABEL_SMOOTHING).backward()
         optimizer.step()
         schedule.step()
         if step % 100 == 0:
-            told(step * BATCH, steps * BATCH)
+            report_progress(step * BATCH, steps * BATCH)
     return network.eval()
 
 
-def _batches(count: int, random: torch.Generator) -> Iterator[Tensor]:
+def _draw_batches(count: int, random: torch.Generator) -> Iterator[Tensor]:
     """Whole batches of a new order each epoch; of a set smaller than a batch, all of it."""
     while True:
         order = torch.randperm(count, generator=random)
         yield from (order[start : start + BATCH] for start in range(0, max(1, count - BATCH + 1), BATCH))
 
 
-def _shifted(images: Tensor, random: torch.Generator) -> Tensor:
+def _shift_randomly(images: Tensor, random: torch.Generator) -> Tensor:
     """Each image moved by a few pixels, its edge repeated."""
     _, _, height, width = images.shape
-    most = max(1, round(min(height, width) * SHIFTS))
+    most = max(1, round(min(height, width) * MAX_SHIFT))
     padded = F.pad(images, (most, most, most, most), mode="replicate")
     down, right = torch.randint(0, 2 * most + 1, (2, len(images)), generator=random)
     rows = (down[:, None] + torch.arange(height))[:, :, None]
@@ -145,8 +147,10 @@ def _shifted(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def apply(network: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def extract_features(network: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """uint8 images [N,H,W,C] -> features [N,64] and logits [N,K], float32."""
-    found = [network(as_input(images[start : start + EVALUATED])) for start in range(0, len(images), EVALUATED)]
+    found = [
+        network(as_input(images[start : start + EVALUATION_BATCH])) for start in range(0, len(images), EVALUATION_BATCH)
+    ]
     features, logits = zip(*found, strict=True)
     return torch.cat(features).numpy(), torch.cat(logits).numpy()

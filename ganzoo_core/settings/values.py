@@ -6,23 +6,23 @@ import re
 from typing import Any
 
 from ganzoo_core.errors import UsageError
-from ganzoo_core.messages import shown
+from ganzoo_core.messages import format_value
 from ganzoo_core.settings import lengths
-from ganzoo_core.settings.core import CORE, FRACTIONS, MOST, NOT_NEGATIVE, POSITIVE
+from ganzoo_core.settings.core import CORE_SETTINGS, FRACTION_KEYS, MAX_VALUES, NON_NEGATIVE_KEYS, POSITIVE_KEYS
 
-_TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
-_NOTHING = {"", "none", "null", "~"}
+_TRUE_WORDS, _FALSE_WORDS = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+_NONE_WORDS = {"", "none", "null", "~"}
 MAX_INTEGER = 2**63
 MAX_TEXT = 10_000  # characters of a value
 MAX_ITEMS = 1000  # of a list
 _DIGITS = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and half a character, which no file in UTF-8 can hold
+_INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")  # NUL, and half a character, which no file in UTF-8 can hold
 
 
-def kind_of(key: str, default: Any) -> str:
+def find_kind(key: str, default: Any) -> str:
     """How values of a part's setting are read: by the type of the default in its manifest."""
-    if key in CORE:
-        return CORE[key].kind
+    if key in CORE_SETTINGS:
+        return CORE_SETTINGS[key].kind
     if isinstance(default, list):
         if default and all(type(item) is int for item in default):
             return "integers"
@@ -30,7 +30,7 @@ def kind_of(key: str, default: Any) -> str:
     return {bool: "bool", int: "int", float: "float", str: "text"}[type(default)]
 
 
-def read(key: str, kind: str, raw: Any) -> Any:
+def read_value(key: str, kind: str, raw: Any) -> Any:
     """A value as it was written -> a value of that kind.
 
     Args:
@@ -41,24 +41,26 @@ def read(key: str, kind: str, raw: Any) -> Any:
     Raises:
         UsageError: naming the key, what was found and what was expected.
     """
-    is_nothing = raw is None or (isinstance(raw, str) and raw.strip().lower() in _NOTHING)
-    if key in CORE and CORE[key].default is None and is_nothing:
+    is_nothing = raw is None or (isinstance(raw, str) and raw.strip().lower() in _NONE_WORDS)
+    if key in CORE_SETTINGS and CORE_SETTINGS[key].default is None and is_nothing:
         return None
     try:
         _check_bounds(raw)
         value: Any = _READERS[kind](raw)
     except (ValueError, TypeError, OverflowError) as error:
         expected = str(error) if str(error).startswith("expected ") else f"expected {_EXPECTED[kind]}"
-        raise UsageError(f"{key} is {shown(raw)}; {expected}") from None
+        raise UsageError(f"{key} is {format_value(raw)}; {expected}") from None
     number = lengths.Interval.parse(value).count if kind == "length" else value
-    if key in MOST and number > MOST[key]:
-        raise UsageError(f"{key} is {shown(raw)}; expected a number of at most {MOST[key]:,}")
-    if key in POSITIVE and number <= 0:
-        raise UsageError(f"{key} is {shown(raw)}; expected a {'length' if kind == 'length' else 'number'} above 0")
-    if key in NOT_NEGATIVE and number < 0:
-        raise UsageError(f"{key} is {shown(raw)}; expected a number of at least 0")
-    if key in FRACTIONS and not 0 <= number < 1:
-        raise UsageError(f"{key} is {shown(raw)}; expected a number of at least 0 and below 1")
+    if key in MAX_VALUES and number > MAX_VALUES[key]:
+        raise UsageError(f"{key} is {format_value(raw)}; expected a number of at most {MAX_VALUES[key]:,}")
+    if key in POSITIVE_KEYS and number <= 0:
+        raise UsageError(
+            f"{key} is {format_value(raw)}; expected a {'length' if kind == 'length' else 'number'} above 0"
+        )
+    if key in NON_NEGATIVE_KEYS and number < 0:
+        raise UsageError(f"{key} is {format_value(raw)}; expected a number of at least 0")
+    if key in FRACTION_KEYS and not 0 <= number < 1:
+        raise UsageError(f"{key} is {format_value(raw)}; expected a number of at least 0 and below 1")
     return value
 
 
@@ -67,7 +69,7 @@ def _check_bounds(raw: Any) -> None:
     if isinstance(raw, str):
         if len(raw) > MAX_TEXT:
             raise ValueError(f"expected at most {MAX_TEXT:,} characters")
-        if _NO_TEXT.search(raw):
+        if _INVALID_CHARACTERS.search(raw):
             raise ValueError("expected text in UTF-8 without NUL")
     elif isinstance(raw, int):
         if abs(raw) > MAX_INTEGER:
@@ -79,14 +81,14 @@ def _check_bounds(raw: Any) -> None:
             _check_bounds(item)
 
 
-def _int(raw: Any) -> int:
+def _read_int(raw: Any) -> int:
     if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()):
         raise ValueError
     if isinstance(raw, str):
         text = raw.strip()
         if not text.isascii():
             raise ValueError
-        value = int(text, 10) if len(text) < 30 and _DIGITS.fullmatch(text) else _int(float(text))
+        value = int(text, 10) if len(text) < 30 and _DIGITS.fullmatch(text) else _read_int(float(text))
     else:
         value = int(raw)
     if abs(value) > MAX_INTEGER:
@@ -94,7 +96,7 @@ def _int(raw: Any) -> int:
     return value
 
 
-def _float(raw: Any) -> float:
+def _read_float(raw: Any) -> float:
     if isinstance(raw, bool) or (isinstance(raw, str) and not raw.isascii()):
         raise ValueError
     value = float(raw)
@@ -103,20 +105,20 @@ def _float(raw: Any) -> float:
     return value
 
 
-def _bool(raw: Any) -> bool:
+def _read_bool(raw: Any) -> bool:
     word = str(raw).strip().lower()
-    if word in _TRUE or word in _FALSE:
-        return word in _TRUE
+    if word in _TRUE_WORDS or word in _FALSE_WORDS:
+        return word in _TRUE_WORDS
     raise ValueError
 
 
-def _text(raw: Any) -> str:
+def _read_text(raw: Any) -> str:
     if isinstance(raw, str):
         return raw
     raise ValueError
 
 
-def _items(raw: Any) -> list[Any]:
+def _read_items(raw: Any) -> list[Any]:
     """The items of a list, or of a text such as `a,b`, `[a, b]` or `["a", "b"]`."""
     if not isinstance(raw, str):
         if isinstance(raw, dict):
@@ -133,26 +135,26 @@ def _items(raw: Any) -> list[Any]:
     ]
 
 
-def _numbers(raw: Any) -> list[float]:
-    return [_float(item) for item in _items(raw)]
+def _read_numbers(raw: Any) -> list[float]:
+    return [_read_float(item) for item in _read_items(raw)]
 
 
-def _integers(raw: Any) -> list[int]:
-    return [_int(item) for item in _items(raw)]
+def _read_integers(raw: Any) -> list[int]:
+    return [_read_int(item) for item in _read_items(raw)]
 
 
-def _words(raw: Any) -> list[str]:
-    return [_text(item) for item in _items(raw)]
+def _read_words(raw: Any) -> list[str]:
+    return [_read_text(item) for item in _read_items(raw)]
 
 
-def _length(raw: Any) -> str:
+def _read_length(raw: Any) -> str:
     lengths.Interval.parse(raw)
     return str(raw).strip()
 
 
-def _duration(raw: Any) -> str:
+def _read_duration(raw: Any) -> str:
     try:
-        minutes = lengths.minutes_of(raw)
+        minutes = lengths.parse_minutes(raw)
         is_none = minutes is None and lengths.Interval.parse(raw).count <= 0
     except ValueError as error:
         raise ValueError(str(error).replace("or off", "or 10minutes")) from None
@@ -162,8 +164,9 @@ def _duration(raw: Any) -> str:
 
 
 _READERS = {
-    "int": _int, "float": _float, "bool": _bool, "text": _text, "numbers": _numbers,
-    "integers": _integers, "words": _words, "length": _length, "duration": _duration, "lengths": lengths.parse_list,
+    "int": _read_int, "float": _read_float, "bool": _read_bool, "text": _read_text, "numbers": _read_numbers,
+    "integers": _read_integers, "words": _read_words, "length": _read_length, "duration": _read_duration,
+    "lengths": lengths.parse_list,
 }  # fmt: skip
 _EXPECTED = {
     "int": "a whole number", "float": "a number", "bool": "true or false (also on, off, yes, no)", "text": "text",

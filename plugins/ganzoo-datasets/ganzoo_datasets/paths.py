@@ -8,7 +8,7 @@ from pathlib import Path
 import ganzoo_core as gz
 
 
-def given(name: str, argument: str) -> Path:
+def resolve_path(name: str, argument: str) -> Path:
     """The path of `--data NAME:PATH`: absolute, `~` replaced; relative ones start at the current folder.
 
     Raises:
@@ -22,15 +22,15 @@ def given(name: str, argument: str) -> Path:
     except RuntimeError:
         raise gz.DataError(f"{name}:{argument}: there is no such user's home folder") from None
     if not path.exists():
-        nearest = _nearest(path)
+        nearest = _find_nearest(path)
         hint = f"; did you mean {nearest}?" if nearest else ""
         raise gz.DataError(f"{name}:{argument}: {path} does not exist{hint}")
     return path
 
 
-def given_folder(name: str, argument: str) -> Path:
-    """As `given`, and it must be a folder."""
-    path = given(name, argument)
+def resolve_folder(name: str, argument: str) -> Path:
+    """As `resolve_path`, and it must be a folder."""
+    path = resolve_path(name, argument)
     if not path.is_dir():
         packed = path.name.endswith((".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"))
         advice = "unpack it and give the folder" if packed else f"give the folder it lies in, {path.parent}"
@@ -38,7 +38,7 @@ def given_folder(name: str, argument: str) -> Path:
     return path
 
 
-def _nearest(path: Path) -> Path | None:
+def _find_nearest(path: Path) -> Path | None:
     """The existing path most like one that does not exist, differing in the first component that is missing."""
     missing = path
     while not missing.parent.exists():

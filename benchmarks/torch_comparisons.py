@@ -10,43 +10,43 @@ from functools import partial
 from typing import Any
 
 import torch
-from games import Game, Ours, Row, batches, package_of
+from comparisons import Comparison, Row, RowSetup, find_package, iterate_batches
 from pairs import Loop
-from remote import Remote
+from remote import RemoteLoop
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def games(row: Row, device: str) -> Iterator[Game]:
+def make_comparisons(row: Row, device: str) -> Iterator[Comparison]:
     """The row's only comparison."""
-    ours = Ours(row, device)
-    trainer = ours.trainer()
+    ours = RowSetup(row, device)
+    trainer = ours.build_trainer()
     G, D = copy.deepcopy(trainer.G), copy.deepcopy(trainer.D)
-    script = importlib.import_module(f"{package_of(row)}.plain")
+    script = importlib.import_module(f"{find_package(row)}.plain")
 
-    with Remote.started(row, device) as tutorial:
+    with RemoteLoop.start(row, device) as tutorial:
         others: dict[str, Loop] = {"tutorial": tutorial}
-        yield Game(
+        yield Comparison(
             f"{row.size} px",
-            ours.runner(trainer),
-            lambda: {"plain": plain(script, ours, G, D), **others},
-            lambda: work(script, ours, G, D),
-            partial(ours.parameters, trainer),
+            ours.make_runner_loop(trainer),
+            lambda: {"plain": make_plain_loop(script, ours, G, D), **others},
+            lambda: count_gflop(script, ours, G, D),
+            partial(ours.count_parameters, trainer),
         )
 
 
-def facts() -> dict[str, Any]:
+def collect_facts() -> dict[str, Any]:
     return {"torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
-def plain(script: Any, ours: Ours, G: nn.Module, D: nn.Module) -> Loop:
+def make_plain_loop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> Loop:
     """`train_step` of plain.py: channels last, fused Adam, no weight gradients of D in G's step."""
     plan, device = ours.plan, ours.engine.device
     G, D = copy.deepcopy(G), copy.deepcopy(D)
     rates = {"lr": plan.lr_g, "betas": plan.betas, "eps": plan.adam_eps, "fused": True}
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), **rates) for net in (G, D))
-    images, orders = torch.from_numpy(ours.images).to(device), batches(len(ours.images), plan.batch_size)
-    labels = None if (found := ours.row.labels()) is None else torch.from_numpy(found).to(device)
+    images, orders = torch.from_numpy(ours.images).to(device), iterate_batches(len(ours.images), plan.batch_size)
+    labels = None if (found := ours.row.make_labels()) is None else torch.from_numpy(found).to(device)
 
     def loop(steps: int) -> None:
         for _ in range(steps):
@@ -60,7 +60,7 @@ def plain(script: Any, ours: Ours, G: nn.Module, D: nn.Module) -> Loop:
     return loop
 
 
-def work(script: Any, ours: Ours, G: nn.Module, D: nn.Module) -> float:
+def count_gflop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> float:
     """GFLOP an image: one step of plain.py on tensors without contents, counted by PyTorch."""
     G, D = copy.deepcopy(G).to("meta"), copy.deepcopy(D).to("meta")
     opts = [torch.optim.SGD(net.parameters(), lr=0.0) for net in (G, D)]
@@ -72,7 +72,7 @@ def work(script: Any, ours: Ours, G: nn.Module, D: nn.Module) -> float:
     return counter.get_total_flops() / count / 1e9
 
 
-def roof(size: int, device: str) -> float:
+def measure_roof(size: int, device: str) -> float:
     """GFLOP/s of the product of two float32 matrices [size, size], the best of ten."""
     a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
     times = []

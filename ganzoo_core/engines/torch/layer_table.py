@@ -11,7 +11,7 @@ from ganzoo_core.api import Spec
 from ganzoo_core.engines.torch.forward import as_keywords
 
 
-def layer_rows(
+def make_layer_rows(
     network: torch.nn.Module, spec: Spec, *, device: torch.device, is_generator: bool, values: Mapping[str, float]
 ) -> list[dict[str, Any]]:
     """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.

@@ -14,67 +14,70 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from games import Game, Ours, Row, batches
+from comparisons import Comparison, Row, RowSetup, iterate_batches
 from pairs import Loop
-from remote import Remote
+from remote import RemoteLoop
 
 STAGES = (4, 8, 16, 32)
 UNKNOWN_WORK = ("BatchMatMulV2", "Einsum", "DepthwiseConv2dNative", "PartitionedCall", "StatefulPartitionedCall")
 
 
-def games(row: Row, device: str) -> Iterator[Game]:
+def make_comparisons(row: Row, device: str) -> Iterator[Comparison]:
     """dcgan-tf: simultaneous, then alternating updates. progan-tf: each stage, without a fade."""
     with ExitStack() as stack:
         slow = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-        as_it_comes = stack.enter_context(Remote.started(row, device))
+        as_it_comes = stack.enter_context(RemoteLoop.start(row, device))
         if row.model == "dcgan-tf":
             tutorials = {
                 "tutorial": as_it_comes,
-                "tutorial, oneDNN off": stack.enter_context(Remote.started(row, device, slow)),
+                "tutorial, oneDNN off": stack.enter_context(RemoteLoop.start(row, device, slow)),
             }
-            yield from _dcgan(row, device, tutorials)
+            yield from _compare_dcgan(row, device, tutorials)
         else:
-            yield from _progan(row, device, as_it_comes)
+            yield from _compare_progan(row, device, as_it_comes)
 
 
-def _dcgan(row: Row, device: str, tutorials: dict[str, Remote]) -> Iterator[Game]:
+def _compare_dcgan(row: Row, device: str, tutorials: dict[str, RemoteLoop]) -> Iterator[Comparison]:
     for updates, plain in (("simultaneous", plain_simultaneous), ("alternating", plain_alternating)):
-        ours = Ours(row, device, **{"train.updates": updates})
-        trainer = ours.trainer()
-        runner, counted = ours.runner(trainer), Counted()
+        ours = RowSetup(row, device, **{"train.updates": updates})
+        trainer = ours.build_trainer()
+        runner, counted = ours.make_runner_loop(trainer), FlopCounter()
 
-        def others(ours: Ours = ours, plain: Any = plain, counted: Counted = counted) -> dict[str, Loop]:
+        def others(ours: RowSetup = ours, plain: Any = plain, counted: FlopCounter = counted) -> dict[str, Loop]:
             return {"plain": plain(ours, counted), **tutorials}
 
-        yield Game(
+        yield Comparison(
             updates,
             runner,
             others,
-            counted.gflop(row.batch),
-            partial(ours.parameters, trainer),
+            counted.make_counter(row.batch),
+            partial(ours.count_parameters, trainer),
         )
 
 
-def _progan(row: Row, device: str, tutorial: Remote) -> Iterator[Game]:
-    ours = Ours(row, device)
-    trainer = ours.trainer({"resolution": STAGES[0], "fade": 1.0})
+def _compare_progan(row: Row, device: str, tutorial: RemoteLoop) -> Iterator[Comparison]:
+    ours = RowSetup(row, device)
+    trainer = ours.build_trainer({"resolution": STAGES[0], "fade": 1.0})
     for stage in STAGES:
         values = {"resolution": float(stage), "fade": 1.0}
-        runner, counted = ours.runner(trainer, values), Counted()
+        runner, counted = ours.make_runner_loop(trainer, values), FlopCounter()
 
-        def others(values: dict[str, float] = values, counted: Counted = counted) -> dict[str, Loop]:
-            return {"plain": plain_growing(ours, values, counted), "tutorial": tutorial.at(int(values["resolution"]))}
+        def others(values: dict[str, float] = values, counted: FlopCounter = counted) -> dict[str, Loop]:
+            return {
+                "plain": plain_growing(ours, values, counted),
+                "tutorial": tutorial.at_resolution(int(values["resolution"])),
+            }
 
-        yield Game(
+        yield Comparison(
             f"{stage} px",
             runner,
             others,
-            counted.gflop(row.batch),
-            partial(ours.parameters, trainer),
+            counted.make_counter(row.batch),
+            partial(ours.count_parameters, trainer),
         )
 
 
-def facts() -> dict[str, Any]:
+def collect_facts() -> dict[str, Any]:
     import keras
     import tensorflow as tf
 
@@ -85,27 +88,27 @@ def facts() -> dict[str, Any]:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "threads": threads,
-        "oneDNN": import_tensorflow.onednn(),
+        "oneDNN": import_tensorflow.find_onednn_state(),
     }
 
 
-class Counted:
+class FlopCounter:
     """The graph of a step, once it was traced, and the work in it."""
 
     def __init__(self) -> None:
         self.graph: Any = None
 
-    def gflop(self, batch: int) -> Callable[[], float]:
+    def make_counter(self, batch: int) -> Callable[[], float]:
         """GFLOP an image, once the graph is there."""
-        return lambda: work(self.graph) / batch / 1e9
+        return lambda: count_flop(self.graph) / batch / 1e9
 
 
-def plain_simultaneous(ours: Ours, counted: Counted) -> Loop:
+def plain_simultaneous(ours: RowSetup, counted: FlopCounter) -> Loop:
     """`train_step` of dcgan-tf's plain.py."""
     from ganzoo_dcgan_tf import plain
 
-    G, D, opt_g, opt_d = _networks(ours)
-    draw = _drawer(ours)
+    G, D, opt_g, opt_d = _make_networks(ours)
+    draw = _make_sampler(ours)
     counted.graph = plain.train_step.get_concrete_function(G, D, opt_g, opt_d, *draw()).graph
 
     def loop(steps: int) -> None:
@@ -116,12 +119,12 @@ def plain_simultaneous(ours: Ours, counted: Counted) -> Loop:
     return loop
 
 
-def plain_alternating(ours: Ours, counted: Counted) -> Loop:
+def plain_alternating(ours: RowSetup, counted: FlopCounter) -> Loop:
     """The same networks and losses; G's step against the new D, with the images of D's step."""
     import tensorflow as tf
 
-    G, D, opt_g, opt_d = _networks(ours)
-    draw = _drawer(ours)
+    G, D, opt_g, opt_d = _make_networks(ours)
+    draw = _make_sampler(ours)
 
     @tf.function(autograph=False)
     def train_step(real: Any, z: Any) -> Any:
@@ -146,7 +149,7 @@ def plain_alternating(ours: Ours, counted: Counted) -> Loop:
     return loop
 
 
-class At:
+class FixedResolution:
     """A growing network as progan-tf's plain.py calls it: without a resolution, which is given here."""
 
     def __init__(self, network: Any, resolution: int) -> None:
@@ -156,21 +159,21 @@ class At:
         return self.network(given, resolution=self.resolution, fade=fade, training=True)
 
 
-def plain_growing(ours: Ours, values: dict[str, float], counted: Counted) -> Loop:
+def plain_growing(ours: RowSetup, values: dict[str, float], counted: FlopCounter) -> Loop:
     """`train_step` of progan-tf's plain.py: WGAN-GP, alternating, with a moving average of G."""
     import keras
     import tensorflow as tf
 
     from ganzoo_progan_tf import plain
 
-    G, D = (At(network, int(values["resolution"])) for network in ours.networks(values))
+    G, D = (FixedResolution(network, int(values["resolution"])) for network in ours.build_networks(values))
     plan = ours.plan
     rates = {"beta_1": plan.betas[0], "beta_2": plan.betas[1], "epsilon": plan.adam_eps}
     opts = [keras.optimizers.Adam(plan.lr_g, **rates) for _ in "GD"]
     for optimizer, network in zip(opts, (G, D), strict=True):
         optimizer.build(network.weights)
     mean = [tf.Variable(weight.value) for weight in G.weights]
-    numbers, orders = np.random.default_rng(0), batches(len(ours.images), plan.batch_size)
+    numbers, orders = np.random.default_rng(0), iterate_batches(len(ours.images), plan.batch_size)
 
     def draw() -> tuple[Any, ...]:
         z = numbers.standard_normal((plan.batch_size, plan.latent_dim), dtype=np.float32)
@@ -189,11 +192,11 @@ def plain_growing(ours: Ours, values: dict[str, float], counted: Counted) -> Loo
     return loop
 
 
-def _networks(ours: Ours) -> tuple[Any, Any, Any, Any]:
+def _make_networks(ours: RowSetup) -> tuple[Any, Any, Any, Any]:
     """G, D and an Adam for each, as the runner has them."""
     import keras
 
-    G, D = ours.networks()
+    G, D = ours.build_networks()
     plan = ours.plan
     rates = {"beta_1": plan.betas[0], "beta_2": plan.betas[1], "epsilon": plan.adam_eps}
     opts = [keras.optimizers.Adam(plan.lr_g, **rates) for _ in "GD"]
@@ -202,12 +205,12 @@ def _networks(ours: Ours) -> tuple[Any, Any, Any, Any]:
     return G, D, *opts
 
 
-def _drawer(ours: Ours) -> Callable[[], tuple[Any, Any]]:
+def _make_sampler(ours: RowSetup) -> Callable[[], tuple[Any, Any]]:
     """Real images and z of one step after the other, as plain.py makes them."""
     import tensorflow as tf
 
     plan, numbers = ours.plan, np.random.default_rng(0)
-    orders = batches(len(ours.images), plan.batch_size)
+    orders = iterate_batches(len(ours.images), plan.batch_size)
 
     def draw() -> tuple[Any, Any]:
         real = tf.constant(ours.images[next(orders)].astype(np.float32) / 127.5 - 1)
@@ -216,14 +219,14 @@ def _drawer(ours: Ours) -> Callable[[], tuple[Any, Any]]:
     return draw
 
 
-def work(graph: Any) -> float:
+def count_flop(graph: Any) -> float:
     """FLOP of a graph's matrix products and convolutions: two for each multiplication and addition.
 
     A convolution does one for each number of its kernel and each pixel of its smaller image, and each of its two
     gradients as many. A tape writes down gradients that nobody asked for; TensorFlow leaves them out, and so does this.
     """
     flop = 0
-    for operation in _needed(graph):
+    for operation in _find_needed(graph):
         shapes = [tuple(given.shape) for given in operation.inputs]
         if operation.type == "MatMul":
             inner = shapes[0][0 if operation.get_attr("transpose_a") else 1]
@@ -239,7 +242,7 @@ def work(graph: Any) -> float:
     return float(flop)
 
 
-def _needed(graph: Any) -> set[Any]:
+def _find_needed(graph: Any) -> set[Any]:
     """The operations that a graph's results and changes of variables take."""
     left, found = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs], set()
     while left:
@@ -250,7 +253,7 @@ def _needed(graph: Any) -> set[Any]:
     return found
 
 
-def roof(size: int, device: str) -> float:
+def measure_roof(size: int, device: str) -> float:
     """GFLOP/s of the product of two float32 matrices [size, size], the best of ten."""
     import tensorflow as tf
 

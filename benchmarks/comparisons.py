@@ -36,15 +36,15 @@ class Row:
     classes: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def tiny(self) -> Row:
+    def make_tiny(self) -> Row:
         """The same row so small that it only shows that everything works."""
         return replace(self, batch=8, settings={**self.settings, "model.width": 4})
 
-    def images(self) -> np.ndarray:
+    def make_images(self) -> np.ndarray:
         """Noise, uint8 [N,H,W,1], enough of it that a batch does not lie in the processor's cache."""
         return np.random.default_rng(0).integers(0, 256, (2048, self.size, self.size, 1), dtype=np.uint8)
 
-    def labels(self) -> np.ndarray | None:
+    def make_labels(self) -> np.ndarray | None:
         """int64 [N], or None."""
         return np.arange(2048) % self.classes if self.classes else None
 
@@ -65,7 +65,7 @@ ROWS = (
 
 
 @dataclass
-class Game:
+class Comparison:
     """One comparison.
 
     Attributes:
@@ -84,12 +84,12 @@ class Game:
     parameters: Callable[[], Mapping[str, int]]
 
 
-def package_of(row: Row) -> str:
+def find_package(row: Row) -> str:
     """The package of the row's plugin."""
     return f"ganzoo_{row.model.replace('-', '_')}"
 
 
-class Ours:
+class RowSetup:
     """A row's mix, resolved, with its engine.
 
     Args:
@@ -99,32 +99,32 @@ class Ours:
     """
 
     def __init__(self, row: Row, device: str, **assigned: Any) -> None:
-        self.row, self.images = row, row.images()
+        self.row, self.images = row, row.make_images()
         names = [str(label) for label in range(row.classes)]
-        source = gz.ImageSource(self.images, row.labels(), names)
+        source = gz.ImageSource(self.images, row.make_labels(), names)
         settings = {**row.settings, "train.batch_size": row.batch, "engine.device": device, **assigned}
         request = mix.Request(picks={"model": row.model, "data": source}, assigned=settings, preset="none")
         self.mix = mix.resolve(catalog.scan(), request)
-        self.fitted = building.fitted_to(self.mix, source)
-        self.engine = engines.create(row.framework, self.mix.settings)
-        self.plan = building.plan_of(self.mix)
+        self.fitted = building.fit_to_data(self.mix, source)
+        self.engine = engines.create_engine(row.framework, self.mix.settings)
+        self.plan = building.make_plan(self.mix)
 
-    def networks(self, values: Mapping[str, float] | None = None) -> tuple[Any, Any]:
+    def build_networks(self, values: Mapping[str, float] | None = None) -> tuple[Any, Any]:
         """G and D as they are at these values of the schedule, anew."""
-        G, D = building.networks(self.engine, self.mix, self.fitted, values or {})
+        G, D = building.build_networks(self.engine, self.mix, self.fitted, values or {})
         return G, D
 
-    def trainer(self, values: Mapping[str, float] | None = None) -> Any:
+    def build_trainer(self, values: Mapping[str, float] | None = None) -> Any:
         """What `ganzoo run` lets take the steps."""
-        loss = building.loss_of(self.mix, self.fitted)
-        return self.engine.trainer(*self.networks(values), loss, self.plan, self.images, self.row.labels())
+        loss = building.build_loss(self.mix, self.fitted)
+        return self.engine.trainer(*self.build_networks(values), loss, self.plan, self.images, self.row.make_labels())
 
-    def parameters(self, trainer: Any) -> dict[str, int]:
+    def count_parameters(self, trainer: Any) -> dict[str, int]:
         """How many numbers each network of a trainer learns."""
         count = self.engine.count_parameters
         return {"generator": count(trainer.G), "discriminator": count(trainer.D)}
 
-    def runner(self, trainer: Any, values: Mapping[str, float] | None = None) -> Loop:
+    def make_runner_loop(self, trainer: Any, values: Mapping[str, float] | None = None) -> Loop:
         """Steps of a trainer at these values, with the read of a report after them."""
         step = 0
 
@@ -138,7 +138,7 @@ class Ours:
         return loop
 
 
-def batches(count: int, batch: int) -> Iterator[np.ndarray]:
+def iterate_batches(count: int, batch: int) -> Iterator[np.ndarray]:
     """Indices [N] of one batch after the other, without end, as the plain scripts take them: whole permutations."""
     numbers, order = np.random.default_rng(0), np.empty(0, dtype=np.int64)
     while True:

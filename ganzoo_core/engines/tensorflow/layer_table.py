@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 
 
-def layer_rows(
-    touch: Callable[[], None],
+def make_layer_rows(
+    call_network: Callable[[], None],
 ) -> list[dict[str, Any]]:
     """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
 
@@ -35,7 +35,7 @@ def layer_rows(
 
     keras.layers.Layer.__call__ = noting_call
     try:
-        touch()
+        call_network()
     finally:
         keras.layers.Layer.__call__ = plain_call
     return rows

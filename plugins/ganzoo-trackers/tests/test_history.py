@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_trackers import past
+from ganzoo_trackers import history
 
 LINES = [
     b"null", b"{", b"\xff", b"[" * 10_000, b"{}", b'{"images": "64"}', b'{"images": NaN}', b"9" * 5000,
@@ -21,11 +21,11 @@ LINES = [
 def test_a_line_that_is_no_report_is_named(folder: Callable[[str], Any], line: bytes) -> None:
     run = folder("tensorboard").again(images=192)
     kept = run.line(64)
-    assert past.reports(run.run) == [kept]
+    assert history.read_reports(run.run) == [kept]
     with (run.run.folder / "stats.jsonl").open("ab") as file:
         file.write(line + b"\n")
     with pytest.raises(gz.UsageError, match=r"stats\.jsonl"):
-        past.reports(run.run)
+        history.read_reports(run.run)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="it has no pipes")
@@ -39,9 +39,9 @@ def test_only_regular_files_are_read(folder: Callable[[str], Any], kind: str) ->
         {"link": lambda path: path.symlink_to(outside), "pipe": os.mkfifo, "folder": os.mkdir}[kind](path)
     (run.run.folder / "samples" / "²².png").write_bytes(b"x")
     with pytest.raises(gz.UsageError, match="expected a file"):
-        past.events(run.run)
+        history.list_events(run.run)
     (run.run.folder / "stats.jsonl").rename(run.run.folder / "other")
-    assert past.events(run.run) == []
+    assert history.list_events(run.run) == []
 
 
 def test_a_folder_of_samples_that_is_a_link_is_left(folder: Callable[[str], Any]) -> None:
@@ -50,4 +50,4 @@ def test_a_folder_of_samples_that_is_a_link_is_left(folder: Callable[[str], Any]
     samples = run.run.folder / "samples"
     samples.rename(run.run.folder.parent / "elsewhere")
     samples.symlink_to(run.run.folder.parent / "elsewhere")
-    assert past.events(run.run) == []
+    assert history.list_events(run.run) == []
