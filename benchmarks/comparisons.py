@@ -117,7 +117,9 @@ class RowSetup:
     def build_trainer(self, values: Mapping[str, float] | None = None) -> Any:
         """What `ganzoo run` lets take the steps."""
         loss = building.build_loss(self.mix, self.fitted)
-        return self.engine.trainer(*self.build_networks(values), loss, self.plan, self.images, self.row.make_labels())
+        return self.engine.create_trainer(
+            *self.build_networks(values), loss, self.plan, self.images, self.row.make_labels()
+        )
 
     def count_parameters(self, trainer: Any) -> dict[str, int]:
         """How many numbers each network of a trainer learns."""

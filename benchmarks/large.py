@@ -140,7 +140,7 @@ def make_trainer(images: np.ndarray, args: argparse.Namespace, *, stays: bool = 
     engine = engines.create_engine("torch", resolved.settings)
     G, D = building.build_networks(engine, resolved, fitted, {})
     plan = building.make_plan(resolved)
-    return engine.trainer(G, D, building.build_loss(resolved, fitted), plan, prepared, None)
+    return engine.create_trainer(G, D, building.build_loss(resolved, fitted), plan, prepared, None)
 
 
 def make_loop(trainer: Any, args: argparse.Namespace) -> Callable[[int], None]:

@@ -102,7 +102,7 @@ def make_engine_and_loop(kind: str, args: argparse.Namespace, images: np.ndarray
     engine.tell = lambda note: print(f"{kind}: {note}")
     G, D = building.build_networks(engine, resolved, fitted, {})
     plan = building.make_plan(resolved)
-    trainer = engine.trainer(G, D, building.build_loss(resolved, fitted), plan, images, None)
+    trainer = engine.create_trainer(G, D, building.build_loss(resolved, fitted), plan, images, None)
     position = 0
 
     def loop(steps: int) -> None:
@@ -110,7 +110,7 @@ def make_engine_and_loop(kind: str, args: argparse.Namespace, images: np.ndarray
         for _ in range(steps):
             trainer.step(position, position * plan.images_per_step, {})
             position += 1
-        trainer.read()
+        trainer.pop_means()
 
     return engine, loop
 

@@ -25,7 +25,7 @@ class RemoteLoop:
 
     Args:
         process: this file's.
-        what: the resolution of a growing model; 0 for any other.
+        resolution: the resolution of a growing model; 0 for any other.
 
     Attributes:
         faults: minor page faults of the last call.

@@ -55,7 +55,7 @@ def find_run_data_root(run: Path, data_root: str | Path | None) -> str | Path | 
 
     Args:
         run: its folder; it may have been moved together with the data.
-        given: `--data-root`.
+        data_root: `--data-root`.
     """
     if data_root or not files.is_file(run / layout.CONFIG):
         return data_root

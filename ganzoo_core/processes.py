@@ -83,10 +83,10 @@ class PrintingProcess:
         timeout: seconds that it may take; then it is killed.
         folder: where it works.
         environment: all of its variables.
-        errors: a file that takes what it writes to stderr.
+        stderr: a file that takes what it writes to stderr.
 
     Attributes:
-        was_late: whether it was killed for taking too long.
+        timed_out: whether it was killed for taking too long.
 
     Raises:
         OSError: if it cannot be started.
@@ -265,7 +265,7 @@ def serve(handle_request: Callable[[dict[str, Any], Say], Mapping[str, Any]]) ->
     """The child's end: answer requests for as long as there is a parent.
 
     Args:
-        answer: a request and where to say what takes long -> the answer.
+        handle_request: a request and where to say what takes long -> the answer.
     """
     clean_interpreter_output()
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.

@@ -208,18 +208,18 @@ def play(framework: str, plan: engines.Plan, loss: str, steps: int = 10) -> Simp
         G, D = pair
     else:
         G, D = (network.to(memory_format=engine.memory_format) for network in (G, D))
-    trainer = engine.trainer(G, D, loss_of(loss, None, framework, {}), plan, IMAGES, KINDS)
+    trainer = engine.create_trainer(G, D, loss_of(loss, None, framework, {}), plan, IMAGES, KINDS)
     lines = []
     for step in range(steps):
         trainer.step(step, step * plan.images_per_step, {})
-        lines.append(trainer.read())
+        lines.append(trainer.pop_means())
     found = {}
-    for label, network in (("G", G), ("D", D), ("EMA", trainer.best_generator)):
+    for label, network in (("G", G), ("D", D), ("EMA", trainer.inference_generator)):
         if framework == "torch":
-            values = {name: as_keras(value) for name, value in engine.tensors(network).items()}
+            values = {name: as_keras(value) for name, value in engine.read_weights(network).items()}
             values = {name: value for name, value in values.items() if "num_batches" not in name}
         else:
-            values = engine.tensors(network)
+            values = engine.read_weights(network)
         found.update({f"{label} {name}": value for name, value in values.items()})
     return SimpleNamespace(lines=lines, weights=found)
 

@@ -222,13 +222,13 @@ def test_batch_norms_means_are_those_of_real_batches() -> None:
     momentum = D[1].momentum
     random = np.random.default_rng(1)
     real, seen = (random.integers(0, 256, (count, 2, 3, 1), dtype=np.uint8) for count in (12, 5))
-    engine.settle(D, real, None, {}, batch_size=4)
+    engine.recalibrate_batch_norm(D, real, None, {}, batch_size=4)
     flat = real.reshape(12, 6).astype(float) / 127.5 - 1  # one channel: [N,H,W,1] and [N,1,H,W] are one order
     batches = flat.reshape(3, 4, 6)
     mean, variance = batches.mean(axis=1).mean(axis=0), batches.var(axis=1, ddof=1).mean(axis=0)
     weight, bias = (parameter.detach().numpy().astype(float) for parameter in D[3].parameters())
     normed = ((seen.reshape(5, 6) / 127.5 - 1) - mean) / np.sqrt(variance + D[1].eps)
-    assert engine.score(D, seen, None, {}).reshape(-1) == pytest.approx(normed @ weight[0] + bias[0], abs=1e-5)
+    assert engine.score_images(D, seen, None, {}).reshape(-1) == pytest.approx(normed @ weight[0] + bias[0], abs=1e-5)
     assert D[1].momentum == momentum
 
 

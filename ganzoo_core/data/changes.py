@@ -39,7 +39,7 @@ def compare(recorded: DataFacts | None, saved: Fingerprint | None, now: Fingerpr
 
     Args:
         recorded: among the facts of a run.
-        kept: the fingerprint in its folder; None if there is none that can be read.
+        saved: the fingerprint in its folder; None if there is none that can be read.
         now: of the data as they are.
     """
     if recorded is None or recorded.sha256 in (None, now.sha256):

@@ -50,7 +50,7 @@ def choose_framing(
     become 32 untouched; everything else is resized.
 
     Args:
-        natural: height and width of the images as they are.
+        original_size: height and width of the images as they are.
         size: `data.size`; 0 for the images' own, or the least of `sizes` that holds them.
         sizes: what both models take; empty for any.
         background: the grey value a border may have, or None.

@@ -27,7 +27,7 @@ class LazyImages:
     Args:
         base: uint8 [M,H,W,C], an array or a memory map.
         rows: int64 [N], which of them, in this order; all without it.
-        change: what is done to a batch of them, an image at a time, so that it does not matter which come together.
+        transform: what is done to a batch of them, an image at a time, so that it does not matter which come together.
         shape: height, width and channels after that; those of `base` without it.
     """
 
@@ -109,7 +109,7 @@ def select(images: Images, mask: np.ndarray) -> Images:
 
     Args:
         images: see `Images`.
-        chosen: bool [N].
+        mask: bool [N].
     """
     if should_hold_in_memory(int(mask.sum()) * math.prod(images.shape[1:]), in_file=is_in_file(images)):
         return images[mask]
@@ -143,7 +143,7 @@ def read_all(images: Images, report_progress: Callable[[int], None] | None = Non
 
     Args:
         images: see `Images`.
-        told: how many were read so far, after each 64 MiB of them.
+        report_progress: how many were read so far, after each 64 MiB of them.
     """
     whole = np.empty(images.shape, dtype=np.uint8)
     for first, some in iterate_chunks(images):

@@ -88,7 +88,7 @@ def annotate(
     Args:
         picture: a grid, enlarged.
         rows: the name of each row, to its left.
-        halves: the name of each part, above it; the parts share the width evenly.
+        columns: the name of each part, above it; the parts share the width evenly.
         caption: one line below.
     """
     font = ImageFont.load_default(FONT_SIZE)

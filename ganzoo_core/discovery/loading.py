@@ -50,7 +50,7 @@ def call_hook(
         part: whose hook it is.
         check: says in words what is wrong with an answer, "" for nothing; asked of the part's and each modifier's.
         wrappers: modifiers, the first innermost; those without this hook are passed over.
-        given: an object from Python that is the answer, in the part's stead.
+        replacement: an object from Python that is the answer, in the part's stead.
         arguments: what the hook takes.
 
     Raises:

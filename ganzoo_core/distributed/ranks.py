@@ -33,9 +33,9 @@ class Rank:
 
     Attributes:
         number: 0 to `world_size` - 1.
-        count: processes on all machines.
-        local: 0 to `local_world_size` - 1, among those of this machine.
-        local_count: processes on this machine.
+        world_size: processes on all machines.
+        local_rank: 0 to `local_world_size` - 1, among those of this machine.
+        local_world_size: processes on this machine.
     """
 
     number: int = 0

@@ -29,7 +29,7 @@ def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | N
     Args:
         framework: `torch` or `tensorflow`; no other name reaches the import machinery.
         settings: those of `engine.*` count.
-        place: which of several processes this is, where they train together; see `ranks.check_launch`.
+        rank: which of several processes this is, where they train together; see `ranks.check_launch`.
 
     Raises:
         UsageError: if the framework is not installed, or the device is not there.

@@ -16,7 +16,7 @@ class NumpyOps:
     """`api.Ops` on numpy arrays. float32 stays float32 and float64 stays float64; nothing is differentiated.
 
     Args:
-        generator: where `uniform` and `normal` draw from.
+        rng: where `uniform` and `normal` draw from.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:

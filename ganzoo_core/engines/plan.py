@@ -22,7 +22,7 @@ class Plan:
         optimizer, betas, adam_eps, momentum, rmsprop_decay: as in the settings `train.*`.
         lr_g, lr_d: learning rates where the schedule gives none.
         ema_halflife: in images; None for a generator without a moving average.
-        clip: D's weights are clipped to [-clip, clip] after each of its updates; None for not at all.
+        weight_clip: D's weights are clipped to [-clip, clip] after each of its updates; None for not at all.
         decision, probability: see `manifest.Part`.
         real_in_generator_step: whether the loss sees reals in G's phase.
     """

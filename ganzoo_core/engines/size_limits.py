@@ -39,10 +39,10 @@ class SizeCounter:
     """What a network has so far, while it is built.
 
     Attributes:
-        most: numbers, parameters and buffers together, at which it is stopped; None to count on to the end.
-        most_layers: layers at which it is stopped in any case.
+        max_numbers: numbers, parameters and buffers together, at which it is stopped; None to count on to the end.
+        max_layers: layers at which it is stopped in any case.
         numbers, layers: so far.
-        stopped: whether it was.
+        was_stopped: whether it was.
     """
 
     max_numbers: int | None

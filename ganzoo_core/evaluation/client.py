@@ -28,7 +28,7 @@ class Scorer:
     The data is read, the extractor made and the reference looked at once, when it starts. `score` waits for the answer.
 
     Args:
-        question: what is scored by what; see `pose`.
+        request: what is scored by what; see `pose`.
         say: told what takes long.
         attempts: times that the process is started, where it ends before it is ready.
 

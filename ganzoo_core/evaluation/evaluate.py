@@ -65,7 +65,7 @@ def evaluate(
         device: on which the images are drawn.
         settings: of the extractor and the metrics, such as `{"metric.NAME.subsets": 50}`, and of `engine.*`, for the
             generator.
-        yardstick: whether real images are scored as well, for comparison.
+        score_real_images: whether real images are scored as well, for comparison.
         say: told what takes long.
 
     Returns:

@@ -31,7 +31,7 @@ class ScoreRequest:
         reference: the part of the data that images are compared with.
         extractor: `distribution/name`; `extractor_options` its own settings.
         metrics: `distribution/name` -> its own settings.
-        yardstick: whether real images are scored as well, for comparison.
+        score_real_images: whether real images are scored as well, for comparison.
         run: the folder of the run that is scored, whose data these should be; "" for none.
         split: the part of the data that it was trained on.
     """
@@ -75,7 +75,7 @@ def make_request(
         extractor: a name; None for the one that says it is the default.
         metrics: names; None for all that say they are default and fit the extractor.
         settings: of the extractor and the metrics: `metric.NAME.subsets`, or the last part alone.
-        yardstick: whether real images are scored as well, for comparison.
+        score_real_images: whether real images are scored as well, for comparison.
         run: the folder of the run that is scored; where its data have changed since, that is told.
 
     Raises:

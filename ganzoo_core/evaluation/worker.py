@@ -32,7 +32,7 @@ class ScoringSession:
     """Reference features, extractor and metrics for one request.
 
     Args:
-        question: what is scored by what.
+        request: what is scored by what.
         say: told what takes long.
 
     Raises:

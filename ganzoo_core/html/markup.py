@@ -58,8 +58,8 @@ def render_table(
         head: the columns' names.
         rows: texts or markup.
         caption: what it shows.
-        numbers: whether the columns are numbers, to be set flush right.
-        named: left-align the first column even when `numbers` is set.
+        numeric: whether the columns are numbers, to be set flush right.
+        left_align_first: left-align the first column even when `numeric` is set.
     """
     lines = [
         tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in map(tuple, rows)

@@ -85,7 +85,7 @@ def fit_batch_size(mix: Mix, count: int, *, world_size: int) -> tuple[Mix, str]:
     Args:
         mix: with its preset.
         count: of the images that are trained on.
-        ranks: processes that share a batch evenly.
+        world_size: processes that share a batch evenly.
 
     Returns:
         The mix with a batch of at most `count`, or the same one; and what to tell the user, "" for nothing.

@@ -42,7 +42,7 @@ def write(comparison: Comparison, out: Path, sheets: Sequence[SampleSheet] = (),
     """Write the page.
 
     Args:
-        found: see `run_groups`.
+        comparison: see `run_groups`.
         out: the file.
         sheets: of each group, see `draw_sheets`; the last grids that the runs left without them.
         named: whether the user named the file; see `outputs.write_output`.
@@ -169,7 +169,7 @@ def draw_sheets(
     """Let the first run of each group draw from the same noise, each framework in a process of its own.
 
     Args:
-        found: the groups.
+        comparison: the groups.
         seed: of the noise.
         device: as `engine.device`.
         say: told what takes long.
@@ -247,8 +247,8 @@ def make_score_charts(comparison: Comparison, first_number: int) -> list[Chart]:
     """A chart for each score that some run has at more than one time, found as the first of them was.
 
     Args:
-        found: the groups.
-        number: of charts before.
+        comparison: the groups.
+        first_number: of charts before.
     """
     groups = comparison.groups[:MAX_CURVES]
     entries = [entry for group in groups for run in group.runs for entry in run.scores]

@@ -205,7 +205,7 @@ def find_neighbours(
     Args:
         queries, others: uint8 [N,H,W,C] and [M,H,W,C].
         count: how many; fewer where there are fewer others.
-        itself: int64 [N], the place of each query among the others, which does not count.
+        own_places: int64 [N], the place of each query among the others, which does not count.
 
     Raises:
         GanzooError: if there is none to compare with.

@@ -37,8 +37,8 @@ class Picture:
         path: of the PNG file.
         images: seen when it was drawn.
         size: width and height in pixels.
-        bytes: of the file.
-        changed: its time of change in ns.
+        file_size: of the file.
+        modified_ns: its time of change in ns.
         facts: what it says of itself besides, such as the resolution of a stage.
     """
 
@@ -96,7 +96,7 @@ def choose_pictures(pictures: Sequence[Picture], max_bytes: int = MAX_PAGE_BYTES
 
     Args:
         pictures: all there are, in their order.
-        cap: bytes of all that are shown.
+        max_bytes: bytes of all that are shown.
     """
     shown = pick_evenly(pictures, MAX_GRIDS)
     notes = []

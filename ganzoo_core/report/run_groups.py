@@ -72,9 +72,9 @@ class Comparison:
 
     Attributes:
         groups: the best first, by the score that `best` goes by, where there is one.
-        differ: settings in which the groups differ, those that somebody chose first.
+        differing_settings: settings in which the groups differ, those that somebody chose first.
         metrics: names of scores, and for each whether `lower` or `higher` is better, or "".
-        unlike: what differs in how the scores were found, if they were compared by force.
+        protocol_differences: what differs in how the scores were found, if they were compared by force.
         notes: what else there is to know.
     """
 

@@ -82,7 +82,7 @@ class _Attempt(Generic[T]):
     """What a section and the page's data share, made once; the section that asks for it raises what went wrong.
 
     Attributes:
-        value: what was made, or `otherwise`.
+        value: what was made, or `fallback`.
     """
 
     def __init__(self, make: Callable[[], T], fallback: T) -> None:

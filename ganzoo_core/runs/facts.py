@@ -66,7 +66,7 @@ def select_compared_settings(settings: Settings, *, exclude_command_line: bool =
 
     Args:
         settings: resolved.
-        by_file: leave out those that were given on this command line, or in this call.
+        exclude_command_line: leave out those that were given on this command line, or in this call.
     """
     free = (
         _UNCOMPARED_SETTINGS
@@ -124,7 +124,7 @@ def explain_differences(then: Mapping[str, Any], now: Mapping[str, Any], data_ch
         then, now: `COMPARED_FACTS` and `settings`. Settings and plugins that only one of the two has are passed over:
         a version
             that brought or lost them differs as well.
-        data: what differs between the data, in words.
+        data_changes: what differs between the data, in words.
     """
     apart = ("settings", "code", "data")
     was, is_ = ({key: value for key, value in facts.items() if key not in apart} for facts in (then, now))

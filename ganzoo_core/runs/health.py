@@ -58,7 +58,7 @@ def find_laptop_preset(resolved: Mix, images: int, *, epoch_images: int, is_too_
         resolved: what is trained.
         images: the run's length.
         epoch_images: in the set.
-        longer: a run that is too short is to be helped, and not one that takes long.
+        is_too_short: a run that is too short is to be helped, and not one that takes long.
     """
     name, model, entry = resolved.laptop_preset, resolved.parts["generator"], resolved.settings.entries["train.length"]
     if not name or (resolved.preset and model.suits.get(resolved.preset, Suits()).max_images is not None):
@@ -111,7 +111,8 @@ def explain_separation(images: int, *, run: Path, lr_d: Any, final_images: int =
         images: seen when it was found.
         run: the run's folder.
         lr_d: D's learning rate; nothing is said of it where it is no number.
-        ended: the images that a run which is over has seen; 0 while it is under way. Nothing is left for a new run that
+        final_images: the images that a run which is over has seen; 0 while it is under way. Nothing is left for a new
+        run that
             begins there, unless it is longer.
         schedule: its name; only with the default one a run may be made longer whatever its length was.
     """
@@ -135,5 +136,5 @@ def explain_separation(images: int, *, run: Path, lr_d: Any, final_images: int =
 
 
 def advise_modifiers(prefix: str) -> str:
-    """The installed modifiers that calm divergence, as options with `before` in front of each; "" for none."""
+    """The installed modifiers that calm divergence, as options with `prefix` in front of each; "" for none."""
     return "".join(f"{prefix}--with {part.name}" for part in catalog.scan().parts if part.calms_divergence)

@@ -14,7 +14,7 @@ class LockedFolder:
     Args:
         folder: of a run.
         lock: the name of the lock's file in it.
-        kept: the name of a file in it that is never taken away.
+        permanent_file: the name of a file in it that is never taken away.
     """
 
     def __init__(self, folder: Path, *, lock: str, permanent_file: str) -> None:

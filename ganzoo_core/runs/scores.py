@@ -43,7 +43,7 @@ class Score:
         real: the same scores of real images of the data's other part that were resized as the drawn ones are, which is
             what the best of generators would have; empty where that was not asked for.
         protocol: everything that the numbers depend on.
-        more: what else is kept: `generator`, the SHA-256 of its weights, and `during`, what it was computed in.
+        extra: what else is kept: `generator`, the SHA-256 of its weights, and `during`, what it was computed in.
     """
 
     images: int | None
@@ -125,7 +125,7 @@ def find_best(scores: Sequence[Score], by: str = "") -> Score | None:
     Of what was scored several times, the last score counts: not the luckiest.
 
     Args:
-        found: of one run.
+        scores: of one run.
         by: the score's name; that of the main metric without it.
     """
     by = by or find_main_score()
@@ -170,8 +170,8 @@ def check_comparable(scores: Sequence[Score], *, force: bool = False) -> list[st
     """What differs in how these scores were found, to be shown beside them.
 
     Args:
-        found: scores that are to stand in one table.
-        forced: whether they may differ.
+        scores: scores that are to stand in one table.
+        force: whether they may differ.
 
     Raises:
         UsageError: if they do and may not.

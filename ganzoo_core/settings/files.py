@@ -61,7 +61,7 @@ def read_table(path: Path, *, named_by_user: bool = False) -> dict[str, Any]:
 
     Args:
         path: of the file.
-        named: whether the user named it; see `files.open_file`.
+        named_by_user: whether the user named it; see `files.open_file`.
 
     Raises:
         UsageError: if it cannot be read, is not YAML, is no mapping, or holds more than any config does.
@@ -118,8 +118,7 @@ def _find_excess(table: dict[Any, Any]) -> str | None:
             count += len(value)
             for key, item in value.items():
                 if len(key) > MAX_KEY_LENGTH or not key.isprintable():
-                    return f"has the key {format_value(key)}; expected at most {MAX_KEY_LENGTH} characters "
-                        "that can be shown"
+                    return f"has the key {format_value(key)}; expected at most {MAX_KEY_LENGTH} printable characters"
                 left.append((item, key, depth + 1))
         elif isinstance(value, list):
             left += [(item, name, depth + 1) for item in value]

@@ -21,7 +21,7 @@ def read_config(path: Path, *, named_by_user: bool = False) -> dict[str, Any]:
 
     Args:
         path: of a regular file.
-        named: whether the user named it; then it may be a link to one.
+        named_by_user: whether the user named it; then it may be a link to one.
 
     Raises:
         UsageError: if the file cannot be read, is not YAML, is no mapping, or holds more than any config does.

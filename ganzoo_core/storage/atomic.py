@@ -30,7 +30,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run_id: str = "")
         path: where it will be. What is there already is replaced, and removed last; where it holds anything but what
             was written so, it is set aside as `replaced-NAME-…`.
         contents: of its files, by name.
-        run: the id of the run that writes it; see `folder.RunFolder.id`.
+        run_id: the id of the run that writes it; see `folder.RunFolder.id`.
 
     Raises:
         UsageError: if the folder around it is a link.

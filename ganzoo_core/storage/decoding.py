@@ -37,7 +37,7 @@ def read_lines(path: Path, max_lines: int = MAX_LINES) -> Iterator[bytes]:
     """The lines of a regular file, each with its end; a last one without it is passed over. None without a file.
 
     Raises:
-        UsageError: for a line that is too long, for more than `most`, and if no regular file lies there.
+        UsageError: for a line that is too long, for more than `max_lines`, and if no regular file lies there.
     """
     if not files.describe(path):
         return

@@ -72,7 +72,7 @@ def open_file(path: Path, *, named_by_user: bool = False) -> BufferedReader:
 
     Args:
         path: of the file.
-        named: whether the user named it: then it may be a link to a regular file.
+        named_by_user: whether the user named it: then it may be a link to a regular file.
 
     Raises:
         UsageError: if it is a link, a pipe, a device or a folder.
@@ -96,7 +96,7 @@ def open_file(path: Path, *, named_by_user: bool = False) -> BufferedReader:
 
 
 def read_bytes(path: Path, limit: int, *, named_by_user: bool = False) -> bytes:
-    """Read a whole regular file of at most `limit` bytes; `named` as in `open_file`.
+    """Read a whole regular file of at most `limit` bytes; `named_by_user` as in `open_file`.
 
     Raises:
         UsageError: if it is missing, too large, or no regular file.

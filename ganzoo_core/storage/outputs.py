@@ -16,7 +16,8 @@ def write_output(path: Path, content: bytes, *, named_by_user: bool) -> None:
     Args:
         path: of the file.
         content: all of it.
-        named: whether the user named it: then a link leads to the file that is written. Else the link is replaced.
+        named_by_user: whether the user named it: then a link leads to the file that is written. Else the link is
+        replaced.
 
     Raises:
         UsageError: if it is a folder, a pipe or a device, or cannot be written.

@@ -47,7 +47,7 @@ class Sweep:
 
     Attributes:
         folder: of all its runs.
-        words: what stands behind `ganzoo run` for each of them.
+        arguments: what stands behind `ganzoo run` for each of them.
         jobs: the runs.
     """
 
@@ -134,7 +134,7 @@ def open_sweep(out: Path | None, model: str, arguments: Sequence[str], over: Map
     Args:
         out: the folder; None for the newest of `runs/MODEL-sweep-N` that holds just this, or the next.
         model: for the name.
-        words: of all runs.
+        arguments: of all runs.
         over: the axes; a sweep in `out` may be given more values than it had.
 
     Raises:

@@ -51,7 +51,7 @@ def run_jobs(
     Args:
         sweep: the runs.
         at_once: processes at a time.
-        more: words for runs that begin now.
+        extra_arguments: words for runs that begin now.
         say: told of each run that begins and ends.
 
     Returns:

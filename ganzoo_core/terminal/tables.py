@@ -18,8 +18,8 @@ def print_table(
 ) -> None:
     """A table on stdout; lines of tab-separated cells when it is piped, for cut and grep.
 
-    On a terminal too narrow for every column's longest word, each row is a paragraph of its own: the first `heads`
-    cells, then the others with the names of their columns. With `named_in_pipe` the columns' names are the first line
+    On a terminal too narrow for every column's longest word, each row is a paragraph of its own: the first `lead_cells`
+    cells, then the others with the names of their columns. With `header_in_pipe` the columns' names are the first line
     that is piped.
     """
     names = [to_one_line(column) for column in columns]

@@ -15,7 +15,7 @@ from ganzoo_core.testing.subject import Subject
 
 
 def main(request: str, answers: TextIO) -> None:
-    """Make the checks that `asked`, JSON of `runner`, names, and answer each with a line of JSON."""
+    """Make the checks that `request`, JSON of `runner`, names, and answer each with a line of JSON."""
     wanted = json.loads(request)
     checks = {check.name: check for check in CHECKS}
     subjects: dict[str, Subject] = {}

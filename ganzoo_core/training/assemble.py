@@ -55,7 +55,7 @@ def assemble(
         data_root: see `building.find_data_root`.
         out: the folder of a new run; None for one under `runs`.
         quiet: no progress.
-        beginning: what the run goes on from.
+        start_point: what the run goes on from.
 
     Raises:
         UsageError, PluginError, DataError: before anything is trained.
@@ -70,7 +70,7 @@ def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint 
     Args:
         built: what is trained.
         out: the folder of a new run; None for one under `runs`.
-        beginning: what the run goes on from.
+        start_point: what the run goes on from.
 
     Raises:
         UsageError: if the run cannot go on so, before anything is trained.

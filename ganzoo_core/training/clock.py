@@ -13,7 +13,7 @@ class Clock:
     """Seconds and images a second, the first slow steps left out of the latter.
 
     Args:
-        seconds: that the run took before, where it is resumed; `images` seen in them.
+        read_seconds: that the run took before, where it is resumed; `images` seen in them.
     """
 
     def __init__(self, *, seconds: float = 0.0, images: int = 0) -> None:

@@ -117,11 +117,11 @@ def check_resumable(
     """Raise UsageError if a checkpoint was made with something else, unless that is allowed; then it is only told.
 
     Args:
-        position: of the checkpoint that `beginning` names.
-        made_with: see `facts.describe_run`.
-        taken: the data's fingerprint.
+        position: of the checkpoint that `start_point` names.
+        run_facts: see `facts.describe_run`.
+        data_fingerprint: the data's fingerprint.
         settings: of now. Where a new run begins, what it was given with `--set` does not count.
-        beginning: says what is allowed.
+        start_point: says what is allowed.
         reporter: is told.
     """
     assert start_point.checkpoint is not None
@@ -175,7 +175,7 @@ def check_same_schedule(old_schedule: Schedule, new_schedule: Schedule, *, image
     """Raise UsageError unless both schedules give the same values for all of a run that is over.
 
     Args:
-        then, now: the schedule for the length that was planned, and for the new one.
+        old_schedule, now: the schedule for the length that was planned, and for the new one.
         images: seen so far.
     """
     for point in np.linspace(0, max(images - 1, 0), SCHEDULE_PROBES).astype(np.int64):
@@ -195,7 +195,7 @@ def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, large
     Args:
         trainer: of the run.
         folder, position: of the checkpoint.
-        largest: the longer side of the images; networks that grow do so up to it.
+        largest_side: the longer side of the images; networks that grow do so up to it.
 
     Raises:
         UsageError: if the state does not fit the networks.

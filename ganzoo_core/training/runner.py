@@ -44,7 +44,7 @@ class Runner:
         card: what a saved generator says of itself.
         reporter: what the user sees.
         facts: versions, device and data fingerprint, compared on resume.
-        keep: checkpoints that stay.
+        checkpoint_keep: checkpoints that stay.
         rolls_back: whether a diverging run goes back to its last checkpoint, with half the learning rate.
         trackers: who is told of it.
         watch: scores its generator; None where nobody asked for that.
@@ -280,7 +280,7 @@ class Runner:
 
         Args:
             folder: of the checkpoint.
-            elsewhere: it belongs to another run, so that this one's statistics begin here.
+            is_other_run: it belongs to another run, so that this one's statistics begin here.
 
         Raises:
             UsageError: if it does not fit the networks.

@@ -125,7 +125,7 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> Trainin
     Args:
         loaded: what is trained.
         quiet: no progress.
-        beginning: what the run goes on from.
+        start_point: what the run goes on from.
 
     Raises:
         UsageError, PluginError: if something does not fit.

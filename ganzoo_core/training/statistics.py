@@ -40,9 +40,9 @@ class Statistics:
     """What the device has summed of each term, fetched now and then, as means of two spans.
 
     Attributes:
-        report: the terms since the last report.
-        epoch: those since the last epoch.
-        shown: the means of the last report, which the progress line shows.
+        since_report: the terms since the last report.
+        since_epoch: those since the last epoch.
+        last_report: the means of the last report, which the progress line shows.
     """
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ class Result:
         outcome: `read`, `refused` or `fault`.
         group: of a fault, what it has in common with others: the error and where it was raised.
         detail: of a fault, the message or the traceback.
-        given: of a fault, the damaged input in words.
+        input: of a fault, the damaged input in words.
         is_broken: whether the process must not be used any more.
         seconds: that it took.
     """

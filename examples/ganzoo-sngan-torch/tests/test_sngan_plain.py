@@ -116,10 +116,10 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not(tmp_path: Path) -> None:
         straight.step(step, 20 * step, {})
     for step in range(2):
         first.step(step, 20 * step, {})
-    second.restore(first.state())
+    second.restore_state(first.read_state())
     for step in range(2, 4):
         second.step(step, 20 * step, {})
-    wanted, found = straight.state(), second.state()
+    wanted, found = straight.read_state(), second.read_state()
     assert any(name.endswith("weight.0._u") for name in wanted)
     assert wanted.keys() == found.keys()
     assert all(np.array_equal(wanted[name], found[name]) for name in wanted)

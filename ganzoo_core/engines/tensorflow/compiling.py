@@ -24,12 +24,12 @@ def compile_and_compare(
     Both are run once on the same tensors; all variables are put back.
 
     Args:
-        compiled: traces the compiled graph.
+        trace_compiled: traces the compiled graph.
         plain: the graph uncompiled.
-        given: what both are called with.
-        draws: the operations of the graph that draw random numbers.
+        inputs: what both are called with.
+        random_operations: the operations of the graph that draw random numbers.
         variables: all that the graph may change.
-        watched: those of them that must come out alike, as near as gradients do.
+        compared: those of them that must come out alike, as near as gradients do.
     """
     if random_operations:
         # XLA has other generators behind the same operations.

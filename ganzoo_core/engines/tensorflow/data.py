@@ -47,7 +47,7 @@ class TrainingImages:
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Indices [N] -> what `decode` makes images of, and int64 labels [N] or None.
 
-        `following` are the indices that come next; a thread reads those images while these are learnt from, if they
+        `next_indices` are the indices that come next; a thread reads those images while these are learnt from, if they
         are still in a file.
         """
         labels = None if self.labels is None else tf.constant(self.labels[indices])

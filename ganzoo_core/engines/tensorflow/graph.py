@@ -39,14 +39,14 @@ class TracedPhase:
     Args:
         phase: from tensors by name, and scalars by name, to scalars by the name under which they are reported.
         numbers: the names of the scalars that lie in `given["numbers"]`.
-        given: tensors of the shapes that will come.
+        inputs: tensors of the shapes that will come.
         variables: all that the phase may read or change.
         device: where it runs, as TensorFlow names it.
-        compile: the variables that must come out alike where XLA compiles the phase; None for no compiling.
+        compared_variables: the variables that must come out alike where XLA compiles the phase; None for no compiling.
 
     Attributes:
-        names: of what it tells.
-        uncompiled: why it was not compiled though that was asked for; "" where it was, or was not.
+        term_names: of what it tells.
+        compile_problem: why it was not compiled though that was asked for; "" where it was, or was not.
 
     Raises:
         PluginError: if the networks or the loss draw random numbers or keep variables that no checkpoint would hold.

@@ -16,7 +16,7 @@ def make_layer_rows(
     """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
 
     Args:
-        touch: calls the network once.
+        call_network: calls the network once.
     """
     rows: list[dict[str, Any]] = []
     calls: list[int] = []  # for each call under way, how many layers it has called itself

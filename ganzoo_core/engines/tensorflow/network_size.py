@@ -20,7 +20,7 @@ def watch_construction(counter: SizeCounter, without_memory: bool) -> Iterator[N
     """Count the variables and layers that Keras makes in this context.
 
     Args:
-        count: is told of each before memory is taken for it, and raises where it is too much.
+        counter: is told of each before memory is taken for it, and raises where it is too much.
         without_memory: build in a graph, where variables and what is computed of them have a shape and no numbers.
     """
     stack = contextlib.ExitStack()

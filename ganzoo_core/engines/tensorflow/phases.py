@@ -38,7 +38,7 @@ class Phases:
     Args:
         G, D: the networks, grown and built.
         loss, plan, data: see `Trainer`.
-        average: of G's weights, or None.
+        ema: of G's weights, or None.
         memory: the loss's scalars by name.
         resolution: that the networks were grown to, or 0.
 
@@ -185,7 +185,7 @@ class Phases:
         rate_name: str,
         numbers: NamedTensors,
     ) -> None:
-        """Move a network's weights, once all gradients are there, and all of `first`.
+        """Move a network's weights, once all gradients are there, and all of `wait_for`.
 
         TensorFlow would change a weight as soon as its own gradient is there. What is still being computed, such as
         another term or the other network's gradient, could see the new value: now and then, by the threads' pace.

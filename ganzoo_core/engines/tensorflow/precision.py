@@ -30,7 +30,7 @@ def check_precision(precision: str, *, device_type: str, compile: bool) -> None:
 
     Args:
         precision: `float32` or `bfloat16`.
-        kind: of device: `cpu`, `cuda` or `mps`.
+        device_type: of device: `cpu`, `cuda` or `mps`.
         compile: whether XLA compiles the graphs.
     """
     if precision == "float32":

@@ -50,7 +50,7 @@ class TrainingImages:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None.
 
-        `following` are the indices that come next; a thread reads those images while these are learnt from, if they
+        `next_indices` are the indices that come next; a thread reads those images while these are learnt from, if they
         are still in a file.
         """
         if self.prefetcher is not None:

@@ -41,7 +41,7 @@ class Engine:
         precision: `float32` or `bfloat16`: of the networks' forwards and backwards in training.
         compile: whether training compiles what the networks compute; see `compiled`.
         max_parameters: of one network; a larger one is refused before it is built.
-        place: which of several processes this is, where they train together: it meets the others here.
+        rank: which of several processes this is, where they train together: it meets the others here.
         timeout: seconds that it waits for them.
 
     Raises:

@@ -21,7 +21,7 @@ def watch_construction(counter: SizeCounter, without_memory: bool) -> Iterator[N
     """Count the parameters, buffers and modules that are made in this context.
 
     Args:
-        count: is told of each before memory is taken for it, and raises where it is too much.
+        counter: is told of each before memory is taken for it, and raises where it is too much.
         without_memory: make all tensors on the device `meta`, where they have a shape and no numbers.
     """
     known: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}

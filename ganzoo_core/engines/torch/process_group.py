@@ -42,7 +42,7 @@ class TorchProcessGroup:
     """The processes of a run; see `ranks.ProcessGroup` for the methods that the runner uses.
 
     Args:
-        place: which one this is.
+        rank: which one this is.
         device: where its gradients lie.
         timeout: seconds that it waits for the others in a step.
     """
@@ -56,7 +56,7 @@ class TorchProcessGroup:
         self._act_count = 0
 
     def select_rows(self, batch_size: int) -> slice:
-        """This rank's rows of a batch of `count` samples."""
+        """This rank's rows of a batch of `batch_size` samples."""
         own = batch_size // self.rank.world_size
         return slice(self.rank.number * own, (self.rank.number + 1) * own)
 

@@ -36,7 +36,7 @@ def unpack(path: Path, folder: Path, *, file_names: Collection[str], limit: int)
     Args:
         path: a gzipped tar.
         folder: where the files go; made if it does not exist.
-        wanted: file names; all of them must be there.
+        file_names: file names; all of them must be there.
         limit: the whole archive may unpack to at most so many bytes.
 
     Raises:

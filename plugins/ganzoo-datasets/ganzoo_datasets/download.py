@@ -53,8 +53,8 @@ def fetch(remote: Remote, *, dataset: str, base_url: str, folder: Path, advice: 
 
     Args:
         remote: the file.
-        dataset: its set; `GANZOO_MIRROR_<DATASET>` replaces `base`.
-        base: the address behind which the file lies.
+        dataset: its set; `GANZOO_MIRROR_<DATASET>` replaces `base_url`.
+        base_url: the address behind which the file lies.
         folder: made if it does not exist.
         advice: how to do without a download, for the message.
 

@@ -20,8 +20,8 @@ class ImageFile:
     Attributes:
         path: where it is.
         relative: its path below the folder that the user named, with `/`.
-        top: the class: the first sub-folder on the way, or "" for a file that lies flat.
-        part: `train` or `test` in a folder that has these two parts, else "".
+        top_folder: the class: the first sub-folder on the way, or "" for a file that lies flat.
+        split: `train` or `test` in a folder that has these two parts, else "".
     """
 
     path: Path

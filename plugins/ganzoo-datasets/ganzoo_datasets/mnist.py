@@ -29,9 +29,9 @@ class _PublishedSet:
 
     Attributes:
         folder: under the data root, as torchvision names it.
-        base: where the gzipped files lie.
+        base_url: where the gzipped files lie.
         remotes: the gzipped files: size in bytes and SHA-256.
-        unpacked: SHA-256 of the unpacked files; empty where none is published.
+        unpacked_sha256: SHA-256 of the unpacked files; empty where none is published.
     """
 
     folder: str

@@ -101,7 +101,7 @@ def train(
         images: uint8 [N,H,W,C].
         labels: int64 [N].
         classes: K.
-        told: is called with the images presented so far and in all.
+        report_progress: is called with the images presented so far and in all.
     """
     height, width, channels = images.shape[1:]
     total = min(EPOCHS * len(images), MAX_TRAINING_IMAGES)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import ganzoo_core as gz
-from ganzoo_scores import classifier, network
+from ganzoo_scores import classifier, classifier_network
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ def test_one_behind_a_link_is_trained_anew(tmp_path, name, what):
 
 
 def test_of_two_that_need_the_same_one_trains_and_one_waits(monkeypatch):
-    learn, calls, said = network.train, [], []
+    learn, calls, said = classifier_network.train, [], []
     waiting = threading.Event()
 
     def train(*given):
@@ -226,7 +226,7 @@ def test_one_that_does_not_know_its_classes_is_refused_in_words(data, least):
 
 def test_images_are_moved_by_whole_pixels():
     images = torch.arange(2 * 36.0).reshape(2, 1, 6, 6)
-    moved = network._shift_randomly(images, torch.Generator().manual_seed(0))
+    moved = classifier_network._shift_randomly(images, torch.Generator().manual_seed(0))
     assert moved.shape == images.shape
     for image, before in zip(moved, images, strict=True):
         wide = np.pad(before[0].numpy(), 1, mode="edge")
