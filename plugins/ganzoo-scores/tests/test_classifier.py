@@ -19,7 +19,7 @@ from ganzoo_scores import classifier, classifier_network
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch, tmp_path):
-    monkeypatch.setattr(network, "EPOCHS", 2)
+    monkeypatch.setattr(classifier_network, "EPOCHS", 2)
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
 
 
@@ -51,7 +51,7 @@ def test_it_learns_is_kept_and_is_found_again(monkeypatch, tmp_path):
     assert (features.shape, features.dtype, logits.shape, logits.dtype) == ((60, 64), np.float32, (60, 3), np.float32)
     assert (logits.argmax(axis=1) == squares(60).labels).all()
 
-    monkeypatch.setattr(network, "train", None)  # it must not be needed
+    monkeypatch.setattr(classifier_network, "train", None)  # it must not be needed
     again = make(squares(), squares(60))
     assert again.facts == first.facts
     np.testing.assert_array_equal(again.extract(squares(60).images)[0], features)
@@ -153,7 +153,7 @@ def test_of_two_that_need_the_same_one_trains_and_one_waits(monkeypatch):
         if text.startswith("another process"):
             waiting.set()
 
-    monkeypatch.setattr(network, "train", train)
+    monkeypatch.setattr(classifier_network, "train", train)
     with ThreadPoolExecutor(2) as pool:
         first, second = (pool.submit(make, squares(), squares(60), say=say) for _ in range(2))
         assert first.result(60).facts == second.result(60).facts
@@ -170,7 +170,7 @@ def test_one_that_another_process_has_just_finished_is_taken(monkeypatch):
     def late(entry, say):
         monkeypatch.setattr(classifier, "_lock_entry", alone)
         make(squares(), squares(60))  # the other process, from its beginning to its end
-        monkeypatch.setattr(network, "train", None)
+        monkeypatch.setattr(classifier_network, "train", None)
         return alone(entry, say)
 
     monkeypatch.setattr(classifier, "_lock_entry", late)
@@ -199,7 +199,7 @@ def test_a_cache_that_cannot_be_made_is_no_error(monkeypatch, tmp_path):
     ],
 )
 def test_any_size_and_colour(monkeypatch, shape, resizer):
-    monkeypatch.setattr(network, "EPOCHS", 1)
+    monkeypatch.setattr(classifier_network, "EPOCHS", 1)
     found = make(squares(64, shape), squares(64, shape), least=0.01)
     assert found.facts["resizer"] == resizer
     assert found.extract(squares(10, shape).images)[0].shape == (10, 64)
