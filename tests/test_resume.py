@@ -57,6 +57,13 @@ MIXES: dict[str, tuple[str, dict[str, Any]]] = {
     "momentum": ("dcgan-torch", {"train.optimizer": "sgd", "train.momentum": 0.9, "use.with": "r1"}),
     "momentum in TensorFlow": ("convgan-tf", {"train.optimizer": "sgd", "train.momentum": 0.9}),
 }
+LONG = {  # TensorFlow traces its graphs anew for each of three runs
+    "convgan-tf",
+    "progan-tf",
+    "the same in TensorFlow",
+    "augmented in TensorFlow",
+    "momentum in TensorFlow",
+}
 
 
 class Killed(BaseException):
@@ -104,7 +111,9 @@ def kills(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", MIXES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in MIXES]
+)
 def test_killed_and_resumed_is_the_same_to_the_byte(name: str, tmp_path: Path, kills: list[int]) -> None:
     """Killed before the first checkpoint, between two, right after one, and at the last step."""
     model, settings = MIXES[name]
@@ -128,7 +137,7 @@ def test_killed_and_resumed_is_the_same_to_the_byte(name: str, tmp_path: Path, k
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("model", ["dcgan-torch", "dcgan-tf"])
+@pytest.mark.parametrize("model", ["dcgan-torch", pytest.param("dcgan-tf", marks=pytest.mark.slow)])
 def test_killed_between_two_critic_steps(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     critics = {"use.loss": "wgan-gp", "train.critic_steps": 3}
     train(tmp_path / "straight", model, critics, steps=9)

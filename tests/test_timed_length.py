@@ -48,7 +48,7 @@ def length(run: Path) -> int:
         ("dcgan-torch", {"use.loss": "wgan-gp", "use.with": "spectral-norm", "train.critic_steps": 2}),
         ("cgan-torch", {}),
         ("convgan-tf", {"use.schedule": "cosine", "use.with": "spectral-norm", "train.ema_halflife": 100}),
-        ("progan-tf", {"schedule.stable_images": 0, "schedule.fade_images": 0}),
+        pytest.param("progan-tf", {"schedule.stable_images": 0, "schedule.fade_images": 0}, marks=pytest.mark.slow),
     ],
     ids=["cosine", "critic steps", "conditional", "TensorFlow", "growing"],
 )

@@ -96,6 +96,7 @@ def test_two_frameworks_do_not_mix_and_neither_is_imported(tmp_path: Path) -> No
     assert "pick both from one framework" in done.stderr
 
 
+@pytest.mark.slow
 def test_torchvision_feeds_tensorflow_through_the_array_cache(tmp_path: Path) -> None:
     """torchvision imports torch, which must stay out of this process: a child reads the set."""
     pytest.importorskip("torchvision")
