@@ -6,10 +6,12 @@
     python benchmarks/first_look.py --train "dcgan-torch --data emoji" --seeds 0,1,2 --out runs/look
 
 The distance is Fréchet's between 2,000 drawn images and the real ones, on their pixels at 8×8, reduced to the 30
-directions in which the real ones vary most. Beside it stands the distance between two halves of the real ones, below
-which nothing can be told. Where the data is digits, three classifiers of scikit-learn that were trained on real ones
-say of how many images all three name the same digit. `--nearest` looks for copies: a picture of drawn images over the
-training images nearest to them, and how far those are, beside how far real ones are apart.
+directions in which the real ones vary most; ganzoo-scores computes it. Beside it stand two distances of real ones.
+That of those which are framed as the networks see them, enlarged or padded, and made as small again: the best of
+generators has that one. And that between two halves, below which nothing can be told. Where the data is digits, three
+classifiers of scikit-learn that were trained on real ones say of how many images all three name the same digit.
+`--nearest` looks for copies: a picture of drawn images over the training images nearest to them, and how far those
+are, beside how far real ones are apart.
 """
 
 from __future__ import annotations
@@ -25,18 +27,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import linalg
 
 import ganzoo_core as gz
 from ganzoo_core import building, mix
-from ganzoo_core.data import pixels
+from ganzoo_core.api import ImageSource
+from ganzoo_core.data import framing, pixels
+from ganzoo_core.data.framing import Framing
 from ganzoo_core.discovery.catalog import scan
 from ganzoo_core.mix import Request
 from ganzoo_core.report.nearest_and_walk import find_neighbours, load_training_images
 from ganzoo_core.settings import read_facts, read_run_config
+from ganzoo_scores.fid import compute_frechet_distance
 
 SIDE, DIRECTIONS, COUNT, SHOWN_COUNT = 8, 30, 2000, 12
 CLASSIFIED = "digits"  # the one data set whose classes three quick classifiers know
+COLUMNS = ("run", "images", "distance", "real ones, framed", "halves of the real ones", "classifiers agree", "seconds")
 
 
 def main() -> None:
@@ -54,8 +59,8 @@ def main() -> None:
         name = re.sub(r"[^A-Za-z0-9=.]+", "-", words)
         runs += [train(words, int(seed), args.out / f"{name}-{seed}") for seed in args.seeds.split(",")]
     if not args.json:
-        print("| run | images | distance | halves of the real ones | classifiers agree | seconds |")
-        print("| --- | ---: | ---: | ---: | ---: | ---: |")
+        print(f"| {' | '.join(COLUMNS)} |")
+        print(f"| --- {'| ---: ' * (len(COLUMNS) - 1)}|")
     for run in runs:
         found = measure_run(run, args.data_root)
         print(json.dumps(found) if args.json else format_row(found), flush=True)
@@ -73,7 +78,8 @@ def train(words: str, seed: int, out: Path) -> Path:
 
 def measure_run(run: Path, data_root: str | None = None) -> dict[str, Any]:
     """All figures of one run."""
-    real, labels, name = read_real_images(run, data_root)
+    source, name, seen = read_real_images(run, data_root)
+    real = np.asarray(source.images)
     generator = gz.load(run)
     drawn = generator.generate(COUNT, seed=1)
     last = json.loads((run / "stats.jsonl").read_text(encoding="utf-8").splitlines()[-1])
@@ -81,8 +87,9 @@ def measure_run(run: Path, data_root: str | None = None) -> dict[str, Any]:
         "run": str(run),
         "images": last["images"],
         "distance": compute_distance(drawn, real),
+        "framed": compute_distance(seen, real),
         "halves": compare_halves(real),
-        "agree": compute_agreement(drawn, real, labels) if name == CLASSIFIED else None,
+        "agree": compute_agreement(drawn, real, source.labels) if name == CLASSIFIED else None,
         "seconds": last["seconds"],
     }
 
@@ -106,19 +113,26 @@ def draw_nearest(run: Path, data_root: str | None, path: Path) -> str:
     )
 
 
-def read_real_images(run: Path, data_root: str | None) -> tuple[np.ndarray, np.ndarray | None, str]:
-    """All of the run's real images as they are, uint8 [N,H,W,C]; their labels [N]; the dataset's name."""
+def read_real_images(run: Path, data_root: str | None) -> tuple[ImageSource, str, np.ndarray]:
+    """All of the run's real images as they are; the dataset's name; and those images `framed`, uint8 [N,H,W,C]."""
     config = read_run_config(run / "config.yaml")
     request = Request(preset=read_facts(run / "config.yaml").preset or "none", config=config, config_name=str(run))
     resolved = mix.resolve(scan(), request)
     source = building.load_data(resolved, building.find_run_data_root(run, data_root))
-    return np.asarray(source.images), source.labels, resolved.parts["data"].name
+    fitted = building.fit_to_data(resolved, source)
+    return source, resolved.parts["data"].name, framed(source, fitted.framing, fitted.spec.channels)
+
+
+def framed(source: ImageSource, how: Framing, channels: int) -> np.ndarray:
+    """The images as the networks see them, without the padding: as a generator that drew nothing else would draw."""
+    prepared = framing.prepare(source, how, channels)
+    return framing.crop_padding(np.asarray(prepared.images), how.crop, how.target_size)
 
 
 def format_row(found: dict[str, Any]) -> str:
     agree = "" if found["agree"] is None else f"{found['agree']:.3f}"
-    figures = f"{found['distance']:.3f} | {found['halves']:.3f} | {agree} | {found['seconds']:.0f}"
-    return f"| {found['run']} | {found['images']:,} | {figures} |"
+    distances = [f"{found[name]:.3f}" for name in ("distance", "framed", "halves")]
+    return f"| {found['run']} | {found['images']:,} | {' | '.join(distances)} | {agree} | {found['seconds']:.0f} |"
 
 
 def shrink(images: np.ndarray) -> np.ndarray:
@@ -138,15 +152,7 @@ def compute_distance(drawn: np.ndarray, real: np.ndarray) -> float:
     a, b = shrink(drawn), shrink(real)
     mean = b.mean(0)
     directions = np.linalg.svd(b - mean, full_matrices=False)[2][:DIRECTIONS].T
-    return compute_frechet((a - mean) @ directions, (b - mean) @ directions)
-
-
-def compute_frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """|mean a - mean b|² + tr(A + B - 2 (A B)^½) of two sets of points [N,D]."""
-    first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    both = linalg.sqrtm(first @ second).real
-    gap = ((a.mean(0) - b.mean(0)) ** 2).sum()
-    return float(gap + np.trace(first + second - 2 * both))
+    return compute_frechet_distance((b - mean) @ directions, (a - mean) @ directions)
 
 
 def compare_halves(real: np.ndarray) -> float:

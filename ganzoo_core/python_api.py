@@ -16,7 +16,7 @@ from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.distributed import ranks
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import load
-from ganzoo_core.messages import format_value
+from ganzoo_core.messages import format_value, pluralise
 from ganzoo_core.mix import Mix, Request
 from ganzoo_core.report import notebook
 from ganzoo_core.runs import layout
@@ -204,7 +204,8 @@ def resume(
     if not settings and data is None and "train.length" not in length and not restart and folder.is_finished():
         if not quiet and place.is_rank_zero:
             Reporter().say(
-                f"{folder.path} is over at {folder.read_generator_images():,} images; --images N makes it longer"
+                f"{folder.path} is over at {pluralise(folder.read_generator_images(), 'image')}; --images N makes it "
+                "longer"
             )
         return Run(folder.path)
     if settings and place.is_rank_zero:

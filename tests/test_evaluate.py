@@ -165,7 +165,7 @@ def test_images_are_brought_to_the_size_and_channels_of_the_data(scorer):
 def test_a_refusal_is_an_answer_and_the_next_question_is_heard(scorer):
     with pytest.raises(UsageError, match="gap needs 3 images"):
         scorer.score(grey(100, 2))
-    with pytest.raises(UsageError, match="there are 1 images to score"):
+    with pytest.raises(UsageError, match="there is 1 image to score"):
         scorer.score(grey(100, 1))
     assert scorer.score(grey(90)).scores["fid"] == 0
 

@@ -143,6 +143,41 @@ def test_a_dry_run_marks_what_a_preset_sets_for_another_loss(capsys):
     assert "nothing reads" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("written", ["with.diffaugment.policy", "policy"])
+def test_a_setting_of_what_only_a_picked_preset_brings_is_taken(tmp_path, capsys, written):
+    """As with that preset by name. Where there are too many images for it, the setting is refused."""
+    from ganzoo_core.cli import main
+
+    installed = catalog.scan()
+    assigned = {written: "color"}
+    bare = mix.resolve(installed, asked(assigned=assigned))
+    found, note = mix.pick_preset(installed, bare, 32)
+    assert "the preset few is taken" in note
+    assert found.settings["with.diffaugment.policy"] == ["color"]
+    assert found.settings.entries == mix.resolve(installed, asked(assigned=assigned, preset="few")).settings.entries
+    with pytest.raises(gz.UsageError) as refused:
+        mix.pick_preset(installed, bare, 5000)
+    assert f"there is no setting {written!r} in this mix: a preset that suits fewer" in str(refused.value)
+    assert "(few for up to 1,000), and there are 5,000; say --preset few, or leave it out" in str(refused.value)
+    np.savez(tmp_path / "set.npz", images=source(20, 32).images)
+    words = ["run", "dcgan-torch", "--data", f"npz:{tmp_path}/set.npz", "--set", f"{written}=color", "--dry-run"]
+    assert main(words) == 0
+    assert f"note: {written} is there only if such a preset is taken\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"assigned": {"with.diffaugment.policie": "color"}}, "there is no setting 'with.diffaugment.policie'"),
+        ({"assigned": {"with.diffaugment.policy": "color"}, "preset": "none"}, "there is no setting"),
+        ({"assigned": {"with.diffaugment.policy": "color"}, "modifiers": ["spectral-norm"]}, "there is no setting"),
+    ],
+)
+def test_a_setting_that_no_preset_brings_is_unknown(more, told):
+    with pytest.raises(gz.UsageError, match=told):
+        mix.resolve(catalog.scan(), asked(**more))
+
+
 def test_modifiers_of_a_preset_that_are_left_out_are_told():
     """As those of the model itself are; with what keeps them."""
     found = mix.resolve(catalog.scan(), asked(preset="few", modifiers=["spectral-norm"]))

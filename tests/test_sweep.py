@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from ganzoo_core import sweeps
+from ganzoo_core import mix, settings, sweeps
 from ganzoo_core.cli import main
+from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import UsageError
 from ganzoo_core.sweeps import Job, Outcome, Sweep
 
@@ -265,6 +267,94 @@ def test_the_array_for_slurm_runs_every_line_once(tmp_path: Path) -> None:
         sweeps.write_slurm(sweep, at_once=4)
 
 
+# A stand-in for a run whose length is in minutes: it is as long as was said, else another length than all others.
+MEASURING = """
+import pathlib, sys, time
+place, words = pathlib.Path(sys.argv[1]), sys.argv[2:]
+place.mkdir(exist_ok=True)
+(place / "words").write_text(" ".join(words))
+if "fails=1" in words:
+    sys.exit("ganzoo run: no room")
+said = [word.partition("=")[2] for word in words if word.startswith("train.length=")]
+assert ("--minutes" in words) is not bool(said)
+length = said[-1] if said else 100 + int(place.name[-1])
+time.sleep(0 if said else 0.3)
+(place / "new").write_text(f'train.length: "{length}"\\n')
+(place / "new").rename(place / "config.yaml")
+(place / "over").touch()
+"""
+
+
+class Measuring(Acting):
+    def command(self, job: Job, *, more: object = ()) -> list[str]:
+        return [sys.executable, "-c", MEASURING, str(self.folder_of(job)), *self.run_words(job)]
+
+    def lengths(self) -> list[int | None]:
+        configs = [self.folder_of(job) / "config.yaml" for job in self.jobs]
+        return [int(re.findall(r"\d+", path.read_text())[0]) if path.exists() else None for path in configs]
+
+
+def measuring(folder: Path, over: Mapping[str, list[str]]) -> Measuring:
+    jobs = sweeps.make_jobs(over)
+    groups = {job.name: job.values["loss"] for job in jobs}
+    return Measuring(folder, ("gan", "--minutes", "1.0", "--data", "x"), jobs, groups)
+
+
+def test_minutes_are_one_length_for_all_runs_that_are_equally_fast(tmp_path: Path) -> None:
+    told: list[str] = []
+    sweep = measuring(tmp_path, {"loss": ["a", "b"], "seed": ["0", "1", "2"]})
+    assert [one.status for one in sweeps.run_jobs(sweep, at_once=2, say=told.append)] == ["done"] * 6
+    first, second = 100, sweep.lengths()[3]
+    assert sweep.lengths() == [first] * 3 + [second] * 3
+    length = "its length is 100 images by the speed that it measured; given to 2 runs more, as fast as it"
+    assert f"loss-a_seed-0: {length}" in told
+    assert "--minutes" not in (sweep.folder_of(sweep.jobs[1]) / "words").read_text()
+    # Again with another seed, when the run that measured is gone: what it found stays.
+    shutil.rmtree(sweep.folder_of(sweep.jobs[0]))
+    more = measuring(tmp_path, {"loss": ["a", "b"], "seed": ["5", "0", "1"]})
+    sweeps.run_jobs(more, at_once=2)
+    assert more.lengths() == [first] * 3 + [second] * 3
+
+
+def test_a_length_that_was_measured_before_it_was_kept_counts(tmp_path: Path) -> None:
+    """The sweep was killed between the two."""
+    sweep = measuring(tmp_path, {"loss": ["a"], "seed": ["0", "1", "2"]})
+    sweep.folder_of(sweep.jobs[1]).mkdir()
+    (sweep.folder_of(sweep.jobs[1]) / "config.yaml").write_text('train.length: "777"\n')
+    (sweep.folder_of(sweep.jobs[1]) / "over").touch()
+    sweeps.run_jobs(sweep, at_once=3)
+    assert sweep.lengths() == [777] * 3
+
+
+def test_where_the_first_run_fails_the_next_measures(tmp_path: Path) -> None:
+    jobs = tuple(Job(f"run-{place}", {what: "1"}) for place, what in enumerate(("fails", "ends", "ends")))
+    sweep = Measuring(tmp_path, ("gan", "--minutes", "1"), jobs, {job.name: "" for job in jobs})
+    outcomes = sweeps.run_jobs(sweep, at_once=3)
+    assert [one.status for one in outcomes] == ["failed", "done", "done"]
+    assert sweep.lengths() == [None, 101, 101]
+
+
+@pytest.mark.parametrize(
+    ("values", "group"),
+    [
+        ({"seed": "1", "lr": "1e-4", "train.betas": "[0,0.9]", "report_every": "9steps"}, ""),
+        ({"seed": "1", "batch_size": "8", "width": "4"}, "train.batch_size=8, model.width=4"),
+        ({"preset": "small", "train.length": "2minutes"}, "preset=small, train.length=2minutes"),
+        ({"ema_halflife": "100"}, "train.ema_halflife above 0"),
+        ({"ema_halflife": "0"}, "train.ema_halflife is 0"),
+        ({"use.loss": "wgan-gp", "gp_weight": "3"}, "use.loss=wgan-gp, loss.gp_weight above 0"),
+        ({"use.loss": "wgan-gp", "gp_weight": "0"}, "use.loss=wgan-gp, loss.gp_weight is 0"),
+    ],
+)
+def test_runs_are_equally_fast_that_differ_in_numbers_of_no_cost(values: dict[str, str], group: str) -> None:
+    """A penalty or an average that is weighed with 0 may be left out, and costs nothing then."""
+    assigned = {"length": "1minutes", **{key: value for key, value in values.items() if key != "preset"}}
+    request = mix.Request(picks={"model": "dcgan-torch"}, preset=values.get("preset"), assigned=assigned)
+    resolved = mix.resolve(catalog.scan(), request).settings
+    assert sweeps.speed_group(values, resolved) == group
+    assert sweeps.speed_group(values, resolved.replace("train.length", "1epoch", "")) is None
+
+
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
@@ -336,6 +426,20 @@ def test_lists_hold_all_that_was_said(sweep: Callable, monkeypatch: pytest.Monke
     assert "engine.threads=4" not in sweep(f"{words} --list lines --jobs 2 --set threads=1")[0]
 
 
+def test_lists_of_a_length_in_minutes_say_that_runs_will_differ(sweep: Callable) -> None:
+    words = "dcgan-torch --over seed=0,1 --minutes 1 --list lines"
+    out, err = sweep(words)
+    assert out.count("--minutes 1.0") == 2
+    assert "their lengths will differ; say --images for one length" in " ".join(err.split())
+    place = Path("runs/dcgan-torch-sweep-1/seed-0")
+    place.mkdir()
+    (place / "config.yaml").write_text('train.length: "777"\n')
+    out, err = sweep(words)
+    assert (out.count("--set train.length=777 "), out.count("--minutes"), err) == (2, 0, "")
+    out, err = sweep(words.replace("seed", "loss").replace("0,1", "hinge,wgan-gp"))
+    assert err == ""
+
+
 @pytest.mark.parametrize(
     ("statuses", "code", "compared"),
     [
@@ -381,3 +485,13 @@ def test_a_sweep_of_real_runs_ends_in_the_comparison(sweep: Callable) -> None:
     ]
     seeds = [(Path("all") / f"loss-hinge_seed-{seed}" / "config.yaml").read_text() for seed in (0, 1)]
     assert [re.findall(r"^train\.seed: (\S+)", seed, re.MULTILINE) for seed in seeds] == [["0"], ["1"]]
+
+
+@pytest.mark.slow
+def test_a_sweep_of_real_runs_that_take_minutes_compares_its_seeds(sweep: Callable) -> None:
+    words = "dcgan-torch --over seed=0,1 --set width=4 --set size=16 --set threads=1 --batch-size 8 --minutes 0.001"
+    out, err = sweep(f"{words} --out all --jobs 2")
+    assert re.search(r"seed-0: its length is [\d,]+ images by the speed", " ".join(err.split()))
+    lengths = {settings.read_run_config(Path(f"all/seed-{seed}/config.yaml"))["train.length"] for seed in (0, 1)}
+    assert len(lengths) == 1
+    assert "\t0, 1\t" in out  # the two seeds of one row

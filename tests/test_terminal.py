@@ -10,12 +10,19 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ganzoo_core as gz
 from ganzoo_core.cli import version
+from ganzoo_core.data import changes, fingerprint
+from ganzoo_core.discovery.manifest.cards import Suits
+from ganzoo_core.messages import pluralise
+from ganzoo_core.report.run_record import RunRecord
 from ganzoo_core.terminal import tables
+from ganzoo_core.terminal.progress import Progress, format_progress
 
 HEAVY = {"torch", "tensorflow", "torchvision", "keras", "sklearn"}
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -350,3 +357,31 @@ def test_cards_are_found_by_the_drivers_files_and_else_by_its_command(tmp_path, 
     card.parent.mkdir(parents=True)
     card.write_text("Model: \t\t NVIDIA H200\nIRQ:   \t\t 5\n")
     assert [name for kind, name in version.list_devices() if kind == "cuda"] == ["NVIDIA H200"]
+
+
+def test_of_one_thing_there_is_no_plural() -> None:
+    """A run of a single step of a single image, and what is said of it."""
+    assert [pluralise(count, "image") for count in (0, 1, 2, 1200)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "1,200 images",
+    ]
+    progress = Progress(
+        images=1, end=1, step=1, steps=1, epoch=1, epochs=1, images_per_second=1.0, seconds_left=0.0, terms={}
+    )
+    single = gz.ImageSource(np.zeros((1, 8, 8, 1), np.uint8))
+    double = gz.ImageSource(np.zeros((2, 8, 8, 1), np.uint8))
+    prints = [fingerprint.compute_fingerprint(source) for source in (single, double)]
+    run = RunRecord(Path("run"), {}, {}, {"images": [1.0], "generator/loss": [float("nan")]}, [], {})
+    said = [
+        format_progress(progress),
+        str(Suits(max_images=1)),
+        *gz.hold_out(single, "train", {"holdout": 0}).notes,
+        *changes.explain_changes(*prints),
+        *changes.explain_changes(*reversed(prints)),
+        run.state,
+    ]
+    assert not [text for text in said if re.search(r"\b1 \w{2,}s\b", text)], said
+    assert "1 image was there and 2 are" in said[3]
+    assert "2 images were there and 1 is" in said[4]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core import settings
+from ganzoo_core import mix, settings
 from ganzoo_core.distributed.ranks import SINGLE_PROCESS
 from ganzoo_core.runs import folder, layout
 from ganzoo_core.settings.lengths import MAX_MINUTES, parse_minutes
@@ -219,6 +219,42 @@ def test_stages_counted_in_images_are_timed_as_well(monkeypatch):
     images = timed_length._solve_length(schedule_for, rates, 60, 4)
     seconds = sum(costs[4 if seen < 1000 else 8] for seen in range(0, images, 4))
     assert seconds == pytest.approx(60, rel=0.02)
+
+
+GROWING = {**SMALL, "schedule.stable_images": 0, "schedule.fade_images": 0}
+
+
+def fix_length_of_one_step(monkeypatch, changed):
+    """What is told where a growing run's minutes become a single step; measuring is left out."""
+    from ganzoo_core import building
+    from ganzoo_core.discovery import catalog
+    from ganzoo_core.training import setup
+
+    request = mix.Request(
+        picks={"model": "progan-tf"}, assigned={**GROWING, "train.length": "0.0001minutes", **changed}
+    )
+    loaded = setup.load(mix.resolve(catalog.scan(), request), None)
+    trainer = SimpleNamespace(plan=SimpleNamespace(step_images=16))
+    monkeypatch.setattr(building, "build_trainer", lambda *_: trainer)
+    monkeypatch.setattr(timed_length, "_measure_rates", lambda *_: {4: 1e3, 8: 1e3, 16: 1e3})
+    told = []
+    found, _ = timed_length.fix_length(loaded.mix, None, loaded.fit, loaded.source, SINGLE_PROCESS, told.append)
+    assert found.settings["train.length"] == "16"
+    return told
+
+
+def test_a_growing_run_too_short_to_grow_says_so_and_is_not_refused(monkeypatch):
+    """A busy machine may have made it short."""
+    told = fix_length_of_one_step(monkeypatch, {})
+    assert "takes no step at 8 or 16 pixels, so its generator does not learn them; say more minutes" in told[-1]
+
+
+def test_stages_that_take_longer_than_the_minutes_are_refused_with_both(monkeypatch):
+    told = (
+        "^0.0001 minutes are 16 images at the speed that was measured, and the stages up to 16 pixels take 500 images"
+    )
+    with pytest.raises(gz.UsageError, match=told):
+        fix_length_of_one_step(monkeypatch, {"schedule.stable_images": 100, "schedule.fade_images": 100})
 
 
 def test_a_length_too_short_for_a_step_is_one_step():

@@ -118,7 +118,7 @@ def test_a_walk_keeps_its_class() -> None:
 
 
 def test_what_makes_no_walk_is_said() -> None:
-    with pytest.raises(UsageError, match="through 1 keys leads nowhere"):
+    with pytest.raises(UsageError, match="through 1 key leads nowhere"):
         Echo().walk(keys=1)
     with pytest.raises(UsageError, match=r"\b5 frames cannot go through 8 keys"):
         Echo().walk(frames=5)
@@ -205,12 +205,36 @@ def test_the_command_writes_what_the_ending_says(commands) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        ("plain", {"path": "plain/samples-0.png", "kind": "grid", "images": 16, "seed": 0}),
+        ("plain -n 3 --seed 5 --out a.npz", {"path": "a.npz", "kind": "arrays", "images": 3, "seed": 5}),
+        ("plain -n 1 --out a", {"path": "a", "kind": "folder", "images": 1, "seed": 0}),
+        ("classes --class all -n 2", {"path": "classes/samples-0.png", "kind": "grid", "images": 6, "seed": 0}),
+        (
+            "plain --walk --frames 6 --keys 2 -n 3",
+            {"path": "plain/walk-0.gif", "kind": "walk", "walks": 3, "frames": 6, "seed": 0},
+        ),
+        (
+            "classes --walk --class all --frames 4 --keys 2 --seed 4 --out a.png",
+            {"path": "a.png", "kind": "strip", "walks": 3, "frames": 4, "seed": 4},
+        ),
+    ],
+)
+def test_a_program_is_told_what_was_written(commands, words: str, expected: dict[str, object]) -> None:
+    code, out, err = commands(f"{words} --json")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert json.loads(out) == {"schema": 1, **expected}
+    assert Path(str(expected["path"])).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
         ("plain --frames 6", "--frames and --keys are about --walk"),
         ("plain --walk --out folder", "ends in nothing; write a walk to FILE.gif"),
         ("plain --walk --out walk.mp4", "ends in .mp4; write a walk to FILE.gif"),
         ("plain --out walk.gif", "ends in .gif; write to FILE.png"),
         ("plain --walk --frames 0", "is 0; expected a whole number of"),
-        ("plain --walk --keys 1", "through 1 keys leads nowhere"),
+        ("plain --walk --keys 1", "through 1 key leads nowhere"),
         ("plain --walk --class all", "no conditional generator"),
         ("plain --walk -n 0", "n is 0; expected a whole number"),
         ("plain --walk --seed -3", "the seed is -3"),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
 
@@ -89,7 +90,9 @@ def execute(args: argparse.Namespace) -> int:
         write_line(f"note: {note}", sys.stderr)
     if len(found.differing_settings) > COLUMNS:
         write_line(
-            f"note: {len(found.differing_settings) - COLUMNS} more settings differ; the page has all", sys.stderr
+            f"note: {pluralise(len(found.differing_settings) - COLUMNS, 'more setting')} "
+            f"{'differs' if len(found.differing_settings) == COLUMNS + 1 else 'differ'}; the page has all",
+            sys.stderr,
         )
     write_line(f"page: {page}", sys.stderr)
     return 0

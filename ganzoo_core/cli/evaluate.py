@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.cli.run import split_names
+from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
 
@@ -122,7 +123,7 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _describe_protocol(protocol: Any) -> str:
     """How it was found, in a line."""
     seer = protocol["extractor"]
-    told = f"{protocol['samples']:,} images against {protocol['reference_count']:,} of {protocol['data']}, "
+    told = f"{pluralise(protocol['samples'], 'image')} against {protocol['reference_count']:,} of {protocol['data']}, "
     told += f"{protocol['reference']} split, by {seer['name']}"
     if seer.get("accuracy") is not None:
         told += f", which knows {seer['accuracy']:.2%} of the test images"

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo_core.cli.parser import Parser, parse_path
-from ganzoo_core.terminal.text import write_exact
+from ganzoo_core.terminal.text import write_exact, write_json
 
 if TYPE_CHECKING:
     from ganzoo_core.generation.saved import SavedGenerator
 
+SCHEMA = 1
 STRIP_FRAMES, STRIP_KEYS = 16, 4  # of a walk that is one picture
 WALKS_BY_SIZE = ((64, 16), (128, 4))  # up to so many pixels a side, so many walks move beside each other; else one
 
@@ -46,6 +47,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="FILE.png for a grid, FILE.npz for arrays, a folder for one PNG each (samples-SEED.png in PATH; of a "
         "model MODEL-samples-SEED.png here)",
     )
+    parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone, what was written")
     walk = parser.add_argument_group("a walk")
     walk.add_argument(
         "--walk",
@@ -105,8 +107,8 @@ def execute(args: argparse.Namespace) -> int:
         labels = generator.labels(n, args.label)
         drawn = generator.generate(n, seed=args.seed, labels=labels)
     picture_files.save_images(drawn, out, labels, rows=rows)
-    write_exact(out)
-    return 0
+    kind = {".png": "grid", ".npz": "arrays"}.get(out.suffix.lower(), "folder")
+    return _tell(args, out, kind, images=len(drawn))
 
 
 def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int:
@@ -129,5 +131,13 @@ def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -
     )
     rows = generator.class_names if args.label == "all" else ()
     picture_files.save_walk(drawn, out, rows=rows)
-    write_exact(out)
+    return _tell(args, out, "strip" if is_strip else "walk", walks=drawn.shape[1], frames=len(drawn))
+
+
+def _tell(args: argparse.Namespace, out: Path, kind: str, **counts: int) -> int:
+    """Say on stdout what was written where; returns the exit code."""
+    if args.json:
+        write_json({"schema": SCHEMA, "path": str(out), "kind": kind, **counts, "seed": args.seed})
+    else:
+        write_exact(out)
     return 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.distributed import ranks
+from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
@@ -150,6 +151,7 @@ def _print_mix(resolved: Mix, as_json: bool) -> int:
     fitted = building.fit_from_card(resolved)
     settings, unread = resolved.settings.entries, resolved.find_unread_settings()
     notes = [*resolved.warnings, *_list_unchecked(resolved)]
+    notes += [f"{key} is there only if such a preset is taken" for key in resolved.late]
     if as_json:
         facts = {
             "schema": SCHEMA,
@@ -187,7 +189,8 @@ def _print_mix(resolved: Mix, as_json: bool) -> int:
     )
     for name, most in resolved.presets_by_max_images.items():
         write_line(
-            f"note: the preset {name} is taken if the data has at most {most:,} images; --preset none leaves it out"
+            f"note: the preset {name} is taken if the data has at most {pluralise(most, 'image')}; "
+            "--preset none leaves it out"
         )
     for note in notes:
         write_line(f"note: {note}")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo_core.cli import compare, run
 from ganzoo_core.cli.parser import Parser
+from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
@@ -69,12 +71,16 @@ def execute(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise UsageError(f"--jobs is {args.jobs}; expected 1 or more")
     _check_given_once(args, over)
-    reasons = _find_refusals(args, sweeps.make_jobs(over))
+    reasons, groups = _resolve_runs(args, sweeps.make_jobs(over))
     if args.dry_run:
         return _print_refusals(reasons, args.json)
     model = args.model or args.generator or (over.get("model") or over.get("generator") or ["mix"])[0]
-    sweep = sweeps.open_sweep(args.out, sweeps.to_folder_name(model).lower(), _list_arguments(args), over)
+    sweep = replace(
+        sweeps.open_sweep(args.out, sweeps.to_folder_name(model).lower(), _list_arguments(args), over), groups=groups
+    )
     more = _choose_threads(args, over)
+    if args.list is not None:
+        _warn_of_lengths(sweep)
     if args.list == "lines":
         for line in sweeps.make_shell_lines(sweep, extra_arguments=more):
             write_exact(line)
@@ -83,7 +89,8 @@ def execute(args: argparse.Namespace) -> int:
         script, count = sweeps.write_slurm(sweep, at_once=args.jobs, extra_arguments=more)
         write_exact(script)
         write_line(
-            f"{count} jobs; start them with `sbatch {script}`, and say the same without --list after", sys.stderr
+            f"{pluralise(count, 'job')}; start them with `sbatch {script}`, and say the same without --list after",
+            sys.stderr,
         )
         return 0
     reporter = Reporter(quiet=args.quiet)
@@ -104,27 +111,46 @@ def _check_given_once(args: argparse.Namespace, over: Mapping[str, object]) -> N
             raise UsageError(f"{key} is swept, and {said[0]} says what it is; leave one of the two out")
 
 
-def _find_refusals(args: argparse.Namespace, jobs: Sequence[Job]) -> dict[str, str]:
-    """For each run the sentence with which its mix is refused, "" for those that fit; raises it if none fits."""
-    from ganzoo_core import mix
+def _resolve_runs(args: argparse.Namespace, jobs: Sequence[Job]) -> tuple[dict[str, str], dict[str, str]]:
+    """For each run the sentence with which its mix is refused, "" for those that fit; raises it if none fits.
+
+    And for each whose length is in minutes, its `Sweep.groups`.
+    """
+    from ganzoo_core import mix, sweeps
     from ganzoo_core.discovery import catalog
     from ganzoo_core.errors import GanzooError
 
     found: dict[str, str] = {}
+    groups: dict[str, str] = {}
     errors: list[GanzooError] = []
     for job in jobs:
         own = argparse.Namespace(**vars(args))
         own.set = [*args.set, *(f"{key}={value}" for key, value in job.values.items() if key != "preset")]
         own.preset = job.values.get("preset", args.preset)
         try:
-            mix.resolve(catalog.scan(), run.make_request(own))
+            resolved = mix.resolve(catalog.scan(), run.make_request(own))
             found[job.name] = ""
+            if (group := sweeps.speed_group(job.values, resolved.settings)) is not None:
+                groups[job.name] = group
         except GanzooError as error:
             errors.append(error)
             found[job.name] = str(error)
     if errors and "" not in found.values():
         raise errors[0]
-    return found
+    return found, groups
+
+
+def _warn_of_lengths(sweep: Sweep) -> None:
+    """Runs that others start wait for none: where no length was measured before, each measures its own."""
+    from ganzoo_core.terminal.progress import Reporter
+
+    sweep.record_lengths(sweep.jobs)
+    missing = sweep.unmeasured(sweep.jobs)
+    if any(list(sweep.groups.values()).count(group) > 1 for group in missing):
+        Reporter().warn(
+            "each of these runs turns its minutes into images by the speed where it runs, so their lengths will "
+            "differ; say --images for one length"
+        )
 
 
 def _list_arguments(args: argparse.Namespace) -> list[str]:
@@ -200,10 +226,8 @@ def _print_outcomes(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namesp
     for outcome in failed:
         reporter.warn(f"{outcome.job.name} failed: {outcome.reason}")
     if failed:
-        count = f"{len(failed)} of {len(outcomes)}"
-        reporter.warn(
-            f"{count} runs failed; what they said is in {sweep.folder}/NAME.log, and the same command retries"
-        )
+        count = f"{len(failed)} of {pluralise(len(outcomes), 'run')}"
+        reporter.warn(f"{count} failed; what they said is in {sweep.folder}/NAME.log, and the same command retries")
     if args.quiet or stopped or failed:
         write_exact(sweep.folder)
     return code

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from ganzoo_core.data.fingerprint import Fingerprint, ImageDigests
+from ganzoo_core.messages import pluralise
 from ganzoo_core.storage.run_records import DataFacts
 
 MAX_LISTED = 8  # names in a sentence
@@ -48,15 +49,21 @@ def compare(recorded: DataFacts | None, saved: Fingerprint | None, now: Fingerpr
         return explain_changes(saved, now)
     found = []
     if recorded.images != now.images.count:
-        found.append(f"{recorded.images:,} images were there and {now.images.count:,} are")
+        found.append(_explain_counts(recorded.images, now.images.count))
     if recorded.size != now.images.size:
         found.append(_explain_sizes(recorded.size, now.images.size))
     return found or [_explain_digest(recorded.sha256, now.sha256)]
 
 
+def _explain_counts(then: int, now: int) -> str:
+    """`1 image was there and 20 are`."""
+    were, are = "was" if then == 1 else "were", "is" if now == 1 else "are"
+    return f"{pluralise(then, 'image')} {were} there and {now:,} {are}"
+
+
 def _explain_count(then: Fingerprint, now: Fingerprint) -> str:
     first, second = then.images, now.images
-    told = f"{first.count:,} images were there and {second.count:,} are"
+    told = _explain_counts(first.count, second.count)
     if first.size != second.size or first.block != 1 or second.block != 1:
         return told
     gone, new = _count_missing(first.digests, second.digests), _count_missing(second.digests, first.digests)
@@ -80,7 +87,7 @@ def _explain_images(then: ImageDigests, now: ImageDigests) -> list[str]:
         return [_format_range(apart, then, "images differ")]
     changed = _count_missing(then.digests, now.digests)
     order = ", and the order of the others" if apart > changed else ""
-    return [f"{changed:,} of {then.count:,} images differ{order}"]
+    return [f"{changed:,} of {pluralise(then.count, 'image')} differ{order}"]
 
 
 def _explain_labels(then: Fingerprint, now: Fingerprint) -> list[str]:

@@ -38,7 +38,8 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
     if split == "all":
         return source
     if not share:
-        note = f"nothing is held out: train and test are the same {count:,} images, so a score cannot tell copies"
+        same = pluralise(count, "image")
+        note = f"nothing is held out: train and test are the same {same}, so a score cannot tell copies"
         return replace(source, notes=(*source.notes, note))
     held = np.random.Generator(np.random.Philox(HOLDOUT_SEED)).permutation(count)[: max(1, int(count * share))]
     is_test = np.zeros(count, dtype=bool)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data.framing import Framing
+from ganzoo_core.messages import pluralise
 
 MAX_LISTED_CLASSES = 5  # classes up to which each is named
 MAX_COUNTED_CLASSES = 1000  # classes whose counts are kept
@@ -45,7 +46,7 @@ def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[
 
 def format_summary(summary: Mapping[str, Any]) -> list[str]:
     """Those facts in lines."""
-    parts = [f"data: {summary['images']:,} images{_format_classes(summary.get('classes'))}"]
+    parts = [f"data: {pluralise(summary['images'], 'image')}{_format_classes(summary.get('classes'))}"]
     if summary.get("held_out"):
         parts.append(f"{summary['held_out']:,} more are held out")
     if summary["skipped"]:

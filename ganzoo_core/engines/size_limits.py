@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.messages import pluralise
 
 DEFAULT_MAX_PARAMETERS = 1_000_000_000  # unless `engine.max_parameters` says otherwise
 SMALL_NETWORK = 1 << 24  # numbers, 64 MiB in float32: most networks are smaller, and are built at once
@@ -160,7 +161,7 @@ def check_count(counted: SizeCounter, limit: int, what: str) -> None:
         found, wanted = f"more than {counted.max_layers:,} layers", 10 * limit
     elif counted.numbers > limit:
         more = "at least " if counted.was_stopped else ""
-        found, wanted = f"{more}{counted.numbers:,} parameters", counted.numbers
+        found, wanted = f"{more}{pluralise(counted.numbers, 'parameter')}", counted.numbers
     else:
         return
     raise NetworkTooLarge(

@@ -13,6 +13,7 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.evaluation.client import Scorer
+from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import ChildEnded
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import health, scores
@@ -77,7 +78,7 @@ class TrainingEvaluator:
             self._failures = 0
             self._report_score(found)
         except (GanzooError, OSError) as error:
-            self.reporter.warn(f"at {images:,} images there is no score: {error}; training goes on")
+            self.reporter.warn(f"at {pluralise(images, 'image')} there is no score: {error}; training goes on")
             self._count_failure()
             return None
         return found
@@ -120,7 +121,7 @@ class TrainingEvaluator:
 
     def _report_score(self, newest: Score) -> None:
         named = " · ".join(f"{name} {value:.4g}" for name, value in newest.scores.items() if name in newest.better)
-        self.reporter.say(f"  {newest.images:,} images · {named}")
+        self.reporter.say(f"  {pluralise(newest.images or 0, 'image')} · {named}")
         alike = [
             score for score in scores.select_latest(scores.read(self.run)) if not scores.find_differences(score, newest)
         ]
@@ -130,9 +131,9 @@ class TrainingEvaluator:
         if self._collapsed and not was:
             best = min(alike, key=lambda score: score.scores.get(main, float("inf")))
             self.reporter.warn(
-                f"{main} was over twice its best, {best.scores[main]:.4g} at {best.images:,} images, at "
-                f"{scores.COLLAPSE_EVALUATIONS} evaluations running: the generator has collapsed. `ganzoo generate "
-                f"{self.run} "
-                "--checkpoint best` draws from the best that is kept; a lower learning rate, another loss"
-                f"{health.advise_modifiers(' or ')} may keep a new run from it"
+                f"{main} was over twice its best, {best.scores[main]:.4g} at "
+                f"{pluralise(best.images or 0, 'image')}, at {scores.COLLAPSE_EVALUATIONS} evaluations running: the "
+                "generator has "
+                f"collapsed. `ganzoo generate {self.run} --checkpoint best` draws from the best that is kept; a lower "
+                f"learning rate, another loss{health.advise_modifiers(' or ')} may keep a new run from it"
             )

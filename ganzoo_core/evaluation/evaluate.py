@@ -15,6 +15,7 @@ from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.client import Scorer, say_nothing
 from ganzoo_core.evaluation.image_files import read_images
 from ganzoo_core.evaluation.request import has_ema, make_request, read_run_data
+from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Child, Say
 from ganzoo_core.runs import generators, layout, scores
 from ganzoo_core.runs.scores import Score
@@ -142,7 +143,7 @@ def _score_generators(
     ):
         arrays = {"images": str(Path(made) / "images.npy"), "labels": str(Path(made) / "labels.npy")}
         for folder in folders:
-            say(f"drawing {drawing['n']:,} images from {folder}")
+            say(f"drawing {pluralise(drawing['n'], 'image')} from {folder}")
             drawn = child.ask({**drawing, **arrays, "generator": str(folder)}, say)
             told = {**arrays, "labels": arrays["labels"] if drawn["conditional"] else None}
             more = {"generator": drawn["generator"], "during": "evaluate"}

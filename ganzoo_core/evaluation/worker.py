@@ -21,6 +21,7 @@ from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
 from ganzoo_core.evaluation.request import ScoreRequest
+from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Say, serve
 from ganzoo_core.randomness import philox
 from ganzoo_core.runs.facts import compare_with_run
@@ -115,9 +116,9 @@ class ScoringSession:
         if len(shape) != 2 or shape[0] != len(pictures):
             found = f"{type(features).__name__} {list(shape)}"
             raise PluginError(
-                f"{self.extractor_part.label}: extract returned {found} for {len(pictures)} images; expected an "
-                "array [N,F]; "
-                "its author must mend it"
+                f"{self.extractor_part.label}: extract returned {found} for {pluralise(len(pictures), 'image')}; "
+                "expected an "
+                "array [N,F]; its author must mend it"
             )
         return features, logits
 
@@ -243,7 +244,9 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{request['images']} cannot be read: {error}") from None
     if len(pictures) < 2:
-        raise UsageError(f"there are {len(pictures)} images to score; give more")
+        raise UsageError(
+            f"there {'is' if len(pictures) == 1 else 'are'} {pluralise(len(pictures), 'image')} to score; give more"
+        )
     return _sessions["it"].score(pictures, labels, request["seed"])
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import pluralise
 
 DEFAULT_FRAMES, DEFAULT_KEYS = 64, 8  # of a walk, unless something else is said
 
@@ -59,6 +60,8 @@ def interpolate(start: np.ndarray, end: np.ndarray, fraction: float, *, straight
 def check_walk(frames: int, keys: int) -> None:
     """Raise UsageError for numbers that make no walk."""
     if keys < 2:
-        raise UsageError(f"a walk through {keys} keys leads nowhere; ask for 2 or more")
+        raise UsageError(f"a walk through {pluralise(keys, 'key')} leads nowhere; ask for 2 or more")
     if frames < keys:
-        raise UsageError(f"a walk of {frames} frames cannot go through {keys} keys; ask for more frames or fewer keys")
+        raise UsageError(
+            f"a walk of {pluralise(frames, 'frame')} cannot go through {keys} keys; ask for more frames or fewer keys"
+        )

@@ -13,6 +13,7 @@ from ganzoo_core.data import picture_files, pixels
 from ganzoo_core.html import markup
 from ganzoo_core.html.markup import Html, join, tag
 from ganzoo_core.html.page import Section, make_or_explain
+from ganzoo_core.messages import pluralise
 from ganzoo_core.storage.records import Card
 
 SIDE_BY_SIDE = "display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start"
@@ -61,7 +62,7 @@ def render_generator(generator: Drawable) -> Html:
             "images": f"{spec.width}×{spec.height}×{spec.channels}",
             "z": f"{spec.latent_dim} numbers, {generator.latent}",
             "classes": f"{', '.join(names[:MAX_CLASSES])}{' …' if len(names) > MAX_CLASSES else ''}" if names else "",
-            "trained on": f"{generator.images_seen:,} images",
+            "trained on": pluralise(generator.images_seen, "image"),
             "written in": spec.framework,
             "folder": tag("code", generator.folder),
         }

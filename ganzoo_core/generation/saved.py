@@ -20,7 +20,7 @@ from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import bundled, latent_walk
 from ganzoo_core.generation.card import mix_from_card
 from ganzoo_core.generation.classes import find_class
-from ganzoo_core.messages import format_value
+from ganzoo_core.messages import format_value, pluralise
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
@@ -219,7 +219,7 @@ class SavedGenerator:
         z, image = spec.latent_dim, spec.height * spec.width * spec.channels
         # z is drawn in float64 and kept in float32; images are float32 a chunk at a time, then bytes, and once copied.
         size = n * (12 * z + 2 * image) + 8 * min(n, engines.DRAW_BATCH_SIZE) * image
-        what = f"{n:,} images of {spec.height}×{spec.width} pixels from {self.folder}"
+        what = f"{pluralise(n, 'image')} of {spec.height}×{spec.width} pixels from {self.folder}"
         size_limits.check_memory(size, what, "ask for fewer" if n > 1 else "its card asks for too much")
 
     def _make_noise(self, n: int, seed: int) -> np.ndarray:

@@ -24,7 +24,8 @@ SLOTS = {
 class Mix:
     """Parts that were found to fit, and their settings.
 
-    `objects` are those given in Python instead of a name; `request` is what the user asked for, where somebody did.
+    `objects` are those given in Python instead of a name; `request` is what the user asked for, where somebody did;
+    `late` are settings of the user's that this mix has only with one of its `presets_by_max_images`.
     """
 
     parts: Mapping[str, Part]
@@ -36,6 +37,7 @@ class Mix:
     warnings: tuple[str, ...] = ()
     trackers: tuple[Part, ...] = ()
     request: Request | None = None
+    late: tuple[str, ...] = ()
 
     @property
     def presets_by_max_images(self) -> dict[str, int]:
@@ -45,9 +47,7 @@ class Mix:
         """
         if self.request is None or self.request.preset is not None or self.preset:
             return {}
-        suits = self.parts["generator"].suits.items()
-        found = {name: each.max_images for name, each in suits if each.max_images is not None}
-        return dict(sorted(found.items(), key=lambda pair: pair[1]))
+        return find_presets_by_count(self.parts["generator"])
 
     @property
     def laptop_preset(self) -> str:
@@ -107,6 +107,12 @@ class Mix:
         slot = "generator" if feature.endswith("_in_generator") else "discriminator"
         others = [part for part in (self.parts["loss"], *self.modifiers) if feature in part.has and part != without]
         return [part for part in others if _is_claim_true(part.has[feature], self, slot)]
+
+
+def find_presets_by_count(model: Part) -> dict[str, int]:
+    """A model's presets that suit so many images at most, and how many; the least first."""
+    found = {name: each.max_images for name, each in model.suits.items() if each.max_images is not None}
+    return dict(sorted(found.items(), key=lambda pair: pair[1]))
 
 
 # What a model can do unless its card denies it.

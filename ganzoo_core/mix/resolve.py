@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ganzoo_core.discovery.catalog import Catalog
 from ganzoo_core.discovery.manifest import SINGULAR, Part
@@ -12,9 +13,9 @@ from ganzoo_core.messages import pluralise
 from ganzoo_core.mix.checks import check_choices, check_mix
 from ganzoo_core.mix.finding import find_dataset, find_loss_or_schedule, find_models, find_preset
 from ganzoo_core.mix.layers import SettingsLayer, collect_model_settings, collect_setting_definitions, merge_layers
-from ganzoo_core.mix.mix import SLOTS, Mix
+from ganzoo_core.mix.mix import SLOTS, Mix, find_presets_by_count
 from ganzoo_core.mix.request import Request, UserPicks
-from ganzoo_core.settings import CORE_SETTINGS, Settings, SettingValue
+from ganzoo_core.settings import CORE_SETTINGS, Setting, Settings, SettingValue, find_matches
 
 
 def resolve(catalog: Catalog, request: Request) -> Mix:
@@ -47,14 +48,42 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
     ]
     layers += collect_model_settings(generator, discriminator, preset)
     layers += [SettingsLayer(part.defaults, part.name) for part in chosen_by_user]
-    layers += words.make_layers()
-
     kinds = collect_setting_definitions(layers, (*parts.values(), *modifiers, *trackers))
+    said = words.make_layers()
+    late = _find_late(catalog, request, generator, kinds, said) if request.preset is None and not preset else ()
+    layers += [replace(layer, values=_without(layer.values, late)) for layer in said]
     settings = merge_layers(layers, kinds, separate=generator != discriminator)
     settings = _record_picks(catalog, settings, parts, modifiers, trackers, argument, words)
-    mix = Mix(parts, modifiers, settings, argument, preset, objects, trackers=trackers, request=request)
+    mix = Mix(parts, modifiers, settings, argument, preset, objects, trackers=trackers, request=request, late=late)
     check_choices(mix)
     return check_mix(mix)
+
+
+def _find_late(
+    catalog: Catalog, request: Request, generator: Part, kinds: Mapping[str, Setting], said: Sequence[SettingsLayer]
+) -> tuple[str, ...]:
+    """The settings that the user made of what only a preset brings which may be picked once the images are counted.
+
+    Raises:
+        UsageError: for a value that such a setting does not take.
+    """
+    unknown = tuple(key for layer in said for key in layer.values if not find_matches(key, kinds))
+    if not unknown:
+        return ()
+    bare = replace(request, config=_without(request.config, unknown), assigned=_without(request.assigned, unknown))
+    for name in find_presets_by_count(generator):
+        try:
+            settings = resolve(catalog, replace(bare, preset=name)).settings
+        except UsageError:  # it does not go with the picks, and will be left out
+            continue
+        if all(find_matches(key, settings) for key in unknown):
+            resolve(catalog, replace(request, preset=name))
+            return unknown
+    return ()
+
+
+def _without(values: Mapping[str, Any], keys: Container[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
@@ -67,14 +96,26 @@ def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
 
     Returns:
         The mix with that preset, or the same one; and what to tell the user, "" for nothing.
+
+    Raises:
+        UsageError: for a setting that the mix would have with a preset that is not taken.
     """
     name = next((name for name, most in mix.presets_by_max_images.items() if count <= most), None)
+    if name is None and mix.late:
+        known = ", ".join(f"{name} for up to {most:,}" for name, most in mix.presets_by_max_images.items())
+        raise UsageError(
+            f"there is no setting {mix.late[0]!r} in this mix: a preset that suits fewer images has it ({known}), and "
+            f"there are {count:,}; say --preset {next(iter(mix.presets_by_max_images))}, or leave it out"
+        )
     if name is None or mix.request is None:
         return mix, ""
-    why = f"for up to {mix.presets_by_max_images[name]:,} images, and there {'is' if count == 1 else 'are'} {count:,}"
+    most = pluralise(mix.presets_by_max_images[name], "image")
+    why = f"for up to {most}, and there {'is' if count == 1 else 'are'} {count:,}"
     try:
         found = resolve(catalog, replace(mix.request, preset=name))
     except UsageError as error:
+        if mix.late:  # what the user set is only there with the preset
+            raise
         return mix, f"the preset {name}, {why}, is left out: it does not go with what was picked ({error})"
     return found, f"the preset {name} is taken: it is {why}; --preset none leaves it out"
 

@@ -16,6 +16,7 @@ from ganzoo_core.html import markup
 from ganzoo_core.html.chart import Chart
 from ganzoo_core.html.markup import Html, join, render_table, tag
 from ganzoo_core.html.page import Section, render_page
+from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Child, Say
 from ganzoo_core.report import curves, pictures, score_section
 from ganzoo_core.report.run_groups import Comparison, RunGroup
@@ -61,7 +62,7 @@ def render(comparison: Comparison, sheets: Sequence[SampleSheet] = ()) -> str:
     of_scores = make_score_charts(comparison, len(shown))
     count = sum(len(group.runs) for group in comparison.groups)
     rows = len(comparison.groups)
-    shared = f" in {rows} rows: those that differ in their seed alone share one" if rows < count else ""
+    shared = f" in {pluralise(rows, 'row')}: those that differ in their seed alone share one" if rows < count else ""
     state = f"{count} runs{shared}"
     parts = [
         Section("scores", "Scores", lambda: _render_scores(comparison, of_scores)),
@@ -160,7 +161,7 @@ def _find_last_grid(group: RunGroup) -> SampleSheet:
     chosen = pictures.choose_pictures(found[-1:], max_bytes=pictures.MAX_PAGE_BYTES // 20)
     if not chosen.uris:
         return SampleSheet(reason="This run left no grid.")
-    return SampleSheet(chosen.uris[0], f"{run.folder.name}, {found[-1].images:,} images")
+    return SampleSheet(chosen.uris[0], f"{run.folder.name}, {pluralise(found[-1].images, 'image')}")
 
 
 def draw_sheets(
@@ -210,7 +211,8 @@ def _draw_sheet(
         return SampleSheet(reason=f"Nothing can be drawn: {error}.")
     sheet = pixels.enlarge(pixels.grid(drawn), least=320)
     return SampleSheet(
-        markup.make_data_uri(picture_files.encode_png(sheet)), f"{group.runs[0].folder.name}, {told['images']:,} images"
+        markup.make_data_uri(picture_files.encode_png(sheet)),
+        f"{group.runs[0].folder.name}, {pluralise(told['images'], 'image')}",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ganzoo_core.html.chart import Chart
 from ganzoo_core.html.markup import Html, join, render_table, tag
+from ganzoo_core.messages import pluralise
 from ganzoo_core.report.curves import round_value
 from ganzoo_core.report.run_record import RunRecord, to_number
 from ganzoo_core.report.sections import quote_path, render_commands, render_figures, render_note, render_slides
@@ -147,7 +148,7 @@ def _render_images_seen(run: RunRecord) -> Html | None:
     later = (
         f" The run is at {run.images_seen:,} by now; `ganzoo report` looks anew." if images < run.images_seen else ""
     )
-    return tag("p", f"Of the generator after {images:,.0f} images.{later}", class_="soft")
+    return tag("p", f"Of the generator after {pluralise(round(images), 'image')}.{later}", class_="soft")
 
 
 def _as_text(text: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import pluralise
 from ganzoo_core.report import run_record
 from ganzoo_core.report.run_record import RunRecord
 from ganzoo_core.report.sections import format_value
@@ -147,7 +148,7 @@ def compare_runs(paths: Sequence[Path], *, force: bool = False) -> Comparison:
     missing = sum(score is None for score in scored.values())
     if missing:
         notes.append(
-            f"without a score yet: {missing} of {len(runs)} runs; `ganzoo evaluate RUN` gives them one"
+            f"without a score yet: {missing} of {pluralise(len(runs), 'run')}; `ganzoo evaluate RUN` gives them one"
             if found
             else "no run has a score yet; `ganzoo evaluate RUN` gives it one"
         )

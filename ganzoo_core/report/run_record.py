@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.messages import pluralise
 from ganzoo_core.report.records import Measurements
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
@@ -128,18 +129,20 @@ class RunRecord:
         """How far the run is, in a sentence without a full stop."""
         if not self.images:
             return "Nothing reported yet"
-        of = f" of {self.length:,}" if self.length else ""
+        reached = (
+            f"{self.images_seen:,} of {pluralise(self.length, 'image')}"
+            if self.length
+            else pluralise(self.images_seen, "image")
+        )
         last = [self.columns[name][-1] for name in self.terms]
         if last and not all(map(math.isfinite, last)) and self.generator_images < self.images_seen:
-            return f"Diverged at {self.images_seen:,}{of} images"
+            return f"Diverged at {reached}"
         if self.generator_images >= self.images_seen:
             whole = self.length == 0 or self.images_seen >= self.length
             return (
-                f"Finished after {self.images_seen:,} images"
-                if whole
-                else f"Stopped and saved at {self.images_seen:,}{of} images"
+                f"Finished after {pluralise(self.images_seen, 'image')}" if whole else f"Stopped and saved at {reached}"
             )
-        return f"Not finished: {self.images_seen:,}{of} images so far"
+        return f"Not finished: {reached} so far"
 
 
 def read(folder: Path) -> RunRecord:
@@ -222,7 +225,9 @@ def _read_json_lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
     except UsageError as error:
         notes.append(f"{path.name} cannot be read to its end: {error}.")
     if bad:
-        notes.append(f"{bad:,} lines of {path.name} could not be read and are left out.")
+        notes.append(
+            f"{pluralise(bad, 'line')} of {path.name} could not be read and {'is' if bad == 1 else 'are'} left out."
+        )
 
 
 def to_number(value: Any) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from ganzoo_core.errors import UsageError
 from ganzoo_core.html.chart import Chart
 from ganzoo_core.html.markup import Html, join, render_table, tag
+from ganzoo_core.messages import pluralise
 from ganzoo_core.report.curves import round_value
 from ganzoo_core.report.run_record import RunRecord, to_number
 from ganzoo_core.report.sections import format_value, quote_path, render_commands, render_figures, render_note
@@ -132,7 +133,7 @@ def _render_by_class(entries: Sequence[ScoreEntry]) -> Html | None:
         ]
         for key in classes
     ]
-    title = f"By class, at {to_number(entry['images']):,.0f} images"
+    title = f"By class, at {pluralise(round(to_number(entry['images'])), 'image')}"
     words = [name.replace("_", " ") for name in columns]
     return tag("details", tag("summary", title), render_table(["class", *words], rows, caption=title, numeric=True))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ganzoo_core.html.chart import Chart
 from ganzoo_core.html.markup import Html, join, render_table, tag
+from ganzoo_core.messages import pluralise
 from ganzoo_core.report import curves
 from ganzoo_core.report.pictures import ChosenPictures, Picture
 from ganzoo_core.report.run_record import RunRecord, Setting, to_number
@@ -81,7 +82,7 @@ def render_samples(run: RunRecord, grids: ChosenPictures, real: tuple[Picture, s
     if not grids.pictures:
         fake = render_note("No grid was drawn yet: the first comes with the first report.")
     else:
-        alternative = f"Grid of generated images after {grids.pictures[-1].images:,} images seen"
+        alternative = f"Grid of generated images after {pluralise(grids.pictures[-1].images, 'image')} seen"
         size = tuple(max(picture.size[axis] for picture in grids.pictures) for axis in (0, 1))
         fake = render_slides("samples", grids.uris, make_captions(grids.pictures), size, "generated", alternative)
     if real is None:
@@ -138,7 +139,7 @@ def render_slides(
 def make_captions(pictures: Sequence[Picture]) -> list[str]:
     """`3,504 images`, and what the grid says of itself."""
     return [
-        ", ".join([f"{picture.images:,} images", *(f"{key} {value}" for key, value in picture.facts)])
+        ", ".join([pluralise(picture.images, "image"), *(f"{key} {value}" for key, value in picture.facts)])
         for picture in pictures
     ]
 

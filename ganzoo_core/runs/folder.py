@@ -27,6 +27,7 @@ import filelock
 
 from ganzoo_core.data import fingerprint
 from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import pluralise
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.config import format_config
 from ganzoo_core.runs.layout import (
@@ -335,6 +336,6 @@ def find_readable_checkpoint(folder: RunFolder) -> Path | None:
     newest = folder.find_newest_checkpoint()
     for path in folder.list_damaged_checkpoints():
         if newest is None or int(path.name) > int(newest.name):
-            instead = f"; the one at {int(newest.name):,} images is taken" if newest else ""
+            instead = f"; the one at {pluralise(int(newest.name), 'image')} is taken" if newest else ""
             Reporter().warn(f"the checkpoint {path} is damaged, or another run's{instead}")
     return newest

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import pluralise
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.folder import check_entries, read_card
 from ganzoo_core.storage import atomic, files
@@ -38,7 +39,9 @@ def find_generator(path: Path, which: str = "last") -> Path:
             if files.describe(path / layout.GENERATOR):
                 from ganzoo_core.terminal.progress import Reporter  # rich: most callers need none of it
 
-                Reporter().warn(f"{path / layout.GENERATOR} is damaged; the snapshot at {max(saved):,} images is taken")
+                Reporter().warn(
+                    f"{path / layout.GENERATOR} is damaged; the snapshot at {pluralise(max(saved), 'image')} is taken"
+                )
             return saved[max(saved)]
         if files.describe(path / layout.GENERATOR):
             why = atomic.explain_damage(path / layout.GENERATOR)
@@ -54,8 +57,10 @@ def find_generator(path: Path, which: str = "last") -> Path:
         return _find_epoch(saved, number, path)
     if number not in saved:
         if not saved:
-            raise UsageError(f"{path} has no snapshot at {number} images. This run has no snapshots yet")
-        raise UsageError(f"{path} has no snapshot at {number} images; it has {', '.join(map(str, sorted(saved)))}")
+            raise UsageError(f"{path} has no snapshot at {pluralise(number, 'image')}. This run has no snapshots yet")
+        raise UsageError(
+            f"{path} has no snapshot at {pluralise(number, 'image')}; it has {', '.join(map(str, sorted(saved)))}"
+        )
     return saved[number]
 
 
@@ -73,7 +78,7 @@ def _find_best(saved: Mapping[int, Path], path: Path) -> Path:
     if atomic.is_complete(last) and read_card(last).images == best.images:
         return last
     raise UsageError(
-        f"the best score of {path} is that at {best.images:,} images, of which no snapshot is kept; "
+        f"the best score of {path} is that at {pluralise(best.images, 'image')}, of which no snapshot is kept; "
         f"`ganzoo evaluate {path} --checkpoint all` scores those that are"
     )
 

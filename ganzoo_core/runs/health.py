@@ -128,10 +128,9 @@ def explain_separation(images: int, *, run: Path, lr_d: Any, final_images: int =
             words += f" --images {2 * final_images}"
         slower = f"`ganzoo {words}` {where}, and "
     return (
-        f"D told every training image from every generated one through {REPORTS_IN_A_ROW} reports, up to {images:,} "
-        "images: G "
-        f"then learns little, and its pictures may stop improving; {slower}`ganzoo list modifiers` shows what holds D "
-        "back. More training images help most"
+        f"D told every training image from every generated one through {REPORTS_IN_A_ROW} reports, up to "
+        f"{pluralise(images, 'image')}: G then learns little, and its pictures may stop improving; "
+        f"{slower}`ganzoo list modifiers` shows what holds D back. More training images help most"
     )
 
 

@@ -3,7 +3,7 @@
 from ganzoo_core.messages import format_value
 from ganzoo_core.settings.core import CORE_SETTINGS, OPTIMIZERS, Setting
 from ganzoo_core.settings.engine import read_engine_settings
-from ganzoo_core.settings.resolved import Settings, SettingValue, expand_key
+from ganzoo_core.settings.resolved import Settings, SettingValue, expand_key, find_matches
 from ganzoo_core.settings.sources import flatten, parse_assignments, read_config, read_facts, read_run_config
 from ganzoo_core.settings.values import MAX_INTEGER, find_kind, read_value
 
@@ -16,6 +16,7 @@ __all__ = [
     "Settings",
     "expand_key",
     "find_kind",
+    "find_matches",
     "flatten",
     "format_value",
     "parse_assignments",

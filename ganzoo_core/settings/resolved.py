@@ -10,6 +10,8 @@ from typing import Any
 from ganzoo_core.api import Options
 from ganzoo_core.errors import UsageError
 
+REPEATED = ("generator.", "discriminator.")
+
 
 @dataclass(frozen=True)
 class SettingValue:
@@ -49,6 +51,17 @@ class Settings(Mapping[str, Any]):
         return Settings({**self.entries, key: SettingValue(value, origin)})
 
 
+def find_matches(key: str, known: Iterable[str]) -> list[str]:
+    """The full keys that a key may mean as the user wrote it; none for an unknown one.
+
+    generator.* and discriminator.* repeat model.*, so they must be written whole.
+    """
+    known = sorted(known)
+    if key in known:
+        return [key]
+    return [full for full in known if full.endswith("." + key) and not full.startswith(REPEATED)]
+
+
 def expand_key(key: str, known: Iterable[str]) -> str:
     """A key as the user wrote it -> the full key; an unambiguous last segment is enough.
 
@@ -56,11 +69,8 @@ def expand_key(key: str, known: Iterable[str]) -> str:
         UsageError: for an unknown key, with the nearest ones, and for an ambiguous one, with all it may mean.
     """
     known = sorted(known)
-    if key in known:
-        return key
-    # generator.* and discriminator.* repeat model.*: they must be written whole.
-    short = [full for full in known if not full.startswith(("generator.", "discriminator."))]
-    ends = [full for full in short if full.endswith("." + key)]
+    ends = find_matches(key, known)
+    short = [full for full in known if not full.startswith(REPEATED)]
     if len(ends) == 1:
         return ends[0]
     if ends:

@@ -136,6 +136,20 @@ class SweepPlan(Struct, frozen=True):
     over: Annotated[dict[Label, list[Label]], Meta(max_length=100)]
 
 
+class MeasuredLength(Struct, frozen=True):
+    """The length of a sweep's runs that was asked for in minutes, and the run that measured it."""
+
+    images: Annotated[int, Meta(ge=1, le=MAX_IMAGES)]
+    run: Label
+
+
+class SweepLengths(Struct, frozen=True):
+    """`lengths.json` of a sweep: for each group of runs that are equally fast, the length that all of them have."""
+
+    format: Literal[1]
+    lengths: Annotated[dict[Label, MeasuredLength], Meta(max_length=1000)]
+
+
 StatsLine = dict[Label, Annotated[int, Meta(ge=-(2**53), le=2**53)] | float | None]
 """A line of `stats.jsonl`: `images` seen, and whatever else was reported; null where it was not finite."""
 NamedNumbers = dict[Label, float | None]

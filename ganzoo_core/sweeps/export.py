@@ -24,9 +24,7 @@ def make_shell_lines(sweep: Sweep, *, extra_arguments: Sequence[str] = ()) -> li
             continue
         place = sweep.folder_of(job).absolute()
         start = [sys.executable, "-P", "-m", "ganzoo_core"]
-        fresh = shlex.join(
-            [*start, "run", *sweep.arguments, *job.to_arguments(), *extra_arguments, "--out", str(place), "--quiet"]
-        )
+        fresh = shlex.join([*start, "run", *sweep.run_words(job), *extra_arguments, "--out", str(place), "--quiet"])
         again = shlex.join([*start, "resume", str(place)])
         config, saved = (shlex.quote(str(place / name)) for name in (layout.CONFIG, layout.CHECKPOINTS))
         restart = f'$([ -n "$(ls -A {saved} 2>/dev/null)" ] || echo --restart)'  # it was stopped before it saved

@@ -8,17 +8,19 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.messages import pluralise
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.storage import atomic, decoding, files, records
 from ganzoo_core.storage.records import SweepPlan
+from ganzoo_core.sweeps.shared_length import LENGTH, read_lengths, record_length
 from ganzoo_core.terminal.text import to_one_line
 
 PLAN_FILE = "sweep.json"
@@ -49,11 +51,13 @@ class Sweep:
         folder: of all its runs.
         arguments: what stands behind `ganzoo run` for each of them.
         jobs: the runs.
+        groups: of runs whose length is in minutes: a run's name -> a text that equally fast ones share.
     """
 
     folder: Path
     arguments: tuple[str, ...]
     jobs: tuple[Job, ...]
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def folder_of(self, job: Job) -> Path:
         """A run's folder."""
@@ -67,8 +71,42 @@ class Sweep:
         if not files.list_numbered(place / layout.CHECKPOINTS):  # it was stopped before it saved anything
             words.append("--restart")
         if not files.is_file(place / layout.CONFIG):
-            words = ["run", *self.arguments, *job.to_arguments(), *extra_arguments, "--out", str(place)]
+            words = ["run", *self.run_words(job), *extra_arguments, "--out", str(place)]
         return [sys.executable, "-P", "-m", "ganzoo_core", *words, "--quiet"]
+
+    def run_words(self, job: Job) -> list[str]:
+        """What stands behind `ganzoo run` for a run: its length is in images once an equally fast one measured it."""
+        words = [*self.arguments, *job.to_arguments()]
+        measured = read_lengths(self.folder).get(self.groups.get(job.name, "")) if job.name in self.groups else None
+        if measured is None:
+            return words
+        if "--minutes" in words:
+            place = words.index("--minutes")
+            del words[place : place + 2]
+        return [*words, "--set", f"{LENGTH}={measured.images}"]
+
+    def unmeasured(self, jobs: Iterable[Job]) -> set[str]:
+        """The groups of these runs whose length in images is not known yet."""
+        groups = {self.groups[job.name] for job in jobs if job.name in self.groups}
+        return groups - read_lengths(self.folder).keys() if groups else groups
+
+    def record_lengths(self, jobs: Iterable[Job]) -> list[str]:
+        """Keep what these runs have measured since; a sentence for each length that is new."""
+        jobs, found = list(jobs), []
+        missing = self.unmeasured(jobs)
+        for job in jobs:
+            group = self.groups.get(job.name)
+            if group not in missing or group is None:
+                continue
+            if (images := record_length(self.folder, group, job.name)) is not None:
+                missing.remove(group)
+                others = [name for name, other in self.groups.items() if other == group and name != job.name]
+                if others:
+                    found.append(
+                        f"{job.name}: its length is {pluralise(images, 'image')} by the speed that it measured; "
+                        f"given to {pluralise(len(others), 'run')} more, as fast as it"
+                    )
+        return found
 
     def is_over(self, job: Job) -> bool:
         """Whether a run has reached its length."""

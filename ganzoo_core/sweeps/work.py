@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.interrupts import STOPS_WITH_INPUT, list_stop_signals
+from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import BackgroundProcess
 from ganzoo_core.runs import layout
 from ganzoo_core.storage import files
@@ -59,14 +60,18 @@ def run_jobs(
     """
     found = {job.name: Outcome(job, "there") for job in sweep.jobs if sweep.is_over(job)}
     if found:
-        say(f"{len(found)} of {len(sweep.jobs)} runs are over already")
+        say(f"{len(found)} of {pluralise(len(sweep.jobs), 'run')} {'is' if len(found) == 1 else 'are'} over already")
+    for text in sweep.record_lengths(sweep.jobs):
+        say(text)
     waiting = deque(job for job in sweep.jobs if job.name not in found)
     running: dict[str, tuple[Job, BackgroundProcess]] = {}
     with _interrupt_on_termination():
         while waiting or running:
             try:
-                while waiting and len(running) < at_once:
-                    job = waiting.popleft()
+                for text in sweep.record_lengths(job for job, _ in running.values()):
+                    say(text)
+                while len(running) < at_once and (job := _next(sweep, waiting, [one for one, _ in running.values()])):
+                    waiting.remove(job)
                     begun = files.is_file(sweep.folder_of(job) / layout.CONFIG)
                     try:
                         running[job.name] = job, _start_job(sweep, job, extra_arguments)
@@ -88,6 +93,12 @@ def run_jobs(
                     process.interrupt()
                 say(f"{len(running)} under way save, and end; the same command goes on later")
     return [found.get(job.name, Outcome(job, "left")) for job in sweep.jobs]
+
+
+def _next(sweep: Sweep, waiting: Sequence[Job], running: Sequence[Job]) -> Job | None:
+    """The first that can begin: while a run measures the length of equally fast ones, those wait for it."""
+    measuring = sweep.unmeasured(running)
+    return next((job for job in waiting if sweep.groups.get(job.name) not in measuring), None)
 
 
 def _start_job(sweep: Sweep, job: Job, extra_arguments: Sequence[str]) -> BackgroundProcess:

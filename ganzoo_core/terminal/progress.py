@@ -23,6 +23,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ganzoo_core.messages import pluralise
 from ganzoo_core.storage.records import SEPARATION_TERM
 from ganzoo_core.terminal.text import clean_text
 
@@ -161,7 +162,7 @@ class Reporter:
         """The end of an epoch, with the means over it; a line that stays."""
         rate = f"{progress.images_per_second:,.0f} img/s"
         self.say(
-            f"epoch {progress.epoch}/{progress.epochs} · {progress.images:,} images · {rate} · "
+            f"epoch {progress.epoch}/{progress.epochs} · {pluralise(progress.images, 'image')} · {rate} · "
             f"{progress.format_terms()}"
         )
 
@@ -196,7 +197,7 @@ def format_progress(progress: Progress) -> str:
     parts = [
         f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}",
         f"step {progress.step}/{progress.steps}",
-        f"{progress.images:,} images",
+        pluralise(progress.images, "image"),
         f"{progress.images_per_second:,.0f} img/s",
         f"{format_duration(progress.seconds_left)} left",
         progress.format_terms(),

@@ -21,6 +21,7 @@ from ganzoo_core.distributed.ranks import ProcessGroup, Rank
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.during_training import MAX_FAILURES, TrainingEvaluator
 from ganzoo_core.generation import card
+from ganzoo_core.messages import pluralise
 from ganzoo_core.mix import Mix
 from ganzoo_core.runs import health, layout, licences
 from ganzoo_core.runs.facts import COMPARED_FACTS, describe_run, select_compared_settings
@@ -106,11 +107,13 @@ def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint 
     if advice and not runner.images:
         reporter.advise(advice)
     if runner.images:
-        reporter.say(f"goes on from {runner.images:,} images")
+        reporter.say(f"goes on from {pluralise(runner.images, 'image')}")
     end = built.intervals.end
     if start_point.checkpoint is not None and runner.images >= end and start_point.folder is None:
         longer = f"say --images {2 * runner.images} or more in all"
-        reporter.warn(f"nothing is left to train: the run is {end:,} images long, and has seen them; {longer}")
+        reporter.warn(
+            f"nothing is left to train: the run is {pluralise(end, 'image')} long, and has seen them; {longer}"
+        )
     return runner
 
 
@@ -163,7 +166,7 @@ def _check_length(built: TrainingSetup, position: Position) -> None:
         said = built.mix.settings.find_origin("train.length")
         more = said if said in ("--epochs", "--steps") else "--images"
         raise UsageError(
-            f"the run has seen {position.images:,} images already, and is to end at {end:,}; say more {more}"
+            f"the run has seen {pluralise(position.images, 'image')} already, and is to end at {end:,}; say more {more}"
         )
     if end != position.end:
         planned = building.build_schedule(built.mix, built.fit, position.end)
@@ -297,9 +300,9 @@ def _say_start(built: TrainingSetup, runner: Runner, summary: Mapping[str, Any])
     preset = f", preset {mix.preset}" if mix.preset else ""
     names = {slot: part.name for slot, part in mix.parts.items()}
     built.reporter.say(
-        f"{names['generator']} on {names['data']}{preset}: {len(built.source.images):,} images of "
+        f"{names['generator']} on {names['data']}{preset}: {pluralise(len(built.source.images), 'image')} of "
         f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss{_describe_modifiers(mix)}; "
-        f"G {g_count} and D {d_count} parameters, {described['device']}, {described['threads']} threads"
+        f"G {g_count} and D {d_count} parameters, {described['device']}, {pluralise(described['threads'], 'thread')}"
     )
     for line in format_summary(summary):
         built.reporter.say(line)

@@ -15,6 +15,7 @@ from ganzoo_core.data import changes, fingerprint
 from ganzoo_core.data.fingerprint import Fingerprint
 from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import pluralise
 from ganzoo_core.runs import generators, layout
 from ganzoo_core.runs.facts import COMPARED_FACTS, explain_differences, select_compared_settings
 from ganzoo_core.runs.folder import RunFolder, find_readable_checkpoint
@@ -93,14 +94,14 @@ def find_checkpoint(folder: RunFolder, *, restart: bool, leads: bool) -> Path | 
             )
         if newest is not None and restart:
             raise UsageError(
-                f"{folder.path} has a valid checkpoint at {int(newest.name):,} images; "
+                f"{folder.path} has a valid checkpoint at {pluralise(int(newest.name), 'image')}; "
                 f"`ganzoo resume {folder.path}` without --restart goes on from there"
             )
         for path in damaged:
             aside = folder.set_aside(path)
             Reporter().warn(f"the checkpoint {path.name} is damaged, or another run's; it was set aside as {aside}")
         if damaged and newest is not None:
-            Reporter().warn(f"going on from {int(newest.name):,} images")
+            Reporter().warn(f"going on from {pluralise(int(newest.name), 'image')}")
     finally:
         lock.release()
     return newest
@@ -183,9 +184,10 @@ def check_same_schedule(old_schedule: Schedule, new_schedule: Schedule, *, image
         for name in before:
             if before[name] != after.get(name):
                 raise UsageError(
-                    f"the schedule depends on the run's length: at {point:,} images {name} was {before[name]:g} and "
-                    f"with the new length would have been {after.get(name, float('nan')):g}; `ganzoo resume RUN --set "
-                    "schedule=NAME --images N`, with a schedule that does not, goes on in a new run"
+                    f"the schedule depends on the run's length: at {pluralise(point, 'image')} {name} was "
+                    f"{before[name]:g} and with the new length would have been {after.get(name, float('nan')):g}; "
+                    "`ganzoo resume RUN --set schedule=NAME --images N`, with a schedule that does not, goes on "
+                    "in a new run"
                 )
 
 

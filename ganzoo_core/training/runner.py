@@ -15,6 +15,7 @@ from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import Diverged, UsageError
 from ganzoo_core.evaluation.during_training import TrainingEvaluator
 from ganzoo_core.interrupts import stop_on_signals
+from ganzoo_core.messages import pluralise
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.folder import RunFolder, read_position
 from ganzoo_core.runs.health import SeparationDetector, explain_separation
@@ -163,8 +164,8 @@ class Runner:
             return True
         except OSError as error:
             self.reporter.warn(
-                f"{what} at {self.images:,} images could not be saved ({error.strerror or error}); what was saved "
-                "before is untouched, and training goes on"
+                f"{what} at {pluralise(self.images, 'image')} could not be saved ({error.strerror or error}); "
+                "what was saved before is untouched, and training goes on"
             )
             return False
 
@@ -316,5 +317,5 @@ class Runner:
             raise mark_shared(Diverged(f"{error}; it cannot go back: {reason}")) from None
         self.rollbacks = rollbacks
         self.reporter.warn(
-            f"{error}; back at {self.images:,} images, with the learning rates divided by {2**rollbacks}"
+            f"{error}; back at {pluralise(self.images, 'image')}, with the learning rates divided by {2**rollbacks}"
         )

@@ -13,6 +13,7 @@ from ganzoo_core.data.framing import Framing, crop_padding
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.messages import pluralise
 from ganzoo_core.randomness import latents, philox
 
 
@@ -55,7 +56,7 @@ class SampleGrids:
         """
         taken = {name: values[name] for name in self.takes if name in values}
         fake = engine.draw(G, self.noise, self.labels, taken)
-        caption = " | ".join([f"{images:,} images", *(f"{name} {value:g}" for name, value in taken.items())])
+        caption = " | ".join([pluralise(images, "image"), *(f"{name} {value:g}" for name, value in taken.items())])
         if self.columns is None:
             sheet = pixels.enlarge(pixels.grid(self._crop_padding(fake)))
             sheet = pixels.annotate(sheet, caption=caption if taken else "")

@@ -20,6 +20,7 @@ from ganzoo_core.api import ImageSource, Schedule
 from ganzoo_core.distributed.ranks import ProcessGroup
 from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import pluralise
 from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.settings import Settings, SettingValue
 from ganzoo_core.settings.lengths import parse_minutes
@@ -53,7 +54,8 @@ def fix_length(
         given as objects were trained for the measuring, else None.
 
     Raises:
-        UsageError: if networks that were given as objects would have to grow for it.
+        UsageError: if networks that were given as objects would have to grow for it, and if the schedule's stages take
+            more images than the minutes are.
     """
     minutes, objects = (
         parse_minutes(resolved.settings[LENGTH]),
@@ -82,12 +84,38 @@ def fix_length(
     images = together.broadcast_int(_solve_length(schedule_for, rates, 60 * minutes, step_images))
     speed = images / (60 * minutes)
     say(
-        f"{minutes:g} minutes at {speed:,.0f} img/s are {images:,} images ({images // step_images:,} steps, "
+        f"{minutes:g} minutes at {speed:,.0f} img/s are {pluralise(images, 'image')} "
+        f"({pluralise(images // step_images, 'step')}, "
         f"{images / len(prepared.images):,.1f} epochs); start-up, grids, saving and scores come on top"
     )
+    missed = _find_missed(schedule_for, rates, images, step_images, minutes)
+    if missed:
+        say(
+            f"so short a run takes no step at {' or '.join(map(str, missed))} pixels, so its generator does not learn "
+            "them; say more minutes"
+        )
     entry = resolved.settings.entries[LENGTH]
     length = SettingValue(str(images), f"{entry.origin}: {minutes:g} minutes at {speed:.4g} images/s", entry.by_user)
     return replace(resolved, settings=Settings({**resolved.settings.entries, LENGTH: length})), initial
+
+
+def _find_missed(
+    schedule_for: Callable[[int], Schedule], rates: Mapping[int, float], images: int, step_images: int, minutes: float
+) -> list[int]:
+    """The resolutions of a growing run at which none of its steps is taken; [] for a run of many steps.
+
+    Raises:
+        UsageError: if the schedule's stages take more images than that.
+    """
+    try:
+        schedule = schedule_for(images)
+    except UsageError as error:
+        raise UsageError(
+            f"{minutes:g} minutes are {pluralise(images, 'image')} at the speed that was measured, and {error}"
+        ) from None
+    if len(rates) == 1 or images // step_images > SCHEDULE_PROBES:
+        return []
+    return sorted(rates.keys() - {int(schedule(seen)["resolution"]) for seen in range(0, images, step_images)})
 
 
 def _measure_rates(trainer: Trainer, schedule: Schedule, together: ProcessGroup, seconds: float) -> dict[int, float]:

@@ -137,7 +137,8 @@ def test_every_part_of_a_run_may_be_missing_torn_or_nonsense(runs, tmp_path):
             path.write_bytes(kept)
     (folder / "stats.jsonl").write_text('{"images": 10, "x/y": 1}\nnonsense\n{"images": 20, "x/y": 2}\n{"ima')
     page = see(folder)
-    assert re.search(r"\b1 lines of stats\.jsonl could not be read", page.text)  # the last one is only half-written
+    # The last one is only half-written.
+    assert re.search(r"\b1 line of stats\.jsonl could not be read and is left out", page.text)
     assert page.data["charts"][0]["series"][0]["y"] == [1, 2]
 
 

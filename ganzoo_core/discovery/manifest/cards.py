@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ganzoo_core.messages import pluralise
+
 KINDS = ("models", "losses", "schedules", "datasets", "modifiers", "trackers", "extractors", "metrics")
 _SINGULAR = ("model", "loss", "schedule", "dataset", "modifier", "tracker", "extractor", "metric")
 SINGULAR = dict(zip(KINDS, _SINGULAR, strict=True))
@@ -24,7 +26,7 @@ class Suits:
     machine: str = ""
 
     def __str__(self) -> str:
-        few = "" if self.max_images is None else f"for up to {self.max_images:,} images"
+        few = "" if self.max_images is None else f"for up to {pluralise(self.max_images, 'image')}"
         return ", ".join(filter(None, (few, self.machine and f"for a {self.machine}")))
 
 

@@ -26,6 +26,7 @@ from ganzoo_core.engines.tensorflow.layer_table import make_layer_rows
 from ganzoo_core.engines.tensorflow.networks import EmaNetwork, Network, as_keywords, call_network, name_weights
 from ganzoo_core.engines.tensorflow.precision import check_precision
 from ganzoo_core.engines.tensorflow.trainer import Trainer
+from ganzoo_core.messages import pluralise
 from ganzoo_core.randomness import seed_for
 
 
@@ -65,7 +66,8 @@ class Engine:
         with import_tensorflow.hide_noise():
             if not set_threads(threads):
                 notes.append(
-                    f"TensorFlow was in use before, so it keeps {count_threads() or 'its own number of'} threads "
+                    "TensorFlow was in use before, so it keeps "
+                    f"{pluralise(count_threads(), 'thread') if count_threads() else 'its own number of threads'} "
                     f"instead of {threads}"
                 )
             self.device_type = pick_device(device)
