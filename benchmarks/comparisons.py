@@ -135,7 +135,7 @@ class RowSetup:
             for _ in range(steps):
                 trainer.step(step, step * self.row.batch, values or {})
                 step += 1
-            trainer.read()
+            trainer.pop_means()
 
         return loop
 

@@ -151,7 +151,7 @@ def make_loop(trainer: Any, args: argparse.Namespace) -> Callable[[int], None]:
         for _ in range(steps):
             trainer.step(position, position * args.batch, {})
             position += 1
-        trainer.read()
+        trainer.pop_means()
 
     return loop
 

@@ -46,7 +46,7 @@ from ganzoo_core.training import runner
 def stop(self, *rest):
     begun = time.time()
     self.trainer.step(0, 0, self._values(0))
-    self.trainer.read()
+    self.trainer.pop_means()
     print(begun, time.time(), flush=True)
     os._exit(0)
 runner.Runner._train = stop
@@ -266,7 +266,7 @@ def make_loop(runner: Any) -> Callable[[int], None]:
         for _ in range(steps):
             runner.trainer.step(position, position * 64, {})
             position += 1
-        runner.trainer.read()
+        runner.trainer.pop_means()
 
     return loop
 

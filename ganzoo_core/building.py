@@ -154,7 +154,7 @@ def build_trainer(
     group = getattr(engine, "group", None)
     if group is not None and resolved.objects.keys() & {"generator", "discriminator"}:
         for network in (G, D):  # each process made its own
-            group.share(network)
+            group.broadcast_network(network)
     shown = framing.add_mirrored(prepared) if resolved.settings["data.flip"] else (prepared.images, prepared.labels)
     return engine.create_trainer(G, D, build_loss(resolved, fitted), plan, *shown)
 

@@ -112,7 +112,7 @@ def start_worker(kinds: dict[str, AnyKind], victim: dict[str, bytes], seed: int,
         if broken and result.outcome != "fault":
             result = Result("fault", broken[0].partition(": ")[0], "\n".join(broken))
         is_broken = bool(broken) or "MemoryError" in result.group
-        return dataclasses.replace(result, given=given, is_broken=is_broken, seconds=time.monotonic() - since)
+        return dataclasses.replace(result, input=given, is_broken=is_broken, seconds=time.monotonic() - since)
 
     return work
 

@@ -14,11 +14,11 @@ from ganzoo_core.errors import PluginError, UsageError
 
 def test_a_penalty_replaces_batch_norm_that_nobody_asked_for(resolve):
     found = resolve("conv", loss="gp")
-    assert found.options("discriminator")["norm"] == "layer"
-    assert found.options("generator")["norm"] == "batch"
+    assert found.get_options("discriminator")["norm"] == "layer"
+    assert found.get_options("generator")["norm"] == "batch"
     (note,) = found.warnings
     assert note == "gp needs a discriminator without batchnorm: discriminator.norm=layer instead of batch"
-    assert "since gp needs" in found.settings.origin("discriminator.norm")
+    assert "since gp needs" in found.settings.find_origin("discriminator.norm")
     assert resolve("conv", loss="gp", assigned={"model.norm": "none"}).warnings == ()
     assert resolve("conv", loss="gp", assigned={"discriminator.norm": "none"}).warnings == ()
     assert resolve("dense", loss="gp").warnings == ()
@@ -35,7 +35,7 @@ def test_needs_that_no_setting_meets(resolve):
     assert "fixed has none" in resolve.refusal("fixed", loss="gp")  # it denies second derivatives
     assert "dense has none; pick another loss or model" in resolve.refusal("dense", loss="classes")
     asked = {"generator": "dense", "discriminator": "conv", "loss": "gp"}
-    assert resolve(**asked).options("discriminator")["norm"] == "layer"
+    assert resolve(**asked).get_options("discriminator")["norm"] == "layer"
 
 
 def test_batch_norm_that_no_setting_turns_off(installed, resolve):
@@ -68,9 +68,9 @@ def test_the_one_that_a_penalty_doubles_is_named(installed, resolve):
 
 def test_modifiers_come_from_the_model_or_the_user(resolve):
     found = resolve("penalised")
-    assert found.modifier_options() == {"r1": {"gamma": 3.0}}
+    assert found.get_modifier_options() == {"r1": {"gamma": 3.0}}
     assert resolve("penalised", modifiers=[]).modifiers == ()
-    assert resolve("dense", assigned={"with": "r1"}).modifier_options() == {"r1": {"gamma": 10.0}}
+    assert resolve("dense", assigned={"with": "r1"}).get_modifier_options() == {"r1": {"gamma": 10.0}}
     assert "r1 is picked twice" in resolve.refusal("dense", modifiers=["r1", "dist/r1"])
     assert "did you mean r1" in resolve.refusal("dense", modifiers=["r2"])
 
@@ -250,7 +250,7 @@ def test_a_modifier_that_the_model_brings_and_the_user_leaves_out_is_told(resolv
 def test_choices_of_the_other_network_s_model_do_not_bind(resolve):
     """`model.*` is about both networks, and each one's own name about it alone."""
     mixed = {"generator": "conv", "discriminator": "dense"}
-    assert resolve(**mixed, assigned={"generator.width": "8"}).options("generator")["width"] == 8
+    assert resolve(**mixed, assigned={"generator.width": "8"}).get_options("generator")["width"] == 8
     for asked in ("model.width", "discriminator.width"):
         said = resolve.refusal(**mixed, assigned={asked: "8"})
         assert said.startswith("discriminator.width is 8; expected 7 or 9")

@@ -162,7 +162,7 @@ def trainer(engine: Any, framework: str) -> Any:
         engine.build(lambda place=place: make(place), spec=spec, slot=slot, seed=PLAN.seed, values=values)
         for place, slot in enumerate(("generator", "discriminator"))
     )
-    return engine.trainer(G, D, Telling(), PLAN, IMAGES, None)
+    return engine.create_trainer(G, D, Telling(), PLAN, IMAGES, None)
 
 
 def moments(trainer: Any, framework: str) -> list[np.ndarray]:
@@ -178,19 +178,19 @@ def moments(trainer: Any, framework: str) -> list[np.ndarray]:
 def test_a_rise_adds_layers_and_starts_the_moments_anew(trainer: Any, engine: Any, framework: str) -> None:
     for step in range(3):
         trainer.step(step, step * BATCH, {"resolution": 4, "fade": 1.0})
-    before = engine.tensors(trainer.G)
+    before = engine.read_weights(trainer.G)
     assert {value.size for value in before.values()} == {LATENT * 16, 16}
     assert any(np.abs(moment).max() > 0 for moment in moments(trainer, framework))
 
     trainer.grow({"resolution": 8, "fade": 0.0})
-    after = engine.tensors(trainer.G)
+    after = engine.read_weights(trainer.G)
     assert sum(value.size for value in after.values()) == (LATENT + 1) * (16 + 64)
     assert all(np.array_equal(after[name], value) for name, value in before.items())
     assert all(np.abs(moment).max() == 0 for moment in moments(trainer, framework))
 
     trainer.step(3, 3 * BATCH, {"resolution": 8, "fade": 0.5})
     assert any(np.abs(moment).max() > 0 for moment in moments(trainer, framework))
-    moved = engine.tensors(trainer.G)
+    moved = engine.read_weights(trainer.G)
     assert not any(np.array_equal(moved[name], value) for name, value in after.items())
 
 
@@ -221,7 +221,7 @@ def test_real_images_shrink_and_fade_alike(trainer: Any, resolution: int, fade: 
     small = means(real, resolution)
     coarse = means(small, resolution // 2).repeat(2, axis=1).repeat(2, axis=2)
     expected = fade * small + (1 - fade) * coarse
-    told = trainer.read()
+    told = trainer.pop_means()
     assert told["discriminator/sum"] == pytest.approx(expected.sum(), rel=1e-4, abs=1e-3)
     assert told["discriminator/squares"] == pytest.approx((expected**2).sum(), rel=1e-5)
     assert told["discriminator/first"] == pytest.approx(expected[0, 0, 0], rel=1e-5, abs=1e-6)
@@ -230,11 +230,11 @@ def test_real_images_shrink_and_fade_alike(trainer: Any, resolution: int, fade: 
 def test_the_average_grows_along_and_keeps_what_it_had(trainer: Any, engine: Any, framework: str) -> None:
     for step in range(3):
         trainer.step(step, step * BATCH, {"resolution": 4, "fade": 1.0})
-    before = engine.tensors(trainer.best_generator)
-    assert not any(np.array_equal(engine.tensors(trainer.G)[name], value) for name, value in before.items())
+    before = engine.read_weights(trainer.inference_generator)
+    assert not any(np.array_equal(engine.read_weights(trainer.G)[name], value) for name, value in before.items())
     trainer.grow({"resolution": 8, "fade": 0.0})
-    after = engine.tensors(trainer.best_generator)
-    for name, value in engine.tensors(trainer.G).items():
+    after = engine.read_weights(trainer.inference_generator)
+    for name, value in engine.read_weights(trainer.G).items():
         assert np.array_equal(after[name], before.get(name, value))
 
 
@@ -243,7 +243,7 @@ def test_drawing_at_each_resolution(trainer: Any, engine: Any) -> None:
     for step, resolution in enumerate((4, 8, 16)):
         values = {"resolution": resolution, "fade": 1.0}
         trainer.step(step, step * BATCH, values)
-        assert engine.draw(trainer.best_generator, z, None, values).shape == (2, resolution, resolution, 1)
+        assert engine.draw(trainer.inference_generator, z, None, values).shape == (2, resolution, resolution, 1)
 
 
 def test_a_saved_network_is_grown_first_and_then_loaded(trainer: Any, engine: Any, framework: str) -> None:
@@ -251,15 +251,15 @@ def test_a_saved_network_is_grown_first_and_then_loaded(trainer: Any, engine: An
     for step, resolution in enumerate((4, 8, 16)):
         values = {"resolution": resolution, "fade": 0.5}
         trainer.step(step, step * BATCH, values)
-    tensors = engine.tensors(trainer.best_generator)
+    tensors = engine.read_weights(trainer.inference_generator)
     make = torch_networks if framework == "torch" else tensorflow_networks
     spec = gz.Spec(**SPEC, framework=framework)
     other = engine.build(lambda: make()[0], spec=spec, slot="generator", seed=99, values=values)
     found = {name: (str(value.dtype), value.shape) for name, value in tensors.items()}
-    assert engine.expected(other) == found
-    engine.load(other, tensors)
+    assert engine.describe_weights(other) == found
+    engine.load_weights(other, tensors)
     z = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, LATENT)
-    drawn = engine.draw(trainer.best_generator, z, None, values)
+    drawn = engine.draw(trainer.inference_generator, z, None, values)
     assert np.array_equal(engine.draw(other, z, None, values), drawn)
 
 
@@ -272,7 +272,7 @@ def test_new_layers_come_from_the_seed_whenever_they_come(engine: Any, framework
         network = engine.build(
             lambda: make()[0], spec=spec, slot="generator", seed=seed, values={"resolution": 8, "fade": 1.0}
         )
-        return list(engine.tensors(network).values())
+        return list(engine.read_weights(network).values())
 
     first, again, other = built(1), built(1), built(2)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))

@@ -78,7 +78,7 @@ def test_everything_a_card_can_hold(read):
     """
     (part,), problems = read(text)
     assert problems == []
-    assert part.qualified == "dist/big-gan_2"
+    assert part.qualified_name == "dist/big-gan_2"
     assert part.frameworks == ("tensorflow",)
     assert part.image_sizes == (32, 64)
     assert part.takes == ("resolution", "fade")

@@ -26,13 +26,13 @@ def test_later_layers_win_and_every_value_keeps_its_origin(resolve, chosen):
         asked |= LAYERS[name][0]
     found = resolve("conv", **asked).settings
     value, origin = LAYERS[chosen[-1]][1:] if chosen else (3e-4, "conv")
-    assert (found["train.lr"], found.origin("train.lr")) == (value, origin)
-    assert (found["train.seed"], found.origin("train.seed")) == (0, "core")
+    assert (found["train.lr"], found.find_origin("train.lr")) == (value, origin)
+    assert (found["train.seed"], found.find_origin("train.seed")) == (0, "core")
 
 
 def test_a_loss_of_the_users_own_choice_wins_over_the_model_and_the_models_own_does_not(resolve):
     found = resolve("conv", loss="gp").settings
-    assert (found["train.lr"], found.origin("train.lr")) == (1e-4, "gp")
+    assert (found["train.lr"], found.find_origin("train.lr")) == (1e-4, "gp")
     assert (found["train.critic_steps"], found["loss.weight"]) == (5, 10.0)
     assert resolve("conv", loss="plain").settings["train.lr"] == 3e-4
     assert resolve("conv", loss="bce").settings["train.lr"] == 3e-4
@@ -50,9 +50,9 @@ def test_presets_follow_the_data_unless_told(resolve):
 
 def test_data_has_settings_and_arguments(resolve):
     found = resolve("conv", data="files:/a/b:c")
-    assert (found.argument, found.settings["use.data"]) == ("/a/b:c", "files:/a/b:c")
-    assert (found.settings["data.size"], found.settings.origin("data.size")) == (64, "files")
-    assert found.options("data")["count"] == 3
+    assert (found.data_argument, found.settings["use.data"]) == ("/a/b:c", "files:/a/b:c")
+    assert (found.settings["data.size"], found.settings.find_origin("data.size")) == (64, "files")
+    assert found.get_options("data")["count"] == 3
     assert "needs an argument" in resolve.refusal("conv", data="files")
     assert "takes no argument; found 'x'" in resolve.refusal("conv", data="grey:x")
 
@@ -69,7 +69,7 @@ def test_picks_by_any_road(resolve):
         assert found.parts["loss"].name == "gp"
         assert found.settings["use.loss"] == "gp"
     found = resolve("conv", loss="plain", config={"use.loss": "pairs"}, assigned={"loss": "gp"})
-    assert (found.settings["use.loss"], found.settings.origin("use.loss")) == ("plain", "--loss")
+    assert (found.settings["use.loss"], found.settings.find_origin("use.loss")) == ("plain", "--loss")
     assert resolve(assigned={"model": "conv", "data": "big"}).parts["data"].name == "big"
     assert "expected text" in resolve.refusal("conv", config={"use.loss": ["gp"]})
     assert "did you mean use.loss" in resolve.refusal("conv", config={"use.losss": "gp"})
@@ -87,14 +87,14 @@ def test_a_model_named_on_the_command_line_takes_the_place_of_those_in_a_file(re
 def test_two_networks_keep_their_settings_apart(resolve):
     asked = {"generator": "conv", "discriminator": "dense", "preset": "none"}
     found = resolve(**asked)
-    assert found.options("generator") == {"latent_dim": 100, "norm": "batch", "width": 128}
-    assert found.options("discriminator") == {"latent_dim": 100, "width": 7, "depth": 2}
+    assert found.get_options("generator") == {"latent_dim": 100, "norm": "batch", "width": 128}
+    assert found.get_options("discriminator") == {"latent_dim": 100, "width": 7, "depth": 2}
     assert found.settings["train.lr"] == 3e-4
     assert (found.settings["use.model"], found.settings["use.discriminator"]) == ("", "dense")
 
     def widths(**assigned):
         changed = resolve(assigned={key.replace("_", ".", 1): value for key, value in assigned.items()}, **asked)
-        return changed.options("generator")["width"], changed.options("discriminator")["width"]
+        return changed.get_options("generator")["width"], changed.get_options("discriminator")["width"]
 
     assert widths(model_width=9) == (9, 9)
     assert widths(generator_width=9) == (9, 7)
@@ -122,9 +122,9 @@ def test_the_config_of_a_run_gives_the_same_mix(resolve, tmp_path, asked):
     assert dict(again.settings) == dict(first.settings)
     assert again.parts == first.parts
     assert again.modifiers == first.modifiers
-    assert again.argument == first.argument
+    assert again.data_argument == first.data_argument
     for slot in mix.SLOTS:
-        assert again.options(slot) == first.options(slot)
+        assert again.get_options(slot) == first.get_options(slot)
 
 
 def test_objects_stand_in_for_parts(resolve):
@@ -137,7 +137,7 @@ def test_objects_stand_in_for_parts(resolve):
     given = Plain()
     found = resolve("conv", loss=given)
     assert found.objects == {"loss": given}
-    assert (found.settings["use.loss"], found.settings.origin("use.loss")) == ("(object)", "--loss")
+    assert (found.settings["use.loss"], found.settings.find_origin("use.loss")) == ("(object)", "--loss")
     # The config of such a run cannot bring the object back: it says so, and does not take another loss in silence.
     assert "no loss is called '(object)'" in resolve.refusal("conv", config={"use.loss": "(object)"})
     assert "expected a model's name, a torch.nn.Module" in resolve.refusal(generator=3, discriminator="conv")

@@ -48,7 +48,9 @@ def test_a_link_is_read_where_a_user_named_it_alone(tmp_path):
     for name, what in (("d", "a folder"), ("p", "a named pipe"), ("to-d", "a link")):
         assert refusal(files.read_bytes, tmp_path / name, 9) == f"{tmp_path / name} is {what}; {words}"
     for name in ("p", "to-p", "d", "to-d"):
-        assert refusal(files.read_bytes, tmp_path / name, 9, named=True) == f"{tmp_path / name} is no regular file"
+        assert (
+            refusal(files.read_bytes, tmp_path / name, 9, named_by_user=True) == f"{tmp_path / name} is no regular file"
+        )
     files.check_file(tmp_path / "nothing")
     files.check_folder(tmp_path / "nothing")
     files.check_folder(tmp_path / "d")

@@ -80,8 +80,8 @@ def test_the_latest_of_each_number_of_images():
 
 def test_what_training_found_goes_when_the_run_goes_back(tmp_path):
     for images in (10, 20, 30):
-        scores.append(tmp_path, replace(score(1.0, images), more={"during": "training"}))
-    scores.append(tmp_path, replace(score(1.0, 30), more={"during": "evaluate"}))
+        scores.append(tmp_path, replace(score(1.0, images), extra={"during": "training"}))
+    scores.append(tmp_path, replace(score(1.0, 30), extra={"during": "evaluate"}))
     scores.remove_later_scores(tmp_path, 10)
     assert [(one.images, one.extra["during"]) for one in scores.read(tmp_path)] == [(10, "training"), (30, "evaluate")]
     scores.remove_later_scores(tmp_path / "none", 10)

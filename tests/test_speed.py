@@ -25,24 +25,24 @@ def test_work_in_pytorch_is_that_of_the_formula(games: ModuleType) -> None:
     """Per image, 2 for each number of the kernel and each pixel of the smaller map, once a pass."""
     counting = importlib.import_module("torch_comparisons")
     row = next(row for row in games.ROWS if row.name == "dcgan-torch-64")
-    ours = games.Ours(row, "cpu", **{"engine.threads": 1})
+    ours = games.RowSetup(row, "cpu", **{"engine.threads": 1})
     deep = [2 * 16 * 64 * 128 * 16**2, 2 * 16 * 128 * 256 * 8**2, 2 * 16 * 256 * 512 * 4**2]
     edge, score, project = 2 * 16 * 64 * 32**2, 2 * 16 * 512, 2 * 100 * 16 * 512
     # D sees reals and fakes, forward and back, by its inputs and by its weights, except by the images; and for G the
     # fakes again, forward and back by its inputs. G goes forward and back by both, except by z.
     D = (3 + 3 + 2) * (sum(deep) + score) + (2 + 2 + 2) * edge
     G = 3 * (sum(deep) + edge) + 2 * project
-    plain = importlib.import_module(f"{games.package_of(row)}.plain")
-    assert counting.work(plain, ours, *ours.networks()) == pytest.approx((D + G) / 1e9, rel=1e-9)
+    plain = importlib.import_module(f"{games.find_package(row)}.plain")
+    assert counting.count_gflop(plain, ours, *ours.build_networks()) == pytest.approx((D + G) / 1e9, rel=1e-9)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
 def test_work_in_tensorflow_is_that_of_the_formula(games: ModuleType, updates: str) -> None:
     counting = importlib.import_module("tensorflow_comparisons")
-    row = next(row for row in games.ROWS if row.name == "dcgan-tf").tiny()
-    ours = games.Ours(row, "cpu", **{"train.updates": updates, "engine.threads": 1})
-    counted = counting.Counted()
+    row = next(row for row in games.ROWS if row.name == "dcgan-tf").make_tiny()
+    ours = games.RowSetup(row, "cpu", **{"train.updates": updates, "engine.threads": 1})
+    counted = counting.FlopCounter()
     getattr(counting, f"plain_{updates}")(ours, counted)
     # With 4 channels at the image: 5×5 kernels, and 14×14 and 7×7 maps.
     d_edge, d_deep, d_score = 2 * 25 * 4 * 14**2, 2 * 25 * 4 * 8 * 7**2, 2 * 8 * 7**2
@@ -51,7 +51,7 @@ def test_work_in_tensorflow_is_that_of_the_formula(games: ModuleType, updates: s
     fakes = 1 + 2 + 1 if updates == "simultaneous" else 3 + 2  # shared, the fakes go forward once
     D = (3 + fakes) * (d_deep + d_score) + (2 + fakes - 1) * d_edge
     G = 3 * (sum(g_deep) + g_edge) + 2 * project
-    assert counted.gflop(row.batch)() == pytest.approx((D + G) / 1e9, rel=1e-9)
+    assert counted.make_counter(row.batch)() == pytest.approx((D + G) / 1e9, rel=1e-9)
 
 
 @pytest.mark.slow

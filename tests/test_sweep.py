@@ -269,7 +269,7 @@ def test_the_array_for_slurm_runs_every_line_once(tmp_path: Path) -> None:
 
 # A stand-in for a run whose length is in minutes: it is as long as was said, else another length than all others.
 MEASURING = """
-import pathlib, sys, time
+import pathlib, re, sys, time
 place, words = pathlib.Path(sys.argv[1]), sys.argv[2:]
 place.mkdir(exist_ok=True)
 (place / "words").write_text(" ".join(words))
@@ -277,7 +277,7 @@ if "fails=1" in words:
     sys.exit("ganzoo run: no room")
 said = [word.partition("=")[2] for word in words if word.startswith("train.length=")]
 assert ("--minutes" in words) is not bool(said)
-length = said[-1] if said else 100 + int(place.name[-1])
+length = said[-1] if said else 100 + int(re.findall("seed-(.)|$", place.name)[0] or place.name[-1])
 time.sleep(0 if said else 0.3)
 (place / "new").write_text(f'train.length: "{length}"\\n')
 (place / "new").rename(place / "config.yaml")
@@ -286,7 +286,7 @@ time.sleep(0 if said else 0.3)
 
 
 class Measuring(Acting):
-    def command(self, job: Job, *, more: object = ()) -> list[str]:
+    def make_command(self, job: Job, *, extra_arguments: object = ()) -> list[str]:
         return [sys.executable, "-c", MEASURING, str(self.folder_of(job)), *self.run_words(job)]
 
     def lengths(self) -> list[int | None]:
@@ -314,6 +314,26 @@ def test_minutes_are_one_length_for_all_runs_that_are_equally_fast(tmp_path: Pat
     more = measuring(tmp_path, {"loss": ["a", "b"], "seed": ["5", "0", "1"]})
     sweeps.run_jobs(more, at_once=2)
     assert more.lengths() == [first] * 3 + [second] * 3
+
+
+def test_a_run_that_ends_while_another_is_started_has_measured_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["ganzoo_core.sweeps.work"]
+    start, started = module._start_job, []
+
+    def start_slowly(*words: object) -> object:
+        process = start(*words)
+        until = time.monotonic() + 60
+        while started and started[0].poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        started.append(process)
+        return process
+
+    monkeypatch.setattr(module, "_start_job", start_slowly)
+    sweep = measuring(tmp_path, {"seed": ["0", "1"], "loss": ["a", "b"]})
+    sweeps.run_jobs(sweep, at_once=2)
+    assert sweep.lengths()[0] == sweep.lengths()[2]
 
 
 def test_a_length_that_was_measured_before_it_was_kept_counts(tmp_path: Path) -> None:
@@ -421,7 +441,7 @@ def test_lists_hold_all_that_was_said(sweep: Callable, monkeypatch: pytest.Monke
     assert out == "runs/dcgan-torch-sweep-1/sweep.sbatch\n"
     assert re.search(r"\b2 jobs; start them with `sbatch runs/dcgan-torch-sweep-1/sweep\.sbatch`", err)
     # Several at once on one machine share its cores.
-    monkeypatch.setattr("ganzoo_core.engines.available_cores", lambda: 8)
+    monkeypatch.setattr("ganzoo_core.engines.count_available_cores", lambda: 8)
     assert re.search(r"engine\.threads=4\b", sweep(f"{words} --list lines --jobs 2")[0])
     assert "engine.threads=4" not in sweep(f"{words} --list lines --jobs 2 --set threads=1")[0]
 

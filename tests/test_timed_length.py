@@ -167,7 +167,7 @@ def test_minutes_are_for_the_length_alone():
 class Timed:
     """A trainer whose steps take the seconds of a clock that the test turns."""
 
-    plan = SimpleNamespace(step_images=4)
+    plan = SimpleNamespace(images_per_step=4)
 
     def __init__(self, monkeypatch, costs):
         self.now, self.costs, self.seen = 0.0, costs, []
@@ -178,7 +178,7 @@ class Timed:
         first = sum(resolution == values.get("resolution", 0) for *_, resolution in self.seen) <= 1
         self.now += 9.0 if first else self.costs[values.get("resolution", 0)]
 
-    def read(self):
+    def pop_means(self):
         return {}
 
 
@@ -234,7 +234,7 @@ def fix_length_of_one_step(monkeypatch, changed):
         picks={"model": "progan-tf"}, assigned={**GROWING, "train.length": "0.0001minutes", **changed}
     )
     loaded = setup.load(mix.resolve(catalog.scan(), request), None)
-    trainer = SimpleNamespace(plan=SimpleNamespace(step_images=16))
+    trainer = SimpleNamespace(plan=SimpleNamespace(images_per_step=16))
     monkeypatch.setattr(building, "build_trainer", lambda *_: trainer)
     monkeypatch.setattr(timed_length, "_measure_rates", lambda *_: {4: 1e3, 8: 1e3, 16: 1e3})
     told = []

@@ -82,6 +82,8 @@ def run_jobs(
                         say(f"{job.name}: {'goes on' if begun else 'begins'}")
                 for name, (job, process) in list(running.items()):
                     if (code := process.poll()) is not None:
+                        for text in sweep.record_lengths([job]):  # it may have measured since the last look
+                            say(text)
                         found[name] = _make_outcome(sweep, job, code)
                         del running[name]
                         told = found[name]

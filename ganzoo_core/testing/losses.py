@@ -157,7 +157,7 @@ def _compute_terms(
     generator = np.random.default_rng(3)
     arrays = [generator.normal(mean, 1, (BATCH, CLASSES, 1, 1)).astype(np.float32) for mean in (0.5, -0.3)]
     arrays = [given if given is not None else drawn for given, drawn in zip((real, fake), arrays, strict=True)]
-    tensor: Callable[[np.ndarray], Any] = np.asarray if framework == "numpy" else subject.native.tensor
+    tensor: Callable[[np.ndarray], Any] = np.asarray if framework == "numpy" else subject.native.to_tensor
     x, g = (tensor(array) for array in arrays)
     ops = _FixedNoiseOps(engines.make_ops(framework, x), tensor, spy)
 

@@ -75,8 +75,8 @@ def labels(subject: Subject) -> None:
         zeros, ones = np.zeros(BATCH, np.int64), np.ones(BATCH, np.int64)
         taken = {slot: building.network_kwargs(resolved, slot, values) for slot in ("generator", "discriminator")}
         native = subject.native
-        drawn = [native.images(trainer.G, z, each, taken["generator"]) for each in (zeros, ones)]
-        judged = [native.outputs(trainer.D, x, each, taken["discriminator"]) for each in (zeros, ones)]
+        drawn = [native.draw_images(trainer.G, z, each, taken["generator"]) for each in (zeros, ones)]
+        judged = [native.call_discriminator(trainer.D, x, each, taken["discriminator"]) for each in (zeros, ones)]
         idle = []
         if np.array_equal(drawn[0], drawn[1]):
             idle.append("G's images")
@@ -122,12 +122,12 @@ def gradients(subject: Subject) -> None:
         for values in subject.list_stages(resolved, fitted):
             if "resolution" in values:
                 trainer.grow(values)
-            before = {slot: subject.native.learnable(network) for slot, network in _name_networks(trainer).items()}
+            before = {slot: subject.native.list_learnable(network) for slot, network in _name_networks(trainer).items()}
             for _ in range(STEPS):
                 trainer.step(step, step * BATCH, {**_choose_values(resolved, values), **rates})
                 step += 1
             for slot, network in _name_networks(trainer).items():
-                for key, (name, array) in subject.native.learnable(network).items():
+                for key, (name, array) in subject.native.list_learnable(network).items():
                     has_moved = not np.array_equal(array, before[slot][key][1])
                     if slot != moving and has_moved:
                         raise Broken(f"the {moving}'s step moves {name} of the {slot}")
@@ -148,10 +148,10 @@ def second_order(subject: Subject) -> None:
     if "resolution" in _choose_values(resolved, values):
         trainer.grow(values)
     moved: set[str] = set()
-    before = subject.native.learnable(trainer.D)
+    before = subject.native.list_learnable(trainer.D)
     for step in range(STEPS):
         trainer.step(step, step * BATCH, _choose_values(resolved, values))
-    after = subject.native.learnable(trainer.D)
+    after = subject.native.list_learnable(trainer.D)
     moved = {name for key, (name, array) in after.items() if not np.array_equal(array, before[key][1])}
     first = {name: array for name, array in after.values() if array.ndim > 1 and CLASSES not in array.shape}
     if not moved:
@@ -225,10 +225,12 @@ def _call_networks(
     z, x = _make_inputs(resolved, fitted)
     given = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
     values = building.make_full_resolution_values(fitted)
-    made = subject.native.images(
+    made = subject.native.draw_images(
         G, z * np.float32(scale), given, building.network_kwargs(resolved, "generator", values)
     )
-    judged = as_outputs(subject.native.outputs(D, x, given, building.network_kwargs(resolved, "discriminator", values)))
+    judged = as_outputs(
+        subject.native.call_discriminator(D, x, given, building.network_kwargs(resolved, "discriminator", values))
+    )
     return made, {"scores": judged["scores"], **judged}
 
 
@@ -254,7 +256,7 @@ def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tup
     G, D = building.build_networks(subject.engine, resolved, fitted, first)
     prepared = prepare(source, fitted.framing, fitted.spec.channels)
     plan = building.make_plan(resolved)
-    trainer = subject.engine.trainer(
+    trainer = subject.engine.create_trainer(
         G, D, building.build_loss(resolved, fitted), plan, prepared.images, prepared.labels
     )
     return trainer, resolved, fitted

@@ -94,7 +94,7 @@ class Subject:
             return {"model": part.qualified_name}
         spec = self.make_tiny_spec()
         needs = {need for need in part.needs if not need.startswith("no_")} - {"second_order", "real_in_generator_step"}
-        G, D = self.native.networks(spec, needs)
+        G, D = self.native.make_networks(spec, needs)
         loss = part.qualified_name if part.kind == "losses" else self.native.NonSaturating()
         return {"generator": G, "discriminator": D, "loss": loss, "schedule": constant_schedule}
 

@@ -83,7 +83,7 @@ def same_seed(subject: Subject) -> None:
     if subject.part.kind == "models":
         built = [subject.build_networks(**{"train.seed": seed})[:2] for seed in (0, 1)]
         for slot, place in (("generator", 0), ("discriminator", 1)):
-            learnable = [list(subject.native.learnable(networks[place]).values()) for networks in built]
+            learnable = [list(subject.native.list_learnable(networks[place]).values()) for networks in built]
             for (name, one), (_, other) in zip(*learnable, strict=True):
                 if len(np.unique(one)) > 1 and np.array_equal(one, other):
                     raise Broken(f"{name} of the {slot} is the same with another seed; nothing may seed by itself")
@@ -108,7 +108,7 @@ def _read_global_state(subject: Subject) -> dict[str, Any]:
     return {
         "Python's random state": python,
         "numpy's random state": str(numpy),
-        **subject.native.conventions(),
+        **subject.native.read_global_state(),
     }
 
 
@@ -172,17 +172,17 @@ def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray])
         values = [
             building.network_kwargs(resolved, "generator", stage) for stage in subject.list_stages(resolved, fitted)
         ]
-        return [subject.native.images(G, z, labels, each) for each in values]
+        return [subject.native.draw_images(G, z, labels, each) for each in values]
 
-    subject.engine.load(G, tensors)
+    subject.engine.load_weights(G, tensors)
     before = images()
     for name, array in tensors.items():
         if array.dtype.kind != "f":  # counters, such as batch norm's of its batches
             continue
-        subject.engine.load(G, {**tensors, name: array + np.float32(0.5)})
+        subject.engine.load_weights(G, {**tensors, name: array + np.float32(0.5)})
         if all(np.array_equal(one, other) for one, other in zip(before, images(), strict=True)):
             raise Broken(f"{name} is saved, and no image depends on it")
-    subject.engine.load(G, tensors)
+    subject.engine.load_weights(G, tensors)
 
 
 def effect(subject: Subject) -> None:

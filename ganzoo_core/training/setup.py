@@ -149,7 +149,7 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> Trainin
     building.check_resolution(resolved, schedule(0))
     trainer = building.build_trainer(engine, resolved, fitted, prepared, schedule(0))
     if initial is not None:
-        trainer.restore(initial)
+        trainer.restore_state(initial)
     return TrainingSetup(
         mix=resolved,
         source=source,

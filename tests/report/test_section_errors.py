@@ -14,16 +14,16 @@ from ganzoo_core.report import curves, generator_sections, nearest_and_walk, pic
 from ganzoo_core.runs import layout
 
 BREAKS = [  # module, function, the sections that need it
-    (pictures, "choose", ["samples", "stages"]),
-    (pictures, "one", ["samples"]),
-    (curves, "charts", ["curves"]),
-    (score_section, "charts", ["scores"]),
-    (generator_sections, "charts", ["nearest"]),
-    (generator_sections, "frames_of", ["walk"]),
-    (generator_sections, "step_words", ["walk"]),
-    (sections, "captions", ["samples"]),
-    (sections, "summary", ["summary"]),
-    (sections, "settings", ["settings"]),
+    (pictures, "choose_pictures", ["samples", "stages"]),
+    (pictures, "load_picture", ["samples"]),
+    (curves, "make_charts", ["curves"]),
+    (score_section, "make_charts", ["scores"]),
+    (generator_sections, "make_charts", ["nearest"]),
+    (generator_sections, "list_frames", ["walk"]),
+    (generator_sections, "make_step_captions", ["walk"]),
+    (sections, "make_captions", ["samples"]),
+    (sections, "render_summary", ["summary"]),
+    (sections, "render_settings", ["settings"]),
 ]
 NAMES = [f"{module.__name__}.{name}" for module, name, _ in BREAKS]
 

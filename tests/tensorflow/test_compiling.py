@@ -77,10 +77,10 @@ def play(
 
 
 def agree(first: Any, second: Any, rtol: float) -> None:
-    kept, other = first.state(), second.state()
+    kept, other = first.read_state(), second.read_state()
     assert list(kept) == list(other)
     assert relative_error(list(kept.values()), list(other.values())) <= rtol
-    assert first.read() == pytest.approx(second.read(), rel=1e-4, abs=1e-5)
+    assert first.pop_means() == pytest.approx(second.pop_means(), rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def agree(first: Any, second: Any, rtol: float) -> None:
 def test_the_compiled_step_agrees_with_the_plain_one(plan: Plan) -> None:
     compiled, told = play(plan, compile=True)
     assert told == []
-    traced = list(compiled._traced.values())
+    traced = list(compiled._traced_phases.values())
     assert all(graph.uncompiled == "" for graph in traced)
     agree(compiled, play(plan, compile=False)[0], 1e-4)
 
@@ -201,13 +201,13 @@ def test_bfloat16_trains_as_float32_does_but_for_its_rounding(plan: Plan) -> Non
 def test_all_that_bfloat16_leaves_behind_is_float32() -> None:
     """Weights, moments and statistics, and what is drawn: the same bytes as without it."""
     trainer, _ = play(PLAN, precision="bfloat16", dropout=0.3)
-    assert {array.dtype.name for array in trainer.state().values() if array.dtype.kind == "f"} == {"float32"}
-    told = np.asarray(list(trainer.read().values()), np.float32)
+    assert {array.dtype.name for array in trainer.read_state().values() if array.dtype.kind == "f"} == {"float32"}
+    told = np.asarray(list(trainer.pop_means().values()), np.float32)
     assert (told.view(np.uint32) & 0xFFFF).any()  # as no number of 8 bits has
     plain, z = Engine(device="cpu", threads=1), np.random.default_rng(1).standard_normal((5, LATENT), dtype=np.float32)
     for engine in (trainer.engine, plain):
         assert np.array_equal(
-            engine.draw(trainer.best_generator, z, None, {}), plain.draw(trainer.average, z, None, {})
+            engine.draw(trainer.inference_generator, z, None, {}), plain.draw(trainer.ema, z, None, {})
         )
         assert np.array_equal(
             engine.score_images(trainer.D, IMAGES[:5], None, {}), plain.score_images(trainer.D, IMAGES[:5], None, {})
@@ -221,5 +221,5 @@ def test_the_same_seed_gives_the_same_bytes_in_bfloat16() -> None:
     first.step(1, PLAN.images_per_step, {})
     play(PLAN, steps=1)
     second.step(1, PLAN.images_per_step, {})
-    one, other = first.state(), second.state()
+    one, other = first.read_state(), second.read_state()
     assert all(np.array_equal(one[name], other[name]) for name in one)

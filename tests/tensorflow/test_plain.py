@@ -65,7 +65,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
     told = runner.folder.read_stats()
     assert [line["discriminator/adversarial"] for line in told] == [float(d_loss) for d_loss, *_ in losses]
     assert [line["generator/adversarial"] for line in told] == [float(g_loss) for _, g_loss, *_ in losses]
-    averages = [runner.trainer.ema.average_of(weight).numpy() for weight in runner.trainer.G.weights]
+    averages = [runner.trainer.ema.get_average(weight).numpy() for weight in runner.trainer.G.weights]
     for average, other in zip(averages, ema.get_weights(), strict=True):
         assert np.array_equal(average, other)
     assert not np.array_equal(averages[0], pairs[0][0].get_weights()[0])

@@ -307,7 +307,7 @@ def test_a_schedules_beta2_is_adams(engine: Engine) -> None:
 
 
 def test_clipping_follows_each_update_of_d(engine: Engine) -> None:
-    trainer = play(engine, replace(PLAN, clip=0.01), BCE(), 2)
+    trainer = play(engine, replace(PLAN, weight_clip=0.01), BCE(), 2)
     assert all(np.abs(weight.numpy()).max() <= np.float32(0.01) for weight in trainer.D.trainable_weights)
     assert any(np.abs(weight.numpy()).max() > 0.01 for weight in trainer.G.trainable_weights)
 
@@ -333,14 +333,14 @@ def test_statistics_are_means_over_the_steps(engine: Engine) -> None:
         assert line["discriminator/probability_real"] == pytest.approx(np.mean(1 / (1 + np.exp(-real))), rel=1e-5)
         assert line["discriminator/probability_fake"] == pytest.approx(np.mean(1 / (1 + np.exp(-fake))), rel=1e-5)
     together = play(engine, plan, Telling(), 4)
-    means = together.read()
+    means = together.pop_means()
     assert means == pytest.approx({name: np.mean([line[name] for line in each]) for name in each[0]}, rel=1e-5)
-    assert together.read() == {}
+    assert together.pop_means() == {}
 
 
 def test_a_loss_without_a_decision_reports_no_accuracy(engine: Engine) -> None:
     trainer = play(engine, replace(PLAN, decision=None, probability=None), BCE(), 1)
-    assert set(trainer.read()) == {"discriminator/adversarial", "discriminator/separated", "generator/adversarial"}
+    assert set(trainer.pop_means()) == {"discriminator/adversarial", "discriminator/separated", "generator/adversarial"}
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "sgd"])

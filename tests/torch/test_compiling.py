@@ -86,10 +86,10 @@ def play(
 
 def agree(first: Any, second: Any, rtol: float = 1e-4) -> None:
     """All that two trainers keep, and what they would report."""
-    kept, other = first.state(), second.state()
+    kept, other = first.read_state(), second.read_state()
     assert list(kept) == list(other)
     assert relative_error(list(kept.values()), list(other.values())) < rtol
-    assert first.read() == pytest.approx(second.read(), rel=1e-3, abs=1e-4)
+    assert first.pop_means() == pytest.approx(second.pop_means(), rel=1e-3, abs=1e-4)
 
 
 @pytest.fixture
@@ -195,7 +195,9 @@ def test_what_comes_out_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -
     assert told[0].startswith("engine.compile: G runs uncompiled (compiled, its results differ by 0.001 of what")
     assert all(
         np.array_equal(a, b)
-        for a, b in zip(compiled.state().values(), play(BCE(), compile=False)[0].state().values(), strict=True)
+        for a, b in zip(
+            compiled.read_state().values(), play(BCE(), compile=False)[0].read_state().values(), strict=True
+        )
     )
 
 

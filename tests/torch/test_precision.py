@@ -143,7 +143,7 @@ def test_networks_compute_in_bfloat16_and_all_that_is_kept_or_summed_is_float32(
     kept = [*trainer.G.state_dict().values(), *trainer.D.state_dict().values(), *trainer.ema.state_dict().values()]
     moments = [value for state in trainer.d_optimizer.state.values() for value in state.values()]
     assert {tensor.dtype for tensor in (*kept, *moments) if tensor.is_floating_point()} == {torch.float32}
-    assert all(np.isfinite(value) for value in trainer.read().values())
+    assert all(np.isfinite(value) for value in trainer.pop_means().values())
 
 
 @needs_bfloat16
@@ -169,7 +169,7 @@ def test_images_are_drawn_and_scored_in_float32() -> None:
     z = np.random.default_rng(1).standard_normal((5, LATENT)).astype(np.float32)
     SEEN.clear()
     drawn = trainer.engine.draw(trainer.ema, z, None, {})
-    scores = trainer.engine.score(trainer.D, IMAGES[:5], None, {})
+    scores = trainer.engine.score_images(trainer.D, IMAGES[:5], None, {})
     assert {dtype for _, dtype, _ in SEEN} == {torch.float32}
     assert np.array_equal(drawn, plain.draw(trainer.ema, z, None, {}))
     assert np.array_equal(scores, plain.score_images(trainer.D, IMAGES[:5], None, {}))
@@ -188,7 +188,7 @@ def test_weights_that_are_computed_from_others_are_so_in_float32() -> None:
 
 @needs_bfloat16
 def test_the_same_seed_gives_the_same_bytes() -> None:
-    first, second = play("bfloat16")[0].state(), play("bfloat16")[0].state()
+    first, second = play("bfloat16")[0].read_state(), play("bfloat16")[0].read_state()
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 

@@ -205,34 +205,34 @@ def test_what_processes_say_to_each_other(group: Any, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(dist, "all_reduce", summed)
         patch.setattr(type(group), "rank", Rank(0, 2, 0, 2), raising=False)
-        group.place = Rank(0, 2, 0, 2)
-        stopped = group.agreed(lambda: len(stopping) == 1)
-        group.average(tensors)
+        group.rank = Rank(0, 2, 0, 2)
+        stopped = group.make_stop_check(lambda: len(stopping) == 1)
+        group.all_reduce_mean(tensors)
         for found, was in zip(tensors, before, strict=True):
             assert torch.equal(found, was * 1.5)
             assert found.stride() == was.stride()
         assert not stopped()
-        group.average(tensors)
+        group.all_reduce_mean(tensors)
         assert stopped()
         assert stopping == [0, 3]
-        group.place = Rank()
-    assert group.rows(6) == slice(0, 6)
-    assert (group.named(""), group.named("ÿ/x"), group.chosen(-3)) == ("", "ÿ/x", -3)
-    assert group.first(lambda: 7, long=True) == 7
+        group.rank = Rank()
+    assert group.select_rows(6) == slice(0, 6)
+    assert (group.broadcast_text(""), group.broadcast_text("ÿ/x"), group.broadcast_int(-3)) == ("", "ÿ/x", -3)
+    assert group.on_rank_zero(lambda: 7, long=True) == 7
     with pytest.raises(OSError, match="full"):
-        group.first(lambda: (_ for _ in ()).throw(OSError("full")))
+        group.on_rank_zero(lambda: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(ranks.RankError, match="not seen"):
-        group.every(False, "not seen")
-    assert group.sums([1.5, 2]) == [1.5, 2]
+        group.check_on_all_ranks(False, "not seen")
+    assert group.all_reduce_sum([1.5, 2]) == [1.5, 2]
 
 
 def test_processes_that_differ_say_where(group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process, of which one number is another."""
     monkeypatch.setattr(group, "all_gather", lambda numbers: [numbers, [*numbers[:-1], numbers[-1] + 1]])
     with pytest.raises(ranks.RankError, match="D/weight of rank 1 differs from that of rank 0"):
-        group.check_alike({"G/weight": np.zeros(3), "D/weight": np.ones(2)})
+        group.check_same_tensors({"G/weight": np.zeros(3), "D/weight": np.ones(2)})
     with pytest.raises(gz.UsageError, match="data of rank 1 is not that of rank 0, 7"):
-        group.check_facts({"numpy": "2", "data": 7})
+        group.check_same_facts({"numpy": "2", "data": 7})
 
 
 def test_who_tells_an_error() -> None:

@@ -235,7 +235,7 @@ def test_a_schedules_rates_win(engine: Engine) -> None:
 
 
 def test_clipping_follows_each_update_of_d(engine: Engine) -> None:
-    trainer = play(engine, replace(PLAN, clip=0.01), BCE(), 2, networks())
+    trainer = play(engine, replace(PLAN, weight_clip=0.01), BCE(), 2, networks())
     assert all(param.abs().max() <= 0.01 for param in trainer.D.parameters())
     assert any(param.abs().max() > 0.01 for param in trainer.G.parameters())
 
@@ -251,18 +251,18 @@ def test_statistics_are_means_over_the_steps(engine: Engine) -> None:
             return {"adversarial": term}
 
     trainer = play(engine, PLAN, Watching(), 4, networks())
-    means = trainer.read()
+    means = trainer.pop_means()
     assert means["discriminator/adversarial"] == pytest.approx(np.mean([float(term) for term, _, _ in seen]))
     assert means["discriminator/accuracy_real"] == pytest.approx(np.mean([(r > 0).numpy().mean() for _, r, _ in seen]))
     assert means["discriminator/accuracy_fake"] == pytest.approx(np.mean([(f <= 0).numpy().mean() for _, _, f in seen]))
     sigmoid = [1 / (1 + np.exp(-real.numpy())) for _, real, _ in seen]
     assert means["discriminator/probability_real"] == pytest.approx(np.mean(sigmoid), rel=1e-5)
-    assert trainer.read() == {}
+    assert trainer.pop_means() == {}
 
 
 def test_a_loss_without_a_decision_reports_no_accuracy(engine: Engine) -> None:
     trainer = play(engine, replace(PLAN, decision=None, probability=None), BCE(), 1, networks())
-    assert set(trainer.read()) == {"discriminator/adversarial", "discriminator/separated", "generator/adversarial"}
+    assert set(trainer.pop_means()) == {"discriminator/adversarial", "discriminator/separated", "generator/adversarial"}
 
 
 def test_a_penalty_that_cannot_move_d_is_an_error(engine: Engine) -> None:

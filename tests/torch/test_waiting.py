@@ -89,7 +89,7 @@ def started(device: str, plan: Plan) -> Any:
 
 def play(trainer: Any, steps: Any) -> None:
     for step in steps:
-        trainer.step(step, step * trainer.plan.step_images, {"fade": 1 / (step + 1), "lr_g": 1e-3 / (step + 1)})
+        trainer.step(step, step * trainer.plan.images_per_step, {"fade": 1 / (step + 1), "lr_g": 1e-3 / (step + 1)})
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -113,7 +113,7 @@ def test_a_step_on_a_gpu_waits_for_nothing(plan: Plan) -> None:
         play(trainer, range(2, 5))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert np.isfinite(list(trainer.read().values())).all()
+    assert np.isfinite(list(trainer.pop_means().values())).all()
 
 
 def test_numbers_arrive_as_they_were() -> None:

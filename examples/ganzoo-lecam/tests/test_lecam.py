@@ -168,14 +168,14 @@ def test_the_averages_go_through_a_checkpoint_to_the_bit(tmp_path: Path, model: 
     def stepped(trainer: Any, steps: range) -> dict[str, np.ndarray]:
         for step in steps:
             trainer.step(step, step * trainer.plan.step_images, {})
-        return trainer.state()
+        return trainer.read_state()
 
     straight = stepped(trainer("straight"), range(6))
     half = stepped(trainer("half"), range(3))
     assert float(half["loss/share"]) == pytest.approx(1 - 0.99**6)  # two steps of D in each
     assert float(half["loss/real"]) != float(half["loss/fake"])
     other = trainer("other")
-    other.restore(half)
+    other.restore_state(half)
     rest = stepped(other, range(3, 6))
     assert straight.keys() == rest.keys()
     assert all(np.array_equal(straight[name], rest[name]) for name in straight)

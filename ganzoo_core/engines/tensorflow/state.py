@@ -35,7 +35,7 @@ def _collect_variables(trainer: TrainedNetworks) -> dict[str, Any]:
         found.update({f"{label}/{name}": weight for name, weight in name_weights(network).items()})
     if trainer.ema is not None:
         for name, weight in name_weights(trainer.G).items():
-            found[f"EMA/{name}"] = trainer.ema.average_of(weight)
+            found[f"EMA/{name}"] = trainer.ema.get_average(weight)
     phases = trainer.phases
     for label, optimizer in (("optimizer of G", phases.g_optimizer), ("optimizer of D", phases.d_optimizer)):
         # Keras' own names change with every rebuild.

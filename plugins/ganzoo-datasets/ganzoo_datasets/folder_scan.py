@@ -74,7 +74,7 @@ def assign_parts(files: Sequence[ImageFile]) -> list[ImageFile]:
     for file in files:
         below = file.relative.split("/")[1:]
         part = {"": "", _TRAIN_FOLDER: "train"}.get(file.top_folder, "test")
-        sorted_in.append(replace(file, part=part, top=below[0] if len(below) > 1 else ""))
+        sorted_in.append(replace(file, split=part, top_folder=below[0] if len(below) > 1 else ""))
     return sorted_in
 
 

@@ -6,7 +6,7 @@ import runpy
 import tomllib
 from pathlib import Path
 
-table = runpy.run_path(str(Path(__file__).parents[1] / "make_table.py"))["table"]
+table = runpy.run_path(str(Path(__file__).parents[1] / "make_table.py"))["make_table"]
 
 GROUPS = {
     "groups": {"0": "smileys-emotion", "1": "people-body", "2": "component", "8": "symbols", "9": "flags"},

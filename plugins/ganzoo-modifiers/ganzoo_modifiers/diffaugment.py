@@ -23,7 +23,7 @@ def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Gene
     policy = tuple(modifiers["diffaugment"]["policy"])
     _check_policy(policy)
     module = importlib.import_module(f"ganzoo_modifiers.diffaugment_{spec.framework}")
-    return module.augmented(network, policy=policy)
+    return module.augment_inputs(network, policy=policy)
 
 
 def _check_policy(policy: tuple[str, ...]) -> None:

@@ -202,7 +202,7 @@ def stepped(run, steps):
     seen = run.trainer.plan.step_images
     for step in steps:
         run.trainer.step(step, step * seen, run.schedule(step * seen))
-    return run.trainer.state()
+    return run.trainer.read_state()
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_training_goes_on_from_a_checkpoint_to_the_bit(tmp_path, model, settings
     second = assembled(tmp_path / "second", model, **settings)
     if "resolution" in second.schedule(0):
         second.trainer.grow(second.schedule(0))
-    second.trainer.restore(half)
+    second.trainer.restore_state(half)
     rest = stepped(second, range(1, 3))
     assert straight.keys() == rest.keys()
     assert all(np.array_equal(straight[name], rest[name]) for name in straight)

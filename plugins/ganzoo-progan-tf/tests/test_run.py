@@ -80,7 +80,7 @@ def test_the_runner_takes_the_steps_of_plain(tmp_path: Path) -> None:
         d_loss, g_loss = plain.train_step(G, D, opts, mean, batch, z, epsilon, fade, decay)
 
         trainer.step(step, seen, values)
-        told = trainer.read()
+        told = trainer.pop_means()
         terms = ("adversarial", "gradient_penalty", "drift_penalty")
         assert float(d_loss) == pytest.approx(sum(told[f"discriminator/{term}"] for term in terms), rel=1e-6), step
         assert float(g_loss) == told["generator/adversarial"], step
@@ -88,7 +88,7 @@ def test_the_runner_takes_the_steps_of_plain(tmp_path: Path) -> None:
             for a, b in zip(ours.weights, theirs.weights, strict=True):
                 assert np.array_equal(a.numpy(), b.numpy()), (step, a.path)
         for weight, average in zip(trainer.G.weights, mean, strict=True):
-            assert np.array_equal(trainer.average.average_of(weight).numpy(), average.numpy()), (step, weight.path)
+            assert np.array_equal(trainer.ema.get_average(weight).numpy(), average.numpy()), (step, weight.path)
     assert stages == [4, 8, 16]
 
 
