@@ -18,7 +18,7 @@ VALUES = {
     "int": st.integers(-(2**63), 2**63),
     "float": FINITE,
     "bool": st.booleans(),
-    "text": st.text(st.characters(codec="utf-8")),
+    "text": st.text(st.characters(codec="utf-8", exclude_characters="\0")),  # NUL is refused, however it is said
     "numbers": st.lists(FINITE),
     "integers": st.lists(st.integers(-(2**63), 2**63)),
     "words": st.lists(WORDS),
