@@ -72,7 +72,7 @@ def test_the_purposes_of_random_numbers_are_those_of_the_code() -> None:
     documented = {purpose for cell in cells for purpose in re.findall(r"`([^`…]+)`", cell)}
     engines = [*(ROOT / "ganzoo_core" / "engines").rglob("*.py"), ROOT / "ganzoo_core" / "training" / "sample_grids.py"]
     code = "\n".join(path.read_text(encoding="utf-8") for path in engines)
-    asked = r'(?:philox|seeded|Stream|_latents)\([^"\n\[]*"([^"]+)"'
+    asked = r'(?:philox|use_seed|Stream|_draw_latents)\([^"\n\[]*"([^"]+)"'
     used = {purpose.replace("{slot}", "generator") for purpose in re.findall(asked, code)} - {"trial"}
     assert documented == used
 

@@ -298,7 +298,7 @@ def test_every_command_works_beside_them(crowd, tmp_path):
 
 
 def test_help_needs_no_plugin(crowd):
-    code = "import sys\nfrom ganzoo_core import cli\nwhole, commands = cli.parser()\n"
+    code = "import sys\nfrom ganzoo_core import cli\nwhole, commands = cli.make_parser()\n"
     code += "for one in (whole, *commands.values()):\n    one.print_help()\nprint('COMMANDS', *commands)\n"
     code += "print('MODULES', *sys.modules)\n"
     done = crowd.python("-c", code)

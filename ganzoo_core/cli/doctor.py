@@ -41,7 +41,7 @@ from ganzoo_core.errors import GanzooError
 part = catalog.scan().find(kind, name)
 started, error = time.perf_counter(), ""
 try:
-    loading.hooks_of(part)
+    loading.import_hooks(part)
 except GanzooError as caught:
     error = str(caught)
 json.dump({"seconds": time.perf_counter() - started, "error": error}, answer)

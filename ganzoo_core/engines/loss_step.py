@@ -60,7 +60,7 @@ def as_outputs(result: Any) -> Mapping[str, Tensor]:
     """What D returned -> a mapping with `get_scores`; a column of scores [N,1,…] becomes [N]."""
     outputs = dict(result) if isinstance(result, Mapping) else {"scores": result}
     if "scores" not in outputs:
-        raise PluginError(f"the discriminator returned {sorted(outputs)}; a mapping must hold `get_scores`")
+        raise PluginError(f"the discriminator returned {sorted(outputs)}; a mapping must hold `scores`")
     scores = outputs["scores"]
     if len(scores.shape) > 1 and all(size == 1 for size in scores.shape[1:]):
         outputs["scores"] = scores[(slice(None), *(0,) * (len(scores.shape) - 1))]

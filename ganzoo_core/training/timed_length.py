@@ -76,7 +76,7 @@ def fix_length(
         )
     say(f"measuring the speed, to turn {minutes:g} minutes into images")
     trainer = building.build_trainer(engine, resolved, fitted, prepared, first)
-    step_images = trainer.plan.step_images
+    step_images = trainer.plan.images_per_step
     initial = trainer.read_state() if objects else None
     rates = _measure_rates(trainer, schedule_for(MAX_IMAGES), together, 60 * minutes)
     del trainer

@@ -172,9 +172,9 @@ def test_bfloat16_without_onednn_is_refused() -> None:
     """As a user would switch it off, in a process of its own: nothing is rewritten then, and nobody says so."""
     code = (
         "from ganzoo_core.engines import bfloat16\n"
-        "bfloat16.listed = lambda: {'amx_bf16': True}\n"
+        "bfloat16.read_cpu_features = lambda: {'amx_bf16': True}\n"
         "from ganzoo_core.engines.tensorflow import precision\n"
-        "precision.check('bfloat16', kind='cpu', compile=False)\n"
+        "precision.check_precision('bfloat16', kind='cpu', compile=False)\n"
     )
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
     done = subprocess.run(
@@ -194,7 +194,7 @@ def test_bfloat16_trains_as_float32_does_but_for_its_rounding(plan: Plan) -> Non
         way = np.concatenate([(b.numpy() - c.numpy()).ravel() for b, c in zip(second, start, strict=True)])
         off = np.concatenate([(a.numpy() - b.numpy()).ravel() for a, b in zip(first, second, strict=True)])
         assert 0 < np.linalg.norm(off) < 0.1 * np.linalg.norm(way)
-    assert half.read() == pytest.approx(whole.read(), rel=0.05, abs=0.1)
+    assert half.pop_means() == pytest.approx(whole.pop_means(), rel=0.05, abs=0.1)
 
 
 @needs_bfloat16

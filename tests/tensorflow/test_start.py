@@ -70,12 +70,12 @@ def test_what_is_not_noise_is_said_after(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
         "from ganzoo_core.engines.tensorflow import import_tensorflow\n"
-        "with import_tensorflow.without_noise():\n"
+        "with import_tensorflow.hide_noise():\n"
         f"    os.write(2, {NOISE[1]!r}.encode() + b'\\n')\n"
         "    os.write(2, b'disk is failing\\n')\n"
         "    print('a warning of Python', file=sys.stderr)\n"
         "try:\n"
-        "    with import_tensorflow.without_noise():\n"
+        "    with import_tensorflow.hide_noise():\n"
         "        os.write(2, b'before an error\\n')\n"
         "        raise ImportError('broken')\n"
         "except ImportError:\n"
@@ -90,7 +90,7 @@ def test_a_closed_stderr_is_no_fault(tmp_path: Path) -> None:
     code = (
         "import os; os.close(2)\n"
         "from ganzoo_core.engines.tensorflow import import_tensorflow\n"
-        "with import_tensorflow.without_noise(): pass\n"
+        "with import_tensorflow.hide_noise(): pass\n"
         "print('well')\n"
     )
     assert python(code, tmp_path).stdout == "well\n"

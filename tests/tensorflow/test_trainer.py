@@ -519,7 +519,7 @@ def test_labels_reach_both_networks(engine: Engine, functional: bool) -> None:
         engine.build(lambda network=network: network, spec=spec, slot=slot, seed=0)
         for network, slot in zip(nets, ("generator", "discriminator"), strict=True)
     )
-    told = play(engine, plan, Watching(), 1, nets, labels).read()
+    told = play(engine, plan, Watching(), 1, nets, labels).pop_means()
     assert told["discriminator/wrong"] == pytest.approx(0.0, abs=1e-6)
     drawn = engine.draw(nets[0], np.zeros((2, LATENT), np.float32), np.array([0, 1]), {})
     assert drawn[0].min() == drawn[0].max() == 128

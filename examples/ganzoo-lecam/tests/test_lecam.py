@@ -167,7 +167,7 @@ def test_the_averages_go_through_a_checkpoint_to_the_bit(tmp_path: Path, model: 
 
     def stepped(trainer: Any, steps: range) -> dict[str, np.ndarray]:
         for step in steps:
-            trainer.step(step, step * trainer.plan.step_images, {})
+            trainer.step(step, step * trainer.plan.images_per_step, {})
         return trainer.read_state()
 
     straight = stepped(trainer("straight"), range(6))

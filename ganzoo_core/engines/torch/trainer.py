@@ -62,7 +62,7 @@ class Trainer:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G.train(), D.train(), loss, plan
         self.group, self.ops, self.rows = engine.group, engine.ops, slice(None)
         if self.group is not None:
-            self.rows = self.group.rows(plan.batch_size)
+            self.rows = self.group.select_rows(plan.batch_size)
             share = BatchShare(plan.batch_size, self.rows, torch.Generator(engine.device))
             self.ops = TorchOps(engine.device, share=share)
         self.resolution = 0  # that the networks were grown to; 0 before the first step, and for those that do not grow
@@ -82,7 +82,7 @@ class Trainer:
         if self.group is not None:
             assert self.ops.share is not None
             self.ops.share.rng.manual_seed(seed_for(self.plan.seed, purpose, *indices))
-            purpose = f"{purpose} of rank {self.group.place.rank}"
+            purpose = f"{purpose} of rank {self.group.rank.number}"
         with self.engine.use_seed(self.plan.seed, purpose, *indices):
             yield
 
@@ -240,7 +240,7 @@ class Trainer:
         """Average the gradients over the processes, and what the loss remembers with them."""
         if self.group is not None:
             gradients = [param.grad for param in params if param.grad is not None]
-            self.group.average([*gradients, *self.memory.values()])
+            self.group.all_reduce_mean([*gradients, *self.memory.values()])
 
     def _step_optimizer(self, optimizer: torch.optim.Optimizer, params: list[torch.Tensor]) -> None:
         if not self._checked:
@@ -300,7 +300,7 @@ class Trainer:
         found = read_trainer_state(self)
         if self.group is not None:
             own = list_buffer_names(self)
-            self.group.check_alike({name: found[name] for name in found if name not in own})
+            self.group.check_same_tensors({name: found[name] for name in found if name not in own})
         return found
 
     def describe_state(self) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:

@@ -199,7 +199,7 @@ def assembled(folder, model, **assigned) -> Any:
 
 
 def stepped(run, steps):
-    seen = run.trainer.plan.step_images
+    seen = run.trainer.plan.images_per_step
     for step in steps:
         run.trainer.step(step, step * seen, run.schedule(step * seen))
     return run.trainer.read_state()

@@ -98,10 +98,10 @@ def test_the_published_file_is_read_in_the_scoring_process(reference, published,
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "scoring_of_a_fixture.py").write_text(f"""
 from ganzoo_core.processes import serve
-from ganzoo_core.evaluation.worker import answer
+from ganzoo_core.evaluation.worker import handle_request
 from ganzoo_scores import inception_weights
-inception_weights.SIZE, inception_weights.SHA256 = {len(content)}, {hashlib.sha256(content).hexdigest()!r}
-serve(answer)
+inception_weights.FILE_SIZE, inception_weights.SHA256 = {len(content)}, {hashlib.sha256(content).hexdigest()!r}
+serve(handle_request)
 """)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
     started = client.Child
