@@ -143,7 +143,7 @@ def _agree_on_start_point(built: TrainingSetup, facts: Mapping[str, Any], start_
     same = {key: facts[key] for key in ("ganzoo", "numpy", "parts", "modifiers", "code", "data")}
     own = ("engine.threads", "use.data")  # data may lie elsewhere on each machine: their fingerprint is compared
     settings = {key: value for key, value in built.mix.settings.items() if key not in own}
-    built.engine.group.check_facts({**same, **settings})
+    built.engine.group.check_same_facts({**same, **settings})
     return _broadcast_checkpoint(start_point, built.together)
 
 

@@ -83,7 +83,7 @@ def test_a_counted_network_has_the_same_bytes(
 ) -> None:
     """Whether it is built at once, or counted first since it is large."""
     ours = engine()
-    with ours.seeded(5, "weights of the generator"):
+    with ours.use_seed(5, "weights of the generator"):
         network = make()
         network(tf.zeros((2, 8)))
     expected = {name: array.tobytes() for name, array in ours.read_weights(network).items()}

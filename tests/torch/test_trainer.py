@@ -222,7 +222,7 @@ def test_the_moving_average_follows_its_formula(engine: Engine, halflife: float)
         names = {name for name, _ in weights.named_parameters()}
         for name, value in weights.state_dict().items():
             expected[name] = decay * expected[name] + (1 - decay) * value.double() if name in names else value.double()
-    ema = play(engine, plan, BCE(), 6, nets).best_generator
+    ema = play(engine, plan, BCE(), 6, nets).inference_generator
     for name, value in ema.state_dict().items():
         assert torch.allclose(value.double(), expected[name], rtol=1e-5, atol=1e-7), name
 
