@@ -1,5 +1,5 @@
 # mypy: disable-error-code="empty-body"
-"""The contract, part 2: what a plugin may implement.
+"""The contract, part 2: the hooks that a plugin may implement.
 
 A part's hooks module, named in its manifest, holds functions of these names marked with `hookimpl`.
 An implementation may take fewer arguments, in any order, and none may have a default. `name` is the name of the
