@@ -1,4 +1,4 @@
-"""The one place where ganzoo starts processes, in four ways. Every wait has a timeout.
+"""The one place where ganzoo starts processes, in four ways. Every wait ends: by a timeout, or when the process does.
 
 - `run_process`: run a program to its end and return its output.
 - `PrintingProcess`: read a program's output line by line while it runs.
