@@ -1,6 +1,6 @@
-"""Offer what `import ganzoo_core as gz` gives: the public names of ganzoo, a zoo of generative adversarial networks.
+"""The public names of ganzoo, a zoo of generative adversarial networks, for `import ganzoo_core as gz`.
 
-They are found when they are first used: importing `ganzoo_core` imports nothing heavy.
+Each name is imported on first use, so importing `ganzoo_core` imports nothing heavy.
 """
 
 from __future__ import annotations

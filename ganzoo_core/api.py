@@ -1,9 +1,9 @@
-"""The contract, part 1: the types that cross it.
+"""The contract, part 1: the types that plugins receive and return.
 
-Everything a plugin receives or hands back is here: frozen dataclasses and protocols, without a framework.
-Part 2, the hooks themselves, is in `hookspecs.py`.
+They are frozen dataclasses and protocols that depend on no framework. Part 2, the hooks themselves, is in
+`hookspecs.py`.
 
-Arrays are written with their axes: N a sample, H height, W width, C channels.
+Array shapes name their axes: N samples, H height, W width, C channels.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-if TYPE_CHECKING:  # importing it takes as long as all else that looking at what is installed needs
+if TYPE_CHECKING:  # importing numpy would double the time of commands that only list what is installed
     import numpy as np
 
 from ganzoo_core.errors import DataError
 from ganzoo_core.messages import format_value
 
 API = 1
-"""The version of this contract. A manifest states the one it was written for (`api = 1`)."""
+"""The version of this contract. A manifest states the version it was written for (`api = 1`)."""
 Tensor = Any
-"""An array of whatever framework runs: `torch.Tensor`, `tf.Tensor` or `numpy.ndarray`."""
+"""An array of the framework in use: `torch.Tensor`, `tf.Tensor` or `numpy.ndarray`."""
 Options = Mapping[str, Any]
 """A part's own settings with the prefix removed: `model.width` arrives as `options["width"]`."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a part is built for. Shapes come from here and never from a constant in a model.
+    """The sizes that a part is built for. A model takes its shapes from here, never from a constant.
 
     Attributes:
         height, width: the size of the images the networks see, in pixels.
@@ -49,7 +49,7 @@ class Spec:
 
 @runtime_checkable
 class Images(Protocol):
-    """What images that are read on demand have in common with an array: `gz.hold_out` makes some of a memory map."""
+    """The array interface of images that are read on demand, such as those `gz.hold_out` makes from a memory map."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -64,22 +64,22 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A set of images, whole, in no framework.
+    """A whole set of images, independent of any framework.
 
     Attributes:
-        images: uint8 [N,H,W,C], C being 1 or 3: an array, a memory map, or what `gz.hold_out` makes of a large one,
-            which has a shape and a length, and of which `images[order]` is an array.
+        images: uint8 [N,H,W,C], C being 1 or 3: an array, a memory map, or the lazy images that `gz.hold_out` makes
+            from a large one, which have a shape and a length, and of which `images[order]` is an array.
         labels: int64 [N] with values 0 to K-1, or None.
         class_names: K names; empty when the images have no labels.
-        background: the grey value (0 to 255) that may be laid around the images to enlarge them a little,
-            or None where a border would not look like part of the picture: then they are resized.
-        notes: facts worth keeping with a run, such as a checksum that differs or a count of skipped files.
-        whole: how many images there were before `gz.hold_out` kept some back; 0 where nothing was held out by it.
-        sizes: int64 [N,2], height and width of each image before the dataset cut out the middle of it, with the aspect
-            of `images`, and resized that; None where it did nothing of the kind. This and what follows is told before
-            a run trains.
-        held_out: images of the set that are not among these, since they are its other part; None if not known.
-        skipped: files or records that were left out, since they cannot be read.
+        background: the grey value (0 to 255) with which small images may be padded to the networks' size,
+            or None if a border would not look like part of the picture: then they are resized.
+        notes: facts to record with a run, such as a checksum mismatch or a count of skipped files.
+        whole: the number of images before `gz.hold_out` split the set; 0 if it did not.
+        sizes: int64 [N,2], original height and width of each image, before the dataset centre-cropped it to the aspect
+            of `images` and resized it; None if the dataset did neither. This, `held_out` and `skipped` are shown to
+            the user before training.
+        held_out: the number of images in the other split, which are not among these; None if not known.
+        skipped: the number of files or records left out because they cannot be read.
     """
 
     images: Images
@@ -105,8 +105,8 @@ def _check_source(source: ImageSource) -> None:
 
     images, labels, sizes = source.images, source.labels, source.sizes
     if not isinstance(images, np.ndarray | Images) or images.dtype != np.uint8 or images.ndim != 4:
-        found = f"{images.dtype} {list(images.shape)}" if isinstance(images, Images) else type(images).__name__
-        raise DataError(f"images are {found}; expected a uint8 array [N,H,W,C]")
+        actual = f"{images.dtype} {list(images.shape)}" if isinstance(images, Images) else type(images).__name__
+        raise DataError(f"images are {actual}; expected a uint8 array [N,H,W,C]")
     if images.shape[3] not in (1, 3):
         raise DataError(f"images have {images.shape[3]} channels; expected 1 (grey) or 3 (RGB)")
     if 0 in images.shape:
@@ -141,9 +141,9 @@ def _check_source(source: ImageSource) -> None:
 
 
 class Ops(Protocol):
-    """The arithmetic a loss is written on, supplied by each engine, so that it runs in every framework.
+    """The operations that losses are written with. Each engine supplies them, so a loss runs in every framework.
 
-    `+ - * / **` and comparison work on tensors as they are. Reductions return float32.
+    `+ - * / **` and comparisons work on tensors directly. Reductions return float32.
     """
 
     def mean(self, x: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class Ops(Protocol):
         """[N, ...] -> [...]: the mean over the first axis, as feature matching compares it."""
 
     def min(self, x: Tensor) -> Tensor:
-        """The least of all elements, a scalar."""
+        """The smallest of all elements, a scalar."""
 
     def max(self, x: Tensor) -> Tensor:
         """The largest of all elements, a scalar."""
@@ -179,7 +179,7 @@ class Ops(Protocol):
         """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
 
     def stop_gradient(self, x: Tensor) -> Tensor:
-        """x, as a constant to differentiation."""
+        """x, treated as a constant in differentiation."""
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the run's seed and step."""
@@ -188,35 +188,35 @@ class Ops(Protocol):
         """Float32, mean 0 and standard deviation 1, drawn from the run's seed and step."""
 
     def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-        """One forward of D at x: the scores [N] and the gradient of their sum by x, shaped as x.
+        """One forward pass of D at x: the scores [N] and the gradient of their sum with respect to x, shaped as x.
 
-        The gradient can be differentiated again by D's parameters. Batch norm, dropout and the vectors of
-        spectral normalisation move once, as in any other call of D.
+        The gradient can be differentiated again with respect to D's parameters. Batch norm, dropout and the vectors
+        of spectral normalisation are updated once, as in any other call of D.
         """
 
 
 class BoundDiscriminator(Protocol):
-    """A discriminator with the labels and the schedule's values already given."""
+    """A discriminator with the labels and the schedule's values bound."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images in [-1, 1], shaped as the framework has them -> raw scores [N] or patches [N, ...], no sigmoid."""
+        """Images in [-1, 1], in the framework's layout -> raw scores [N] or patches [N, ...], no sigmoid."""
 
     def outputs(self, images: Tensor) -> Mapping[str, Tensor]:
-        """Everything D returns: `scores`, and `classes` [N,K] or `features` where it has them."""
+        """Everything D returns: `scores`, and `classes` [N,K] or `features` if it has them."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a loss sees, in both phases.
+    """The input of a loss, in both phases.
 
     Attributes:
-        D, G: the networks, labels and values bound. `step.G(z)` returns images.
+        D, G: the networks, with labels and schedule values bound. `step.G(z)` returns images.
         real: images in [-1, 1]; in the generator's phase None unless the loss `needs = ["real_in_generator_step"]`.
-        fake: G(z), the same shape. In the discriminator's phase a constant to differentiation.
+        fake: G(z), the same shape. In the discriminator's phase it is a constant in differentiation.
         labels: int64 [N], or None for an unconditional model.
         z: float32 [N, latent_dim].
         values: the schedule's values at this point of the run.
-        ops: the arithmetic.
+        ops: the operations; see `Ops`.
         memory: the scalars that the loss keeps from step to step, by name; see `Loss`.
     """
 
@@ -237,9 +237,9 @@ class Loss(Protocol):
 
     A term whose name ends in `penalty` is checked at the first step: it must have a gradient in D.
 
-    A loss that remembers something, such as a moving average of scores, has an attribute `memory`: name -> the number
-    that it starts with. In a step `step.memory[name]` is a scalar tensor, a constant to differentiation, and assigning
-    to it keeps a new value for the steps to come. The engine saves it with each checkpoint.
+    A loss with state, such as a moving average of scores, has an attribute `memory`: name -> initial number. In a step
+    `step.memory[name]` is a scalar tensor, a constant in differentiation; assigning to it sets the value for the
+    following steps. The engine saves it with each checkpoint.
     """
 
     def discriminator(self, step: Step) -> Mapping[str, Tensor]:
@@ -251,16 +251,16 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a tracker is told of the run that it watches.
+    """The run that a tracker observes.
 
     Attributes:
         folder: the run's folder.
-        name: its last component.
+        name: the folder's last component.
         settings: every resolved setting by its full name: `settings["train.lr"]`.
-        facts: what `config.yaml` keeps beside them: parts with their versions, data, spec, notes.
-        images: real images seen when it began; above 0 where a run goes on from a checkpoint.
-        own: a folder for the tracker's own files, which outlives the process. The tracker makes it if it needs it.
-        memory: what the tracker keeps from hook to hook. It is gone when the process ends.
+        facts: the other content of `config.yaml`: parts with their versions, data, spec, notes.
+        images: real images seen at the start; above 0 if the run resumes from a checkpoint.
+        own: a folder for the tracker's own files, which outlives the process. The tracker creates it if it needs it.
+        memory: state that the tracker keeps between hooks, lost when the process ends.
     """
 
     folder: Path
@@ -273,25 +273,25 @@ class TrackedRun:
 
 
 class Schedule(Protocol):
-    """A pure function of the images seen; it keeps no state, so resuming needs none."""
+    """A pure function of the images seen. It has no state, so none is saved for resuming."""
 
     def __call__(self, images: int) -> Mapping[str, float]:
-        """Images seen so far -> named values, each of which wins over the setting of that name.
+        """Images seen so far -> named values, each of which overrides the setting of that name.
 
-        The engine acts on `lr_g`, `lr_d`, `beta2`, `ema_halflife` and `resolution`; the rest reaches the
-        networks that ask for it (`takes`) and the loss (`step.values`).
+        The engine applies `lr_g`, `lr_d`, `beta2`, `ema_halflife` and `resolution`; other values are passed to the
+        networks that ask for them (`takes`) and to the loss (`step.values`).
         """
 
 
 @dataclass(frozen=True)
 class Features:
-    """What an extractor found in a set of images.
+    """An extractor's output for a set of images.
 
     Attributes:
         features: float32 [N,F].
-        logits: float32 [N,K], scores of classes before a softmax, or None.
-        labels: int64 [N], the classes of real images, and those that a conditional model was asked for; or None.
-        class_names: K names of the data's classes, empty where it has none. `logits` are of these classes where the
+        logits: float32 [N,K], class scores before a softmax, or None.
+        labels: int64 [N], the classes of real images, or those that a conditional model was asked for; or None.
+        class_names: K names of the data's classes, empty if it has none. `logits` are for these classes if the
             extractor's manifest says `has.classes = true`.
     """
 
@@ -303,25 +303,25 @@ class Features:
 
 @runtime_checkable
 class Extractor(Protocol):
-    """Images -> the numbers that scores are computed from.
+    """Images -> the features that metrics are computed from.
 
     Attributes:
-        facts: what these numbers depend on, as JSON can hold it, to be kept with each score: `weights`, the SHA-256
-            of its weights; `resizer`, how it changes the size of images, by name; and whatever else decides.
+        facts: everything that the features depend on, as JSON values, recorded with each score: `weights`, the SHA-256
+            of the weights; `resizer`, the name of the resizing method; and any others.
     """
 
     facts: Mapping[str, Any]
 
     def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """uint8 images [N,H,W,C] of the data's own size -> features float32 [N,F], and logits [N,K] or None."""
+        """uint8 images [N,H,W,C] at the data's own size -> features float32 [N,F], and logits [N,K] or None."""
 
 
 class Metric(Protocol):
-    """Features of real and of generated images -> scores by name: a number, or a number for each class by its name."""
+    """Features of real and generated images -> scores by name: each a number, or a number for each class name."""
 
     def __call__(self, real: Features, fake: Features, seed: int) -> Mapping[str, float | Mapping[str, float]]:
         """The same arguments give the same scores; all random numbers come from `seed`.
 
         Raises:
-            UsageError: in a sentence, where there is nothing to score by, such as too few images.
+            UsageError: in a sentence, if the score cannot be computed, such as for too few images.
         """

@@ -1,4 +1,4 @@
-"""The parts of a Mix, built: its data, how that fits, its networks, loss, schedule, and the plan of a step."""
+"""Build the parts of a Mix: load its data, fit it to the networks, build networks, loss, schedule and step plan."""
 
 from __future__ import annotations
 
@@ -45,51 +45,51 @@ def call_slot(resolved: Mix, slot: str, check: Callable[[Any], str], **arguments
 
 
 def find_data_root(data_root: str | Path | None) -> Path:
-    """Where data sets lie: `--data-root`, else `GANZOO_DATA`, else the user's cache folder. Absolute."""
+    """The absolute path of the data root: `--data-root`, else `GANZOO_DATA`, else the user's cache folder."""
     chosen = data_root or os.environ.get("GANZOO_DATA")
     return paths.make_absolute(chosen) if chosen else platformdirs.user_cache_path("ganzoo") / "data"
 
 
 def find_run_data_root(run: Path, data_root: str | Path | None) -> str | Path | None:
-    """Where the data sets of a run lie: what is given, else where they lay when it was trained, if that is still there.
+    """The data root of a run: the one passed, else the one it was trained with, if that folder still exists.
 
     Args:
-        run: its folder; it may have been moved together with the data.
+        run: the run's folder; it may have been moved together with the data.
         data_root: `--data-root`.
     """
     if data_root or not files.is_file(run / layout.CONFIG):
         return data_root
-    kept = read_facts(run / layout.CONFIG).paths
-    if "data_root" not in kept:
+    saved_paths = read_facts(run / layout.CONFIG).paths
+    if "data_root" not in saved_paths:
         return None
-    found = paths.find_moved_path(kept["data_root"], kept.get("data_root_from_here", ""), run)
-    return found if Path(found).is_dir() else None
+    root = paths.find_moved_path(saved_paths["data_root"], saved_paths.get("data_root_from_here", ""), run)
+    return root if Path(root).is_dir() else None
 
 
 def collect_paths(resolved: Mix, data_root: str | Path | None, run: Path) -> dict[str, str]:
-    """Paths for `config.yaml`, by which the data are found from anywhere, and when they and the run moved together.
+    """Data paths to record in `config.yaml`, so that the data is found from any folder or after moving with the run.
 
     Args:
-        resolved: what is trained.
+        resolved: the mix that is trained.
         data_root: `--data-root`.
-        run: the run's folder, from which relative paths begin.
+        run: the run's folder, to which relative paths refer.
     """
-    kept = {}
+    collected = {}
     if resolved.parts["data"].argument == "path" and resolved.data_argument and "data" not in resolved.objects:
-        kept["data_from_here"] = paths.make_relative(resolved.data_argument, run)
+        collected["data_from_here"] = paths.make_relative(resolved.data_argument, run)
     if data_root or os.environ.get("GANZOO_DATA"):
         root = find_data_root(data_root)
-        kept |= {"data_root": str(root), "data_root_from_here": paths.make_relative(root, run)}
-    return {name: path for name, path in kept.items() if path}
+        collected |= {"data_root": str(root), "data_root_from_here": paths.make_relative(root, run)}
+    return {name: path for name, path in collected.items() if path}
 
 
 def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource:
-    """Read the mix's images, as they are."""
+    """Read the mix's images, before any framing."""
     if "data" in resolved.objects:
-        given = resolved.objects["data"]
-        if not isinstance(given, ImageSource):
-            raise UsageError(f"data is a {type(given).__name__}; expected a name, a gz.ImageSource or uint8 [N,H,W,C]")
-        return given
+        source = resolved.objects["data"]
+        if not isinstance(source, ImageSource):
+            raise UsageError(f"data is a {type(source).__name__}; expected a name, a gz.ImageSource or uint8 [N,H,W,C]")
+        return source
     part = resolved.parts["data"]
     return call_slot(
         resolved,
@@ -104,7 +104,7 @@ def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource
 
 
 def fit_from_card(resolved: Mix) -> DataFit | None:
-    """How data and networks fit by the dataset's card alone; None where only the data itself can tell."""
+    """Fit data and networks by the dataset's card alone; None if the card does not state the image size."""
     image = resolved.parts["data"].image
     if image is None:
         return None
@@ -112,7 +112,7 @@ def fit_from_card(resolved: Mix) -> DataFit | None:
 
 
 def fit_to_data(resolved: Mix, source: ImageSource) -> DataFit:
-    """How the data and the networks fit."""
+    """Fit the data and the networks to each other."""
     _, height, width, channels = source.images.shape
     classes = 0 if source.labels is None else len(source.class_names)
     return mix.make_data_fit(
@@ -121,7 +121,7 @@ def fit_to_data(resolved: Mix, source: ImageSource) -> DataFit:
 
 
 def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mapping[str, float]) -> tuple[Any, Any]:
-    """Build G and D with weights drawn from the seed, as they are at these values of the schedule."""
+    """Build G and D at these schedule values, with weights drawn from the seed."""
 
     def built(slot: str) -> Any:
         return engine.build(
@@ -146,14 +146,14 @@ def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mappi
 def build_trainer(
     engine: Engine, resolved: Mix, fitted: DataFit, prepared: ImageSource, values: Mapping[str, float]
 ) -> Any:
-    """The engine's trainer with networks, loss and images, as they are at the first values of the schedule."""
+    """Build the engine's trainer with networks, loss and images, at the first values of the schedule."""
     plan = make_plan(resolved)
     if plan.ema_halflife is None and "ema_halflife" in values:
         plan = replace(plan, ema_halflife=0)
     G, D = build_networks(engine, resolved, fitted, values)
     group = getattr(engine, "group", None)
     if group is not None and resolved.objects.keys() & {"generator", "discriminator"}:
-        for network in (G, D):  # each process made its own
+        for network in (G, D):  # a network from Python was initialised separately in each process
             group.broadcast_network(network)
     shown = framing.add_mirrored(prepared) if resolved.settings["data.flip"] else (prepared.images, prepared.labels)
     return engine.create_trainer(G, D, build_loss(resolved, fitted), plan, *shown)
@@ -169,17 +169,17 @@ def check_resolution(resolved: Mix, values: Mapping[str, float]) -> None:
 
 
 def network_kwargs(resolved: Mix, slot: str, values: Mapping[str, float]) -> dict[str, float]:
-    """Those of the schedule's values that a network is called with."""
+    """The schedule values that a network takes as keyword arguments."""
     return {name: values[name] for name in resolved.parts[slot].takes if name in values}
 
 
 def make_full_resolution_values(fitted: DataFit) -> dict[str, float]:
-    """The values at which a growing network has all its layers and none is faded in any more."""
+    """The schedule values at which a growing network has all its layers, fully faded in."""
     return {"resolution": max(fitted.spec.height, fitted.spec.width), "fade": 1.0}
 
 
 def make_plan(resolved: Mix) -> Plan:
-    """The settings as the engine takes them."""
+    """The settings in the form that the engine takes."""
     settings, card = resolved.settings, resolved.parts["loss"]
     clip = settings[card.clip_discriminator] if isinstance(card.clip_discriminator, str) else card.clip_discriminator
     base = settings["train.lr"]
@@ -210,7 +210,7 @@ def make_plan(resolved: Mix) -> Plan:
 
 
 def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
-    """The schedule, given the base values it may scale."""
+    """Build the schedule, with the base values that it may scale."""
     settings = resolved.settings
     base = {
         "lr_g": settings["train.lr_g"] or settings["train.lr"],
@@ -231,7 +231,7 @@ def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
 
 
 def build_loss(resolved: Mix, fitted: DataFit) -> Any:
-    """The loss with its modifiers around it."""
+    """Build the loss with its modifiers around it."""
     return call_slot(
         resolved,
         "loss",

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: while a run trains, the first lets a step finish, and the second acts at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: during training the first signal lets the step finish, a second one acts at once."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from types import FrameType
 from typing import Any
 
 STOPS_WITH_INPUT = "GANZOO_STOPS_WITH_INPUT"
-"""An environment variable: where it is set, the end of this process's input asks it to stop, as SIGTERM does."""
+"""Environment variable: if it is set, the end of this process's stdin asks it to stop, as SIGTERM does."""
 
 
 def list_stop_signals() -> list[signal.Signals]:
-    """The signals that ask a process to stop, but for those that nohup, or whoever started it, had ignored."""
-    found = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    return [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
+    """The signals that ask a process to stop, without those that it inherited as ignored, such as from nohup."""
+    signals = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    return [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def interrupt_on_signals() -> None:
-    """From now on every stop signal raises KeyboardInterrupt, as Ctrl-C does; only in the main thread."""
+    """Make every stop signal raise KeyboardInterrupt, as Ctrl-C does. Does nothing outside the main thread."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -32,10 +32,10 @@ def interrupt_on_signals() -> None:
 
 
 def stop_at_end_of_input() -> None:
-    """Where the parent asked for that, stop when the input ends, which is when the parent does, in whatever way."""
+    """Send SIGTERM to this process when its stdin ends, that is when the parent ends, if the parent asked for it."""
 
     def wait_for_end() -> None:
-        while os.read(0, 1024):  # not by sys.stdin, whose lock would end the interpreter with an error
+        while os.read(0, 1024):  # not sys.stdin: its lock would make the interpreter exit with an error
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -45,7 +45,7 @@ def stop_at_end_of_input() -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether to stop; outside of the main thread nothing is watched."""
+    """Yield a function that says whether to stop. Outside the main thread no signal is caught."""
     asked = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

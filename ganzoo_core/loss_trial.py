@@ -1,4 +1,4 @@
-"""A loss on a handful of numbers, outside of training, for a notebook or a lesson."""
+"""Evaluate a loss on a handful of numbers, outside of training, for a notebook or a lesson."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from ganzoo_core.settings import find_kind, read_value
 
 @dataclass(frozen=True)
 class LossTrial:
-    """A loss and its settings, ready to be tried."""
+    """A loss and its settings, ready to evaluate."""
 
     part: Part
     options: Options
 
     def on(self, real: Any, fake: Any, *, discriminator: Any = None) -> dict[str, dict[str, float]]:
-        """The terms of both networks on these scores.
+        """Compute the loss terms of both networks on these scores.
 
         Args:
-            real, fake: scores [N], a list or of numpy or a framework; with `discriminator`, the images it is to score.
+            real, fake: scores [N], as a list, a numpy array or a framework's tensor; with `discriminator`, the images
+                to score.
             discriminator: images -> scores, for a loss with a gradient penalty. For numpy arrays it must have
                 a method `score_and_gradient(images)`.
 
         Returns:
             `{"discriminator": {term: value}, "generator": {term: value}}`.
         """
-        real, fake = (np.asarray(given) if isinstance(given, list | tuple) else given for given in (real, fake))
+        real, fake = (np.asarray(scores) if isinstance(scores, list | tuple) else scores for scores in (real, fake))
         framework = type(real).__module__.split(".")[0]
         framework = framework if framework in engines.PIP_EXTRAS else "numpy"
         ops = engines.make_ops(framework, real)
@@ -45,14 +46,14 @@ class LossTrial:
         elif framework == "numpy" and hasattr(discriminator, "score_and_gradient"):
             D.score_and_gradient = discriminator.score_and_gradient  # type: ignore[attr-defined]
 
-        # A loss reads the framework of its spec at most; the rest of it means nothing here.
+        # A loss reads at most `spec.framework`; the other fields mean nothing here.
         spec = Spec(height=0, width=0, channels=0, classes=0, latent_dim=0, framework=framework)
         loss = loading.call_hook(
             "loss", self.part, answers.check_loss, name=self.part.name, spec=spec, options=self.options, modifiers={}
         )
         step = Step(D, lambda z: fake, real, fake, None, None, {}, ops, read_initial_memory(loss))
         terms = {"discriminator": loss.discriminator(step), "generator": loss.generator(step)}
-        return {network: {name: _to_float(value) for name, value in found.items()} for network, found in terms.items()}
+        return {network: {name: _to_float(value) for name, value in own.items()} for network, own in terms.items()}
 
     def _refuse(self, D: Any, x: Any) -> Any:
         raise UsageError(
@@ -66,7 +67,7 @@ def _to_float(value: Any) -> float:
 
 
 def override_options(part: Part, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A loss's own settings with some of them changed; raises UsageError for one that it has not."""
+    """A loss's own settings with some of them changed; raises UsageError for a setting that it does not have."""
     options = {key.removeprefix("loss."): value for key, value in part.defaults.items() if key.startswith("loss.")}
     for key, value in changes.items():
         if key not in options:

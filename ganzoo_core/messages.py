@@ -1,4 +1,4 @@
-"""Values as error messages show them."""
+"""Format values and counts for messages."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _MAX_CHARACTERS = 80  # characters of a value in a message
 
 
 def format_value(value: Any) -> str:
-    """A value in a message, on one line, cut where it is long."""
+    """Format a value for a message: its repr on one line, truncated to 80 characters."""
     try:
         text = repr(value).replace("\n", " ")  # arrays and tensors write several lines
-    except ValueError:  # Python writes no number of more than 4,300 digits
+    except ValueError:  # Python refuses to print an int of more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
 
 
 def pluralise(count: int, noun: str) -> str:
-    """`1 image`, `1,200 images`; of nouns with a plain s."""
+    """Format a count with its noun: `1 image`, `1,200 images`. The plural must end in a plain s."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

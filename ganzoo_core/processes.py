@@ -1,10 +1,10 @@
-"""The one place where ganzoo starts a process, in four ways; each wait has an end.
+"""The one place where ganzoo starts processes, in four ways. Every wait ends: by a timeout, or when the process does.
 
-- `run_process`: a program is run to its end, and its words are returned.
-- `PrintingProcess`: its lines are read while it works.
-- `BackgroundProcess`: it works on its own and writes a log.
-- `Child` and `serve`: it works for this process: a line of JSON to it, a line of JSON back, arrays in files. It ends
-  when its input ends: with its parent, however that ends. What it prints goes to stderr.
+- `run_process`: run a program to its end and return its output.
+- `PrintingProcess`: read a program's output line by line while it runs.
+- `BackgroundProcess`: run a program in the background, with its output in a log file.
+- `Child` and `serve`: a worker that answers requests: one line of JSON each way, arrays in files. It ends when its
+  stdin ends, so always with its parent. What it prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import IO, Any, NoReturn
 from ganzoo_core.errors import DataError, Diverged, GanzooError, PluginError, UsageError
 from ganzoo_core.terminal.text import clean_interpreter_output, write_lines
 
-EXIT_TIMEOUT = 60.0  # seconds between the end of what a process says and its own end
+EXIT_TIMEOUT = 60.0  # seconds that a process may take to exit after its output ended
 Say = Callable[[str], None]
 _ERRORS_BY_NAME = {kind.__name__: kind for kind in (GanzooError, UsageError, DataError, PluginError, Diverged)}
 
@@ -37,12 +37,12 @@ class ChildEnded(GanzooError):
 
 
 class ProcessTimeout(GanzooError):
-    """The process did not end in its time, and was killed."""
+    """The process exceeded its timeout and was killed."""
 
 
 @dataclass(frozen=True)
 class ProcessResult:
-    """A program that has ended: its exit code, and what it wrote to stdout and to stderr."""
+    """The exit code and output of a program that has ended."""
 
     exit_code: int
     stdout: str
@@ -50,14 +50,14 @@ class ProcessResult:
 
 
 def run_process(command: Sequence[str], *, timeout: float) -> ProcessResult:
-    """Run a program to its end; it reads nothing.
+    """Run a program to its end, with empty stdin.
 
     Args:
-        command: its words.
+        command: the program and its arguments.
         timeout: seconds that it may take.
 
     Raises:
-        TookTooLong: if it takes longer; it was killed.
+        ProcessTimeout: if it takes longer; it was killed.
         OSError: if it cannot be started.
     """
     try:
@@ -76,14 +76,14 @@ def run_process(command: Sequence[str], *, timeout: float) -> ProcessResult:
 
 
 class PrintingProcess:
-    """A program whose lines are read while it works; it reads nothing. As a context, it ends with its block.
+    """A program whose output is read while it runs, with empty stdin. As a context manager it is killed on exit.
 
     Args:
-        command: its words.
+        command: the program and its arguments.
         timeout: seconds that it may take; then it is killed.
-        folder: where it works.
-        environment: all of its variables.
-        stderr: a file that takes what it writes to stderr.
+        folder: its working directory.
+        environment: all of its environment variables.
+        stderr: a file for its stderr.
 
     Attributes:
         timed_out: whether it was killed for taking too long.
@@ -115,12 +115,12 @@ class PrintingProcess:
         self._process.kill()
 
     def read_lines(self) -> Iterator[str]:
-        """Each line that it prints, until it ends."""
+        """Yield each line of its stdout, until it ends."""
         assert self._process.stdout is not None
         yield from self._process.stdout
 
     def finish(self) -> int:
-        """Its exit code, once its lines are over."""
+        """Wait for its exit and return the exit code; call after `read_lines` is exhausted."""
         return _wait_or_kill(self._process)
 
     def __enter__(self) -> PrintingProcess:
@@ -137,25 +137,25 @@ class PrintingProcess:
 
 
 class BackgroundProcess:
-    """A program that works on its own. Its input is held open: it can tell when this process ends, however it ends.
+    """A program that runs in the background. Its stdin ends when this process does, so it can detect that.
 
     Args:
-        command: its words.
-        environment: all of its variables.
-        log: a file that takes what it writes to stdout and stderr.
+        command: the program and its arguments.
+        environment: all of its environment variables.
+        log: a file for its stdout and stderr.
 
     Raises:
         OSError: if it cannot be started.
     """
 
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], log: IO[bytes]) -> None:
-        # A session of its own: a terminal's Ctrl-C reaches it from here alone, and so just once.
+        # Its own session: a terminal's Ctrl-C reaches it only through `interrupt`, so just once.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment
         )
 
     def poll(self) -> int | None:
-        """Its exit code; None while it works."""
+        """Its exit code; None while it runs."""
         code = self._process.poll()
         if code is not None:
             assert self._process.stdin is not None
@@ -163,16 +163,16 @@ class BackgroundProcess:
         return code
 
     def interrupt(self) -> None:
-        """Hand a Ctrl-C on to it, if it still works."""
+        """Send it SIGINT, as Ctrl-C does, if it still runs."""
         if self._process.poll() is None:
-            if os.name == "nt":  # which has no such signal for one process
+            if os.name == "nt":  # Windows cannot send SIGINT to a single process
                 self._process.terminate()
             else:
                 self._process.send_signal(signal.SIGINT)
 
 
 def _wait_or_kill(process: subprocess.Popen[Any]) -> int:
-    """The exit code of a process that is about to end; one that does not is killed."""
+    """Wait for a process that is about to end and return its exit code; kill it after `EXIT_TIMEOUT`."""
     try:
         return process.wait(EXIT_TIMEOUT)
     except subprocess.TimeoutExpired:
@@ -181,49 +181,49 @@ def _wait_or_kill(process: subprocess.Popen[Any]) -> int:
 
 
 class Child:
-    """The parent's end of a process that answers.
+    """The parent's side of a worker process that answers requests.
 
     Args:
-        module: what runs there; it calls `serve`.
-        task: what it does, for a message: `draws the images`.
-        interruptible: Ctrl-C is handed on to it, once, so that it may finish and answer.
+        module: the module that it runs, which calls `serve`.
+        task: what it does, for messages: `draws the images`.
+        interruptible: pass the first Ctrl-C on to it, so that it can finish and answer.
     """
 
     def __init__(self, module: str, task: str, *, interruptible: bool = False) -> None:
         self.task, self._may_interrupt = task, interruptible
-        # -P: a torch.py in the current folder is not what is meant.
+        # -P: do not import a torch.py from the current folder.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=interruptible,  # a terminal's Ctrl-C reaches it from here alone
+            start_new_session=interruptible,  # a terminal's Ctrl-C reaches it only through `_read_line`
         )
 
     def ask(self, request: Mapping[str, Any], say: Say) -> dict[str, Any]:
         """Send a request and wait for the answer.
 
         Args:
-            request: what JSON can hold.
-            say: told what takes long, in a sentence.
+            request: JSON values.
+            say: receives the child's progress messages.
 
         Raises:
-            ChildEnded: if it ended.
-            GanzooError: as the child raised it.
+            ChildEnded: if the child ended instead of answering.
+            GanzooError: the error that the child raised.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
-        except (OSError, ValueError):  # ValueError: it was closed here
+        except (OSError, ValueError):  # ValueError: `close` was called before
             self._raise_ended()
-        while (line := self._read_line()).endswith(b"\n"):  # half a line is the last thing that a killed process says
-            told: dict[str, Any] = json.loads(line)
-            if "error" in told:
-                raise _ERRORS_BY_NAME.get(told["kind"], GanzooError)(told["error"])
-            if "answer" in told:
-                return dict(told["answer"])
-            say(told["say"])
+        while (line := self._read_line()).endswith(b"\n"):  # a killed process may leave half a line
+            message: dict[str, Any] = json.loads(line)
+            if "error" in message:
+                raise _ERRORS_BY_NAME.get(message["kind"], GanzooError)(message["error"])
+            if "answer" in message:
+                return dict(message["answer"])
+            say(message["say"])
         return self._raise_ended()
 
     def _read_line(self) -> bytes:
@@ -244,11 +244,11 @@ class Child:
         raise ChildEnded(f"the process that {self.task} ended with {code}: {why}")
 
     def close(self) -> None:
-        """End the child, whatever it does."""
+        """Kill the child and close its pipes."""
         self._process.kill()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                with contextlib.suppress(OSError):  # a request that it did not read
+                with contextlib.suppress(OSError):  # flushing a request that it did not read
                     stream.close()
         _wait_or_kill(self._process)
 
@@ -262,27 +262,27 @@ class Child:
 
 
 def serve(handle_request: Callable[[dict[str, Any], Say], Mapping[str, Any]]) -> None:
-    """The child's end: answer requests for as long as there is a parent.
+    """The child's side: answer requests until the parent ends.
 
     Args:
-        handle_request: a request and where to say what takes long -> the answer.
+        handle_request: (request, say) -> answer; `say` sends a progress message to the parent.
     """
     clean_interpreter_output()
-    # Ctrl-C reaches every process of the terminal; the parent decides what it means.
+    # Ctrl-C reaches every process of the terminal; only the parent acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def tell(message: Mapping[str, Any]) -> None:
-        told.write(json.dumps(message) + "\n")
-        told.flush()
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
 
     requests: queue.Queue[str] = queue.Queue()
 
     def listen() -> None:
         for line in sys.stdin:
             requests.put(line)
-        os._exit(0)  # the parent is gone: in the middle of work, too
+        os._exit(0)  # the parent is gone: exit at once, even in the middle of a request
 
     threading.Thread(target=listen, daemon=True).start()
     while True:
@@ -296,5 +296,5 @@ def serve(handle_request: Callable[[dict[str, Any], Say], Mapping[str, Any]]) ->
             tell({"error": "there is not enough memory for this; try again, with fewer images", "kind": "GanzooError"})
         except BaseException:
             write_lines(traceback.format_exc(), sys.stderr)
-            # Not by the interpreter's own way out, on which the thread that holds stdin would end it with a signal.
+            # Not sys.exit: the thread that blocks on stdin would make the interpreter abort with a signal.
             os._exit(1)

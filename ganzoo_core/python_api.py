@@ -1,4 +1,4 @@
-"""What a command or a line of Python does, in order: catalog, mix, loader, runner."""
+"""The Python API behind `gz.train`, `gz.resume` and the commands: scan the catalog, resolve the mix, train."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from ganzoo_core.training import assemble, other_process, resuming, run
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk: its folder, its statistics, and a generator to draw from."""
+    """A run on disk: its folder, its statistics and its generator."""
 
     folder: Path
     interrupted: bool = False
 
     @property
     def stats(self) -> list[dict[str, Any]]:
-        """One mapping a report: `images`, `step`, `epoch`, `seconds`, each loss term."""
+        """One mapping for each report: `images`, `step`, `epoch`, `seconds` and each loss term."""
         return RunFolder(self.folder).read_stats()
 
     def generate(self, n: int = 16, *, seed: int = 0, checkpoint: str | int = "last", labels: Any = None) -> np.ndarray:
@@ -46,7 +46,7 @@ class Run:
 
         Args:
             n, seed, labels: see `SavedGenerator.generate`.
-            checkpoint: as on the command line.
+            checkpoint: as `--checkpoint` on the command line.
         """
         return load.load(self.folder, checkpoint=checkpoint).generate(n, seed=seed, labels=labels)
 
@@ -55,16 +55,16 @@ class Run:
 
 
 def parts(kind: str | None = None) -> list[Part]:
-    """The cards of all usable parts that are installed, or of one kind (`models`, `losses`, …)."""
+    """The cards of all usable installed parts, or of one kind (`models`, `losses`, …)."""
     return [part for part in catalog.scan().parts if kind is None or part.kind == kind]
 
 
 def loss(name: str, **settings: Any) -> loss_trial.LossTrial:
-    """A loss to try on numbers: `gz.loss(NAME).on(real_scores, fake_scores)`.
+    """A loss to evaluate on numbers: `gz.loss(NAME).on(real_scores, fake_scores)`.
 
     Args:
         name: an installed loss.
-        settings: its own, such as `gp_weight=5`.
+        settings: the loss's own settings, such as `gp_weight=5`.
     """
     part = catalog.scan().find("losses", name)
     return loss_trial.LossTrial(part, loss_trial.override_options(part, settings))
@@ -96,27 +96,27 @@ def train(
     weights: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
-    """Train a mix; as `ganzoo run` does.
+    """Train a mix, as `ganzoo run` does.
 
     Args:
-        model: an installed model, both of whose networks are used.
-        generator, discriminator: a model's name for one network, or a native network.
+        model: an installed model, for both networks.
+        generator, discriminator: the name of a model that supplies this network, or a native network.
         loss: a name, or an object with `discriminator(step)` and `generator(step)`.
         schedule: a name, or a function from images seen to named values.
         data: `NAME` or `NAME:ARGUMENT`, a `gz.ImageSource`, or uint8 images [N,H,W,C].
-        labels: int64 [N] beside an array.
+        labels: int64 [N], if `data` is an array.
         modifiers: names, the first innermost.
-        trackers: names of those that watch.
+        trackers: names.
         preset: a preset of the model; `none` for none.
         config: a YAML file of settings.
         settings: such as `{"train.lr": 1e-4}`.
-        images, epochs, steps, minutes: how long; one of the four. Minutes of training steps become images; see
-            `timed_length`.
+        images, epochs, steps, minutes: the length; give one of the four. Minutes of training steps are converted to
+            images; see `timed_length`.
         batch_size, seed, device: shorthands of settings.
-        data_root: where data sets lie.
+        data_root: the folder of the data sets.
         out: the run's folder, new or empty.
-        weights: another run, whose weights it begins with where they fit.
-        quiet: no progress.
+        weights: another run, whose weights initialise the networks where they fit.
+        quiet: show no progress.
 
     Returns:
         The run. After Ctrl-C it is saved and marked as interrupted.
@@ -172,29 +172,30 @@ def resume(
     restart: bool = False,
     quiet: bool = False,
 ) -> Run:
-    """Go on with a run from its newest valid checkpoint; as `ganzoo resume` does. A run that is over stays as it is.
+    """Resume a run from its newest valid checkpoint, as `ganzoo resume` does. A finished run is left unchanged.
 
     Args:
         path: the run's folder.
-        images, epochs, steps: a new length in all; one of the three.
-        settings: changes, with which a new run begins where this one stands.
-        picks: the objects that the run was given in Python, by slot (`generator`, `loss`, `data`, …).
-        data: where the run's data lie now, such as `folder:NEW`; refused if they differ, and kept for the next time.
-        trackers: names of those that watch from now on; None for those of the run.
+        images, epochs, steps: a new total length; give one of the three.
+        settings: changed settings, with which a new run starts from this run's checkpoint.
+        picks: the objects that were passed to `train` from Python, by slot (`generator`, `loss`, `data`, …).
+        data: the new location of the run's data, such as `folder:NEW`; refused if the data differs, recorded for the
+            next resume.
+        trackers: names of the trackers from now on; None for those of the run.
         device, data_root, quiet: as in `train`.
-        out: the new run's folder, where there are `settings`.
-        allow_inexact: go on although versions, threads, device or data differ from what the checkpoint was made with.
-        restart: begin again from nothing, where no checkpoint is valid; refused where one is.
+        out: the new run's folder; only with `settings`.
+        allow_inexact: resume even if versions, threads, device or data differ from those of the checkpoint.
+        restart: start again from scratch if no checkpoint is valid; refused if one is.
 
     Returns:
-        The run, or the new one.
+        The run, or the new run.
 
     Raises:
         UsageError, PluginError, Diverged: see `api`.
     """
-    path, place = expand_user(path), ranks.rank_from_env()
-    if not place.is_rank_zero and not files.is_file(path / layout.CONFIG):
-        raise UsageError(assemble.explain_invisible_folder(path, place))
+    path, rank = expand_user(path), ranks.rank_from_env()
+    if not rank.is_rank_zero and not files.is_file(path / layout.CONFIG):
+        raise UsageError(assemble.explain_invisible_folder(path, rank))
     folder = RunFolder.open(path)
     if settings and restart:
         raise UsageError("--restart begins the same run again, and --set a new one where it stands; say one of the two")
@@ -202,16 +203,16 @@ def resume(
         raise UsageError("--out is for a new run, which begins with --set; without it the run goes on in its folder")
     length = collect_flags(images=images, epochs=epochs, steps=steps, device=device)
     if not settings and data is None and "train.length" not in length and not restart and folder.is_finished():
-        if not quiet and place.is_rank_zero:
+        if not quiet and rank.is_rank_zero:
             Reporter().say(
                 f"{folder.path} is over at {pluralise(folder.read_generator_images(), 'image')}; --images N makes it "
                 "longer"
             )
         return Run(folder.path)
-    if settings and place.is_rank_zero:
+    if settings and rank.is_rank_zero:
         newest = find_readable_checkpoint(folder)
     else:
-        newest = resuming.find_checkpoint(folder, restart=restart, leads=place.is_rank_zero)
+        newest = resuming.find_checkpoint(folder, restart=restart, leads=rank.is_rank_zero)
     if settings and newest is None:
         raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
     facts = read_facts(folder.path / layout.CONFIG)
@@ -226,7 +227,7 @@ def resume(
     )
     resolved = mix.resolve(catalog.scan(), request)
     resolved = _keep_origin(resolved, "train.length", facts.length_from, read_from=request.config_name)
-    if resolved.trackers and trackers is None and place.is_rank_zero and not quiet:
+    if resolved.trackers and trackers is None and rank.is_rank_zero and not quiet:
         names = ", ".join(part.name for part in resolved.trackers)
         Reporter().warn(f"{names} will watch the run, as its {layout.CONFIG} says; --track '' keeps them out")
     if settings:
@@ -240,22 +241,22 @@ def resume(
 
 
 def _keep_origin(resolved: Mix, key: str, origin: str, *, read_from: str) -> Mix:
-    """With a setting's first origin, where it was read again from the run's own file, which keeps that origin."""
+    """The mix with a setting's original origin restored, if its value was read back from the run's own config."""
     entry = resolved.settings.entries[key]
     if not origin or entry.origin != read_from:
         return resolved
-    kept = Settings({**resolved.settings.entries, key: replace(entry, origin=origin)})
-    return replace(resolved, settings=kept)
+    settings = Settings({**resolved.settings.entries, key: replace(entry, origin=origin)})
+    return replace(resolved, settings=settings)
 
 
 def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: Any) -> tuple[Any, Any]:
-    """The native networks of a mix, untrained.
+    """Build the untrained native networks of a mix.
 
     Args:
         model: an installed model.
-        data: a dataset that says how large the images are; the default one without it.
-        device: where they are put.
-        picks: more of what `train` takes: `generator`, `discriminator`, `preset`, `settings`, `seed`.
+        data: the dataset that determines the image size; None for the default dataset.
+        device: the device of the networks.
+        picks: further arguments of `train`: `generator`, `discriminator`, `preset`, `settings`, `seed`.
 
     Returns:
         G and D: `torch.nn.Module` or `keras.Model`.
@@ -276,8 +277,8 @@ def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: 
 
 
 def collect_flags(**shorthands: Any) -> dict[str, tuple[Any, str]]:
-    """Shorthands (`images`, `epochs`, `minutes`, `batch_size`, `seed` …) -> settings, and the flag to name for each."""
-    found: dict[str, tuple[Any, str]] = {}
+    """Shorthands (`images`, `epochs`, `batch_size`, `seed` …) -> settings, each with its flag for messages."""
+    settings: dict[str, tuple[Any, str]] = {}
     lengths = [
         (unit, shorthands[unit])
         for unit in ("images", "epochs", "steps", "minutes")
@@ -289,11 +290,11 @@ def collect_flags(**shorthands: Any) -> dict[str, tuple[Any, str]]:
         most = MAX_MINUTES if unit == "minutes" else MAX_LENGTH
         if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= most:
             raise UsageError(f"--{unit} is {format_value(count)}; expected a number above 0, and of at most {most:.0e}")
-        found["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
+        settings["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
     for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
         if shorthands.get(name) is not None:
-            found[key] = (shorthands[name], "--" + name.replace("_", "-"))
-    return found
+            settings[key] = (shorthands[name], "--" + name.replace("_", "-"))
+    return settings
 
 
 def start(
@@ -304,7 +305,7 @@ def start(
     quiet: bool,
     start_point: resuming.StartPoint = resuming.FROM_SCRATCH,
 ) -> Run:
-    """Train a mix that was resolved; in a process of its own where the other framework is loaded in this one."""
+    """Train a resolved mix; in a separate process if this one has already loaded the other framework."""
     work = other_process if load.needs_own_process(resolved.framework) else run
-    place = expand_user(out) if out else None
-    return Run(*work.train(resolved, data_root=data_root, out=place, quiet=quiet, start_point=start_point))
+    folder = expand_user(out) if out else None
+    return Run(*work.train(resolved, data_root=data_root, out=folder, quiet=quiet, start_point=start_point))

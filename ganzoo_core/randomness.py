@@ -28,9 +28,9 @@ def latents(generator: np.random.Generator, count: int, latent_dim: int, distrib
     """z: float32 [N, latent_dim].
 
     Args:
-        generator: where the numbers come from; the first rows do not depend on `count`.
+        generator: the source of the numbers; the first rows do not depend on `count`.
         count: N.
-        latent_dim: the length of one z.
+        latent_dim: the length of each z.
         distribution: `normal`, `uniform` in [-1, 1], or `sphere`: normal, scaled to the length sqrt(latent_dim).
     """
     if distribution == "uniform":

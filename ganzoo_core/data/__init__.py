@@ -1,4 +1,4 @@
-"""Turn an image source into the batches that the networks see."""
+"""From an image source to the training batches."""
 
 __all__ = [
     "changes",

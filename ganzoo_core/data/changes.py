@@ -1,4 +1,4 @@
-"""What has changed in a run's data since, in counts and names, for everything that reads the data again."""
+"""Explain how a run's data has changed since it was recorded, in counts and names."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ MAX_LISTED = 8  # names in a sentence
 
 
 def explain_changes(then: Fingerprint, now: Fingerprint) -> list[str]:
-    """What differs between two sets, in counts and names; empty if nothing does."""
+    """Describe the differences between two sets, in counts and names; empty if there are none."""
     if then.sha256 == now.sha256:
         return []
-    found = []
+    changes = []
     if then.images.size != now.images.size:
-        found.append(_explain_sizes(then.images.size, now.images.size))
+        changes.append(_explain_sizes(then.images.size, now.images.size))
     if then.images.count != now.images.count:
-        found.append(_explain_count(then, now))
+        changes.append(_explain_count(then, now))
     elif then.images.size == now.images.size:
-        found += _explain_images(then.images, now.images)
+        changes += _explain_images(then.images, now.images)
     if then.names_sha256 != now.names_sha256:
-        found.append(_explain_names(then.class_names, now.class_names))
+        changes.append(_explain_names(then.class_names, now.class_names))
     if then.images.count == now.images.count:
-        found += _explain_labels(then, now)
+        changes += _explain_labels(then, now)
     if then.background != now.background:
-        found.append(
+        changes.append(
             f"the background was {_format_optional(then.background)} and is {_format_optional(now.background)}"
         )
-    return found or [_explain_digest(then.sha256, now.sha256)]
+    return changes or [_explain_digest(then.sha256, now.sha256)]
 
 
 def compare(recorded: DataFacts | None, saved: Fingerprint | None, now: Fingerprint) -> list[str]:
-    """What differs between the data that a run recorded and those of now; empty if nothing does, or none was recorded.
+    """Describe how the data differs from what a run recorded; empty if it does not, or nothing was recorded.
 
     Args:
-        recorded: among the facts of a run.
-        saved: the fingerprint in its folder; None if there is none that can be read.
-        now: of the data as they are.
+        recorded: the data in the run's facts.
+        saved: the fingerprint in the run's folder; None if there is none that can be read.
+        now: the fingerprint of the current data.
     """
     if recorded is None or recorded.sha256 in (None, now.sha256):
         return []
     if saved is not None and saved.sha256 == recorded.sha256:
         return explain_changes(saved, now)
-    found = []
+    changes = []
     if recorded.images != now.images.count:
-        found.append(_explain_counts(recorded.images, now.images.count))
+        changes.append(_explain_counts(recorded.images, now.images.count))
     if recorded.size != now.images.size:
-        found.append(_explain_sizes(recorded.size, now.images.size))
-    return found or [_explain_digest(recorded.sha256, now.sha256)]
+        changes.append(_explain_sizes(recorded.size, now.images.size))
+    return changes or [_explain_digest(recorded.sha256, now.sha256)]
 
 
 def _explain_counts(then: int, now: int) -> str:
@@ -63,46 +63,46 @@ def _explain_counts(then: int, now: int) -> str:
 
 def _explain_count(then: Fingerprint, now: Fingerprint) -> str:
     first, second = then.images, now.images
-    told = _explain_counts(first.count, second.count)
+    text = _explain_counts(first.count, second.count)
     if first.size != second.size or first.block != 1 or second.block != 1:
-        return told
+        return text
     gone, new = _count_missing(first.digests, second.digests), _count_missing(second.digests, first.digests)
     if gone and new:
-        told += f", of which {new:,} are new"
-    return told
+        text += f", of which {new:,} are new"
+    return text
 
 
 def _count_missing(first: np.ndarray, second: np.ndarray) -> int:
-    """How many of the first are not among the second, each as often as it is there."""
+    """The number of elements of the first that the second lacks, counted with multiplicity."""
     return sum((Counter(first.tolist()) - Counter(second.tolist())).values())
 
 
 def _explain_images(then: ImageDigests, now: ImageDigests) -> list[str]:
-    apart = int((then.digests != now.digests).sum())
-    if not apart:
+    differing = int((then.digests != now.digests).sum())
+    if not differing:
         return []
     if then.total == now.total:
         return ["the order of the images differs"]
     if then.block > 1:
-        return [_format_range(apart, then, "images differ")]
+        return [_format_range(differing, then, "images differ")]
     changed = _count_missing(then.digests, now.digests)
-    order = ", and the order of the others" if apart > changed else ""
+    order = ", and the order of the others" if differing > changed else ""
     return [f"{changed:,} of {pluralise(then.count, 'image')} differ{order}"]
 
 
 def _explain_labels(then: Fingerprint, now: Fingerprint) -> list[str]:
-    """Of images in another order, labels are compared with the image that they belong to."""
+    """Describe changed labels. If only the order of the images changed, compare each image's label."""
     if then.labels is None or now.labels is None:
         was, is_ = ("none" if side.labels is None else "labels" for side in (then, now))
         return [] if was == is_ else [f"the images had {was} and have {is_}"]
     first, second = then.images, now.images
-    apart = int((then.labels != now.labels).sum())
+    differing = int((then.labels != now.labels).sum())
     if first.block > 1:
-        return [_format_range(apart, first, "labels differ")] if apart and first.sha256 == second.sha256 else []
+        return [_format_range(differing, first, "labels differ")] if differing and first.sha256 == second.sha256 else []
     if first.total == second.total and first.sha256 != second.sha256:
         pairs = [Counter(zip(f.images.digests.tolist(), f.labels.tolist(), strict=True)) for f in (then, now)]  # type: ignore[union-attr]
-        apart = sum((pairs[0] - pairs[1]).values())
-    return [f"{apart:,} {'label differs' if apart == 1 else 'labels differ'}"] if apart else []
+        differing = sum((pairs[0] - pairs[1]).values())
+    return [f"{differing:,} {'label differs' if differing == 1 else 'labels differ'}"] if differing else []
 
 
 def _format_range(blocks: int, images: ImageDigests, what: str) -> str:
@@ -116,9 +116,9 @@ def _explain_names(then: tuple[str, ...] | None, now: tuple[str, ...] | None) ->
         return f"class names were {', '.join(then) or 'none'} and are {', '.join(now) or 'none'}"
     if len(then) != len(now):
         return f"{len(then):,} classes were there and {len(now):,} are"
-    apart = [(was, is_) for was, is_ in zip(then, now, strict=True) if was != is_]
-    named = ", ".join(f"{was} is {is_}" for was, is_ in apart[:MAX_LISTED])
-    return f"{len(apart):,} of {len(then):,} class names differ: {named}{', …' if len(apart) > MAX_LISTED else ''}"
+    renamed = [(was, is_) for was, is_ in zip(then, now, strict=True) if was != is_]
+    named = ", ".join(f"{was} is {is_}" for was, is_ in renamed[:MAX_LISTED])
+    return f"{len(renamed):,} of {len(then):,} class names differ: {named}{', …' if len(renamed) > MAX_LISTED else ''}"
 
 
 def _explain_sizes(then: tuple[int, ...], now: tuple[int, ...]) -> str:

@@ -1,7 +1,7 @@
-"""What a set of images was: a digest of every image, in order, with the labels and the names of the classes.
+"""Fingerprint of a data set: a digest of every image, in order, with the labels and the class names.
 
-It is kept in a run's folder, so that whatever reads the data later can say in counts what has changed. That of a large
-file that stays on the disk is kept in the cache folder as well, with the file's size and times: it is read once.
+It is saved in a run's folder, so that later commands can say in counts what has changed. The fingerprint of a large
+file that stays on the disk is also cached, with the file's size and times, so that the file is read only once.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from ganzoo_core.storage.records import SideLength
 from ganzoo_core.storage.tensors import pack_tensors, read_tensors
 
 RECORD_FILE, DIGESTS_FILE = "about.json", "digests.safetensors"
-MAX_DIGESTS = 100_000  # digests that are kept: of each image up to here, of blocks of images beyond
-MIN_CACHED_BYTES = 2**26  # bytes: a smaller file is read again, which takes a moment
+MAX_DIGESTS = 100_000  # digests that are kept: one per image up to this number, one per block of images above
+MIN_CACHED_BYTES = 2**26  # bytes: a smaller file is not cached, since it is read quickly
 SETTLED_SECONDS = 2.0  # seconds: a file that changed more recently may change again within one tick of its clock
-PROGRESS_SECONDS = 5.0  # seconds without a word
-MAX_NAMES_LENGTH = 400_000  # characters of class names that are kept one by one
+PROGRESS_SECONDS = 5.0  # seconds between progress messages
+MAX_NAMES_LENGTH = 400_000  # characters of JSON up to which class names are kept, not only their digest
 Say = Callable[[str], None]
 
 
 class FileStamp(Struct, frozen=True):
-    """A file as it was when it was read: its absolute path, bytes, and times of change in nanoseconds."""
+    """A file's absolute path, size in bytes, and modification and change times in nanoseconds, when it was read."""
 
     path: Annotated[str, Meta(max_length=5000)]
     size: Annotated[int, Meta(ge=0)]
@@ -50,8 +50,8 @@ class DataRecord(Struct, frozen=True):
     """`about.json` of a set's fingerprint; see `fingerprint.Fingerprint`.
 
     Attributes:
-        label_type: of the labels as they are kept; None without labels.
-        file: that the images lie in, where this is an entry of the cache.
+        label_type: the dtype of the saved labels; None without labels.
+        file: the file of the images, in a cache entry.
     """
 
     format: Literal[1]
@@ -74,10 +74,10 @@ class ImageDigests:
     Attributes:
         count: N.
         size: H, W, C.
-        digests: uint64 [ceil(N / block)], of each image, or of each block of them.
-        block: images in a block, the last one aside.
+        digests: uint64 [ceil(N / block)], the digest of each image, or of each block of images.
+        block: images in a block; the last block may be shorter.
         total: the sum of all images' digests modulo 2^64, which does not depend on their order.
-        sha256: of all images in their order.
+        sha256: the SHA-256 of all images' digests, in order.
     """
 
     count: int
@@ -93,10 +93,11 @@ class Fingerprint:
     """Everything about a set that a run depends on.
 
     Attributes:
-        images: of the images.
-        labels: the smallest unsigned type that holds them [N], or uint64 digests of their blocks; None without labels.
-        class_names: None where they are too many to keep.
-        names_sha256: of the class names.
+        images: the digests of the images.
+        labels: [N], in the smallest unsigned type that holds them, or uint64 digests of blocks of labels; None without
+            labels.
+        class_names: None if they are too long to keep.
+        names_sha256: the SHA-256 of the class names.
         background: see `ImageSource`.
     """
 
@@ -108,22 +109,22 @@ class Fingerprint:
 
     @cached_property
     def sha256(self) -> str:
-        """Of all of it; two sets are the same if this is."""
+        """The SHA-256 of the whole fingerprint, equal for two sets only if they are the same."""
         labels = None if self.labels is None else _sha256(self.labels.astype("<u8").tobytes())
         parts = [self.images.count, self.images.size, self.images.sha256, labels, self.names_sha256, self.background]
         return _sha256(json.dumps(parts).encode())
 
     def to_facts(self) -> dict[str, Any]:
-        """The readable part, for `config.yaml`."""
+        """The summary recorded in `config.yaml`."""
         return {"images": self.images.count, "size": list(self.images.size), "sha256": self.sha256}
 
 
 def compute_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerprint:
-    """Read all of a set; or, of a large file that has not changed, what was found of it before.
+    """Compute a set's fingerprint by reading all of it; for a large, unchanged file the digests come from the cache.
 
     Args:
         source: the set.
-        say: told how far it is, where that takes long.
+        say: receives progress messages if it takes long.
     """
     images = _read_or_digest(source.images, say)
     labels = None if source.labels is None else _pack_labels(source.labels, images.block)
@@ -142,25 +143,25 @@ def digest_images(images: Images, say: Say | None = None) -> ImageDigests:
         block *= 2
     length = size[0] * size[1] * size[2]
     step = max(1, CHUNK_BYTES // length // block) * block
-    whole, kept, total = hashlib.sha256(), [], 0
-    told = time.monotonic()
+    sha256, parts, total = hashlib.sha256(), [], 0
+    reported_at = time.monotonic()
     for start in range(0, count, step):
-        if say is not None and time.monotonic() - told > PROGRESS_SECONDS:
+        if say is not None and time.monotonic() - reported_at > PROGRESS_SECONDS:
             say(f"taking the data's fingerprint: {start:,} of {count:,} images")
-            told = time.monotonic()
+            reported_at = time.monotonic()
         content = np.ascontiguousarray(images[start : start + step]).reshape(-1).data
-        found = b"".join(
+        hashed = b"".join(
             hashlib.blake2b(content[at : at + length], digest_size=16).digest() for at in range(0, len(content), length)
         )
-        whole.update(found)
-        each = np.frombuffer(found, "<u8")[::2]
+        sha256.update(hashed)
+        each = np.frombuffer(hashed, "<u8")[::2]
         total = (total + int(each.sum(dtype=np.uint64))) % 2**64
-        kept.append(each.copy() if block == 1 else _digest_blocks(found, block * 16))
-    return ImageDigests(count, size, np.concatenate(kept), block, total, whole.hexdigest())
+        parts.append(each.copy() if block == 1 else _digest_blocks(hashed, block * 16))
+    return ImageDigests(count, size, np.concatenate(parts), block, total, sha256.hexdigest())
 
 
 def save(folder: Path, fingerprint: Fingerprint, stamp: FileStamp | None = None) -> None:
-    """Keep a fingerprint in a folder of its own; OSError if the disk refuses."""
+    """Save a fingerprint in its own folder; raises OSError if the disk refuses."""
     images = fingerprint.images
     record = {
         "format": 1,
@@ -183,7 +184,7 @@ def save(folder: Path, fingerprint: Fingerprint, stamp: FileStamp | None = None)
 
 
 def load(folder: Path) -> Fingerprint | None:
-    """The fingerprint that a folder holds; None if there is none, or it is damaged."""
+    """Load the fingerprint in a folder; None if there is none or it is damaged."""
     try:
         return _load(folder)[0]
     except (GanzooError, OSError, ValueError):
@@ -203,31 +204,30 @@ def _load(folder: Path) -> tuple[Fingerprint, FileStamp | None]:
         record.images, record.size, tensors["images"], record.block, int(record.total, 16), record.sha256
     )
     names = None if record.class_names is None else tuple(record.class_names)
-    found = Fingerprint(images, tensors.get("labels"), names, record.names_sha256, record.background)
-    return found, record.file
+    return Fingerprint(images, tensors.get("labels"), names, record.names_sha256, record.background), record.file
 
 
 def _read_or_digest(images: Images, say: Say | None) -> ImageDigests:
-    """Digests from the cache folder where the file has not changed since; else taken now, and kept there."""
+    """Read the digests from the cache if the file has not changed; else compute them and cache them."""
     key, path = _find_file(images)
     if path is None:
         return digest_images(images, say)
     entry = find_cache_folder() / "fingerprints" / key
     with contextlib.suppress(GanzooError, OSError, ValueError):
-        kept, stamp = _load(entry)
-        if stamp == _read_stamp(path) and _is_own(entry) and kept.images.size == images.shape[1:]:
-            return kept.images
+        cached, stamp = _load(entry)
+        if stamp == _read_stamp(path) and _is_own(entry) and cached.images.size == images.shape[1:]:
+            return cached.images
     before = _read_stamp(path)
-    found = digest_images(images, say)
+    digests = digest_images(images, say)
     is_settled = time.time_ns() - max(before.mtime_ns, before.ctime_ns) > SETTLED_SECONDS * 1e9
     if before == _read_stamp(path) and is_settled:
-        with contextlib.suppress(OSError):  # a cache that cannot be written is no error
-            save(entry, Fingerprint(found, None, (), "0" * 64, None), before)
-    return found
+        with contextlib.suppress(OSError):  # the cache is optional
+            save(entry, Fingerprint(digests, None, (), "0" * 64, None), before)
+    return digests
 
 
 def _find_file(images: Images) -> tuple[str, Path | None]:
-    """The name of a cache entry and the file that images are a read-only map of; None if they are something else."""
+    """The cache entry's name and the file, if the images are a large read-only memory map; else "" and None."""
     rows: np.ndarray | None = None
     base: Any = images
     if isinstance(base, LazyImages) and base.transform is None:
@@ -240,19 +240,19 @@ def _find_file(images: Images) -> tuple[str, Path | None]:
     if not isinstance(root, np.memmap) or root.filename is None or root.mode != "r":
         return "", None
     path = Path(root.filename).absolute()
-    place = [root.offset, base.ctypes.data - root.ctypes.data, base.shape, base.strides]
-    chosen = None if rows is None else _sha256(np.ascontiguousarray(rows, "<i8").tobytes())
-    return _sha256(json.dumps([str(path), place, chosen]).encode())[:40], path
+    layout = [root.offset, base.ctypes.data - root.ctypes.data, base.shape, base.strides]
+    rows_sha256 = None if rows is None else _sha256(np.ascontiguousarray(rows, "<i8").tobytes())
+    return _sha256(json.dumps([str(path), layout, rows_sha256]).encode())[:40], path
 
 
 def _read_stamp(path: Path) -> FileStamp:
-    """What tells that a file is still the same. The time of its last change of any kind shows a turned back clock."""
-    found = path.stat()
-    return FileStamp(str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    """Stamp that shows whether a file has changed. The ctime reveals changes even if the mtime was set back."""
+    status = path.stat()
+    return FileStamp(str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _is_own(entry: Path) -> bool:
-    """Whether this user wrote a cache entry."""
+    """Whether a cache entry belongs to this user."""
     return os.name == "nt" or entry.lstat().st_uid == os.geteuid()
 
 
@@ -263,11 +263,11 @@ def _pack_labels(labels: np.ndarray, block: int) -> np.ndarray:
 
 
 def _digest_blocks(content: bytes, length: int) -> np.ndarray:
-    """uint64, of each so many bytes."""
-    found = (
+    """Digest each `length` bytes: uint64 [blocks]."""
+    digests = (
         hashlib.blake2b(content[at : at + length], digest_size=8).digest() for at in range(0, len(content), length)
     )
-    return np.frombuffer(b"".join(found), "<u8").astype(np.uint64)
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
 def _sha256(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""From an image source to what the networks see: the held-out part, the size, the endless stream of batches."""
+"""Bring images to the size and channels that the networks see: crop, pad, resize, mirror."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ganzoo_core.data.lazy import LazyImages, MirroredImages
 from ganzoo_core.data.pixels import resize
 from ganzoo_core.errors import UsageError
 
-PROGRESS_SECONDS = 5.0  # seconds; whatever takes longer says how far it is
+PROGRESS_SECONDS = 5.0  # seconds between progress messages
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How images of one size become images of the size that the networks see.
+    """How images are brought to the size that the networks see.
 
-    `pad`: a border of `background` is laid around; what is generated is cropped back. `resize`: with
-    antialiasing, after a centre crop to the target's aspect. `none`: they are of that size.
+    `pad`: a border of `background` is added, and generated images are cropped back. `resize`: centre crop to the
+    target's aspect, then resize with antialiasing. `none`: they already have that size.
     """
 
     original_size: tuple[int, int]
@@ -44,15 +44,15 @@ class Framing:
 def choose_framing(
     original_size: tuple[int, int], *, size: int, sizes: Sequence[int], background: int | None
 ) -> Framing:
-    """Choose the size the networks see, and how the images get there.
+    """Choose the size the networks see, and how the images are brought to it.
 
     Images are padded when they have a background and the target is at most a quarter larger, so that 28 pixels
     become 32 untouched; everything else is resized.
 
     Args:
-        original_size: height and width of the images as they are.
-        size: `data.size`; 0 for the images' own, or the least of `sizes` that holds them.
-        sizes: what both models take; empty for any.
+        original_size: height and width of the original images.
+        size: `data.size`; 0 for the images' own size, or the smallest of `sizes` that holds them.
+        sizes: the sizes that both models take; empty for any.
         background: the grey value a border may have, or None.
 
     Raises:
@@ -85,16 +85,16 @@ def _format_sizes(sizes: Sequence[int]) -> str:
 def prepare(
     source: ImageSource, framing: Framing, channels: int, *, say: Callable[[str], None] | None = None
 ) -> ImageSource:
-    """The source's images at the size and with the channels that the networks see.
+    """Bring the source's images to the size and channels that the networks see.
 
-    In memory where they fit (see `lazy.should_hold_in_memory`); else an `OnDemand`, or the memory map itself where
-    nothing is to
-    be done to its images. Either gives the same bytes.
+    The result is in memory if it fits (see `lazy.should_hold_in_memory`); else a `LazyImages`, or the memory map itself
+    if its images need no change. Either way the bytes are the same.
 
     Args:
-        source: the images as they are.
-        framing, channels: what becomes of them.
-        say: told which of the two it is, where they are large, and how far it is, where that takes long.
+        source: the original images.
+        framing: the target size and the method.
+        channels: the target channels, 1 or 3.
+        say: receives a message if the images stay on the disk, and progress messages if reading takes long.
     """
     images, shape = source.images, (*framing.target_size, channels)
     size, is_changed = len(images) * prod(shape), shape != images.shape[1:]
@@ -115,10 +115,10 @@ def prepare(
 
 
 def add_mirrored(source: ImageSource) -> tuple[Images, np.ndarray | None]:
-    """The images and, after them, each of them mirrored left to right.
+    """Append a copy of each image, mirrored left to right.
 
     Returns:
-        uint8 [2N,H,W,C], in memory where the images are and twice as many have room; labels int64 [2N], or None.
+        uint8 [2N,H,W,C], in memory if the images are and twice as many fit; labels int64 [2N], or None.
     """
     images, labels = source.images, source.labels
     twice = None if labels is None else np.concatenate([labels, labels])
@@ -128,7 +128,7 @@ def add_mirrored(source: ImageSource) -> tuple[Images, np.ndarray | None]:
 
 
 def apply_framing(images: np.ndarray, framing: Framing, channels: int) -> np.ndarray:
-    """A batch of images, uint8 [N,H,W,C], framed; what becomes of one does not depend on the others."""
+    """Frame a batch of images, uint8 [N,H,W,C] -> [N, *target_size, channels]; each image independently."""
     if framing.method == "pad":
         top, left, height, width = framing.crop or (0, 0, 0, 0)
         bottom, right = framing.target_size[0] - height - top, framing.target_size[1] - width - left
@@ -153,23 +153,28 @@ def _compose(
 
 
 def _make_progress(count: int, say: Callable[[str], None] | None) -> Callable[[int], None] | None:
-    """Says every few seconds how many images were read."""
+    """Make a function that reports every few seconds how many images were read; None without `say`."""
     if say is None:
         return None
-    since = [time.monotonic()]
+    reported_at = [time.monotonic()]
 
-    def told(done: int) -> None:
-        if time.monotonic() - since[0] > PROGRESS_SECONDS and done < count:
+    def report(done: int) -> None:
+        if time.monotonic() - reported_at[0] > PROGRESS_SECONDS and done < count:
             say(f"{done:,} of {count:,} images are read")
-            since[0] = time.monotonic()
+            reported_at[0] = time.monotonic()
 
-    return told
+    return report
 
 
 def crop_padding(images: np.ndarray, box: tuple[int, int, int, int] | None, size: tuple[int, int]) -> np.ndarray:
-    """Cut the padding away: images [N,H,W,C], box top, left, height, width of images of the full size.
+    """Crop away the padding of images [N,H,W,C].
 
-    Images of another size come from a network that is still growing; they stay as they are.
+    Images of another size than `size` come from a network that is still growing, and are returned unchanged.
+
+    Args:
+        images: [N,H,W,C].
+        box: top, left, height and width of the picture; None without padding.
+        size: height and width of padded images at full size.
     """
     if box is None or images.shape[1:3] != size:
         return images
@@ -178,10 +183,10 @@ def crop_padding(images: np.ndarray, box: tuple[int, int, int, int] | None, size
 
 
 def count_halvings(size: tuple[int, int], resolution: int) -> int:
-    """How often real images of this size (height, width) are halved to reach a growing network's resolution.
+    """The number of halvings from real images of this size (height, width) to a growing network's resolution.
 
     Raises:
-        UsageError: if they cannot be.
+        UsageError: if halving cannot reach it.
     """
     times = max(0, (max(size) // max(resolution, 1)).bit_length() - 1)
     if max(size) != resolution << times or any(side % (1 << times) for side in size):

@@ -1,4 +1,4 @@
-"""How much memory this process may still take, within the limits of its containers."""
+"""Measure the free memory, within the limits of the container that this process runs in."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import ctypes
 import os
 from pathlib import Path
 
-DEFAULT_FREE_BYTES = 4 * 2**30  # bytes that are taken to be free where the system does not say
+DEFAULT_FREE_BYTES = 4 * 2**30  # bytes assumed to be free if the system does not say
 
 
 def measure_free_memory() -> int:
-    """Bytes of main memory that can be had: of the machine, or of the container that this process runs in."""
-    found = [size for size in (_read_machine_memory(), _read_container_memory()) if size is not None]
-    return min(found, default=DEFAULT_FREE_BYTES)
+    """Free bytes of main memory: the smaller of the machine's and the container's."""
+    sizes = [size for size in (_read_machine_memory(), _read_container_memory()) if size is not None]
+    return min(sizes, default=DEFAULT_FREE_BYTES)
 
 
 def _read_machine_memory() -> int | None:
@@ -25,7 +25,7 @@ def _read_machine_memory() -> int | None:
     if os.name == "nt":
         return _read_windows_memory()
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # half of it is taken to be in use
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # assume that half of it is in use
     except (AttributeError, OSError, ValueError):
         return None
 
@@ -40,7 +40,7 @@ def _read_windows_memory() -> int | None:
 
 
 def _read_container_memory(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What is left of the limit of a control group, version 2 or 1; None without one."""
+    """Free bytes within the limit of the control group, version 2 or 1; None without a limit."""
     for limit, used, cached in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
@@ -48,7 +48,7 @@ def _read_container_memory(root: Path = Path("/sys/fs/cgroup")) -> int | None:
         try:
             most, now = (int((root / name).read_text(encoding="ascii")) for name in (limit, used))
             stat = (root / limit).with_name("memory.stat").read_text(encoding="ascii").split()
-        except (OSError, ValueError):  # without a limit the first says `max`
+        except (OSError, ValueError):  # ValueError: without a limit, `memory.max` holds `max`
             continue
         counts = dict(zip(stat[::2], stat[1::2], strict=False))
         return max(0, most - now + int(counts.get(cached, 0)))

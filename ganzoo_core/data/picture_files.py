@@ -1,4 +1,4 @@
-"""Pictures in files: PNG, npz and animations are written, and pictures of any format read."""
+"""Picture files: write PNG, npz and animations, and read pictures of common formats."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ganzoo_core.storage.outputs import write_output
 
 SUFFIXES = (".png", ".npz")
 ANIMATION_SUFFIXES = (".gif", ".webp")
-FRAME_MILLISECONDS = 60  # milliseconds that each picture of a walk stands
+FRAME_MILLISECONDS = 60  # milliseconds for which each frame of a walk is shown
 
 
 def encode_png(picture: Image.Image, facts: dict[str, Any] | None = None) -> bytes:
-    """The PNG file of a picture, the same bytes for the same picture, with facts as text chunks."""
+    """Encode a picture as PNG, with facts as text chunks; the same input gives the same bytes."""
     information = PngImagePlugin.PngInfo()
     for key, value in (facts or {}).items():
         information.add_text(key, str(value))
@@ -34,18 +34,18 @@ def encode_png(picture: Image.Image, facts: dict[str, Any] | None = None) -> byt
 
 
 def save_images(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, rows: Sequence[str] = ()) -> None:
-    """Write images where the path says: FILE.png a grid, FILE.npz the arrays, else a new folder of PNG files.
+    """Write images: a grid to FILE.png, the arrays to FILE.npz, or PNG files to a new folder, by the path's ending.
 
-    What is there is replaced at once by the whole file, or not at all.
+    An existing file is replaced atomically.
 
     Args:
         images: uint8 [N,H,W,C].
-        path: its folder is made; one that is to hold PNG files must be new or empty.
-        labels: int64 [N]; stored in an npz beside the images.
-        rows: names of equally many images each, which make a row of a grid.
+        path: its parent folder is created; a folder for PNG files must be new or empty.
+        labels: int64 [N], stored in an npz with the images.
+        rows: the name of each row of a grid; all rows have the same number of images.
 
     Raises:
-        UsageError: for a file ending that is neither, or a place that cannot be written.
+        UsageError: for another file ending, or a path that cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix and suffix not in SUFFIXES:
@@ -66,27 +66,27 @@ def save_images(images: np.ndarray, path: Path, labels: np.ndarray | None = None
 
 
 def check_new_folder(path: Path) -> None:
-    """Raise UsageError for a folder of pictures that is there and not empty: two calls would mix in it."""
+    """Raise UsageError unless the folder is missing or empty: the pictures of two calls would mix."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is there already and not empty; choose another --out")
 
 
 def _write_pictures(images: np.ndarray, path: Path) -> None:
-    """A folder of PNG files, which is there when all of them are."""
+    """Write a folder of PNG files, which appear only when all of them are complete."""
     check_new_folder(path)
-    place = Path(os.path.realpath(path))  # it may be said as `.`, or as a link to an empty folder
-    is_new = not place.exists()
-    fresh = (place.parent if is_new else place) / f".{place.name}.{secrets.token_hex(4)}.new"
+    folder = Path(os.path.realpath(path))  # the path may be `.`, or a link to an empty folder
+    is_new = not folder.exists()
+    fresh = (folder.parent if is_new else folder) / f".{folder.name}.{secrets.token_hex(4)}.new"
     fresh.mkdir(parents=True)
     try:
         digits = len(str(len(images) - 1))
         for number, image in enumerate(images):
             (fresh / f"{number:0{digits}d}.png").write_bytes(encode_png(to_pillow(image)))
         if is_new:
-            fresh.rename(place)
-        else:  # it stays the folder that it was: a mount, perhaps, or one with rights of its own
+            fresh.rename(folder)
+        else:  # keep the existing folder, which may be a mount or have its own permissions
             for picture in sorted(fresh.iterdir()):
-                picture.rename(place / picture.name)
+                picture.rename(folder / picture.name)
             fresh.rmdir()
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -94,17 +94,17 @@ def _write_pictures(images: np.ndarray, path: Path) -> None:
 
 
 def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> None:
-    """Write walks where the path says: FILE.gif or FILE.webp moving and looped, FILE.png a strip with a walk a row.
+    """Write latent walks: a looped animation to FILE.gif or FILE.webp, or a strip with one walk per row to FILE.png.
 
-    A GIF has 256 colours a picture, so grey images and all of WebP are as they were drawn.
+    A GIF has 256 colours per frame, so colour images lose some there; grey images and WebP are lossless.
 
     Args:
-        frames: uint8 [F,N,H,W,C], N walks.
-        path: its folder is made.
-        rows: names of equally many walks each, which make a row of a moving grid.
+        frames: uint8 [F,N,H,W,C], F frames of N walks.
+        path: its parent folder is created.
+        rows: the name of each row of an animated grid; all rows have the same number of walks.
 
     Raises:
-        UsageError: for another file ending, or a place that cannot be written.
+        UsageError: for another file ending, or a path that cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in (*ANIMATION_SUFFIXES, ".png"):
@@ -134,7 +134,11 @@ _READ_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, 
 
 
 def read_picture(file: Path) -> np.ndarray:
-    """uint8 [H,W,C]; the size is looked at before anything is decoded."""
+    """Read a picture as uint8 [H,W,C] with C 1 or 3; its size is checked before decoding.
+
+    Raises:
+        DataError: if it cannot be read or has more than `MAX_PIXELS` pixels.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -142,7 +146,7 @@ def read_picture(file: Path) -> np.ndarray:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise ValueError(f"it has more than {MAX_PIXELS:,} pixels")
                 is_grey = opened.mode in ("1", "L", "I;16", "I", "LA")
-                found = np.asarray(opened.convert("L" if is_grey else "RGB"))
+                pixels = np.asarray(opened.convert("L" if is_grey else "RGB"))
     except _READ_ERRORS as error:
         raise DataError(f"{file} cannot be read as a picture: {error}; remove it, or mend it") from None
-    return found[..., None] if found.ndim == 2 else found
+    return pixels[..., None] if pixels.ndim == 2 else pixels

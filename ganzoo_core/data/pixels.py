@@ -1,4 +1,4 @@
-"""Pixels: uint8 to [-1, 1] and back, resizing, grids and their captions."""
+"""Convert pixels from uint8 to [-1, 1] and back, resize images, and draw grids with captions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ganzoo_core.errors import UsageError
 
-FONT_SIZE, MARGIN = 14, 6  # pixels: the height of words beside a grid, and the room around them
+FONT_SIZE, MARGIN = 14, 6  # pixels: the size of captions around a grid, and the margin around them
 
 
 def preprocess(images: np.ndarray) -> np.ndarray:
-    """uint8 0…255 -> float32 in [-1, 1]; `deprocess` gives every one of the 256 values back exactly."""
+    """uint8 0…255 -> float32 in [-1, 1]; `deprocess` restores each of the 256 values exactly."""
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def deprocess(images: np.ndarray) -> np.ndarray:
-    """Floats in [-1, 1] -> uint8 0…255, rounded to the nearest; what lies outside is clipped."""
-    with np.errstate(invalid="ignore"):  # of a network that overflows: any grey will do
+    """Floats in [-1, 1] -> uint8 0…255, rounded to the nearest; values outside are clipped."""
+    with np.errstate(invalid="ignore"):  # NaN from a diverged network: any grey will do
         return np.clip(np.rint((images + np.float32(1)) * np.float32(127.5)), 0, 255).astype(np.uint8)
 
 
@@ -51,15 +51,15 @@ def to_pillow(image: np.ndarray) -> Image.Image:
 
 
 def grid(images: np.ndarray, columns: int | None = None, *, gap: int = 2) -> Image.Image:
-    """Many pictures in one, row by row.
+    """Arrange images in a grid, row by row.
 
     Args:
         images: uint8 [N,H,W,C] with one or three channels.
-        columns: pictures a row; as near to a square as can be without it.
-        gap: pixels between them.
+        columns: images per row; None for a grid as square as possible.
+        gap: pixels between images.
 
     Returns:
-        A Pillow image, which a notebook shows.
+        A Pillow image, which a notebook displays.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or len(images) == 0:
@@ -68,14 +68,14 @@ def grid(images: np.ndarray, columns: int | None = None, *, gap: int = 2) -> Ima
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), dtype=np.uint8)
-    for place, image in enumerate(images):
-        top, left = (place // columns) * (height + gap), (place % columns) * (width + gap)
+    for index, image in enumerate(images):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = image
     return to_pillow(sheet)
 
 
 def enlarge(picture: Image.Image, *, least: int = 640) -> Image.Image:
-    """A small picture at a whole multiple of its size, so that 28-pixel digits can be seen on a screen."""
+    """Enlarge a small picture by a whole factor to about `least` pixels, so that 28-pixel digits are visible."""
     factor = max(1, least // max(picture.size))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
@@ -83,13 +83,13 @@ def enlarge(picture: Image.Image, *, least: int = 640) -> Image.Image:
 def annotate(
     picture: Image.Image, *, rows: Sequence[str] = (), columns: Sequence[str] = (), caption: str = ""
 ) -> Image.Image:
-    """A grid with words around it.
+    """Write row names, column names and a caption around a grid.
 
     Args:
-        picture: a grid, enlarged.
+        picture: a grid, already enlarged.
         rows: the name of each row, to its left.
-        columns: the name of each part, above it; the parts share the width evenly.
-        caption: one line below.
+        columns: the name of each column, above it; the columns share the width evenly.
+        caption: one line below the grid.
     """
     font = ImageFont.load_default(FONT_SIZE)
     left = int(max((font.getlength(name) for name in rows), default=-2 * MARGIN)) + 2 * MARGIN
@@ -98,11 +98,11 @@ def annotate(
     sheet = Image.new(picture.mode, (width, top + picture.height + bottom))
     sheet.paste(picture, (left, top))
     draw = ImageDraw.Draw(sheet)
-    for place, name in enumerate(rows):
-        middle = top + (place + 0.5) * picture.height / len(rows)
+    for index, name in enumerate(rows):
+        middle = top + (index + 0.5) * picture.height / len(rows)
         draw.text((left - MARGIN, middle), name, fill="white", font=font, anchor="rm")
-    for place, name in enumerate(columns):
-        middle = left + (place + 0.5) * picture.width / len(columns)
+    for index, name in enumerate(columns):
+        middle = left + (index + 0.5) * picture.width / len(columns)
         draw.text((middle, top / 2), name, fill="white", font=font, anchor="mm")
     if caption:
         draw.text((left + MARGIN, sheet.height - bottom / 2), caption, fill="white", font=font, anchor="lm")

@@ -1,4 +1,4 @@
-"""The next batch, read while the current one trains."""
+"""Read the next batch while the current one trains."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ganzoo_core.data.lazy import LazyImages, gather
 
 
 class Prefetcher:
-    """Batches of images that lie in a file: while one is learnt from, a thread reads and frames the next.
+    """Reads batches of images from a file: while one is trained on, a thread reads and frames the next.
 
-    What a batch holds depends on its indices alone; one that was not foretold is read when it is asked for.
+    A batch depends only on its indices; one that was not announced is read when it is requested.
 
     Args:
         images: see `Images`.
     """
 
-    STREAMS = 2  # of D's phase, and of G's where it sees reals
+    STREAMS = 2  # D's batches, and G's if its phase uses real images
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -27,9 +27,9 @@ class Prefetcher:
         self._pending: list[tuple[np.ndarray, Future[np.ndarray]]] = []
 
     def take(self, order: np.ndarray, following: np.ndarray | None = None) -> np.ndarray:
-        """uint8 [N,H,W,C] for int64 [N]; `following` is what will be asked for after it."""
-        place = next((i for i, (foretold, _) in enumerate(self._pending) if np.array_equal(foretold, order)), None)
-        batch = self._read(order) if place is None else self._pending.pop(place)[1].result()
+        """The images at indices int64 [N], as uint8 [N,H,W,C]; `following` are the indices of the next request."""
+        ready = next((i for i, (announced, _) in enumerate(self._pending) if np.array_equal(announced, order)), None)
+        batch = self._read(order) if ready is None else self._pending.pop(ready)[1].result()
         if following is not None:
             self._pending = self._pending[1 - self.STREAMS :]
             self._pending.append((following, self._thread.submit(self._read, following)))

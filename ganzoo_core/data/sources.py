@@ -1,4 +1,4 @@
-"""Image sources from arrays that are given in Python."""
+"""Make image sources from arrays passed from Python."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ganzoo_core.arguments import MAX_CLASSES, read_labels
 
 
 def as_source(array: np.ndarray, labels: Any) -> ImageSource:
-    """Arrays that were given in Python -> a source.
+    """Make an image source from arrays.
 
     Args:
         array: uint8 [N,H,W,C]; [N,H,W] counts as one channel.
         labels: whole numbers [N] from 0, or None.
 
     Raises:
-        UsageError: for labels that are none.
-        DataError: for images that are none.
+        UsageError: for invalid labels.
+        DataError: for invalid images.
     """
     if array.ndim == 3:
         array = array[..., None]
@@ -27,5 +27,5 @@ def as_source(array: np.ndarray, labels: Any) -> ImageSource:
         return ImageSource(array)
     count = len(array) if array.ndim else 0
     expected = f"expected {count} whole numbers from 0 to {MAX_CLASSES - 1:,}, one for each image"
-    read = read_labels(labels, expected, count=count)
-    return ImageSource(array, read, tuple(str(number) for number in range(int(read.max()) + 1)))
+    checked = read_labels(labels, expected, count=count)
+    return ImageSource(array, checked, tuple(str(number) for number in range(int(checked.max()) + 1)))

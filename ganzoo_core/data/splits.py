@@ -1,4 +1,4 @@
-"""Train and test parts of a set that has no official test part."""
+"""Train and test splits for a set that has no official test split."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ HOLDOUT_SEED = 20140610  # any fixed number: the split must be the same on every
 
 
 def hold_out(source: ImageSource, split: str, options: Options | None = None) -> ImageSource:
-    """Split a set that has no official test part: a fixed, seeded share is `test`, the rest `train`.
+    """Split a set that has no official test split: a fixed, seeded share is `test`, the rest `train`.
 
     Args:
         source: the whole set.
         split: `train`, `test` or `all`.
-        options: the dataset's, of which `holdout` is the share, from 0 to below 1; a fifth without them. With 0 every
-            image is in `train`, and `test` is the same images: scores then compare with what was trained on.
+        options: the dataset's options; `holdout` is the share of `test`, from 0 to below 1, by default 0.2. With 0 both
+            `train` and `test` are all images, so scores compare with the training images.
 
     Returns:
         The images of that split in their original order, with a note that says how they were chosen, and `whole` set.
-        Of a large memory map nothing is read: the images are an `OnDemand`.
+        A large memory map is not read: the images are read on demand.
 
     Raises:
-        UsageError: for a share that is none.
+        UsageError: for an invalid share.
     """
     count, share = len(source.images), (options or {}).get("holdout", DEFAULT_HOLDOUT)
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share < 1:
@@ -45,10 +45,10 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
     is_test = np.zeros(count, dtype=bool)
     is_test[held] = count > 1
     chosen = is_test if split == "test" else ~is_test
-    # The share is rounded down to whole images, but to one at least; of a single image there is no part.
-    kept_back = f"a fixed {100 * share:.3g}% is held out" if count * share >= 1 else "a fixed one is held out"
-    kept_back = "nothing is held out of a single image" if count == 1 else kept_back
-    note = f"no official test part: {kept_back}; this is {split}, {chosen.sum()} of {pluralise(count, 'image')}"
+    # The share is rounded down to whole images, but at least one; a single image cannot be split.
+    how = f"a fixed {100 * share:.3g}% is held out" if count * share >= 1 else "a fixed one is held out"
+    how = "nothing is held out of a single image" if count == 1 else how
+    note = f"no official test part: {how}; this is {split}, {chosen.sum()} of {pluralise(count, 'image')}"
     return replace(
         source,
         images=lazy.select(source.images, chosen),

@@ -1,4 +1,4 @@
-"""What a run learns from, as plain facts and in two lines: how many images, their classes, sizes and framing."""
+"""Summarise a run's data, as facts and in two lines: the number of images, their classes, sizes and framing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganzoo_core.api import ImageSource
 from ganzoo_core.data.framing import Framing
 from ganzoo_core.messages import pluralise
 
-MAX_LISTED_CLASSES = 5  # classes up to which each is named
+MAX_LISTED_CLASSES = 5  # up to this many classes, each is named
 MAX_COUNTED_CLASSES = 1000  # classes whose counts are kept
 MAX_NAME_LENGTH = 24  # characters of a class's name in a line
 
@@ -19,33 +19,33 @@ Size = tuple[int, int]
 
 
 def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[str, Any]:
-    """The facts that `config.yaml` keeps under `data_summary`; see `run_records.DataSummary`.
+    """The facts recorded under `data_summary` in `config.yaml`; see `run_records.DataSummary`.
 
     Args:
-        source: what is trained on, as its dataset gave it.
-        framing, channels: what becomes of its images.
+        source: the training images, as the dataset returned them.
+        framing, channels: how they are brought to the networks' size, and the networks' channels.
     """
-    found: dict[str, Any] = {"images": len(source.images), "skipped": int(source.skipped)}
+    facts: dict[str, Any] = {"images": len(source.images), "skipped": int(source.skipped)}
     if source.held_out is not None:
-        found["held_out"] = int(source.held_out)
+        facts["held_out"] = int(source.held_out)
     if source.labels is not None:
-        found["classes"] = _describe_classes(source.labels, list(map(str, source.class_names)))
+        facts["classes"] = _describe_classes(source.labels, list(map(str, source.class_names)))
     sizes, counts = _count_sizes(source)
     areas = sizes[:, 0] * sizes[:, 1]
     most = int(np.argmax(counts))
-    found["sizes"] = {
+    facts["sizes"] = {
         "count": len(sizes),
         "smallest": _to_width_height(sizes[int(np.argmin(areas))]),
         "largest": _to_width_height(sizes[int(np.argmax(areas))]),
         "commonest": [*_to_width_height(sizes[most]), int(counts[most])],
         "enlarged": int(counts[(sizes < np.array(_find_inner_size(framing))).any(axis=1)].sum()),
     }
-    found["framing"] = _explain_framing(source, framing, channels, sizes)
-    return found
+    facts["framing"] = _explain_framing(source, framing, channels, sizes)
+    return facts
 
 
 def format_summary(summary: Mapping[str, Any]) -> list[str]:
-    """Those facts in lines."""
+    """Format the facts of `describe_data` as lines."""
     parts = [f"data: {pluralise(summary['images'], 'image')}{_format_classes(summary.get('classes'))}"]
     if summary.get("held_out"):
         parts.append(f"{summary['held_out']:,} more are held out")
@@ -61,14 +61,14 @@ def format_summary(summary: Mapping[str, Any]) -> list[str]:
 def _describe_classes(labels: np.ndarray, names: list[str]) -> dict[str, Any]:
     counts = np.bincount(labels, minlength=len(names))
     least, most = int(np.argmin(counts)), int(np.argmax(counts))
-    found = {
+    facts = {
         "count": len(names),
         "smallest": [names[least], int(counts[least])],
         "largest": [names[most], int(counts[most])],
     }
     if len(names) <= MAX_COUNTED_CLASSES:
-        found["each"] = [[name, int(count)] for name, count in zip(names, counts, strict=True)]
-    return found
+        facts["each"] = [[name, int(count)] for name, count in zip(names, counts, strict=True)]
+    return facts
 
 
 def _format_classes(classes: Mapping[str, Any] | None) -> str:
@@ -88,19 +88,19 @@ def _shorten(name: str) -> str:
 
 
 def _count_sizes(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
-    """The different sizes of the images before anything was done to them, int64 [S,2], and how often each is there."""
+    """The distinct original sizes of the images, int64 [S,2] (height, width), and the count of each."""
     if source.sizes is None:
         return np.array([source.images.shape[1:3]], dtype=np.int64), np.array([len(source.images)])
     return np.unique(source.sizes, axis=0, return_counts=True)
 
 
 def _find_inner_size(framing: Framing) -> Size:
-    """Height and width that the pictures themselves have in the end, without a border."""
+    """Final height and width of the pictures, without a border."""
     return framing.target_size if framing.method == "resize" else framing.original_size
 
 
 def _explain_framing(source: ImageSource, framing: Framing, channels: int, sizes: np.ndarray) -> str:
-    """`4,032×3,024 → crop 3,024² → 64×64`: the sizes as they were, and what is done to them, by whomever."""
+    """`4,032×3,024 → crop 3,024² → 64×64`: the original sizes, and each change by the dataset or the framing."""
     _, height, width, own = source.images.shape
     steps = [_format_sizes(source, sizes), *_format_crop(sizes, (height, width))]
     steps.append(format_size((height, width)))
@@ -111,7 +111,7 @@ def _explain_framing(source: ImageSource, framing: Framing, channels: int, sizes
             *_format_crop(np.array([framing.original_size]), framing.target_size),
             format_size(framing.target_size),
         ]
-    steps = [step for place, step in enumerate(steps) if place == 0 or step != steps[place - 1]]
+    steps = [step for index, step in enumerate(steps) if index == 0 or step != steps[index - 1]]
     if own != channels:
         steps.append("grey" if channels == 1 else "RGB")
     return " → ".join(steps)
@@ -122,12 +122,12 @@ def _format_sizes(source: ImageSource, sizes: np.ndarray) -> str:
         return format_size(sizes[0])
     _, counts = _count_sizes(source)
     areas, most = sizes[:, 0] * sizes[:, 1], int(np.argmax(counts))
-    ends = [format_size(sizes[int(place)]) for place in (np.argmin(areas), np.argmax(areas))]
+    ends = [format_size(sizes[int(index)]) for index in (np.argmin(areas), np.argmax(areas))]
     return f"{ends[0]} to {ends[1]}, most often {format_size(sizes[most])} ({counts[most]:,} of {len(source.images):,})"
 
 
 def _format_crop(sizes: np.ndarray, target: Size) -> list[str]:
-    """`crop 3,024²`: the middle that is cut out of pictures of these sizes, with the target's aspect; [] if none is."""
+    """`crop 3,024²`: the centre crop of pictures of these sizes to the target's aspect; [] if none is needed."""
     height, width = target
     if (sizes[:, 0] * width == sizes[:, 1] * height).all():
         return []
@@ -144,10 +144,10 @@ def _format_aspect(size: Size) -> str:
 
 
 def format_size(size: Any) -> str:
-    """`4,032×3,024`: width by height of (height, width)."""
+    """Format (height, width) as width by height: `4,032×3,024`."""
     return f"{int(size[1]):,}×{int(size[0]):,}"
 
 
 def _to_width_height(size: np.ndarray) -> list[int]:
-    """Width and height, as people say them."""
+    """(height, width) -> [width, height]."""
     return [int(size[1]), int(size[0])]

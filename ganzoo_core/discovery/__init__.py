@@ -1,3 +1,3 @@
-"""Find what is installed by its manifests, and import and call the parts that were picked."""
+"""Find installed parts through their manifests, and import and call the picked ones."""
 
 __all__ = ["answers", "catalog", "loading", "manifest"]

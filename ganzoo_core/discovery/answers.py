@@ -1,4 +1,4 @@
-"""Checks of what a hook returned, in words."""
+"""Check the objects that hooks return. Each check describes the problem in words, or returns "" if there is none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganzoo_core.messages import format_value
 
 
 def check_loss(answer: Any) -> str:
-    """What is wrong with a loss, in words."""
+    """Describe what is wrong with a loss; "" if nothing."""
     if isinstance(answer, type):
         return f"the class {answer.__name__}; expected an object of it"
     if isinstance(answer, Loss):
@@ -20,7 +20,7 @@ def check_loss(answer: Any) -> str:
 
 
 def check_schedule(answer: Any) -> str:
-    """What is wrong with a schedule, in words."""
+    """Describe what is wrong with a schedule; "" if nothing."""
     if not callable(answer):
         return f"a {type(answer).__name__}; expected a function from images seen to named values"
     values = answer(0)
@@ -30,12 +30,12 @@ def check_schedule(answer: Any) -> str:
 
 
 def check_source(answer: Any) -> str:
-    """What is wrong with an image source, in words."""
+    """Describe what is wrong with an image source; "" if nothing."""
     return "" if isinstance(answer, ImageSource) else f"a {type(answer).__name__}; expected a gz.ImageSource"
 
 
 def check_extractor(answer: Any) -> str:
-    """What is wrong with an extractor, in words."""
+    """Describe what is wrong with an extractor; "" if nothing."""
     if isinstance(answer, type):
         return f"the class {answer.__name__}; expected an object of it"
     if isinstance(answer, Extractor):
@@ -44,5 +44,5 @@ def check_extractor(answer: Any) -> str:
 
 
 def check_metric(answer: Any) -> str:
-    """What is wrong with a metric, in words."""
+    """Describe what is wrong with a metric; "" if nothing."""
     return "" if callable(answer) else f"a {type(answer).__name__}; expected a function metric(real, fake, seed)"

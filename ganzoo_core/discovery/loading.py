@@ -1,7 +1,7 @@
-"""Imports the picked parts, checks their hooks and calls them; turns their failures into plain errors.
+"""Import the picked parts, check their hooks and call them; turn their failures into plain errors.
 
 One slot, one manager: for each slot (generator, discriminator, loss, schedule, data) a fresh pluggy manager holds
-the picked part and then the picked modifiers, the first innermost. A guard after each says who was at fault.
+the picked part and then the picked modifiers, the first innermost. A guard after each names the plugin at fault.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def call_hook(
 
     Args:
         hook: `build_generator`, `loss`, `dataset`, …; see `hookspecs`.
-        part: whose hook it is.
-        check: says in words what is wrong with an answer, "" for nothing; asked of the part's and each modifier's.
-        wrappers: modifiers, the first innermost; those without this hook are passed over.
-        replacement: an object from Python that is the answer, in the part's stead.
-        arguments: what the hook takes.
+        part: the part that implements the hook.
+        check: describes what is wrong with a result, "" for nothing; applied to the part's result and each modifier's.
+        wrappers: modifiers, the first innermost; those without this hook are skipped.
+        replacement: an object passed from Python that is used instead of the part's result.
+        arguments: the hook's arguments.
 
     Raises:
         PluginError: if a part cannot be imported, breaks the contract, raises or returns something else.
@@ -70,9 +70,9 @@ def call_hook(
             return getattr(manager.hook, hook)(**arguments)
     except (GanzooError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # what pluggy has to say of a second yield passes the guards by
-        told = str(error)
-        owner = next((owner for owner, plugin in plugins if str(getattr(plugin, "__file__", part)) in told), part)
+    except BaseException as error:  # pluggy's error for a second yield does not go through the guards
+        message = str(error)
+        owner = next((owner for owner, plugin in plugins if str(getattr(plugin, "__file__", part)) in message), part)
         raise make_plugin_error(owner, f"{hook} raised", error) from error
 
 
@@ -83,7 +83,7 @@ def import_hooks(part: Part) -> ModuleType:
             module = importlib.import_module(part.hooks)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # SystemExit at import is a plugin's failure, not the end of the program
+    except BaseException as error:  # SystemExit at import is a plugin's failure and must not end the program
         if isinstance(error, GanzooError):
             raise
         raise make_plugin_error(part, f"importing {part.hooks} raised", error) from error
@@ -92,20 +92,20 @@ def import_hooks(part: Part) -> ModuleType:
 
 
 def stdout_to_stderr() -> contextlib.AbstractContextManager[Any]:
-    """What a plugin prints goes to stderr: stdout is for what the user asked for, which may be JSON."""
+    """Redirect a plugin's prints to stderr, since stdout is for the command's own output, which may be JSON."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
 def make_plugin_error(part: Part, action: str, error: BaseException) -> PluginError:
-    """The error that is told when a plugin raised."""
+    """Make the error for an exception raised in a plugin."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if part.location in frame.filename]
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and part.location else ""
+    source_line = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and part.location else ""
     missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing and missing != part.package:
         advice = f"it needs {missing}, which is not installed: pip install {part.distribution} brings what it declares"
     else:
         advice = f"upgrade it (pip install -U {part.distribution}) or tell its author, and go on without it"
-    return PluginError(f"{part.label}: {action} {_describe_error(error)}{place}; {advice}")
+    return PluginError(f"{part.label}: {action} {_describe_error(error)}{source_line}; {advice}")
 
 
 def _describe_error(error: BaseException) -> str:
@@ -122,7 +122,7 @@ def _check_module(part: Part, module: ModuleType) -> None:
         return PluginError(f"{part.label}: {part.hooks} {reason}; its author must mend it")
 
     known = {name for name, spec in vars(hookspecs).items() if hasattr(spec, "ganzoo_spec")}
-    # Only functions: a module may hold lazy objects that import something, or answer to every name.
+    # Only functions: a module may hold lazy objects that import something or have every attribute.
     functions = {name: value for name, value in vars(module).items() if inspect.isroutine(value)}
     marked = {name: value.ganzoo_impl for name, value in functions.items() if hasattr(value, "ganzoo_impl")}
     for name, options in marked.items():
@@ -153,10 +153,10 @@ def _check_module(part: Part, module: ModuleType) -> None:
 
 
 def _find_wrong_argument(function: Callable[..., Any]) -> str:
-    """The first argument that would never be filled, in words; "" for none."""
+    """Describe the first argument that would never be filled; "" for none."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # compiled code may not tell
+    except (TypeError, ValueError):  # compiled functions may have no signature
         return ""
     for parameter in parameters:
         if parameter.default is not parameter.empty:
@@ -175,12 +175,12 @@ def register(manager: pluggy.PluginManager, part: Part, plugin: Any) -> None:
         raise PluginError(f"{part.label}: {' '.join(str(error).split())}; its author must mend it") from None
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # pluggy asks the module for every name it has
+    except BaseException as error:  # pluggy reads every attribute of the module, which may raise
         raise make_plugin_error(part, f"registering {part.hooks} raised", error) from error
 
 
 class _Guard:
-    """Stands outside of one plugin and checks what it handed on."""
+    """A wrapper around one plugin that checks its result and attributes its errors to it."""
 
     def __init__(self, part: Part, check: Callable[[Any], str]) -> None:
         self.part, self.check = part, check
@@ -188,9 +188,9 @@ class _Guard:
     def watch(self, hook: str) -> Generator[None, Any, Any]:
         try:
             answer = yield
-        except (GanzooError, KeyboardInterrupt, GeneratorExit):  # the last when this generator is closed; see `call`
+        except (GanzooError, KeyboardInterrupt, GeneratorExit):  # GeneratorExit: this generator is being closed
             raise
-        except BaseException as error:  # sys.exit in a hook ends no run without a word
+        except BaseException as error:  # also SystemExit: sys.exit in a hook must not end a run silently
             raise make_plugin_error(self.part, f"{hook} raised", error) from error
         if answer is None:
             extra = "; a modifier must return the result of its yield" if self.part.kind == "modifiers" else ""
@@ -235,7 +235,7 @@ class _Guard:
 
 
 class _FixedAnswer:
-    """An object that was given in Python answers for itself."""
+    """A plugin whose hooks return an object passed from Python."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer

@@ -1,4 +1,4 @@
-"""Say which settings the core has, how a value is read, which value wins, and where it came from."""
+"""The core's settings: how values are read, which value wins, and where it came from."""
 
 from ganzoo_core.messages import format_value
 from ganzoo_core.settings.core import CORE_SETTINGS, OPTIMIZERS, Setting

@@ -1,4 +1,4 @@
-"""The settings that the core itself has, with their defaults."""
+"""The core's own settings, with their defaults."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ OPTIMIZERS = ("adam", "rmsprop", "sgd")
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its default, how its values are read, and a line of help.
+    """A setting: its default, the kind of its values, and a line of help.
 
-    `kind` is one of int, float, bool, text, length (see `lengths`), duration (a length, or minutes), or a list:
-    numbers, integers, words, lengths.
-    A default of None means that the setting is off until it is given.
+    `kind` is int, float, bool, text, length (see `lengths`), duration (a length, or minutes), or a list: numbers,
+    integers, words, lengths. A default of None means that the setting is off unless it is set.
     """
 
     default: Any

@@ -1,4 +1,4 @@
-"""The settings of `engine.*` alone: what can be said where a saved generator or a run is opened that has all others."""
+"""The settings `engine.*`, the only ones that can be set when a saved generator or a run is opened."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ENGINE_KEYS = tuple(key for key in CORE_SETTINGS if key.startswith("engine."))
 
 
 def read_engine_settings(assigned: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Every setting of `engine.*`, with those laid over the defaults that were given.
+    """All `engine.*` settings: the defaults, overridden by the assigned values.
 
     Raises:
-        UsageError: for a setting of another kind, and for a value that it does not take.
+        UsageError: for a setting outside `engine.*`, and for an invalid value.
     """
     settings = {key: CORE_SETTINGS[key].default for key in ENGINE_KEYS}
     for word, raw in (assigned or {}).items():

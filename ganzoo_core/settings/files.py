@@ -1,4 +1,4 @@
-"""YAML files of settings, as the text that was written."""
+"""Read YAML files of settings, with every scalar as the text that was written."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ganzoo_core.messages import format_value
 from ganzoo_core.settings.values import MAX_TEXT
 from ganzoo_core.storage import files
 
-MAX_BYTES = 200_000  # of a config file; a run's own has three thousand
+MAX_BYTES = 200_000  # of a config file; that of a run has about 3,000
 MAX_KEYS = 2000
 MAX_KEY_LENGTH = 200  # characters
 MAX_DEPTH = 20
 
 
 class _TextLoader(yaml.SafeLoader):
-    """YAML in which every scalar stays the text that was written: `2e-4`, `off`, `12:30`, `010`.
+    """A YAML loader that keeps every scalar as the text that was written: `2e-4`, `off`, `12:30`, `010`.
 
-    Tags would undo that, and aliases let ten lines hold a billion values: both are refused, as is a key that
-    stands twice.
+    Tags would convert scalars, and aliases let ten lines expand to a billion values, so both are refused. Duplicate
+    keys are refused too.
     """
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML's own class attribute)
@@ -46,7 +46,7 @@ class _TextLoader(yaml.SafeLoader):
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
         text: str = super().construct_scalar(node)
-        # JSON writes a character beyond U+FFFF as two escapes, which YAML reads as two characters.
+        # JSON writes a character beyond U+FFFF as two surrogate escapes, which YAML reads as two characters.
         if any("\ud800" <= character <= "\udfff" for character in text):
             return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return text
@@ -57,18 +57,18 @@ def _make_yaml_error(problem: str, mark: Any) -> yaml.MarkedYAMLError:
 
 
 def read_table(path: Path, *, named_by_user: bool = False) -> dict[str, Any]:
-    """What a regular file holds, each scalar as text.
+    """Read the mapping in a YAML file, each scalar as text.
 
     Args:
-        path: of the file.
+        path: a regular file.
         named_by_user: whether the user named it; see `files.open_file`.
 
     Raises:
-        UsageError: if it cannot be read, is not YAML, is no mapping, or holds more than any config does.
+        UsageError: if it cannot be read, is not YAML, is not a mapping, or exceeds the limits of a config file.
     """
-    found = files.describe(path)
-    if found == "a folder" or (found not in ("", "a file") and not named_by_user):
-        raise make_config_error(path, f"cannot be read: it is {found}; expected a file")
+    entry = files.describe(path)
+    if entry == "a folder" or (entry not in ("", "a file") and not named_by_user):
+        raise make_config_error(path, f"cannot be read: it is {entry}; expected a file")
     try:
         with files.open_file(path, named_by_user=named_by_user) as file:
             content = file.read(MAX_BYTES + 1)
@@ -99,15 +99,15 @@ def read_table(path: Path, *, named_by_user: bool = False) -> dict[str, Any]:
     if table in (None, ""):
         return {}
     if not isinstance(table, dict):
-        found = "a list" if isinstance(table, list) else f"the text {table[:40]!r}"
-        raise make_config_error(path, f"holds {found}; expected settings, as train.lr: 2e-4")
+        content_type = "a list" if isinstance(table, list) else f"the text {table[:40]!r}"
+        raise make_config_error(path, f"holds {content_type}; expected settings, as train.lr: 2e-4")
     if (wrong := _find_excess(table)) is not None:
         raise make_config_error(path, wrong)
     return table
 
 
 def _find_excess(table: dict[Any, Any]) -> str | None:
-    """What no config holds: too many keys, one that cannot be shown, a long text, a deep nesting; None without any."""
+    """Describe what exceeds a config's limits: too many keys, a bad key, long text, deep nesting; None if nothing."""
     left: list[tuple[Any, str, int]] = [(table, "it", 0)]
     count = 0
     while left:
@@ -128,5 +128,5 @@ def _find_excess(table: dict[Any, Any]) -> str | None:
 
 
 def make_config_error(path: Path, reason: str) -> UsageError:
-    """What is wrong with a file."""
+    """Make the error for a problem with a config file."""
     return UsageError(f"the config file {path} {reason}")

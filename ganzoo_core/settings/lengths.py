@@ -21,7 +21,7 @@ MAX_LENGTH = 1e15  # beyond it a float no longer counts single images
 
 @dataclass(frozen=True)
 class Interval:
-    """A count of images seen, of epochs (the set once) or of steps (one update of G); a count of 0 is never."""
+    """A count of images seen, epochs (one pass over the set) or steps (one update of G); a count of 0 means never."""
 
     count: float
     unit: str
@@ -48,7 +48,7 @@ class Interval:
             step_images: the real images that D sees in one step.
         """
         scale = {"image": 1, "epoch": epoch_images, "step": step_images}[self.unit]
-        # Exact in the decimals that were written: 0.07 epochs of 100 images are 7, which floats make 8.
+        # Exact in the decimals that were written: 0.07 epochs of 100 images are 7; with floats they would be 8.
         return math.ceil(Fraction(str(self.count)) * scale)
 
 
@@ -56,7 +56,7 @@ def parse_minutes(text: Any) -> float | None:
     """`10minutes` -> 10.0; None for a length of another kind, which `Interval.parse` reads.
 
     Raises:
-        ValueError: for none, or too many.
+        ValueError: for 0 minutes, or more than `MAX_MINUTES`.
     """
     match = _MINUTES_PATTERN.fullmatch(str(text).strip().lower())
     if match is None:
@@ -68,7 +68,7 @@ def parse_minutes(text: Any) -> float | None:
 
 
 def parse_list(text: Any) -> list[str]:
-    """`[1,5,20]epochs`, `1epoch,5epochs` or a list of lengths -> the lengths, each checked; raises ValueError."""
+    """Parse `[1,5,20]epochs`, `1epoch,5epochs` or a list of lengths; raises ValueError for a bad one."""
     if isinstance(text, str):
         match = _LIST_PATTERN.fullmatch(text.strip().lower())
         items, unit = (match["items"], match["unit"]) if match else (text, "")

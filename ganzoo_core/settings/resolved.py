@@ -1,4 +1,4 @@
-"""Resolved settings: the value that won, and where it came from."""
+"""Resolved settings: the final value of each, and where it came from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPEATED = ("generator.", "discriminator.")
 
 @dataclass(frozen=True)
 class SettingValue:
-    """A resolved value and the words that say where it came from."""
+    """A resolved value and a description of where it came from."""
 
     value: Any
     origin: str
@@ -52,9 +52,9 @@ class Settings(Mapping[str, Any]):
 
 
 def find_matches(key: str, known: Iterable[str]) -> list[str]:
-    """The full keys that a key may mean as the user wrote it; none for an unknown one.
+    """The full keys that a key written by the user may mean; empty if it is unknown.
 
-    generator.* and discriminator.* repeat model.*, so they must be written whole.
+    generator.* and discriminator.* repeat model.*, so those keys must be written in full.
     """
     known = sorted(known)
     if key in known:
@@ -63,10 +63,10 @@ def find_matches(key: str, known: Iterable[str]) -> list[str]:
 
 
 def expand_key(key: str, known: Iterable[str]) -> str:
-    """A key as the user wrote it -> the full key; an unambiguous last segment is enough.
+    """Expand a key as the user wrote it to the full key; an unambiguous last segment is enough.
 
     Raises:
-        UsageError: for an unknown key, with the nearest ones, and for an ambiguous one, with all it may mean.
+        UsageError: for an unknown key, naming the nearest ones, and for an ambiguous key, naming all candidates.
     """
     known = sorted(known)
     ends = find_matches(key, known)

@@ -1,4 +1,4 @@
-"""Where settings are written: YAML files, which `files` reads, and `--set`."""
+"""Read settings from YAML files (through `files`) and from `--set`."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 
 
 def read_config(path: Path, *, named_by_user: bool = False) -> dict[str, Any]:
-    """A YAML file -> flat settings as text: `train: {lr: 2e-4}` and `train.lr: 2e-4` are the same.
+    """Read a YAML file as flat settings, values as text: `train: {lr: 2e-4}` and `train.lr: 2e-4` are the same.
 
-    A top-level `run` holds facts of a run (`config.yaml`) and is passed over; by the paths in it, data that were moved
-    together with the run's folder are found again.
+    A top-level `run` holds the facts of a run (`config.yaml`) and is not returned; the paths in it are used to find
+    data that was moved together with the run's folder.
 
     Args:
-        path: of a regular file.
-        named_by_user: whether the user named it; then it may be a link to one.
+        path: a regular file.
+        named_by_user: whether the user named it; then it may be a link to a regular file.
 
     Raises:
-        UsageError: if the file cannot be read, is not YAML, is no mapping, or holds more than any config does.
+        UsageError: if the file cannot be read, is not YAML, is not a mapping, or exceeds the limits of a config file.
     """
     from ganzoo_core.settings import files  # PyYAML takes a while to import, and most commands read no file
 
     table = files.read_table(path, named_by_user=named_by_user)
     facts = table.pop("run", None)
     try:
-        found = flatten(table)
+        settings = flatten(table)
     except ValueError as error:
         raise files.make_config_error(path, f"is not clear: {error}") from None
     relative = read_paths(facts).get("data_from_here", "") if isinstance(facts, Mapping) else ""
-    name, colon, place = str(found.get("use.data", "")).partition(":")
+    name, colon, data_path = str(settings.get("use.data", "")).partition(":")
     if relative and colon:
-        found["use.data"] = f"{name}:{find_moved_path(place, relative, path.parent)}"
-    return found
+        settings["use.data"] = f"{name}:{find_moved_path(data_path, relative, path.parent)}"
+    return settings
 
 
 def read_run_config(path: Path) -> dict[str, Any]:
-    """The settings in a run's own `config.yaml`, but that nothing is downloaded for it: that is asked for anew.
+    """Read the settings of a run's `config.yaml`, with every `*.download` off: downloads must be requested again.
 
     Raises:
         UsageError: as `read_config` does.
@@ -52,10 +52,10 @@ def read_run_config(path: Path) -> dict[str, Any]:
 
 
 def read_facts(path: Path) -> RunFacts:
-    """What a run's `config.yaml` says under `run`.
+    """Read the facts under `run` in a run's `config.yaml`.
 
     Raises:
-        UsageError: as `read_config` does, and naming the fact that is not as it must be.
+        UsageError: as `read_config` does, and naming a fact that is invalid.
     """
     from ganzoo_core.settings import files
     from ganzoo_core.storage import decoding
@@ -68,19 +68,19 @@ def read_facts(path: Path) -> RunFacts:
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings -> dotted keys; raises ValueError for a key that two spellings set."""
+    """Flatten nested mappings to dotted keys; raises ValueError for a key that is set twice."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         name = f"{prefix}{key}"
-        found = flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-        for twice in found.keys() & flat.keys():
-            raise ValueError(f"{twice} is set twice")
-        flat.update(found)
+        entries = flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        for duplicate in entries.keys() & flat.keys():
+            raise ValueError(f"{duplicate} is set twice")
+        flat.update(entries)
     return flat
 
 
 def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
-    """`--set key=value` texts -> a mapping, in their order; of two for one key the last counts.
+    """Parse `--set key=value` texts to a mapping in their order; the last one for a key wins.
 
     Raises:
         UsageError: for a text without `=` or without a key.
@@ -93,6 +93,6 @@ def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--set {text!r} has no value; write --set key=value, such as --set lr=2e-4")
         if not key:
             raise UsageError(f"--set {text!r} has no key; write --set key=value, such as --set lr=2e-4")
-        assigned.pop(key, None)  # two spellings of a setting are told apart by their order alone
+        assigned.pop(key, None)  # so that the key moves to the end: of two spellings of a setting the last wins
         assigned[key] = value.strip()
     return assigned

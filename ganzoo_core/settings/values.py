@@ -1,4 +1,4 @@
-"""A value as it was written -> a value of its kind."""
+"""Convert setting values as they were written to values of their kind."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MAX_INTEGER = 2**63
 MAX_TEXT = 10_000  # characters of a value
 MAX_ITEMS = 1000  # of a list
 _DIGITS = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
-_INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")  # NUL, and half a character, which no file in UTF-8 can hold
+_INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")  # NUL, and lone surrogates, which UTF-8 cannot encode
 
 
 def find_kind(key: str, default: Any) -> str:
-    """How values of a part's setting are read: by the type of the default in its manifest."""
+    """The kind of a setting: that of a core setting, else by the type of the default in the part's manifest."""
     if key in CORE_SETTINGS:
         return CORE_SETTINGS[key].kind
     if isinstance(default, list):
@@ -31,10 +31,10 @@ def find_kind(key: str, default: Any) -> str:
 
 
 def read_value(key: str, kind: str, raw: Any) -> Any:
-    """A value as it was written -> a value of that kind.
+    """Convert a value as it was written to a value of the setting's kind, and check its range.
 
     Args:
-        key: the setting's name, for the message.
+        key: the setting's full name.
         kind: see `Setting`.
         raw: text from the command line or YAML, or a Python value.
 
@@ -65,7 +65,7 @@ def read_value(key: str, kind: str, raw: Any) -> Any:
 
 
 def _check_bounds(raw: Any) -> None:
-    """Raise ValueError for a text or a list that is too long, a number that is too large, or text that is none."""
+    """Raise ValueError for text or a list that is too long, a number that is too large, or invalid characters."""
     if isinstance(raw, str):
         if len(raw) > MAX_TEXT:
             raise ValueError(f"expected at most {MAX_TEXT:,} characters")

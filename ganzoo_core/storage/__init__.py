@@ -1,3 +1,3 @@
-"""Open files that may come from a stranger, decode them into typed records, and write files whole or not at all."""
+"""Open untrusted files, decode them into typed records, and write files atomically."""
 
 __all__ = ["atomic", "decoding", "files", "outputs", "paths", "records", "run_records", "tensors"]

@@ -1,7 +1,7 @@
-"""Folders of tensors that are there whole or not at all: safetensors and JSON, written durably. No pickle.
+"""Atomic, durable writes of files and of folders of safetensors and JSON. No pickle.
 
 A folder is committed by a rename after all its files and its `manifest.json` (sizes, SHA-256) are on disk; a folder
-without a valid manifest does not exist.
+without a valid manifest counts as missing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run_id: str = "")
     """Write a folder so that it is never seen half-written, even after a crash.
 
     Args:
-        path: where it will be. What is there already is replaced, and removed last; where it holds anything but what
-            was written so, it is set aside as `replaced-NAME-…`.
-        contents: of its files, by name.
+        path: the folder. An existing one is replaced, and removed last; if it holds files that were not written by
+            this function, it is renamed to `replaced-NAME-…` instead of removed.
+        contents: the content of each file, by file name.
         run_id: the id of the run that writes it; see `folder.RunFolder.id`.
 
     Raises:
-        UsageError: if the folder around it is a link.
-        OSError: if the disk refuses; what was there before is untouched.
+        UsageError: if the parent folder is a link.
+        OSError: if the disk refuses; an existing folder is then untouched.
     """
     files.check_folder(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run_id: str = "")
             _sync_folder(path.parent)
             if _has_only_known_files(former, contents):
                 remove(former)
-            else:  # somebody keeps something in it
+            else:  # it holds files of somebody else
                 former.rename(path.with_name(f"replaced-{path.name}-{token}"))
         else:
             fresh.rename(path)
@@ -75,7 +75,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, run_id: str = "")
 
 def _write(path: Path, content: bytes, *, at: int = 0) -> None:
     files.check_file(path)
-    # The user's umask decides who may read it.
+    # The user's umask restricts the permissions.
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | files.SAFE_OPEN_FLAGS, 0o666)
     try:
         os.ftruncate(handle, at)
@@ -99,14 +99,14 @@ def _sync_folder(path: Path) -> None:
 
 
 def read_manifest(folder: Path) -> records.FolderManifest:
-    """What a folder says of its files; raises UsageError where it does not, as it must."""
+    """Read a folder's manifest; raises UsageError if the folder or a valid manifest is missing."""
     if not files.is_folder(folder):
         raise UsageError(f"{folder} is {files.describe(folder) or 'not there'}; expected a folder")
     return decoding.read_record(folder / MANIFEST, records.FolderManifest)
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the folder has a manifest, and regular files of the sizes that it states."""
+    """Whether the folder has a manifest, and every file in it is a regular file of the stated size."""
     try:
         return all(
             files.is_file(folder / name) and (folder / name).stat().st_size == facts.bytes
@@ -117,7 +117,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def explain_damage(folder: Path) -> str:
-    """Why a folder is not whole, in words; "" where it is."""
+    """Explain why a folder is not complete; "" if it is."""
     try:
         stated = read_manifest(folder).files
     except UsageError as error:
@@ -132,7 +132,7 @@ def explain_damage(folder: Path) -> str:
 
 
 def is_valid(folder: Path) -> bool:
-    """Whether the folder is whole and every byte of its files is what was written."""
+    """Whether the folder is complete and every file has the stated SHA-256."""
     if not is_complete(folder):
         return False
     try:
@@ -147,7 +147,7 @@ def _sha256(path: Path) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a real folder as far as the system lets us; a link goes, and what it leads to stays."""
+    """Remove a file or a real folder, ignoring errors; of a link only the link is removed, not its target."""
     if files.is_folder(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -156,34 +156,35 @@ def remove(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write one file so that it is never seen half-written; OSError, with the file's name, if the disk refuses."""
+    """Write one file so that it is never seen half-written; raises OSError, with its name, if the disk refuses."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         _write(fresh, content)
         fresh.replace(path)
     except BaseException as error:
         if isinstance(error, OSError):
-            error.filename = str(path)  # a failed write names no file, and the name of the fresh one tells nothing
+            error.filename = str(path)  # a failed write names no file, or only the temporary one
             error.filename2 = None
-        with contextlib.suppress(OSError):  # on a disk that went read-only
+        with contextlib.suppress(OSError):  # the disk may have become read-only
             fresh.unlink(missing_ok=True)
         raise
 
 
 def append(path: Path, content: bytes, *, at: int) -> None:
-    """Write behind the first `at` bytes of a file; what stood there, half a line perhaps, goes."""
+    """Truncate a file to `at` bytes, which drops a half-written line, and append the content."""
     _write(path, content, at=at)
 
 
 def clear_leftovers(folder: Path, *, names: re.Pattern[str], contents: Container[str]) -> None:
-    """Remove what writers that were killed left in a folder; what one was about to replace comes back.
+    """Remove temporary files and folders of killed writers; restore a folder that was being replaced.
 
-    Only for whoever holds the run's lock: what a living writer is writing looks the same.
+    The caller must hold the run's lock, because the files of a live writer look the same.
 
     Args:
-        folder: is looked through, and none below it.
-        names: of the files and folders that are written there.
-        contents: the files in such folders. One without a manifest that holds anything else stays.
+        folder: the folder to clean; its subfolders are not searched.
+        names: matches the names of the files and folders that are written there.
+        contents: the names of the files in such folders. A leftover folder with other files that its manifest does not
+            list is not removed.
     """
     for entry in list(files.list_folder(folder)):
         match = _LEFTOVER.fullmatch(entry.name)
@@ -199,7 +200,7 @@ def clear_leftovers(folder: Path, *, names: re.Pattern[str], contents: Container
 
 
 def _has_only_known_files(folder: Path, contents: Container[str]) -> bool:
-    """Whether a folder holds nothing but its manifest, the files that this states, and such as are written there."""
+    """Whether a folder holds only its manifest, the files listed in it, and files named in `contents`."""
     stated = {MANIFEST}
     with contextlib.suppress(UsageError):
         stated.update(read_manifest(folder).files)

@@ -1,4 +1,4 @@
-"""JSON from a file, decoded into a typed record: what is damaged or forged is refused by file and field."""
+"""Decode JSON files into typed records; damaged or forged ones raise an error that names the file and field."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ T = TypeVar("T")
 
 
 def read_record(path: Path, record: type[T]) -> T:
-    """Decode a file.
+    """Decode a JSON file.
 
     Raises:
-        UsageError: naming the file and the field, if it is missing, too large, no regular file, or not as it must be.
+        UsageError: naming the file and the field, if it is missing, too large, not a regular file, or invalid.
     """
     return decode(files.read_bytes(path, MAX_JSON), record, path)
 
 
 def read_lines(path: Path, max_lines: int = MAX_LINES) -> Iterator[bytes]:
-    """The lines of a regular file, each with its end; a last one without it is passed over. None without a file.
+    """Yield the lines of a regular file with their newlines; skip an unterminated last line. Empty without a file.
 
     Raises:
-        UsageError: for a line that is too long, for more than `max_lines`, and if no regular file lies there.
+        UsageError: for a line that is too long, for more than `max_lines`, and if it is not a regular file.
     """
     if not files.describe(path):
         return
@@ -60,9 +60,9 @@ def decode(content: bytes, record: type[T], source: object) -> T:
     """Decode JSON.
 
     Args:
-        content: the text in UTF-8.
-        record: the type that it must have.
-        source: what it is called in an error.
+        content: JSON in UTF-8.
+        record: the expected type.
+        source: the name of the content for error messages, such as its path.
 
     Raises:
         UsageError: naming the source and the field.
@@ -71,21 +71,21 @@ def decode(content: bytes, record: type[T], source: object) -> T:
 
 
 def decode_large(content: bytes, record: type[T], source: object) -> T:
-    """Decode JSON of many megabytes into a record that bounds all it holds by itself; raises as `decode` does."""
+    """Decode many megabytes of JSON into a record whose fields all have bounds; raises as `decode` does."""
     try:
         return msgspec.json.decode(content, type=record)
     except msgspec.ValidationError as error:
         raise UsageError(_explain(str(error), {}, source)) from None
     except RecursionError:
         raise UsageError(f"{source} is nested too deeply") from None
-    except ValueError as error:  # msgspec's own error, and that for bytes that are not UTF-8
+    except ValueError as error:  # msgspec.DecodeError or UnicodeDecodeError
         raise UsageError(f"{source} is not JSON: {error}") from None
 
 
 def parse(content: bytes, source: object) -> Any:
     """JSON in UTF-8 -> dicts, lists, text and numbers within bounds; raises UsageError as `decode` does."""
     try:
-        value = msgspec.json.decode(content.decode())  # whose own error is the same in every release of msgspec
+        value = msgspec.json.decode(content.decode())  # str.decode's error does not depend on msgspec's release
         _check_bounds(value)
     except RecursionError:
         raise UsageError(f"{source} is nested too deeply") from None
@@ -101,13 +101,13 @@ def parse(content: bytes, source: object) -> Any:
 
 
 def convert(value: Any, record: type[T], source: object, *, as_text: bool = False) -> T:
-    """What `parse` gave -> a record; raises UsageError as `decode` does.
+    """Convert the result of `parse` to a record; raises UsageError as `decode` does.
 
     Args:
         value: dicts, lists, text and numbers.
-        record: the type that it must have.
-        source: what it is called in an error.
-        as_text: whether numbers, true, false and null are written as text.
+        record: the expected type.
+        source: the name of the content for error messages.
+        as_text: whether numbers, true, false and null may be given as text.
     """
     try:
         return msgspec.convert(value, record, strict=not as_text)
@@ -116,21 +116,21 @@ def convert(value: Any, record: type[T], source: object, *, as_text: bool = Fals
 
 
 def nan_to_null(value: Any) -> Any:
-    """Numbers that are not finite, which JSON has not, become None, however deep in lists."""
+    """Replace non-finite numbers, which JSON cannot hold, by None, also in nested lists."""
     if isinstance(value, list | tuple):
         return [nan_to_null(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def null_to_nan(value: Any) -> Any:
-    """What `nan_to_null` made None becomes NaN."""
+    """Replace None by NaN, the inverse of `nan_to_null`."""
     if isinstance(value, list | tuple):
         return [null_to_nan(item) for item in value]
     return math.nan if value is None else value
 
 
 def _check_bounds(value: Any, field: str = "", depth: int = 0) -> None:
-    """Raise ValueError for a number, a text or a depth that nothing here can have."""
+    """Raise ValueError for a number, text or nesting depth beyond the limits of any file of ganzoo's."""
     if depth > MAX_DEPTH:
         raise ValueError(f"{field[:60]}… is nested too deeply")
     if isinstance(value, dict):
@@ -138,12 +138,12 @@ def _check_bounds(value: Any, field: str = "", depth: int = 0) -> None:
             _check_bounds(key, f"a name in {field or 'it'}")
             _check_bounds(item, f"{field}.{key}".removeprefix("."), depth + 1)
     elif isinstance(value, list):
-        for place, item in enumerate(value):
-            _check_bounds(item, f"{field}[{place}]", depth + 1)
+        for index, item in enumerate(value):
+            _check_bounds(item, f"{field}[{index}]", depth + 1)
     elif isinstance(value, str):
         if len(value) > MAX_TEXT or "\0" in value:
-            what = "holds a NUL" if "\0" in value else f"has {len(value):,} characters"
-            raise ValueError(f"{field[:200]} {what}; expected at most {MAX_TEXT:,} characters of text")
+            fault = "holds a NUL" if "\0" in value else f"has {len(value):,} characters"
+            raise ValueError(f"{field[:200]} {fault}; expected at most {MAX_TEXT:,} characters of text")
     elif isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise ValueError(f"{field[:200]} is {format_value(value)}; expected a number below 2^63")
 
@@ -155,10 +155,10 @@ _TYPE_WORDS = {
 
 
 def _explain(problem: str, value: Any, source: object) -> str:
-    """msgspec's words for what is wrong, with what was found."""
-    what, _, place = problem.partition(" - at ")
-    field = place.replace("`", "").removeprefix("key in ").removeprefix("$").removeprefix(".").removesuffix("[...]")
-    if "[...]" in place or "key" in place:
+    """Rewrite msgspec's error message, with the value that was found."""
+    what, _, location = problem.partition(" - at ")
+    field = location.replace("`", "").removeprefix("key in ").removeprefix("$").removeprefix(".").removesuffix("[...]")
+    if "[...]" in location or "key" in location:
         field = f"an entry of {field}" if field else "an entry"
     missing = re.fullmatch(r"Object missing required field `(.*)`", what)
     if missing:
@@ -166,17 +166,17 @@ def _explain(problem: str, value: Any, source: object) -> str:
     expected = re.sub(r"`([a-z]+)( \| [a-z]+)*`", _name_types, what)
     expected = re.sub(r", got .*|^Invalid enum value .*", "", expected).replace("`", "")
     if "matching regex" in expected:
-        named = (words for pattern, words in PATTERN_WORDS.items() if expected.endswith(repr(pattern)))
-        expected = f"expected {next(named, 'other text')}"
+        descriptions = (words for pattern, words in PATTERN_WORDS.items() if expected.endswith(repr(pattern)))
+        expected = f"expected {next(descriptions, 'other text')}"
     expected = expected or "expected another value"
     if not field:
         return f"{source} is damaged: {_lower_first(expected)}"
     if field.startswith("an entry"):
         return f"{source}: {field} is not as it must be; {_lower_first(expected)}"
-    found, known = _look_up(value, field)
+    actual, known = _look_up(value, field)
     if field == "format":
-        return f"{source} has the format {format_value(found)}; this ganzoo reads {FORMAT}: upgrade ganzoo"
-    return f"{source}: {field}{f' is {format_value(found)}' if known else ''}; {_lower_first(expected)}"
+        return f"{source} has the format {format_value(actual)}; this ganzoo reads {FORMAT}: upgrade ganzoo"
+    return f"{source}: {field}{f' is {format_value(actual)}' if known else ''}; {_lower_first(expected)}"
 
 
 def _name_types(match: re.Match[str]) -> str:
@@ -184,7 +184,7 @@ def _name_types(match: re.Match[str]) -> str:
 
 
 def _look_up(value: Any, field: str) -> tuple[Any, bool]:
-    """The value at a path such as `spec.height` or `modifiers[0].name`, and whether it is known."""
+    """The value at a path such as `spec.height` or `modifiers[0].name`, and whether the path exists."""
     for step in re.findall(r"[^.\[\]]+|\[\d+\]|\[\.\.\.\]", field):
         if step == "[...]":
             return None, False

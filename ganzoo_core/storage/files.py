@@ -1,7 +1,7 @@
-"""Regular files and real folders: how everything that may come from a stranger is opened.
+"""Open untrusted files and folders safely: only regular files and real folders, no links, pipes or devices.
 
 Inside a run's folder nothing is read, written or deleted through a link, and no pipe or device is opened: such an entry
-is refused by name. The path that a user names may lead through links; what lies below it may not.
+is refused by name. A path that the user names may contain links; entries below it may not be links.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ganzoo_core.errors import UsageError
 
-# A link is an error and a pipe does not block, where the system can say so; elsewhere `describe` has looked before.
+# Opening a link fails and a pipe does not block, on systems with these flags; on others `describe` checks first.
 SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # ASCII digits: str.isdigit accepts ² as well
 _ENTRY_KINDS = (
@@ -29,13 +29,13 @@ _ENTRY_KINDS = (
 
 
 def explain_os_error(error: OSError) -> str:
-    """What the system refused, and for which file: `runs/a/config.yaml: No space left on device`."""
+    """The file and the reason of an OSError: `runs/a/config.yaml: No space left on device`."""
     reason = error.strerror or str(error) or type(error).__name__
     return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def describe(path: Path) -> str:
-    """What lies at a path, without following a link: `a file`, `a folder`, `a link` …; "" for nothing."""
+    """The kind of entry at a path, without following a link: `a file`, `a folder`, `a link` …; "" for nothing."""
     try:
         mode = path.lstat().st_mode
     except (OSError, ValueError):  # ValueError: a NUL in the name
@@ -44,35 +44,35 @@ def describe(path: Path) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a regular file lies there, and no link to one."""
+    """Whether the path is a regular file, not a link to one."""
     return describe(path) == "a file"
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder lies there, and no link to one."""
+    """Whether the path is a folder, not a link to one."""
     return describe(path) == "a folder"
 
 
 def check_folder(path: Path) -> None:
-    """Raise UsageError where something else than a folder lies; nothing may lie there."""
-    found = describe(path)
-    if found not in ("", "a folder"):
-        raise UsageError(f"{path} is {found}; expected a folder, since nothing in a run's folder is followed elsewhere")
+    """Raise UsageError if the path is anything but a folder; it may be missing."""
+    entry = describe(path)
+    if entry not in ("", "a folder"):
+        raise UsageError(f"{path} is {entry}; expected a folder, since nothing in a run's folder is followed elsewhere")
 
 
 def check_file(path: Path) -> None:
-    """Raise UsageError where something else than a regular file lies; nothing may lie there."""
-    found = describe(path)
-    if found not in ("", "a file"):
-        raise UsageError(f"{path} is {found}; expected a file, since nothing in a run's folder is followed elsewhere")
+    """Raise UsageError if the path is anything but a regular file; it may be missing."""
+    entry = describe(path)
+    if entry not in ("", "a file"):
+        raise UsageError(f"{path} is {entry}; expected a file, since nothing in a run's folder is followed elsewhere")
 
 
 def open_file(path: Path, *, named_by_user: bool = False) -> BufferedReader:
     """Open a regular file for reading.
 
     Args:
-        path: of the file.
-        named_by_user: whether the user named it: then it may be a link to a regular file.
+        path: the file.
+        named_by_user: whether the user named it; then it may be a link to a regular file.
 
     Raises:
         UsageError: if it is a link, a pipe, a device or a folder.
@@ -99,7 +99,7 @@ def read_bytes(path: Path, limit: int, *, named_by_user: bool = False) -> bytes:
     """Read a whole regular file of at most `limit` bytes; `named_by_user` as in `open_file`.
 
     Raises:
-        UsageError: if it is missing, too large, or no regular file.
+        UsageError: if it is missing, too large, or not a regular file.
     """
     try:
         with open_file(path, named_by_user=named_by_user) as file:
@@ -112,7 +112,7 @@ def read_bytes(path: Path, limit: int, *, named_by_user: bool = False) -> bytes:
 
 
 def list_folder(path: Path) -> Iterator[Path]:
-    """The entries of a real folder, in the order of their names; none where there is no folder, or a link to one."""
+    """Yield the entries of a real folder, sorted by name; nothing if it is missing or a link."""
     if is_folder(path):
         try:
             yield from sorted(path.iterdir())
@@ -121,11 +121,11 @@ def list_folder(path: Path) -> Iterator[Path]:
 
 
 def is_number(name: str) -> bool:
-    """Whether a name is a number as we write it: `12`, but neither `012` nor `²`."""
+    """Whether a name is a plain decimal number: `12`, but neither `012` nor `²`."""
     return _NUMBER.fullmatch(name) is not None
 
 
 def list_numbered(path: Path) -> dict[int, Path]:
-    """The real folders in a real folder that a number names, in rising order: `12`, but neither `012` nor `²`."""
-    found = {int(entry.name): entry for entry in list_folder(path) if is_number(entry.name) and is_folder(entry)}
-    return dict(sorted(found.items()))
+    """The subfolders whose name is a number, ascending: `12`, but neither `012` nor `²`; no links."""
+    folders = {int(entry.name): entry for entry in list_folder(path) if is_number(entry.name) and is_folder(entry)}
+    return dict(sorted(folders.items()))

@@ -1,4 +1,4 @@
-"""Paths as users write them: `~` means their home, and what a run keeps is found again from anywhere."""
+"""Paths as users write them (`~` is their home), and paths recorded in a run, which may have been moved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from ganzoo_core.errors import UsageError
 
-MAX_PATH = 4096  # characters of a path that is kept
+MAX_PATH = 4096  # characters of a recorded path
 
 
 def expand_user(path: str | Path) -> Path:
@@ -25,12 +25,12 @@ def expand_user(path: str | Path) -> Path:
 
 
 def make_absolute(path: str | Path) -> Path:
-    """A path with `~` replaced that does not depend on the current folder. Links are left as they are."""
+    """Make a path absolute and replace `~`. Links are not resolved."""
     return Path(os.path.normpath(expand_user(path).absolute()))
 
 
 def find_cache_folder() -> Path:
-    """Where files lie that can be made again: `GANZOO_CACHE`, else the user's cache folder."""
+    """The folder for files that can be regenerated: `GANZOO_CACHE`, else the user's cache folder."""
     import platformdirs
 
     override = os.environ.get("GANZOO_CACHE")
@@ -38,7 +38,7 @@ def find_cache_folder() -> Path:
 
 
 def make_relative(path: str | Path, folder: Path) -> str:
-    """A path as it is seen from a folder; "" where there is no way, as between two drives."""
+    """A path relative to a folder; "" if there is none, such as between two drives."""
     try:
         return os.path.relpath(make_absolute(path), make_absolute(folder))
     except ValueError:
@@ -46,12 +46,12 @@ def make_relative(path: str | Path, folder: Path) -> str:
 
 
 def find_moved_path(path: str, relative: str, folder: Path) -> str:
-    """A path that was kept: as it was, or, where nothing lies there any more, as it is seen from the folder.
+    """A recorded path: unchanged if it still exists, else resolved from the run's folder, which may have been moved.
 
     Args:
-        path: absolute.
-        relative: the same from `folder` at the time that it was kept; "" if that is not known.
-        folder: the run's, which may have been moved together with what lies at `path`.
+        path: the absolute path.
+        relative: the same path relative to `folder` when it was recorded; "" if that is not known.
+        folder: the run's folder, which may have been moved together with `path`.
     """
     if relative and not Path(path).exists():
         moved = make_absolute(folder / relative)
@@ -61,9 +61,9 @@ def find_moved_path(path: str, relative: str, folder: Path) -> str:
 
 
 def read_paths(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What a run's `config.yaml` says under `paths`; what is no path is left out."""
-    found = facts.get("paths")
-    table = found if isinstance(found, Mapping) else {}
+    """The paths recorded under `paths` in a run's `config.yaml`; invalid entries are left out."""
+    recorded = facts.get("paths")
+    table = recorded if isinstance(recorded, Mapping) else {}
     return {str(key): value for key, value in table.items() if isinstance(value, str) and _is_usable(value)}
 
 

@@ -1,6 +1,6 @@
-"""The JSON files of a run: one typed record for each, with bounds on numbers, lengths, sizes and names.
+"""Typed records of a run's JSON files, with bounds on numbers, lengths, sizes and names.
 
-Whatever a record holds can be used as it is. `decoding` reads them.
+`decoding` reads them; the values of a decoded record need no further checks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SHA256, RUN_ID_PATTERN = r"^[0-9a-f]{64}\Z", r"^[0-9a-f]{0,32}\Z"
 PRESET_PATTERN, DIGEST_PATTERN = r"^([a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?)?\Z", r"^[0-9a-z:-]{0,100}\Z"
 _TERM = r"^(generator|discriminator)/[^\x00-\x1f\x7f]{1,200}\Z"
 PICTURE_PATTERN = r"^data:image/png;base64,[A-Za-z0-9+/]*={0,2}\Z"
-# Each pattern in words.
+# Descriptions of the patterns for messages.
 PATTERN_WORDS = {
     _NAME: "a name of letters, digits, dots, hyphens and underscores", _VERSION: "a version such as 1.0",
     _TERM: "a term's name, such as generator/adversarial",
@@ -26,16 +26,16 @@ PATTERN_WORDS = {
     PICTURE_PATTERN: "a PNG picture as a data URI",
 }  # fmt: skip
 Name = Annotated[str, Meta(pattern=_NAME)]
-"""Of a part or a distribution."""
+"""The name of a part or a distribution."""
 Version = Annotated[str, Meta(pattern=_VERSION)]
 SettingKey = Annotated[str, Meta(pattern=_KEY, max_length=200)]
-"""Of a setting, without its namespace or with it."""
+"""The key of a setting, with or without its namespace."""
 Label = Annotated[str, Meta(max_length=1000)]
-"""Text that comes from data, such as a class's name; whatever shows it makes it harmless for what it is shown on."""
+"""Untrusted text from data, such as a class name; code that displays it must escape it."""
 FileName = Annotated[str, Meta(pattern=_FILE)]
 MAX_IMAGES = 10**15
 ImageCount = Annotated[int, Meta(ge=0, le=MAX_IMAGES)]
-"""A number of images seen; of steps, and of lines, too."""
+"""A number of images seen; also of steps and of lines."""
 SideLength = Annotated[int, Meta(ge=1, le=65_536)]
 """Pixels."""
 FiniteNumber = Annotated[float, Meta(ge=-1e300, le=1e300)]
@@ -43,7 +43,7 @@ OptionValue = bool | int | float | str | list[bool | int | float | str]
 
 
 class Origin(Struct, frozen=True):
-    """A part that made something, and the distribution it came with."""
+    """The part that something was made with, and its distribution."""
 
     name: Name
     distribution: Name
@@ -68,23 +68,23 @@ class SpecRecord(Struct, frozen=True):
 
 
 class Card(Struct, frozen=True):
-    """`generator.json`: all that drawing from a saved generator takes beside its weights.
+    """`generator.json`: everything needed to generate from a saved generator, except its weights.
 
     Attributes:
-        format: of this file.
-        part: the model; None for a network that was given in Python.
-        modifiers: around it, the first innermost.
-        options: of the model's generator.
-        spec: what it was built for.
+        format: the version of this file format.
+        part: the model; None for a network that was passed from Python.
+        modifiers: the modifiers around it, the first innermost.
+        options: the options of the model's generator.
+        spec: the sizes that it was built for.
         latent: the distribution of z.
         output: `tanh` or `linear`.
         crop: top, left, height and width of the picture inside the padded one; None without padding.
-        class_names: one a class, of a conditional generator.
+        class_names: one name for each class of a conditional generator.
         epoch_images, step_images: images in an epoch and in a step of the run.
-        images: that the generator had seen.
-        values: the schedule's values that it is called with.
-        kernels: the type in which tensors of two axes or more are stored.
-        license: of the pictures that it learnt from, and so of what it draws: `A; B` of several, "" of none.
+        images: real images seen when the generator was saved.
+        values: the schedule values that it is called with.
+        kernels: the type in which tensors of two or more axes are stored.
+        license: the licence of the training images, and so of the generated ones: `A; B` for several, "" for none.
     """
 
     format: Literal[1]
@@ -129,7 +129,7 @@ class FolderManifest(Struct, frozen=True):
 
 
 class SweepPlan(Struct, frozen=True):
-    """`sweep.json`: what stands behind `ganzoo run` in each of its runs, and the values of each key that varies."""
+    """`sweep.json`: the arguments of `ganzoo run` that all runs share, and the values of each key that varies."""
 
     format: Literal[1]
     words: Annotated[list[Label], Meta(max_length=1000)]
@@ -137,26 +137,26 @@ class SweepPlan(Struct, frozen=True):
 
 
 class MeasuredLength(Struct, frozen=True):
-    """The length of a sweep's runs that was asked for in minutes, and the run that measured it."""
+    """The length in images of a sweep's runs that was requested in minutes, and the run that measured it."""
 
     images: Annotated[int, Meta(ge=1, le=MAX_IMAGES)]
     run: Label
 
 
 class SweepLengths(Struct, frozen=True):
-    """`lengths.json` of a sweep: for each group of runs that are equally fast, the length that all of them have."""
+    """`lengths.json` of a sweep: for each group of equally fast runs, their common length."""
 
     format: Literal[1]
     lengths: Annotated[dict[Label, MeasuredLength], Meta(max_length=1000)]
 
 
 StatsLine = dict[Label, Annotated[int, Meta(ge=-(2**53), le=2**53)] | float | None]
-"""A line of `stats.jsonl`: `images` seen, and whatever else was reported; null where it was not finite."""
+"""A line of `stats.jsonl`: `images` seen and all other reported numbers; null for one that was not finite."""
 NamedNumbers = dict[Label, float | None]
 
 
 class ScoreLine(Struct, frozen=True):
-    """A line of `scores.jsonl`; see `scores.Score`. Other fields are kept beside these."""
+    """A line of `scores.jsonl`; see `scores.Score`. Other fields are allowed."""
 
     images: ImageCount | None
     scores: NamedNumbers
@@ -174,26 +174,26 @@ class TensorFacts(Struct, frozen=True):
 
 
 Term = Annotated[str, Meta(pattern=_TERM)]
-"""Of a loss: `discriminator/adversarial`."""
+"""The name of a loss term: `discriminator/adversarial`."""
 PositiveCount = Annotated[int, Meta(ge=1, le=10**15)]
 TermSums = list[tuple[Term, FiniteNumber | None, PositiveCount]]
 
 
 class Position(Struct, frozen=True):
-    """`position.json`: where a run stood at a checkpoint. A sum that is not finite is None.
+    """`position.json`: the state of a run at a checkpoint. A sum that is not finite is None.
 
     Attributes:
-        images, step: seen and done.
-        end: images at which the run was to end.
-        facts: what it was made with.
-        values: the schedule's.
-        rollbacks: times that it had gone back to an earlier checkpoint.
-        pending: sums that the engine had not handed over; the name or names, the sum or sums, steps or ranks.
-        read_at: step at which the engine was read last.
+        images, step: images seen and steps done.
+        end: images at which the run should end.
+        facts: versions, engine, parts, settings and data fingerprint, compared on resume.
+        values: the schedule's values.
+        rollbacks: how often the run went back to an earlier checkpoint.
+        pending: sums not yet read from the engine: the name or names, the sum or sums, steps or ranks.
+        read_at: the step at which the sums were last read from the engine.
         report_terms, epoch_terms: sums since the last report and epoch: name, sum, steps.
-        sampled_at: images at the last grid; -1 for none.
-        stats_lines: lines of statistics.
-        seconds: that the run had taken.
+        sampled_at: images at the last sample grid; -1 for none.
+        stats_lines: lines of statistics written.
+        seconds: how long the run had taken.
     """
 
     format: Literal[1]
@@ -216,5 +216,5 @@ class Position(Struct, frozen=True):
             raise ValueError(f"read_at is {self.read_at}, and step is {self.step}")
 
 
-# The share of steps in which every real image of the batch had a higher score than every generated one.
+# The share of steps in which every real image of the batch scored higher than every generated one.
 SEPARATION_TERM = "discriminator/separated"

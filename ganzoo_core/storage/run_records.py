@@ -1,4 +1,4 @@
-"""Typed records of what a run is made with: data, networks, versions and configuration."""
+"""Typed records of a run's data, networks, versions and configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_PIXELS = 100_000_000
 
 
 class DataFacts(Struct, frozen=True):
-    """The data of a run: how many images, their height, width and channels, and a digest of them."""
+    """The data of a run: the number of images, their height, width and channels, and their digest."""
 
     images: ImageCount
     size: tuple[SideLength, SideLength, Literal[1, 3]]
@@ -26,11 +26,11 @@ class DataFacts(Struct, frozen=True):
 
 
 ClassCount = tuple[Label, ImageCount]
-"""A class and its images."""
+"""The name of a class and its number of images."""
 
 
 class ClassesSummary(Struct, frozen=True):
-    """How many classes, those with the fewest and the most images, and all of them where they are not too many."""
+    """The number of classes, those with the fewest and the most images, and each class unless there are too many."""
 
     count: Annotated[int, Meta(ge=1, le=1_000_000)]
     smallest: ClassCount
@@ -39,7 +39,7 @@ class ClassesSummary(Struct, frozen=True):
 
 
 class SizesSummary(Struct, frozen=True):
-    """Width and height of the pictures as they were found: how many different ones, and how many were enlarged."""
+    """Original widths and heights of the pictures: the number of different sizes, and of pictures enlarged."""
 
     count: Annotated[int, Meta(ge=1, le=10**15)]
     smallest: tuple[SideLength, SideLength]
@@ -49,15 +49,15 @@ class SizesSummary(Struct, frozen=True):
 
 
 class DataSummary(Struct, frozen=True):
-    """What a run said of its data before it trained.
+    """The summary of its data that a run shows before training.
 
     Attributes:
-        images: trained on.
-        skipped: files that were left out.
-        held_out: images of the set that are not trained on; None where its dataset does not say.
-        classes: None without.
-        sizes: before anything was done to the pictures.
-        framing: what was done, such as `640×480 → crop 480² → 64×64`.
+        images: the number of training images.
+        skipped: the number of files left out.
+        held_out: images of the set that are not trained on; None if the dataset does not say.
+        classes: None without labels.
+        sizes: the original sizes of the pictures.
+        framing: cropping and resizing, such as `640×480 → crop 480² → 64×64`.
     """
 
     images: ImageCount
@@ -69,7 +69,7 @@ class DataSummary(Struct, frozen=True):
 
 
 class NetworkFacts(Struct, frozen=True):
-    """What the networks of a run were built for."""
+    """The image size and number of classes that a run's networks were built for."""
 
     height: SideLength
     width: SideLength
@@ -78,23 +78,24 @@ class NetworkFacts(Struct, frozen=True):
 
 
 class RunFacts(Struct, frozen=True):
-    """What `config.yaml` keeps under `run`, beside the settings. Others than these may stand there.
+    """The facts under `run` in `config.yaml`, next to the settings. Further keys are allowed.
 
     Attributes:
-        id: of the run.
+        id: the run's id.
         ganzoo, python, numpy: versions.
-        engine: framework, version, device and such.
-        parts: by slot, `DISTRIBUTION/NAME VERSION`; `(object)` of one that was given in Python.
-        modifiers: likewise.
-        preset: its name; "" for none.
-        data, data_summary, spec: None where a run does not say it.
-        framing: how the images came to the networks' size.
-        background: grey value of what pads them; None for the default.
+        engine: framework, version, device and similar.
+        parts: for each slot `DISTRIBUTION/NAME VERSION`, or `(object)` for an object passed from Python.
+        modifiers: in the same form.
+        preset: the preset's name; "" for none.
+        data, data_summary, spec: None if not recorded.
+        framing: how the images were brought to the networks' size.
+        background: the grey value of padding; None for the default.
         notes, warnings: sentences.
-        length_from: where `train.length` came from when the run began, or was made longer.
-        licences: of all pictures that it, and the weights that it began with, learnt from; None where it does not say.
-        parent: the run that it comes from.
-        paths: by which its data are found again; see `building.collect_paths`.
+        length_from: the origin of `train.length` when the run began or was last made longer.
+        licences: the licences of all pictures that the run and its initial weights were trained on; None if not
+            recorded.
+        parent: the run whose checkpoint or weights it started from.
+        paths: paths for finding its data again; see `building.collect_paths`.
     """
 
     id: Annotated[str, Meta(pattern=RUN_ID_PATTERN)] = ""
@@ -119,6 +120,6 @@ class RunFacts(Struct, frozen=True):
 
 
 class ConfigFacts(Struct, frozen=True):
-    """`config.yaml`, as far as it holds facts."""
+    """The facts in `config.yaml`, without the settings."""
 
     run: RunFacts

@@ -1,4 +1,4 @@
-"""Safetensors files: packed, and read only after names, types, shapes and sizes were checked."""
+"""Pack safetensors files, and read them after checking names, types, shapes and sizes."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _DTYPES = {
 
 
 def pack_tensors(tensors: Mapping[str, np.ndarray]) -> bytes:
-    """Named arrays -> the bytes of a safetensors file."""
+    """Encode named arrays as a safetensors file."""
     return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
 
 
 def read_tensors(
     path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]], optional: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
-    """Read a safetensors file that must hold just these tensors; nothing is allocated before that is known.
+    """Read a safetensors file that must hold exactly these tensors; this is checked before allocating anything.
 
     Args:
         path: the file.
         expected: name -> dtype and shape.
-        optional: names of those that may be missing.
+        optional: names of expected tensors that may be missing.
 
     Raises:
-        UsageError: naming the first thing that differs.
+        UsageError: naming the first difference.
     """
-    found = _read_header(path)
+    header = _read_header(path)
     for name in expected:
-        if name not in found and name not in optional:
+        if name not in header and name not in optional:
             raise UsageError(f"{path} holds no tensor {format_value(name)}, which the network has")
-    for name, (dtype, shape) in found.items():
+    for name, (dtype, shape) in header.items():
         if name not in expected:
             raise UsageError(f"{path} holds a tensor {format_value(name)}, which the network has not")
         if (dtype, shape) != expected[name]:
@@ -56,27 +56,27 @@ def read_tensors(
 
 
 def is_finite(array: np.ndarray) -> bool:
-    """Whether a tensor holds neither NaN nor infinity; whole numbers never do."""
+    """Whether a tensor holds neither NaN nor infinity; integer and boolean tensors never do."""
     if array.dtype.kind in "biu" or not array.size:
         return True
-    if array.dtype.kind != "f":  # bfloat16, which numpy knows by another package
+    if array.dtype.kind != "f":  # bfloat16 of the package ml_dtypes
         array = array.astype(np.float32)
     return math.isfinite(array.min()) and math.isfinite(array.max())
 
 
 def read_all_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Read whatever tensors a safetensors file holds; its sizes are checked against the file's first.
+    """Read all tensors of a safetensors file, after checking the stated sizes against the file's size.
 
     Raises:
-        UsageError: if it is none.
+        UsageError: if it is not a valid safetensors file.
     """
-    found = _read_header(path)
+    header = _read_header(path)
     stated = sum(
-        math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize) for dtype, shape in found.values()
+        math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize) for dtype, shape in header.values()
     )
     if stated > path.stat().st_size:
         raise UsageError(f"{path} states more than it holds; it is damaged")
-    return read_tensors(path, found)
+    return read_tensors(path, header)
 
 
 def _read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -1,3 +1,3 @@
-"""Write what a person reads in a terminal: cleaned text, tables and progress."""
+"""Output for a terminal or a pipe: sanitised text, tables and progress."""
 
 __all__ = ["progress", "tables", "text"]

@@ -1,7 +1,7 @@
-"""What a person sees: one live line on a terminal, plain lines when piped, tables. Progress goes to stderr.
+"""Training progress on stderr: one live line on a terminal, plain lines when piped.
 
-What is piped has the same form always, so that cut and grep can rely on it. Colours are rich's: none with `NO_COLOR`,
-and with `FORCE_COLOR` also where it is piped, but for tables.
+Piped output always has the same form, so that cut and grep can rely on it. Colours follow rich: none with `NO_COLOR`;
+with `FORCE_COLOR` also when piped, except for tables.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from ganzoo_core.messages import pluralise
 from ganzoo_core.storage.records import SEPARATION_TERM
 from ganzoo_core.terminal.text import clean_text
 
-REFRESH_SECONDS = 0.25  # seconds between two drawings of the live line
-LONG_RUN_SECONDS = 3600.0  # seconds after which a smaller preset is worth a word
+REFRESH_SECONDS = 0.25  # seconds between two updates of the live line
+LONG_RUN_SECONDS = 3600.0  # seconds above which a smaller preset is suggested
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. `images_per_second` is in images a second, `seconds_left` in seconds."""
+    """The progress of a run. `images_per_second` is in images per second, `seconds_left` in seconds."""
 
     images: int
     end: int
@@ -47,7 +47,7 @@ class Progress:
     values: Mapping[str, float] = field(default_factory=dict)
 
     def format_terms(self) -> str:
-        """Every term, short: `D 1.21 · G 0.83 · D accuracy 0.98/0.94` (real/fake)."""
+        """Format every loss term briefly: `D 1.21 · G 0.83 · D accuracy 0.98/0.94` (real/fake)."""
         short = {"discriminator": "D", "generator": "G"}
         words: dict[str, str] = {}
         for name, value in self.terms.items():
@@ -64,19 +64,19 @@ class Progress:
 
 
 class _Console(Console):
-    """One that says so when nobody reads any more: rich's own would end the program."""
+    """A console that raises when its reader is gone; rich's own would exit the program."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 class Reporter:
-    """Tells a run's progress; a context that holds the live line.
+    """Report a run's progress; as a context manager it shows the live line.
 
     Args:
-        quiet: say nothing but warnings.
-        cpu: whether it trains on a CPU, where a long run deserves a hint.
-        laptop_preset: the preset for a machine without a GPU; "" for none, or where it is in use.
+        quiet: print only warnings.
+        cpu: whether the run trains on a CPU, where a hint is given if it will take long.
+        laptop_preset: the preset for a machine without a GPU; "" if there is none or it is already in use.
     """
 
     def __init__(self, *, quiet: bool = False, cpu: bool = True, laptop_preset: str = "") -> None:
@@ -87,7 +87,7 @@ class Reporter:
         self.live = Live(console=self.console, refresh_per_second=4) if self._is_live() else None
 
     def _is_live(self) -> bool:
-        # rich takes a pipe for a terminal where FORCE_COLOR is set; a live line is for real ones.
+        # With FORCE_COLOR rich treats a pipe as a terminal; a live line needs a real one.
         return not self.quiet and sys.stderr.isatty() and not self.console.is_dumb_terminal
 
     def __enter__(self) -> Reporter:
@@ -103,7 +103,7 @@ class Reporter:
             self._write(live.stop)
 
     def _write(self, action: Callable[[], object]) -> None:
-        """Do what writes to the terminal; once that is gone, with a lost connection or a reader that ended, nothing."""
+        """Run an action that writes to the terminal; after a write failed (connection or reader gone), do nothing."""
         if self._is_closed:
             return
         try:
@@ -112,54 +112,54 @@ class Reporter:
             self._is_closed, self.live = True, None
 
     def begin(self, folder: Path) -> None:
-        """The run is kept there, for a reporter that shows what it holds."""
+        """Called with the run's folder at the start, for subclasses that display its content; does nothing here."""
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line, unless quiet."""
         if not self.quiet:
             self._write(lambda: self.console.print(Text(clean_text(text))))
 
     def warn(self, text: str) -> None:
-        """Something to know, said even when quiet."""
+        """Print a note, even when quiet."""
         line = Text.assemble(("note:", "yellow"), " ", clean_text(text))
         self._write(lambda: self.console.print(line))
 
     def advise(self, text: str) -> None:
-        """Something that may be worth doing; as `warn`, but not when quiet."""
+        """Print advice as a note, unless quiet."""
         if not self.quiet:
             self.warn(text)
 
     def estimate(self, seconds: float) -> None:
-        """After the first steps: when the run will end."""
+        """Print when the run will end, estimated after the first steps."""
         end = datetime.datetime.now() + datetime.timedelta(seconds=seconds)
         when = f"{end:%H:%M}" if seconds < 20 * 3600 else f"{end:%a %d %b %H:%M}"
         self.say(f"about {format_duration(seconds)} left, done at {when}")
         self.hint(seconds)
 
     def hint(self, seconds: float) -> None:
-        """Where a run takes long and need not: what would make it shorter."""
+        """Suggest the laptop preset if the run will take long on a CPU."""
         if self.cpu and self.laptop_preset and seconds > LONG_RUN_SECONDS:
             self.say(f"that is long for a CPU; `--preset {self.laptop_preset}` trains a smaller one in minutes")
 
     def report(self, progress: Progress) -> None:
-        """A report: the live line, or a plain line where there is no terminal."""
+        """Update the live line, or print a plain line if there is no terminal."""
         if self.live:
             self.show(progress)
         else:
             self.say("  " + format_progress(progress))
 
     def is_stale(self) -> bool:
-        """Whether the live line, if there is one, was last drawn long enough ago to be drawn again."""
+        """Whether there is a live line that is due for an update."""
         return self.live is not None and time.monotonic() - self._shown_at > REFRESH_SECONDS
 
     def show(self, progress: Progress) -> None:
-        """Draw the live line."""
+        """Update the live line, if there is one."""
         if self.live:
             self.live.update(self._make_line(progress))
             self._shown_at = time.monotonic()
 
     def report_epoch(self, progress: Progress) -> None:
-        """The end of an epoch, with the means over it; a line that stays."""
+        """Print a permanent line at the end of an epoch, with the means over it."""
         rate = f"{progress.images_per_second:,.0f} img/s"
         self.say(
             f"epoch {progress.epoch}/{progress.epochs} · {pluralise(progress.images, 'image')} · {rate} · "
@@ -181,18 +181,18 @@ class Reporter:
 
 
 class MuteReporter(Reporter):
-    """Says nothing: another process of the same run does."""
+    """A reporter that prints nothing, because another process of the same run does."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
 
     def warn(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def format_progress(progress: Progress) -> str:
-    """Where a run stands, on one line: `epoch 3/56 · step 50/1250 · 3,200 images · … `."""
-    # Learning rates stand in the statistics; what changes the picture (a resolution, a fade) stands here.
+    """Format the progress on one line: `epoch 3/56 · step 50/1250 · 3,200 images · … `."""
+    # Learning rates are left to the statistics; values that change the images (a resolution, a fade) are shown.
     values = [f"{name} {value:.4g}" for name, value in progress.values.items() if not name.startswith("lr_")]
     parts = [
         f"epoch {min(progress.epoch + 1, progress.epochs)}/{progress.epochs}",
@@ -207,7 +207,7 @@ def format_progress(progress: Progress) -> str:
 
 
 def _break_lines(words: str, width: int) -> list[str]:
-    """Break ` · ` between values, and within one only where it alone is too wide."""
+    """Break at ` · ` between values, and within a value only if it alone is too wide."""
     lines: list[str] = []
     for part in words.split(" · "):
         if lines and cell_len(lines[-1]) + 3 + cell_len(part) <= width:
@@ -219,13 +219,13 @@ def _break_lines(words: str, width: int) -> list[str]:
 
 @contextmanager
 def show_status(text: str) -> Iterator[Callable[[str], None]]:
-    """Say on a terminal that something is under way; yield what replaces the words."""
+    """Show a spinner with text on a terminal; yield a function that replaces the text."""
     with Console(stderr=True).status(Text(clean_text(text))) as status:
         yield lambda words: status.update(Text(clean_text(words)))
 
 
 def print_source(source: str) -> None:
-    """Python with colours, on stdout. Long lines are left to the terminal: what is copied is still Python."""
+    """Print Python source with colours on stdout. Long lines are not broken, so that copied text stays valid."""
     from rich.syntax import Syntax
 
     text = Syntax("", "python", theme="ansi_dark").highlight(clean_text(source, lines=True))
@@ -233,7 +233,7 @@ def print_source(source: str) -> None:
 
 
 def format_duration(seconds: float) -> str:
-    """`45 s`, `2 min 05 s`, `3 h 20 min`, `2 d 4 h`."""
+    """Format a duration: `45 s`, `2 min 05 s`, `3 h 20 min`, `2 d 4 h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""A table drawn on a terminal, with rich; imported where there is a terminal only."""
+"""Draw a table on a terminal with rich; imported only if there is a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMN_GAP = 2  # blanks between two columns of a table
 
 
 def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title: str, lead_cells: int) -> None:
-    """What `tables.print_table` shows on a terminal."""
+    """Draw the table of `tables.print_table` on a terminal."""
     console = Console(highlight=False)
     widths = _choose_widths([columns, *cells], console.width)
     if widths is None:
@@ -40,26 +40,26 @@ def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title:
 
 
 def _choose_widths(lines: Sequence[Sequence[str]], available: int) -> list[int] | None:
-    """The width of each column, none of which breaks a word; None where there is no room for that."""
+    """Column widths that break no word; None if there is no room for that."""
     columns = list(zip(*lines, strict=True))
     widths = [max(cell_len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
-    wanted = [max(map(cell_len, column)) for column in columns]
+    natural_widths = [max(map(cell_len, column)) for column in columns]
     spare = available - sum(widths) - COLUMN_GAP * len(columns)
     if spare < 0:
         return None
-    while spare and widths != wanted:
-        # The narrowest that wants more is served first, so that only long columns wrap.
-        place = min((i for i in range(len(widths)) if widths[i] < wanted[i]), key=lambda i: widths[i])
-        widths[place] += 1
+    while spare and widths != natural_widths:
+        # Widen the narrowest incomplete column first, so that only long columns wrap.
+        narrowest = min((i for i in range(len(widths)) if widths[i] < natural_widths[i]), key=lambda i: widths[i])
+        widths[narrowest] += 1
         spare -= 1
     return widths
 
 
 def _make_paragraph(columns: Sequence[str], cells: Sequence[str], lead_cells: int, width: int) -> Text:
-    """One row where columns have no room: its first cells, then `column cell` behind each other as far as they fit."""
+    """Format a row as a paragraph, for narrow terminals: its lead cells, then `column cell` pairs, wrapped."""
     text = Text()
     text.append("\n".join(wrap_text(" ".join(cells[:lead_cells]), width, "")), "bold")
-    here = width  # whatever follows the first cells begins a line
+    here = width  # so that the first pair starts on a new line
     for column, cell in list(zip(columns, cells, strict=True))[lead_cells:]:
         if cell in ("", "-"):
             continue

@@ -1,4 +1,4 @@
-"""Tables on a terminal, and tab-separated lines in a pipe."""
+"""Print tables on a terminal, or tab-separated lines in a pipe."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def print_table(
     lead_cells: int = 1,
     header_in_pipe: bool = False,
 ) -> None:
-    """A table on stdout; lines of tab-separated cells when it is piped, for cut and grep.
+    """Print a table on stdout; when piped, lines of tab-separated cells for cut and grep.
 
-    On a terminal too narrow for every column's longest word, each row is a paragraph of its own: the first `lead_cells`
-    cells, then the others with the names of their columns. With `header_in_pipe` the columns' names are the first line
-    that is piped.
+    On a terminal too narrow for every column's longest word, each row is printed as a paragraph: the first `lead_cells`
+    cells, then the others with the names of their columns. With `header_in_pipe` the first piped line has the column
+    names.
     """
     names = [to_one_line(column) for column in columns]
     cells = [[to_one_line(cell) for cell in row] for row in rows]

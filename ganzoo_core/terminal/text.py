@@ -1,8 +1,8 @@
-"""Text for a terminal or a pipe: the one place where what came from outside is freed of what a terminal obeys.
+"""Sanitise and print text for a terminal or a pipe; the one place that removes terminal control characters.
 
-Names of files and classes, titles, notes, cards and messages that quote them may hold escape sequences, which clear the
-screen, and marks of direction, which turn a line around. Nothing else in ganzoo prints, but for `progress` and
-`rich_tables`, which draw with rich. What draws on a terminal is imported only where there is one.
+Names of files and classes, titles, notes, cards and messages that quote them may contain escape sequences, which can
+clear the screen, and bidirectional marks, which can reverse a line. Nothing else in ganzoo prints, except `progress`
+and `rich_tables`, which draw with rich. Rich is imported only if there is a terminal.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Any, TextIO
 
 
 def clean_text(text: object, *, lines: bool = False) -> str:
-    """Text of whatever origin with a blank for each character that is none to be seen.
+    """Replace each character that `str.isprintable` rejects by a blank.
 
-    Those are controls and escapes, marks of direction and other invisible formats, lone surrogates, separators of lines
-    and paragraphs, and letters that Unicode does not know: what `str.isprintable` refuses.
+    Those are control and escape characters, bidirectional marks and other invisible formatting, lone surrogates, line
+    and paragraph separators, and unassigned code points.
 
     Args:
-        text: of any kind.
-        lines: whether ends of lines and tabs stay.
+        text: any object; it is converted with `str`.
+        lines: whether to keep newlines and tabs.
     """
     text = str(text)
     if text.isprintable():
         return text
-    kept = "\n\t" if lines else ""
-    return "".join(character if character.isprintable() or character in kept else " " for character in text)
+    allowed = "\n\t" if lines else ""
+    return "".join(character if character.isprintable() or character in allowed else " " for character in text)
 
 
 def to_one_line(text: object) -> str:
-    """The same without blanks that follow each other, nor any at the ends."""
+    """Clean text and collapse its whitespace to single blanks, with none at the ends."""
     return " ".join(clean_text(text).split())
 
 
@@ -42,12 +42,12 @@ def write_line(text: object = "", stream: TextIO | None = None) -> None:
 
 
 def write_lines(text: str, stream: TextIO | None = None) -> None:
-    """Write text whose own ends of lines are meant, such as a traceback."""
+    """Write text of several lines, such as a traceback; its newlines and tabs are kept."""
     print(clean_text(text.rstrip("\n"), lines=True), file=stream or sys.stdout, flush=True)
 
 
 def write_paragraph(text: str, stream: TextIO | None = None, *, indent: str = "") -> None:
-    """Write a paragraph: on a terminal broken between words, with `indent` before all lines but the first."""
+    """Write a paragraph; on a terminal it is wrapped, with `indent` before all lines but the first."""
     stream = stream or sys.stdout
     if not stream.isatty():
         write_line(text, stream)
@@ -58,18 +58,18 @@ def write_paragraph(text: str, stream: TextIO | None = None, *, indent: str = ""
 
 
 def write_exact(text: object, *, lines: bool = False) -> None:
-    """Write a path or a script to stdout: unchanged where a program reads it, clean on a terminal."""
+    """Write a path or a script to stdout: unchanged in a pipe, cleaned on a terminal."""
     exact = str(text)
     print(clean_text(exact, lines=lines) if sys.stdout.isatty() else exact, end="" if lines else "\n", flush=True)
 
 
 def write_json(value: Any, *, indent: int | None = None) -> None:
-    """Write JSON to stdout, in ASCII: whatever a terminal obeys is escaped in it, and a program reads it as it was."""
+    """Write JSON to stdout in ASCII, so that control characters are escaped and programs still read the exact text."""
     print(json.dumps(value, indent=indent, ensure_ascii=True), flush=True)
 
 
 def clean_interpreter_output() -> None:
-    """Have Python's own words on stderr, tracebacks and warnings, written clean: they quote what they are about."""
+    """Clean the tracebacks and warnings that Python itself writes to stderr, since they may quote untrusted text."""
 
     def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         import traceback
@@ -98,12 +98,12 @@ def clean_interpreter_output() -> None:
 
 
 def wrap_text(text: str, width: int, indent: str) -> list[str]:
-    """Lines of so many letters; a word that is too long, such as a path, stays in one piece for copying."""
+    """Wrap text to lines of `width` characters; a longer word, such as a path, is not broken, so it can be copied."""
     return textwrap.wrap(text, max(width, 10), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def is_coloured(stream: TextIO) -> bool:
-    """Whether what is written for a person to look at may have colours."""
+    """Whether output to the stream may have colours."""
     from rich.console import Console
 
     return Console(file=stream).color_system is not None and not os.environ.get("NO_COLOR")

@@ -1,4 +1,4 @@
-"""Find what is installed: entry points and manifests become cards and problems, and no plugin is imported."""
+"""Read entry points and manifests of installed plugins into cards and problems, without importing a plugin."""
 
 from ganzoo_core.discovery.catalog.lookup import Catalog
 from ganzoo_core.discovery.catalog.scanning import ENTRY_POINT_GROUP, clear_cache, leave_out, scan

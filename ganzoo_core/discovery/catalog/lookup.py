@@ -1,4 +1,4 @@
-"""The installed parts, found by name."""
+"""Look up installed parts by name."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ganzoo_core.errors import PluginError, UsageError
 
 @dataclass(frozen=True)
 class Catalog:
-    """All parts that can be picked, and all that cannot with the reason."""
+    """All usable parts, and the problems of those that cannot be used."""
 
     parts: tuple[Part, ...]
     problems: tuple[Problem, ...]
 
     def list_kind(self, kind: str) -> list[Part]:
-        """The usable parts of a kind, by name."""
+        """The usable parts of a kind, sorted by name."""
         return sorted((part for part in self.parts if part.kind == kind), key=lambda part: part.name)
 
     def find_matches(self, kind: str, name: str) -> list[Part]:
-        """Every part of a kind that goes by a name, an alias or `distribution/name`."""
+        """All parts of a kind with this name, alias or `distribution/name`."""
         distribution, _, bare = name.rpartition("/")
         return [
             part
@@ -35,17 +35,17 @@ class Catalog:
         ]
 
     def find(self, kind: str, name: str) -> Part:
-        """The one part that a name, an alias or `distribution/name` means.
+        """Find the only part with this name, alias or `distribution/name`.
 
         Raises:
-            UsageError: for an unknown name (with the nearest) and for one that several distributions have.
+            UsageError: for an unknown name (with the nearest ones) and for one that several distributions have.
             PluginError: for a part whose plugin has a problem.
         """
-        found = self.find_matches(kind, name)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = " or ".join(sorted(part.qualified_name for part in found))
+        matches = self.find_matches(kind, name)
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            names = " or ".join(sorted(part.qualified_name for part in matches))
             raise UsageError(f"several plugins have the {SINGULAR[kind]} {name!r}; say {names}")
         problem = self._find_problem(kind, name)
         if problem:
@@ -53,7 +53,7 @@ class Catalog:
         raise UsageError(self._explain_unknown(kind, name))
 
     def find_any(self, name: str) -> Part:
-        """A part of whatever kind; where several kinds have the name, `KIND/NAME` says which. Raises as `find`."""
+        """Find a part of any kind; if several kinds have the name, `KIND/NAME` selects one. Raises as `find`."""
         kind, _, rest = name.partition("/")
         if kind in KINDS and rest:
             return self.find(kind, rest)
@@ -69,30 +69,30 @@ class Catalog:
         raise UsageError(f"no part is called {name!r}; {self._advise(alike, 'ganzoo list')}")
 
     def find_default(self, kind: str) -> Part | None:
-        """The part that is used when none is named: the one whose card says `default = true`; None without any.
+        """The part used when none is named: the one whose card says `default = true`; None if there is none.
 
         Raises:
-            UsageError: when several say so.
+            UsageError: if several say so.
         """
-        found = [part for part in self.list_kind(kind) if part.default]
-        if len(found) > 1:
-            names = " and ".join(part.qualified_name for part in found)
+        defaults = [part for part in self.list_kind(kind) if part.default]
+        if len(defaults) > 1:
+            names = " and ".join(part.qualified_name for part in defaults)
             raise UsageError(f"{names} all say they are the default {SINGULAR[kind]}; name the one to use")
-        return found[0] if found else None
+        return defaults[0] if defaults else None
 
     def find_short_name(self, part: Part) -> str:
-        """The shortest name that means this part: its own, or with the distribution where another goes by it too."""
+        """The shortest unambiguous name of a part: its own, or with the distribution if another part shares it."""
         return part.qualified_name if self._name_counts[part.kind, normalise_part(part.name)] > 1 else part.name
 
     def list_rows(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """One row a part and a problem, as `ganzoo list --json` prints them."""
+        """One row for each part and each problem, as `ganzoo list --json` prints them."""
         rows = []
         for part in self.parts:
             row = _make_row(part.kind, self.find_short_name(part), part.distribution, part.version)
             row |= {"framework": ", ".join(part.frameworks) or "any", "title": part.title}
             if row["name"] != part.name:
                 others = [
-                    other.qualified_name for other in self.find_matches(part.kind, part.name) if other is not part
+                    rival.qualified_name for rival in self.find_matches(part.kind, part.name) if rival is not part
                 ]
                 reason = f"{' and '.join(others)} goes by this name too; say it with the distribution"
                 row |= {"state": "name-taken", "reason": reason}
@@ -100,18 +100,18 @@ class Catalog:
         for problem in self.problems:
             row = _make_row(problem.kind, problem.name, problem.distribution, problem.version)
             rows.append(row | {"state": problem.state, "reason": problem.reason})
-        order = {name: place for place, name in enumerate(KINDS)}
+        order = {name: index for index, name in enumerate(KINDS)}
         rows.sort(key=lambda row: (order.get(row["kind"], len(order)), row["name"], row["distribution"]))
-        # What is wrong with a whole distribution may concern any kind.
+        # A problem with a whole distribution may concern any kind, so it is listed for each.
         return [row for row in rows if kind is None or row["kind"] == kind or row["kind"] not in KINDS]
 
     @cached_property
     def _name_counts(self) -> Counter[tuple[str, str]]:
-        """How many parts of a kind go by a name."""
+        """The number of parts of each kind with each name or alias."""
         return Counter((part.kind, word) for part in self.parts for word in _make_keys(part))
 
     def _find_problem(self, kind: str, name: str) -> Problem | None:
-        """What keeps a named part from being used: its own fault or, with the distribution said, the distribution's."""
+        """The problem of a named part or, if the name includes the distribution, of the whole distribution."""
         distribution, _, bare = name.rpartition("/")
         for problem in self.problems:
             same = normalise_distribution(distribution) == normalise_distribution(problem.distribution)
@@ -125,14 +125,14 @@ class Catalog:
         return None
 
     def _list_names(self, kind: str) -> list[str]:
-        """All that could be said to name a part of this kind."""
+        """All names and aliases of parts of this kind, with those of unusable parts."""
         words = [word for part in self.list_kind(kind) for word in (part.name, *part.aliases)]
         return words + [problem.name for problem in self.problems if problem.kind == kind]
 
     def _explain_unknown(self, kind: str, name: str) -> str:
         bare = name.rpartition("/")[2]
         alike = find_nearest(bare, self._list_names(kind))
-        elsewhere = [other for other in KINDS if other != kind and self.find_matches(other, name)]
+        elsewhere = [another for another in KINDS if another != kind and self.find_matches(another, name)]
         if elsewhere and not alike:
             return f"no {SINGULAR[kind]} is called {name!r}; {name} is a {SINGULAR[elsewhere[0]]}"
         return f"no {SINGULAR[kind]} is called {name!r}; {self._advise(alike, f'ganzoo list {kind}')}"

@@ -1,4 +1,4 @@
-"""When two names are the same, and which one was meant."""
+"""Normalise names for comparison, and suggest similar ones."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable
 
 
 def normalise_distribution(name: str) -> str:
-    """A distribution's name as pip compares it."""
+    """Normalise a distribution's name as pip does."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def normalise_part(name: str) -> str:
-    """A part's name or alias as it is compared: hyphens and underscores are one."""
+    """Normalise a part's name or alias: lower case, with underscores as hyphens."""
     return name.strip().lower().replace("_", "-")
 
 
 def find_nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Up to three known names that look like the word, the most alike first."""
-    # One letter of two is half of the word.
+    """Up to three known names that are similar to the word, the most similar first."""
+    # In a short word a single wrong letter is a large share.
     return difflib.get_close_matches(word.lower(), sorted(set(known)), n=3, cutoff=0.6 if len(word) > 3 else 0.5)

@@ -1,4 +1,4 @@
-"""Entry points and manifests, read once a process. Whatever is wrong with one distribution stays with it."""
+"""Read entry points and manifests, once per process. A broken distribution does not affect the others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _METADATA_FIELD = re.compile(r"^(Name|Version):[ \t]*(.*?)[ \t\r]*$", re.MULTILI
 
 @dataclass(frozen=True)
 class _Entry:
-    """One line of a distribution's entry points, or the reason why they cannot be read."""
+    """One entry point of a distribution, or the reason why its entry points cannot be read."""
 
     name: str
     package: str
@@ -36,7 +36,7 @@ class _Entry:
 
     @property
     def keys(self) -> set[str]:
-        """What a filter may call it."""
+        """The normalised names by which a filter may select it."""
         return {normalise_distribution(word) for word in (self.distribution, self.name) if word}
 
     def make_problem(self, state: str, reason: str) -> Problem:
@@ -47,25 +47,25 @@ _left_out: list[str] = []
 
 
 def leave_out(names: Iterable[str]) -> None:
-    """Plugins, by distribution or entry point, that no scan of this process finds (`--no-plugin`)."""
+    """Exclude plugins, by distribution or entry point, from all scans of this process (`--no-plugin`)."""
     _left_out[:] = names
 
 
 def scan() -> Catalog:
-    """Read every installed manifest, once a process for each filter.
+    """Read every installed manifest, once per process for each filter.
 
-    The environment variable `GANZOO_PLUGINS=a,b` leaves out all but those; empty, it leaves out all.
+    The environment variable `GANZOO_PLUGINS=a,b` leaves out all plugins but those; if it is empty, all plugins.
 
     Raises:
-        UsageError: where a plugin is left out that is not installed.
+        UsageError: if a plugin to leave out is not installed.
     """
     only = os.environ.get("GANZOO_PLUGINS")
-    wanted = None if only is None else tuple(name.strip() for name in only.split(",") if name.strip())
-    return _scan(wanted, tuple(_left_out))
+    included = None if only is None else tuple(name.strip() for name in only.split(",") if name.strip())
+    return _scan(included, tuple(_left_out))
 
 
 def clear_cache() -> None:
-    """Let the next scan look again."""
+    """Make the next scan read everything again."""
     _scan.cache_clear()
 
 
@@ -84,9 +84,9 @@ def _scan(only: tuple[str, ...] | None, without: tuple[str, ...]) -> Catalog:
     parts: dict[tuple[str, str, str], Part] = {}
     rivals = _find_rivals(entries)
     for entry in entries:
-        found, wrong = _read_entry(entry, rivals.get(entry, ""))
-        problems += wrong
-        for part in found:
+        found_parts, entry_problems = _read_entry(entry, rivals.get(entry, ""))
+        problems += entry_problems
+        for part in found_parts:
             first = parts.setdefault(
                 (part.kind, normalise_distribution(part.distribution), normalise_part(part.name)), part
             )
@@ -111,7 +111,7 @@ def _advise(name: str, known: dict[str, str]) -> str:
 def _find_entries() -> Iterator[_Entry]:
     try:
         points = list(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))
-    except Exception:  # the broken metadata of one distribution breaks this call for all
+    except Exception:  # broken metadata of a single distribution makes this call fail
         yield from _find_entries_one_by_one()
         return
     for point in points:
@@ -120,7 +120,7 @@ def _find_entries() -> Iterator[_Entry]:
 
 
 def _find_entries_one_by_one() -> Iterator[_Entry]:
-    """The same, slower: each distribution is read on its own. The first on the path counts, as for an import."""
+    """Read each distribution separately, which is slower. The first of a name on the path counts, as for imports."""
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         name, version = _read_origin(distribution)
@@ -138,25 +138,25 @@ def _find_entries_one_by_one() -> Iterator[_Entry]:
 
 
 def _read_origin(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
-    """Name and version; of broken metadata, what the folder is called, and `?`."""
+    """Name and version; if the metadata is broken, those in the metadata folder's name, or `?`."""
     stem = PurePath(str(getattr(distribution, "_path", "?"))).stem
     name, _, version = stem.partition("-")
     try:
-        # Its head alone: what follows is a README, and a parser of mails would read that as well.
+        # Only the header: the rest is a README, which importlib.metadata's mail parser would read as well.
         head = (distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "").partition("\n\n")[0]
-        found = dict(reversed(_METADATA_FIELD.findall(head)))  # of two lines the first counts
-        return _make_printable(found.get("Name", name)), _make_printable(found.get("Version", "?"))
+        fields = dict(reversed(_METADATA_FIELD.findall(head)))  # the first of duplicate lines counts
+        return _make_printable(fields.get("Name", name)), _make_printable(fields.get("Version", "?"))
     except Exception:
         return _make_printable(name), _make_printable(version) or "?"
 
 
 def _make_printable(text: str) -> str:
-    """What a distribution says of itself, as it may stand in a table: printable, and cut where it is long."""
+    """Make a distribution's metadata safe to print: replace unprintable characters, and truncate long text."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_WORD_LENGTH])
 
 
 def _is_plugin(distribution: importlib.metadata.Distribution) -> bool:
-    """Whether entry points that cannot be parsed speak of ganzoo at all."""
+    """Whether entry points that cannot be parsed mention ganzoo's group."""
     try:
         return ENTRY_POINT_GROUP.encode() in (distribution._path / "entry_points.txt").read_bytes()  # type: ignore[attr-defined]
     except Exception:
@@ -164,9 +164,9 @@ def _is_plugin(distribution: importlib.metadata.Distribution) -> bool:
 
 
 def _find_rivals(entries: Sequence[_Entry]) -> dict[_Entry, str]:
-    """Entries that say they are a package which another distribution says it is, and who that is.
+    """Entries whose package is also claimed by another distribution -> the names of those distributions.
 
-    Of several, the one that is named as the package keeps it; without such a one, none does.
+    The distribution with the same name as the package keeps it; if there is none, all claimants are in conflict.
     """
     claims: dict[str, list[_Entry]] = defaultdict(list)
     for entry in entries:
@@ -179,14 +179,14 @@ def _find_rivals(entries: Sequence[_Entry]) -> dict[_Entry, str]:
             if normalise_distribution(entry.distribution) == normalise_distribution(package)
         ]
         for entry in claimants:
-            others = sorted({other.distribution for other in claimants} - {entry.distribution})
+            others = sorted({claimant.distribution for claimant in claimants} - {entry.distribution})
             if others and owners != [entry]:
                 rivals[entry] = " and ".join(others)
     return rivals
 
 
 def _read_entry(entry: _Entry, rivals: str) -> tuple[Sequence[Part], Sequence[Problem]]:
-    """The cards that an entry point leads to, or the one problem on the way."""
+    """Read the cards and problems of an entry point's manifest, or the problem that prevents reading it."""
 
     def only(state: str, reason: str) -> tuple[Sequence[Part], Sequence[Problem]]:
         return [], [entry.make_problem(state, reason)]
@@ -208,7 +208,7 @@ def _read_entry(entry: _Entry, rivals: str) -> tuple[Sequence[Part], Sequence[Pr
         )
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # finders are other people's code, and may do anything
+    except BaseException as error:  # third-party import finders may raise anything
         return only("missing-package", f"looking for its package {package} raised {type(error).__name__}: {error}")
     if spec is None:
         return only("missing-package", f"its package {package} is not there; reinstall it: pip install {distribution}")

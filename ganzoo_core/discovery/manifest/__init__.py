@@ -1,4 +1,4 @@
-"""Read a `ganzoo.toml` into cards that were validated, without importing anything of the plugin."""
+"""Read a `ganzoo.toml` into validated cards, without importing the plugin."""
 
 from ganzoo_core.discovery.manifest.cards import KINDS, SINGULAR, Part, Problem, Suits
 from ganzoo_core.discovery.manifest.reading import read

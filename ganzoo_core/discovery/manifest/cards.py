@@ -1,4 +1,4 @@
-"""Cards: what is known of a part, or of a fault, without importing anything."""
+"""Cards: what a manifest says about a part, and the problems found in it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SINGULAR = dict(zip(KINDS, _SINGULAR, strict=True))
 
 @dataclass(frozen=True)
 class Suits:
-    """When a preset is the right one, as its manifest says.
+    """When a preset is suitable, according to its manifest.
 
     Attributes:
-        max_images: the preset is picked for data of at most so many images, where the data has no preset of its own.
-        machine: `laptop`: it is advised where a run would take long without a GPU. "" for none.
+        max_images: the preset is picked for data of at most this many images, unless the data has its own preset.
+        machine: `laptop`: suggested if a run would take long without a GPU. "" for none.
     """
 
     max_images: int | None = None
@@ -32,14 +32,15 @@ class Suits:
 
 @dataclass(frozen=True)
 class Part:
-    """A card: all that is known of a part without importing it.
+    """A card: everything known about a part without importing it.
 
     `defaults`, `choices`, `help` and each preset are flat, keyed by the setting's full name; `suits` says when a
-    preset is the right one. `frameworks` empty means all. `decision` is where D calls an image real: a number,
-    `"pair"`, or None; `probability` says what makes a probability of its score. `generators` names the trained ones
-    that a model's package carries. `license` is what a dataset's pictures are under, and whom to name. `lower` and
-    `higher` name the scores of a metric that are better so; the best generator is the one with the least of the first
-    `lower` of the `main` metric. `calms_divergence` marks a modifier that is advised where training diverges.
+    preset is suitable. `frameworks` empty means all. `decision` is the score above which D classifies an image as real:
+    a number, `"pair"`, or None; `probability` is the function that turns D's score into a probability. `generators`
+    names the trained generators included in a model's package. `license` is the licence of a dataset's pictures, with
+    attribution. `lower` and `higher` name the scores of a metric for which lower or higher is better; the best
+    generator has the lowest value of the first `lower` score of the `main` metric. `calms_divergence` marks a modifier
+    that is recommended if training diverges.
     """
 
     kind: str
@@ -81,18 +82,18 @@ class Part:
 
     @property
     def qualified_name(self) -> str:
-        """The name that always works: `distribution/name`."""
+        """The unambiguous name: `distribution/name`."""
         return f"{self.distribution}/{self.name}"
 
     @property
     def label(self) -> str:
-        """The part and where it comes from, for a message."""
+        """The part with its distribution and version, for messages."""
         return f"{self.name} ({self.distribution} {self.version})"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something installed that cannot be used: `state` names the problem, `reason` says it and what to do."""
+    """An installed plugin or part that cannot be used: `state` names the problem, `reason` explains it and the fix."""
 
     state: str
     reason: str

@@ -1,4 +1,4 @@
-"""What each field of a part's table may hold, one field at a time."""
+"""Validate each field of a part's table in a manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MODULE_PATTERN = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _KEY_PATTERN = re.compile(r"(?=.{3,200}$)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 
 Check = Callable[[Any], Any]
-"""A field's value -> the value as the card holds it; raises ValueError with what was expected."""
+"""A field's value -> the value on the card; raises ValueError with what was expected."""
 
 
 def _make_choice_check(*words: str) -> Check:
@@ -34,7 +34,7 @@ def _make_choice_check(*words: str) -> Check:
 
 
 def _read_text(value: Any) -> str:
-    # One printable line: it stands in tables, and a terminal obeys control characters.
+    # One printable line: it is shown in tables, and a terminal would execute control characters.
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MAX_TEXT:
         raise ValueError(f"expected one line of text, of at most {MAX_TEXT:,} characters")
     return value.strip()
@@ -119,7 +119,7 @@ def _read_image(value: Any) -> Mapping[str, int]:
 
 
 def read_table(value: Any) -> Mapping[str, Any]:
-    """A table of settings -> the same, flat; raises ValueError for a key that could not be set."""
+    """Flatten a table of settings; raises ValueError for an invalid key."""
     if not isinstance(value, dict):
         raise ValueError("expected a table of settings")
     flat = settings.flatten(value)
@@ -165,13 +165,13 @@ def _drop_suits(preset: Any) -> Any:
 
 
 def read_suits(presets: Mapping[str, Any]) -> Mapping[str, Suits]:
-    """When each preset is the right one, of those that say so.
+    """Read the `suits` of each preset that has it.
 
     Args:
-        presets: the tables by name, settings and `suits` together.
+        presets: the tables by name, with settings and `suits` together.
 
     Raises:
-        ValueError: naming the preset.
+        ValueError: for an invalid `suits`, naming the preset.
     """
     return {name: _read_preset_suits(name, preset["suits"]) for name, preset in presets.items() if "suits" in preset}
 

@@ -1,4 +1,4 @@
-"""A manifest, checked as a whole: its parts, and what is wrong with the others."""
+"""Read and check a whole manifest: its valid parts, and the problems of the others."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ganzoo_core.storage import files
 from ganzoo_core.terminal.text import to_one_line
 
 MAX_BYTES = 200_000
-MAX_REASON = 2_000  # characters of what is wrong
-MAX_DOTS = 2_000  # in a line: a key of 20,000 parts takes tomllib seconds and gigabytes
+MAX_REASON = 2_000  # characters of a problem's reason
+MAX_DOTS = 2_000  # in a line: a key of 20,000 segments takes tomllib seconds and gigabytes
 _QUOTED = re.compile(r"""\"(?:\\.|[^"\\])*\"|'[^']*'""")
 MAX_PARTS = 500
 _MAY_SET: Mapping[str, tuple[str, ...]] = {
@@ -37,7 +37,7 @@ _MAY_PICK = ("use.loss", "use.schedule", "use.with")
 
 
 class _InvalidPart(Exception):
-    """What is wrong with one part's table."""
+    """A fault in one part's table."""
 
     def __init__(self, reason: str, state: str = "bad-manifest") -> None:
         super().__init__(reason)
@@ -45,13 +45,13 @@ class _InvalidPart(Exception):
 
 
 def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[list[Part], list[Problem]]:
-    """The cards of one manifest, and what is wrong with it.
+    """Read the cards and the problems of a manifest.
 
     A fault in one part's table leaves the distribution's other parts usable.
 
     Args:
         path: the `ganzoo.toml`.
-        distribution, version: of the plugin, from its metadata.
+        distribution, version: the plugin's name and version, from its metadata.
         package: the top-level package that holds the manifest.
     """
 
@@ -59,7 +59,7 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
         return Problem(state, to_one_line(f"ganzoo.toml {reason}")[:MAX_REASON], distribution, version, kind, name)
 
     try:
-        # An installer may lay a link to its cache where the file belongs.
+        # An installer may have put a link to its cache instead of the file.
         text = files.read_bytes(path, MAX_BYTES, named_by_user=True).decode("utf-8-sig")
         if any(_QUOTED.sub("", line).partition("#")[0].count(".") > MAX_DOTS for line in text.splitlines()):
             raise ValueError(f"a line has more than {MAX_DOTS} dots outside of quotes")
@@ -71,8 +71,8 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
     if type(api) is not int or api != API:
         upgrade = f"upgrade {distribution}" if type(api) is int and api < API else "upgrade ganzoo"
         advice = upgrade if type(api) is int else f"its author must write `api = {API}`"
-        said = f"says api = {messages.format_value(api)}" if api is not None else "says no api"
-        return [], [problem("api-mismatch", f"{said}, this ganzoo speaks {API}; {advice}")]
+        stated = f"says api = {messages.format_value(api)}" if api is not None else "says no api"
+        return [], [problem("api-mismatch", f"{stated}, this ganzoo speaks {API}; {advice}")]
 
     parts: list[Part] = []
     problems: list[Problem] = []
@@ -81,27 +81,27 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
             wrong = "is no table of parts" if kind in KINDS else f"is no kind; the kinds are {', '.join(KINDS)}"
             problems.append(problem("bad-manifest", f"has {messages.format_value(kind)}, which {wrong}"))
             continue
-        found: list[Part] = []
+        kind_parts: list[Part] = []
         if len(tables) > MAX_PARTS:
             reason = f"has {len(tables):,} {kind}; expected at most {MAX_PARTS}, and the others are left out"
             problems.append(problem("bad-manifest", reason))
         for name, table in list(tables.items())[:MAX_PARTS]:
             try:
-                found.append(_read_part(kind, name, table, distribution, version, package, path.parent))
+                kind_parts.append(_read_part(kind, name, table, distribution, version, package, path.parent))
             except _InvalidPart as error:
                 problems.append(problem(error.state, f"[{kind}.{name}] {error}", kind, name))
             except RecursionError:
                 problems.append(problem("bad-manifest", f"[{kind}.{name}] is nested too deeply", kind, name))
-        clashes = _find_clashes(found)
+        clashes = _find_clashes(kind_parts)
         problems += [problem("bad-manifest", f"[{kind}.{name}] {why}", kind, name) for name, why in clashes.items()]
-        parts += [part for part in found if part.name not in clashes]
+        parts += [part for part in kind_parts if part.name not in clashes]
     if not parts and not problems:
         problems.append(problem("bad-manifest", "names no part"))
     return parts, problems
 
 
 def _find_clashes(parts: Sequence[Part]) -> dict[str, str]:
-    """Of the parts of one kind, those that go by another's name, and the reason; a name goes before an alias."""
+    """Parts of one kind whose name or alias is taken by another -> the reason; names take precedence over aliases."""
     owners: dict[str, str] = {}
     wrong: dict[str, str] = {}
     named = [(part.name, part.name) for part in parts]
@@ -153,7 +153,7 @@ def _read_part(kind: str, name: str, table: Any, distribution: str, version: str
 
 
 def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
-    """Everything the table says of settings is about one that exists, with a value that can be read."""
+    """Check that the table mentions only settings that exist, with valid values; raise _InvalidPart otherwise."""
     declared = fields.get("defaults", {})
     for key, value in declared.items():
         _check_key(kind, name, "defaults", key)
@@ -230,14 +230,14 @@ def _suggest(key: str, known: Mapping[str, Any]) -> str:
 
 
 def _check_module(module: str, package: str, folder: Path) -> None:
-    """The hooks module lies in the plugin's own package; seen from its file, without importing anything."""
+    """Check that the hooks module is a file in the plugin's own package, without importing it."""
     first, *rest = module.split(".")
     if first != package:
         raise _InvalidPart(f"hooks is {module}, outside of the package {package}")
     path = folder.joinpath(*rest)
-    places = [path, path / "__init__"] if rest else []  # with .py first: it is nearly always that
-    suffixes = importlib.machinery.all_suffixes()
-    if places and not any(_is_file(place.with_name(place.name + suffix)) for suffix in suffixes for place in places):
+    stems = [path, path / "__init__"] if rest else []
+    suffixes = importlib.machinery.all_suffixes()  # .py comes first, and is nearly always the one
+    if stems and not any(_is_file(stem.with_name(stem.name + suffix)) for suffix in suffixes for stem in stems):
         raise _InvalidPart(f"hooks is {module}, which the package does not hold", "missing-module")
 
 
