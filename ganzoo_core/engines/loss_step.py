@@ -145,13 +145,13 @@ def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
 def compute_score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops) -> dict[str, Tensor]:
     """Measure how well D separates real from fake, with accuracies and probabilities if the loss defines them.
 
-    `separated` is 1 where every real image of the batch has a higher score than every fake one, and else 0. It needs no
-    threshold, so it is there for each loss; an image's score is the sum over its patches.
+    `separated` is 1 if every real image of the batch has a higher score than every fake one, else 0. It needs no
+    threshold, so it is reported for every loss; an image's score is the sum over its patches.
 
     Args:
-        scores: `real` and `fake`, as constants to differentiation.
-        plan: says what they mean.
-        ops: the arithmetic.
+        scores: of `real` and `fake`, detached from the graph.
+        plan: its `decision` and `probability` say what scores mean.
+        ops: the operations of the framework.
 
     Returns:
         Name in the report -> scalar; empty if the loss did not score both real and fake.
