@@ -45,7 +45,7 @@ def import_quietly() -> None:
             f"import it later, or set {ONEDNN_VARIABLE}=1 before Python starts"
         )
     os.environ.setdefault(ONEDNN_VARIABLE, "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # hide information messages, but show warnings
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # hide information messages, but not warnings, for the whole run
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
     with hide_noise():

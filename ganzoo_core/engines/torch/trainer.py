@@ -141,7 +141,7 @@ class Trainer:
         with self._use_seed("discriminator", step, turn):
             real, labels = self._load_reals(self.reals, position, values)
             z = self._draw_latents("z", step, turn)
-            with torch.set_grad_enabled(plan.reuses_fake):  # G's phase may differentiate these images
+            with torch.set_grad_enabled(plan.reuses_fake):  # if so, G's phase backpropagates through these images
                 fake = self.generate(z, labels, values)
             (terms,), scores = self.compute_terms(("discriminator",), real, fake.detach(), labels, z, values)
             self._check_penalties(terms)
