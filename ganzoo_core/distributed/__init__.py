@@ -1,3 +1,3 @@
-"""Tell which of the processes that train one run this is, and which launcher started it."""
+"""Read this process's rank in a distributed run from the environment, and detect launchers."""
 
 __all__ = ["launchers", "ranks"]

@@ -12,10 +12,10 @@ from ganzoo_core.errors import UsageError
 
 
 def check_cluster(framework: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Let no TensorFlow run start once for each task of a cluster, all of them into one folder.
+    """Refuse a TensorFlow run that a cluster starts once per task: all tasks would write to one folder.
 
     Raises:
-        UsageError: for a mix in TensorFlow where `TF_CONFIG` or Slurm's srun tell of several tasks.
+        UsageError: for a TensorFlow mix if `TF_CONFIG` or Slurm's srun started several tasks.
     """
     tasks, teller = count_tasks(environment)
     if framework == "tensorflow" and tasks > 1:
@@ -27,26 +27,30 @@ def check_cluster(framework: str, environment: Mapping[str, str] = os.environ) -
 
 
 def count_tasks(environment: Mapping[str, str]) -> tuple[int, str]:
-    """How many tasks were started together, at least 1, and which variable tells so."""
+    """The number of tasks started together, at least 1, and the environment variable it comes from.
+
+    Raises:
+        UsageError: if `TF_CONFIG` does not describe a cluster in JSON.
+    """
     try:
         config: Any = json.loads(environment.get("TF_CONFIG") or "{}")
         members = config.get("cluster", {}).values()
-        named = sum(len(each) for each in members if isinstance(each, list | dict))
+        cluster_tasks = sum(len(each) for each in members if isinstance(each, list | dict))
     except (AttributeError, ValueError):
         raise UsageError("the environment's TF_CONFIG is no JSON of a cluster; unset it, or correct it") from None
-    if named > 1:
-        return named, "TF_CONFIG"
-    # Of the step that srun started. SLURM_NTASKS is that of the whole job, in which one process may be on its own.
-    several = environment.get("SLURM_STEP_NUM_TASKS", "")
-    count = int(several) if re.fullmatch("[0-9]{1,9}", several) else 1
+    if cluster_tasks > 1:
+        return cluster_tasks, "TF_CONFIG"
+    # The tasks of this srun step. SLURM_NTASKS counts those of the whole job, where a single process may run alone.
+    step_tasks = environment.get("SLURM_STEP_NUM_TASKS", "")
+    count = int(step_tasks) if re.fullmatch("[0-9]{1,9}", step_tasks) else 1
     return (count, "SLURM_STEP_NUM_TASKS") if count > 1 else (1, "")
 
 
 def note_unused_gpus(count: int) -> tuple[str, ...]:
-    """What the user should know where TensorFlow sees several GPUs.
+    """A note for the user if TensorFlow sees several GPUs, of which a run uses one.
 
     Args:
-        count: of GPUs that are visible.
+        count: visible GPUs.
     """
     if count < 2:
         return ()

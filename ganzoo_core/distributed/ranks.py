@@ -1,8 +1,7 @@
-"""Several processes that train one run: which of them this is, and what a run needs of the others.
+"""Distributed training: this process's rank, and the interface to the other processes of the run.
 
-torchrun starts the processes and says in the environment which is which. A process is a *rank*, a number from 0; rank 0
-leads: it alone makes the run's folder, writes and prints. Nothing here imports a framework; what the processes say to
-each other goes through `engines/torch/process_group.py`.
+torchrun starts the processes and sets their ranks, numbers from 0, in the environment. Only rank 0 creates the run's
+folder, writes and prints. Nothing here imports a framework; communication is in `engines/torch/process_group.py`.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ _ENV_VARIABLES = {
 
 
 class RankError(GanzooError):
-    """The processes of a run lost each other, or came apart. Each of them says so."""
+    """The processes of a run lost contact, or their states differ. Raised in each of them."""
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Which process this is.
+    """The rank of this process.
 
     Attributes:
         number: 0 to `world_size` - 1.
@@ -45,42 +44,40 @@ class Rank:
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this one writes and prints."""
+        """Whether this process writes and prints."""
         return self.number == 0
 
     @property
     def is_alone(self) -> bool:
-        """Whether there is no other."""
+        """Whether this is the only process."""
         return self.world_size == 1
 
 
 def rank_from_env(environment: Mapping[str, str] = os.environ) -> Rank:
-    """What torchrun says of this process; the only one, where it says nothing.
+    """Read the rank that torchrun set; without torchrun, that of a single process.
 
     Raises:
-        UsageError: if what stands in the environment is no place.
+        UsageError: if the variables are not a valid rank.
     """
-    # Schedulers set RANK and WORLD_SIZE in shells too; LOCAL_RANK comes from torchrun alone.
+    # Schedulers also set RANK and WORLD_SIZE in shells; only torchrun sets LOCAL_RANK.
     if not all(environment.get(_ENV_VARIABLES[name]) for name in ("number", "world_size", "local_rank")):
         return Rank()
-    found = {name: environment.get(variable) or "1" for name, variable in _ENV_VARIABLES.items()}
+    variables = {name: environment.get(variable) or "1" for name, variable in _ENV_VARIABLES.items()}
     try:
-        place = Rank(**{name: int(text) for name, text in found.items()})
+        rank = Rank(**{name: int(text) for name, text in variables.items()})
     except ValueError:
-        place = Rank(-1)
-    if not (
-        0 <= place.number < place.world_size and 0 <= place.local_rank < place.local_world_size <= place.world_size
-    ):
-        told = ", ".join(f"{_ENV_VARIABLES[name]}={text}" for name, text in found.items())
-        raise UsageError(f"the environment says {told}, which is no process of a run; let torchrun set all of them")
-    return place
+        rank = Rank(-1)
+    if not (0 <= rank.number < rank.world_size and 0 <= rank.local_rank < rank.local_world_size <= rank.world_size):
+        listing = ", ".join(f"{_ENV_VARIABLES[name]}={text}" for name, text in variables.items())
+        raise UsageError(f"the environment says {listing}, which is no process of a run; let torchrun set all of them")
+    return rank
 
 
 def check_launch(rank: Rank, *, framework: str, batch_size: int) -> None:
-    """Can a run be shared so? Nothing is imported before that is known.
+    """Check that the processes can share a run, before a framework is imported.
 
     Raises:
-        UsageError: if not, and what to do instead.
+        UsageError: if they cannot, with what to do instead.
     """
     if rank.is_alone:
         return
@@ -101,20 +98,20 @@ def check_launch(rank: Rank, *, framework: str, batch_size: int) -> None:
 
 
 class ProcessGroup(Protocol):
-    """What a run needs of the processes that train it. All of them make the same calls in the same order."""
+    """Communication between the processes of a run. All must make the same calls in the same order."""
 
     rank: Rank
 
     def on_rank_zero(self, act: Callable[[], T], *, long: bool = False) -> T | None:
-        """Do something in rank 0 alone; the others wait for its end and get None.
+        """Run `act` in rank 0 only; the others wait for it to end and get None.
 
         Args:
-            act: what is done.
-            long: it may take longer than one process waits for another.
+            act: called in rank 0.
+            long: whether it may take longer than the timeout of a collective operation.
 
         Raises:
-            OSError: in every rank, if `act` raised it; `act`'s own error in rank 0, and RankError in the others, if it
-                raised anything else.
+            OSError: in every rank, if `act` raised it. Any other error of `act` is raised in rank 0, and RankError in
+                the others.
         """
 
     def broadcast_int(self, number: int) -> int:
@@ -124,14 +121,14 @@ class ProcessGroup(Protocol):
         """Rank 0's text."""
 
     def make_stop_check(self, is_stop_asked: Callable[[], bool]) -> Callable[[], bool]:
-        """Whether any process was asked to stop; the answer is the same in all, as of the last step."""
+        """Return a function: whether any process was asked to stop, as of the last step; the same in all ranks."""
 
     def check_on_all_ranks(self, fine: bool, problem: str) -> None:
-        """Raise RankError in all ranks unless all is fine in each; the problem is told where it is."""
+        """Raise RankError in all ranks unless `fine` is true in each; only failing ranks report their `problem`."""
 
 
 class SingleProcess:
-    """One process."""
+    """The `ProcessGroup` of a run in a single process."""
 
     rank = Rank()
 
@@ -156,9 +153,10 @@ SINGLE_PROCESS = SingleProcess()
 
 
 def describe_error(error: GanzooError, rank: Rank) -> str | None:
-    """An error as this process tells it; None where others do.
+    """The message that this process prints for an error; None if other ranks report it.
 
-    What all meet alike is told by rank 0, what a machine meets by its first process, and lost company by everyone.
+    Rank 0 reports every error it meets. The first process of each other machine reports its own errors, and every
+    process reports a RankError, unless the error is marked as shared.
     """
     if rank.is_rank_zero:
         return str(error)
@@ -170,6 +168,6 @@ def describe_error(error: GanzooError, rank: Rank) -> str | None:
 
 
 def mark_shared(error: Any) -> Any:
-    """Mark an error that rank 0 tells for all."""
+    """Mark an error as raised in all ranks alike, so that only rank 0 reports it."""
     error.is_shared = True
     return error

@@ -1,6 +1,6 @@
-"""Run networks: there is one engine for each framework, and all have one interface.
+"""Build, train and run networks: one engine per framework, all with the same interface.
 
-No framework is imported before `create`.
+No framework is imported before `create_engine`.
 """
 
 from ganzoo_core.engines.create import PIP_EXTRAS, count_available_cores, create_engine, make_ops

@@ -1,4 +1,4 @@
-"""How far what was compiled is from what it should be."""
+"""Compare the results and gradients of compiled code with those of uncompiled code."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-ResultsAndGradients = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]  # what a function gave, and gradients
+ResultsAndGradients = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]  # of one function
 
-# What `relative_error` may be, by precision: for results, and for gradients. An input of a ReLU that is zero but for
-# rounding
-# may fall on either side: that moves a gradient by 0.1 % of its norm, and so does the last bit of the weights.
+# Largest `relative_error` allowed for results and for gradients, by precision. Rounding may move an input of a ReLU
+# across zero: that changes a gradient by 0.1 % of its norm, as does a change in the last bit of the weights.
 RTOL = {"float32": (1e-4, 1e-2), "bfloat16": (5e-2, 2e-1)}
 
 
 def relative_error(actual: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
-    """The largest difference of two lists of arrays, each by the norm of what it should be.
+    """The largest difference between two lists of arrays, each relative to the norm of the expected array.
 
-    A gradient that is zero but for rounding, such as that of a bias before batch norm, has no norm to speak of:
-    a tenth of the whole list's counts at least. NaN where anything is; infinity for lists of two lengths.
+    The divisor is at least a tenth of the norm of the whole list: a gradient that is zero except for rounding, such as
+    that of a bias before batch norm, has almost no norm of its own. NaN if any difference is NaN; infinity if the
+    lists have different lengths.
     """
     if len(actual) != len(expected):
         return float("inf")
@@ -35,9 +35,9 @@ def relative_error(actual: Sequence[np.ndarray], expected: Sequence[np.ndarray])
 
 
 def describe_difference(actual: ResultsAndGradients, expected: ResultsAndGradients, precision: str = "float32") -> str:
-    """What results and gradients are too far apart for, in words; "" where they agree."""
+    """Describe results or gradients that differ by more than `RTOL`; "" if they agree."""
     for what, first, second, rtol in zip(("results", "gradients"), actual, expected, RTOL[precision], strict=True):
         worst = relative_error(first, second)
-        if not worst <= rtol:  # NaN does not agree with anything
+        if not worst <= rtol:  # not `>`: NaN must count as a difference
             return f"compiled, its {what} differ by {worst:.1g} of what they should be; {rtol:g} is allowed"
     return ""

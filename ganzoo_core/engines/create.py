@@ -1,8 +1,7 @@
-"""Engines: one a framework, with one interface. The runner knows none of them by more than that.
+"""Create the engine of a framework. All engines share one interface, the only one that the runner uses.
 
-`create_engine` imports the framework. An engine builds networks, trains them (`Trainer`), draws from them and hands
-their
-tensors over as numpy arrays; see `torch/` for what each method does.
+`create_engine` imports the framework. An engine builds networks, trains them (`Trainer`), generates images and exports
+weights as numpy arrays; see `torch/` for what each method does.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ PIP_EXTRAS = {"torch": "torch", "tensorflow": "tf"}
 
 
 def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None) -> Engine:
-    """The engine of a framework, on the device and threads that the settings ask for.
+    """Create the engine of a framework, on the device and with the threads of the settings.
 
     Args:
         framework: `torch` or `tensorflow`; no other name reaches the import machinery.
-        settings: those of `engine.*` count.
-        rank: which of several processes this is, where they train together; see `ranks.check_launch`.
+        settings: only `engine.*` is read.
+        rank: this process's rank in distributed training, or None; see `ranks.check_launch`.
 
     Raises:
-        UsageError: if the framework is not installed, or the device is not there.
+        UsageError: if the framework is not installed, or the device is not available.
     """
     if framework not in PIP_EXTRAS:
         raise UsageError(f"there is no framework {framework!r}; ganzoo runs {' and '.join(PIP_EXTRAS)}")
@@ -56,10 +55,10 @@ def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | N
 
 
 def _ignore_broken_metadata() -> None:
-    """Let a distribution whose entry points cannot be read have none, in this process, if there is such a one.
+    """In this process, treat a distribution whose entry points cannot be read as one without entry points.
 
-    PyTorch and Triton read those of all distributions when they are imported, and fail where one is broken. Its fault
-    must not be that of every run.
+    PyTorch and Triton read the entry points of all distributions on import and fail if one is broken. A broken
+    package must not stop every run. Nothing is patched if all can be read.
     """
     try:
         importlib.metadata.entry_points()
@@ -78,7 +77,7 @@ def _ignore_broken_metadata() -> None:
 
 
 def count_available_cores() -> int:
-    """The cores this process may use: its affinity mask, or the quota of its container."""
+    """The number of cores this process may use, from its affinity mask and the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
@@ -88,7 +87,7 @@ def count_available_cores() -> int:
 
 
 def make_ops(framework: str, like: Any) -> Any:
-    """The arithmetic of losses for arrays such as `like`, outside of training."""
+    """Make the `ops` that losses compute with, for arrays on the device of `like`, outside of training."""
     if framework == "numpy":
         from ganzoo_core.engines.numpy_ops import NumpyOps
         from ganzoo_core.randomness import philox

@@ -1,4 +1,4 @@
-"""What a loss sees, the same in every framework."""
+"""The parts of a training step that losses see, shared by all frameworks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ganzoo_core.errors import PluginError
 
 
 class BoundDiscriminator:
-    """D with labels and values given. It keeps the scores of the real and the fake batch, for D's accuracies.
+    """D with its labels and schedule values bound. It records the scores of the real and the fake batch.
 
     Args:
         forward: images -> whatever D returns.
-        real, fake: the batches to recognise, by identity.
-        share: score the real and the fake batch once only and hand the same result to both losses.
+        real, fake: the batches whose scores are recorded; compared by identity.
+        share: score the real and the fake batch only once, and give both losses the same result.
     """
 
     def __init__(self, forward: Callable[[Tensor], Any], *, real: Tensor, fake: Tensor, share: bool = False) -> None:
@@ -35,16 +35,16 @@ class BoundDiscriminator:
         return self._compute_outputs(images, images)
 
     def call_as(self, images: Tensor, original: Tensor) -> Tensor:
-        """Scores of a copy of `original` that is to be differentiated by."""
+        """Scores of `images`, a copy of `original` made to differentiate D by; recorded as those of `original`."""
         return self._compute_outputs(images, original)["scores"]
 
     def get_scores(self) -> dict[str, Tensor]:
-        """The scores seen so far of `real` and `fake`, [N] or patches."""
+        """The recorded scores of `real` and `fake`, each [N] or patches [N,…]."""
         return dict(self._scores)
 
     def _compute_outputs(self, images: Tensor, original: Tensor) -> Mapping[str, Tensor]:
         name = next((name for name, batch in self._watched.items() if batch is original), "")
-        # A copy made to be differentiated by leads no gradient back to G, so it is never handed on.
+        # No gradient flows from a detached copy back to G, so results for copies are never shared.
         shares = self._share and name != "" and images is original
         if shares and name in self._shared:
             return self._shared[name]
@@ -57,7 +57,11 @@ class BoundDiscriminator:
 
 
 def as_outputs(result: Any) -> Mapping[str, Tensor]:
-    """What D returned -> a mapping with `get_scores`; a column of scores [N,1,…] becomes [N]."""
+    """Turn what D returned into a mapping with `scores`; scores of shape [N,1,…] become [N].
+
+    Raises:
+        PluginError: if D returned a mapping without `scores`.
+    """
     outputs = dict(result) if isinstance(result, Mapping) else {"scores": result}
     if "scores" not in outputs:
         raise PluginError(f"the discriminator returned {sorted(outputs)}; a mapping must hold `scores`")
@@ -68,12 +72,12 @@ def as_outputs(result: Any) -> Mapping[str, Tensor]:
 
 
 class LossMemory(MutableMapping[str, Tensor]):
-    """What a loss sees of the scalars that the engine keeps for it.
+    """The loss's view of its memory: scalars that the engine keeps for it from step to step.
 
     Args:
-        read: name -> the scalar, a constant to differentiation.
-        write: keeps a new one under a name.
-        names: that the loss declared.
+        read: name -> the scalar, a constant for differentiation.
+        write: stores a new value under a name.
+        names: declared by the loss.
     """
 
     def __init__(
@@ -104,7 +108,11 @@ class LossMemory(MutableMapping[str, Tensor]):
 
 
 def read_initial_memory(loss: Any) -> dict[str, float]:
-    """What a loss declares to remember, with the numbers that it starts with."""
+    """The names that a loss declares in `memory`, with their initial values.
+
+    Raises:
+        PluginError: if `memory` is not a mapping of names to numbers.
+    """
     declared = getattr(loss, "memory", {})
     try:
         return {str(name): float(value) for name, value in declared.items()}
@@ -116,52 +124,52 @@ def read_initial_memory(loss: Any) -> dict[str, float]:
 
 
 def check_terms(terms: Any, loss: Any, phase: str) -> Mapping[str, Tensor]:
-    """A loss's answer, or a PluginError that says what is wrong with it."""
+    """Return the loss's terms; raise PluginError unless they are a non-empty mapping of names to scalars."""
     if not isinstance(terms, Mapping) or not terms or not all(isinstance(name, str) for name in terms):
         raise PluginError(f"the loss {type(loss).__name__} returned {terms!r} in {phase}; expected named terms")
     for name, term in terms.items():
         shape = getattr(term, "shape", None)
         if shape is None or len(shape) != 0:
-            found = type(term).__name__ if shape is None else f"the shape {list(shape)}"
+            description = type(term).__name__ if shape is None else f"the shape {list(shape)}"
             raise PluginError(
-                f"the loss {type(loss).__name__} returned {found} as {name!r} in {phase}; expected a scalar"
+                f"the loss {type(loss).__name__} returned {description} as {name!r} in {phase}; expected a scalar"
             )
     return terms
 
 
 def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
-    """The sum of all terms, which is what is differentiated."""
+    """The sum of all terms, which is differentiated."""
     return functools.reduce(operator.add, terms.values())
 
 
 def compute_score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops) -> dict[str, Tensor]:
-    """How well D tells real from fake; its accuracies and probabilities where the loss defines what they are.
+    """Measure how well D separates real from fake, with accuracies and probabilities if the loss defines them.
 
-    `separated` is 1 where every real image of the batch has a higher score than every fake one, and else 0. It needs no
-    threshold, so it is there for each loss; an image's score is the sum over its patches.
+    `separated` is 1 if every real image of the batch has a higher score than every fake one, else 0. It needs no
+    threshold, so it is reported for every loss; an image's score is the sum over its patches.
 
     Args:
-        scores: `real` and `fake`, as constants to differentiation.
-        plan: says what they mean.
-        ops: the arithmetic.
+        scores: of `real` and `fake`, detached from the graph.
+        plan: its `decision` and `probability` say what scores mean.
+        ops: the operations of the framework.
 
     Returns:
-        Scalars by the name under which they are reported; none where the loss did not ask for both scores.
+        Name in the report -> scalar; empty if the loss did not score both real and fake.
     """
     decision = plan.decision
     if set(scores) != {"real", "fake"}:
         return {}
     real, fake = scores["real"], scores["fake"]
-    found = {"separated": ops.mean(ops.min(ops.sum_per_sample(real)) > ops.max(ops.sum_per_sample(fake)))}
+    statistics = {"separated": ops.mean(ops.min(ops.sum_per_sample(real)) > ops.max(ops.sum_per_sample(fake)))}
     if isinstance(decision, str):
         right = ops.mean(real > fake)
-        found |= {"accuracy_real": right, "accuracy_fake": right}
+        statistics |= {"accuracy_real": right, "accuracy_fake": right}
     elif decision is not None:
-        found |= {"accuracy_real": ops.mean(real > decision), "accuracy_fake": ops.mean(fake <= decision)}
+        statistics |= {"accuracy_real": ops.mean(real > decision), "accuracy_fake": ops.mean(fake <= decision)}
     if plan.probability == "sigmoid":
-        found["probability_real"] = ops.mean(ops.sigmoid(real))
-        found["probability_fake"] = ops.mean(ops.sigmoid(fake))
-    return {f"discriminator/{name}": value for name, value in found.items()}
+        statistics["probability_real"] = ops.mean(ops.sigmoid(real))
+        statistics["probability_fake"] = ops.mean(ops.sigmoid(fake))
+    return {f"discriminator/{name}": value for name, value in statistics.items()}
 
 
 def make_penalty_error(name: str) -> PluginError:

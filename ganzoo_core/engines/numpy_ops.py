@@ -1,4 +1,4 @@
-"""`ops` in numpy: the third witness of every loss, and what lets one be tried without a framework."""
+"""`ops` in numpy: a third implementation to test losses against, and a way to try one without a framework."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NumpyOps:
     """`api.Ops` on numpy arrays. float32 stays float32 and float64 stays float64; nothing is differentiated.
 
     Args:
-        rng: where `uniform` and `normal` draw from.
+        rng: the generator that `uniform` and `normal` draw from.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -40,11 +40,11 @@ class NumpyOps:
         return np.mean(_at_least_float32(x), axis=0)
 
     def min(self, x: Array) -> Array:
-        """The least of all elements, a scalar."""
+        """The minimum of all elements, a scalar."""
         return _at_least_float32(x).min()
 
     def max(self, x: Array) -> Array:
-        """The largest of all elements, a scalar."""
+        """The maximum of all elements, a scalar."""
         return _at_least_float32(x).max()
 
     def square(self, x: Array) -> Array:
@@ -90,7 +90,7 @@ class NumpyOps:
         return self.rng.standard_normal(tuple(shape), dtype=np.float32)
 
     def score_and_gradient(self, D: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
-        """D's scores at x and the gradient of their sum by x, if D knows it: `D.score_and_gradient(x)`.
+        """D's scores at x and the gradient of their sum by x, from `D.score_and_gradient(x)`.
 
         Raises:
             UsageError: if D has no such method, since numpy cannot differentiate D.
@@ -106,6 +106,6 @@ class NumpyOps:
 
 
 def _at_least_float32(x: Array) -> Array:
-    """x in at least float32, in which sums are taken."""
+    """Promote x to at least float32, in which sums are computed."""
     array = np.asarray(x)
     return array.astype(np.promote_types(array.dtype, np.float32), copy=False)

@@ -1,4 +1,4 @@
-"""The plan of a training step: everything a trainer needs beside networks, loss and images."""
+"""The plan of a training step: everything a trainer needs besides the networks, the loss and the images."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ DRAW_BATCH_SIZE = 64  # images drawn at once; fixed, so that the same seed gives
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a trainer needs to know beside the networks, the loss and the images.
+    """Everything a trainer needs besides the networks, the loss and the images.
 
     Attributes:
         seed: of every random number.
         batch_size: N of every batch.
         latent: the distribution of z; `latent_dim` its length.
         conditional: whether the networks take labels.
-        takes_g, takes_d: the schedule's values that each network is called with.
-        critic_steps: steps of D for one of G.
+        takes_g, takes_d: names of the schedule's values that each network is called with.
+        critic_steps: updates of D per update of G.
         updates: `alternating` or `simultaneous`.
         optimizer, betas, adam_eps, momentum, rmsprop_decay: as in the settings `train.*`.
-        lr_g, lr_d: learning rates where the schedule gives none.
+        lr_g, lr_d: learning rates if the schedule gives none.
         ema_halflife: in images; None for a generator without a moving average.
-        weight_clip: D's weights are clipped to [-clip, clip] after each of its updates; None for not at all.
+        weight_clip: D's weights are clipped to [-clip, clip] after each of its updates; None for no clipping.
         decision, probability: see `manifest.Part`.
         real_in_generator_step: whether the loss sees reals in G's phase.
     """
@@ -51,13 +51,13 @@ class Plan:
 
     @property
     def images_per_step(self) -> int:
-        """Real images that count for one step."""
+        """Real images counted per step."""
         return self.batch_size * self.critic_steps
 
     @property
     def reuses_fake(self) -> bool:
-        """Whether G's phase goes on with the images of D's.
+        """Whether G's phase reuses the fake images of D's phase.
 
-        With labels and reals of its own, G's phase must draw labels that fit those reals.
+        Not if G's phase of a conditional model has reals of its own: its labels must be those of its reals.
         """
         return self.critic_steps == 1 and not (self.conditional and self.real_in_generator_step)

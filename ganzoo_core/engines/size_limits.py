@@ -1,7 +1,7 @@
-"""How large a network may be: counted, and refused, before memory is taken for it.
+"""Limit the size of networks: count parameters and layers, and refuse before allocating memory.
 
-A saved generator's card may come from a stranger, and a width from a typing error. A network is built at once up to
-`SMALL_NETWORK` numbers; a larger one is counted first, without memory, and built if `engine.max_parameters` allows it.
+A saved generator's card may come from a stranger, or a width from a typo. A network of up to `SMALL_NETWORK` numbers is
+built directly; a larger one is first counted without memory, then built if `engine.max_parameters` allows it.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from typing import TypeVar
 from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.messages import pluralise
 
-DEFAULT_MAX_PARAMETERS = 1_000_000_000  # unless `engine.max_parameters` says otherwise
-SMALL_NETWORK = 1 << 24  # numbers, 64 MiB in float32: most networks are smaller, and are built at once
-MIN_LAYER_LIMIT = 20_000  # of a network, at least; a loop over 10^9 layers would take hours to find out
-NUMBERS_PER_LAYER = 50_000  # a higher limit allows a layer for each of these
+DEFAULT_MAX_PARAMETERS = 1_000_000_000  # of `engine.max_parameters`
+SMALL_NETWORK = 1 << 24  # numbers, 64 MiB in float32: most networks are smaller, and are built without counting first
+MIN_LAYER_LIMIT = 20_000  # the layer limit is at least this; without one, a loop over 10^9 layers would run for hours
+NUMBERS_PER_LAYER = 50_000  # a higher limit on numbers allows one layer per this many
 _OUT_OF_MEMORY_WORDS = ("out of memory", "overflow", "can't allocate", "could not allocate", "oom when", "bad_alloc",
 "too big",
           "too large", "maximum allowed dimension")  # fmt: skip
 
-BUILD_LOCK = threading.RLock()  # what watches a framework's classes holds it: one thread builds at a time
+BUILD_LOCK = threading.RLock()  # held while framework classes are patched: one thread builds at a time
 
 Built = TypeVar("Built")
 
 
 class NetworkTooLarge(UsageError):
-    """A network that is larger than its limit, or than the memory."""
+    """A network exceeds its size limit, or the memory."""
 
 
 @dataclass
 class SizeCounter:
-    """What a network has so far, while it is built.
+    """Counts the numbers and layers of a network while it is built, and stops the build at a limit.
 
     Attributes:
-        max_numbers: numbers, parameters and buffers together, at which it is stopped; None to count on to the end.
-        max_layers: layers at which it is stopped in any case.
-        numbers, layers: so far.
-        was_stopped: whether it was.
+        max_numbers: limit for parameters and buffers together; None to count to the end.
+        max_layers: limit for layers.
+        numbers, layers: counted so far.
+        was_stopped: whether a limit was exceeded.
     """
 
     max_numbers: int | None
@@ -53,24 +53,24 @@ class SizeCounter:
     was_stopped: bool = False
 
     def add_numbers(self, numbers: int) -> None:
-        """Count a parameter or a buffer."""
+        """Count a parameter or a buffer of `numbers` elements; raise NetworkTooLarge above the limit."""
         self.check_numbers(numbers)
         self.numbers += numbers
 
     def check_numbers(self, numbers: int) -> None:
-        """Raise TooLarge if so many numbers more would be too many: before memory is taken for them."""
+        """Raise NetworkTooLarge if `numbers` more would exceed the limit; called before they are allocated."""
         if self.max_numbers is not None and self.numbers + numbers > self.max_numbers:
             self.numbers += numbers
             self.stop()
 
     def add_layer(self) -> None:
-        """Count a layer, or raise TooLarge for one too many."""
+        """Count a layer; raise NetworkTooLarge above the limit."""
         self.layers += 1
         if self.layers > self.max_layers:
             self.stop()
 
     def stop(self) -> None:
-        """Raise TooLarge; the plugin that is building does not take it for an error of its own."""
+        """Raise NetworkTooLarge; `was_stopped` records it in case the plugin replaces the error by another."""
         self.was_stopped = True
         raise NetworkTooLarge("too large")
 
@@ -83,19 +83,19 @@ def build_within_limit(limit: int, what: str, build: Callable[[], Built], watch:
 
     Args:
         limit: `engine.max_parameters`.
-        what: is built, for the message: `generator`.
-        build: builds it, from the same random state whenever it is called.
-        watch: a context in which what is built is counted; asked for the second time, it takes no memory either.
+        what: the network's name in the message, such as `generator`.
+        build: builds it; may be called several times, and starts from the same random state each time.
+        watch: (counter, without_memory) -> a context in which the network is counted.
 
     Raises:
-        TooLarge: with the number that was counted, and what to type.
+        NetworkTooLarge: with the count, and what to type.
     """
     early = SizeCounter(min(limit, SMALL_NETWORK), _compute_max_layers(limit))
     built = _try_to_build(early, what, build, watch)
     if not early.was_stopped:
         return built  # type: ignore[return-value]
     _check_full_count(early, limit, what, build, watch)
-    # What cannot be counted without memory is counted while it is built.
+    # A network that cannot be counted without memory is counted during the real build.
     last = SizeCounter(limit, early.max_layers)
     built = _try_to_build(last, what, build, watch)
     if last.was_stopped:
@@ -104,9 +104,9 @@ def build_within_limit(limit: int, what: str, build: Callable[[], Built], watch:
 
 
 def check_within_limit(limit: int, what: str, build: Callable[[], object], watch: WatchConstruction) -> None:
-    """Raise TooLarge as `build_within_limit` does, and take no more memory than for `SMALL_NETWORK` numbers.
+    """Raise NetworkTooLarge as `build_within_limit` does, but allocate at most `SMALL_NETWORK` numbers.
 
-    A network that raises another error is let pass: it is not built yet.
+    Other errors of `build` are ignored: they will be raised when the network is really built.
     """
     early = SizeCounter(min(limit, SMALL_NETWORK), _compute_max_layers(limit))
     with contextlib.suppress(Exception):
@@ -118,9 +118,9 @@ def check_within_limit(limit: int, what: str, build: Callable[[], object], watch
 def _check_full_count(
     early: SizeCounter, limit: int, what: str, build: Callable[[], object], watch: WatchConstruction
 ) -> None:
-    whole = early if early.layers > early.max_layers else count_without_memory(limit, build, watch)
-    if whole is not None:
-        check_count(whole, limit, what)
+    full_count = early if early.layers > early.max_layers else count_without_memory(limit, build, watch)
+    if full_count is not None:
+        check_count(full_count, limit, what)
 
 
 def _compute_max_layers(limit: int) -> int:
@@ -130,11 +130,15 @@ def _compute_max_layers(limit: int) -> int:
 def _try_to_build(
     counted: SizeCounter, what: str, build: Callable[[], Built], watch: WatchConstruction
 ) -> Built | None:
-    """Build a network, or stop where the count does: then it says so."""
+    """Build a network; return None if the counter stopped it.
+
+    Raises:
+        NetworkTooLarge: if memory did not suffice. Any other error of `build` is passed on.
+    """
     try:
         with watch(counted, False):
             return build()
-    except Exception as error:  # a plugin may raise another error for the one that stopped it
+    except Exception as error:  # a plugin may have replaced NetworkTooLarge by another error
         if counted.was_stopped:
             return None
         if is_out_of_memory(error) and not isinstance(error, NetworkTooLarge):
@@ -145,40 +149,40 @@ def _try_to_build(
 
 
 def count_without_memory(limit: int, build: Callable[[], object], watch: WatchConstruction) -> SizeCounter | None:
-    """Count a network without memory; None for one that cannot be built so, such as one that computes its weights."""
+    """Count a network without memory; None if it cannot be built so, for example if it computes its weights."""
     whole = SizeCounter(None, _compute_max_layers(limit))
     try:
         with watch(whole, True):
-            _held = build()  # what is gone counts no more
-    except Exception:  # whatever a plugin does with tensors that hold no numbers
+            _held = build()  # a reference, since freed parameters are subtracted from the count
+    except Exception:  # plugins may fail in any way on tensors without data
         return whole if whole.was_stopped else None
     return whole
 
 
 def check_count(counted: SizeCounter, limit: int, what: str) -> None:
-    """Raise TooLarge for a count above the limit, with what to type."""
+    """Raise NetworkTooLarge, with what to type, if a count exceeds the limit."""
     if counted.layers > counted.max_layers:
-        found, wanted = f"more than {counted.max_layers:,} layers", 10 * limit
+        size, required_limit = f"more than {counted.max_layers:,} layers", 10 * limit
     elif counted.numbers > limit:
         more = "at least " if counted.was_stopped else ""
-        found, wanted = f"{more}{pluralise(counted.numbers, 'parameter')}", counted.numbers
+        size, required_limit = f"{more}{pluralise(counted.numbers, 'parameter')}", counted.numbers
     else:
         return
     raise NetworkTooLarge(
-        f"the {what} would have {found}, and engine.max_parameters is {limit:,}; make it smaller, or allow it with "
-        f"--set engine.max_parameters={_round_up(wanted)}"
+        f"the {what} would have {size}, and engine.max_parameters is {limit:,}; make it smaller, or allow it with "
+        f"--set engine.max_parameters={_round_up(required_limit)}"
     )
 
 
 def _round_up(number: int) -> str:
-    """A round number that is no smaller: 12,345,678 -> 1.3e7."""
+    """Round up to two digits: 12,345,678 -> 1.3e7."""
     digits = max(len(str(number)) - 2, 0)
     tens, rest = divmod(-(-number // 10**digits), 10)
     return f"{tens}{f'.{rest}' if rest else ''}e{digits + 1}"
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error says, itself or by its cause, that memory or 64 bits did not suffice."""
+    """Whether an error or one of its causes reports that memory or 64 bits did not suffice."""
     seen = 0
     while error is not None and seen < 10:
         if isinstance(error, MemoryError | OverflowError):
@@ -190,7 +194,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _describe_root_cause(error: BaseException) -> str:
-    """The first line of what lies at the bottom of an error."""
+    """The first line of an error's root cause, at most 160 characters."""
     while isinstance(error, GanzooError) and error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -198,23 +202,23 @@ def _describe_root_cause(error: BaseException) -> str:
 
 
 def read_total_memory() -> int | None:
-    """Bytes that this machine, or the container that this process is in, has in all; None where it does not say."""
+    """Total memory of this machine or container, in bytes; None if unknown."""
     try:
-        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
     try:
-        return min(found, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    except (OSError, ValueError):  # no such container, or `max`
-        return found
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no container, or no limit (`max`)
+        return total
 
 
 def check_memory(size: int, what: str, advice: str) -> None:
-    """Raise UsageError if `what` takes more bytes than the machine has."""
-    there = read_total_memory()
-    if there is not None and size > there:
+    """Raise UsageError if `what` takes more memory (`size`, in bytes) than the machine has."""
+    total = read_total_memory()
+    if total is not None and size > total:
         raise UsageError(
-            f"{what} would take {_format_gigabytes(size)}, and there are {_format_gigabytes(there)} here; {advice}"
+            f"{what} would take {_format_gigabytes(size)}, and there are {_format_gigabytes(total)} here; {advice}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Make a Mix of cards and the user's words: the parts, their settings, and the check that they fit each other."""
+"""Resolve a request to a Mix: find the parts, merge their settings, check that they fit together."""
 
 from ganzoo_core.mix.finding import make_object_card
 from ganzoo_core.mix.fit import DataFit, make_data_fit

@@ -1,4 +1,4 @@
-"""Do the parts fit each other? All that cards and settings can tell, before anything is imported."""
+"""Check that the parts fit together, from cards and settings alone: nothing is imported."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def check_choices(mix: Mix) -> None:
         choices.update(part.choices)
     for key, allowed in choices.items():
         if key in mix.settings and mix.settings[key] not in allowed:
-            found = mix.settings[key]
-            nearest = difflib.get_close_matches(str(found), [str(item) for item in allowed], n=1)
+            value = mix.settings[key]
+            nearest = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise UsageError(f"{key} is {found!r}; expected {' or '.join(map(str, allowed))}{hint}")
+            raise UsageError(f"{key} is {value!r}; expected {' or '.join(map(str, allowed))}{hint}")
     if mix.settings["data.channels"] not in (0, 1, 3):
         raise UsageError(f"data.channels is {mix.settings['data.channels']}; expected 1, 3, or 0 for the data's own")
     if len(mix.settings["train.betas"]) != 2 or not all(0 <= beta < 1 for beta in mix.settings["train.betas"]):
@@ -39,7 +39,11 @@ def check_choices(mix: Mix) -> None:
 
 
 def check_mix(mix: Mix) -> Mix:
-    """Everything that cards and settings can tell, before anything is imported."""
+    """Check from cards and settings alone that the parts fit; return the mix with warnings and resolved conflicts.
+
+    Raises:
+        UsageError: if they do not fit.
+    """
     warnings: list[str] = []
     for part in (mix.parts["loss"], mix.parts["schedule"], mix.parts["data"], *mix.modifiers):
         if part.frameworks and mix.framework not in part.frameworks:
@@ -68,7 +72,7 @@ def check_mix(mix: Mix) -> Mix:
 
 
 def _warn_of_dropped_modifiers(mix: Mix) -> list[str]:
-    """The modifiers that the model, or its preset in use, comes with, and in whose place others were picked."""
+    """Warn of default modifiers of the model or its preset that the user's own choice of modifiers leaves out."""
     model, picked = mix.parts["generator"], [part.name for part in mix.modifiers]
     preset = model.presets.get(mix.preset, {})
     owner = f"the preset {mix.preset}" if "use.with" in preset else model.name
@@ -76,27 +80,31 @@ def _warn_of_dropped_modifiers(mix: Mix) -> list[str]:
     if not left:
         return []
     words, several = f"--with {','.join([*left, *picked])}", len(left) > 1
-    told = f"{owner} comes with {' and '.join(left)}, which {'are' if several else 'is'} left out"
-    return [f"{told}; {words} keeps {'them' if several else 'it'}"]
+    reason = f"{owner} comes with {' and '.join(left)}, which {'are' if several else 'is'} left out"
+    return [f"{reason}; {words} keeps {'them' if several else 'it'}"]
 
 
 def _meet_need(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:
-    """Check one need of a part; where a default of the model stands in its way, choose another value."""
-    wanted = not need.startswith("no_")
+    """Check one need of a part; if a default of the model violates it, choose another value.
+
+    Raises:
+        UsageError: if no value meets the need, or the user set the one that violates it.
+    """
+    required = not need.startswith("no_")
     feature = need.removeprefix("no_")
-    if mix.has_feature(feature) is wanted:
+    if mix.has_feature(feature) is required:
         return mix
     slot = "generator" if feature.endswith("_in_generator") else "discriminator"
     model = mix.parts[slot]
-    words = f"{part.name} needs a {slot} with{'' if wanted else 'out'} {_describe_feature(feature)}"
+    words = f"{part.name} needs a {slot} with{'' if required else 'out'} {_describe_feature(feature)}"
     claim = model.has.get(feature)
     if not isinstance(claim, Mapping):
-        raise UsageError(f"{words}, and {model.name} has {'none' if wanted else 'it'}; pick another loss or model")
+        raise UsageError(f"{words}, and {model.name} has {'none' if required else 'it'}; pick another loss or model")
     key = find_deciding_key(claim["setting"], mix, slot)
     overlay = key.replace("model.", f"{slot}.", 1)
     for choice in model.choices.get(claim["setting"], ()):
         trial = replace(mix, settings=mix.settings.replace(overlay, choice, f"the mix, since {words}"))
-        if trial.has_feature(feature) is wanted:
+        if trial.has_feature(feature) is required:
             if mix.settings.entries[key].by_user:
                 raise UsageError(
                     f"{words}, but {key} is {mix.settings[key]} ({mix.settings.find_origin(key)}); "

@@ -1,4 +1,4 @@
-"""Which parts the user's words mean."""
+"""Find the parts that the user picked."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def find_models(catalog: Catalog, picks: UserPicks) -> tuple[dict[str, Part], di
     for slot in ("generator", "discriminator"):
         picked = picks.get_pick(slot) if picks.get_pick(slot) is not None else picks.get_pick("model")
         if picked is None:
-            other = picks.get_pick("generator") or picks.get_pick("discriminator")
-            if other is not None:
+            picked_network = picks.get_pick("generator") or picks.get_pick("discriminator")
+            if picked_network is not None:
                 raise UsageError(f"no {slot} is picked; name a model, or --{slot} as well")
             raise UsageError(f"no model is named; {_describe_installed_models(catalog)}")
         if isinstance(picked, str):
@@ -34,8 +34,8 @@ def find_models(catalog: Catalog, picks: UserPicks) -> tuple[dict[str, Part], di
             f"{second.frameworks[0]}; pick both from one framework"
         )
     if first.conditional != second.conditional:
-        told, untold = (first, second) if first.conditional else (second, first)
-        raise UsageError(f"{told.name} is conditional and {untold.name} is not; pick two of a kind")
+        conditional, unconditional = (first, second) if first.conditional else (second, first)
+        raise UsageError(f"{conditional.name} is conditional and {unconditional.name} is not; pick two of a kind")
     return parts, objects
 
 
@@ -60,16 +60,16 @@ def find_dataset(catalog: Catalog, picks: UserPicks, objects: dict[str, Any]) ->
 
 
 def make_data_path_absolute(catalog: Catalog, text: str) -> str:
-    """`NAME:ARGUMENT` as it means the same from anywhere."""
+    """`NAME:ARGUMENT` with a path made absolute, so that it does not depend on the working directory."""
     name, colon, argument = text.partition(":")
     return f"{name}:{read_dataset_argument(catalog.find('datasets', name), argument)}" if colon else text
 
 
 def read_dataset_argument(part: Part, argument: str) -> str:
-    """What stands behind a dataset's colon, as it is kept: a path is made absolute.
+    """Check the argument after a dataset's colon; make a path absolute.
 
     Raises:
-        UsageError: if the dataset needs one, or takes none.
+        UsageError: if a required argument is missing, or one is given to a dataset that takes none.
     """
     if part.argument in ("required", "path") and not argument:
         what = "a path" if part.argument == "path" else "an argument"
@@ -95,7 +95,7 @@ def find_preset(name: str | None, model: Part, data: Part) -> str:
 def find_loss_or_schedule(
     catalog: Catalog, picks: UserPicks, slot: str, model_settings: Mapping[str, Any], objects: dict[str, Any]
 ) -> tuple[Part, bool]:
-    """The loss or the schedule, and whether it is the model's own choice."""
+    """The loss or the schedule, and whether it is the model's default."""
     kind, own_name = SLOTS[slot], model_settings.get(f"use.{slot}")
     picked = picks.get_pick(slot)
     if picked is not None and not isinstance(picked, str):
@@ -120,7 +120,11 @@ def find_loss_or_schedule(
 
 
 def make_object_card(kind: str, slot: str, obj: Any) -> Part:
-    """A card for an object that was given in Python instead of a name; its attributes may say what a manifest says."""
+    """Make a card for a Python object passed instead of a name; its attributes replace the manifest's fields.
+
+    Raises:
+        UsageError: for a network that is neither a torch.nn.Module nor a keras.Model.
+    """
     framework: tuple[str, ...] = ()
     for base in type(obj).__mro__:
         root = base.__module__.split(".")[0]

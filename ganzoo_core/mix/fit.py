@@ -1,4 +1,4 @@
-"""Fit data and networks: how images are framed, and the shapes the networks are built for."""
+"""Fit data to networks: choose the framing of the images and the shapes the networks are built for."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ganzoo_core.mix.mix import Mix
 
 @dataclass(frozen=True)
 class DataFit:
-    """What the networks are built for, and how the images get there."""
+    """The shapes the networks are built for, and the framing that gives the images that shape."""
 
     spec: Spec
     framing: Framing
 
 
 def make_data_fit(mix: Mix, *, height: int, width: int, channels: int, classes: int, background: int | None) -> DataFit:
-    """Check that the data fits the networks.
+    """Choose the networks' shapes and the framing for this data; check that the two fit.
 
     Args:
         mix: the parts.
-        height, width, channels: of the images as they are.
+        height, width, channels: of the images before framing.
         classes: 0 for images without labels.
         background: see `ImageSource`.
 

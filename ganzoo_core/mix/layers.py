@@ -1,4 +1,4 @@
-"""Settings laid over each other: later layers win, and every value keeps its origin."""
+"""Merge layers of settings: later layers win, and every value keeps its origin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganzoo_core.settings import CORE_SETTINGS, Setting, Settings, SettingValue,
 
 @dataclass(frozen=True)
 class SettingsLayer:
-    """Settings that came from one place."""
+    """Settings with a common origin, such as a config file."""
 
     values: Mapping[str, Any]
     origin: str
@@ -21,7 +21,7 @@ class SettingsLayer:
 
 
 def collect_model_settings(generator: Part, discriminator: Part, preset: str) -> list[SettingsLayer]:
-    """Everything of the generator's model; of another discriminator's, its own network's settings only."""
+    """All settings of the generator's model; if D is of another model, only the discriminator settings of that one."""
     layers = []
     for label, table in (("", generator.defaults), (f" preset {preset}", generator.presets.get(preset, {}))):
         keep = dict(table)
@@ -29,10 +29,10 @@ def collect_model_settings(generator: Part, discriminator: Part, preset: str) ->
             keep = {key: value for key, value in keep.items() if not key.startswith("discriminator.")}
         layers.append(SettingsLayer(keep, generator.name + label))
         if discriminator != generator:
-            other = discriminator.presets.get(preset, {}) if label else discriminator.defaults
+            table_of_d = discriminator.presets.get(preset, {}) if label else discriminator.defaults
             moved = {
                 key.replace("model.", "discriminator.", 1): value
-                for key, value in other.items()
+                for key, value in table_of_d.items()
                 if key.startswith(("model.", "discriminator.")) and key != "model.latent_dim"
             }
             layers.append(SettingsLayer(moved, discriminator.name + label))
@@ -40,7 +40,7 @@ def collect_model_settings(generator: Part, discriminator: Part, preset: str) ->
 
 
 def collect_setting_definitions(layers: Iterable[SettingsLayer], parts: Iterable[Part]) -> dict[str, Setting]:
-    """Every setting that this mix has: the core's and those that a part gives a default."""
+    """All settings of this mix: the core's, and those with a default from a part."""
     kinds = dict(CORE_SETTINGS)
     texts = {key: text for part in parts for key, text in part.help.items()}
     for layer in layers:
@@ -57,7 +57,11 @@ def collect_setting_definitions(layers: Iterable[SettingsLayer], parts: Iterable
 
 
 def merge_layers(layers: Iterable[SettingsLayer], definitions: Mapping[str, Setting], *, separate: bool) -> Settings:
-    """Later layers win. A model.* that the user sets reaches a discriminator of another model as well."""
+    """Merge layers; later ones win. A user's `model.*` also applies to a discriminator of another model.
+
+    Raises:
+        UsageError: for an unknown key or an unfit value, with the layer's origin.
+    """
     values: dict[str, SettingValue] = {}
     for layer in layers:
         try:
@@ -76,10 +80,10 @@ def _expand_keys(
         yield from layer.values.items()
         return
     pairs = [(expand_key(written, definitions), raw) for written, raw in layer.values.items()]
-    said = {key for key, _ in pairs}
+    explicit_keys = {key for key, _ in pairs}
     for key, raw in pairs:
         yield key, raw
         twin = key.replace("model.", "discriminator.", 1)
-        # What the same file says of the discriminator itself stands, wherever it says so.
-        if separate and key.startswith("model.") and twin in earlier and twin not in said:
+        # An explicit `discriminator.*` in the same layer wins, whatever the order.
+        if separate and key.startswith("model.") and twin in earlier and twin not in explicit_keys:
             yield twin, raw

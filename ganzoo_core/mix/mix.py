@@ -22,10 +22,10 @@ SLOTS = {
 
 @dataclass(frozen=True)
 class Mix:
-    """Parts that were found to fit, and their settings.
+    """The parts and their merged settings.
 
-    `objects` are those given in Python instead of a name; `request` is what the user asked for, where somebody did;
-    `late` are settings of the user's that this mix has only with one of its `presets_by_max_images`.
+    `objects` are Python objects passed instead of names, by slot. `request` is the user's request, if there was one.
+    `late` are keys that the user set and that only one of `presets_by_max_images` defines.
     """
 
     parts: Mapping[str, Part]
@@ -41,9 +41,9 @@ class Mix:
 
     @property
     def presets_by_max_images(self) -> dict[str, int]:
-        """Presets, one of which may be taken once the images are counted, and up to how many it suits; the least first.
+        """Preset -> the largest number of images it suits, ascending; one is chosen when the images are counted.
 
-        Empty where a preset was named, or the data has its own.
+        Empty if the user named a preset, or the data has its own.
         """
         if self.request is None or self.request.preset is not None or self.preset:
             return {}
@@ -51,13 +51,13 @@ class Mix:
 
     @property
     def laptop_preset(self) -> str:
-        """The preset to advise where there is no GPU; "" where there is none, or it is in use."""
+        """The preset to recommend without a GPU; "" if the model has none, or it is in use."""
         suits = self.parts["generator"].suits
-        found = [name for name, each in suits.items() if each.machine == "laptop"]
-        return found[0] if found and self.preset not in found else ""
+        names = [name for name, each in suits.items() if each.machine == "laptop"]
+        return names[0] if names and self.preset not in names else ""
 
     def find_unread_settings(self) -> list[str]:
-        """Settings that no part of this mix reads: a model or its preset sets them for the loss it comes with."""
+        """Settings that no part of this mix reads, such as those that a model sets for its default loss."""
         picked = [*self.modifiers, *(self.parts[slot] for slot in ("loss", "schedule") if slot not in self.objects)]
         known = {key for part in picked for key in part.defaults}
         prefixes = tuple(f"{slot}." for slot in ("loss", "schedule", "with") if slot not in self.objects)
@@ -74,10 +74,10 @@ class Mix:
         return self.parts["generator"].conditional
 
     def get_options(self, slot: str) -> Options:
-        """A part's own settings: `generator.*` laid over `model.*`, `loss.*`, `schedule.*`, `data.*`."""
+        """A part's own settings: `generator.*` over `model.*`; `loss.*`, `schedule.*` or `data.*` for other slots."""
         own = self.settings.options(slot)
         if slot == "discriminator" and self.parts.get("generator", self.parts[slot]) != self.parts[slot]:
-            # model.* is the generator's model's; all that this one has stands under discriminator.*
+            # model.* belongs to the generator's model; settings of this one are under discriminator.*
             return {"latent_dim": self.settings["model.latent_dim"], **own}
         if slot in ("generator", "discriminator"):
             return {**self.settings.options("model"), **own}
@@ -92,30 +92,30 @@ class Mix:
         return {part.name: self.settings.options(f"track.{part.name}") for part in self.trackers}
 
     def has_feature(self, feature: str, *, without: Part | None = None) -> bool:
-        """Whether the mix has a feature, by the cards' claims and the settings that decide them.
+        """Whether the mix has a feature, from the cards' claims and the settings they depend on.
 
         Args:
             feature: such as `second_order`.
-            without: a part whose own claim does not count.
+            without: a part whose claim is ignored.
         """
         slot = "generator" if feature.endswith("_in_generator") else "discriminator"
         own = self.parts[slot].has.get(feature, _DEFAULT_FEATURES.get(feature, False))
         return _is_claim_true(own, self, slot) or bool(self.find_parts_adding(feature, without=without))
 
     def find_parts_adding(self, feature: str, *, without: Part | None = None) -> list[Part]:
-        """The loss and the modifiers that bring a feature, but for `without` and what a setting turns off."""
+        """The loss and the modifiers that add a feature, except `without` and those where a setting turns it off."""
         slot = "generator" if feature.endswith("_in_generator") else "discriminator"
         others = [part for part in (self.parts["loss"], *self.modifiers) if feature in part.has and part != without]
         return [part for part in others if _is_claim_true(part.has[feature], self, slot)]
 
 
 def find_presets_by_count(model: Part) -> dict[str, int]:
-    """A model's presets that suit so many images at most, and how many; the least first."""
-    found = {name: each.max_images for name, each in model.suits.items() if each.max_images is not None}
-    return dict(sorted(found.items(), key=lambda pair: pair[1]))
+    """Preset -> the largest number of images it suits, ascending, for presets with such a limit."""
+    limits = {name: each.max_images for name, each in model.suits.items() if each.max_images is not None}
+    return dict(sorted(limits.items(), key=lambda pair: pair[1]))
 
 
-# What a model can do unless its card denies it.
+# Features of a model whose card does not mention them.
 _DEFAULT_FEATURES = {"second_order": True, "real_in_generator_step": True}
 
 
@@ -127,6 +127,6 @@ def _is_claim_true(claim: Any, mix: Mix, slot: str) -> bool:
 
 
 def find_deciding_key(key: str, mix: Mix, slot: str) -> str:
-    """`model.norm` is overridden by `discriminator.norm`."""
+    """The key that decides: `discriminator.norm` if it is set, else `model.norm`."""
     overlay = key.replace("model.", f"{slot}.", 1)
     return overlay if key.startswith("model.") and overlay in mix.settings else key

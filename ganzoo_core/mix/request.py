@@ -1,4 +1,4 @@
-"""What the user asked for, before anything is looked up."""
+"""The user's request, before names are looked up."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ganzoo_core.settings import CORE_SETTINGS, read_value
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, before anything is looked up.
+    """The user's picks and settings, before names are looked up.
 
     Attributes:
-        picks: slot or `model` -> a name, or an object in Python (a network, a loss, an array).
-        modifiers: names, the first innermost; None for the model's own.
-        trackers: names; None for those that the config file names.
-        preset: a preset's name; `none` for none; None for the one that the data names.
-        config: settings of a file, flat, as text; `config_name` says which file.
+        picks: slot or `model` -> a name, or a Python object (a network, a loss, an array).
+        modifiers: names, the first innermost; None for the model's default ones.
+        trackers: names; None for those in the config file.
+        preset: a preset's name; `none` for no preset; None to choose by the data.
+        config: flat settings from a file, as text; `config_name` names the file.
         assigned: `--set`, and `settings=` in Python.
-        flags: settings by flags of their own, with the flag as the user knows it.
+        flags: key -> (value, flag), for settings with a flag of their own, such as `--lr`.
     """
 
     picks: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Request:
 
 
 class UserPicks:
-    """The picks as the user made them: flags over `--set use.*` over the config file."""
+    """The user's picks; flags win over `--set use.*`, which wins over the config file."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -59,7 +59,7 @@ class UserPicks:
             self.by_slot["track"] = (list(request.trackers), "--track")
 
     def _add_picks(self, slots: Mapping[str, Any], origin: str) -> None:
-        """Lay picks over those before. A model that is named takes the place of both networks named before."""
+        """Add picks; they override earlier ones. A model overrides both networks picked before."""
         named = slots.get("model")
         if named is not None and not (isinstance(named, str) and not named.strip()):
             for slot in ("generator", "discriminator"):
@@ -79,7 +79,7 @@ class UserPicks:
         return read_value("use.track", "words", self.by_slot["track"][0]) if "track" in self.by_slot else []
 
     def _is_for_replaced_part(self, key: str) -> bool:
-        """Whether a file's setting is about a part in whose place another was picked this time."""
+        """Whether a setting in the config file is for a part that the user replaced by another."""
         namespace, _, rest = key.partition(".")
         if namespace == "track":
             return not any(rest.startswith(f"{name}.") for name in self.list_trackers())
@@ -103,7 +103,7 @@ class UserPicks:
 
 
 def _find_picked_slot(key: str) -> str:
-    """The slot that a key picks: `loss` of `use.loss` and of `loss`; "" for a setting of another kind."""
+    """The slot that a key picks: `loss` for `use.loss` or `loss`; "" for any other setting."""
     slot = key.removeprefix("use.")
     if f"use.{slot}" in CORE_SETTINGS:
         return slot

@@ -1,4 +1,4 @@
-"""Cards and the user's words -> a Mix: the parts, their settings, and the check that they fit each other."""
+"""Resolve a request to a Mix: find the parts, merge their settings, check that they fit together."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from ganzoo_core.settings import CORE_SETTINGS, Setting, Settings, SettingValue,
 
 
 def resolve(catalog: Catalog, request: Request) -> Mix:
-    """Find the parts, lay the settings over each other, and check that it all fits.
+    """Find the parts, merge their settings, and check that they fit together.
 
     Raises:
-        UsageError: in a sentence that says what to pick or to set instead.
+        UsageError: if they do not fit, with what to pick or to set instead.
         PluginError: for a part whose plugin has a problem.
     """
-    words = UserPicks(request)
-    parts, objects = find_models(catalog, words)
+    picks = UserPicks(request)
+    parts, objects = find_models(catalog, picks)
     generator, discriminator = parts["generator"], parts["discriminator"]
 
-    data, argument = find_dataset(catalog, words, objects)
+    data, argument = find_dataset(catalog, picks, objects)
     parts["data"] = data
     preset = find_preset(request.preset, generator, data)
     own = {**generator.defaults, **generator.presets.get(preset, {})}
     chosen_by_user = []
     for slot in ("loss", "schedule"):
-        parts[slot], is_own = find_loss_or_schedule(catalog, words, slot, own, objects)
+        parts[slot], is_own = find_loss_or_schedule(catalog, picks, slot, own, objects)
         if not is_own:
             chosen_by_user.append(parts[slot])
-    modifiers = _find_parts(catalog, "modifiers", words.list_modifiers(own))
-    trackers = _find_parts(catalog, "trackers", words.list_trackers())
+    modifiers = _find_parts(catalog, "modifiers", picks.list_modifiers(own))
+    trackers = _find_parts(catalog, "trackers", picks.list_trackers())
 
     layers = [SettingsLayer({key: setting.default for key, setting in CORE_SETTINGS.items()}, "core")]
     layers += [
@@ -49,11 +49,11 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
     layers += collect_model_settings(generator, discriminator, preset)
     layers += [SettingsLayer(part.defaults, part.name) for part in chosen_by_user]
     kinds = collect_setting_definitions(layers, (*parts.values(), *modifiers, *trackers))
-    said = words.make_layers()
-    late = _find_late(catalog, request, generator, kinds, said) if request.preset is None and not preset else ()
-    layers += [replace(layer, values=_without(layer.values, late)) for layer in said]
+    user_layers = picks.make_layers()
+    late = _find_late(catalog, request, generator, kinds, user_layers) if request.preset is None and not preset else ()
+    layers += [replace(layer, values=_without(layer.values, late)) for layer in user_layers]
     settings = merge_layers(layers, kinds, separate=generator != discriminator)
-    settings = _record_picks(catalog, settings, parts, modifiers, trackers, argument, words)
+    settings = _record_picks(catalog, settings, parts, modifiers, trackers, argument, picks)
     mix = Mix(parts, modifiers, settings, argument, preset, objects, trackers=trackers, request=request, late=late)
     check_choices(mix)
     return check_mix(mix)
@@ -62,10 +62,10 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
 def _find_late(
     catalog: Catalog, request: Request, generator: Part, kinds: Mapping[str, Setting], said: Sequence[SettingsLayer]
 ) -> tuple[str, ...]:
-    """The settings that the user made of what only a preset brings which may be picked once the images are counted.
+    """Keys that the user set and that only a preset chosen by the number of images defines.
 
     Raises:
-        UsageError: for a value that such a setting does not take.
+        UsageError: for an invalid value of such a setting.
     """
     unknown = tuple(key for layer in said for key in layer.values if not find_matches(key, kinds))
     if not unknown:
@@ -74,7 +74,7 @@ def _find_late(
     for name in find_presets_by_count(generator):
         try:
             settings = resolve(catalog, replace(bare, preset=name)).settings
-        except UsageError:  # it does not go with the picks, and will be left out
+        except UsageError:  # it does not fit the user's picks, so it will not be chosen
             continue
         if all(find_matches(key, settings) for key in unknown):
             resolve(catalog, replace(request, preset=name))
@@ -87,18 +87,18 @@ def _without(values: Mapping[str, Any], keys: Container[str]) -> dict[str, Any]:
 
 
 def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
-    """The preset that suits data of so many images, where the user named none and the data has none of its own.
+    """Choose a preset by the number of images, if the user named none and the data has none of its own.
 
     Args:
         catalog: what is installed.
-        mix: as it is without a preset.
-        count: of all images before any is held out; of data with parts of their own, those of the training part.
+        mix: without a preset.
+        count: images before any are held out; for data with its own splits, those of the training split.
 
     Returns:
-        The mix with that preset, or the same one; and what to tell the user, "" for nothing.
+        The mix with that preset, or unchanged; and a note for the user, or "".
 
     Raises:
-        UsageError: for a setting that the mix would have with a preset that is not taken.
+        UsageError: if the user set something that only a preset for fewer images defines, or that does not fit.
     """
     name = next((name for name, most in mix.presets_by_max_images.items() if count <= most), None)
     if name is None and mix.late:
@@ -112,27 +112,27 @@ def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
     most = pluralise(mix.presets_by_max_images[name], "image")
     why = f"for up to {most}, and there {'is' if count == 1 else 'are'} {count:,}"
     try:
-        found = resolve(catalog, replace(mix.request, preset=name))
+        resolved = resolve(catalog, replace(mix.request, preset=name))
     except UsageError as error:
-        if mix.late:  # what the user set is only there with the preset
+        if mix.late:  # only this preset defines what the user set
             raise
         return mix, f"the preset {name}, {why}, is left out: it does not go with what was picked ({error})"
-    return found, f"the preset {name} is taken: it is {why}; --preset none leaves it out"
+    return resolved, f"the preset {name} is taken: it is {why}; --preset none leaves it out"
 
 
 def fit_batch_size(mix: Mix, count: int, *, world_size: int) -> tuple[Mix, str]:
-    """A batch that a preset chose, made as small as the data; one that somebody said, or the model has, stays.
+    """Reduce a preset's batch size to the size of the data; never change one set by the user or the model.
 
     Args:
         mix: with its preset.
-        count: of the images that are trained on.
+        count: training images.
         world_size: processes that share a batch evenly.
 
     Returns:
-        The mix with a batch of at most `count`, or the same one; and what to tell the user, "" for nothing.
+        The mix with a batch of at most `count`, or unchanged; and a note for the user, or "".
 
     Raises:
-        UsageError: for fewer images than a batch that stays.
+        UsageError: if there are fewer images than a batch size that may not be changed.
     """
     batch = mix.settings["train.batch_size"]
     if count >= batch:
@@ -146,11 +146,15 @@ def fit_batch_size(mix: Mix, count: int, *, world_size: int) -> tuple[Mix, str]:
 
 
 def _find_parts(catalog: Catalog, kind: str, names: Sequence[str]) -> tuple[Part, ...]:
-    """Parts of which more than one may be picked, each once."""
-    found = tuple(catalog.find(kind, name) for name in names)
-    for name in sorted({part.name for part in found if [other.name for other in found].count(part.name) > 1}):
+    """Look up the picked modifiers or trackers.
+
+    Raises:
+        UsageError: if one is picked twice.
+    """
+    parts = tuple(catalog.find(kind, name) for name in names)
+    for name in sorted({part.name for part in parts if [other.name for other in parts].count(part.name) > 1}):
         raise UsageError(f"the {SINGULAR[kind]} {name} is picked twice; once is enough")
-    return found
+    return parts
 
 
 def _record_picks(
@@ -168,7 +172,7 @@ def _record_picks(
         origin = picks.by_slot.get(slot, picks.by_slot.get("model", ("", "")) if slot in SLOTS else ("", ""))[1]
         if slot in ("loss", "schedule", "data") and slot not in picks.by_slot:
             origin = entries[f"use.{slot}"].origin if entries[f"use.{slot}"].value else "the default"
-        # An object cannot be found again: what reads this config must say so.
+        # An object cannot be looked up again from the config; the name `(object)` marks it.
         name = catalog.find_short_name(part) if part.distribution != "(object)" else "(object)"
         entries[f"use.{slot}"] = SettingValue(
             name + (f":{argument}" if slot == "data" and argument else ""), origin, True

@@ -85,7 +85,7 @@ def test_a_counted_network_has_the_same_bytes(early: int, monkeypatch: pytest.Mo
         return torch.nn.Sequential(*layers, torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 2)))
 
     monkeypatch.setattr(size_limits, "SMALL_NETWORK", early)
-    with engine().seeded(5, "weights of the generator"):
+    with engine().use_seed(5, "weights of the generator"):
         expected = state(make())
     before = torch.random.get_rng_state()
     assert state(build(make)) == expected

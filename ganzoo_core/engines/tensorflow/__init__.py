@@ -1,8 +1,8 @@
-"""Train and draw in TensorFlow, with networks in Keras 3."""
+"""The TensorFlow engine, with networks in Keras 3."""
 
 from ganzoo_core.engines.tensorflow import import_tensorflow
 
-# Everything else here imports TensorFlow at its top: it must be imported with care first.
+# Must come first: all other modules here import TensorFlow at the top.
 import_tensorflow.import_quietly()
 
 from ganzoo_core.engines.tensorflow.engine import Engine  # noqa: E402

@@ -1,4 +1,4 @@
-"""`engine.compile` in TensorFlow: a phase's graph compiled by XLA, and tried against itself uncompiled first."""
+"""`engine.compile` in TensorFlow: compile a phase's graph by XLA, and check it against the uncompiled graph first."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ def compile_and_compare(
     variables: Iterable[Any],
     compared: Iterable[Any],
 ) -> tuple[Any, str]:
-    """A compiled graph where it does what the plain one does, else the plain one and why, in words.
+    """Return the compiled graph and "" if it agrees with the plain one; else the plain one and the reason.
 
-    Both are run once on the same tensors; all variables are put back.
+    Both are run once on the same tensors; then all variables are restored.
 
     Args:
         trace_compiled: traces the compiled graph.
-        plain: the graph uncompiled.
-        inputs: what both are called with.
+        plain: the uncompiled graph.
+        inputs: for both graphs.
         random_operations: the operations of the graph that draw random numbers.
-        variables: all that the graph may change.
-        compared: those of them that must come out alike, as near as gradients do.
+        variables: all variables that the graph may change.
+        compared: those of them whose new values must agree, within the tolerance for gradients.
     """
     if random_operations:
-        # XLA has other generators behind the same operations.
+        # XLA uses other random generators for the same operations.
         return plain, f"it draws random numbers ({random_operations[0]}), and XLA would draw others from the same seed"
-    kept = [(variable, tf.identity(variable)) for variable in variables]
+    originals = [(variable, tf.identity(variable)) for variable in variables]
     compared = list(compared)
 
     def play(graph: Any) -> ResultsAndGradients:
         try:
-            told = graph(inputs).numpy()
-            return [told], [variable.numpy() for variable in compared]
+            result = graph(inputs).numpy()
+            return [result], [variable.numpy() for variable in compared]
         finally:
-            for variable, before in kept:
+            for variable, before in originals:
                 variable.assign(before)
 
     expected = play(plain)
     try:
         graph = trace_compiled()
-        found = play(graph)
-    except Exception as error:  # whatever XLA cannot do with a plugin's operations
+        actual = play(graph)
+    except Exception as error:  # XLA may fail in any way on a plugin's operations
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return plain, f"{type(error).__name__}: {lines[0][:200] if lines else 'without words'}"
-    why = describe_difference(found, expected)
+    why = describe_difference(actual, expected)
     return (plain, why) if why else (graph, "")

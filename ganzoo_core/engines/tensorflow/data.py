@@ -1,4 +1,4 @@
-"""The real images in TensorFlow: where they lie, and how a batch of them comes to the networks."""
+"""Real images in TensorFlow: where they are stored, and how a batch of them reaches the networks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ganzoo_core.data.prefetch import Prefetcher
 
 MAX_DEVICE_BYTES = (
     2**30
-)  # bytes: larger sets stay in main memory, since TensorFlow does not tell how much a GPU has free
+)  # larger sets stay in main memory, since TensorFlow does not report how much memory a GPU has free
 
 
 class TrainingImages:
-    """The images as uint8 where the device can reach them.
+    """The training images as uint8; batches are gathered and scaled to [-1, 1].
 
-    On a CPU numpy gathers and scales them; on a GPU they lie in its memory, and that is done there. Not by a division
-    in the graph: TensorFlow multiplies by the reciprocal instead, which rounds otherwise.
+    On a CPU numpy does that; images in a GPU's memory are gathered and scaled there, by a table of the 256 values.
+    TensorFlow would replace a division in the graph by a multiplication, which rounds differently.
 
     Args:
-        images: uint8 [N,H,W,C]; see `data.lazy`. What lies in a file and is not taken to a GPU stays in the file.
+        images: uint8 [N,H,W,C]; see `data.lazy`. Images in a file stay there unless copied to a GPU.
         labels: int64 [N], or None.
-        device: as TensorFlow names it.
+        device: TensorFlow's name of it.
     """
 
     def __init__(self, images: Images, labels: np.ndarray | None, device: str) -> None:
@@ -45,10 +45,9 @@ class TrainingImages:
     def gather_encoded(
         self, indices: np.ndarray, next_indices: np.ndarray | None = None
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Indices [N] -> what `decode` makes images of, and int64 labels [N] or None.
+        """Indices [N] -> the input of `decode`, and int64 labels [N] or None.
 
-        `next_indices` are the indices that come next; a thread reads those images while these are learnt from, if they
-        are still in a file.
+        `next_indices` are those of the next batch; if the images are in a file, a thread reads them in advance.
         """
         labels = None if self.labels is None else tf.constant(self.labels[indices])
         if self.on_device is not None:
@@ -57,21 +56,21 @@ class TrainingImages:
         return tf.constant(preprocess(batch)), labels
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:
-        """Float32 images [N,H,W,C] in [-1, 1]."""
+        """The result of `gather_encoded` -> float32 images [N,H,W,C] in [-1, 1]."""
         if self.on_device is None:
             return encoded
         return tf.gather(self._scaled, tf.cast(tf.gather(self.on_device, encoded), tf.int32))
 
 
 def to_resolution(images: tf.Tensor, values: Mapping[str, Any]) -> tf.Tensor:
-    """Real images as growing networks see them now.
+    """Reduce real images to the current resolution of growing networks.
 
-    They shrink by means of 2×2 pixels to `resolution`; by `fade` they are blended with their own next coarser
-    version, enlarged again, as the outputs of G are (Karras et al. 2017, arXiv:1710.10196, section 2).
+    The images are averaged over 2×2 pixels down to `resolution`. With `fade` in [0, 1], they are blended with their
+    next coarser version, upsampled again, as G's outputs are (Karras et al. 2017, arXiv:1710.10196, section 2).
 
     Args:
         images: [N,H,W,C].
-        values: the schedule's, `resolution` an int; without it the images stay as they are.
+        values: the schedule's, `resolution` an int; without it the images are returned unchanged.
     """
     if "resolution" not in values:
         return images

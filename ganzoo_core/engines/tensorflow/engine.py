@@ -1,4 +1,4 @@
-"""TensorFlow: the device, building networks, drawing from them, and their tensors as numpy arrays."""
+"""The TensorFlow engine: build networks, generate images, score images, read and load weights."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from ganzoo_core.randomness import seed_for
 
 
 class Engine:
-    """One device and its threads.
+    """TensorFlow on one device.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads.
-        channels_last: PyTorch's; Keras' images are [N,H,W,C] in any case.
-        precision: `float32` or `bfloat16`: of convolutions and matrix products in training.
-        compile: whether training compiles each phase's graph by XLA; see `compiling.py`.
-        max_parameters: of one network; a larger one is refused before it is built.
+        channels_last: ignored: Keras' images are always [N,H,W,C].
+        precision: `float32` or `bfloat16`, for convolutions and matrix products in training.
+        compile: whether to compile each phase's graph by XLA; see `compiling`.
+        max_parameters: limit per network; a larger one is refused before it is built.
 
     Raises:
-        UsageError: if the device is not there.
+        UsageError: if the device is not available.
 
     Attributes:
-        tell: is called with what the user should know while training goes on.
+        tell: called with notes for the user during training.
     """
 
     framework = "tensorflow"
@@ -71,17 +71,17 @@ class Engine:
                     f"instead of {threads}"
                 )
             self.device_type = pick_device(device)
-            # TensorFlow's remapper fuses operations or fails to, with words on the terminal, by the layers' names,
-            # which count up in a process: the same run would not give the same bits in another one.
+            # Whether TensorFlow's remapper fuses operations, or fails with a message, depends on the layers' names.
+            # These are numbered within a process, so the same run could give other bits in another process.
             tf.config.optimizer.set_experimental_options({"remapping": False})
-            tf.zeros(1)  # starts TensorFlow's runtime, which has its own words for that
+            tf.zeros(1)  # starts TensorFlow's runtime while its messages are hidden
         if self.device_type != "cpu":
             notes += note_unused_gpus(len(tf.config.list_physical_devices("GPU")))
         self.device = "/CPU:0" if self.device_type == "cpu" else "/GPU:0"
         self.notes = tuple(notes)
 
     def describe(self) -> dict[str, Any]:
-        """Facts that belong to a run: framework, versions, device, threads, whether oneDNN is in use."""
+        """Facts to record with a run: framework, versions, device, threads, oneDNN, precision, compile."""
         facts = {"framework": self.framework, "version": tf.__version__, "keras": keras.__version__}
         facts |= {
             "device": self.device_type,
@@ -91,23 +91,23 @@ class Engine:
         return {**facts, "precision": self.precision, "compile": self.compile}
 
     def find_network_problem(self, network: Any) -> str:
-        """What is wrong with what a hook built, in words; "" for nothing."""
+        """What is wrong with the network that a hook built, in words; "" if nothing."""
         return "" if isinstance(network, keras.Model) else f"a {type(network).__name__}; expected a keras.Model"
 
     def build(
         self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None
     ) -> Network:
-        """Call `make`, and then the network, which makes its variables; weights are drawn from (seed, slot).
+        """Call `make`, then the network once to create its variables, with weights drawn from (seed, slot).
 
         Args:
-            make: gives the network.
-            spec: what it was built for.
+            make: returns the network.
+            spec: the shapes it is built for.
             slot: `generator` or `discriminator`.
-            seed: of the weights.
-            values: the schedule's values that the network takes; a growing network grows to their `resolution`.
+            seed: for the weights.
+            values: the schedule's values that the network takes; a growing network is grown to their `resolution`.
 
         Raises:
-            TooLarge: if it has more than `max_parameters`, or will have when it is grown to `spec`.
+            NetworkTooLarge: if it has more than `max_parameters`, now or when grown to the size of `spec`.
         """
 
         def build(values: Mapping[str, float], known: Network = None) -> Network:
@@ -131,11 +131,11 @@ class Engine:
             if counted is not None:
                 size_limits.check_count(counted, self.max_parameters, f"{slot}, fully grown,")
             with self.use_seed(seed, f"weights of the {slot}", int(values["resolution"])):
-                pass  # what Keras draws without a seed must not go on from a state inside the graph
+                pass  # reset the global seed: Keras' unseeded draws must not use state from inside the counting graph
         return network
 
     def grow(self, network: Network, values: Mapping[str, float], *, spec: Spec, slot: str, seed: int) -> None:
-        """Add a growing network's layers up to `resolution`, with weights drawn from (seed, slot, resolution)."""
+        """Grow a network to `resolution`, with new weights drawn from (seed, slot, resolution)."""
         resolution = int(values["resolution"])
         with self.use_seed(seed, f"weights of the {slot}", resolution):
             if hasattr(network, "grow"):
@@ -143,7 +143,7 @@ class Engine:
             self._call_once(network, spec, slot, values)
 
     def _call_once(self, network: Network, spec: Spec, slot: str, values: Mapping[str, float]) -> None:
-        """Call a network once: Keras makes the variables of most networks then."""
+        """Call a network once on zeros, since most Keras networks create their variables on the first call."""
         size = spec.height, spec.width
         scale = 1 << count_halvings(size, int(values.get("resolution", max(size))))
         image = (2, spec.height // scale, spec.width // scale, spec.channels)
@@ -153,10 +153,10 @@ class Engine:
 
     @contextlib.contextmanager
     def use_seed(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
-        """Let initialisers start from (seed, purpose, indices), on this device and with Keras' usual conventions.
+        """Seed initialisers by (seed, purpose, indices), on this device and with Keras' default conventions.
 
-        Keras draws the seed of each initialiser and each dropout from Python's generator. Python's and numpy's are
-        put back after; TensorFlow does not tell its global seed, so that one stays.
+        Keras draws the seeds of initialisers and dropout layers from Python's generator. On exit Python's and numpy's
+        states are restored; TensorFlow's global seed cannot be read, so it stays changed.
         """
         python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the ones that Keras seeds)
         conventions = keras.config.image_data_format(), keras.config.floatx()
@@ -175,10 +175,10 @@ class Engine:
     def create_trainer(
         self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None
     ) -> Trainer:
-        """The adversarial game on these images (uint8 [N,H,W,C]).
+        """Create a trainer of these networks on these images (uint8 [N,H,W,C]).
 
         Raises:
-            UsageError: if the precision that was asked for cannot be had here.
+            UsageError: if the requested precision is not available here.
         """
         check_precision(self.precision, device_type=self.device_type, compile=self.compile)
         return Trainer(self, G, D, loss, plan, images, labels)
@@ -199,9 +199,9 @@ class Engine:
         chunks = []
         with tf.device(self.device), scope:
             for first in range(0, len(z), DRAW_BATCH_SIZE):
-                given = None if labels is None else tf.constant(labels[first : first + DRAW_BATCH_SIZE])
+                chunk_labels = None if labels is None else tf.constant(labels[first : first + DRAW_BATCH_SIZE])
                 noise = tf.constant(z[first : first + DRAW_BATCH_SIZE])
-                out = call_network(network, noise, given, as_keywords(values), training=False)
+                out = call_network(network, noise, chunk_labels, as_keywords(values), training=False)
                 chunks.append(pixels.deprocess(out.numpy().astype(np.float32)))
         return np.concatenate(chunks)
 
@@ -214,23 +214,23 @@ class Engine:
         *,
         takes: Sequence[str] = (),
     ) -> np.ndarray:
-        """What D says of images in evaluation mode, where batch norm uses its running means.
+        """D's scores of images in evaluation mode, where batch norm uses its running statistics.
 
         Args:
             D: the discriminator.
-            images: uint8 [N,H,W,C], as `framing.prepare` gives them.
+            images: uint8 [N,H,W,C], framed by `framing.prepare`.
             labels: int64 [N], or None.
-            values: the schedule's; a growing D is given the images of its stage.
-            takes: those of the values that D is called with.
+            values: the schedule's; for a growing D the images are reduced to its `resolution`.
+            takes: names of the values that D is called with.
 
         Returns:
-            float32 [N], or [N,…] where D scores patches.
+            float32 [N], or [N,…] for a patch discriminator.
         """
-        found = self._score_batches(D, images, labels, values, takes, DRAW_BATCH_SIZE, training=False)
-        return np.concatenate([scores.numpy().astype(np.float32) for scores in found])
+        batches = self._score_batches(D, images, labels, values, takes, DRAW_BATCH_SIZE, training=False)
+        return np.concatenate([scores.numpy().astype(np.float32) for scores in batches])
 
     def find_batch_norms(self, network: Network) -> list[Any]:
-        """The layers that normalise by the batch while training, and by running means else."""
+        """The batch norm layers."""
         return [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
 
     def recalibrate_batch_norm(
@@ -243,12 +243,12 @@ class Engine:
         takes: Sequence[str] = (),
         batch_size: int,
     ) -> None:
-        """Make batch norm's running means those of these images, batch by batch; the arguments are those of
+        """Replace the running statistics of batch norm by those of these images, batch by batch; arguments as in
         `score_images`."""
         norms = self.find_batch_norms(D)
         former = [norm.momentum for norm in norms]
         for norm in norms:
-            norm.momentum = 0.0  # of the first batch; then all batches count alike
+            norm.momentum = 0.0  # for the first batch; then a cumulative average with equal weights
         for batch, _ in enumerate(
             self._score_batches(D, images, labels, values, takes, batch_size, training=True), start=1
         ):
@@ -273,9 +273,9 @@ class Engine:
         data = TrainingImages(images, labels, self.device)
         for first in range(0, len(images), batch_size):
             with tf.device(self.device):
-                taken, given = data.gather_encoded(np.arange(first, min(first + batch_size, len(images))))
-                batch = to_resolution(data.decode(taken), stage)
-                scores = as_outputs(call_network(D, batch, given, keywords, training=training))["scores"]
+                encoded, batch_labels = data.gather_encoded(np.arange(first, min(first + batch_size, len(images))))
+                batch = to_resolution(data.decode(encoded), stage)
+                scores = as_outputs(call_network(D, batch, batch_labels, keywords, training=training))["scores"]
             yield scores
 
     def read_weights(self, network: Any) -> dict[str, np.ndarray]:
@@ -286,21 +286,21 @@ class Engine:
         return {name: weight.numpy() for name, weight in name_weights(network).items()}
 
     def describe_weights(self, network: Network) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Name -> dtype and shape of all that `load_weights` wants."""
+        """Name -> dtype and shape of the tensors that `load_weights` expects."""
         return {name: (weight.dtype, tuple(weight.shape)) for name, weight in name_weights(network).items()}
 
     def load_weights(self, network: Network, tensors: Mapping[str, np.ndarray]) -> None:
-        """Put saved weights back; the names and shapes were compared with `describe_weights`."""
+        """Load saved weights, whose names and shapes match `describe_weights`."""
         for name, weight in name_weights(network).items():
             weight.assign(tensors[name])
 
     def list_layers(
         self, network: Network, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
-        """See `layers.make_layer_rows`."""
+        """See `layer_table.make_layer_rows`."""
         slot = "generator" if is_generator else "discriminator"
         return make_layer_rows(lambda: self._call_once(network, spec, slot, values))
 
     def count_parameters(self, network: Network) -> int:
-        """Learnable parameters."""
+        """The number of learnable parameters."""
         return sum(math.prod(weight.shape) for weight in network.trainable_weights)

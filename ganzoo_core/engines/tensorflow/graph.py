@@ -1,4 +1,4 @@
-"""One phase as one graph, and what must be known of it before it runs."""
+"""Trace a phase of the training step into one graph, and check the graph before it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from ganzoo_core.engines.tensorflow import compiling
 from ganzoo_core.errors import PluginError
 
-# Operations that draw from a state which is no variable of a network, so that no checkpoint could hold it.
+# Random operations whose state is outside of the network's variables, so that no checkpoint could hold it.
 _STATEFUL_DRAWS = frozenset(
     {
         "Multinomial",
@@ -25,7 +25,7 @@ _STATEFUL_DRAWS = frozenset(
         "TruncatedNormal",
     }
 )
-# Those that draw from a seed.
+# Random operations that are functions of a seed.
 _SEEDED_DRAWS = frozenset(
     f"Stateless{kind}{version}"
     for kind in ("RandomUniform", "RandomUniformInt", "RandomNormal", "TruncatedNormal", "Multinomial")
@@ -34,22 +34,22 @@ _SEEDED_DRAWS = frozenset(
 
 
 class TracedPhase:
-    """A phase, traced once.
+    """A phase of the training step, traced once into a graph.
 
     Args:
-        phase: from tensors by name, and scalars by name, to scalars by the name under which they are reported.
-        numbers: the names of the scalars that lie in `given["numbers"]`.
-        inputs: tensors of the shapes that will come.
-        variables: all that the phase may read or change.
-        device: where it runs, as TensorFlow names it.
-        compared_variables: the variables that must come out alike where XLA compiles the phase; None for no compiling.
+        phase: (tensors by name, scalars by name) -> scalars to report, by name.
+        numbers: names of the scalars in the tensor `inputs["numbers"]`, in order.
+        inputs: example tensors with the shapes of all later calls.
+        variables: all variables that the phase may read or change.
+        device: TensorFlow's name of it.
+        compared_variables: variables whose new values are compared if XLA compiles the phase; None to not compile.
 
     Attributes:
-        term_names: of what it tells.
-        compile_problem: why it was not compiled though that was asked for; "" where it was, or was not.
+        term_names: names of the reported scalars.
+        compile_problem: why compiling failed; "" if it succeeded or was not requested.
 
     Raises:
-        PluginError: if the networks or the loss draw random numbers or keep variables that no checkpoint would hold.
+        PluginError: if the networks or the loss use random state or variables that no checkpoint would hold.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class TracedPhase:
 
         def graph(given: Mapping[str, Any]) -> Any:
             with tf.device(device):
-                told = phase(given, dict(zip(numbers, tf.unstack(given["numbers"]), strict=True)))
-                self.term_names = tuple(told)
-                return tf.stack([tf.cast(value, tf.float32) for value in told.values()])
+                terms = phase(given, dict(zip(numbers, tf.unstack(given["numbers"]), strict=True)))
+                self.term_names = tuple(terms)
+                return tf.stack([tf.cast(value, tf.float32) for value in terms.values()])
 
-        # Without autograph: it would rewrite the plugins' code, and hide where an error of theirs was raised.
+        # No autograph: it would rewrite the plugins' code and hide where their errors are raised.
         self._graph = tf.function(graph, autograph=False).get_concrete_function(inputs)
         _check_variables(self._graph, variables)
         _check_draws(self._graph)
@@ -88,7 +88,7 @@ class TracedPhase:
             )
 
     def __call__(self, inputs: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
-        """Play the phase; the names of what it tells, and a tensor of their values in the same order."""
+        """Run the phase; return the names of the reported scalars, and a tensor of their values in that order."""
         return self.term_names, self._graph(inputs)
 
 

@@ -1,4 +1,4 @@
-"""The rows of `ganzoo info MODEL --layers`: each layer with its output and its parameters."""
+"""The table of `ganzoo info MODEL --layers`: output shape and parameters of each layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_layer_rows(
         call_network: calls the network once.
     """
     rows: list[dict[str, Any]] = []
-    calls: list[int] = []  # for each call under way, how many layers it has called itself
+    calls: list[int] = []  # for each running call, the number of layers it has called
     plain_call = keras.layers.Layer.__call__
 
     def noting_call(layer: Any, *args: Any, **keywords: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Counting what a network takes while it is built; see `size_limits`."""
+"""Count a network's parameters and layers while it is built; see `size_limits`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ganzoo_core.engines.size_limits import BUILD_LOCK, SizeCounter
 
 @contextlib.contextmanager
 def watch_construction(counter: SizeCounter, without_memory: bool) -> Iterator[None]:
-    """Count the variables and layers that Keras makes in this context.
+    """Count the variables and layers that Keras creates in this context.
 
     Args:
-        counter: is told of each before memory is taken for it, and raises where it is too much.
-        without_memory: build in a graph, where variables and what is computed of them have a shape and no numbers.
+        counter: counts each variable before it is allocated, and raises above its limit.
+        without_memory: build in a graph, where variables and results have shapes but no data.
     """
     stack = contextlib.ExitStack()
     stack.enter_context(BUILD_LOCK)
     plain_variable, plain_layer = keras.Variable.__init__, keras.layers.Layer.__init__
 
-    # TensorFlow's own scope for variables as they are made is not told the shape of Keras'.
+    # `tf.variable_creator_scope` does not get the shape of Keras' variables.
     @functools.wraps(plain_variable)
     def counting_variable(variable: Any, initializer: Any, shape: Any = None, *args: Any, **keywords: Any) -> None:
         counter.add_numbers(_count_elements(initializer, shape))
@@ -57,4 +57,4 @@ def _count_elements(initializer: Any, shape: Any) -> int:
     if shape is None:
         return 0 if callable(initializer) or isinstance(initializer, str) else math.prod(np.shape(initializer))
     sides = (shape,) if isinstance(shape, int) else shape
-    return math.prod(int(side) for side in sides if side is not None)  # Keras has its own words for one that is unknown
+    return math.prod(int(side) for side in sides if side is not None)  # Keras raises its own error for an unknown side

@@ -1,4 +1,4 @@
-"""How a `keras.Model` is called, and what it keeps: its weights, its seeds, the moving average of its weights."""
+"""Call a `keras.Model`, name its weights, list its seed states, and keep a moving average of its weights."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _NAME_NUMBER = re.compile(r"_\d+(?=_|$)")
 
 
 def call_network(network: Network, x: Any, labels: Any, values: Mapping[str, Any], *, training: bool) -> Any:
-    """Call a network as the hooks' contract has it.
+    """Call a network as the contract of the hooks specifies.
 
     Args:
         network: a `keras.Model`.
-        x: z, or images.
+        x: z [N, latent_dim], or images [N,H,W,C].
         labels: int64 [N], or None. A functional model with two inputs gets `[x, labels]`, any other `x, labels`.
         values: keywords, from `as_keywords`.
-        training: the mode.
+        training: training or evaluation mode.
     """
     if labels is None:
         return network(x, training=training, **values)
@@ -37,7 +37,7 @@ def has_two_inputs(network: Network) -> bool:
 
 
 def as_keywords(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The schedule's values as a network takes them: `resolution` an int, all others float32 tensors."""
+    """The schedule's values as keyword arguments of a network: `resolution` an int, all others float32 tensors."""
     return {
         name: int(value) if name == "resolution" else tf.convert_to_tensor(value, tf.float32)
         for name, value in values.items()
@@ -45,7 +45,7 @@ def as_keywords(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def list_seed_states(network: Network) -> list[Any]:
-    """The states of a network's seed generators: they are among its `variables`, and no `weights`."""
+    """The states of a network's seed generators: its `variables` that are not `weights`."""
     weights = {id(weight) for weight in network.weights}
     return [variable for variable in network.variables if id(variable) not in weights]
 
@@ -53,16 +53,16 @@ def list_seed_states(network: Network) -> list[Any]:
 def name_weights(network: Network) -> dict[str, Any]:
     """All weights by position and name, such as `004.moving_mean`.
 
-    Keras' own paths change with every rebuild, and so do names that a layer made of its own: their numbers go.
+    Keras' paths change with every rebuild, and so do the numbers in generated names, which are removed.
     """
-    return {f"{place:03d}.{_NAME_NUMBER.sub('', weight.name)}": weight for place, weight in enumerate(network.weights)}
+    return {f"{index:03d}.{_NAME_NUMBER.sub('', weight.name)}": weight for index, weight in enumerate(network.weights)}
 
 
 class EmaNetwork:
-    """A network with a moving average of its weights, which it is drawn from with.
+    """A network with a moving average of its weights.
 
-    The network itself is not copied, which no subclassed model need allow: the averages stand in for its weights
-    while it is called.
+    The network is not copied, since subclassed models need not support that: to generate images, the averages replace
+    its weights while it is called.
     """
 
     def __init__(self, network: Network) -> None:
@@ -71,7 +71,7 @@ class EmaNetwork:
         self.add_new_weights()
 
     def add_new_weights(self) -> None:
-        """Take in the weights that were added since; their average starts at what they are."""
+        """Add weights that the network has gained; their average starts at their current values."""
         for weight in self.network.weights:
             if id(weight) not in self._averages:
                 self._averages[id(weight)] = (weight, tf.Variable(weight.value, trainable=False, name=weight.name))
@@ -81,7 +81,7 @@ class EmaNetwork:
         return self._averages[id(weight)][1]
 
     def update(self, decay: Any) -> None:
-        """average + (1 - decay) * (weight - average); what is not trained, such as batch norm's means, is copied."""
+        """Set average += (1 - decay) * (weight - average); copy non-trainable weights such as batch norm's means."""
         for weight in self.network.weights:
             average = self.get_average(weight)
             if weight.trainable:
@@ -90,5 +90,5 @@ class EmaNetwork:
                 average.assign(weight.value)
 
     def use_averages(self) -> keras.StatelessScope:
-        """While it is open, the network is called with the averages."""
+        """A context in which the network uses the averages as its weights."""
         return keras.StatelessScope([(weight, self.get_average(weight).value()) for weight in self.network.weights])

@@ -11,11 +11,11 @@ Tensor = Any
 
 
 class TensorFlowOps:
-    """`api.Ops` on TensorFlow tensors. Sums and means of half-precision tensors are taken in float32.
+    """`api.Ops` on TensorFlow tensors. Sums and means of half-precision tensors are computed in float32.
 
     Args:
-        seed: two int32, a tensor or numbers. Every draw is a function of the seed and of how many came before it
-            from this object, and of nothing else.
+        seed: two int32, as a tensor or as numbers. Every draw depends only on the seed and the number of earlier
+            draws from this object.
     """
 
     def __init__(self, seed: Tensor | Sequence[int] = (0, 0)) -> None:
@@ -40,11 +40,11 @@ class TensorFlowOps:
         return tf.reduce_mean(_at_least_float32(x), axis=0)
 
     def min(self, x: Tensor) -> Tensor:
-        """The least of all elements, a scalar."""
+        """The minimum of all elements, a scalar."""
         return tf.reduce_min(_at_least_float32(x))
 
     def max(self, x: Tensor) -> Tensor:
-        """The largest of all elements, a scalar."""
+        """The maximum of all elements, a scalar."""
         return tf.reduce_max(_at_least_float32(x))
 
     def square(self, x: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class TensorFlowOps:
         )
 
     def stop_gradient(self, x: Tensor) -> Tensor:
-        """x, as a constant to differentiation."""
+        """x, as a constant for differentiation."""
         return tf.stop_gradient(x)
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
@@ -91,9 +91,9 @@ class TensorFlowOps:
     def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """One forward of D at x: the scores and the gradient of their sum by x, shaped as x.
 
-        Both keep their graph to D's parameters; neither has one to whatever x was computed from. Scores may be
-        patches [N, ...]. A D that offers `call_as(images, original=x)` is called by it, so that the engine
-        knows the scores for those of x although D sees another tensor.
+        Both are differentiable by D's parameters, but not by what x was computed from. Scores may be patches
+        [N, ...]. If D has a method `call_as(images, original=x)`, it is used, so that the engine records the scores
+        as those of x although D sees another tensor.
         """
         leaf = tf.stop_gradient(x)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -111,11 +111,11 @@ class TensorFlowOps:
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    """x in at least float32, in which sums are taken; a comparison's result counts as 0 and 1."""
+    """Convert half precision to float32, in which sums are computed, and booleans to 0 and 1."""
     x = tf.convert_to_tensor(x)
     return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16, tf.bool) else x
 
 
 def make_ops_like(x: object) -> TensorFlowOps:
-    """The arithmetic for tensors such as `x`; TensorFlow itself finds where they lie."""
+    """Make the `ops` for tensors such as `x`; TensorFlow chooses the device itself."""
     return TensorFlowOps()

@@ -1,4 +1,4 @@
-"""The adversarial step in TensorFlow: what happens inside of the graphs."""
+"""The adversarial training step in TensorFlow: the code inside the graphs."""
 
 from __future__ import annotations
 
@@ -29,21 +29,20 @@ NamedTensors = Mapping[str, Any]  # tensors by name
 
 
 class Phases:
-    """What the two networks do to each other, as functions that are traced.
+    """The phases of the training step, as functions to trace.
 
-    A phase takes `given`, the tensors that it needs by name (`d_` for D's part, `g_` for G's), and `numbers`,
-    scalars by name: `lr_g`, `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It returns the scalars
-    to report.
+    A phase takes `inputs`, tensors by name (`d_…` for D's part, `g_…` for G's), and `numbers`, scalars by name: `lr_g`,
+    `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It returns the scalars to report.
 
     Args:
-        G, D: the networks, grown and built.
+        G, D: the networks, with all variables created.
         loss, plan, data: see `Trainer`.
-        ema: of G's weights, or None.
+        ema: the moving average of G's weights, or None.
         memory: the loss's scalars by name.
-        resolution: that the networks were grown to, or 0.
+        resolution: of growing networks, else 0.
 
     Raises:
-        UsageError: if a network has nothing to learn.
+        UsageError: if a network has no learnable parameters.
     """
 
     def __init__(
@@ -64,34 +63,34 @@ class Phases:
         self.seed_states = [*list_seed_states(G), *list_seed_states(D)]
 
     def list_variables(self) -> list[tf.Variable]:
-        """All that a phase may read or change."""
+        """All variables that a phase may read or change."""
         averages = [] if self.ema is None else [self.ema.get_average(weight) for weight in self.G.weights]
         own = [*self.G.variables, *self.D.variables, *self.g_optimizer.variables, *self.d_optimizer.variables]
         return [*(variable.value for variable in own), *averages, *self.memory.values()]
 
     def list_compared_variables(self) -> list[tf.Variable]:
-        """Those of them by which two ways to compute a phase are compared.
+        """The variables to compare between a compiled and an uncompiled phase.
 
-        The weights only where their steps are as long as the gradients: other optimizers' steps by a gradient that
-        is zero but for rounding are of any sign.
+        Trained weights are included with SGD only, whose steps are proportional to the gradients. With other
+        optimizers, a gradient that is zero except for rounding gives a step of arbitrary sign.
         """
         linear = self.plan.optimizer == "sgd"
-        moved = [
+        compared_weights = [
             weight for net in (self.G, self.D) for weight in (net.weights if linear else net.non_trainable_weights)
         ]
         moments = [*self.g_optimizer.variables, *self.d_optimizer.variables]
-        return [*(variable.value for variable in (*moved, *moments)), *self.memory.values()]
+        return [*(variable.value for variable in (*compared_weights, *moments)), *self.memory.values()]
 
     def train_alternately(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
-        """D, then G against the new D with the same images."""
+        """Update D, then G against the new D with the same fake images."""
         z, labels = inputs["d_z"], inputs.get("d_labels")
         with _record_gradients(self.G) as tape:
             with self._use_seeds(inputs["d_seeds"]) as ops:
                 fake = self._generate(z, labels, numbers)
                 with tape.stop_recording():
-                    told = self._update_discriminator(inputs, fake, numbers, ops)
+                    d_report = self._update_discriminator(inputs, fake, numbers, ops)
             terms = self._compute_generator_terms(inputs, fake, labels, z, numbers)
-        return {**told, **self._step_generator(_compute_gradients(tape, terms, self.G), terms, numbers)}
+        return {**d_report, **self._step_generator(_compute_gradients(tape, terms, self.G), terms, numbers)}
 
     def train_discriminator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         with self._use_seeds(inputs["d_seeds"]) as ops:
@@ -104,7 +103,7 @@ class Phases:
         return self._step_generator(_compute_gradients(tape, terms, self.G), terms, numbers)
 
     def train_simultaneously(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
-        """Both losses see the same weights; D scores each batch once."""
+        """Update both networks from losses at the same weights; D scores each batch once."""
         z, labels, real = inputs["d_z"], inputs.get("d_labels"), self._decode_reals(inputs["d_real"], numbers)
         with (
             self._use_seeds(inputs["d_seeds"]) as ops,
@@ -116,10 +115,10 @@ class Phases:
             d_terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
             g_terms = check_terms(self.loss.generator(view), self.loss, "generator")
         gradients = _compute_gradients(g_tape, g_terms, self.G)
-        # G's gradient goes through D as it is now.
+        # G's gradient must use D's weights from before D's update.
         first = [*g_terms.values(), *(gradient for gradient in gradients if gradient is not None)]
-        told = self._step_discriminator(d_tape, d_terms, D.get_scores(), numbers, wait_for=first)
-        return {**told, **self._step_generator(gradients, g_terms, numbers)}
+        d_report = self._step_discriminator(d_tape, d_terms, D.get_scores(), numbers, wait_for=first)
+        return {**d_report, **self._step_generator(gradients, g_terms, numbers)}
 
     def _update_discriminator(
         self, inputs: NamedTensors, fake: Any, numbers: NamedTensors, ops: TensorFlowOps
@@ -157,8 +156,8 @@ class Phases:
         if self.plan.weight_clip is not None:
             for weight in self.D.trainable_variables:
                 weight.assign(tf.clip_by_value(weight.value, -self.plan.weight_clip, self.plan.weight_clip))
-        told = {f"discriminator/{name}": term for name, term in terms.items()}
-        return {**told, **compute_score_statistics(scores, self.plan, TensorFlowOps())}
+        report = {f"discriminator/{name}": term for name, term in terms.items()}
+        return {**report, **compute_score_statistics(scores, self.plan, TensorFlowOps())}
 
     def _compute_generator_terms(
         self, inputs: NamedTensors, fake: Any, labels: Any, z: Any, numbers: NamedTensors
@@ -166,8 +165,8 @@ class Phases:
         with self._use_seeds(inputs["g_seeds"]) as ops:
             if fake is None:
                 fake = self._generate(z, labels, numbers)
-            shown = self._decode_reals(inputs["g_real"], numbers) if self.plan.real_in_generator_step else None
-            _, view = self._make_loss_step(shown, fake, labels, z, numbers, ops)
+            reals_for_loss = self._decode_reals(inputs["g_real"], numbers) if self.plan.real_in_generator_step else None
+            _, view = self._make_loss_step(reals_for_loss, fake, labels, z, numbers, ops)
             return check_terms(self.loss.generator(view), self.loss, "generator")
 
     def _step_generator(self, gradients: Sequence[Any], terms: NamedTensors, numbers: NamedTensors) -> NamedTensors:
@@ -185,20 +184,22 @@ class Phases:
         rate_name: str,
         numbers: NamedTensors,
     ) -> None:
-        """Move a network's weights, once all gradients are there, and all of `wait_for`.
+        """Update a network's weights after all gradients and all of `wait_for` are computed.
 
-        TensorFlow would change a weight as soon as its own gradient is there. What is still being computed, such as
-        another term or the other network's gradient, could see the new value: now and then, by the threads' pace.
+        TensorFlow would update a weight as soon as its own gradient is computed. Other computations, such as another
+        term or the other network's gradient, could then see the new value, depending on thread timing.
         """
-        found = [pair for pair in zip(gradients, network.trainable_variables, strict=True) if pair[0] is not None]
+        gradients_and_weights = [
+            pair for pair in zip(gradients, network.trainable_variables, strict=True) if pair[0] is not None
+        ]
         optimizer.learning_rate.assign(numbers[rate_name])
         constant = getattr(optimizer, "beta_2", None)
         if constant is not None and "values/beta2" in numbers:
             optimizer.beta_2 = numbers["values/beta2"]
-        with tf.control_dependencies([*wait_for, *(gradient for gradient, _ in found)]):
-            optimizer.apply(*zip(*found, strict=True))
+        with tf.control_dependencies([*wait_for, *(gradient for gradient, _ in gradients_and_weights)]):
+            optimizer.apply(*zip(*gradients_and_weights, strict=True))
         if constant is not None:
-            optimizer.beta_2 = constant  # a tensor of this graph means nothing outside of it
+            optimizer.beta_2 = constant  # a tensor of this graph is invalid outside of it
 
     def _make_loss_step(
         self,
@@ -211,9 +212,9 @@ class Phases:
         *,
         share: bool = False,
     ) -> tuple[BoundDiscriminator, Step]:
-        taken, values = self._network_kwargs(numbers, self.plan.takes_d), self._schedule_values(numbers)
+        keywords, values = self._network_kwargs(numbers, self.plan.takes_d), self._schedule_values(numbers)
         D = BoundDiscriminator(
-            lambda x: call_network(self.D, x, labels, taken, training=True), real=real, fake=fake, share=share
+            lambda x: call_network(self.D, x, labels, keywords, training=True), real=real, fake=fake, share=share
         )
         memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self.memory)
         return D, Step(D, lambda z: self._generate(z, labels, numbers), real, fake, labels, z, values, ops, memory)
@@ -240,7 +241,7 @@ class Phases:
 
     @contextlib.contextmanager
     def _use_seeds(self, seeds: tf.Tensor) -> Iterator[TensorFlowOps]:
-        """Let `ops` and the networks' seed generators start from these numbers; the latter are put back after."""
+        """Seed `ops` and the networks' seed generators; restore the generators' states on exit."""
         before = [tf.identity(state.value) for state in self.seed_states]
         for state, seed in zip(self.seed_states, tf.unstack(seeds)[1:], strict=True):
             state.assign(seed)
@@ -255,7 +256,7 @@ class Phases:
         if plan.optimizer == "adam":
             optimizer = keras.optimizers.Adam(lr, beta_1=plan.betas[0], beta_2=plan.betas[1], epsilon=plan.adam_eps)
         elif plan.optimizer == "rmsprop":
-            # Keras takes the root of epsilon with the moment's; this one is PyTorch's 1e-8 added after the root.
+            # Keras adds epsilon inside the square root, PyTorch its 1e-8 outside: hence the square.
             optimizer = keras.optimizers.RMSprop(
                 lr, rho=plan.rmsprop_decay, momentum=plan.momentum, epsilon=RMSPROP_EPS**2
             )
@@ -267,14 +268,18 @@ class Phases:
 
 @contextlib.contextmanager
 def _record_gradients(network: Any) -> Iterator[tf.GradientTape]:
-    """Record what leads to one network's weights."""
+    """Record the gradients by one network's trainable weights."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch([weight.value for weight in network.trainable_variables])
         yield tape
 
 
 def _compute_gradients(tape: tf.GradientTape, terms: NamedTensors, network: Any) -> list[Any]:
-    """The gradient of the terms' sum by each of a network's weights; None where there is none."""
+    """The gradient of the sum of the terms by each trainable weight of a network, None for unconnected weights.
+
+    Raises:
+        PluginError: if no weight has a gradient.
+    """
     gradients = _differentiate(tape, list(terms.values()), network)
     if all(gradient is None for gradient in gradients):
         raise PluginError(

@@ -1,8 +1,8 @@
-"""bfloat16 in TensorFlow: where oneDNN computes convolutions and matrix products in it, and how a graph is told so.
+"""bfloat16 in TensorFlow: detect CPUs where oneDNN supports it, and enable it for graphs.
 
-TensorFlow rewrites a graph before it runs: what leads to a convolution or a matrix product is rounded to bfloat16, and
-what comes from one is widened where an operation needs it. Gradients are in the graph by then, so this takes whatever
-a loss does, and Keras, the networks and the plugins know nothing of it. Variables stay float32.
+TensorFlow rewrites a graph before it runs: inputs of convolutions and matrix products are rounded to bfloat16, and
+outputs are converted back where an operation needs float32. The graph includes gradients by then, so this works for any
+loss, and without the knowledge of Keras, the networks and the plugins. Variables stay float32.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from ganzoo_core.engines import bfloat16
 from ganzoo_core.engines.tensorflow import import_tensorflow
 from ganzoo_core.errors import UsageError
 
-_REWRITE_OPTION = "auto_mixed_precision_onednn_bfloat16"  # of TensorFlow's options for graphs
-# Sums over many numbers, and what scores become in losses: TensorFlow would take them in bfloat16 where they lie
-# beside a convolution, so that batch norm's statistics and the losses would keep 8 bits.
+_REWRITE_OPTION = "auto_mixed_precision_onednn_bfloat16"  # one of TensorFlow's graph options
+# Sums over many numbers, and functions of scores in losses: next to a convolution TensorFlow would compute them in
+# bfloat16, which leaves batch norm's statistics and the losses with 8 significant bits.
 _FLOAT32_OPERATIONS = ("Mean", "Sum", "SquaredDifference", "Softplus", "Sigmoid", "Tanh")
 _LIST_VARIABLE_PREFIX = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_"
 
 
 def check_precision(precision: str, *, device_type: str, compile: bool) -> None:
-    """Raise UsageError where a precision cannot be had.
+    """Raise UsageError if a precision is not available.
 
     Args:
         precision: `float32` or `bfloat16`.
-        device_type: of device: `cpu`, `cuda` or `mps`.
+        device_type: `cpu`, `cuda` or `mps`.
         compile: whether XLA compiles the graphs.
     """
     if precision == "float32":
@@ -57,7 +57,7 @@ def check_precision(precision: str, *, device_type: str, compile: bool) -> None:
 
 
 def is_bfloat16_applied() -> bool:
-    """Whether a product of matrices comes out rounded, as it should."""
+    """Whether a matrix product is rounded to bfloat16, as it should be."""
     fine = np.full((8, 8), 1 + 2.0**-12, np.float32)  # bfloat16 has no number between 1 and 1 + 2^-7
     product = tf.function(lambda x: tf.nn.relu(tf.matmul(x, tf.eye(8))) * 2.0 + 1.0, autograph=False)
     with use_precision("bfloat16"):
@@ -66,7 +66,7 @@ def is_bfloat16_applied() -> bool:
 
 @contextmanager
 def use_precision(precision: str) -> Iterator[None]:
-    """Let graphs that are called meanwhile run in this precision."""
+    """Run graphs in this precision within this context."""
     if precision == "float32":
         yield
         return

@@ -1,4 +1,4 @@
-"""How the files of this engine see each other: the engine that a trainer needs, and the trainer that others need."""
+"""Protocols of this engine's classes, so that its files need not import each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a trainer in TensorFlow: all that the next step depends on, beside its position."""
+"""The training state in a TensorFlow checkpoint: everything the next step depends on except its position."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def read_trainer_state(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
 
 
 def describe_trainer_state(trainer: TrainedNetworks) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
-    """Name -> dtype and shape of what `restore_trainer_state` takes, and which of them may be missing: none."""
+    """Name -> dtype and shape of the tensors for `restore_trainer_state`, and the names that may be missing: none."""
     variables = _collect_variables(trainer).items()
     return {name: (tf.as_dtype(each.dtype).name, tuple(each.shape)) for name, each in variables}, set()
 
 
 def restore_trainer_state(trainer: TrainedNetworks, tensors: Mapping[str, np.ndarray]) -> None:
-    """Put a checkpoint back; the names and shapes were compared with `describe_trainer_state`."""
+    """Load a checkpoint, whose names and shapes match `describe_trainer_state`."""
     for name, variable in _collect_variables(trainer).items():
         variable.assign(tensors[name])
 
 
 def _collect_variables(trainer: TrainedNetworks) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    named_variables: dict[str, Any] = {}
     for label, network in (("G", trainer.G), ("D", trainer.D)):
-        found.update({f"{label}/{name}": weight for name, weight in name_weights(network).items()})
+        named_variables.update({f"{label}/{name}": weight for name, weight in name_weights(network).items()})
     if trainer.ema is not None:
         for name, weight in name_weights(trainer.G).items():
-            found[f"EMA/{name}"] = trainer.ema.get_average(weight)
+            named_variables[f"EMA/{name}"] = trainer.ema.get_average(weight)
     phases = trainer.phases
     for label, optimizer in (("optimizer of G", phases.g_optimizer), ("optimizer of D", phases.d_optimizer)):
         # Keras' own names change with every rebuild.
-        found.update({f"{label}/{place:03d}": variable for place, variable in enumerate(optimizer.variables)})
-    return found | {f"loss/{name}": variable for name, variable in trainer.memory.items()}
+        named_variables.update({f"{label}/{index:03d}": variable for index, variable in enumerate(optimizer.variables)})
+    return named_variables | {f"loss/{name}": variable for name, variable in trainer.memory.items()}

@@ -1,7 +1,7 @@
-"""The adversarial step in TensorFlow: what happens around the graphs.
+"""The adversarial training step in TensorFlow: the code around the graphs.
 
-Each phase is traced once for a network and resolution and then runs as one graph: what changes from step to step
-(images, z, seeds, learning rates, the schedule's values) enters as tensors.
+Each phase is traced once per resolution and then runs as one graph. Everything that changes from step to step (images,
+z, seeds, learning rates, the schedule's values) is passed as tensors.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _PHASE_LABELS = {
 
 
 class Trainer:
-    """The game of one generator and one discriminator on one set of images.
+    """Train one generator against one discriminator on one set of images.
 
-    `step(step, images, values)` plays one round: `critic_steps` updates of D, then one of G. All that it draws at
-    random depends on the seed, the step and the critic's turn alone.
+    One `step(step, images, values)` makes `critic_steps` updates of D, then one of G. Its random numbers depend only on
+    the seed, the step and the index of the D update within the step.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Trainer:
         labels: np.ndarray | None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G, D, loss, plan
-        self.resolution = 0  # that the networks were grown to; 0 before the first step, and for those that do not grow
+        self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
         self.ema = EmaNetwork(G) if plan.ema_halflife is not None else None
         self.data = TrainingImages(images, labels if plan.conditional else None, engine.device)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
@@ -65,12 +65,12 @@ class Trainer:
         self._start_optimizers()
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
-        """One round.
+        """Train one step.
 
         Args:
-            step: how many rounds came before.
-            images: real images seen before it.
-            values: the schedule's, here.
+            step: the number of steps before this one.
+            images: the number of real images seen before this step.
+            values: the schedule's values at this point.
         """
         plan = self.plan
         if "resolution" in values:
@@ -87,28 +87,30 @@ class Trainer:
                     self.phases.train_simultaneously, numbers, self._make_discriminator_inputs(step, 0, images)
                 )
             elif plan.reuses_fake:
-                given = {
+                inputs = {
                     **self._make_discriminator_inputs(step, 0, images),
                     **self._make_generator_inputs(step, with_z=False),
                 }
-                self._run_phase(self.phases.train_alternately, numbers, given)
+                self._run_phase(self.phases.train_alternately, numbers, inputs)
             else:
                 for turn in range(plan.critic_steps):
                     position = images + turn * plan.batch_size
-                    given = self._make_discriminator_inputs(step, turn, position)
-                    self._run_phase(self.phases.train_discriminator, numbers, given)
+                    inputs = self._make_discriminator_inputs(step, turn, position)
+                    self._run_phase(self.phases.train_discriminator, numbers, inputs)
                 self._run_phase(self.phases.train_generator, numbers, self._make_generator_inputs(step, with_z=True))
 
     def grow(self, values: Mapping[str, float]) -> None:
-        """Add what both networks need for this `resolution`; both optimizers start anew, without moments."""
+        """Grow both networks to the `resolution` in `values`, and restart both optimizers with empty state."""
         resolution, plan = int(values["resolution"]), self.plan
         if resolution == self.resolution:
             return
         _, height, width, channels = self.data.images.shape
         spec = Spec(height, width, channels, int(plan.conditional), plan.latent_dim, self.engine.framework)
         for slot, network, takes in (("generator", self.G, plan.takes_g), ("discriminator", self.D, plan.takes_d)):
-            taken = {name: values[name] for name in takes if name in values}
-            self.engine.grow(network, {**taken, "resolution": resolution}, spec=spec, slot=slot, seed=plan.seed)
+            network_values = {name: values[name] for name in takes if name in values}
+            self.engine.grow(
+                network, {**network_values, "resolution": resolution}, spec=spec, slot=slot, seed=plan.seed
+            )
         if self.ema is not None:
             self.ema.add_new_weights()
         self.resolution = resolution
@@ -122,48 +124,48 @@ class Trainer:
         self._traced_phases: dict[tuple[str, ...], TracedPhase] = {}
 
     def _make_discriminator_inputs(self, step: int, turn: int, position: int) -> dict[str, tf.Tensor]:
-        given = self._load_reals(self.reals, position, "d_real", "d_labels")
+        reals = self._load_reals(self.reals, position, "d_real", "d_labels")
         return {
-            **given,
+            **reals,
             "d_z": self._draw_latents("z", step, turn),
             "d_seeds": self._draw_seeds("discriminator", step, turn),
         }
 
     def _make_generator_inputs(self, step: int, *, with_z: bool) -> dict[str, tf.Tensor]:
-        plan, given = self.plan, {}
+        plan, inputs = self.plan, {}
         if plan.real_in_generator_step or (plan.conditional and with_z):
-            # Fresh reals from a stream of their own, which do not count as seen.
-            given = self._load_reals(self.g_reals, step * plan.batch_size, "g_real", "g_labels")
+            # Reals from a separate stream; they do not count as images seen.
+            inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g_real", "g_labels")
         if with_z:
-            given["g_z"] = self._draw_latents("z of the generator", step)
-        return {**given, "g_seeds": self._draw_seeds("generator", step)}
+            inputs["g_z"] = self._draw_latents("z of the generator", step)
+        return {**inputs, "g_seeds": self._draw_seeds("generator", step)}
 
     def _load_reals(self, stream: Stream, position: int, real_key: str, labels_key: str) -> dict[str, tf.Tensor]:
         size = self.plan.batch_size
-        taken, classes = self.data.gather_encoded(
+        encoded, labels = self.data.gather_encoded(
             stream.take_indices(position, size), stream.take_indices(position + size, size)
         )
-        return {real_key: taken} if classes is None else {real_key: taken, labels_key: classes}
+        return {real_key: encoded} if labels is None else {real_key: encoded, labels_key: labels}
 
     def _draw_latents(self, purpose: str, *indices: int) -> tf.Tensor:
         plan = self.plan
         return tf.constant(latents(philox(plan.seed, purpose, *indices), plan.batch_size, plan.latent_dim, plan.latent))
 
     def _draw_seeds(self, phase: str, *indices: int) -> tf.Tensor:
-        """Two numbers for `ops`, and two for each seed generator of the networks."""
+        """Seeds [1 + seed generators, 2]: one row for `ops`, and one for each seed generator of the networks."""
         shape = (1 + len(self.phases.seed_states), 2)
         return tf.constant(philox(self.plan.seed, phase, *indices).integers(2**31, size=shape))
 
     def _run_phase(self, phase: Callable[..., Any], numbers: Mapping[str, float], inputs: dict[str, tf.Tensor]) -> None:
-        """Run one phase's graph, and add up what it tells."""
+        """Run one phase's graph, and add its report to the sums."""
         inputs["numbers"] = tf.constant(list(numbers.values()), tf.float32)
         key = (phase.__name__, *numbers)
         if key not in self._traced_phases:
             self._traced_phases[key] = self._trace_phase(phase, tuple(numbers), inputs)
-        names, told = self._traced_phases[key](inputs)
+        names, terms = self._traced_phases[key](inputs)
         before, count = self._sums.get(names, (None, 0))
         # Summed on the device: reading a value each step would make a GPU wait.
-        self._sums[names] = (told if before is None else before + told, count + 1)
+        self._sums[names] = (terms if before is None else before + terms, count + 1)
 
     def _trace_phase(
         self, phase: Callable[..., Any], numbers: tuple[str, ...], inputs: dict[str, tf.Tensor]
@@ -176,7 +178,7 @@ class Trainer:
         return traced
 
     def pop_means(self) -> dict[str, float]:
-        """The mean of every term since the last call; empties them."""
+        """Return the mean of every term since the last call, and reset them."""
         means = {}
         for names, (sums, count) in self._sums.items():
             means.update({name: float(value) / count for name, value in zip(names, sums.numpy(), strict=True)})
@@ -184,32 +186,32 @@ class Trainer:
         return means
 
     def read_state(self) -> dict[str, np.ndarray]:
-        """All that the next step depends on beside its position, by name."""
+        """The full training state except the position in the run, by name."""
         return read_trainer_state(self)
 
     def describe_state(self) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
-        """Name -> dtype and shape of what `restore_state` takes, and the names that may be missing."""
+        """Name -> dtype and shape of the tensors for `restore_state`, and the names that may be missing."""
         return describe_trainer_state(self)
 
     def restore_state(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Put back what `read_state` gave; the networks were grown to what they were then."""
+        """Restore the result of `read_state`; the networks must be grown to the same resolution."""
         restore_trainer_state(self, tensors)
 
     def reset_ema(self) -> None:
-        """After the networks' weights were replaced: the moving average starts from them."""
+        """Restart the moving average from G's current weights, after they were replaced."""
         if self.ema is not None:
             self.ema = EmaNetwork(self.G)
             self._start_optimizers()
 
     def read_pending_sums(self) -> list[Any]:
-        """What `pop_means` would take the means of, as numbers that JSON keeps exactly."""
+        """The sums and counts behind `pop_means`, as numbers that JSON represents exactly."""
         return [[list(names), sums.numpy().tolist(), count] for names, (sums, count) in self._sums.items()]
 
     def restore_pending_sums(self, pending: list[Any]) -> None:
-        """Put back what `read_pending_sums` gave."""
+        """Restore the result of `read_pending_sums`."""
         self._sums = {tuple(names): (tf.constant(sums, tf.float32), count) for names, sums, count in pending}
 
     @property
     def inference_generator(self) -> Any:
-        """What samples are drawn from and what is saved: the moving average where there is one."""
+        """The generator to sample from and to save: the moving average if there is one, else G."""
         return self.G if self.ema is None else self.ema

@@ -1,4 +1,4 @@
-"""Train and draw in PyTorch."""
+"""The PyTorch engine."""
 
 from ganzoo_core.engines.torch.engine import Engine
 

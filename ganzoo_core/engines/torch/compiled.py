@@ -1,4 +1,4 @@
-"""`engine.compile` in PyTorch: what the two networks compute, compiled, and tried against itself uncompiled first."""
+"""`engine.compile` in PyTorch: compile the training step, and check it against the uncompiled step first."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ganzoo_core.engines.loss_step import sum_terms
 from ganzoo_core.engines.torch.device import as_scalar
 from ganzoo_core.engines.torch.protocol import TrainedNetworks
 
-_DOUBLE_BACKWARD = "double backward"  # torch's words where a loss differentiates D by its images
+_DOUBLE_BACKWARD = "double backward"  # in torch's message if a loss differentiates D by its images
 
 
 def find_compiler_problem(device: torch.device) -> str:
-    """What is missing for torch.compile on this device, in words; "" where a small function can be compiled."""
+    """Try torch.compile on a small function: "" if it works on this device, else the error in words."""
     try:
         _compile(lambda x: torch.sin(x) + 1.0, device)(torch.ones(8, device=device))
-    except Exception as error:  # inductor, its compiler, or what that needs
+    except Exception as error:  # from inductor, its C++ or Triton compiler, or their dependencies
         return _describe_error(error)
     return ""
 
 
 def _compile(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    # The usual random numbers rather than inductor's own, or the same seed would train another network.
+    # Inductor's own random numbers would differ from eager mode's for the same seed.
     options: dict[str, Any] = {"fallback_random": True}
     if device.type == "cuda":
         options["triton.cudagraphs"] = True
@@ -36,72 +36,73 @@ def _compile(function: Callable[..., Any], device: torch.device) -> Callable[...
 
 
 class CompiledStep:
-    """A trainer's `_generate` and `_terms`, compiled for its networks as they are now.
+    """A trainer's `_generate` and `_compute_terms`, compiled for its current networks.
 
-    Each is tried when it is first called: its results and gradients are compared with those of the same function
-    uncompiled, by norm. Where they differ by more than `compile_check.RTOL`, or where it cannot be compiled, it runs
-    uncompiled from then on, and the engine tells so. A trial changes nothing: buffers, the loss's memory and the
-    random numbers are put back.
+    On the first call of each, its results and gradients are compared with those of the uncompiled function, by norm. If
+    they differ by more than `compile_check.RTOL`, or if compiling fails, the function runs uncompiled from then on, and
+    the engine says so. Afterwards buffers, the loss's memory and the random state are restored.
 
     Args:
-        trainer: whose functions these are. After it has grown a new `CompiledStep` is needed.
+        trainer: its functions are compiled. When its networks have grown, make a new `CompiledStep`.
     """
 
     def __init__(self, trainer: TrainedNetworks) -> None:
         self.trainer = trainer
         self._functions: dict[str, Callable[..., Any]] = {}
-        # Functions of another trainer, or of other layers, would count as failed guesses at this one's.
+        # Code compiled for another trainer or other layers would count towards the recompilation limit.
         torch.compiler.reset()
-        # A step may go back twice through what was compiled: both losses of a simultaneous one do.
+        # A step may run backward through compiled code twice, as both losses of a simultaneous update do.
         torch._functorch.config.donated_buffer = False
 
     def generate(self, z: Any, labels: Any, values: Mapping[str, Any]) -> Any:
-        """Images of G."""
+        """Generate images [N,C,H,W], as `Trainer._generate` does."""
         trainer = self.trainer
 
         def play(function: Callable[..., Any]) -> ResultsAndGradients:
             with torch.enable_grad():
-                fake = function(z, labels, given)
+                fake = function(z, labels, scalars)
                 weights = torch.linspace(-1, 1, fake.numel(), device=fake.device).reshape(fake.shape)
                 return _to_arrays([fake]), _compute_gradients([((fake * weights).sum(), trainer.g_params)])
 
-        given = self._to_tensors(values)
+        scalars = self._to_tensors(values)
         if trainer.engine.device.type == "cuda":
-            # Whatever CUDA graphs gave before is used up when G is asked for new images.
+            # Earlier outputs of CUDA graphs are no longer needed: their memory may be reused.
             torch.compiler.cudagraph_mark_step_begin()
-        return self._choose_function("G", lambda *args: trainer._generate(*args), play)(z, labels, given)
+        return self._choose_function("G", lambda *args: trainer._generate(*args), play)(z, labels, scalars)
 
     def compute_terms(
         self, phases: tuple[str, ...], real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, Any]
     ) -> Any:
-        """What the loss says in these phases, and D's scores."""
-        trainer, given = self.trainer, self._to_tensors(values)
-        moved = {"discriminator": trainer.d_params, "generator": []}
+        """The loss terms of each phase, and D's scores."""
+        trainer, scalars = self.trainer, self._to_tensors(values)
+        trained_params = {"discriminator": trainer.d_params, "generator": []}
 
         def play(function: Callable[..., Any]) -> ResultsAndGradients:
             leaf = fake.detach().requires_grad_("generator" in phases)
             with self._freeze_unused_weights(phases):
-                terms, scores = function(real, leaf, labels, z, given)
-            asked = [(sum_terms(term), moved[phase] or [leaf]) for phase, term in zip(phases, terms, strict=True)]
-            told = [value for term in terms for value in term.values()]
-            return _to_arrays([*told, *scores.values()]), _compute_gradients(asked)
+                terms, scores = function(real, leaf, labels, z, scalars)
+            losses_and_inputs = [
+                (sum_terms(term), trained_params[phase] or [leaf]) for phase, term in zip(phases, terms, strict=True)
+            ]
+            term_values = [value for term in terms for value in term.values()]
+            return _to_arrays([*term_values, *scores.values()]), _compute_gradients(losses_and_inputs)
 
-        chosen = self._choose_function(
+        function_to_run = self._choose_function(
             f"the step of {' and '.join(phase[0].upper() for phase in phases)}",
             lambda *args: trainer._compute_terms(phases, *args),
             play,
         )
         with self._freeze_unused_weights(phases):
-            return chosen(real, fake, labels, z, given)
+            return function_to_run(real, fake, labels, z, scalars)
 
     def _to_tensors(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The schedule's values as tensors, so that a new one needs no new compilation; `resolution` is structure."""
+        """The schedule's values as tensors, so that new values need no recompilation; `resolution` stays an int."""
         device = self.trainer.engine.device
         return {name: value if name == "resolution" else as_scalar(value, device) for name, value in values.items()}
 
     @contextmanager
     def _freeze_unused_weights(self, phases: tuple[str, ...]) -> Iterator[None]:
-        """In G's phase nothing is computed for D's weights, which compiled code would not see from `inputs` alone."""
+        """In G's phase, freeze D's weights: compiled code ignores `backward(inputs=…)` and computes their gradients."""
         frozen = [] if "discriminator" in phases else self.trainer.d_params
         for parameter in frozen:
             parameter.requires_grad_(False)
@@ -127,12 +128,12 @@ class CompiledStep:
         compiled = _compile(function, engine.device)
         try:
             with self._restore_after(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what torch.compile stumbles over is told below, if it matters
-                found = run(compiled)
-        except Exception as error:  # whatever torch.compile cannot do with a plugin's code
+                warnings.simplefilter("ignore")  # a failure is reported below
+                actual = run(compiled)
+        except Exception as error:  # torch.compile may fail in any way on a plugin's code
             engine.tell(f"engine.compile: {what} runs uncompiled ({_describe_error(error)})")
             return function
-        why = describe_difference(found, expected, engine.precision)
+        why = describe_difference(actual, expected, engine.precision)
         if why:
             engine.tell(f"engine.compile: {what} runs uncompiled ({why})")
             return function
@@ -140,23 +141,23 @@ class CompiledStep:
 
     @contextmanager
     def _restore_after(self) -> Iterator[None]:
-        """Put back what a trial moves: buffers, the loss's memory, the random numbers' state."""
+        """Restore buffers, the loss's memory and the random state on exit."""
         trainer, device = self.trainer, self.trainer.engine.device
-        kept = [*trainer.G.buffers(), *trainer.D.buffers(), *trainer.memory.values()]
-        before = [tensor.clone() for tensor in kept]
+        tensors = [*trainer.G.buffers(), *trainer.D.buffers(), *trainer.memory.values()]
+        before = [tensor.clone() for tensor in tensors]
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield
-        for tensor, former in zip(kept, before, strict=True):
-            tensor.data.copy_(former)  # unseen by autograd, to which G's own graph would be out of date
+        for tensor, former in zip(tensors, before, strict=True):
+            tensor.data.copy_(former)  # hidden from autograd, which would refuse G's graph after an in-place change
 
 
 def _compute_gradients(losses_and_inputs: Sequence[tuple[torch.Tensor, Sequence[torch.Tensor]]]) -> list[np.ndarray]:
-    found: list[torch.Tensor] = []
+    all_gradients: list[torch.Tensor] = []
     for loss, inputs in losses_and_inputs:
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss, inputs, retain_graph=True, allow_unused=True)
-            found += [gradient for gradient in gradients if gradient is not None]
-    return _to_arrays(found)
+            all_gradients += [gradient for gradient in gradients if gradient is not None]
+    return _to_arrays(all_gradients)
 
 
 def _to_arrays(tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""The real images in PyTorch: where they lie, and how a batch of them comes to the networks."""
+"""Real images in PyTorch: where they are stored, and how a batch of them reaches the networks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ganzoo_core.data.memory import measure_free_memory
 from ganzoo_core.data.prefetch import Prefetcher
 from ganzoo_core.engines.torch.device import to_device
 
-MAX_MEMORY_SHARE = 0.25  # of the free memory of a GPU that images may take
+MAX_MEMORY_SHARE = 0.25  # of a GPU's free memory, for the images
 
 
 class TrainingImages:
-    """The images as uint8 where the device can reach them; gathered and scaled there.
+    """The training images as uint8; batches are gathered and scaled to [-1, 1].
 
-    On a GPU they lie in its memory where they take at most a quarter of what is free there. What lies in a file and is
-    not taken there stays in the file.
+    On a GPU they are copied to its memory if they take at most a quarter of what is free. Otherwise they stay in main
+    memory or in their file.
 
     Args:
         images: uint8 [N,H,W,C]; see `data.lazy`.
         labels: int64 [N], or None.
-        engine: the device and its memory layout.
+        engine: gives the device and the memory layout.
     """
 
     def __init__(self, images: Images, labels: np.ndarray | None, engine: Any) -> None:
@@ -50,8 +50,7 @@ class TrainingImages:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None.
 
-        `next_indices` are the indices that come next; a thread reads those images while these are learnt from, if they
-        are still in a file.
+        `next_indices` are those of the next batch; if the images are in a file, a thread reads them in advance.
         """
         if self.prefetcher is not None:
             batch = to_device(self.prefetcher.take(indices, next_indices), self.device)
@@ -66,19 +65,19 @@ class TrainingImages:
 
 
 def _measure_free_memory(device: torch.device) -> int:
-    """Bytes; of main memory where it is the device's as well."""
+    """Free memory in bytes: the GPU's on CUDA, else main memory."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else measure_free_memory()
 
 
 def to_resolution(images: torch.Tensor, values: Mapping[str, float]) -> torch.Tensor:
-    """Real images as growing networks see them now.
+    """Reduce real images to the current resolution of growing networks.
 
-    They shrink by means of 2×2 pixels to `resolution`; by `fade` they are blended with their own next coarser
-    version, enlarged again, as the outputs of G are (Karras et al. 2017, arXiv:1710.10196, section 2).
+    The images are averaged over 2×2 pixels down to `resolution`. With `fade` in [0, 1], they are blended with their
+    next coarser version, upsampled again, as G's outputs are (Karras et al. 2017, arXiv:1710.10196, section 2).
 
     Args:
         images: [N,C,H,W].
-        values: the schedule's; without `resolution` the images stay as they are.
+        values: the schedule's; without `resolution` the images are returned unchanged.
     """
     if "resolution" not in values:
         return images

@@ -1,4 +1,4 @@
-"""The device: which one it is, and numbers on their way to it, without making it wait."""
+"""Pick the device, and move numbers to it without synchronising."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from ganzoo_core.errors import UsageError
 
 
 def pick_device(device: str) -> str:
-    """`cuda`, `mps` or `cpu`, where `auto` takes the first that is there; raises UsageError for one that is not."""
-    there: Sequence[str] = [
+    """Return `cuda`, `mps` or `cpu`; `auto` takes the first available. Raise UsageError if it is not available."""
+    available_devices: Sequence[str] = [
         name
         for name, available in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()))
         if available
     ]
     if device == "auto":
-        return there[0] if there else "cpu"
-    if device != "cpu" and device not in there:
-        raise UsageError(f"{device.upper()} is not available; devices on this machine: {', '.join(['cpu', *there])}")
+        return available_devices[0] if available_devices else "cpu"
+    if device != "cpu" and device not in available_devices:
+        raise UsageError(
+            f"{device.upper()} is not available; devices on this machine: {', '.join(['cpu', *available_devices])}"
+        )
     return device
 
 
 def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """An array as a tensor on the device.
+    """Copy an array to the device.
 
-    A copy to CUDA from ordinary memory waits until all that was asked of the GPU before is done; one from pinned
-    memory takes its turn.
+    A copy from pageable memory to CUDA waits for all work queued on the GPU; one from pinned memory is queued as well.
     """
     tensor = torch.from_numpy(array)
     if device.type != "cuda":
@@ -37,7 +38,7 @@ def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def as_scalar(value: float | torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A number as a float32 tensor [], filled on the device rather than copied to it; a tensor stays as it is."""
+    """A number as a float32 tensor [], filled on the device instead of copied to it; tensors pass unchanged."""
     if isinstance(value, torch.Tensor):
         return value
     return torch.full((), float(value), dtype=torch.float32, device=device)

@@ -1,4 +1,4 @@
-"""PyTorch: the device, building networks, drawing from them, and their tensors as numpy arrays."""
+"""The PyTorch engine: build networks, generate images, score images, read and load weights."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """One device and its threads.
+    """PyTorch on one device.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads.
-        channels_last: store convolution weights and images with the channels last, which is faster on CPU and CUDA.
-        precision: `float32` or `bfloat16`: of the networks' forwards and backwards in training.
-        compile: whether training compiles what the networks compute; see `compiled`.
-        max_parameters: of one network; a larger one is refused before it is built.
-        rank: which of several processes this is, where they train together: it meets the others here.
-        timeout: seconds that it waits for them.
+        channels_last: use the channels_last memory format, which is faster on CPU and CUDA; ignored on MPS.
+        precision: `float32` or `bfloat16`, for the networks' forward and backward passes in training.
+        compile: whether to compile the training step; see `compiled`.
+        max_parameters: limit per network; a larger one is refused before it is built.
+        rank: this process's rank in distributed training, or None; with a rank, the process group is joined here.
+        timeout: seconds to wait for other processes.
 
     Raises:
-        UsageError: if the device is not there.
+        UsageError: if the device is not available.
 
     Attributes:
-        tell: is called with what the user should know while training goes on.
+        tell: called with notes for the user during training.
     """
 
     framework = "torch"
-    notes: tuple[str, ...] = ()  # what the user should know of this engine before a run
+    notes: tuple[str, ...] = ()  # for the user, before a run
     keeps_memory = False  # whether freed memory stays with the process; see `malloc`
 
     def __init__(
@@ -85,7 +85,7 @@ class Engine:
         self.tell: Callable[[str], None] = lambda note: None
 
     def describe(self) -> dict[str, Any]:
-        """Facts that belong to a run: framework, version, device, threads, precision, whether it compiles."""
+        """Facts to record with a run: framework, version, device, threads, precision, compile."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
         facts: dict[str, Any] = {
             "framework": self.framework,
@@ -96,23 +96,23 @@ class Engine:
         return {**facts, **({"device_name": name} if name else {})}
 
     def find_network_problem(self, network: Any) -> str:
-        """What is wrong with what a hook built, in words; "" for nothing."""
+        """What is wrong with the network that a hook built, in words; "" if nothing."""
         return "" if isinstance(network, torch.nn.Module) else f"a {type(network).__name__}; expected a torch.nn.Module"
 
     def build(
         self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None
     ) -> torch.nn.Module:
-        """Call `make` with weights drawn from (seed, slot), and bring the network to the device.
+        """Call `make` with weights drawn from (seed, slot), and move the network to the device.
 
         Args:
-            make: gives the network.
-            spec: what it was built for.
+            make: returns the network.
+            spec: the shapes it is built for.
             slot: `generator` or `discriminator`.
-            seed: of the weights.
-            values: the schedule's values that the network takes; a growing network grows to their `resolution`.
+            seed: for the weights.
+            values: the schedule's values that the network takes; a growing network is grown to their `resolution`.
 
         Raises:
-            TooLarge: if it has more than `max_parameters`, or will have when it is grown to `spec`.
+            NetworkTooLarge: if it has more than `max_parameters`, now or when grown to the size of `spec`.
         """
 
         resolution, full = int((values or {}).get("resolution", 0)), max(spec.height, spec.width)
@@ -135,7 +135,7 @@ class Engine:
         return network.to(self.device, memory_format=self.memory_format)
 
     def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
-        """Add a growing network's layers up to this resolution, with weights drawn from (seed, slot, resolution)."""
+        """Grow a network to this resolution, with new weights drawn from (seed, slot, resolution)."""
         self._add_layers(network, resolution, slot=slot, seed=seed)
         network.to(self.device, memory_format=self.memory_format)
 
@@ -146,7 +146,7 @@ class Engine:
 
     @contextlib.contextmanager
     def use_seed(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
-        """Let PyTorch's own generators start from (seed, purpose, indices), and put their state back after."""
+        """Seed PyTorch's own random generators by (seed, purpose, indices); restore their state on exit."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed_for(seed, purpose, *indices))
@@ -155,23 +155,23 @@ class Engine:
     def create_trainer(
         self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None
     ) -> Trainer:
-        """The adversarial game on these images (uint8 [N,H,W,C]).
+        """Create a trainer of these networks on these images (uint8 [N,H,W,C]).
 
         Raises:
-            UsageError: if this device would emulate the precision that was asked for.
+            UsageError: if this device would emulate the requested precision.
         """
         check_precision(self.device, self.precision)
         if self.compile:
             several = "several processes train together, and what one compiled another might not have"
-            missing = several if self.group else find_compiler_problem(self.device)
-            if missing:
-                self.tell(f"engine.compile is on, and nothing can be compiled here ({missing}); training runs without")
+            problem = several if self.group else find_compiler_problem(self.device)
+            if problem:
+                self.tell(f"engine.compile is on, and nothing can be compiled here ({problem}); training runs without")
                 self.compile = False
         self.keeps_memory = self.device.type == "cpu" and malloc.keep_freed_memory()
         return Trainer(self, G, D, loss, plan, images, labels)
 
     def step_functions(self, trainer: Trainer) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """What a trainer calls for its images and its loss's terms, for its networks as they are now."""
+        """The functions a trainer calls for fake images and loss terms, compiled for its current networks if asked."""
         if self.precision != "float32":
             torch_precision.keep_parametrizations_in_float32(trainer.G)
             torch_precision.keep_parametrizations_in_float32(trainer.D)
@@ -181,7 +181,7 @@ class Engine:
         return compiled.generate, compiled.compute_terms
 
     def forward(self, network: torch.nn.Module, *inputs: Any, **values: Any) -> Any:
-        """Call a network in training; what it returns is float32 in any precision."""
+        """Call a network in training; the result is float32, whatever the precision."""
         if self.precision == "float32":
             return network(*inputs, **values)
         return torch_precision.forward_in_bfloat16(network, self.device, *inputs, **values)
@@ -189,7 +189,7 @@ class Engine:
     def draw(
         self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
     ) -> np.ndarray:
-        """Generate images in evaluation mode, in float32 whatever the training's precision.
+        """Generate images in evaluation mode, in float32 whatever the training precision.
 
         Args:
             G: the generator.
@@ -226,25 +226,25 @@ class Engine:
         *,
         takes: Sequence[str] = (),
     ) -> np.ndarray:
-        """What D says of images in evaluation mode, where batch norm uses its running means.
+        """D's scores of images in evaluation mode, where batch norm uses its running statistics.
 
         Args:
             D: the discriminator.
-            images: uint8 [N,H,W,C], as `framing.prepare` gives them.
+            images: uint8 [N,H,W,C], framed by `framing.prepare`.
             labels: int64 [N], or None.
-            values: the schedule's; a growing D is given the images of its stage.
-            takes: those of the values that D is called with.
+            values: the schedule's; for a growing D the images are reduced to its `resolution`.
+            takes: names of the values that D is called with.
 
         Returns:
-            float32 [N], or [N,…] where D scores patches.
+            float32 [N], or [N,…] for a patch discriminator.
         """
         D.eval()
-        found = self._score_batches(D, images, labels, values, takes, DRAW_BATCH_SIZE)
-        return np.concatenate([scores.float().cpu().numpy() for scores in found])
+        batches = self._score_batches(D, images, labels, values, takes, DRAW_BATCH_SIZE)
+        return np.concatenate([scores.float().cpu().numpy() for scores in batches])
 
     def find_batch_norms(self, network: torch.nn.Module) -> list[Any]:
-        """The layers that normalise by the batch while training, and by running means else."""
-        # Instance norm is not of this kind, though it is of a common base.
+        """The batch norm layers."""
+        # `_BatchNorm` rather than its base class, which instance norm shares.
         return [module for module in network.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
 
     def recalibrate_batch_norm(
@@ -257,13 +257,13 @@ class Engine:
         takes: Sequence[str] = (),
         batch_size: int,
     ) -> None:
-        """Make batch norm's running means those of these images, batch by batch; the arguments are those of
+        """Replace the running statistics of batch norm by those of these images, batch by batch; arguments as in
         `score_images`."""
         norms = self.find_batch_norms(D.eval())
         former = [norm.momentum for norm in norms]
         for norm in norms:
             norm.train().reset_running_stats()
-            norm.momentum = None  # all batches count alike
+            norm.momentum = None  # cumulative average: all batches have equal weight
         for _ in self._score_batches(D, images, labels, values, takes, batch_size):
             pass
         for norm, momentum in zip(norms, former, strict=True):
@@ -282,8 +282,8 @@ class Engine:
         keywords = as_keywords({name: values[name] for name in takes if name in values}, self.device)
         with torch.no_grad():
             for start in range(0, len(images), batch_size):
-                batch, given = data.gather(np.arange(start, min(start + batch_size, len(images))))
-                extra = () if given is None else (given,)
+                batch, batch_labels = data.gather(np.arange(start, min(start + batch_size, len(images))))
+                extra = () if batch_labels is None else (batch_labels,)
                 yield as_outputs(D(to_resolution(batch, values), *extra, **keywords))["scores"]
 
     def read_weights(self, network: torch.nn.Module) -> dict[str, np.ndarray]:
@@ -292,14 +292,14 @@ class Engine:
         return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in state.items()}
 
     def describe_weights(self, network: torch.nn.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Name -> dtype and shape of all that `load_weights` wants."""
+        """Name -> dtype and shape of the tensors that `load_weights` expects."""
         return {
             name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
             for name, tensor in network.state_dict().items()
         }
 
     def load_weights(self, network: torch.nn.Module, tensors: Mapping[str, np.ndarray]) -> None:
-        """Put saved weights and buffers back; the names and shapes were compared with `describe_weights`."""
+        """Load saved weights and buffers, whose names and shapes match `describe_weights`."""
         with torch.no_grad():
             for name, tensor in network.state_dict().items():
                 tensor.copy_(torch.from_numpy(np.asarray(tensors[name], order="C")))
@@ -307,9 +307,9 @@ class Engine:
     def list_layers(
         self, network: torch.nn.Module, spec: Spec, *, is_generator: bool, values: Mapping[str, float]
     ) -> list[dict[str, Any]]:
-        """See `layers.make_layer_rows`."""
+        """See `layer_table.make_layer_rows`."""
         return make_layer_rows(network, spec, device=self.device, is_generator=is_generator, values=values)
 
     def count_parameters(self, network: torch.nn.Module) -> int:
-        """Learnable parameters."""
+        """The number of learnable parameters."""
         return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""What goes into the networks' forwards: the schedule's values, and what G's phase takes over from D's."""
+"""Inputs of the networks' forward passes: schedule values, and the fake batch that D's phase shares with G's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganzoo_core.engines.torch.device import as_scalar
 
 @dataclass(frozen=True)
 class FakeBatch:
-    """What G's phase takes over from D's: the generated images, their labels and z."""
+    """Generated images [N,C,H,W], with their labels [N] and z [N, latent_dim]."""
 
     fake: torch.Tensor
     labels: torch.Tensor | None
@@ -21,5 +21,5 @@ class FakeBatch:
 
 
 def as_keywords(values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """The schedule's values as a network takes them: `resolution` an int, all others tensors."""
+    """The schedule's values as keyword arguments of a network: `resolution` an int, all others tensors."""
     return {name: int(value) if name == "resolution" else as_scalar(value, device) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The rows of `ganzoo info MODEL --layers`: each layer with its output and its parameters."""
+"""The table of `ganzoo info MODEL --layers`: output shape and parameters of each layer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def make_layer_rows(
     """Each layer's name, type, output shape (with N the batch) and number of parameters, in order of use.
 
     Args:
-        network: as `Engine.build` gave it.
-        spec: what it was built for.
-        device: where it is.
-        is_generator: whether it is given z or images.
+        network: from `Engine.build`.
+        spec: the shapes it was built for.
+        device: of the network.
+        is_generator: whether its input is z, rather than images.
         values: the schedule's values that it takes.
     """
     rows: list[dict[str, Any]] = []

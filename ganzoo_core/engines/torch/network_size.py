@@ -1,4 +1,4 @@
-"""Counting what a network takes while it is built; see `size_limits`."""
+"""Count a network's parameters and layers while it is built; see `size_limits`."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from ganzoo_core.engines.size_limits import BUILD_LOCK, SMALL_NETWORK, SizeCount
 
 @contextlib.contextmanager
 def watch_construction(counter: SizeCounter, without_memory: bool) -> Iterator[None]:
-    """Count the parameters, buffers and modules that are made in this context.
+    """Count the parameters, buffers and modules created in this context.
 
     Args:
-        counter: is told of each before memory is taken for it, and raises where it is too much.
-        without_memory: make all tensors on the device `meta`, where they have a shape and no numbers.
+        counter: counts each tensor before it is allocated, and raises above its limit.
+        without_memory: create all tensors on the device `meta`, with shapes but no data.
     """
     known: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
 
     def add(_module: Any, _name: str, tensor: torch.Tensor | None) -> None:
-        # A lazy layer learns its shape later.
+        # A lazy layer gets its shape later.
         if tensor is None or torch.nn.parameter.is_lazy(tensor):
             return
-        place, size = id(tensor), tensor.numel()
-        if place in known and known[place][0]() is tensor:
+        key, size = id(tensor), tensor.numel()
+        if key in known and known[key][0]() is tensor:
             return  # shared, or registered again under another name, as parametrizations do
-        if place in known:
+        if key in known:
             forget()
         if counter.max_numbers is not None and counter.numbers + size > counter.max_numbers:
             forget()
         counter.add_numbers(size)
-        known[place] = weakref.ref(tensor), size
+        known[key] = weakref.ref(tensor), size
 
     def forget() -> None:
-        """Weights that were replaced by others count no more."""
-        for gone in [place for place, (reference, _) in known.items() if reference() is None]:
+        """Subtract freed tensors, such as weights that were replaced."""
+        for gone in [key for key, (reference, _) in known.items() if reference() is None]:
             counter.numbers -= known.pop(gone)[1]
 
     stack = contextlib.ExitStack()
@@ -51,7 +51,7 @@ def watch_construction(counter: SizeCounter, without_memory: bool) -> Iterator[N
 
     @functools.wraps(plain)
     def counting(module: torch.nn.Module, *args: Any, **keywords: Any) -> None:
-        counter.add_layer()  # there is a hook for modules that become part of others, and a list of 10^9 comes before
+        counter.add_layer()  # torch's registration hook would run too late for a list of 10^9 modules
         plain(module, *args, **keywords)
 
     with stack:
@@ -70,7 +70,7 @@ def watch_construction(counter: SizeCounter, without_memory: bool) -> Iterator[N
 
 
 class _CountingMode(TorchDispatchMode):
-    """Shows a count the size of each tensor that is about to be made from nothing."""
+    """Checks the size of each tensor that a factory function is about to allocate."""
 
     def __init__(self, counter: SizeCounter, *, without_memory: bool) -> None:
         super().__init__()
@@ -88,16 +88,16 @@ class _CountingMode(TorchDispatchMode):
 
 @functools.cache
 def _is_factory_function(func: Any) -> bool:
-    """Whether an operation makes a tensor of a size that it is told, instead of computing with tensors."""
+    """Whether an operation creates a tensor of a requested size, such as `zeros`."""
     names = {argument.name for argument in func._schema.arguments}
     tensors = any(isinstance(argument.type, torch.TensorType) for argument in func._schema.arguments)
     return "device" in names and (not tensors or "size" in names)
 
 
 def _count_elements(func: Any, args: Any, kwargs: Any) -> int:
-    given = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | kwargs
-    if "size" in given:
-        return math.prod(given["size"])
+    arguments = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | kwargs
+    if "size" in arguments:
+        return math.prod(arguments["size"])
     # `eye`, `arange` and the like
     kwargs = {**kwargs, "device": "meta"}
     kwargs.pop("generator", None)

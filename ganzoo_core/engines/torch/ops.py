@@ -12,8 +12,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BatchShare:
-    """One process's part of a batch of `batch_size` samples: the rows, and a generator that is the same in all of
-    them."""
+    """One process's rows of a batch of `batch_size` samples, and a random generator with the same state in all
+    processes."""
 
     batch_size: int
     rows: slice
@@ -21,12 +21,11 @@ class BatchShare:
 
 
 class TorchOps:
-    """`api.Ops` on torch tensors. Sums and means of half-precision tensors are taken in float32.
+    """`api.Ops` on torch tensors. Sums and means of half-precision tensors are computed in float32.
 
     Args:
-        device: where random numbers are drawn, from that device's default generator; the engine seeds it
-            for each phase.
-        share: this process's part of each batch, where several train together.
+        device: for random numbers, from its default generator, which the engine seeds for each phase.
+        share: this process's part of each batch in distributed training.
     """
 
     def __init__(self, device: torch.device | str, *, share: BatchShare | None = None) -> None:
@@ -42,7 +41,7 @@ class TorchOps:
 
     def sum_per_sample(self, x: Tensor) -> Tensor:
         """[N, ...] -> [N]: the sum over all axes but the first."""
-        # Not by a reshape, which would copy a channels_last tensor; and torch's sum over no axis is over all.
+        # A reshape would copy a channels_last tensor. With an empty `dim` torch would sum over all axes.
         return _at_least_float32(x).sum(dim=tuple(range(1, x.ndim))) if x.ndim > 1 else _at_least_float32(x)
 
     def mean_over_samples(self, x: Tensor) -> Tensor:
@@ -50,11 +49,11 @@ class TorchOps:
         return _at_least_float32(x).mean(dim=0)
 
     def min(self, x: Tensor) -> Tensor:
-        """The least of all elements, a scalar."""
+        """The minimum of all elements, a scalar."""
         return _at_least_float32(x).min()
 
     def max(self, x: Tensor) -> Tensor:
-        """The largest of all elements, a scalar."""
+        """The maximum of all elements, a scalar."""
         return _at_least_float32(x).max()
 
     def square(self, x: Tensor) -> Tensor:
@@ -73,19 +72,19 @@ class TorchOps:
         return torch.sigmoid(x)
 
     def softplus(self, x: Tensor) -> Tensor:
-        """log(1 + exp(x)), without overflow; x itself above 20, where the two differ by 2e-9 at most."""
+        """log(1 + exp(x)), without overflow; returns x above 20, where the two differ by at most 2e-9."""
         return F.softplus(x)
 
     def lerp(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
         """start + weight * (end - start)."""
-        return start + weight * (end - start)  # torch.lerp rounds otherwise above a weight of a half
+        return start + weight * (end - start)  # torch.lerp rounds differently for weights above 0.5
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
         return F.cross_entropy(_at_least_float32(logits), labels)
 
     def stop_gradient(self, x: Tensor) -> Tensor:
-        """x, as a constant to differentiation."""
+        """x, as a constant for differentiation."""
         return x.detach()
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
@@ -100,7 +99,7 @@ class TorchOps:
         share = self.share
         if share is None:
             return draw(shape, device=self.device, dtype=torch.float32)
-        # What has a row a sample is drawn for the whole batch, so that all processes together see what one would.
+        # Draw one row per sample of the whole batch, so that the processes together see the draws of a single one.
         rows = share.rows if shape and shape[0] == share.rows.stop - share.rows.start else None
         whole = shape if rows is None else (share.batch_size, *shape[1:])
         drawn = draw(whole, device=self.device, dtype=torch.float32, generator=share.rng)
@@ -109,9 +108,9 @@ class TorchOps:
     def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """One forward of D at x: the scores and the gradient of their sum by x, shaped as x.
 
-        Both keep their graph to D's parameters; neither has one to whatever x was computed from. Scores may be
-        patches [N, ...]. A D that offers `call_as(images, original=x)` is called by it, so that the engine
-        knows the scores for those of x although D sees another tensor.
+        Both are differentiable by D's parameters, but not by what x was computed from. Scores may be patches
+        [N, ...]. If D has a method `call_as(images, original=x)`, it is used, so that the engine records the scores
+        as those of x although D sees another tensor.
         """
         leaf = x.detach().requires_grad_(True)
         with torch.enable_grad():
@@ -122,10 +121,10 @@ class TorchOps:
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    """x in at least float32, in which sums are taken; a comparison's result counts as 0 and 1."""
+    """Convert half precision to float32, in which sums are computed, and booleans to 0 and 1."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16, torch.bool) else x
 
 
 def make_ops_like(x: object) -> TorchOps:
-    """The arithmetic on the device where a tensor lies."""
+    """Make the `ops` for the device of `x`."""
     return TorchOps(x.device if isinstance(x, Tensor) else "cpu")

@@ -1,4 +1,4 @@
-"""The optimizers of both networks, and the trap of those that are fused."""
+"""Make the optimizers, set their learning rates, and check the memory layout that fused ones need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_optimizer(params: list[torch.Tensor], plan: Plan, *, lr: float) -> torc
     """Return a new optimizer of `plan.optimizer`'s type, with empty state.
 
     Raises:
-        UsageError: if there is nothing to learn.
+        UsageError: if there are no parameters.
     """
     if not params:
         raise UsageError("a network has no learnable parameters, so there is nothing to train")
@@ -27,7 +27,7 @@ def make_optimizer(params: list[torch.Tensor], plan: Plan, *, lr: float) -> torc
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, values: Mapping[str, float], name: str, base: float) -> None:
-    """What the schedule says of the next step: the rate of that name, else the plan's, and Adam's second decay."""
+    """Set the learning rate to the schedule's value `name`, or `base` without one, and Adam's beta2 if given."""
     for group in optimizer.param_groups:
         group["lr"] = values.get(name, base)
         if "beta2" in values and "betas" in group:
@@ -35,7 +35,7 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, values: Mapping[str, fl
 
 
 def check_strides(params: list[torch.Tensor], state: Mapping[Any, Mapping[str, Any]]) -> None:
-    """PyTorch's fused optimizers ignore strides: a gradient or moment laid out otherwise is applied wrongly."""
+    """Assert that gradients and moments have their parameter's strides, which PyTorch's fused optimizers ignore."""
     for param in params:
         for name, tensor in state.get(param, {}).items():
             if not isinstance(tensor, torch.Tensor) or tensor.shape != param.shape or tensor.dim() == 0:

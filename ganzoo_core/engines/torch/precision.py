@@ -1,4 +1,4 @@
-"""bfloat16 in PyTorch: where it is computed natively, and how the networks' forwards run in it."""
+"""bfloat16 in PyTorch: detect native support, and run the networks' forward passes in it."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ def check_precision(device: torch.device, precision: str) -> None:
 
 
 def _describe_missing_support(device: torch.device) -> str:
-    """What the device lacks for bfloat16, in words; "" for nothing."""
+    """What the device lacks for native bfloat16, in words; "" if nothing."""
     if device.type == "cuda":
-        # Without emulation, which torch counts as support.
-        there = torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] >= 8
-        return "" if there else f"{torch.cuda.get_device_name(device)} is older than compute capability 8.0"
+        # `torch.cuda.is_bf16_supported` would count emulation as support.
+        is_supported = torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] >= 8
+        return "" if is_supported else f"{torch.cuda.get_device_name(device)} is older than compute capability 8.0"
     if device.type == "mps":
-        there = torch.backends.mps.is_macos_or_newer(14, 0)
-        return "" if there else "Apple's GPUs have bfloat16 from macOS 14 on"
+        is_supported = torch.backends.mps.is_macos_or_newer(14, 0)
+        return "" if is_supported else "Apple's GPUs have bfloat16 from macOS 14 on"
     return bfloat16.describe_missing_features(read_cpu_capabilities())
 
 
 def read_cpu_capabilities() -> Mapping[str, Any]:
-    """What torch knows of this processor, by the names of its `get_capabilities`; an older one what Linux lists."""
+    """CPU features from `torch.cpu.get_capabilities`; with an older torch, from Linux."""
     ask = getattr(torch.cpu, "get_capabilities", None)
     known: Mapping[str, Any] = bfloat16.read_cpu_features() if ask is None else ask()
     return known
 
 
 def forward_in_bfloat16(network: torch.nn.Module, device: torch.device, *inputs: Any, **values: Any) -> Any:
-    """Call a network in bfloat16 where autocast has it; what it returns is float32.
+    """Call a network under bfloat16 autocast; the result is float32.
 
-    The weights stay float32, and so does all that autocast thinks delicate, such as batch norm's statistics.
+    Weights stay float32, as do the operations that autocast runs in float32, such as batch norm's statistics.
     """
     with torch.autocast(device.type, torch.bfloat16):
         result = network(*inputs, **values)
@@ -56,9 +56,9 @@ def _to_float32(result: Any) -> Any:
 
 
 def keep_parametrizations_in_float32(network: torch.nn.Module) -> None:
-    """Let what computes a weight from others, such as spectral norm's power iteration, stay out of autocast.
+    """Disable autocast in parametrizations, such as spectral norm with its power iteration.
 
-    On CUDA autocast would take its matrix-vector products in bfloat16, and its vectors would keep that error.
+    On CUDA, autocast would compute its matrix-vector products in bfloat16, and the error would persist in its vectors.
     """
     for module in network.modules():
         if type(module) is parametrize.ParametrizationList:

@@ -1,9 +1,8 @@
-"""What the processes of a run say to each other in PyTorch: one flat all-reduce for each phase, and a few small things.
+"""Communication between the processes of a run in PyTorch: one flat all-reduce per phase, and small messages.
 
-`DistributedDataParallel` is not used. It averages gradients by hooks that it ties to one forward and one whole
-`backward()`; a step here calls D several times, differentiates by one network's weights alone
-(`backward(inputs=…)`) and by images first where there is a penalty. So each phase first computes all its gradients and
-then averages them, as Karras et al. do.
+`DistributedDataParallel` is not used. Its hooks average gradients after one forward and one full `backward()`, but a
+step here calls D several times, differentiates by one network's weights only (`backward(inputs=…)`) and, with a
+penalty, by images first. So each phase first computes all its gradients and then averages them, as Karras et al. do.
 """
 
 from __future__ import annotations
@@ -31,20 +30,18 @@ from ganzoo_core.distributed.ranks import Rank, RankError, mark_shared
 from ganzoo_core.errors import GanzooError, UsageError
 
 T = TypeVar("T")
-STOP_FLAG_LAG = (
-    2  # all-reduces after which a GPU's word on whether to stop is read, so that reading it waits for nothing
-)
-_SUCCEEDED, _DISK_ERROR, _OTHER_ERROR = 0, 1, 2  # how something that rank 0 did alone ended
-_stores: list[Any] = []  # the one that the processes met at; a process joins once
+STOP_FLAG_LAG = 2  # all-reduces before a GPU's stop flag is read, so that reading it does not wait
+_SUCCEEDED, _DISK_ERROR, _OTHER_ERROR = 0, 1, 2  # outcome of a call in rank 0
+_stores: list[Any] = []  # the rendezvous store, then one for each run; a process joins once
 
 
 class TorchProcessGroup:
     """The processes of a run; see `ranks.ProcessGroup` for the methods that the runner uses.
 
     Args:
-        rank: which one this is.
-        device: where its gradients lie.
-        timeout: seconds that it waits for the others in a step.
+        rank: of this process.
+        device: of its gradients.
+        timeout: seconds to wait for the others in a step.
     """
 
     def __init__(self, rank: Rank, *, device: torch.device, timeout: float) -> None:
@@ -61,33 +58,33 @@ class TorchProcessGroup:
         return slice(self.rank.number * own, (self.rank.number + 1) * own)
 
     def all_reduce_mean(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace each tensor by its mean over the ranks, in one all-reduce; float32, laid out alike in all ranks.
+        """Replace each tensor (float32, same memory layout in all ranks) by its mean over the ranks, in one all-reduce.
 
-        A word on whether to stop rides along.
+        The stop flag is sent along.
         """
-        asked = torch.full((1,), float(self._is_stop_asked()), device=self.device)
-        flat = torch.cat([*(_flatten(tensor) for tensor in tensors), asked])
+        stop_flag = torch.full((1,), float(self._is_stop_asked()), device=self.device)
+        flat = torch.cat([*(_flatten(tensor) for tensor in tensors), stop_flag])
         with self._translate_errors():
             dist.all_reduce(flat, group=self.gradient_group)
         self._read_stop_flag(flat[-1:])
         flat.div_(self.rank.world_size)
-        # Copied into the tensors as they lie in memory: fused optimizers take a gradient for laid out as its parameter.
+        # Copy in memory order: fused optimizers assume that a gradient has its parameter's strides.
         parts = flat[:-1].split([tensor.numel() for tensor in tensors])
         torch._foreach_copy_([_flatten(tensor) for tensor in tensors], list(parts))
 
     def _read_stop_flag(self, flag: torch.Tensor) -> None:
-        """Take in how many ranks were asked to stop. All ranks do so after the same all-reduce."""
+        """Read how many ranks were asked to stop; all ranks read it after the same all-reduce."""
         if self.device.type == "cpu":
             self._should_stop = flag.item() > 0
             return
-        kept = torch.empty(1, pin_memory=True).copy_(flag, non_blocking=True)
+        host_flag = torch.empty(1, pin_memory=True).copy_(flag, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
-        self._unread_flags.append((event, kept))
+        self._unread_flags.append((event, host_flag))
         if len(self._unread_flags) > STOP_FLAG_LAG:
-            event, kept = self._unread_flags.popleft()
+            event, host_flag = self._unread_flags.popleft()
             self._wait_until(event.query)
-            self._should_stop = kept.item() > 0
+            self._should_stop = host_flag.item() > 0
 
     def _wait_until(self, is_done: Callable[[], bool]) -> None:
         since = time.monotonic()
@@ -112,32 +109,32 @@ class TorchProcessGroup:
 
     def _all_gather_array(self, numbers: Sequence[float]) -> np.ndarray:
         own = torch.tensor(list(numbers), dtype=torch.float64)
-        found = [torch.empty_like(own) for _ in range(self.rank.world_size)]
+        gathered = [torch.empty_like(own) for _ in range(self.rank.world_size)]
         with self._translate_errors():
-            dist.all_gather(found, own)
-        return torch.stack(found).numpy()
+            dist.all_gather(gathered, own)
+        return torch.stack(gathered).numpy()
 
     def broadcast_int(self, number: int) -> int:
-        kept = torch.tensor([number], dtype=torch.int64)
+        tensor = torch.tensor([number], dtype=torch.int64)
         with self._translate_errors():
-            dist.broadcast(kept, 0)
-        return int(kept.item())
+            dist.broadcast(tensor, 0)
+        return int(tensor.item())
 
     def broadcast_text(self, text: str) -> str:
         content = text.encode()
-        kept = torch.zeros(self.broadcast_int(len(content)), dtype=torch.uint8)
+        tensor = torch.zeros(self.broadcast_int(len(content)), dtype=torch.uint8)
         if self.rank.is_rank_zero:
-            kept = torch.tensor(list(content), dtype=torch.uint8)
+            tensor = torch.tensor(list(content), dtype=torch.uint8)
         with self._translate_errors():
-            dist.broadcast(kept, 0)
-        return bytes(kept.tolist()).decode()
+            dist.broadcast(tensor, 0)
+        return bytes(tensor.tolist()).decode()
 
     def check_on_all_ranks(self, fine: bool, problem: str) -> None:
-        wrong = [rank for rank, (found,) in enumerate(self.all_gather([float(fine)])) if not found]
+        failed_ranks = [rank for rank, (is_fine,) in enumerate(self.all_gather([float(fine)])) if not is_fine]
         if not fine:
             raise RankError(problem)
-        if wrong:
-            raise mark_shared(RankError(f"rank {wrong[0]} cannot go on, and says why"))
+        if failed_ranks:
+            raise mark_shared(RankError(f"rank {failed_ranks[0]} cannot go on, and says why"))
 
     def on_rank_zero(self, act: Callable[[], T], *, long: bool = False) -> T | None:
         result, error, ended = None, None, _SUCCEEDED
@@ -146,7 +143,7 @@ class TorchProcessGroup:
             with self._send_heartbeats(f"act {self._act_count}") if long else contextlib.nullcontext():
                 try:
                     result = act()
-                except BaseException as raised:  # KeyboardInterrupt too: the others wait for a word
+                except BaseException as raised:  # KeyboardInterrupt too: the others wait for the outcome
                     error, ended = raised, _DISK_ERROR if isinstance(raised, OSError) else _OTHER_ERROR
         elif long:
             self._wait_for_rank_zero(f"act {self._act_count}")
@@ -161,7 +158,7 @@ class TorchProcessGroup:
 
     @contextlib.contextmanager
     def _send_heartbeats(self, name: str) -> Iterator[None]:
-        """Let the others know, as long as it takes, that this rank is at work."""
+        """Signal to the others within this context that this rank is still working."""
         over = threading.Event()
 
         def beat() -> None:
@@ -190,20 +187,20 @@ class TorchProcessGroup:
                 time.sleep(min(0.2, self.timeout / 20))
 
     def broadcast_network(self, network: torch.nn.Module) -> None:
-        """Give every rank rank 0's weights and buffers."""
+        """Copy rank 0's weights and buffers to all ranks."""
         with torch.no_grad(), self._translate_errors():
             for tensor in network.state_dict().values():
-                kept = tensor.detach().cpu().contiguous()
-                dist.broadcast(kept, 0)
-                tensor.copy_(kept)
+                on_cpu = tensor.detach().cpu().contiguous()
+                dist.broadcast(on_cpu, 0)
+                tensor.copy_(on_cpu)
 
     def check_same_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Raise RankError in all ranks unless these tensors are the same in each, to the bit."""
+        """Raise RankError in all ranks unless these tensors are bitwise equal in all."""
         sums = [zlib.crc32(np.asarray(array, order="C").tobytes()) for array in tensors.values()]
-        rows = self.all_gather([float(found) for found in sums])
-        for name, *found in zip(tensors, *rows, strict=True):
-            if len(set(found)) > 1:
-                rank = next(rank for rank, value in enumerate(found) if value != found[0])
+        rows = self.all_gather([float(checksum) for checksum in sums])
+        for name, *checksums in zip(tensors, *rows, strict=True):
+            if len(set(checksums)) > 1:
+                rank = next(rank for rank, value in enumerate(checksums) if value != checksums[0])
                 raise mark_shared(
                     RankError(
                         f"the processes came apart: {name} of rank {rank} differs from that of rank 0; what was saved "
@@ -213,20 +210,20 @@ class TorchProcessGroup:
                 )
 
     def check_same_facts(self, facts: Mapping[str, Any]) -> None:
-        """Raise UsageError in all ranks unless versions, data and the like are the same in each."""
-        told = {name: json.dumps(fact, sort_keys=True).encode() for name, fact in facts.items()}
-        rows = self.all_gather([float(zlib.crc32(text)) for text in told.values()])
-        for name, *found in zip(told, *rows, strict=True):
-            rank = next((rank for rank, value in enumerate(found) if value != found[0]), None)
+        """Raise UsageError or RankError in all ranks unless facts such as versions and data are equal in all."""
+        encoded = {name: json.dumps(fact, sort_keys=True).encode() for name, fact in facts.items()}
+        rows = self.all_gather([float(zlib.crc32(text)) for text in encoded.values()])
+        for name, *checksums in zip(encoded, *rows, strict=True):
+            rank = next((rank for rank, value in enumerate(checksums) if value != checksums[0]), None)
             if rank is not None:
-                theirs = self.broadcast_text(told[name].decode())
+                theirs = self.broadcast_text(encoded[name].decode())
                 if self.rank.number == rank and not self.rank.is_rank_zero:
-                    raise RankError(f"{name} is {told[name].decode()} here and {theirs} in rank 0; make them alike")
+                    raise RankError(f"{name} is {encoded[name].decode()} here and {theirs} in rank 0; make them alike")
                 raise mark_shared(UsageError(f"{name} of rank {rank} is not that of rank 0, {theirs}; make them alike"))
 
     @contextlib.contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """An error of PyTorch's in words: another process stands still, or is gone."""
+        """Turn errors of torch.distributed into a RankError: another process hangs or has ended."""
         try:
             yield
         except GanzooError:
@@ -246,26 +243,26 @@ class TorchProcessGroup:
 
 
 def choose_device(device: torch.device, rank: Rank) -> torch.device:
-    """The device of one of several processes on a machine: a GPU of its own, or the CPU.
+    """The device of this process: a GPU of its own, or the CPU.
 
     Raises:
-        UsageError: if there is none left.
+        UsageError: if the machine has fewer GPUs than processes.
     """
     if device.type != "cuda":
-        return torch.device("cpu") if device.type == "mps" else device  # nothing connects processes on MPS
-    there = torch.cuda.device_count()
-    if rank.local_rank >= there:
+        return torch.device("cpu") if device.type == "mps" else device  # torch.distributed has no backend for MPS
+    gpus = torch.cuda.device_count()
+    if rank.local_rank >= gpus:
         raise UsageError(
-            f"torchrun started {rank.local_world_size} processes on {socket.gethostname()}, which has {there} GPUs; "
+            f"torchrun started {rank.local_world_size} processes on {socket.gethostname()}, which has {gpus} GPUs; "
             "say "
-            f"--nproc-per-node {there}, or --device cpu"
+            f"--nproc-per-node {gpus}, or --device cpu"
         )
     torch.cuda.set_device(rank.local_rank)
     return torch.device("cuda", rank.local_rank)
 
 
 def _join_processes(this_rank: Rank, device: torch.device, timeout: float) -> tuple[Any, Any]:
-    """Meet the others; returns the store of small words, and the group that averages gradients (None for the usual)."""
+    """Join the other processes; return the key-value store, and the group for gradients (None for the default)."""
     wait = timedelta(seconds=timeout)
     try:
         if not dist.is_initialized():
@@ -279,8 +276,7 @@ def _join_processes(this_rank: Rank, device: torch.device, timeout: float) -> tu
                 "torch.distributed is set up already in this process; ganzoo sets it up itself under torchrun"
             )
         _stores.append(PrefixStore(f"run {len(_stores)}", _stores[0]))
-        # NCCL ends a process that waits longer than its timeout; what waits in `TorchProcessGroup` says why before
-        # that.
+        # NCCL kills a process that waits longer than its timeout; `TorchProcessGroup` raises a clear error before that.
         group = None if device.type == "cpu" else dist.new_group(backend="nccl", timeout=wait * 2)
     except RuntimeError as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
@@ -298,10 +294,10 @@ def _leave_processes() -> None:
 
 
 def _first_sentence(error: Exception) -> str:
-    """The first sentence of what PyTorch says, without the place in its sources."""
+    """The first sentence of PyTorch's message, without the source location."""
     return str(error).strip().partition("\n")[0].rpartition("] ")[2].partition(". ")[0][:160].rstrip(".")
 
 
 def _flatten(tensor: torch.Tensor) -> torch.Tensor:
-    """A dense tensor's numbers [numel] in the order in which they lie in memory; no copy."""
+    """View a dense tensor as [numel], in memory order, without a copy."""
     return tensor.detach().as_strided((tensor.numel(),), (1,))

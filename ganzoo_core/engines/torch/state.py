@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a trainer in PyTorch: all that the next step depends on, beside its position."""
+"""The training state in a PyTorch checkpoint: everything the next step depends on except its position."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from ganzoo_core.engines.torch.protocol import TrainedNetworks
 
-# What each optimizer keeps for a parameter. All but the count of steps have the parameter's shape.
+# State that each optimizer keeps per parameter, with the parameter's shape; the step count is separate.
 _OPTIMIZER_TENSORS = {
     "adam": ("exp_avg", "exp_avg_sq"),
     "rmsprop": ("square_avg", "momentum_buffer"),
@@ -21,30 +21,34 @@ _OPTIMIZER_TENSORS = {
 def read_trainer_state(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
     """Name -> array: `G/…`, `D/…`, `EMA/…`, `optimizer of G/000.exp_avg`, `loss/…`.
 
-    Moments that are not there yet are left out.
+    Moments that do not exist yet are omitted.
     """
-    found = {}
+    state = {}
     for label, network in _list_networks(trainer):
-        found.update({f"{label}/{name}": _to_array(tensor) for name, tensor in network.state_dict().items()})
+        state.update({f"{label}/{name}": _to_array(tensor) for name, tensor in network.state_dict().items()})
     for label, optimizer, params in _list_optimizers(trainer):
-        for place, param in enumerate(params):
-            kept = optimizer.state.get(param, {})
-            found.update(
-                {f"{label}/{place:03d}.{name}": _to_array(kept[name]) for name in kept if kept[name] is not None}
+        for index, param in enumerate(params):
+            moments = optimizer.state.get(param, {})
+            state.update(
+                {
+                    f"{label}/{index:03d}.{name}": _to_array(moments[name])
+                    for name in moments
+                    if moments[name] is not None
+                }
             )
-    return found | {f"loss/{name}": _to_array(tensor) for name, tensor in trainer.memory.items()}
+    return state | {f"loss/{name}": _to_array(tensor) for name, tensor in trainer.memory.items()}
 
 
 def list_buffer_names(trainer: TrainedNetworks) -> set[str]:
-    """The names in `read_trainer_state` of what may differ in processes that train together.
+    """The names in `read_trainer_state` of buffers, which may differ between ranks.
 
-    Batch norm's means are of a process's own part of the batches; a checkpoint holds those of rank 0.
+    Batch norm's running statistics are those of a rank's own part of the batches; a checkpoint holds rank 0's.
     """
     return {f"{label}/{name}" for label, network in _list_networks(trainer) for name, _ in network.named_buffers()}
 
 
 def describe_trainer_state(trainer: TrainedNetworks) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
-    """Name -> dtype and shape of what `restore_trainer_state` takes, and which of them may be missing: moments
+    """Name -> dtype and shape of the tensors for `restore_trainer_state`, and the names that may be missing: moments
     before a step."""
     expected = {}
     for label, network in _list_networks(trainer):
@@ -52,15 +56,15 @@ def describe_trainer_state(trainer: TrainedNetworks) -> tuple[dict[str, tuple[st
     expected.update({f"loss/{name}": _describe_tensor(tensor) for name, tensor in trainer.memory.items()})
     moments = {}
     for label, _, params in _list_optimizers(trainer):
-        for place, param in enumerate(params):
+        for index, param in enumerate(params):
             for name in _OPTIMIZER_TENSORS[trainer.plan.optimizer]:
-                moments[f"{label}/{place:03d}.{name}"] = _describe_tensor(param)
-            moments[f"{label}/{place:03d}.step"] = ("float32", ())
+                moments[f"{label}/{index:03d}.{name}"] = _describe_tensor(param)
+            moments[f"{label}/{index:03d}.step"] = ("float32", ())
     return expected | moments, set(moments)
 
 
 def restore_trainer_state(trainer: TrainedNetworks, tensors: Mapping[str, np.ndarray]) -> None:
-    """Put a checkpoint back; the names and shapes were compared with `describe_trainer_state`."""
+    """Load a checkpoint, whose names and shapes match `describe_trainer_state`."""
     with torch.no_grad():
         for label, network in _list_networks(trainer):
             for name, tensor in network.state_dict().items():
@@ -68,13 +72,13 @@ def restore_trainer_state(trainer: TrainedNetworks, tensors: Mapping[str, np.nda
         for name, tensor in trainer.memory.items():
             tensor.copy_(torch.from_numpy(tensors[f"loss/{name}"]))
         for label, optimizer, params in _list_optimizers(trainer):
-            for place, param in enumerate(params):
+            for index, param in enumerate(params):
                 optimizer.state.pop(param, None)
                 for name in ("step", *_OPTIMIZER_TENSORS[trainer.plan.optimizer]):
-                    saved = tensors.get(f"{label}/{place:03d}.{name}")
+                    saved = tensors.get(f"{label}/{index:03d}.{name}")
                     if saved is None:
                         continue
-                    # A moment must lie in memory as its parameter does: the fused optimizers do not look.
+                    # A moment must have its parameter's strides, which fused optimizers do not check.
                     like = torch.empty((), device=_find_step_device(trainer, param)) if name == "step" else param
                     optimizer.state[param][name] = torch.empty_like(like).copy_(torch.from_numpy(saved))
 
@@ -92,7 +96,7 @@ def _list_optimizers(trainer: TrainedNetworks) -> Iterator[tuple[str, Any, list[
 
 
 def _find_step_device(trainer: TrainedNetworks, param: torch.Tensor) -> torch.device:
-    """Where an optimizer counts its steps: the fused one beside the parameter, the others on the CPU."""
+    """The device of an optimizer's step count: the parameter's for fused Adam, else the CPU."""
     return param.device if trainer.plan.optimizer == "adam" else torch.device("cpu")
 
 

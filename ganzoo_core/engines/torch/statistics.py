@@ -1,4 +1,4 @@
-"""The means of a run's terms since the last report, summed on the device."""
+"""Accumulate the means of reported scalars on the device."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class MeanAccumulator:
-    """Sums of scalars by name; of several processes, each its own, and the mean over all of them is read.
+    """Sums scalars by name in each process; their means are over all processes.
 
     Args:
-        device: where the scalars are.
-        group: the processes; None for one alone.
+        device: of the scalars.
+        group: the process group of distributed training, or None.
     """
 
     def __init__(self, device: torch.device, group: TorchProcessGroup | None) -> None:
@@ -24,40 +24,40 @@ class MeanAccumulator:
         self._counts: dict[str, int] = {}
 
     def add(self, name: str, value: torch.Tensor) -> None:
-        """Take in one value, a constant to differentiation."""
+        """Add one value, detached from the graph."""
         # Summed on the device: reading a value each step would make a GPU wait.
         self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._counts[name] = self._counts.get(name, 0) + 1
 
     def pop_means(self) -> dict[str, float]:
-        """The mean by name since the last call; empties them."""
+        """Return the means by name since the last call, and reset them."""
         if not self._sums:
             return {}
         sums = torch.stack([value.float() for value in self._sums.values()]).tolist()
         counts = [float(self._counts[name]) for name in self._sums]
         if self.group is not None:
-            both = self.group.all_reduce_sum([*sums, *counts])
-            sums, counts = both[: len(sums)], both[len(sums) :]
+            totals = self.group.all_reduce_sum([*sums, *counts])
+            sums, counts = totals[: len(sums)], totals[len(sums) :]
         means = {name: total / count for name, total, count in zip(self._sums, sums, counts, strict=True)}
         self._sums, self._counts = {}, {}
         return means
 
     def read_pending_sums(self) -> list[Any]:
-        """What `pop_means` would take the means of, as numbers that JSON keeps exactly; of several processes a list."""
+        """Rows [name, sum, count] behind `pop_means`, exact in JSON; with several ranks, sum is a list over them."""
         sums: list[Any] = [float(value) for value in self._sums.values()]
         if self.group is not None:
             sums = [list(of_ranks) for of_ranks in zip(*self.group.all_gather(sums), strict=True)]
         return [[name, total, self._counts[name]] for name, total in zip(self._sums, sums, strict=True)]
 
     def restore_pending_sums(self, pending: list[Any]) -> None:
-        """Put back what `read_pending_sums` gave."""
+        """Restore the result of `read_pending_sums`."""
         own = {name: self._select_own(value) for name, value, _ in pending}
         self._sums = {name: torch.tensor(value, device=self.device) for name, value in own.items()}
         self._counts = {name: count for name, _, count in pending}
 
     def _select_own(self, saved: float | list[float]) -> float:
-        """This process's part of what `read_pending_sums` gave; the mean, where there were more or fewer of them."""
+        """This rank's sum from `read_pending_sums`, or the mean over ranks if the number of ranks has changed."""
         if not isinstance(saved, list):
             return saved
-        place = None if self.group is None else self.group.rank
-        return saved[place.number] if place is not None and place.world_size == len(saved) else sum(saved) / len(saved)
+        rank = None if self.group is None else self.group.rank
+        return saved[rank.number] if rank is not None and rank.world_size == len(saved) else sum(saved) / len(saved)

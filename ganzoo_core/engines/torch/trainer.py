@@ -1,4 +1,4 @@
-"""The adversarial step in PyTorch, in the order in which things happen."""
+"""The adversarial training step in PyTorch."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from ganzoo_core.randomness import latents, philox, seed_for
 
 
 class Trainer:
-    """The game of one generator and one discriminator on one set of images.
+    """Train one generator against one discriminator on one set of images.
 
-    `step(step, images, values)` plays one round: `critic_steps` updates of D, then one of G. All that it draws at
-    random depends on the seed, the step and the critic's turn alone.
+    One `step(step, images, values)` makes `critic_steps` updates of D, then one of G. Its random numbers depend only on
+    the seed, the step and the index of the D update within the step.
 
-    Where several processes train together, each takes its rows of the batch that one process would have, and the
-    gradients are averaged before an optimizer steps; see `process_group`.
+    In distributed training each process takes its rows of the batch, and gradients are averaged over the processes
+    before each optimizer step; see `process_group`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Trainer:
             self.rows = self.group.select_rows(plan.batch_size)
             share = BatchShare(plan.batch_size, self.rows, torch.Generator(engine.device))
             self.ops = TorchOps(engine.device, share=share)
-        self.resolution = 0  # that the networks were grown to; 0 before the first step, and for those that do not grow
+        self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
         self.ema = self._make_ema() if plan.ema_halflife is not None else None
         self._start_optimizers()
         self.memory = {
@@ -78,7 +78,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _use_seed(self, purpose: str, *indices: int) -> Iterator[None]:
-        """PyTorch's generators start from (seed, purpose, indices), and from the rank where there are several."""
+        """Seed PyTorch's random generators by (seed, purpose, indices), and by the rank in distributed training."""
         if self.group is not None:
             assert self.ops.share is not None
             self.ops.share.rng.manual_seed(seed_for(self.plan.seed, purpose, *indices))
@@ -87,12 +87,12 @@ class Trainer:
             yield
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
-        """One round.
+        """Train one step.
 
         Args:
-            step: how many rounds came before.
-            images: real images seen before it.
-            values: the schedule's, here.
+            step: the number of steps before this one.
+            images: the number of real images seen before this step.
+            values: the schedule's values at this point.
         """
         plan = self.plan
         if "resolution" in values:
@@ -110,7 +110,7 @@ class Trainer:
         self._checked = True
 
     def grow(self, values: Mapping[str, float]) -> None:
-        """Add what both networks need for this `resolution`; both optimizers start anew, without moments."""
+        """Grow both networks to the `resolution` in `values`, and restart both optimizers with empty state."""
         resolution = int(values["resolution"])
         if resolution == self.resolution:
             return
@@ -141,7 +141,7 @@ class Trainer:
         with self._use_seed("discriminator", step, turn):
             real, labels = self._load_reals(self.reals, position, values)
             z = self._draw_latents("z", step, turn)
-            with torch.set_grad_enabled(plan.reuses_fake):  # G's phase differentiates the same images
+            with torch.set_grad_enabled(plan.reuses_fake):  # if so, G's phase backpropagates through these images
                 fake = self.generate(z, labels, values)
             (terms,), scores = self.compute_terms(("discriminator",), real, fake.detach(), labels, z, values)
             self._check_penalties(terms)
@@ -156,18 +156,20 @@ class Trainer:
         with self._use_seed("generator", step):
             real = labels = None
             if plan.real_in_generator_step or (plan.conditional and shared is None):
-                # Fresh reals from a stream of their own, which do not count as seen.
+                # Reals from a separate stream; they do not count as images seen.
                 real, labels = self._load_reals(self.g_reals, step * plan.batch_size, values)
             if shared is None:
                 z = self._draw_latents("z of the generator", step)
                 shared = FakeBatch(self.generate(z, labels, values), labels, z)
-            shown = real if plan.real_in_generator_step else None
-            (terms,), _ = self.compute_terms(("generator",), shown, shared.fake, shared.labels, shared.z, values)
+            reals_for_loss = real if plan.real_in_generator_step else None
+            (terms,), _ = self.compute_terms(
+                ("generator",), reals_for_loss, shared.fake, shared.labels, shared.z, values
+            )
             self._backward_and_step(terms, self.g_params, self.g_optimizer)
             self._record_terms("generator", terms)
 
     def _train_simultaneously(self, step: int, images: int, values: Mapping[str, float]) -> None:
-        """Both losses see the same weights; D scores each batch once."""
+        """Update both networks from losses at the same weights; D scores each batch once."""
         with self._use_seed("discriminator", step, 0):
             real, labels = self._load_reals(self.reals, images, values)
             z = self._draw_latents("z", step, 0)
@@ -188,14 +190,14 @@ class Trainer:
 
     def _load_reals(self, stream: Stream, position: int, values: Mapping[str, float]) -> tuple[Any, Any]:
         size = self.plan.batch_size
-        now, following = (stream.take_indices(place, size)[self.rows] for place in (position, position + size))
+        now, following = (stream.take_indices(start, size)[self.rows] for start in (position, position + size))
         real, labels = self.data.gather(now, following)
         return to_resolution(real, values), labels
 
     def _compute_terms(
         self, phases: tuple[str, ...], real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, Any]
     ) -> tuple[list[Mapping[str, Any]], dict[str, torch.Tensor]]:
-        """What the loss says in each of these phases, and D's scores; of several phases D scores each batch once."""
+        """The loss terms of each phase, and D's scores; with several phases, D scores each batch once."""
         D, view = self._make_loss_step(real, fake, labels, z, values, share=len(phases) > 1)
         terms = [check_terms(getattr(self.loss, phase)(view), self.loss, phase) for phase in phases]
         return terms, D.get_scores()
@@ -237,7 +239,7 @@ class Trainer:
         self._step_optimizer(optimizer, params)
 
     def _average_gradients(self, params: list[torch.Tensor]) -> None:
-        """Average the gradients over the processes, and what the loss remembers with them."""
+        """Average the gradients and the loss's memory over the processes."""
         if self.group is not None:
             gradients = [param.grad for param in params if param.grad is not None]
             self.group.all_reduce_mean([*gradients, *self.memory.values()])
@@ -257,7 +259,7 @@ class Trainer:
                 torch._foreach_clamp_max_(self.d_params, self.plan.weight_clip)
 
     def _update_ema(self, images: int, values: Mapping[str, float]) -> None:
-        """Move the average of G's weights towards them; buffers such as batch norm's are copied."""
+        """Update the moving average of G's weights; copy buffers such as batch norm's."""
         assert self.ema is not None
         decay = compute_ema_decay(self.plan, images, values)
         with torch.no_grad():
@@ -266,7 +268,7 @@ class Trainer:
                 mean.copy_(buffer)
 
     def _check_penalties(self, terms: Mapping[str, Any]) -> None:
-        """At the first step: a penalty must be able to move D."""
+        """At the first step, raise PluginError for a penalty without a gradient in D."""
         if self._checked:
             return
         for name, term in terms.items():
@@ -288,44 +290,44 @@ class Trainer:
             self.statistics.add(name, value)
 
     def pop_means(self) -> dict[str, float]:
-        """The mean of every term since the last call; empties them."""
+        """Return the mean of every term since the last call, and reset them."""
         return self.statistics.pop_means()
 
     def read_state(self) -> dict[str, np.ndarray]:
-        """All that the next step depends on beside its position, by name.
+        """The full training state except the position in the run, by name.
 
         Raises:
-            RankError: if several processes train together and their weights differ.
+            RankError: if weights differ between the processes of distributed training.
         """
-        found = read_trainer_state(self)
+        state = read_trainer_state(self)
         if self.group is not None:
-            own = list_buffer_names(self)
-            self.group.check_same_tensors({name: found[name] for name in found if name not in own})
-        return found
+            buffer_names = list_buffer_names(self)
+            self.group.check_same_tensors({name: state[name] for name in state if name not in buffer_names})
+        return state
 
     def describe_state(self) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
-        """Name -> dtype and shape of what `restore_state` takes, and the names that may be missing."""
+        """Name -> dtype and shape of the tensors for `restore_state`, and the names that may be missing."""
         return describe_trainer_state(self)
 
     def restore_state(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Put back what `read_state` gave; the networks were grown to what they were then."""
+        """Restore the result of `read_state`; the networks must be grown to the same resolution."""
         restore_trainer_state(self, tensors)
         self._checked = False
 
     def reset_ema(self) -> None:
-        """After the networks' weights were replaced: the moving average starts from them."""
+        """Restart the moving average from G's current weights, after they were replaced."""
         if self.ema is not None:
             self.ema = self._make_ema()
 
     def read_pending_sums(self) -> list[Any]:
-        """What `pop_means` would take the means of, as numbers that JSON keeps exactly."""
+        """The sums and counts behind `pop_means`, as numbers that JSON represents exactly."""
         return self.statistics.read_pending_sums()
 
     def restore_pending_sums(self, pending: list[Any]) -> None:
-        """Put back what `read_pending_sums` gave."""
+        """Restore the result of `read_pending_sums`."""
         self.statistics.restore_pending_sums(pending)
 
     @property
     def inference_generator(self) -> Any:
-        """What samples are drawn from and what is saved: the moving average where there is one."""
+        """The generator to sample from and to save: the moving average if there is one, else G."""
         return self.G if self.ema is None else self.ema
