@@ -77,7 +77,7 @@ async function copy(button) {
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   } catch {
-    getSelection().selectAllChildren(code);  // the browser forbids copying by script; select the text for the user to copy
+    getSelection().selectAllChildren(code);  // copying by script is forbidden; the user can press the keys
     button.textContent = "Selected";
   }
 }
