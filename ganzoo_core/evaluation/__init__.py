@@ -1,4 +1,4 @@
-"""Score images: they are drawn in the run's own framework, in a process of its own, and scored in another."""
+"""Score generated images: one child process draws them in the run's framework, another scores them."""
 
 from ganzoo_core.evaluation.client import Scorer
 from ganzoo_core.evaluation.evaluate import choose_sample_count, evaluate

@@ -1,4 +1,4 @@
-"""Scores from another process, in which the scoring framework is loaded and this one's is not."""
+"""Client of the scoring process, so that the scoring framework and this process's are never loaded together."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def say_nothing(text: str) -> None:
 
 
 class Scorer:
-    """Scores images, as often as it is asked. A context; the process behind it ends with it, or with this one.
+    """Scores images in a child process. A context manager; the process ends with it, or with the parent process.
 
-    The data is read, the extractor made and the reference looked at once, when it starts. `score` waits for the answer.
+    The data, the extractor and the reference features are loaded once, at the start. `score` blocks until the answer.
 
     Args:
-        request: what is scored by what; see `pose`.
-        say: told what takes long.
-        attempts: times that the process is started, where it ends before it is ready.
+        request: data, extractor and metrics; see `make_request`.
+        say: receives progress messages.
+        attempts: how often to start the process if it ends before it is ready.
 
     Attributes:
-        facts: what the extractor says of itself: `accuracy` among it, for one that knows the data's classes.
-        reference_count: images that are compared with.
-        data_changes: what differs between the data and those that the run was trained on, in words.
+        facts: the extractor's facts, with its `accuracy` if it is a classifier of the data's classes.
+        reference_count: number of reference images.
+        data_changes: differences between the data and the run's training data, in words.
 
     Raises:
-        GanzooError: if the data, the extractor or a metric cannot be had. Then no process is left.
+        GanzooError: if the data, the extractor or a metric cannot be loaded; the process has ended then.
     """
 
     def __init__(self, request: ScoreRequest, *, say: Say = say_nothing, attempts: int = 1) -> None:
@@ -65,7 +65,7 @@ class Scorer:
         return self._start(attempts - 1)
 
     def restart(self) -> None:
-        """Start the process again, after it ended; raises GanzooError if it ends at once."""
+        """Restart the process after it ended; raises GanzooError if it ends before it is ready."""
         child, _ = self._start()
         self._child.close()
         self._child = child
@@ -83,12 +83,12 @@ class Scorer:
         """Score images.
 
         Args:
-            images: uint8 [N,H,W,C], of any size: they are resized to the data's own.
-            labels: int64 [N], the classes that a conditional generator was asked for; None without.
-            seed: of the metrics' random numbers, and of the noise that the images were drawn from.
-            seen: real images that the generator had seen.
-            ema: whether it is a moving average.
-            more: what else is kept with the score.
+            images: uint8 [N,H,W,C], of any size; they are resized to the data's original size.
+            labels: int64 [N], the class labels given to a conditional generator; None for an unconditional one.
+            seed: of the metrics' random numbers, and of the noise from which the images were drawn.
+            seen: real images seen by the generator.
+            ema: whether the generator is a moving average.
+            more: further keys to store with the score; see `Score.extra`.
 
         Raises:
             ChildEnded: if the process has ended; see `restart`.
@@ -106,9 +106,9 @@ class Scorer:
     def score_files(
         self, files: Mapping[str, Any], *, seed: int, seen: int | None, ema: bool | None, **more: Any
     ) -> Score:
-        """The same of what lies in files: `images` and `labels`, paths to .npy, the latter may be None."""
-        found = self._child.ask({**files, "seed": seed}, self._say)
-        score = Score(images=seen, **found, extra=more)
+        """As `score`, but from .npy files: the paths `images` and `labels`; the latter may be None."""
+        answer = self._child.ask({**files, "seed": seed}, self._say)
+        score = Score(images=seen, **answer, extra=more)
         return replace(score, protocol={**score.protocol, "ema": ema})
 
     def close(self) -> None:

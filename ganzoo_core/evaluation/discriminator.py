@@ -1,9 +1,9 @@
-"""What a run's discriminator says of pictures: its score, and the probability where the loss defines one.
+"""Score images with a run's discriminator, with the probability of being real if the loss defines one.
 
-While training, a discriminator with batch norm sees batches that are all real or all generated, and normalises each by
-itself. The running means that it keeps beside that are mostly those of generated images, since two of the three batches
-of a step are, and with them it may find noise more real than the data. So before it judges, they are taken anew from
-real images: a picture is then scored as it would be in a batch of those.
+During training, a discriminator with batch norm sees batches that are all real or all generated, each normalised by its
+own statistics. Its running statistics are mostly those of generated images, which are two of the three batches of a
+step, and with them D may rate noise as more real than the data. So they are first recomputed from real images: an image
+is then scored as in a batch of real ones.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from ganzoo_core.settings import read_engine_settings, read_facts, read_run_conf
 from ganzoo_core.storage import tensors
 from ganzoo_core.storage.run_records import RunFacts
 
-OBJECT_PREFIX = "(object)"  # how a part's name in config.yaml begins where it was given in Python
-BATCH_NORM_IMAGES = 1024  # real images that batch norm's means are taken from
+OBJECT_PREFIX = "(object)"  # of a part's name in config.yaml, if it was given as a Python object
+BATCH_NORM_IMAGES = 1024  # real images for recomputing batch norm's running statistics
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What D says of one picture.
+    """D's output for one image.
 
     Attributes:
-        path: the picture.
-        size: its width and height before it was brought to the run's.
-        score: D's, without a sigmoid; the mean over its patches where it scores patches.
-        probability: that the picture is real, 0 to 1; None where the loss defines none.
-        real: whether D calls it real; None where the loss says not where D decides.
+        path: of the image file.
+        size: its original width and height.
+        score: D's output without a sigmoid; the mean over patches if D scores patches.
+        probability: that the image is real, 0 to 1; None if the loss defines none.
+        real: whether D classifies it as real; None if the loss defines no decision threshold.
     """
 
     path: Path
@@ -63,11 +63,11 @@ class Judge:
     Args:
         folder: the run's.
         device: as `engine.device`.
-        data_root: where data sets lie; only a discriminator with batch norm needs the data.
-        settings: of `engine.*`. `engine.max_parameters` is not taken from the run, which may be a stranger's.
+        data_root: folder of the data sets; only a discriminator with batch norm needs the data.
+        settings: of `engine.*`. `engine.max_parameters` is never read from the run, which may not be trusted.
 
     Raises:
-        UsageError: if the folder is no run, holds no checkpoint, or was trained with networks given in Python.
+        UsageError: if the folder is not a run, has no checkpoint, or its networks were given as Python objects.
         PluginError: if its parts cannot be built.
     """
 
@@ -97,13 +97,13 @@ class Judge:
         _load_weights(self._engine, self._D, newest / layout.STATE)
         self.notes = self._recalibrate_batch_norm(facts, data_root)
         loss = self._mix.parts["loss"]
-        given = facts.parts.get("loss", "").startswith(OBJECT_PREFIX)
-        self.loss = "a loss that was given in Python" if given else loss.name
-        self.probability = None if given else loss.probability
-        self.decision = None if given else loss.decision
+        is_object = facts.parts.get("loss", "").startswith(OBJECT_PREFIX)
+        self.loss = "a loss that was given in Python" if is_object else loss.name
+        self.probability = None if is_object else loss.probability
+        self.decision = None if is_object else loss.decision
 
     def _recalibrate_batch_norm(self, facts: RunFacts, data_root: str | Path | None) -> list[str]:
-        """Take batch norm's means from real images; a note where there are none."""
+        """Recompute batch norm's running statistics from real images; returns a note if the data cannot be loaded."""
         if not self._engine.find_batch_norms(self._D):
             return []
         size = self._mix.settings["train.batch_size"]
@@ -128,7 +128,7 @@ class Judge:
         return []
 
     def _load_data(self, facts: RunFacts, data_root: str | Path | None) -> ImageSource:
-        """What the run learned from."""
+        """Load the run's training data; raises UsageError if they have changed."""
         if facts.parts.get("data", "").startswith(OBJECT_PREFIX):
             raise UsageError("it was given in Python")
         source = building.load_data(self._mix, building.find_run_data_root(self.folder, data_root))
@@ -139,14 +139,14 @@ class Judge:
 
     @property
     def conditional(self) -> bool:
-        """Whether D is told a class."""
+        """Whether D takes class labels."""
         return bool(self._fit.spec.classes)
 
     def find_label(self, name_or_number: str | int | None) -> int | None:
-        """The class that pictures are judged as; None for a D that is told none.
+        """The class label for D; None for an unconditional D.
 
         Raises:
-            UsageError: where one is wanted and not said, said and not wanted, or not known.
+            UsageError: if D is conditional and no class is given, or the reverse, or there is no such class.
         """
         if not self.conditional:
             if name_or_number is not None:
@@ -164,45 +164,45 @@ class Judge:
             raise UsageError(f"{error}; {self.folder} knows {listed}") from None
 
     def __call__(self, paths: Sequence[Path], label: int | None = None) -> list[Verdict]:
-        """Judge pictures.
+        """Score images.
 
         Args:
-            paths: pictures, of whatever size and colours; of a folder those in it.
+            paths: image files of any size and colour mode, or folders of them.
             label: see `find_label`.
 
         Raises:
-            DataError: for one that cannot be read.
+            DataError: for an image that cannot be read.
         """
         files = [file for path in paths for file in _list_pictures(path)]
         pictures = [read_picture(file) for file in files]
         if not pictures:
             return []
-        seen = np.concatenate([self._prepare_picture(picture) for picture in pictures])
-        labels = None if label is None else np.full(len(seen), label, np.int64)
+        batch = np.concatenate([self._prepare_picture(picture) for picture in pictures])
+        labels = None if label is None else np.full(len(batch), label, np.int64)
         scores = self._engine.score_images(
-            self._D, seen, labels, self._values, takes=self._mix.parts["discriminator"].takes
-        ).reshape(len(seen), -1)
+            self._D, batch, labels, self._values, takes=self._mix.parts["discriminator"].takes
+        ).reshape(len(batch), -1)
         verdicts = []
         for file, picture, score in zip(files, pictures, scores.astype(np.float64), strict=True):
             mean = float(score.mean())
-            # Of patches each has its probability, as while training.
+            # The mean of the patches' probabilities, as in training.
             probability = float(_sigmoid(score).mean()) if self.probability == "sigmoid" else None
             real = None if self.decision is None or isinstance(self.decision, str) else mean > self.decision
             verdicts.append(Verdict(file, (picture.shape[1], picture.shape[0]), mean, probability, real))
         return verdicts
 
     def _prepare_picture(self, picture: np.ndarray) -> np.ndarray:
-        """A picture [H,W,C] as D saw those that it learned from: uint8 [1,height,width,C].
+        """Preprocess an image [H,W,C] like the training images: uint8 [1,height,width,C].
 
-        One of the size that the networks see, as G draws it, stays as it is; any other becomes as large as the data's
-        were, and then what they became.
+        An image at the networks' resolution, as G draws it, is unchanged; any other is resized to the data's original
+        size, then framed like the data.
         """
-        one, framing = picture[None], self._fit.framing
-        if one.shape[1:3] == framing.target_size:
+        images, framing = picture[None], self._fit.framing
+        if images.shape[1:3] == framing.target_size:
             framing = Framing(framing.target_size, framing.target_size, "none")
-        elif one.shape[1:3] != framing.original_size:
-            one = pixels.resize(one, framing.original_size)
-        return np.asarray(prepare(ImageSource(one), framing, self._fit.spec.channels).images)
+        elif images.shape[1:3] != framing.original_size:
+            images = pixels.resize(images, framing.original_size)
+        return np.asarray(prepare(ImageSource(images), framing, self._fit.spec.channels).images)
 
     def _list_class_names(self) -> list[str]:
         try:
@@ -213,7 +213,7 @@ class Judge:
 
 
 def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, Any]) -> tuple[DataFit, Mix]:
-    """How the run's data fitted its networks, and its mix, from `config.yaml` alone."""
+    """Restore a run's data fit and mix from `config.yaml` alone."""
     if facts.data is None or facts.spec is None or not facts.parts or not facts.framing:
         raise UsageError(f"{config} does not say what the run was; expected data, spec, parts and framing under run")
     height, width, channels = facts.data.size
@@ -224,15 +224,19 @@ def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, A
             raise UsageError(
                 f"{config.parent} was trained with a {slot} that was given in Python, so it cannot be built"
             )
-    own = read_engine_settings(settings)
-    said = {key: own[key] for key in own if key in settings or key.removeprefix("engine.") in settings}
-    said["engine.max_parameters"] = own["engine.max_parameters"]
+    engine_settings = read_engine_settings(settings)
+    overrides = {
+        key: engine_settings[key]
+        for key in engine_settings
+        if key in settings or key.removeprefix("engine.") in settings
+    }
+    overrides["engine.max_parameters"] = engine_settings["engine.max_parameters"]
     request = mix.Request(
         trackers=[],
         preset=facts.preset or "none",
         config=read_run_config(config),
         config_name=str(config),
-        flags={key: (value, "--set") for key, value in said.items()},
+        flags={key: (value, "--set") for key, value in overrides.items()},
     )
     resolved = mix.resolve(catalog.scan(), request)
     fitted = mix.make_data_fit(
@@ -242,17 +246,17 @@ def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, A
 
 
 def _load_weights(engine: Engine, D: Any, path: Path) -> None:
-    """Put the checkpoint's weights and buffers of D into it."""
-    found = {
+    """Load D's weights and buffers from a checkpoint's state file."""
+    weights = {
         name.removeprefix("D/"): array
         for name, array in tensors.read_all_tensors(path).items()
         if name.startswith("D/")
     }
-    for name, array in found.items():
+    for name, array in weights.items():
         if not tensors.is_finite(array):
             raise UsageError(f"{path}: D/{name} holds numbers that are not finite, so nothing can be judged")
     expected = engine.describe_weights(D)
-    held = {name: (str(array.dtype), array.shape) for name, array in found.items()}
+    held = {name: (str(array.dtype), array.shape) for name, array in weights.items()}
     for name in sorted({*held, *expected}):
         if held.get(name) != expected.get(name):
             holds, wants = (
@@ -262,7 +266,7 @@ def _load_weights(engine: Engine, D: Any, path: Path) -> None:
                 f"{path}: of D/{name[:100]} it has {holds}, and the discriminator that {layout.CONFIG} asks for "
                 f"{wants}; install the version that it names"
             )
-    engine.load_weights(D, found)
+    engine.load_weights(D, weights)
 
 
 def _list_pictures(path: Path) -> Iterator[Path]:

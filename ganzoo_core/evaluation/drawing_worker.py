@@ -1,4 +1,4 @@
-"""A process that draws from saved generators, in the framework in which they were trained."""
+"""Worker process that draws from saved generators, in their own framework."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from ganzoo_core.storage import files
 
 
 def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Draw, and write the images and labels where the request says.
+    """Draw images, and write them and their labels to the requested paths.
 
     Args:
-        request: `generator` a folder, `n`, `seed`, `device`, `settings` of `engine.*`, and `images` and `labels`, paths
-            to write to.
-        say: is not needed.
+        request: `generator`, its folder; `n`, `seed`, `device`, `settings` of `engine.*`; and the output paths
+            `images` and `labels`.
+        say: unused.
 
     Returns:
-        What is known of the generator: `images`, `conditional`, `size`, and `generator`, the hash of its weights.
+        Facts of the generator: `images` seen, `conditional`, `size` [H,W,C], and `generator`, the SHA-256 of its
+        weights.
     """
     from ganzoo_core.generation.saved import SavedGenerator
 

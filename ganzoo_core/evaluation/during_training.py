@@ -1,4 +1,4 @@
-"""Scores during training: of the same noise each time, kept in the run, with a word where the generator collapses."""
+"""Evaluation during training, always from the same noise; scores are kept in the run, a collapse gives a warning."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from ganzoo_core.runs.scores import Score
 from ganzoo_core.terminal.progress import Reporter
 
 SEED = 0
-MAX_FAILURES = 3  # in a row, after which a run is scored no more
+MAX_FAILURES = 3  # in a row, after which scoring stops
 
 
 class TrainingEvaluator:
-    """Evaluates one run as it trains. A failure is told and never stops the run.
+    """Evaluates a run as it trains. A failure gives a warning and never stops the run.
 
-    The images are those that `ganzoo evaluate RUN --checkpoint IMAGES -n COUNT` draws later, and so are the scores.
+    Images and scores are the same as from `ganzoo evaluate RUN --checkpoint IMAGES -n COUNT` later.
 
     Args:
-        scorer: see there; it is closed with this.
+        scorer: closed by `close`.
         run: the run's folder.
-        plan: says where z comes from, and what G takes.
-        classes: of a conditional model; 0 for an unconditional one.
-        framing: how the images came to the networks' size; padding is cut away.
-        count: images that are drawn each time.
-        reporter: what the user sees.
+        plan: gives the latent distribution, and the schedule values that G takes.
+        classes: number of classes; 0 for an unconditional model.
+        framing: how the data were framed; padding is cropped from generated images.
+        count: images drawn per evaluation.
+        reporter: shows messages to the user.
     """
 
     def __init__(
@@ -58,33 +58,33 @@ class TrainingEvaluator:
         self._failures = 0  # in a row
 
     def evaluate(self, engine: Engine, G: Any, *, images: int, values: Mapping[str, float]) -> Score | None:
-        """Score a generator as it stands, and keep the score; None where that failed, which was told.
+        """Score the current generator and store the score; None after a failure, which gives a warning.
 
         Args:
-            engine: the one that G belongs to.
+            engine: G's engine.
             G: the generator, or its moving average.
             images: real images seen so far.
-            values: the schedule's.
+            values: the schedule's current values.
         """
         if self._failures >= MAX_FAILURES:
             return None
-        taken = {name: values[name] for name in self.takes if name in values}
+        g_values = {name: values[name] for name in self.takes if name in values}
         drawn = crop_padding(
-            engine.draw(G, self.noise, self.labels, taken), self.framing.crop, self.framing.target_size
+            engine.draw(G, self.noise, self.labels, g_values), self.framing.crop, self.framing.target_size
         )
         try:
-            found = self._score(drawn, images)
-            scores.append(self.run, found)
+            score = self._score(drawn, images)
+            scores.append(self.run, score)
             self._failures = 0
-            self._report_score(found)
+            self._report_score(score)
         except (GanzooError, OSError) as error:
             self.reporter.warn(f"at {pluralise(images, 'image')} there is no score: {error}; training goes on")
             self._count_failure()
             return None
-        return found
+        return score
 
     def _score(self, drawn: np.ndarray, images: int) -> Score:
-        """Score, in a process that is started again as often as it ends, but for too many times in a row."""
+        """Score the images, restarting the process if it ends, up to `MAX_FAILURES` failures in a row."""
         while True:
             try:
                 return self.scorer.score(drawn, self.labels, seed=SEED, seen=images, ema=self.ema, during="training")
@@ -106,17 +106,17 @@ class TrainingEvaluator:
             )
 
     def is_best(self, newest: Score | None) -> bool:
-        """Whether no score of the run is better than this one."""
+        """Whether `newest` is the run's best score."""
         if newest is None:
             return False
         try:
             best = scores.find_best(scores.read(self.run))
-        except (GanzooError, OSError):  # told when it was written
+        except (GanzooError, OSError):  # was reported when it was written
             return False
         return best is not None and best.images == newest.images
 
     def close(self) -> None:
-        """End the process that scores."""
+        """End the scoring process."""
         self.scorer.close()
 
     def _report_score(self, newest: Score) -> None:
@@ -127,8 +127,8 @@ class TrainingEvaluator:
         ]
         main = scores.find_main_score()
         values = [score.scores.get(main, float("nan")) for score in alike]
-        was, self._collapsed = self._collapsed, main in newest.scores and scores.has_collapsed(values)
-        if self._collapsed and not was:
+        was_collapsed, self._collapsed = self._collapsed, main in newest.scores and scores.has_collapsed(values)
+        if self._collapsed and not was_collapsed:
             best = min(alike, key=lambda score: score.scores.get(main, float("inf")))
             self.reporter.warn(
                 f"{main} was over twice its best, {best.scores[main]:.4g} at "

@@ -1,4 +1,4 @@
-"""Scores of a run: images are drawn in the run's own framework, in a process of its own, and scored in another."""
+"""Evaluate a run: one child process draws images in the run's framework, another scores them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from ganzoo_core.storage import files
 from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.terminal.progress import Reporter
 
-MAX_IMAGES = 1_000_000  # images that are drawn at most
-MIN_DEFAULT_IMAGES, MAX_DEFAULT_IMAGES = 1_000, 10_000  # images that are drawn where nobody says how many
+MAX_IMAGES = 1_000_000  # largest number of images to draw
+MIN_DEFAULT_IMAGES, MAX_DEFAULT_IMAGES = 1_000, 10_000  # range of the default number of images
 
 
 def evaluate(
@@ -46,28 +46,27 @@ def evaluate(
     score_real_images: bool = True,
     say: Say = say_nothing,
 ) -> list[Score]:
-    """Score a run's generator, or images from anywhere; as `ganzoo evaluate` does.
+    """Score a run's generator, or any other images, as `ganzoo evaluate` does.
 
-    What is found of a run is kept in its `scores.jsonl`, with all that it was computed with. Images from anywhere are
-    scored and not kept.
+    A run's scores are stored in its `scores.jsonl`, with their protocol. Scores of other images are not stored.
 
     Args:
-        run: a run, or its folder. It may be missing where there are `images` and `data`.
-        metrics: names; all that say they are default without.
-        extractor: a name; the one that says it is the default without.
-        n: how many images are drawn; as many as the reference has, but from 1,000 to 10,000, without.
+        run: a run, or its folder. Optional with `images` and `data`.
+        metrics: names; by default all metrics marked as default that fit the extractor.
+        extractor: a name; by default the extractor marked as default.
+        n: number of images to draw; by default as many as the reference has, but from 1,000 to 10,000.
         checkpoint: `last`, `best`, a number of images, `epoch:N`, or `all`.
         images: a folder of pictures, a .npz file, or uint8 [N,H,W,C].
-        labels: int64 [N], the classes of these images, where they were drawn by class.
-        reference: the part of the data they are compared with: `test`, `train` or `all`.
-        data: the dataset, `NAME` or `NAME:ARGUMENT`; the run's own without.
-        data_root: where data sets lie.
+        labels: int64 [N], the class labels of `images`, if they were drawn by class.
+        reference: the split to compare with: `test`, `train` or `all`.
+        data: the data set, `NAME` or `NAME:ARGUMENT`; by default the run's.
+        data_root: folder of the data sets.
         seed: of the noise and of the metrics.
-        device: on which the images are drawn.
+        device: for drawing the images.
         settings: of the extractor and the metrics, such as `{"metric.NAME.subsets": 50}`, and of `engine.*`, for the
             generator.
-        score_real_images: whether real images are scored as well, for comparison.
-        say: told what takes long.
+        score_real_images: also score real images, for comparison.
+        say: receives progress messages.
 
     Returns:
         One score for each checkpoint, in the order of training.
@@ -86,25 +85,29 @@ def evaluate(
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
         drawn_from = generators.list_generators(folder, str(checkpoint))
     elif not isinstance(images, np.ndarray):
-        images, found = read_images(expand_user(images))
-        labels = found if labels is None else labels
+        images, file_labels = read_images(expand_user(images))
+        labels = file_labels if labels is None else labels
     if images is not None and labels is not None:
         labels = read_labels(labels, f"expected {len(images)} whole numbers, one for each image", count=len(images))
-    given = dict(settings or {})
-    engine = {key: given.pop(key) for key in list(given) if key.startswith("engine.") or key == "max_parameters"}
+    part_settings = dict(settings or {})
+    engine = {
+        key: part_settings.pop(key)
+        for key in list(part_settings)
+        if key.startswith("engine.") or key == "max_parameters"
+    }
     read_engine_settings(engine)
-    question = make_request(
+    request = make_request(
         data=name,
         data_settings=data_settings,
         data_root=data_root if folder is None else find_run_data_root(folder, data_root),
         reference=reference,
         extractor=extractor,
         metrics=metrics,
-        settings=given,
+        settings=part_settings,
         score_real_images=score_real_images,
         run=folder if folder is not None and images is None and files.is_file(folder / layout.CONFIG) else None,
     )
-    with Scorer(question, say=say) as scorer:
+    with Scorer(request, say=say) as scorer:
         if images is not None:
             assert isinstance(images, np.ndarray)
             return [scorer.score(images, labels, seed=seed)]
@@ -118,7 +121,7 @@ def evaluate(
 
 
 def choose_sample_count(reference_count: int) -> int:
-    """How many images are drawn where nobody says: as many as the reference has, but from 1,000 to 10,000."""
+    """The default number of images to draw: as many as the reference has, but from 1,000 to 10,000."""
     return min(max(reference_count, MIN_DEFAULT_IMAGES), MAX_DEFAULT_IMAGES)
 
 
@@ -129,7 +132,7 @@ def _find_data(folder: Path | None, data_name: str | None) -> tuple[str, dict[st
         raise UsageError("images from anywhere are compared with a dataset; say --data NAME, or name a run")
     same = folder is not None and files.is_file(folder / layout.CONFIG)
     own = read_run_data(folder) if folder is not None and same else ("", {})
-    # The same data may lie somewhere else by now.
+    # The run's options still apply if `data` is the same data set at another path.
     return data_name, own[1] if own[0].partition(":")[0] == data_name.partition(":")[0] else {}
 
 
@@ -138,17 +141,17 @@ def _score_generators(
 ) -> Iterator[Score]:
     ema = has_ema(run)
     with (
-        tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as made,
+        tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as temporary,
         Child("ganzoo_core.evaluation.drawing_worker", "draws the images") as child,
     ):
-        arrays = {"images": str(Path(made) / "images.npy"), "labels": str(Path(made) / "labels.npy")}
+        arrays = {"images": str(Path(temporary) / "images.npy"), "labels": str(Path(temporary) / "labels.npy")}
         for folder in folders:
             say(f"drawing {pluralise(drawing['n'], 'image')} from {folder}")
             drawn = child.ask({**drawing, **arrays, "generator": str(folder)}, say)
-            told = {**arrays, "labels": arrays["labels"] if drawn["conditional"] else None}
+            paths = {**arrays, "labels": arrays["labels"] if drawn["conditional"] else None}
             more = {"generator": drawn["generator"], "during": "evaluate"}
             more |= {"data_changes": scorer.data_changes} if scorer.data_changes else {}
-            score = scorer.score_files(told, seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)
+            score = scorer.score_files(paths, seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)
             try:
                 scores.append(run, score)
             except OSError as error:

@@ -1,4 +1,4 @@
-"""Images from anywhere: a folder of pictures or a numpy archive, read without pickle."""
+"""Read images to score from a folder of image files or a numpy archive, without pickle."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ganzoo_core.errors import DataError
 
 
 def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images uint8 [N,H,W,C], and labels int64 [N] where an archive holds them.
+    """Read images uint8 [N,H,W,C], and labels int64 [N] if an archive contains them.
 
     Args:
-        path: a folder of pictures, at any depth, all of one size; or FILE.npz with `images`, as `ganzoo generate` and
-            `numpy.savez` write it.
+        path: a folder of image files, at any depth, all of one size; or an .npz file with the array `images`, as
+            written by `ganzoo generate` or `numpy.savez`.
 
     Raises:
-        DataError: if there is nothing, or something cannot be read.
+        DataError: if there are no images, or one cannot be read.
     """
     if path.is_dir():
         return _read_folder(path), None
@@ -40,7 +40,7 @@ def _read_folder(path: Path) -> np.ndarray:
         pictures = [np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture for picture in pictures]
     for file, picture in zip(files, pictures, strict=True):
         if picture.shape != pictures[0].shape:
-            sizes = [f"{found.shape[1]}×{found.shape[0]}" for found in (pictures[0], picture)]
+            sizes = [f"{differing.shape[1]}×{differing.shape[0]}" for differing in (pictures[0], picture)]
             raise DataError(
                 f"{files[0]} is {sizes[0]} and {file} {sizes[1]} pixels; expected one size, as one generator draws"
             )

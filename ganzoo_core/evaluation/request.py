@@ -1,4 +1,4 @@
-"""What is to be scored, by what, against what: found and checked before anything heavy is imported."""
+"""Resolve and check a score request (data, extractor, metrics, settings) before any framework is imported."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ganzoo_core.settings import CORE_SETTINGS, expand_key, find_kind, read_conf
 from ganzoo_core.storage import files
 
 INSTALL_COMMAND = 'pip install "ganzoo-core[scores]"'
-REFERENCES = ("test", "train", "all")  # of the data that can be the reference
+REFERENCES = ("test", "train", "all")  # splits that can be the reference
 
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """All that the process which scores must know, as JSON can hold it.
+    """The request to the scoring process, in JSON types.
 
     Attributes:
-        data: `distribution/name` of the dataset; `argument` what stood behind its colon.
+        data: `distribution/name` of the data set; `argument` is the text after its colon.
         data_options: `data.*`.
-        data_root: where data sets lie.
-        reference: the part of the data that images are compared with.
-        extractor: `distribution/name`; `extractor_options` its own settings.
-        metrics: `distribution/name` -> its own settings.
-        score_real_images: whether real images are scored as well, for comparison.
-        run: the folder of the run that is scored, whose data these should be; "" for none.
-        split: the part of the data that it was trained on.
+        data_root: folder of the data sets.
+        reference: the split to compare with.
+        extractor: `distribution/name`; `extractor_options` are its settings.
+        metrics: settings by `distribution/name`.
+        score_real_images: also score real images, for comparison.
+        run: folder of the scored run, whose training data are compared with these; "" for none.
+        split: the split that the run was trained on.
     """
 
     data: str
@@ -49,7 +49,7 @@ class ScoreRequest:
     split: str = "train"
 
     def as_json(self) -> dict[str, Any]:
-        """For another process."""
+        """As JSON types, for the scoring process."""
         return asdict(self)
 
 
@@ -65,41 +65,41 @@ def make_request(
     score_real_images: bool = True,
     run: Path | None = None,
 ) -> ScoreRequest:
-    """A question in the user's words -> the question.
+    """Make a score request from names and settings as the user gave them.
 
     Args:
         data: `NAME` or `NAME:ARGUMENT`.
         data_settings: `data.*`, as text or typed.
         data_root: see `building.find_data_root`.
         reference: `test`, `train` or `all`.
-        extractor: a name; None for the one that says it is the default.
-        metrics: names; None for all that say they are default and fit the extractor.
-        settings: of the extractor and the metrics: `metric.NAME.subsets`, or the last part alone.
-        score_real_images: whether real images are scored as well, for comparison.
-        run: the folder of the run that is scored; where its data have changed since, that is told.
+        extractor: a name; None for the extractor marked as default.
+        metrics: names; None for all metrics marked as default that fit the extractor.
+        settings: of the extractor and the metrics, by full key such as `metric.NAME.subsets` or its last part.
+        score_real_images: also score real images, for comparison.
+        run: folder of the scored run; changes in its data are reported.
 
     Raises:
-        UsageError: for what is not installed, or does not fit.
+        UsageError: if a part is not installed, or parts or settings do not fit together.
     """
-    from ganzoo_core.building import find_data_root  # which may ask for scores during training, and so for this
+    from ganzoo_core.building import find_data_root  # imports this module for scores during training
 
     installed = catalog.scan()
     name, _, argument = data.partition(":")
     dataset = installed.find("datasets", name)
     if reference not in REFERENCES:
         raise UsageError(f"the reference is {reference!r}; expected {', '.join(REFERENCES)}")
-    seer = _find_extractor(installed, extractor)
-    chosen = _find_metrics(installed, metrics, seer)
-    _check_frameworks(seer, *chosen)
-    typed = _read_settings((seer, *chosen), settings or {})
+    extractor_part = _find_extractor(installed, extractor)
+    chosen = _find_metrics(installed, metrics, extractor_part)
+    _check_frameworks(extractor_part, *chosen)
+    typed = _read_settings((extractor_part, *chosen), settings or {})
     return ScoreRequest(
         data=dataset.qualified_name,
         argument=read_dataset_argument(dataset, argument),
         data_options=_read_data_options(dataset, data_settings),
         data_root=str(find_data_root(data_root)),
         reference=reference,
-        extractor=seer.qualified_name,
-        extractor_options=_select_own_settings(seer, typed),
+        extractor=extractor_part.qualified_name,
+        extractor_options=_select_own_settings(extractor_part, typed),
         metrics={part.qualified_name: _select_own_settings(part, typed) for part in chosen},
         score_real_images=score_real_images,
         run="" if run is None else str(run.absolute()),
@@ -108,10 +108,10 @@ def make_request(
 
 
 def read_run_data(run: Path) -> tuple[str, dict[str, Any]]:
-    """The data that a run learnt from, and its settings `data.*`.
+    """The name of a run's training data, and its settings `data.*`.
 
     Raises:
-        UsageError: if it is no run, or was given its images as an object.
+        UsageError: if it is not a run, or its images were given as an object.
     """
     if not files.is_file(run / layout.CONFIG):
         raise UsageError(f"{run} holds no {layout.CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
@@ -126,10 +126,10 @@ def read_run_data(run: Path) -> tuple[str, dict[str, Any]]:
 
 
 def has_ema(run: Path) -> bool:
-    """Whether what a run saves is a moving average of its generator."""
+    """Whether a run saves a moving average of its generator."""
     halflife = read_config(run / layout.CONFIG).get("train.ema_halflife", "0")
     stats = folder.RunFolder(run).read_stats()
-    return str(halflife) != "0" or (bool(stats) and "ema_halflife" in stats[-1])  # a schedule may have it, too
+    return str(halflife) != "0" or (bool(stats) and "ema_halflife" in stats[-1])  # a schedule may set it, too
 
 
 def _find_extractor(installed: catalog.Catalog, name: str | None) -> Part:
@@ -149,14 +149,14 @@ def _find_metrics(installed: catalog.Catalog, names: Sequence[str] | None, extra
         return [need for need in metric.needs if not extractor.has.get(need, False)]
 
     if names is None:
-        found = [part for part in installed.parts if part.kind == "metrics" and part.default and not lacks(part)]
-        if not found:
+        parts = [part for part in installed.parts if part.kind == "metrics" and part.default and not lacks(part)]
+        if not parts:
             raise UsageError(f"no metric is installed that fits the extractor {extractor.name}; {INSTALL_COMMAND}")
-        return found
-    found = list({part.qualified_name: part for part in (installed.find("metrics", name) for name in names)}.values())
-    if not found:
+        return parts
+    parts = list({part.qualified_name: part for part in (installed.find("metrics", name) for name in names)}.values())
+    if not parts:
         raise UsageError("no metric is named; `ganzoo list metrics` shows them")
-    for metric in found:
+    for metric in parts:
         if lacks(metric):
             fitting = [
                 p.name for p in installed.list_kind("extractors") if all(p.has.get(n, False) for n in metric.needs)
@@ -166,7 +166,7 @@ def _find_metrics(installed: catalog.Catalog, names: Sequence[str] | None, extra
                 f"the metric {metric.name} needs {' and '.join(lacks(metric))}, which the extractor {extractor.name} "
                 f"does not give{advice}"
             )
-    return found
+    return parts
 
 
 def _check_frameworks(*parts: Part) -> None:
@@ -178,7 +178,7 @@ def _check_frameworks(*parts: Part) -> None:
 
 
 def _read_settings(parts: Sequence[Part], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Every setting of these parts, typed, with those laid over it that were given."""
+    """All settings of these parts, typed, with `overrides` applied."""
     known = {key: value for part in parts for key, value in part.defaults.items()}
     typed = dict(known)
     for word, value in overrides.items():
@@ -196,14 +196,14 @@ def _select_own_settings(part: Part, typed: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _read_data_options(dataset: Part, data_settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`data.*` without the prefix, typed; the part that is read is the reference's matter."""
-    known = {
+    """`data.*` without the prefix, typed, and without `data.split`, which the worker sets per split."""
+    options = {
         key: setting.default
         for key, setting in CORE_SETTINGS.items()
         if key.startswith("data.") and key != "data.split"
     }
-    known |= dict(dataset.defaults)
-    for key in known:
+    options |= dict(dataset.defaults)
+    for key in options:
         if key in data_settings:
-            known[key] = read_value(key, find_kind(key, dataset.defaults.get(key, known[key])), data_settings[key])
-    return {key.removeprefix("data."): value for key, value in known.items()}
+            options[key] = read_value(key, find_kind(key, dataset.defaults.get(key, options[key])), data_settings[key])
+    return {key.removeprefix("data."): value for key, value in options.items()}

@@ -1,4 +1,4 @@
-"""A process that scores images: data, extractor and metrics are read once, and asked as often as need be."""
+"""Worker process that scores images; data, extractor and metrics are loaded once for any number of requests."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ScoringSession:
     """Reference features, extractor and metrics for one request.
 
     Args:
-        request: what is scored by what.
-        say: told what takes long.
+        request: data, extractor, metrics and their settings.
+        say: receives progress messages.
 
     Raises:
-        UsageError, DataError, PluginError: if the data, the extractor or a metric refuses.
+        UsageError, DataError, PluginError: if the data, the extractor or a metric cannot be loaded.
     """
 
     def __init__(self, request: ScoreRequest, say: Say) -> None:
@@ -69,7 +69,7 @@ class ScoringSession:
         self.fingerprint = fingerprint.compute_fingerprint(reference, say).sha256
 
     def find_data_changes(self) -> list[str]:
-        """What differs between these data and those that the run was trained on, in words."""
+        """Describe the differences between these data and the run's training data."""
         if not self.request.run:
             return []
         try:
@@ -78,30 +78,30 @@ class ScoringSession:
             return [f"the {self.request.split} part cannot be compared: {error}"]
 
     def _read_split(self, split: str) -> ImageSource:
-        """A part of the data, at its own size."""
-        question = self.request
+        """A split of the data, at its original size."""
+        request = self.request
         return loading.call_hook(
             "dataset",
             self.dataset_part,
             answers.check_source,
             name=self.dataset_part.name,
-            argument=question.argument,
-            root=Path(question.data_root),
+            argument=request.argument,
+            root=Path(request.data_root),
             split=split,
-            options={**question.data_options, "split": split},
+            options={**request.data_options, "split": split},
         )
 
     def _extract_features(self, pictures: Images, labels: np.ndarray | None) -> Features:
         if lazy.should_hold_in_memory(math.prod(pictures.shape), in_file=lazy.is_in_file(pictures)):
             features, logits = self._call_extractor(np.ascontiguousarray(pictures))
         else:
-            found = []
+            chunks = []
             for first, some in lazy.iterate_chunks(pictures):
                 self.say(f"looking at {len(pictures):,} images, of which {first:,} are done")
-                found.append(self._call_extractor(some))
-            features = np.concatenate([of_some for of_some, _ in found])
-            with_logits = [of_some for _, of_some in found if of_some is not None]
-            logits = np.concatenate(with_logits) if len(with_logits) == len(found) else None
+                chunks.append(self._call_extractor(some))
+            features = np.concatenate([of_some for of_some, _ in chunks])
+            with_logits = [of_some for _, of_some in chunks if of_some is not None]
+            logits = np.concatenate(with_logits) if len(with_logits) == len(chunks) else None
         names = self.read_split(self.request.reference).class_names
         return Features(np.asarray(features, np.float32), logits, labels, tuple(names))
 
@@ -114,51 +114,51 @@ class ScoringSession:
             raise loading.make_plugin_error(self.extractor_part, "extract raised", error) from error
         shape: tuple[int, ...] = getattr(features, "shape", ())
         if len(shape) != 2 or shape[0] != len(pictures):
-            found = f"{type(features).__name__} {list(shape)}"
+            returned = f"{type(features).__name__} {list(shape)}"
             raise PluginError(
-                f"{self.extractor_part.label}: extract returned {found} for {pluralise(len(pictures), 'image')}; "
+                f"{self.extractor_part.label}: extract returned {returned} for {pluralise(len(pictures), 'image')}; "
                 "expected an "
                 "array [N,F]; its author must mend it"
             )
         return features, logits
 
     def score(self, pictures: np.ndarray, labels: np.ndarray | None, seed: int) -> dict[str, Any]:
-        """Scores of images [N,H,W,C] uint8, at whatever size, with the classes that were asked for or None."""
+        """Score images uint8 [N,H,W,C] of any size, with the class labels [N] they were drawn with, or None."""
         _, height, width, channels = pictures.shape
-        found = self._compute_scores(self._extract_features(resize_images(pictures, self.shape), labels), seed)
+        results = self._compute_scores(self._extract_features(resize_images(pictures, self.shape), labels), seed)
         real = self.score_real_images((height, width, channels), len(pictures), labels is not None, seed)
-        return {**found, "real": dict(real), "protocol": self.describe_protocol(pictures, labels, seed)}
+        return {**results, "real": dict(real), "protocol": self.describe_protocol(pictures, labels, seed)}
 
     def _score_real_images(
         self, size: tuple[int, int, int], count: int, labelled: bool, seed: int
     ) -> Mapping[str, float]:
-        """The scores of so many real images of the data's other part, made as large as the drawn ones and back."""
-        other = {"test": "train", "train": "test"}.get(self.request.reference)
-        if other is None or not self.request.score_real_images:
+        """Scores of `count` real images from the other split, resized to the size of the generated ones and back."""
+        other_split = {"test": "train", "train": "test"}.get(self.request.reference)
+        if other_split is None or not self.request.score_real_images:
             return {}
-        source = self.read_split(other)
+        source = self.read_split(other_split)
         chosen = np.sort(philox(0, "yardstick").permutation(len(source.images))[:count])
         pictures = np.asarray(source.images[chosen])
         if size != self.shape:
             pictures = resize_images(resize_images(pictures, size), self.shape)
         labels = source.labels[chosen] if labelled and source.labels is not None else None
         try:
-            found: Mapping[str, float] = self._compute_scores(self._extract_features(pictures, labels), seed)["scores"]
-        except UsageError:  # too few of them
+            scores: Mapping[str, float] = self._compute_scores(self._extract_features(pictures, labels), seed)["scores"]
+        except UsageError:  # too few images for a metric
             return {}
-        return found
+        return scores
 
     def _compute_scores(self, fake: Features, seed: int) -> dict[str, Any]:
-        found: dict[str, Any] = {"scores": {}, "classes": {}, "better": {}}
+        results: dict[str, Any] = {"scores": {}, "classes": {}, "better": {}}
         for part, metric in self.metrics:
             for name, value in self._call_metric(part, metric, fake, seed).items():
                 if isinstance(value, Mapping):
-                    found["classes"][name] = {str(label): float(number) for label, number in value.items()}
+                    results["classes"][name] = {str(label): float(number) for label, number in value.items()}
                 else:
-                    found["scores"][name] = float(value)
-            found["better"] |= {**dict.fromkeys(part.lower, "lower"), **dict.fromkeys(part.higher, "higher")}
-        found["better"] = {name: way for name, way in found["better"].items() if name in found["scores"]}
-        return found
+                    results["scores"][name] = float(value)
+            results["better"] |= {**dict.fromkeys(part.lower, "lower"), **dict.fromkeys(part.higher, "higher")}
+        results["better"] = {name: way for name, way in results["better"].items() if name in results["scores"]}
+        return results
 
     def _call_metric(self, part: Part, metric: Any, fake: Features, seed: int) -> Mapping[str, Any]:
         try:
@@ -172,13 +172,13 @@ class ScoringSession:
         return values
 
     def describe_protocol(self, pictures: np.ndarray, labels: np.ndarray | None, seed: int) -> dict[str, Any]:
-        """Everything that the numbers depend on, and what else ought to be known of them."""
-        question = self.request
+        """Everything that the scores depend on, and further facts to record with them."""
+        request = self.request
         owners = {self.extractor_part.distribution, *(part.distribution for part, _ in self.metrics)}
         return {
-            "data": self.dataset_part.name + (f":{question.argument}" if question.argument else ""),
+            "data": self.dataset_part.name + (f":{request.argument}" if request.argument else ""),
             "data_sha256": self.fingerprint,
-            "reference": question.reference,
+            "reference": request.reference,
             "reference_count": len(self.real_features.features),
             "size": list(self.shape),
             "resizer": RESIZER,
@@ -186,10 +186,10 @@ class ScoringSession:
                 "name": self.extractor_part.qualified_name,
                 "version": self.extractor_part.version,
                 "features": self.real_features.features.shape[1],
-                "options": dict(question.extractor_options),
+                "options": dict(request.extractor_options),
                 **self.extractor.facts,
             },
-            "metrics": {name: dict(options) for name, options in question.metrics.items()},
+            "metrics": {name: dict(options) for name, options in request.metrics.items()},
             "samples": len(pictures),
             "seed": seed,
             "labels": None if labels is None else "as asked for",
@@ -199,37 +199,37 @@ class ScoringSession:
 
 
 def resize_images(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Images [N,H,W,C] at the size and with the channels of the data's own."""
+    """Resize images [N,H,W,C] to `shape`, (height, width, channels) of the data."""
     natural, target = (pictures.shape[1], pictures.shape[2]), (shape[0], shape[1])
     framing = Framing(natural, target, "none" if natural == target else "resize")
     return apply_framing(pictures, framing, shape[2])
 
 
 def _collect_versions(distributions: set[str]) -> dict[str, str]:
-    """Of Python, of these distributions, and of what they are built on."""
-    found = {"python": platform.python_version(), "numpy": np.__version__}
+    """Versions of Python, numpy, these distributions and their direct dependencies."""
+    versions = {"python": platform.python_version(), "numpy": np.__version__}
     for distribution in sorted(distributions):
         lines: list[str] = []
         with contextlib.suppress(Exception):  # other people's metadata
             lines = importlib.metadata.requires(distribution) or []
-            found[distribution] = importlib.metadata.version(distribution)
+            versions[distribution] = importlib.metadata.version(distribution)
         for line in lines:
             match = re.match(r"[\w.-]+", line)
             if match and "extra ==" not in line:
                 with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                    found[match[0]] = importlib.metadata.version(match[0])
-    return found
+                    versions[match[0]] = importlib.metadata.version(match[0])
+    return versions
 
 
 _sessions: dict[str, ScoringSession] = {}
 
 
 def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Get ready for a question, or score images by it.
+    """Start a scoring session, or score images in it.
 
     Args:
-        request: `request`; or `images` and `labels`, paths to read, with `seed`.
-        say: told what takes long.
+        request: `question`, the fields of a `ScoreRequest`; or the paths `images` and `labels`, with `seed`.
+        say: receives progress messages.
     """
     if "question" in request:
         _sessions["it"] = scoring = ScoringSession(ScoreRequest(**request["question"]), say)

@@ -1,7 +1,7 @@
-"""Generators that a model's plugin carries in its wheel, so that `ganzoo generate MODEL` draws without any training.
+"""Trained generators bundled in a model plugin's wheel, so that `ganzoo generate MODEL` draws without training.
 
-They lie in the plugin's package as `generators/NAME/`, and the manifest lists the names. Kernels are stored in half
-precision, which halves the wheel, where that draws the same but for a grey value here and there.
+They are in the plugin's package, in `generators/NAME/`, and the manifest lists the names. Kernels are stored in half
+precision, which halves the wheel, if the images then differ by no more than rounding; see `bundling`.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from ganzoo_core.errors import UsageError
 from ganzoo_core.runs import generators, layout
 
 FOLDER = "generators"
-KERNELS_KEY = "kernels"  # of a card: the type in which tensors of two axes or more are stored
+KERNELS_KEY = "kernels"  # key of a card: the dtype of stored tensors with two or more axes
 
 
 def find_folder(path: Path, which: str = "last") -> Path:
-    """The folder of the generator that is meant by a path, or else by a model's name.
+    """Find a generator's folder by its path or, if there is no such path, by a model's name.
 
     Args:
-        path: see `generators.find_generator`; or MODEL, or MODEL:NAME.
-        which: one of a run's.
+        path: see `generators.find_generator`; or `MODEL` or `MODEL:NAME`.
+        which: see `generators.find_generator`; only for a run.
 
     Raises:
         UsageError: if there is none.
     """
     if path.exists():
         return generators.find_generator(path, which)
-    found = find_bundled(str(path))
-    if found is None:
+    folder = find_bundled(str(path))
+    if folder is None:
         raise UsageError(
             f"{path} is not there, and no model of this name is installed; name a run's folder, its "
             f"{layout.GENERATOR}/, a snapshot, or a model that carries a trained generator"
         )
     if which != "last":
         raise UsageError(f"the plugin of {path} carries one generator; --checkpoint chooses among those of a run")
-    return found
+    return folder
 
 
 def find_bundled(word: str) -> Path | None:
-    """The folder of the generator that is meant by MODEL or MODEL:NAME; None if no installed model is called so.
+    """The folder of a bundled generator, by `MODEL` or `MODEL:NAME`; None if no such model is installed.
 
     Raises:
-        UsageError: if the model carries none, or none of that name.
+        UsageError: if the model has no bundled generator, or none of that name.
     """
     model, _, name = word.partition(":")
     installed = catalog.scan()
@@ -65,17 +65,17 @@ def find_bundled(word: str) -> Path | None:
 
 
 def get_bundled_folder(part: Part, name: str) -> Path:
-    """Where a model's plugin keeps the generator of that name."""
+    """The folder of a model's bundled generator, whether or not it exists."""
     return Path(part.location) / FOLDER / name
 
 
 def apply_kernel_type(
     tensors: Mapping[str, tuple[str, tuple[int, ...]]], kernel_type: str
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name -> dtype and shape as they are stored where kernels are of this type.
+    """Dtype and shape of each tensor by name, as stored with kernels of this dtype.
 
     Raises:
-        ValueError: for a type that is none.
+        ValueError: for any other type than float16 and float32.
     """
     if kernel_type not in ("float16", "float32"):
         raise ValueError(f"{KERNELS_KEY} {kernel_type!r}")
@@ -86,7 +86,7 @@ def apply_kernel_type(
 
 
 def to_float32(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Half precision -> float32, the rest as it is."""
+    """Convert half-precision tensors to float32; others are unchanged."""
     return {
         name: tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor for name, tensor in tensors.items()
     }

@@ -1,4 +1,4 @@
-"""Write a trained generator into its plugin: in half precision where it draws the same so, in single precision else."""
+"""Write a trained generator into its plugin, in half precision if that does not change its images, else in single."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from ganzoo_core.storage import atomic
 from ganzoo_core.storage.records import Card
 from ganzoo_core.storage.tensors import pack_tensors, read_all_tensors
 
-MAX_WEIGHT_BYTES = 10_000_000  # bytes of weights that a wheel should carry at most
-COMPARED_IMAGES = 64  # images that both precisions draw
-MAX_MEAN_DIFFERENCE = 0.5  # grey values by which they may differ in the mean; rounding alone moves some by one
+MAX_WEIGHT_BYTES = 10_000_000  # limit of a generator's weights in a wheel
+COMPARED_IMAGES = 64  # images drawn in both precisions
+MAX_MEAN_DIFFERENCE = 0.5  # mean absolute difference in grey values; rounding alone changes some by one
 KernelType = Literal["float16", "float32"]
 
 
 def write_bundle(generator: Path, folder: Path) -> int:
-    """Copy a saved generator, with its kernels in half precision if it draws the same so.
+    """Copy a saved generator, with its kernels in half precision if that does not change its images.
 
     Args:
-        generator: its folder, see `generators.find_generator`.
-        folder: where the copy will be.
+        generator: its folder; see `generators.find_generator`.
+        folder: destination of the copy.
 
     Returns:
-        The bytes of its weights.
+        The size of its weights in bytes.
 
     Raises:
-        UsageError: if they are over LIMIT; then nothing is written.
+        UsageError: if they exceed `MAX_WEIGHT_BYTES`; nothing is written then.
         OSError: if the disk refuses.
     """
     card = read_card(generator)
     tensors = read_all_tensors(generator / layout.WEIGHTS)
     halved = to_half_precision(tensors)
     if halved is not None:
-        with tempfile.TemporaryDirectory() as place:
-            _store(Path(place) / "halved", card, halved, "float16")
-            if not is_equivalent(generator, Path(place) / "halved"):
+        with tempfile.TemporaryDirectory() as temporary:
+            _store(Path(temporary) / "halved", card, halved, "float16")
+            if not is_equivalent(generator, Path(temporary) / "halved"):
                 halved = None
     if halved is None:
         return _store(folder, card, tensors, "float32")
@@ -51,7 +51,7 @@ def write_bundle(generator: Path, folder: Path) -> int:
 
 
 def to_half_precision(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
-    """Tensors of two axes or more in half precision, the rest as it is; None if one holds numbers too large for it."""
+    """Convert float32 tensors with two or more axes to float16, others unchanged; None if a number overflows."""
     with np.errstate(over="ignore"):
         halved = {
             name: tensor.astype(np.float16) if tensor.dtype == np.float32 and tensor.ndim > 1 else tensor
@@ -61,8 +61,8 @@ def to_half_precision(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def is_equivalent(generator: Path, other: Path) -> bool:
-    """Whether two saved generators draw the same from the same noise, to `MAX_MEAN_DIFFERENCE` grey values of 255
-    in the mean."""
+    """Whether two saved generators draw the same images from the same noise, up to a mean absolute difference of
+    `MAX_MEAN_DIFFERENCE` grey values."""
     from ganzoo_core.generation.load import load
 
     first, second = (load(path).generate(COMPARED_IMAGES, seed=0).astype(np.int16) for path in (generator, other))
@@ -76,6 +76,6 @@ def _store(folder: Path, card: Card, tensors: Mapping[str, np.ndarray], kernel_t
             f"the weights are {len(weights):,} bytes; a wheel should carry at most {MAX_WEIGHT_BYTES:,}: train a "
             "narrower one"
         )
-    about = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(card, kernels=kernel_type)), indent=1)
-    atomic.write_folder(folder, {layout.WEIGHTS: weights, layout.CARD: about})
+    card_json = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(card, kernels=kernel_type)), indent=1)
+    atomic.write_folder(folder, {layout.WEIGHTS: weights, layout.CARD: card_json})
     return len(weights)

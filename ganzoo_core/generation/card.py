@@ -1,7 +1,7 @@
-"""The card of a generator: written for a mix, and a mix again from the card.
+"""A generator's card: make it from a mix, and rebuild the mix from it.
 
-What a card asks for is held against the manifest of the part that it names, before that part is imported: a file must
-not make a plugin fail.
+A card is checked against the manifest of the part that it names before that part is imported, so that a bad card gives
+a clear error instead of a failure in the plugin.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def make_card(
     step_images: int,
     licences: Sequence[str],
 ) -> dict[str, Any]:
-    """The card of a generator, but for `images` and `values`, which change as it trains.
+    """A generator's card without `images` and `values`, which change during training.
 
     Args:
-        mix, fit: what is trained.
-        class_names: of the data.
+        mix, fit: the mix that is trained, and how the data fit it.
+        class_names: of the data set.
         epoch_images, step_images: images in an epoch and in a step.
-        licences: of all that it learns from, and of what its first weights did.
+        licences: of the training data, and of that of the initial weights.
 
     Raises:
-        UsageError: if it could not be read again, such as for a class name that holds a NUL.
+        UsageError: if the card would not be readable, such as for a class name that contains a NUL.
     """
     part = mix.parts["generator"]
     wrappers = [] if "generator" in mix.objects else building.list_wrappers(mix, "generator")
@@ -72,14 +72,14 @@ def _make_origin(part: Part) -> dict[str, str]:
 
 
 def mix_from_card(card: Card, folder: Path) -> Mix:
-    """The part and the modifiers that built a generator, with their options.
+    """Rebuild a generator's mix: its part, modifiers and options.
 
     Args:
-        card: of a generator that a part built.
-        folder: in which it lies.
+        card: of a generator built by a part, not given as an object.
+        folder: of the generator.
 
     Raises:
-        UsageError: if one of them is not installed, or the card gives it what its manifest does not take.
+        UsageError: if a part is not installed, or the card does not match its manifest.
     """
     assert card.part is not None
     source = str(folder / layout.CARD)
@@ -95,7 +95,7 @@ def mix_from_card(card: Card, folder: Path) -> Mix:
 
 
 def _find_part(kind: str, origin: Origin, folder: Path) -> Part:
-    """The installed part; what differs in its version is told."""
+    """Find the installed part; warns if its version differs."""
     try:
         part = catalog.scan().find(kind, f"{origin.distribution}/{origin.name}")
     except UsageError:
@@ -103,7 +103,7 @@ def _find_part(kind: str, origin: Origin, folder: Path) -> Part:
             f"this generator was made by {origin.name} of {origin.distribution} {origin.version}, which is not "
             f"installed; pip install {origin.distribution}"
         ) from None
-    # What a plugin carries itself is its own to keep right, from version to version.
+    # A plugin must keep its own bundled generators working in every version.
     if part.version != origin.version and not folder.is_relative_to(part.location or folder / "no"):
         Reporter().warn(
             f"this generator was made by {origin.name} of {origin.distribution} {origin.version}, and {part.version} "
@@ -131,15 +131,15 @@ def _check_card(card: Card, part: Part, source: str) -> None:
 def _read_options(
     part: Part, options: Mapping[str, Any], namespace: str, prefix: str, source: str
 ) -> dict[str, SettingValue]:
-    """Options as the part's manifest declares them; those that it does not declare stay as they are.
+    """Read options with the types that the part's manifest declares; undeclared ones are unchanged.
 
     Args:
-        part: that takes them.
-        options: of the card.
-        namespace: under which the manifest declares them, `prefix` under which they are returned.
+        part: the part that takes them.
+        options: from the card.
+        namespace: prefix of their keys in the manifest; `prefix` is that of the returned keys.
         source: the card's path.
     """
-    found = {}
+    entries = {}
     for name, value in options.items():
         key = f"{namespace}.{name}"
         default = part.defaults.get(key, CORE_SETTINGS[key].default if key in CORE_SETTINGS else None)
@@ -152,5 +152,5 @@ def _read_options(
         if allowed and value not in allowed:
             listed = ", ".join(map(str, allowed))
             raise UsageError(f"{source}: options.{name} is {format_value(value)}; {part.label} takes {listed}")
-        found[f"{prefix}.{name}"] = SettingValue(value, layout.CARD)
-    return found
+        entries[f"{prefix}.{name}"] = SettingValue(value, layout.CARD)
+    return entries

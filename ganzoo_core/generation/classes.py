@@ -1,4 +1,4 @@
-"""Find a class by its name or number."""
+"""Find a class by name or number."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ganzoo_core.arguments import is_integer
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import format_value
 
-MAX_NAME_LENGTH = 100  # characters of a class's name in an error
+MAX_NAME_LENGTH = 100  # characters of a class name in an error
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
 def find_class(name_or_number: int | str, names: Sequence[str]) -> int:
-    """A class by its name, in which case and punctuation do not matter, or else by its number.
+    """The number of a class, by its name, ignoring case and punctuation, or by its number.
 
     Raises:
-        UsageError: if there is none, with the nearest.
+        UsageError: if there is no such class; the message suggests similar names.
     """
     if not isinstance(name_or_number, str) and not is_integer(name_or_number):
         raise UsageError(f"{format_value(name_or_number)} is no class; expected a name or a whole number")
@@ -39,5 +39,5 @@ def find_class(name_or_number: int | str, names: Sequence[str]) -> int:
 
 
 def _normalise_name(name: str) -> str:
-    """Letters and digits alone, in lower case."""
+    """Letters and digits only, in lower case."""
     return "".join(letter for letter in name.casefold() if letter.isalnum()) or name

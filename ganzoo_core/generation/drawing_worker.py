@@ -1,4 +1,4 @@
-"""A process that opens a saved generator and draws from it, beside one in which the other framework is loaded."""
+"""Worker process that draws from a saved generator when its parent has loaded the other framework."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _open_generators: dict[str, SavedGenerator] = {}
 
 
 def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Open a saved generator, or draw from the one that is open."""
+    """Open a saved generator, or draw from the open one."""
     if "generator" in request:
         _open_generators["generator"] = SavedGenerator(
             Path(request["generator"]), device=request["device"], settings=request["settings"]
         )
         return {}
-    with np.load(request["draw"], allow_pickle=False) as given:
-        labels = given["labels"] if "labels" in given else None  # noqa: SIM401
-        drawn = _open_generators["generator"].draw(given["z"], labels)
+    with np.load(request["draw"], allow_pickle=False) as inputs:
+        labels = inputs["labels"] if "labels" in inputs else None  # noqa: SIM401
+        drawn = _open_generators["generator"].draw(inputs["z"], labels)
     np.save(request["to"], drawn, allow_pickle=False)
     return {}
 

@@ -1,10 +1,10 @@
-"""A closed walk through a latent space: from key to key, and back to the first.
+"""A closed walk through latent space, from key to key and back to the first.
 
-Which way leads from one key to the next depends on where the generator has seen z in training. Normal z of d numbers
-lie near a sphere of radius sqrt(d), those of `sphere` on it; a straight line between two of them cuts through the
-inside, to about 0.7 of that length, where no z ever lay, and what is drawn there is blurred or faded. Turning from one
-to the other, by spherical interpolation, stays where they lie (White 2016, arXiv:1609.04468; Shoemake
-1985). Uniform z fill a cube: a straight line between two of its points never leaves it, and a turn may.
+The interpolation stays where z lay in training. Normal z with d dimensions lie near a sphere of radius sqrt(d), those
+of `sphere` on it. A straight line between two of them passes through the inside, down to about 0.7 of that radius,
+where no z was seen in training and images are blurred or faded; spherical interpolation stays near the sphere (White
+2016, arXiv:1609.04468; Shoemake 1985). Uniform z fill a cube: a straight line between two points never leaves it, but
+spherical interpolation may.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy as np
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import pluralise
 
-DEFAULT_FRAMES, DEFAULT_KEYS = 64, 8  # of a walk, unless something else is said
+DEFAULT_FRAMES, DEFAULT_KEYS = 64, 8  # of a walk
 
 
 def make_closed_walk(keys: np.ndarray, frames: int, *, straight: bool) -> np.ndarray:
-    """The z of each frame: frame f is f·K/F of the way, so that the first follows on the last.
+    """The z of each frame: frame f is at key position f·K/F, so that the last frame leads back to the first.
 
     Args:
         keys: float32 [K,N,latent_dim], the points that N walks go through.
         frames: F.
-        straight: in straight lines, else turned.
+        straight: interpolate linearly, else spherically.
 
     Returns:
-        float32 [F,N,latent_dim]; the keys themselves where F is a multiple of K.
+        float32 [F,N,latent_dim]; contains the keys exactly if F is a multiple of K.
     """
     count = len(keys)
     walk = np.empty((frames, *keys.shape[1:]), np.float32)
@@ -37,28 +37,28 @@ def make_closed_walk(keys: np.ndarray, frames: int, *, straight: bool) -> np.nda
 
 
 def interpolate(start: np.ndarray, end: np.ndarray, fraction: float, *, straight: bool) -> np.ndarray:
-    """The point after a part (0 to 1) of the way from one z [N,latent_dim] to another, row by row: float32.
+    """Interpolate between two z [N,latent_dim], row by row, at a fraction from 0 to 1: float32 [N,latent_dim].
 
-    Turned: by a part of the angle between the two, while the length goes evenly from the one's to the other's.
+    Linear if `straight`, else spherical: the angle and the length are both interpolated linearly.
     """
     if fraction == 0:
         return start.astype(np.float32)
     if straight:
         return ((1 - fraction) * start + fraction * end).astype(np.float32)
     a, b = start.astype(np.float64), end.astype(np.float64)
-    of_a, of_b = (np.linalg.norm(z, axis=1, keepdims=True) for z in (a, b))
-    a, b = a / of_a, b / of_b
+    norm_a, norm_b = (np.linalg.norm(z, axis=1, keepdims=True) for z in (a, b))
+    a, b = a / norm_a, b / norm_b
     angle = np.arccos(np.clip((a * b).sum(axis=1, keepdims=True), -1, 1))
-    # Of two in one direction, and of two that are opposite, no turn is defined; there the line does as well.
+    # Parallel and opposite vectors define no rotation; fall back to linear interpolation of the directions.
     defined = np.sin(angle) > 1e-6
     sine = np.where(defined, np.sin(angle), 1.0)
     weights = (np.where(defined, np.sin(share * angle) / sine, share) for share in (1 - fraction, fraction))
     turned = next(weights) * a + next(weights) * b
-    return (turned * ((1 - fraction) * of_a + fraction * of_b)).astype(np.float32)
+    return (turned * ((1 - fraction) * norm_a + fraction * norm_b)).astype(np.float32)
 
 
 def check_walk(frames: int, keys: int) -> None:
-    """Raise UsageError for numbers that make no walk."""
+    """Raise UsageError for fewer than 2 keys, or fewer frames than keys."""
     if keys < 2:
         raise UsageError(f"a walk through {pluralise(keys, 'key')} leads nowhere; ask for 2 or more")
     if frames < keys:

@@ -1,4 +1,4 @@
-"""Load a saved generator, in a process of its own where the other framework is loaded in this one."""
+"""Load a saved generator, in a child process if this one has loaded the other framework."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def load(
     network: Any = None,
     settings: Mapping[str, Any] | None = None,
 ) -> saved.SavedGenerator:
-    """A saved generator, to `generate` from; in a process of its own where the other framework is loaded in this one.
+    """Load a saved generator, in a child process if this one has loaded the other framework.
 
     Args:
-        path: a run, its `generator/` or a snapshot; or `MODEL` or `MODEL:NAME`, which its plugin carries.
+        path: a run, its `generator/` or a snapshot; or `MODEL` or `MODEL:NAME` for a generator bundled in a plugin.
         checkpoint: `last`, `best`, a number of images, or `epoch:N`.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        network: the native network, where the run was given one as an object.
+        network: the native network, if the run was given one as an object.
         settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
     """
     folder = bundled.find_folder(expand_user(path), str(checkpoint))
@@ -44,12 +44,12 @@ def load(
 
 
 def needs_own_process(framework: str) -> bool:
-    """Whether the other framework is loaded in this process, and this one is not."""
+    """Whether this process has loaded the other framework, and not this one."""
     return framework not in sys.modules and any(name in sys.modules for name in PIP_EXTRAS if name != framework)
 
 
 class RemoteGenerator(SavedGenerator):
-    """A saved generator whose network is in a process of its own."""
+    """A saved generator whose network runs in a child process."""
 
     def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
         self._temporary_folder = tempfile.TemporaryDirectory(prefix="ganzoo-elsewhere-")
@@ -61,8 +61,8 @@ class RemoteGenerator(SavedGenerator):
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         labels = self._check_inputs(z, labels)
         path = Path(self._temporary_folder.name) / "drawn.npz"
-        given: dict[str, Any] = {"z": z} if labels is None else {"z": z, "labels": labels}
-        np.savez(path, **given)
+        inputs: dict[str, Any] = {"z": z} if labels is None else {"z": z, "labels": labels}
+        np.savez(path, **inputs)
         self._child.ask({"draw": str(path), "to": str(path.with_suffix(".npy"))}, print)
         drawn: np.ndarray = np.load(path.with_suffix(".npy"), allow_pickle=False)
         return drawn

@@ -1,4 +1,4 @@
-"""A saved generator in a notebook: some of its images, and its card."""
+"""Notebook display of a saved generator: sample images and its card."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ganzoo_core.messages import pluralise
 from ganzoo_core.storage.records import Card
 
 SIDE_BY_SIDE = "display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start"
-MAX_CLASSES, IMAGES_PER_CLASS = 10, 8  # classes that a saved generator shows, and pictures of each
+MAX_CLASSES, IMAGES_PER_CLASS = 10, 8  # classes shown, and images of each
 
 
 class Drawable(Protocol):
-    """What is shown of a `SavedGenerator`."""
+    """The attributes of `SavedGenerator` that are displayed."""
 
     folder: Path
     card: Card
@@ -38,16 +38,16 @@ class Drawable(Protocol):
 
 
 def render_generator(generator: Drawable) -> Html:
-    """A saved generator: a few of the images that it draws, and its card."""
+    """Render a saved generator: sample images and its card."""
 
     def drawn() -> Html:
         names = generator.class_names[:MAX_CLASSES]
         if names:
             labels = np.repeat(np.arange(len(names)), IMAGES_PER_CLASS)
-            found = generator.generate(len(labels), labels=labels)
+            images = generator.generate(len(labels), labels=labels)
         else:
-            found = generator.generate(IMAGES_PER_CLASS * IMAGES_PER_CLASS // 2)
-        sheet = pixels.annotate(pixels.enlarge(pixels.grid(found, IMAGES_PER_CLASS), least=360), rows=names)
+            images = generator.generate(IMAGES_PER_CLASS * IMAGES_PER_CLASS // 2)
+        sheet = pixels.annotate(pixels.enlarge(pixels.grid(images, IMAGES_PER_CLASS), least=360), rows=names)
         return render_image(
             markup.make_data_uri(picture_files.encode_png(sheet)),
             "Grid of images that the generator draws",
@@ -73,7 +73,7 @@ def render_generator(generator: Drawable) -> Html:
 
 
 def render_part(name: str, make: Callable[[], Html]) -> Html | None:
-    """One part; where it cannot be made, a sentence that says so."""
+    """One part of the display, or its error as a sentence."""
     return make_or_explain(Section(name, name, make))
 
 

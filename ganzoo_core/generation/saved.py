@@ -1,4 +1,4 @@
-"""A saved generator: rebuilt from its own card, with neither the data nor the run's settings."""
+"""A saved generator, rebuilt from its card without the data or the run's settings."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from ganzoo_core.runs.folder import read_card
 from ganzoo_core.settings import read_engine_settings
 from ganzoo_core.storage.tensors import is_finite, read_tensors
 
-MAX_LISTED_CLASSES = 20  # classes named in an error
+MAX_LISTED_CLASSES = 20  # classes listed in an error
 
 
 def read_framework(folder: Path) -> str:
-    """The framework in which a saved generator is written; UsageError if its card is damaged."""
+    """The framework of a saved generator; raises UsageError if its card is damaged."""
     return read_card(folder).spec.framework
 
 
 class SavedGenerator:
-    """A trained generator that can be drawn from.
+    """A trained generator to draw images from.
 
     Args:
         folder: see `generators.find_generator`.
         device: as `engine.device`.
-        network: the native network, for a run that was given one as an object.
+        network: the native network, if the run was given one as an object.
         settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
 
     Raises:
         UsageError: if the folder is not a generator, or its plugin is not installed.
     """
 
-    license = ""  # of what it learnt from, and so of what it draws
+    license = ""  # of the training data, and so of the generated images
 
     def __init__(
         self,
@@ -76,7 +76,9 @@ class SavedGenerator:
             raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
         if self._mix is not None:
             for part in (*self._mix.parts.values(), *self._mix.modifiers):
-                loading.import_hooks(part)  # a plugin that cannot be imported is at fault itself
+                loading.import_hooks(
+                    part
+                )  # outside the block below: a failing import is the plugin's fault, not the card's
         with self._blame_card("asks for a network that cannot be built"):
             self._network = self._engine.build(
                 lambda: network or self._build(), spec=self.spec, slot="generator", seed=0, values=self._values
@@ -93,7 +95,7 @@ class SavedGenerator:
 
     @contextlib.contextmanager
     def _blame_card(self, what: str) -> Iterator[None]:
-        """What a plugin raises here, it raises for numbers that the card gave it."""
+        """Turn errors into UsageErrors that blame the card, whose values the plugin was called with."""
         try:
             yield
         except KeyboardInterrupt:
@@ -125,8 +127,8 @@ class SavedGenerator:
         Args:
             n: how many.
             seed: of the noise; the same seed gives the same bytes.
-            labels: classes [N] of a conditional generator, or one for all, by number or name; without them, one class
-                after the other.
+            labels: for a conditional generator, class numbers [N], or one class for all by number or name; by default
+                the classes in turn.
 
         Returns:
             uint8 [N,H,W,C].
@@ -135,7 +137,7 @@ class SavedGenerator:
         return self.draw(self._make_noise(n, seed), chosen)
 
     def generate_all(self, n: int = 16, *, seed: int = 0) -> np.ndarray:
-        """Draw `n` images of each class, class by class, from the same z in each: uint8 [K·n,H,W,C].
+        """Draw `n` images of each of the K classes, class by class, all from the same z: uint8 [K·n,H,W,C].
 
         Raises:
             UsageError: if the generator is not conditional.
@@ -156,14 +158,14 @@ class SavedGenerator:
         seed: int = 0,
         labels: int | str | Sequence[int] | np.ndarray | None = None,
     ) -> np.ndarray:
-        """Draw closed walks through the latent space, each of which keeps its class.
+        """Draw closed walks through latent space; the class is constant within each.
 
         Args:
             n: how many walks.
-            frames: pictures of each; the first follows on the last.
+            frames: images of each; the last leads back to the first.
             keys: points that a walk goes through. The k-th of walk i is image i of `generate(n, seed=seed + k)`.
             seed: of the first key.
-            labels: see `generate`; `"all"` for `n` walks of each class, class by class, from the same z in each.
+            labels: see `generate`; `"all"` for `n` walks of each class, class by class, all from the same z.
 
         Returns:
             uint8 [F,N,H,W,C].
@@ -185,7 +187,7 @@ class SavedGenerator:
         return drawn.reshape(frames, n * times, *drawn.shape[1:])
 
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
-        """int64 [N] for a conditional generator, else None; raises UsageError for labels it cannot take."""
+        """Class labels int64 [N] for a conditional generator, else None; raises UsageError for invalid labels."""
         classes = self.spec.classes
         check_count("n", n, "images")
         self._check_memory(n)
@@ -198,10 +200,10 @@ class SavedGenerator:
         return read_labels(labels, expected, count=n, classes=classes)
 
     def class_of(self, name_or_number: int | str) -> int:
-        """A class by its name, in which case and punctuation do not matter, or by its number.
+        """The number of a class, by its name, ignoring case and punctuation, or by its number.
 
         Raises:
-            UsageError: if there is none, with the nearest.
+            UsageError: if there is no such class; the message suggests similar names.
         """
         self._check_conditional()
         try:
@@ -214,10 +216,10 @@ class SavedGenerator:
             raise UsageError(f"{self.folder} is no conditional generator, so it cannot be told a class")
 
     def _check_memory(self, n: int) -> None:
-        """Raise UsageError for more images, or larger ones, than there is memory for."""
+        """Raise UsageError if `n` images do not fit in memory."""
         spec = self.spec
         z, image = spec.latent_dim, spec.height * spec.width * spec.channels
-        # z is drawn in float64 and kept in float32; images are float32 a chunk at a time, then bytes, and once copied.
+        # z is drawn in float64 and stored in float32; images are float32 per chunk, then uint8, copied once.
         size = n * (12 * z + 2 * image) + 8 * min(n, engines.DRAW_BATCH_SIZE) * image
         what = f"{pluralise(n, 'image')} of {spec.height}×{spec.width} pixels from {self.folder}"
         size_limits.check_memory(size, what, "ask for fewer" if n > 1 else "its card asks for too much")
@@ -228,10 +230,10 @@ class SavedGenerator:
         return latents(philox(seed, "generate"), n, self.spec.latent_dim, self.latent)
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """Draw from z of your own: float32 [N,latent_dim], and int64 [N] or None -> uint8 [N,H,W,C].
+        """Draw images uint8 [N,H,W,C] from given z, float32 [N,latent_dim], and labels, int64 [N] or None.
 
         Raises:
-            UsageError: for a z or labels that this generator does not take.
+            UsageError: for z or labels of the wrong type or shape.
         """
         labels = self._check_inputs(z, labels)
         with self._blame_card("describes a network that cannot draw"):
@@ -239,12 +241,12 @@ class SavedGenerator:
         return crop_padding(drawn, self.card.crop, (self.spec.height, self.spec.width))
 
     def _check_inputs(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
-        """The labels that go with a z; raises UsageError as `draw` does."""
+        """Check z and return the checked labels; raises UsageError as `draw` does."""
         classes = self.spec.classes
-        found = f"{z.dtype} {list(z.shape)}" if isinstance(z, np.ndarray) else type(z).__name__
+        described = f"{z.dtype} {list(z.shape)}" if isinstance(z, np.ndarray) else type(z).__name__
         is_fine = isinstance(z, np.ndarray) and z.dtype == np.float32 and z.ndim == 2 and len(z) > 0
         if not is_fine or z.shape[1] != self.spec.latent_dim:
-            raise UsageError(f"z is {found}; expected float32 [N,{self.spec.latent_dim}]")
+            raise UsageError(f"z is {described}; expected float32 [N,{self.spec.latent_dim}]")
         if (labels is not None) != bool(classes):
             raise UsageError(f"{self.folder} takes {'labels' if classes else 'no labels'} beside z")
         if labels is not None:
@@ -253,7 +255,7 @@ class SavedGenerator:
         return None
 
     def _repr_html_(self) -> str:
-        from ganzoo_core.generation import notebook_view  # which reads what the report reads: drawing takes none of it
+        from ganzoo_core.generation import notebook_view  # imports report code, which drawing does not need
 
         return notebook_view.render_generator(self)
 

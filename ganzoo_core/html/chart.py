@@ -1,4 +1,4 @@
-"""A chart as an SVG that needs no script, for where a page's script does not run, such as in a notebook."""
+"""Charts as static SVG, for places where a page's script does not run, such as notebooks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ganzoo_core.html.markup import Html, tag
 
 WIDTH, HEIGHT = 440, 210
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 46, 10, 26, 34  # pixels around the curves
-LEGEND_ROW_HEIGHT, LETTER_WIDTH = 14, 6  # pixels: a row of the legend, and a letter's width, more or less
-# Each can be told from the others, and from white and from black paper; words take the colour of the text around.
+LEGEND_ROW_HEIGHT, LETTER_WIDTH = 14, 6  # pixels; the letter's width is approximate
+# Distinct from each other and on white and black backgrounds; text inherits its colour from the page.
 COLOURS = ("#2b88d8", "#d9651f", "#2a9d6a", "#b857ab", "#b08800", "#2f9fc4", "#c9485e", "#7d828c")
 
 
 def draw_chart(chart: Chart) -> Html:
-    """One chart with its title, its legend and both axes; a screen reader is told each curve's first and last value."""
+    """One chart with title, legend and both axes, and an `aria-label` with each curve's first and last value."""
     first, last = _find_x_range(chart)
     low, high = _find_y_range(chart)
     is_log = chart.get("scale") == "log2" and low > 0
@@ -47,8 +47,8 @@ def draw_chart(chart: Chart) -> Html:
         )
     for value in make_ticks(first, last, 4):
         anchor = "end" if x(value) > WIDTH - 30 else "middle"
-        place = WIDTH if anchor == "end" else _format_coordinate(x(value))
-        drawn.append(tag("text", format_thousands(value), x=place, y=edge + 15, text_anchor=anchor, opacity=0.75))
+        label_x = WIDTH if anchor == "end" else _format_coordinate(x(value))
+        drawn.append(tag("text", format_thousands(value), x=label_x, y=edge + 15, text_anchor=anchor, opacity=0.75))
     name = "images seen" if chart["unit"] == "images" else chart["unit"]
     drawn.append(tag("text", name, x=WIDTH, y=edge + 30, text_anchor="end", opacity=0.75))
     for images, words in chart.get("marks") or ():
@@ -89,24 +89,24 @@ def draw_chart(chart: Chart) -> Html:
 
 
 def describe_chart(chart: Chart) -> str:
-    """What a chart shows, for whoever cannot see it."""
-    told = []
+    """A text alternative: each curve's first and last value."""
+    parts = []
     for series in chart["series"]:
         numbers = [value for value in series["y"] if value is not None]
-        told.append(
+        parts.append(
             f"{series['name']} from {numbers[0]:.4g} to {numbers[-1]:.4g}"
             if numbers
             else f"{series['name']} without a value"
         )
-    return f"{chart['title']}: {', '.join(told)}."
+    return f"{chart['title']}: {', '.join(parts)}."
 
 
 def make_ticks(low: float, high: float, count: int) -> list[float]:
-    """About so many round numbers from low to high, in steps of 1, 2 or 5 times a power of ten."""
+    """About `count` round numbers from low to high, in steps of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    return [place * step for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def format_thousands(value: float) -> str:
@@ -118,24 +118,24 @@ def format_thousands(value: float) -> str:
 
 
 def smooth_values(values: Sequence[float | None]) -> list[float | None]:
-    """The mean over a window around each point, a fiftieth of all to each side, less at the ends; None stays None."""
+    """A centred moving average over 2% of the points on each side, fewer at the ends; None stays None."""
     half = max(1, round(len(values) / 50))
-    found: list[float | None] = []
-    for place, value in enumerate(values):
-        reach = min(half, place, len(values) - 1 - place)
-        near = [other for other in values[place - reach : place + reach + 1] if other is not None]
-        found.append(None if value is None else math.fsum(near) / len(near))
-    return found
+    smoothed: list[float | None] = []
+    for index, value in enumerate(values):
+        reach = min(half, index, len(values) - 1 - index)
+        near = [neighbour for neighbour in values[index - reach : index + reach + 1] if neighbour is not None]
+        smoothed.append(None if value is None else math.fsum(near) / len(near))
+    return smoothed
 
 
 def _find_x_range(chart: Chart) -> tuple[float, float]:
-    ends = [series["x"][place] for series in chart["series"] for place in (0, -1) if series["x"]]
+    ends = [series["x"][index] for series in chart["series"] for index in (0, -1) if series["x"]]
     first = 0.0 if chart["unit"] == "images" else min(ends, default=0.0)
     return first, max([first + 1, *ends]) if max(ends, default=first) <= first else max(ends)
 
 
 def _find_y_range(chart: Chart) -> tuple[float, float]:
-    """From the least to the largest value; spikes that dwarf all else, such as those of the first steps, are cut."""
+    """The range of all values; extreme spikes, such as those of the first steps, are clipped."""
     if "range" in chart:
         return chart["range"][0], chart["range"][1]
     values = sorted(value for series in chart["series"] for value in series["y"] if value is not None)
@@ -162,7 +162,7 @@ def _list_levels(chart: Chart) -> list[float]:
 
 
 def _draw_legend(chart: Chart) -> list[list[Html]]:
-    """The names of the curves in rows, where there is more than one."""
+    """The legend's rows; empty for a single curve."""
     if len(chart["series"]) < 2:
         return []
     rows: list[list[Html]] = [[]]

@@ -1,4 +1,4 @@
-"""HTML from Python, in which every text is cleaned and escaped unless it is markup already."""
+"""Build HTML in Python; all text is cleaned and escaped unless it is an `Html` string."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _JSON_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 class Html(str):
-    """Markup; any other text is escaped before it gets into a page."""
+    """Markup, inserted as it is; any other text is escaped."""
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Html:
@@ -23,8 +23,9 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
 
     Args:
         name: such as `p`.
-        children: markup or texts; None is passed over.
-        attributes: a trailing underscore goes and others become dashes; True stands alone, None and False are left out.
+        children: markup or text; None is skipped.
+        attributes: a trailing underscore is removed, others become dashes; True gives a bare attribute, None and False
+            omit it.
     """
     words = [name]
     for key, value in attributes.items():
@@ -38,7 +39,7 @@ def tag(name: str, /, *children: object, **attributes: object) -> Html:
 
 
 def join(children: Iterable[object]) -> Html:
-    """Several in a row."""
+    """Concatenate markup and text; None is skipped."""
     return Html(
         "".join(child if isinstance(child, Html) else _escape_text(child) for child in children if child is not None)
     )
@@ -52,13 +53,13 @@ def render_table(
     numeric: bool = False,
     left_align_first: bool = False,
 ) -> Html:
-    """A table whose first column names its rows; it scrolls by itself where the window is too narrow.
+    """A table whose first column holds row headers; it scrolls within a narrow window.
 
     Args:
-        head: the columns' names.
-        rows: texts or markup.
-        caption: what it shows.
-        numeric: whether the columns are numbers, to be set flush right.
+        head: column headers.
+        rows: cells, as text or markup.
+        caption: of the table.
+        numeric: right-align the columns.
         left_align_first: left-align the first column even when `numeric` is set.
     """
     lines = [
@@ -81,7 +82,7 @@ def render_table(
 
 
 def make_json_script(name: str, value: Any) -> Html:
-    """Data for the page's script, in letters that can end no element; a number that is not finite raises ValueError."""
+    """JSON data for the page's script, escaped so that it cannot end the element; ValueError for NaN or infinity."""
     text = json.dumps(_clean_value(value), allow_nan=False, separators=(",", ":"))
     for letter, code in _JSON_ESCAPES.items():
         text = text.replace(letter, code)
@@ -89,7 +90,7 @@ def make_json_script(name: str, value: Any) -> Html:
 
 
 def _escape_text(value: object) -> str:
-    """A text that is neither markup nor turns what stands beside it around."""
+    """Escape markup and remove control characters, including those that reverse the text direction."""
     return escape(clean_text(value, lines=True))
 
 

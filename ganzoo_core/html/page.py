@@ -1,4 +1,4 @@
-"""One HTML file that holds all it shows: sections, style, script and data. Nothing is fetched from anywhere."""
+"""A self-contained HTML page: sections, style, script and data in one file, without network access."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ganzoo_core.html.markup import Html, make_json_script, tag
 from ganzoo_core.terminal.text import to_one_line, write_line
 
 SECTION_ERRORS_VARIABLE = (
-    "GANZOO_SECTION_ERRORS"  # "raise": an error in a section is raised; our tests, and their child processes, set it
+    "GANZOO_SECTION_ERRORS"  # "raise": raise errors in sections; set by our tests and their child processes
 )
 STYLES, SCRIPTS = ("page.css",), ("drawing.js", "charts.js", "page.js")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: its name in links, its heading, and what makes it; None leaves it out."""
+    """A section of a page: its anchor, its heading, and the function that makes it or returns None to omit it."""
 
     name: str
     heading: str
@@ -34,23 +34,23 @@ class Section:
 def render_page(
     title: str, state: str, head: Html, sections: Sequence[Section], data: Mapping[str, Any], *, live: bool = False
 ) -> str:
-    """The whole file.
+    """Render the whole page.
 
     Args:
-        title: of the page.
-        state: a line below it.
-        head: what stands above the first section.
-        sections: in their order. One that cannot be made says so, and the others are there.
-        data: what the script draws: `charts`, `slides`.
-        live: whether the page asks its server for a newer one.
+        title: the page's title and heading.
+        state: a line below the title.
+        head: content above the first section.
+        sections: in order. One that fails is replaced by its error message.
+        data: for the script: `charts` and `slides`.
+        live: whether the page polls its server for updates.
     """
-    made = [(section, make_or_explain(section)) for section in sections]
-    made = [(section, body) for section, body in made if body is not None]
-    links = [tag("a", section.heading, href=f"#{section.name}") for section, _ in made]
+    rendered = [(section, make_or_explain(section)) for section in sections]
+    rendered = [(section, body) for section, body in rendered if body is not None]
+    links = [tag("a", section.heading, href=f"#{section.name}") for section, _ in rendered]
     bodies = [
         tag("section", tag("h2", section.heading, id=f"{section.name}-heading"), body, id=section.name,
             aria_labelledby=f"{section.name}-heading")
-        for section, body in made
+        for section, body in rendered
     ]  # fmt: skip
     style, script = _join_assets(STYLES), _join_assets(SCRIPTS)
     policy = (
@@ -95,7 +95,7 @@ def render_page(
 
 
 def make_or_explain(section: Section) -> Html | None:
-    """The section, or a sentence that says why it cannot be made; see `log_error`."""
+    """The section's content, or its error as a sentence; see `log_error`."""
     try:
         return section.make()
     except Exception as error:
@@ -104,8 +104,10 @@ def make_or_explain(section: Section) -> Html | None:
 
 
 def log_error(section: str, error: Exception) -> None:
-    """Log on stderr, in one line, that a section cannot be made. A fault of the code, which is whatever is no
-    GanzooError, is raised instead where the tests ask for that."""
+    """Log a section's error on stderr, in one line.
+
+    Bugs, which are all errors but GanzooError, are re-raised if `SECTION_ERRORS_VARIABLE` is "raise".
+    """
     if os.environ.get(SECTION_ERRORS_VARIABLE) == "raise" and not isinstance(error, GanzooError):
         raise error
     text = f"note: the section {section!r} of the report could not be made: {type(error).__name__}: {error}"

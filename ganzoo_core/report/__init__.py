@@ -1,4 +1,4 @@
-"""Show runs: one or several as one HTML file, a live page, curves as a picture, a notebook's display."""
+"""Reports: an HTML page of one or several runs, a live page, curves as a PNG file, and notebook displays."""
 
 from ganzoo_core.report.run_page import render, write
 

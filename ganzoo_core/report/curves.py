@@ -1,4 +1,4 @@
-"""From columns of statistics to the curves of a page: sorted into charts, and thinned where there are many lines."""
+"""Turn columns of statistics into charts, downsampled to a fixed number of points."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ganzoo_core.html.chart import Chart
 from ganzoo_core.report.run_record import RunRecord
 from ganzoo_core.storage.records import SEPARATION_TERM
 
-MAX_POINTS = 600  # points of a curve; a chart is about as many pixels wide
-SMOOTH_MIN_POINTS = 60  # points from which a running mean is drawn as well
-TABLE_ROWS = 12  # of the table below a chart
+MAX_POINTS = 600  # per curve; about a chart's width in pixels
+SMOOTH_MIN_POINTS = 60  # curves with at least this many points get a running mean
+TABLE_ROWS = 12  # in the table below a chart
 _NETWORK_LETTERS = {"discriminator": "D", "generator": "G"}
 
 
 def downsample(images: Sequence[float], values: Sequence[float], buckets: int = MAX_POINTS) -> dict[str, list[Any]]:
-    """A curve of at most so many points.
+    """Downsample a curve to at most `buckets` points.
 
-    Neighbouring lines share a bucket. Its point stands at the last line's images and is the mean of its values; the
-    least and the largest are kept beside it, so that no spike is lost.
+    Consecutive lines are merged into a bucket: its x is the last line's, its y the mean; minimum and maximum are kept,
+    so that no spike is lost.
 
     Args:
-        images: [N], seen at each line.
-        values: [N]; NaN where there is none.
-        buckets: the most points.
+        images: [N], images seen at each line.
+        values: [N]; NaN if missing.
+        buckets: the maximum number of points.
 
     Returns:
-        `x`, `y`, and `lo` and `hi` where lines were merged; None where a bucket holds no number.
+        `x`, `y`, and `lo` and `hi` if lines were merged; None for a bucket without numbers.
     """
     size = max(1, -(-len(images) // buckets))
     starts = range(0, len(images), size)
@@ -45,7 +45,7 @@ def downsample(images: Sequence[float], values: Sequence[float], buckets: int = 
 
 
 def round_value(value: float) -> float:
-    """To five digits, which is finer than a pixel."""
+    """Round to five significant digits, which is finer than a pixel."""
     return float(f"{value:.5g}")
 
 
@@ -61,7 +61,7 @@ def make_charts(run: RunRecord) -> list[Chart]:
     accuracies = [name for name in terms if name.partition("/")[2].startswith("accuracy_")]
     probabilities = [name for name in terms if name.partition("/")[2].startswith("probability_")]
     losses = [name for name in terms if name not in {*accuracies, *probabilities, SEPARATION_TERM}]
-    found = [
+    charts = [
         _make_chart(run, "losses", "Loss terms", losses, smooth=True),
         _make_chart(
             run,
@@ -84,81 +84,81 @@ def make_charts(run: RunRecord) -> list[Chart]:
     ]
     changing = [name for name in run.values if not is_constant(run.columns[name])]
     rates = [name for name in changing if name.startswith("lr")]
-    found.append(_make_chart(run, "rates", "Learning rates", rates))
-    for place, name in enumerate(name for name in changing if name not in rates):
-        found.append(_make_chart(run, f"value-{place}", f"Schedule: {name}", [name], step=name == "resolution"))
-    found = [chart for chart in found if chart["series"]]
+    charts.append(_make_chart(run, "rates", "Learning rates", rates))
+    for index, name in enumerate(name for name in changing if name not in rates):
+        charts.append(_make_chart(run, f"value-{index}", f"Schedule: {name}", [name], step=name == "resolution"))
+    charts = [chart for chart in charts if chart["series"]]
     marks = [[stage["from"], f"{stage['resolution']:g} px"] for stage in find_stages(run)]
-    for chart in found:
+    for chart in charts:
         chart["marks"] = marks
         if chart["title"] == "Schedule: resolution":
             chart["scale"] = "log2"
-    return found
+    return charts
 
 
 def _make_chart(
     run: RunRecord, name: str, title: str, columns: Sequence[str], names: Sequence[str] | None = None, **more: Any
 ) -> Chart:
     series = []
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         curve = downsample(run.images, run.columns[column])
-        series.append({"name": format_label(column) if names is None else names[place], "colour": place, **curve})
+        series.append({"name": format_label(column) if names is None else names[index], "colour": index, **curve})
     chart: Chart = {"id": name, "title": title, "unit": "images", "series": series, **more}
     chart["smooth"] = bool(more.get("smooth")) and len(run.images) >= SMOOTH_MIN_POINTS
     return chart
 
 
 def _name_sides(columns: Sequence[str]) -> list[str] | None:
-    """What D was shown, where the columns are those that the engines report; else None."""
+    """Labels such as `real images`, if the columns are those reported by the engines; else None."""
     words = {"real": "real images", "fake": "generated images"}
-    found = [words.get(name.rpartition("_")[2], "") for name in columns]
-    return found if all(found) and len(set(found)) == len(found) else None
+    labels = [words.get(name.rpartition("_")[2], "") for name in columns]
+    return labels if all(labels) and len(set(labels)) == len(labels) else None
 
 
 def is_constant(values: Sequence[float]) -> bool:
-    """Whether all numbers among them are the same."""
+    """Whether all values but NaN are equal."""
     return len({value for value in values if not math.isnan(value)}) <= 1
 
 
 def find_constants(run: RunRecord) -> dict[str, float]:
-    """Those of the schedule's values that never changed, with their value."""
-    found = {}
+    """The schedule's values that never changed, by name."""
+    constants = {}
     for name in run.values:
         numbers = [value for value in run.columns[name] if not math.isnan(value)]
         if numbers and is_constant(numbers):
-            found[name] = numbers[0]
-    return found
+            constants[name] = numbers[0]
+    return constants
 
 
 def find_stages(run: RunRecord) -> list[dict[str, float]]:
-    """Of a run that grows: each `resolution`, the images `from` and `to` which it lasted, and when `faded` in."""
-    found: list[dict[str, float]] = []
+    """Stages of a progressively growing run: `resolution`; `from`, `to` and `faded` (fade-in complete) in images."""
+    stages: list[dict[str, float]] = []
     resolutions = run.columns.get("resolution", [])
     fades = run.columns.get("fade", [])
     before = 0.0
-    for place, (images, resolution) in enumerate(zip(run.images, resolutions, strict=False)):
+    for index, (images, resolution) in enumerate(zip(run.images, resolutions, strict=False)):
         if math.isnan(resolution):
             continue
-        if not found or found[-1]["resolution"] != resolution:
-            found.append({"resolution": resolution, "from": before, "to": images})
-        stage = found[-1]
+        if not stages or stages[-1]["resolution"] != resolution:
+            stages.append({"resolution": resolution, "from": before, "to": images})
+        stage = stages[-1]
         stage["to"] = before = images
-        if fades and fades[place] >= 1:
+        if fades and fades[index] >= 1:
             stage.setdefault("faded", images)
-    return found if len(found) > 1 else []
+    return stages if len(stages) > 1 else []
 
 
 def make_rows(chart: Chart, count: int = TABLE_ROWS) -> list[list[str]]:
-    """A chart's values as the rows of a table: so many points, evenly spread, the first and the last among them.
+    """A chart's values as table rows: `count` points, evenly spaced, including the first and the last.
 
-    A curve with other points than the longest one gives its nearest, and nothing beyond its ends.
+    The rows are at points of the longest curve; other curves give their nearest value, none beyond their ends.
     """
     x = max((series["x"] for series in chart["series"]), key=len)
     last = len(x) - 1
-    chosen = sorted({round(place * last / (count - 1)) for place in range(count)}) if last >= count else range(last + 1)
+    chosen = sorted({round(index * last / (count - 1)) for index in range(count)}) if last >= count else range(last + 1)
     return [
-        [f"{x[place]:,.6g}", *(_format_value(_find_value(series, x[place])) for series in chart["series"])]
-        for place in chosen
+        [f"{x[index]:,.6g}", *(_format_value(_find_value(series, x[index])) for series in chart["series"])]
+        for index in chosen
     ]
 
 
@@ -167,8 +167,8 @@ def _find_value(series: Mapping[str, list[Any]], x: float) -> float | None:
     if not xs[0] <= x <= xs[-1]:
         return None
     after = bisect_left(xs, x)
-    place = after if after == 0 or xs[after] - x <= x - xs[after - 1] else after - 1
-    value: float | None = series["y"][place]
+    nearest = after if after == 0 or xs[after] - x <= x - xs[after - 1] else after - 1
+    value: float | None = series["y"][nearest]
     return value
 
 

@@ -16,26 +16,31 @@ from ganzoo_core.report.run_record import RunRecord, to_number
 from ganzoo_core.report.sections import quote_path, render_commands, render_figures, render_note, render_slides
 from ganzoo_core.runs import layout
 
-BINS = 24  # of the distances
-COPY_RATIO = 1 / 3  # of the distance to the second nearest: below it an image counts as a copy (arXiv:2310.02664)
+BINS = 24  # of the histogram of distances
+COPY_RATIO = 1 / 3  # nearest to second nearest distance; an image below it counts as a copy (arXiv:2310.02664)
 _PICTURE_URI = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
 
 
 def render_nearest(run: RunRecord) -> Html:
-    """Drawn images beside the training images nearest to them, and how near training images are to each other."""
-    found = run.measured.get("nearest")
-    if not isinstance(found, Mapping):
+    """Generated images beside their nearest training images, with distances between training images as a baseline."""
+    nearest = run.measured.get("nearest")
+    if not isinstance(nearest, Mapping):
         return _render_missing(run, "nearest", "which training images are nearest to what it draws")
-    drawn, training, ratios = (_as_numbers(found.get(name)) for name in ("drawn", "training", "ratios"))
+    drawn, training, ratios = (_as_numbers(nearest.get(name)) for name in ("drawn", "training", "ratios"))
     rows = []
-    for shown in _as_mappings(found.get("shown")):
+    for shown in _as_mappings(nearest.get("shown")):
         rows.append(
             [
                 _render_image(shown.get("uri"), "A generated image"),
                 *(
-                    join([_render_image(other.get("uri"), "A training image"), f"{to_number(other['distance']):.1f}"])
-                    for other in _as_mappings(shown.get("neighbours"))
-                    if to_number(other.get("distance")) >= 0
+                    join(
+                        [
+                            _render_image(neighbour.get("uri"), "A training image"),
+                            f"{to_number(neighbour['distance']):.1f}",
+                        ]
+                    )
+                    for neighbour in _as_mappings(shown.get("neighbours"))
+                    if to_number(neighbour.get("distance")) >= 0
                 ),
                 f"{to_number(shown.get('ratio')):.2f}",
             ]
@@ -64,7 +69,7 @@ def render_nearest(run: RunRecord) -> Html:
                 "everything; 0 is a copy in any case. A shifted copy is not seen, nor a mirrored one unless the run "
                 "mirrored its images.",
             ),
-            tag("p", _as_text(found.get("about")), class_="soft"),
+            tag("p", _as_text(nearest.get("about")), class_="soft"),
             tag(
                 "div",
                 render_table(head, rows, caption=f"The {len(rows)} with the least ratio of nearest to second"),
@@ -76,46 +81,46 @@ def render_nearest(run: RunRecord) -> Html:
 
 
 def render_walk(run: RunRecord) -> Html:
-    """Pictures on a way through the latent space, and back to where it began."""
-    found = run.measured.get("walk")
+    """Frames of a closed walk through latent space."""
+    walk = run.measured.get("walk")
     frames = list_frames(run)
-    if not isinstance(found, Mapping) or not frames:
+    if not isinstance(walk, Mapping) or not frames:
         return _render_missing(run, "walk", "a walk through the latent space")
     words = make_step_captions(len(frames))
-    size = [int(side) if 0 < side < 10_000 else 480 for side in _as_numbers(found.get("size"))] or [480, 240]
+    size = [int(side) if 0 < side < 10_000 else 480 for side in _as_numbers(walk.get("size"))] or [480, 240]
     alternative = "A grid of generated images, each on its own way through the latent space"
     return join(
         [
             _render_images_seen(run),
-            tag("p", _as_text(found.get("about")), class_="soft"),
+            tag("p", _as_text(walk.get("about")), class_="soft"),
             render_slides("walk", frames, words, (size * 2)[:2], "walk", alternative, at=0),
         ]
     )
 
 
 def list_frames(run: RunRecord) -> list[str]:
-    """The walk's pictures, as data URIs."""
-    found = run.measured.get("walk")
-    frames = found.get("frames") if isinstance(found, Mapping) else None
+    """The walk's frames, as data URIs."""
+    walk = run.measured.get("walk")
+    frames = walk.get("frames") if isinstance(walk, Mapping) else None
     return [frame for frame in frames if _is_picture_uri(frame)] if isinstance(frames, list) else []
 
 
 def make_step_captions(count: int) -> list[str]:
-    """What is said of each picture of a walk."""
-    return [f"step {place + 1} of {count}" for place in range(count)]
+    """Captions of a walk's frames."""
+    return [f"step {index + 1} of {count}" for index in range(count)]
 
 
 def make_charts(run: RunRecord) -> list[Chart]:
-    """How the distances are spread: of generated images, and of training images to others."""
-    found = run.measured.get("nearest")
-    if not isinstance(found, Mapping):
+    """A histogram of nearest-neighbour distances: generated to training images, and between training images."""
+    nearest = run.measured.get("nearest")
+    if not isinstance(nearest, Mapping):
         return []
-    both = {"generated to training": found.get("drawn"), "training to another": found.get("training")}
+    both = {"generated to training": nearest.get("drawn"), "training to another": nearest.get("training")}
     distances = {name: _as_numbers(values) for name, values in both.items()}
     longest = max((max(values, default=0.0) for values in distances.values()), default=0.0)
     if not longest or not all(distances.values()):
         return []
-    edges = [longest * place / BINS for place in range(BINS + 1)]
+    edges = [longest * index / BINS for index in range(BINS + 1)]
     middles = [round_value((low + high) / 2) for low, high in pairwise(edges)]
     series = []
     for colour, (name, values) in enumerate(distances.items()):

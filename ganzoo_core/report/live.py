@@ -1,7 +1,7 @@
-"""A report that is served while its run goes on, to this machine alone.
+"""Serve the report of a running run on localhost.
 
-Any user of this machine can connect. However many do, and however slowly they talk or listen, they hold a bounded
-number of threads for a bounded time.
+Any user of this machine can connect, but even many or slow clients occupy only a bounded number of threads for a
+bounded time.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from ganzoo_core.runs import layout
 from ganzoo_core.runs.layout import REPORT
 from ganzoo_core.terminal.text import write_lines
 
-ADDRESS = "127.0.0.1"  # never another: a run is nobody else's business
-PORT = 8765  # where none is asked for and this one is free
-MAX_CLIENTS = 16  # at once, each in a thread; a browser opens six connections
-CLIENT_TIMEOUT = 10.0  # a client may take to send its request, and again to read the answer
+ADDRESS = "127.0.0.1"  # localhost only: runs are private
+PORT = 8765  # the default, if it is free
+MAX_CLIENTS = 16  # concurrent, one thread each; a browser opens six connections
+CLIENT_TIMEOUT = 10.0  # seconds for a client to send its request, and again to read the answer
 MAX_REQUEST_BYTES = 16_384  # bytes of a request; a browser's has about 500
 _TOO_MANY_RESPONSE = (
     b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -41,7 +41,7 @@ _WATCHED_FILES = (
 
 
 class LiveReport:
-    """A run's report, made anew when there is something new in the run's folder."""
+    """A run's report, rendered again when the run's files change."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,19 +49,19 @@ class LiveReport:
         self._page, self._page_version = b"", ""
 
     def read_version(self) -> str:
-        """Another text whenever a file has changed."""
-        found = []
+        """A version string that changes whenever a watched file changes."""
+        versions = []
         for name in _WATCHED_FILES:
             try:
                 stat = (self.folder / name).lstat()
             except OSError:
-                found.append("-")
+                versions.append("-")
             else:
-                found.append(f"{stat.st_size}.{stat.st_mtime_ns}")
-        return " ".join(found)
+                versions.append(f"{stat.st_size}.{stat.st_mtime_ns}")
+        return " ".join(versions)
 
     def make_page(self) -> bytes:
-        """The report; while its folder cannot be read, the one before."""
+        """The current report, or the previous one if the folder cannot be read."""
         with self._lock:
             version = self.read_version()
             if version != self._page_version or not self._page:
@@ -75,19 +75,19 @@ class LiveReport:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a run's report to at most `MAX_CLIENTS` at once, and lets go of those that take longer than
+    """Serves a run's report to at most `MAX_CLIENTS` concurrent clients, and disconnects those that take longer than
     `CLIENT_TIMEOUT`."""
 
-    request_queue_size = 128  # that wait to be looked at; where that is too short, a browser tries again a second later
+    request_queue_size = 128  # pending connections; a refused browser retries after a second
 
     def __init__(self, address: tuple[str, int], report: LiveReport) -> None:
         self.report = report
-        self._deadlines: dict[socket.socket, float | None] = {}  # None: it waits for the server
+        self._deadlines: dict[socket.socket, float | None] = {}  # None while the client waits for the server
         self._lock = threading.Lock()
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, or say that there are too many."""
+        """Answer in a thread, or with status 503 if there are too many clients."""
         with self._lock:
             there_is_room = len(self._deadlines) < MAX_CLIENTS
             if there_is_room:
@@ -98,23 +98,23 @@ class Server(ThreadingHTTPServer):
         with contextlib.suppress(OSError):
             request.setblocking(False)
             request.send(_TOO_MANY_RESPONSE)
-            request.recv(MAX_REQUEST_BYTES)  # what is left unread would turn the answer into a reset
+            request.recv(MAX_REQUEST_BYTES)  # unread input would reset the connection before the answer arrives
         self.shutdown_request(request)
 
     def set_deadline(self, request: socket.socket, seconds: float | None) -> None:
-        """Give a client so long from now on; None for as long as the server itself needs."""
+        """Set a client's deadline to `seconds` from now; None for no deadline."""
         with self._lock:
             if request in self._deadlines:
                 self._deadlines[request] = None if seconds is None else time.monotonic() + seconds
 
     def service_actions(self) -> None:
-        """Let go of clients whose time is over; `serve_forever` calls it at least twice a second."""
+        """Disconnect clients past their deadline; `serve_forever` calls this at least twice a second."""
         now = time.monotonic()
         with self._lock:
             late = [request for request, until in self._deadlines.items() if until is not None and until < now]
         for request in late:
             with contextlib.suppress(OSError):
-                request.shutdown(socket.SHUT_RDWR)  # its thread wakes up, and ends
+                request.shutdown(socket.SHUT_RDWR)  # wakes its thread, which then ends
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
@@ -125,39 +125,39 @@ class Server(ThreadingHTTPServer):
                 self._deadlines.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say what failed here; a client that left, or was let go, is no failure."""
+        """Print the traceback of a server error; clients that left or were disconnected are ignored."""
         if not isinstance(sys.exc_info()[1], OSError):
             write_lines(traceback.format_exc(), sys.stderr)
 
 
 def make_server(folder: Path, port: int | None = None) -> Server:
-    """A server that is bound, to be run with `serve_forever`.
+    """Make a server bound to its port, to be run with `serve_forever`.
 
     Args:
         folder: the run's.
-        port: None for 8765 or, if that is taken, any that is free; 0 for any.
+        port: None for 8765 or, if that is taken, any free one; 0 for any free one.
 
     Raises:
-        UsageError: if the folder is no run's, or the port cannot be had.
+        UsageError: if the folder is not a run's, or the port is not available.
     """
     run_record.read(folder)
-    watched = LiveReport(folder)
+    report = LiveReport(folder)
     for candidate in (PORT, 0) if port is None else (port,):
         try:
-            return Server((ADDRESS, candidate), watched)
+            return Server((ADDRESS, candidate), report)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
     raise UsageError(f"port {port if port is not None else PORT} cannot be had: {reason}; choose another --port")
 
 
 class _LimitedStream(io.RawIOBase):
-    """The first bytes of a stream; to read on is an error."""
+    """A stream that raises ConnectionAbortedError after `max_bytes` bytes."""
 
     def __init__(self, stream: io.RawIOBase, max_bytes: int) -> None:
         self._stream, self._bytes_left = stream, max_bytes
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Always True."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
@@ -169,7 +169,7 @@ class _LimitedStream(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Close the stream as well."""
+        """Close the underlying stream as well."""
         self._stream.close()
         super().close()
 
@@ -179,14 +179,14 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "ganzoo", ""
 
     def setup(self) -> None:
-        """Read no more of the request than `MAX_REQUEST_BYTES`."""
+        """Limit the request to `MAX_REQUEST_BYTES`."""
         super().setup()
         self.rfile.close()
         self.rfile = io.BufferedReader(_LimitedStream(self.connection.makefile("rb", buffering=0), MAX_REQUEST_BYTES))
 
     def do_GET(self) -> None:
-        """Answer with the page, or with the version that it would have."""
-        # A page from elsewhere that has its own name point here must learn nothing.
+        """Answer with the page or its current version."""
+        # Against DNS rebinding: a foreign page whose host name resolves to this address must not read the report.
         host = self.headers.get("Host", "").rpartition(":")[0]
         if host not in (ADDRESS, "localhost"):
             self.send_error(HTTPStatus.FORBIDDEN)
@@ -202,12 +202,12 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self.send_error(HTTPStatus.NOT_FOUND)
         except ConnectionError:
-            self.close_connection = True  # the reader has left, or was let go
+            self.close_connection = True  # the client left or was disconnected
         except (GanzooError, OSError):
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _make_without_deadline(self, make: Callable[[], bytes]) -> bytes:
-        """What the server takes time for; the client's own time begins anew after it."""
+        """Call `make` without a deadline for the client, whose time restarts afterwards."""
         self.server.set_deadline(self.connection, None)
         try:
             return make()
@@ -231,4 +231,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the terminal is the user's."""
+        """Log nothing to the user's terminal."""

@@ -1,6 +1,6 @@
 """Report data that needs the generator or the training set: nearest training images and a latent walk.
 
-It is kept in the run's folder, as `report/measured.json`, where the report's writer finds it.
+It is stored in the run's folder, in `report/measured.json`, which the report reads.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from ganzoo_core.settings import read_facts, read_run_config
 from ganzoo_core.storage import atomic, files
 
 DRAWN_IMAGES, SHOWN_IMAGES, NEIGHBOURS = 64, 8, 3
-BASELINE_IMAGES = 256  # training images whose nearest other one is looked for
-MAX_PIXEL_VALUES = 400_000_000  # pixel values of the training images that are looked at
+BASELINE_IMAGES = 256  # training images whose nearest other training image is found
+MAX_PIXEL_VALUES = 400_000_000  # limit of the training images compared, in pixel values
 CHUNK = 2048  # training images compared at once
-WALK_STOPS, STEPS_PER_STOP = 4, 8  # of a walk, and between two of its stops
-WALKS_BY_SIDE = ((64, 8), (128, 6), (4096, 2))  # up to so many pixels a side, so many walks
+WALK_STOPS, STEPS_PER_STOP = 4, 8  # stops of a walk, and steps between two stops
+WALKS_BY_SIDE = ((64, 8), (128, 6), (4096, 2))  # (largest side in pixels, number of walks)
 
 
 def measure(
@@ -43,54 +43,54 @@ def measure(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Look at the run's last generator, and keep what is found in its folder.
+    """Compute nearest training images and a latent walk for a run's last generator, and store them in its folder.
 
-    What cannot be had, since nothing is saved yet, or a plugin or the data are not there, is kept as a sentence.
+    If one fails, such as for a missing generator, plugin or data set, the reason is stored instead.
 
     Args:
         folder: the run's.
         device: as `engine.device`.
-        data_root: where data sets lie.
+        data_root: folder of the data sets.
         seed: of the noise.
         settings: of `engine.*`.
 
     Raises:
         OSError: if the folder cannot be written.
     """
-    found: dict[str, Any] = {"format": 1, "notes": {}}
+    measured: dict[str, Any] = {"format": 1, "notes": {}}
     generators: list[SavedGenerator] = []
 
     def attempt(name: str, look: Callable[[], Any]) -> None:
         try:
-            found[name] = look()
+            measured[name] = look()
         except GanzooError as error:
-            found["notes"][name] = f"{error}."
+            measured["notes"][name] = f"{error}."
         except Exception as error:
             log_error(name, error)
-            found["notes"][name] = f"{type(error).__name__}: {error}."
+            measured["notes"][name] = f"{type(error).__name__}: {error}."
 
     def generator() -> SavedGenerator:
         if not generators:
             generators.append(load.load(folder, device=device, settings=settings))
-            found["images"] = generators[0].images_seen
+            measured["images"] = generators[0].images_seen
         return generators[0]
 
     attempt("walk", lambda: draw_walk(generator(), seed=seed))
     attempt("nearest", lambda: find_nearest(generator(), *load_training_images(folder, data_root), seed=seed))
-    place = folder / layout.REPORT_FOLDER
-    files.check_folder(place)
-    place.mkdir(exist_ok=True)
-    atomic.write_file(place / layout.MEASURED, json.dumps(found).encode())
+    report_folder = folder / layout.REPORT_FOLDER
+    files.check_folder(report_folder)
+    report_folder.mkdir(exist_ok=True)
+    atomic.write_file(report_folder / layout.MEASURED, json.dumps(measured).encode())
 
 
 def draw_walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
-    """A closed way through the latent space, several at once.
+    """Draw several closed walks through latent space at once.
 
-    Normal and spherical latents are turned from stop to stop (spherical interpolation), so that they stay where latents
-    of their kind lie; uniform ones go in straight lines.
+    Spherical interpolation for normal and spherical latents, linear for uniform ones, to stay within the training
+    distribution; see `generation.latent_walk`.
 
     Returns:
-        `frames`: PNG grids as data URIs; `size`: their width and height; `about`: a sentence.
+        `frames`, PNG grids as data URIs; `size`, their width and height; `about`, a sentence on the walks.
     """
     spec = generator.spec
     count = next(count for side, count in WALKS_BY_SIDE if max(spec.height, spec.width) <= side or count == 2)
@@ -98,8 +98,8 @@ def draw_walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
     stops = latents(noise, count * WALK_STOPS, spec.latent_dim, generator.latent).reshape(WALK_STOPS, count, -1)
     labels = generator.labels(count)
     straight = generator.latent == "uniform"
-    ways = latent_walk.make_closed_walk(stops, WALK_STOPS * STEPS_PER_STOP, straight=straight)
-    drawn = [generator.draw(z, labels) for z in (*ways, ways[0])]
+    walks = latent_walk.make_closed_walk(stops, WALK_STOPS * STEPS_PER_STOP, straight=straight)
+    drawn = [generator.draw(z, labels) for z in (*walks, walks[0])]
     sheets = [pixels.enlarge(pixels.grid(frame, max(1, count // 2)), least=480) for frame in drawn]
     way = "in straight lines" if straight else "by spherical interpolation"
     about = f"{count} ways at once, each through {WALK_STOPS} random points {way} and back to its first, seed {seed}."
@@ -113,22 +113,22 @@ def draw_walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
 
 
 def load_training_images(folder: Path, data_root: str | Path | None) -> tuple[np.ndarray, str]:
-    """What the run learned from, cropped as what it draws is, uint8 [N,H,W,C], and a sentence about them."""
+    """A run's training images uint8 [N,H,W,C], cropped like the generated ones, and a sentence about them."""
     path = folder / layout.CONFIG
     request = mix.Request(preset=read_facts(path).preset or "none", config=read_run_config(path), config_name=str(path))
     resolved = mix.resolve(catalog.scan(), request)
     source = building.load_data(resolved, building.find_run_data_root(folder, data_root))
     fitted = building.fit_to_data(resolved, source)
-    whole, spec = len(source.images), fitted.spec
-    most = max(1, MAX_PIXEL_VALUES // (spec.height * spec.width * spec.channels))
-    about = f"Looked at: all {whole:,} training images."
+    count, spec = len(source.images), fitted.spec
+    max_count = max(1, MAX_PIXEL_VALUES // (spec.height * spec.width * spec.channels))
+    about = f"Looked at: all {count:,} training images."
     changes = facts.compare_with_run(folder, source)
     if changes:
         about = f"The data are not those that the run was trained with: {'; '.join(changes)}. {about}"
-    if whole > most:
-        chosen = np.linspace(0, whole - 1, most).astype(np.int64)
+    if count > max_count:
+        chosen = np.linspace(0, count - 1, max_count).astype(np.int64)
         source = replace(source, images=source.images[chosen], labels=None)
-        about = about.replace(f"all {whole:,}", f"{most:,} of {whole:,}")
+        about = about.replace(f"all {count:,}", f"{max_count:,} of {count:,}")
     prepared = framing.prepare(source, fitted.framing, spec.channels).images
     framed = crop_padding(np.asarray(prepared), fitted.framing.crop, fitted.framing.target_size)
     if not resolved.settings["data.flip"]:
@@ -137,22 +137,23 @@ def load_training_images(folder: Path, data_root: str | Path | None) -> tuple[np
 
 
 def find_nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed: int = 0) -> dict[str, Any]:
-    """Drawn images and the training images nearest to them; and the same for training images, as a yardstick.
+    """Find the training images nearest to generated ones, and, as a baseline, those nearest to other training images.
 
-    Distances are root mean square differences of pixel values, 0 to 255. The ratio of the nearest to the second nearest
-    tells a copy from a picture that is near to many (arXiv:2310.02664). Shown are those where it is least.
+    Distances are root mean square differences of pixel values, 0 to 255. The ratio of the nearest distance to the
+    second nearest distinguishes a copy from an image that is close to many (arXiv:2310.02664). Those with the smallest
+    ratio are shown.
 
     Args:
-        generator: draws.
+        generator: draws the images.
         training: uint8 [N,H,W,C].
-        about: a sentence about them.
+        about: a sentence about the training images.
         seed: of the noise and of the choice of training images.
     """
     drawn = generator.generate(DRAWN_IMAGES, seed=seed)
     if drawn.shape[1:3] != training.shape[1:3]:
         training = shrink(training, drawn.shape[1:3])
         about += f" They were shrunk to the {drawn.shape[2]}×{drawn.shape[1]} pixels of this stage."
-    places, distances = find_neighbours(drawn, training, NEIGHBOURS)
+    indices, distances = find_neighbours(drawn, training, NEIGHBOURS)
     first, second = distances[:, 0], distances[:, min(1, distances.shape[1] - 1)]
     ratios = np.divide(first, second, out=np.zeros_like(first), where=second > 0)
     chosen = philox(seed, "yardstick").permutation(len(training))[:BASELINE_IMAGES]
@@ -163,14 +164,14 @@ def find_nearest(generator: SavedGenerator, training: np.ndarray, about: str, *,
 
     shown = [
         {
-            "uri": encoded(drawn[place]),
-            "ratio": float(ratios[place]),
+            "uri": encoded(drawn[index]),
+            "ratio": float(ratios[index]),
             "neighbours": [
-                {"uri": encoded(training[other]), "distance": float(distance), "index": int(other)}
-                for other, distance in zip(places[place], distances[place], strict=True)
+                {"uri": encoded(training[neighbour]), "distance": float(distance), "index": int(neighbour)}
+                for neighbour, distance in zip(indices[index], distances[index], strict=True)
             ],
         }
-        for place in np.argsort(ratios, kind="stable")[:SHOWN_IMAGES]
+        for index in np.argsort(ratios, kind="stable")[:SHOWN_IMAGES]
     ]
     return {
         "shown": shown,
@@ -182,10 +183,10 @@ def find_nearest(generator: SavedGenerator, training: np.ndarray, about: str, *,
 
 
 def shrink(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Images [N,H,W,C] at a size (height, width) that divides theirs, by means of blocks.
+    """Shrink images [N,H,W,C] to a size (height, width) that divides theirs, by averaging blocks.
 
     Raises:
-        GanzooError: if it does not.
+        GanzooError: if it does not divide theirs.
     """
     count, height, width, channels = pictures.shape
     if height % size[0] or width % size[1]:
@@ -200,15 +201,15 @@ def shrink(pictures: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 def find_neighbours(
     queries: np.ndarray, others: np.ndarray, count: int, own_places: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each image those of the others that are nearest to it: their places and distances, each [N,count].
+    """Find the nearest neighbours of each query: their indices in `others` and their distances, each [N,count].
 
     Args:
         queries, others: uint8 [N,H,W,C] and [M,H,W,C].
-        count: how many; fewer where there are fewer others.
-        own_places: int64 [N], the place of each query among the others, which does not count.
+        count: neighbours per query; fewer if there are fewer others.
+        own_places: int64 [N], the index of each query in `others`, which is excluded.
 
     Raises:
-        GanzooError: if there is none to compare with.
+        GanzooError: if there is nothing to compare with.
     """
     count = min(count, len(others) - (own_places is not None))
     if count < 1:
@@ -216,7 +217,7 @@ def find_neighbours(
     flat = queries.reshape(len(queries), -1).astype(np.float32)
     squares = (flat**2).sum(axis=1, keepdims=True)
     best = np.full((len(flat), 0), np.inf, np.float32)
-    places = np.zeros((len(flat), 0), np.int64)
+    indices = np.zeros((len(flat), 0), np.int64)
     for start in range(0, len(others), CHUNK):
         chunk = others[start : start + CHUNK].reshape(len(others[start : start + CHUNK]), -1).astype(np.float32)
         square = squares + (chunk**2).sum(axis=1) - 2 * flat @ chunk.T
@@ -224,12 +225,12 @@ def find_neighbours(
         if own_places is not None:
             square = np.where(numbers == own_places[:, None], np.inf, square)
         best = np.concatenate([best, square], axis=1)
-        places = np.concatenate([places, numbers], axis=1)
-        kept = np.argsort(best, axis=1, kind="stable")[:, :count]
-        best, places = np.take_along_axis(best, kept, axis=1), np.take_along_axis(places, kept, axis=1)
-    # Float32 loses small differences of large squares; what is told is computed anew.
+        indices = np.concatenate([indices, numbers], axis=1)
+        nearest = np.argsort(best, axis=1, kind="stable")[:, :count]
+        best, indices = np.take_along_axis(best, nearest, axis=1), np.take_along_axis(indices, nearest, axis=1)
+    # Differences of large squares are inexact in float32; recompute the chosen distances in float64.
     exact = [
         np.sqrt(((others[row].astype(np.float64) - query) ** 2).mean(axis=(1, 2, 3)))
-        for row, query in zip(places, queries, strict=True)
+        for row, query in zip(indices, queries, strict=True)
     ]
-    return places, np.array(exact)
+    return indices, np.array(exact)

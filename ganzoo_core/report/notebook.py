@@ -1,6 +1,6 @@
-"""What a notebook shows: a run, a saved generator, and a run as it goes on. Everything is made as the report makes it.
+"""Notebook displays of a run and of a run's progress, rendered with the report's functions.
 
-IPython is never imported for this; where a kernel runs, it is there already.
+IPython is not a dependency: it is used only in a kernel, which has loaded it already.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ganzoo_core.runs import layout
 from ganzoo_core.terminal.progress import Progress, Reporter, format_progress
 from ganzoo_core.terminal.text import clean_text
 
-MimeBundle = Mapping[str, str]  # one thing to show, by its MIME type
+MimeBundle = Mapping[str, str]  # representations of one output, by MIME type
 Send = Callable[[MimeBundle], object]
-REFRESH_SECONDS = 2.0  # seconds between two drawings of what goes on
-MAX_TIME_SHARE = 20  # a drawing takes no more than one part in so many of the time
-MAX_LINES = 12  # that are shown of what was said
-MAX_GRID_BYTES = 400_000  # bytes of a grid, which may go to the browser every few seconds; a larger one is shrunk
+REFRESH_SECONDS = 2.0  # seconds between updates of the display
+MAX_TIME_SHARE = 20  # updates take at most 1/20 of the time
+MAX_LINES = 12  # messages shown
+MAX_GRID_BYTES = 400_000  # bytes of a grid, sent every few seconds; a larger one is shrunk
 
 
 def render_run(folder: Path) -> Html:
-    """A run: its state, the newest grid, the curves, and the settings with their origins, folded; or why not."""
+    """Render a run: its state, newest grid, curves and folded settings; or a note if the folder is not a run's."""
     try:
         run = run_record.read(folder)
     except UsageError as error:
@@ -46,10 +46,10 @@ def render_run(folder: Path) -> Html:
 
 
 class NotebookReporter(Reporter):
-    """Tells a run's progress in one display, drawn anew as the run goes on: what was said, the curves, the newest grid.
+    """Reports a run's progress in one display, updated during the run: messages, progress, newest grid and curves.
 
     Args:
-        send: shows it, in place of what it showed before.
+        send: shows the display, replacing the previous one.
         cpu, laptop_preset: see `Reporter`.
     """
 
@@ -67,31 +67,31 @@ class NotebookReporter(Reporter):
         self._draw()
 
     def begin(self, folder: Path) -> None:
-        """The run is kept there."""
+        """Set the run's folder."""
         self._folder = folder
 
     def say(self, text: str) -> None:
-        """A line above the curves."""
+        """Show a line above the curves."""
         self._messages.append(text)
         self._draw()
 
     def warn(self, text: str) -> None:
-        """A line above the curves that stands out."""
+        """Show a highlighted line above the curves."""
         self._messages.append(join([tag("strong", "note: "), text]))
         self._draw()
 
     def estimate(self, seconds: float) -> None:
-        """The progress line has it; only the hint of a long run is said."""
+        """Show only the hint on a long run; the progress line has the estimate."""
         self.hint(seconds)
 
     def report(self, progress: Progress) -> None:
-        """A report, drawn unless one has just been."""
+        """Update the progress, and draw the display unless it was just drawn."""
         self._progress_text = format_progress(progress)
         if self.is_stale():
             self._draw()
 
     def is_stale(self) -> bool:
-        """Whether the display was drawn long enough ago to be drawn again."""
+        """Whether the last drawing is old enough to draw again."""
         return time.monotonic() - self._drawn_at > self._min_interval
 
     def show(self, progress: Progress) -> None:
@@ -100,7 +100,7 @@ class NotebookReporter(Reporter):
         self._draw()
 
     def report_epoch(self, progress: Progress) -> None:
-        """The curves show it."""
+        """Do nothing: the curves show it."""
 
     def _draw(self) -> None:
         began = time.monotonic()
@@ -114,10 +114,10 @@ class NotebookReporter(Reporter):
         self._min_interval = max(REFRESH_SECONDS, MAX_TIME_SHARE * (self._drawn_at - began))
 
     def _render(self) -> Html:
-        said = [join([line, Html("<br>")]) for line in self._messages[-MAX_LINES:]]
+        messages = [join([line, Html("<br>")]) for line in self._messages[-MAX_LINES:]]
         folder = self._folder
         return render_block(
-            tag("p", *said),
+            tag("p", *messages),
             tag("p", self._progress_text, role="status") if self._progress_text else None,
             render_part("curves", lambda: _render_grid_and_curves(run_record.read(folder)))
             if folder and _has_begun(folder)
@@ -126,7 +126,7 @@ class NotebookReporter(Reporter):
 
 
 class Display:
-    """One display of this notebook: made when it first shows something, and updated from then on."""
+    """A display in this notebook: created by the first call, updated by later ones."""
 
     def __init__(self) -> None:
         self._handle: Any = None
@@ -138,7 +138,7 @@ class Display:
             self._handle.update(dict(bundle), raw=True)
 
 
-_relay_sends: list[Send] = []  # where a process that works for a notebook shows what goes on
+_relay_sends: list[Send] = []  # used in a notebook's child process; see `relay_displays`
 
 
 def is_notebook() -> bool:
@@ -149,7 +149,7 @@ def is_notebook() -> bool:
 
 
 def make_reporter(*, quiet: bool, cpu: bool, laptop_preset: str) -> Reporter:
-    """What tells of a run here: a display in a notebook, else lines; see `Reporter` for the arguments."""
+    """Make the reporter for this process: a display in a notebook, else text; see `Reporter` for the arguments."""
     if not quiet and _relay_sends:
         return NotebookReporter(_relay_sends[-1], cpu=cpu, laptop_preset=laptop_preset)
     if not quiet and is_notebook():
@@ -158,13 +158,12 @@ def make_reporter(*, quiet: bool, cpu: bool, laptop_preset: str) -> Reporter:
 
 
 def relay_displays(say: Callable[[str], object]) -> None:
-    """From now on, runs of this process are shown by the process that it works for; `make_relay_display` is the
-    other end."""
+    """Relay the displays of this child process's runs to its parent, which shows them with `make_relay_display`."""
     _relay_sends.append(lambda bundle: say(json.dumps(dict(bundle))))
 
 
 def make_relay_display() -> Callable[[str], None]:
-    """Shows here what another process draws; see `relay_displays`."""
+    """Make a function that shows displays relayed by a child process; see `relay_displays`."""
     display = Display()
     return lambda text: display(json.loads(text))
 
@@ -175,8 +174,8 @@ def _has_begun(folder: Path) -> bool:
 
 def _render_grid_and_curves(run: run_record.RunRecord) -> Html:
     """The newest grid beside the curves."""
-    found = pictures.read_picture_facts(run.folder / layout.SAMPLES / layout.LATEST_GRID)
-    chosen = pictures.choose_pictures([found], MAX_GRID_BYTES) if found is not None else None
+    latest = pictures.read_picture_facts(run.folder / layout.SAMPLES / layout.LATEST_GRID)
+    chosen = pictures.choose_pictures([latest], MAX_GRID_BYTES) if latest is not None else None
     grid = None
     if chosen is not None and chosen.uris:
         grid = render_image(chosen.uris[0], "The newest grid of generated images", min(360, chosen.pictures[0].size[0]))

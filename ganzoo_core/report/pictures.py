@@ -1,4 +1,4 @@
-"""The sample grids of a run as data URIs, thinned and shrunk until a page can carry them."""
+"""A run's sample grids as data URIs, thinned out and shrunk to limit the page's size."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ganzoo_core.storage import files
 
 MAX_PAGE_BYTES = 12_000_000  # bytes of all grids in a page, before base64
 MAX_GRIDS = 120  # grids in a page
-MAX_SHRUNK_GRIDS = 40  # where each has to be encoded anew
-SHRUNK_SIDE = 1024  # pixels of a grid that is encoded anew
+MAX_SHRUNK_GRIDS = 40  # grids in a page, if they are re-encoded
+SHRUNK_SIDE = 1024  # pixels; longest side of a re-encoded grid
 MAX_FILE_BYTES = 64_000_000  # bytes of a grid
-MAX_FACT_LENGTH = 40  # characters of what a grid says of itself
-_READ_ERRORS = (  # what a PNG that is none, or a picture of a huge size, makes Pillow raise
+MAX_FACT_LENGTH = 40  # characters of a grid's PNG text entries
+_READ_ERRORS = (  # raised by Pillow for invalid PNG files and for huge images
     UsageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 T = TypeVar("T")
@@ -35,11 +35,11 @@ class Picture:
 
     Attributes:
         path: of the PNG file.
-        images: seen when it was drawn.
+        images: images seen when it was drawn.
         size: width and height in pixels.
-        file_size: of the file.
-        modified_ns: its time of change in ns.
-        facts: what it says of itself besides, such as the resolution of a stage.
+        file_size: in bytes.
+        modified_ns: modification time in ns.
+        facts: its other PNG text entries, such as the resolution of a stage.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ChosenPictures:
-    """What a page shows of many grids, each with its data URI, and what was done to them, in a sentence."""
+    """The grids chosen for a page, their data URIs, and a note on how they were thinned out or shrunk."""
 
     pictures: list[Picture]
     uris: list[str]
@@ -60,15 +60,15 @@ class ChosenPictures:
 
 
 def find_grids(folder: Path) -> list[Picture]:
-    """The grids in `samples/`, by images seen; those that cannot be read are passed over."""
+    """The grids in `samples/`, ordered by images seen; unreadable ones are skipped."""
     numbered = {path: layout.images_of_grid(path.name) for path in files.list_folder(folder)}
     paths = {path: images for path, images in numbered.items() if images is not None}
-    found = [read_picture_facts(path) for path in sorted(paths, key=paths.__getitem__)]
-    return [picture for picture in found if picture is not None]
+    grids = [read_picture_facts(path) for path in sorted(paths, key=paths.__getitem__)]
+    return [picture for picture in grids if picture is not None]
 
 
 def read_picture_facts(path: Path) -> Picture | None:
-    """A PNG file's facts, read from its head; None if it is none, or lies behind a link."""
+    """Read a PNG file's metadata without decoding it; None if it is invalid or reached through a link."""
     if not files.is_folder(path.parent):
         return None
     try:
@@ -90,13 +90,13 @@ def read_picture_facts(path: Path) -> Picture | None:
 
 
 def choose_pictures(pictures: Sequence[Picture], max_bytes: int = MAX_PAGE_BYTES) -> ChosenPictures:
-    """As many as a page can carry, evenly spread, the first and the last among them.
+    """Choose grids for a page, evenly spaced, including the first and the last.
 
-    Where the files are too large for that, they are encoded anew: JPEG of at most 1,024 pixels a side.
+    If the files exceed `max_bytes`, they are re-encoded as JPEG of at most 1,024 pixels a side.
 
     Args:
-        pictures: all there are, in their order.
-        max_bytes: bytes of all that are shown.
+        pictures: all grids, in order.
+        max_bytes: limit of the chosen grids' total size.
     """
     shown = pick_evenly(pictures, MAX_GRIDS)
     notes = []
@@ -106,8 +106,8 @@ def choose_pictures(pictures: Sequence[Picture], max_bytes: int = MAX_PAGE_BYTES
         shown = pick_evenly(pictures, MAX_SHRUNK_GRIDS)
         encoded = [_encode_shrunk(picture.path, picture.modified_ns) for picture in shown]
         while sum(map(len, encoded)) > max_bytes * 4 // 3 and len(shown) > 2:
-            kept = pick_evenly(range(len(shown)), max(2, len(shown) // 2))
-            shown, encoded = [shown[place] for place in kept], [encoded[place] for place in kept]
+            indices = pick_evenly(range(len(shown)), max(2, len(shown) // 2))
+            shown, encoded = [shown[index] for index in indices], [encoded[index] for index in indices]
         notes.append(f"shrunk to JPEG of at most {SHRUNK_SIDE:,} pixels a side, to keep this page small")
     if len(shown) < len(pictures):
         notes.insert(0, f"{len(shown)} of {len(pictures)} grids, evenly spread")
@@ -117,14 +117,14 @@ def choose_pictures(pictures: Sequence[Picture], max_bytes: int = MAX_PAGE_BYTES
 
 
 def pick_evenly(items: Sequence[T], count: int) -> list[T]:
-    """At most so many (2 or more), evenly spread, the first and the last among them."""
+    """At most `count` (2 or more) items, evenly spaced, including the first and the last."""
     if len(items) <= count:
         return list(items)
-    return [items[round(place * (len(items) - 1) / (count - 1))] for place in range(count)]
+    return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
 
 
 def load_picture(path: Path) -> tuple[Picture, str] | None:
-    """A picture and its data URI; None if there is none that can be read."""
+    """Load a picture and its data URI; None if it cannot be read."""
     picture = read_picture_facts(path)
     chosen = choose_pictures([picture], max_bytes=MAX_PAGE_BYTES // 4) if picture else None
     return (chosen.pictures[0], chosen.uris[0]) if chosen and chosen.uris else None

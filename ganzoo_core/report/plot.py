@@ -1,4 +1,4 @@
-"""`curves.png`: the curves of a run as one picture, drawn by matplotlib."""
+"""`curves.png`: a run's curves in one image, drawn with matplotlib."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganzoo_core.runs.layout import CURVES
 from ganzoo_core.storage.outputs import write_output
 from ganzoo_core.terminal.text import clean_text
 
-WIDTH, HEIGHT = 7.0, 2.8  # inches of a chart
+WIDTH, HEIGHT = 7.0, 2.8  # of a chart, in inches
 
 
 def write(folder: Path, out: Path | None = None) -> Path:
@@ -19,13 +19,13 @@ def write(folder: Path, out: Path | None = None) -> Path:
 
     Args:
         folder: the run's.
-        out: the file; `curves.png` in the run's folder without it.
+        out: the output file; by default `curves.png` in the run's folder.
 
     Returns:
-        The file.
+        The output file.
 
     Raises:
-        UsageError: without matplotlib or statistics, or if the file cannot be written.
+        UsageError: if matplotlib or the run's statistics are missing, or the file cannot be written.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -75,6 +75,6 @@ def write(folder: Path, out: Path | None = None) -> Path:
 
 
 def escape_label(text: str) -> str:
-    """A name as it is: no mathematics between dollar signs, and no leading underscore that hides it in a legend."""
+    """Escape a matplotlib label: no math between dollar signs, no leading underscore, which hides it in a legend."""
     text = clean_text(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

@@ -1,4 +1,4 @@
-"""Typed records of what a report measures with the networks: nearest neighbours and the latent walk."""
+"""Typed records of report data that needs the generator or the training set: nearest neighbours and latent walk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Distances = Annotated[list[Annotated[float, Meta(ge=0, le=1e6)]], Meta(max_lengt
 
 
 class Neighbour(Struct, frozen=True):
-    """A training image beside a drawn one, and how far they are apart."""
+    """A training image and its distance to a generated one."""
 
     uri: PictureUri
     distance: Annotated[float, Meta(ge=0, le=1e6)]
@@ -22,7 +22,7 @@ class Neighbour(Struct, frozen=True):
 
 
 class DrawnImage(Struct, frozen=True):
-    """A drawn image and the training images nearest to it."""
+    """A generated image and its nearest training images."""
 
     uri: PictureUri
     ratio: Annotated[float, Meta(ge=0, le=1e6)]
@@ -30,7 +30,7 @@ class DrawnImage(Struct, frozen=True):
 
 
 class Nearest(Struct, frozen=True):
-    """See `report.measured.nearest`."""
+    """See `nearest_and_walk.find_nearest`."""
 
     shown: Annotated[list[DrawnImage], Meta(max_length=100)]
     drawn: Distances
@@ -40,7 +40,7 @@ class Nearest(Struct, frozen=True):
 
 
 class Walk(Struct, frozen=True):
-    """See `report.measured.walk`."""
+    """See `nearest_and_walk.draw_walk`."""
 
     frames: Annotated[list[PictureUri], Meta(max_length=1000)]
     size: tuple[SideLength, SideLength]
@@ -48,7 +48,7 @@ class Walk(Struct, frozen=True):
 
 
 class Measurements(Struct, frozen=True):
-    """`report/measured.json`: what a report shows that takes the networks, or in `notes` why it does not."""
+    """`report/measured.json`: report data that needs the generator or the training set; `notes` explain gaps."""
 
     format: Literal[1] = 1
     images: ImageCount | None = None

@@ -1,4 +1,4 @@
-"""Several runs beside each other: which of them differ in their seed alone, in what the others differ, their scores."""
+"""Compare runs: group those that differ only in the seed, and find differing settings and scores of the groups."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ganzoo_core.runs.scores import Score, check_comparable, find_main_score
 from ganzoo_core.storage import files
 
 SEED_KEY = "train.seed"
-MAX_DEPTH = 2  # folders below the one that is named, in which runs are looked for
-MAX_RUNS = 200  # runs that are compared
-MAX_NAME_SETTINGS = 3  # settings in the name of a row
+MAX_DEPTH = 2  # levels of folders searched for runs below a named one
+MAX_RUNS = 200  # runs compared at most
+MAX_NAME_SETTINGS = 3  # settings in a group's name
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs that are alike in all settings but the seed.
+    """Runs with the same settings except the seed.
 
     Attributes:
-        name: what sets it apart.
-        runs: by seed.
-        scores: of each run, the one after most images, where it was evaluated.
+        name: made from the settings that differ between groups.
+        runs: ordered by seed.
+        scores: of each run, the one after most images; None if it was not evaluated.
     """
 
     name: str
@@ -39,28 +39,28 @@ class RunGroup:
     scores: tuple[Score | None, ...]
 
     def format_setting(self, key: str) -> str:
-        """A setting as text; "–" where there is none."""
+        """A setting as text; "–" if it is missing."""
         run = self.runs[0]
         return format_value(run.settings[key].value) if key in run.settings else "–"
 
     @property
     def seeds(self) -> str:
-        """Such as `0, 1, 2`."""
+        """The runs' seeds, such as `0, 1, 2`."""
         return ", ".join(str(run.get_setting(SEED_KEY)) for run in self.runs)
 
     @property
     def images(self) -> str:
-        """Images seen, from the least to the most."""
+        """Images seen, such as `6,000` or `6,000 to 8,000`."""
         seen = sorted({run.images_seen for run in self.runs})
         return f"{seen[0]:,}" if len(seen) == 1 else f"{seen[0]:,} to {seen[-1]:,}"
 
     def list_values(self, metric: str) -> list[float]:
-        """A score of each run that has it."""
-        found = [score.scores.get(metric, float("nan")) for score in self.scores if score is not None]
-        return [value for value in found if value == value]
+        """A score's values over the runs that have it."""
+        values = [score.scores.get(metric, float("nan")) for score in self.scores if score is not None]
+        return [value for value in values if value == value]
 
     def format_spread(self, metric: str) -> str:
-        """Mean ± standard deviation over the runs, or the one value; "–" without any."""
+        """Mean ± standard deviation over the runs, or a single value; "–" without any."""
         values = self.list_values(metric)
         if len(values) < 2:
             return f"{values[0]:.4g}" if values else "–"
@@ -72,11 +72,11 @@ class Comparison:
     """Runs in groups.
 
     Attributes:
-        groups: the best first, by the score that `best` goes by, where there is one.
-        differing_settings: settings in which the groups differ, those that somebody chose first.
-        metrics: names of scores, and for each whether `lower` or `higher` is better, or "".
-        protocol_differences: what differs in how the scores were found, if they were compared by force.
-        notes: what else there is to know.
+        groups: best first by the first of `metrics`, if any.
+        differing_settings: settings in which the groups differ, those chosen by the user first.
+        metrics: for each score's name, the better direction: `lower`, `higher` or "". The main score is first.
+        protocol_differences: differences between the scores' protocols, if they were compared by force.
+        notes: further remarks.
     """
 
     groups: list[RunGroup]
@@ -87,69 +87,69 @@ class Comparison:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """The runs that are meant: run folders, and those within other folders.
+    """Find runs: the given run folders, and those inside other given folders.
 
     Raises:
-        UsageError: for a place without any, or if there are fewer than two in all.
+        UsageError: for a path without runs, or if there are fewer than 2 or more than `MAX_RUNS` in all.
     """
-    found: dict[Path, Path] = {}
+    runs: dict[Path, Path] = {}
     for path in paths:
-        within = [path] if files.is_file(path / layout.CONFIG) else _find_within(path, MAX_DEPTH)
-        if not within:
+        inside = [path] if files.is_file(path / layout.CONFIG) else _find_within(path, MAX_DEPTH)
+        if not inside:
             what = "is not there" if not path.exists() else "is no run's folder and holds none"
             raise UsageError(f"{path} {what}; name runs, such as runs/NAME-1 runs/NAME-2, or a folder of them")
-        for run in within:
-            found.setdefault(run.resolve(), run)
-    if len(found) < 2:
-        raise UsageError(f"there is one run to compare, {next(iter(found.values()))}; name another")
-    if len(found) > MAX_RUNS:
-        raise UsageError(f"there are {len(found)} runs; at most {MAX_RUNS} are compared at once")
-    return list(found.values())
+        for run in inside:
+            runs.setdefault(run.resolve(), run)
+    if len(runs) < 2:
+        raise UsageError(f"there is one run to compare, {next(iter(runs.values()))}; name another")
+    if len(runs) > MAX_RUNS:
+        raise UsageError(f"there are {len(runs)} runs; at most {MAX_RUNS} are compared at once")
+    return list(runs.values())
 
 
 def _find_within(path: Path, depth: int) -> list[Path]:
     if depth == 0 or not path.is_dir():
         return []
-    found = []
+    runs = []
     for inner in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        found += [inner] if files.is_file(inner / layout.CONFIG) else _find_within(inner, depth - 1)
-    return found
+        runs += [inner] if files.is_file(inner / layout.CONFIG) else _find_within(inner, depth - 1)
+    return runs
 
 
 def compare_runs(paths: Sequence[Path], *, force: bool = False) -> Comparison:
-    """Read the runs and put them in groups.
+    """Read and group runs.
 
     Args:
         paths: of runs; see `find_runs`.
-        force: whether scores may have been computed with different protocols.
+        force: allow scores computed with different protocols.
 
     Raises:
-        UsageError: if they were and may not.
+        UsageError: if the protocols differ and `force` is not set.
     """
     runs = [run_record.read(path) for path in paths]
     notes = [f"{run.folder}: {note}" for run in runs for note in run.notes]
-    alike: dict[str, list[RunRecord]] = {}
+    by_settings: dict[str, list[RunRecord]] = {}
     for run in runs:
         settings = {key: setting.value for key, setting in run.settings.items() if key != SEED_KEY}
-        alike.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
-    sets = [sorted(group, key=lambda run: str(run.get_setting(SEED_KEY)).zfill(12)) for group in alike.values()]
+        by_settings.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
+    sets = [sorted(group, key=lambda run: str(run.get_setting(SEED_KEY)).zfill(12)) for group in by_settings.values()]
     differ = find_differing_settings([group[0] for group in sets])
-    scored = {id(run): _find_newest_score(run) for run in runs}
-    found = [score for score in scored.values() if score is not None]
-    unlike = check_comparable(found, force=force)
+    score_by_run = {id(run): _find_newest_score(run) for run in runs}
+    scores = [score for score in score_by_run.values() if score is not None]
+    protocol_differences = check_comparable(scores, force=force)
     names = _make_names(sets, differ)
     groups = [
-        RunGroup(name, tuple(group), tuple(scored[id(run)] for run in group))
+        RunGroup(name, tuple(group), tuple(score_by_run[id(run)] for run in group))
         for name, group in zip(names, sets, strict=True)
     ]
-    named = {name: score.better.get(name, "") for score in found for name in score.scores if not _is_spread(name)}
+    named = {name: score.better.get(name, "") for score in scores for name in score.scores if not _is_spread(name)}
     main = find_main_score()
     metrics = {name: named[name] for name in sorted(named, key=lambda name: name != main)}
-    missing = sum(score is None for score in scored.values())
+    missing = sum(score is None for score in score_by_run.values())
     if missing:
         notes.append(
             f"without a score yet: {missing} of {pluralise(len(runs), 'run')}; `ganzoo evaluate RUN` gives them one"
-            if found
+            if scores
             else "no run has a score yet; `ganzoo evaluate RUN` gives it one"
         )
     notes += _find_version_differences(runs)
@@ -158,7 +158,7 @@ def compare_runs(paths: Sequence[Path], *, force: bool = False) -> Comparison:
     groups.sort(
         key=lambda group: (not group.list_values(main), sign * statistics.fmean(group.list_values(main) or [0.0]))
     )
-    return Comparison(groups, differ, metrics, unlike, notes)
+    return Comparison(groups, differ, metrics, protocol_differences, notes)
 
 
 def _is_spread(name: str) -> bool:
@@ -166,7 +166,7 @@ def _is_spread(name: str) -> bool:
 
 
 def _find_newest_score(run: RunRecord) -> Score | None:
-    for entry in reversed(run.scores):  # they are in the order of images
+    for entry in reversed(run.scores):  # ordered by images
         try:
             return Score.from_json(entry)
         except UsageError:
@@ -175,12 +175,12 @@ def _find_newest_score(run: RunRecord) -> Score | None:
 
 
 def find_differing_settings(runs: Sequence[RunRecord]) -> list[str]:
-    """Settings that are not the same in all runs: what was picked and chosen first, then what follows from it."""
+    """Settings that differ between runs: parts first, then values chosen by the user, then the rest."""
     keys = dict.fromkeys(key for run in runs for key in run.settings if key != SEED_KEY)
-    found = [key for key in keys if len({_encode_setting(run, key) for run in runs}) > 1]
-    if "use.model" in found:  # it says the same
-        found = [key for key in found if key not in ("use.generator", "use.discriminator")]
-    return sorted(found, key=lambda key: (not key.startswith("use."), not _is_chosen(runs, key), key))
+    differing = [key for key in keys if len({_encode_setting(run, key) for run in runs}) > 1]
+    if "use.model" in differing:  # implies the other two
+        differing = [key for key in differing if key not in ("use.generator", "use.discriminator")]
+    return sorted(differing, key=lambda key: (not key.startswith("use."), not _is_chosen(runs, key), key))
 
 
 def _encode_setting(run: RunRecord, key: str) -> str:
@@ -188,13 +188,13 @@ def _encode_setting(run: RunRecord, key: str) -> str:
 
 
 def _is_chosen(runs: Sequence[RunRecord], key: str) -> bool:
-    """Whether a flag or `--set` said it in one of the runs, rather than a part."""
+    """Whether the user set it in one of the runs, by a flag or `--set`."""
     origins = (run.settings[key].origin for run in runs if key in run.settings)
     return any(origin.startswith("--") or origin == "MODEL" for origin in origins)
 
 
 def _make_names(sets: Sequence[Sequence[RunRecord]], differ: Sequence[str]) -> list[str]:
-    """A name for each group: what was picked and chosen for it, else its first folder; no two the same."""
+    """A unique name for each group: its differing parts and chosen settings, else its first run's folder name."""
     first = [group[0] for group in sets]
     keys = [key for key in differ if key.startswith("use.") or _is_chosen(first, key)][:MAX_NAME_SETTINGS]
     names = []
@@ -212,18 +212,18 @@ def _make_names(sets: Sequence[Sequence[RunRecord]], differ: Sequence[str]) -> l
 
 
 def _find_version_differences(runs: Sequence[RunRecord]) -> list[str]:
-    """What the runs were made with, where that is not the same."""
+    """Describe differences in the runs' ganzoo version, data and device."""
     notes = []
     for words, keys in {"ganzoo": ("ganzoo",), "data": ("data", "sha256"), "device": ("engine", "device")}.items():
-        found = sorted({str(run.get_fact(*keys)) for run in runs if run.get_fact(*keys)})
-        if len(found) > 1:
-            shown = "another fingerprint in some" if words == "data" else " and ".join(found)
+        values = sorted({str(run.get_fact(*keys)) for run in runs if run.get_fact(*keys)})
+        if len(values) > 1:
+            shown = "another fingerprint in some" if words == "data" else " and ".join(values)
             notes.append(f"the runs do not have the same {words}: {shown}")
     return notes
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison for programs."""
+    """The comparison in JSON types."""
     rows: list[Mapping[str, Any]] = []
     for group in comparison.groups:
         by_metric = {name: group.list_values(name) for name in comparison.metrics}

@@ -1,4 +1,4 @@
-"""A run as one HTML file that any browser opens without a network, and its curves as a picture."""
+"""A run's report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ T = TypeVar("T")
 
 
 def write(folder: Path, out: Path | None = None) -> Path:
-    """Write a run's report from what its folder holds; no framework is imported, and a run may still go on.
+    """Write a run's report from its folder, without importing a framework; the run may still be training.
 
-    What is missing or damaged is told in the report.
+    Missing or damaged files are noted in the report.
 
     Args:
         folder: the run's.
-        out: the file; `report.html` in the run's folder without it.
+        out: the output file; by default `report.html` in the run's folder.
 
     Returns:
-        The file.
+        The output file.
 
     Raises:
-        UsageError: if the folder is no run's, or the file cannot be written.
+        UsageError: if the folder is not a run's, or the file cannot be written.
     """
     path = out or folder / REPORT
     content = render(folder).encode("utf-8", "replace")
@@ -39,14 +39,14 @@ def write(folder: Path, out: Path | None = None) -> Path:
 
 
 def render(folder: Path, *, live: bool = False) -> str:
-    """The report as text.
+    """Render the report as HTML text.
 
     Args:
         folder: the run's.
-        live: whether it asks its server for a newer one.
+        live: whether the page polls its server for updates.
 
     Raises:
-        UsageError: if the folder is no run's.
+        UsageError: if the folder is not a run's.
     """
     run = run_record.read(folder)
     grids = folder / layout.SAMPLES
@@ -68,7 +68,7 @@ def render(folder: Path, *, live: bool = False) -> str:
         Section("settings", "Settings", lambda: sections.render_settings(run)),
         Section("again", "Make it again", lambda: sections.render_reproduction(run)),
     ]
-    # A page holds its last picture already.
+    # The page's HTML contains the last picture already.
     slides = {
         "samples": {"frames": [*chosen.value.uris[:-1], None], "words": captions.value},
         "walk": {"frames": [*frames.value[:-1], None], "words": steps.value},
@@ -79,10 +79,10 @@ def render(folder: Path, *, live: bool = False) -> str:
 
 
 class _Attempt(Generic[T]):
-    """What a section and the page's data share, made once; the section that asks for it raises what went wrong.
+    """A value shared by a section and the page's data, made once; an error is raised only in the section.
 
     Attributes:
-        value: what was made, or `fallback`.
+        value: the result, or `fallback` after an error.
     """
 
     def __init__(self, make: Callable[[], T], fallback: T) -> None:
@@ -93,12 +93,12 @@ class _Attempt(Generic[T]):
             self.value, self._error = fallback, error
 
     def get(self) -> T:
-        """What was made; raises the error of making it."""
+        """The result; raises the error if making it failed."""
         if self._error is not None:
             raise self._error
         return self.value
 
     def require(self, section: Html) -> Html:
-        """A section that stands only where this could be made; raises the error of making it."""
+        """Return `section`; raises the error if making the value failed."""
         self.get()
         return section

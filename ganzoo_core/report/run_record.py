@@ -1,4 +1,4 @@
-"""What a run's folder holds, read so that nothing in it can stop a report: what cannot be read becomes a note."""
+"""Read a run's folder for a report, robustly: whatever cannot be read becomes a note."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ganzoo_core.settings import read_facts
 from ganzoo_core.settings.lengths import Interval
 from ganzoo_core.storage import decoding, files
 
-MAX_CELLS = 50_000_000  # numbers in the statistics
-MAX_COLUMNS = 200  # names in the statistics; a run has about ten
+MAX_CELLS = 50_000_000  # limit of numbers in the statistics
+MAX_COLUMNS = 200  # limit of columns in the statistics; a run has about ten
 MAX_CONFIG = 200_000  # bytes
 MAX_MEASURED = 64_000_000  # bytes
 _SETTING_LINE = re.compile(r"(?P<key>[^\s:#][^\s:]*): (?P<rest>.*)")
@@ -43,16 +43,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run's folder, as far as it can be read.
+    """The readable contents of a run's folder.
 
     Attributes:
         folder: of the run, as the user named it.
-        settings: by key, in their order.
-        facts: what the run was made with, as text.
-        columns: the statistics, one list of equal length a name; a number that is missing is NaN.
+        settings: by key, in file order.
+        facts: the run's facts; see `runs.facts`.
+        columns: the statistics, by name, as lists of equal length; missing numbers are NaN.
         scores: the lines of `scores.jsonl`, each with `images` and `scores`.
-        measured: what took the networks, if it was measured.
-        notes: what could not be read, in sentences.
+        measured: report data that needs the generator or the training set, if computed; see `records.Measurements`.
+        notes: sentences on what could not be read.
     """
 
     folder: Path
@@ -70,7 +70,7 @@ class RunRecord:
 
     @property
     def terms(self) -> list[str]:
-        """Names of loss terms and of D's accuracies and probabilities, in their order."""
+        """Names of loss terms and of D's accuracies and probabilities, in column order."""
         return [name for name in self.columns if "/" in name]
 
     @property
@@ -80,7 +80,7 @@ class RunRecord:
 
     @property
     def title(self) -> str:
-        """Such as `MODEL on DATA`."""
+        """The title, such as `MODEL on DATA`."""
         model = self.get_setting("use.model") or " and ".join(
             dict.fromkeys(filter(None, (self.get_setting("use.generator"), self.get_setting("use.discriminator"))))
         )
@@ -88,24 +88,24 @@ class RunRecord:
         return f"{model} on {data}" if model and data else model or self.folder.name
 
     def get_setting(self, key: str) -> Any:
-        """A setting's value; "" without one."""
+        """A setting's value; "" if it is missing."""
         return self.settings[key].value if key in self.settings else ""
 
     def get_fact(self, *keys: str) -> Any:
-        """What stands under `run` in `config.yaml`, such as `get_fact("engine", "device")`; "" if it does not."""
-        found: Any = self.facts
+        """A fact from `run` in `config.yaml`, such as `get_fact("engine", "device")`; "" if it is missing."""
+        fact: Any = self.facts
         for key in keys:
-            found = found.get(key, "") if isinstance(found, dict) else ""
-        return found
+            fact = fact.get(key, "") if isinstance(fact, dict) else ""
+        return fact
 
     @property
     def images_seen(self) -> int:
-        """Images seen at the last line."""
+        """Images seen at the last line of the statistics."""
         return int(self.images[-1]) if self.images else 0
 
     @cached_property
     def length(self) -> int:
-        """Images that the run is to see in all; 0 where that is not known."""
+        """The run's length in images; 0 if unknown."""
         try:
             batch, critic = int(self.get_setting("train.batch_size")), int(self.get_setting("train.critic_steps") or 1)
             step = batch * critic
@@ -117,7 +117,7 @@ class RunRecord:
 
     @property
     def generator_images(self) -> int:
-        """Images that the saved generator has seen; -1 without one."""
+        """Images seen by the saved generator; -1 without one."""
         try:
             files.check_folder(self.folder / layout.GENERATOR)
             return read_card(self.folder / layout.GENERATOR).images
@@ -126,7 +126,7 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """How far the run is, in a sentence without a full stop."""
+        """The run's progress, as a sentence without a full stop."""
         if not self.images:
             return "Nothing reported yet"
         reached = (
@@ -149,7 +149,7 @@ def read(folder: Path) -> RunRecord:
     """Read a run.
 
     Raises:
-        UsageError: if there is no such folder, or nothing of a run in it.
+        UsageError: if there is no such folder, or it is not a run's.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not there; name a run's folder, such as runs/NAME-1")
@@ -185,7 +185,7 @@ def _read_config(path: Path, notes: list[str]) -> tuple[dict[str, Setting], dict
 
 
 def _split_value_and_origin(text: str) -> tuple[Any, str]:
-    """`2e-4  # core` -> the value and `core`; what is not JSON stays text."""
+    """`2e-4  # core` -> the value and `core`; a value that is not JSON stays text."""
     try:
         value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
@@ -210,7 +210,7 @@ _DECODER = json.JSONDecoder(parse_int=_parse_int, parse_float=_parse_float, pars
 
 
 def _read_json_lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
-    """The JSON objects in a file, one a line; the last one may be half-written."""
+    """Iterate over the JSON objects in a file, one per line; ignores a torn last line, notes other bad lines."""
     bad = 0
     try:
         for line in decoding.read_lines(path):
@@ -231,7 +231,7 @@ def _read_json_lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def to_number(value: Any) -> float:
-    """A number of JSON; NaN for anything else, and for what no float holds."""
+    """A JSON number as a float; NaN for other values and for numbers out of range."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     try:
@@ -265,12 +265,12 @@ def _read_stats(path: Path, notes: list[str]) -> dict[str, list[float]]:
 
 
 def _read_scores(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    found = [
+    entries = [
         entry
         for entry in _read_json_lines(path, notes)
         if to_number(entry.get("images")) >= 0 and isinstance(entry.get("scores"), dict)
     ]
-    return sorted(found, key=lambda entry: to_number(entry["images"]))
+    return sorted(entries, key=lambda entry: to_number(entry["images"]))
 
 
 def _read_measured(folder: Path, notes: list[str]) -> dict[str, Any]:
@@ -279,11 +279,11 @@ def _read_measured(folder: Path, notes: list[str]) -> dict[str, Any]:
         return {}
     try:
         files.check_folder(path.parent)
-        found = decoding.decode_large(
+        measurements = decoding.decode_large(
             files.read_bytes(path, MAX_MEASURED), Measurements, f"{path.parent.name}/{path.name}"
         )
     except UsageError as error:
         notes.append(f"{error}; `ganzoo report` writes it anew.")
         return {}
-    built: dict[str, Any] = msgspec.to_builtins(found)
+    built: dict[str, Any] = msgspec.to_builtins(measurements)
     return {name: value for name, value in built.items() if value is not None}

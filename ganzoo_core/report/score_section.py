@@ -1,4 +1,4 @@
-"""The section with a run's scores, each with what it was computed with."""
+"""The section with a run's scores and their protocols."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from ganzoo_core.report.sections import format_value, quote_path, render_command
 from ganzoo_core.runs import scores
 
 ARROWS = {"lower": " ↓", "higher": " ↑"}
-STD_SUFFIX = "_std"  # behind the name of a score: its standard deviation
+STD_SUFFIX = "_std"  # suffix of a score's name: its standard deviation
 _NON_PROTOCOL_KEYS = {"images", "scores", "classes", "better", "protocol"}
 
 ScoreEntry = Mapping[str, Any]
 
 
 def render_scores(run: RunRecord, charts: Sequence[Chart]) -> Html:
-    """Curves of the scores, a table, and the protocols."""
+    """Score curves, a table of scores, and the protocols."""
     if not run.scores:
         command = render_commands([f"ganzoo evaluate {quote_path(run.folder)}"])
         return join([render_note("There are no scores yet. This computes them:"), command])
     names, groups = list_score_names(run.scores), group_by_protocol(run.scores)
     better = {key: word for entry in run.scores for key, word in _as_mapping(entry.get("better")).items()}
     rows = []
-    for place, entry in sorted(
-        ((place, entry) for place, group in enumerate(groups, 1) for entry in group), key=_get_images
+    for number, entry in sorted(
+        ((number, entry) for number, group in enumerate(groups, 1) for entry in group), key=_get_images
     ):
-        rows.append([f"{to_number(entry['images']):,.0f}", *(format_score(entry, name) for name in names), place])
+        rows.append([f"{to_number(entry['images']):,.0f}", *(format_score(entry, name) for name in names), number])
     head = ["images", *(name + ARROWS.get(str(better.get(name)), "") for name in names), "protocol"]
-    unlike = render_note("Scores of different protocols cannot be compared.") if len(groups) > 1 else None
+    protocol_note = render_note("Scores of different protocols cannot be compared.") if len(groups) > 1 else None
     legend = tag("p", "↓ lower is better, ↑ higher is better.", class_="soft") if better else None
     return join(
         [
             render_figures(charts, small=len(charts) > 2) if charts else None,
             render_table(head, rows, caption="Scores by images seen", numeric=True),
             legend,
-            unlike,
+            protocol_note,
             _render_by_class(run.scores),
-            *(_render_protocol(place, group[-1], whole=len(groups) == 1) for place, group in enumerate(groups, 1)),
+            *(_render_protocol(number, group[-1], whole=len(groups) == 1) for number, group in enumerate(groups, 1)),
         ]
     )
 
 
 def format_score(entry: ScoreEntry, name: str) -> str:
-    """A score, with its standard deviation where one stands beside it."""
+    """A score, with its standard deviation if there is one."""
     value, spread = (to_number(entry["scores"].get(key)) for key in (name, name + STD_SUFFIX))
     if value != value:
         return "–"
@@ -61,26 +61,26 @@ def _get_images(numbered_entry: tuple[int, ScoreEntry]) -> float:
 
 
 def make_charts(run: RunRecord) -> list[Chart]:
-    """A chart for each score that was taken at more than one time, by the protocol that most of them have.
+    """A chart for each score computed at more than one number of images, using only the most common protocol.
 
-    The last one counts where a time has several.
+    Of several scores at the same number of images, the last counts.
     """
     groups = group_by_protocol(run.scores)
     group = max(groups, key=len, default=[])
     title = "" if len(groups) == 1 else f", protocol {groups.index(group) + 1}" if groups else ""
-    found: list[Chart] = []
+    charts: list[Chart] = []
     for name in list_score_names(group):
         points = {to_number(entry["images"]): to_number(entry["scores"].get(name)) for entry in group}
-        kept = {images: round_value(value) for images, value in points.items() if value == value}
-        if len(kept) > 1:
-            series = [{"name": name, "colour": 0, "x": list(kept), "y": list(kept.values())}]
-            chart: Chart = {"id": f"score-{len(found)}", "title": name + title, "unit": "images", "series": series}
-            found.append({**chart, "points": True, "smooth": False})
-    return found
+        finite = {images: round_value(value) for images, value in points.items() if value == value}
+        if len(finite) > 1:
+            series = [{"name": name, "colour": 0, "x": list(finite), "y": list(finite.values())}]
+            chart: Chart = {"id": f"score-{len(charts)}", "title": name + title, "unit": "images", "series": series}
+            charts.append({**chart, "points": True, "smooth": False})
+    return charts
 
 
 def list_score_names(entries: Sequence[ScoreEntry]) -> list[str]:
-    """The names of all scores that are numbers, the main one first; a standard deviation is not one by itself."""
+    """The names of all numeric scores, the main one first, without standard deviations."""
     names = [
         name for entry in entries for name, value in entry["scores"].items() if to_number(value) == to_number(value)
     ]
@@ -90,7 +90,7 @@ def list_score_names(entries: Sequence[ScoreEntry]) -> list[str]:
 
 
 def group_by_protocol(entries: Sequence[ScoreEntry]) -> list[list[ScoreEntry]]:
-    """The scores in groups, in each of which they can be compared."""
+    """Group scores so that those in a group are comparable."""
     groups: list[list[ScoreEntry]] = []
     for entry in entries:
         group = next((group for group in groups if _is_comparable(group[0], entry)), None)
@@ -120,7 +120,7 @@ def _render_protocol(place: int, entry: ScoreEntry, *, whole: bool) -> Html:
 
 
 def _render_by_class(entries: Sequence[ScoreEntry]) -> Html | None:
-    """The newest score that has numbers for each class, a row a class."""
+    """A table of the newest per-class scores, one row per class."""
     entry = next((entry for entry in reversed(entries) if _as_mapping(entry.get("classes"))), None)
     if entry is None:
         return None
@@ -140,13 +140,13 @@ def _render_by_class(entries: Sequence[ScoreEntry]) -> Html | None:
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> list[str]:
     """`{"extractor": {"name": …}}` -> `extractor name: …`."""
-    found = []
+    lines = []
     for key, inner in value.items():
         if isinstance(inner, Mapping):
-            found += _flatten(inner, f"{prefix}{key} ")
+            lines += _flatten(inner, f"{prefix}{key} ")
         else:
-            found.append(f"{prefix}{key}: {format_value(inner, 200)}")
-    return found
+            lines.append(f"{prefix}{key}: {format_value(inner, 200)}")
+    return lines
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:

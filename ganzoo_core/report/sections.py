@@ -1,4 +1,4 @@
-"""The sections of a run's report, each made from the run's folder alone."""
+"""The sections of a run's report that need only the run's folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_CELL_LENGTH = 60  # characters of a value in a table
 
 
 def render_summary(run: RunRecord) -> Html:
-    """What was run, how far it is, and how fast it went."""
+    """The run's parts, data, progress and speed, with warnings and notes."""
     settings, last = run.get_setting, {name: column[-1] for name, column in run.columns.items() if column}
     facts: list[tuple[str, object]] = [
         ("loss", settings("use.loss")),
@@ -55,17 +55,19 @@ def render_summary(run: RunRecord) -> Html:
 
 
 def _explain_separation(run: RunRecord) -> list[str]:
-    """A sentence where D told training images from generated ones without fail, found in the statistics."""
-    watched = health.SeparationDetector()
+    """A warning if the statistics show that D separated real from generated images perfectly, else an empty list."""
+    detector = health.SeparationDetector()
     for values in zip(*run.columns.values(), strict=True):
-        watched.update({name: value for name, value in zip(run.columns, values, strict=True) if not math.isnan(value)})
-    if watched.detected_at is None:
+        detector.update({name: value for name, value in zip(run.columns, values, strict=True) if not math.isnan(value)})
+    if detector.detected_at is None:
         return []
     lr_d = run.get_setting("train.lr_d") or run.get_setting("train.lr")
     ended = run.images_seen if run.images_seen >= run.length else 0
     schedule = str(run.get_setting("use.schedule"))
     return [
-        health.explain_separation(watched.detected_at, run=run.folder, lr_d=lr_d, final_images=ended, schedule=schedule)
+        health.explain_separation(
+            detector.detected_at, run=run.folder, lr_d=lr_d, final_images=ended, schedule=schedule
+        )
     ]
 
 
@@ -78,7 +80,7 @@ def _format_speed(rate: Any) -> str:
 
 
 def render_samples(run: RunRecord, grids: ChosenPictures, real: tuple[Picture, str] | None) -> Html:
-    """The grids over time, beside real images."""
+    """The sample grids over time, beside real images."""
     if not grids.pictures:
         fake = render_note("No grid was drawn yet: the first comes with the first report.")
     else:
@@ -94,7 +96,7 @@ def render_samples(run: RunRecord, grids: ChosenPictures, real: tuple[Picture, s
     about = tag(
         "p", "Each grid is drawn from the same noise, so a place shows one picture as it changes.", class_="soft"
     )
-    # A conditional model's grid holds real images too, so it is twice as wide.
+    # A conditional model's grid contains real images too, so it is twice as wide.
     is_wide = bool(grids.pictures) and grids.pictures[-1].size[0] > 1.3 * grids.pictures[-1].size[1]
     return join([about, tag("div", fake, beside, class_="pair wide" if is_wide else "pair"), note])
 
@@ -108,14 +110,14 @@ def render_slides(
     alternative: str,
     at: int = -1,
 ) -> Html:
-    """Pictures with a slider through them; the page's script moves it. Without it the last picture is there.
+    """Pictures with a slider, moved by the page's script; without the script the last picture is shown.
 
     Args:
         name: of the frames in the page's data.
-        uris, words: the pictures, and what is said of each.
+        uris, words: the pictures and their captions.
         size: width and height of the largest, in pixels.
-        title, alternative: what they are, in a word and in a sentence.
-        at: the one that is shown first, 0 or -1.
+        title, alternative: the title in one word, and the alternative text.
+        at: index of the picture shown first, 0 or -1.
     """
     last = len(uris) - 1
     controls = tag(
@@ -137,7 +139,7 @@ def render_slides(
 
 
 def make_captions(pictures: Sequence[Picture]) -> list[str]:
-    """`3,504 images`, and what the grid says of itself."""
+    """Captions such as `3,504 images, resolution 32`."""
     return [
         ", ".join([pluralise(picture.images, "image"), *(f"{key} {value}" for key, value in picture.facts)])
         for picture in pictures
@@ -145,7 +147,7 @@ def make_captions(pictures: Sequence[Picture]) -> list[str]:
 
 
 def render_charts(run: RunRecord, charts: Sequence[Chart]) -> Html:
-    """Places for the charts, which the page's script draws, each with its values as a table."""
+    """Placeholders for charts, drawn by the page's script, each with a table of its values."""
     if not charts:
         return render_note("There are no statistics yet: the first line comes with the first report.")
     lines = len(run.images)
@@ -164,12 +166,12 @@ def render_charts(run: RunRecord, charts: Sequence[Chart]) -> Html:
 
 
 def render_figures(charts: Sequence[Chart], *, small: bool = False) -> Html:
-    """The charts beside each other."""
+    """Charts side by side."""
     return tag("div", *(render_figure(chart) for chart in charts), class_="charts small" if small else "charts")
 
 
 def render_figure(chart: Chart) -> Html:
-    """One chart's place: its title, room for the curves, and the values as a table."""
+    """One chart's placeholder: title, empty plot and a table of its values."""
     head = [chart["unit"], *(series["name"] for series in chart["series"])]
     values = render_table(head, curves.make_rows(chart), caption=f"{chart['title']}, by {chart['unit']}", numeric=True)
     return tag(
@@ -185,20 +187,20 @@ def render_figure(chart: Chart) -> Html:
 
 
 def render_stages(run: RunRecord, grids: ChosenPictures) -> Html | None:
-    """The stages of a run that grows; None for any other."""
-    found = curves.find_stages(run)
-    if not found:
+    """The stages of a progressively growing run; None for any other."""
+    stages = curves.find_stages(run)
+    if not stages:
         return None
     cards = []
-    for stage in found:
+    for stage in stages:
         within = [
-            place
-            for place, picture in enumerate(grids.pictures)
+            index
+            for index, picture in enumerate(grids.pictures)
             if dict(picture.facts).get("resolution", "") == f"{stage['resolution']:g}"
         ]
         faded = stage.get("faded")
         words = [f"{stage['from']:,.0f} to {stage['to']:,.0f} images"]
-        if faded is not None and faded > stage["from"] and stage is not found[0]:
+        if faded is not None and faded > stage["from"] and stage is not stages[0]:
             words.append(f"faded in by {faded:,.0f}")
         elif faded is None:
             words.append("not yet faded in")
@@ -211,7 +213,7 @@ def render_stages(run: RunRecord, grids: ChosenPictures) -> Html | None:
 
 
 def render_settings(run: RunRecord) -> Html:
-    """Every setting with its origin; those chosen for this run first."""
+    """All settings with their origins; those chosen for this run first."""
     if not run.settings:
         return render_note(f"{layout.CONFIG} is not there or holds no settings.")
     chosen = [setting for setting in run.settings.values() if _is_chosen(setting)]
@@ -223,7 +225,7 @@ def render_settings(run: RunRecord) -> Html:
 
 
 def _is_chosen(setting: Setting) -> bool:
-    """Whether a flag, `--set` or a file said so."""
+    """Whether the value was set by a flag, `--set` or a file."""
     return setting.origin.startswith("--") or setting.origin == "MODEL" or setting.origin.endswith((".yaml", ".yml"))
 
 
@@ -232,7 +234,7 @@ def _make_row(setting: Setting) -> tuple[str, str, str]:
 
 
 def format_value(value: Any, max_length: int = MAX_CELL_LENGTH) -> str:
-    """A value in a table, cut where it is long."""
+    """A value as text for a table cell, truncated to `max_length`."""
     if isinstance(value, list):
         text = ", ".join(map(str, value)) or "none"
     else:
@@ -241,7 +243,7 @@ def format_value(value: Any, max_length: int = MAX_CELL_LENGTH) -> str:
 
 
 def render_reproduction(run: RunRecord) -> Html:
-    """The commands, and the versions that it was made with."""
+    """Commands to reproduce, resume and draw from the run, and the versions it used."""
     folder = quote_path(run.folder)
     if not run.settings:
         return render_note(f"{layout.CONFIG} is not there, so the run cannot be made again from its folder.")
@@ -285,14 +287,14 @@ def render_reproduction(run: RunRecord) -> Html:
 
 
 def render_commands(lines: Sequence[str], title: str = "") -> Html:
-    """Lines for a terminal, with a button that copies them."""
+    """Shell commands with a copy button."""
     text = tag("pre", tag("code", "\n".join(lines)), tabindex="0")
     button = tag("button", "Copy", type="button", class_="copy")
     return tag("div", tag("p", title) if title else None, tag("div", text, button, class_="command"))
 
 
 def quote_path(path: Path) -> str:
-    """A path as a shell takes it: relative where it lies below the current folder."""
+    """A path quoted for the shell; relative if it is inside the current folder."""
     with contextlib.suppress(ValueError, OSError):
         path = path.resolve().relative_to(Path.cwd())
     text = str(path)
@@ -300,5 +302,5 @@ def quote_path(path: Path) -> str:
 
 
 def render_note(text: str) -> Html:
-    """A paragraph that says why there is nothing to show."""
+    """A paragraph that explains why something is missing."""
     return tag("p", text, class_="absent")

@@ -1,15 +1,15 @@
-"""A run's folder: what lies where, and how each thing is written and found.
+"""A run's folder: its contents, and how each file is written and read.
 
-config.yaml            everything resolved, with where each value came from
-data/                  the fingerprint of what it learnt from: a digest an image, labels, class names
-stats.jsonl            one line a report
-samples/IMAGES.png     grids from the same noise; real.png, latest.png
-checkpoints/IMAGES/    the full training state; the newest are kept
-snapshots/IMAGES/      the generator alone, all kept
-generator/             the last one
-scores.jsonl           what it was scored, and how
-report.html            all of it to look at
-trackers/NAME/         what a tracker keeps
+config.yaml            all resolved settings with their origins, and the run's facts
+data/                  fingerprint of the training data: a digest per image, labels, class names
+stats.jsonl            training statistics, one line per report
+samples/IMAGES.png     sample grids, all from the same noise; real.png, latest.png
+checkpoints/IMAGES/    the full training state; only the newest and the best are kept
+snapshots/IMAGES/      the generator alone; all are kept
+generator/             the final generator
+scores.jsonl           scores with their protocol
+report.html            the report page
+trackers/NAME/         files of a tracker
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ from ganzoo_core.storage.records import Card, Position
 from ganzoo_core.storage.tensors import pack_tensors
 from ganzoo_core.terminal.progress import Reporter
 
-LOCK_TIMEOUT = 2.0  # seconds in which the system may still be clearing away a process that was killed
+LOCK_TIMEOUT = 2.0  # seconds: the system may still be cleaning up a killed process
 _ID_PATTERN = re.compile(r"[0-9a-f]{16}")
-_CONTENTS = (WEIGHTS, CARD, STATE, POSITION, fingerprint.RECORD_FILE, fingerprint.DIGESTS_FILE)  # of the folders in it
+# Files in the run's subfolders.
+_CONTENTS = (WEIGHTS, CARD, STATE, POSITION, fingerprint.RECORD_FILE, fingerprint.DIGESTS_FILE)
 
 
 class RunFolder:
@@ -60,17 +61,17 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._validity: dict[tuple[object, ...], bool] = {}  # checkpoints whose bytes were compared
-        self._unwritten_lines: list[bytes] = []  # lines of statistics that the disk has not taken yet
-        self._line_count = self._byte_count = 0  # of statistics that it has
+        self._validity: dict[tuple[object, ...], bool] = {}  # of checkpoints, once verified
+        self._unwritten_lines: list[bytes] = []  # of statistics, not yet on disk
+        self._line_count = self._byte_count = 0  # of statistics on disk
         self._locked_folder = LockedFolder(path, lock=LOCK, permanent_file=CONFIG)
 
     @classmethod
     def create(cls, out: Path | None, name: str) -> RunFolder:
-        """A new folder: `out`, which must be new or empty, or `runs/NAME-1` and so on.
+        """Create a run folder: `out`, which must be new or empty, or else the next free `runs/NAME-N`.
 
         Raises:
-            UsageError: if `out` holds something, or no folder can be made.
+            UsageError: if `out` is not empty, or the folder cannot be created.
         """
         try:
             if out is not None:
@@ -102,35 +103,36 @@ class RunFolder:
 
     @property
     def generator(self) -> Path:
-        """The folder of the last generator."""
+        """The folder of the final generator."""
         return self.path / layout.GENERATOR
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """A run that is there.
+        """Open an existing run.
 
         Raises:
-            UsageError: if it is no run, its `config.yaml` is damaged, or links, pipes or devices lie where its own
-                files and folders belong.
+            UsageError: if it is not a run, its `config.yaml` is damaged, or one of its files or folders is a link, a
+                pipe or a device.
         """
         if not files.is_file(path / CONFIG):
             raise UsageError(f"{path} holds no {CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
         check_entries(path)
         folder = cls(path)
-        folder.id  # noqa: B018  (read once and now: before a checkpoint is taken for another run's)
+        folder.id  # noqa: B018  (cached now, before checkpoints are compared with it)
         return folder
 
     @cached_property
     def id(self) -> str:
-        """Tells this run from all others; kept in `config.yaml`, and in the manifest of each folder that it writes."""
+        """Unique id of this run; stored in `config.yaml` and in the manifest of each folder that it writes."""
         known = read_facts(self.path / CONFIG).id if files.describe(self.path / CONFIG) else ""
         return known if _ID_PATTERN.fullmatch(known) else secrets.token_hex(8)
 
     def lock(self) -> filelock.BaseFileLock:
-        """Keep other processes from this run, for as long as this one lives, and clear what a crash left in it.
+        """Lock the run against other processes until this one ends, and remove leftovers of a crash.
 
         Raises:
-            UsageError: if another one has it, and does not give it up within `LOCK_TIMEOUT` seconds.
+            UsageError: if another process holds the lock for longer than `LOCK_TIMEOUT` seconds, or the folder is not
+                writable.
         """
         files.check_file(self.path / LOCK)
         lock = filelock.FileLock(self.path / LOCK, timeout=LOCK_TIMEOUT)
@@ -143,8 +145,8 @@ class RunFolder:
             raise UsageError(f"{self.path} cannot be written, so its run cannot go on: {reason}") from None
         self._locked_folder.remember_lock()
         try:
-            for place in (self.path, self.checkpoints, self.snapshots, self.samples):
-                atomic.clear_leftovers(place, names=layout.WRITTEN, contents=_CONTENTS)
+            for folder in (self.path, self.checkpoints, self.snapshots, self.samples):
+                atomic.clear_leftovers(folder, names=layout.WRITTEN, contents=_CONTENTS)
         except BaseException:
             lock.release()
             raise
@@ -156,7 +158,7 @@ class RunFolder:
         return self.path / layout.CHECKPOINTS
 
     def write_config(self, settings: Settings, facts: Mapping[str, Any]) -> None:
-        """`config.yaml`, which `--config` reads again."""
+        """Write `config.yaml`, which `--config` reads."""
         atomic.write_file(self.path / CONFIG, format_config(settings, {"id": self.id, **facts}).encode())
 
     def add_stats(self, line: Mapping[str, Any]) -> None:
@@ -168,7 +170,7 @@ class RunFolder:
         self.flush_stats()
 
     def flush_stats(self) -> None:
-        """Write the lines that could not be written yet; OSError if they still cannot."""
+        """Write pending lines to `stats.jsonl`; raises OSError if the disk refuses."""
         self._locked_folder.check(self.path / STATS, self._byte_count)
         if content := b"".join(self._unwritten_lines):
             atomic.append(self.path / STATS, content, at=self._byte_count)
@@ -179,33 +181,33 @@ class RunFolder:
             self._unwritten_lines = []
 
     def count_stats(self) -> int:
-        """Lines of statistics so far."""
+        """The number of lines of statistics so far."""
         return self._line_count + len(self._unwritten_lines)
 
     def truncate_stats(self, lines: int) -> None:
-        """Keep the first lines; what comes later, or is torn, was written after the checkpoint that is gone back to.
+        """Keep the first `lines` lines; later or torn ones were written after the checkpoint that is resumed from.
 
         Raises:
-            UsageError: if there are fewer, or one of them is no line of statistics.
+            UsageError: if there are fewer, or one of them is not a line of statistics.
         """
         path = self.path / STATS
-        kept = read_first_lines(path, lines)
-        atomic.write_file(path, kept)
-        self._unwritten_lines, self._line_count, self._byte_count = [], lines, len(kept)
+        content = read_first_lines(path, lines)
+        atomic.write_file(path, content)
+        self._unwritten_lines, self._line_count, self._byte_count = [], lines, len(content)
 
     def read_stats(self) -> list[dict[str, Any]]:
-        """All reports so far; raises UsageError for a line that is none."""
+        """All reports so far; raises UsageError for an invalid line."""
         return read_stats(self.path / STATS)
 
     def write_sample_grid(self, names: Iterable[str], png: bytes) -> None:
-        """PNG files in `samples/`, the same under each name."""
+        """Write one PNG to `samples/` under each of these names."""
         files.check_folder(self.samples)
         self.samples.mkdir(exist_ok=True)
         for name in names:
             atomic.write_file(self.samples / name, png)
 
     def write_generator(self, folder: Path, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:
-        """A self-describing generator: its tensors and the card that says how to build it."""
+        """Write a generator: its tensors and the card that says how to rebuild it."""
         self._locked_folder.check()
         contents = {WEIGHTS: pack_tensors(tensors), CARD: json.dumps(card, indent=1).encode()}
         atomic.write_folder(folder, contents, run_id=self.id)
@@ -213,10 +215,10 @@ class RunFolder:
     def write_checkpoint(
         self, images: int, tensors: Mapping[str, Any], position: Mapping[str, Any], *, keep: int
     ) -> Path:
-        """Write `checkpoints/IMAGES`, then remove all of this run's valid ones but the newest and the best.
+        """Write `checkpoints/IMAGES`, then remove this run's valid checkpoints except the `keep` newest and the best.
 
         Raises:
-            OSError: if the disk refuses; then nothing was removed.
+            OSError: if the disk refuses; nothing is removed then.
         """
         self._locked_folder.check()
         contents = {
@@ -225,9 +227,7 @@ class RunFolder:
         }
         path = self.checkpoints / layout.saved_at(images)
         atomic.write_folder(path, contents, run_id=self.id)
-        self._validity[self._stat_checkpoint(path)] = (
-            True  # as written: reading all of it again would cost each save that
-        )
+        self._validity[self._stat_checkpoint(path)] = True  # just written; verifying it would slow each save
         best = self._find_best_images()
         for former in self._list_own_checkpoints()[keep:]:
             if former.name != str(best):
@@ -235,7 +235,7 @@ class RunFolder:
         return path
 
     def _find_best_images(self) -> int | None:
-        """The images that the best generator had seen, by the scores so far; None without any that can be read."""
+        """Images seen by the best-scored generator so far; None without readable scores."""
         try:
             best = scores.find_best(scores.read(self.path))
         except (UsageError, OSError):
@@ -243,17 +243,17 @@ class RunFolder:
         return None if best is None else best.images
 
     def find_newest_checkpoint(self) -> Path | None:
-        """The newest that is valid to the byte and this run's own; None if there is none."""
+        """This run's newest checkpoint whose bytes are all valid; None if there is none."""
         return next(iter(self._list_own_checkpoints()), None)
 
     def list_damaged_checkpoints(self) -> list[Path]:
-        """Those that are not whole, not valid, no folders, or another run's; the newest first."""
+        """Checkpoints that are incomplete, invalid, not folders or another run's, newest first."""
         own = self._list_own_checkpoints()
-        found = [path for path in files.list_folder(self.checkpoints) if files.is_number(path.name)]
-        return [path for path in sorted(found, key=lambda path: -int(path.name)) if path not in own]
+        checkpoints = [path for path in files.list_folder(self.checkpoints) if files.is_number(path.name)]
+        return [path for path in sorted(checkpoints, key=lambda path: -int(path.name)) if path not in own]
 
     def set_aside(self, path: Path, prefix: str = DAMAGED_PREFIX) -> Path:
-        """Rename what may neither be used nor be lost, such as a damaged checkpoint; returns its new path.
+        """Rename a file or folder so that it is kept but not used, such as a damaged checkpoint; returns the new path.
 
         Raises:
             OSError: if it cannot be renamed.
@@ -266,7 +266,7 @@ class RunFolder:
         return aside
 
     def clear_for_restart(self) -> list[Path]:
-        """Forget the statistics and scores of an attempt that is lost; where its generators were set aside."""
+        """Clear statistics and scores for a restart from scratch; returns the new paths of the generators set aside."""
         self.truncate_stats(0)
         scores.remove_later_scores(self.path, -1)
         return [
@@ -276,9 +276,9 @@ class RunFolder:
         ]
 
     def _list_own_checkpoints(self) -> list[Path]:
-        """The valid checkpoints of this run, the newest first."""
-        found = list(files.list_numbered(self.checkpoints).values())
-        return [path for path in reversed(found) if self._is_own(path)]
+        """The valid checkpoints of this run, newest first."""
+        checkpoints = list(files.list_numbered(self.checkpoints).values())
+        return [path for path in reversed(checkpoints) if self._is_own(path)]
 
     def _is_own(self, path: Path) -> bool:
         version = self._stat_checkpoint(path)
@@ -291,15 +291,15 @@ class RunFolder:
         return self._validity[version]
 
     def _stat_checkpoint(self, path: Path) -> tuple[object, ...]:
-        """Another value whenever a file of a checkpoint was written anew."""
+        """A cache key that changes whenever one of the checkpoint's files is rewritten."""
         try:
-            about = [(path / name).lstat() for name in (atomic.MANIFEST, STATE, POSITION)]
+            stats = [(path / name).lstat() for name in (atomic.MANIFEST, STATE, POSITION)]
         except OSError:
             return (path.name,)
-        return (path.name, *((one.st_mtime_ns, one.st_size) for one in about))
+        return (path.name, *((stat.st_mtime_ns, stat.st_size) for stat in stats))
 
     def is_finished(self) -> bool:
-        """Whether the run has reached its length and saved its generator."""
+        """Whether the run has reached its length and saved its final generator."""
         newest = self.find_newest_checkpoint()
         if newest is None:
             return False
@@ -307,24 +307,24 @@ class RunFolder:
         return position.images >= position.end and self.read_generator_images() == position.images
 
     def read_generator_images(self) -> int:
-        """Images that `generator/` has seen; -1 without one."""
+        """Images seen by the generator in `generator/`; -1 without one."""
         if not atomic.is_valid(self.generator):
             return -1
         return read_card(self.generator).images
 
 
 def read_position(folder: Path) -> Position:
-    """Where a run stood at a checkpoint; raises UsageError if the file does not say so as it must."""
+    """The training position of a checkpoint; raises UsageError if its file is missing or invalid."""
     return decoding.read_record(folder / POSITION, Position)
 
 
 def read_card(folder: Path) -> Card:
-    """The card of a saved generator; raises UsageError if there is none, or it is not as it must be."""
+    """The card of a saved generator; raises UsageError if it is missing or invalid."""
     return decoding.read_record(folder / CARD, Card)
 
 
 def check_entries(path: Path) -> None:
-    """Raise UsageError where a link, a pipe or a device lies in a run's folder in the place of something of its own."""
+    """Raise UsageError if one of a run's files or folders is a link, a pipe or a device."""
     for name in (CONFIG, STATS, layout.SCORES, LOCK):
         files.check_file(path / name)
     for name in FOLDERS:
@@ -332,7 +332,7 @@ def check_entries(path: Path) -> None:
 
 
 def find_readable_checkpoint(folder: RunFolder) -> Path | None:
-    """The newest valid checkpoint of a run that is only read; a newer one that is damaged is named."""
+    """The newest valid checkpoint of a run that is only read; warns of newer damaged ones."""
     newest = folder.find_newest_checkpoint()
     for path in folder.list_damaged_checkpoints():
         if newest is None or int(path.name) > int(newest.name):

@@ -1,4 +1,4 @@
-"""Which of a run's saved generators is meant."""
+"""Find a run's saved generators: last, best, by images or by epoch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def find_generator(path: Path, which: str = "last") -> Path:
 
     Args:
         path: a run, its `generator/`, or one of its snapshots.
-        which: `last`, a number of images, or `epoch:N`; only of a run.
+        which: `last`, `best`, a number of images, or `epoch:N`; anything but `last` needs a run.
 
     Raises:
-        UsageError: if there is none, with what there is.
+        UsageError: if there is no such generator; the message lists those that exist.
     """
     if not path.exists():
         raise UsageError(f"{path} is not there; name a run's folder, its {layout.GENERATOR}/ or a snapshot")
@@ -37,7 +37,7 @@ def find_generator(path: Path, which: str = "last") -> Path:
             return path / layout.GENERATOR
         if saved:
             if files.describe(path / layout.GENERATOR):
-                from ganzoo_core.terminal.progress import Reporter  # rich: most callers need none of it
+                from ganzoo_core.terminal.progress import Reporter  # imports rich, which most callers do not need
 
                 Reporter().warn(
                     f"{path / layout.GENERATOR} is damaged; the snapshot at {pluralise(max(saved), 'image')} is taken"
@@ -84,7 +84,7 @@ def _find_best(saved: Mapping[int, Path], path: Path) -> Path:
 
 
 def _find_epoch(saved: Mapping[int, Path], number: int, path: Path) -> Path:
-    """The first snapshot at or after the end of an epoch, if it lies within that step."""
+    """The first snapshot at or after the end of an epoch, if less than one step after it."""
     epochs: dict[int, Path] = {}
     for images in sorted(saved):
         card = read_card(saved[images])
@@ -112,11 +112,11 @@ def list_generators(run: Path, which: str) -> list[Path]:
     """
     if which != "all":
         return [find_generator(run, which)]
-    found: dict[int, Path] = {}
+    folders: dict[int, Path] = {}
     check_entries(run)
     for folder in [*files.list_numbered(run / layout.SNAPSHOTS).values(), run / layout.GENERATOR]:
         if atomic.is_complete(folder):
-            found.setdefault(read_card(folder).images, folder)
-    if not found:
+            folders.setdefault(read_card(folder).images, folder)
+    if not folders:
         raise UsageError(f"{run} holds no saved generator, so there is nothing to evaluate; train it for longer")
-    return [found[images] for images in sorted(found)]
+    return [folders[images] for images in sorted(folders)]

@@ -1,7 +1,7 @@
-"""Is a run going well? The least of it: a sentence where it is too short, or where D has won.
+"""Warnings about a run's health: it is too short, or D separates real from generated images perfectly.
 
-Both can be read from a run's folder alone: the first stands among the warnings in `config.yaml`, the second is found in
-`stats.jsonl` again.
+Both can be read from a run's folder: the first is among the warnings in `config.yaml`, the second is recomputed from
+`stats.jsonl`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from ganzoo_core.settings import CORE_SETTINGS
 from ganzoo_core.settings.lengths import Interval
 from ganzoo_core.storage.records import SEPARATION_TERM
 
-MIN_STEPS = 2_000  # steps of G below which most GANs draw next to nothing
-EARLY_STEPS = 200  # steps in which D separates everything in healthy runs too, since G draws noise
-REPORTS_IN_A_ROW = 3  # in a row
+MIN_STEPS = 2_000  # steps of G below which most GANs draw little more than noise
+EARLY_STEPS = 200  # first steps, where D separates perfectly in healthy runs too, since G draws noise
+REPORTS_IN_A_ROW = 3
 ACCURACY_REAL = "discriminator/accuracy_real"
 
 
 def explain_short_run(resolved: Mix, steps: int, *, laptop: str = "", resumed: Path | None = None) -> str:
-    """What to say of a run of so many steps; "" where they are enough, or its length was chosen for just these data.
+    """A warning for a run of too few steps; "" if they are enough, or the length is from the preset for this data set.
 
     Args:
-        resolved: what is trained.
-        steps: of the generator, in all.
+        resolved: the mix to train.
+        steps: total steps of the generator.
         laptop: the preset that trains for longer on this machine; see `find_laptop_preset`.
-        resumed: the folder of a run that goes on, or begins again in it; None for a new one.
+        resumed: the folder of a run that is resumed or restarted; None for a new one.
     """
-    own = f"{resolved.parts['generator'].name} preset {resolved.parts['data'].name}"
-    if steps >= MIN_STEPS or resolved.settings.find_origin("train.length") == own:
+    data_preset_origin = f"{resolved.parts['generator'].name} preset {resolved.parts['data'].name}"
+    if steps >= MIN_STEPS or resolved.settings.find_origin("train.length") == data_preset_origin:
         return ""
     advice = f"the same command with --steps 5000 or --minutes 10{f' or --preset {laptop}' if laptop else ''}"
     if resumed is not None:
@@ -49,16 +49,16 @@ def explain_short_run(resolved: Mix, steps: int, *, laptop: str = "", resumed: P
 
 
 def find_laptop_preset(resolved: Mix, images: int, *, epoch_images: int, is_too_short: bool = False) -> str:
-    """The model's preset for a machine without a GPU where it would help a run of so many images, else "".
+    """The model's preset for a machine without a GPU if it suits a run of this length, else "".
 
-    It helps no run whose preset is for few pictures, and so for such a machine as well; nor one with the data's own
-    preset and a length that somebody said.
+    Never suggested if the run's own preset is for small data sets, and so for such a machine as well, nor if the user
+    set the length of a run that has a preset or is too short.
 
     Args:
-        resolved: what is trained.
+        resolved: the mix to train.
         images: the run's length.
-        epoch_images: in the set.
-        is_too_short: a run that is too short is to be helped, and not one that takes long.
+        epoch_images: images in an epoch.
+        is_too_short: suggest a longer run, instead of a shorter one.
     """
     name, model, entry = resolved.laptop_preset, resolved.parts["generator"], resolved.settings.entries["train.length"]
     if not name or (resolved.preset and model.suits.get(resolved.preset, Suits()).max_images is not None):
@@ -66,17 +66,16 @@ def find_laptop_preset(resolved: Mix, images: int, *, epoch_images: int, is_too_
     if entry.by_user or not (is_too_short or resolved.preset):
         return "" if is_too_short or resolved.preset else name
     length = {**model.defaults, **model.presets[name]}.get("train.length", CORE_SETTINGS["train.length"].default)
-    its_own = Interval.parse(length).to_images(epoch_images=epoch_images, step_images=1)
-    return name if (its_own > images if is_too_short else its_own < images) else ""
+    preset_images = Interval.parse(length).to_images(epoch_images=epoch_images, step_images=1)
+    return name if (preset_images > images if is_too_short else preset_images < images) else ""
 
 
 class SeparationDetector:
-    """Watches the reports for a D that tells training images from generated ones without fail.
+    """Detects a D that separates training images from generated ones perfectly.
 
-    It does where in every step of `REPORTS_IN_A_ROW` reports in a row the least score of a real image was above the
-    largest of a
-    generated one. Losses whose D has no decision are left out: a critic that estimates a distance is meant to do that.
-    The first steps do not count.
+    That is: in every step of `REPORTS_IN_A_ROW` consecutive reports, the lowest score of a real image was above the
+    highest of a generated one. Losses whose D has no decision are ignored: a critic that estimates a distance is meant
+    to separate them. The first `EARLY_STEPS` steps do not count.
     """
 
     def __init__(self) -> None:
@@ -84,7 +83,7 @@ class SeparationDetector:
         self.detected_at: int | None = None
 
     def update(self, line: Mapping[str, Any]) -> bool:
-        """Take in a line of statistics; True at the first with which it is found."""
+        """Process a line of statistics; returns True once, at the first detection."""
         begins, self.last_step = self.last_step, int(line.get("step", 0))
         if begins < EARLY_STEPS or ACCURACY_REAL not in line or line.get(SEPARATION_TERM) != 1.0:
             self.streak = 0
@@ -96,25 +95,23 @@ class SeparationDetector:
         return True
 
     def rewind(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Begin again from the lines of statistics that are kept; what was found in this process stays found."""
-        found, fresh = self.detected_at, SeparationDetector()
+        """Recompute the state from the remaining lines of statistics; an earlier detection in this process is kept."""
+        detected_before, fresh = self.detected_at, SeparationDetector()
         for line in lines:
             fresh.update(line)
         self.__dict__.update(fresh.__dict__)
-        self.detected_at = fresh.detected_at if found is None else found
+        self.detected_at = fresh.detected_at if detected_before is None else detected_before
 
 
 def explain_separation(images: int, *, run: Path, lr_d: Any, final_images: int = 0, schedule: str = "") -> str:
-    """What it means that D tells them apart without fail, and what helps.
+    """A warning that D separates real from generated images perfectly, with advice.
 
     Args:
-        images: seen when it was found.
+        images: images seen at the detection.
         run: the run's folder.
-        lr_d: D's learning rate; nothing is said of it where it is no number.
-        final_images: the images that a run which is over has seen; 0 while it is under way. Nothing is left for a new
-        run that
-            begins there, unless it is longer.
-        schedule: its name; only with the default one a run may be made longer whatever its length was.
+        lr_d: D's learning rate; no advice on it if it is not a number.
+        final_images: images seen by a finished run, which must be lengthened to be resumed; 0 while it trains.
+        schedule: its name; only the default schedule allows any run to be lengthened.
     """
     slower = ""
     if isinstance(lr_d, int | float) and not isinstance(lr_d, bool):

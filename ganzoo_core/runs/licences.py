@@ -1,4 +1,4 @@
-"""What a run's pictures, and those that its first weights learnt from, are under: it covers what the run draws."""
+"""Licences of a run's training data and of its initial weights' training data; they apply to generated images too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ganzoo_core.storage import files
 
 
 def find_licences(source: Path | None) -> list[str]:
-    """The licences of all that a run, or a saved generator, learnt from.
+    """The licences of all data that a run or saved generator was trained on, directly or through its initial weights.
 
     Args:
         source: a run, a checkpoint in it, or a saved generator; None for nothing.
@@ -27,17 +27,17 @@ def find_licences(source: Path | None) -> list[str]:
     if files.describe(source / layout.CARD):
         return merge_licences([read_card(source).license])
     run = source if files.is_file(source / layout.CONFIG) else source.parents[1]
-    kept = read_facts(run / layout.CONFIG).licences
-    if kept is None:  # of a run from before they were kept there
+    licences = read_facts(run / layout.CONFIG).licences
+    if licences is None:  # runs of older versions do not record them
         with suppress(UsageError):
-            kept = [read_card(generators.find_generator(run)).license]
-    return merge_licences(kept or ())
+            licences = [read_card(generators.find_generator(run)).license]
+    return merge_licences(licences or ())
 
 
 def merge_licences(licences: Iterable[str]) -> list[str]:
-    """Each once, in their order; one that another names already is left out."""
-    found: list[str] = []
+    """Remove duplicates, keeping the order; a licence contained in an earlier one is dropped too."""
+    merged: list[str] = []
     for licence in licences:
-        if licence and not any(licence in other for other in found):
-            found.append(licence)
-    return found
+        if licence and not any(licence in earlier for earlier in merged):
+            merged.append(licence)
+    return merged

@@ -1,4 +1,4 @@
-"""Is a run's folder still the one that this process locked, or was it removed, moved or begun anew meanwhile?"""
+"""Check that a run's folder is still the one that this process locked, not removed, moved or restarted."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ganzoo_core.storage import files
 
 
 class LockedFolder:
-    """A folder that is written by whoever holds its lock.
+    """A folder that only the holder of its lock writes to.
 
     Args:
         folder: of a run.
-        lock: the name of the lock's file in it.
-        permanent_file: the name of a file in it that is never taken away.
+        lock: the name of its lock file.
+        permanent_file: the name of a file in it that is never removed.
     """
 
     def __init__(self, folder: Path, *, lock: str, permanent_file: str) -> None:
@@ -22,17 +22,19 @@ class LockedFolder:
         self._lock_identity: tuple[int, int] | None = None
 
     def remember_lock(self) -> None:
-        """Remember the lock's file, which is held open: no other one has its number for as long as that is so."""
+        """Remember the lock file's device and inode, which are not reused while it is held open."""
         self._lock_identity = self._identify_lock()
 
     def check(self, path: Path | None = None, length: int = 0) -> None:
-        """Raise GanzooError if the folder is another one: a run there would be torn in two, or mixed with another.
+        """Raise GanzooError if this is no longer the locked folder: writing would split the run or mix it with another.
 
         Args:
-            path: a file in it, which is an error too where it has become shorter than `length` bytes.
+            path: a file in it; raises GanzooError too if it is shorter than `length` bytes.
         """
-        found = self._identify_lock()
-        if self._lock_identity not in (None, found) and not (found is None and files.is_file(self._permanent_file)):
+        lock_identity = self._identify_lock()
+        if self._lock_identity not in (None, lock_identity) and not (
+            lock_identity is None and files.is_file(self._permanent_file)
+        ):
             raise GanzooError(
                 f"{self.folder} was removed, moved or begun anew while its run trained, so nothing more is written "
                 "there; if it was moved, `ganzoo resume` goes on from where it is now"
@@ -45,7 +47,7 @@ class LockedFolder:
 
     def _identify_lock(self) -> tuple[int, int] | None:
         try:
-            found = self._lock.lstat()
+            stat = self._lock.lstat()
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return stat.st_dev, stat.st_ino

@@ -1,4 +1,4 @@
-"""Scores and what they were computed with: `scores.jsonl` in a run's folder, one JSON object a line.
+"""Scores and their protocol: `scores.jsonl` in a run's folder, one JSON object per line.
 
 {"images": 6000, "scores": {"NAME": 3.2, …}, "real": {"NAME": 0.8, …}, "classes": {"share": {"0": 0.1, …}},
 "better": {"NAME": "lower", …}, "protocol": {"data": …, "reference": "test", "extractor": {…}, "samples": 1000, …}, …}
@@ -23,27 +23,27 @@ from ganzoo_core.storage.records import ScoreLine
 from ganzoo_core.terminal.text import to_one_line
 
 MAX_LINES = 100_000
-MAX_MESSAGE_LENGTH = 2_000  # characters of what differs, in an error
-LOCK_TIMEOUT = 20  # seconds for another process that writes
-COLLAPSE_FACTOR = 2.0  # times its best: above that, at so many evaluations running, a generator has collapsed
-COLLAPSE_EVALUATIONS = 3
-# What may differ between two scores that are compared: the model's own ways, and what was shown not to matter much.
+MAX_MESSAGE_LENGTH = 2_000  # characters of differences listed in an error
+LOCK_TIMEOUT = 20  # seconds to wait for another process that writes
+COLLAPSE_FACTOR = 2.0  # a generator has collapsed if its score exceeds its best by this factor
+COLLAPSE_EVALUATIONS = 3  # at this many consecutive evaluations
+# Protocol keys that may differ between comparable scores: properties of the model, and some with little effect.
 UNCOMPARED_KEYS = ("seed", "ema", "labels", "drawn_size", "versions")
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one generator, or one set of images, was worth, and how that was found.
+    """Scores of one generator or one set of images, with their protocol.
 
     Attributes:
-        images: real images that the generator had seen; None for images from elsewhere.
-        scores: a number by name.
-        classes: by name, a number for each class.
-        better: `lower` or `higher`, for those scores of which one is better.
-        real: the same scores of real images of the data's other part that were resized as the drawn ones are, which is
-            what the best of generators would have; empty where that was not asked for.
-        protocol: everything that the numbers depend on.
-        extra: what else is kept: `generator`, the SHA-256 of its weights, and `during`, what it was computed in.
+        images: real images seen by the generator; None for images that no run's generator drew.
+        scores: values by name.
+        classes: per-class values, by score name.
+        better: `lower` or `higher`, for scores that have a direction.
+        real: the same scores of real images from the split that is not the reference, resized like the generated ones:
+            what a perfect generator would get. Empty if not requested.
+        protocol: everything that the values depend on.
+        extra: further keys: `generator`, the SHA-256 of its weights, and `during`, `training` or `evaluate`.
     """
 
     images: int | None
@@ -55,57 +55,58 @@ class Score:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The line of `scores.jsonl`."""
+        """Its line of `scores.jsonl`."""
         line = {"images": self.images, "scores": self.scores, "real": self.real, "classes": self.classes}
         return _non_finite_to_null({**line, "better": self.better, "protocol": self.protocol, **self.extra})
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Score:
-        """The score that a line holds; raises UsageError where it holds none."""
-        found = decoding.convert(line, ScoreLine, "it")
+        """Parse a line of `scores.jsonl`; raises UsageError if it is invalid."""
+        record = decoding.convert(line, ScoreLine, "it")
         return cls(
-            images=found.images,
-            scores=_null_to_nan(found.scores),
-            real=_null_to_nan(found.real),
-            classes={name: _null_to_nan(values) for name, values in found.classes.items()},
-            better=found.better,
-            protocol=found.protocol,
+            images=record.images,
+            scores=_null_to_nan(record.scores),
+            real=_null_to_nan(record.real),
+            classes={name: _null_to_nan(values) for name, values in record.classes.items()},
+            better=record.better,
+            protocol=record.protocol,
             extra={key: value for key, value in line.items() if key not in ScoreLine.__struct_fields__},
         )
 
 
 def read(run: Path) -> list[Score]:
-    """A run's scores in the order in which they were computed; none where it was not evaluated.
+    """A run's scores in the order in which they were computed; empty if it was never evaluated.
+
+    A last line torn by a crash is ignored.
 
     Raises:
-        UsageError: for a line that is no score, and if something else than a regular file lies there. A last line that
-            is torn, by a crash, is passed over.
+        UsageError: for an invalid line, or if `scores.jsonl` is not a regular file.
     """
     path = run / SCORES
-    found = []
+    scores = []
     for number, line in enumerate(_read_lines(path), 1):
         try:
-            found.append(Score.from_json(decoding.parse(line, "it")))
+            scores.append(Score.from_json(decoding.parse(line, "it")))
         except UsageError as error:
             raise UsageError(
                 f"{path}: line {number} is no score: {error}; take the line away, or the file: `ganzoo evaluate` "
                 "writes it anew"
             ) from None
-    return found
+    return scores
 
 
 def append(run: Path, score: Score) -> None:
-    """Write a score behind those that are there, durably.
+    """Append a score durably.
 
     Raises:
-        UsageError: if another process keeps the file.
-        OSError: if the disk refuses; what was there before is untouched.
+        UsageError: if another process keeps the file locked.
+        OSError: if the disk refuses; the earlier scores are untouched.
     """
     _rewrite(run, lambda kept: (kept, [score]))
 
 
 def remove_later_scores(run: Path, images: int) -> None:
-    """Take away what training found after so many images: the run went back, and will find it again."""
+    """Remove scores computed during training after `images`: the run was rewound and will compute them again."""
 
     def kept(lines: list[bytes]) -> tuple[list[bytes], list[Score]]:
         return [line for line in lines if not _is_later(line, images)], []
@@ -115,18 +116,18 @@ def remove_later_scores(run: Path, images: int) -> None:
 
 
 def find_main_score() -> str:
-    """The score that `find_best` goes by, the lower the better: of the metric whose card says `main`; "" for none."""
+    """The name of the score used by `find_best`, lower is better: that of the metric marked `main`; "" for none."""
     return next((part.lower[0] for part in catalog.scan().parts if part.main and part.lower), "")
 
 
 def find_best(scores: Sequence[Score], by: str = "") -> Score | None:
-    """The best of a run's scores, among those of the newest one's protocol; None without any.
+    """The best of a run's scores with the same protocol as the newest one; None without any.
 
-    Of what was scored several times, the last score counts: not the luckiest.
+    Of a generator that was scored several times, the last score counts, not the best.
 
     Args:
         scores: of one run.
-        by: the score's name; that of the main metric without it.
+        by: the score's name; the main metric's by default.
     """
     by = by or find_main_score()
     named = [score for score in scores if score.images is not None and math.isfinite(score.scores.get(by, math.nan))]
@@ -136,13 +137,13 @@ def find_best(scores: Sequence[Score], by: str = "") -> Score | None:
 
 
 def select_latest(scores: Sequence[Score]) -> list[Score]:
-    """The last score of each number of images, in the order of those."""
+    """The last score for each number of images, ordered by it."""
     newest = {score.images: score for score in scores if score.images is not None}
     return [newest[images] for images in sorted(newest)]
 
 
 def has_collapsed(values: Sequence[float]) -> bool:
-    """Whether a score, the lower the better, was over twice its best at the last three evaluations.
+    """Whether a lower-is-better score was over twice its best at each of the last three evaluations.
 
     Args:
         values: of one protocol, in the order of training.
@@ -154,8 +155,8 @@ def has_collapsed(values: Sequence[float]) -> bool:
 
 
 def find_differences(first: Score, second: Score) -> list[str]:
-    """What of their protocol keeps two scores from being compared, in words; empty where they are alike."""
-    # Data that were moved are the same.
+    """Describe the protocol differences that make two scores incomparable; empty if they are comparable."""
+    # The same images under another path are the same data.
     same_images = first.protocol.get("data_sha256", 0) == second.protocol.get("data_sha256", 1)
     return [
         f"{name.replace('.', ' ')} is {_format_value(a)} and {_format_value(b)}"
@@ -167,30 +168,30 @@ def find_differences(first: Score, second: Score) -> list[str]:
 
 
 def check_comparable(scores: Sequence[Score], *, force: bool = False) -> list[str]:
-    """What differs in how these scores were found, to be shown beside them.
+    """Describe the protocol differences between these scores, to be shown beside them.
 
     Args:
-        scores: scores that are to stand in one table.
-        force: whether they may differ.
+        scores: scores to show in one table.
+        force: allow differences.
 
     Raises:
-        UsageError: if they do and may not.
+        UsageError: if their protocols differ and `force` is not set.
     """
-    told = list(
+    differences = list(
         dict.fromkeys(to_one_line(words) for score in scores[1:] for words in find_differences(scores[0], score))
     )
-    if told and not force:
-        words = "; ".join(told)[:MAX_MESSAGE_LENGTH]
+    if differences and not force:
+        words = "; ".join(differences)[:MAX_MESSAGE_LENGTH]
         raise UsageError(
             f"these scores were computed with different protocols: {words}. Evaluate all runs alike, or force it, "
             "which marks them"
         )
-    return told
+    return differences
 
 
 def _walk_differences(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        # A metric that only one of the two has keeps nothing from being compared.
+        # A metric that only one of them used does not make the others incomparable.
         shared = [key for key in a if key in b] if name == "metrics" else sorted({*a, *b})
         for key in shared:
             yield from _walk_differences(a.get(key), b.get(key), f"{name}.{key}".removeprefix("."))
@@ -208,23 +209,23 @@ def _null_to_nan(table: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def _non_finite_to_null(value: Any) -> Any:
-    """JSON has no infinity and no NaN: null."""
+    """Replace NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, Mapping):
         return {key: _non_finite_to_null(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read_lines(path: Path) -> list[bytes]:
-    """The whole lines of a file."""
+    """The complete, non-empty lines of a file."""
     return [line for line in decoding.read_lines(path, MAX_LINES) if line.strip()]
 
 
 def _is_later(line: bytes, images: int) -> bool:
     try:
-        found = Score.from_json(decoding.parse(line, "it"))
+        score = Score.from_json(decoding.parse(line, "it"))
     except UsageError:
         return False
-    return found.extra.get("during") == "training" and found.images is not None and found.images > images
+    return score.extra.get("during") == "training" and score.images is not None and score.images > images
 
 
 def _rewrite(run: Path, change: Any) -> None:

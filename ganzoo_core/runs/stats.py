@@ -1,4 +1,4 @@
-"""`stats.jsonl` of a run, read: one JSON object a report, each value a number or null."""
+"""Read a run's `stats.jsonl`: one JSON object per report, each value a number or null."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _DECODER = msgspec.json.Decoder(StatsLine)
 
 
 def read_stats(path: Path) -> list[dict[str, Any]]:
-    """All lines, in their order; none without a file. A last line that a crash tore is passed over.
+    """All lines in order; none without a file. A last line torn by a crash is ignored.
 
     Raises:
-        UsageError: naming the line that is none, or if something else than a regular file lies there.
+        UsageError: for an invalid line, which it names, or if `path` is not a regular file.
     """
     return [line for _, line in _decode_lines(path)]
 
 
 def read_first_lines(path: Path, count: int) -> bytes:
-    """The first so many lines as they stand in the file, each of them checked as by `read_stats`.
+    """The raw bytes of the first `count` lines, each checked as by `read_stats`.
 
     Raises:
-        UsageError: as `read_stats` does, and where there are fewer.
+        UsageError: as `read_stats`, and if there are fewer lines.
     """
     files.check_file(path)
-    found = [content for content, _ in islice(_decode_lines(path), count)]
-    if len(found) < count:
+    lines = [content for content, _ in islice(_decode_lines(path), count)]
+    if len(lines) < count:
         raise UsageError(
-            f"{path} holds {len(found)} of the {count} lines that were written, so it was changed since; put it back, "
+            f"{path} holds {len(lines)} of the {count} lines that were written, so it was changed since; put it back, "
             f"or go on in a new run: ganzoo resume {path.parent} --set train.checkpoint_keep=2"
         )
-    return b"".join(found)
+    return b"".join(lines)
 
 
 def _decode_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
@@ -47,7 +47,7 @@ def _decode_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
         try:
             line: dict[str, Any] = _DECODER.decode(content)
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            line = decoding.decode(content, StatsLine, source)  # which says what is wrong
+            line = decoding.decode(content, StatsLine, source)  # raises with the reason
         images = line.get("images")
         if not isinstance(images, int) or not 0 <= images <= MAX_IMAGES:
             raise UsageError(f"{source}: images is {images}; expected a whole number from 0 to {MAX_IMAGES:,}")

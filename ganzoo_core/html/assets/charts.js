@@ -1,4 +1,4 @@
-// Curves as SVG, whose values the mouse, a finger or the arrow keys read.
+// Curves as SVG, with values shown by mouse, touch or arrow keys.
 
 class Chart {
   constructor(figure, spec) {

@@ -1,5 +1,5 @@
 "use strict";
-// What the charts are drawn with. Every text gets into the page as text, never as markup.
+// Drawing helpers for the charts. All text is inserted as text, never as markup.
 
 const NS = "http://www.w3.org/2000/svg";
 const MARGIN = { top: 22, right: 14, bottom: 36, left: 52 };
@@ -20,7 +20,7 @@ function html(name, attributes, ...children) {
   return node;
 }
 
-// Steps of 1, 2 or 5 times a power of ten, about so many of them.
+// About `about` ticks from low to high, in steps of 1, 2 or 5 times a power of ten.
 function ticksOf(low, high, about) {
   const rough = (high - low) / about;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -54,7 +54,7 @@ function placeText(chart, x) {
   return chart.unit === "images" ? `${Math.round(x).toLocaleString("en")} images` : `${chart.unit} ${valueText(x)}`;
 }
 
-// The mean over a window around each point; what is not a number does not count.
+// A centred moving average; null stays null and is left out of the mean.
 function smoothed(values) {
   const half = Math.max(1, Math.round(values.length / 50));
   return values.map((value, place) => {
@@ -68,7 +68,7 @@ function smoothed(values) {
   });
 }
 
-// From the least to the largest value; far outliers, such as those of the first steps, leave the picture.
+// The range of all values; extreme outliers, such as those of the first steps, are clipped.
 function domainOf(chart, shown) {
   if (chart.range) return { low: chart.range[0], high: chart.range[1], cut: null };
   const all = shown.flatMap((series) => [...series.y, ...(series.lo || []), ...(series.hi || [])])

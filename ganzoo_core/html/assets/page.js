@@ -1,4 +1,4 @@
-// What moves on the page: the charts, the sliders, the buttons that copy, and, while a run is watched, the whole of it.
+// Interaction: charts, sliders, copy buttons, and live updates while a run is watched.
 
 class Slides {
   constructor(figure, slides) {
@@ -45,7 +45,7 @@ class Slides {
 
 const charts = new Map(), slides = new Map();
 
-// Draw all that the page's data hold. What was there before a newer page came in keeps its place.
+// Draw everything in the page's data. After a live update, charts and sliders keep their state.
 function start() {
   const data = JSON.parse(document.getElementById("data").textContent);
   for (const figure of document.querySelectorAll("[data-chart]")) {
@@ -77,12 +77,12 @@ async function copy(button) {
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   } catch {
-    getSelection().selectAllChildren(code);  // the browser does not allow it: the user's own keys do
+    getSelection().selectAllChildren(code);  // copying by script is forbidden; the user can press the keys
     button.textContent = "Selected";
   }
 }
 
-// A page that is served asks whether there is a newer one, and takes its content over without a jump.
+// A live page polls for a newer version and replaces its content without moving the scroll position.
 async function watch() {
   let known = null;
   for (;;) {
@@ -100,7 +100,7 @@ async function watch() {
 
 async function ask(path) {
   const answer = await fetch(path, { cache: "no-store" });
-  if (!answer.ok) throw new Error(answer.status);  // too many readers at once, perhaps: the next time, then
+  if (!answer.ok) throw new Error(answer.status);  // perhaps too many clients; retried at the next poll
   return answer.text();
 }
 
