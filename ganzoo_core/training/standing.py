@@ -1,4 +1,4 @@
-"""How a run stands, as its statistics and its progress line tell it."""
+"""The state of a run as a line of statistics and as progress."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ganzoo_core.training.intervals import RunIntervals
 
 @dataclass(frozen=True)
 class Standing:
-    """A moment of a run.
+    """A run at one step.
 
     Attributes:
         images: real images seen.
         step: steps done.
-        values: the schedule's, at the last step.
-        pace, clock: of the run.
+        values: of the schedule, at the last step.
+        pace, clock: the intervals and the clock of the run.
     """
 
     images: int
@@ -29,7 +29,7 @@ class Standing:
     clock: Clock
 
     def line(self, terms: Mapping[str, float]) -> dict[str, Any]:
-        """A line of statistics, with the means of the loss terms since the line before."""
+        """Return a line of statistics; `terms` are the means since the line before."""
         return {
             "images": self.images,
             "step": self.step,
@@ -41,7 +41,7 @@ class Standing:
         }
 
     def progress(self, terms: Mapping[str, float]) -> Progress:
-        """What the user sees, with the means of the loss terms."""
+        """Return the progress shown to the user; `terms` are means of the loss terms."""
         pace = self.pace
         return Progress(
             images=self.images,
