@@ -94,9 +94,9 @@ def _make_list_completer(kind: str) -> Completer:
 
     def offer(prefix: str, args: argparse.Namespace) -> Suggestions:
         before, comma, last = prefix.rpartition(",")
-        said = set(before.split(","))
+        chosen = set(before.split(","))
         offered = _suggest_parts([kind], last, args)
-        return {before + comma + name: title for name, title in offered.items() if name not in said}
+        return {before + comma + name: title for name, title in offered.items() if name not in chosen}
 
     return offer
 
@@ -123,8 +123,8 @@ def _suggest_parts_and_plugins(prefix: str, args: argparse.Namespace) -> Suggest
 
 
 def _suggest_plugins(prefix: str, args: argparse.Namespace) -> Suggestions:
-    found = catalog.scan()
-    names = {part.distribution for part in found.parts} | {problem.distribution for problem in found.problems}
+    installed = catalog.scan()
+    names = {part.distribution for part in installed.parts} | {problem.distribution for problem in installed.problems}
     return dict.fromkeys(sorted(names), "a plugin")
 
 

@@ -38,20 +38,20 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
 def _build(path: Path) -> gz.ImageSource:
     try:
         with zipfile.ZipFile(path) as archive:
-            found = {
+            arrays = {
                 name: _read_array(path, archive, f"{name}.npy")
                 for name in ("images", "labels", "class_names")
                 if f"{name}.npy" in archive.namelist()
             }
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise gz.DataError(f"{path} cannot be read as a .npz file: {error}") from None
-    if "images" not in found:
+    if "images" not in arrays:
         raise gz.DataError(f"{path} has no array `images`; expected uint8 [N,H,W,C] or [N,H,W]")
-    images = check_images(path, found["images"])
+    images = check_images(path, arrays["images"])
     labels: np.ndarray | None = None
     names: tuple[str, ...] = ()
-    if "labels" in found:
-        labels, names = number_labels(path, found["labels"], found.get("class_names"))
+    if "labels" in arrays:
+        labels, names = number_labels(path, arrays["labels"], arrays.get("class_names"))
     try:
         return gz.ImageSource(images=images, labels=labels, class_names=names)
     except gz.DataError as error:
