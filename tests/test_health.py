@@ -240,8 +240,8 @@ def test_the_laptop_s_preset_is_advised_where_it_would_help(data, more, images, 
     [(StartPoint(), True, "small"), (StartPoint(), False, ""), (StartPoint(checkpoint=Path("100")), True, "")],
 )
 def test_the_laptop_s_preset_is_advised_where_it_can_be_said(beginning, cpu, expected):
-    reporter, pace = Reporter(cpu=cpu), SimpleNamespace(end=64_000, step_images=64)
-    told = assemble._advise_on_length(resolved(FOLDER), pace, gz.ImageSource(white(2000)), beginning, reporter)
+    reporter, intervals = Reporter(cpu=cpu), SimpleNamespace(end=64_000, step_images=64)
+    told = assemble._advise_on_length(resolved(FOLDER), intervals, gz.ImageSource(white(2000)), beginning, reporter)
     assert reporter.laptop_preset == expected
     assert ("--steps 5000 or --minutes 10 or --preset small trains for longer" in told) is bool(expected)
     assert "this run takes 1,000 steps of the generator" in told

@@ -1,8 +1,8 @@
 # PYTHON_ARGCOMPLETE_OK
-"""Run the command `ganzoo`: one small file a command, thin over `python_api`.
+"""The command `ganzoo`: one file per command, a thin layer over `python_api`.
 
-Exit codes: 0 done, 1 the run failed or something is wrong, 2 bad usage or settings, 3 a plugin failed, 4 diverged,
-130 interrupted, a run after saving.
+Exit codes: 0 done, 1 the run failed or a problem was found, 2 bad usage or settings, 3 a plugin failed, 4 diverged,
+130 interrupted (a run saves first).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ganzoo_core.interrupts import interrupt_on_signals, stop_at_end_of_input
 from ganzoo_core.storage.files import explain_os_error
 from ganzoo_core.terminal.text import clean_interpreter_output, to_one_line, write_paragraph
 
-# The module of each; that of the command which is run is imported, and no other.
+# The module of each command; only that of the command to run is imported.
 COMMANDS: Mapping[str, str] = {
     "list": "listing",
     **{name: name for name in ("info", "run", "sweep", "resume", "generate", "judge", "evaluate", "report")},
@@ -34,7 +34,7 @@ __all__ = ["COMMANDS", "EXIT_INTERRUPTED", "main", "make_parser"]
 
 
 def make_parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
-    """The whole command line, and that of each command; or, where one is named, of that alone."""
+    """Return the main parser and the parsers of all commands, or of the one named `only`."""
     whole = Parser(
         prog="ganzoo",
         description="A zoo of generative adversarial networks. `ganzoo list` shows what is installed, "
@@ -63,20 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupt_on_signals()
     stop_at_end_of_input()
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a title must not fail where the terminal lacks its letters
+        sys.stdout.reconfigure(errors="backslashreplace")  # characters that the terminal cannot encode must not raise
     if argv is None:
         clean_interpreter_output()
-    said = list(sys.argv[1:] if argv is None else argv)
-    name = next((word for word in said if not word.startswith("-")), "")
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = next((word for word in words if not word.startswith("-")), "")
     try:
-        return _run(said, argv)
+        return _run(words, argv)
     except MemoryError:
         _print_error(f"ganzoo {name}: there is not enough memory for this; ask for less at once")
         return 1
     except KeyboardInterrupt:
         _print_error("interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader (head, say) has left
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         _silence_stdout()
         return 0
     except OSError as error:
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
-    """Parse the words and run their command; what the command refuses is told."""
+    """Parse the arguments and run the command; print its error, if any."""
     whole, commands = make_parser(words[0] if words and "_ARGCOMPLETE" not in os.environ else "")
     if "_ARGCOMPLETE" in os.environ:
         from ganzoo_core.cli import completion
@@ -106,49 +106,47 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
         whole.print_help()
         return 2
     catalog.leave_out(args.no_plugin)
-    place = ranks.Rank()
+    rank = ranks.Rank()
     try:
-        place = ranks.rank_from_env()
-        if not place.is_alone and args.command not in ("run", "resume"):
+        rank = ranks.rank_from_env()
+        if not rank.is_alone and args.command not in ("run", "resume"):
             raise ranks.mark_shared(
-                UsageError(
-                    f"torchrun started {place.world_size} processes, and this takes one; say it without torchrun"
-                )
+                UsageError(f"torchrun started {rank.world_size} processes, and this takes one; say it without torchrun")
             )
         try:
             code: int = args.execute(args)
-        except (SystemExit, GeneratorExit) as error:  # no command here raises one
+        except (SystemExit, GeneratorExit) as error:  # never raised by ganzoo's own commands
             raise PluginError(
                 f"a plugin ended the program with {type(error).__name__}({error}); leave it out, or tell its author"
             ) from error
         sys.stdout.flush()
         return code
     except GanzooError as error:
-        told = ranks.describe_error(error, place)
-        if told is not None:
-            _print_error(f"ganzoo {args.command}: {to_one_line(told)}")
+        text = ranks.describe_error(error, rank)
+        if text is not None:
+            _print_error(f"ganzoo {args.command}: {to_one_line(text)}")
         return error.exit_code
 
 
 def _print_error(text: str) -> None:
-    """The last words of a command, for whoever still reads them."""
+    """Print to stderr, if it is still open."""
     with contextlib.suppress(OSError, ValueError):
         write_paragraph(text, sys.stderr)
 
 
 def _open_closed_streams() -> None:
-    """Let what was closed for this process (`>&-`) lead to nothing; else the next file opened would be its output."""
+    """Open closed standard streams (`>&-`) on the null device; else the next file opened would become stdout."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
-            opened = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  (for as long as the process lives)
+            opened = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  (stays open)
             if opened.fileno() != number:
                 os.dup2(opened.fileno(), number)
             setattr(sys, name, opened)
         with contextlib.suppress(OSError, ValueError):
-            os.set_inheritable(number, True)  # for the processes that this one starts
+            os.set_inheritable(number, True)  # for child processes
 
 
 def _silence_stdout() -> None:
-    """Keep Python from complaining when it flushes, on its way out, what nobody takes."""
+    """Redirect stdout to the null device, so that Python's flush at exit does not fail on a closed pipe."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,7 +12,7 @@ from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
-COLUMNS = 4  # settings in the terminal's table; the page has all
+COLUMNS = 4  # settings in the terminal's table; the page shows all
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -43,7 +43,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Compare."""
+    """Compare the runs, write the page and print the table."""
     from ganzoo_core.errors import UsageError
     from ganzoo_core.report import comparison_page, run_groups
     from ganzoo_core.settings import parse_assignments, read_engine_settings
@@ -52,46 +52,46 @@ def execute(args: argparse.Namespace) -> int:
     read_engine_settings(settings)
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
-    found = run_groups.compare_runs(run_groups.find_runs(args.paths), force=args.force)
+    comparison = run_groups.compare_runs(run_groups.find_runs(args.paths), force=args.force)
     sheets = []
     if not args.quick:
         sheets = comparison_page.draw_sheets(
-            found, seed=args.seed, device=args.device, say=_print_paragraph, settings=settings
+            comparison, seed=args.seed, device=args.device, say=_print_paragraph, settings=settings
         )
     only = args.paths[0] if len(args.paths) == 1 else Path()
     page = comparison_page.write(
-        found, args.out or only / comparison_page.PAGE_FILE, sheets, named=args.out is not None
+        comparison, args.out or only / comparison_page.PAGE_FILE, sheets, named=args.out is not None
     )
     if args.open:
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
     if args.json:
-        write_json({"schema": SCHEMA, "page": str(page), **run_groups.as_json(found)})
+        write_json({"schema": SCHEMA, "page": str(page), **run_groups.as_json(comparison)})
         return 0
-    keys = found.differing_settings[:COLUMNS]
-    marks = comparison_page.mark_other_protocols(found)
+    keys = comparison.differing_settings[:COLUMNS]
+    marks = comparison_page.mark_other_protocols(comparison)
     rows = [
         (
             group.name + mark,
             group.seeds,
             group.images,
             *(group.format_setting(key) for key in keys),
-            *(group.format_spread(metric) for metric in found.metrics),
+            *(group.format_spread(metric) for metric in comparison.metrics),
         )
-        for group, mark in zip(found.groups, marks, strict=True)
+        for group, mark in zip(comparison.groups, marks, strict=True)
     ]
-    print_table(("row", "seeds", "images", *keys, *found.metrics), rows)
+    print_table(("row", "seeds", "images", *keys, *comparison.metrics), rows)
     sys.stdout.flush()
     for note in (
-        *found.notes,
-        *(f"* marks scores computed with another protocol: {words}" for words in found.protocol_differences),
+        *comparison.notes,
+        *(f"* marks scores computed with another protocol: {words}" for words in comparison.protocol_differences),
     ):
         write_line(f"note: {note}", sys.stderr)
-    if len(found.differing_settings) > COLUMNS:
+    if len(comparison.differing_settings) > COLUMNS:
         write_line(
-            f"note: {pluralise(len(found.differing_settings) - COLUMNS, 'more setting')} "
-            f"{'differs' if len(found.differing_settings) == COLUMNS + 1 else 'differ'}; the page has all",
+            f"note: {pluralise(len(comparison.differing_settings) - COLUMNS, 'more setting')} "
+            f"{'differs' if len(comparison.differing_settings) == COLUMNS + 1 else 'differ'}; the page has all",
             sys.stderr,
         )
     write_line(f"page: {page}", sys.stderr)

@@ -1,6 +1,6 @@
-"""What the Tab key offers: names from the catalog, read from manifests, so that no plugin is imported.
+"""Tab completion. Names come from manifests, so that no plugin is imported.
 
-argcomplete asks, in a process of its own and only where a shell has set `_ARGCOMPLETE`; no other command imports it.
+Used only in the process that a shell starts with `_ARGCOMPLETE` set, the only one to import argcomplete.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ganzoo_core.discovery.manifest import KINDS, Part
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.terminal.text import to_one_line
 
-Suggestions = Mapping[str, str]  # a word -> a few words about it, which zsh shows
+Suggestions = Mapping[str, str]  # word -> description, which zsh shows
 Completer = Callable[[str, argparse.Namespace], Suggestions]
 
 
 def complete(root_parser: Parser, commands: Mapping[str, Parser]) -> None:
-    """Give the shell its words and leave; return where argcomplete is not installed."""
+    """Print the suggestions and exit; return if argcomplete is not installed."""
     try:
         import argcomplete
     except ImportError:
@@ -36,13 +36,13 @@ def complete(root_parser: Parser, commands: Mapping[str, Parser]) -> None:
 
 
 def _guard(completer: Completer) -> Callable[..., dict[str, str]]:
-    """Whatever goes wrong while the user is still typing: nothing is offered."""
+    """Wrap a completer so that on an error, which half-typed input can cause, it suggests nothing."""
 
     def offer(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> dict[str, str]:
         try:
             catalog.leave_out(getattr(parsed_args, "no_plugin", None) or [])
-            found = completer(prefix, parsed_args)
-            return {word: to_one_line(text) for word, text in found.items() if word.isprintable()}
+            suggestions = completer(prefix, parsed_args)
+            return {word: to_one_line(text) for word, text in suggestions.items() if word.isprintable()}
         except (GanzooError, OSError, ValueError, TypeError, KeyError):
             return {}
 
@@ -50,27 +50,27 @@ def _guard(completer: Completer) -> Callable[..., dict[str, str]]:
 
 
 def _is_suggestion(word: str, prefix: str) -> bool:
-    """Words that go on with what was typed; of a file's name, too, none that a terminal would obey."""
+    """Whether the word continues the prefix and has no control characters, which a file's name may have."""
     return word.startswith(prefix) and word.isprintable()
 
 
 def _suggest_parts(kinds: Iterable[str], prefix: str, args: argparse.Namespace) -> dict[str, str]:
-    """The names of parts; those of another framework than the model's are left out."""
-    found = catalog.scan()
-    framework = _find_framework(found, args)
+    """Suggest parts, except those of another framework than the model's."""
+    installed = catalog.scan()
+    framework = _find_framework(installed, args)
     offered: dict[str, str] = {}
     aliases: dict[str, str] = {}
     for kind in kinds:
-        for part in found.list_kind(kind):
+        for part in installed.list_kind(kind):
             if framework and part.frameworks and framework not in part.frameworks:
                 continue
-            offered[part.qualified_name if "/" in prefix else found.find_short_name(part)] = part.title
+            offered[part.qualified_name if "/" in prefix else installed.find_short_name(part)] = part.title
             aliases |= dict.fromkeys(part.aliases, f"{part.name}: {part.title}")
     return offered if any(name.startswith(prefix) for name in offered) else aliases
 
 
 def _find_framework(installed: catalog.Catalog, args: argparse.Namespace) -> str:
-    """What the model that stands on the line already is written in; "" without one."""
+    """The framework of the model on the command line; "" without a model."""
     for word in ("model", "generator", "discriminator"):
         name = getattr(args, word, None)
         if isinstance(name, str):
@@ -84,19 +84,19 @@ def _make_completer(kind: str) -> Completer:
 
 
 def _suggest_models(prefix: str, args: argparse.Namespace) -> Suggestions:
-    # The model itself decides the framework, unless a network of another is on the line.
+    # The framework is free, unless `--generator` fixes it.
     others = argparse.Namespace(generator=getattr(args, "generator", None))
     return _suggest_parts(["models"], prefix, others)
 
 
 def _make_list_completer(kind: str) -> Completer:
-    """Names behind commas: the last of them is offered."""
+    """Complete the last name of a comma-separated list."""
 
     def offer(prefix: str, args: argparse.Namespace) -> Suggestions:
         before, comma, last = prefix.rpartition(",")
-        said = set(before.split(","))
+        chosen = set(before.split(","))
         offered = _suggest_parts([kind], last, args)
-        return {before + comma + name: title for name, title in offered.items() if name not in said}
+        return {before + comma + name: title for name, title in offered.items() if name not in chosen}
 
     return offer
 
@@ -123,14 +123,14 @@ def _suggest_parts_and_plugins(prefix: str, args: argparse.Namespace) -> Suggest
 
 
 def _suggest_plugins(prefix: str, args: argparse.Namespace) -> Suggestions:
-    found = catalog.scan()
-    names = {part.distribution for part in found.parts} | {problem.distribution for problem in found.problems}
+    installed = catalog.scan()
+    names = {part.distribution for part in installed.parts} | {problem.distribution for problem in installed.problems}
     return dict.fromkeys(sorted(names), "a plugin")
 
 
 def _find_picked_parts(args: argparse.Namespace) -> list[Part]:
-    """The parts that stand on the line, and the loss and schedule that the model brings."""
-    found = catalog.scan()
+    """The parts on the command line, and the model's own loss and schedule."""
+    installed = catalog.scan()
     slots = {"models": ("model", "generator", "discriminator", "name"), "losses": ("loss",)}
     slots |= {"schedules": ("schedule",), "datasets": ("data",)}
     picked = []
@@ -139,18 +139,18 @@ def _find_picked_parts(args: argparse.Namespace) -> list[Part]:
             name = getattr(args, word, None)
             if isinstance(name, str):
                 with contextlib.suppress(GanzooError):
-                    picked.append(found.find(kind, name.partition(":")[0]))
+                    picked.append(installed.find(kind, name.partition(":")[0]))
     for part in [part for part in picked if part.kind == "models"]:
         for slot, kind in (("loss", "losses"), ("schedule", "schedules")):
             with contextlib.suppress(GanzooError):
-                picked.append(found.find(kind, part.defaults.get(f"use.{slot}", "")))
+                picked.append(installed.find(kind, part.defaults.get(f"use.{slot}", "")))
     with contextlib.suppress(GanzooError):
-        picked += [found.find("modifiers", name) for name in (getattr(args, "modifiers", None) or "").split(",")]
+        picked += [installed.find("modifiers", name) for name in (getattr(args, "modifiers", None) or "").split(",")]
     return picked
 
 
 def _suggest_settings(prefix: str, args: argparse.Namespace) -> Suggestions:
-    """`KEY=` for each setting, and behind it the values that it may have."""
+    """Suggest `KEY=` for each setting, and after it the setting's choices."""
     from ganzoo_core.settings import CORE_SETTINGS
 
     helps = {key: setting.help for key, setting in CORE_SETTINGS.items()}
@@ -165,7 +165,7 @@ def _suggest_settings(prefix: str, args: argparse.Namespace) -> Suggestions:
 
 
 def _suggest_axes(prefix: str, args: argparse.Namespace) -> Suggestions:
-    """What may be swept: settings, and picks."""
+    """Suggest keys that can be swept: settings and picks."""
     picks = {"data": "datasets", "loss": "losses", "schedule": "schedules", "with": "modifiers"}
     key, equals, values = prefix.partition("=")
     if not equals:

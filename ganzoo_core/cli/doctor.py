@@ -27,9 +27,9 @@ from ganzoo_core.terminal.text import to_one_line, write_json, write_line, write
 from ganzoo_core.testing import runner
 from ganzoo_core.testing.runner import Result
 
-TENSORFLOW_PYTHONS = ((3, 11), (3, 13))  # the first and the last that TensorFlow 2.21 has wheels for
+TENSORFLOW_PYTHONS = ((3, 11), (3, 13))  # first and last Python versions with wheels of TensorFlow 2.21
 IMPORT_TIMEOUT = 120.0
-# What the part prints while it is imported goes to stderr; stdout carries the answer alone.
+# The part's output while it is imported goes to stderr; stdout carries only the answer.
 _IMPORT_SCRIPT = """
 import json, os, sys
 kind, name, *sys.path[:] = sys.argv[1:]
@@ -51,7 +51,7 @@ answer.close()
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: `state` is `ok` or the name of what is wrong."""
+    """One result: `state` is `ok` or the name of the problem."""
 
     name: str
     state: str
@@ -72,12 +72,12 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Look at everything; 1 if anything is wrong."""
-    found = catalog.scan()
-    parts, problems = _choose_parts(found, args.name)
-    findings = [*_check_cards(found, parts, deep=args.deep), *problems, *_check_frameworks(parts)]
+    """Run all checks and print the results; return 1 if there is a problem."""
+    installed = catalog.scan()
+    parts, problems = _choose_parts(installed, args.name)
+    findings = [*_check_cards(installed, parts, deep=args.deep), *problems, *_check_frameworks(parts)]
     if args.name is None:
-        findings += _check_defaults(found)
+        findings += _check_defaults(installed)
     results = _run_contract(parts, args) if args.name is not None and not args.quick else []
     count = sum(finding.state != "ok" for finding in findings) + sum(result.state == "failed" for result in results)
     note = explain_missing_wheels(sys.version_info[:2])
@@ -110,7 +110,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _run_contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Result]:
-    """The checks of these parts, framework by framework, with a word on each as it is made."""
+    """Run the contract's checks of these parts, showing progress."""
     from ganzoo_core.settings import parse_assignments
 
     chosen: dict[str, set[str]] = defaultdict(set)
@@ -120,7 +120,7 @@ def _run_contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Resul
 
     results: list[Result] = []
     for distribution, names in chosen.items():
-        # A part alone is not asked for what is its whole distribution's.
+        # If only a part is named, skip the checks of the whole distribution.
         whole = normalise_distribution(args.name) == normalise_distribution(distribution)
         cases = [case for case in runner.cases(distribution) if case.part in names or (whole and not case.part)]
         with show_status(f"checking {distribution}") as update:
@@ -131,7 +131,7 @@ def _run_contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Resul
 
 
 def _show_contract(results: Sequence[Result]) -> None:
-    """A row a check, and what failed once more at the end, where it is seen."""
+    """Print a table with a row per check, and the number of checks in each state."""
     write_line()
     rows = [
         (
@@ -149,7 +149,7 @@ def _show_contract(results: Sequence[Result]) -> None:
 
 
 def explain_missing_wheels(python: tuple[int, int]) -> str:
-    """What to know of TensorFlow on a Python that it has no wheels for; "" on the others."""
+    """A note if TensorFlow has no wheels for this Python version, else ""."""
     first, last = TENSORFLOW_PYTHONS
     if first <= python <= last:
         return ""
@@ -157,7 +157,7 @@ def explain_missing_wheels(python: tuple[int, int]) -> str:
 
 
 def _choose_parts(installed: catalog.Catalog, name: str | None) -> tuple[list[Part], list[Finding]]:
-    """The parts to look at, and the problems that concern them."""
+    """The parts to check, and the catalog's problems with them."""
     parts, problems = list(installed.parts), list(installed.problems)
     if name is not None:
         key = normalise_distribution(name)
@@ -178,7 +178,7 @@ def _choose_parts(installed: catalog.Catalog, name: str | None) -> tuple[list[Pa
 
 
 def _find_parts(installed: catalog.Catalog, name: str) -> list[Part]:
-    """Every part that a name means, of whatever kind and distribution."""
+    """Every part that matches a name, of any kind and distribution."""
     kind, _, rest = name.partition("/")
     kinds = [kind] if kind in KINDS and rest else KINDS
     word = rest if kinds == [kind] else name
@@ -195,8 +195,10 @@ def _suggest_names(installed: catalog.Catalog, name: str) -> str:
 
 
 def _check_cards(installed: catalog.Catalog, parts: Iterable[Part], *, deep: bool) -> Iterable[Finding]:
-    """Parts whose manifests are in order: is the name theirs, is their own choice there, can they be imported?"""
-    taken = {(row["kind"], row["name"]): row["reason"] for row in installed.list_rows() if row["state"] == "name-taken"}
+    """Check parts with valid manifests: unique names, default parts that are installed and, if `deep`, imports."""
+    taken_names = {
+        (row["kind"], row["name"]): row["reason"] for row in installed.list_rows() if row["state"] == "name-taken"
+    }
     for part in parts:
         wrong = ""
         for slot, kind in (("loss", "losses"), ("schedule", "schedules"), ("with", "modifiers")):
@@ -206,8 +208,8 @@ def _check_cards(installed: catalog.Catalog, parts: Iterable[Part], *, deep: boo
                     installed.find(kind, name)
                 except GanzooError as error:
                     wrong = wrong or f"its own {slot}: {error}"
-        if (part.kind, part.qualified_name) in taken:
-            yield Finding(part.qualified_name, "name-taken", taken[part.kind, part.qualified_name])
+        if (part.kind, part.qualified_name) in taken_names:
+            yield Finding(part.qualified_name, "name-taken", taken_names[part.kind, part.qualified_name])
         elif wrong:
             yield Finding(part.qualified_name, "missing-part", wrong)
         elif deep:
@@ -217,7 +219,7 @@ def _check_cards(installed: catalog.Catalog, parts: Iterable[Part], *, deep: boo
 
 
 def _check_import(part: Part) -> Finding:
-    """Import one part in a process of its own."""
+    """Import one part in a child process."""
     command = [sys.executable, "-c", _IMPORT_SCRIPT, part.kind, part.qualified_name, *sys.path]
     try:
         done = run_process(command, timeout=IMPORT_TIMEOUT)
@@ -235,7 +237,7 @@ def _check_import(part: Part) -> Finding:
 
 
 def _check_frameworks(parts: Sequence[Part]) -> Iterable[Finding]:
-    """Frameworks that models are written in and that are not there."""
+    """Report frameworks that installed models need and that are missing."""
     for framework in PIP_EXTRAS:
         users = sorted(part.name for part in parts if part.kind == "models" and framework in part.frameworks)
         if users and not _is_installed(framework):
@@ -258,9 +260,9 @@ def _find_remedy(framework: str) -> str:
 
 
 def _check_defaults(installed: catalog.Catalog) -> Iterable[Finding]:
-    """Kinds of which several parts say they are the default."""
+    """Report kinds with several default parts."""
     for kind in KINDS:
-        if kind == "metrics":  # all that say so are computed
+        if kind == "metrics":  # every default metric is computed
             continue
         try:
             installed.find_default(kind)

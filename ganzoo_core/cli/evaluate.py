@@ -58,12 +58,12 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Score, and print."""
+    """Compute the scores and print them."""
     from ganzoo_core.evaluation import evaluate
     from ganzoo_core.settings import parse_assignments
     from ganzoo_core.terminal.progress import Reporter
 
-    found = evaluate(
+    scores = evaluate(
         args.path,
         metrics=split_names(args.metrics),
         extractor=args.extractor,
@@ -81,9 +81,9 @@ def execute(args: argparse.Namespace) -> int:
     )
     if args.json:
         run = None if args.path is None else str(args.path)
-        write_json({"schema": SCHEMA, "run": run, "scores": [score.as_json() for score in found]}, indent=1)
+        write_json({"schema": SCHEMA, "run": run, "scores": [score.as_json() for score in scores]}, indent=1)
         return 0
-    _print_scores(found)
+    _print_scores(scores)
     return 0
 
 
@@ -116,20 +116,20 @@ def _print_scores(scores: Sequence[Score]) -> None:
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table that names its columns where it is piped, too: nobody knows ten numbers by their place."""
+    """Print a table with its header also in a pipe, since the numbers mean nothing without it."""
     print_table(columns, rows, header_in_pipe=True)
 
 
 def _describe_protocol(protocol: Any) -> str:
-    """How it was found, in a line."""
+    """Summarise a score's protocol in one line."""
     seer = protocol["extractor"]
-    told = f"{pluralise(protocol['samples'], 'image')} against {protocol['reference_count']:,} of {protocol['data']}, "
-    told += f"{protocol['reference']} split, by {seer['name']}"
+    text = f"{pluralise(protocol['samples'], 'image')} against {protocol['reference_count']:,} of {protocol['data']}, "
+    text += f"{protocol['reference']} split, by {seer['name']}"
     if seer.get("accuracy") is not None:
-        told += f", which knows {seer['accuracy']:.2%} of the test images"
-    return told + f"; seed {protocol['seed']}"
+        text += f", which knows {seer['accuracy']:.2%} of the test images"
+    return text + f"; seed {protocol['seed']}"
 
 
 def format_number(value: float | None) -> str:
-    """Four digits of a score."""
+    """Format a score with four significant digits; "-" for None."""
     return "-" if value is None else f"{value:.4g}"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ganzoo_core.generation.saved import SavedGenerator
 
 SCHEMA = 1
-STRIP_FRAMES, STRIP_KEYS = 16, 4  # of a walk that is one picture
-WALKS_BY_SIZE = ((64, 16), (128, 4))  # up to so many pixels a side, so many walks move beside each other; else one
+STRIP_FRAMES, STRIP_KEYS = 16, 4  # frames and key points of a latent walk drawn as one picture
+WALKS_BY_SIZE = ((64, 16), (128, 4))  # (side in pixels, walks): up to that side, so many walks side by side; else one
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -66,7 +66,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Draw and write."""
+    """Draw images and write them to a file or folder."""
     import numpy as np
 
     from ganzoo_core.data import picture_files
@@ -83,14 +83,14 @@ def execute(args: argparse.Namespace) -> int:
     beside = args.path if args.path.exists() else Path(str(args.path).replace("/", "-").replace(":", "-"))
     out = args.out or (beside / name if beside.is_dir() else Path(f"{beside}-{name}"))
     if args.out is None and beside.is_dir():
-        files.check_file(out)  # in a run's folder a link that somebody put there is not written through
+        files.check_file(out)  # never write through a link inside a run's folder
     known = (*picture_files.ANIMATION_SUFFIXES, ".png") if args.walk else picture_files.SUFFIXES
     if args.walk and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix or 'nothing'}; write a walk to FILE.gif, .webp or .png")
     if out.suffix and out.suffix.lower() not in known:
         raise UsageError(f"--out {out} ends in {out.suffix}; write to FILE.png (a grid), FILE.npz or a folder")
     if not out.suffix:
-        picture_files.check_new_folder(out)  # before anything is drawn
+        picture_files.check_new_folder(out)  # checked before drawing
     generator = load.load(
         args.path, checkpoint=args.checkpoint, device=args.device, settings=parse_assignments(args.set)
     )
@@ -135,7 +135,7 @@ def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -
 
 
 def _tell(args: argparse.Namespace, out: Path, kind: str, **counts: int) -> int:
-    """Say on stdout what was written where; returns the exit code."""
+    """Print what was written where; return the exit code."""
     if args.json:
         write_json({"schema": SCHEMA, "path": str(out), "kind": kind, **counts, "seed": args.seed})
     else:

@@ -31,17 +31,17 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Print what the card says, or build the networks and print their layers."""
-    found = catalog.scan()
-    part = found.find_any(args.name)
+    """Print the manifest's facts about a part, or build its networks and print their layers."""
+    installed = catalog.scan()
+    part = installed.find_any(args.name)
     if args.layers:
         return _print_layers(args, part)
-    settings = _list_settings(found, part)
+    settings = _list_settings(installed, part)
     if args.json:
-        write_json({"schema": SCHEMA, "part": _collect_facts(found, part) | {"settings": settings}}, indent=1)
+        write_json({"schema": SCHEMA, "part": _collect_facts(installed, part) | {"settings": settings}}, indent=1)
         return 0
-    _print_paragraph(f"{to_one_line(part.title)} ({found.find_short_name(part)})")
-    for label, value in _collect_facts(found, part).items():
+    _print_paragraph(f"{to_one_line(part.title)} ({installed.find_short_name(part)})")
+    for label, value in _collect_facts(installed, part).items():
         if label not in ("name", "title", "presets", "suits") and value not in ("", [], {}, None):
             _print_paragraph(f"  {label.replace('_', ' ')}: {to_one_line(_format_fact(value))}")
     write_line()
@@ -65,7 +65,7 @@ def _print_paragraph(text: str) -> None:
 
 
 def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
-    """What the card says, without what means nothing for its kind."""
+    """The manifest's facts that apply to the part's kind."""
     facts: dict[str, Any] = {
         "kind": part.kind,
         "name": installed.find_short_name(part),
@@ -103,16 +103,16 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
 
 
 def _list_requirements(distribution: str) -> list[str]:
-    """What pip installs beside the part."""
+    """The distribution's requirements, without those of extras."""
     try:
         lines = importlib.metadata.requires(distribution) or []
-    except Exception:  # other people's metadata
+    except Exception:  # invalid metadata of third parties may raise anything
         return []
     return [line for line in lines if "extra ==" not in line]
 
 
 def _list_settings(installed: catalog.Catalog, part: Part) -> list[dict[str, Any]]:
-    """Every setting that applies to a part, with its default: its own and, of a model and of data, the core's."""
+    """Every setting that applies to a part, with its default: its own and, for models and datasets, the core's."""
     from ganzoo_core.settings import CORE_SETTINGS
 
     owners = [part]
@@ -140,19 +140,19 @@ def _list_settings(installed: catalog.Catalog, part: Part) -> list[dict[str, Any
 
 
 def _make_sort_key(key: str) -> tuple[int, str]:
-    """A model's own settings first, the core's picks last."""
+    """Sort a model's own settings first, the picks (`use.*`) last."""
     namespace = key.split(".")[0]
     order = ("model", "generator", "discriminator", "loss", "schedule", "with", "track", "data", "train", "engine")
     return order.index(namespace) if namespace in order else len(order), key
 
 
 def _find_own_parts(installed: catalog.Catalog, model: Part) -> list[Part]:
-    """The loss, the schedule and the modifiers that a model is trained with unless others are picked."""
+    """The model's default loss, schedule and modifiers."""
     chosen: list[Part] = []
     for slot, kind in (("loss", "losses"), ("schedule", "schedules"), ("with", "modifiers")):
         named = model.defaults.get(f"use.{slot}", [])
         for name in [named] if isinstance(named, str) else named:
-            with contextlib.suppress(GanzooError):  # the model can be read about without them
+            with contextlib.suppress(GanzooError):  # missing ones do not prevent showing the model
                 chosen.append(installed.find(kind, name))
         if not named and slot != "with":
             with contextlib.suppress(GanzooError):
@@ -166,7 +166,7 @@ def _format_choices(allowed: list[Any]) -> str:
 
 
 def _format_default(value: Any) -> str:
-    """A default as it would be written behind `--set KEY=`."""
+    """Format a default as in `--set KEY=VALUE`."""
     if value is None or value in ("", []):
         return "-"
     if isinstance(value, bool):
@@ -175,7 +175,7 @@ def _format_default(value: Any) -> str:
 
 
 def _format_fact(value: Any) -> str:
-    """A fact in words."""
+    """Format a fact as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

@@ -42,7 +42,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Judge, and print a table."""
+    """Score the pictures with D and print a table."""
     from ganzoo_core.evaluation.discriminator import Judge
     from ganzoo_core.settings import parse_assignments
     from ganzoo_core.terminal.progress import Reporter
@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
     label = judge.find_label(args.label)
     verdicts = judge(args.pictures, label)
     if args.json:
-        told = {
+        facts = {
             "schema": SCHEMA,
             "run": str(args.path),
             "images": judge.images_seen,
@@ -69,7 +69,7 @@ def execute(args: argparse.Namespace) -> int:
                 for verdict in verdicts
             ],
         }
-        write_json(told, indent=1)
+        write_json(facts, indent=1)
         return 0
     columns = ["picture", "size", "score"]
     columns += ["real with"] if judge.probability else []

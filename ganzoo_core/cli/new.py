@@ -50,11 +50,11 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Write the distribution, and say what to do with it."""
+    """Write the distribution and print the next steps."""
     scaffold.check_name(args.name)
-    taken = catalog.scan().find_matches(scaffold.KINDS[args.kind], args.name)
-    asked = FRAMEWORKS.get(args.framework, "")
-    framework = asked or (_list_frameworks()[0] if args.kind == "model" else "")
+    same = catalog.scan().find_matches(scaffold.KINDS[args.kind], args.name)
+    requested = FRAMEWORKS.get(args.framework, "")
+    framework = requested or (_list_frameworks()[0] if args.kind == "model" else "")
     model = _find_model(framework)
     plan = scaffold.PluginPlan(
         name=args.name,
@@ -62,15 +62,15 @@ def execute(args: argparse.Namespace) -> int:
         framework=framework,
         licence=args.license,
         author=scaffold.find_default_author(args.name) if args.author is None else args.author,
-        pick=f"{args.name}/{args.name}" if taken else args.name,
+        pick=f"{args.name}/{args.name}" if same else args.name,
         model=model or "MODEL",
     )
     folder = args.out or Path(args.name)
     written = scaffold.write_plugin(plan, folder)
     notes = []
-    if taken:
+    if same:
         notes.append(
-            f"{taken[0].label} goes by this name too, so yours is said as {plan.pick}; another name would be friendlier"
+            f"{same[0].label} goes by this name too, so yours is said as {plan.pick}; another name would be friendlier"
         )
     if not model and args.kind != "model":
         notes.append(
@@ -91,14 +91,14 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _list_frameworks() -> list[str]:
-    """The frameworks that are here, or all where none is."""
+    """The installed frameworks, or all if none is installed."""
     return [framework for framework in PIP_EXTRAS if importlib.util.find_spec(framework)] or list(PIP_EXTRAS)
 
 
 def _find_model(framework: str) -> str:
-    """An installed model that takes what it is given and can be trained here; "" without any."""
-    found = catalog.scan()
+    """An installed unconditional model without growing that can be trained here; "" if there is none."""
+    installed = catalog.scan()
     here = [framework] if framework else _list_frameworks()
-    plain = [part for part in found.list_kind("models") if not part.conditional and not part.takes]
+    plain = [part for part in installed.list_kind("models") if not part.conditional and not part.takes]
     fitting = [part for name in here for part in plain if name in part.frameworks]
-    return found.find_short_name(fitting[0]) if fitting else ""
+    return installed.find_short_name(fitting[0]) if fitting else ""

@@ -1,4 +1,4 @@
-"""argparse whose complaints are one sentence that names the nearest word."""
+"""An argument parser whose errors are one sentence that suggests the nearest word."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INVALID_CHOICE = re.compile(
 
 
 def parse_path(text: str) -> Path:
-    """The type of every path on the command line: `~` is the user's home, also in `--out=~/x`."""
+    """Parse a path on the command line; `~` is the user's home, also in `--out=~/x`."""
     try:
         return expand_user(text)
     except UsageError as error:
@@ -28,13 +28,13 @@ def parse_path(text: str) -> Path:
 
 
 class Parser(argparse.ArgumentParser):
-    """A command line, or that of one command. Options are written whole: `--data` is not short for `--data-root`."""
+    """The parser of `ganzoo` or of one command. Options cannot be abbreviated: `--data` is not `--data-root`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
-        """Leave with 2 and a sentence on stderr; the usage is what `--help` is for."""
+        """Exit with code 2 and one sentence on stderr, without the usage."""
         match = _INVALID_CHOICE.fullmatch(message)
         if match:
             known = re.findall(r"[\w.-]+", match["known"])
@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2)
 
     def refuse(self, words: Sequence[str]) -> NoReturn:
-        """Leave because of words that mean nothing to this command."""
+        """Exit because of arguments that this command does not know."""
         word = words[0]
         if not word.startswith("-"):
             self.error(f"Unexpected argument {word!r}")

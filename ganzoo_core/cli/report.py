@@ -79,8 +79,8 @@ def execute(args: argparse.Namespace) -> int:
 
         webbrowser.open(page.resolve().as_uri())
     if args.json:
-        told = {"schema": SCHEMA, "report": str(page), "curves": str(curves) if curves else None, "notes": notes}
-        write_json(told)
+        facts = {"schema": SCHEMA, "report": str(page), "curves": str(curves) if curves else None, "notes": notes}
+        write_json(facts)
         return 0
     for note in notes:
         write_line(f"note: {note}", sys.stderr)

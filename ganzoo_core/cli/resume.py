@@ -36,7 +36,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Go on."""
+    """Resume the run."""
     from ganzoo_core import python_api
     from ganzoo_core.settings import parse_assignments
 

@@ -27,7 +27,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def add_run_options(parser: Parser, *, out: str) -> None:
-    """Declare what says how a run is to be, for this command and for those that start runs; `out` explains `--out`."""
+    """Declare the options of a run, for this command and `sweep`; `out` is the help of `--out`."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model; `ganzoo list models`")
     picks = parser.add_argument_group("what is trained")
     picks.add_argument(
@@ -81,7 +81,7 @@ def add_run_options(parser: Parser, *, out: str) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Resolve the mix, then show or train it."""
+    """Resolve the mix, then print it or train it."""
     from ganzoo_core import mix, python_api
     from ganzoo_core.discovery import catalog
     from ganzoo_core.training import resuming
@@ -95,7 +95,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def make_request(args: argparse.Namespace) -> Request:
-    """What the options of `add_run_options` ask for."""
+    """Make a Request from the options of `add_run_options`."""
     from ganzoo_core import mix, python_api
     from ganzoo_core.settings import parse_assignments, read_config
 
@@ -128,17 +128,17 @@ def make_request(args: argparse.Namespace) -> Request:
 
 
 def split_names(words: str | None) -> list[str] | None:
-    """`a, b` -> the names in it; None where nothing was said."""
+    """`a, b` -> the names; None -> None."""
     return None if words is None else [name.strip() for name in words.split(",") if name.strip()]
 
 
 def print_outcome(run: Run, *, as_json: bool) -> int:
-    """Say on stdout where a run lies and how it ended; returns the exit code."""
+    """Print where a run is and how it ended; return the exit code."""
     if not ranks.rank_from_env().is_rank_zero:
         pass
     elif as_json:
         status = "interrupted" if run.interrupted else "done"
-        last = run.stats[-1] if run.stats else None  # none where nothing was left to train
+        last = run.stats[-1] if run.stats else None  # None if nothing was left to train
         write_json({"schema": SCHEMA, "run": str(run.folder), "status": status, "last": last})
     else:
         write_exact(run.folder)
@@ -198,7 +198,7 @@ def _print_mix(resolved: Mix, as_json: bool) -> int:
 
 
 def _list_unchecked(resolved: Mix) -> list[str]:
-    """What stands behind a dataset's colon is the dataset's own to read, which a dry run does not ask."""
+    """Name the dataset's argument if there is one: a dry run does not check it, since only the dataset can."""
     if not resolved.data_argument:
         return []
     return [f"whether there is {resolved.settings['use.data']} is known once the data is read"]

@@ -24,7 +24,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Write it, and say what the manifest needs."""
+    """Write the generator into its plugin, and print what to add to the manifest."""
     from ganzoo_core.discovery import catalog
     from ganzoo_core.discovery.manifest.fields import NAME_PATTERN, NAME_RULE
     from ganzoo_core.errors import UsageError
@@ -33,10 +33,10 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.runs.folder import read_card
     from ganzoo_core.storage import files
 
-    found = generators.find_generator(args.path, args.checkpoint)
-    made_by = read_card(found).part
+    generator = generators.find_generator(args.path, args.checkpoint)
+    made_by = read_card(generator).part
     if made_by is None:
-        raise UsageError(f"{found} was trained from an object, and no plugin could build it again")
+        raise UsageError(f"{generator} was trained from an object, and no plugin could build it again")
     part = catalog.scan().find("models", f"{made_by.distribution}/{made_by.name}")
     name = args.name or _read_data_name(args.path)
     if not NAME_PATTERN.fullmatch(name):
@@ -45,7 +45,7 @@ def execute(args: argparse.Namespace) -> int:
     if not args.name and files.describe(folder):
         raise UsageError(f"{folder} is there already; say --name {name} to replace it, or another name")
     try:
-        size = bundling.write_bundle(found, folder)
+        size = bundling.write_bundle(generator, folder)
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be written ({error.strerror}); install the plugin from its source: pip install -e"
@@ -63,13 +63,13 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _read_data_name(run: Path) -> str:
-    """The name of the data that a run was trained on."""
+    """The name of the dataset that a run was trained on."""
     from ganzoo_core.errors import UsageError
     from ganzoo_core.runs import layout
     from ganzoo_core.settings import read_config
 
     try:
-        said = str(read_config(run / layout.CONFIG)["use.data"])
+        data = str(read_config(run / layout.CONFIG)["use.data"])
     except (UsageError, KeyError):
         raise UsageError(f"{run} does not say what data it was trained on; say --name") from None
-    return said.partition(":")[0]
+    return data.partition(":")[0]

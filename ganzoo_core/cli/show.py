@@ -25,16 +25,16 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Print the file."""
+    """Print the model's source."""
     part = catalog.scan().find("models", args.model)
     name = FILES["networks" if args.networks else "plain"]
-    # A package with several models keeps a folder or a prefix for each.
+    # A package with several models has a folder or a file prefix for each.
     stem = part.name.replace("-", "_")
     candidates = (Path(part.location) / stem / name, Path(part.location) / f"{stem}_{name}", Path(part.location) / name)
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is None:
+    path_shown = next((path for path in candidates if path.is_file()), None)
+    if path_shown is None:
         raise UsageError(f"{part.label} holds no {name} to show; its files are in {part.location}")
-    source = found.read_text(encoding="utf-8")
+    source = path_shown.read_text(encoding="utf-8")
     if is_coloured(sys.stdout):
         from ganzoo_core.terminal.progress import print_source
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ganzoo_core.sweeps import Job, Outcome, Sweep
 
 SCHEMA = 1
-# For each thing that may be swept, the options that say it too.
+# For each key that can be swept, the options that set it too.
 FLAGS: Mapping[str, Mapping[str, str]] = {
     **{name: {f"--{name}": name} for name in ("data", "loss", "schedule", "preset", "seed", "device")},
     "model": {"MODEL": "model", "--generator": "generator", "--discriminator": "discriminator"},
@@ -33,7 +33,16 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
     "batch_size": {"--batch-size": "batch_size"},
     "length": {"--images": "images", "--epochs": "epochs", "--steps": "steps", "--minutes": "minutes"},
 }
-OWN_OPTIONS = ("help", "over", "jobs", "list", "out", "dry_run", "quiet", "json")  # what is not for the runs
+OWN_OPTIONS = (
+    "help",
+    "over",
+    "jobs",
+    "list",
+    "out",
+    "dry_run",
+    "quiet",
+    "json",
+)  # options of the sweep itself, not passed to the runs
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -54,13 +63,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         choices=("slurm", "lines"),
         help="start nothing: write a job array for Slurm, or a line of shell for each run",
     )
-    # Whatever `run` is told, the runs are told.
+    # All options of `run` are passed to the runs.
     parser.set_defaults(words_of=[action for action in parser._actions if action.dest not in OWN_OPTIONS])
     return parser
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Work through the grid."""
+    """Run, list or export the grid."""
     from ganzoo_core import sweeps
     from ganzoo_core.errors import UsageError
     from ganzoo_core.terminal.progress import Reporter
@@ -99,49 +108,49 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _check_given_once(args: argparse.Namespace, over: Mapping[str, object]) -> None:
-    """A flag would win over what is swept, and all runs would be the same."""
+    """Raise UsageError if a swept key is also set by an option, which would override it in all runs."""
     from ganzoo_core.errors import UsageError
 
     assigned = {text.partition("=")[0].strip().rpartition(".")[2] for text in args.set}
     for key in over:
         last = key.rpartition(".")[2]
-        said = [flag for flag, dest in FLAGS.get(last, {}).items() if getattr(args, dest) is not None]
-        said += ["--set"] if last in assigned else []
-        if said:
-            raise UsageError(f"{key} is swept, and {said[0]} says what it is; leave one of the two out")
+        options = [flag for flag, dest in FLAGS.get(last, {}).items() if getattr(args, dest) is not None]
+        options += ["--set"] if last in assigned else []
+        if options:
+            raise UsageError(f"{key} is swept, and {options[0]} says what it is; leave one of the two out")
 
 
 def _resolve_runs(args: argparse.Namespace, jobs: Sequence[Job]) -> tuple[dict[str, str], dict[str, str]]:
-    """For each run the sentence with which its mix is refused, "" for those that fit; raises it if none fits.
+    """Resolve each run's mix: name -> error message, "" if it is valid; raise the first error if all are invalid.
 
-    And for each whose length is in minutes, its `Sweep.groups`.
+    Also return `Sweep.groups`, for the runs whose length is in minutes.
     """
     from ganzoo_core import mix, sweeps
     from ganzoo_core.discovery import catalog
     from ganzoo_core.errors import GanzooError
 
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     groups: dict[str, str] = {}
     errors: list[GanzooError] = []
     for job in jobs:
-        own = argparse.Namespace(**vars(args))
-        own.set = [*args.set, *(f"{key}={value}" for key, value in job.values.items() if key != "preset")]
-        own.preset = job.values.get("preset", args.preset)
+        run_args = argparse.Namespace(**vars(args))
+        run_args.set = [*args.set, *(f"{key}={value}" for key, value in job.values.items() if key != "preset")]
+        run_args.preset = job.values.get("preset", args.preset)
         try:
-            resolved = mix.resolve(catalog.scan(), run.make_request(own))
-            found[job.name] = ""
+            resolved = mix.resolve(catalog.scan(), run.make_request(run_args))
+            reasons[job.name] = ""
             if (group := sweeps.speed_group(job.values, resolved.settings)) is not None:
                 groups[job.name] = group
         except GanzooError as error:
             errors.append(error)
-            found[job.name] = str(error)
-    if errors and "" not in found.values():
+            reasons[job.name] = str(error)
+    if errors and "" not in reasons.values():
         raise errors[0]
-    return found, groups
+    return reasons, groups
 
 
 def _warn_of_lengths(sweep: Sweep) -> None:
-    """Runs that others start wait for none: where no length was measured before, each measures its own."""
+    """Warn that exported runs do not wait for each other: without a recorded length, each measures its own."""
     from ganzoo_core.terminal.progress import Reporter
 
     sweep.record_lengths(sweep.jobs)
@@ -154,7 +163,7 @@ def _warn_of_lengths(sweep: Sweep) -> None:
 
 
 def _list_arguments(args: argparse.Namespace) -> list[str]:
-    """What was said for the runs, as `ganzoo run` takes it, from wherever the sweep is gone on with."""
+    """Return the runs' arguments of `ganzoo run`; paths become absolute, so that any folder can resume the sweep."""
     from ganzoo_core.discovery import catalog
     from ganzoo_core.mix.finding import make_data_path_absolute
 
@@ -163,23 +172,23 @@ def _list_arguments(args: argparse.Namespace) -> list[str]:
         value = getattr(args, action.dest)
         if value is None or value == [] or value is False:
             continue
-        for one in value if isinstance(value, list) else [value]:
+        for item in value if isinstance(value, list) else [value]:
             if action.dest == "data":
-                one = make_data_path_absolute(catalog.scan(), one)
-            elif isinstance(one, Path):
-                one = one.absolute()
+                item = make_data_path_absolute(catalog.scan(), item)
+            elif isinstance(item, Path):
+                item = item.absolute()
             words += ([action.option_strings[-1]] if action.option_strings else []) + (
-                [] if one is True else [str(one)]
+                [] if item is True else [str(item)]
             )
     return words + [word for name in args.no_plugin for word in ("--no-plugin", name)]
 
 
 def _choose_threads(args: argparse.Namespace, over: Mapping[str, object]) -> list[str]:
-    """Several runs at once share the cores, unless something was said of threads."""
+    """Divide the cores among simultaneous runs, unless the user set the number of threads."""
     from ganzoo_core.engines import count_available_cores
 
-    said = [text.partition("=")[0].strip() for text in args.set] + list(over)
-    if args.jobs == 1 or args.list == "slurm" or args.config or {"threads", "engine.threads"} & set(said):
+    set_keys = [text.partition("=")[0].strip() for text in args.set] + list(over)
+    if args.jobs == 1 or args.list == "slurm" or args.config or {"threads", "engine.threads"} & set(set_keys):
         return []
     return ["--set", f"engine.threads={max(1, count_available_cores() // args.jobs)}"]
 
@@ -195,7 +204,7 @@ def _print_refusals(reasons: Mapping[str, str], as_json: bool) -> int:
 
 
 def _print_outcomes(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namespace) -> int:
-    """The comparison, the failures, and the exit code."""
+    """Print the comparison and the failures; return the exit code."""
     from ganzoo_core.errors import UsageError
     from ganzoo_core.sweeps import EXIT_INTERRUPTED
     from ganzoo_core.terminal.progress import Reporter
@@ -234,7 +243,7 @@ def _print_outcomes(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namesp
 
 
 def _print_comparison(folder: Path) -> None:
-    """As `ganzoo compare FOLDER` does."""
+    """Print what `ganzoo compare FOLDER` prints."""
     parser = Parser()
     compare.add(parser.add_subparsers())
     compare.execute(parser.parse_args(["compare", str(folder)]))

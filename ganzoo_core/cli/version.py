@@ -1,4 +1,4 @@
-"""`ganzoo --version`: ganzoo, the frameworks and the devices, told without importing a framework."""
+"""`ganzoo --version`: versions and devices, found without importing a framework."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
 PACKAGES: Mapping[str, tuple[str, ...]] = {"tensorflow": ("tensorflow", "keras")}
-NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # where Linux' NVIDIA driver tells of its cards
-SMI_TIMEOUT = 10.0  # that nvidia-smi may take
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # where the NVIDIA driver on Linux lists its GPUs
+SMI_TIMEOUT = 10.0  # seconds that nvidia-smi may take
 
 
 def collect_facts() -> dict[str, Any]:
-    """Versions, None for what is not installed, and devices with their names."""
+    """Return versions, None for packages that are not installed, and devices with their names."""
     frameworks = {
         name: {package: _find_version(package) for package in PACKAGES.get(name, (name,))} for name in PIP_EXTRAS
     }
@@ -35,28 +35,28 @@ def collect_facts() -> dict[str, Any]:
 
 
 def print_versions(*, as_json: bool) -> None:
-    """Print them; ganzoo's own version is the first line."""
-    found = collect_facts()
+    """Print versions and devices; ganzoo's own version is the first line."""
+    facts = collect_facts()
     if as_json:
-        write_json(found, indent=1)
+        write_json(facts, indent=1)
         return
-    write_line(f"ganzoo {found['ganzoo']}")
-    write_line(f"python {found['python']} on {found['system']}")
-    for name, packages in found["frameworks"].items():
+    write_line(f"ganzoo {facts['ganzoo']}")
+    write_line(f"python {facts['python']} on {facts['system']}")
+    for name, packages in facts["frameworks"].items():
         versions = [f"{package} {version}" for package, version in packages.items() if version]
         write_line(", ".join(versions) or f"{name} is not installed; pip install ganzoo-core[{PIP_EXTRAS[name]}]")
-    for device in found["devices"]:
+    for device in facts["devices"]:
         write_line(f"device {device['kind']}: {device['name']}")
 
 
 def list_devices() -> list[tuple[str, str]]:
-    """The kind, as `--device` takes it, and the name of each device that this machine shows without a framework."""
+    """List devices that can be detected without a framework: kind, as in `--device`, and name."""
     cores = count_available_cores()
-    found = [("cpu", f"{cores} core{'s' if cores > 1 else ''}, {platform.machine()}")]
-    found += [("cuda", name) for name in _list_driver_gpus() or _list_smi_gpus()]
+    devices = [("cpu", f"{cores} core{'s' if cores > 1 else ''}, {platform.machine()}")]
+    devices += [("cuda", name) for name in _list_driver_gpus() or _list_smi_gpus()]
     if platform.system() == "Darwin" and platform.machine() == "arm64":
-        found.append(("mps", "the Apple chip's own"))
-    return found
+        devices.append(("mps", "the Apple chip's own"))
+    return devices
 
 
 def _find_version(package: str) -> str | None:
@@ -67,7 +67,7 @@ def _find_version(package: str) -> str | None:
 
 
 def _list_driver_gpus() -> list[str]:
-    """The names of NVIDIA's cards, from the files of the driver."""
+    """The names of NVIDIA GPUs, from the driver's files."""
     names = []
     for path in sorted(NVIDIA_DRIVER.glob("*/information")):
         try:
@@ -80,7 +80,7 @@ def _list_driver_gpus() -> list[str]:
 
 
 def _list_smi_gpus() -> list[str]:
-    """The same, from NVIDIA's own command, where the system shows no such files."""
+    """The names of NVIDIA GPUs, from `nvidia-smi`, for systems without the driver's files."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]

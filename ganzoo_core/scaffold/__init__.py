@@ -1,9 +1,8 @@
 """Write a plugin's whole distribution, as `ganzoo new` does, from the files in `templates/`.
 
-A folder in `templates/` holds what is particular to one kind of part: `about.toml`, and files whose names end in
-`.txt`, so that no tool takes them for what they are to become. `common/` is written for every kind, a file of
-`licences/` as `LICENSE`. A folder called `package` gets the package's name, and `$word` is replaced as
-`string.Template` does it.
+`templates/` has a folder for each kind of part, with `about.toml` and files whose names end in `.txt`, so that tools do
+not take them for Python or TOML. The files of `common/` are written for every kind, one of `licences/` becomes
+`LICENSE`. A folder `package` gets the package's name, and each `$word` is replaced, as in `string.Template`.
 """
 
 from ganzoo_core.scaffold.licences import LICENCES, find_default_author

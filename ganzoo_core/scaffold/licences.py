@@ -1,4 +1,4 @@
-"""Licences that can be chosen, and whose they are."""
+"""Licences for a new plugin, and its author."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from ganzoo_core.errors import UsageError
 from ganzoo_core.processes import ProcessTimeout, run_process
 
-GIT_TIMEOUT = 10.0  # that git may take
+GIT_TIMEOUT = 10.0  # seconds that git may take
 _NAME_AND_ADDRESS = re.compile(r"(?P<name>[^<>]+?)\s*<(?P<email>[^<>@\s]+@[^<>@\s]+)>")
 
 
 @dataclass(frozen=True)
 class Licence:
-    """A licence: its identifier for packages (SPDX; "" for none), and its name in a sentence."""
+    """A licence: its SPDX identifier ("" for none), and its title for a README."""
 
     spdx: str
     title: str
@@ -30,7 +30,7 @@ LICENCES = {
 
 
 def find_default_author(name: str) -> str:
-    """Who git says commits here, else the plugin's authors in general."""
+    """Git's `user.name`, else "the authors of NAME"."""
     try:
         done = run_process(["git", "config", "user.name"], timeout=GIT_TIMEOUT)
     except (OSError, ProcessTimeout):
@@ -39,7 +39,7 @@ def find_default_author(name: str) -> str:
 
 
 def format_readme_line(licence: str, *, author: str, year: int) -> str:
-    """The licence as the last lines of a README."""
+    """The licence as the last line of a README."""
     chosen, (name, _) = LICENCES[licence], split_author(author)
     if chosen.spdx:
         return f"{chosen.title}. Copyright {year} {name}."
@@ -55,7 +55,7 @@ def format_pyproject_lines(licence: str) -> str:
 def format_author_table(author: str) -> str:
     """An author as TOML."""
     name, email = split_author(author)
-    # What JSON makes of a line of text is a basic string of TOML.
+    # A JSON string of one line is a valid basic string in TOML.
     address = f", email = {json.dumps(email)}" if email else ""
     return f"{{ name = {json.dumps(name, ensure_ascii=False)}{address} }}"
 
@@ -64,7 +64,7 @@ def split_author(author: str) -> tuple[str, str]:
     """`Name <address>` -> both; an author without an address -> the name and "".
 
     Raises:
-        UsageError: for what is no line of text.
+        UsageError: unless it is one line of text.
     """
     if not author.strip() or not author.isprintable():
         raise UsageError(f"--author is {author!r}; expected a name on one line, such as 'Ada Lovelace'")

@@ -1,4 +1,4 @@
-"""Names that a new plugin can have: for pip, for Python, and beside what is installed."""
+"""Check that a new plugin's name is valid for pip and Python, and not in use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from ganzoo_core.errors import UsageError
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
-_RESERVED = {"tests", "package"}  # folders of a distribution that are not its package
+_RESERVED = {"tests", "package"}  # folders of a distribution that are no packages
 MAX_LENGTH = 60
 
 
@@ -21,14 +21,14 @@ def to_package_name(name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """See that pip, Python and the manifest can all have it.
+    """Check that pip, Python and the manifest accept the name.
 
     Raises:
-        UsageError: in a sentence that says what is wrong with the name, and where possible another one.
+        UsageError: saying what is wrong with the name, and if possible suggesting another.
     """
     if not _NAME.fullmatch(name):
-        other = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        hint = f"; how about {other}?" if _NAME.fullmatch(other) else ""
+        suggestion = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        hint = f"; how about {suggestion}?" if _NAME.fullmatch(suggestion) else ""
         raise UsageError(
             f"{name!r} cannot be a plugin's name; expected lower case letters, digits, hyphens and underscores, with a "
             f"letter or digit at either end{hint}"
@@ -54,12 +54,12 @@ def check_name(name: str) -> None:
 def _find_installed_version(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)
-    except Exception:  # not there, or with metadata that cannot be read
+    except Exception:  # not installed, or with unreadable metadata
         return ""
 
 
 def _is_importable(module: str) -> bool:
-    """Whether Python would import something of this name; a mere folder in the way counts for nothing."""
+    """Whether a module of this name can be imported; a folder without code does not count."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):

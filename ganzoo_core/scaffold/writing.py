@@ -1,4 +1,4 @@
-"""From a plan to files."""
+"""Write the files of a new plugin."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ KINDS = {
     "model": "models", "loss": "losses", "schedule": "schedules", "dataset": "datasets", "modifier": "modifiers",
     "tracker": "trackers",
 }  # fmt: skip
-"""What can be written, and the kind of part that it is."""
+"""`KIND` in `ganzoo new KIND` -> kind of part."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PluginPlan:
-    """What is to be written.
+    """The plugin to write.
 
     Attributes:
         name: of the distribution and of its part.
         kind: one of `KINDS`.
-        framework: `torch` or `tensorflow` for networks; "" where there are none, and for a modifier of losses.
+        framework: `torch` or `tensorflow` for networks; "" if it has none, and for a modifier of losses.
         licence: one of `LICENCES`.
-        author: a name, with or without `<address>` behind it.
-        pick: how the part is said on the command line: its name, or with the distribution where the name is taken.
-        model: an installed model to try it with, or a word in its place.
+        author: a name, optionally followed by `<address>`.
+        pick: the part on the command line: its name, or DISTRIBUTION/NAME if the name is taken.
+        model: an installed model to try it with, or a placeholder.
     """
 
     name: str
@@ -51,17 +51,17 @@ class PluginPlan:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What the kind's `about.toml` says."""
+        """The content of the kind's `about.toml`."""
         return tomllib.loads((self._kind_folder / "about.toml").read_text(encoding="utf-8"))
 
     @property
     def run_command(self) -> str:
-        """The command that tries it."""
+        """The command that tries the plugin."""
         return Template(self.about["run"]).substitute(model=self.model, pick=self.pick)
 
     @property
     def template_folders(self) -> list[Path]:
-        """The folders of templates that it is made of."""
+        """The folders whose templates are written."""
         return [TEMPLATES / "common", self._kind_folder]
 
     @property
@@ -71,42 +71,44 @@ class PluginPlan:
 
 
 def make_files(plan: PluginPlan) -> dict[str, str]:
-    """Every file of the distribution: its path, with slashes, and its text."""
+    """Return every file of the distribution: path, with slashes -> text."""
     words = _make_substitutions(plan)
-    found = {}
+    texts = {}
     for folder in plan.template_folders:
         for path in sorted(folder.rglob("*.txt")):
-            place = path.relative_to(folder).with_suffix("").as_posix().replace("package/", f"{words['package']}/", 1)
-            found[place] = _fill_template(path, words)
+            relative = (
+                path.relative_to(folder).with_suffix("").as_posix().replace("package/", f"{words['package']}/", 1)
+            )
+            texts[relative] = _fill_template(path, words)
     if plan.licence != "none":
-        found["LICENSE"] = _fill_template(TEMPLATES / "licences" / f"{plan.licence}.txt", words)
-    return dict(sorted(found.items()))
+        texts["LICENSE"] = _fill_template(TEMPLATES / "licences" / f"{plan.licence}.txt", words)
+    return dict(sorted(texts.items()))
 
 
 def write_plugin(plan: PluginPlan, folder: Path) -> list[str]:
-    """Write the distribution into a folder that is new or empty, all of it or nothing; returns the paths of its files.
+    """Write the distribution into a new or empty folder, completely or not at all; return the paths of its files.
 
     Raises:
-        UsageError: for a folder that holds something.
-        GanzooError: where it cannot be written.
+        UsageError: if the folder is not empty.
+        GanzooError: if it cannot be written.
     """
     texts = make_files(plan)
     try:
         if folder.exists() and (not folder.is_dir() or next(_list_content(folder), None)):
             raise UsageError(f"{folder} is there already, and not empty; say --out with another folder")
-        place = Path(os.path.realpath(folder))
-        is_new = not place.exists()
-        fresh = (place.parent if is_new else place) / f".{place.name}.{secrets.token_hex(4)}.new"
+        target = Path(os.path.realpath(folder))
+        is_new = not target.exists()
+        fresh = (target.parent if is_new else target) / f".{target.name}.{secrets.token_hex(4)}.new"
         try:
             for name, text in texts.items():
                 path = fresh / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8", newline="\n")
             if is_new:
-                fresh.rename(place)
+                fresh.rename(target)
             else:
                 for path in sorted(fresh.iterdir()):
-                    path.rename(place / path.name)
+                    path.rename(target / path.name)
                 fresh.rmdir()
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -119,7 +121,7 @@ def write_plugin(plan: PluginPlan, folder: Path) -> list[str]:
 
 
 def _list_content(folder: Path) -> Iterator[Path]:
-    """What lies in a folder, but for a repository that was made beforehand."""
+    """List a folder's content except `.git`, so that a repository may exist already."""
     return (path for path in folder.iterdir() if path.name != ".git")
 
 
@@ -128,7 +130,7 @@ def _fill_template(path: Path, substitutions: Mapping[str, str]) -> str:
 
 
 def _make_substitutions(plan: PluginPlan) -> dict[str, str]:
-    """What stands for each `$word`."""
+    """Return the replacement of each `$word`."""
     about, year = plan.about, datetime.date.today().year
     author, _ = licences.split_author(plan.author)
     extras = f"[{','.join(about['extras'])}]" if "extras" in about else ""

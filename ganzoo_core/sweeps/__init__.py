@@ -1,9 +1,9 @@
-"""Keep a grid of runs in one folder: which there are, how each stands, and working through those that are left.
+"""A sweep: a grid of runs in one folder, trained one after another or at once, and resumed by the same command.
 
-SWEEP/sweep.json   what is swept, and the words that all runs share
-SWEEP/lengths.json of a length in minutes, the images that it became
+SWEEP/sweep.json   the swept keys, and the arguments that all runs share
+SWEEP/lengths.json for a length in minutes, the measured images
 SWEEP/NAME/        one run
-SWEEP/NAME.log     what it said
+SWEEP/NAME.log     its output
 """
 
 from ganzoo_core.sweeps.export import make_shell_lines, write_slurm

@@ -1,4 +1,4 @@
-"""A sweep for other engines than this machine: lines of shell, and a job array for Slurm."""
+"""Export a sweep to run elsewhere: as shell lines, or as a job array for Slurm."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from ganzoo_core.storage import atomic
 from ganzoo_core.sweeps.grid import Sweep, to_folder_name
 
 SCRIPT_FILE, LINES_FILE = "sweep.sbatch", "jobs.txt"
-SAVE_SECONDS = 120  # seconds before its end at which Slurm tells a run to save
+SAVE_SECONDS = 120  # seconds before the time limit at which Slurm signals a run to save
 
 
 def make_shell_lines(sweep: Sweep, *, extra_arguments: Sequence[str] = ()) -> list[str]:
-    """A line of shell for each run that is left: it begins the run, or goes on with one that has begun."""
-    found = []
+    """Return a shell line for each unfinished run, which starts or resumes it."""
+    lines = []
     for job in sweep.jobs:
         if sweep.is_over(job):
             continue
-        place = sweep.folder_of(job).absolute()
+        folder = sweep.folder_of(job).absolute()
         start = [sys.executable, "-P", "-m", "ganzoo_core"]
-        fresh = shlex.join([*start, "run", *sweep.run_words(job), *extra_arguments, "--out", str(place), "--quiet"])
-        again = shlex.join([*start, "resume", str(place)])
-        config, saved = (shlex.quote(str(place / name)) for name in (layout.CONFIG, layout.CHECKPOINTS))
-        restart = f'$([ -n "$(ls -A {saved} 2>/dev/null)" ] || echo --restart)'  # it was stopped before it saved
-        found.append(
+        fresh = shlex.join([*start, "run", *sweep.run_words(job), *extra_arguments, "--out", str(folder), "--quiet"])
+        again = shlex.join([*start, "resume", str(folder)])
+        config, saved = (shlex.quote(str(folder / name)) for name in (layout.CONFIG, layout.CHECKPOINTS))
+        restart = f'$([ -n "$(ls -A {saved} 2>/dev/null)" ] || echo --restart)'  # stopped before its first checkpoint
+        lines.append(
             f"cd {shlex.quote(str(Path.cwd()))}; if [ -f {config} ]; then exec {again} {restart} --quiet; "
             f"else exec {fresh}; fi"
         )
-    return found
+    return lines
 
 
 def write_slurm(sweep: Sweep, *, at_once: int, extra_arguments: Sequence[str] = ()) -> tuple[Path, int]:
-    """Write a job array for Slurm: the script, and beside it the lines that it runs.
+    """Write a Slurm job array: the script, and beside it the shell lines that it runs.
 
     Returns:
-        The script, and how many jobs it has.
+        The path of the script, and its number of jobs.
 
     Raises:
-        UsageError: if nothing is left.
+        UsageError: if every run is finished.
     """
     left = make_shell_lines(sweep, extra_arguments=extra_arguments)
     if not left:

@@ -1,4 +1,4 @@
-"""The runs of a sweep, their names and their folder."""
+"""The jobs of a sweep, their names and the sweep's folder."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from ganzoo_core.sweeps.shared_length import LENGTH, read_lengths, record_length
 from ganzoo_core.terminal.text import to_one_line
 
 PLAN_FILE = "sweep.json"
-MAX_RUNS = 1000  # runs of a sweep
-_COMMA = re.compile(r",(?![^\[]*\])")  # a comma that is not inside [ ]
+MAX_RUNS = 1000  # runs in a sweep
+_COMMA = re.compile(r",(?![^\[]*\])")  # a comma outside [ ]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: its name, and for each key that is swept the value that it has."""
+    """One run of a sweep: its name, and its value of each swept key."""
 
     name: str
     values: Mapping[str, str]
 
     def to_arguments(self) -> list[str]:
-        """What says so on the command line of `run`."""
-        found: list[str] = []
+        """Return the values as arguments of `ganzoo run`."""
+        arguments: list[str] = []
         for key, value in self.values.items():
-            found += ["--preset", value] if key == "preset" else ["--set", f"{key}={value}"]
-        return found
+            arguments += ["--preset", value] if key == "preset" else ["--set", f"{key}={value}"]
+        return arguments
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Sweep:
 
     Attributes:
         folder: of all its runs.
-        arguments: what stands behind `ganzoo run` for each of them.
+        arguments: the arguments of `ganzoo run` that all runs share.
         jobs: the runs.
-        groups: of runs whose length is in minutes: a run's name -> a text that equally fast ones share.
+        groups: for runs whose length is in minutes: name of the run -> key shared by equally fast runs.
     """
 
     folder: Path
@@ -64,35 +64,35 @@ class Sweep:
         return self.folder / job.name
 
     def make_command(self, job: Job, *, extra_arguments: Sequence[str] = ()) -> list[str]:
-        """What begins a run, or goes on with it where it has begun."""
-        place = self.folder_of(job)
-        files.check_folder(place)
-        words = ["resume", str(place)]
-        if not files.list_numbered(place / layout.CHECKPOINTS):  # it was stopped before it saved anything
+        """Return the command that starts a run, or resumes it if it has started."""
+        folder = self.folder_of(job)
+        files.check_folder(folder)
+        words = ["resume", str(folder)]
+        if not files.list_numbered(folder / layout.CHECKPOINTS):  # stopped before its first checkpoint
             words.append("--restart")
-        if not files.is_file(place / layout.CONFIG):
-            words = ["run", *self.run_words(job), *extra_arguments, "--out", str(place)]
+        if not files.is_file(folder / layout.CONFIG):
+            words = ["run", *self.run_words(job), *extra_arguments, "--out", str(folder)]
         return [sys.executable, "-P", "-m", "ganzoo_core", *words, "--quiet"]
 
     def run_words(self, job: Job) -> list[str]:
-        """What stands behind `ganzoo run` for a run: its length is in images once an equally fast one measured it."""
+        """Return a run's arguments of `ganzoo run`; the length is in images once an equally fast run measured it."""
         words = [*self.arguments, *job.to_arguments()]
         measured = read_lengths(self.folder).get(self.groups.get(job.name, "")) if job.name in self.groups else None
         if measured is None:
             return words
         if "--minutes" in words:
-            place = words.index("--minutes")
-            del words[place : place + 2]
+            index = words.index("--minutes")
+            del words[index : index + 2]
         return [*words, "--set", f"{LENGTH}={measured.images}"]
 
     def unmeasured(self, jobs: Iterable[Job]) -> set[str]:
-        """The groups of these runs whose length in images is not known yet."""
+        """Return those groups of these runs whose length in images is not known yet."""
         groups = {self.groups[job.name] for job in jobs if job.name in self.groups}
         return groups - read_lengths(self.folder).keys() if groups else groups
 
     def record_lengths(self, jobs: Iterable[Job]) -> list[str]:
-        """Keep what these runs have measured since; a sentence for each length that is new."""
-        jobs, found = list(jobs), []
+        """Record the lengths that these runs have measured; return a sentence for each new one."""
+        jobs, sentences = list(jobs), []
         missing = self.unmeasured(jobs)
         for job in jobs:
             group = self.groups.get(job.name)
@@ -100,13 +100,15 @@ class Sweep:
                 continue
             if (images := record_length(self.folder, group, job.name)) is not None:
                 missing.remove(group)
-                others = [name for name, other in self.groups.items() if other == group and name != job.name]
+                others = [
+                    name for name, other_group in self.groups.items() if other_group == group and name != job.name
+                ]
                 if others:
-                    found.append(
+                    sentences.append(
                         f"{job.name}: its length is {pluralise(images, 'image')} by the speed that it measured; "
                         f"given to {pluralise(len(others), 'run')} more, as fast as it"
                     )
-        return found
+        return sentences
 
     def is_over(self, job: Job) -> bool:
         """Whether a run has reached its length."""
@@ -124,56 +126,56 @@ def parse_axes(texts: Sequence[str]) -> dict[str, list[str]]:
     A value that holds commas stands in brackets: `betas=[0,0.9],[0.5,0.9]`.
 
     Raises:
-        UsageError: for a text that is none, a key said twice, or a value said twice.
+        UsageError: for a text of another form, a repeated key or a repeated value.
     """
-    found: dict[str, list[str]] = {}
+    axes: dict[str, list[str]] = {}
     for text in texts:
         key, equals, rest = (part.strip() for part in text.partition("="))
         values = [value.strip() for value in _COMMA.split(rest)]
         if not key or not equals or not all(values):
             raise UsageError(f"--over {text!r} is no list of values; write --over KEY=A,B, such as --over seed=0,1,2")
-        if key in found:
+        if key in axes:
             raise UsageError(f"--over {key} is said twice; name all its values in one")
         twice = [value for value, count in Counter(values).items() if count > 1]
         if twice:
             raise UsageError(f"--over {key} names {twice[0]} twice")
-        found[key] = values
-    return found
+        axes[key] = values
+    return axes
 
 
 def make_jobs(over: Mapping[str, Sequence[str]]) -> tuple[Job, ...]:
-    """Every combination, the last key changing fastest.
+    """Return a job for every combination of values, the last key changing fastest.
 
     Raises:
-        UsageError: for more than 1,000.
+        UsageError: for more than 1,000 runs.
     """
     size = math.prod(map(len, over.values()))
     if size > MAX_RUNS:
         raise UsageError(f"the grid has {size:,} runs; a sweep has at most {MAX_RUNS:,}")
     jobs: list[Job] = []
-    taken: Counter[str] = Counter()
+    name_counts: Counter[str] = Counter()
     for chosen in itertools.product(*over.values()):
         values = dict(zip(over, chosen, strict=True))
         name = "_".join(f"{key.rpartition('.')[2]}-{to_folder_name(value)}" for key, value in values.items())[:120]
-        taken[name.lower()] += 1  # there are disks that take two spellings for one
-        count = taken[name.lower()]
+        name_counts[name.lower()] += 1  # some file systems ignore case
+        count = name_counts[name.lower()]
         jobs.append(Job(name if count == 1 else f"{name}-{count}", values))
     return tuple(jobs)
 
 
 def to_folder_name(value: str) -> str:
-    """A value as a part of a folder's name."""
+    """Turn a value into a part of a folder's name."""
     return re.sub(r"[^\w.+-]+", "-", value).strip("-.") or "none"
 
 
 def open_sweep(out: Path | None, model: str, arguments: Sequence[str], over: Mapping[str, Sequence[str]]) -> Sweep:
-    """The folder of a sweep: that of the same one, which is gone on with, or a new one.
+    """Open the folder of the same sweep to resume it, or create a new one.
 
     Args:
-        out: the folder; None for the newest of `runs/MODEL-sweep-N` that holds just this, or the next.
-        model: for the name.
-        arguments: of all runs.
-        over: the axes; a sweep in `out` may be given more values than it had.
+        out: the folder; None for the newest `runs/MODEL-sweep-N` with this very sweep, else the next N.
+        model: for the folder's name.
+        arguments: that all runs share.
+        over: the values of each swept key; a sweep in `out` may get more values than it had.
 
     Raises:
         UsageError: if `out` holds something else, or cannot be written.
@@ -192,8 +194,8 @@ def open_sweep(out: Path | None, model: str, arguments: Sequence[str], over: Map
         if former is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(f"{out} is there already and holds no {PLAN_FILE}; choose another --out")
         if former is not None and (former.words, list(former.over)) != (plan.words, list(over)):
-            said = to_one_line(f"`run {shlex.join(former.words)}` over {', '.join(former.over)}")
-            raise UsageError(f"{out} is a sweep of {said[:500]}; say the same, or choose another --out")
+            command = to_one_line(f"`run {shlex.join(former.words)}` over {', '.join(former.over)}")
+            raise UsageError(f"{out} is a sweep of {command[:500]}; say the same, or choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         atomic.write_file(folder / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan), indent=1))
@@ -205,7 +207,7 @@ def open_sweep(out: Path | None, model: str, arguments: Sequence[str], over: Map
 def has_plan(path: Path, plan: SweepPlan) -> bool:
     try:
         return decoding.read_record(path, SweepPlan) == plan
-    except UsageError:  # of another sweep, which is not gone on with
+    except UsageError:  # damaged, so not this sweep
         return False
 
 

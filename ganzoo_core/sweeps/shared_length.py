@@ -1,9 +1,9 @@
-"""One length for those runs of a sweep that are equally fast, where it was asked for in minutes.
+"""One length in images for equally fast runs of a sweep whose length is in minutes.
 
-Each would measure its own speed, and noise would give each another length, so that they could not be compared. So the
-first of them measures, and the others are given its length in images.
+If each run measured its own speed, noise would give them different lengths and they could not be compared. So the first
+run measures, and the others get its length in images.
 
-SWEEP/lengths.json   those lengths, for the runs that begin later
+SWEEP/lengths.json   the measured lengths, for runs that start later
 """
 
 from __future__ import annotations
@@ -22,37 +22,38 @@ from ganzoo_core.storage.records import MeasuredLength, SweepLengths
 
 LENGTHS = "lengths.json"
 LENGTH = "train.length"
-# Of train.*, what decides the speed of a step; an average or a momentum of 0 costs nothing, any other the same.
+# The settings in train.* that change the speed of a step. A halflife or momentum of 0 costs nothing; any other value
+# costs the same.
 DECIDING = (LENGTH, "train.batch_size", "train.optimizer", "train.critic_steps", "train.updates")
 COSTS_UNLESS_0 = ("train.ema_halflife", "train.momentum")
 WITHOUT_COST = ("use.track", "data.holdout")
 
 
 def speed_group(values: Mapping[str, str], settings: Settings) -> str | None:
-    """A text that is the same for those runs of a sweep that are equally fast; None where the length is not in minutes.
+    """Return a key shared by equally fast runs of a sweep; None if the length is not in minutes.
 
     Args:
-        values: what the run has of each key that is swept.
+        values: the run's value of each swept key.
         settings: all settings of the run.
     """
     if parse_minutes(settings[LENGTH]) is None:
         return None
-    found = []
+    costs = []
     for written, text in values.items():
-        # "preset" is no setting, and one of what a preset brings may not be there yet.
+        # "preset" is not a setting, and a setting that a preset brings may be missing yet.
         key = next(iter(find_matches(written, settings)), written)
         is_weight = isinstance(settings.get(key), float) and key.startswith(("loss.", "with."))
         if is_weight or key in COSTS_UNLESS_0:
-            found.append(f"{key} {'above' if settings[key] else 'is'} 0")
+            costs.append(f"{key} {'above' if settings[key] else 'is'} 0")
         elif key in WITHOUT_COST or (key.startswith("train.") and key not in DECIDING):
             continue
         else:
-            found.append(f"{key}={text}")
-    return ", ".join(found)
+            costs.append(f"{key}={text}")
+    return ", ".join(costs)
 
 
 def read_lengths(folder: Path) -> dict[str, MeasuredLength]:
-    """The lengths that a sweep has found so far, by the group of runs that are equally fast.
+    """Read the lengths measured so far, by group of equally fast runs.
 
     Raises:
         UsageError: if the file is damaged.
@@ -62,7 +63,7 @@ def read_lengths(folder: Path) -> dict[str, MeasuredLength]:
 
 
 def record_length(folder: Path, group: str, name: str) -> int | None:
-    """Keep the length of a run that measured it; its images, or None while the run has none yet."""
+    """Record the length in images that a run measured, and return it; None if the run has none yet."""
     config = folder / name / layout.CONFIG
     if not files.is_file(config):
         return None

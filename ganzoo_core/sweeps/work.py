@@ -1,4 +1,4 @@
-"""Working through a sweep: processes, their logs, and what Ctrl-C means."""
+"""Run the jobs of a sweep: child processes, their logs, and interruption."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ganzoo_core.storage import files
 from ganzoo_core.sweeps.grid import Job, Sweep
 
 EXIT_INTERRUPTED = 130
-TAIL_BYTES = 100_000  # bytes of a log, in which its last sentence stands
-POLL_SECONDS = 0.05  # seconds between two looks at the processes
+TAIL_BYTES = 100_000  # bytes at the end of a log that are searched for its last sentence
+POLL_SECONDS = 0.05  # seconds between polls of the processes
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Outcome:
 
     Attributes:
         job: the run.
-        status: `done`, `there` (it was over before), `failed`, `interrupted` or `left`.
-        code: its exit code; None where nothing was started.
-        reason: of a failure, the sentence.
+        status: `done`, `there` (finished before), `failed`, `interrupted` or `left` (not started).
+        code: its exit code; None if it was not started.
+        reason: the error message of a failed run.
     """
 
     job: Job
@@ -44,61 +44,65 @@ class Outcome:
 def run_jobs(
     sweep: Sweep, *, at_once: int, extra_arguments: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
 ) -> list[Outcome]:
-    """Do what is left, each run in a process of its own; a failure stops no other.
+    """Run the unfinished jobs, each in its own process; a failure does not stop the others.
 
-    Ctrl-C (and SIGTERM, and SIGHUP) is handed on to the runs under way, once, so that they finish the step and save.
-    Where this process is killed they do the same.
+    Ctrl-C, SIGTERM and SIGHUP are forwarded to the running jobs once, which finish their step and save; so
+    they do if this process is killed.
 
     Args:
         sweep: the runs.
-        at_once: processes at a time.
-        extra_arguments: words for runs that begin now.
-        say: told of each run that begins and ends.
+        at_once: how many processes to run at a time.
+        extra_arguments: arguments for runs that start now.
+        say: prints a line for each start and end.
 
     Returns:
-        An outcome for each run, in the sweep's order.
+        The outcome of each run, in the sweep's order.
     """
-    found = {job.name: Outcome(job, "there") for job in sweep.jobs if sweep.is_over(job)}
-    if found:
-        say(f"{len(found)} of {pluralise(len(sweep.jobs), 'run')} {'is' if len(found) == 1 else 'are'} over already")
+    results = {job.name: Outcome(job, "there") for job in sweep.jobs if sweep.is_over(job)}
+    if results:
+        say(
+            f"{len(results)} of {pluralise(len(sweep.jobs), 'run')} {'is' if len(results) == 1 else 'are'} over already"
+        )
     for text in sweep.record_lengths(sweep.jobs):
         say(text)
-    waiting = deque(job for job in sweep.jobs if job.name not in found)
+    waiting = deque(job for job in sweep.jobs if job.name not in results)
     running: dict[str, tuple[Job, BackgroundProcess]] = {}
     with _interrupt_on_termination():
         while waiting or running:
             try:
                 for text in sweep.record_lengths(job for job, _ in running.values()):
                     say(text)
-                while len(running) < at_once and (job := _next(sweep, waiting, [one for one, _ in running.values()])):
+                while len(running) < at_once and (
+                    job := _next(sweep, waiting, [running_job for running_job, _ in running.values()])
+                ):
                     waiting.remove(job)
                     begun = files.is_file(sweep.folder_of(job) / layout.CONFIG)
                     try:
                         running[job.name] = job, _start_job(sweep, job, extra_arguments)
-                    except (GanzooError, OSError) as error:  # of its log, or of the system
-                        found[job.name] = Outcome(job, "failed", None, str(error))
+                    except (GanzooError, OSError) as error:  # from its log or the operating system
+                        results[job.name] = Outcome(job, "failed", None, str(error))
                         say(f"{job.name}: failed: {error}")
                     else:
                         say(f"{job.name}: {'goes on' if begun else 'begins'}")
                 for name, (job, process) in list(running.items()):
                     if (code := process.poll()) is not None:
-                        for text in sweep.record_lengths([job]):  # it may have measured since the last look
+                        for text in sweep.record_lengths([job]):  # it may have measured since the last poll
                             say(text)
-                        found[name] = _make_outcome(sweep, job, code)
+                        results[name] = _make_outcome(sweep, job, code)
                         del running[name]
-                        told = found[name]
-                        say(f"{name}: {told.status}" + (f": {told.reason}" if told.reason else ""))
+                        outcome = results[name]
+                        say(f"{name}: {outcome.status}" + (f": {outcome.reason}" if outcome.reason else ""))
                 time.sleep(POLL_SECONDS if running else 0)
             except KeyboardInterrupt:
                 waiting.clear()
                 for _, process in running.values():
                     process.interrupt()
                 say(f"{len(running)} under way save, and end; the same command goes on later")
-    return [found.get(job.name, Outcome(job, "left")) for job in sweep.jobs]
+    return [results.get(job.name, Outcome(job, "left")) for job in sweep.jobs]
 
 
 def _next(sweep: Sweep, waiting: Sequence[Job], running: Sequence[Job]) -> Job | None:
-    """The first that can begin: while a run measures the length of equally fast ones, those wait for it."""
+    """Return the first job that can start; while a run measures its length, equally fast ones wait for it."""
     measuring = sweep.unmeasured(running)
     return next((job for job in waiting if sweep.groups.get(job.name) not in measuring), None)
 
@@ -110,7 +114,7 @@ def _start_job(sweep: Sweep, job: Job, extra_arguments: Sequence[str]) -> Backgr
     with path.open("ab") as log:
         log.write(f"$ {shlex.join(command)}\n".encode())
         log.flush()
-        # When this process ends, however it ends, the run saves and ends too.
+        # However this process ends, the run then saves and ends too.
         return BackgroundProcess(command, environment={**os.environ, STOPS_WITH_INPUT: "1"}, log=log)
 
 
@@ -128,9 +132,9 @@ def _make_outcome(sweep: Sweep, job: Job, code: int) -> Outcome:
     except (GanzooError, OSError) as error:
         return Outcome(job, "failed", code, f"it ended with {code}, and its log cannot be read: {error}")
     lines = text.split("\n$ ")[-1].splitlines()[1:]
-    said = [line.strip() for line in lines if line.strip()]
-    sentences = [line for line in said if line.startswith("ganzoo ")]
-    last = (sentences or said or [f"it ended with {code}, without a word"])[-1]
+    printed = [line.strip() for line in lines if line.strip()]
+    sentences = [line for line in printed if line.startswith("ganzoo ")]
+    last = (sentences or printed or [f"it ended with {code}, without a word"])[-1]
     return Outcome(job, "failed", code, last.partition(": ")[2] if sentences else last)
 
 

@@ -1,4 +1,4 @@
-"""Check what a plugin can be held to, as tests that its author inherits: the contract, part 3.
+"""The contract's checks of a plugin, as tests that its author inherits.
 
     from ganzoo_core.testing import Contract
 
@@ -22,7 +22,7 @@ __all__ = ["CHECKS", "Broken", "Case", "Check", "Contract", "Result", "cases", "
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Contract":  # the one thing here that needs pytest
+    if name == "Contract":  # imported late, since it needs pytest
         from ganzoo_core.testing.contract import Contract
 
         return Contract

@@ -1,4 +1,4 @@
-"""The checks by name: what each says of a part, and of which kinds of parts."""
+"""The checks by name, with the kinds of parts that they apply to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DISTRIBUTION = "distribution"
 FRAMEWORK_KINDS = ("models", "losses", "modifiers")
-"""Kinds whose checks run once in each framework that the part is for."""
+"""Kinds whose checks run once in each framework that the part supports."""
 
 
 class Broken(Exception):
@@ -22,18 +22,18 @@ class Broken(Exception):
 
 
 class NotApplicable(Exception):
-    """A check means nothing for this part, or cannot be made here: the message says why."""
+    """A check does not apply to this part, or cannot run here: the message says why."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a part is held to.
+    """One check of a part.
 
     Attributes:
         name: such as `same-seed`.
-        kinds: of which parts; `distribution` for what is checked once for all of a plugin.
-        module: where its function is; importing that may be heavy.
-        says: what holds when it passes.
+        kinds: kinds of parts that it applies to; `distribution` for a check that runs once per plugin.
+        module: the module of its function, imported only when the check runs, since it may import a framework.
+        says: what is true if it passes.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Check:
     says: str
 
     def __call__(self, subject: Subject) -> None:
-        """Raise Broken or NotApplicable unless it holds."""
+        """Run the check; raise Broken if it fails, NotApplicable if it does not apply."""
         module: Any = importlib.import_module(f"ganzoo_core.testing.{self.module}")
         function: Callable[[Subject], None] = getattr(module, self.name.replace("-", "_"))
         function(subject)
@@ -87,9 +87,9 @@ CHECKS = (
     Check("watches", ("trackers",), "trackers", "a whole run is watched without a failure"),
     Check("own-folder", ("trackers",), "trackers", "the tracker writes into its own folder alone"),
 )
-"""All that a plugin is held to, in the order in which it is checked."""
+"""All checks, in the order in which they run."""
 
 
 def list_checks(kind: str) -> tuple[Check, ...]:
-    """Those that a kind of part is held to."""
+    """The checks that apply to a kind of part."""
     return tuple(check for check in CHECKS if kind in check.kinds)

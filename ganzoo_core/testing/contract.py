@@ -12,18 +12,18 @@ from ganzoo_core.testing.runner import Case, Result
 
 
 class Contract:
-    """All that ganzoo holds a plugin to, as one test a check; its subclass names the plugin.
+    """The contract: one test per check. A subclass names the plugin.
 
     Attributes:
         plugin: the distribution, as pip knows it. It must be installed; `pip install -e .` is enough.
-        settings: laid over the smallest preset of what is trained, so that the tests are quick.
-        arguments: by a dataset's name, what stands behind its colon; or a function that is given an empty folder,
-            writes files there, and returns it.
-        expected_failures: checks that are known to fail, and why: `{"my-gan saved": "reason"}`. The name is the one
-            that pytest shows in brackets. One that passes after all is a failure too.
+        settings: override the smallest preset of the trained model, so that the tests are quick.
+        arguments: by a dataset's name, its argument, which follows the colon in `--data NAME:ARGUMENT`; or a function
+            that takes an empty folder, writes files there, and returns the argument.
+        expected_failures: checks that are known to fail, with the reason: `{"my-gan saved": "reason"}`. The name is
+            the one that pytest shows in brackets. A check listed here that passes is a failure too.
 
     Raises:
-        TypeError: for a subclass that names no plugin, gives no reason, or takes a test away.
+        TypeError: for a subclass that names no plugin, gives no reason, or removes a test.
     """
 
     plugin: ClassVar[str] = ""
@@ -45,20 +45,20 @@ class Contract:
         cls._results = None
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One test a check, of each part and framework."""
-        found = runner.cases(self.plugin)
-        if not any(case.part for case in found):
+        """Parametrise one test per check, part and framework."""
+        all_cases = runner.cases(self.plugin)
+        if not any(case.part for case in all_cases):
             raise pytest.UsageError(f"no part of {self.plugin} is installed; `pip install -e .` in its folder first")
-        known = {str(case) for case in found}
+        known = {str(case) for case in all_cases}
         for name in self.expected_failures:
             if name not in known:
                 raise pytest.UsageError(f"expected_failures names {name!r}, which is no check of {self.plugin}")
-        metafunc.parametrize("case", found, ids=str)
+        metafunc.parametrize("case", all_cases, ids=str)
 
     def test_contract(self, case: Case) -> None:
-        """One check holds."""
+        """The check passes."""
         cls = type(self)
-        if cls._results is None:  # the first test makes all the checks: a framework is imported once
+        if cls._results is None:  # the first test runs all checks, so that each framework is imported once
             made = runner.run(self.plugin, settings=self.settings, arguments=self.arguments)
             cls._results = {result.case: result for result in made}
         result = cls._results[case]

@@ -17,45 +17,45 @@ SPLITS = ("train", "test", "all")
 
 
 def images(subject: Subject) -> None:
-    """All three splits can be read; train and test make up all, and have the same classes."""
-    found = {split: _load_source(subject, split) for split in SPLITS}
-    counts = {split: len(source.images) for split, source in found.items()}
+    """All three splits can be read; train and test together are all, and have the same classes."""
+    sources = {split: _load_source(subject, split) for split in SPLITS}
+    counts = {split: len(source.images) for split, source in sources.items()}
     if counts["train"] + counts["test"] != counts["all"]:
         raise Broken(f"train and test have {counts['train']} and {counts['test']} images, and all has {counts['all']}")
-    names = {tuple(source.class_names) for source in found.values()}
-    if len(names) > 1 or len({source.labels is None for source in found.values()}) > 1:
+    names = {tuple(source.class_names) for source in sources.values()}
+    if len(names) > 1 or len({source.labels is None for source in sources.values()}) > 1:
         raise Broken("its splits have different classes")
 
 
 def card(subject: Subject) -> None:
-    """Size, channels and classes are those of the manifest."""
-    said = subject.part.image
-    if said is None:
+    """Size, channels and classes match the manifest."""
+    declared = subject.part.image
+    if declared is None:
         return
     source = _load_source(subject, "train")
     _, height, width, channels = source.images.shape
-    found = {"height": height, "width": width, "channels": channels, "classes": len(source.class_names)}
-    for name, value in found.items():
-        if said[name] != value:
-            raise Broken(f"the manifest says {name} = {said[name]}, and the images have {value}")
+    actual = {"height": height, "width": width, "channels": channels, "classes": len(source.class_names)}
+    for name, value in actual.items():
+        if declared[name] != value:
+            raise Broken(f"the manifest says {name} = {declared[name]}, and the images have {value}")
 
 
 def same_images(subject: Subject) -> None:
-    """A second reading is the first."""
-    one, other = (_read_source(subject, "train") for _ in range(2))
-    if not np.array_equal(one.images, other.images):
+    """Reading twice gives the same images and labels."""
+    first, second = (_read_source(subject, "train") for _ in range(2))
+    if not np.array_equal(first.images, second.images):
         raise Broken("read twice, it gives other images; draw them from a fixed seed")
-    labels = [None if source.labels is None else source.labels.tolist() for source in (one, other)]
+    labels = [None if source.labels is None else source.labels.tolist() for source in (first, second)]
     if labels[0] != labels[1]:
         raise Broken("read twice, it gives other labels")
 
 
 def _load_source(subject: Subject, split: str) -> ImageSource:
-    kept = subject.cache.setdefault("sources", {})
-    if split not in kept:
-        kept[split] = _read_source(subject, split)
-    found: ImageSource = kept[split]
-    return found
+    sources = subject.cache.setdefault("sources", {})
+    if split not in sources:
+        sources[split] = _read_source(subject, split)
+    source: ImageSource = sources[split]
+    return source
 
 
 def _read_source(subject: Subject, split: str) -> ImageSource:
@@ -66,7 +66,7 @@ def _read_source(subject: Subject, split: str) -> ImageSource:
         key.removeprefix("data."): setting.default for key, setting in CORE_SETTINGS.items() if key.startswith("data.")
     }
     try:
-        found: ImageSource = call_hook(
+        source: ImageSource = call_hook(
             "dataset",
             part,
             answers.check_source,
@@ -78,4 +78,4 @@ def _read_source(subject: Subject, split: str) -> ImageSource:
         )
     except DataError as error:
         raise NotApplicable(f"the images are not here: {error}") from None
-    return found
+    return source

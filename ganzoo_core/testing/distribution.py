@@ -1,4 +1,4 @@
-"""Checks of what a plugin is before anything of it runs: manifest, wheel, README, hooks modules."""
+"""Checks of a plugin's manifest, wheel, README and hooks modules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject
 
 FRAMEWORKS = ("torch", "torchvision", "tensorflow", "keras", "jax")
-TIMEOUT_SECONDS = 600.0  # seconds for a wheel, or an import
+TIMEOUT_SECONDS = 600.0  # seconds for building a wheel or importing a module
 NOT_COPIED = ("build", "dist", "*.egg-info", ".git", ".venv", "venv", "__pycache__", ".*_cache", "node_modules")
 _IMPORT_SCRIPT = """
 import importlib, sys
@@ -35,7 +35,7 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
 
 
 def manifest(subject: Subject) -> None:
-    """No problem is known of the distribution."""
+    """The catalog reports no problem of the distribution."""
     key = normalise_distribution(subject.distribution)
     for problem in catalog.scan().problems:
         if normalise_distribution(problem.distribution) == key:
@@ -43,7 +43,7 @@ def manifest(subject: Subject) -> None:
 
 
 def wheel(subject: Subject) -> None:
-    """The files that pip installed hold the manifest; those of a wheel built now, where the install is editable."""
+    """The installed files include the manifest; for an editable install, those of a newly built wheel do."""
     distribution = importlib.metadata.distribution(subject.distribution)
     held, _ = read_wheel(subject)
     for entry in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
@@ -57,7 +57,7 @@ def wheel(subject: Subject) -> None:
 
 
 def read_wheel(subject: Subject) -> tuple[list[str], str]:
-    """The files that a wheel holds, and its METADATA."""
+    """Return the wheel's files and its METADATA."""
     if "shipped" not in subject.cache:
         distribution = importlib.metadata.distribution(subject.distribution)
         source = _find_editable_source(distribution)
@@ -66,12 +66,12 @@ def read_wheel(subject: Subject) -> tuple[list[str], str]:
         else:
             files = [str(path) for path in distribution.files or ()]
             subject.cache["shipped"] = files, distribution.read_text("METADATA") or ""
-    found: tuple[list[str], str] = subject.cache["shipped"]
-    return found
+    files_and_metadata: tuple[list[str], str] = subject.cache["shipped"]
+    return files_and_metadata
 
 
 def _find_editable_source(distribution: importlib.metadata.Distribution) -> Path | None:
-    """The folder of an editable install, as pip and uv note it (PEP 610)."""
+    """The source folder of an editable install, as recorded by pip and uv (PEP 610)."""
     noted = distribution.read_text("direct_url.json")
     facts = json.loads(noted) if noted else {}
     if not facts.get("dir_info", {}).get("editable"):
@@ -80,15 +80,15 @@ def _find_editable_source(distribution: importlib.metadata.Distribution) -> Path
 
 
 def _build_wheel(source: Path) -> tuple[list[str], str]:
-    """Build the wheel, without an environment of its own where the build backend is here already."""
+    """Build the wheel, without build isolation if the build backend is installed."""
     if importlib.util.find_spec("build") is None:
         raise Broken("the wheel cannot be built, since `build` is not installed; pip install ganzoo-core[testing]")
     with tempfile.TemporaryDirectory(prefix="ganzoo-wheel-") as folder:
         copy = Path(folder) / "source"
         shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
         text = (copy / "pyproject.toml").read_text(encoding="utf-8")
-        found = re.search(r'^build-backend\s*=\s*"([\w.]+)"', text, re.MULTILINE)
-        here = found is not None and importlib.util.find_spec(found[1].split(".")[0]) is not None
+        backend = re.search(r'^build-backend\s*=\s*"([\w.]+)"', text, re.MULTILINE)
+        here = backend is not None and importlib.util.find_spec(backend[1].split(".")[0]) is not None
         isolation = ["--no-isolation"] if here else []
         command = [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", folder, str(copy)]
         done = _run(command, "its wheel cannot be built")
@@ -102,7 +102,7 @@ def _build_wheel(source: Path) -> tuple[list[str], str]:
 
 
 def readme(subject: Subject) -> None:
-    """The description that the wheel carries names each part's paper, and says what differs from it."""
+    """The wheel's description names each part's paper, and says what differs from it."""
     _, metadata = read_wheel(subject)
     text = str(email.message_from_string(metadata).get_payload())
     key = normalise_distribution(subject.distribution)
@@ -119,12 +119,12 @@ def readme(subject: Subject) -> None:
 
 
 def hooks(subject: Subject) -> None:
-    """The loader takes the module."""
+    """The loader accepts the hooks module."""
     loading.import_hooks(subject.part)
 
 
 def light(subject: Subject) -> None:
-    """A process that imports the module has no framework."""
+    """Importing the hooks module imports no framework."""
     command = [sys.executable, "-c", _IMPORT_SCRIPT, subject.part.hooks, *sys.path]
     done = _run(command, f"importing {subject.part.hooks} failed")
     if done.exit_code:
@@ -135,7 +135,7 @@ def light(subject: Subject) -> None:
 
 
 def _run(command: Sequence[str], failure: str) -> ProcessResult:
-    """Run a program; raises Broken, with `failure`, if it takes too long."""
+    """Run a program; raise Broken, with `failure`, if it takes too long."""
     try:
         return run_process(command, timeout=TIMEOUT_SECONDS)
     except ProcessTimeout as error:

@@ -1,4 +1,4 @@
-"""Checks of a loss on a D that is a formula: D(x) = Σ (a·x + b·x²), whose gradient by x is a + 2b·x."""
+"""Checks of a loss on an analytic D: D(x) = Σ (a·x + b·x²), whose gradient with respect to x is a + 2b·x."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PHASES = ("discriminator", "generator")
 
 
 def terms(subject: Subject) -> None:
-    """Named scalars, and finite."""
-    for phase, found in _compute_terms(subject, subject.framework).items():
-        for name, value in found.items():
+    """Both phases return named, finite scalars."""
+    for phase, phase_terms in _compute_terms(subject, subject.framework).items():
+        for name, value in phase_terms.items():
             if not math.isfinite(value):
                 raise Broken(f"{phase}/{name} is {value} for moderate scores")
 
 
 def agreement(subject: Subject) -> None:
-    """On the same numbers, the framework says what numpy says."""
+    """On the same numbers, the framework gives numpy's results."""
     ours, plain = _compute_terms(subject, subject.framework), _compute_terms(subject, "numpy")
     for phase in PHASES:
         if set(ours[phase]) != set(plain[phase]):
@@ -46,7 +46,7 @@ def agreement(subject: Subject) -> None:
 
 
 def needs(subject: Subject) -> None:
-    """What is used is declared, and what is declared is used."""
+    """The loss uses exactly what its manifest declares as `needs`."""
     spy = _Spy()
     _compute_terms(subject, "numpy", spy=spy)
     declared = {need for need in subject.part.needs if not need.startswith("no_")}
@@ -58,7 +58,7 @@ def needs(subject: Subject) -> None:
 
 
 def decision(subject: Subject) -> None:
-    """D's loss prefers reals above the threshold and fakes below it to the reverse."""
+    """D's loss is lower with reals above the threshold and fakes below it than the reverse."""
     threshold = subject.part.decision
     if threshold is None:
         return
@@ -79,7 +79,7 @@ def decision(subject: Subject) -> None:
 
 
 def penalty(subject: Subject) -> None:
-    """The engine refuses one that has none, so there is one where a run goes on."""
+    """A penalty has a gradient in D: the engine refuses a run with one that has none."""
     if any(name.endswith("penalty") for name in _compute_terms(subject, "numpy")["discriminator"]):
         try:
             train_straight(subject)
@@ -88,14 +88,14 @@ def penalty(subject: Subject) -> None:
 
 
 class _Spy:
-    """Notes what a loss makes use of."""
+    """Record what a loss uses."""
 
     def __init__(self) -> None:
         self.used: set[str] = set()
 
 
 class _SpiedStep:
-    """A step that notes reads of `real` in G's phase."""
+    """A step that records reads of `real` in G's phase."""
 
     def __init__(self, step: Step, phase: str, spy: _Spy) -> None:
         self._step, self._phase, self._spy = step, phase, spy
@@ -107,7 +107,7 @@ class _SpiedStep:
 
 
 class _SpiedOutputs(dict[str, Any]):
-    """D's outputs that note which are read."""
+    """D's outputs; records which are read."""
 
     spy: _Spy
 
@@ -123,7 +123,7 @@ class _SpiedOutputs(dict[str, Any]):
 
 
 class _FixedNoiseOps:
-    """An engine's arithmetic whose random numbers are the same in every framework."""
+    """An engine's ops, with the same random numbers in every framework."""
 
     def __init__(self, ops: Any, tensor: Callable[[np.ndarray], Any], spy: _Spy) -> None:
         self._ops, self._tensor, self._spy = ops, tensor, spy
@@ -152,11 +152,11 @@ def _compute_terms(
     fake: np.ndarray | None = None,
     spy: _Spy | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Both phases' terms on fixed numbers, in numpy or the framework."""
+    """Compute both phases' terms on fixed numbers, in numpy or the framework."""
     part, spy = subject.part, spy or _Spy()
     generator = np.random.default_rng(3)
     arrays = [generator.normal(mean, 1, (BATCH, CLASSES, 1, 1)).astype(np.float32) for mean in (0.5, -0.3)]
-    arrays = [given if given is not None else drawn for given, drawn in zip((real, fake), arrays, strict=True)]
+    arrays = [custom if custom is not None else drawn for custom, drawn in zip((real, fake), arrays, strict=True)]
     tensor: Callable[[np.ndarray], Any] = np.asarray if framework == "numpy" else subject.native.to_tensor
     x, g = (tensor(array) for array in arrays)
     ops = _FixedNoiseOps(engines.make_ops(framework, x), tensor, spy)
@@ -165,9 +165,9 @@ def _compute_terms(
         return ops.sum_per_sample(a * pixels + b * pixels * pixels)
 
     def outputs(pixels: Any) -> Mapping[str, Any]:
-        found = _SpiedOutputs(scores=scored(pixels), classes=0.7 * pixels[:, :, 0, 0], features=pixels)
-        found.spy = spy
-        return found
+        spied_outputs = _SpiedOutputs(scores=scored(pixels), classes=0.7 * pixels[:, :, 0, 0], features=pixels)
+        spied_outputs.spy = spy
+        return spied_outputs
 
     D: Any = BoundDiscriminator(outputs, real=x, fake=g)
     D.outputs = outputs

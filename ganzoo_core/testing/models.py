@@ -1,4 +1,4 @@
-"""Checks of a model's networks, built small and called directly."""
+"""Checks of a model's networks, built small and called directly, without a run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ganzoo_core.randomness import latents, philox
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import BATCH, CLASSES, Subject
 
-TRIED_SIZES = (15, 28, 32)  # tried where a model says that it takes any
+TRIED_SIZES = (15, 28, 32)  # pixels; tried if a model accepts any size
 STEPS = 3
 
 
 def settings(subject: Subject) -> None:
-    """What the manifest offers can be asked for."""
+    """Every preset and choice in the manifest resolves."""
     part, installed = subject.part, catalog.scan()
     for preset in ("none", *part.presets):
         mix.resolve(
@@ -35,7 +35,7 @@ def settings(subject: Subject) -> None:
 
 
 def sizes(subject: Subject) -> None:
-    """G gives float32 [N,H,W,C], D one score or a map of scores a sample."""
+    """G returns float32 [N,H,W,C], D float32 scores [N] or [N,…]."""
     for seen in _try_all_sizes(subject):
         if seen.images.shape != (BATCH, seen.size, seen.size, seen.channels):
             expected = [BATCH, seen.size, seen.size, seen.channels]
@@ -51,7 +51,7 @@ def sizes(subject: Subject) -> None:
 
 
 def bounds(subject: Subject) -> None:
-    """Everything is finite; tanh keeps its promise, also for a z far out."""
+    """Outputs are finite, and within [-1, 1] if `output = "tanh"`, also for z ten times as large as usual."""
     for seen in _try_all_sizes(subject):
         for what, array in (("G's images", seen.images), ("D's outputs", seen.scores)):
             if not np.isfinite(array.max_abs):
@@ -63,7 +63,7 @@ def bounds(subject: Subject) -> None:
 
 
 def labels(subject: Subject) -> None:
-    """Another label is another image and another score, after a few steps at the latest."""
+    """Labels change G's images and D's scores, after a few steps at the latest."""
     if not subject.part.conditional:
         return
     for steps in (0, STEPS):
@@ -73,14 +73,18 @@ def labels(subject: Subject) -> None:
             trainer.step(step, step * BATCH, _choose_values(resolved, values))
         z, x = _make_inputs(resolved, fitted)
         zeros, ones = np.zeros(BATCH, np.int64), np.ones(BATCH, np.int64)
-        taken = {slot: building.network_kwargs(resolved, slot, values) for slot in ("generator", "discriminator")}
+        network_values = {
+            slot: building.network_kwargs(resolved, slot, values) for slot in ("generator", "discriminator")
+        }
         native = subject.native
-        drawn = [native.draw_images(trainer.G, z, each, taken["generator"]) for each in (zeros, ones)]
-        judged = [native.call_discriminator(trainer.D, x, each, taken["discriminator"]) for each in (zeros, ones)]
+        drawn = [native.draw_images(trainer.G, z, each, network_values["generator"]) for each in (zeros, ones)]
+        judged = [
+            native.call_discriminator(trainer.D, x, each, network_values["discriminator"]) for each in (zeros, ones)
+        ]
         idle = []
         if np.array_equal(drawn[0], drawn[1]):
             idle.append("G's images")
-        # D may name the classes instead of being told them.
+        # D may predict the classes instead of taking labels.
         if np.array_equal(judged[0]["scores"], judged[1]["scores"]) and "classes" not in judged[0]:
             idle.append("D's scores")
         if not idle:
@@ -89,31 +93,31 @@ def labels(subject: Subject) -> None:
 
 
 def features(subject: Subject) -> None:
-    """Batch norm and outputs are there exactly where the manifest says so, whatever the settings that decide it."""
+    """Batch norm and outputs exist exactly if the manifest says so, for each value of the settings that decide it."""
     part = subject.part
     deciding = {claim["setting"] for claim in part.has.values() if isinstance(claim, Mapping)}
     variants: list[dict[str, Any]] = [{}]
     variants += [{key: value} for key in sorted(deciding) for value in part.choices.get(key, ())]
     for variant in variants:
         G, D, resolved, fitted = subject.build_networks(**variant)
-        _, given = _call_networks(subject, G, D, resolved, fitted)
-        found = {
+        _, outputs = _call_networks(subject, G, D, resolved, fitted)
+        detected = {
             "batchnorm_in_discriminator": subject.native.has_batchnorm(D),
             "batchnorm_in_generator": subject.native.has_batchnorm(G),
-            "classes_output": "classes" in given,
-            "features_output": "features" in given,
+            "classes_output": "classes" in outputs,
+            "features_output": "features" in outputs,
         }
         under = "".join(f" with {key}={value}" for key, value in variant.items())
-        for feature, is_there in found.items():
-            said = resolved.has_feature(feature)
-            if feature in part.has and said != is_there:
-                raise Broken(f"has.{feature} comes to {said}{under}, and the network says {is_there}")
-        if found["batchnorm_in_discriminator"] and not resolved.has_feature("batchnorm_in_discriminator"):
+        for feature, is_there in detected.items():
+            declared = resolved.has_feature(feature)
+            if feature in part.has and declared != is_there:
+                raise Broken(f"has.{feature} comes to {declared}{under}, and the network says {is_there}")
+        if detected["batchnorm_in_discriminator"] and not resolved.has_feature("batchnorm_in_discriminator"):
             raise Broken(f"D has batch norm{under}, which the manifest must say: has.batchnorm_in_discriminator = true")
 
 
 def gradients(subject: Subject) -> None:
-    """With one network's rate at zero, all of the other's parameters move and none of its own do."""
+    """With one network's learning rate at 0, none of its parameters change and all of the other's do."""
     for moving, rates in (("discriminator", {"lr_g": 0.0, "lr_d": 1e-2}), ("generator", {"lr_g": 1e-2, "lr_d": 0.0})):
         trainer, resolved, fitted = _make_trainer(subject, **{"train.optimizer": "adam"})
         unmoved: dict[int, str] = {}
@@ -140,7 +144,7 @@ def gradients(subject: Subject) -> None:
 
 
 def second_order(subject: Subject) -> None:
-    """A penalty alone moves every weight of D that is not about labels."""
+    """A gradient penalty alone changes every weight of D, apart from those of labels."""
     if subject.part.has.get("second_order") is False:
         return
     trainer, resolved, fitted = _make_trainer(subject, loss=_PenaltyLoss(), **{"train.optimizer": "adam"})
@@ -156,7 +160,7 @@ def second_order(subject: Subject) -> None:
     first = {name: array for name, array in after.values() if array.ndim > 1 and CLASSES not in array.shape}
     if not moved:
         raise Broken("a gradient penalty moves nothing of D; say has.second_order = false, or find the layer at fault")
-    # A growing D keeps layers that see no more than the smaller images.
+    # A growing D keeps layers that are used only at smaller resolutions.
     idle = [] if "resolution" in resolved.parts["discriminator"].takes else sorted(set(first) - moved)
     if idle:
         raise Broken(f"a gradient penalty does not reach {', '.join(idle[:5])} of D")
@@ -176,7 +180,7 @@ class _PenaltyLoss:
 
 @dataclass(frozen=True)
 class _ArrayFacts:
-    """What is kept of an array: its shape, its type and the largest magnitude in it."""
+    """An array's shape, dtype and largest magnitude (NaN if not finite)."""
 
     shape: tuple[int, ...]
     dtype: Any
@@ -185,7 +189,7 @@ class _ArrayFacts:
 
 @dataclass(frozen=True)
 class _SizeOutputs:
-    """What the networks gave at one size."""
+    """The networks' outputs at one size."""
 
     size: int
     channels: int
@@ -198,18 +202,18 @@ class _SizeOutputs:
 
 
 def _try_all_sizes(subject: Subject) -> list[_SizeOutputs]:
-    """Each declared size, grey and in RGB; with z ten times as far out as in training."""
+    """Run the networks at each declared size, in grey and RGB, with z ten times as large as in training."""
     if "sizes" not in subject.cache:
         subject.cache["sizes"] = []
         for size in subject.part.image_sizes or TRIED_SIZES:
             for channels in (1, 3):
                 G, D, resolved, fitted = subject.build_networks(size=size, channels=channels)
-                made, given = _call_networks(subject, G, D, resolved, fitted, scale=10.0)
+                made, outputs = _call_networks(subject, G, D, resolved, fitted, scale=10.0)
                 subject.cache["sizes"].append(
-                    _SizeOutputs(size, channels, _summarise(made), _summarise(*given.values()))
+                    _SizeOutputs(size, channels, _summarise(made), _summarise(*outputs.values()))
                 )
-    found: list[_SizeOutputs] = subject.cache["sizes"]
-    return found
+    sizes_tried: list[_SizeOutputs] = subject.cache["sizes"]
+    return sizes_tried
 
 
 def _summarise(first: np.ndarray, *more: np.ndarray) -> _ArrayFacts:
@@ -221,15 +225,17 @@ def _summarise(first: np.ndarray, *more: np.ndarray) -> _ArrayFacts:
 def _call_networks(
     subject: Subject, G: Any, D: Any, resolved: Mix, fitted: DataFit, *, scale: float = 1.0
 ) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
-    """G's images [N,H,W,C] and what D says of images of noise, the scores first."""
+    """Return G's images [N,H,W,C], and D's outputs on noise images by name, the scores first."""
     z, x = _make_inputs(resolved, fitted)
-    given = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
+    labels_given = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
     values = building.make_full_resolution_values(fitted)
     made = subject.native.draw_images(
-        G, z * np.float32(scale), given, building.network_kwargs(resolved, "generator", values)
+        G, z * np.float32(scale), labels_given, building.network_kwargs(resolved, "generator", values)
     )
     judged = as_outputs(
-        subject.native.call_discriminator(D, x, given, building.network_kwargs(resolved, "discriminator", values))
+        subject.native.call_discriminator(
+            D, x, labels_given, building.network_kwargs(resolved, "discriminator", values)
+        )
     )
     return made, {"scores": judged["scores"], **judged}
 
@@ -247,7 +253,7 @@ def _resolve(subject: Subject, assigned: Mapping[str, Any]) -> Mix:
 
 
 def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tuple[Any, Mix, DataFit]:
-    """The game of the model's own mix on images of noise, small, with or without a loss of the contract's own."""
+    """Return a trainer for the model's own mix, or for `loss`, on noise images; the mix; and its fit to the data."""
     source = subject.make_source()
     picks = {**subject.choose_picks(), **({"loss": loss} if loss else {})}
     resolved = subject.resolve_mix(picks=picks, data=source, **assigned)
@@ -263,7 +269,7 @@ def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tup
 
 
 def _choose_values(resolved: Mix, values: Mapping[str, float]) -> dict[str, float]:
-    """Those that any of the networks takes."""
+    """The schedule's values that either network takes."""
     return {
         name: value
         for slot in ("generator", "discriminator")

@@ -1,4 +1,4 @@
-"""What of the contract is written in TensorFlow: tiny networks, and how networks are called and looked into."""
+"""The contract's TensorFlow code: tiny networks, and functions that call and inspect networks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Generator(keras.Model):
 
 
 class Discriminator(keras.Model):
-    """Images [N,8,8,1] (, labels [N]) -> scores [N], with `classes` and `features` where they are asked for."""
+    """Images [N,8,8,1] (, labels [N]) -> scores [N], with outputs `classes` and `features` if requested."""
 
     def __init__(self, spec: Spec, *, features: Collection[str]) -> None:
         super().__init__()
@@ -45,15 +45,15 @@ class Discriminator(keras.Model):
         self.classes = keras.layers.Dense(spec.classes) if spec.classes else None
 
     def call(self, images: Any, labels: Any = None, training: bool = False) -> Any:
-        found = self.flatten(self.activation(self.convolution(images)))
-        scores = self.score(found)[:, 0]
+        hidden = self.flatten(self.activation(self.convolution(images)))
+        scores = self.score(hidden)[:, 0]
         if not self.has:
             return scores
-        return {"scores": scores, "features": found, **({"classes": self.classes(found)} if self.classes else {})}
+        return {"scores": scores, "features": hidden, **({"classes": self.classes(hidden)} if self.classes else {})}
 
 
 def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Discriminator]:
-    """G and D, with the same weights each time: Keras' initialisers take their seeds from Python's generator."""
+    """G and D, with the same weights each time: Keras' initialisers are seeded from Python's `random`."""
     state = random.getstate()
     random.seed(0)
     try:
@@ -63,7 +63,7 @@ def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Dis
 
 
 class NonSaturating:
-    """The loss of the contract's own runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
+    """The loss of the contract's runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
 
     def discriminator(self, step: Step) -> Mapping[str, Any]:
         ops = step.ops
@@ -75,15 +75,17 @@ class NonSaturating:
 
 
 def draw_images(G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
-    """What G gives in evaluation mode: float [N,H,W,C], its type kept."""
-    found: np.ndarray = call_network(G, tf.constant(z), _to_labels(labels), as_keywords(values), training=False).numpy()
-    return found
+    """Call G in evaluation mode: float [N,H,W,C], in G's own dtype."""
+    images: np.ndarray = call_network(
+        G, tf.constant(z), _to_labels(labels), as_keywords(values), training=False
+    ).numpy()
+    return images
 
 
 def call_discriminator(
     D: Any, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
-    """What D gives in evaluation mode, by name."""
+    """Call D in evaluation mode; return its outputs by name."""
     out = call_network(D, tf.constant(pixels), _to_labels(labels), as_keywords(values), training=False)
     named = out if isinstance(out, Mapping) else {"scores": out}
     return {name: tensor.numpy() for name, tensor in named.items()}
@@ -94,17 +96,17 @@ def _to_labels(labels: np.ndarray | None) -> Any:
 
 
 def list_learnable(network: Any) -> dict[int, tuple[str, np.ndarray]]:
-    """Every learnable weight, by its identity: path and value."""
+    """Every learnable weight: `id` -> path and value."""
     return {id(weight): (weight.path, weight.numpy()) for weight in network.trainable_weights}
 
 
 def has_batchnorm(network: Any) -> bool:
-    """Whether any of its layers is a batch norm."""
+    """Whether the network has a batch norm layer."""
     return any(isinstance(layer, keras.layers.BatchNormalization) for layer in network._flatten_layers())
 
 
 def read_global_state() -> dict[str, Any]:
-    """What a plugin must leave as it was, by name."""
+    """Global state that a plugin must not change, by name."""
     return {
         "keras' floatx": keras.config.floatx(),
         "keras' image data format": keras.config.image_data_format(),
@@ -115,5 +117,5 @@ def read_global_state() -> dict[str, Any]:
 
 
 def to_tensor(array: np.ndarray) -> Any:
-    """An array as the framework has it."""
+    """Convert an array to a tensor."""
     return tf.constant(array)

@@ -1,4 +1,4 @@
-"""What of the contract is written in PyTorch: tiny networks, and how networks are called and looked into."""
+"""The contract's PyTorch code: tiny networks, and functions that call and inspect networks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N,1,8,8] (, labels [N]) -> scores [N], with `classes` and `features` where they are asked for."""
+    """Images [N,1,8,8] (, labels [N]) -> scores [N], with outputs `classes` and `features` if requested."""
 
     def __init__(self, spec: Spec, *, features: Collection[str]) -> None:
         super().__init__()
@@ -49,11 +49,11 @@ class Discriminator(nn.Module):
         self.classes = nn.Linear(self.score.in_features, spec.classes) if spec.classes else None
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
-        found = self.body(images)
-        scores = self.score(found)[:, 0]
+        hidden = self.body(images)
+        scores = self.score(hidden)[:, 0]
         if not self.has:
             return scores
-        return {"scores": scores, "features": found, **({"classes": self.classes(found)} if self.classes else {})}
+        return {"scores": scores, "features": hidden, **({"classes": self.classes(hidden)} if self.classes else {})}
 
 
 def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Discriminator]:
@@ -64,7 +64,7 @@ def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Dis
 
 
 class NonSaturating:
-    """The loss of the contract's own runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
+    """The loss of the contract's runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
 
     def discriminator(self, step: Step) -> Mapping[str, Any]:
         ops = step.ops
@@ -76,18 +76,18 @@ class NonSaturating:
 
 
 def draw_images(G: nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
-    """What G gives in evaluation mode: float [N,H,W,C], its type kept."""
+    """Call G in evaluation mode: float [N,H,W,C], in G's own dtype."""
     with torch.no_grad():
         out = G.eval()(torch.from_numpy(z), *_to_labels(labels), **as_keywords(values, CPU))
     G.train()
-    found: np.ndarray = out.permute(0, 2, 3, 1).contiguous().numpy() if out.dim() == 4 else out.numpy()
-    return found
+    images: np.ndarray = out.permute(0, 2, 3, 1).contiguous().numpy() if out.dim() == 4 else out.numpy()
+    return images
 
 
 def call_discriminator(
     D: nn.Module, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
-    """What D gives in evaluation mode, by name."""
+    """Call D in evaluation mode; return its outputs by name."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     with torch.no_grad():
         out = D.eval()(x, *_to_labels(labels), **as_keywords(values, CPU))
@@ -101,18 +101,18 @@ def _to_labels(labels: np.ndarray | None) -> tuple[torch.Tensor, ...]:
 
 
 def list_learnable(network: nn.Module) -> dict[int, tuple[str, np.ndarray]]:
-    """Every learnable parameter, by its identity: name and value."""
+    """Every learnable parameter: `id` -> name and value."""
     named = network.named_parameters()
     return {id(tensor): (name, tensor.detach().numpy().copy()) for name, tensor in named if tensor.requires_grad}
 
 
 def has_batchnorm(network: nn.Module) -> bool:
-    """Whether any of its layers is a batch norm."""
+    """Whether the network has a batch norm layer."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 def read_global_state() -> dict[str, Any]:
-    """What a plugin must leave as it was, by name."""
+    """Global state that a plugin must not change, by name."""
     return {
         "torch's default dtype": torch.get_default_dtype(),
         "torch's default device": torch.get_default_device(),
@@ -125,5 +125,5 @@ def read_global_state() -> dict[str, Any]:
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:
-    """An array as the framework has it."""
+    """Convert an array to a tensor."""
     return torch.from_numpy(array)

@@ -1,4 +1,4 @@
-"""Which checks a plugin is held to, and their results: each framework has a process of its own."""
+"""Run a plugin's checks, in one child process per framework."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ganzoo_core.processes import PrintingProcess
 from ganzoo_core.testing.checks import CHECKS, DISTRIBUTION, FRAMEWORK_KINDS, list_checks
 
 TIMEOUT = 1800.0  # seconds for all checks of a plugin in one framework
-# Whatever is printed by what is tried goes to stderr; stdout carries the answers alone.
+# The output of the plugin under test goes to stderr; stdout carries only the results.
 _CHILD_SCRIPT = """
 import os, sys
 asked, *sys.path[:] = sys.argv[1:]
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a case: `state` is `ok`, `failed` or `skipped`, and `detail` says why."""
+    """The result of a case: `state` is `ok`, `failed` or `skipped`; `detail` says why."""
 
     case: Case
     state: str
@@ -54,15 +54,15 @@ class Result:
 
 
 def cases(distribution: str) -> list[Case]:
-    """All that an installed plugin is held to, by its manifest; nothing of it is imported."""
+    """List all cases of an installed plugin, from its manifest, without importing it."""
     parts = [part for part in catalog.scan().parts if _is_same_distribution(part.distribution, distribution)]
-    found = [Case("", check.name) for check in list_checks(DISTRIBUTION)]
+    all_cases = [Case("", check.name) for check in list_checks(DISTRIBUTION)]
     for part in parts:
         for check in list_checks(part.kind):
             in_frameworks = part.kind in FRAMEWORK_KINDS and check.module != "distribution"
             for framework in (part.frameworks or tuple(PIP_EXTRAS)) if in_frameworks else ("",):
-                found.append(Case(f"{part.kind}/{part.name}", check.name, framework))
-    return found
+                all_cases.append(Case(f"{part.kind}/{part.name}", check.name, framework))
+    return all_cases
 
 
 def run(
@@ -72,14 +72,14 @@ def run(
     arguments: Mapping[str, Argument] | None = None,
     only: Sequence[Case] | None = None,
 ) -> Iterator[Result]:
-    """Make the checks, framework by framework; results come as they are known.
+    """Run the checks, framework by framework; yield results as they come.
 
     Args:
         distribution: an installed plugin.
-        settings: laid over the smallest preset of what is trained, such as `{"model.width": 8}`.
-        arguments: by a dataset's name, what stands behind its colon; or a function that is given an empty folder,
-            writes files there, and returns it.
-        only: some of `cases(distribution)`.
+        settings: override the smallest preset of the trained model, such as `{"model.width": 8}`.
+        arguments: by a dataset's name, its argument, which follows the colon in `--data NAME:ARGUMENT`; or a function
+            that takes an empty folder, writes files there, and returns the argument.
+        only: a selection of `cases(distribution)`; None for all.
     """
     chosen = cases(distribution) if only is None else list(only)
     for framework in ("", *PIP_EXTRAS):
@@ -100,8 +100,8 @@ def _run_in_child(
     arguments: Mapping[str, Argument],
 ) -> Iterator[Result]:
     left = {(case.part, case.check): case for case in group}
-    with tempfile.TemporaryDirectory(prefix="ganzoo-contract-") as folder, tempfile.TemporaryFile() as said:
-        asked = {
+    with tempfile.TemporaryDirectory(prefix="ganzoo-contract-") as folder, tempfile.TemporaryFile() as stderr_file:
+        request = {
             "distribution": distribution,
             "framework": framework,
             "cases": [[case.part, case.check] for case in group],
@@ -112,21 +112,21 @@ def _run_in_child(
             sys.executable,
             "-c",
             _CHILD_SCRIPT,
-            json.dumps(asked),
-            *(str(Path(place).absolute()) for place in sys.path),
+            json.dumps(request),
+            *(str(Path(path).absolute()) for path in sys.path),
         ]
         environment = {**os.environ, "GANZOO_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         with PrintingProcess(
-            command, timeout=TIMEOUT, folder=Path(folder), environment=environment, stderr=said
+            command, timeout=TIMEOUT, folder=Path(folder), environment=environment, stderr=stderr_file
         ) as child:
             for line in child.read_lines():
-                told = json.loads(line)
-                case = left.pop((told["part"], told["check"]))
-                yield Result(case, told["state"], told["detail"])
+                answer = json.loads(line)
+                case = left.pop((answer["part"], answer["check"]))
+                yield Result(case, answer["state"], answer["detail"])
             code = child.finish()
         if left:
-            said.seek(0)
-            words = said.read().decode(errors="replace").strip().splitlines() or ["without a word"]
+            stderr_file.seek(0)
+            words = stderr_file.read().decode(errors="replace").strip().splitlines() or ["without a word"]
             end = f"took over {TIMEOUT:.0f} s" if child.timed_out else f"ended with {code}"
             ended = f"the process of {framework or 'the'} checks {end}: {words[-1]}"
             yield from (Result(case, "failed", ended) for case in left.values())
@@ -144,5 +144,5 @@ def _is_same_distribution(one: str, other: str) -> bool:
 
 
 def describe_check(name: str) -> str:
-    """What a check says."""
+    """The statement that is true if the check passes."""
     return next(check.says for check in CHECKS if check.name == name)

@@ -12,13 +12,13 @@ from ganzoo_core.discovery import answers, loading
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject, read_own_options
 
-TOTAL_IMAGES = 100_000  # images of a schedule's run
+TOTAL_IMAGES = 100_000  # length of the run, in images
 POINTS = 64
 BASE_VALUES = {"lr_g": 1e-3, "lr_d": 2e-3, "beta2": 0.99, "ema_halflife": 1000}
 
 
 def pure(subject: Subject) -> None:
-    """Asked again, in another order and of another object, it says the same."""
+    """The values depend only on the images seen: another object, called in another order, gives the same."""
     points = [int(point) for point in np.linspace(0, TOTAL_IMAGES, POINTS)]
     first, second = _make_schedule(subject), _make_schedule(subject)
     forward = {point: dict(first(point)) for point in points}
@@ -29,32 +29,32 @@ def pure(subject: Subject) -> None:
 
 
 def values(subject: Subject) -> None:
-    """Numbers that can be used, of the same names all along, before the end and after it."""
+    """Values are usable and keep the same names, up to the end of the run and beyond it."""
     schedule = _make_schedule(subject)
     names = set(schedule(0))
     resolution = 0.0
     for point in (int(point) for point in np.linspace(0, 2 * TOTAL_IMAGES, 2 * POINTS)):
-        found = schedule(point)
-        if set(found) != names:
-            raise Broken(f"at {point:,} images it names {sorted(found)}, and {sorted(names)} at the start")
-        for name, value in found.items():
+        values_now = schedule(point)
+        if set(values_now) != names:
+            raise Broken(f"at {point:,} images it names {sorted(values_now)}, and {sorted(names)} at the start")
+        for name, value in values_now.items():
             if not math.isfinite(value) or (name in ("lr_g", "lr_d", "ema_halflife") and value < 0):
                 raise Broken(f"{name} is {value} at {point:,} images")
-        if "resolution" in found:
-            if found["resolution"] < resolution or not math.log2(found["resolution"]).is_integer():
-                raise Broken(f"resolution is {found['resolution']} at {point:,} images, after {resolution}")
-            resolution = found["resolution"]
+        if "resolution" in values_now:
+            if values_now["resolution"] < resolution or not math.log2(values_now["resolution"]).is_integer():
+                raise Broken(f"resolution is {values_now['resolution']} at {point:,} images, after {resolution}")
+            resolution = values_now["resolution"]
 
 
 def _make_schedule(subject: Subject) -> Any:
     part = subject.part
     spec = Spec(height=32, width=32, channels=1, classes=0, latent_dim=16, framework="torch")
     options = {**BASE_VALUES, **read_own_options(subject, "schedule")}
-    asked: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "name": part.name,
         "spec": spec,
         "total_images": TOTAL_IMAGES,
         "options": options,
         "modifiers": {},
     }
-    return loading.call_hook("schedule", part, answers.check_schedule, **asked)
+    return loading.call_hook("schedule", part, answers.check_schedule, **arguments)

@@ -1,4 +1,4 @@
-"""The check of trained generators that a plugin carries."""
+"""The check of trained generators that a plugin ships."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGE_COUNT = 4
 
 
 def shipped(subject: Subject) -> None:
-    """Each is whole, small, in the wheel, made by this model, and draws images that differ."""
+    """Each generator is intact, small, in the wheel and of this model, and draws images that differ."""
     part = subject.part
     for name in part.generators:
         folder = bundled.get_bundled_folder(part, name)

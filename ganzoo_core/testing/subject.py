@@ -1,4 +1,4 @@
-"""A part under test, with what is built for it and kept from check to check."""
+"""The part under test, with a cache that its checks share."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.mix import DataFit, Mix, Request, resolve
 from ganzoo_core.settings import CORE_SETTINGS
 
-CLASSES = 11  # a number that no layer is likely to have by itself
+CLASSES = 11  # a number that is unlikely as the width of a layer
 IMAGES = 64
 BATCH = 4
 
 
 class Subject:
-    """One part, or a whole distribution, in one framework.
+    """One part, or a whole distribution, under test in one framework.
 
     Args:
         distribution: the plugin.
         part: the part; None for the distribution.
-        framework: in which it is tried; "" for what needs none.
-        settings: the author's, laid over the smallest preset.
-        argument: of a dataset.
+        framework: to test it in; "" if it needs none.
+        settings: the plugin author's, which override the smallest preset.
+        argument: of a dataset, as in `--data NAME:ARGUMENT`.
         folder: for runs.
     """
 
@@ -46,7 +46,7 @@ class Subject:
     ) -> None:
         self.distribution, self.framework, self.argument = distribution, framework, argument
         self._part, self.settings, self.folder = part, dict(settings), folder
-        self.cache: dict[str, Any] = {}  # of one check, for others
+        self.cache: dict[str, Any] = {}  # results that several checks use
 
     @property
     def part(self) -> Part:
@@ -56,13 +56,13 @@ class Subject:
 
     @cached_property
     def engine(self) -> Any:
-        """The framework's, on the CPU with one thread."""
+        """The framework's engine, on the CPU with one thread."""
         core = {key: setting.default for key, setting in CORE_SETTINGS.items()}
         return engines.create_engine(self.framework, {**core, "engine.device": "cpu", "engine.threads": 1})
 
     @cached_property
     def native(self) -> ModuleType:
-        """What of the contract is written in the framework: its tiny networks, and how others are called."""
+        """The contract's module for the framework: `native_torch` or `native_tensorflow`."""
         if self.framework == "torch":
             from ganzoo_core.testing import native_torch
 
@@ -73,7 +73,7 @@ class Subject:
 
     @property
     def preset(self) -> str:
-        """The smallest of a model's presets: that for the default data, else the laptop's, or `none`."""
+        """The model's smallest preset: the one for the default data, else the one for laptops, or `none`."""
         data = catalog.scan().find_default("datasets")
         laptop = [name for name, suits in self.part.suits.items() if suits.machine == "laptop"]
         names = laptop if data is None else [data.name, *laptop]
@@ -81,14 +81,14 @@ class Subject:
 
     @property
     def size(self) -> int:
-        """Pixels of what is trained: the least of at least 16 that the model takes."""
+        """Image size in pixels: the smallest of at least 16 that the model accepts."""
         if not self._part or self.part.kind != "models":
             return 8
         fitting = [size for size in self.part.image_sizes if size >= 16]
         return min(fitting) if fitting else max(self.part.image_sizes, default=32)
 
     def choose_picks(self) -> dict[str, Any]:
-        """What is put together around the part: the model itself, or the contract's tiny networks."""
+        """The picks to train the part with: the model itself, or the contract's tiny networks."""
         part = self.part
         if part.kind == "models":
             return {"model": part.qualified_name}
@@ -99,7 +99,7 @@ class Subject:
         return {"generator": G, "discriminator": D, "loss": loss, "schedule": constant_schedule}
 
     def make_tiny_spec(self) -> Any:
-        """What the tiny networks are built for: 8 pixels, one channel, with labels where the loss needs classes."""
+        """The tiny networks' Spec: 8 pixels, one channel, and labels if the loss needs classes."""
         from ganzoo_core.api import Spec
 
         conditional = any("class" in need for need in self.part.needs)
@@ -113,7 +113,7 @@ class Subject:
         )
 
     def make_source(self, *, size: int | None = None, channels: int = 1) -> ImageSource:
-        """Images of noise, with labels: uint8 [64,H,W,C]."""
+        """Noise images uint8 [64,H,W,C], with labels."""
         side = size or self.size
         generator = np.random.default_rng(0)
         images = generator.integers(0, 256, (IMAGES, side, side, channels), dtype=np.uint8)
@@ -128,7 +128,7 @@ class Subject:
         modifiers: list[str] | None = None,
         **settings: Any,
     ) -> Request:
-        """The user's words for a short run of it."""
+        """The request for a short run with the part."""
         small: dict[str, Any] = {
             "train.batch_size": BATCH,
             "train.length": "20steps",
@@ -148,24 +148,26 @@ class Subject:
         if modifiers is None and self.part.kind == "modifiers":
             modifiers = [self.part.qualified_name]
         preset = self.preset if self.part.kind == "models" else None
-        own = {key: value for key, value in self.settings.items() if self._is_applicable(key)}
-        return Request(picks=chosen, modifiers=modifiers, preset=preset, assigned={**small, **own, **settings})
+        author_settings = {key: value for key, value in self.settings.items() if self._is_applicable(key)}
+        return Request(
+            picks=chosen, modifiers=modifiers, preset=preset, assigned={**small, **author_settings, **settings}
+        )
 
     def _is_applicable(self, key: str) -> bool:
-        """Whether a setting of the author's is about this kind of part; a plugin may hold several."""
+        """Whether one of the author's settings applies to this kind of part; a plugin may have several kinds."""
         namespace = key.partition(".")[0]
         if namespace in ("model", "generator", "discriminator"):
             return self.part.kind == "models"
         return {"loss": "losses", "with": "modifiers"}.get(namespace, self.part.kind) == self.part.kind
 
     def resolve_mix(self, **options: Any) -> Mix:
-        """The same, resolved."""
+        """Resolve `make_request` to a mix."""
         return resolve(catalog.scan(), self.make_request(**options))
 
     def build_networks(
         self, *, size: int | None = None, channels: int = 1, **settings: Any
     ) -> tuple[Any, Any, Mix, DataFit]:
-        """G and D, full-grown, at a size and with a number of channels."""
+        """Build G and D at full resolution, for a size in pixels and a number of channels; also return mix and fit."""
         side = size or self.size
         source = self.make_source(size=side, channels=channels)
         resolved = self.resolve_mix(data=source, **{"data.size": side, **settings})
@@ -175,7 +177,7 @@ class Subject:
 
     @staticmethod
     def list_stages(resolved: Mix, fitted: DataFit) -> list[dict[str, float]]:
-        """The values at which a growing model has all of its layers in use at one time or another."""
+        """Schedule values that together use every layer of a growing model."""
         if "resolution" not in resolved.parts["generator"].takes:
             return [building.make_full_resolution_values(fitted)]
         side, stages = max(fitted.spec.height, fitted.spec.width), []
@@ -187,13 +189,13 @@ class Subject:
 
 
 def constant_schedule(images: int) -> dict[str, float]:
-    """A schedule that changes nothing."""
+    """A schedule without values."""
     return {}
 
 
 def read_own_options(subject: Subject, namespace: str) -> dict[str, Any]:
-    """The part's own settings, with the author's over them."""
+    """The part's own settings, overridden by the author's."""
     prefix = f"{namespace}."
-    found = {key[len(prefix) :]: value for key, value in subject.part.defaults.items() if key.startswith(prefix)}
-    given = {key[len(prefix) :]: value for key, value in subject.settings.items() if key.startswith(prefix)}
-    return {**found, **{key: value for key, value in given.items() if key in found}}
+    defaults = {key[len(prefix) :]: value for key, value in subject.part.defaults.items() if key.startswith(prefix)}
+    overrides = {key[len(prefix) :]: value for key, value in subject.settings.items() if key.startswith(prefix)}
+    return {**defaults, **{key: value for key, value in overrides.items() if key in defaults}}

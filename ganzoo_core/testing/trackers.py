@@ -17,14 +17,14 @@ from ganzoo_core.training.trackers import Trackers
 
 
 def watches(subject: Subject) -> None:
-    """Every hook is called as a run does, and none fails."""
+    """Every hook is called as in a run, and none fails."""
     failures = _simulate_run(subject)["failures"]
     if failures:
         raise Broken(failures[0])
 
 
 def own_folder(subject: Subject) -> None:
-    """Files appear below `run.own` alone."""
+    """The tracker writes only below `run.own`."""
     seen = _simulate_run(subject)
     strange = sorted(seen["after"] - seen["before"] - seen["own"])
     if strange:
@@ -32,7 +32,7 @@ def own_folder(subject: Subject) -> None:
 
 
 class _RecordingReporter(Reporter):
-    """Keeps what a run would tell of its trackers."""
+    """Records the warnings about trackers."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
@@ -43,10 +43,10 @@ class _RecordingReporter(Reporter):
 
 
 def _simulate_run(subject: Subject) -> dict[str, Any]:
-    """A made-up run of two reports, told to the tracker."""
+    """Call the tracker's hooks for a simulated run with two reports; cached."""
     if "watched" in subject.cache:
-        found: dict[str, Any] = subject.cache["watched"]
-        return found
+        result: dict[str, Any] = subject.cache["watched"]
+        return result
     part, run, reporter = subject.part, subject.folder / "run", _RecordingReporter()
     grid, saved = run / layout.SAMPLES / layout.grid_at(64), run / layout.CHECKPOINTS / layout.saved_at(64)
     for folder in (grid.parent, saved):
@@ -71,9 +71,9 @@ def _simulate_run(subject: Subject) -> dict[str, Any]:
     trackers.notify("on_samples", images=64, path=grid)
     trackers.notify("on_checkpoint", images=64, path=saved)
     trackers.notify("on_run_end", status="done")
-    own = set(_list_files(run / layout.TRACKERS / part.name))
+    own_files = set(_list_files(run / layout.TRACKERS / part.name))
     after = set(_list_files(run)) | set(_list_files(Path.cwd()))
-    subject.cache["watched"] = {"failures": reporter.warnings, "before": before, "after": after, "own": own}
+    subject.cache["watched"] = {"failures": reporter.warnings, "before": before, "after": after, "own": own_files}
     return _simulate_run(subject)
 
 

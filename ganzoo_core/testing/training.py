@@ -1,4 +1,4 @@
-"""Checks of what comes out of short runs: of a model's own mix, or of tiny networks with a loss or a modifier."""
+"""Checks of short runs: of a model's own mix, or of tiny networks with a loss or a modifier."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ IMAGE_COUNT = 4
 
 
 def train_straight(subject: Subject) -> Path:
-    """The folder of one run of twenty steps, with checkpoints after ten and twenty; made once."""
+    """Train 20 steps, with checkpoints after 10 and 20, once per subject; return the run's folder."""
     if "straight" not in subject.cache:
         subject.cache["straight"] = train(subject, "straight")
-    found: Path = subject.cache["straight"]
-    return found
+    folder: Path = subject.cache["straight"]
+    return folder
 
 
 def train(subject: Subject, name: str, **options: Any) -> Path:
-    """Train what `subject.mix(**asked)` comes to, in a folder of that name."""
+    """Train `subject.resolve_mix(**options)` in a folder `name`; return its path."""
     resolved = subject.resolve_mix(**options)
     return python_api.start(resolved, data_root=None, out=subject.folder / name, quiet=True).folder
 
 
 def read_stats(folder: Path) -> list[dict[str, Any]]:
-    """The run's lines of statistics without what a clock says."""
+    """The run's lines of statistics, without times and speeds."""
     lines = RunFolder(folder).read_stats()
     return [{key: value for key, value in line.items() if key not in CLOCK_KEYS} for line in lines]
 
 
 def finite(subject: Subject) -> None:
-    """Twenty lines of numbers."""
+    """There are twenty lines of statistics, all finite."""
     lines = read_stats(train_straight(subject))
     if len(lines) != 20:
         raise Broken(f"the run ended with {len(lines)} of 20 reports")
@@ -71,7 +71,7 @@ def _read_state(folder: Path, step: int) -> dict[str, np.ndarray]:
 
 
 def same_seed(subject: Subject) -> None:
-    """A second run is the first one, to the bit; and weights depend on the seed."""
+    """A second run gives bit-identical statistics, and initial weights depend on the seed."""
     first, second = train_straight(subject), _train_again(subject)
     for before, after in zip(read_stats(first), read_stats(second), strict=True):
         if before != after:
@@ -82,25 +82,25 @@ def same_seed(subject: Subject) -> None:
             )
     if subject.part.kind == "models":
         built = [subject.build_networks(**{"train.seed": seed})[:2] for seed in (0, 1)]
-        for slot, place in (("generator", 0), ("discriminator", 1)):
-            learnable = [list(subject.native.list_learnable(networks[place]).values()) for networks in built]
-            for (name, one), (_, other) in zip(*learnable, strict=True):
-                if len(np.unique(one)) > 1 and np.array_equal(one, other):
+        for slot, index in (("generator", 0), ("discriminator", 1)):
+            learnable = [list(subject.native.list_learnable(networks[index]).values()) for networks in built]
+            for (name, weights), (_, other_weights) in zip(*learnable, strict=True):
+                if len(np.unique(weights)) > 1 and np.array_equal(weights, other_weights):
                     raise Broken(f"{name} of the {slot} is the same with another seed; nothing may seed by itself")
 
 
 def _train_again(subject: Subject) -> Path:
-    """A second straight run, watched for what it leaves changed in the process."""
+    """Repeat the straight run, and record which global state it changes."""
     if "again" not in subject.cache:
-        first = train_straight(subject)  # also warms the process up
+        first = train_straight(subject)  # also does what only the first run in a process does
         assert first.exists()
         before = _read_global_state(subject)
         subject.cache["again"] = train(subject, "again")
         subject.cache["changed"] = [
             name for name, value in _read_global_state(subject).items() if value != before[name]
         ]
-    found: Path = subject.cache["again"]
-    return found
+    folder: Path = subject.cache["again"]
+    return folder
 
 
 def _read_global_state(subject: Subject) -> dict[str, Any]:
@@ -113,22 +113,22 @@ def _read_global_state(subject: Subject) -> dict[str, Any]:
 
 
 def global_state(subject: Subject) -> None:
-    """Nothing outside of the run is changed by it."""
+    """A run does not change global state."""
     _train_again(subject)
     if subject.cache["changed"]:
         raise Broken(f"{subject.cache['changed'][0]} is changed by a run; put it back, or do without")
 
 
 def resume(subject: Subject) -> None:
-    """From the checkpoint after ten steps to the end of the straight run."""
+    """Resuming from the checkpoint after ten steps gives the straight run's statistics and final state."""
     whole = train_straight(subject)
     half = subject.folder / "resumed"
     shutil.copytree(whole, half)
     places = list(files.list_numbered(half / layout.CHECKPOINTS).values())
     shutil.rmtree(places[-1])
     shutil.rmtree(half / layout.GENERATOR)
-    given = {slot: value for slot, value in subject.choose_picks().items() if not isinstance(value, str)}
-    python_api.resume(half, picks={**given, "data": subject.make_source()}, quiet=True)
+    objects = {slot: value for slot, value in subject.choose_picks().items() if not isinstance(value, str)}
+    python_api.resume(half, picks={**objects, "data": subject.make_source()}, quiet=True)
     if read_stats(half) != read_stats(whole):
         before, after = next(
             pair for pair in zip(read_stats(whole), read_stats(half), strict=False) if pair[0] != pair[1]
@@ -145,10 +145,10 @@ def resume(subject: Subject) -> None:
 
 
 def saved(subject: Subject) -> None:
-    """The saved generator is the trained one: all of its tensors, none of which is idle, and the same bytes."""
+    """The saved generator has the bytes of the trained one; each of its tensors is used; it draws reproducibly."""
     folder = train_straight(subject)
-    given = subject.choose_picks().get("generator")
-    loaded = [load.load(folder, device="cpu", network=given) for _ in range(2)]
+    network = subject.choose_picks().get("generator")
+    loaded = [load.load(folder, device="cpu", network=network) for _ in range(2)]
     drawn = [each.generate(IMAGE_COUNT, seed=1) for each in loaded]
     if drawn[0].tobytes() != drawn[1].tobytes():
         raise Broken("the saved generator draws other images each time; nothing in it may be drawn at random")
@@ -163,7 +163,7 @@ def saved(subject: Subject) -> None:
 
 
 def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray]) -> None:
-    """Another value in any of the tensors is another image, at one stage of growth or another."""
+    """Raise Broken if changing a tensor changes no image at any stage of growth."""
     G, _, resolved, fitted = subject.build_networks()
     z = latents(philox(0, "contract"), BATCH, fitted.spec.latent_dim, resolved.parts["generator"].latent)
     labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
@@ -177,16 +177,16 @@ def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray])
     subject.engine.load_weights(G, tensors)
     before = images()
     for name, array in tensors.items():
-        if array.dtype.kind != "f":  # counters, such as batch norm's of its batches
+        if array.dtype.kind != "f":  # counters, such as batch norm's number of batches
             continue
         subject.engine.load_weights(G, {**tensors, name: array + np.float32(0.5)})
-        if all(np.array_equal(one, other) for one, other in zip(before, images(), strict=True)):
+        if all(np.array_equal(image, changed_image) for image, changed_image in zip(before, images(), strict=True)):
             raise Broken(f"{name} is saved, and no image depends on it")
     subject.engine.load_weights(G, tensors)
 
 
 def effect(subject: Subject) -> None:
-    """A run without the modifier is another run."""
+    """A run without the modifier gives other statistics."""
     with_it = read_stats(train_straight(subject))
     without = read_stats(train(subject, "without", modifiers=[]))
     if with_it == without:

@@ -1,4 +1,4 @@
-"""The process in which a plugin's checks are made, in one framework."""
+"""The child process that runs a plugin's checks in one framework."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ganzoo_core.testing.subject import Subject
 
 
 def main(request: str, answers: TextIO) -> None:
-    """Make the checks that `request`, JSON of `runner`, names, and answer each with a line of JSON."""
-    wanted = json.loads(request)
+    """Run the checks in `request` (JSON from `runner`), and answer each with a line of JSON."""
+    asked = json.loads(request)
     checks = {check.name: check for check in CHECKS}
     subjects: dict[str, Subject] = {}
     with tempfile.TemporaryDirectory(prefix="ganzoo-contract-") as folder:
-        for name, check in wanted["cases"]:
+        for name, check in asked["cases"]:
             if name not in subjects:
                 kind, _, bare = name.partition("/")
-                qualified = f"{wanted['distribution']}/{bare}"
+                qualified = f"{asked['distribution']}/{bare}"
                 subjects[name] = Subject(
-                    distribution=wanted["distribution"],
+                    distribution=asked["distribution"],
                     part=catalog.scan().find(kind, qualified) if name else None,
-                    framework=wanted["framework"],
-                    settings=wanted["settings"],
-                    argument=wanted["arguments"].get(bare, ""),
+                    framework=asked["framework"],
+                    settings=asked["settings"],
+                    argument=asked["arguments"].get(bare, ""),
                     folder=Path(folder) / (name.replace("/", "-") or "distribution"),
                 )
             state, detail = _run_check(checks[check], subjects[name])
@@ -39,7 +39,7 @@ def main(request: str, answers: TextIO) -> None:
 
 
 def _run_check(check: Check, subject: Subject) -> tuple[str, str]:
-    """Make one check: its state, and in words why it is not ok."""
+    """Run one check; return its state, and the reason if it is not ok."""
     try:
         check(subject)
     except Broken as error:
@@ -50,6 +50,6 @@ def _run_check(check: Check, subject: Subject) -> tuple[str, str]:
         return "failed", to_one_line(error)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # whatever a plugin raises is its failure, not the end of the checks
+    except BaseException as error:  # any exception from a plugin fails its check but does not end the others
         return "failed", to_one_line(f"{type(error).__name__}: {error}")
     return "ok", ""

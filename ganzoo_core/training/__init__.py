@@ -1,3 +1,3 @@
-"""Train a run, from a mix to its last checkpoint: assemble it, watch it, and resume it."""
+"""Training: assemble a run from a mix, train it to its last checkpoint, resume it."""
 
 __all__ = ["assemble", "other_process", "resuming", "run", "trackers"]

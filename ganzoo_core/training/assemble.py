@@ -1,6 +1,6 @@
-"""From a Mix to a run that is ready to start: check, load, build, open.
+"""Assemble a run from a Mix: check, load, build, open.
 
-The first three are in `setup.py`; opening a run is what touches its folder.
+The first three steps are in `setup.py`; only opening touches the run's folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ganzoo_core.training.sample_grids import SampleGrids
 from ganzoo_core.training.setup import TrainingSetup, build, load
 from ganzoo_core.training.trackers import Trackers
 
-VISIBLE_SECONDS = 10.0  # seconds until a file that one machine wrote must be seen by the others
+VISIBLE_SECONDS = 10.0  # seconds that a file may take to appear on the other machines
 
 
 def assemble(
@@ -49,14 +49,14 @@ def assemble(
     quiet: bool,
     start_point: StartPoint = FROM_SCRATCH,
 ) -> Runner:
-    """`load`, `build` and `open_run`.
+    """Load the data, build the networks and open the run.
 
     Args:
-        resolved: what is trained.
+        resolved: the mix to train.
         data_root: see `building.find_data_root`.
         out: the folder of a new run; None for one under `runs`.
-        quiet: no progress.
-        start_point: what the run goes on from.
+        quiet: whether to hide the progress.
+        start_point: a run, checkpoint or weights to start from.
 
     Raises:
         UsageError, PluginError, DataError: before anything is trained.
@@ -66,26 +66,28 @@ def assemble(
 
 
 def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint = FROM_SCRATCH) -> Runner:
-    """Open the run's folder, and go to where the run begins; of several processes rank 0 alone writes.
+    """Open the run's folder and restore the starting state. Only rank 0 writes.
 
     Args:
-        built: what is trained.
+        built: the networks, data and settings to train.
         out: the folder of a new run; None for one under `runs`.
-        start_point: what the run goes on from.
+        start_point: a run, checkpoint or weights to start from.
 
     Raises:
-        UsageError: if the run cannot go on so, before anything is trained.
+        UsageError: before training, if the run cannot start from `start_point` with these settings.
     """
     together, reporter, settings = built.together, built.reporter, built.mix.settings
-    taken = fingerprint.compute_fingerprint(built.source, reporter.say)
-    facts = _collect_facts(built, taken, start_point)
+    data_fingerprint = fingerprint.compute_fingerprint(built.source, reporter.say)
+    facts = _collect_facts(built, data_fingerprint, start_point)
     advice = _advise_on_length(built.mix, built.intervals, built.source, start_point, reporter)
     facts["warnings"] += [advice] if advice else []
     if not together.rank.is_alone:
         start_point = _agree_on_start_point(built, facts, start_point)
     if start_point.checkpoint is not None:
         position = read_position(start_point.checkpoint)
-        together.on_rank_zero(lambda: resuming.check_resumable(position, facts, taken, settings, start_point, reporter))
+        together.on_rank_zero(
+            lambda: resuming.check_resumable(position, facts, data_fingerprint, settings, start_point, reporter)
+        )
         _check_length(built, position)
     if start_point.weights is not None:
         resuming.load_weights(start_point.weights, built.trainer, built.engine, reporter)
@@ -93,7 +95,7 @@ def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint 
     try:
         _lock_and_restore(runner, start_point)
         parent = {} if start_point.parent is None else {"parent": dict(start_point.parent)}
-        together.on_rank_zero(lambda: _write_facts(runner.folder, built, {**facts, **parent}, taken))
+        together.on_rank_zero(lambda: _write_facts(runner.folder, built, {**facts, **parent}, data_fingerprint))
         together.on_rank_zero(
             lambda: runner.folder.write_sample_grid([layout.REAL_GRID], runner.samples.make_real_grid())
         )
@@ -118,7 +120,7 @@ def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint 
 
 
 def _collect_facts(built: TrainingSetup, data_fingerprint: Fingerprint, start_point: StartPoint) -> dict[str, Any]:
-    """What the run is made with, for `config.yaml`."""
+    """Facts for `config.yaml`: versions, parts, data, licences and world size."""
     facts: dict[str, Any] = describe_run(built.mix, built.fit, built.source, data_fingerprint, built.engine)
     origin = start_point.folder.path if start_point.folder else start_point.checkpoint or start_point.weights
     facts["licences"] = licences.merge_licences([*licences.find_licences(origin), built.mix.parts["data"].license])
@@ -130,7 +132,8 @@ def _collect_facts(built: TrainingSetup, data_fingerprint: Fingerprint, start_po
 def _advise_on_length(
     resolved: Mix, intervals: RunIntervals, source: ImageSource, start_point: StartPoint, reporter: Reporter
 ) -> str:
-    """What to say of a run that is too short; the reporter is given the preset to name where one takes long."""
+    """Return advice for a run that is too short, or "". Also tell the reporter which laptop preset to suggest if a
+    run on the CPU takes long."""
     resumed, epoch, laptop = None if start_point.folder is None else start_point.folder.path, len(source.images), ""
     if reporter.cpu and start_point.is_new:
         reporter.laptop_preset = health.find_laptop_preset(resolved, intervals.end, epoch_images=epoch)
@@ -139,32 +142,33 @@ def _advise_on_length(
 
 
 def _agree_on_start_point(built: TrainingSetup, facts: Mapping[str, Any], start_point: StartPoint) -> StartPoint:
-    """Check that all processes train the same; the beginning, with the checkpoint that rank 0 found."""
+    """Check that all processes train the same mix; return `start_point` with the checkpoint that rank 0 found."""
     same = {key: facts[key] for key in ("ganzoo", "numpy", "parts", "modifiers", "code", "data")}
-    own = ("engine.threads", "use.data")  # data may lie elsewhere on each machine: their fingerprint is compared
-    settings = {key: value for key, value in built.mix.settings.items() if key not in own}
+    # The path of the data may differ between machines; their fingerprint is compared instead.
+    local_keys = ("engine.threads", "use.data")
+    settings = {key: value for key, value in built.mix.settings.items() if key not in local_keys}
     built.engine.group.check_same_facts({**same, **settings})
     return _broadcast_checkpoint(start_point, built.together)
 
 
 def _broadcast_checkpoint(start_point: StartPoint, together: ProcessGroup) -> StartPoint:
-    """With the checkpoint that rank 0 found."""
-    own = start_point.checkpoint
-    name = together.broadcast_text("" if own is None else own.name)
+    """Return `start_point` with the checkpoint that rank 0 found."""
+    own_checkpoint = start_point.checkpoint
+    name = together.broadcast_text("" if own_checkpoint is None else own_checkpoint.name)
     if not name:
         return replace(start_point, checkpoint=None)
-    if own is None:
+    if own_checkpoint is None:
         assert start_point.folder is not None
         return replace(start_point, checkpoint=start_point.folder.checkpoints / name)
-    return replace(start_point, checkpoint=own.with_name(name))
+    return replace(start_point, checkpoint=own_checkpoint.with_name(name))
 
 
 def _check_length(built: TrainingSetup, position: Position) -> None:
-    """May a run that stands there be of this length?"""
+    """Raise UsageError if the new length is shorter than the images seen, or its schedule differs for them."""
     end = built.intervals.end
     if end < position.images:
-        said = built.mix.settings.find_origin("train.length")
-        more = said if said in ("--epochs", "--steps") else "--images"
+        origin = built.mix.settings.find_origin("train.length")
+        more = origin if origin in ("--epochs", "--steps") else "--images"
         raise UsageError(
             f"the run has seen {pluralise(position.images, 'image')} already, and is to end at {end:,}; say more {more}"
         )
@@ -174,7 +178,7 @@ def _check_length(built: TrainingSetup, position: Position) -> None:
 
 
 def _create_folder(built: TrainingSetup, out: Path | None) -> RunFolder:
-    """A new folder, made by rank 0."""
+    """Create the run's folder on rank 0; all ranks get its path."""
     name = f"{built.mix.parts['generator'].name}-{built.mix.parts['data'].name}".lower()
     folder = built.together.on_rank_zero(lambda: RunFolder.create(out, name))
     path = built.together.broadcast_text("" if folder is None else str(folder.path.absolute()))
@@ -182,7 +186,7 @@ def _create_folder(built: TrainingSetup, out: Path | None) -> RunFolder:
 
 
 def _make_runner(built: TrainingSetup, facts: Mapping[str, Any], folder: RunFolder) -> Runner:
-    """The runner, at the run's first step."""
+    """Return the Runner, at step 0."""
     mix, settings, plan, together = built.mix, built.mix.settings, built.trainer.plan, built.together
     built.reporter.begin(folder.path)
     return Runner(
@@ -224,7 +228,7 @@ def _make_runner(built: TrainingSetup, facts: Mapping[str, Any], folder: RunFold
 
 
 def _make_watch(built: TrainingSetup, folder: RunFolder) -> TrainingEvaluator | None:
-    """What scores the generator as it trains, where that was asked for."""
+    """Return the evaluator that scores the generator during training; None unless `train.evaluate_every` is set."""
     settings = built.mix.settings
     if not Interval.parse(settings["train.evaluate_every"]).count:
         return None
@@ -233,8 +237,10 @@ def _make_watch(built: TrainingSetup, folder: RunFolder) -> TrainingEvaluator | 
             "images that were given in Python have no test part to score against; name a dataset, or leave "
             "train.evaluate_every off"
         )
-    own = {key: value for key, value in settings.items() if key.startswith("data.")}
-    question = evaluation.make_request(data=settings["use.data"], data_settings=own, data_root=built.data_root)
+    data_settings = {key: value for key, value in settings.items() if key.startswith("data.")}
+    question = evaluation.make_request(
+        data=settings["use.data"], data_settings=data_settings, data_root=built.data_root
+    )
     scorer = evaluation.Scorer(question, say=built.reporter.say, attempts=MAX_FAILURES)
     return TrainingEvaluator(
         scorer,
@@ -248,7 +254,7 @@ def _make_watch(built: TrainingSetup, folder: RunFolder) -> TrainingEvaluator | 
 
 
 def _lock_and_restore(runner: Runner, start_point: StartPoint) -> None:
-    """Take the folder's lock, and go to the checkpoint from which the run goes on."""
+    """Lock the folder and restore the checkpoint that the run starts from."""
     folder, together = runner.folder, runner.together
     runner.lock = together.on_rank_zero(folder.lock)
     if start_point.folder is not None:
@@ -261,7 +267,7 @@ def _lock_and_restore(runner: Runner, start_point: StartPoint) -> None:
 
 
 def _check_newest_checkpoint(folder: RunFolder, newest: Path | None) -> None:
-    """Raise UsageError if another process went on with the run before this one had its lock."""
+    """Raise UsageError if another process resumed the run before this one locked it."""
     if folder.find_newest_checkpoint() != newest:
         raise UsageError(f"{folder.path} was gone on with by another process just now; resume it again")
 
@@ -269,16 +275,16 @@ def _check_newest_checkpoint(folder: RunFolder, newest: Path | None) -> None:
 def _write_facts(
     folder: RunFolder, built: TrainingSetup, facts: Mapping[str, Any], data_fingerprint: Fingerprint
 ) -> None:
-    """`config.yaml` with the paths by which the data are found again, and beside it the data's fingerprint."""
-    kept = fingerprint.load(folder.path / layout.DATA)
-    if kept is None or kept.sha256 != data_fingerprint.sha256:
+    """Write `config.yaml`, with the paths of the data, and the data's fingerprint beside it."""
+    recorded = fingerprint.load(folder.path / layout.DATA)
+    if recorded is None or recorded.sha256 != data_fingerprint.sha256:
         fingerprint.save(folder.path / layout.DATA, data_fingerprint)
     paths = building.collect_paths(built.mix, built.data_root, folder.path)
     folder.write_config(built.mix.settings, {**facts, "paths": paths})
 
 
 def _check_folder_visible(folder: RunFolder, together: ProcessGroup) -> None:
-    """Does every process see what rank 0 wrote? A run goes back and goes on from there."""
+    """Check that every process sees the files of rank 0: rollback and resume read them."""
     until = time.monotonic() + VISIBLE_SECONDS
     while not (seen := files.is_file(folder.path / layout.CONFIG)) and time.monotonic() < until:
         time.sleep(0.2)
@@ -286,7 +292,7 @@ def _check_folder_visible(folder: RunFolder, together: ProcessGroup) -> None:
 
 
 def explain_invisible_folder(path: Path, place: Rank) -> str:
-    """What is said where a process does not see the run's folder."""
+    """The message for a process that does not see the run's folder."""
     return (
         f"rank {place.number} on {socket.gethostname()} does not see {path}; the processes of a run need its folder "
         "on a "
@@ -310,6 +316,6 @@ def _say_start(built: TrainingSetup, runner: Runner, summary: Mapping[str, Any])
 
 
 def _describe_modifiers(resolved: Mix) -> str:
-    """The modifiers in words, in the order in which they are put around the parts, the first innermost."""
+    """Name the modifiers in the order in which they wrap the parts, innermost first."""
     names = [part.name for part in resolved.modifiers]
     return f" with {', then '.join(names)}" if names else ""

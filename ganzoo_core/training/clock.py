@@ -1,4 +1,4 @@
-"""How long a run has trained, how fast it goes, and when it will end."""
+"""Training time, speed and estimated time of completion."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-WARM_UP = 5  # steps that are slower than the rest
+WARM_UP = 5  # first steps, which are slower and not counted in the speed
 
 
 class Clock:
-    """Seconds and images a second, the first slow steps left out of the latter.
+    """Seconds trained and images per second; the slow first steps do not count in the speed.
 
     Args:
-        read_seconds: that the run took before, where it is resumed; `images` seen in them.
+        read_seconds: of training before a resume; `images` were seen in them.
     """
 
     def __init__(self, *, seconds: float = 0.0, images: int = 0) -> None:
@@ -25,7 +25,7 @@ class Clock:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """What is done in it does not count as training, in images a second and in what is left."""
+        """A context whose time is not counted as training, neither in the speed nor in the estimate."""
         began = time.perf_counter()
         try:
             yield

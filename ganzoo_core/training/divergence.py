@@ -1,4 +1,4 @@
-"""When a run has diverged, what is said of it, and the rates with which it goes on from its last checkpoint."""
+"""Detect divergence, report it, and lower the learning rates after a rollback."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ganzoo_core.errors import Diverged
 from ganzoo_core.runs.health import advise_modifiers
 from ganzoo_core.storage.tensors import is_finite
 
-ROLLBACKS = 5  # times that a diverging run goes back before it is given up
+ROLLBACKS = 5  # rollbacks before a diverging run fails
 
 
 def make_diverged_error(what: str, network: str, *, step: int, folder: Path) -> Diverged:
-    """The error that all ranks raise alike.
+    """The error that all ranks raise together.
 
     Args:
-        what: is wrong: `generator/adversarial is no longer finite`.
+        what: the problem, such as `generator/adversarial is no longer finite`.
         network: `generator` or `discriminator`.
-        step: at which it was seen.
+        step: the step at which it was detected.
         folder: of the run.
     """
     error: Diverged = mark_shared(
@@ -37,10 +37,10 @@ def make_diverged_error(what: str, network: str, *, step: int, folder: Path) -> 
 
 
 def check_terms(terms: Mapping[str, float], *, step: int, folder: Path) -> None:
-    """Raise Diverged where the mean of a loss term, such as `generator/adversarial`, is not finite.
+    """Raise Diverged if the mean of a loss term, such as `generator/adversarial`, is not finite.
 
     Args:
-        terms: by name.
+        terms: means by name.
         step, folder: see `make_diverged_error`.
     """
     bad = [name for name, value in terms.items() if not math.isfinite(value)]
@@ -49,7 +49,7 @@ def check_terms(terms: Mapping[str, float], *, step: int, folder: Path) -> None:
 
 
 def lower_rates(values: Mapping[str, float], plan: Plan, rollbacks: int) -> Mapping[str, float]:
-    """The schedule's values with both learning rates halved for each time that the run went back."""
+    """The schedule's values with both learning rates halved once per rollback."""
     if not rollbacks:
         return values
     rates = {name: values.get(name, getattr(plan, name)) / 2**rollbacks for name in ("lr_g", "lr_d")}
@@ -57,7 +57,7 @@ def lower_rates(values: Mapping[str, float], plan: Plan, rollbacks: int) -> Mapp
 
 
 def check_finite(tensors: Mapping[str, np.ndarray], *, together: ProcessGroup, step: int, folder: Path) -> None:
-    """Raise Diverged in all ranks where one of rank 0's tensors holds a number that is not finite.
+    """Raise Diverged on all ranks if one of rank 0's tensors has a value that is not finite.
 
     Args:
         tensors: by name, such as `G/…` and `optimizer of D/…`.
@@ -65,7 +65,7 @@ def check_finite(tensors: Mapping[str, np.ndarray], *, together: ProcessGroup, s
         step, folder: see `make_diverged_error`.
     """
     names = list(tensors)
-    bad = (place for place, name in enumerate(names) if not is_finite(tensors[name]))
+    bad = (index for index, name in enumerate(names) if not is_finite(tensors[name]))
     if (first := together.broadcast_int(next(bad, -1))) >= 0:
         owners = {"G": "generator", "EMA": "generator", "D": "discriminator"}
         owner = names[first].removeprefix("optimizer of ").partition("/")[0]

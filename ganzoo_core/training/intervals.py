@@ -1,4 +1,4 @@
-"""When what happens in a run: its end, and the intervals of reports, samples, checkpoints and scores, in images."""
+"""Length of a run, and the intervals of its reports, samples, checkpoints and scores, in images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganzoo_core.settings.lengths import Interval
 
 @dataclass(frozen=True)
 class RunIntervals:
-    """How long a run is and when what happens, all in images seen; 0 for never."""
+    """Length and intervals of a run, in images seen; 0 for never."""
 
     end: int
     step_images: int
@@ -25,7 +25,7 @@ class RunIntervals:
 
     @property
     def epochs(self) -> int:
-        """Epochs begun; the rest of the last batch, which may lie in the next one, does not count."""
+        """Epochs begun. An epoch that only the end of the last batch reaches into does not count."""
         return -(-(self.end - self.step_images + 1) // self.epoch_images)
 
     @classmethod

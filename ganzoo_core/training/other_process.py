@@ -1,6 +1,6 @@
-"""A process for the other framework: where one of the two is loaded already, the other works in a process of its own.
+"""Train in a child process when the other framework is loaded in this one.
 
-Names, settings and images go there; an object that lives here cannot.
+Names, settings and images are passed to the child; Python objects, such as networks, cannot be.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ MODULE = "ganzoo_core.training.other_process"
 def train(
     resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, start_point: StartPoint
 ) -> tuple[Path, bool]:
-    """`run.train` in a process of its own; Ctrl-C is handed on to it.
+    """Call `run.train` in a child process; Ctrl-C is forwarded to it.
 
     Returns:
         The run's folder, and whether it was interrupted.
 
     Raises:
-        UsageError: for an object that cannot go there.
-        GanzooError: as it is raised there.
+        UsageError: for an object that cannot be passed on.
+        GanzooError: as raised in the child.
     """
     assert resolved.request is not None
     objects = dict(resolved.objects)
     source = objects.pop("data", None)
     if objects:
-        slot, given = next(iter(objects.items()))
+        slot, network = next(iter(objects.items()))
         raise UsageError(
-            f"the {slot} is a {type(given).__name__} of this process, and {resolved.framework} has to run in another "
+            f"the {slot} is a {type(network).__name__} of this process, and {resolved.framework} has to run in another "
             "one, since the other framework is loaded here; start Python anew, and import only one of the two"
         )
     with (
@@ -67,11 +67,11 @@ def train(
 
 
 def _pack_request(request: Request) -> dict[str, Any]:
-    """A request as JSON holds it, other values as text, which settings are read from too.
+    """Return a request as JSON types; other values become text, which settings can be parsed from.
 
-    Images that were given in Python go beside it.
+    Images that the user passed as arrays are sent separately.
     """
-    picks = {slot: given for slot, given in request.picks.items() if isinstance(given, str)}
+    picks = {slot: pick for slot, pick in request.picks.items() if isinstance(pick, str)}
     whole = {**{field.name: getattr(request, field.name) for field in fields(Request)}, "picks": picks}
     packed: dict[str, Any] = json.loads(json.dumps(whole, default=str))
     return packed
@@ -79,7 +79,7 @@ def _pack_request(request: Request) -> dict[str, Any]:
 
 def _unpack_mix(packed: Mapping[str, Any], source: ImageSource | None) -> Mix:
     picks = packed["picks"] if source is None else {**packed["picks"], "data": source}
-    flags = {key: tuple(given) for key, given in packed["flags"].items()}
+    flags = {key: tuple(words) for key, words in packed["flags"].items()}
     return mix.resolve(catalog.scan(), Request(**{**packed, "picks": picks, "flags": flags}))
 
 
@@ -104,7 +104,7 @@ def _unpack_start_point(packed: Mapping[str, Any]) -> StartPoint:
 
 
 def _write_source(source: ImageSource, path: Path) -> str:
-    """Images in a file that the other process reads."""
+    """Write the images to a file for the child process; return its path."""
     arrays: dict[str, Any] = {"images": source.images, "names": np.asarray(list(source.class_names), dtype=np.str_)}
     arrays["background"] = np.asarray(-1 if source.background is None else source.background)
     arrays["about"] = np.asarray([-1 if source.held_out is None else source.held_out, source.skipped, source.whole])
@@ -116,14 +116,14 @@ def _write_source(source: ImageSource, path: Path) -> str:
 
 
 def _read_source(path: str) -> ImageSource:
-    with np.load(path, allow_pickle=False) as found:
-        background = int(found["background"])
-        labels, sizes = (found[name] if name in found else None for name in ("labels", "sizes"))  # noqa: SIM401
-        held_out, skipped, whole = map(int, found["about"])
+    with np.load(path, allow_pickle=False) as arrays:
+        background = int(arrays["background"])
+        labels, sizes = (arrays[name] if name in arrays else None for name in ("labels", "sizes"))  # noqa: SIM401
+        held_out, skipped, whole = map(int, arrays["about"])
         return ImageSource(
-            found["images"],
+            arrays["images"],
             labels,
-            tuple(map(str, found["names"])),
+            tuple(map(str, arrays["names"])),
             None if background < 0 else background,
             sizes=sizes,
             held_out=None if held_out < 0 else held_out,
@@ -133,18 +133,18 @@ def _read_source(path: str) -> ImageSource:
 
 
 def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
-    """This module's other end: train a mix."""
+    """Train a mix in the child process."""
     source = None if request["data"] is None else _read_source(request["data"])
     if request["relay"]:
         notebook.relay_displays(say)
-    place, interrupted = run.train(
+    folder, interrupted = run.train(
         _unpack_mix(request["mix"], source),
         data_root=request["data_root"],
         out=None if request["out"] is None else Path(request["out"]),
         quiet=request["quiet"],
         start_point=_unpack_start_point(request["beginning"]),
     )
-    return {"folder": str(place.absolute()), "interrupted": interrupted}
+    return {"folder": str(folder.absolute()), "interrupted": interrupted}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Going on with a run: is what is here now what it was made with, and may it be longer than planned?"""
+"""Resume a run: compare versions, data and settings with the recorded ones, and allow a new length."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ SCHEDULE_PROBES = 64  # points at which two schedules are compared
 
 @dataclass(frozen=True)
 class StartPoint:
-    """Where a run begins, when it is not from nothing.
+    """The state that a run starts from; by default a new run from scratch.
 
     Attributes:
-        folder: the run to go on in; None for a new one.
-        checkpoint: to go on from.
-        weights: a checkpoint or a saved generator whose weights alone are taken over.
-        parent: what a new run's `config.yaml` says of the run that it comes from.
-        allow_inexact: whether what is here now may differ from what the checkpoint was made with.
+        folder: the run to resume; None for a new one.
+        checkpoint: the checkpoint to restore.
+        weights: a checkpoint or a saved generator, of which only the weights are loaded.
+        parent: the entry about the original run in a new run's `config.yaml`.
+        allow_inexact: whether versions, device, data and settings may differ from those of the checkpoint.
     """
 
     folder: RunFolder | None = None
@@ -51,7 +51,7 @@ class StartPoint:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing goes on: neither a run nor, in a new one, what a checkpoint holds."""
+        """Whether neither a run is resumed nor a checkpoint restored."""
         return self.folder is None and self.checkpoint is None
 
 
@@ -59,7 +59,7 @@ FROM_SCRATCH = StartPoint()
 
 
 def start_from_weights(weights: str | Path | None) -> StartPoint:
-    """A beginning with the weights of another run: of both networks from its newest checkpoint, else of G alone."""
+    """Start from the weights of another run: of both networks if it has a checkpoint, else of G only."""
     if weights is None:
         return StartPoint()
     path = make_absolute(weights)
@@ -68,16 +68,16 @@ def start_from_weights(weights: str | Path | None) -> StartPoint:
 
 
 def find_checkpoint(folder: RunFolder, *, restart: bool, leads: bool) -> Path | None:
-    """The checkpoint to go on from, once damaged ones are set aside and named.
+    """Return the newest valid checkpoint; set damaged ones aside and name them.
 
     Args:
         folder: of the run.
-        restart: begin from nothing, where no checkpoint is valid.
-        leads: whether this process may change the folder; it takes the lock for that.
+        restart: start from scratch if no checkpoint is valid.
+        leads: whether this process may change the folder; if so, it locks it.
 
     Raises:
-        UsageError: if another process has the run, if no checkpoint is valid and nobody asked for a restart, or if one
-            is and somebody did.
+        UsageError: if another process has locked the run, if no checkpoint is valid and `restart` is off, or if one is
+            valid and `restart` is on.
     """
     if not leads:
         return folder.find_newest_checkpoint()
@@ -115,15 +115,15 @@ def check_resumable(
     start_point: StartPoint,
     reporter: Reporter,
 ) -> None:
-    """Raise UsageError if a checkpoint was made with something else, unless that is allowed; then it is only told.
+    """Raise UsageError if a checkpoint was made with other versions, data or settings; only warn if that is allowed.
 
     Args:
         position: of the checkpoint that `start_point` names.
         run_facts: see `facts.describe_run`.
         data_fingerprint: the data's fingerprint.
-        settings: of now. Where a new run begins, what it was given with `--set` does not count.
-        start_point: says what is allowed.
-        reporter: is told.
+        settings: the current ones. In a new run, those set with `--set` may differ.
+        start_point: the checkpoint, and whether differences are allowed.
+        reporter: receives the warning.
     """
     assert start_point.checkpoint is not None
     then = {"ranks": 1, **position.facts}
@@ -136,32 +136,32 @@ def check_resumable(
     if start_point.folder is None:
         then, now = (_drop_picks(facts, settings) for facts in (then, now))
     recorded = decoding.convert(then["data"], DataFacts, start_point.checkpoint) if "data" in then else None
-    kept = fingerprint.load(start_point.checkpoint.parents[1] / layout.DATA)
-    differences = explain_differences(then, now, changes.compare(recorded, kept, data_fingerprint))
+    old_fingerprint = fingerprint.load(start_point.checkpoint.parents[1] / layout.DATA)
+    differences = explain_differences(then, now, changes.compare(recorded, old_fingerprint, data_fingerprint))
     if not differences:
         return
-    told = "; ".join(differences)
+    text = "; ".join(differences)
     if not start_point.allow_inexact:
         raise UsageError(
-            f"the run would not go on as it was: {told}. Say --allow-inexact to go on "
+            f"the run would not go on as it was: {text}. Say --allow-inexact to go on "
             f"nevertheless{_advise_on_edits(then, now)}"
         )
-    reporter.warn(f"going on, though {told}")
+    reporter.warn(f"going on, though {text}")
 
 
 def _drop_picks(facts: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """Without the parts that were picked for a new run on this command line, or in this call."""
+    """Return `facts` without the parts that this command line or call picks for a new run."""
     picked = {slot for slot in ("loss", "schedule", "with") if settings.find_origin(f"use.{slot}").startswith("--")}
-    kept = dict(facts)
+    remaining = dict(facts)
     if isinstance(facts.get("parts"), Mapping):
-        kept["parts"] = {slot: part for slot, part in facts["parts"].items() if slot not in picked}
+        remaining["parts"] = {slot: part for slot, part in facts["parts"].items() if slot not in picked}
     if "with" in picked:
-        kept.pop("modifiers", None)
-    return kept
+        remaining.pop("modifiers", None)
+    return remaining
 
 
 def _advise_on_edits(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What else there is to say where a setting was edited."""
+    """Return advice for settings that were edited, or ""."""
     was, is_ = then.get("settings"), now.get("settings")
     if not isinstance(was, Mapping) or not isinstance(is_, Mapping):
         return ""
@@ -173,10 +173,10 @@ def _advise_on_edits(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def check_same_schedule(old_schedule: Schedule, new_schedule: Schedule, *, images: int) -> None:
-    """Raise UsageError unless both schedules give the same values for all of a run that is over.
+    """Raise UsageError unless both schedules give the same values for the images already seen.
 
     Args:
-        old_schedule, now: the schedule for the length that was planned, and for the new one.
+        old_schedule, new_schedule: the schedules for the planned length and for the new one.
         images: seen so far.
     """
     for point in np.linspace(0, max(images - 1, 0), SCHEDULE_PROBES).astype(np.int64):
@@ -192,12 +192,12 @@ def check_same_schedule(old_schedule: Schedule, new_schedule: Schedule, *, image
 
 
 def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, largest_side: int) -> None:
-    """Give the trainer the state that a checkpoint holds.
+    """Restore a checkpoint's state into the trainer.
 
     Args:
         trainer: of the run.
         folder, position: of the checkpoint.
-        largest_side: the longer side of the images; networks that grow do so up to it.
+        largest_side: the longer side of the images in pixels, up to which growing networks grow.
 
     Raises:
         UsageError: if the state does not fit the networks.
@@ -218,37 +218,37 @@ def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, large
 
 
 def load_weights(folder: Path, trainer: Trainer, engine: Engine, reporter: Reporter) -> None:
-    """Take over the weights of another run where names and shapes agree, and name those that did not fit.
+    """Load the weights of another run where names, types and shapes agree; warn of those that do not fit.
 
     Args:
         folder: a checkpoint, or a saved generator.
         trainer, engine: of the new run.
-        reporter: is told what did not fit.
+        reporter: receives the warnings.
 
     Raises:
         UsageError: if nothing fits.
     """
     whole = (folder / layout.STATE).exists()
     path = folder / (layout.STATE if whole else layout.WEIGHTS)
-    found = tensors.read_all_tensors(path)
+    saved_tensors = tensors.read_all_tensors(path)
     networks = {"G": trainer.G, "D": trainer.D} if whole else {"G": trainer.G}
     missing = []
-    taken = 0
+    loaded_count = 0
     for label, network in networks.items():
-        # Samples come from the moving average, so that is what is gone on with where there is one.
+        # Prefer the moving average, from which samples are drawn.
         prefixes = ("EMA/", "G/") if whole and label == "G" else (f"{label}/",) if whole else ("",)
-        own = engine.read_weights(network)
-        for name, array in own.items():
-            saved = next((found[prefix + name] for prefix in prefixes if prefix + name in found), None)
+        weights = engine.read_weights(network)
+        for name, array in weights.items():
+            saved = next((saved_tensors[prefix + name] for prefix in prefixes if prefix + name in saved_tensors), None)
             if saved is not None and (saved.dtype, saved.shape) == (array.dtype, array.shape):
-                own[name] = saved
-                taken += 1
+                weights[name] = saved
+                loaded_count += 1
             else:
                 missing.append(f"{label}/{name}")
-        engine.load_weights(network, own)
-    if not taken:
+        engine.load_weights(network, weights)
+    if not loaded_count:
         raise UsageError(f"{path} holds no tensor that fits these networks; pick the model that made it")
     trainer.reset_ema()
     if missing:
         reporter.warn(f"{len(missing)} tensors did not fit and start anew: {', '.join(missing)}")
-    reporter.warn(f"begins with {taken} tensors of {path.parent}")
+    reporter.warn(f"begins with {loaded_count} tensors of {path.parent}")

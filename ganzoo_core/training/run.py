@@ -1,4 +1,4 @@
-"""A mix, trained: the run assembled, watched, reported, and whatever goes wrong in it told as whose fault it is."""
+"""Train a mix: assemble the run, train, write the report, and attribute errors to the plugin that raised them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CORE_FOLDER = Path(__file__).parents[1]
 def train(
     resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool, start_point: StartPoint
 ) -> tuple[Path, bool]:
-    """Train a mix that was resolved, in this process.
+    """Train a resolved mix in this process.
 
     Args:
-        resolved, data_root, out, quiet, beginning: see `assemble.assemble`.
+        resolved, data_root, out, quiet, start_point: see `assemble.assemble`.
 
     Returns:
         The run's folder, and whether it was interrupted.
@@ -72,7 +72,7 @@ def train(
 
 
 def _finish_run(runner: Runner, status: str) -> None:
-    """The last words of a run. Where several processes end alike, the others wait: torchrun ends all with the first."""
+    """Print the end of a run. The other ranks wait for rank 0, since torchrun stops all when the first one exits."""
 
     def tell() -> None:
         runner.trackers.notify("on_run_end", status=status)
@@ -85,7 +85,7 @@ def _finish_run(runner: Runner, status: str) -> None:
 
 
 def _write_report(runner: Runner) -> None:
-    """`report.html`, of a run that went wrong too; no run fails by it."""
+    """Write `report.html`, also for a failed run; a failure to write it only warns."""
     try:
         path = report.write(runner.folder.path)
     except (GanzooError, OSError) as error:
@@ -95,16 +95,16 @@ def _write_report(runner: Runner) -> None:
 
 
 def _raise_attributed(error: BaseException, resolved: Mix) -> NoReturn:
-    """Raise an error that a picked part raised as that plugin's, any other as it is.
+    """Raise an error of a plugin's code as a PluginError, any other unchanged.
 
-    It is the plugin's where its code comes last in the traceback but for libraries, and for the arithmetic of losses.
+    It is a plugin's error if the plugin's code is the innermost in the traceback, not counting libraries and `ops.py`.
     """
     parts = [part for part in (*resolved.parts.values(), *resolved.modifiers) if part.location]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        place = Path(frame.filename)
-        owner = next((part for part in parts if place.is_relative_to(part.location)), None)
+        path = Path(frame.filename)
+        owner = next((part for part in parts if path.is_relative_to(part.location)), None)
         if owner is not None:
             raise loading.make_plugin_error(owner, "while training it raised", error) from error
-        if place.is_relative_to(_CORE_FOLDER) and place.name != "ops.py":
+        if path.is_relative_to(_CORE_FOLDER) and path.name != "ops.py":
             break
     raise error

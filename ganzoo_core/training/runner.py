@@ -1,4 +1,4 @@
-"""The run: counts images, asks the schedule, lets the engine step, reports, samples, saves."""
+"""The training loop: steps, schedule values, reports, samples, scores and checkpoints."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from ganzoo_core.training.clock import WARM_UP, Clock
 from ganzoo_core.training.divergence import ROLLBACKS, check_finite, check_terms, lower_rates
 from ganzoo_core.training.intervals import RunIntervals
 from ganzoo_core.training.resuming import restore_trainer
+from ganzoo_core.training.run_status import RunStatus
 from ganzoo_core.training.sample_grids import SampleGrids
-from ganzoo_core.training.standing import Standing
 from ganzoo_core.training.statistics import Statistics
 from ganzoo_core.training.trackers import Trackers
 
-ESTIMATE_AFTER_STEPS = 20  # steps before the end of the run is foretold
+ESTIMATE_AFTER_STEPS = 20  # steps before the remaining time is estimated
 
 
 class Runner:
-    """One training run from its first step, or from a checkpoint, to its last.
+    """One training run, from its first step or a checkpoint to its end.
 
     Args:
         engine, trainer: see `engines.protocol`.
         schedule: images seen -> values.
-        plan, pace, samples: see there.
-        folder: where the run is kept.
-        card: what a saved generator says of itself.
-        reporter: what the user sees.
+        plan, intervals, samples: see their classes.
+        folder: of the run.
+        card: the model card saved with the generator.
+        reporter: prints progress, messages and warnings.
         facts: versions, device and data fingerprint, compared on resume.
-        checkpoint_keep: checkpoints that stay.
-        rolls_back: whether a diverging run goes back to its last checkpoint, with half the learning rate.
-        trackers: who is told of it.
-        watch: scores its generator; None where nobody asked for that.
-        together: the processes that train it. All of them take the same decisions; rank 0 alone writes and tells.
+        checkpoint_keep: how many checkpoints to keep.
+        rolls_back: whether a diverged run returns to its last checkpoint with half the learning rates.
+        trackers: of the run.
+        watch: scores the generator; None without scores.
+        together: the process group. All ranks take the same decisions; only rank 0 writes and prints.
     """
 
     def __init__(
@@ -81,21 +81,21 @@ class Runner:
         self.values: Mapping[str, float] = {}
         self.sampled_at, self.checkpoint_at = -1, -1
         self.statistics, self.clock, self.separation = Statistics(), Clock(), SeparationDetector()
-        self.lock: Any = None  # held for as long as the runner lives
+        self.lock: Any = None  # held until `close`
 
     def close(self) -> None:
-        """Let go of what is held beside the run's files: its lock, and the process that scores."""
+        """Release the lock and stop the scoring process."""
         if self.watch is not None:
             self.watch.close()
         if self.lock is not None:
             self.lock.release()
 
     def run(self) -> bool:
-        """Train to the end; False if it was interrupted, after saving.
+        """Train to the end; if interrupted, save and return False.
 
         Raises:
-            Diverged: when a loss or a weight is no longer finite.
-            OSError: when all is trained and the generator or the last checkpoint could not be saved.
+            Diverged: if a loss or a weight is not finite.
+            OSError: if training ended and the generator or the last checkpoint could not be saved.
         """
         with stop_on_signals() as asked, self.reporter:
             stopped, began_at = self.together.make_stop_check(asked), self.step
@@ -110,41 +110,41 @@ class Runner:
                     return not stopped()
 
     def _lacks_generator(self) -> bool:
-        """Whether a run that had nothing to train was stopped before its generator was saved."""
+        """Whether a fully trained run was stopped before its generator was saved."""
         saved = self.together.on_rank_zero(self.folder.read_generator_images)
         return self.step > 0 and bool(self.together.broadcast_int(int(saved is not None and saved != self.images)))
 
     def _train(self, is_stopped: Callable[[], bool], began_at: int) -> None:
-        pace = self.intervals
-        while self.images < pace.end and not is_stopped():
+        intervals = self.intervals
+        while self.images < intervals.end and not is_stopped():
             self.values = self._read_schedule(self.images)
             self.trainer.step(self.step, self.images, self.values)
-            before, self.images, self.step = self.images, self.images + pace.step_images, self.step + 1
+            before, self.images, self.step = self.images, self.images + intervals.step_images, self.step + 1
 
             if self.reporter.is_stale():
-                self.reporter.show(self._standing().progress(self.statistics.last_report))
-            if self.step - began_at == ESTIMATE_AFTER_STEPS and self.images < pace.end:
-                self.reporter.estimate(self.clock.estimate_remaining(self.images, pace.end))
+                self.reporter.show(self._read_status().make_progress(self.statistics.last_report))
+            if self.step - began_at == ESTIMATE_AFTER_STEPS and self.images < intervals.end:
+                self.reporter.estimate(self.clock.estimate_remaining(self.images, intervals.end))
             elif self.step - began_at == WARM_UP:
                 self.clock.end_warm_up(self.images)
-            if is_due(pace.report, before, self.images) or self.images >= pace.end:
+            if is_due(intervals.report, before, self.images) or self.images >= intervals.end:
                 self._report()
                 if self.sampled_at < 0:
                     self._sample()
-            due = is_due(pace.sample, before, self.images) or self.images in pace.sample_at
+            due = is_due(intervals.sample, before, self.images) or self.images in intervals.sample_at
             if due and self.sampled_at != self.images:
                 self._sample()
-            if is_due(pace.epoch_images, before, self.images):
+            if is_due(intervals.epoch_images, before, self.images):
                 self._end_epoch()
-            if is_due(pace.evaluate, before, self.images) or (pace.evaluate and self.images >= pace.end):
+            if is_due(intervals.evaluate, before, self.images) or (intervals.evaluate and self.images >= intervals.end):
                 self._evaluate()
-            if is_due(pace.snapshot, before, self.images):
+            if is_due(intervals.snapshot, before, self.images):
                 self._try_to_save("the snapshot", self._snapshot)
-            if is_due(pace.checkpoint, before, self.images):
+            if is_due(intervals.checkpoint, before, self.images):
                 self._try_to_save("the checkpoint", self._checkpoint)
 
     def _finish(self, *, interrupted: bool) -> None:
-        """Save all that is needed to draw and to go on. A failure here is the run's."""
+        """Save the generator and the last checkpoint; a failure here fails the run."""
         self._checkpoint()
         if interrupted:
             self._report()
@@ -154,11 +154,11 @@ class Runner:
         self.together.on_rank_zero(self.folder.flush_stats)  # the last report's line
 
     def _read_schedule(self, images: int) -> Mapping[str, float]:
-        """The schedule's; after a rollback with lower rates."""
+        """The schedule's values; after a rollback, with lower learning rates."""
         return lower_rates(self.schedule(images), self.plan, self.rollbacks)
 
     def _try_to_save(self, what: str, save: Callable[[], object]) -> bool:
-        """Training goes on where the disk does not take something: it is tried again at the next time."""
+        """Save; if the disk refuses, warn and go on. The next save is tried as planned."""
         try:
             save()
             return True
@@ -170,18 +170,18 @@ class Runner:
             return False
 
     def _report(self) -> None:
-        """A line of statistics: the means since the last one."""
+        """Write a line of statistics with the means since the last one."""
         self.statistics.fetch(self.trainer, self.step)
         terms = self.statistics.since_report.take()
         if not terms:
             return
-        line = self._standing().line(terms)
+        line = self._read_status().make_statistics_line(terms)
         if self.leads:
             self._try_to_save("the statistics", lambda: self.folder.add_stats(line))
         self.trackers.notify("on_report", line=line)
         check_terms(terms, step=self.step, folder=self.folder.path)
         self.statistics.last_report = terms
-        self.reporter.report(self._standing().progress(terms))
+        self.reporter.report(self._read_status().make_progress(terms))
         if self.separation.update(line):
             self.reporter.advise(self._explain_separation())
 
@@ -194,13 +194,13 @@ class Runner:
 
     def _end_epoch(self) -> None:
         self.statistics.fetch(self.trainer, self.step)
-        self.reporter.report_epoch(self._standing().progress(self.statistics.since_epoch.take()))
+        self.reporter.report_epoch(self._read_status().make_progress(self.statistics.since_epoch.take()))
 
-    def _standing(self) -> Standing:
-        return Standing(self.images, self.step, self.values, self.intervals, self.clock)
+    def _read_status(self) -> RunStatus:
+        return RunStatus(self.images, self.step, self.values, self.intervals, self.clock)
 
     def _sample(self) -> None:
-        """A grid from the same noise each time."""
+        """Write a sample grid, always from the same noise."""
         self._read_generator_tensors()
         self.sampled_at = self.images
         if not self.leads:
@@ -214,21 +214,21 @@ class Runner:
         self._save(self.folder.snapshots / layout.saved_at(self.images))
 
     def _save(self, folder: Path) -> None:
-        """The generator, so that it can be drawn from without the data or the settings."""
+        """Save the generator so that images can be drawn without the data or the settings."""
         takes = {name: self.values[name] for name in self.plan.takes_g if name in self.values}
         card = {**self.card, "images": self.images, "values": takes}
         tensors = self._read_generator_tensors()
         self.together.on_rank_zero(lambda: self.folder.write_generator(folder, tensors, card))
 
     def _evaluate(self) -> None:
-        """Score the generator; what is best so far is kept, to be drawn from and to be gone on with."""
-        self._read_generator_tensors()  # weights that are no numbers are not scored
+        """Score the generator; if it is the best so far, save a snapshot and a checkpoint."""
+        self._read_generator_tensors()  # raises Diverged instead of scoring weights that are not finite
         G = self.trainer.inference_generator
 
         def is_best() -> bool:
             assert self.watch is not None
-            found = self.watch.evaluate(self.engine, G, images=self.images, values=self.values)
-            return self.watch.is_best(found)
+            scores_now = self.watch.evaluate(self.engine, G, images=self.images, values=self.values)
+            return self.watch.is_best(scores_now)
 
         with self.clock.pause():
             best = self.together.on_rank_zero(is_best, long=True)
@@ -242,7 +242,7 @@ class Runner:
             return
         tensors = self.trainer.read_state()
         self._check_finite(tensors)
-        self.together.on_rank_zero(self.folder.flush_stats)  # a checkpoint promises the lines that were told so far
+        self.together.on_rank_zero(self.folder.flush_stats)  # a checkpoint records how many lines there are
         position = self._make_position()
         path = self.together.on_rank_zero(
             lambda: self.folder.write_checkpoint(self.images, tensors, position, keep=self.checkpoint_keep)
@@ -254,13 +254,13 @@ class Runner:
         check_finite(tensors, together=self.together, step=self.step, folder=self.folder.path)
 
     def _read_generator_tensors(self) -> dict[str, np.ndarray]:
-        """The tensors that samples are drawn from; raises Diverged where they are not finite."""
+        """Read the weights that samples are drawn from; raise Diverged if they are not finite."""
         tensors: dict[str, np.ndarray] = self.engine.read_weights(self.trainer.inference_generator)
         self._check_finite({f"G/{name}": tensor for name, tensor in tensors.items()})
         return tensors
 
     def _make_position(self) -> dict[str, Any]:
-        """Where the run stands, in words that JSON keeps exactly."""
+        """The run's position, in values that JSON stores exactly."""
         return {
             "format": 1,
             "images": self.images,
@@ -277,11 +277,11 @@ class Runner:
         }
 
     def restore(self, folder: Path, *, is_other_run: bool = False) -> None:
-        """Go back, or on, to a checkpoint.
+        """Restore a checkpoint.
 
         Args:
             folder: of the checkpoint.
-            is_other_run: it belongs to another run, so that this one's statistics begin here.
+            is_other_run: whether it belongs to another run; then the statistics start afresh.
 
         Raises:
             UsageError: if it does not fit the networks.
@@ -299,20 +299,20 @@ class Runner:
         self.clock = Clock(seconds=position.seconds, images=self.images)
 
     def _cut_later_records(self, lines: int) -> None:
-        """Take away what the run wrote after the checkpoint that it goes back to, and will write again."""
+        """Delete the statistics and scores written after the checkpoint; the run will write them again."""
         scores.remove_later_scores(self.folder.path, self.images)
         self.folder.truncate_stats(lines)
 
     def _roll_back(self, error: Diverged) -> None:
-        """Go on from the last checkpoint with lower rates, where that was asked for and can help."""
+        """Restore the last checkpoint with lower learning rates; raise `error` if that is off or used up."""
         newest = self.folder.find_newest_checkpoint() if self.rolls_back and self.leads else None
         name = self.together.broadcast_text("" if newest is None else newest.name)
         if not name or self.rollbacks >= ROLLBACKS:
             raise error
-        found = self.folder.checkpoints / name
+        checkpoint = self.folder.checkpoints / name
         rollbacks = self.rollbacks + 1
         try:
-            self.restore(found)
+            self.restore(checkpoint)
         except UsageError as reason:  # a growing network does not shrink
             raise mark_shared(Diverged(f"{error}; it cannot go back: {reason}")) from None
         self.rollbacks = rollbacks

@@ -1,4 +1,4 @@
-"""The grids that show how a run goes: drawn from the same noise each time, a row a class where there are classes."""
+"""Sample grids of a run, always from the same noise; with classes, one row per class."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ganzoo_core.randomness import latents, philox
 
 
 class SampleGrids:
-    """One run's grids.
+    """The sample grids of one run.
 
-    An unconditional model's grid is as near to a square as can be. A conditional one's has a row for each class, of
-    which each column is drawn from the same z, and beside it real images of these classes.
+    Unconditional models get a nearly square grid. Conditional ones get a row per class, with the same z down each
+    column, and real images of the class beside it.
 
     Args:
-        plan: says where z comes from, and the schedule's values that G takes.
-        real: the images that the run learns from, as the networks see them.
-        framing: how they came to that size; padding is cut away.
-        count: images in a grid; with classes at least so many, and a row for no more than so many of them.
+        plan: gives the distribution of z, and names the schedule's values that G takes.
+        real: the training images, as the networks see them.
+        framing: how they were resized; its padding is cropped.
+        count: images in a grid. With classes: at least so many images, and at most so many rows.
     """
 
     def __init__(self, *, plan: Plan, real: ImageSource, framing: Framing, count: int) -> None:
@@ -41,34 +41,36 @@ class SampleGrids:
         self.real = self._choose_real_images(real, plan.seed)
 
     def make_real_grid(self) -> bytes:
-        """The PNG file of real images, as many and in the same rows as are drawn."""
+        """PNG of real images, in the same layout as the generated grid."""
         sheet = pixels.enlarge(pixels.grid(self.real, self.columns))
         return picture_files.encode_png(pixels.annotate(sheet, rows=self.class_names))
 
     def draw_grid(self, engine: Engine, G: Any, images: int, values: Mapping[str, float]) -> bytes:
-        """The PNG file of what a generator draws now.
+        """PNG of images that the generator draws now.
 
         Args:
-            engine: the one that G belongs to.
+            engine: of the run.
             G: the generator, or its moving average.
             images: real images seen so far.
-            values: the schedule's; those that G takes stand below the grid.
+            values: the schedule's; those that G takes are printed below the grid.
         """
-        taken = {name: values[name] for name in self.takes if name in values}
-        fake = engine.draw(G, self.noise, self.labels, taken)
-        caption = " | ".join([pluralise(images, "image"), *(f"{name} {value:g}" for name, value in taken.items())])
+        network_values = {name: values[name] for name in self.takes if name in values}
+        fake = engine.draw(G, self.noise, self.labels, network_values)
+        caption = " | ".join(
+            [pluralise(images, "image"), *(f"{name} {value:g}" for name, value in network_values.items())]
+        )
         if self.columns is None:
             sheet = pixels.enlarge(pixels.grid(self._crop_padding(fake)))
-            sheet = pixels.annotate(sheet, caption=caption if taken else "")
+            sheet = pixels.annotate(sheet, caption=caption if network_values else "")
         else:
             sheet = pixels.enlarge(self._add_real_images(fake, self.columns))
             sheet = pixels.annotate(sheet, rows=self.class_names, columns=("generated", "real"), caption=caption)
-        return picture_files.encode_png(sheet, {"images": images, **taken})
+        return picture_files.encode_png(sheet, {"images": images, **network_values})
 
     def _add_real_images(self, fake: np.ndarray, columns: int) -> Any:
-        """Each row: what was drawn of a class, room for one image, real images of that class."""
+        """Rows per class: generated images, a gap one image wide, real images."""
         rows, shape = len(self.class_names), self.real.shape[1:]
-        scale = self.framing.target_size[0] // fake.shape[1]  # a network that still grows draws smaller ones
+        scale = self.framing.target_size[0] // fake.shape[1]  # a growing network draws smaller images at first
         fake = self._crop_padding(fake.repeat(scale, axis=1).repeat(scale, axis=2))
         parts = (fake, np.zeros((rows, *shape), np.uint8), self.real)
         both = np.concatenate([part.reshape(rows, -1, *shape) for part in parts], axis=1)

@@ -1,4 +1,4 @@
-"""What a run needs before its folder is touched: a mix that can work, its data, and all that is built of both."""
+"""Prepare a run without touching its folder: check the mix, load the data, build the networks."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ganzoo_core.training.resuming import StartPoint
 
 @dataclass(frozen=True)
 class LoadedMix:
-    """A mix and its data, which fit.
+    """A mix and its data, checked against each other.
 
     Attributes:
-        mix: what is trained, with the preset that the number of images suggests.
-        source: the images as they are.
-        fit: how they and the networks fit.
-        engine: made already where several processes train together, whose group it holds.
-        notes: what to tell the user of the preset.
+        mix: the mix to train, with the preset chosen by the number of images.
+        source: the original images.
+        fit: how images and networks are matched.
+        engine: created already in distributed training, since it holds the process group; else None.
+        notes: messages for the user about the preset.
         data_root: see `building.find_data_root`.
     """
 
@@ -47,18 +47,18 @@ class LoadedMix:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """All that a run is made of, but for its folder.
+    """Everything of a run except its folder.
 
     Attributes:
-        mix: what is trained, its length in images.
-        source: the images as they are.
-        prepared: the images as the networks are shown them.
-        fit: how they and the networks fit.
-        engine, trainer: see `engines`; the trainer has the networks.
+        mix: the mix to train, with its length in images.
+        source: the original images.
+        prepared: the images at the size and with the channels that the networks see.
+        fit: how images and networks are matched.
+        engine, trainer: see `engines`; the trainer holds the networks.
         schedule: images seen -> values.
-        intervals: the run's length, and when what is due.
-        together: the processes that train it.
-        reporter: what the user sees.
+        intervals: the run's length, and the intervals of reports, samples, checkpoints and scores.
+        together: the process group.
+        reporter: prints progress, messages and warnings.
         data_root: see `building.find_data_root`.
     """
 
@@ -76,10 +76,10 @@ class TrainingSetup:
 
 
 def check(resolved: Mix) -> None:
-    """Refuse what cannot work, as far as the cards and the environment tell: nothing is read or downloaded for it.
+    """Check the mix against manifests and environment, without reading or downloading data.
 
     Raises:
-        UsageError, PluginError: if the parts do not fit, or not so many processes.
+        UsageError, PluginError: if the parts do not fit together, or do not allow this number of processes.
     """
     batch_size = resolved.settings["train.batch_size"]
     ranks.check_launch(ranks.rank_from_env(), framework=resolved.framework, batch_size=batch_size)
@@ -88,17 +88,17 @@ def check(resolved: Mix) -> None:
 
 
 def load(resolved: Mix, data_root: str | Path | None) -> LoadedMix:
-    """Read the data, take the preset that suits how many there are, and check that all fits.
+    """Read the data, pick the preset by the number of images, and check that data and mix fit.
 
-    Where torchrun started several processes, they meet before the data are read.
+    Under torchrun, the process group is formed before the data are read.
 
     Raises:
         UsageError, PluginError: if something does not fit.
         DataError: if the data cannot be read.
     """
     check(resolved)
-    place = ranks.rank_from_env()
-    engine = None if place.is_alone else engines.create_engine(resolved.framework, resolved.settings, rank=place)
+    rank = ranks.rank_from_env()
+    engine = None if rank.is_alone else engines.create_engine(resolved.framework, resolved.settings, rank=rank)
     together: ProcessGroup = SINGLE_PROCESS if engine is None else engine.group
     source = _read_data(resolved, data_root, together)
     note = ""
@@ -108,13 +108,13 @@ def load(resolved: Mix, data_root: str | Path | None) -> LoadedMix:
         if resolved.get_options("data") != without:
             source = _read_data(resolved, data_root, together)
     fitted = building.fit_to_data(resolved, source)
-    resolved, smaller = fit_batch_size(resolved, len(source.images), world_size=place.world_size)
-    ranks.check_launch(place, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
+    resolved, smaller = fit_batch_size(resolved, len(source.images), world_size=rank.world_size)
+    ranks.check_launch(rank, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
     return LoadedMix(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
 
 
 def _read_data(resolved: Mix, data_root: str | Path | None, together: ProcessGroup) -> ImageSource:
-    """The data; rank 0 reads them first, and leaves them where the others find them."""
+    """Load the data on rank 0 first, which fills the cache that the other ranks read."""
     source = together.on_rank_zero(lambda: building.load_data(resolved, data_root), long=True)
     return building.load_data(resolved, data_root) if source is None else source
 
@@ -123,9 +123,9 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> Trainin
     """Import the framework, fix the run's length, and build the networks, their loss and their schedule.
 
     Args:
-        loaded: what is trained.
-        quiet: no progress.
-        start_point: what the run goes on from.
+        loaded: the mix and its data.
+        quiet: whether to hide the progress.
+        start_point: a run, checkpoint or weights to start from.
 
     Raises:
         UsageError, PluginError: if something does not fit.
@@ -166,7 +166,7 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> Trainin
 
 
 def _make_reporter(loaded: LoadedMix, engine: Engine, start_point: StartPoint, *, quiet: bool) -> Reporter:
-    """Who tells the user of the run, of rank 0 alone; it begins with the notes on the mix, the data and the engine."""
+    """Return the reporter, which prints on rank 0 only, after printing the notes on mix, data and engine."""
     reporter: Reporter = MuteReporter()
     if ranks.rank_from_env().is_rank_zero:
         cpu = engine.describe()["device"] == "cpu"
@@ -182,7 +182,7 @@ def _make_reporter(loaded: LoadedMix, engine: Engine, start_point: StartPoint, *
 
 
 def _is_asked_for(key: str, settings: Settings, start_point: StartPoint) -> bool:
-    """Whether the user said so of this run: on its command line, or in a file that says another than the default."""
+    """Whether the user set this key for this run: on the command line, or in a file, other than the default."""
     entry = settings.entries[key]
     if entry.origin.startswith("--"):
         return True

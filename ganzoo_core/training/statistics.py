@@ -1,4 +1,4 @@
-"""The means of the loss terms, since the last report and since the last epoch."""
+"""Means of the loss terms since the last report and since the last epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganzoo_core.storage.records import Position
 
 
 class RunningMean:
-    """The mean of each term over the steps since it was last taken."""
+    """Mean of each term over the steps since the last `take`."""
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
@@ -28,7 +28,7 @@ class RunningMean:
         return means
 
     def state(self) -> list[Any]:
-        """As numbers that JSON keeps exactly."""
+        """Return sums and weights as values that JSON stores exactly."""
         return [[name, total, self.weights[name]] for name, total in self.sums.items()]
 
     def restore(self, state: list[Any]) -> None:
@@ -37,28 +37,28 @@ class RunningMean:
 
 
 class Statistics:
-    """What the device has summed of each term, fetched now and then, as means of two spans.
+    """Means of the loss terms over two spans. The device sums the terms; `fetch` reads the sums.
 
     Attributes:
         since_report: the terms since the last report.
-        since_epoch: those since the last epoch.
+        since_epoch: the terms since the last epoch.
         last_report: the means of the last report, which the progress line shows.
     """
 
     def __init__(self) -> None:
         self.since_report, self.since_epoch = RunningMean(), RunningMean()
         self.last_report: Mapping[str, float] = {}
-        self._read_at = 0  # the step at which the device was last asked
+        self._read_at = 0  # the step of the last `fetch`
 
     def fetch(self, trainer: Trainer, step: int) -> None:
-        """Add what the trainer summed since the last time; `step` steps were done in all."""
+        """Add the trainer's means since the last fetch; `step` is the number of steps done in all."""
         terms = trainer.pop_means()
         for mean in (self.since_report, self.since_epoch):
             mean.add(terms, step - self._read_at)
         self._read_at = step
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint's position, in words that JSON keeps exactly."""
+        """Return the fields of a checkpoint's position, in values that JSON stores exactly."""
         return {
             "read_at": self._read_at,
             "report_terms": nan_to_null(self.since_report.state()),
@@ -66,7 +66,7 @@ class Statistics:
         }
 
     def restore(self, position: Position) -> None:
-        """Go back to what stood there."""
+        """Restore the state of a checkpoint's position."""
         self._read_at = position.read_at
         self.since_report.restore(null_to_nan(position.report_terms))
         self.since_epoch.restore(null_to_nan(position.epoch_terms))

@@ -1,8 +1,8 @@
-"""`--minutes 10`: a length in time becomes a number of images before the run begins.
+"""`--minutes 10`: convert a length in time into images before the run begins.
 
-A schedule may depend on the run's length, and a run must be the same whenever it is interrupted. So the speed is
-measured on networks of the same kind that are thrown away, and the run that follows has its length in images, as if it
-had been said so. What is counted is steps of training: start-up, grids, saving and scores come on top.
+Schedules may depend on the length, and an interrupted run must give the same result. So the speed is measured on
+networks that are then discarded, and the run gets its length in images. Only training steps are counted: start-up,
+grids, saving and scores come on top.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ganzoo_core.settings import Settings, SettingValue
 from ganzoo_core.settings.lengths import parse_minutes
 
 LENGTH = "train.length"
-WARM_UP_STEPS = 3  # steps that are slower than the rest: what is compiled, traced and allocated is so in them
-BLOCKS, BLOCK_SECONDS = 7, 0.3  # the median of so many spells of so long each is the speed
-MAX_SHARE = 0.1  # of the length that is asked for: what measuring may take, but for one step a spell
-MAX_IMAGES = 10**14  # images: no run is longer, and no schedule finds it too short
-SCHEDULE_PROBES = 256  # points of a run at which the schedule is asked for its resolution
+WARM_UP_STEPS = 3  # steps not measured, in which code is compiled and traced and memory allocated
+BLOCKS, BLOCK_SECONDS = 7, 0.3  # number and seconds of the blocks of steps; the speed is their median
+MAX_SHARE = 0.1  # of the requested time may go to measuring, apart from one step per block
+MAX_IMAGES = 10**14  # images; the longest run, and long enough for every schedule
+SCHEDULE_PROBES = 256  # points of a run at which the schedule's resolution is read
 
 
 def fix_length(
@@ -41,21 +41,21 @@ def fix_length(
     together: ProcessGroup,
     say: Callable[[str], None],
 ) -> tuple[Mix, Mapping[str, np.ndarray] | None]:
-    """Turn a length in minutes into images; one in images, epochs or steps stays as it is.
+    """Convert a length in minutes into images; lengths in images, epochs or steps stay unchanged.
 
     Args:
-        resolved: what is trained.
-        engine, fitted, prepared: what it is trained with.
-        together: the processes that train it; all get rank 0's number.
-        say: told what the minutes became.
+        resolved: the mix to train.
+        engine, fitted, prepared: of the run.
+        together: the process group; all ranks get rank 0's number.
+        say: prints a message.
 
     Returns:
-        The mix with `train.length` in images; and the state that the trainer must begin with, where networks that were
-        given as objects were trained for the measuring, else None.
+        The mix with `train.length` in images; and the trainer's initial state if the measuring trained networks that
+        the user passed as objects, else None.
 
     Raises:
-        UsageError: if networks that were given as objects would have to grow for it, and if the schedule's stages take
-            more images than the minutes are.
+        UsageError: if networks passed as objects would have to grow for the measuring, or if the schedule's stages take
+            more images than fit into the minutes.
     """
     minutes, objects = (
         parse_minutes(resolved.settings[LENGTH]),
@@ -65,8 +65,8 @@ def fix_length(
         return resolved, None
 
     def schedule_for(images: int) -> Schedule:
-        found: Schedule = building.build_schedule(resolved, fitted, images)
-        return found
+        schedule: Schedule = building.build_schedule(resolved, fitted, images)
+        return schedule
 
     first = schedule_for(MAX_IMAGES)(0)
     if objects and "resolution" in first:
@@ -102,10 +102,10 @@ def fix_length(
 def _find_missed(
     schedule_for: Callable[[int], Schedule], rates: Mapping[int, float], images: int, step_images: int, minutes: float
 ) -> list[int]:
-    """The resolutions of a growing run at which none of its steps is taken; [] for a run of many steps.
+    """The resolutions at which a short growing run takes no step; [] for a run of many steps.
 
     Raises:
-        UsageError: if the schedule's stages take more images than that.
+        UsageError: if the schedule's stages take more than `images`.
     """
     try:
         schedule = schedule_for(images)
@@ -119,8 +119,8 @@ def _find_missed(
 
 
 def _measure_rates(trainer: Trainer, schedule: Schedule, together: ProcessGroup, seconds: float) -> dict[int, float]:
-    """Images a second at each resolution of a schedule, which is 0 where there is none."""
-    found: dict[int, list[Mapping[str, float]]] = {}
+    """Measure images per second at each resolution of the schedule; the key is 0 if it has no resolutions."""
+    values_by_resolution: dict[int, list[Mapping[str, float]]] = {}
     points = {
         0,
         *np.linspace(0, MAX_IMAGES - 1, SCHEDULE_PROBES).astype(int),
@@ -128,18 +128,21 @@ def _measure_rates(trainer: Trainer, schedule: Schedule, together: ProcessGroup,
     }
     for point in sorted(points):
         values = schedule(int(point))
-        found.setdefault(int(values.get("resolution", 0)), []).append(values)
-    meter = _SpeedMeter(trainer, together, seconds / len(found))
-    return {resolution: meter.measure(values[len(values) // 2]) for resolution, values in sorted(found.items())}
+        values_by_resolution.setdefault(int(values.get("resolution", 0)), []).append(values)
+    meter = _SpeedMeter(trainer, together, seconds / len(values_by_resolution))
+    return {
+        resolution: meter.measure(values[len(values) // 2])
+        for resolution, values in sorted(values_by_resolution.items())
+    }
 
 
 class _SpeedMeter:
-    """Measures how fast a trainer takes its steps; rank 0 decides how many of them.
+    """Measure a trainer's speed; rank 0 decides how many steps to time.
 
     Args:
-        trainer: is moved on by it.
-        together: the processes that train.
-        seconds: of the run, of which a `MAX_SHARE` may be spent for each speed.
+        trainer: is trained by the measuring.
+        together: the process group.
+        seconds: of the run, of which `MAX_SHARE` may be spent on each speed.
     """
 
     def __init__(self, trainer: Trainer, together: ProcessGroup, seconds: float) -> None:
@@ -147,31 +150,33 @@ class _SpeedMeter:
         self.step = 0
 
     def measure(self, values: Mapping[str, float]) -> float:
-        """Images a second at these values of the schedule."""
+        """Images per second at these values of the schedule."""
         for _ in range(WARM_UP_STEPS):
-            taken = self._time_steps(1, values)
-        size = self.together.broadcast_int(max(1, int(min(BLOCK_SECONDS, self.seconds * MAX_SHARE / BLOCKS) / taken)))
-        blocks = self.together.broadcast_int(min(BLOCKS, max(1, int(self.seconds * MAX_SHARE / (size * taken)))))
+            step_seconds = self._time_steps(1, values)
+        size = self.together.broadcast_int(
+            max(1, int(min(BLOCK_SECONDS, self.seconds * MAX_SHARE / BLOCKS) / step_seconds))
+        )
+        blocks = self.together.broadcast_int(min(BLOCKS, max(1, int(self.seconds * MAX_SHARE / (size * step_seconds)))))
         median = statistics.median(self._time_steps(size, values) for _ in range(blocks))
         return float(size * self.trainer.plan.images_per_step / median)
 
     def _time_steps(self, steps: int, values: Mapping[str, float]) -> float:
-        """The seconds that so many steps take."""
+        """Time so many steps, in seconds."""
         began = time.perf_counter()
         for _ in range(steps):
             self.trainer.step(self.step, self.step * self.trainer.plan.images_per_step, values)
             self.step += 1
-        self.trainer.pop_means()  # until then an accelerator may still be at it
+        self.trainer.pop_means()  # waits for the accelerator to finish
         return max(time.perf_counter() - began, 1e-6)
 
 
 def _solve_length(
     schedule_for: Callable[[int], Schedule], rates: Mapping[int, float], seconds: float, step_images: int
 ) -> int:
-    """The images, in whole steps, that a run sees in that time; one step at least."""
+    """Images, in whole steps and at least one, that a run sees in `seconds`; by bisection if the speed varies."""
 
     def last(images: int) -> float:
-        """How long a run of so many images takes; 0 where its schedule says that it is too short."""
+        """Seconds that a run of so many images takes; 0 if its schedule refuses it as too short."""
         try:
             schedule = schedule_for(images)
         except UsageError:

@@ -1,4 +1,4 @@
-"""What watches a run: each tracker is called on its own, and one that fails is told of once and never stops the run."""
+"""Call the trackers of a run. A tracker that fails is reported once and never stops the run."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ganzoo_core.terminal.progress import Reporter
 
 
 class Trackers:
-    """The picked trackers of one run.
+    """The trackers of one run.
 
     Args:
-        parts: the trackers' cards.
+        parts: the trackers' manifest entries.
         options: `track.NAME.*` by the tracker's name.
         folder: of the run.
         settings: every resolved setting, flat.
-        facts: what `config.yaml` keeps beside them.
-        reporter: where a failure is told.
+        facts: the other facts in `config.yaml`.
+        reporter: receives the warnings.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Trackers:
 
 
 class _Tracker:
-    """One tracker, behind a guard."""
+    """One tracker; its errors become warnings."""
 
     def __init__(self, part: Part, options: Options, reporter: Reporter) -> None:
         self.part, self.options, self.reporter = part, options, reporter
@@ -74,7 +74,7 @@ class _Tracker:
         self.failed = False
 
     def start(self, run: TrackedRun) -> bool:
-        """Import it and tell it of the run; False if that fails."""
+        """Import the tracker and call `on_run_start`; return False if that fails."""
         self.run = run
         try:
             files.check_folder(run.own.parent)
@@ -89,7 +89,7 @@ class _Tracker:
         return self.call("on_run_start")
 
     def call(self, hook: str, **arguments: Any) -> bool:
-        """Call one of its hooks; False if that fails."""
+        """Call one of its hooks; return False if that fails."""
         try:
             with loading.stdout_to_stderr():
                 getattr(self.hooks, hook)(name=self.part.name, run=self.run, options=self.options, **arguments)

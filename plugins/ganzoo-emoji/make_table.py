@@ -1,4 +1,4 @@
-"""Write ganzoo_emoji/table.toml: which emoji are in which Unicode group.
+"""Write ganzoo_emoji/table.toml: the emoji of each Unicode group.
 
     npm pack emojibase-data && tar xzf emojibase-data-*.tgz
     python make_table.py package
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 TABLE = Path(__file__).parent / "ganzoo_emoji" / "table.toml"
-COMPONENT_GROUP = "component"  # skin tones and hair, which are not pictures by themselves
+COMPONENT_GROUP = "component"  # skin tones and hair, which are not emoji by themselves
 TEXT_STYLE, EMOJI_STYLE = "\N{VARIATION SELECTOR-15}", "\N{VARIATION SELECTOR-16}"
 LETTER_SUBGROUPS = {"alphanum", "keycap"}
-# Letters and digits that Unicode counts to other subgroups: copyright, registered, trade mark, ATM, WC,
+# Letters and digits that Unicode has in other subgroups: copyright, registered, trade mark, ATM, WC,
 # BACK, END, ON!, SOON, TOP, under eighteen.
 LETTERS = set("©®™🏧🚾🔙🔚🔛🔜🔝🔞")
 TONE_COUNT = 5
@@ -37,13 +37,13 @@ def main() -> None:
 
 
 def make_table(data: list[dict[str, Any]], groups: dict[str, Any], source: str, licence: str) -> str:
-    """The table's text.
+    """Return the table's text.
 
     Args:
-        data: emojibase's emoji; those without a group are regional indicators, which are left out.
-        groups: its names of groups and subgroups, by number.
+        data: emojibase's emoji; those without a group are regional indicators and skipped.
+        groups: emojibase's names of groups and subgroups, by number.
         source: the package's name and version.
-        licence: the package's licence, which its copyright notice asks to be kept.
+        licence: the package's licence, which must be included.
     """
     pictures: dict[str, list[str]] = {name: [] for name in groups["groups"].values() if name != COMPONENT_GROUP}
     letters, toned = [], []
@@ -65,7 +65,7 @@ def make_table(data: list[dict[str, Any]], groups: dict[str, Any], source: str, 
             *(line.rstrip() for line in head.splitlines()),
             "",
             "[groups]",
-            *(_format_entry(name, found) for name, found in pictures.items()),
+            *(_format_entry(name, texts) for name, texts in pictures.items()),
             "",
             "[more] # letters and digits, of the group symbols; people and hands that come in five skin tones",
             _format_entry("letters", letters),
@@ -76,7 +76,7 @@ def make_table(data: list[dict[str, Any]], groups: dict[str, Any], source: str, 
 
 
 def _simplify(text: str) -> tuple[str, bool]:
-    """An emoji, as one code point where it is one; whether it is."""
+    """Return an emoji without style selectors and True if that leaves one code point, else unchanged and False."""
     bare = text.replace(EMOJI_STYLE, "").replace(TEXT_STYLE, "")
     return (bare, True) if len(bare) == 1 else (text, False)
 

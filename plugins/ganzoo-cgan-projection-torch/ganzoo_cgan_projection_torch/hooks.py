@@ -1,4 +1,4 @@
-"""What ganzoo calls to build `cgan-projection-torch`. torch is imported only when a network is asked for."""
+"""Hooks that build `cgan-projection-torch`. torch is imported only when a network is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @gz.hookimpl
 def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
-    """z [N, latent_dim], labels [N] -> images [N,C,H,W] in [-1, 1]; raises UsageError for a size it cannot draw."""
+    """z [N, latent_dim], labels [N] -> images [N,C,H,W] in [-1, 1]; raises UsageError for an unsupported size."""
     from ganzoo_cgan_projection_torch.networks import Generator
 
     return Generator(
@@ -28,7 +28,7 @@ def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
 def build_discriminator(spec: gz.Spec, options: gz.Options) -> nn.Module:
     """Images [N,C,H,W], labels [N] -> raw scores [N], or a dict with `classes` [N,K] beside them.
 
-    Raises UsageError for a size it cannot judge.
+    Raises UsageError for an unsupported size.
     """
     from ganzoo_cgan_projection_torch.networks import Discriminator
 

@@ -1,9 +1,8 @@
 """The networks of the projection discriminator (Miyato, Koyama 2018, arXiv:1802.05637), for 16, 32 and 64 pixels.
 
-They are the ResNets that SNGAN (Miyato et al. 2018, arXiv:1802.05957, table 4) has for CIFAR-10, with labels: in G
-each class has its own scale and shift after batch norm, in D the score holds an inner product with a vector of the
-class. The sizes noted beside the layers are those at 32 pixels and `width` 128. N is the batch, C the image's
-channels (1 or 3), K the number of classes.
+SNGAN's ResNets for CIFAR-10 (Miyato et al. 2018, arXiv:1802.05957, table 4) with labels: in G each class has its own
+scale and shift after batch norm, in D the score has an inner product with an embedding of the class. Shapes beside
+the layers are for 32 pixels and `width` 128. N is the batch, C the image's channels (1 or 3), K the number of classes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import ganzoo_core as gz
 
 
 def count_doublings(size: int, width: int) -> int:
-    """How often G doubles 4x4 pixels: 3 at 32 pixels. D halves once less, and ends at 8x8.
+    """How often G doubles its 4x4 start: 3 times for 32 pixels. D halves once less and ends at 8x8.
 
     Raises:
         UsageError: `size` is not 16, 32 or 64, or `width` is less than 1.
@@ -34,9 +33,9 @@ def count_doublings(size: int, width: int) -> int:
 
 
 def initialise(network: nn.Module) -> None:
-    """Glorot's uniform weights, with a gain of √2 for the 3x3 convolutions within blocks; biases 0.
+    """Glorot's uniform weights, with gain √2 for the 3x3 convolutions within blocks; biases 0.
 
-    So the authors' published code has it; the papers do not speak of it.
+    As in the authors' published code; the papers do not mention it.
     """
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -47,7 +46,7 @@ def initialise(network: nn.Module) -> None:
 
 
 class ConditionalBatchNorm(nn.BatchNorm2d):
-    """Batch norm [N,C,H,W] over all classes together, then the scale and the shift of each sample's own class."""
+    """Batch norm [N,C,H,W] over all classes, then the scale and shift of each sample's class."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__(channels, eps=1e-5, momentum=0.1, affine=False)
@@ -60,7 +59,7 @@ class ConditionalBatchNorm(nn.BatchNorm2d):
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:
-    """[N,C,H,W] -> [N,C,2H,2W]: each pixel becomes four."""
+    """[N,C,H,W] -> [N,C,2H,2W], nearest neighbour."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
@@ -78,7 +77,7 @@ class UpBlock(nn.Module):
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         h = self.conv1(upsample(F.relu(self.norm1(x, labels))))
         h = self.conv2(F.relu(self.norm2(h, labels)))
-        # A 1x1 convolution and the doubling may change places; this order is four times cheaper.
+        # A 1x1 convolution commutes with the doubling; this order is four times cheaper.
         return h + upsample(self.shortcut(x))
 
 
@@ -90,7 +89,7 @@ class Generator(nn.Module):
         channels: C.
         classes: K.
         latent_dim: the length of z.
-        width: half the channels of every layer, since D has half as many as G.
+        width: half the channels of every layer, since G has twice as many as D.
     """
 
     def __init__(self, *, size: int, channels: int, classes: int, latent_dim: int, width: int) -> None:
@@ -103,7 +102,7 @@ class Generator(nn.Module):
         initialise(self)
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        # Channels last, the order in which convolutions on a CPU are fastest; the shape is [N,256,4,4] all the same.
+        # Channels last in memory, which is fastest on a CPU; the shape stays [N,256,4,4].
         h = self.project(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
         for block in self.blocks:
             h = block(h, labels)
@@ -115,8 +114,8 @@ class DownBlock(nn.Module):
 
     Args:
         inputs, outputs: channels.
-        halve: whether height and width are halved, by means of 2x2 pixels.
-        first: whether it sees the image itself, which no ReLU may cut.
+        halve: whether to halve height and width, by 2x2 average pooling.
+        first: whether its input is the image, to which no ReLU is applied.
     """
 
     def __init__(self, inputs: int, outputs: int, *, halve: bool, first: bool = False) -> None:
@@ -136,10 +135,10 @@ class DownBlock(nn.Module):
 class Discriminator(nn.Module):
     """Images [N,C,H,W] in [-1, 1], labels int64 [N] -> raw scores [N].
 
-    With φ(x) [N,width], the features summed over all places, the score of `projection` is ψ(φ(x)) + ⟨v_y, φ(x)⟩: ψ is
-    a linear layer, v_y a vector of the class y (arXiv:1802.05637, equation 3).
+    With φ(x) [N,width], the features summed over all pixels, the score of `projection` is ψ(φ(x)) + ⟨v_y, φ(x)⟩: ψ is
+    a linear layer, v_y an embedding of the class y (arXiv:1802.05637, equation 3).
 
-    With `classes` the labels do not count. The score is ψ(φ(x)), and another linear layer names the class (AC-GAN,
+    With `classes` the labels are ignored. The score is ψ(φ(x)), and another linear layer predicts the class (AC-GAN,
     arXiv:1610.09585): it returns {"scores": [N], "classes": logits [N,K]}.
 
     Args:
@@ -148,8 +147,8 @@ class Discriminator(nn.Module):
         classes: K.
         width: channels of every layer.
         head: `projection` or `classes`.
-        spectral_norm: divide each weight by its largest singular value (arXiv:1802.05957), which one step of the power
-            iteration estimates in each training forward. The vectors of the iteration are buffers.
+        spectral_norm: divide each weight by its largest singular value (arXiv:1802.05957), estimated by one step of the
+            power iteration in each training forward. The vectors of the iteration are buffers.
     """
 
     def __init__(

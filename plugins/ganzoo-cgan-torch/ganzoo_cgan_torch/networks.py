@@ -1,8 +1,8 @@
 """The two networks of a class-conditional GAN (Mirza, Osindero 2014, arXiv:1411.1784), both convolutional.
 
-The label goes into both: in G its embedding joins z, in D it is one more plane of the image. A level is one convolution
-with a 4x4 kernel that halves the image (or, in the generator, doubles it). The sizes noted beside the layers are those
-at `width` 128: 28 pixels (Fashion-MNIST, channels 256-128) and, after the bar, 32 pixels (CIFAR-10, 512-256-128).
+Both get the label: in G its embedding is concatenated with z, in D it becomes one more channel of the image. A level
+is one convolution with a 4x4 kernel that halves the image (or, in the generator, doubles it). Shapes beside the layers
+are for `width` 128: 28 pixels (Fashion-MNIST, channels 256-128) and, after the bar, 32 pixels (CIFAR-10, 512-256-128).
 N is the batch, C the image's channels, H and W its height and width, K the number of classes.
 """
 
@@ -17,7 +17,7 @@ import ganzoo_core as gz
 
 
 def choose_level_widths(size: int, width: int) -> tuple[int, list[int]]:
-    """The side of the smallest feature map in pixels, and the channels of each level, nearest to the image first.
+    """Return the side of the smallest feature map in pixels, and the channels of each level, nearest the image first.
 
     28 pixels -> 7 and [128, 256]; 32 pixels -> 4 and [128, 256, 512], at width 128. Channels double from level to
     level and stop at 8 times `width`.
@@ -48,15 +48,15 @@ def make_normalisation(norm: str, channels: int) -> nn.Module:
 
 
 def make_dropout(dropout: float) -> list[nn.Module]:
-    """What follows the activation of a level of D: dropout, or nothing at a share of 0."""
+    """The layer after the activation of a level of D: dropout, or none if `dropout` is 0."""
     return [nn.Dropout(dropout)] if dropout else []
 
 
 def initialise(module: nn.Module) -> None:
     """Weights ~ N(0, 0.02), batch norm's scale ~ N(1, 0.02), shifts and biases 0: DCGAN's (arXiv:1511.06434).
 
-    G's embedding too begins that weak. At PyTorch's N(0, 1) the label is so loud beside z that G stops listening to
-    z, and each class shrinks to a few pictures; the plugin's README has the figures.
+    G's embedding is ~ N(0, 0.02) too. With PyTorch's N(0, 1), the label dominates z, so that G ignores z and each class
+    collapses to a few images; the plugin's README has the figures.
     """
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
         nn.init.normal_(module.weight, 0.0, 0.02)
@@ -75,9 +75,9 @@ class Generator(nn.Module):
         classes: K.
         latent_dim: the length of z.
         width: channels of the level nearest to the image; deeper levels have up to 8 times as many.
-        embedding: numbers that stand for a label beside z.
+        embedding: length of the label's embedding.
 
-    Differs from the paper: convolutions and batch norm where it has two dense layers with dropout, tanh for sigmoid.
+    Differs from the paper: convolutions and batch norm, not two dense layers with dropout; tanh, not sigmoid.
     """
 
     def __init__(self, *, size: int, channels: int, classes: int, latent_dim: int, width: int, embedding: int) -> None:
@@ -105,7 +105,7 @@ class Generator(nn.Module):
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         joined = torch.cat([z, self.embedding(labels)], dim=1)
-        # Channels last, the order in which convolutions on a CPU are fastest; the shape is [N,C,H,W] all the same.
+        # Channels last in memory, which is fastest on a CPU; the shape stays [N,C,H,W].
         return self.layers(self.project(joined).unflatten(1, (self.base, self.base, -1)).permute(0, 3, 1, 2))
 
 
@@ -119,10 +119,10 @@ class Discriminator(nn.Module):
         channels: C.
         classes: K.
         width: channels of the level nearest to the image; deeper levels have up to 8 times as many.
-        norm: `batch` or `none`; the first level has none in any case, as in DCGAN.
-        dropout: the share of each level's features that is left out in training.
+        norm: `batch` or `none`; the first level never has one, as in DCGAN.
+        dropout: fraction of each level's activations that is set to zero in training.
 
-    Differs from the paper: convolutions with LeakyReLU 0.2 where it has dense maxout layers.
+    Differs from the paper: convolutions with LeakyReLU 0.2 instead of dense maxout layers.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Discriminator(nn.Module):
             ]
         layers += [nn.Conv2d(widths[-1], 1, base)]  # [N,1,1,1]: one score from the whole map
         self.layers = nn.Sequential(*layers)
-        self.layers.apply(initialise)  # the planes keep N(0, 1), so that they are about as strong as an image
+        self.layers.apply(initialise)  # the embedding keeps N(0, 1), about the scale of an image
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         plane = self.plane(labels).view(-1, 1, *images.shape[2:])

@@ -1,4 +1,4 @@
-"""What ganzoo calls to build `convgan-tf`. Keras is imported only when a network is asked for."""
+"""Hooks that build `convgan-tf`. Keras is imported only when a network is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @gz.hookimpl
 def build_generator(spec: gz.Spec, options: gz.Options) -> keras.Model:
-    """z [N, latent_dim] -> images [N,H,W,C] in [-1, 1]; raises UsageError for a size it cannot draw."""
+    """z [N, latent_dim] -> images [N,H,W,C] in [-1, 1]; raises UsageError for an unsupported size."""
     from ganzoo_convgan_tf.networks import create_generator
 
     return create_generator(
@@ -27,7 +27,7 @@ def build_generator(spec: gz.Spec, options: gz.Options) -> keras.Model:
 
 @gz.hookimpl
 def build_discriminator(spec: gz.Spec, options: gz.Options) -> keras.Model:
-    """Images [N,H,W,C] -> raw scores [N,1]; raises UsageError for a size it cannot judge."""
+    """Images [N,H,W,C] -> raw scores [N,1]; raises UsageError for an unsupported size."""
     from ganzoo_convgan_tf.networks import create_discriminator
 
     return create_discriminator(

@@ -1,7 +1,7 @@
-"""The two networks of a convolutional GAN whose discriminator pools, in Keras 3.
+"""The two networks of a convolutional GAN whose discriminator uses max pooling, in Keras 3.
 
 G has the shape of InfoGAN's for MNIST (Chen et al. 2016, arXiv:1606.03657, appendix C.1), D that of a classifier
-of handwritten digits. The sizes noted beside the layers are those at 28 pixels, `features` 32 and `hidden` 1024.
+of handwritten digits. Shapes beside the layers are for 28 pixels, `features` 32 and `hidden` 1024.
 N is the batch, C the image's channels, 1 or 3. All convolutions and dense layers have biases.
 """
 
@@ -12,7 +12,7 @@ from keras import layers
 
 import ganzoo_core as gz
 
-SLOPE = 0.01  # of LeakyReLU below zero
+SLOPE = 0.01  # of LeakyReLU for negative inputs
 MIN_SIZE = 16  # pixels; with fewer, D's convolutions without padding leave nothing to pool
 
 
@@ -25,7 +25,7 @@ def create_generator(
         height, width: of the images in pixels, multiples of 4, 16 or more.
         channels: C.
         latent_dim: the length of z.
-        features: half the channels of the level before the image, a quarter of those of the level before that.
+        features: half the channels of the last hidden level, a quarter of those of the level before it.
         hidden: units of the first dense layer.
 
     Raises:
@@ -52,8 +52,8 @@ def create_generator(
 def create_discriminator(*, height: int, width: int, channels: int, features: int, hidden: int) -> keras.Model:
     """Images [N,H,W,C] in [-1, 1] -> raw scores [N,1].
 
-    Trained with cross-entropy, the sigmoid of a score is the probability of "real"; with least squares the score
-    itself is drawn to 1 for real and to 0 for generated images.
+    Trained with cross-entropy, the sigmoid of a score is the probability of "real"; with least squares the target of
+    the score is 1 for real and 0 for generated images.
 
     Args:
         height, width: of the images in pixels, multiples of 4, 16 or more.

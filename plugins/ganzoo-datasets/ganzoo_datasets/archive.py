@@ -1,4 +1,4 @@
-"""Unpack a .tar.gz from a stranger: known files only, no links, nothing outside, no more bytes than stated."""
+"""Safely unpack an untrusted .tar.gz: known files only, no links, no paths outside, a limit on the bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import ganzoo_core as gz
 
 
 class _LimitedReader:
-    """The unpacked stream, which may not grow past a limit: also what tarfile reads as a name counts."""
+    """The decompressed stream, limited in size; bytes that tarfile reads as file names count too."""
 
     def __init__(self, stream: gzip.GzipFile, limit: int, path: Path) -> None:
         self.stream, self.remaining, self.limit, self.path = stream, limit, limit, path
@@ -29,15 +29,15 @@ class _LimitedReader:
 
 
 def unpack(path: Path, folder: Path, *, file_names: Collection[str], limit: int) -> None:
-    """Take the wanted files out of the archive's folder of the same name as `folder`.
+    """Extract the named files from the archive's top folder, which has the name of `folder`.
 
-    The whole archive is walked before anything appears in `folder`, so an evil member anywhere refuses all of it.
+    The whole archive is checked before anything appears in `folder`, so one forbidden member refuses it all.
 
     Args:
         path: a gzipped tar.
         folder: where the files go; made if it does not exist.
-        file_names: file names; all of them must be there.
-        limit: the whole archive may unpack to at most so many bytes.
+        file_names: the files to extract; all must be in the archive.
+        limit: maximum size of the whole unpacked archive, in bytes.
 
     Raises:
         DataError: if the archive is damaged, too large or incomplete, or holds an absolute path, `..`, a link or a

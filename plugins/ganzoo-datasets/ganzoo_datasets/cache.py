@@ -1,8 +1,8 @@
-"""Decoded images kept as plain arrays, so that the second start is quick.
+"""A cache of decoded images as plain arrays, so that later starts are fast.
 
 An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy` and `about.json` under `GANZOO_CACHE`,
 else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter.
-An entry is made aside and renamed, and never changed afterwards. Any of it may be deleted at any time.
+An entry is written to a temporary folder, renamed, and never changed. Any of it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ import platformdirs
 
 import ganzoo_core as gz
 
-FORMAT = 2  # part of every key: raise it when decoding changes
-MAX_FACTS_BYTES = 100_000_000  # bytes of an entry's facts, in which a class has a line
+FORMAT = 2  # part of every key: increment it when decoding changes
+MAX_FACTS_BYTES = 100_000_000  # maximum size of an entry's about.json, which has a line per class
 _DAY_SECONDS = 86_400
 
 
 def find_cache_folder() -> Path:
-    """Where the arrays lie."""
+    """The folder of the cached arrays."""
     override = os.environ.get("GANZOO_CACHE")
     base = Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")
     return base / "arrays"
 
 
 def stamp_files(files: Iterable[Path]) -> list[tuple[str, int, int, int]]:
-    """Path, size and times of change of each file: what tells that it is still the same.
+    """Path, size, mtime and ctime of each file, to detect changes.
 
-    The time of its last change of any kind is among them: that of its content is put back by `cp -p`, tar and rsync.
+    mtime alone does not suffice: `cp -p`, tar and rsync restore it.
     """
-    found = ((path, path.stat()) for path in files)
-    return [(str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns) for path, status in found]
+    stats = ((path, path.stat()) for path in files)
+    return [(str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns) for path, status in stats]
 
 
 def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -> gz.ImageSource:
-    """The source that was stored under this key as memory maps, or what `build` returns, which is then stored.
+    """Load the source stored under this key as memory maps, else call `build` and store its result.
 
-    A cache folder that is read-only or full is no error: the source comes from memory then.
+    If the cache folder is read-only or full, the source stays in memory; this is no error.
 
     Args:
         key: everything the images depend on, JSON-serialisable.
-        build: decodes; called only when nothing is stored.
+        build: decodes the images; called only if nothing is stored.
     """
     digest = hashlib.sha256(json.dumps({"format": FORMAT, **key}, sort_keys=True).encode()).hexdigest()
     entry = find_cache_folder() / digest[:40]
-    kept = _load_entry(entry)
-    if kept is not None:
-        return kept
-    _remove(entry)  # not there; or cut short by a full disk, or touched by someone
+    cached = _load_entry(entry)
+    if cached is not None:
+        return cached
+    _remove(entry)  # missing, truncated by a full disk, or modified
     source = build()
     with contextlib.suppress(OSError):
         _store(entry, source)
@@ -87,7 +87,7 @@ def save(folder: Path, source: gz.ImageSource) -> None:
 
 
 def load(folder: Path) -> gz.ImageSource:
-    """What `save` wrote, the images as a read-only memory map.
+    """Load what `save` wrote; the images are a read-only memory map.
 
     Raises:
         OSError: if there is no such entry.
@@ -122,7 +122,7 @@ def load(folder: Path) -> gz.ImageSource:
 
 
 def _load_entry(entry: Path) -> gz.ImageSource | None:
-    """What the entry holds; None where there is none, or a damaged one."""
+    """Load the entry; None if it is missing or damaged."""
     try:
         return load(entry)
     except (OSError, EOFError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, tokenize.TokenError):
@@ -130,10 +130,10 @@ def _load_entry(entry: Path) -> gz.ImageSource | None:
 
 
 def _remove(entry: Path) -> None:
-    """Remove an entry; of a link the link alone."""
+    """Remove an entry; if it is a link, only the link."""
     if entry.is_dir() and not entry.is_symlink():
         shutil.rmtree(entry, ignore_errors=True)
-    else:  # where there is a pipe, rmtree would wait for a writer
+    else:  # not a folder, perhaps a named pipe, on which rmtree would block
         with contextlib.suppress(OSError):
             entry.unlink()
 
@@ -147,14 +147,14 @@ def _store(entry: Path, source: gz.ImageSource) -> None:
         made.chmod(0o755)
         made.replace(entry)
     except OSError:
-        if not entry.is_dir():  # otherwise another process was first, with the same images
+        if not entry.is_dir():  # else another process stored the same images first
             raise
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left behind, a day later."""
+    """Remove temporary folders of killed processes that are over a day old."""
     for leftover in folder.glob(".*.tmp"):
         try:
             if time.time() - leftover.stat().st_mtime > _DAY_SECONDS:

@@ -1,4 +1,4 @@
-"""`--data cifar10`: the binary version, since the usual one for Python is a pickle, which can run any code."""
+"""`--data cifar10`: the binary version, since the Python version is a pickle, which can run any code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganzoo_datasets.download import Remote, compute_sha256, fetch
 
 BASE_URL = "https://www.cs.toronto.edu/~kriz/"
 # Address, size and sum: TensorFlow Datasets, tensorflow_datasets/url_checksums/cifar10.txt.
-# Nobody publishes sums of the files inside.
+# No checksums of the files inside are published.
 ARCHIVE = Remote(
     "cifar-10-binary.tar.gz", 170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 )
@@ -24,16 +24,16 @@ CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 _FILES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
 _PICKLED = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
 _RECORD_BYTES = 1 + 3 * 32 * 32  # a label, then all red values, all green and all blue
-_IMAGES_PER_FILE = 10_000  # images in a file
-_MAX_UNPACKED_BYTES = 200_000_000  # bytes; the six files have 184,380,000
+_IMAGES_PER_FILE = 10_000  # images per file
+_MAX_UNPACKED_BYTES = 200_000_000  # bytes; the six files total 184,380,000
 
 
 @gz.hookimpl
 def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
-    """Images [32,32,3] of ten classes, from the disk or else downloaded to it.
+    """Images [32,32,3] of ten classes, read from the data root or downloaded to it.
 
     Raises:
-        DataError: if the files are neither there nor to be had, or are damaged.
+        DataError: if the files are missing and cannot be downloaded, or are damaged.
     """
     root = Path(root)
     names = [file for part in (("train", "test") if split == "all" else (split,)) for file in _FILES[part]]
@@ -45,16 +45,16 @@ def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
 
 
 def _unpack_archive(name: str, root: Path) -> None:
-    """Unpack the binary archive, which is downloaded unless it lies in the data root."""
+    """Unpack the binary archive, after downloading it unless it is in the data root."""
     archive, folder = root / ARCHIVE.name, root / FOLDER
-    found = archive.is_file()
+    is_there = archive.is_file()
     pickled = next((root / entry for entry in _PICKLED if (root / entry).exists()), None)
-    if not found and pickled:
+    if not is_there and pickled:
         raise gz.DataError(
             f"{pickled} is CIFAR-10 as a Python pickle, which is never opened here: put the binary version, "
             f"{BASE_URL}{ARCHIVE.name}, into {root}, or use --data torchvision:CIFAR10, which reads the one you have"
         )
-    if not found:
+    if not is_there:
         fetch(ARCHIVE, dataset=name, base_url=BASE_URL, folder=root, advice=f"put {ARCHIVE.name} into that folder")
     try:
         unpack(archive, folder, file_names=(*_FILES["train"], *_FILES["test"]), limit=_MAX_UNPACKED_BYTES)
@@ -62,7 +62,7 @@ def _unpack_archive(name: str, root: Path) -> None:
         raise gz.DataError(
             f"{archive} cannot be unpacked to {folder}: {error}; unpack it into your --data-root"
         ) from None
-    if not found:
+    if not is_there:
         archive.unlink()
 
 
@@ -84,8 +84,8 @@ def _build(archive: Path, files: list[Path]) -> gz.ImageSource:
             raise gz.DataError(f"{file} has the label {records[:, 0].max()}; expected 0 to 9: it is damaged; remove it")
         labels.append(records[:, 0])
         images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    if archive.is_file() and (found := compute_sha256(archive)) != ARCHIVE.sha256:
-        notes.append(f"{archive.name} has SHA-256 {found}, the published file {ARCHIVE.sha256}")
+    if archive.is_file() and (digest := compute_sha256(archive)) != ARCHIVE.sha256:
+        notes.append(f"{archive.name} has SHA-256 {digest}, the published file {ARCHIVE.sha256}")
     return gz.ImageSource(
         images=np.concatenate(images),
         labels=np.concatenate(labels).astype(np.int64),

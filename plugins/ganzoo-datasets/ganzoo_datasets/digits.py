@@ -13,7 +13,7 @@ from ganzoo_datasets.cache import load_or_build
 @gz.hookimpl
 def dataset(split: str, options: gz.Options) -> gz.ImageSource:
     """1,797 images [8,8,1] of the digits 0 to 9; the set has no official test part."""
-    # Cached too, since importing scikit-learn takes longer than everything else here.
+    # Cached too, since importing scikit-learn is slow.
     whole = load_or_build({"set": "digits", "scikit-learn": version("scikit-learn")}, _read)
     return gz.hold_out(whole, split, options)
 

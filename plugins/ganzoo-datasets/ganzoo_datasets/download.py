@@ -1,4 +1,4 @@
-"""Downloads: https only, a pinned SHA-256, never more bytes than published, a temporary file and one rename."""
+"""Downloads over https with a pinned size and SHA-256, into a temporary file that is then renamed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 2**16
 _MAX_REDIRECTS = 5
-_TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
+_TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
 
 
@@ -34,11 +34,11 @@ class Remote:
 
 
 class _DownloadRefused(Exception):
-    """Why a download was given up."""
+    """A download was refused; the message says why."""
 
 
 def is_offline() -> bool:
-    """Whether `GANZOO_OFFLINE` forbids every try."""
+    """Whether `GANZOO_OFFLINE` forbids downloads."""
     return os.environ.get("GANZOO_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
@@ -49,18 +49,18 @@ def compute_sha256(path: Path) -> str:
 
 
 def fetch(remote: Remote, *, dataset: str, base_url: str, folder: Path, advice: str) -> Path:
-    """Download one file into a folder; what is not the published file is not kept.
+    """Download one file into a folder; a file that differs from the published one is discarded.
 
     Args:
         remote: the file.
-        dataset: its set; `GANZOO_MIRROR_<DATASET>` replaces `base_url`.
-        base_url: the address behind which the file lies.
-        folder: made if it does not exist.
-        advice: how to do without a download, for the message.
+        dataset: the dataset's name; `GANZOO_MIRROR_<DATASET>` replaces `base_url`.
+        base_url: the address to which the file's name is appended.
+        folder: created if it does not exist.
+        advice: how to do without a download, for the error message.
 
     Raises:
-        UsageError: if the mirror's address is not https (http is taken from this very machine only).
-        DataError: if the file cannot be had.
+        UsageError: if the mirror's address is not https (http is allowed for this machine only).
+        DataError: if the file cannot be downloaded.
     """
     path = folder / remote.name
     variable = f"GANZOO_MIRROR_{dataset.upper()}"
@@ -91,7 +91,7 @@ def _retrieve(url: str, remote: Remote, path: Path) -> None:
     import requests
     import urllib3.exceptions
 
-    pooch.get_logger().setLevel("WARNING")  # it would announce each file on stderr
+    pooch.get_logger().setLevel("WARNING")  # by default it prints a line for each file
     try:
         pooch.retrieve(
             url,
@@ -110,11 +110,11 @@ def _retrieve(url: str, remote: Remote, path: Path) -> None:
         raise _DownloadRefused(f"there is no network, or the host does not answer ({_find_cause(error)})") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _DownloadRefused(f"the connection broke ({_find_cause(error)})") from None
-    path.chmod(0o644)  # a temporary file is its owner's alone; a data root may be shared
+    path.chmod(0o644)  # only the owner can read a temporary file; a data root may be shared
 
 
 class _Downloader:
-    """Streams one address into a file, in the form that pooch calls."""
+    """Stream a URL into a file; a downloader for pooch."""
 
     def __init__(self, remote: Remote) -> None:
         self.remote = remote
@@ -126,7 +126,7 @@ class _Downloader:
                 raise _DownloadRefused(f"it has {int(declared):,} bytes and the published file {self.remote.size:,}")
             received = 0
             with show_progress(f"downloading {self.remote.name}", self.remote.size, in_bytes=True) as advance:
-                # As sent: some servers call a .gz file a gzipped transfer, which would unpack it.
+                # Undecoded: some servers declare a .gz file as gzip transfer encoding, which would unpack it.
                 for chunk in response.raw.stream(_CHUNK, decode_content=False):
                     received += len(chunk)
                     if received > self.remote.size:
@@ -139,12 +139,12 @@ class _Downloader:
 
 @contextmanager
 def _open_response(url: str) -> Iterator[requests.Response]:
-    """The answer to a GET; each redirection is checked before it is followed."""
+    """Send a GET request; each redirect is checked before it is followed."""
     import requests
 
     local = _is_local(url)
     with requests.Session() as session:
-        session.trust_env = not local  # a proxy cannot reach this machine's own loopback
+        session.trust_env = not local  # a proxy cannot reach this machine's loopback address
         for _ in range(_MAX_REDIRECTS + 1):
             if not _is_allowed(url, local=local):
                 raise _DownloadRefused(f"it leads to {url}, which is not https")
@@ -171,7 +171,7 @@ def _is_allowed(url: str, *, local: bool) -> bool:
 
 
 def _find_cause(error: BaseException) -> str:
-    """The innermost reason: libraries wrap it three times."""
+    """The innermost cause of an error, which libraries wrap several times."""
     seen = [error]
     while (inner := seen[-1].__cause__ or seen[-1].__context__) is not None and inner not in seen:
         seen.append(inner)

@@ -1,4 +1,4 @@
-"""`--data folder:PATH`: the user's own images, one folder a class or flat."""
+"""`--data folder:PATH`: the user's own images, in one folder per class or in a single folder."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ganzoo_datasets.paths import resolve_folder
 from ganzoo_datasets.pictures import BadImage, Header
 from ganzoo_datasets.progress import show_progress
 
-_MAX_NAMED = 5  # bad files that a message names; the rest are counted
+_MAX_NAMED = 5  # how many bad files a message names; the rest are counted
 _Result = TypeVar("_Result", Header, bool)
 
 
 @gz.hookimpl
 def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.ImageSource:
-    """Images [size,size,C], C being 1 if every image is grey and 3 otherwise, unless `channels` says.
+    """Images [size,size,C]; C is `channels`, else 1 if every image is grey and 3 otherwise.
 
-    The sorted names of the sub-folders are the classes; an image further down counts to its top folder. Images
-    that all lie flat have no labels. A folder whose only sub-folders are `train` and `test` (or `val`) has official
+    The sorted names of the sub-folders are the classes; deeper images belong to their top sub-folder. Without
+    sub-folders there are no labels. A folder whose only sub-folders are `train` and `test` (or `val`) has official
     parts, any other has 20 % held out.
 
     Raises:
-        DataError: if there is nothing to read, or files cannot be read and `skip_bad` is off, or images lie both
-            flat and in sub-folders.
-        UsageError: if `size` or `channels` cannot be.
+        DataError: if there is nothing to read, if files cannot be read and `skip_bad` is off, or if images are both in
+            the folder itself and in sub-folders.
+        UsageError: if `size` or `channels` is invalid.
     """
     folder = resolve_folder(name, argument)
     size, channels, skip_bad = options.get("size", 0), options.get("channels", 0), options.get("skip_bad", False)
@@ -65,7 +65,7 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
 def _stamp_file(file: ImageFile) -> tuple[str, int, int, int]:
     try:
         return (file.relative, *stamp_files([file.path])[0][1:])
-    except OSError:  # a link to nothing, which reading will name
+    except OSError:  # a broken link, which is reported when the file is read
         return file.relative, -1, -1, -1
 
 
@@ -74,17 +74,17 @@ def _build(
 ) -> gz.ImageSource:
     bad: dict[str, str] = {}
     with pictures.raise_on_bomb():
-        # All headers first: they cost little, and tell of bad files before the long work begins.
+        # Headers first: they are quick to read and reveal bad files before the slow decoding.
         headers = _map_in_threads(
             files, lambda index: pictures.read_header(files[index].path), bad, f"looking at {folder.name}"
         )
         _check_readable(folder, bad, len(files), skip_bad)
-        good = [(file, found) for file, found in zip(files, headers, strict=True) if found is not None]
+        good = [(file, header) for file, header in zip(files, headers, strict=True) if header is not None]
         class_names = _list_classes(folder, [file for file, _ in good])
-        chosen = [(file, found) for file, found in good if part in ("all", file.split)]
+        chosen = [(file, header) for file, header in good if part in ("all", file.split)]
         if not chosen:
             raise gz.DataError(f"{folder} holds no image that can be read; expected images, one folder a class or flat")
-        channels = channels or (1 if all(found.grey for _, found in good) else 3)
+        channels = channels or (1 if all(header.grey for _, header in good) else 3)
         height, width = (size, size) if size else _find_common_size(folder, chosen)
         images = _allocate_images(folder, (len(chosen), height, width, channels))
 
@@ -92,21 +92,21 @@ def _build(
             images[index] = pictures.decode(chosen[index][0].path, height=height, width=width, channels=channels)
             return True
 
-        kept = [
+        is_read = [
             bool(done) for done in _map_in_threads([file for file, _ in chosen], fill, bad, f"reading {folder.name}")
         ]
     _check_readable(folder, bad, len(files), skip_bad)
-    if not any(kept):
+    if not any(is_read):
         raise gz.DataError(f"{folder} holds no image that can be read; {_list_bad_files(bad)}")
-    tops = [file.top_folder for (file, _), done in zip(chosen, kept, strict=True) if done]
+    tops = [file.top_folder for (file, _), done in zip(chosen, is_read, strict=True) if done]
     number = {name: index for index, name in enumerate(class_names)}
-    sizes = np.array([(found.height, found.width) for _, found in chosen], dtype=np.int64)
+    sizes = np.array([(header.height, header.width) for _, header in chosen], dtype=np.int64)
     return gz.ImageSource(
-        images=images if all(kept) else images[kept],
+        images=images if all(is_read) else images[is_read],
         labels=np.array([number[top] for top in tops], dtype=np.int64) if class_names else None,
         class_names=class_names,
         notes=(f"skipped {len(bad)} of {len(files)} files that cannot be read: {_list_bad_files(bad)}",) if bad else (),
-        sizes=sizes[kept],
+        sizes=sizes[is_read],
         skipped=len(bad),
     )
 
@@ -114,7 +114,7 @@ def _build(
 def _map_in_threads(
     files: Sequence[ImageFile], work: Callable[[int], _Result], bad: dict[str, str], title: str
 ) -> list[_Result | None]:
-    """What `work` returns for each file's index, in threads; None for a bad one, which is written down in `bad`."""
+    """Call `work` in threads for each file's index; the result is None for a bad file, which is added to `bad`."""
 
     def attempt(index: int) -> _Result | BadImage:
         try:
@@ -151,10 +151,10 @@ def _list_bad_files(bad: dict[str, str]) -> str:
 
 
 def _list_classes(folder: Path, files: Sequence[ImageFile]) -> tuple[str, ...]:
-    """The sorted names of the sub-folders that hold an image."""
+    """The sorted names of the sub-folders that contain images."""
     flat = [file for file in files if not file.top_folder]
     names = sorted({file.top_folder for file in files} - {""})
-    stray = flat if names else [file for file in flat if not file.split and any(other.split for other in files)]
+    stray = flat if names else [file for file in flat if not file.split and any(each.split for each in files)]
     if stray:
         deep = next(file for file in files if file.top_folder or file.split)
         raise gz.DataError(
@@ -166,10 +166,10 @@ def _list_classes(folder: Path, files: Sequence[ImageFile]) -> tuple[str, ...]:
 
 def _find_common_size(folder: Path, chosen: Sequence[tuple[ImageFile, Header]]) -> tuple[int, int]:
     first, size = chosen[0][0], (chosen[0][1].height, chosen[0][1].width)
-    for file, found in chosen:
-        if (found.height, found.width) != size:
+    for file, head in chosen:
+        if (head.height, head.width) != size:
             raise gz.DataError(
-                f"{folder}: {first.relative} is {size[0]}×{size[1]} and {file.relative} {found.height}×{found.width}; "
+                f"{folder}: {first.relative} is {size[0]}×{size[1]} and {file.relative} {head.height}×{head.width}; "
                 "data.size=0 keeps images that all have one size: say --set data.size=64"
             )
     return size

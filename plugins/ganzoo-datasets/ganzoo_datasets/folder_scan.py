@@ -1,4 +1,4 @@
-"""Which files a folder of images holds, and what its sub-folders mean."""
+"""List the files of an image folder, with their class and split."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 import ganzoo_core as gz
 
-_IGNORED_NAMES = ("thumbs.db", "desktop.ini", "__macosx")  # written by systems, hidden by them as well
+_IGNORED_NAMES = ("thumbs.db", "desktop.ini", "__macosx")  # files that operating systems create and hide
 _TRAIN_FOLDER, _TEST_FOLDERS = "train", ("test", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file.
+    """One file of the folder.
 
     Attributes:
-        path: where it is.
-        relative: its path below the folder that the user named, with `/`.
-        top_folder: the class: the first sub-folder on the way, or "" for a file that lies flat.
+        path: of the file.
+        relative: the path relative to the user's folder, with `/`.
+        top_folder: the class: the first sub-folder of the path, or "" without sub-folders.
         split: `train` or `test` in a folder that has these two parts, else "".
     """
 
@@ -31,41 +31,41 @@ class ImageFile:
 
 
 def scan(folder: Path) -> list[ImageFile]:
-    """All files below, sorted by name, at any depth; hidden ones are left out, links are followed once.
+    """List all files at any depth, sorted by name, without hidden ones; links to a folder are followed once.
 
     Raises:
         DataError: if a sub-folder cannot be read.
     """
-    found: list[ImageFile] = []
+    image_files: list[ImageFile] = []
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
         current = waiting.pop()
         try:
             status = current.stat()
-            if (status.st_dev, status.st_ino) in seen:  # a link back up
+            if (status.st_dev, status.st_ino) in seen:  # a link to a parent folder, or to one already read
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as entries:
                 visible = [(entry.name, entry.is_dir()) for entry in entries if not _is_hidden(entry.name)]
         except OSError as error:
-            place = error.filename or current  # a link of it perhaps, to where one may not look
-            raise gz.DataError(f"{place} cannot be read: {error.strerror or error}") from None
+            problem_path = error.filename or current  # the entry, such as a link to a forbidden folder, if known
+            raise gz.DataError(f"{problem_path} cannot be read: {error.strerror or error}") from None
         for name, is_folder in visible:
             path = current / name
             if is_folder:
                 waiting.append(path)
             else:
                 parts = path.relative_to(folder).parts
-                found.append(ImageFile(path, "/".join(parts), parts[0] if len(parts) > 1 else ""))
-    return sorted(found, key=lambda file: file.relative)
+                image_files.append(ImageFile(path, "/".join(parts), parts[0] if len(parts) > 1 else ""))
+    return sorted(image_files, key=lambda file: file.relative)
 
 
 def assign_parts(files: Sequence[ImageFile]) -> list[ImageFile]:
-    """Sort files into the official parts where the sub-folders are `train` and some for testing, and no other.
+    """Set each file's split if the only sub-folders are `train` and one or more for testing.
 
-    `test`, `val`, `valid` and `validation` are together the test part. Classes are then one level further down. In
-    any other folder the files come back as they are.
+    `test`, `val`, `valid` and `validation` together are the test part. Classes are then one level deeper. In any
+    other folder the files are returned unchanged.
     """
     tops = {file.top_folder for file in files} - {""}
     if _TRAIN_FOLDER not in tops or len(tops) == 1 or not tops <= {_TRAIN_FOLDER, *_TEST_FOLDERS}:

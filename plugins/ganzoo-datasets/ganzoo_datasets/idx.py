@@ -1,7 +1,7 @@
 """The IDX format of MNIST, plain or gzipped.
 
 A file starts with two zero bytes, a byte for the type (8 for unsigned bytes), a byte for the number of axes, and
-the length of each axis as four bytes, the highest first. The values follow, the last axis fastest.
+the length of each axis as four big-endian bytes. The values follow, the last axis fastest.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import ganzoo_core as gz
 
 UNSIGNED_BYTE = 8
 MAX_UNPACKED = 8 * 2**30
-"""A gzipped file may hold at most so many bytes."""
+"""Maximum size in bytes of a gzipped file's content."""
 MAX_PIXELS = 16_000_000
-_MAX_DEFLATE_RATIO = 1032  # deflate cannot pack tighter, so a header that claims more is wrong
+_MAX_DEFLATE_RATIO = 1032  # the highest possible ratio of deflate; a header that claims more is wrong
 _CHUNK = 2**20
 _PREFIXES = {"train": ("train",), "test": ("t10k", "test")}
 _AXES = {"images": 3, "labels": 1}
@@ -30,8 +30,8 @@ _AXES = {"images": 3, "labels": 1}
 def find_file(folder: Path, part: str, kind: str) -> Path | None:
     """The file of a part (`train` or `test`) and kind (`images` or `labels`), or None.
 
-    Both spellings that are about are taken, `train-images-idx3-ubyte` and `train-images.idx3-ubyte`, plain before
-    gzipped.
+    Both common spellings are accepted, `train-images-idx3-ubyte` and `train-images.idx3-ubyte`; plain files are
+    preferred over gzipped ones.
     """
     for prefix in _PREFIXES[part]:
         for mark in "-.":
@@ -62,13 +62,13 @@ def read_labels(path: Path, *, count: int) -> np.ndarray:
 
 
 def read(path: Path, *, axes: int) -> np.ndarray:
-    """The values of one file, uint8; a memory map where the file is not gzipped.
+    """The values of one file, uint8; a memory map if the file is not gzipped.
 
-    The lengths are checked against the file's own before anything is allocated.
+    The lengths in the header are checked against the file's size before anything is allocated.
 
     Args:
-        path: the file; whether it is gzipped is seen from its first bytes.
-        axes: how many axes it must have.
+        path: the file; its first bytes tell whether it is gzipped.
+        axes: the number of axes it must have.
 
     Raises:
         DataError: naming the file and what is wrong with it.
@@ -84,9 +84,9 @@ def read(path: Path, *, axes: int) -> np.ndarray:
         raise gz.DataError(
             f"{path} cannot be read: {error}; remove it to have it fetched again, or replace it"
         ) from None
-    offset, expected, found = 4 + 4 * axes, math.prod(shape), path.stat().st_size
-    if found != offset + expected:
-        raise _make_length_error(path, shape, offset + expected, f"has {found:,}")
+    offset, expected, actual = 4 + 4 * axes, math.prod(shape), path.stat().st_size
+    if actual != offset + expected:
+        raise _make_length_error(path, shape, offset + expected, f"has {actual:,}")
     return np.memmap(path, dtype=np.uint8, mode="r", offset=offset, shape=shape)
 
 

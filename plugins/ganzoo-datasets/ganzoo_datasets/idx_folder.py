@@ -17,9 +17,9 @@ FilePair = tuple[Path, Path | None]
 
 @gz.hookimpl
 def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.ImageSource:
-    """Grey images of any size. The distinct labels, in order, are the classes and their numbers the names.
+    """Grey images of any size. The sorted distinct labels are the classes; their numbers are the class names.
 
-    The test part is official where `t10k-…` (or `test-…`) files are there, and held out where they are not.
+    The test part is official if there are `t10k-…` (or `test-…`) files, else held out.
     """
     folder = resolve_folder(name, argument)
     parts: dict[str, FilePair] = {}
@@ -33,10 +33,10 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
             "(the t10k pair and the labels may be missing)"
         )
     official = "test" in parts
-    wanted = list(parts) if split == "all" or not official else [split]
+    splits = list(parts) if split == "all" or not official else [split]
     files = [file for pair in parts.values() for file in pair if file is not None]
-    key = {"set": "idx", "files": stamp_files(files), "parts": wanted}
-    source = load_or_build(key, partial(_build, parts, wanted))
+    key = {"set": "idx", "files": stamp_files(files), "parts": splits}
+    source = load_or_build(key, partial(_build, parts, splits))
     return source if official else gz.hold_out(source, split, options)
 
 
@@ -46,7 +46,7 @@ def _build(parts: dict[str, FilePair], splits: list[str]) -> gz.ImageSource:
     labels = {
         part: idx.read_labels(file, count=len(images[part])) for part, (_, file) in parts.items() if file is not None
     }
-    sizes = {found.shape[1:3] for found in images.values()}
+    sizes = {array.shape[1:3] for array in images.values()}
     if len(sizes) > 1:
         listed = " and ".join(f"{height}×{width}" for height, width in sorted(sizes))
         raise gz.DataError(f"{folder}: the train and test images are {listed}; expected one size")
@@ -57,7 +57,7 @@ def _build(parts: dict[str, FilePair], splits: list[str]) -> gz.ImageSource:
     chosen = np.concatenate([images[part] for part in splits])
     if not labels:
         return gz.ImageSource(images=chosen, background=0)
-    # From both parts, so that a class keeps its number whichever part is read.
+    # From both parts, so that class numbers do not depend on the part that is read.
     values = np.unique(np.concatenate(list(labels.values())))
     numbers = np.searchsorted(values, np.concatenate([labels[part] for part in splits]))
     return gz.ImageSource(

@@ -25,13 +25,13 @@ _FILES = {
 
 @dataclass(frozen=True)
 class _PublishedSet:
-    """What is known of a set.
+    """A published dataset.
 
     Attributes:
-        folder: under the data root, as torchvision names it.
-        base_url: where the gzipped files lie.
+        folder: under the data root, with torchvision's name.
+        base_url: address of the gzipped files.
         remotes: the gzipped files: size in bytes and SHA-256.
-        unpacked_sha256: SHA-256 of the unpacked files; empty where none is published.
+        unpacked_sha256: SHA-256 of the unpacked files; empty if none is published.
     """
 
     folder: str
@@ -57,7 +57,7 @@ SETS = {
             ("t10k-images-idx3-ubyte", 1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
             ("t10k-labels-idx1-ubyte", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
         ),
-        # Of the originals once unpacked: the SHA256SUMS of this project's data notes. TensorFlow Datasets has none.
+        # Of the unpacked originals, from the SHA256SUMS of this project's data notes; TensorFlow Datasets has none.
         unpacked_sha256={
             "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -67,7 +67,7 @@ SETS = {
     ),
     "fashion_mnist": _PublishedSet(
         folder="FashionMNIST/raw",
-        # The authors' own repository, since the address that TensorFlow Datasets lists has no https.
+        # The authors' repository, since the address in TensorFlow Datasets has no https.
         base_url="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         class_names=(
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -80,28 +80,28 @@ SETS = {
             ("t10k-images-idx3-ubyte", 4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
             ("t10k-labels-idx1-ubyte", 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
         ),
-        unpacked_sha256={},  # no published source was found
+        unpacked_sha256={},  # none published
     ),
 }
 
 
 @gz.hookimpl
 def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
-    """Images [28,28,1] of ten classes, from the disk or else downloaded to it.
+    """Images [28,28,1] of ten classes, read from the data root or downloaded to it.
 
     Raises:
-        DataError: if a file is neither there nor to be had, or is damaged, or is not of this set's shape.
+        DataError: if a file is missing and cannot be downloaded, is damaged, or has another shape.
     """
     about = SETS[name]
     folder = Path(root) / about.folder
     parts = ["train", "test"] if split == "all" else [split]
-    found = {(part, kind): idx.find_file(folder, part, kind) for part in parts for kind in ("images", "labels")}
-    missing = [_FILES[key] for key, file in found.items() if file is None]
+    local_files = {(part, kind): idx.find_file(folder, part, kind) for part in parts for kind in ("images", "labels")}
+    missing = [_FILES[key] for key, file in local_files.items() if file is None]
     advice = f"put {' and '.join(missing)} into that folder, plain or gzipped"
     files = {
         key: file
         or fetch(about.remotes[_FILES[key]], dataset=name, base_url=about.base_url, folder=folder, advice=advice)
-        for key, file in found.items()
+        for key, file in local_files.items()
     }
     key = {"set": name, "files": stamp_files(files.values())}
     source = load_or_build(key, partial(_build, about, parts, files))
@@ -112,19 +112,19 @@ def _build(published_set: _PublishedSet, parts: list[str], files: Mapping[tuple[
     images, labels, notes = [], [], []
     for part in parts:
         pair = files[part, "images"], files[part, "labels"]
-        found = idx.read_images(pair[0])
-        numbers = idx.read_labels(pair[1], count=len(found))
-        if found.shape[1:3] != (28, 28) or numbers.max() >= len(published_set.class_names):
+        array = idx.read_images(pair[0])
+        numbers = idx.read_labels(pair[1], count=len(array))
+        if array.shape[1:3] != (28, 28) or numbers.max() >= len(published_set.class_names):
             raise gz.DataError(
-                f"{pair[0]} holds images of {found.shape[1]}×{found.shape[2]}, labels up to {numbers.max()}; expected "
+                f"{pair[0]} holds images of {array.shape[1]}×{array.shape[2]}, labels up to {numbers.max()}; expected "
                 f"28×28 and at most {len(published_set.class_names) - 1}; for another set, use --data "
                 f"idx:{pair[0].parent}"
             )
-        if len(found) != _COUNTS[part]:
-            notes.append(f"the {part} part has {len(found):,} images instead of {_COUNTS[part]:,}")
+        if len(array) != _COUNTS[part]:
+            notes.append(f"the {part} part has {len(array):,} images instead of {_COUNTS[part]:,}")
         for kind, file in zip(("images", "labels"), pair, strict=True):
             notes += _note_differences(published_set, _FILES[part, kind], file)
-        images.append(found)
+        images.append(array)
         labels.append(numbers)
     return gz.ImageSource(
         images=np.concatenate(images),
@@ -136,9 +136,9 @@ def _build(published_set: _PublishedSet, parts: list[str], files: Mapping[tuple[
 
 
 def _note_differences(published_set: _PublishedSet, name: str, file: Path) -> list[str]:
-    """A note where a file is not the published one, or where nothing was published to compare it with."""
+    """A note if a file differs from the published one, or if no checksum was published."""
     published = published_set.remotes[name].sha256 if file.suffix == ".gz" else published_set.unpacked_sha256.get(name)
-    found = compute_sha256(file)
+    digest = compute_sha256(file)
     if published is None:
-        return [f"{file.name} has SHA-256 {found}; none is published for the unpacked file, so it was not compared"]
-    return [] if found == published else [f"{file.name} has SHA-256 {found}, the published file {published}"]
+        return [f"{file.name} has SHA-256 {digest}; none is published for the unpacked file, so it was not compared"]
+    return [] if digest == published else [f"{file.name} has SHA-256 {digest}, the published file {published}"]

@@ -1,4 +1,4 @@
-"""`--data npy:PATH`: an array of numpy's that stays on the disk, so that it may be larger than memory."""
+"""`--data npy:PATH`: a memory-mapped numpy array, which may be larger than memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ IMAGES_FILE, LABELS_FILE, NAMES_FILE = "images.npy", "labels.npy", "class_names.
 
 @gz.hookimpl
 def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.ImageSource:
-    """A file, or a folder with `images.npy` and, if you like, `labels.npy` and `class_names.txt`, one name a line.
+    """A file, or a folder with `images.npy` and optionally `labels.npy` and `class_names.txt`, one name per line.
 
-    Images are uint8 [N,H,W,C] or [N,H,W] and are mapped, not read; labels are whole numbers [N]. Without names the
-    distinct labels, in order, are the classes and their numbers the names. There is no official test part.
+    Images are uint8 [N,H,W,C] or [N,H,W], memory-mapped; labels are integers [N]. Without names, the sorted distinct
+    labels are the classes and their numbers the class names. There is no official test part.
 
     Raises:
-        UsageError, DataError: if the path is not there, or an array is not as described.
+        UsageError, DataError: if the path does not exist, or an array is not as described.
     """
     path = resolve_path(name, argument)
     folder = path if path.is_dir() else None
@@ -52,15 +52,15 @@ def _read_images(path: Path) -> np.ndarray:
 
 
 def _open_array(path: Path) -> np.ndarray:
-    """The array as a read-only memory map."""
+    """Open the array as a read-only memory map."""
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError, tokenize.TokenError) as error:
         raise gz.DataError(f"{path} cannot be read as a .npy file: {' '.join(str(error).split())[:300]}") from None
-    if not isinstance(found, np.ndarray):
-        found.close()
+    if not isinstance(array, np.ndarray):
+        array.close()
         raise gz.DataError(f"{path} is an archive of arrays; write --data npz:{path}")
-    return found
+    return array
 
 
 def _read_names(path: Path) -> np.ndarray | None:

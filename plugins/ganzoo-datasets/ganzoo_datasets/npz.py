@@ -15,16 +15,16 @@ from ganzoo_datasets.cache import load_or_build, stamp_files
 from ganzoo_datasets.paths import resolve_path
 
 MAX_BYTES = 8 * 2**30
-"""An array may have at most so many bytes."""
+"""Maximum size of an array in bytes."""
 _CHUNK = 2**22
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @gz.hookimpl
 def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.ImageSource:
-    """`images` uint8 [N,H,W,C] or [N,H,W], and where they are there `labels` [N] and `class_names` [K].
+    """`images` uint8 [N,H,W,C] or [N,H,W], and optionally `labels` [N] and `class_names` [K].
 
-    Without `class_names` the distinct labels, in order, are the classes and their numbers the names.
+    Without `class_names`, the sorted distinct labels are the classes and their numbers the class names.
     There is no official test part.
     """
     path = resolve_path(name, argument)
@@ -38,20 +38,20 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
 def _build(path: Path) -> gz.ImageSource:
     try:
         with zipfile.ZipFile(path) as archive:
-            found = {
+            arrays = {
                 name: _read_array(path, archive, f"{name}.npy")
                 for name in ("images", "labels", "class_names")
                 if f"{name}.npy" in archive.namelist()
             }
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise gz.DataError(f"{path} cannot be read as a .npz file: {error}") from None
-    if "images" not in found:
+    if "images" not in arrays:
         raise gz.DataError(f"{path} has no array `images`; expected uint8 [N,H,W,C] or [N,H,W]")
-    images = check_images(path, found["images"])
+    images = check_images(path, arrays["images"])
     labels: np.ndarray | None = None
     names: tuple[str, ...] = ()
-    if "labels" in found:
-        labels, names = number_labels(path, found["labels"], found.get("class_names"))
+    if "labels" in arrays:
+        labels, names = number_labels(path, arrays["labels"], arrays.get("class_names"))
     try:
         return gz.ImageSource(images=images, labels=labels, class_names=names)
     except gz.DataError as error:
@@ -59,7 +59,7 @@ def _build(path: Path) -> gz.ImageSource:
 
 
 def _read_array(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray:
-    """One array of the archive; its header is checked before there is room made for it."""
+    """Read one array of the archive; its header is checked before memory is allocated."""
     size = archive.getinfo(member).file_size
     if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise gz.DataError(f"{path}: {member} is packed in a way that numpy does not write; save it with numpy.savez")
@@ -89,7 +89,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray
 
 
 def check_images(path: Path, images: np.ndarray) -> np.ndarray:
-    """uint8 [N,H,W,C] of what lies at `path`; DataError where it is anything else."""
+    """Return the images as uint8 [N,H,W,C]; raise DataError, naming `path`, if they are anything else."""
     shape = list(images.shape)
     if images.dtype != np.uint8:
         raise gz.DataError(
@@ -106,7 +106,7 @@ def check_images(path: Path, images: np.ndarray) -> np.ndarray:
 
 
 def number_labels(path: Path, labels: np.ndarray, names: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """int64 [N] and the K names of the classes; without names the distinct labels, in order, are the classes."""
+    """Return labels int64 [N] and K class names; without names, the sorted distinct labels are the classes."""
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise gz.DataError(f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected whole numbers [N]")
     if names is None:

@@ -1,4 +1,4 @@
-"""The path a user gave behind the colon, and a helpful word where nothing is there."""
+"""Resolve the path in `--data NAME:PATH`, with a suggestion if it does not exist."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import ganzoo_core as gz
 
 
 def resolve_path(name: str, argument: str) -> Path:
-    """The path of `--data NAME:PATH`: absolute, `~` replaced; relative ones start at the current folder.
+    """The path of `--data NAME:PATH`: absolute, with `~` expanded; relative to the current folder.
 
     Raises:
         UsageError: if there is no argument.
-        DataError: if nothing lies there, with the nearest name that does.
+        DataError: if it does not exist, suggesting the nearest name that does.
     """
     if not argument:
         raise gz.UsageError(f"{name} needs a path: write --data {name}:PATH")
@@ -29,7 +29,7 @@ def resolve_path(name: str, argument: str) -> Path:
 
 
 def resolve_folder(name: str, argument: str) -> Path:
-    """As `resolve_path`, and it must be a folder."""
+    """As `resolve_path`; the path must be a folder."""
     path = resolve_path(name, argument)
     if not path.is_dir():
         packed = path.name.endswith((".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"))
@@ -39,7 +39,7 @@ def resolve_folder(name: str, argument: str) -> Path:
 
 
 def _find_nearest(path: Path) -> Path | None:
-    """The existing path most like one that does not exist, differing in the first component that is missing."""
+    """The existing path most similar to a missing one, differing in its first missing component."""
     missing = path
     while not missing.parent.exists():
         missing = missing.parent

@@ -1,4 +1,4 @@
-"""One image file -> pixels. Every image is opened here, and nothing is decoded before its size was looked at."""
+"""Decode one image file. All images are opened here; the size is checked before decoding."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 16_000_000
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "QOI")
-"""What Pillow may try. Not all it can: an EPS file runs Ghostscript, an ICO file may hold more than it says."""
+"""Formats that Pillow may open. Others are unsafe: EPS runs Ghostscript, ICO may contain a larger image than its
+header says."""
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
-_ORIENTATION, _ROTATED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap height and width
+_ORIENTATION, _ROTATED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and the values that swap height and width
 
 
 class BadImage(Exception):
-    """Why an image cannot be used."""
+    """An image cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image before it is decoded."""
+    """Facts about an image that need no decoding."""
 
     height: int
     width: int
@@ -37,9 +38,9 @@ class Header:
 
 @contextmanager
 def raise_on_bomb() -> Iterator[None]:
-    """Pillow's warning of a decompression bomb is an error in here; what else it warns of is not shown.
+    """Turn Pillow's decompression bomb warning into an error, and hide its other warnings.
 
-    Filters belong to the process, not to a thread: enter this once, around the threads.
+    Warning filters are global to the process: enter this once, around all threads.
     """
     from PIL import Image
 
@@ -50,54 +51,54 @@ def raise_on_bomb() -> Iterator[None]:
 
 
 def read_header(path: Path) -> Header:
-    """Look at an image without decoding it.
+    """Read an image's header without decoding it.
 
     Raises:
-        BadImage: if it is empty, no image, or larger than 16 megapixels.
+        BadImage: if it is empty, not an image, or larger than 16 megapixels.
     """
     with _open_image(path) as image:
-        # Asked for EXIF data that does not come first, a PNG would be decoded.
+        # Reading EXIF data that follows a PNG's pixels would decode the image.
         late = image.format == "PNG" and "exif" not in image.info
         width, height = image.size[::-1] if not late and _read_orientation(image) in _ROTATED else image.size
         return Header(height, width, is_grey(image))
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Whether an image has no colours; a palette counts as colour, whatever is in it."""
+    """Whether an image is greyscale; images with a palette always count as colour."""
     return image.mode in _GREY_MODES
 
 
 def _read_orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none, or where it cannot be read, which spoils no pixels."""
+    """The EXIF orientation, 1 to 8; 1 if it is missing or unreadable."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # broken EXIF data raises nearly anything
+    except Exception:  # damaged EXIF data can raise almost any exception
         return 1
 
 
 def decode(path: Path, *, height: int, width: int, channels: int) -> np.ndarray:
-    """The image as uint8 [H,W,C], turned as its EXIF data says, centre-cropped and resized with antialiasing.
+    """The image as uint8 [H,W,C], rotated by its EXIF orientation, centre-cropped and resized with antialiasing.
 
     Args:
         path: the file; of an animation, its first frame.
-        height, width: wanted, in pixels.
+        height, width: of the result, in pixels.
         channels: 1 or 3.
 
     Raises:
         BadImage: if it cannot be read.
     """
     with _open_image(path) as image:
-        # A JPEG can be decoded at a half, a quarter or an eighth; twice the target leaves the resizing its work.
+        # JPEGs can be decoded at 1/2, 1/4 or 1/8 size; at least twice the target keeps the quality of the resizing.
         image.draft(None, (2 * max(height, width), 2 * max(height, width)))
         return to_pixels(image, height=height, width=width, channels=channels)
 
 
 def to_pixels(image: Image.Image, *, height: int, width: int, channels: int) -> np.ndarray:
-    """An opened image as uint8 [H,W,C]; see `decode`."""
+    """Convert an opened image to uint8 [H,W,C]; see `decode`."""
     from PIL import Image, ImageOps
 
     check_size(image.size)
-    image.load()  # before the EXIF data is asked for: what is cut short must fail here
+    image.load()  # before reading the EXIF data, so that a truncated file fails here
     if _read_orientation(image) in range(2, 9):
         image = ImageOps.exif_transpose(image)
     image = to_eight_bit(image, channels=channels)
@@ -111,10 +112,10 @@ def to_pixels(image: Image.Image, *, height: int, width: int, channels: int) -> 
 
 
 def to_eight_bit(image: Image.Image, *, channels: int) -> Image.Image:
-    """Mode L or RGB. What is transparent lies on white; 16 bits are scaled, 65535 becoming 255.
+    """Convert to mode L or RGB: transparent pixels on white, 16 bits scaled so that 65535 becomes 255.
 
     Raises:
-        BadImage: if the values have no known range.
+        BadImage: if the range of the values is unknown.
     """
     from PIL import Image
 
@@ -140,7 +141,7 @@ def check_size(size: tuple[int, int]) -> None:
 
 @lru_cache(maxsize=1)
 def _list_known_formats() -> tuple[str, ...]:
-    """Those of FORMATS that this Pillow has; it fails on a name it does not know."""
+    """The FORMATS that this Pillow supports, since it raises on an unknown name."""
     from PIL import Image
 
     Image.init()
@@ -149,11 +150,11 @@ def _list_known_formats() -> tuple[str, ...]:
 
 @contextmanager
 def _open_image(path: Path) -> Iterator[Image.Image]:
-    """The image, lazily: its header is read and its size checked. Every failure in here is a BadImage."""
+    """Open an image lazily, after checking its size. Every failure is a BadImage."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not path.is_file():  # opening a named pipe would block
             raise BadImage("not a file" if path.exists() else "a link to nothing")
         if path.stat().st_size == 0:
             raise BadImage("empty")
@@ -166,5 +167,5 @@ def _open_image(path: Path) -> Iterator[Image.Image]:
         raise BadImage("not an image of a known format") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise BadImage("more than 16 megapixels") from None
-    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
+    except Exception as error:  # damaged files can raise almost any exception
         raise BadImage(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from None

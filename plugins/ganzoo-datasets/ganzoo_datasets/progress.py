@@ -1,4 +1,4 @@
-"""How far a long read or download is: a bar on the terminal, nothing where stderr is not one."""
+"""A progress bar for long reads and downloads; nothing if stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import ganzoo_core as gz
 
 @contextmanager
 def show_progress(title: str, total: int, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how much more has been done.
+    """Yield a function that takes how much more has been done.
 
     Args:
-        title: what is under way.
-        total: images, or bytes with `in_bytes`; 0 where it is unknown.
+        title: shown beside the bar.
+        total: images, or bytes with `in_bytes`; 0 if unknown.
     """
     if not sys.stderr.isatty():
         yield lambda amount: None

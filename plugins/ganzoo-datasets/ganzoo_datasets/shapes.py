@@ -1,4 +1,4 @@
-"""`--data shapes`: simple figures drawn on the fly, for a first try at any size and for tests."""
+"""`--data shapes`: simple shapes drawn on the fly, for first tries at any size and for tests."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import numpy as np
 import ganzoo_core as gz
 
 CLASS_NAMES = ("circle", "square", "triangle", "cross", "ring", "star")
-_SEED = 15_110_643  # the set is the same everywhere; change this number and it is another set
+_SEED = 15_110_643  # fixed, so that the images are the same everywhere
 _STREAM = {"train": 0, "test": 1}
-_CHUNK_PIXELS = 2**20  # pixels drawn together, so that little memory is needed
-_MIN_SIZE = 4  # pixels; a smaller figure cannot be told from another
+_CHUNK_PIXELS = 2**20  # pixels drawn at a time, to limit memory
+_MIN_SIZE = 4  # pixels; smaller shapes cannot be distinguished
 
 
 @gz.hookimpl
 def dataset(split: str, options: gz.Options) -> gz.ImageSource:
-    """Antialiased figures of random place, radius, turn and brightness (or colour) on black.
+    """Antialiased shapes of random position, radius, rotation and brightness (or colour) on black.
 
-    `count` images for the train part and a fifth as many, drawn apart, for the test part. Image i is the same
-    whatever `count` is, and its class is i mod 6.
+    `count` images for the train part, and a fifth as many different ones for the test part. Image i does not depend
+    on `count`; its class is i mod 6.
 
     Raises:
-        UsageError: if `size`, `channels` or `count` cannot be.
+        UsageError: if `size`, `channels` or `count` is invalid.
     """
     size, channels, count = options.get("size") or 32, options.get("channels") or 1, options.get("count", 10_000)
     if not _MIN_SIZE <= size <= 4000:
@@ -44,12 +44,12 @@ def dataset(split: str, options: gz.Options) -> gz.ImageSource:
 
 
 def draw(part: str, first: int, last: int, *, size: int, channels: int) -> np.ndarray:
-    """The images from `first` up to and without `last` of a part: uint8 [N,size,size,C]."""
+    """Draw images `first` to `last` - 1 of a part: uint8 [N,size,size,C]."""
     images = np.empty((last - first, size, size, channels), dtype=np.uint8)
     step = max(1, _CHUNK_PIXELS // (size * size))
     for start in range(first, last, step):
         stop = min(start + step, last)
-        # Eight numbers an image, in order, so that image i depends on i alone. They are what one count of Philox gives.
+        # Eight numbers per image, in order, so that image i depends only on i; as many as one counter of Philox gives.
         generator = np.random.Philox(key=[_SEED, _STREAM[part]]).advance(start)
         chance = np.random.Generator(generator).random((stop - start, 8), dtype=np.float32)
         coverage = _compute_coverage(np.arange(start, stop) % len(CLASS_NAMES), chance, size)
@@ -59,7 +59,7 @@ def draw(part: str, first: int, last: int, *, size: int, channels: int) -> np.nd
 
 
 def _choose_colour(chance: np.ndarray, channels: int) -> np.ndarray:
-    """[N,8] -> float32 [N,C], each channel between 0 and 255, the brightest of an image never below 128."""
+    """Random numbers [N,8] -> colours float32 [N,C] in [0, 255]; the brightest channel is at least 128."""
     if channels == 1:
         return 128 + 127 * chance[:, 4:5]
     mixed = chance[:, 4:7]
@@ -67,9 +67,9 @@ def _choose_colour(chance: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _compute_coverage(numbers: np.ndarray, chance: np.ndarray, size: int) -> np.ndarray:
-    """How much of each pixel the figure covers, float32 [N,size,size] in [0, 1].
+    """The share of each pixel that the shape covers, float32 [N,size,size] in [0, 1].
 
-    The signed distance from a pixel's centre to the figure's edge, in pixels, cut off half a pixel to either side.
+    Computed from the signed distance of the pixel's centre to the shape's edge, clipped at half a pixel either side.
     """
     radius = size * (0.2 + 0.15 * chance[:, 2])
     centre = radius[:, None] + (size - 2 * radius[:, None]) * chance[:, :2]
@@ -88,7 +88,7 @@ def _compute_coverage(numbers: np.ndarray, chance: np.ndarray, size: int) -> np.
     return np.clip(0.5 - distance, 0, 1)
 
 
-# Each figure lies within its radius r around 0; the distance is negative inside.
+# Each shape lies within radius r around 0; distances are negative inside.
 
 
 def _circle_distance(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
@@ -113,11 +113,11 @@ def _ring_distance(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 
 def _star_distance(x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """A six-pointed star: two triangles."""
+    """A six-pointed star, the union of two triangles."""
     return np.minimum(_polygon_distance(x, y, 3), _polygon_distance(x, -y, 3)) - r / 2
 
 
 def _polygon_distance(x: np.ndarray, y: np.ndarray, sides: int) -> np.ndarray:
-    """How far out a point is in the direction of the nearest side of a regular polygon around 0."""
+    """Distance of a point from 0, along the normal of the nearest side of a regular polygon around 0."""
     angles = 2 * np.pi * (np.arange(sides) + 0.25) / sides
     return np.max([np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y for angle in angles], axis=0)

@@ -1,7 +1,7 @@
-"""The process that reads one of torchvision's sets: `python -m ganzoo_datasets.torchvision_child FOLDER`.
+"""The child process that reads a torchvision dataset: `python -m ganzoo_datasets.torchvision_child FOLDER`.
 
-FOLDER holds `request.json`. The images come back beside it as `cache.save` writes them, or `problem.txt` does,
-which says in a sentence what is wrong.
+FOLDER contains `request.json`. The child writes the images there with `cache.save`, or `problem.txt` with an error
+message of one sentence.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from ganzoo_datasets.progress import show_progress
 from ganzoo_datasets.torchvision_sets import PROBLEM_FILE, REQUEST_FILE
 
 OWN_DATASETS = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
-"""What ganzoo downloads itself, with a SHA-256; torchvision's downloader is never used for these."""
+"""Datasets that ganzoo downloads itself, with a SHA-256; torchvision's downloader is never used for these."""
 _FOLDERS = ("ImageFolder", "DatasetFolder", "VisionDataset", "LSUNClass")
-_PICKLE_SETS = ("LSUN",)  # files that nothing has compared with a published sum: they would run what they hold
+_PICKLE_SETS = ("LSUN",)  # refused: pickles without a published checksum, which could run any code
 _SPLIT_NAMES = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
 
 
@@ -41,17 +41,17 @@ def main(folder: Path) -> None:
 
 
 def read(request: Mapping[str, Any]) -> gz.ImageSource:
-    """The images of one part of a set.
+    """The images of one part of a dataset.
 
-    Parts come from the class's own `train` or `split`; where it has neither, or the request's arguments fix them,
-    a share is held out. Labels are kept where each target is a whole number.
+    Parts come from the class's `train` or `split` argument; if it has neither, or if the request fixes them, a share
+    is held out. Labels are kept if every target is an integer.
 
     Args:
         request: `set`, `arguments`, `root`, `split`, `size`, `channels`, `holdout`, `download`.
 
     Raises:
         UsageError: if the class or an argument is unknown.
-        DataError: if the set cannot be read or does not consist of images.
+        DataError: if the dataset cannot be read or does not consist of images.
     """
     name, split = request["set"], request["split"]
     kind = _find_class(name)
@@ -71,7 +71,7 @@ def read(request: Mapping[str, Any]) -> gz.ImageSource:
 def _find_class(name: str) -> type:
     try:
         from torchvision import datasets
-    except Exception as error:  # a torch that does not fit fails in many ways
+    except Exception as error:  # an incompatible torch can fail in many ways
         raise gz.DataError(f"torchvision cannot be imported: {error}; install it anew") from None
     if name in _FOLDERS:
         raise gz.UsageError(f"torchvision:{name} reads a folder of yours: use --data folder:PATH")
@@ -86,19 +86,19 @@ def _find_class(name: str) -> type:
 
 
 def _list_parameters(kind: type) -> dict[str, inspect.Parameter]:
-    """The arguments of a class, and of those it hands **kwargs on to."""
-    found: dict[str, inspect.Parameter] = {}
+    """The parameters of a class, and of the base classes that it passes **kwargs to."""
+    by_name: dict[str, inspect.Parameter] = {}
     for base in kind.__mro__:
         if base is object:
             break
         parameters = inspect.signature(base).parameters
         for name, parameter in parameters.items():
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-                # What a base requires, its class may set itself.
-                found.setdefault(name, parameter if base is kind else parameter.replace(default=None))
+                # A class may set what its base requires.
+                by_name.setdefault(name, parameter if base is kind else parameter.replace(default=None))
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
             break
-    return found
+    return by_name
 
 
 def _has_parts(known: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> bool:
@@ -111,17 +111,17 @@ def _has_parts(known: Mapping[str, inspect.Parameter], arguments: Mapping[str, A
 def _open_part(
     name: str, kind: type, known: Mapping[str, inspect.Parameter], part: str, request: Mapping[str, Any]
 ) -> Any:
-    """The dataset object of one part (`train`, `test`, or `all` where the set has none)."""
-    given = dict(request["arguments"])
-    if "download" in given:
+    """The dataset object of one part (`train`, `test`, or `all` if the dataset has no parts)."""
+    arguments = dict(request["arguments"])
+    if "download" in arguments:
         raise gz.UsageError("data.arguments must not hold 'download'; say --set data.download=true")
-    if "root" in given:
+    if "root" in arguments:
         raise gz.UsageError("data.arguments must not hold 'root'; say --data-root FOLDER")
-    unknown = [key for key in given if key not in known]
+    unknown = [key for key in arguments if key not in known]
     if unknown:
         raise gz.UsageError(f"torchvision's {name} takes no {unknown[0]!r}; it takes {', '.join(known)}")
     if "root" in known:
-        given.setdefault("root", request["root"])
+        arguments.setdefault("root", request["root"])
     if part == "all":
         choices: list[dict[str, Any]] = [{}]
     elif "train" in known:
@@ -129,7 +129,7 @@ def _open_part(
     else:
         choices = [{"split": value} for value in _SPLIT_NAMES[part]]
     required = [key for key, parameter in known.items() if parameter.default is inspect.Parameter.empty]
-    missing = [key for key in required if key not in given and key not in choices[0]]
+    missing = [key for key in required if key not in arguments and key not in choices[0]]
     if missing:
         raise gz.UsageError(
             f"torchvision's {name} needs {missing[0]!r}: "
@@ -137,7 +137,7 @@ def _open_part(
         )
     for choice in choices:
         try:
-            return _construct(name, kind, known, {**given, **choice}, request)
+            return _construct(name, kind, known, {**arguments, **choice}, request)
         except ValueError as error:
             if choice is choices[-1] or "split" not in choice:
                 raise gz.UsageError(f"torchvision's {name} has no such part or argument: {error}") from None
@@ -147,7 +147,7 @@ def _open_part(
 def _construct(
     name: str, kind: type, known: Mapping[str, inspect.Parameter], arguments: dict[str, Any], request: Mapping[str, Any]
 ) -> Any:
-    """Open what is on the disk; where it is not there, and it was asked for, let torchvision download it."""
+    """Open the dataset from disk; if it is missing and `download` is set, let torchvision download it."""
     quiet = {"download": False} if "download" in known else {}
     try:
         return kind(**{**quiet, **arguments})
@@ -155,12 +155,12 @@ def _construct(
         raise
     except ImportError as error:
         raise gz.DataError(f"torchvision's {name} needs another package: {error}") from None
-    except Exception as error:  # a RuntimeError or an OSError mostly, and each class has its own
+    except Exception as error:  # mostly RuntimeError or OSError, but some classes raise others
         reason = " ".join(str(error).split())
     if name in OWN_DATASETS:
-        other = OWN_DATASETS[name]
+        own_name = OWN_DATASETS[name]
         raise gz.DataError(
-            f"torchvision:{name}: {reason} (root {request['root']}); --data {other} downloads it, checked"
+            f"torchvision:{name}: {reason} (root {request['root']}); --data {own_name} downloads it, checked"
         )
     if not request["download"] or not quiet:
         advice = "let torchvision download it with --set data.download=true, or " if quiet else ""
@@ -177,7 +177,7 @@ def _construct(
 
 
 class _NoPlainHttp(urllib.request.HTTPHandler):
-    """torchvision tries http where https fails; that is refused here, redirections too."""
+    """Refuse plain http, also in redirects: torchvision falls back to it if https fails."""
 
     def http_open(self, req: urllib.request.Request) -> Any:
         raise urllib.error.URLError(f"{req.full_url} is not https")
@@ -186,7 +186,10 @@ class _NoPlainHttp(urllib.request.HTTPHandler):
 def _collect(
     name: str, opened: Sequence[Any], count: int, size: int, channels: int
 ) -> tuple[np.ndarray, list[Any], np.ndarray]:
-    """All images [N,H,W,C], targets and sizes [N,2]; the first gives the size, and colour anywhere makes all colour."""
+    """All images [N,H,W,C], targets, and sizes [N,2] as (height, width).
+
+    The first image sets the size; one colour image makes all images RGB.
+    """
     images: np.ndarray | None = None
     sizes = np.zeros((count, 2), dtype=np.int64)
     targets: list[Any] = []
@@ -198,20 +201,20 @@ def _collect(
                     f"{images.shape[1]}×{images.shape[2]}; choose one size: --set data.size=64"
                 )
             height, width = (size, size) if size else image.size[::-1]
-            own = channels or (1 if pictures.is_grey(image) else 3)
+            image_channels = channels or (1 if pictures.is_grey(image) else 3)
             if images is None:
-                images = np.empty((count, height, width, own), dtype=np.uint8)
-            elif own > images.shape[3]:
-                images = np.repeat(images, own, axis=3)
-            # Grey values spread over three channels where the set is in colour.
+                images = np.empty((count, height, width, image_channels), dtype=np.uint8)
+            elif image_channels > images.shape[3]:
+                images = np.repeat(images, image_channels, axis=3)
+            # Grey images are copied to all three channels by broadcasting.
             try:
-                images[index] = pictures.to_pixels(image, height=height, width=width, channels=own)
+                images[index] = pictures.to_pixels(image, height=height, width=width, channels=image_channels)
             except pictures.BadImage as error:
                 raise gz.DataError(f"torchvision:{name}: image {index} cannot be used: {error}") from None
             sizes[index] = image.size[::-1]
             targets.append(target)
             advance(1)
-    assert images is not None  # count is not 0
+    assert images is not None  # since count > 0
     return images, targets, sizes
 
 
@@ -235,15 +238,15 @@ def _iterate_items(name: str, opened: Sequence[Any]) -> Any:
 
 
 def _make_labels(targets: Sequence[Any], opened: Any) -> tuple[np.ndarray | None, tuple[str, ...], tuple[str, ...]]:
-    """Labels, class names and notes."""
+    """Return labels, class names and notes."""
     try:
         labels = np.array([_to_int(target) for target in targets], dtype=np.int64)
     except (TypeError, ValueError):
         return None, (), (f"its targets are no classes ({type(targets[0]).__name__}), so the images have no labels",)
     if labels.min() < 0:
         return None, (), ("it has negative targets, so the images have no labels",)
-    found = getattr(opened, "classes", None) or getattr(opened, "categories", None) or ()
-    names = tuple(", ".join(name) if isinstance(name, tuple | list) else str(name) for name in found)
+    classes = getattr(opened, "classes", None) or getattr(opened, "categories", None) or ()
+    names = tuple(", ".join(name) if isinstance(name, tuple | list) else str(name) for name in classes)
     if len(names) <= labels.max():
         names = tuple(map(str, range(int(labels.max()) + 1)))
     return labels, names, ()
@@ -261,7 +264,7 @@ def _to_int(target: Any) -> int:
 if __name__ == "__main__":
     from PIL import Image
 
-    # This process reads images and nothing else, so Pillow's own limit can be ours.
+    # This process only reads images, so the global limit of Pillow can be set.
     Image.MAX_IMAGE_PIXELS = pictures.MAX_PIXELS
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     main(Path(sys.argv[1]))

@@ -1,6 +1,6 @@
-"""`--data torchvision:NAME`: any image set of torchvision, read by a process of its own into the array cache.
+"""`--data torchvision:NAME`: any image dataset of torchvision, read by a child process into the array cache.
 
-torchvision brings PyTorch along, which a TensorFlow run must not load, and it opens pickles. Both stay in the child.
+torchvision imports PyTorch, which a TensorFlow run must not load, and opens pickles. Both stay in the child.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ganzoo_datasets import cache
 from ganzoo_datasets.download import is_offline
 
 PROBLEM_FILE, REQUEST_FILE = "problem.txt", "request.json"
-_ERROR_LINES = 8  # of what a crashed child wrote last
+_ERROR_LINES = 8  # last lines of a crashed child's output to show
 
 
 @gz.hookimpl
 def dataset(name: str, argument: str, root: Path, split: str, options: gz.Options) -> gz.ImageSource:
-    """The set whose class in torchvision.datasets is NAME, from its usual place under the data root.
+    """The dataset of class NAME in torchvision.datasets, from its usual folder under the data root.
 
-    Images keep their size, if it is one size, unless `size` is set. `arguments` is JSON for the class; `download`
-    lets torchvision fetch what is missing. See `torchvision_child` for parts and labels.
+    Images keep their size, which must be the same for all, unless `size` is set. `arguments` is JSON with arguments
+    for the class; `download` lets torchvision download missing files. For parts and labels see `torchvision_child`.
 
     Raises:
         UsageError: if NAME or the arguments are unknown.
-        DataError: if torchvision is not installed or the set cannot be read.
+        DataError: if torchvision is not installed or the dataset cannot be read.
     """
     if not argument:
         raise gz.UsageError(f"{name} needs the name of a set: write --data {name}:CIFAR100, for one")
@@ -76,7 +76,7 @@ def _read_in_child(request: dict[str, Any]) -> gz.ImageSource:
         (folder / REQUEST_FILE).write_text(json.dumps(request), encoding="utf-8")
         shown = sys.stderr.isatty()
         child = subprocess.run(
-            # -P: a torch.py in the current folder is not what is meant.
+            # -P: do not import a torch.py from the current folder.
             [sys.executable, "-P", "-m", "ganzoo_datasets.torchvision_child", made],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -84,7 +84,7 @@ def _read_in_child(request: dict[str, Any]) -> gz.ImageSource:
             text=True,
             errors="replace",
             check=False,
-            cwd=made,  # some sets look for files of theirs in the current folder
+            cwd=made,  # some datasets look for their files in the current folder
         )
         if (folder / PROBLEM_FILE).is_file():
             raise gz.DataError((folder / PROBLEM_FILE).read_text(encoding="utf-8"))
@@ -94,5 +94,5 @@ def _read_in_child(request: dict[str, Any]) -> gz.ImageSource:
                 f"torchvision:{request['set']} could not be read: its process ended with {child.returncode}{last}"
             )
         source = cache.load(folder)
-        # Off the files, which go with the folder.
+        # Copied into memory, since the folder is deleted.
         return replace(source, images=np.array(source.images))

@@ -1,7 +1,7 @@
 """DCGAN's two networks for small images, in Keras 3; any height and width that are multiples of 4.
 
-After Radford, Metz, Chintala 2015 (arXiv:1511.06434), with 5×5 kernels and fewer levels. The sizes noted beside the
-layers are those at 28 pixels and `width` 64. N is the batch, C the image's channels, 1 or 3.
+After Radford, Metz, Chintala 2015 (arXiv:1511.06434), with 5×5 kernels and fewer levels. Shapes beside the
+layers are for 28 pixels and `features` 64. N is the batch, C the image's channels, 1 or 3.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from keras import layers
 
 import ganzoo_core as gz
 
-SLOPE = 0.3  # of LeakyReLU below zero
+SLOPE = 0.3  # of LeakyReLU for negative inputs
 
 
 def create_generator(*, height: int, width: int, channels: int, latent_dim: int, features: int) -> keras.Model:
@@ -54,10 +54,10 @@ def create_discriminator(*, height: int, width: int, channels: int, features: in
         height, width: of the images in pixels, multiples of 4.
         channels: C.
         features: channels of the level nearest to the image; the deeper one has twice as many.
-        dropout: share of the activations that are set to zero in training, 0 for none.
+        dropout: fraction of the activations that is set to zero in training, 0 for none.
 
     Raises:
-        UsageError: for another size, no features, or a share that is not at least 0 and below 1.
+        UsageError: for another size, no features, or a dropout outside [0, 1).
     """
     _check_sizes(height, width, features)
     if not 0 <= dropout < 1:

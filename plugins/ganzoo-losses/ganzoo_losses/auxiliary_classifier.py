@@ -13,13 +13,13 @@ import ganzoo_core as gz
 class AuxiliaryClassifier:
     """Source and class: D minimises -L_S - L_C, G minimises E sp(-D(g)) plus the class term of its images.
 
-    L_S is the log likelihood of real and fake, L_C that of the right class, of real and of fake images both. D
-    returns its logits over the classes as `classes` [N,K]; G is conditional, and its images are of `step.labels`.
+    L_S is the log likelihood of the source (real or fake), L_C that of the correct class, both over real and fake
+    images. D returns class logits as `classes` [N,K]; G is conditional on `step.labels`.
 
-    Differs from the paper: G's source term is the non-saturating one; the paper writes L_S itself.
+    Differs from the paper: G's source term is non-saturating; the paper has L_S.
 
     Args:
-        class_weight: of the class terms; 1 in the paper.
+        class_weight: weight of the class terms; 1 in the paper.
     """
 
     class_weight: float

@@ -1,4 +1,4 @@
-"""Geometric GAN: Lim, Ye 2017 (arXiv:1705.02894); SNGAN (arXiv:1802.05957) trains with it too."""
+"""Geometric GAN: Lim, Ye 2017 (arXiv:1705.02894); also used by SNGAN (arXiv:1802.05957)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import ganzoo_core as gz
 
 
 class LeastSquares:
-    """D minimises ½E(D(x)-1)² + ½E D(g)², G minimises ½E(D(g)-1)²; D's score is used as it is, not as a logit."""
+    """D minimises ½E(D(x)-1)² + ½E D(g)², G minimises ½E(D(g)-1)²; D's score is not a logit."""
 
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
         ops = step.ops

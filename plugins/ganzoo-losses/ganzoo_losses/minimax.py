@@ -1,4 +1,4 @@
-"""Goodfellow et al. 2014 (arXiv:1406.2661), equation 1: one value that D maximises and G minimises."""
+"""Goodfellow et al. 2014 (arXiv:1406.2661), equation 1: the value that D maximises and G minimises."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import ganzoo_core as gz
 class Minimax:
     """D minimises E sp(-D(x)) + E sp(D(g)), G minimises -E sp(D(g)); sp is softplus, D gives logits.
 
-    G's gradient vanishes where D is sure that the images are fake, as the paper says itself: the
-    non-saturating loss is for training, this one for comparison.
+    G's gradient vanishes where D is confident that the images are fake, as the paper notes. Use the non-saturating loss
+    for training, this one for comparison.
     """
 
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:

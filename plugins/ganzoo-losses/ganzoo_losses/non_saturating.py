@@ -1,4 +1,4 @@
-"""Goodfellow et al. 2014 (arXiv:1406.2661), section 3: binary cross-entropy, with the G that does not saturate."""
+"""Goodfellow et al. 2014 (arXiv:1406.2661), section 3: binary cross-entropy, with the non-saturating loss of G."""
 
 from __future__ import annotations
 

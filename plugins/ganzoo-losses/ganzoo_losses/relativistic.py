@@ -1,4 +1,4 @@
-"""RpGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734) with R1 and R2, as R3GAN has it (arXiv:2501.05441, section 2)."""
+"""RpGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734) with R1 and R2, as in R3GAN (arXiv:2501.05441, section 2)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import ganzoo_core as gz
 class Relativistic:
     """D minimises E sp(-(D(x)-D(g))) + R1 + R2, G minimises E sp(-(D(g)-D(x))); sp is softplus.
 
-    R1 = (γ/2)·E‖∇D(x)‖² on real images, R2 the same on fakes: the sum over a sample's pixels, the mean over
-    the batch. Each real image is paired with one fake. G's step has real images of its own.
+    R1 = (γ/2)·E‖∇D(x)‖² on real images, R2 the same on fakes: summed over a sample's pixels, averaged over
+    the batch. Each real image is paired with one fake. G's step draws its own real images.
 
     Args:
-        gamma: γ; at 0 D is not differentiated by the images. A schedule's value `gamma` wins over it.
+        gamma: γ; if 0, no gradient with respect to the images is computed. A schedule's `gamma` overrides it.
     """
 
     gamma: float
 
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
         ops = step.ops
-        # A schedule's value may be a tensor: whether there are penalties must not hang on what it is.
+        # A schedule's value may be a tensor, so whether there are penalties must not depend on it.
         if not self.gamma and "gamma" not in step.values:
             real, fake = step.D(step.real), step.D(step.fake)
             return {"adversarial": ops.mean(ops.softplus(fake - real))}

@@ -11,7 +11,7 @@ import ganzoo_core as gz
 class Wasserstein:
     """D minimises E D(g) - E D(x), G minimises -E D(g).
 
-    The engine clips D's weights to ±`loss.clip` after each of D's steps, as the manifest asks.
+    The engine clips D's weights to ±`loss.clip` after each of D's steps, as declared in the manifest.
     """
 
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:

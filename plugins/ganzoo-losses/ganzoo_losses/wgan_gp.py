@@ -8,17 +8,17 @@ from typing import Any
 
 import ganzoo_core as gz
 
-_EPSILON = 1e-12  # below float32's resolution near a norm of 1; it keeps the root differentiable where D is flat
+_EPSILON = 1e-12  # negligible in float32 at a norm of 1; keeps the root differentiable where the gradient is 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WassersteinGP:
     """D minimises E D(g) - E D(x) + gp_weight·E(‖∇D(x̂)‖₂ - 1)² + drift·E D(x)², G minimises -E D(g).
 
-    x̂ = εx + (1-ε)g with one uniform ε a sample; the norm is over all of a sample's pixels.
+    x̂ = εx + (1-ε)g with one uniform ε per sample; the norm is over all of a sample's pixels.
 
     Args:
-        gp_weight: λ in the paper, 10 there; at 0 D is not differentiated by the images.
+        gp_weight: λ, 10 in the paper; if 0, no gradient with respect to the images is computed.
         drift: 0.001 in ProGAN, 0 in WGAN-GP.
     """
 

@@ -1,1 +1,1 @@
-"""Modifiers: wrappers that are laid around another plugin's part."""
+"""Modifiers: wrappers around another plugin's part."""

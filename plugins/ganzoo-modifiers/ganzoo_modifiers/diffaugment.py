@@ -14,10 +14,10 @@ POLICIES = ("color", "translation", "cutout")
 
 @gz.hookimpl(wrapper=True)
 def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Generator[None, Any, Any]:
-    """The picked discriminator, which in training sees every image changed at random, real and fake alike.
+    """The discriminator, which in training gets randomly augmented images, real and fake.
 
     Raises:
-        UsageError: for a policy that names nothing, something unknown, or one thing twice.
+        UsageError: for a policy that is empty, or has an unknown or repeated name.
     """
     network = yield
     policy = tuple(modifiers["diffaugment"]["policy"])

@@ -1,7 +1,7 @@
-"""DiffAugment in TensorFlow: a model around the discriminator.
+"""DiffAugment in TensorFlow: a model that wraps the discriminator.
 
-Every transform takes images [N,H,W,C] in [-1, 1] and, for each image, numbers from [0, 1) that decide what happens to
-it. It is differentiable by the images, also twice, and what it gives may leave [-1, 1].
+Each transform takes images [N,H,W,C] in [-1, 1] and, for each image, random numbers from [0, 1). It is twice
+differentiable with respect to the images, and its result may leave [-1, 1].
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-RANDOM_COLUMNS = 7  # numbers an image: one each for brightness, saturation, contrast, and two each for shift and cutout
+RANDOM_COLUMNS = 7  # numbers per image: one each for brightness, saturation, contrast; two each for shift and cutout
 
 
 def augment_inputs(network: keras.Model, *, policy: Sequence[str]) -> keras.Model:
-    """A model that in training calls the network with augmented images; otherwise they stay as they are.
+    """Wrap the network in a model that augments the images in training, and only then.
 
     Args:
         network: a native discriminator, called with the images first.
-        policy: of `color`, `translate` and `cut_out`, those that happen, in this order.
+        policy: the transforms to apply, of `color`, `translate` and `cut_out`, in this order.
     """
     return Augmented(network, policy=policy)
 
 
 class Augmented(keras.Model):
-    """Another network, given augmented images in training; a growing one grows through it.
+    """A network with augmented images in training; `grow` is passed on to it.
 
-    It has no weights of its own. Its random numbers come from a seed generator that it holds, new ones in each call.
+    It has no weights of its own. Its random numbers come from its own seed generator, new ones in each call.
     """
 
     def __init__(self, network: keras.Model, *, policy: Sequence[str]) -> None:
         super().__init__(name=network.name)
         self.network, self.policy = network, tuple(policy)
-        self.seeds = keras.random.SeedGenerator(0)  # where it starts is the run's affair, in each phase
+        self.seeds = keras.random.SeedGenerator(0)  # the run sets its state in each phase
         if hasattr(network, "grow"):
             self.grow = network.grow
-        self.built = True  # Keras would close the model before a growing network has all its layers
+        self.built = True  # else Keras would forbid the layers that a growing network adds later
 
     def call(
         self,
@@ -47,21 +47,21 @@ class Augmented(keras.Model):
         resolution: int | None = None,
         **values: tf.Tensor,
     ) -> Any:
-        # Keras takes no mixture of numbers and tensors as further keywords, so `resolution` stands alone.
-        given = dict(values) if resolution is None else {"resolution": resolution, **values}
+        # Keras does not allow numbers and tensors mixed in **kwargs, so `resolution` is a parameter.
+        network_values = dict(values) if resolution is None else {"resolution": resolution, **values}
         if training:
             draws = keras.random.uniform((tf.shape(images)[0], RANDOM_COLUMNS), seed=self.seeds)
             images = augment(images, draws, policy=self.policy)
         inputs = [images] if labels is None else [images, labels]
         if len(getattr(self.network, "inputs", None) or ()) == 2:
-            inputs = [inputs]  # a functional model takes a list
-        return self.network(*inputs, training=training, **given)
+            inputs = [inputs]  # a functional model takes its inputs as a list
+        return self.network(*inputs, training=training, **network_values)
 
 
 def augment(images: tf.Tensor, draws: tf.Tensor, *, policy: Sequence[str]) -> tf.Tensor:
     """Images [N,H,W,C] and numbers [N,7] from [0, 1) -> images of the same shape.
 
-    Each transform has its own columns, so that a policy does not change what another part of it draws.
+    Each transform has its own columns, so that its random numbers do not depend on the rest of the policy.
     """
     brightness_by, saturation_by, contrast_by, *places = tf.unstack(draws, num=RANDOM_COLUMNS, axis=1)
     for name in policy:
@@ -82,7 +82,7 @@ def change_brightness(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
 
 
 def change_saturation(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
-    """m + s (x - m), m a pixel's mean over its channels and s from [0, 2); nothing where there is one channel."""
+    """m + s (x - m), m a pixel's mean over its channels and s from [0, 2); no change for one channel."""
     if images.shape[3] == 1:
         return images
     mean = tf.reduce_mean(images, axis=3, keepdims=True)
@@ -96,7 +96,7 @@ def change_contrast(images: tf.Tensor, u: tf.Tensor) -> tf.Tensor:
 
 
 def translate(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """Moved by whole pixels, up to an eighth of the side either way; what comes in from outside is 0, a mid grey."""
+    """Shift by whole pixels, up to 1/8 of the side in each direction; new pixels are 0, a mid grey."""
     height, width = images.shape[1:3]
     rows, rows_inside = _find_sources(down, height)
     columns, columns_inside = _find_sources(right, width)
@@ -106,7 +106,7 @@ def translate(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor) -> tf.Tensor
 
 
 def _find_sources(u: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """[N] -> for each place of an axis, where its pixel comes from [N,size], and whether that is in the image."""
+    """u [N] -> for each position on an axis, its source position [N,size], and whether that is inside the image."""
     most = size // 8
     shift = tf.cast(tf.floor(u * (2 * most + 1)), tf.int32) - most
     source = tf.range(size) - shift[:, None]
@@ -114,16 +114,16 @@ def _find_sources(u: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def cut_out(images: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-    """A square of half the side becomes 0, a mid grey. Its centre is anywhere, so it may reach over the border."""
+    """Set a square of half the side to 0, a mid grey. Its centre is anywhere, so it may extend past the border."""
     height, width = images.shape[1:3]
     inside = _find_covered(row, height)[:, :, None, None] & _find_covered(column, width)[:, None, :, None]
     return images * tf.cast(~inside, images.dtype)
 
 
 def _find_covered(u: tf.Tensor, size: int) -> tf.Tensor:
-    """[N] -> which places of an axis the square covers, [N,size]."""
+    """u [N] -> whether the square covers each position on an axis, [N,size]."""
     side = size // 2
     # The centre is one of the `size` pixels, or for an even side one of the `size + 1` edges between them.
     first = tf.cast(tf.floor(u * (size + 1 - side % 2)), tf.int32) - side // 2
-    place = tf.range(size) - first[:, None]
-    return (place >= 0) & (place < side)
+    offset = tf.range(size) - first[:, None]
+    return (offset >= 0) & (offset < side)

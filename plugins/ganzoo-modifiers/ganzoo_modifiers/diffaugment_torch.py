@@ -1,7 +1,7 @@
 """DiffAugment in PyTorch: a hook before the discriminator's forward.
 
-Every transform takes images [N,C,H,W] in [-1, 1] and, for each image, numbers from [0, 1) that decide what happens to
-it. It is differentiable by the images, also twice, and what it gives may leave [-1, 1].
+Each transform takes images [N,C,H,W] in [-1, 1] and, for each image, random numbers from [0, 1). It is twice
+differentiable with respect to the images, and its result may leave [-1, 1].
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-RANDOM_COLUMNS = 7  # numbers an image: one each for brightness, saturation, contrast, and two each for shift and cutout
+RANDOM_COLUMNS = 7  # numbers per image: one each for brightness, saturation, contrast; two each for shift and cutout
 
 
 def augment_inputs(network: nn.Module, *, policy: Sequence[str]) -> nn.Module:
-    """The same network, which in training mode is given augmented images; in eval they stay as they are.
+    """Make the network augment its images in training mode; in eval mode they are unchanged. Returns the same network.
 
-    The numbers come from the generator of the images' device, new ones in each call.
+    The random numbers come from the generator of the images' device, new ones in each call.
 
     Args:
         network: a native discriminator, called with the images first.
-        policy: of `color`, `translate` and `cut_out`, those that happen, in this order.
+        policy: the transforms to apply, of `color`, `translate` and `cut_out`, in this order.
     """
 
     def before(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -32,7 +32,7 @@ def augment_inputs(network: nn.Module, *, policy: Sequence[str]) -> nn.Module:
         draws = torch.rand(len(images), RANDOM_COLUMNS, device=images.device)
         return (augment(images, draws, policy=policy), *others)
 
-    # A hook and no module around it: the network keeps its type, its methods, and the names of its weights.
+    # A hook instead of a wrapper keeps the network's type, methods and names of weights.
     network.register_forward_pre_hook(before)
     return network
 
@@ -40,7 +40,7 @@ def augment_inputs(network: nn.Module, *, policy: Sequence[str]) -> nn.Module:
 def augment(images: Tensor, draws: Tensor, *, policy: Sequence[str]) -> Tensor:
     """Images [N,C,H,W] and numbers [N,7] from [0, 1) -> images of the same shape.
 
-    Each transform has its own columns, so that a policy does not change what another part of it draws.
+    Each transform has its own columns, so that its random numbers do not depend on the rest of the policy.
     """
     brightness_by, saturation_by, contrast_by, *places = draws.unbind(1)
     for name in policy:
@@ -61,7 +61,7 @@ def change_brightness(images: Tensor, u: Tensor) -> Tensor:
 
 
 def change_saturation(images: Tensor, u: Tensor) -> Tensor:
-    """m + s (x - m), m a pixel's mean over its channels and s from [0, 2); nothing where there is one channel."""
+    """m + s (x - m), m a pixel's mean over its channels and s from [0, 2); no change for one channel."""
     if images.shape[1] == 1:
         return images
     mean = images.mean(dim=1, keepdim=True)
@@ -75,19 +75,19 @@ def change_contrast(images: Tensor, u: Tensor) -> Tensor:
 
 
 def translate(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Moved by whole pixels, up to an eighth of the side either way; what comes in from outside is 0, a mid grey."""
+    """Shift by whole pixels, up to 1/8 of the side in each direction; new pixels are 0, a mid grey."""
     height, width = images.shape[2:]
     rows, rows_inside = _find_sources(down, height)
     columns, columns_inside = _find_sources(right, width)
     samples = torch.arange(len(images), device=images.device)[:, None, None]
-    # Both of the indexed axes at once; [N,H,W,C], whose permuted view is channels_last.
+    # Index both axes at once: gives [N,H,W,C], whose permuted view is channels_last.
     moved = images[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
     inside = rows_inside[:, None, :, None] & columns_inside[:, None, None, :]
     return moved * inside.to(images.dtype)
 
 
 def _find_sources(u: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """[N] -> for each place of an axis, where its pixel comes from [N,size], and whether that is in the image."""
+    """u [N] -> for each position on an axis, its source position [N,size], and whether that is inside the image."""
     most = size // 8
     shift = (u * (2 * most + 1)).floor().long() - most
     source = torch.arange(size, device=u.device) - shift[:, None]
@@ -95,16 +95,16 @@ def _find_sources(u: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def cut_out(images: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """A square of half the side becomes 0, a mid grey. Its centre is anywhere, so it may reach over the border."""
+    """Set a square of half the side to 0, a mid grey. Its centre is anywhere, so it may extend past the border."""
     height, width = images.shape[2:]
     inside = _find_covered(row, height)[:, None, :, None] & _find_covered(column, width)[:, None, None, :]
     return images * (~inside).to(images.dtype)
 
 
 def _find_covered(u: Tensor, size: int) -> Tensor:
-    """[N] -> which places of an axis the square covers, [N,size]."""
+    """u [N] -> whether the square covers each position on an axis, [N,size]."""
     side = size // 2
     # The centre is one of the `size` pixels, or for an even side one of the `size + 1` edges between them.
     first = (u * (size + 1 - side % 2)).floor().long() - side // 2
-    place = torch.arange(size, device=u.device) - first[:, None]
-    return (place >= 0) & (place < side)
+    offset = torch.arange(size, device=u.device) - first[:, None]
+    return (offset >= 0) & (offset < side)

@@ -10,12 +10,12 @@ import ganzoo_core as gz
 
 
 class WithR1:
-    """Another loss, and for D (γ/2)·E‖∇D(x)‖² on real images: the sum over a sample's pixels, the mean over the batch.
+    """A loss plus, for D, (γ/2)·E‖∇D(x)‖² on real images: summed over a sample's pixels, averaged over the batch.
 
-    Whatever else the other loss offers is handed on as it is.
+    Other attributes are those of the wrapped loss.
 
     Args:
-        loss: the other loss.
+        loss: the wrapped loss.
         gamma: γ; 10 for most of the paper's experiments.
     """
 
@@ -28,10 +28,10 @@ class WithR1:
         watched = _GradientRecorder(step.D, step.real, ops)
         terms = dict(self._loss.discriminator(replace(step, D=watched)))
         gradient = watched.gradient
-        if gradient is None:  # the loss did not call D on the real images, or asked for all of its outputs
+        if gradient is None:  # the loss did not call D on the real images, or used its other outputs
             _, gradient = ops.score_and_gradient(step.D, step.real)
         penalty = 0.5 * self._gamma * ops.mean(ops.sum_per_sample(ops.square(gradient)))
-        # A loss with an R1 of its own gets both: the mix has warned of it.
+        # A loss with its own R1 gets both; the mix has warned of that.
         terms["r1_penalty"] = terms["r1_penalty"] + penalty if "r1_penalty" in terms else penalty
         return terms
 
@@ -39,15 +39,15 @@ class WithR1:
         return self._loss.generator(step)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # a copy under construction asks for these before it has a loss
+        if name.startswith("_"):  # `copy` reads these before `loss` is set
             raise AttributeError(name)
         return getattr(self._loss, name)
 
 
 class _GradientRecorder:
-    """D, which keeps the gradient by the real images when the loss asks for their scores.
+    """D, which records the gradient with respect to the real images when the loss computes their scores.
 
-    So the penalty costs no second forward, and batch norm, dropout and spectral vectors move once.
+    So the penalty needs no second forward, and batch norm, dropout and spectral vectors are updated once.
     """
 
     def __init__(self, D: Any, real: Any, ops: gz.Ops) -> None:

@@ -11,10 +11,10 @@ import ganzoo_core as gz
 
 @gz.hookimpl(wrapper=True)
 def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Generator[None, Any, Any]:
-    """The picked discriminator, each of its weights divided by its largest singular value.
+    """The discriminator, with each weight divided by its largest singular value.
 
     Raises:
-        UsageError: for fewer than one iteration, a D that is spectrally normalised already, and a D with no layer to
+        UsageError: for fewer than one iteration, and for a D that is already spectrally normalised or has no layer to
             normalise.
     """
     network = yield

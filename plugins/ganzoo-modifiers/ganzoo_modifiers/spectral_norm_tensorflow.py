@@ -1,4 +1,4 @@
-"""Spectral normalisation of a Keras network, by a model around it."""
+"""Spectral normalisation of a Keras network, by a wrapping model."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import ganzoo_core as gz
 
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 LAYERS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, *TRANSPOSED, layers.Dense, layers.Embedding)
-INITIAL_ITERATIONS = 15  # of the power iteration, when a weight is met first
+INITIAL_ITERATIONS = 15  # steps of the power iteration when a weight is first used
 
 
 def normalise(network: keras.Model, *, iterations: int) -> keras.Model:
-    """A model that calls the network with each kernel and embedding W replaced by W/σ.
+    """Wrap the network in a model that replaces each kernel and embedding W by W/σ.
 
     Args:
         network: a native discriminator.
         iterations: steps of the power iteration in each training forward, at least 1.
 
     Raises:
-        UsageError: if the network has spectral norm already, or no layer that can have it.
+        UsageError: if the network has spectral norm already, or no layer to normalise.
     """
     for layer in (network, *_iterate_layers(network)):
         if "SpectralNorm" in type(layer).__name__:
@@ -47,7 +47,7 @@ def _iterate_layers(network: Any) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _Weight:
-    """A variable, its vectors u [rows] and v [columns], and the axis of its output channels, which are the rows."""
+    """A variable, its vectors u [rows] and v [columns], and the axis of its output channels (the rows)."""
 
     variable: Any
     u: Any
@@ -55,13 +55,13 @@ class _Weight:
     axis: int
 
     def to_matrix(self) -> tf.Tensor:
-        """The weight as [output channels, everything else]."""
+        """The weight as a matrix [output channels, all other axes]."""
         value = tf.convert_to_tensor(self.variable)
         order = [self.axis, *(axis for axis in range(len(value.shape)) if axis != self.axis)]
         return tf.reshape(tf.transpose(value, order), [value.shape[self.axis], -1])
 
     def iterate(self, steps: int) -> None:
-        """So many steps of the power iteration, through which no gradient flows."""
+        """Make so many steps of the power iteration, without gradient."""
         matrix, v = tf.stop_gradient(self.to_matrix()), tf.convert_to_tensor(self.v)
         for _ in range(steps):
             u = tf.math.l2_normalize(tf.linalg.matvec(matrix, v), epsilon=1e-24)
@@ -70,17 +70,17 @@ class _Weight:
         self.v.assign(v)
 
     def normalise(self) -> tf.Tensor:
-        """W/σ with σ = uᵀWv, whose gradient flows through W alone."""
+        """W/σ with σ = uᵀWv; u and v are constants to the gradient."""
         u, v = tf.stop_gradient(self.u.value), tf.stop_gradient(self.v.value)
         return self.variable.value / tf.reduce_sum(u * tf.linalg.matvec(self.to_matrix(), v))
 
 
 class SpectralNormalised(keras.Model):
-    """Another network, called with normalised weights; a growing one grows through it.
+    """A network with normalised weights; `grow` is passed on to it.
 
     Args:
-        network: the other network.
-        iterations: steps of the power iteration in each training forward; there are none in evaluation.
+        network: the wrapped network.
+        iterations: steps of the power iteration in each training forward; none in evaluation.
     """
 
     def __init__(self, network: keras.Model, *, iterations: int) -> None:
@@ -89,7 +89,7 @@ class SpectralNormalised(keras.Model):
         self._normalised: dict[int, _Weight] = {}
         if hasattr(network, "grow"):
             self.grow = network.grow
-        # Keras would close the model before the vectors are there: they follow when the network is first called.
+        # Else Keras would forbid adding the vectors u and v, which are created when the network is first called.
         self.built = True
 
     def call(
@@ -100,13 +100,13 @@ class SpectralNormalised(keras.Model):
         resolution: int | None = None,
         **values: tf.Tensor,
     ) -> Any:
-        # Keras takes no mixture of numbers and tensors as further keywords, so `resolution` stands alone.
-        given = dict(values) if resolution is None else {"resolution": resolution, **values}
+        # Keras does not allow numbers and tensors mixed in **kwargs, so `resolution` is a parameter.
+        network_values = dict(values) if resolution is None else {"resolution": resolution, **values}
         inputs = [images] if labels is None else [images, labels]
         if len(getattr(self.network, "inputs", None) or ()) == 2:
             inputs = [inputs]
         if not all(id(layer) in self._normalised for layer in self._layers_to_normalise()):
-            self.network(*inputs, training=False, **given)  # its variables may not be made yet
+            self.network(*inputs, training=False, **network_values)  # creates its variables, if they do not exist yet
             for layer in self._layers_to_normalise():
                 if id(layer) not in self._normalised:
                     self._normalised[id(layer)] = self._make_weight(layer)
@@ -115,9 +115,9 @@ class SpectralNormalised(keras.Model):
             for weight in weights:
                 weight.iterate(self.iterations)
         with keras.StatelessScope([(weight.variable, weight.normalise()) for weight in weights]) as scope:
-            outputs = self.network(*inputs, training=training, **given)
+            outputs = self.network(*inputs, training=training, **network_values)
         for variable in self.network.non_trainable_variables:
-            # What moved inside stays inside of the scope, such as batch norm's means and dropout's seeds.
+            # Updates inside the scope are lost at its end, such as batch norm's means and dropout's seeds: copy them.
             moved = scope.get_current_value(variable)
             if moved is not None:
                 variable.assign(moved)
@@ -129,8 +129,8 @@ class SpectralNormalised(keras.Model):
     def _make_weight(self, layer: Any) -> _Weight:
         variable = layer.embeddings if isinstance(layer, layers.Embedding) else layer.kernel
         rank = len(variable.shape)
-        # Keras has the output channels last, and last but one in a transposed convolution. Torch has an embedding's
-        # rows as they are.
+        # Keras has the output channels last, or second to last in a transposed convolution. An embedding's rows are
+        # the matrix's rows, as in PyTorch.
         axis = 0 if isinstance(layer, layers.Embedding) else rank - (2 if isinstance(layer, TRANSPOSED) else 1)
         rows = variable.shape[axis]
         columns = tf.TensorShape(variable.shape).num_elements() // rows

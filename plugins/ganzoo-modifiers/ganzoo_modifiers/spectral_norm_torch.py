@@ -1,4 +1,4 @@
-"""Spectral normalisation of a torch network in place."""
+"""Spectral normalisation of a PyTorch network, in place."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LAYERS = (
 
 
 def normalise(network: nn.Module, *, iterations: int) -> nn.Module:
-    """The same network, with every convolution, linear layer and embedding spectrally normalised.
+    """Spectrally normalise every convolution, linear layer and embedding; return the same network.
 
-    One reading of a weight in training mode makes `iterations` steps of the power iteration; none in eval. The
+    Each access to a weight in training mode makes `iterations` steps of the power iteration; in eval mode none. The
     vectors u and v are buffers, so they are saved with the network.
 
     Args:
@@ -30,7 +30,7 @@ def normalise(network: nn.Module, *, iterations: int) -> nn.Module:
         iterations: at least 1.
 
     Raises:
-        UsageError: if the network has spectral norm already, or no layer that can have it.
+        UsageError: if the network has spectral norm already, or no layer to normalise.
     """
     for name, module in network.named_modules():
         if _is_normalised(module):
@@ -51,7 +51,7 @@ def normalise(network: nn.Module, *, iterations: int) -> nn.Module:
 
 
 def _is_normalised(module: nn.Module) -> bool:
-    """Whether this is torch's parametrization, a layer under torch's older hook, or a class of that name."""
+    """Whether the module has PyTorch's older spectral norm hook, or "SpectralNorm" in its class name."""
     if "SpectralNorm" in type(module).__name__:
         return True
     parameters = {name for name, _ in module.named_parameters(recurse=False)}

@@ -1,4 +1,4 @@
-"""What ganzoo calls to build `progan-tf`. TensorFlow is imported only when a network is asked for."""
+"""Hooks that build `progan-tf`. TensorFlow is imported only when a network is built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @gz.hookimpl
 def build_generator(spec: gz.Spec, options: gz.Options) -> keras.Model:
-    """z [N, latent_dim] -> images [N,H,W,C], at 4x4 pixels until it grows; raises UsageError for a size beyond it."""
+    """z [N, latent_dim] -> images [N,H,W,C], 4x4 pixels until it grows; raises UsageError for an unsupported size."""
     from ganzoo_progan_tf.networks import Generator
 
     return Generator(
@@ -22,7 +22,7 @@ def build_generator(spec: gz.Spec, options: gz.Options) -> keras.Model:
 
 @gz.hookimpl
 def build_discriminator(spec: gz.Spec, options: gz.Options) -> keras.Model:
-    """Images [N,H,W,C] -> raw scores [N], at 4x4 pixels until it grows; raises UsageError for a size beyond it."""
+    """Images [N,H,W,C] -> raw scores [N], 4x4 pixels until it grows; raises UsageError for an unsupported size."""
     from ganzoo_progan_tf.networks import Discriminator
 
     return Discriminator(size=_square_side(spec), channels=spec.channels, width=options["width"])

@@ -1,7 +1,7 @@
 """ProGAN's two growing networks (Karras et al. 2017, arXiv:1710.10196), for sizes 4, 8, 16, … 1024.
 
-Both begin at 4x4 pixels. `grow` adds one block for each doubling, and a 1x1 convolution that leads from features to
-an image or back. The sizes noted beside the layers are those of the paper's table 2: 1024 pixels, z of 512, `width`
+Both start at 4x4 pixels. `grow` adds a block for each doubling, and a 1x1 convolution from features to image or
+back. Shapes beside the layers are those of the paper's table 2: 1024 pixels, z of 512, `width`
 512. N is the batch, C the image's channels, 1 or 3; images are [N,H,W,C].
 """
 
@@ -15,12 +15,12 @@ import tensorflow as tf
 import ganzoo_core as gz
 
 START_RESOLUTION = 4  # pixels of the first stage
-SQRT2 = math.sqrt(2)  # He's gain for a layer that a rectifier follows
+SQRT2 = math.sqrt(2)  # He's gain for a layer followed by a rectifier
 EPSILON = 1e-8
 
 
 def count_channels(resolution: int, width: int) -> int:
-    """Channels at a resolution: min(8192 / 2^s, 512) with s = log2(resolution) - 1, and `width` at most.
+    """Channels at a resolution: min(8192 / 2^s, 512) with s = log2(resolution) - 1, but at most `width`.
 
     512 up to 32 pixels, then 256, 128, 64, 32, and 16 at 1024.
     """
@@ -28,7 +28,7 @@ def count_channels(resolution: int, width: int) -> int:
 
 
 def check_sizes(size: int, width: int) -> None:
-    """Raise UsageError unless the networks can have this size in pixels and this width in channels."""
+    """Raise UsageError unless the networks support this size in pixels and this width in channels."""
     if size not in [START_RESOLUTION << level for level in range(9)]:
         raise gz.UsageError(
             f"ProGAN was asked for images of {size} pixels; set data.size to 4, 8, 16, 32, 64, 128, 256, 512 or 1024"
@@ -43,13 +43,13 @@ def activate(x: tf.Tensor) -> tf.Tensor:
 
 
 def pixel_norm(x: tf.Tensor) -> tf.Tensor:
-    """x / sqrt(mean over channels of x^2 + 1e-8), a pixel at a time (section 4.2)."""
+    """x / sqrt(mean over channels of x^2 + 1e-8), for each pixel (section 4.2)."""
     return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=-1, keepdims=True) + EPSILON)
 
 
 def upsample(x: tf.Tensor) -> tf.Tensor:
-    """[N,H,W,C] -> [N,2H,2W,C]: each pixel becomes a square of four. Made of copies: TensorFlow's own nearest
-    neighbour has no second derivative."""
+    """[N,H,W,C] -> [N,2H,2W,C], nearest neighbour. Made by `concat`, since TensorFlow's own resizing has no
+    second derivative."""
     _, height, width, channels = x.shape
     x = tf.reshape(x, [-1, height, width * channels])
     x = tf.concat([x, x], axis=2)  # each row twice
@@ -59,15 +59,15 @@ def upsample(x: tf.Tensor) -> tf.Tensor:
 
 
 def downsample(x: tf.Tensor) -> tf.Tensor:
-    """[N,2H,2W,C] -> [N,H,W,C]: the mean of each square of four."""
+    """[N,2H,2W,C] -> [N,H,W,C], by the mean of 2x2 pixels."""
     return tf.nn.avg_pool2d(x, 2, 2, "VALID")
 
 
 def add_minibatch_stddev(x: tf.Tensor) -> tf.Tensor:
-    """[N,H,W,C] -> [N,H,W,C+1]: how much the images of a group differ, as one more channel (section 3).
+    """[N,H,W,C] -> [N,H,W,C+1]: the standard deviation within a group of images as one more channel (section 3).
 
-    Groups are four images that follow each other; three, two or the whole batch where four do not divide it. Their
-    standard deviation is taken for each feature and place, and its mean over all of them fills the channel.
+    Groups are four successive images; three, two or the whole batch if four does not divide it. The channel is filled
+    with the mean, over features and pixels, of the group's standard deviation.
     """
     count, height, width, channels = x.shape
     group = next((size for size in (4, 3, 2) if count % size == 0), count)
@@ -81,20 +81,20 @@ def add_minibatch_stddev(x: tf.Tensor) -> tf.Tensor:
 class Convolution(keras.layers.Layer):
     """A convolution with equalised learning rate (section 4.1): [N,H,W,inputs] -> [N,H,W,outputs].
 
-    The weights are stored as N(0, 1) and scaled by gain / sqrt(fan-in) whenever they are used. So Adam, whose steps
-    do not depend on a gradient's scale, moves all layers at the same speed.
+    The weights are initialised as N(0, 1) and scaled by gain / sqrt(fan-in) in each forward. So Adam, whose steps do
+    not depend on the gradient's scale, trains all layers at the same speed.
 
     Args:
         inputs, outputs: channels.
         side: of the kernel, in pixels.
-        gain: sqrt 2 before a rectifier, 1 where none follows.
-        padding: `SAME`, or `VALID` where the image shrinks by `side` - 1.
+        gain: sqrt 2 before a rectifier, else 1.
+        padding: `SAME`, or `VALID`, which shrinks the image by `side` - 1.
     """
 
     def __init__(self, inputs: int, outputs: int, side: int, *, gain: float = SQRT2, padding: str = "SAME") -> None:
         super().__init__()
         self.scale, self.padding = gain / math.sqrt(inputs * side * side), padding
-        # A new initialiser for each weight: the same object would draw the same numbers again.
+        # A new initialiser for each weight: one object would draw the same numbers each time.
         normal = keras.initializers.RandomNormal(0.0, 1.0)
         self.weight = self.add_weight(shape=(side, side, inputs, outputs), initializer=normal, name="weight")
         self.bias = self.add_weight(shape=(outputs,), initializer="zeros", name="bias")
@@ -104,20 +104,20 @@ class Convolution(keras.layers.Layer):
 
 
 class Growing(keras.Model):
-    """What G and D have in common: they begin at 4x4 pixels, and `grow` up to `size`."""
+    """Base of G and D: a network that starts at 4x4 pixels and can `grow` up to `size`."""
 
     def __init__(self, *, size: int, width: int) -> None:
         check_sizes(size, width)
         super().__init__()
         self.size, self.width, self.resolution = size, width, START_RESOLUTION
-        # Keras closes a model that it takes for complete; a growing one never is, and its layers build themselves.
+        # Keras forbids new layers in a built model; this one adds layers later, and they build themselves.
         self.built = True
 
     def grow(self, resolution: int) -> None:
-        """Add the layers of every stage up to `resolution`; what is there stays as it is.
+        """Add the layers of every stage up to `resolution`; existing layers stay unchanged.
 
         Raises:
-            UsageError: if that is no stage, or beyond the size that the network was made for.
+            UsageError: if there is no such stage, or it is larger than the network's size.
         """
         if resolution not in [START_RESOLUTION << level for level in range(self.size.bit_length() - 2)]:
             raise gz.UsageError(
@@ -129,14 +129,13 @@ class Growing(keras.Model):
             self.add_stage(self.resolution)
 
     def add_stage(self, resolution: int) -> None:
-        """Add the layers that this resolution takes."""
+        """Add the layers of this resolution."""
         raise NotImplementedError
 
     def count_doublings(self, resolution: int | None) -> int:
         """How many doublings lead to this resolution.
 
-        None stands for the full size, to which the network then grows: without a schedule that says how far, there
-        is nothing to wait for.
+        None means the full size, to which the network then grows, since no schedule limits it.
         """
         if resolution is None:
             self.grow(self.size)
@@ -160,13 +159,13 @@ class GeneratorBlock(keras.layers.Layer):
 
 
 class Generator(Growing):
-    """z [N, latent_dim] on the hypersphere -> images [N,H,W,C]; linear, so they may leave [-1, 1] a little.
+    """z [N, latent_dim] on the hypersphere -> images [N,H,W,C]; the output is linear, so it may slightly leave [-1, 1].
 
     Args:
         size: pixels of the last stage: 4, 8, 16, … 1024.
         channels: C.
         latent_dim: the length of z; 512 in the paper.
-        width: the most channels a layer may have; 512 in the paper.
+        width: maximum number of channels of a layer; 512 in the paper.
     """
 
     def __init__(self, *, size: int, channels: int, latent_dim: int, width: int) -> None:
@@ -185,9 +184,9 @@ class Generator(Growing):
         self.to_image.append(Convolution(outputs, self.channels, 1, gain=1))
 
     def call(self, z: tf.Tensor, resolution: int | None = None, fade: tf.Tensor | float = 1.0) -> tf.Tensor:
-        """At `fade` 0 the images are those of the stage before, enlarged; at 1 the new layers' alone (figure 2)."""
+        """`fade` 0 gives the previous stage's images, enlarged; 1 the new layers' only; linear between (figure 2)."""
         stage = self.count_doublings(resolution)
-        x = tf.pad(z[:, None, None, :], [[0, 0], [3, 3], [3, 3], [0, 0]])  # one pixel in the middle of [N,7,7,512]
+        x = tf.pad(z[:, None, None, :], [[0, 0], [3, 3], [3, 3], [0, 0]])  # z as the centre pixel of [N,7,7,512]
         x = pixel_norm(activate(self.projection(x)))
         x = before = pixel_norm(activate(self.convolution(x)))
         for block in self.blocks[:stage]:
@@ -211,12 +210,12 @@ class DiscriminatorBlock(keras.layers.Layer):
 
 
 class Discriminator(Growing):
-    """Images [N,H,W,C] in [-1, 1] -> raw scores [N], unbounded as a critic's are.
+    """Images [N,H,W,C] in [-1, 1] -> unbounded scores [N] of a critic.
 
     Args:
         size: pixels of the last stage: 4, 8, 16, … 1024.
         channels: C.
-        width: the most channels a layer may have; 512 in the paper.
+        width: maximum number of channels of a layer; 512 in the paper.
     """
 
     def __init__(self, *, size: int, channels: int, width: int) -> None:
@@ -236,7 +235,7 @@ class Discriminator(Growing):
         self.from_image.append(Convolution(self.channels, inputs, 1))
 
     def call(self, images: tf.Tensor, resolution: int | None = None, fade: tf.Tensor | float = 1.0) -> tf.Tensor:
-        """At `fade` 0 the scores are those of the stage before on the halved images; at 1 the new layers decide."""
+        """At `fade` 0 the features are the previous stage's, on halved images; at 1 the new layers' only (figure 2)."""
         stage = self.count_doublings(resolution)
         x = activate(self.from_image[stage](images))
         if stage > 0:

@@ -1,1 +1,1 @@
-"""Schedules: pure functions from images seen to learning rates and the like."""
+"""Schedules: pure functions from images seen to learning rates and other values."""

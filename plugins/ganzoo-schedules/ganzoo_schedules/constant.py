@@ -1,4 +1,4 @@
-"""Learning rates that stay as they are set."""
+"""Constant learning rates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ganzoo_core as gz
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:
-    """The base learning rates, however many images were seen."""
+    """The base learning rates throughout the run."""
 
     lr_g: float
     lr_d: float

@@ -1,4 +1,4 @@
-"""Half a cosine: Loshchilov, Hutter 2016 (arXiv:1608.03983), equation 5, without restarts; as R3GAN uses it."""
+"""Half a cosine: Loshchilov, Hutter 2016 (arXiv:1608.03983), equation 5, without restarts; as in R3GAN."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ EXTRAS = ("gamma", "beta2", "ema_halflife")
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine:
-    """Each value goes from its first to its last over half a cosine, and holds the last beyond the run.
+    """Each value follows half a cosine from its first to its last, and stays at the last beyond the run.
 
     Args:
         total_images: the length of the run.
-        ends: for each value its first and its last.
+        ends: name -> (first, last) value.
     """
 
     total_images: int
@@ -31,7 +31,7 @@ class Cosine:
 
 
 def _interpolate(first: float, last: float, progress: float) -> float:
-    """`first` where 0 of the way is gone, `last` where 1 is; rounding never passes either."""
+    """Interpolate from `first` at progress 0 to `last` at 1; rounding never exceeds either."""
     value = first + (last - first) * progress
     return min(max(value, min(first, last)), max(first, last))
 
@@ -50,6 +50,6 @@ def _check_ends(name: str, numbers: Sequence[float]) -> tuple[float, float]:
     highest = 1.0 if name == "beta2" else math.inf
     if len(numbers) != 2 or not all(0.0 <= number < highest for number in numbers):
         expected = "from 0 to below 1" if name == "beta2" else "of at least 0"
-        found = ",".join(f"{number:g}" for number in numbers)
-        raise gz.UsageError(f"schedule.{name}_ends is {found}; expected two numbers {expected}, the first and the last")
+        text = ",".join(f"{number:g}" for number in numbers)
+        raise gz.UsageError(f"schedule.{name}_ends is {text}; expected two numbers {expected}, the first and the last")
     return numbers[0], numbers[1]

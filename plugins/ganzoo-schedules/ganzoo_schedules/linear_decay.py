@@ -1,4 +1,4 @@
-"""Constant, then a straight line down: CycleGAN's rule (Zhu et al. 2017, arXiv:1703.10593)."""
+"""Constant, then linear decay: CycleGAN's schedule (Zhu et al. 2017, arXiv:1703.10593)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import ganzoo_core as gz
 
 @dataclass(frozen=True, kw_only=True)
 class LinearDecay:
-    """Both learning rates: their base until `start` of the run, then linearly to `final` times it at the end.
+    """Both learning rates stay at their base until `start`, then go linearly to `final` times the base at the end.
 
     Args:
-        total_images: the length of the run; beyond it the last value holds.
+        total_images: the length of the run; beyond it the last value stays.
         lr_g, lr_d: the base learning rates.
         start: a fraction of the run, in [0, 1).
         final: a factor, at least 0.
@@ -34,7 +34,7 @@ class LinearDecay:
             return self.final
         fallen = max(0.0, (images / self.total_images - self.start) / (1.0 - self.start))
         factor = 1.0 + (self.final - 1.0) * fallen
-        return min(max(factor, min(1.0, self.final)), max(1.0, self.final))  # rounding may pass the end by a hair
+        return min(max(factor, min(1.0, self.final)), max(1.0, self.final))  # rounding may exceed the end slightly
 
 
 @gz.hookimpl

@@ -1,4 +1,4 @@
-"""The resolution doubles and new layers fade in: Karras et al. 2017 (arXiv:1710.10196), section 2, appendix A.1."""
+"""Progressive growing, with layers that fade in: Karras et al. 2017 (arXiv:1710.10196), section 2, appendix A.1."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import ganzoo_core as gz
 class Progressive:
     """Stable at `start`; then, for each doubling up to `final`, a fade from 0 to 1 and a stable phase.
 
-    The last stable phase lasts to the end of the run. Learning rates stay.
+    The last stable phase lasts to the end of the run. Learning rates are constant.
 
     Args:
         start, final: resolutions in pixels; `final` is `start` doubled some number of times.
-        stable_images: how long every stable phase but the last is, in images, at least 0.
-        fade_images: how long every fade is, in images, at least 0.
+        stable_images: length of each stable phase but the last, in images, at least 0.
+        fade_images: length of each fade, in images, at least 0.
         lr_g, lr_d: the base learning rates.
     """
 
@@ -72,7 +72,7 @@ def _count_doublings(start: int, final: int) -> int:
 
 
 def _choose_phases(doublings: int, total_images: int, stable: int, fade: int) -> tuple[int, int]:
-    """The lengths of a stable phase and of a fade; one that is 0 gets an even share of what the other leaves."""
+    """Return the lengths of a stable phase and of a fade; a length of 0 is replaced by an even share of the rest."""
     for name, length in (("stable_images", stable), ("fade_images", fade)):
         if length < 0:
             raise gz.UsageError(f"schedule.{name} is {length}; expected a number of images, or 0 for an even share")

@@ -1,1 +1,1 @@
-"""Scores for ganzoo: what looks at images (`classifier`, `inception`), and the metrics on what it saw."""
+"""Scores for ganzoo: feature extractors (`classifier`, `inception`) and metrics on their features."""

@@ -1,4 +1,4 @@
-"""The extractor `classifier`: trained once on the data's own training part, and kept in the user's cache folder."""
+"""The extractor `classifier`: trained once on the data's train part, and cached in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ WEIGHTS_FILE, FACTS_FILE = "classifier.safetensors", "classifier.json"
 FACTS = {"accuracy": float, "test_images": int, "train_images": int, "weights": str, "resizer": str}
 MIN_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 DEFAULT_MIN_ACCURACY = 0.7
-MAX_BYTES = 200_000_000  # of one of its files
-SILENT_SECONDS = 5.0  # seconds, after which a large set says how far it is
+MAX_BYTES = 200_000_000  # maximum size of a cached file
+SILENT_SECONDS = 5.0  # seconds before hashing a large dataset reports its progress
 Say = Callable[[str], None]
 
 
@@ -36,10 +36,10 @@ Say = Callable[[str], None]
 def extractor(
     name: str, data: str, source: Callable[[str], gz.ImageSource], say: Say, options: gz.Options
 ) -> gz.Extractor:
-    """Features are what its last layer but one sees; its test accuracy is known, and must be enough.
+    """A classifier whose features are the input of its last layer. Its test accuracy is measured and must suffice.
 
     Raises:
-        UsageError: for data without labels, and where it does not know its classes well enough to judge by.
+        UsageError: for data without labels or with one class, and if its test accuracy is too low.
     """
     train, test = source("train"), source("test")
     if train.labels is None or test.labels is None:
@@ -49,14 +49,17 @@ def extractor(
         )
     if len(train.class_names) < 2:
         raise gz.UsageError(f"{data} has one class, and {name} needs two or more; say --extractor inception")
-    found = load_or_train(train, test, say)
-    accuracy, least = found.facts["accuracy"], options["least_accuracy"] or MIN_ACCURACY.get(data, DEFAULT_MIN_ACCURACY)
+    classifier = load_or_train(train, test, say)
+    accuracy, least = (
+        classifier.facts["accuracy"],
+        options["least_accuracy"] or MIN_ACCURACY.get(data, DEFAULT_MIN_ACCURACY),
+    )
     if accuracy < least:
         raise gz.UsageError(
             f"{name} knows {accuracy:.1%} of the test images of {data}, and below {least:.1%} its scores mean little; "
             f"say --extractor inception, or --set extractor.{name}.least_accuracy={int(accuracy * 100) / 100} to go on"
         )
-    return found
+    return classifier
 
 
 class _Extractor:
@@ -73,16 +76,16 @@ class _Extractor:
 
 
 def find_cache_folder() -> Path:
-    """Where classifiers lie; `GANZOO_CACHE` replaces the `ganzoo` folder of the user's caches."""
+    """The folder of cached classifiers; `GANZOO_CACHE` replaces the `ganzoo` folder of the user's caches."""
     override = os.environ.get("GANZOO_CACHE")
     return (Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")) / "classifiers"
 
 
 def load_or_train(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Extractor:
-    """The classifier of this data: from the cache, or trained now and kept there.
+    """Load this data's classifier from the cache, or train and cache it.
 
-    A cache that cannot be written to is no error. An entry that is damaged is made anew. Of several processes that need
-    the same one, one trains it and the others wait.
+    A read-only cache is no error. A damaged entry is replaced. If several processes need the same classifier, one
+    trains it and the others wait.
     """
     import torch
 
@@ -93,14 +96,14 @@ def load_or_train(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Ext
     entry = find_cache_folder() / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:40]
     shape = (train.images.shape[1], train.images.shape[2], train.images.shape[3])
     empty = classifier_network.Classifier(shape, len(train.class_names))
-    kept = _try_load(entry, empty)
-    if kept is not None:
-        return kept
+    cached = _try_load(entry, empty)
+    if cached is not None:
+        return cached
     with _lock_entry(entry, say):
-        kept = _try_load(entry, empty)  # another process may have been first
-        if kept is not None:
-            return kept
-        _remove_entry(entry)  # where it is damaged
+        cached = _try_load(entry, empty)  # another process may have trained it meanwhile
+        if cached is not None:
+            return cached
+        _remove_entry(entry)  # if it is damaged
         return _train(train, test, entry, say)
 
 
@@ -134,7 +137,7 @@ def _train(train: gz.ImageSource, test: gz.ImageSource, entry: Path, say: Say) -
 
 @contextmanager
 def _lock_entry(entry: Path, say: Say) -> Iterator[None]:
-    """Have this entry to oneself, where the folder takes a lock."""
+    """Lock this entry, if the folder allows locks."""
     lock = filelock.FileLock(entry.with_name(f".{entry.name}.lock"))
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +146,7 @@ def _lock_entry(entry: Path, say: Say) -> Iterator[None]:
         except filelock.Timeout:
             say("another process trains the classifier of this data; waiting for it")
             lock.acquire()
-    except (OSError, NotImplementedError):  # read-only, or a file system without locks
+    except (OSError, NotImplementedError):  # a read-only folder, or a file system without locks
         yield
         return
     try:
@@ -153,7 +156,7 @@ def _lock_entry(entry: Path, say: Say) -> Iterator[None]:
 
 
 def _try_load(entry: Path, empty: Classifier) -> _Extractor | None:
-    """What the entry holds; None where there is none, or a damaged one."""
+    """Load the entry; None if it is missing or damaged."""
     try:
         return _load(entry, empty)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RuntimeError):
@@ -165,8 +168,8 @@ def _load(entry: Path, empty: Classifier) -> _Extractor:
 
     if entry.is_symlink():
         raise ValueError("it is a link")
-    found = json.loads(_read_file(entry / FACTS_FILE))
-    about = {name: found[name] for name in ("accuracy", "test_images", "train_images", "weights", "resizer")}
+    facts = json.loads(_read_file(entry / FACTS_FILE))
+    about = {name: facts[name] for name in ("accuracy", "test_images", "train_images", "weights", "resizer")}
     content = _read_file(entry / WEIGHTS_FILE)
     if hashlib.sha256(content).hexdigest() != about["weights"]:
         raise ValueError("its weights are not those that were written")
@@ -179,17 +182,17 @@ def _load(entry: Path, empty: Classifier) -> _Extractor:
 
 
 def _read_file(path: Path) -> bytes:
-    """A regular file of an entry; raises ValueError for anything else, and for one that is too large."""
+    """Read a file of an entry; raise ValueError if it is not a regular file or too large."""
     if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} is none of this extractor's files")
     return path.read_bytes()
 
 
 def _remove_entry(entry: Path) -> None:
-    """Remove an entry; of a link the link alone."""
+    """Remove an entry; if it is a link, only the link."""
     if entry.is_dir() and not entry.is_symlink():
         shutil.rmtree(entry, ignore_errors=True)
-    else:  # where there is a pipe, rmtree would wait for a writer
+    else:  # not a folder, perhaps a named pipe, on which rmtree would block
         with contextlib.suppress(OSError):
             entry.unlink()
 
@@ -205,14 +208,14 @@ def _store_entry(entry: Path, files: Mapping[str, bytes]) -> None:
             (made / name).write_bytes(content)
         made.chmod(0o755)
         made.replace(entry)
-    except OSError:  # another process was first, with the same bytes; or the disk is full
+    except OSError:  # another process stored the same bytes first, or the disk is full
         pass
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
 def _hash_images(part: gz.ImageSource, say: Say) -> str:
-    """The SHA-256 of all its images and labels."""
+    """The SHA-256 of all images and labels of a part."""
     digest = hashlib.sha256(f"{part.images.shape} {list(part.class_names)}".encode())
     since = time.monotonic()
     for start in range(0, len(part.images), 10_000):
@@ -226,7 +229,7 @@ def _hash_images(part: gz.ImageSource, say: Say) -> str:
 
 
 class _SingleThread:
-    """PyTorch on one thread: how many there are moves the last bits of a sum, and with them the weights' hash."""
+    """Run PyTorch on one thread: the number of threads changes the last bits of sums, and so the weights' hash."""
 
     def __enter__(self) -> None:
         import torch

@@ -1,4 +1,4 @@
-"""The metric `density-coverage`. Neither torchmetrics nor torch-fidelity has it, so its two sums are written here."""
+"""The metric `density-coverage`, implemented here since torchmetrics and torch-fidelity lack it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ def metric(options: gz.Options) -> gz.Metric:
 
 
 def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 5) -> dict[str, float]:
-    """`density`: in how many real images' balls a generated one lies, over `neighbours`, which may pass 1; `coverage`:
-    real images whose ball holds a generated one. A real image's ball reaches to its k-th nearest real neighbour.
+    """`density`: mean number of real balls that contain a generated image, divided by `neighbours`; may exceed 1.
+    `coverage`: fraction of real images whose ball contains a generated image.
+
+    The ball of a real image reaches to its k-th nearest real neighbour, k being `neighbours`.
     """
     import torch
 
@@ -28,7 +30,7 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 
     X, Y = torch.from_numpy(real.features), torch.from_numpy(fake.features)
     inside, covered = 0, 0
     for rows in X.split(BATCH):
-        # The nearest of all is the image itself, at no distance.
+        # The nearest of all is the image itself, at distance 0.
         radius = _compute_distances(rows, X).kthvalue(neighbours + 1, dim=1).values
         within = _compute_distances(rows, Y) < radius[:, None]  # [real, fake]
         inside += int(within.sum())
@@ -37,7 +39,7 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 
 
 
 def _compute_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean [A,B]; without the shortcut over a matrix product, by which a point lies off itself."""
+    """Euclidean distances [A,B], not by matrix products, whose rounding gives a point a distance to itself."""
     import torch
 
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

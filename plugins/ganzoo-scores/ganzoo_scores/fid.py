@@ -1,4 +1,4 @@
-"""The metric `fid`: the Fréchet distance of two Gaussians, by torchmetrics, over all images and within each class."""
+"""The metric `fid`: Fréchet distance of two Gaussians, by torchmetrics, over all images and within each class."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ import ganzoo_core as gz
 
 @gz.hookimpl
 def metric(options: gz.Options) -> gz.Metric:
-    """Heusel et al. 2017, arXiv:1706.08500, equation 6, on whatever features the extractor has."""
+    """Heusel et al. 2017, arXiv:1706.08500, equation 6, on the extractor's features."""
     return partial(score, allow_few=options["allow_few"])
 
 
 def score(
     real: gz.Features, fake: gz.Features, seed: int, *, allow_few: bool = False
 ) -> dict[str, float | Mapping[str, float]]:
-    """`fid`, and by class where both sides have enough images of one.
+    """`fid`, and `fid_within` by class, for classes with enough real and generated images.
 
-    The class of a generated image is the one that was asked for or, of an unconditional model, the one that the
-    extractor finds.
+    The class of a generated image is the requested one or, for unconditional models, the one the extractor predicts.
 
     Raises:
-        UsageError: for no more images than features, whose covariance is singular, unless they are allowed.
+        UsageError: if there are no more images than features, so that the covariance is singular, unless `allow_few`.
     """
     size = real.features.shape[1]
     for count, what, advice in (
@@ -37,16 +36,16 @@ def score(
                 f"fid needs more images than the extractor has features, {size}, and {count} {what}; {advice}, or "
                 "--metrics without fid (kid suits few images), or --set metric.fid.allow_few=true"
             )
-    found: dict[str, float | Mapping[str, float]] = {"fid": compute_frechet_distance(real.features, fake.features)}
+    scores: dict[str, float | Mapping[str, float]] = {"fid": compute_frechet_distance(real.features, fake.features)}
     labels = find_labels(fake)
     if real.labels is None or labels is None:
-        return found
+        return scores
     within = {}
     for label, name in enumerate(real.class_names):
         chosen = real.features[real.labels == label], fake.features[labels == label]
         if min(map(len, chosen)) > size:
             within[name] = compute_frechet_distance(*chosen)
-    return {**found, "fid": found["fid"], **({"fid_within": within} if within else {})}
+    return {**scores, "fid": scores["fid"], **({"fid_within": within} if within else {})}
 
 
 def compute_frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
@@ -54,17 +53,17 @@ def compute_frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
     import torch
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    given = torch.nn.Identity()
-    given.num_features = real.shape[1]
-    distance = FrechetInceptionDistance(feature=given)
+    identity = torch.nn.Identity()
+    identity.num_features = real.shape[1]
+    distance = FrechetInceptionDistance(feature=identity)
     for features, is_real in ((real, True), (fake, False)):
         distance.update(torch.from_numpy(features).double(), real=is_real)
-    # Of two equal sets rounding may leave less than nothing.
+    # For two equal sets rounding may give a negative value.
     return max(0.0, float(distance.compute()))
 
 
 def find_labels(fake: gz.Features) -> np.ndarray | None:
-    """int64 [N]: the classes that were asked for, else those that are found; None where nobody knows."""
+    """int64 [N]: the requested classes, else the predicted ones; None if the extractor does not predict classes."""
     if fake.labels is not None:
         return fake.labels
     known = fake.logits is not None and len(fake.class_names) == fake.logits.shape[1]

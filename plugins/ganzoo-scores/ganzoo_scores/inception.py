@@ -1,4 +1,4 @@
-"""The extractor `inception`: the network of 2015 by which published scores are computed, as torch-fidelity has it."""
+"""The extractor `inception`: the Inception network of 2015 used for published scores, from torch-fidelity."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ import ganzoo_core as gz
 if TYPE_CHECKING:
     import torch
 
-BATCH = 50  # images at a time
+BATCH = 50  # images per forward
 COUNTER_SUFFIX = ".num_batches_tracked"
 RESIZER = "bilinear as TensorFlow 1 has it, to 299×299, by torch-fidelity"
 
 
 @gz.hookimpl
 def extractor(name: str, say: Callable[[str], None], options: gz.Options) -> gz.Extractor:
-    """Features are the 2,048 of the last pooling, logits the 1,008 without their bias. Grey images are repeated to RGB.
+    """Features: the 2,048 of the last pooling; logits: the 1,008 without bias. Grey images are repeated to RGB.
 
     Raises:
-        DataError: if its weights cannot be had or read.
+        DataError: if its weights cannot be downloaded or read.
     """
     return _Extractor(_load_tensors(options["weights"], name, say))
 
 
 def _load_tensors(weights_file: str, name: str, say: Callable[[str], None]) -> dict[str, np.ndarray]:
-    """The weights by name, from the file that was named or from the published one."""
+    """The weights by name, from the user's file or else the published one."""
     from ganzoo_scores import inception_weights
 
     if not weights_file:
@@ -39,7 +39,7 @@ def _load_tensors(weights_file: str, name: str, say: Callable[[str], None]) -> d
     try:
         path = Path(weights_file).expanduser()
         if path.suffix == ".safetensors":
-            return read_safetensors(path.resolve())  # what a user names may be a link
+            return read_safetensors(path.resolve())  # the user's file may be a link
         return unpickle(inception_weights.read_verified(path))
     except inception_weights.WrongFile as error:
         reason = f"{error}, since any other such file could run code when it is opened"
@@ -54,19 +54,19 @@ def _load_tensors(weights_file: str, name: str, say: Callable[[str], None]) -> d
 
 
 def unpickle(content: bytes) -> dict[str, np.ndarray]:
-    """The tensors in the published file, whose content `fetch` has compared with the pinned SHA-256."""
+    """The tensors in the published file, whose SHA-256 `fetch_weights` has checked."""
     import torch
 
-    # The one pickle that ganzoo opens. Nobody can publish another with this digest; `weights_only` is a second lock.
-    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # noqa: TID251
-    return {name: tensor.numpy() for name, tensor in found.items()}
+    # The only pickle that ganzoo opens. The pinned SHA-256 protects against other content, and so does `weights_only`.
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # noqa: TID251
+    return {name: tensor.numpy() for name, tensor in state.items()}
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """The same tensors in a safetensors file, compared with the network before anything is allocated.
+    """Read the same tensors from a safetensors file, checking names, dtypes and shapes before anything is allocated.
 
     Raises:
-        UsageError: naming the first one that differs.
+        UsageError: naming the first tensor that differs.
     """
     tensors = make_empty_network().state_dict()
     expected = {
@@ -107,33 +107,33 @@ def make_network(tensors: Mapping[str, np.ndarray]) -> torch.nn.Module:
     """torch-fidelity's network with these weights.
 
     Raises:
-        DataError: if they are not its own.
+        DataError: if they do not fit the network.
     """
     import torch
 
     network = make_empty_network()
-    given = {name: torch.from_numpy(array) for name, array in tensors.items()}
-    # The counters of batch norm, which nothing reads here, may be missing from a conversion.
-    given |= {
+    state = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    # Batch norm's counters, which are not used, may be missing in converted files.
+    state |= {
         name: torch.tensor(0) for name in network.state_dict() if name.endswith(COUNTER_SUFFIX) and name not in tensors
     }
     try:
-        torch.nn.Module.load_state_dict(network, given, assign=True)
+        torch.nn.Module.load_state_dict(network, state, assign=True)
     except RuntimeError as error:
         raise gz.DataError(f"these are not Inception's weights: {' '.join(str(error).split())[:300]}") from None
     return network.requires_grad_(False).eval()
 
 
 def make_empty_network() -> torch.nn.Module:
-    """torch-fidelity's network without weights: its tensors have names, shapes and types, and take no memory."""
+    """torch-fidelity's network without weights: tensors on the meta device, with names, shapes and dtypes."""
     import torch
     from torch_fidelity import feature_extractor_inceptionv3 as theirs  # type: ignore[import-untyped]
 
     class Empty(theirs.FeatureExtractorInceptionV3):  # type: ignore[misc]
         def load_state_dict(self, *_: object, **__: object) -> None:
-            """Its constructor would load what it downloads."""
+            """Do nothing: the constructor would load downloaded weights."""
 
-    # Its constructor downloads a pickle by PyTorch's own ways and runs it.
+    # Keep the constructor from downloading and opening a pickle.
     loader = theirs.load_state_dict_from_url
     theirs.load_state_dict_from_url = lambda *_, **__: {}
     try:
@@ -144,7 +144,7 @@ def make_empty_network() -> torch.nn.Module:
 
 
 def _hash_tensors(tensors: Mapping[str, np.ndarray]) -> str:
-    """The SHA-256 of the weights themselves, whatever file they came in."""
+    """The SHA-256 of the weights, independent of the file format."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         if not name.endswith(COUNTER_SUFFIX):

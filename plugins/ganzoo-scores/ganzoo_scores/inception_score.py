@@ -1,4 +1,4 @@
-"""The metric `is`: exp of the mean divergence of each image's classes from those of all, by torchmetrics."""
+"""The metric `is`: exp of the mean KL divergence of p(class | image) from p(class), by torchmetrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def metric(options: gz.Options) -> gz.Metric:
 
 
 def score(real: gz.Features, fake: gz.Features, seed: int, *, splits: int = 10) -> dict[str, float]:
-    """`is` and `is_std`, mean and spread over random parts; from 1 up to the number of classes."""
+    """`is` and `is_std`: mean and standard deviation over random splits; from 1 to the number of classes."""
     import torch
     from torchmetrics.image.inception import InceptionScore
 
@@ -27,10 +27,10 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, splits: int = 10) 
             "-n, or a smaller --set metric.is.splits=…"
         )
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        # That it keeps all logits, which are here anyway; and that one part has no spread.
+        # Warnings that it stores all logits, and that one split has no standard deviation.
         warnings.simplefilter("ignore", UserWarning)
         torch.manual_seed(seed)
-        found = InceptionScore(feature=torch.nn.Identity(), splits=splits)
-        found.update(torch.from_numpy(fake.logits).double())
-        mean, spread = found.compute()
+        metric_state = InceptionScore(feature=torch.nn.Identity(), splits=splits)
+        metric_state.update(torch.from_numpy(fake.logits).double())
+        mean, spread = metric_state.compute()
     return {"is": float(mean), "is_std": float(spread) if splits > 1 else 0.0}

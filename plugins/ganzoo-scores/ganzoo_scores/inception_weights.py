@@ -1,4 +1,4 @@
-"""Inception's weights: found where PyTorch keeps them, or downloaded once over https with a pinned SHA-256."""
+"""Inception's weights: from a cache, or downloaded once over https with a pinned SHA-256."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BASE_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
 MIRROR_VARIABLE = "GANZOO_MIRROR_INCEPTION"
 _CHUNK = 2**18
 _MAX_REDIRECTS = 5
-_TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
+_TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
 _ADVICE = (
     "put the file there, or name it with --set extractor.inception.weights=FILE, or use --extractor classifier, which "
     "needs no download"
@@ -30,20 +30,20 @@ _ADVICE = (
 
 
 class WrongFile(Exception):
-    """Why a file, or a download, is not the published one."""
+    """A file or download differs from the published one; the message says how."""
 
 
 def fetch_weights(say: Callable[[str], None]) -> bytes:
-    """The content of the published file: its size and SHA-256 are those that are pinned.
+    """The content of the published file, whose size and SHA-256 are checked.
 
     Raises:
-        DataError: if it is not there and cannot be downloaded.
-        UsageError: if the mirror's address is neither https nor this machine's own.
+        DataError: if it is not cached and cannot be downloaded.
+        UsageError: if the mirror's address is neither https nor on this machine.
     """
     path = find_cache_folder() / FILE_NAME
-    for place in (path, find_torch_cache() / FILE_NAME):
+    for candidate in (path, find_torch_cache() / FILE_NAME):
         try:
-            return read_verified(place)
+            return read_verified(candidate)
         except (OSError, WrongFile):
             continue
     base = os.environ.get(MIRROR_VARIABLE, "").strip() or BASE_URL
@@ -65,17 +65,17 @@ def fetch_weights(say: Callable[[str], None]) -> bytes:
 
 
 def read_verified(path: Path) -> bytes:
-    """Read a regular file whole, and check that what was read is the published file.
+    """Read a regular file and check that it is the published one.
 
-    The bytes that are returned are the ones that were checked: whoever changes the file afterwards changes nothing.
+    The returned bytes are the checked ones, so that later changes of the file have no effect.
 
     Raises:
-        Refused: if it is any other file, with its size and SHA-256.
+        WrongFile: if it is another file, with its size and SHA-256.
         OSError: if it is missing or cannot be read.
     """
     published = f"expected {FILE_SIZE:,} bytes with the SHA-256 {SHA256}"
     try:
-        # A named pipe would otherwise wait for a writer.
+        # Otherwise opening a named pipe would block.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except ValueError:  # a NUL in the name
         raise WrongFile(f"no file has such a name; {published}") from None
@@ -95,20 +95,20 @@ def read_verified(path: Path) -> bytes:
 
 
 def find_cache_folder() -> Path:
-    """Where it is kept; `GANZOO_CACHE` replaces the `ganzoo` folder of the user's caches."""
+    """The folder of the cached file; `GANZOO_CACHE` replaces the `ganzoo` folder of the user's caches."""
     override = os.environ.get("GANZOO_CACHE")
     return (Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")) / "weights"
 
 
 def find_torch_cache() -> Path:
-    """Where torch-fidelity leaves it, on a machine where it was used before."""
+    """The folder in which torch-fidelity caches the file."""
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def _download(url: str, path: Path) -> None:
-    """Into a temporary file, renamed when it is whole and has the pinned sum."""
+    """Download to a temporary file, which is renamed after its size and SHA-256 are checked."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
     made = Path(name)
@@ -134,13 +134,13 @@ def _download(url: str, path: Path) -> None:
 
 
 def _stream_chunks(url: str) -> Iterator[bytes]:
-    """The bytes behind an address, piece by piece; each redirection is checked before it is followed."""
+    """Yield a URL's content in chunks; each redirect is checked before it is followed."""
     import requests
 
     local = _is_local(url)
     try:
         with requests.Session() as session:
-            session.trust_env = not local  # a proxy cannot reach this machine's own loopback
+            session.trust_env = not local  # a proxy cannot reach this machine's loopback address
             for _ in range(_MAX_REDIRECTS + 1):
                 if not _is_allowed(url, local=local):
                     raise WrongFile(f"it leads to {url}, which is not https")
@@ -171,7 +171,7 @@ def _is_allowed(url: str, *, local: bool) -> bool:
 
 
 def _find_cause(error: BaseException) -> str:
-    """The innermost reason: libraries wrap it three times."""
+    """The innermost cause of an error, which libraries wrap several times."""
     seen = [error]
     while (inner := seen[-1].__cause__ or seen[-1].__context__) is not None and inner not in seen:
         seen.append(inner)

@@ -17,7 +17,7 @@ def metric(options: gz.Options) -> gz.Metric:
 def score(
     real: gz.Features, fake: gz.Features, seed: int, *, subsets: int = 100, subset_size: int = 1000
 ) -> dict[str, float]:
-    """`kid` and `kid_std`, mean and spread over random subsets. The estimate is unbiased, so it may lie below 0."""
+    """`kid` and `kid_std`: mean and standard deviation over random subsets. Unbiased, so it may be negative."""
     import torch
     from torchmetrics.image.kid import KernelInceptionDistance
 
@@ -27,7 +27,7 @@ def score(
     if least < 4:
         raise gz.UsageError(f"kid needs at least 4 images on each side, and there are {least}; say more with -n")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: they are here anyway
+        warnings.simplefilter("ignore", UserWarning)  # a warning that it stores all features
         distance = KernelInceptionDistance(
             feature=torch.nn.Identity(), subsets=subsets, subset_size=min(subset_size, least // 2)
         )

@@ -1,4 +1,4 @@
-"""The metric `precision-recall`: by balls around the nearest neighbours, by torch-fidelity."""
+"""The metric `precision-recall`: by nearest-neighbour balls, by torch-fidelity."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 
 import ganzoo_core as gz
 
-BATCH = 1000  # rows of distances at a time
+BATCH = 1000  # rows of the distance matrix at a time
 
 
 @gz.hookimpl
@@ -16,12 +16,12 @@ def metric(options: gz.Options) -> gz.Metric:
 
 
 def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 3) -> dict[str, float]:
-    """`precision`: generated images within a real one's ball; `recall`: real images within a generated one's."""
+    """`precision`: fraction of generated images in a real one's ball; `recall`: of real images in a generated one's."""
     import torch
     from torch_fidelity.metric_prc import prc_features_to_metric  # type: ignore[import-untyped]
 
     check_image_count(real, fake, neighbours, "precision-recall")
-    found = prc_features_to_metric(
+    result = prc_features_to_metric(
         torch.from_numpy(fake.features),
         torch.from_numpy(real.features),
         prc_neighborhood=neighbours,
@@ -29,11 +29,11 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 
         save_cpu_ram=True,
         verbose=False,
     )
-    return {"precision": float(found["precision"]), "recall": float(found["recall"])}
+    return {"precision": float(result["precision"]), "recall": float(result["recall"])}
 
 
 def check_image_count(real: gz.Features, fake: gz.Features, neighbours: int, name: str) -> None:
-    """Raise UsageError where an image has not so many neighbours."""
+    """Raise UsageError if `neighbours` is below 1, or an image has fewer others in its set."""
     if neighbours < 1:
         raise gz.UsageError(f"metric.{name}.neighbours is {neighbours}; expected 1 or more")
     least = min(len(real.features), len(fake.features))

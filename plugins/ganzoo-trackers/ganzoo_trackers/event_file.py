@@ -1,4 +1,4 @@
-"""An event file of TensorBoard."""
+"""Write TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 
 @contextlib.contextmanager
 def _without_torch() -> Iterator[None]:
-    """tensorboardX imports PyTorch where it is installed, which a run in TensorFlow must not have to bear."""
+    """Keep tensorboardX from importing PyTorch, which a TensorFlow run must not load."""
     if "torch" in sys.modules:
         yield
         return
-    sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it raises ImportError
+    sys.modules["torch"] = None  # type: ignore[assignment]  # makes `import torch` raise ImportError
     try:
         yield
     finally:
@@ -32,43 +32,45 @@ with _without_torch():
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # of a PNG's colour types
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # PNG colour type -> channels
 
 
 class EventFile:
-    """One more event file in a folder; TensorBoard reads all of a folder in the order of their names as one run.
+    """A new event file in a folder; TensorBoard reads a folder's files in the order of their names as one run.
 
-    Each record is on the disk when its method returns. (tensorboardX's own writer hands records to a thread; when the
-    disk is full that thread ends, and whoever writes next waits for it for ever.)
+    Each record is flushed when its method returns. (tensorboardX's own writer uses a thread, which dies if the disk is
+    full; the next write then blocks for ever.)
 
     Args:
-        folder: made if it is not there.
+        folder: created if it does not exist.
 
     Attributes:
-        is_first: whether the folder held none before.
+        is_first: whether this is the folder's first event file.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         number = sum(not path.is_symlink() for path in folder.glob("events.out.tfevents.*"))
         self.is_first = number == 0
-        while os.path.lexists(path := folder / f"events.out.tfevents.{number:05}"):  # never through a link
+        while os.path.lexists(
+            path := folder / f"events.out.tfevents.{number:05}"
+        ):  # `lexists`, so as not to write through a link
             number += 1
         self._records = RecordWriter(str(path))
         self._step = 0
         self._write(Event(file_version="brain.Event:2"))
 
     def discard_from(self, step: int) -> None:
-        """Have TensorBoard drop all that was written so far for this step and later ones."""
+        """Make TensorBoard discard earlier records of this step and later ones."""
         self._write(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
         self._step = step - 1
 
     def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
-        """Numbers by tag; float32 is what the format keeps."""
+        """Write numbers by tag; the format stores float32."""
         self._add([Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()], step)
 
     def add_png(self, tag: str, png: bytes, step: int) -> None:
-        """A PNG file as it is."""
+        """Write a PNG file unchanged."""
         width, height, _, colour = struct.unpack(">IIBB", png[16:26])
         image = Summary.Image(height=height, width=width, colorspace=_PNG_CHANNELS[colour], encoded_image_string=png)
         self._add([Summary.Value(tag=tag, image=image)], step)
@@ -77,20 +79,20 @@ class EventFile:
         self._add(summary.text(tag, markdown).value, step)
 
     def add_hyperparameters(self, settings: Mapping[str, Any], tags: Sequence[str]) -> None:
-        """What the HPARAMS page compares.
+        """Write the hyperparameters for the HPARAMS page.
 
         Args:
-            settings: text, numbers, true and false.
-            tags: of the scalars that stand beside them.
+            settings: text, numbers and booleans.
+            tags: of the scalars shown beside them.
         """
         experiment, start, _ = summary.hparams(dict(settings), dict.fromkeys(tags))
         self._add([*experiment.value, *start.value], self._step)
 
     def write_run_end(self, *, success: bool) -> None:
-        """How the run ended, for the HPARAMS page."""
+        """Write how the run ended, for the HPARAMS page."""
         status = Status.Value("STATUS_SUCCESS" if success else "STATUS_FAILURE")
-        told = HParamsPluginData(session_end_info=SessionEndInfo(status=status, end_time_secs=time.time()))
-        data = SummaryMetadata.PluginData(plugin_name="hparams", content=told.SerializeToString())
+        plugin_data = HParamsPluginData(session_end_info=SessionEndInfo(status=status, end_time_secs=time.time()))
+        data = SummaryMetadata.PluginData(plugin_name="hparams", content=plugin_data.SerializeToString())
         metadata = SummaryMetadata(plugin_data=data)
         self._add([Summary.Value(tag="_hparams_/session_end_info", metadata=metadata)], self._step)
 
@@ -98,7 +100,7 @@ class EventFile:
         self._records.close()
 
     def _add(self, values: Sequence[Any], step: int) -> None:
-        if step < self._step:  # the run diverged and went back to a checkpoint
+        if step < self._step:  # the run diverged and was rolled back to a checkpoint
             self.discard_from(step)
         self._step = step
         self._write(Event(step=step, summary=Summary(value=values)))

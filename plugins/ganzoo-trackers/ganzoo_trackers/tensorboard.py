@@ -1,4 +1,4 @@
-"""TensorBoard: numbers by images seen, sample grids, and the settings. The hooks."""
+"""The hooks of the tracker `tensorboard`: numbers by images seen, sample grids, and settings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ HPARAM_TABLES = ("use", "loss", "schedule", "with", "model", "generator", "discr
 
 @gz.hookimpl
 def on_run_start(run: gz.TrackedRun) -> None:
-    """Open one more event file; of a run that goes on, hide what its folder does not tell any more."""
+    """Open a new event file; for a resumed run, discard records after its checkpoint."""
     from ganzoo_trackers.event_file import EventFile
 
     file = run.memory["file"] = EventFile(run.own)
-    told = 0
+    last_images = 0
     if run.images and not file.is_first:
-        told = max((line["images"] for line in history.read_reports(run)), default=0)
-        # A run that was killed, or interrupted in the middle of a report, wrote more after its checkpoint.
-        file.discard_from(told + 1)
-    for images, what in history.list_events(run, after=told):
+        last_images = max((line["images"] for line in history.read_reports(run)), default=0)
+        # A run that was killed, or interrupted during a report, has written records after its checkpoint.
+        file.discard_from(last_images + 1)
+    for images, what in history.list_events(run, after=last_images):
         if isinstance(what, Path):
             on_samples(run, images, what)
         else:
@@ -39,7 +39,7 @@ def on_run_start(run: gz.TrackedRun) -> None:
 def on_report(run: gz.TrackedRun, line: Mapping[str, Any]) -> None:
     file = run.memory["file"]
     if file.is_first and "compared" not in run.memory:
-        # Here, since the names of the loss's terms are known only now.
+        # Not earlier, since the names of the loss's terms are known only now.
         run.memory["compared"] = True
         file.add_hyperparameters(_select_hyperparameters(run.settings), [name for name in line if "/" in name])
     scalars = {_make_tag(name): value for name, value in line.items() if name != "images" and _is_number(value)}
@@ -54,18 +54,18 @@ def on_samples(run: gz.TrackedRun, images: int, path: Path) -> None:
 @gz.hookimpl
 def on_run_end(run: gz.TrackedRun, status: str) -> None:
     file = run.memory.pop("file")
-    if status != "interrupted":  # which may go on
-        file.end(well=status == "done")
+    if status != "interrupted":  # an interrupted run may be resumed
+        file.write_run_end(success=status == "done")
     file.close()
 
 
 def _make_tag(name: str) -> str:
-    """TensorBoard groups by what stands before the slash."""
+    """Name a tag; TensorBoard groups tags by the part before the slash."""
     return name if "/" in name else f"{'run' if name in RUN_COLUMNS else 'schedule'}/{name}"
 
 
 def _select_hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides how a run turns out: the picks first, since TensorBoard shows the first few."""
+    """The settings that affect a run's result, the picks first, since TensorBoard shows only the first few."""
     plain = {name: value for name, value in settings.items() if isinstance(value, str | bool | int | float)}
     return {name: plain[name] for table in HPARAM_TABLES for name in sorted(plain) if name.split(".")[0] == table}
 
@@ -75,7 +75,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _format_table(values: Mapping[str, Any]) -> str:
-    """Names and values as a table in Markdown."""
+    """Format names and values as a Markdown table."""
     cells = {name: json.dumps(value, ensure_ascii=False, default=str) for name, value in sorted(values.items())}
     rows = [f"| {name} | {cell.replace('|', '&#124;')} |" for name, cell in cells.items() if cell != "null"]
     return "\n".join(["| | |", "|---|---|", *rows])

@@ -1,4 +1,4 @@
-"""Weights & Biases: settings, numbers by images seen, and sample grids. The hooks."""
+"""The hooks of the tracker `wandb`: settings, numbers by images seen, and sample grids."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 import ganzoo_core as gz
 from ganzoo_trackers import history
 
-TIMEOUTS = {"init_timeout": 20, "finish_timeout": 120}  # seconds that a server may keep a run waiting
+TIMEOUTS = {"init_timeout": 20, "finish_timeout": 120}  # seconds that a run waits for the server
 _ID = re.compile("[A-Za-z0-9_-]{1,64}")
-EXIT_CODES = {"done": 0, "interrupted": 130, "diverged": 4}  # as the command's own; anything else is a failure
+EXIT_CODES = {"done": 0, "interrupted": 130, "diverged": 4}  # as ganzoo's exit codes; 1 for any other status
 
 
 @gz.hookimpl
 def on_run_start(run: gz.TrackedRun, options: gz.Options) -> None:
-    """Begin a run of wandb, or go on with the one that this folder belongs to.
+    """Start a wandb run, or continue the one of this folder.
 
     Raises:
-        UsageError: if it is to be online and nobody is logged in.
+        UsageError: if the mode is `online` and nobody is logged in.
     """
     import wandb
 
@@ -44,7 +44,7 @@ def on_run_start(run: gz.TrackedRun, options: gz.Options) -> None:
     begun.define_metric("images")
     begun.define_metric("*", step_metric="images")
     if not known:
-        _locate_id_file(run).unlink(missing_ok=True)  # what lay there was none of wandb's names
+        _locate_id_file(run).unlink(missing_ok=True)  # its content was not a valid wandb id
         _locate_id_file(run).write_text(begun.id, encoding="utf-8")
         for images, what in history.list_events(run):
             if isinstance(what, Path):
@@ -73,14 +73,14 @@ def on_run_end(run: gz.TrackedRun, status: str) -> None:
 
 
 def _choose_mode(wandb: Any, requested: str) -> tuple[str, str]:
-    """The mode to begin in, and why it is offline where that was not asked for.
+    """Return the mode to start in, and the reason if it is offline without being requested.
 
-    Where nobody is logged in wandb would ask for a key and wait, so it is not asked to be online then.
+    Without a login wandb would prompt for a key and block, so the mode is offline then.
     """
     if requested in ("offline", "disabled"):
         return requested, ""
     settings = wandb.setup().settings
-    if requested == "auto" and settings.mode != "online":  # by WANDB_MODE or `wandb offline`
+    if requested == "auto" and settings.mode != "online":  # set by WANDB_MODE or `wandb offline`
         return settings.mode, ""
     if requested == "auto" and os.environ.get("GANZOO_OFFLINE", "0") not in ("", "0"):
         return "offline", "GANZOO_OFFLINE is set"
@@ -94,10 +94,10 @@ def _choose_mode(wandb: Any, requested: str) -> tuple[str, str]:
 
 
 def _is_logged_in(wandb: Any, settings: Any) -> bool:
-    theirs = wandb.run  # a surrounding program's, beside which login answers nothing
+    theirs = wandb.run  # a run of the calling program, during which `login` returns nothing
     if theirs is not None:
         return not theirs.offline
-    before, settings.silent = settings.silent, True  # else it asks the server who that is, to say so
+    before, settings.silent = settings.silent, True  # else it asks the server for the user's name, to print it
     try:
         return bool(wandb.login(prompt=False, verify=False))
     finally:
@@ -105,18 +105,18 @@ def _is_logged_in(wandb: Any, settings: Any) -> bool:
 
 
 def _read_run_id(run: gz.TrackedRun) -> str | None:
-    """wandb's name for this run, where a process before this one has left it.
+    """The wandb id of this run, if an earlier process has stored it.
 
     Raises:
-        UsageError: if a link or a folder lies where wandb or this writes.
+        UsageError: if the id file is a link or a folder, or wandb's folder a link.
     """
-    place, folder = _locate_id_file(run), run.own / "wandb"
-    if folder.is_symlink() or place.is_symlink() or place.is_dir():
-        wrong = folder if folder.is_symlink() else place
+    id_file, folder = _locate_id_file(run), run.own / "wandb"
+    if folder.is_symlink() or id_file.is_symlink() or id_file.is_dir():
+        wrong = folder if folder.is_symlink() else id_file
         raise gz.UsageError(f"{wrong} is a link, or a folder; take it away, since nothing is written through it")
-    if not place.is_file():
+    if not id_file.is_file():
         return None
-    with place.open("rb") as file:
+    with id_file.open("rb") as file:
         name = file.read(100).decode("utf-8", "replace").strip()
     return name if _ID.fullmatch(name) else None
 
@@ -134,14 +134,14 @@ def _init_run(wandb: Any, run: gz.TrackedRun, options: gz.Options, mode: str, ru
             id=run_id,
             resume="allow" if run_id and mode == "online" else None,
             dir=str(run.own),
-            reinit="create_new",  # a run that the surrounding program has begun stays its own
+            reinit="create_new",  # do not take over a run of the calling program
             settings=wandb.Settings(console="off", silent=True, **TIMEOUTS),
         )
 
 
 @contextlib.contextmanager
 def _keep_exit_hooks() -> Iterator[None]:
-    """wandb puts itself in the place of what ends a program; how this one ends it learns from `on_run_end`."""
+    """Restore `sys.exit` and `sys.excepthook`, which wandb replaces; `on_run_end` reports how the run ended."""
     before = sys.exit, sys.excepthook
     try:
         yield
@@ -150,7 +150,7 @@ def _keep_exit_hooks() -> Iterator[None]:
 
 
 def _locate_id_file(run: gz.TrackedRun) -> Path:
-    """The file with wandb's name for this run, by which a later process goes on with it."""
+    """The file with the run's wandb id, by which a later process continues it."""
     return run.own / "id"
 
 
@@ -159,12 +159,12 @@ def _announce(begun: Any, run: gz.TrackedRun, mode: str, why: str) -> None:
         print(gz.clean_text(f"wandb: {begun.url}"), file=sys.stderr)
         return
     because = f" ({why})" if why else ""
-    parts = f"{shlex.quote(str(run.own / 'wandb'))}/offline-run-*"  # one for each time that the run goes on
+    parts = f"{shlex.quote(str(run.own / 'wandb'))}/offline-run-*"  # one per resume
     print(gz.clean_text(f"wandb: offline{because}; to upload the run later: wandb sync {parts}"), file=sys.stderr)
 
 
 def _nest_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`train.lr` as `{"train": {"lr": …}}`: wandb shows it as train.lr again, and takes dots in names amiss."""
+    """`train.lr` -> `{"train": {"lr": …}}`: wandb shows it as train.lr, but mishandles dots in names."""
     nested: dict[str, Any] = {}
     for name, value in settings.items():
         *tables, last = name.split(".")

@@ -1,4 +1,4 @@
-"""How a run stands, as its statistics and its progress line tell it."""
+"""The state of a run as a line of statistics and as progress."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from ganzoo_core.training.intervals import RunIntervals
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A moment of a run.
+class RunStatus:
+    """A run at one step.
 
     Attributes:
         images: real images seen.
         step: steps done.
-        values: the schedule's, at the last step.
-        pace, clock: of the run.
+        values: of the schedule, at the last step.
+        intervals, clock: the intervals and the clock of the run.
     """
 
     images: int
     step: int
     values: Mapping[str, float]
-    pace: RunIntervals
+    intervals: RunIntervals
     clock: Clock
 
-    def line(self, terms: Mapping[str, float]) -> dict[str, Any]:
-        """A line of statistics, with the means of the loss terms since the line before."""
+    def make_statistics_line(self, terms: Mapping[str, float]) -> dict[str, Any]:
+        """Return a line of statistics; `terms` are the means since the line before."""
         return {
             "images": self.images,
             "step": self.step,
-            "epoch": self.images // self.pace.epoch_images,
+            "epoch": self.images // self.intervals.epoch_images,
             "seconds": round(self.clock.read_seconds(), 3),
             "images_per_second": round(self.clock.compute_rate(self.images), 2),
             **terms,
             **self.values,
         }
 
-    def progress(self, terms: Mapping[str, float]) -> Progress:
-        """What the user sees, with the means of the loss terms."""
-        pace = self.pace
+    def make_progress(self, terms: Mapping[str, float]) -> Progress:
+        """Return the progress shown to the user; `terms` are means of the loss terms."""
+        intervals = self.intervals
         return Progress(
             images=self.images,
-            end=pace.end,
+            end=intervals.end,
             step=self.step,
-            steps=pace.end // pace.step_images,
-            epoch=self.images // pace.epoch_images,
-            epochs=pace.epochs,
+            steps=intervals.end // intervals.step_images,
+            epoch=self.images // intervals.epoch_images,
+            epochs=intervals.epochs,
             images_per_second=self.clock.compute_rate(self.images),
-            seconds_left=self.clock.estimate_remaining(self.images, pace.end),
+            seconds_left=self.clock.estimate_remaining(self.images, intervals.end),
             terms=terms,
             values=self.values,
         )
