@@ -154,9 +154,8 @@ import sys
 from ganzoo_core.terminal.progress import Progress, Reporter
 terms = {"discriminator/adversarial": 1.214, "discriminator/gradient_penalty": 0.031,
          "discriminator/accuracy_real": 0.98, "discriminator/accuracy_fake": 0.944, "generator/adversarial": 0.832}
-told = Progress(images=3200, end=80000, step=50, steps=1250, epoch=2, epochs=56, images_per_second=850.4, seconds_left=90.3,
-    terms=terms,
-                values={"resolution": 8})
+told = Progress(images=3200, end=80000, step=50, steps=1250, epoch=2, epochs=56, images_per_second=850.4,
+                seconds_left=90.3, terms=terms, values={"resolution": 8})
 with Reporter() as reporter:
     reporter.report(told)
     reporter.live and reporter.live.refresh()
