@@ -120,10 +120,10 @@ def read_real_images(run: Path, data_root: str | None) -> tuple[ImageSource, str
     resolved = mix.resolve(scan(), request)
     source = building.load_data(resolved, building.find_run_data_root(run, data_root))
     fitted = building.fit_to_data(resolved, source)
-    return source, resolved.parts["data"].name, framed(source, fitted.framing, fitted.spec.channels)
+    return source, resolved.parts["data"].name, frame_images(source, fitted.framing, fitted.spec.channels)
 
 
-def framed(source: ImageSource, how: Framing, channels: int) -> np.ndarray:
+def frame_images(source: ImageSource, how: Framing, channels: int) -> np.ndarray:
     """The images as the networks see them, without the padding: as a generator that drew nothing else would draw."""
     prepared = framing.prepare(source, how, channels)
     return framing.crop_padding(np.asarray(prepared.images), how.crop, how.target_size)

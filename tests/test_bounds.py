@@ -210,7 +210,7 @@ def test_an_error_that_stands_for_the_stop_is_not_told() -> None:
 
     def build() -> str:
         try:
-            current.add(2000)
+            current.add_numbers(2000)
         except NetworkTooLarge:
             raise ValueError("no width") from None
         return "built"

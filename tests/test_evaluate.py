@@ -142,7 +142,7 @@ def test_a_score_and_all_that_it_depends_on(scorer):
     assert found.classes == {"within": {"dark": 10.0, "light": 10.0}}
     assert found.better == {"fid": "lower"}
     assert found.real == {"fid": 1.0}  # real images of the other part have the same mean
-    assert (found.images, found.more) == (500, {"during": "training"})
+    assert (found.images, found.extra) == (500, {"during": "training"})
     protocol = found.protocol
     assert (protocol["data"], protocol["reference"], protocol["reference_count"]) == ("lights", "test", 20)
     assert (protocol["samples"], protocol["seed"], protocol["ema"], protocol["size"]) == (10, 1, True, [4, 4, 1])

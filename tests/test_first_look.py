@@ -45,7 +45,7 @@ def test_the_distance_of_gaussians_with_diagonal_covariances(first_look: ModuleT
     commute."""
     reaches, others = np.arange(20, 20 + USED), np.arange(60, 60 - USED, -1)
     means, moved = np.full(USED, 120), 120 + shift * (np.arange(USED) % 2)
-    found = first_look.distance(crosses(moved, others), crosses(means, reaches))
+    found = first_look.compute_distance(crosses(moved, others), crosses(means, reaches))
     deviation = np.sqrt(2 / (2 * USED - 1)) / 255
     expected = (((moved - means) / 255) ** 2).sum() + ((deviation * (reaches - others)) ** 2).sum()
     assert found == pytest.approx(expected, rel=1e-6)
@@ -53,28 +53,28 @@ def test_the_distance_of_gaussians_with_diagonal_covariances(first_look: ModuleT
 
 def test_a_set_is_at_no_distance_from_itself(first_look: ModuleType) -> None:
     images = crosses(np.full(USED, 120), np.arange(20, 20 + USED))
-    assert first_look.distance(images, images) == pytest.approx(0, abs=1e-9)
+    assert first_look.compute_distance(images, images) == pytest.approx(0, abs=1e-9)
 
 
 def test_the_distance_is_that_of_ganzoo_scores(first_look: ModuleType) -> None:
     from ganzoo_scores import fid
 
-    assert first_look.frechet is fid.compute_frechet_distance
+    assert first_look.compute_frechet_distance is fid.compute_frechet_distance
 
 
 def test_real_images_are_framed_and_made_as_small_again(first_look: ModuleType) -> None:
     """Padding is cut away without a trace. Enlarging blurs, so that fine patterns come back paler."""
     images = np.random.Generator(np.random.Philox(0)).integers(0, 256, (80, SIDE, SIDE, 1), dtype=np.uint8)
     source = gz.ImageSource(images)
-    padded = first_look.framed(source, Framing((8, 8), (10, 10), "pad"), 1)
+    padded = first_look.frame_images(source, Framing((8, 8), (10, 10), "pad"), 1)
     np.testing.assert_array_equal(padded, images)
-    assert first_look.distance(padded, images) == pytest.approx(0, abs=1e-9)
-    enlarged = first_look.framed(source, Framing((8, 8), (32, 32), "resize"), 1)
+    assert first_look.compute_distance(padded, images) == pytest.approx(0, abs=1e-9)
+    enlarged = first_look.frame_images(source, Framing((8, 8), (32, 32), "resize"), 1)
     assert enlarged.shape == (80, 32, 32, 1)
-    assert first_look.distance(enlarged, images) > 0.01
+    assert first_look.compute_distance(enlarged, images) > 0.01
     flat = gz.ImageSource(np.arange(80, dtype=np.uint8).repeat(64).reshape(80, SIDE, SIDE, 1))
-    same = first_look.framed(flat, Framing((8, 8), (32, 32), "resize"), 1)
-    np.testing.assert_allclose(first_look.at_side(same), first_look.at_side(flat.images), atol=1e-9)
+    same = first_look.frame_images(flat, Framing((8, 8), (32, 32), "resize"), 1)
+    np.testing.assert_allclose(first_look.shrink(same), first_look.at_side(flat.images), atol=1e-9)
 
 
 def test_the_table_has_the_floor_beside_the_distance(
@@ -84,7 +84,7 @@ def test_the_table_has_the_floor_beside_the_distance(
     run = gz.train("dcgan-torch", data="digits", settings=settings, steps=1, out=tmp_path / "run", quiet=True).folder
     monkeypatch.setattr(first_look, "compute_agreement", lambda *_: 0.5)
     monkeypatch.setattr(first_look, "COUNT", 200)
-    found = first_look.look(run)
+    found = first_look.measure_run(run)
     assert 0 < found["framed"] < found["distance"]
     monkeypatch.setattr("sys.argv", ["first_look.py", str(run)])
     capsys.readouterr()

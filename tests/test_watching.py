@@ -92,7 +92,7 @@ def test_the_same_noise_each_time_with_what_the_generator_takes(watch):
     assert second.asked[1].tolist() == [0, 1, 0, 1, 0]
     assert second.asked[2] == {"fade": 0.5}
     assert watch.scorer.given[0].shape == (5, 6, 6, 1)  # the padding is cut away
-    assert (found.images, found.more, found.protocol) == (20, {"during": "training"}, {"ema": False})
+    assert (found.images, found.extra, found.protocol) == (20, {"during": "training"}, {"ema": False})
     assert [score.images for score in scores.read(watch.run)] == [10, 20]
     assert watch.reporter.said == ["  10 images · fid 50", "  20 images · fid 40"]
 

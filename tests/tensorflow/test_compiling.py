@@ -95,7 +95,7 @@ def test_the_compiled_step_agrees_with_the_plain_one(plan: Plan) -> None:
     compiled, told = play(plan, compile=True)
     assert told == []
     traced = list(compiled._traced_phases.values())
-    assert all(graph.uncompiled == "" for graph in traced)
+    assert all(graph.compile_problem == "" for graph in traced)
     agree(compiled, play(plan, compile=False)[0], 1e-4)
 
 
@@ -116,7 +116,7 @@ def test_a_trial_puts_everything_back_and_uses_what_agrees(off: float, words: st
         return lambda given: state.assign(state * given * factor)
 
     plain, fast = graph(1.0), graph(off)
-    given: dict[str, Any] = {"draws": (), "variables": [state], "watched": [state]}
+    given: dict[str, Any] = {"random_operations": (), "variables": [state], "compared": [state]}
     used, why = compiling.compile_and_compare(lambda: fast, plain, tf.constant(3.0), **given)
     assert state.numpy().tolist() == [1.0, 2.0]
     assert used is (plain if words else fast)
@@ -174,7 +174,7 @@ def test_bfloat16_without_onednn_is_refused() -> None:
         "from ganzoo_core.engines import bfloat16\n"
         "bfloat16.read_cpu_features = lambda: {'amx_bf16': True}\n"
         "from ganzoo_core.engines.tensorflow import precision\n"
-        "precision.check_precision('bfloat16', kind='cpu', compile=False)\n"
+        "precision.check_precision('bfloat16', device_type='cpu', compile=False)\n"
     )
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
     done = subprocess.run(

@@ -119,12 +119,12 @@ def test_bundled_models_are_counted_as_they_are_built(name: str) -> None:
             with network_size.watch_construction(found, without_memory):
                 values = building.network_kwargs(resolved, slot, whole)
                 network = building.call_slot(
-                    resolved, slot, engine().check_network, name=name, spec=fitted.spec,
+                    resolved, slot, engine().find_network_problem, name=name, spec=fitted.spec,
                     options=resolved.get_options(slot), modifiers={},
                 )  # fmt: skip
                 if hasattr(network, "grow"):
                     network.grow(values["resolution"])
-                engine()._touch(network, fitted.spec, slot, values)
+                engine()._call_once(network, fitted.spec, slot, values)
             counts.append(found.numbers)
         expected = sum(int(np.prod(variable.shape)) for variable in network.variables)
         assert counts == [expected, expected]
