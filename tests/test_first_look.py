@@ -74,7 +74,7 @@ def test_real_images_are_framed_and_made_as_small_again(first_look: ModuleType) 
     assert first_look.compute_distance(enlarged, images) > 0.01
     flat = gz.ImageSource(np.arange(80, dtype=np.uint8).repeat(64).reshape(80, SIDE, SIDE, 1))
     same = first_look.frame_images(flat, Framing((8, 8), (32, 32), "resize"), 1)
-    np.testing.assert_allclose(first_look.shrink(same), first_look.at_side(flat.images), atol=1e-9)
+    np.testing.assert_allclose(first_look.shrink(same), first_look.shrink(flat.images), atol=1e-9)
 
 
 def test_the_table_has_the_floor_beside_the_distance(

@@ -12,12 +12,14 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.distributed.ranks import Rank
-from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.engines.size_limits import DEFAULT_MAX_PARAMETERS
 from ganzoo_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from ganzoo_core.engines.protocol import Engine  # it imports numpy, and `--help` needs none
 
 PIP_EXTRAS = {"torch": "torch", "tensorflow": "tf"}
 

@@ -13,7 +13,7 @@ PAGES = 48_000_000 / resource.getpagesize()
 CHURN = """
 import resource, runpy, sys
 start = runpy.run_path(sys.argv[1])
-print(start["keep_memory"]() if sys.argv[2] == "keep" else False)
+print(start["keep_freed_memory"]() if sys.argv[2] == "keep" else False)
 x = b"x" * 48_000_000  # more than glibc keeps by itself
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):

@@ -113,7 +113,7 @@ def test_checkpoints_grow_and_are_drawn_from(tmp_path: Path) -> None:
     """Tensors of G: six at 4 pixels, and six more with each stage, four of its block and two of its toRGB."""
     run = runner(tmp_path / "run", assigned={**SMALL, "train.snapshot_every": "16", "train.sample_count": 4})
     assert run.run()
-    stages = [(line["images"], line["resolution"], line["fade"]) for line in run.folder.stats()]
+    stages = [(line["images"], line["resolution"], line["fade"]) for line in run.folder.read_stats()]
     assert [resolution for _, resolution, _ in stages] == [4] * 3 + [8] * 5 + [16] * 4
     sizes = {}
     for images, resolution, fade in stages:
