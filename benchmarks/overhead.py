@@ -45,7 +45,7 @@ import os, sys, time
 from ganzoo_core.training import runner
 def stop(self, *rest):
     begun = time.time()
-    self.trainer.step(0, 0, self._values(0))
+    self.trainer.step(0, 0, self._read_schedule(0))
     self.trainer.pop_means()
     print(begun, time.time(), flush=True)
     os._exit(0)
@@ -145,7 +145,7 @@ def measure_shares(args: argparse.Namespace) -> dict[str, Any]:
             runner._sample()
             runner._checkpoint()
             runner._save(runner.folder.snapshots / str(runner.images))
-        one = {name: statistics.median(clock.seconds[name]) for name in (*RUNNER_METHODS, "step", "_reals")}
+        one = {name: statistics.median(clock.seconds[name]) for name in (*RUNNER_METHODS, "step", "_load_reals")}
         every = {
             "_report": 50 * batch, "_end_epoch": EPOCH_IMAGES, "_sample": EPOCH_IMAGES, "_save": 5 * EPOCH_IMAGES,
             "_checkpoint": 10_000
@@ -155,7 +155,7 @@ def measure_shares(args: argparse.Namespace) -> dict[str, Any]:
         whole = an_image + sum(parts.values())
         long = {
             "step": one["step"],
-            "data path": clock.sum_seconds("_reals") / clock.sum_seconds("step"),
+            "data path": clock.sum_seconds("_load_reals") / clock.sum_seconds("step"),
             "around": sum(parts.values()) / whole,
             "parts": {name: (one[name], each / whole) for name, each in parts.items()},
         }
@@ -167,7 +167,7 @@ def measure_shares(args: argparse.Namespace) -> dict[str, Any]:
         taken = {name: clock.sum_seconds(name) for name in RUNNER_METHODS}
         default = {
             "step": statistics.median(clock.seconds["step"]),
-            "data path": clock.sum_seconds("_reals") / clock.sum_seconds("step"),
+            "data path": clock.sum_seconds("_load_reals") / clock.sum_seconds("step"),
             "around": sum(taken.values()) / whole,
             "parts": {
                 name: (statistics.median(clock.seconds.get(name, [0.0])), spent / whole)
@@ -179,7 +179,7 @@ def measure_shares(args: argparse.Namespace) -> dict[str, Any]:
 
 def take_step(runner: Any, batch: int) -> None:
     """What the runner does in its loop, but for what is due now and then."""
-    runner.values = runner._values(runner.images)
+    runner.values = runner._read_schedule(runner.images)
     runner.trainer.step(runner.step, runner.images, runner.values)
     runner.images, runner.step = runner.images + batch, runner.step + 1
 
@@ -190,7 +190,7 @@ class Clock:
     def __init__(self, runner: Any) -> None:
         self.seconds: dict[str, list[float]] = {}
         self.began: list[float] = []
-        for owner, names in ((runner, RUNNER_METHODS), (runner.trainer, ("step", "_reals"))):
+        for owner, names in ((runner, RUNNER_METHODS), (runner.trainer, ("step", "_load_reals"))):
             for name in names:
                 setattr(owner, name, partial(self._time_call, name, getattr(owner, name)))
 

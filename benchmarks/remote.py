@@ -1,7 +1,7 @@
 """The loop of a tutorial in a process of its own, with the framework as it comes; that process is this file.
 
 ganzoo sets up what counts for a whole process, such as oneDNN and how freed memory is kept, and no tutorial does. The
-process takes lines `WHAT STEPS`, and answers each with its minor page faults when the steps are done.
+process takes lines `RESOLUTION STEPS`, and answers each with its minor page faults when the steps are done.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ class RemoteLoop:
 
 
 def serve_loops(row: Row, device: str) -> None:
-    """The other end of `Remote`."""
+    """The other end of `RemoteLoop`."""
     module = importlib.import_module(f"{row.framework}_tutorials")
     loops: dict[int, Loop] = {}
     for line in sys.stdin:
         what, steps = map(int, line.split())
         if what not in loops:
-            loops = {what: module.loop_of(row, what, device)}
+            loops = {what: module.make_loop(row, what, device)}
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         loops[what](steps)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, flush=True)

@@ -151,7 +151,7 @@ def build_trainer(
     if plan.ema_halflife is None and "ema_halflife" in values:
         plan = replace(plan, ema_halflife=0)
     G, D = build_networks(engine, resolved, fitted, values)
-    group = getattr(engine, "group", None)
+    group = engine.group
     if group is not None and resolved.objects.keys() & {"generator", "discriminator"}:
         for network in (G, D):  # a network from Python was initialised separately in each process
             group.broadcast_network(network)

@@ -22,7 +22,7 @@ from ganzoo_core.report import notebook
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder, find_readable_checkpoint, read_position
 from ganzoo_core.settings import Settings, read_config, read_facts, read_run_config
-from ganzoo_core.settings.lengths import MAX_LENGTH, MAX_MINUTES
+from ganzoo_core.settings.lengths import MAX_LENGTH_IMAGES, MAX_MINUTES
 from ganzoo_core.storage import files
 from ganzoo_core.storage.paths import expand_user, make_absolute
 from ganzoo_core.terminal.progress import Reporter
@@ -233,11 +233,11 @@ def resume(
     if settings:
         assert newest is not None
         parent = {"run": str(make_absolute(path)), "images": read_position(newest).images}
-        beginning = resuming.StartPoint(checkpoint=newest, parent=parent, allow_inexact=allow_inexact)
+        start_point = resuming.StartPoint(checkpoint=newest, parent=parent, allow_inexact=allow_inexact)
     else:
-        beginning = resuming.StartPoint(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
+        start_point = resuming.StartPoint(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
     data_root = building.find_run_data_root(path, data_root)
-    return start(resolved, data_root=data_root, out=out, quiet=quiet, start_point=beginning)
+    return start(resolved, data_root=data_root, out=out, quiet=quiet, start_point=start_point)
 
 
 def _keep_origin(resolved: Mix, key: str, origin: str, *, read_from: str) -> Mix:
@@ -287,7 +287,7 @@ def collect_flags(**shorthands: Any) -> dict[str, tuple[Any, str]]:
     if len(lengths) > 1:
         raise UsageError(f"{' and '.join(f'--{unit}' for unit, _ in lengths)} both say how long; give one")
     for unit, count in lengths:
-        most = MAX_MINUTES if unit == "minutes" else MAX_LENGTH
+        most = MAX_MINUTES if unit == "minutes" else MAX_LENGTH_IMAGES
         if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= most:
             raise UsageError(f"--{unit} is {format_value(count)}; expected a number above 0, and of at most {most:.0e}")
         settings["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")

@@ -32,7 +32,7 @@ from typing import Any
 from test_resume import MIXES, SMALL, digest
 
 STEPS = 60
-NAN_STEP, MAX_RATE = 23, 3e-4  # the step at which `Fuse` is no number, and above which rate
+NAN_STEP, MAX_RATE = 23, 3e-4  # the step at which `NanLoss` is no number, and above which rate
 TIMEOUT_SECONDS = 900  # seconds after which a run is taken to hang
 TENSORBOARD = "trackers/tensorboard"
 CLOCK_KEYS = ("run/seconds", "run/images_per_second")

@@ -197,7 +197,7 @@ def test_a_growing_run_takes_the_time_that_was_asked_for(monkeypatch):
         return lambda images: {"resolution": 4 if images < total / 2 else 8 if images < total * 0.75 else 16}
 
     trainer = Timed(monkeypatch, costs)
-    rates = timed_length._measure_rates(trainer, schedule_for(timed_length.MAX_IMAGES), SINGLE_PROCESS, 600)
+    rates = timed_length._measure_rates(trainer, schedule_for(timed_length.MAX_TIMED_IMAGES), SINGLE_PROCESS, 600)
     images = timed_length._solve_length(schedule_for, rates, 600, 4)
     schedule = schedule_for(images)
     seconds = sum(costs[schedule(seen)["resolution"]] for seen in range(0, images, 4))
@@ -214,7 +214,7 @@ def test_stages_counted_in_images_are_timed_as_well(monkeypatch):
         return lambda images: {"resolution": 4 if images < 1000 else 8}
 
     rates = timed_length._measure_rates(
-        Timed(monkeypatch, costs), schedule_for(timed_length.MAX_IMAGES), SINGLE_PROCESS, 60
+        Timed(monkeypatch, costs), schedule_for(timed_length.MAX_TIMED_IMAGES), SINGLE_PROCESS, 60
     )
     images = timed_length._solve_length(schedule_for, rates, 60, 4)
     seconds = sum(costs[4 if seen < 1000 else 8] for seen in range(0, images, 4))

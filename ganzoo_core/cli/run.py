@@ -89,8 +89,8 @@ def execute(args: argparse.Namespace) -> int:
     resolved = mix.resolve(catalog.scan(), make_request(args))
     if args.dry_run:
         return _print_mix(resolved, args.json) if ranks.rank_from_env().is_rank_zero else 0
-    beginning = resuming.start_from_weights(args.weights)
-    run = python_api.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, start_point=beginning)
+    start_point = resuming.start_from_weights(args.weights)
+    run = python_api.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, start_point=start_point)
     return print_outcome(run, as_json=args.json)
 
 

@@ -24,7 +24,7 @@ from ganzoo_core.storage import files
 from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.terminal.progress import Reporter
 
-MAX_IMAGES = 1_000_000  # largest number of images to draw
+MAX_DRAWN_IMAGES = 1_000_000  # largest number of images to draw
 MIN_DEFAULT_IMAGES, MAX_DEFAULT_IMAGES = 1_000, 10_000  # range of the default number of images
 
 
@@ -76,7 +76,7 @@ def evaluate(
     """
     check_seed(seed)
     if n is not None:
-        check_count("n", n, "images", least=2, most=MAX_IMAGES)
+        check_count("n", n, "images", least=2, most=MAX_DRAWN_IMAGES)
     folder = None if run is None else expand_user(run.folder if hasattr(run, "stats") else run)
     name, data_settings = _find_data(folder, data)
     drawn_from: list[Path] = []

@@ -20,7 +20,7 @@ from ganzoo_core.storage import files
 
 SEED_KEY = "train.seed"
 MAX_DEPTH = 2  # levels of folders searched for runs below a named one
-MAX_RUNS = 200  # runs compared at most
+MAX_COMPARED_RUNS = 200  # runs compared at most
 MAX_NAME_SETTINGS = 3  # settings in a group's name
 
 
@@ -90,7 +90,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     """Find runs: the given run folders, and those inside other given folders.
 
     Raises:
-        UsageError: for a path without runs, or if there are fewer than 2 or more than `MAX_RUNS` in all.
+        UsageError: for a path without runs, or if there are fewer than 2 or more than `MAX_COMPARED_RUNS` in all.
     """
     runs: dict[Path, Path] = {}
     for path in paths:
@@ -102,8 +102,8 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
             runs.setdefault(run.resolve(), run)
     if len(runs) < 2:
         raise UsageError(f"there is one run to compare, {next(iter(runs.values()))}; name another")
-    if len(runs) > MAX_RUNS:
-        raise UsageError(f"there are {len(runs)} runs; at most {MAX_RUNS} are compared at once")
+    if len(runs) > MAX_COMPARED_RUNS:
+        raise UsageError(f"there are {len(runs)} runs; at most {MAX_COMPARED_RUNS} are compared at once")
     return list(runs.values())
 
 

@@ -12,7 +12,7 @@ from ganzoo_core.errors import UsageError
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?")
 _RESERVED = {"tests", "package"}  # folders of a distribution that are no packages
-MAX_LENGTH = 60
+MAX_NAME_LENGTH = 60
 
 
 def to_package_name(name: str) -> str:
@@ -33,8 +33,8 @@ def check_name(name: str) -> None:
             f"{name!r} cannot be a plugin's name; expected lower case letters, digits, hyphens and underscores, with a "
             f"letter or digit at either end{hint}"
         )
-    if len(name) > MAX_LENGTH:
-        raise UsageError(f"the name has {len(name)} letters; expected {MAX_LENGTH} at most")
+    if len(name) > MAX_NAME_LENGTH:
+        raise UsageError(f"the name has {len(name)} letters; expected {MAX_NAME_LENGTH} at most")
     package = to_package_name(name)
     if not package.isidentifier():
         raise UsageError(f"{name} cannot be imported as {package}; begin the name with a letter")

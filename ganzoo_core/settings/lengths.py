@@ -16,7 +16,7 @@ _MINUTES_PATTERN = re.compile(r"(?P<count>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?(?:e[+-
 _LIST_PATTERN = re.compile(r"\[(?P<items>[^\]]*)\]\s*(?P<unit>[a-z]*)")
 _MAX_ITEMS = 1000  # lengths in a list
 MAX_MINUTES = 1_000_000  # two years
-MAX_LENGTH = 1e15  # beyond it a float no longer counts single images
+MAX_LENGTH_IMAGES = 1e15  # beyond it a float no longer counts single images
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Interval:
         if match is None:
             raise ValueError("expected a length: images as 20000, or 1epoch, or 250steps, or off")
         count = float(match["count"])
-        if count > MAX_LENGTH:
-            raise ValueError(f"expected a length of at most {MAX_LENGTH:.0e}")
+        if count > MAX_LENGTH_IMAGES:
+            raise ValueError(f"expected a length of at most {MAX_LENGTH_IMAGES:.0e}")
         return cls(count, (match["unit"] or "image").rstrip("s"))
 
     def to_images(self, *, epoch_images: int, step_images: int) -> int:

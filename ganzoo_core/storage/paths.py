@@ -9,7 +9,7 @@ from typing import Any
 
 from ganzoo_core.errors import UsageError
 
-MAX_PATH = 4096  # characters of a recorded path
+MAX_PATH_LENGTH = 4096  # characters of a recorded path
 
 
 def expand_user(path: str | Path) -> Path:
@@ -68,4 +68,4 @@ def read_paths(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_usable(path: str) -> bool:
-    return 0 < len(path) <= MAX_PATH and "\0" not in path
+    return 0 < len(path) <= MAX_PATH_LENGTH and "\0" not in path

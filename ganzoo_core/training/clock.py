@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-WARM_UP = 5  # first steps, which are slower and not counted in the speed
+WARM_UP_STEPS = 5  # first steps, which are slower and not counted in the speed
 
 
 class Clock:

@@ -59,7 +59,7 @@ def train(
             "data_root": None if data_root is None else str(data_root),
             "out": None if out is None else str(out),
             "quiet": quiet,
-            "beginning": _pack_start_point(start_point),
+            "start_point": _pack_start_point(start_point),
             "relay": notebook.is_notebook(),
         }
         answer = child.ask(request, notebook.make_relay_display() if request["relay"] else print)
@@ -142,7 +142,7 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         data_root=request["data_root"],
         out=None if request["out"] is None else Path(request["out"]),
         quiet=request["quiet"],
-        start_point=_unpack_start_point(request["beginning"]),
+        start_point=_unpack_start_point(request["start_point"]),
     )
     return {"folder": str(folder.absolute()), "interrupted": interrupted}
 

@@ -22,7 +22,7 @@ from ganzoo_core.runs.health import SeparationDetector, explain_separation
 from ganzoo_core.settings.lengths import is_due
 from ganzoo_core.storage.decoding import nan_to_null
 from ganzoo_core.terminal.progress import Reporter
-from ganzoo_core.training.clock import WARM_UP, Clock
+from ganzoo_core.training.clock import WARM_UP_STEPS, Clock
 from ganzoo_core.training.divergence import ROLLBACKS, check_finite, check_terms, lower_rates
 from ganzoo_core.training.intervals import RunIntervals
 from ganzoo_core.training.resuming import restore_trainer
@@ -125,7 +125,7 @@ class Runner:
                 self.reporter.show(self._read_status().make_progress(self.statistics.last_report))
             if self.step - began_at == ESTIMATE_AFTER_STEPS and self.images < intervals.end:
                 self.reporter.estimate(self.clock.estimate_remaining(self.images, intervals.end))
-            elif self.step - began_at == WARM_UP:
+            elif self.step - began_at == WARM_UP_STEPS:
                 self.clock.end_warm_up(self.images)
             if is_due(intervals.report, before, self.images) or self.images >= intervals.end:
                 self._report()

@@ -29,7 +29,7 @@ LENGTH = "train.length"
 WARM_UP_STEPS = 3  # steps not measured, in which code is compiled and traced and memory allocated
 BLOCKS, BLOCK_SECONDS = 7, 0.3  # number and seconds of the blocks of steps; the speed is their median
 MAX_SHARE = 0.1  # of the requested time may go to measuring, apart from one step per block
-MAX_IMAGES = 10**14  # images; the longest run, and long enough for every schedule
+MAX_TIMED_IMAGES = 10**14  # images; the longest run, and long enough for every schedule
 SCHEDULE_PROBES = 256  # points of a run at which the schedule's resolution is read
 
 
@@ -68,7 +68,7 @@ def fix_length(
         schedule: Schedule = building.build_schedule(resolved, fitted, images)
         return schedule
 
-    first = schedule_for(MAX_IMAGES)(0)
+    first = schedule_for(MAX_TIMED_IMAGES)(0)
     if objects and "resolution" in first:
         raise UsageError(
             f"{LENGTH} is {minutes:g} minutes, and networks that grow were given as objects, which measuring their "
@@ -78,7 +78,7 @@ def fix_length(
     trainer = building.build_trainer(engine, resolved, fitted, prepared, first)
     step_images = trainer.plan.images_per_step
     initial = trainer.read_state() if objects else None
-    rates = _measure_rates(trainer, schedule_for(MAX_IMAGES), together, 60 * minutes)
+    rates = _measure_rates(trainer, schedule_for(MAX_TIMED_IMAGES), together, 60 * minutes)
     del trainer
     gc.collect()
     images = together.broadcast_int(_solve_length(schedule_for, rates, 60 * minutes, step_images))
@@ -123,8 +123,8 @@ def _measure_rates(trainer: Trainer, schedule: Schedule, together: ProcessGroup,
     values_by_resolution: dict[int, list[Mapping[str, float]]] = {}
     points = {
         0,
-        *np.linspace(0, MAX_IMAGES - 1, SCHEDULE_PROBES).astype(int),
-        *np.geomspace(1, MAX_IMAGES - 1, SCHEDULE_PROBES).astype(int),
+        *np.linspace(0, MAX_TIMED_IMAGES - 1, SCHEDULE_PROBES).astype(int),
+        *np.geomspace(1, MAX_TIMED_IMAGES - 1, SCHEDULE_PROBES).astype(int),
     }
     for point in sorted(points):
         values = schedule(int(point))
@@ -185,7 +185,7 @@ def _solve_length(
         resolutions = [int(schedule(int(point)).get("resolution", 0)) for point in points]
         return sum(images / SCHEDULE_PROBES / rates.get(resolution, min(rates.values())) for resolution in resolutions)
 
-    fewest, most = 1, max(1, min(MAX_IMAGES, int(max(rates.values()) * seconds)) // step_images)
+    fewest, most = 1, max(1, min(MAX_TIMED_IMAGES, int(max(rates.values()) * seconds)) // step_images)
     if len(rates) == 1:
         return most * step_images
     while fewest < most:

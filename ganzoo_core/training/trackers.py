@@ -46,7 +46,7 @@ class Trackers:
     def start(self, images: int) -> None:
         """Call `on_run_start` of every tracker. If this hook raises, the tracker is disabled."""
 
-        def told(tracker: _Tracker) -> TrackedRun:
+        def make_tracked_run(tracker: _Tracker) -> TrackedRun:
             return TrackedRun(
                 folder=self._folder,
                 name=self._folder.name,
@@ -56,7 +56,7 @@ class Trackers:
                 own=self._folder / layout.TRACKERS / tracker.part.name,
             )
 
-        self.active = [tracker for tracker in self.active if tracker.start(told(tracker))]
+        self.active = [tracker for tracker in self.active if tracker.start(make_tracked_run(tracker))]
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call `on_report`, `on_samples`, `on_checkpoint` or `on_run_end` of every tracker."""

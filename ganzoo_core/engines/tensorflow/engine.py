@@ -79,6 +79,7 @@ class Engine:
             notes += note_unused_gpus(len(tf.config.list_physical_devices("GPU")))
         self.device = "/CPU:0" if self.device_type == "cpu" else "/GPU:0"
         self.notes = tuple(notes)
+        self.group = None  # processes that train together are PyTorch's
 
     def describe(self) -> dict[str, Any]:
         """Facts to record with a run: framework, versions, device, threads, oneDNN, precision, compile."""

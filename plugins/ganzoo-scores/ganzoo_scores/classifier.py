@@ -28,7 +28,7 @@ FACTS = {"accuracy": float, "test_images": int, "train_images": int, "weights": 
 MIN_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 DEFAULT_MIN_ACCURACY = 0.7
 MAX_BYTES = 200_000_000  # maximum size of a cached file
-SILENT_SECONDS = 5.0  # seconds before hashing a large dataset reports its progress
+PROGRESS_SECONDS = 5.0  # seconds before hashing a large dataset reports its progress
 Say = Callable[[str], None]
 
 
@@ -219,7 +219,7 @@ def _hash_images(part: gz.ImageSource, say: Say) -> str:
     digest = hashlib.sha256(f"{part.images.shape} {list(part.class_names)}".encode())
     since = time.monotonic()
     for start in range(0, len(part.images), 10_000):
-        if time.monotonic() - since > SILENT_SECONDS:
+        if time.monotonic() - since > PROGRESS_SECONDS:
             say(f"looking whether a classifier of these {len(part.images):,} images is kept; {start:,} are compared")
             since = time.monotonic()
         digest.update(part.images[start : start + 10_000].tobytes())
