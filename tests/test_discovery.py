@@ -184,6 +184,11 @@ def test_the_filters_work_before_anything_is_looked_at(hundred):
     assert "nothing is installed" in hundred.run("list", env={"GANZOO_PLUGINS": ""}).stdout
 
 
+def test_a_kind_of_which_nothing_is_installed_is_not_all_there_is(hundred):
+    done = hundred.run("list", "trackers", env={"GANZOO_PLUGINS": "fake-1"})
+    assert (done.returncode, done.stdout) == (0, "no trackers are installed; `ganzoo list` shows what is\n")
+
+
 def test_a_reader_that_leaves_early_is_no_error(hundred, start):
     environment = {**os.environ, "PYTHONPATH": str(hundred.path)}
     listing = start("-m", "ganzoo_core", "list", env=environment)

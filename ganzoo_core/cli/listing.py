@@ -28,7 +28,10 @@ def execute(args: argparse.Namespace) -> int:
         write_json({"schema": SCHEMA, "parts": rows}, indent=1)
         return 0
     if not rows:
-        write_line("nothing is installed; pip install ganzoo-core[torch]")
+        if args.kind and catalog.scan().list_rows(None):
+            write_line(f"no {args.kind} are installed; `ganzoo list` shows what is")
+        else:
+            write_line("nothing is installed; pip install ganzoo-core[torch]")
         return 0
     columns = ("kind", "name", "framework", "title", "from", "state")
     print_table(

@@ -48,7 +48,7 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
     # The share is rounded down to whole images, but at least one; a single image cannot be split.
     how = f"a fixed {100 * share:.3g}% is held out" if count * share >= 1 else "a fixed one is held out"
     how = "nothing is held out of a single image" if count == 1 else how
-    note = f"no official test part: {how}; this is {split}, {chosen.sum()} of {pluralise(count, 'image')}"
+    note = f"no official test part: {how}; this is {split}, {chosen.sum():,} of {pluralise(count, 'image')}"
     return replace(
         source,
         images=lazy.select(source.images, chosen),
