@@ -39,11 +39,11 @@ import ganzoo_core as gz
 @gz.hookimpl
 def build_generator(spec):
     from {package} import networks
-    return networks.create_generator(spec.height, spec.channels, spec.classes, spec.latent_dim)
+    return networks.generator(spec.height, spec.channels, spec.classes, spec.latent_dim)
 @gz.hookimpl
 def build_discriminator(spec):
     from {package} import networks
-    return networks.create_discriminator(spec.height, spec.channels, spec.classes)
+    return networks.discriminator(spec.height, spec.channels, spec.classes)
 """
 TORCH = """
 import torch

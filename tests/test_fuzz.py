@@ -55,7 +55,7 @@ acts = {acts!r}
 kinds = {{text: Kind(text, "a", text.encode(), act) for text in acts}}
 start = functools.partial(fuzz.start_worker, kinds, {{"secret": b"x"}}, 0)
 cases = iter([pool.Case(text, -1) for text in acts])
-results = pool.run(cases, start, Path({place!r}), workers=2, seconds=3)
+results = pool.run_cases(cases, start, Path({place!r}), workers=2, seconds=3)
 print(json.dumps({{case.kind: [result.outcome, result.group] for case, result in results}}))
 """
 
