@@ -273,7 +273,7 @@ def test_two_hundred_steps_of_each_loss_stay_together(name: str, monkeypatch: py
     for ops, tensor in ((TorchOps, torch.from_numpy), (TensorFlowOps, tf.constant)):
         monkeypatch.setattr(ops, "uniform", lambda self, shape, tensor=tensor: tensor(EPSILON))
     special = {
-        "wasserstein": {"clip": 0.05},
+        "wasserstein": {"weight_clip": 0.05},
         "relativistic": {"real_in_generator_step": True},
         "auxiliary-classifier": {"conditional": True},
     }

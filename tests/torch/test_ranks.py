@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ranks_played import MIXES, SMALL, STEPS, play
 
 QUICK = ["wgan-gp", "memory"]
+CONSTANT = ["--schedule", "constant"]  # one that a longer run may go on from
 RUN = ["-m", "ganzoo_core", "run", "dcgan-torch", "--batch-size", "12"]
 
 
@@ -367,7 +368,7 @@ def test_a_stuck_process_ends_in_a_sentence(watched: Callable[..., Watched]) -> 
 @pytest.mark.slow
 @on_linux
 def test_a_signal_ends_all_processes_after_the_same_step(watched: Callable[..., Watched]) -> None:
-    run = watched(*LONG, "--steps", "20000")
+    run = watched(*LONG, *CONSTANT, "--steps", "20000")
     run.at(25 * 12)
     run.signal(1, signal.SIGTERM)
     run.ends()
@@ -382,8 +383,8 @@ def test_a_signal_ends_all_processes_after_the_same_step(watched: Callable[..., 
 @pytest.mark.slow
 def test_another_number_of_processes_is_told(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = ["dcgan-torch", "--batch-size", "12", "--steps", "5", *settings(), "--out", str(run), "--quiet"]
-    assert cli.main(["run", *words]) == 0
+    words = ["dcgan-torch", "--batch-size", "12", "--steps", "5", *CONSTANT, *settings()]
+    assert cli.main(["run", *words, "--out", str(run), "--quiet"]) == 0
     refused = started("-m", "ganzoo_core", "resume", run, "--steps", "10")
     assert refused.stderr.count("ranks was 1 and is 2. Say --allow-inexact") == 1
     taken = started("-m", "ganzoo_core", "resume", run, "--steps", "10", "--allow-inexact", "--quiet")
