@@ -153,7 +153,7 @@ def test_a_short_run_says_what_helps_and_keeps_it(tmp_path, capfd):
     told = capfd.readouterr().err
     assert told.count(SHORT) == 1
     assert "this run takes 2 steps of the generator" in told
-    assert "--minutes 10" in told
+    assert "--steps 5000 or --minutes 10 in place of 2steps trains for longer" in told
     (kept,) = [note for note in read_facts(run.folder / "config.yaml").warnings if SHORT in note]
     assert f"note: {kept}\n" in told
     assert SHORT in (run.folder / "report.html").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -284,10 +285,11 @@ def test_fewer_pictures_than_the_picked_preset_s_batch_are_a_smaller_batch(tmp_p
     )
     told = " ".join(capsys.readouterr().err.split())
     there = "there is 1 image" if count == 1 else "there are 20 images"
-    assert f"a batch takes {count} instead of the preset's 32, since {there}" in told
+    preset_batch = catalog.scan().find("models", model).presets["few"].get("train.batch_size", 32)
+    assert f"a batch takes {count} instead of the preset's {preset_batch}, since {there}" in told
     assert (f"and there {'is' if count == 1 else 'are'} {count};") in told
     assert run.stats[-1]["step"] == 2
-    assert f"train.batch_size: {count}  # {model} preset few: 32, of" in (run.folder / "config.yaml").read_text()
+    assert f"train.batch_size: {count}  # {model} preset few: {preset_batch}, of" in (run.folder / "config.yaml").read_text()
     again = gz.resume(run.folder, steps=3, picks={"data": few}, quiet=True)
     assert again.stats[-1]["images"] == 3 * count
     assert read_run_config(run.folder / "config.yaml")["train.batch_size"] == str(count)
@@ -299,15 +301,24 @@ def test_a_batch_that_was_asked_for_is_not_made_smaller(tmp_path):
             gz.UsageError, match=r"there are 20 images and a batch takes \d+; say --batch-size 20 or less"
         ):
             gz.train("dcgan-torch", data=source(20), out=tmp_path / "run", **more)
+    (tmp_path / "pictures").mkdir()
+    for index in range(10):
+        Image.new("RGB", (16, 16), (index, 0, 0)).save(tmp_path / "pictures" / f"{index}.png")
+    told = (
+        "there are 8 images (2 more are held out; --set data.holdout=0 trains on them) and a batch takes 64; "
+        "say --batch-size 8 or less"
+    )
+    with pytest.raises(gz.UsageError, match=re.escape(told)):
+        gz.train("dcgan-torch", data=f"folder:{tmp_path / 'pictures'}", preset="none", out=tmp_path / "run")
 
 
 def test_ranks_share_a_smaller_batch_evenly():
     found = mix.resolve(catalog.scan(), asked(preset="few"))
-    smaller, note = mix.fit_batch_size(found, 21, world_size=4)
+    smaller, note = mix.fit_batch_size(found, 21, held_out=0, world_size=4)
     assert (smaller.settings["train.batch_size"], "a batch takes 20 instead" in note) == (20, True)
     with pytest.raises(gz.UsageError, match="there are 3 images and a batch takes 32"):
-        mix.fit_batch_size(found, 3, world_size=4)
-    assert mix.fit_batch_size(found, 32, world_size=1) == (found, "")
+        mix.fit_batch_size(found, 3, held_out=0, world_size=4)
+    assert mix.fit_batch_size(found, 32, held_out=5, world_size=1) == (found, "")
 
 
 def test_mirrored_images_follow_the_others():

@@ -120,12 +120,13 @@ def pick_preset(catalog: Catalog, mix: Mix, count: int) -> tuple[Mix, str]:
     return resolved, f"the preset {name} is taken: it is {why}; --preset none leaves it out"
 
 
-def fit_batch_size(mix: Mix, count: int, *, world_size: int) -> tuple[Mix, str]:
+def fit_batch_size(mix: Mix, count: int, *, held_out: int, world_size: int) -> tuple[Mix, str]:
     """Reduce a preset's batch size to the size of the data; never change one set by the user or the model.
 
     Args:
         mix: with its preset.
         count: training images.
+        held_out: images that the test part took from them.
         world_size: processes that share a batch evenly.
 
     Returns:
@@ -140,7 +141,8 @@ def fit_batch_size(mix: Mix, count: int, *, world_size: int) -> tuple[Mix, str]:
     origin, most = mix.settings.find_origin("train.batch_size"), count - count % world_size
     there = f"there {'is' if count == 1 else 'are'} {pluralise(count, 'image')}"
     if origin != f"{mix.parts['generator'].name} preset {mix.preset}" or not most:
-        raise UsageError(f"{there} and a batch takes {batch}; say --batch-size {most or count} or less")
+        held = f" ({held_out:,} more are held out; --set data.holdout=0 trains on them)" if held_out else ""
+        raise UsageError(f"{there}{held} and a batch takes {batch}; say --batch-size {most or count} or less")
     smaller = mix.settings.replace("train.batch_size", most, f"{origin}: {batch}, of {pluralise(count, 'image')}")
     return replace(mix, settings=smaller), f"a batch takes {most} instead of the preset's {batch}, since {there}"
 

@@ -38,13 +38,14 @@ def explain_short_run(resolved: Mix, steps: int, *, laptop: str = "", resumed: P
     data_preset_origin = f"{resolved.parts['generator'].name} preset {resolved.parts['data'].name}"
     if steps >= MIN_STEPS or resolved.settings.find_origin("train.length") == data_preset_origin:
         return ""
-    advice = f"the same command with --steps 5000 or --minutes 10{f' or --preset {laptop}' if laptop else ''}"
+    entry = resolved.settings.entries["train.length"]
+    instead = f" in place of {entry.value}" if entry.by_user else ""
+    advice = f"the same command with --steps 5000 or --minutes 10{f' or --preset {laptop}' if laptop else ''}{instead}"
     if resumed is not None:
         advice = f"`ganzoo resume {shlex.quote(str(resumed))} --steps 5000`"
     return (
-        f"this run takes {pluralise(steps, 'step')} of the generator, and below {MIN_STEPS:,} most GANs draw little "
-        "more "
-        f"than noise; {advice} trains for longer"
+        f"this run takes {pluralise(steps, 'step')} of the generator, and below {MIN_STEPS:,} most GANs draw "
+        f"little more than noise; {advice} trains for longer"
     )
 
 

@@ -108,7 +108,8 @@ def load(resolved: Mix, data_root: str | Path | None) -> LoadedMix:
         if resolved.get_options("data") != without:
             source = _read_data(resolved, data_root, together)
     fitted = building.fit_to_data(resolved, source)
-    resolved, smaller = fit_batch_size(resolved, len(source.images), world_size=rank.world_size)
+    held_out, world_size = int(source.held_out or 0), rank.world_size
+    resolved, smaller = fit_batch_size(resolved, len(source.images), held_out=held_out, world_size=world_size)
     ranks.check_launch(rank, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
     return LoadedMix(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
 
