@@ -289,7 +289,8 @@ def test_fewer_pictures_than_the_picked_preset_s_batch_are_a_smaller_batch(tmp_p
     assert f"a batch takes {count} instead of the preset's {preset_batch}, since {there}" in told
     assert (f"and there {'is' if count == 1 else 'are'} {count};") in told
     assert run.stats[-1]["step"] == 2
-    assert f"train.batch_size: {count}  # {model} preset few: {preset_batch}, of" in (run.folder / "config.yaml").read_text()
+    config = (run.folder / "config.yaml").read_text()
+    assert f"train.batch_size: {count}  # {model} preset few: {preset_batch}, of" in config
     again = gz.resume(run.folder, steps=3, picks={"data": few}, quiet=True)
     assert again.stats[-1]["images"] == 3 * count
     assert read_run_config(run.folder / "config.yaml")["train.batch_size"] == str(count)
