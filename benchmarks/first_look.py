@@ -22,13 +22,13 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import ganzoo_core as gz
 from ganzoo_core import building, mix
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data import framing, pixels
@@ -80,8 +80,7 @@ def measure_run(run: Path, data_root: str | None = None) -> dict[str, Any]:
     """All figures of one run."""
     source, name, seen = read_real_images(run, data_root)
     real = np.asarray(source.images)
-    generator = gz.load(run)
-    drawn = generator.generate(COUNT, seed=1)
+    drawn = draw_images(run, COUNT)
     last = json.loads((run / "stats.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     return {
         "run": str(run),
@@ -100,7 +99,7 @@ def draw_nearest(run: Path, data_root: str | None, path: Path) -> str:
     Distances are root mean square differences of pixel values, 0 to 255.
     """
     real = load_training_images(run, data_root)[0]  # with mirrored ones where the run mirrored
-    drawn = gz.load(run).generate(COUNT // 4, seed=1)
+    drawn = draw_images(run, COUNT // 4)
     places, distances = find_neighbours(drawn, real, 1)
     apart = find_neighbours(real, real, 1, own_places=np.arange(len(real)))[1][:, 0]
     likest = np.argsort(distances[:, 0])[:SHOWN_COUNT]
@@ -111,6 +110,17 @@ def draw_nearest(run: Path, data_root: str | None, path: Path) -> str:
         f"{run}: the nearest real image lies at {middle:.1f} from one of {len(drawn)} drawn ones (median; least "
         f"{least:.1f}) and at {between:.1f} from another real one (least {twins:.1f}); {path}"
     )
+
+
+def draw_images(run: Path, count: int) -> np.ndarray:
+    """Draw uint8 [N,H,W,C] in a process of its own: PyTorch computes the distance and cannot follow TensorFlow."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "drawn.npz"
+        words = ["generate", str(run), "-n", str(count), "--seed", "1", "--out", str(path)]
+        subprocess.run([sys.executable, "-m", "ganzoo_core", *words], check=True, stdout=subprocess.DEVNULL)
+        with np.load(path) as arrays:
+            images: np.ndarray = arrays["images"]
+            return images
 
 
 def read_real_images(run: Path, data_root: str | None) -> tuple[ImageSource, str, np.ndarray]:
