@@ -195,7 +195,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> discovery_catalog.Cat
     """The parts in mix.toml."""
     path = tmp_path_factory.mktemp("pack") / "ganzoo.toml"
     path.write_bytes((Path(__file__).parent / "mix.toml").read_bytes())
-    parts, problems = discovery_manifest.read(path, distribution="dist", version="1", package="pack")
+    parts, problems, _ = discovery_manifest.read(path, distribution="dist", version="1", package="pack")
     assert problems == []
     return discovery_catalog.Catalog(tuple(parts), ())
 

@@ -36,7 +36,7 @@ def read(tmp_path):
     def read(text: str | bytes):
         content = text.encode() if isinstance(text, str) else text
         (folder / "ganzoo.toml").write_bytes(content)
-        return manifest.read(folder / "ganzoo.toml", distribution="dist", version="3", package="pack")
+        return manifest.read(folder / "ganzoo.toml", distribution="dist", version="3", package="pack")[:2]
 
     return read
 

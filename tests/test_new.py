@@ -94,7 +94,7 @@ def writing_name(framework: str) -> str:
 
 def test_the_manifest_holds_one_part_of_that_name_and_kind(new: New) -> None:
     path = new.folder / new.package / "ganzoo.toml"
-    parts, problems = manifest.read(path, distribution=new.name, version="0.1.0", package=new.package)
+    parts, problems, _ = manifest.read(path, distribution=new.name, version="0.1.0", package=new.package)
     assert problems == []
     assert [(part.kind, part.name) for part in parts] == [(scaffold.KINDS[new.kind], new.name)]
     assert parts[0].frameworks == ((writing_name(new.framework),) if new.framework else ())

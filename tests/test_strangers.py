@@ -430,11 +430,12 @@ def test_a_sweep_s_log_is_not_written_through_a_link(tmp_path, what):
 
 
 def read_manifest(folder: Path, text: str | bytes) -> tuple[list, list]:
+    """The parts and the problems."""
     path = folder / "pkg" / "ganzoo.toml"
     path.parent.mkdir(exist_ok=True)
     (path.parent / "hooks.py").touch()
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return manifest.read(path, distribution="pkg", version="1", package="pkg")
+    return manifest.read(path, distribution="pkg", version="1", package="pkg")[:2]
 
 
 LOSS = 'api = 1\n[losses.good]\ntitle = "A loss"\nhooks = "pkg.hooks"\n'
@@ -488,7 +489,7 @@ def test_a_manifest_has_a_bounded_number_of_parts(tmp_path):
 def test_a_manifest_is_no_pipe(tmp_path):
     path = tmp_path / "ganzoo.toml"
     os.mkfifo(path)
-    _, problems = manifest.read(path, distribution="a", version="1", package="a")
+    _, problems, _ = manifest.read(path, distribution="a", version="1", package="a")
     assert "cannot be read" in problems[0].reason
 
 

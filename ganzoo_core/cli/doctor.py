@@ -21,6 +21,7 @@ from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribu
 from ganzoo_core.discovery.manifest import KINDS, Part
 from ganzoo_core.engines import PIP_EXTRAS
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import ProcessTimeout, run_process
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import to_one_line, write_json, write_line, write_paragraph
@@ -51,7 +52,7 @@ answer.close()
 
 @dataclass(frozen=True)
 class Finding:
-    """One result: `state` is `ok` or the name of the problem."""
+    """One result: `state` is `ok`, `warning` or the name of the problem."""
 
     name: str
     state: str
@@ -79,7 +80,9 @@ def execute(args: argparse.Namespace) -> int:
     if args.name is None:
         findings += _check_defaults(installed)
     results = _run_contract(parts, args) if args.name is not None and not args.quick else []
-    count = sum(finding.state != "ok" for finding in findings) + sum(result.state == "failed" for result in results)
+    warnings = sum(finding.state == "warning" for finding in findings)
+    count = sum(finding.state not in ("ok", "warning") for finding in findings)
+    count += sum(result.state == "failed" for result in results)
     note = explain_missing_wheels(sys.version_info[:2])
     if args.json:
         checks = [{"name": finding.name, "state": finding.state, "detail": finding.detail} for finding in findings]
@@ -105,7 +108,8 @@ def execute(args: argparse.Namespace) -> int:
         _show_contract(results)
     if not findings:
         write_line("nothing is installed; pip install ganzoo-core[torch]")
-    write_line("No problems found" if not count else f"{count} {'problem' if count == 1 else 'problems'} found")
+    also = f", {pluralise(warnings, 'warning')}" if warnings else ""
+    write_line(f"{pluralise(count, 'problem') if count else 'No problems'} found{also}")
     return 1 if count else 0
 
 
@@ -158,7 +162,7 @@ def explain_missing_wheels(python: tuple[int, int]) -> str:
 
 def _choose_parts(installed: catalog.Catalog, name: str | None) -> tuple[list[Part], list[Finding]]:
     """The parts to check, and the catalog's problems with them."""
-    parts, problems = list(installed.parts), list(installed.problems)
+    parts, problems = list(installed.parts), [*installed.problems, *installed.warnings]
     if name is not None:
         key = normalise_distribution(name)
         parts = [part for part in parts if key == normalise_distribution(part.distribution)]
@@ -216,6 +220,8 @@ def _check_cards(installed: catalog.Catalog, parts: Iterable[Part], *, deep: boo
             yield _check_import(part)
         else:
             yield Finding(part.qualified_name, "ok")
+        for warning in part.warnings:
+            yield Finding(part.qualified_name, "warning", warning)
 
 
 def _check_import(part: Part) -> Finding:

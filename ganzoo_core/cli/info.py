@@ -36,14 +36,16 @@ def execute(args: argparse.Namespace) -> int:
     part = installed.find_any(args.name)
     if args.layers:
         return _print_layers(args, part)
-    settings = _list_settings(installed, part)
+    settings, facts = _list_settings(installed, part), _collect_facts(installed, part)
     if args.json:
-        write_json({"schema": SCHEMA, "part": _collect_facts(installed, part) | {"settings": settings}}, indent=1)
+        write_json({"schema": SCHEMA, "part": facts | {"settings": settings}}, indent=1)
         return 0
     _print_paragraph(f"{to_one_line(part.title)} ({installed.find_short_name(part)})")
-    for label, value in _collect_facts(installed, part).items():
-        if label not in ("name", "title", "presets", "suits") and value not in ("", [], {}, None):
+    for label, value in facts.items():
+        if label not in ("name", "title", "presets", "suits", "warnings") and value not in ("", [], {}, None):
             _print_paragraph(f"  {label.replace('_', ' ')}: {to_one_line(_format_fact(value))}")
+    for warning in facts["warnings"]:
+        _print_paragraph(f"  warning: {warning}")
     write_line()
     write_line("settings, each with --set KEY=VALUE" if settings else "no settings")
     rows = [
@@ -99,7 +101,8 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
         facts |= {"decision": part.decision, "clip_discriminator": part.clip_discriminator}
     if part.default:
         facts["default"] = True
-    return facts | {"requires": _list_requirements(part.distribution)}
+    warnings = [*part.warnings, *installed.find_warnings(part.distribution)]
+    return facts | {"requires": _list_requirements(part.distribution), "warnings": warnings}
 
 
 def _list_requirements(distribution: str) -> list[str]:

@@ -12,14 +12,14 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
 import pluggy
 
 from ganzoo_core import hookspecs
-from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.discovery.manifest import Part, advise_upgrade, find_core_version
 from ganzoo_core.errors import GanzooError, PluginError
 from ganzoo_core.hookspecs import hookimpl
 
@@ -118,8 +118,12 @@ def _describe_error(error: BaseException) -> str:
 
 
 def _check_module(part: Part, module: ModuleType) -> None:
-    def broken(reason: str) -> PluginError:
-        return PluginError(f"{part.label}: {part.hooks} {reason}; its author must mend it")
+    def broken(reason: str, advice: str = "its author must mend it") -> PluginError:
+        return PluginError(f"{part.label}: {part.hooks} {reason}; {advice}")
+
+    def unknown(reason: str, name: str, known: Iterable[str]) -> PluginError:
+        given = f"of which ganzoo-core {find_core_version()} knows {', '.join(known)}"
+        return broken(f"{reason}, {given}", advise_upgrade(name, known))
 
     known = {name for name, spec in vars(hookspecs).items() if hasattr(spec, "ganzoo_spec")}
     # Only functions: a module may hold lazy objects that import something or have every attribute.
@@ -127,15 +131,17 @@ def _check_module(part: Part, module: ModuleType) -> None:
     marked = {name: value.ganzoo_impl for name, value in functions.items() if hasattr(value, "ganzoo_impl")}
     for name, options in marked.items():
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f", did you mean {nearest[0]}" if nearest else f"; they are {', '.join(sorted(known))}"
-            raise broken(f"implements {name!r}, which is no hook{hint}")
+            raise unknown(f"implements the hook {name!r}", name, sorted(known))
         for option in _FORBIDDEN_OPTIONS:
             if options.get(option):
                 raise broken(f"marks {name} with {option}; the order is the user's")
         wrong = _find_wrong_argument(functions[name])
         if wrong:
             raise broken(f"gives {name} {wrong}")
+        arguments = inspect.signature(getattr(hookspecs, name)).parameters
+        for argument in _list_arguments(functions[name]):
+            if argument.name not in arguments:
+                raise unknown(f"asks {name} for the argument {argument.name!r}", argument.name, arguments)
         if (part.kind == "modifiers") is not bool(options.get("wrapper")):
             expected = "@gz.hookimpl(wrapper=True)" if part.kind == "modifiers" else "@gz.hookimpl"
             raise broken(f"marks {name} otherwise than {expected}, which {part.kind} need")
@@ -152,13 +158,16 @@ def _check_module(part: Part, module: ModuleType) -> None:
             raise broken(f"has no hook {name}{hint}")
 
 
+def _list_arguments(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # compiled functions may have no signature
+        return []
+
+
 def _find_wrong_argument(function: Callable[..., Any]) -> str:
     """Describe the first argument that would never be filled; "" for none."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # compiled functions may have no signature
-        return ""
-    for parameter in parameters:
+    for parameter in _list_arguments(function):
         if parameter.default is not parameter.empty:
             return f"the argument {parameter.name!r} a default, so it would never be filled"
         if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):

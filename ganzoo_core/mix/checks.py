@@ -44,7 +44,8 @@ def check_mix(mix: Mix) -> Mix:
     Raises:
         UsageError: if they do not fit.
     """
-    warnings: list[str] = []
+    picked = (*mix.parts.values(), *mix.modifiers, *mix.trackers)  # often one model in two slots
+    warnings = list(dict.fromkeys(f"{part.label}: {warning}" for part in picked for warning in part.warnings))
     for part in (mix.parts["loss"], mix.parts["schedule"], mix.parts["data"], *mix.modifiers):
         if part.frameworks and mix.framework not in part.frameworks:
             raise UsageError(

@@ -35,11 +35,14 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
 
 
 def manifest(subject: Subject) -> None:
-    """The catalog reports no problem of the distribution."""
-    key = normalise_distribution(subject.distribution)
-    for problem in catalog.scan().problems:
+    """The catalog reports neither a problem nor a warning of the distribution."""
+    key, installed = normalise_distribution(subject.distribution), catalog.scan()
+    for problem in (*installed.problems, *installed.warnings):
         if normalise_distribution(problem.distribution) == key:
             raise Broken(f"{problem.kind}/{problem.name} {problem.state}: {problem.reason}".lstrip("/ "))
+    for part in installed.parts:
+        if normalise_distribution(part.distribution) == key and part.warnings:
+            raise Broken(f"{part.kind}/{part.name}: {part.warnings[0]}")
 
 
 def wheel(subject: Subject) -> None:

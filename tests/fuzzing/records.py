@@ -141,9 +141,9 @@ def read_assignments(path: Path) -> None:
 
 
 def read_plugin_manifest(path: Path) -> None:
-    """A manifest never raises: it gives parts and problems."""
-    _, problems = manifest.read(path, distribution="a", version="1", package="a")
-    for problem in problems:
+    """A manifest never raises: it gives parts, problems and warnings."""
+    _, problems, warnings = manifest.read(path, distribution="a", version="1", package="a")
+    for problem in (*problems, *warnings):
         if "\n" in problem.reason:
             raise ValueError(f"a problem of several lines: {problem.reason!r}")
 

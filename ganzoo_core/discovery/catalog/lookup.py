@@ -14,10 +14,11 @@ from ganzoo_core.errors import PluginError, UsageError
 
 @dataclass(frozen=True)
 class Catalog:
-    """All usable parts, and the problems of those that cannot be used."""
+    """All usable parts, the problems of those that cannot be used, and warnings about whole plugins."""
 
     parts: tuple[Part, ...]
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
 
     def list_kind(self, kind: str) -> list[Part]:
         """The usable parts of a kind, sorted by name."""
@@ -51,6 +52,11 @@ class Catalog:
         if problem:
             raise PluginError(f"{name} of {problem.distribution} {problem.version} cannot be used: {problem.reason}")
         raise UsageError(self._explain_unknown(kind, name))
+
+    def find_warnings(self, distribution: str) -> list[str]:
+        """Warnings about a whole plugin."""
+        key = normalise_distribution(distribution)
+        return [each.reason for each in self.warnings if normalise_distribution(each.distribution) == key]
 
     def find_any(self, name: str) -> Part:
         """Find a part of any kind; if several kinds have the name, `KIND/NAME` selects one. Raises as `find`."""

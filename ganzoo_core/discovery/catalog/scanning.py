@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from ganzoo_core.discovery import manifest
 from ganzoo_core.discovery.catalog.lookup import Catalog
 from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribution, normalise_part
-from ganzoo_core.discovery.manifest import Part, Problem
+from ganzoo_core.discovery.manifest import Manifest, Part, Problem
 from ganzoo_core.errors import UsageError
 
 ENTRY_POINT_GROUP = "ganzoo.plugins"
@@ -82,18 +82,20 @@ def _scan(only: tuple[str, ...] | None, without: tuple[str, ...]) -> Catalog:
     entries = [entry for entry in entries if entry.keys & chosen and not entry.keys & left_out]
 
     parts: dict[tuple[str, str, str], Part] = {}
+    warnings: list[Problem] = []
     rivals = _find_rivals(entries)
     for entry in entries:
-        found_parts, entry_problems = _read_entry(entry, rivals.get(entry, ""))
-        problems += entry_problems
-        for part in found_parts:
+        found = _read_entry(entry, rivals.get(entry, ""))
+        problems += found.problems
+        warnings += found.warnings
+        for part in found.parts:
             first = parts.setdefault(
                 (part.kind, normalise_distribution(part.distribution), normalise_part(part.name)), part
             )
             if first is not part:
                 reason = f"its packages {first.package} and {part.package} both hold this name"
                 problems.append(Problem("name-taken", reason, part.distribution, part.version, part.kind, part.name))
-    return Catalog(tuple(parts.values()), tuple(problems))
+    return Catalog(tuple(parts.values()), tuple(problems), tuple(warnings))
 
 
 def _make_missing_problem(name: str, known: dict[str, str]) -> Problem:
@@ -185,11 +187,11 @@ def _find_rivals(entries: Sequence[_Entry]) -> dict[_Entry, str]:
     return rivals
 
 
-def _read_entry(entry: _Entry, rivals: str) -> tuple[Sequence[Part], Sequence[Problem]]:
-    """Read the cards and problems of an entry point's manifest, or the problem that prevents reading it."""
+def _read_entry(entry: _Entry, rivals: str) -> Manifest:
+    """Read an entry point's manifest, or return the problem that prevents reading it."""
 
-    def only(state: str, reason: str) -> tuple[Sequence[Part], Sequence[Problem]]:
-        return [], [entry.make_problem(state, reason)]
+    def only(state: str, reason: str) -> Manifest:
+        return Manifest([], [entry.make_problem(state, reason)], [])
 
     package, distribution = entry.package, entry.distribution
     if entry.fault:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganzoo_core.messages import pluralise
 
@@ -40,7 +40,7 @@ class Part:
     names the trained generators included in a model's package. `license` is the licence of a dataset's pictures, with
     attribution. `lower` and `higher` name the scores of a metric for which lower or higher is better; the best
     generator has the lowest value of the first `lower` score of the `main` metric. `calms_divergence` marks a modifier
-    that is recommended if training diverges.
+    that is recommended if training diverges. `warnings` are about fields that this core ignored.
     """
 
     kind: str
@@ -79,6 +79,7 @@ class Part:
     higher: tuple[str, ...] = ()
     main: bool = False
     calms_divergence: bool = False
+    warnings: tuple[str, ...] = ()
 
     @property
     def qualified_name(self) -> str:
@@ -93,7 +94,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Problem:
-    """An installed plugin or part that cannot be used: `state` names the problem, `reason` explains it and the fix."""
+    """An installed plugin or part that cannot be used, or a warning about a plugin that can.
+
+    `state` names the problem, `reason` explains it and the fix.
+    """
 
     state: str
     reason: str
@@ -101,3 +105,11 @@ class Problem:
     version: str
     kind: str = ""
     name: str = ""
+
+
+class Manifest(NamedTuple):
+    """What a manifest holds: usable parts, problems of the others, and warnings that concern no single part."""
+
+    parts: list[Part]
+    problems: list[Problem]
+    warnings: list[Problem]

@@ -17,6 +17,8 @@ NAME_RULE = "lower case letters, digits, dots, hyphens and underscores"
 MAX_TEXT = 1000  # characters of one line
 MAX_ITEMS = 500  # of a list, or of a table of settings
 MAX_SIDE = 65_536  # pixels
+IMAGE_FIELDS = ("height", "width", "channels", "classes")
+SUITS_FIELDS = ("max_images", "machine")
 _MODULE_PATTERN = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _KEY_PATTERN = re.compile(r"(?=.{3,200}$)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 
@@ -110,7 +112,7 @@ def _read_clip(value: Any) -> Any:
 
 
 def _read_image(value: Any) -> Mapping[str, int]:
-    if not isinstance(value, dict) or set(value) != {"height", "width", "channels", "classes"}:
+    if not isinstance(value, dict) or set(value) != set(IMAGE_FIELDS):
         raise ValueError("expected { height, width, channels, classes }")
     whole = all(type(number) is int and 0 <= number <= MAX_SIDE for number in value.values())
     if not whole or value["channels"] not in (1, 3) or not value["height"] or not value["width"]:
@@ -177,7 +179,7 @@ def read_suits(presets: Mapping[str, Any]) -> Mapping[str, Suits]:
 
 
 def _read_preset_suits(name: str, value: Any) -> Suits:
-    if not isinstance(value, dict) or not value or not set(value) <= {"max_images", "machine"}:
+    if not isinstance(value, dict) or not value or not set(value) <= set(SUITS_FIELDS):
         raise ValueError(f"{name}.suits: expected max_images or machine, such as {{ max_images = 1000 }}")
     most, machine = value.get("max_images"), value.get("machine", "")
     if most is not None and not (type(most) is int and 0 < most <= settings.MAX_INTEGER):

@@ -7,13 +7,21 @@ import importlib.machinery
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ganzoo_core import messages, settings
-from ganzoo_core.api import API
-from ganzoo_core.discovery.manifest.cards import KINDS, Part, Problem
-from ganzoo_core.discovery.manifest.fields import FIELDS, NAME_PATTERN, NAME_RULE, read_suits
+from ganzoo_core.discovery.manifest.cards import KINDS, Manifest, Part, Problem
+from ganzoo_core.discovery.manifest.fields import (
+    FIELDS,
+    IMAGE_FIELDS,
+    NAME_PATTERN,
+    NAME_RULE,
+    SUITS_FIELDS,
+    read_suits,
+)
+from ganzoo_core.discovery.manifest.versions import UnknownField, describe_unknown, drop_unknown, find_mismatch
 from ganzoo_core.errors import UsageError
 from ganzoo_core.storage import files
 from ganzoo_core.terminal.text import to_one_line
@@ -23,6 +31,7 @@ MAX_REASON = 2_000  # characters of a problem's reason
 MAX_DOTS = 2_000  # in a line: a key of 20,000 segments takes tomllib seconds and gigabytes
 _QUOTED = re.compile(r"""\"(?:\\.|[^"\\])*\"|'[^']*'""")
 MAX_PARTS = 500
+TOP_FIELDS = ("api", "requires_core")  # beside a table for each kind
 _MAY_SET: Mapping[str, tuple[str, ...]] = {
     "models": ("model", "generator", "discriminator", "use", "loss", "schedule", "with", "data", "train", "engine"),
     "losses": ("loss", "train"),
@@ -44,10 +53,10 @@ class _InvalidPart(Exception):
         self.state = state
 
 
-def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[list[Part], list[Problem]]:
-    """Read the cards and the problems of a manifest.
+def read(path: Path, *, distribution: str, version: str, package: str) -> Manifest:
+    """Read the cards, the problems and the warnings of a manifest.
 
-    A fault in one part's table leaves the distribution's other parts usable.
+    A fault in one part's table leaves the distribution's other parts usable. Unknown fields are ignored with a warning.
 
     Args:
         path: the `ganzoo.toml`.
@@ -65,39 +74,63 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> tuple[
             raise ValueError(f"a line has more than {MAX_DOTS} dots outside of quotes")
         content = tomllib.loads(text)
     except (UsageError, ValueError, RecursionError) as error:
-        return [], [problem("bad-manifest", f"cannot be read: {error}; its author must mend it")]
+        return Manifest([], [problem("bad-manifest", f"cannot be read: {error}; its author must mend it")], [])
 
-    api = content.pop("api", None)
-    if type(api) is not int or api != API:
-        upgrade = f"upgrade {distribution}" if type(api) is int and api < API else "upgrade ganzoo"
-        advice = upgrade if type(api) is int else f"its author must write `api = {API}`"
-        stated = f"says api = {messages.format_value(api)}" if api is not None else "says no api"
-        return [], [problem("api-mismatch", f"{stated}, this ganzoo speaks {API}; {advice}")]
+    mismatch = find_mismatch(content, distribution)
+    if mismatch:
+        unusable = _list_names(content) or [("", "")]
+        return Manifest([], [problem(*mismatch, kind, name) for kind, name in unusable], [])
 
     parts: list[Part] = []
     problems: list[Problem] = []
-    for kind, tables in content.items():
-        if kind not in KINDS or not isinstance(tables, dict):
-            wrong = "is no table of parts" if kind in KINDS else f"is no kind; the kinds are {', '.join(KINDS)}"
-            problems.append(problem("bad-manifest", f"has {messages.format_value(kind)}, which {wrong}"))
+    ignored = describe_unknown(drop_unknown(content, (*TOP_FIELDS, *KINDS)))
+    for kind in [kind for kind in content if kind in KINDS]:
+        tables = content[kind]
+        if not isinstance(tables, dict):
+            problems.append(problem("bad-manifest", f"has {messages.format_value(kind)}, which is no table of parts"))
             continue
         kind_parts: list[Part] = []
         if len(tables) > MAX_PARTS:
             reason = f"has {len(tables):,} {kind}; expected at most {MAX_PARTS}, and the others are left out"
             problems.append(problem("bad-manifest", reason))
         for name, table in list(tables.items())[:MAX_PARTS]:
+            unknown = describe_unknown(_drop_unknown_fields(kind, table)) if isinstance(table, dict) else ()
             try:
-                kind_parts.append(_read_part(kind, name, table, distribution, version, package, path.parent))
+                part = _read_part(kind, name, table, distribution, version, package, path.parent)
+                kind_parts.append(replace(part, warnings=unknown) if unknown else part)
             except _InvalidPart as error:
-                problems.append(problem(error.state, f"[{kind}.{name}] {error}", kind, name))
+                reason = "; ".join((f"[{kind}.{name}] {error}", *unknown))
+                problems.append(problem(error.state, reason, kind, name))
             except RecursionError:
                 problems.append(problem("bad-manifest", f"[{kind}.{name}] is nested too deeply", kind, name))
         clashes = _find_clashes(kind_parts)
         problems += [problem("bad-manifest", f"[{kind}.{name}] {why}", kind, name) for name, why in clashes.items()]
         parts += [part for part in kind_parts if part.name not in clashes]
     if not parts and not problems:
-        problems.append(problem("bad-manifest", "names no part"))
-    return parts, problems
+        problems.append(problem("bad-manifest", "; ".join(("names no part", *ignored))))
+        ignored = ()
+    return Manifest(parts, problems, [Problem("warning", reason, distribution, version) for reason in ignored])
+
+
+def _list_names(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Kind and name of each part in a manifest that is not read further."""
+    tables = [(kind, content[kind]) for kind in KINDS if isinstance(content.get(kind), dict)]
+    return [(kind, name) for kind, table in tables for name in list(table)[:MAX_PARTS]]
+
+
+def _drop_unknown_fields(kind: str, table: dict[str, Any]) -> list[UnknownField]:
+    """Remove unknown fields from a part's table, and return them."""
+    unknown = drop_unknown(table, FIELDS[kind])
+    if isinstance(table.get("image"), dict):
+        unknown += drop_unknown(table["image"], IMAGE_FIELDS, "image.")
+    presets = table.get("presets")
+    for name, preset in presets.items() if isinstance(presets, dict) else ():
+        if isinstance(preset, dict) and isinstance(preset.get("suits"), dict):
+            conditions = drop_unknown(preset["suits"], SUITS_FIELDS, f"presets.{name}.suits.")
+            if conditions:
+                del preset["suits"]  # a condition that cannot be checked is not met
+            unknown += conditions
+    return unknown
 
 
 def _find_clashes(parts: Sequence[Part]) -> dict[str, str]:
@@ -120,10 +153,6 @@ def _read_part(kind: str, name: str, table: Any, distribution: str, version: str
     checks = FIELDS[kind]
     fields: dict[str, Any] = {}
     for key, value in table.items():
-        if key not in checks:
-            nearest = difflib.get_close_matches(key, checks, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"it may have {', '.join(sorted(checks))}"
-            raise _InvalidPart(f"has {messages.format_value(key)}; {hint}")
         try:
             fields[key] = checks[key](value)
             if key == "presets":
