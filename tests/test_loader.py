@@ -67,9 +67,9 @@ BROKEN = {
     "an unmarked hook": ("def dataset(name):\n    pass", "defines dataset without @gz.hookimpl"),
     "a misspelt hook": (
         "@gz.hookimpl\ndef datset(name):\n    pass",
-        "'datset', which is no hook, did you mean dataset",
+        "implements the hook 'datset', which ganzoo-core",
     ),
-    "a strange hook": ("@gz.hookimpl\ndef xyz(name):\n    pass", "they are build_discriminator, build_generator"),
+    "a strange hook": ("@gz.hookimpl\ndef xyz(name):\n    pass", "(it has build_discriminator, build_generator, "),
     "a misspelt, unmarked hook": ("def datasets(name):\n    pass", "is datasets, which lacks @gz.hookimpl too, meant"),
     "a default": ("@gz.hookimpl\ndef dataset(split='test'):\n    pass", "argument 'split' a default"),
     "any arguments": ("@gz.hookimpl\ndef dataset(*rest):\n    pass", "'*rest', which would never be filled"),

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 # Each takes longer to import than the rest of such a command takes to run.
-SLOW = {"numpy", "rich", "yaml", "PIL", "safetensors", "pluggy", "asyncio", "urllib.request"}
+SLOW = {"numpy", "packaging", "rich", "yaml", "PIL", "safetensors", "pluggy", "asyncio", "urllib.request"}
 CODE = """
 import sys
 from ganzoo_core.cli import main

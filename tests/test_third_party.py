@@ -40,7 +40,7 @@ def write_plugin(folder: Path, package: str, dependencies: Sequence[str]) -> Pat
         path.parent.mkdir(parents=True, exist_ok=True)
         if name == "pyproject.toml":
             body = body.replace("softplus-hinge", distribution).replace("softplus_hinge", package)
-            body = body.replace('dependencies = ["ganzoo-core"]', f"dependencies = {json.dumps(dependencies)}")
+            body = body.replace('dependencies = ["ganzoo-core>=0.1"]', f"dependencies = {json.dumps(dependencies)}")
         path.write_text(body, encoding="utf-8")
     return folder
 

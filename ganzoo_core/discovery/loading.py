@@ -122,8 +122,8 @@ def _check_module(part: Part, module: ModuleType) -> None:
         return PluginError(f"{part.label}: {part.hooks} {reason}; {advice}")
 
     def unknown(reason: str, name: str, known: Iterable[str]) -> PluginError:
-        given = f"of which ganzoo-core {find_core_version()} knows {', '.join(known)}"
-        return broken(f"{reason}, {given}", advise_upgrade(name, known))
+        lacks = f"which ganzoo-core {find_core_version()} does not have (it has {', '.join(known)})"
+        return broken(f"{reason}, {lacks}", advise_upgrade(name, known))
 
     known = {name for name, spec in vars(hookspecs).items() if hasattr(spec, "ganzoo_spec")}
     # Only functions: a module may hold lazy objects that import something or have every attribute.

@@ -142,6 +142,7 @@ def _make_substitutions(plan: PluginPlan) -> dict[str, str]:
         "pick": plan.pick,
         "run": plan.run_command,
         "summary": about["summary"],
+        "release": release,
         "dependencies": json.dumps(dependencies),
         "dev": json.dumps(sorted(["build>=1.2", "pytest>=8.2", *about["dev"]])),
         "author": author,

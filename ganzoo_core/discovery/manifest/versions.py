@@ -99,7 +99,7 @@ def describe_unknown(unknown: Sequence[UnknownField]) -> tuple[str, ...]:
     """A sentence about each unknown field of a manifest; the first are described, the others counted."""
     if not unknown:
         return ()
-    ignored = f"which ganzoo-core {find_core_version()} does not know and ignores"
+    ignored = f"which ganzoo-core {find_core_version()} does not expect there and ignores"
     sentences = [
         f"its manifest has {format_value(name)}, {ignored}; {advise_upgrade(name, known)}"
         for name, known in unknown[:MAX_UNKNOWN]
