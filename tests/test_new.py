@@ -6,6 +6,7 @@ import ast
 import datetime
 import json
 import os
+import re
 import shlex
 import site as packages
 import subprocess
@@ -15,6 +16,7 @@ import venv
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,10 @@ def test_the_manifest_holds_one_part_of_that_name_and_kind(new: New) -> None:
     path = new.folder / new.package / "ganzoo.toml"
     parts, problems, _ = manifest.read(path, distribution=new.name, version="0.1.0", package=new.package)
     assert problems == []
+    floor = f">={'.'.join(version('ganzoo-core').split('.')[:2])}"
+    assert tomllib.loads(path.read_text(encoding="utf-8"))["requires_core"] == floor
+    project = tomllib.loads((new.folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert re.fullmatch(rf"ganzoo-core(\[\w+\])?{re.escape(floor)}", project["dependencies"][0])
     assert [(part.kind, part.name) for part in parts] == [(scaffold.KINDS[new.kind], new.name)]
     assert parts[0].frameworks == ((writing_name(new.framework),) if new.framework else ())
     assert set(parts[0].help) <= set(parts[0].defaults)

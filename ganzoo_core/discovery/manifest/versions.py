@@ -29,7 +29,7 @@ def find_core_version() -> str:
 
 def advise_upgrade(name: str, known: Iterable[str]) -> str:
     """What to do about a name that this core does not know: use the nearest one, or upgrade."""
-    nearest = difflib.get_close_matches(name, list(known), n=1)
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f"did you mean {nearest[0]}? If not, {_UPGRADE}" if nearest else _UPGRADE
 
 
