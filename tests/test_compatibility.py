@@ -164,7 +164,8 @@ def test_doctor_info_and_a_run_tell_of_unknown_fields_and_list_does_not(here, ca
 
     mix = resolve(catalog.scan(), Request(picks={"model": "dcgan-torch", "loss": "newer", "data": "digits"}))
     assert [note for note in mix.warnings if "manifest" in note] == [
-        f"newer (new 1.0): its manifest has 'shape', which ganzoo-core {CORE} does not expect there and ignores; {UPGRADE}"
+        f"newer (new 1.0): its manifest has 'shape', which ganzoo-core {CORE} does not expect there and ignores; "
+        + UPGRADE
     ]
 
 
@@ -223,7 +224,9 @@ def test_a_requirement_that_is_no_range_is_a_bad_manifest(tmp_path: Path, value:
 def test_a_plugin_for_another_core_is_listed_and_refused_by_name(here, capsys) -> None:
     here.add("later", "requires_core = '>=99.1'\n" + here.loss("late", "later", "[samplers.x]\n"))
     here.add("good", here.loss("good", "good"))
-    advice = f'requires ganzoo-core >=99.1, and {CORE} is installed; upgrade ganzoo-core: pip install -U "ganzoo-core>=99.1"'
+    advice = (
+        f'requires ganzoo-core >=99.1, and {CORE} is installed; upgrade ganzoo-core: pip install -U "ganzoo-core>=99.1"'
+    )
     assert cli.main(["list", "losses", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["parts"]}
     assert (rows["late"]["state"], rows["late"]["reason"]) == ("core-mismatch", f"ganzoo.toml {advice}")

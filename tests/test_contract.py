@@ -111,6 +111,10 @@ def told(site: Site, name: str, check: str) -> Result:
 def test_a_manifest_with_a_fault_is_caught(here: Site) -> None:
     here.add("faulty", here.loss("faulty", "faulty") + '[losses.second]\ntitle = 3\nhooks = "faulty.hooks"\n')
     assert "losses/second bad-manifest" in told(here, "faulty", "manifest").detail
+    here.add("misspelt", here.loss("misspelt", "misspelt", "papper = 'x'\n"))
+    assert "losses/misspelt: its manifest has 'papper', which " in told(here, "misspelt", "manifest").detail
+    here.add("stray", "pappers = 'x'\n" + here.loss("stray", "stray"))
+    assert "its manifest has 'pappers', which " in told(here, "stray", "manifest").detail
 
 
 def test_a_wheel_without_the_manifest_is_caught(here: Site) -> None:

@@ -151,7 +151,7 @@ BAD_MODEL = [
     ("defaults.'model.a' = 3\ndefaults.model.a = 4", "model.a is set twice"),
     ("defaults.modle.width = 3", "a part of this kind may set model.*"),
     ("defaults.track.x.y = 3", "a part of this kind may set"),
-    ("defaults.train.leraning_rate = 3", "which the core does not have"),
+    ("defaults.train.gradient_accumulation = 3", "does not have; upgrade ganzoo-core: pip install -U ganzoo-core"),
     ("defaults.train.batchsize = 3", "did you mean train.batch_size?"),
     ("defaults.use.model = 'x'", "a model may pick use.loss"),
     ("defaults.use.data = 'x'", "a model may pick use.loss"),
@@ -355,7 +355,8 @@ PARTS_SENTENCES = [
     ("defaults.model.a = []", "defaults model.a is an empty list, so the kind of its items is unknown"),
     ("defaults.use.data = 'x'", "defaults sets use.data; a model may pick use.loss, use.schedule, use.with"),
     ("defaults.train.batchsize = 3",
-     "defaults sets train.batchsize, which the core does not have; did you mean train.batch_size?"),
+     f"defaults sets train.batchsize, which ganzoo-core {version('ganzoo-core')} does not have; "
+     "did you mean train.batch_size? If not, upgrade ganzoo-core: pip install -U ganzoo-core"),
     ("hooks = 'other.hooks'", "hooks is other.hooks, outside of the package pack"),
     ("hooks = 'pack.missing'", "hooks is pack.missing, which the package does not hold"),
 ]  # fmt: skip

@@ -50,7 +50,7 @@ class Check:
 
 _TRAINED_KINDS = ("models", "losses", "modifiers")
 CHECKS = (
-    Check("manifest", (DISTRIBUTION,), "distribution", "the manifest can be read, and all of its parts can be used"),
+    Check("manifest", (DISTRIBUTION,), "distribution", "the manifest has no warning, and its parts can be used"),
     Check("wheel", (DISTRIBUTION,), "distribution", "what pip installs holds the manifest"),
     Check("readme", (DISTRIBUTION,), "distribution", "the README names each paper, and what differs from it"),
     Check("hooks", KINDS, "distribution", "the hooks of its kind are there, marked, and take what they are given"),

@@ -21,7 +21,14 @@ from ganzoo_core.discovery.manifest.fields import (
     SUITS_FIELDS,
     read_suits,
 )
-from ganzoo_core.discovery.manifest.versions import UnknownField, describe_unknown, drop_unknown, find_mismatch
+from ganzoo_core.discovery.manifest.versions import (
+    UnknownField,
+    advise_upgrade,
+    describe_unknown,
+    drop_unknown,
+    find_core_version,
+    find_mismatch,
+)
 from ganzoo_core.errors import UsageError
 from ganzoo_core.storage import files
 from ganzoo_core.terminal.text import to_one_line
@@ -237,7 +244,8 @@ def _check_key(kind: str, name: str, label: str, key: str) -> None:
     if namespace == "use" and key not in _MAY_PICK:
         raise _InvalidPart(f"{label} sets {key}; a model may pick {', '.join(_MAY_PICK)}")
     if namespace in ("train", "engine") and key not in settings.CORE_SETTINGS:
-        raise _InvalidPart(f"{label} sets {key}, which the core does not have{_suggest(key, settings.CORE_SETTINGS)}")
+        advice = advise_upgrade(key, settings.CORE_SETTINGS)
+        raise _InvalidPart(f"{label} sets {key}, which ganzoo-core {find_core_version()} does not have; {advice}")
 
 
 def _check_value(label: str, key: str, value: Any, default: Any) -> None:
