@@ -21,8 +21,8 @@ BROKEN = {
     "no-manifest": ("no-manifest", "package-data"),
     "single-file": ("no-manifest", "single file"),
     "zipped": ("no-manifest", "archive"),
-    "newer": ("api-mismatch", "says api = 2, this ganzoo speaks 1; upgrade ganzoo"),
-    "older": ("api-mismatch", "says api = 0, this ganzoo speaks 1; upgrade older"),
+    "newer": ("api-mismatch", "says api = 2, this ganzoo-core speaks 1; upgrade ganzoo-core"),
+    "older": ("api-mismatch", "says api = 0, this ganzoo-core speaks 1; upgrade older"),
     "dotted": ("bad-entry-point", "'dotted.hooks:main'"),
     "no-entry-points": ("bad-entry-point", "entry points cannot be read"),
     "no-package": ("missing-package", "pip install no-package"),
@@ -33,7 +33,7 @@ BROKEN = {
     "bad-name": ("bad-manifest", "has a name that is not"),
     "unknown-key": ("bad-manifest", "did you mean title?"),
     "foreign-setting": ("bad-manifest", "a part of this kind may set loss.*, train.*"),
-    "unknown-kind": ("bad-manifest", "is no kind"),
+    "unknown-kind": ("bad-manifest", "names no part; its manifest has 'lozzes'"),
 }
 # What no manifest can tell: the words with which `run` refuses it, beside its name and version.
 LATE = {
@@ -137,7 +137,7 @@ def crowd(make_site):
     broken("no-hooks-module", part("x", "no_hooks_module").replace(".hooks", ".nowhere"))
     broken("borrowed", part("borrowed", "good_1"))
     broken("bad-name", part("x", "bad_name").replace("losses.x", 'losses."not a name"'))
-    broken("unknown-key", part("unknown-key", "unknown_key", "titel = 'X'\n"))
+    broken("unknown-key", part("unknown-key", "unknown_key").replace("title", "titel"))
     broken("foreign-setting", part("foreign-setting", "foreign_setting", "defaults.data.size = 3\n"))
     broken("unknown-kind", "api = 1\n[lozzes.x]\ntitle = 'X'\nhooks = 'unknown_kind.hooks'\n")
 
