@@ -1,91 +1,144 @@
-"""Charts as static SVG, for places where a page's script does not run, such as notebooks."""
+"""Draw charts as SVG: colours, bands, ticks and legends of every page, of notebooks and of `curves.svg`.
+
+The page's script, `assets/charts.js`, draws no curve. It reads the ranges of a drawing from its `data-` attributes,
+shows values under the pointer, and hides curves.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganzoo_core.html.markup import Html, tag
+from ganzoo_core.html.scales import (
+    LEFT,
+    MARGIN_BOTTOM,
+    PLOT_HEIGHT,
+    RIGHT,
+    WIDTH,
+    Frame,
+    label_ticks,
+    make_frame,
+    make_ticks,
+    smooth_values,
+)
 
-WIDTH, HEIGHT = 440, 210
-MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 46, 10, 26, 34  # pixels around the curves
-LEGEND_ROW_HEIGHT, LETTER_WIDTH = 14, 6  # pixels; the letter's width is approximate
-# Distinct from each other and on white and black backgrounds; text inherits its colour from the page.
-COLOURS = ("#2b88d8", "#d9651f", "#2a9d6a", "#b857ab", "#b08800", "#2f9fc4", "#c9485e", "#7d828c")
+# Each has a contrast of 3 or more with the light and the dark page (WCAG 1.4.11). Further curves are dashed.
+COLOURS = ("#2b88d8", "#d9651f", "#2a9d6a", "#b857ab", "#a87f00", "#2493b8", "#c9485e", "#7d828c")
+CURVE_WIDTH, PALE_WIDTH, POINT_SIZE = 1.6, 1, 6  # pixels
+BAND_OPACITY, PALE_OPACITY, GRID_OPACITY, AXIS_OPACITY, TEXT_OPACITY = 0.15, 0.3, 0.15, 0.4, 0.75
+LINE_HEIGHT, KEY_WIDTH, LETTER_WIDTH = 14, 14, 6.2  # pixels; the letter's width is approximate
+CLIP_MARGIN = 4  # pixels around the plot in which lines and points are still drawn
+
+Chart = Mapping[str, Any]
+"""What a chart shows.
+
+Keys: `id`; `title`; `unit` of x; `series`, see below; and optionally `range`, the lowest and highest y; `scale`, which
+may be "log2"; `smooth`, pale curves below their running mean; `step`; `points`; `fill`, shade below the curves;
+`legend`, also for a single curve; `marks`, labelled vertical lines as pairs of x and text.
+
+A series has `name`, `colour` (an index, see `COLOURS`), `x`, `y` (None where there is no value), and optionally the
+edges of a band around it, `lo` and `hi`.
+"""
 
 
-def draw_chart(chart: Chart) -> Html:
-    """One chart with title, legend and both axes, and an `aria-label` with each curve's first and last value."""
-    first, last = _find_x_range(chart)
-    low, high = _find_y_range(chart)
-    is_log = chart.get("scale") == "log2" and low > 0
-    scale = math.log2 if is_log else float
-    legend = _draw_legend(chart)
-    top, edge = MARGIN_TOP + LEGEND_ROW_HEIGHT * len(legend), HEIGHT - MARGIN_BOTTOM
+def draw_chart(chart: Chart, *, interactive: bool = False, **attributes: object) -> Html:
+    """Draw a chart with title, legend and both axes, and an `aria-label` with each curve's first and last value.
 
-    def x(value: float) -> float:
-        return MARGIN_LEFT + (value - first) / (last - first) * (WIDTH - MARGIN_LEFT - MARGIN_RIGHT)
-
-    def y(value: float) -> float:
-        share = (scale(value) - scale(low)) / (scale(high) - scale(low))
-        return edge - min(1.02, max(-0.02, share)) * (edge - top)
-
-    levels = _list_levels(chart) if is_log else make_ticks(low, high, 4)
-    drawn = [tag("text", chart["title"], x=0, y=13, font_weight="bold"), *(entry for row in legend for entry in row)]
-    for value in levels:
-        drawn.append(_draw_line(MARGIN_LEFT, y(value), WIDTH - MARGIN_RIGHT, y(value), opacity=0.15))
-        drawn.append(
+    Args:
+        chart: see `Chart`.
+        interactive: include what the page's script needs to hide curves and rescale the others.
+        attributes: of the `svg` element.
+    """
+    drawn, top = _draw_head(chart)
+    frames: dict[Frame, list[int]] = {}
+    for shown in _list_subsets(len(chart["series"]), interactive):
+        frames.setdefault(make_frame(chart, shown, top), shown)
+    frame = next(iter(frames))
+    drawn += [_draw_y_axis(chart, *item) for item in frames.items()]
+    drawn += [_draw_x_axis(chart, frame), *_draw_marks(chart.get("marks") or (), frame)]
+    area = (LEFT - CLIP_MARGIN, top - CLIP_MARGIN, RIGHT - LEFT + 2 * CLIP_MARGIN, PLOT_HEIGHT + 2 * CLIP_MARGIN)
+    curves = []
+    for place, series in enumerate(chart["series"]):
+        # To be rescaled without loss, a curve is drawn in its own range and transformed to the chart's.
+        own = make_frame(chart, [place], top) if interactive else frame
+        curves.append(
             tag(
-                "text",
-                f"{value:.4g}",
-                x=MARGIN_LEFT - 6,
-                y=_format_coordinate(y(value) + 4),
-                text_anchor="end",
-                opacity=0.75,
+                "g",
+                *_draw_series(chart, series, own),
+                transform=own.transform_to(frame),
+                data_range=own.range,
+                stroke=pick_colour(series["colour"]),
+                stroke_linejoin="round",
+                stroke_linecap="round",
+                fill="none",
             )
         )
-    for value in make_ticks(first, last, 4):
-        anchor = "end" if x(value) > WIDTH - 30 else "middle"
-        label_x = WIDTH if anchor == "end" else _format_coordinate(x(value))
-        drawn.append(tag("text", format_thousands(value), x=label_x, y=edge + 15, text_anchor=anchor, opacity=0.75))
-    name = "images seen" if chart["unit"] == "images" else chart["unit"]
-    drawn.append(tag("text", name, x=WIDTH, y=edge + 30, text_anchor="end", opacity=0.75))
-    for images, words in chart.get("marks") or ():
-        if images > first:
-            drawn.append(_draw_line(x(images), top, x(images), edge, opacity=0.4, stroke_dasharray="3 3"))
-            drawn.append(tag("text", words, x=_format_coordinate(x(images) + 3), y=top + 9, opacity=0.75))
-    for series in chart["series"]:
-        points = [
-            None if value is None else (x(at), y(value)) for at, value in zip(series["x"], series["y"], strict=True)
-        ]
-        if chart.get("smooth"):
-            drawn.append(_draw_curve(series, points, opacity=0.3, stroke_width=1))
-            means = smooth_values(series["y"])
-            points = [
-                None if value is None else (x(at), y(value)) for at, value in zip(series["x"], means, strict=True)
-            ]
-        drawn.append(_draw_curve(series, points, step=bool(chart.get("step")), stroke_width=1.6))
-        if len(points) == 1 or chart.get("points"):
-            drawn += [
-                tag("circle", cx=_format_coordinate(p[0]), cy=_format_coordinate(p[1]), r=3, fill=_pick_colour(series))
-                for p in points
-                if p
-            ]
+    drawn.append(
+        tag(
+            "svg",
+            *curves,
+            class_="curves",
+            x=area[0],
+            y=area[1],
+            width=area[2],
+            height=area[3],
+            viewBox=" ".join(map(str, area)),
+            aria_hidden="true",
+            data_x=f"{frame.first:.10g} {frame.last:.10g} {LEFT} {RIGHT}",
+            data_y=f"{top} {frame.bottom}",
+            data_scale="log2" if frame.is_log else None,
+        )
+    )
+    height = frame.bottom + MARGIN_BOTTOM
+    given = {"width": WIDTH, "height": height, **attributes}
     return tag(
         "svg",
         *drawn,
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        width=WIDTH,
-        height=HEIGHT,
+        viewBox=f"0 0 {WIDTH} {height}",
         role="img",
         aria_label=describe_chart(chart),
         fill="currentColor",
         font_size=11,
         font_family="system-ui, sans-serif",
-        style="max-width:100%;height:auto",
+        **given,
     )
+
+
+def measure_height(chart: Chart) -> int:
+    """The height of a chart's drawing, which grows with its title and legend."""
+    return _draw_head(chart)[1] + PLOT_HEIGHT + MARGIN_BOTTOM
+
+
+def draw_sheet(charts: Sequence[Chart]) -> Html:
+    """Draw charts below each other on white, as a file of its own."""
+    drawn, below, margin = [], 16, 16
+    for chart in charts:
+        drawn.append(draw_chart(chart, x=margin, y=below))
+        below += measure_height(chart) + margin
+    return tag(
+        "svg",
+        tag("rect", width="100%", height="100%", fill="white"),
+        *drawn,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {WIDTH + 2 * margin} {below}",
+        width=WIDTH + 2 * margin,
+        height=below,
+        color="black",
+    )
+
+
+def draw_key(colour: int) -> Html:
+    """The short line that stands for a curve in legends and tables."""
+    return tag("svg", _draw_key_line(colour, 0, 2), class_="key", width=KEY_WIDTH, height=4, aria_hidden="true")
+
+
+def pick_colour(colour: int) -> str:
+    """The colour with this index, which may be larger than their number."""
+    return COLOURS[colour % len(COLOURS)]
 
 
 def describe_chart(chart: Chart) -> str:
@@ -101,114 +154,132 @@ def describe_chart(chart: Chart) -> str:
     return f"{chart['title']}: {', '.join(parts)}."
 
 
-def make_ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` round numbers from low to high, in steps of 1, 2 or 5 times a power of ten."""
-    rough = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+def _list_subsets(count: int, interactive: bool) -> list[list[int]]:
+    """The sets of curves that a chart has an axis for: all and, if it is interactive, all but one and each alone."""
+    everything = list(range(count))
+    if not interactive or count < 2:
+        return [everything]
+    return [everything, *([i for i in everything if i != hidden] for hidden in everything), *([i] for i in everything)]
 
 
-def format_thousands(value: float) -> str:
-    """`20k`, `1.5M`."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= 10 * size or (value >= size and value % size == 0):
-            return f"{value / size:.4g}{letter}"
-    return f"{value:.6g}"
+def _wrap(text: str, width: float) -> list[str]:
+    return textwrap.wrap(text, max(1, int(width / LETTER_WIDTH))) or [""]
 
 
-def smooth_values(values: Sequence[float | None]) -> list[float | None]:
-    """A centred moving average over 2% of the points on each side, fewer at the ends; None stays None."""
-    half = max(1, round(len(values) / 50))
-    smoothed: list[float | None] = []
-    for index, value in enumerate(values):
-        reach = min(half, index, len(values) - 1 - index)
-        near = [neighbour for neighbour in values[index - reach : index + reach + 1] if neighbour is not None]
-        smoothed.append(None if value is None else math.fsum(near) / len(near))
-    return smoothed
+def _draw_head(chart: Chart) -> tuple[list[Html], int]:
+    """The title and the legend, with an entry for each of several curves; and where the plot begins below them."""
+    lines = _wrap(chart["title"], WIDTH)
+    drawn = [_draw_text(line, 0, 13 + LINE_HEIGHT * row, font_weight="bold") for row, line in enumerate(lines)]
+    row, left = len(lines) - 1, WIDTH
+    for series in chart["series"] if len(chart["series"]) > 1 or chart.get("legend") else ():
+        words = _wrap(series["name"], WIDTH - KEY_WIDTH - 4)
+        width = KEY_WIDTH + 18 + round(LETTER_WIDTH * max(map(len, words)))
+        if left + width > WIDTH + 14:
+            row, left = row + 1, 0
+        below = [13 + LINE_HEIGHT * (row + number) for number in range(len(words))]
+        texts = [_draw_text(text, left + KEY_WIDTH + 4, y) for text, y in zip(words, below, strict=True)]
+        drawn.append(tag("g", _draw_key_line(series["colour"], left, below[0] - 4), *texts, class_="entry"))
+        row, left = row + len(words) - 1, left + width
+    return drawn, LINE_HEIGHT * (row + 1 + bool(chart.get("marks"))) + 14
 
 
-def _find_x_range(chart: Chart) -> tuple[float, float]:
-    ends = [series["x"][index] for series in chart["series"] for index in (0, -1) if series["x"]]
-    first = 0.0 if chart["unit"] == "images" else min(ends, default=0.0)
-    return first, max([first + 1, *ends]) if max(ends, default=first) <= first else max(ends)
+def _draw_key_line(colour: int, left: int, middle: int) -> Html:
+    dash = "6 2" if colour >= len(COLOURS) else None
+    return _draw_line(left, middle, left + KEY_WIDTH, middle, stroke=pick_colour(colour), stroke_width=3,
+                      stroke_dasharray=dash)  # fmt: skip
 
 
-def _find_y_range(chart: Chart) -> tuple[float, float]:
-    """The range of all values; extreme spikes, such as those of the first steps, are clipped."""
-    if "range" in chart:
-        return chart["range"][0], chart["range"][1]
-    values = sorted(value for series in chart["series"] for value in series["y"] if value is not None)
-    if not values:
-        return 0.0, 1.0
-    low, high = values[0], values[-1]
-    inner_low, inner_high = (values[min(len(values) - 1, int(share * len(values)))] for share in (0.02, 0.98))
-    inner = inner_high - inner_low
-    if len(values) >= 50 and inner > 0:
-        high = inner_high + 0.4 * inner if high > inner_high + 1.5 * inner else high
-        low = inner_low - 0.4 * inner if low < inner_low - 1.5 * inner else low
-    if chart.get("scale") == "log2" and 0 < low < high:
-        return low, high
-    if 0 < low < 0.35 * high:
-        low = 0.0
-    if low == high:
-        room = abs(low) * 0.1 or 0.1
-        return low - room, high + room
-    return low, high
+def _draw_y_axis(chart: Chart, frame: Frame, shown: Sequence[int]) -> Html:
+    """Lines across, their labels, and a note of what is cut off; not displayed unless it is for all curves."""
+    levels = make_ticks(frame.low, frame.high, 4)
+    if frame.is_log:
+        levels = sorted({value for series in chart["series"] for value in series["y"] if value is not None})
+    drawn = []
+    for value, text in zip(levels, label_ticks(levels), strict=True):
+        drawn.append(_draw_line(LEFT, frame.y(value), RIGHT, frame.y(value), opacity=GRID_OPACITY))
+        drawn.append(_draw_text(text, LEFT - 6, frame.y(value) + 4, anchor="end", opacity=TEXT_OPACITY))
+    if frame.cut:
+        drawn.append(_draw_text(f"not shown: {frame.cut}", 0, frame.bottom + 30, opacity=TEXT_OPACITY))
+    display = None if len(shown) == len(chart["series"]) else "none"
+    return tag("g", *drawn, class_="axis", aria_hidden="true", display=display,
+               data_series=" ".join(map(str, shown)), data_range=frame.range)  # fmt: skip
 
 
-def _list_levels(chart: Chart) -> list[float]:
-    return sorted({value for series in chart["series"] for value in series["y"] if value is not None})
+def _draw_x_axis(chart: Chart, frame: Frame) -> Html:
+    levels = make_ticks(frame.first, frame.last, 4)
+    drawn = [_draw_line(LEFT, frame.bottom, RIGHT, frame.bottom, opacity=AXIS_OPACITY)]
+    for value, text in zip(levels, label_ticks(levels), strict=True):
+        anchor = "end" if frame.x(value) > WIDTH - 30 else "middle"
+        place = WIDTH if anchor == "end" else frame.x(value)
+        drawn.append(_draw_text(text, place, frame.bottom + 15, anchor=anchor, opacity=TEXT_OPACITY))
+    name = "images seen" if chart["unit"] == "images" else chart["unit"]
+    drawn.append(_draw_text(name, WIDTH, frame.bottom + 30, anchor="end", opacity=TEXT_OPACITY))
+    return tag("g", *drawn, aria_hidden="true")
 
 
-def _draw_legend(chart: Chart) -> list[list[Html]]:
-    """The legend's rows; empty for a single curve."""
-    if len(chart["series"]) < 2:
-        return []
-    rows: list[list[Html]] = [[]]
-    left = 0
-    for series in chart["series"]:
-        width = 26 + LETTER_WIDTH * len(series["name"])
-        if left and left + width > WIDTH:
-            rows.append([])
-            left = 0
-        below = 15 + LEGEND_ROW_HEIGHT * len(rows)
-        rows[-1].append(tag("rect", x=left, y=below - 6, width=10, height=4, rx=2, fill=_pick_colour(series)))
-        rows[-1].append(tag("text", series["name"], x=left + 14, y=below))
-        left += width
-    return rows
+def _draw_marks(marks: Sequence[tuple[float, str]], frame: Frame) -> list[Html]:
+    """Dashed vertical lines with a label above where there is room for it."""
+    drawn, free = [], -math.inf
+    for at, text in marks:
+        x = frame.x(at)
+        if at > frame.first:
+            drawn.append(_draw_line(x, frame.top, x, frame.bottom, opacity=AXIS_OPACITY, stroke_dasharray="3 3"))
+        start = min(x, WIDTH - LETTER_WIDTH * len(text))
+        if start >= free:
+            drawn.append(_draw_text(text, start, frame.top - 6, opacity=TEXT_OPACITY))
+            free = start + LETTER_WIDTH * (len(text) + 1)
+    return drawn
 
 
-def _draw_curve(
-    series: dict[str, Any], points: Sequence[tuple[float, float] | None], *, step: bool = False, **more: Any
-) -> Html:
+def _draw_series(chart: Chart, series: Mapping[str, Any], frame: Frame) -> list[Html]:
+    """A series' band, shade, pale and strong curve, and points."""
+    xs = [frame.x(value) for value in series["x"]]
+
+    def place(values: Sequence[float | None]) -> list[tuple[float, float] | None]:
+        return [None if value is None else (x, frame.y(value)) for x, value in zip(xs, values, strict=True)]
+
+    drawn, points = [], place(series["y"])
+    edges = [[point for point in place(series[side]) if point] for side in ("lo", "hi") if side in series]
+    if chart.get("fill") and xs:
+        edges = [[point for point in points if point], [(x, frame.y(0)) for x in (xs[0], xs[-1])]]
+    if any(edges):
+        outline = _draw_path([*edges[0], *reversed(edges[1])])
+        drawn.append(
+            tag("path", d=f"{outline}Z", fill=pick_colour(series["colour"]), stroke="none", opacity=BAND_OPACITY)
+        )
+    common = {"vector_effect": "non-scaling-stroke"}
+    if chart.get("smooth"):
+        pale = {"stroke_width": PALE_WIDTH, "opacity": PALE_OPACITY}
+        drawn.append(tag("path", class_="pale", d=_draw_path(points), **common, **pale))
+    strong = place(smooth_values(series["y"])) if chart.get("smooth") else points
+    dash = "6 4" if series["colour"] >= len(COLOURS) else None
+    path = _draw_path(strong, step=bool(chart.get("step")))
+    drawn.append(tag("path", class_="strong", d=path, **common, stroke_width=CURVE_WIDTH, stroke_dasharray=dash))
+    if len(points) == 1 or chart.get("points"):
+        dots = "".join(f"M{_format_coordinate(x)} {_format_coordinate(y)}h0" for x, y in filter(None, points))
+        drawn.append(tag("path", class_="points", d=dots, **common, stroke_width=POINT_SIZE))
+    return drawn
+
+
+def _draw_path(points: Sequence[tuple[float, float] | None], *, step: bool = False) -> str:
+    """Lines through the points, with gaps at None."""
     path, before = [], False
     for point in points:
         if point is not None:
-            across, up = (_format_coordinate(value) for value in point)
+            across, up = map(_format_coordinate, point)
             path.append(f"M{across} {up}" if not before else f"V{up}H{across}" if step else f"L{across} {up}")
         before = point is not None
-    return tag("path", d="".join(path), fill="none", stroke=_pick_colour(series), stroke_linejoin="round", **more)
+    return "".join(path)
 
 
-def _draw_line(x1: float, y1: float, x2: float, y2: float, **more: Any) -> Html:
-    return tag(
-        "line",
-        x1=_format_coordinate(x1),
-        y1=_format_coordinate(y1),
-        x2=_format_coordinate(x2),
-        y2=_format_coordinate(y2),
-        stroke="currentColor",
-        **more,
-    )
+def _draw_line(x1: float, y1: float, x2: float, y2: float, **more: object) -> Html:
+    ends = zip(("x1", "y1", "x2", "y2"), map(_format_coordinate, (x1, y1, x2, y2)), strict=True)
+    return tag("line", **dict(ends), **{"stroke": "currentColor", **more})
 
 
-def _pick_colour(series: dict[str, Any]) -> str:
-    return COLOURS[series["colour"] % len(COLOURS)]
+def _draw_text(text: str, x: float, y: float, *, anchor: str | None = None, **more: object) -> Html:
+    return tag("text", text, x=_format_coordinate(x), y=_format_coordinate(y), text_anchor=anchor, **more)
 
 
 def _format_coordinate(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
-
-
-Chart = dict[str, Any]

@@ -19,7 +19,7 @@ from ganzoo_core.terminal.text import to_one_line, write_line
 SECTION_ERRORS_VARIABLE = (
     "GANZOO_SECTION_ERRORS"  # "raise": raise errors in sections; set by our tests and their child processes
 )
-STYLES, SCRIPTS = ("page.css",), ("drawing.js", "charts.js", "page.js")
+STYLES, SCRIPTS = ("page.css",), ("charts.js", "page.js")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def render_page(
             tag(
                 "main",
                 head,
-                Html("<noscript><p>Curves and sliders need JavaScript; the tables do not.</p></noscript>"),
+                Html(
+                    "<noscript><p>Sliders, and values under the pointer, need JavaScript; the tables hold all values.</p></noscript>"
+                ),
                 *bodies,
                 id="main",
             ),

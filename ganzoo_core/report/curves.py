@@ -86,14 +86,11 @@ def make_charts(run: RunRecord) -> list[Chart]:
     rates = [name for name in changing if name.startswith("lr")]
     charts.append(_make_chart(run, "rates", "Learning rates", rates))
     for index, name in enumerate(name for name in changing if name not in rates):
-        charts.append(_make_chart(run, f"value-{index}", f"Schedule: {name}", [name], step=name == "resolution"))
+        more = {"step": True, "scale": "log2"} if name == "resolution" else {}
+        charts.append(_make_chart(run, f"value-{index}", f"Schedule: {name}", [name], **more))
     charts = [chart for chart in charts if chart["series"]]
     marks = [[stage["from"], f"{stage['resolution']:g} px"] for stage in find_stages(run)]
-    for chart in charts:
-        chart["marks"] = marks
-        if chart["title"] == "Schedule: resolution":
-            chart["scale"] = "log2"
-    return charts
+    return [{**chart, "marks": marks} for chart in charts]
 
 
 def _make_chart(
@@ -103,9 +100,8 @@ def _make_chart(
     for index, column in enumerate(columns):
         curve = downsample(run.images, run.columns[column])
         series.append({"name": format_label(column) if names is None else names[index], "colour": index, **curve})
-    chart: Chart = {"id": name, "title": title, "unit": "images", "series": series, **more}
-    chart["smooth"] = bool(more.get("smooth")) and len(run.images) >= SMOOTH_MIN_POINTS
-    return chart
+    smooth = bool(more.get("smooth")) and len(run.images) >= SMOOTH_MIN_POINTS
+    return {"id": name, "title": title, "unit": "images", "series": series, **more, "smooth": smooth}
 
 
 def _name_sides(columns: Sequence[str]) -> list[str] | None:

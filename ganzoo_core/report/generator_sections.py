@@ -130,7 +130,7 @@ def make_charts(run: RunRecord) -> list[Chart]:
         shares = [round_value(100 * count / len(values)) for count in counts]
         series.append({"name": name, "colour": colour, "x": middles, "y": shares})
     title = "Distance to the nearest training image, % of images"
-    return [{"id": "distances", "title": title, "unit": "distance", "series": series, "fill": True, "smooth": False}]
+    return [{"id": "distances", "title": title, "unit": "distance", "series": series, "fill": True}]
 
 
 def _render_missing(run: RunRecord, name: str, what: str) -> Html:

@@ -29,6 +29,7 @@ Send = Callable[[MimeBundle], object]
 REFRESH_SECONDS = 2.0  # seconds between updates of the display
 MAX_TIME_SHARE = 20  # updates take at most 1/20 of the time
 MAX_LINES = 12  # messages shown
+FITS = "max-width:100%;height:auto"  # style of a chart
 MAX_GRID_BYTES = 400_000  # bytes of a grid, sent every few seconds; a larger one is shrunk
 
 
@@ -180,7 +181,7 @@ def _render_grid_and_curves(run: run_record.RunRecord) -> Html:
     if chosen is not None and chosen.uris:
         grid = render_image(chosen.uris[0], "The newest grid of generated images", min(360, chosen.pictures[0].size[0]))
     charts = [*curves.make_charts(run), *score_section.make_charts(run)]
-    drawn = [render_part(chart["id"], partial(draw_chart, chart)) for chart in charts]
+    drawn = [render_part(chart["id"], partial(draw_chart, chart, style=FITS)) for chart in charts]
     return tag("div", grid, tag("div", *drawn, style=f"flex:1 1 400px;{SIDE_BY_SIDE}"), style=SIDE_BY_SIDE)
 
 

@@ -75,7 +75,7 @@ def make_charts(run: RunRecord) -> list[Chart]:
         if len(finite) > 1:
             series = [{"name": name, "colour": 0, "x": list(finite), "y": list(finite.values())}]
             chart: Chart = {"id": f"score-{len(charts)}", "title": name + title, "unit": "images", "series": series}
-            charts.append({**chart, "points": True, "smooth": False})
+            charts.append({**chart, "points": True})
     return charts
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core.html.chart import Chart
+from ganzoo_core.html.chart import Chart, draw_chart
 from ganzoo_core.html.markup import Html, join, render_table, tag
 from ganzoo_core.messages import pluralise
 from ganzoo_core.report import curves
@@ -147,7 +147,7 @@ def make_captions(pictures: Sequence[Picture]) -> list[str]:
 
 
 def render_charts(run: RunRecord, charts: Sequence[Chart]) -> Html:
-    """Placeholders for charts, drawn by the page's script, each with a table of its values."""
+    """Charts, each with a table of its values."""
     if not charts:
         return render_note("There are no statistics yet: the first line comes with the first report.")
     lines = len(run.images)
@@ -158,7 +158,7 @@ def render_charts(run: RunRecord, charts: Sequence[Chart]) -> Html:
             f" Neighbouring lines are merged into at most {curves.MAX_POINTS} points: the line is their mean, and the "
             "shade behind it reaches from the least to the largest."
         )
-    if any(chart["smooth"] for chart in charts):
+    if any(chart.get("smooth") for chart in charts):
         about += " Pale: as reported. Strong: a running mean."
     constants = [f"{name} {value:g}" for name, value in curves.find_constants(run).items()]
     steady = tag("p", "Never changed: " + ", ".join(constants) + ".", class_="soft") if constants else None
@@ -171,15 +171,12 @@ def render_figures(charts: Sequence[Chart], *, small: bool = False) -> Html:
 
 
 def render_figure(chart: Chart) -> Html:
-    """One chart's placeholder: title, empty plot and a table of its values."""
+    """A chart and a table of its values."""
     head = [chart["unit"], *(series["name"] for series in chart["series"])]
     values = render_table(head, curves.make_rows(chart), caption=f"{chart['title']}, by {chart['unit']}", numeric=True)
     return tag(
         "figure",
-        tag("figcaption", tag("h3", chart["title"])),
-        tag("div", class_="legend"),
-        tag("div", class_="plot"),
-        tag("p", class_="cut soft", hidden=True),
+        tag("div", draw_chart(chart, interactive=True), class_="plot"),
         tag("details", tag("summary", "Values"), values),
         class_="chart",
         data_chart=chart["id"],

@@ -10,7 +10,7 @@ import re
 
 # Files of the run.
 CONFIG, STATS, SCORES = "config.yaml", "stats.jsonl", "scores.jsonl"
-REPORT, CURVES = "report.html", "curves.png"
+REPORT, CURVES = "report.html", "curves.svg"
 LOCK, SCORES_LOCK = ".lock", f".{SCORES}.lock"
 
 # Folders.

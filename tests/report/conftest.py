@@ -167,10 +167,13 @@ class Browser:
         self.chromium = chromium
         self.said: list[str] = []
 
-    def open(self, where: Path | str, *, width: int = 1400, scheme: str = "light") -> Any:
+    def open(self, where: Path | str, *, width: int = 1400, scheme: str = "light", script: bool = True) -> Any:
         """A page in a window of its own."""
         context = self.chromium.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+            java_script_enabled=script,
         )
         page = context.new_page()
         page.set_default_timeout(20_000)

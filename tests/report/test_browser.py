@@ -53,14 +53,14 @@ def test_play_goes_through_the_pictures_and_stops_at_the_last(browser, runs):
 def test_a_chart_shows_its_values_to_the_mouse_and_to_the_keyboard(browser, runs, stats_line):
     lines = [stats_line(100 * place, **{"generator/adversarial": 0.5 * place}) for place in range(1, 11)]
     page = browser.open(report.write(runs(lines=lines)))
-    plot = page.locator("[data-chart=losses] .plot svg")
+    plot = page.locator("[data-chart=losses] .plot > svg")
     tip = page.locator("[data-chart=losses] .tip")
     assert tip.is_hidden()
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     page.mouse.move(box["x"] + box["width"] - 15, box["y"] + 100)
     assert tip.inner_text().split("\n") == ["1,000 images", "D adversarial", "1.001", "G adversarial", "5"]
-    page.mouse.move(box["x"] + 52 + (box["width"] - 66) * 0.3, box["y"] + 100)
+    page.mouse.move(box["x"] + box["width"] * (52 + (430 - 52) * 0.3) / 440, box["y"] + 100)
     assert tip.inner_text().split("\n") == ["300 images", "D adversarial", "1.003", "G adversarial", "1.5"]
     page.mouse.move(5, 5)
     assert tip.is_hidden()
@@ -83,13 +83,27 @@ def test_a_curve_can_be_taken_away_and_the_axis_follows(browser, runs, stats_lin
     lines = [stats_line(100 * place, **{"generator/adversarial": 4000.0 + place}) for place in range(1, 11)]
     page = browser.open(report.write(runs(lines=lines)))
     chart = page.locator("[data-chart=losses]")
-    assert chart.locator("path.strong").count() == 2
-    assert "4000" in chart.locator("svg text").all_text_contents()
+    curves, ticks = chart.locator("path.strong").filter(visible=True), chart.locator(".axis text").filter(visible=True)
+    assert curves.count() == 2
+    assert "4000" in ticks.all_text_contents()
+    before = curves.first.bounding_box()["height"]
     button = chart.get_by_role("button", name="G adversarial")
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
-    assert chart.locator("path.strong").count() == 1
-    assert "4000" not in chart.locator("svg text").all_text_contents()
+    assert curves.count() == 1
+    assert "4000" not in ticks.all_text_contents()
+    assert curves.first.bounding_box()["height"] > before + 50  # from 1.001 to 1.01 in all of the height
+    button.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    assert curves.count() == 2
+    assert "4000" in ticks.all_text_contents()
+
+
+def test_charts_are_drawn_without_a_script(browser, runs):
+    page = browser.open(report.write(runs()), script=False)
+    chart = page.locator("[data-chart=losses]")
+    assert chart.locator("path.strong").count() == 2
+    assert "D adversarial" in chart.locator("svg text").filter(visible=True).all_text_contents()
 
 
 @pytest.mark.parametrize("width", [1400, 380, 320])
@@ -101,9 +115,10 @@ def test_nothing_is_wider_than_the_window_and_all_words_can_be_read(browser, run
     page = browser.open(report.write(folder), width=width, scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     # Words in a chart stay inside of it, and those of one axis do not lie on each other.
-    overlaps = page.evaluate("""() => [...document.querySelectorAll('.plot svg')].flatMap((svg) => {
+    overlaps = page.evaluate("""() => [...document.querySelectorAll('.plot > svg')].flatMap((svg) => {
       const whole = svg.getBoundingClientRect();
-      const words = [...svg.querySelectorAll('text')].map((node) => [node.textContent, node.getBoundingClientRect()]);
+      const shown = [...svg.querySelectorAll('text')].filter((node) => node.getClientRects().length);
+      const words = shown.map((node) => [node.textContent, node.getBoundingClientRect()]);
       const out = words.filter(([, box]) => box.left < whole.left - 1 || box.right > whole.right + 1);
       const on = words.filter(([, a], place) => words.slice(place + 1).some(([, b]) =>
         a.left < b.right && b.left < a.right && a.top < b.bottom - 3 && b.top < a.bottom - 3));
@@ -150,8 +165,8 @@ def test_names_that_are_markup_stay_names(browser, runs, stats_line, hostile):
     folder = runs(lines=lines, scores=scores, settings=settings, facts=facts)
     page = browser.open(report.write(folder))
     assert page.title() == f"{hostile} on {hostile}"
-    page.locator(f"[data-chart] button:has-text({json.dumps(hostile)})").first.click()
-    page.locator("[data-chart=losses] svg").focus()
+    page.locator(f"[data-chart] [role=button]:has-text({json.dumps(hostile)})").first.click()
+    page.locator("[data-chart=losses] .plot > svg").focus()
     page.keyboard.press("ArrowLeft")
     assert hostile not in page.content().replace("&lt;", "")
     assert page.locator("img[src=x]").count() == 0
@@ -183,7 +198,7 @@ def test_a_served_page_follows_the_run_and_keeps_its_place(browser, runs, stats_
             page.locator(".state").get_by_text("600 of 1,000").wait_for()
             slider = page.locator("[data-slides=samples] input")
             assert (slider.get_attribute("max"), slider.input_value()) == ("2", "0")
-            hidden = page.locator("[data-chart=losses] button[aria-pressed=false]")
+            hidden = page.locator("[data-chart=losses] [role=button][aria-pressed=false]")
             assert hidden.all_text_contents() == ["D adversarial"]
         finally:
             server.shutdown()

@@ -126,7 +126,7 @@ def test_curves_and_tables_hold_each_row(zoo):
     drawn = comparison_page.make_score_charts(found, 4)
     fid = next(chart for chart in drawn if chart["title"] == "fid")
     assert fid["series"][0] == {
-        "name": "loss=gp lr=0.0002", "colour": 0, "dashed": False,
+        "name": "loss=gp lr=0.0002", "colour": 0,
         "x": [500, 1000], "y": [99, 8], "lo": [99, 6], "hi": [99, 10],
     }  # fmt: skip
     text = comparison_page.render(found)
@@ -182,7 +182,7 @@ def test_the_page_in_a_browser(browser, zoo):
         comparison_page.write(run_groups.compare_runs(run_groups.find_runs([zoo])), zoo / "compare.html"), width=380
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
-    plot = page.locator("[data-chart=c0] svg")
+    plot = page.locator("[data-chart=c0] .plot > svg")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 80)
