@@ -21,8 +21,8 @@ from ganzoo_core import cli
 from ganzoo_core.cli import completion, evaluate
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.errors import UsageError
-from ganzoo_core.html import markup
-from ganzoo_core.report import notebook, plot
+from ganzoo_core.html import chart, markup
+from ganzoo_core.report import notebook
 from ganzoo_core.runs.scores import Score
 from ganzoo_core.terminal import tables
 from ganzoo_core.terminal.progress import Progress, Reporter, show_status
@@ -266,7 +266,10 @@ def test_a_page_holds_nothing_that_turns_its_text_around(text):
     held = json.loads(data.partition(">")[2].removesuffix("</script>"))
     check(json.dumps(held, ensure_ascii=False), also="\t")
     assert str(held).count(clean_text(text)) >= 3 or not text.isprintable()
-    check(plot.escape_label(text))
+    series = [{"name": text, "colour": place, "x": [1], "y": [2.0]} for place in (0, 1)]
+    check(
+        chart.draw_sheet([{"id": text, "title": text, "unit": text, "series": series, "marks": [[1, text]]}]), also="\t"
+    )
 
 
 def test_a_notebook_is_told_clean_text():

@@ -80,9 +80,7 @@ def render_page(
             tag(
                 "main",
                 head,
-                Html(
-                    "<noscript><p>Sliders, and values under the pointer, need JavaScript; the tables hold all values.</p></noscript>"
-                ),
+                Html("<noscript><p>Sliders, and values under the pointer, need JavaScript.</p></noscript>"),
                 *bodies,
                 id="main",
             ),

@@ -86,7 +86,7 @@ def make_charts(run: RunRecord) -> list[Chart]:
     rates = [name for name in changing if name.startswith("lr")]
     charts.append(_make_chart(run, "rates", "Learning rates", rates))
     for index, name in enumerate(name for name in changing if name not in rates):
-        more = {"step": True, "scale": "log2"} if name == "resolution" else {}
+        more: dict[str, Any] = {"step": True, "scale": "log2"} if name == "resolution" else {}
         charts.append(_make_chart(run, f"value-{index}", f"Schedule: {name}", [name], **more))
     charts = [chart for chart in charts if chart["series"]]
     marks = [[stage["from"], f"{stage['resolution']:g} px"] for stage in find_stages(run)]

@@ -40,7 +40,7 @@ def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title:
 
 
 def _choose_widths(lines: Sequence[Sequence[str]], available: int) -> list[int] | None:
-    """Column widths that break no word; None if there is no room for that."""
+    """Column widths that break no word, which those of rich may do; None if there is no room for that."""
     columns = list(zip(*lines, strict=True))
     widths = [max(cell_len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
     natural_widths = [max(map(cell_len, column)) for column in columns]
