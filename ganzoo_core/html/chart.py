@@ -30,6 +30,7 @@ COLOURS = ("#2b88d8", "#d9651f", "#2a9d6a", "#b857ab", "#a87f00", "#2493b8", "#c
 CURVE_WIDTH, PALE_WIDTH, POINT_SIZE = 1.6, 1, 6  # pixels
 BAND_OPACITY, PALE_OPACITY, GRID_OPACITY, AXIS_OPACITY, TEXT_OPACITY = 0.15, 0.3, 0.15, 0.4, 0.75
 LINE_HEIGHT, KEY_WIDTH, LETTER_WIDTH = 14, 14, 6.2  # pixels; the letter's width is approximate
+SVG, FONT = "http://www.w3.org/2000/svg", "system-ui, sans-serif"
 CLIP_MARGIN = 4  # pixels around the plot in which lines and points are still drawn
 
 Chart = Mapping[str, Any]
@@ -59,53 +60,24 @@ def draw_chart(chart: Chart, *, interactive: bool = False, **attributes: object)
     frame = next(iter(frames))
     drawn += [_draw_y_axis(chart, *item) for item in frames.items()]
     drawn += [_draw_x_axis(chart, frame), *_draw_marks(chart.get("marks") or (), frame)]
-    area = (LEFT - CLIP_MARGIN, top - CLIP_MARGIN, RIGHT - LEFT + 2 * CLIP_MARGIN, PLOT_HEIGHT + 2 * CLIP_MARGIN)
     curves = []
     for place, series in enumerate(chart["series"]):
         # To be rescaled without loss, a curve is drawn in its own range and transformed to the chart's.
         own = make_frame(chart, [place], top) if interactive else frame
-        curves.append(
-            tag(
-                "g",
-                *_draw_series(chart, series, own),
-                transform=own.transform_to(frame),
-                data_range=own.range,
-                stroke=pick_colour(series["colour"]),
-                stroke_linejoin="round",
-                stroke_linecap="round",
-                fill="none",
-            )
-        )
-    drawn.append(
-        tag(
-            "svg",
-            *curves,
-            class_="curves",
-            x=area[0],
-            y=area[1],
-            width=area[2],
-            height=area[3],
-            viewBox=" ".join(map(str, area)),
-            aria_hidden="true",
-            data_x=f"{frame.first:.10g} {frame.last:.10g} {LEFT} {RIGHT}",
-            data_y=f"{top} {frame.bottom}",
-            data_scale="log2" if frame.is_log else None,
-        )
-    )
+        look = {"stroke": pick_colour(series["colour"]), "stroke_linejoin": "round", "stroke_linecap": "round"}
+        paths = _draw_series(chart, series, own)
+        curves.append(tag("g", *paths, transform=own.transform_to(frame), data_range=own.range, fill="none", **look))
+    scales = {
+        "data_x": f"{frame.first:.10g} {frame.last:.10g} {LEFT} {RIGHT}",
+        "data_y": f"{top} {frame.bottom}",
+        "data_scale": "log2" if frame.is_log else None,
+    }
+    left, above, more = LEFT - CLIP_MARGIN, top - CLIP_MARGIN, 2 * CLIP_MARGIN
+    window = (left, above, RIGHT - LEFT + more, PLOT_HEIGHT + more)
+    drawn.append(_draw_window(curves, *window, x=left, y=above, class_="curves", aria_hidden="true", **scales))
+    words = {"role": "img", "aria_label": describe_chart(chart), "font_size": 11, "font_family": FONT}
     height = frame.bottom + MARGIN_BOTTOM
-    given = {"width": WIDTH, "height": height, **attributes}
-    return tag(
-        "svg",
-        *drawn,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH} {height}",
-        role="img",
-        aria_label=describe_chart(chart),
-        fill="currentColor",
-        font_size=11,
-        font_family="system-ui, sans-serif",
-        **given,
-    )
+    return _draw_window(drawn, 0, 0, WIDTH, height, xmlns=SVG, fill="currentColor", **words, **attributes)
 
 
 def measure_height(chart: Chart) -> int:
@@ -119,16 +91,8 @@ def draw_sheet(charts: Sequence[Chart]) -> Html:
     for chart in charts:
         drawn.append(draw_chart(chart, x=margin, y=below))
         below += measure_height(chart) + margin
-    return tag(
-        "svg",
-        tag("rect", width="100%", height="100%", fill="white"),
-        *drawn,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH + 2 * margin} {below}",
-        width=WIDTH + 2 * margin,
-        height=below,
-        color="black",
-    )
+    paper = tag("rect", width="100%", height="100%", fill="white")
+    return _draw_window([paper, *drawn], 0, 0, WIDTH + 2 * margin, below, xmlns=SVG, color="black")
 
 
 def draw_key(colour: int) -> Html:
@@ -146,12 +110,14 @@ def describe_chart(chart: Chart) -> str:
     parts = []
     for series in chart["series"]:
         numbers = [value for value in series["y"] if value is not None]
-        parts.append(
-            f"{series['name']} from {numbers[0]:.4g} to {numbers[-1]:.4g}"
-            if numbers
-            else f"{series['name']} without a value"
-        )
+        values = f"from {numbers[0]:.4g} to {numbers[-1]:.4g}" if numbers else "without a value"
+        parts.append(f"{series['name']} {values}")
     return f"{chart['title']}: {', '.join(parts)}."
+
+
+def _draw_window(drawn: Sequence[Html], left: int, top: int, width: int, height: int, **more: object) -> Html:
+    """An `svg` element that shows this part of what is drawn."""
+    return tag("svg", *drawn, viewBox=f"{left} {top} {width} {height}", width=width, height=height, **more)
 
 
 def _list_subsets(count: int, interactive: bool) -> list[list[int]]:
