@@ -74,10 +74,10 @@ def draw_chart(chart: Chart, *, interactive: bool = False, **attributes: object)
     }
     left, above, more = LEFT - CLIP_MARGIN, top - CLIP_MARGIN, 2 * CLIP_MARGIN
     window = (left, above, RIGHT - LEFT + more, PLOT_HEIGHT + more)
-    drawn.append(_draw_window(curves, *window, x=left, y=above, class_="curves", aria_hidden="true", **scales))
+    drawn.append(_draw_window(curves, window, x=left, y=above, class_="curves", aria_hidden="true", **scales))
     words = {"role": "img", "aria_label": describe_chart(chart), "font_size": 11, "font_family": FONT}
     height = frame.bottom + MARGIN_BOTTOM
-    return _draw_window(drawn, 0, 0, WIDTH, height, xmlns=SVG, fill="currentColor", **words, **attributes)
+    return _draw_window(drawn, (0, 0, WIDTH, height), xmlns=SVG, fill="currentColor", **words, **attributes)
 
 
 def measure_height(chart: Chart) -> int:
@@ -92,7 +92,7 @@ def draw_sheet(charts: Sequence[Chart]) -> Html:
         drawn.append(draw_chart(chart, x=margin, y=below))
         below += measure_height(chart) + margin
     paper = tag("rect", width="100%", height="100%", fill="white")
-    return _draw_window([paper, *drawn], 0, 0, WIDTH + 2 * margin, below, xmlns=SVG, color="black")
+    return _draw_window([paper, *drawn], (0, 0, WIDTH + 2 * margin, below), xmlns=SVG, color="black")
 
 
 def draw_key(colour: int) -> Html:
@@ -115,9 +115,9 @@ def describe_chart(chart: Chart) -> str:
     return f"{chart['title']}: {', '.join(parts)}."
 
 
-def _draw_window(drawn: Sequence[Html], left: int, top: int, width: int, height: int, **more: object) -> Html:
-    """An `svg` element that shows this part of what is drawn."""
-    return tag("svg", *drawn, viewBox=f"{left} {top} {width} {height}", width=width, height=height, **more)
+def _draw_window(drawn: Sequence[Html], box: tuple[int, int, int, int], **more: object) -> Html:
+    """An `svg` element that shows what is drawn in this box: left, top, width and height."""
+    return tag("svg", *drawn, viewBox=" ".join(map(str, box)), width=box[2], height=box[3], **more)
 
 
 def _list_subsets(count: int, interactive: bool) -> list[list[int]]:
