@@ -16,7 +16,7 @@ from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix import DataFit, Mix, fit_batch_size, pick_preset
 from ganzoo_core.report import notebook
-from ganzoo_core.settings import CORE_SETTINGS, Settings
+from ganzoo_core.settings import CORE_SETTINGS, Settings, StepSettings, read_group
 from ganzoo_core.settings.lengths import parse_minutes
 from ganzoo_core.terminal.progress import MuteReporter, Reporter
 from ganzoo_core.training import timed_length
@@ -143,9 +143,8 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> Trainin
     reporter = _make_reporter(loaded, engine, start_point, quiet=quiet)
     prepared = framing.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
     resolved, initial = timed_length.fix_length(resolved, engine, fitted, prepared, together, reporter.say)
-    intervals = RunIntervals.from_settings(
-        resolved.settings, epoch_images=len(source.images), step_images=building.make_plan(resolved).images_per_step
-    )
+    step_images = read_group(StepSettings, resolved.settings).images_per_step
+    intervals = RunIntervals.from_settings(resolved.settings, epoch_images=len(source.images), step_images=step_images)
     schedule = building.build_schedule(resolved, fitted, intervals.end)
     building.check_resolution(resolved, schedule(0))
     trainer = building.build_trainer(engine, resolved, fitted, prepared, schedule(0))
