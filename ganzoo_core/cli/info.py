@@ -94,6 +94,9 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
         facts |= {"image": dict(part.image) if part.image else None, "argument": part.argument, "license": part.license}
     elif part.kind in ("losses", "modifiers"):
         facts |= {"needs": list(part.needs), "has": dict(part.has), "doubles": list(part.doubles)}
+        facts |= {"takes": list(part.takes)}
+    elif part.kind == "schedules":
+        facts |= {"gives": dict(part.gives)}
     elif part.kind in ("extractors", "metrics"):
         facts |= {"needs": list(part.needs), "has": dict(part.has)}
         facts |= {"better_when_lower": list(part.lower), "better_when_higher": list(part.higher)}

@@ -9,6 +9,7 @@ from typing import Any
 
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
+from ganzoo_core.mix.effects import list_unread_notes
 from ganzoo_core.mix.mix import Mix, find_deciding_key
 from ganzoo_core.settings import CORE_SETTINGS
 
@@ -69,7 +70,7 @@ def check_mix(mix: Mix) -> Mix:
                     f"{part.name} adds what {owner} already has ({_describe_feature(feature)}), "
                     f"so it counts twice; leave {part.name} out, or set the other to 0"
                 )
-    return replace(mix, warnings=tuple(warnings))
+    return replace(mix, warnings=(*warnings, *list_unread_notes(mix)))
 
 
 def _warn_of_dropped_modifiers(mix: Mix) -> list[str]:
