@@ -31,12 +31,6 @@ def check_choices(mix: Mix) -> None:
             nearest = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise UsageError(f"{key} is {value!r}; expected {' or '.join(map(str, allowed))}{hint}")
-    if mix.settings["data.channels"] not in (0, 1, 3):
-        raise UsageError(f"data.channels is {mix.settings['data.channels']}; expected 1, 3, or 0 for the data's own")
-    if len(mix.settings["train.betas"]) != 2 or not all(0 <= beta < 1 for beta in mix.settings["train.betas"]):
-        raise UsageError(
-            f"train.betas is {mix.settings['train.betas']}; expected two numbers of at least 0 and below 1"
-        )
 
 
 def check_mix(mix: Mix) -> Mix:

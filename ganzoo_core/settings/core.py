@@ -21,12 +21,9 @@ class StepSettings:
         "train.critic_steps", 1, "int", "steps of D for each step of G", above=0, at_most=10_000
     )
     updates: str = setting(
-        "train.updates",
-        "alternating",
-        "text",
-        "alternating: G against the new D; simultaneous: both against the old weights",
-        choices=("alternating", "simultaneous"),
-    )
+        "train.updates", "alternating", "text",
+        "alternating: G against the new D; simultaneous: both against the old weights", ("alternating", "simultaneous"),
+    )  # fmt: skip
 
     @property
     def images_per_step(self) -> int:
@@ -38,7 +35,7 @@ class StepSettings:
 class OptimizerSettings:
     """The optimizers of both networks; the schedule's `lr_g`, `lr_d` and `beta2` win over them."""
 
-    name: str = setting("train.optimizer", "adam", "text", "of both networks", choices=("adam", "rmsprop", "sgd"))
+    name: str = setting("train.optimizer", "adam", "text", "of both networks", ("adam", "rmsprop", "sgd"))
     lr_g: float = setting(
         "train.lr_g", None, "float", "learning rate of G, where it differs",
         above=0, fallback="train.lr", scheduled="lr_g",
@@ -49,7 +46,7 @@ class OptimizerSettings:
     )  # fmt: skip
     betas: tuple[float, float] = setting(
         "train.betas", [0.5, 0.999], "numbers", "Adam's decay rates of the two moments",
-        only_with=_WITH_ADAM, scheduled="beta2",
+        length=2, at_least=0, below=1, only_with=_WITH_ADAM, scheduled="beta2",
     )  # fmt: skip
     adam_eps: float = setting(
         "train.adam_eps", 1e-8, "float", "Adam's epsilon; the frameworks' own defaults differ",
@@ -92,19 +89,13 @@ CORE_SETTINGS: Mapping[str, Setting] = {
     # read by `building` and `mix.fit`, and passed to the dataset
     "data.split": Setting("train", "text", "which part of the data", ("train", "test", "all")),
     "data.size": Setting(
-        0,
-        "int",
-        "height and width in pixels; 0 for the data's own, or the least the model takes",
-        at_least=0,
-        at_most=65_536,
+        0, "int", "height and width in pixels; 0 for the data's own, or the least the model takes",
+        at_least=0, at_most=65_536,
     ),
-    "data.channels": Setting(0, "int", "1 or 3; 0 for the data's own"),
+    "data.channels": Setting(0, "int", "1 or 3; 0 for the data's own", (0, 1, 3)),
     "data.holdout": Setting(
-        0.2,
-        "float",
-        "the share that is kept back as the test part where the data has none; 0 to train on every image",
-        at_least=0,
-        below=1,
+        0.2, "float", "the share that is kept back as the test part where the data has none; 0 to train on every image",
+        at_least=0, below=1,
     ),
     "data.flip": Setting(False, "bool", "show each image mirrored left to right as well, half of the time"),
     "data.skip_bad": Setting(False, "bool", "leave out files that cannot be read, and count them"),
@@ -119,17 +110,11 @@ CORE_SETTINGS: Mapping[str, Setting] = {
     "train.checkpoint_keep": Setting(2, "int", "checkpoints that stay, the newest", above=0, at_most=1_000_000),
     "train.evaluate_every": Setting("off", "length", "the generator is scored, and the best one kept"),
     "train.evaluate_count": Setting(
-        0,
-        "int",
-        "images scored; 0 for as many as the test part, 1,000 to 10,000",
-        at_least=0,
-        at_most=10_000_000,
-        only_with=("train.evaluate_every", ()),
+        0, "int", "images scored; 0 for as many as the test part, 1,000 to 10,000",
+        at_least=0, at_most=10_000_000, only_with=("train.evaluate_every", ()),
     ),
     "train.on_divergence": Setting(
-        "stop",
-        "text",
-        "rollback: a run that diverges goes back to its last checkpoint, with half the learning rate",
+        "stop", "text", "rollback: a run that diverges goes back to its last checkpoint, with half the learning rate",
         ("stop", "rollback"),
     ),
     # read by `engines.create_engine`
@@ -139,19 +124,15 @@ CORE_SETTINGS: Mapping[str, Setting] = {
         True, "bool", "PyTorch's memory layout that convolutions prefer", frameworks=("torch",)
     ),
     "engine.precision": Setting(
-        "float32",
-        "text",
-        "of the networks' arithmetic in training; bfloat16 where the processor has it",
+        "float32", "text", "of the networks' arithmetic in training; bfloat16 where the processor has it",
         ("float32", "bfloat16"),
     ),
     "engine.compile": Setting(False, "bool", "compile the step, where it gives the same; a minute before the first"),
     "engine.max_parameters": Setting(
-        1_000_000_000,
-        "int",
-        "parameters and buffers of one network; a larger one is refused before it is built",
+        1_000_000_000, "int", "parameters and buffers of one network; a larger one is refused before it is built",
         above=0,
     ),
     "engine.timeout": Setting(
         300, "int", "seconds that one of several processes waits for the others in a step", above=0, at_most=10_000_000
     ),
-}
+}  # fmt: skip

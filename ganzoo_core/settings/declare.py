@@ -18,7 +18,8 @@ class Setting:
 
     Attributes:
         choices: the only values; () for any.
-        above, at_least, below, at_most: the range; None for no limit.
+        length: of a list; 0 for any.
+        above, at_least, below, at_most: the range of a number, or of each in a list; None for no limit.
         fallback: the setting whose value is taken where this one is None.
         only_with: (another setting, the values of it with which this one is read); () for any length but `off`.
         frameworks: those that read it; () for all.
@@ -28,7 +29,8 @@ class Setting:
     default: Any
     kind: str
     help: str = ""
-    choices: tuple[str, ...] = ()
+    choices: tuple[Any, ...] = ()
+    length: int = 0
     above: float | None = None
     at_least: float | None = None
     below: float | None = None
@@ -38,28 +40,33 @@ class Setting:
     frameworks: tuple[str, ...] = ()
     scheduled: str = ""
 
-    def find_range_problem(self, number: float) -> str:
-        """Which number was expected instead of this one; "" if it is in range."""
-        if self.at_most is not None and number > self.at_most:
-            return f"of at most {self.at_most:,}"
-        if self.above is not None and number <= self.above:
-            return f"above {self.above:g}"
-        low = self.at_least is not None and number < self.at_least
-        if low or (self.below is not None and number >= self.below):
-            return f"of at least {self.at_least:g}" + (f" and below {self.below:g}" if self.below is not None else "")
+    def describe_problem(self, value: Any) -> str:
+        """What was expected instead of a value outside the range, or of a list of another length; "" if it is fine."""
+        numbers = value if isinstance(value, list) else [value]
+        what = f"{self.length} numbers" if self.length else "a number"
+        if self.at_most is not None and any(number > self.at_most for number in numbers):
+            return f"expected {what} of at most {self.at_most:,}"
+        if self.above is not None and any(number <= self.above for number in numbers):
+            return f"expected {what} above {self.above:g}"
+        low = self.at_least is not None and any(number < self.at_least for number in numbers)
+        high = self.below is not None and any(number >= self.below for number in numbers)
+        if low or high or (self.length and len(numbers) != self.length):
+            return f"expected {what} of at least {self.at_least:g}" + (
+                f" and below {self.below:g}" if self.below else ""
+            )
         return ""
 
 
-def setting(key: str, default: Any, kind: str, help: str, **details: Any) -> Any:
+def setting(key: str, default: Any, kind: str, help: str, choices: tuple[Any, ...] = (), **details: Any) -> Any:
     """Declare a dataclass field and the setting `key` that it is read from; `read_group` fills it in.
 
     The field has the setting's default, unless another setting is its fallback.
 
     Args:
         key: the setting's full name.
-        default, kind, help, details: see `Setting`.
+        default, kind, help, choices, details: see `Setting`.
     """
-    declared = Setting(default, kind, help, **details)
+    declared = Setting(default, kind, help, choices, **details)
     has_default = {} if declared.fallback else {"default": _freeze(default)}
     return field(metadata={"key": key, "setting": declared}, **has_default)
 

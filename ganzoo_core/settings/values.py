@@ -50,9 +50,9 @@ def read_value(key: str, kind: str, raw: Any) -> Any:
     except (ValueError, TypeError, OverflowError) as error:
         expected = str(error) if str(error).startswith("expected ") else f"expected {_EXPECTED[kind]}"
         raise UsageError(f"{key} is {format_value(raw)}; {expected}") from None
-    problem = CORE_SETTINGS[key].find_range_problem(value) if key in CORE_SETTINGS else ""
+    problem = CORE_SETTINGS[key].describe_problem(value) if key in CORE_SETTINGS else ""
     if problem:
-        raise UsageError(f"{key} is {format_value(raw)}; expected a number {problem}")
+        raise UsageError(f"{key} is {format_value(raw)}; {problem}")
     return value
 
 
