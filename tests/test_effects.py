@@ -35,6 +35,10 @@ TOLD = [  # the mix, what is set in it, the note
         "train.lr=0.001 (--set) changes nothing: train.lr_g and train.lr_d are set, and win",
     ),
     (
+        {}, {"depth": "4", "generator.depth": "5", "discriminator.depth": "6"},
+        "model.depth=4 (--set) changes nothing: generator.depth and discriminator.depth are set, and win",
+    ),
+    (
         {"loss": "pairs", "schedule": "swinging"}, {"gamma_ends": "0,2", "loss.gamma": "1"},
         "loss.gamma=1.0 (--set) changes nothing: " + SWINGING.format("gamma", "schedule.gamma_ends=0,0"),
     ),
@@ -78,6 +82,8 @@ def test_a_setting_without_effect_is_told(resolve, picks, assigned, note):
         ({"loss": "pairs", "schedule": "swinging"}, {"loss.gamma": "1", "betas": "0,0.9", "ema_halflife": "5"}),
         ({"loss": "pairs", "schedule": "swinging"}, {"gamma_ends": "1,2"}),
         ({"schedule": "warming"}, {"betas": "0,0.9"}),
+        ({}, {"depth": "4", "generator.depth": "5"}),
+        ({"discriminator": "conv"}, {"width": "9", "generator.width": "7"}),
     ],
 )
 def test_settings_with_an_effect_are_not_told(resolve, picks, assigned):
@@ -113,7 +119,7 @@ def test_an_unknown_setting_is_refused_as_before(resolve):
 
 def test_the_memory_layout_of_pytorch_has_no_effect_in_tensorflow(resolve):
     (note,) = resolve("flow", assigned={"channels_last": "false"}).warnings
-    assert note == "engine.channels_last=False (--set) changes nothing: tensorflow does not use it"
+    assert note == "engine.channels_last=false (--set) changes nothing: tensorflow does not use it"
 
 
 def test_a_dry_run_tells_who_wins(capsys):

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ganzoo_core.messages import format_setting
 from ganzoo_core.mix.mix import Mix
 from ganzoo_core.settings import CORE_SETTINGS
 from ganzoo_core.settings.lengths import Interval
@@ -35,7 +36,7 @@ def explain_unread(mix: Mix) -> dict[str, NoEffect]:
 def list_unread_notes(mix: Mix) -> list[str]:
     """A sentence for each setting that the user chose and that has no effect."""
     return [
-        f"{_format_assignment(key, mix)} ({mix.settings.find_origin(key)}) "
+        f"{key}={format_setting(mix.settings[key])} ({mix.settings.find_origin(key)}) "
         f"{'counts in part only' if why.in_part else 'changes nothing'}: {why.reason}{why.advice}"
         for key, why in explain_unread(mix).items()
         if mix.settings.entries[key].is_chosen
@@ -57,7 +58,12 @@ def add_schedule_notes(mix: Mix, values: Mapping[str, float]) -> Mix:
 
 
 def _explain_settings_of_parts(mix: Mix) -> Iterator[tuple[str, NoEffect]]:
-    """Settings of another loss, schedule or modifier than those picked, such as a model sets for its default loss."""
+    """Settings of a loss, schedule or modifier not picked, and of a model where both networks have their own."""
+    for key in mix.settings:
+        own = [key.replace("model.", f"{slot}.", 1) for slot in ("generator", "discriminator")]
+        same_model = mix.parts["generator"] == mix.parts["discriminator"]
+        if key.startswith("model.") and same_model and all(each in mix.settings for each in own):
+            yield key, NoEffect(f"{' and '.join(own)} are set, and win")
     for slot in ("loss", "schedule"):
         if slot not in mix.objects:
             part = mix.parts[slot]
@@ -106,11 +112,6 @@ def _explain_core_settings(mix: Mix) -> Iterator[tuple[str, NoEffect]]:
 
 def _format_off(claim: Mapping[str, Any], mix: Mix) -> str:
     """The assignment with which a schedule does not give a value, such as `schedule.gamma_ends=0,0`."""
-    key, off = claim["setting"], claim["above"]
+    key, off = claim["setting"], f"{claim['above']:g}"
     value = mix.settings[key]
-    return f"{key}={','.join([f'{off:g}'] * len(value)) if isinstance(value, list) else f'{off:g}'}"
-
-
-def _format_assignment(key: str, mix: Mix) -> str:
-    value = mix.settings[key]
-    return f"{key}={','.join(map(str, value)) if isinstance(value, list) else str(value)}"
+    return f"{key}={format_setting([off] * len(value) if isinstance(value, list) else off)}"
