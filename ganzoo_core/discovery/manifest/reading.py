@@ -232,7 +232,8 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
     for label, key, as_number in deciding:
         if key not in declared and key not in settings.CORE_SETTINGS:
             raise _InvalidPart(f"{label} asks for {key}, which [defaults] does not declare{_suggest(key, declared)}")
-        if as_number and settings.find_kind(key, declared.get(key)) not in ("int", "float", "integers", "numbers"):
+        kinds = ("int", "float") if label == "clip_discriminator" else ("int", "float", "integers", "numbers")
+        if as_number and settings.find_kind(key, declared.get(key)) not in kinds:
             raise _InvalidPart(f"{label} compares {key}, which is no number")
 
 
