@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from ganzoo_core.api import ImageSource
 from ganzoo_core.data import framing
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.engines import Plan
+from ganzoo_core.engines import LossFacts, Plan
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.runs import layout
-from ganzoo_core.settings import read_facts
+from ganzoo_core.settings import EmaSettings, OptimizerSettings, read_facts, read_group
 from ganzoo_core.storage import files, paths
 
 SLOT_HOOKS = {
@@ -147,9 +146,7 @@ def build_trainer(
     engine: Engine, resolved: Mix, fitted: DataFit, prepared: ImageSource, values: Mapping[str, float]
 ) -> Any:
     """Build the engine's trainer with networks, loss and images, at the first values of the schedule."""
-    plan = make_plan(resolved)
-    if plan.ema_halflife is None and "ema_halflife" in values:
-        plan = replace(plan, ema_halflife=0)
+    plan = make_plan(resolved, values)
     G, D = build_networks(engine, resolved, fitted, values)
     group = engine.group
     if group is not None and resolved.objects.keys() & {"generator", "discriminator"}:
@@ -178,45 +175,41 @@ def make_full_resolution_values(fitted: DataFit) -> dict[str, float]:
     return {"resolution": max(fitted.spec.height, fitted.spec.width), "fade": 1.0}
 
 
-def make_plan(resolved: Mix) -> Plan:
-    """The settings in the form that the engine takes."""
-    settings, card = resolved.settings, resolved.parts["loss"]
-    clip = settings[card.clip_discriminator] if isinstance(card.clip_discriminator, str) else card.clip_discriminator
-    base = settings["train.lr"]
-    needs = {need for part in (card, *resolved.modifiers) for need in part.needs}
-    return Plan(
-        seed=settings["train.seed"],
-        batch_size=settings["train.batch_size"],
-        latent=resolved.parts["generator"].latent,
-        latent_dim=settings["model.latent_dim"],
+def make_plan(resolved: Mix, values: Mapping[str, float]) -> Plan:
+    """The settings and the cards' facts in the form that the engine takes.
+
+    Args:
+        resolved: the mix.
+        values: the schedule's; with an `ema_halflife` among them G has a moving average whatever the settings.
+    """
+    settings, generator, loss = resolved.settings, resolved.parts["generator"], resolved.parts["loss"]
+    clip, ema = loss.clip_discriminator, read_group(EmaSettings, settings)
+    return read_group(
+        Plan,
+        settings,
+        latent=generator.latent,
         conditional=resolved.conditional,
-        takes_g=resolved.parts["generator"].takes,
+        takes_g=generator.takes,
         takes_d=resolved.parts["discriminator"].takes,
-        critic_steps=settings["train.critic_steps"],
-        updates=settings["train.updates"],
-        optimizer=settings["train.optimizer"],
-        betas=(settings["train.betas"][0], settings["train.betas"][1]),
-        adam_eps=settings["train.adam_eps"],
-        momentum=settings["train.momentum"],
-        rmsprop_decay=settings["train.rmsprop_decay"],
-        lr_g=settings["train.lr_g"] or base,
-        lr_d=settings["train.lr_d"] or base,
-        ema_halflife=settings["train.ema_halflife"] or None,
-        weight_clip=clip,
-        decision=card.decision,
-        probability=card.probability,
-        real_in_generator_step="real_in_generator_step" in needs,
+        optimizer=read_group(OptimizerSettings, settings),
+        ema=ema if ema.halflife or "ema_halflife" in values else None,
+        loss=LossFacts(
+            decision=loss.decision,
+            probability=loss.probability,
+            weight_clip=settings[clip] if isinstance(clip, str) else clip,
+            real_in_generator_step=any("real_in_generator_step" in part.needs for part in (loss, *resolved.modifiers)),
+        ),
     )
 
 
 def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
     """Build the schedule, with the base values that it may scale."""
-    settings = resolved.settings
+    optimizer = read_group(OptimizerSettings, resolved.settings)
     base = {
-        "lr_g": settings["train.lr_g"] or settings["train.lr"],
-        "lr_d": settings["train.lr_d"] or settings["train.lr"],
-        "beta2": settings["train.betas"][1],
-        "ema_halflife": settings["train.ema_halflife"],
+        "lr_g": optimizer.lr_g,
+        "lr_d": optimizer.lr_d,
+        "beta2": optimizer.betas[1],
+        "ema_halflife": read_group(EmaSettings, resolved.settings).halflife,
     }
     return call_slot(
         resolved,

@@ -42,6 +42,7 @@ CAUGHT = {  # check: what it says of the sample that bears its name
     "shipped": 'the manifest lists the generator "digits"',
     "pure": "said",
     "values": "lr_g is -",
+    "gives": "write `gives.lr_g = true`",
     "images": "train and test have 16 and 4 images, and all has 16",
     "card": "the manifest says height = 28, and the images have 8",
     "same-images": "it gives other images",

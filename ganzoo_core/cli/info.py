@@ -12,6 +12,7 @@ from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import GanzooError
+from ganzoo_core.messages import format_setting
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import to_one_line, write_json, write_line, write_paragraph
 
@@ -49,7 +50,7 @@ def execute(args: argparse.Namespace) -> int:
     write_line()
     write_line("settings, each with --set KEY=VALUE" if settings else "no settings")
     rows = [
-        (row["setting"], _format_default(row["default"]), row["origin"], row["help"] + _format_choices(row["choices"]))
+        (row["setting"], format_setting(row["default"]), row["origin"], row["help"] + _format_choices(row["choices"]))
         for row in settings
     ]
     print_table(("setting", "default", "from", "what it is"), rows)
@@ -57,7 +58,7 @@ def execute(args: argparse.Namespace) -> int:
         write_line()
         when = f" ({part.suits[name]})" if name in part.suits else ""
         _print_paragraph(
-            f"preset {name}{when}: {', '.join(f'{key}={_format_default(value)}' for key, value in preset.items())}"
+            f"preset {name}{when}: {', '.join(f'{key}={format_setting(value)}' for key, value in preset.items())}"
         )
     return 0
 
@@ -94,6 +95,9 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
         facts |= {"image": dict(part.image) if part.image else None, "argument": part.argument, "license": part.license}
     elif part.kind in ("losses", "modifiers"):
         facts |= {"needs": list(part.needs), "has": dict(part.has), "doubles": list(part.doubles)}
+        facts |= {"takes": list(part.takes)}
+    elif part.kind == "schedules":
+        facts |= {"gives": dict(part.gives)}
     elif part.kind in ("extractors", "metrics"):
         facts |= {"needs": list(part.needs), "has": dict(part.has)}
         facts |= {"better_when_lower": list(part.lower), "better_when_higher": list(part.higher)}
@@ -168,15 +172,6 @@ def _format_choices(allowed: list[Any]) -> str:
     return f" ({'|'.join(map(str, allowed))})" if allowed else ""
 
 
-def _format_default(value: Any) -> str:
-    """Format a default as in `--set KEY=VALUE`."""
-    if value is None or value in ("", []):
-        return "-"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def _format_fact(value: Any) -> str:
     """Format a fact as text."""
     if isinstance(value, bool):
@@ -190,7 +185,7 @@ def _format_fact(value: Any) -> str:
 
 def _format_claim(value: Any) -> str:
     if isinstance(value, dict):
-        test = f"is {_format_default(value['is'])}" if "is" in value else f"is above {value['above']}"
+        test = f"is {format_setting(value['is'])}" if "is" in value else f"is above {value['above']}"
         return f"where {value['setting']} {test}"
     return _format_fact(value)
 

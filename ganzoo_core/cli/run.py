@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ganzoo_core.python_api import Run
 
 SCHEMA = 1
-UNREAD_NOTE = ", but nothing reads it in this mix"
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -146,10 +145,11 @@ def print_outcome(run: Run, *, as_json: bool) -> int:
 
 
 def _print_mix(resolved: Mix, as_json: bool) -> int:
-    from ganzoo_core import building
+    from ganzoo_core import building, mix
 
     fitted = building.fit_from_card(resolved)
-    settings, unread = resolved.settings.entries, resolved.find_unread_settings()
+    settings, unread = resolved.settings.entries, mix.explain_unread(resolved)
+    reasons = {key: f", but {why.reason}" for key, why in unread.items()}
     notes = [*resolved.warnings, *_list_unchecked(resolved)]
     notes += [f"{key} is there only if such a preset is taken" for key in resolved.late]
     if as_json:
@@ -165,7 +165,7 @@ def _print_mix(resolved: Mix, as_json: bool) -> int:
             "settings": {
                 key: {"value": entry.value, "origin": entry.origin} for key, entry in sorted(settings.items())
             },
-            "unread": sorted(unread),
+            "unread": sorted(key for key, why in unread.items() if not why.in_part),
             "warnings": notes,
         }
         write_json(facts, indent=1)
@@ -182,7 +182,7 @@ def _print_mix(resolved: Mix, as_json: bool) -> int:
     print_table(
         ("setting", "value", "from"),
         [
-            (key, "-" if entry.value is None else entry.value, entry.origin + (UNREAD_NOTE if key in unread else ""))
+            (key, "-" if entry.value is None else entry.value, entry.origin + reasons.get(key, ""))
             for key, entry in sorted(settings.items())
         ],
         title="settings",

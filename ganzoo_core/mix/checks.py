@@ -9,6 +9,7 @@ from typing import Any
 
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
+from ganzoo_core.mix.effects import list_unread_notes
 from ganzoo_core.mix.mix import Mix, find_deciding_key
 from ganzoo_core.settings import CORE_SETTINGS
 
@@ -30,12 +31,6 @@ def check_choices(mix: Mix) -> None:
             nearest = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise UsageError(f"{key} is {value!r}; expected {' or '.join(map(str, allowed))}{hint}")
-    if mix.settings["data.channels"] not in (0, 1, 3):
-        raise UsageError(f"data.channels is {mix.settings['data.channels']}; expected 1, 3, or 0 for the data's own")
-    if len(mix.settings["train.betas"]) != 2 or not all(0 <= beta < 1 for beta in mix.settings["train.betas"]):
-        raise UsageError(
-            f"train.betas is {mix.settings['train.betas']}; expected two numbers of at least 0 and below 1"
-        )
 
 
 def check_mix(mix: Mix) -> Mix:
@@ -69,7 +64,7 @@ def check_mix(mix: Mix) -> Mix:
                     f"{part.name} adds what {owner} already has ({_describe_feature(feature)}), "
                     f"so it counts twice; leave {part.name} out, or set the other to 0"
                 )
-    return replace(mix, warnings=tuple(warnings))
+    return replace(mix, warnings=(*warnings, *list_unread_notes(mix)))
 
 
 def _warn_of_dropped_modifiers(mix: Mix) -> list[str]:

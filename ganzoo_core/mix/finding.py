@@ -148,6 +148,7 @@ def make_object_card(kind: str, slot: str, obj: Any) -> Part:
         latent=getattr(obj, "latent", "normal"),
         needs=tuple(getattr(obj, "needs", ("real_in_generator_step",) if slot == "loss" else ())),
         has=dict(getattr(obj, "has", {})),
+        takes=tuple(getattr(obj, "takes", ())) if slot == "loss" else (),
         decision=getattr(obj, "decision", None),
         clip_discriminator=getattr(obj, "clip_discriminator", None),
         argument="optional",

@@ -56,13 +56,6 @@ class Mix:
         names = [name for name, each in suits.items() if each.machine == "laptop"]
         return names[0] if names and self.preset not in names else ""
 
-    def find_unread_settings(self) -> list[str]:
-        """Settings that no part of this mix reads, such as those that a model sets for its default loss."""
-        picked = [*self.modifiers, *(self.parts[slot] for slot in ("loss", "schedule") if slot not in self.objects)]
-        known = {key for part in picked for key in part.defaults}
-        prefixes = tuple(f"{slot}." for slot in ("loss", "schedule", "with") if slot not in self.objects)
-        return [key for key in self.settings if key.startswith(prefixes) and key not in known]
-
     @property
     def framework(self) -> str:
         """`torch` or `tensorflow`."""
@@ -102,6 +95,11 @@ class Mix:
         own = self.parts[slot].has.get(feature, _DEFAULT_FEATURES.get(feature, False))
         return _is_claim_true(own, self, slot) or bool(self.find_parts_adding(feature, without=without))
 
+    def list_given_values(self) -> list[str]:
+        """Values that the schedule gives in place of settings, by its card and the settings that it depends on."""
+        claims = self.parts["schedule"].gives
+        return [name for name, claim in claims.items() if _is_claim_true(claim, self, "schedule")]
+
     def find_parts_adding(self, feature: str, *, without: Part | None = None) -> list[Part]:
         """The loss and the modifiers that add a feature, except `without` and those where a setting turns it off."""
         slot = "generator" if feature.endswith("_in_generator") else "discriminator"
@@ -123,7 +121,9 @@ def _is_claim_true(claim: Any, mix: Mix, slot: str) -> bool:
     if isinstance(claim, bool):
         return claim
     value = mix.settings[find_deciding_key(claim["setting"], mix, slot)]
-    return value == claim["is"] if "is" in claim else value > claim["above"]
+    if "is" in claim:
+        return bool(value == claim["is"])
+    return any(number > claim["above"] for number in value) if isinstance(value, list) else value > claim["above"]
 
 
 def find_deciding_key(key: str, mix: Mix, slot: str) -> str:

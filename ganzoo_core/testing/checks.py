@@ -81,6 +81,7 @@ CHECKS = (
     Check("shipped", ("models",), "shipping", "generators that the manifest lists are in the wheel, and draw"),
     Check("pure", ("schedules",), "schedules", "the values depend on the images seen alone"),
     Check("values", ("schedules",), "schedules", "the values are finite, and rates and resolutions make sense"),
+    Check("gives", ("schedules",), "schedules", "`gives` names each value that is the same whatever the settings"),
     Check("images", ("datasets",), "datasets", "train, test and all are images with labels as the contract has them"),
     Check("card", ("datasets",), "datasets", "what the manifest says of the images is true"),
     Check("same-images", ("datasets",), "datasets", "reading twice gives the same bytes"),

@@ -261,7 +261,7 @@ def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tup
     first = subject.list_stages(resolved, fitted)[0]
     G, D = building.build_networks(subject.engine, resolved, fitted, first)
     prepared = prepare(source, fitted.framing, fitted.spec.channels)
-    plan = building.make_plan(resolved)
+    plan = building.make_plan(resolved, {})
     trainer = subject.engine.create_trainer(
         G, D, building.build_loss(resolved, fitted), plan, prepared.images, prepared.labels
     )

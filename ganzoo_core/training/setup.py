@@ -14,9 +14,9 @@ from ganzoo_core.distributed.launchers import check_cluster
 from ganzoo_core.distributed.ranks import SINGLE_PROCESS, ProcessGroup
 from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix import DataFit, Mix, fit_batch_size, pick_preset
+from ganzoo_core.mix import DataFit, Mix, add_schedule_notes, fit_batch_size, pick_preset
 from ganzoo_core.report import notebook
-from ganzoo_core.settings import CORE_SETTINGS, Settings
+from ganzoo_core.settings import Settings, StepSettings, read_group
 from ganzoo_core.settings.lengths import parse_minutes
 from ganzoo_core.terminal.progress import MuteReporter, Reporter
 from ganzoo_core.training import timed_length
@@ -143,12 +143,15 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> Trainin
     reporter = _make_reporter(loaded, engine, start_point, quiet=quiet)
     prepared = framing.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
     resolved, initial = timed_length.fix_length(resolved, engine, fitted, prepared, together, reporter.say)
-    intervals = RunIntervals.from_settings(
-        resolved.settings, epoch_images=len(source.images), step_images=building.make_plan(resolved).images_per_step
-    )
+    step_images = read_group(StepSettings, resolved.settings).images_per_step
+    intervals = RunIntervals.from_settings(resolved.settings, epoch_images=len(source.images), step_images=step_images)
     schedule = building.build_schedule(resolved, fitted, intervals.end)
-    building.check_resolution(resolved, schedule(0))
-    trainer = building.build_trainer(engine, resolved, fitted, prepared, schedule(0))
+    values = schedule(0)
+    building.check_resolution(resolved, values)
+    told, resolved = len(resolved.warnings), add_schedule_notes(resolved, values)
+    for note in resolved.warnings[told:]:
+        reporter.warn(note)
+    trainer = building.build_trainer(engine, resolved, fitted, prepared, values)
     if initial is not None:
         trainer.restore_state(initial)
     return TrainingSetup(
@@ -185,6 +188,4 @@ def _make_reporter(loaded: LoadedMix, engine: Engine, start_point: StartPoint, *
 def _is_asked_for(key: str, settings: Settings, start_point: StartPoint) -> bool:
     """Whether the user set this key for this run: on the command line, or in a file, other than the default."""
     entry = settings.entries[key]
-    if entry.origin.startswith("--"):
-        return True
-    return entry.by_user and entry.value != CORE_SETTINGS[key].default and start_point.is_new
+    return entry.is_chosen and (entry.origin.startswith("--") or start_point.is_new)

@@ -53,7 +53,7 @@ class Trainer:
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G, D, loss, plan
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
-        self.ema = EmaNetwork(G) if plan.ema_halflife is not None else None
+        self.ema = EmaNetwork(G) if plan.ema is not None else None
         self.data = TrainingImages(images, labels if plan.conditional else None, engine.device)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
@@ -77,8 +77,8 @@ class Trainer:
             self.grow(values)
         numbers = {
             **{f"values/{name}": value for name, value in values.items() if name != "resolution"},
-            "lr_g": values.get("lr_g", plan.lr_g),
-            "lr_d": values.get("lr_d", plan.lr_d),
+            "lr_g": values.get("lr_g", plan.optimizer.lr_g),
+            "lr_d": values.get("lr_d", plan.optimizer.lr_d),
             "ema_decay": compute_ema_decay(plan, images + plan.images_per_step, values),
         }
         with tf.device(self.engine.device), precision.use_precision(self.engine.precision):
@@ -133,7 +133,7 @@ class Trainer:
 
     def _make_generator_inputs(self, step: int, *, with_z: bool) -> dict[str, tf.Tensor]:
         plan, inputs = self.plan, {}
-        if plan.real_in_generator_step or (plan.conditional and with_z):
+        if plan.loss.real_in_generator_step or (plan.conditional and with_z):
             # Reals from a separate stream; they do not count as images seen.
             inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g_real", "g_labels")
         if with_z:

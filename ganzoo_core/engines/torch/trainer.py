@@ -66,7 +66,7 @@ class Trainer:
             share = BatchShare(plan.batch_size, self.rows, torch.Generator(engine.device))
             self.ops = TorchOps(engine.device, share=share)
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
-        self.ema = self._make_ema() if plan.ema_halflife is not None else None
+        self.ema = self._make_ema() if plan.ema is not None else None
         self._start_optimizers()
         self.memory = {
             name: torch.tensor(value, device=engine.device) for name, value in read_initial_memory(loss).items()
@@ -97,8 +97,8 @@ class Trainer:
         plan = self.plan
         if "resolution" in values:
             self.grow(values)
-        optimizers.set_learning_rates(self.g_optimizer, values, "lr_g", plan.lr_g)
-        optimizers.set_learning_rates(self.d_optimizer, values, "lr_d", plan.lr_d)
+        optimizers.set_learning_rates(self.g_optimizer, values, "lr_g", plan.optimizer.lr_g)
+        optimizers.set_learning_rates(self.d_optimizer, values, "lr_d", plan.optimizer.lr_d)
         if plan.updates == "simultaneous":
             self._train_simultaneously(step, images, values)
         else:
@@ -128,8 +128,9 @@ class Trainer:
     def _start_optimizers(self) -> None:
         self.g_params = [parameter for parameter in self.G.parameters() if parameter.requires_grad]
         self.d_params = [parameter for parameter in self.D.parameters() if parameter.requires_grad]
-        self.g_optimizer = optimizers.make_optimizer(self.g_params, self.plan, lr=self.plan.lr_g)
-        self.d_optimizer = optimizers.make_optimizer(self.d_params, self.plan, lr=self.plan.lr_d)
+        settings = self.plan.optimizer
+        self.g_optimizer = optimizers.make_optimizer(self.g_params, settings, lr=settings.lr_g)
+        self.d_optimizer = optimizers.make_optimizer(self.d_params, settings, lr=settings.lr_d)
         self._checked = False
         self.generate, self.compute_terms = self.engine.step_functions(self)
 
@@ -155,13 +156,13 @@ class Trainer:
         plan = self.plan
         with self._use_seed("generator", step):
             real = labels = None
-            if plan.real_in_generator_step or (plan.conditional and shared is None):
+            if plan.loss.real_in_generator_step or (plan.conditional and shared is None):
                 # Reals from a separate stream; they do not count as images seen.
                 real, labels = self._load_reals(self.g_reals, step * plan.batch_size, values)
             if shared is None:
                 z = self._draw_latents("z of the generator", step)
                 shared = FakeBatch(self.generate(z, labels, values), labels, z)
-            reals_for_loss = real if plan.real_in_generator_step else None
+            reals_for_loss = real if plan.loss.real_in_generator_step else None
             (terms,), _ = self.compute_terms(
                 ("generator",), reals_for_loss, shared.fake, shared.labels, shared.z, values
             )
@@ -253,10 +254,11 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
 
     def _clip_weights(self) -> None:
-        if self.plan.weight_clip is not None:
+        clip = self.plan.loss.weight_clip
+        if clip is not None:
             with torch.no_grad():
-                torch._foreach_clamp_min_(self.d_params, -self.plan.weight_clip)
-                torch._foreach_clamp_max_(self.d_params, self.plan.weight_clip)
+                torch._foreach_clamp_min_(self.d_params, -clip)
+                torch._foreach_clamp_max_(self.d_params, clip)
 
     def _update_ema(self, images: int, values: Mapping[str, float]) -> None:
         """Update the moving average of G's weights; copy buffers such as batch norm's."""
