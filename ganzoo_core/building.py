@@ -11,12 +11,12 @@ from typing import Any
 import platformdirs
 
 from ganzoo_core import mix
-from ganzoo_core.api import ImageSource
+from ganzoo_core.api import ImageSource, Loss, Schedule
 from ganzoo_core.data import framing
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines import Plan
-from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.runs import layout
@@ -145,7 +145,7 @@ def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mappi
 
 def build_trainer(
     engine: Engine, resolved: Mix, fitted: DataFit, prepared: ImageSource, values: Mapping[str, float]
-) -> Any:
+) -> Trainer:
     """Build the engine's trainer with networks, loss and images, at the first values of the schedule."""
     plan = make_plan(resolved)
     if plan.ema_halflife is None and "ema_halflife" in values:
@@ -209,7 +209,7 @@ def make_plan(resolved: Mix) -> Plan:
     )
 
 
-def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
+def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Schedule:
     """Build the schedule, with the base values that it may scale."""
     settings = resolved.settings
     base = {
@@ -230,7 +230,7 @@ def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
     )
 
 
-def build_loss(resolved: Mix, fitted: DataFit) -> Any:
+def build_loss(resolved: Mix, fitted: DataFit) -> Loss:
     """Build the loss with its modifiers around it."""
     return call_slot(
         resolved,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ganzoo_core.api import Spec
 from ganzoo_core.discovery import answers, loading
+from ganzoo_core.frameworks import get_default_framework
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject, read_own_options
 
@@ -48,7 +49,7 @@ def values(subject: Subject) -> None:
 
 def _make_schedule(subject: Subject) -> Any:
     part = subject.part
-    spec = Spec(height=32, width=32, channels=1, classes=0, latent_dim=16, framework="torch")
+    spec = Spec(height=32, width=32, channels=1, classes=0, latent_dim=16, framework=get_default_framework().name)
     options = {**BASE_VALUES, **read_own_options(subject, "schedule")}
     arguments: dict[str, Any] = {
         "name": part.name,

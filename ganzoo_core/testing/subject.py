@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from ganzoo_core import building, engines
 from ganzoo_core.api import ImageSource
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.frameworks import get_framework
 from ganzoo_core.mix import DataFit, Mix, Request, resolve
 from ganzoo_core.settings import CORE_SETTINGS
 
@@ -55,21 +58,15 @@ class Subject:
         return self._part
 
     @cached_property
-    def engine(self) -> Any:
+    def engine(self) -> Engine:
         """The framework's engine, on the CPU with one thread."""
         core = {key: setting.default for key, setting in CORE_SETTINGS.items()}
         return engines.create_engine(self.framework, {**core, "engine.device": "cpu", "engine.threads": 1})
 
     @cached_property
     def native(self) -> ModuleType:
-        """The contract's module for the framework: `native_torch` or `native_tensorflow`."""
-        if self.framework == "torch":
-            from ganzoo_core.testing import native_torch
-
-            return native_torch
-        from ganzoo_core.testing import native_tensorflow
-
-        return native_tensorflow
+        """The contract's module for the framework, such as `native_torch`."""
+        return importlib.import_module(get_framework(self.framework).contract)
 
     @property
     def preset(self) -> str:

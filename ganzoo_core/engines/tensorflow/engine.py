@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import Spec
+from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
 from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.distributed.launchers import note_unused_gpus
+from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
@@ -40,6 +41,7 @@ class Engine:
         precision: `float32` or `bfloat16`, for convolutions and matrix products in training.
         compile: whether to compile each phase's graph by XLA; see `compiling`.
         max_parameters: limit per network; a larger one is refused before it is built.
+        rank, timeout: ignored: a run in TensorFlow has one process, which `ranks.check_launch` ensures.
 
     Raises:
         UsageError: if the device is not available.
@@ -49,6 +51,8 @@ class Engine:
     """
 
     framework = "tensorflow"
+    keeps_memory = False
+    group = None  # processes that train together are PyTorch's
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class Engine:
         precision: str = "float32",
         compile: bool = False,
         max_parameters: int = size_limits.DEFAULT_MAX_PARAMETERS,
+        rank: Rank | None = None,
+        timeout: float = 0.0,
     ) -> None:
         self.precision, self.compile, self.max_parameters = precision, compile, max_parameters
         self.tell: Callable[[str], None] = lambda note: None
@@ -76,10 +82,9 @@ class Engine:
             tf.config.optimizer.set_experimental_options({"remapping": False})
             tf.zeros(1)  # starts TensorFlow's runtime while its messages are hidden
         if self.device_type != "cpu":
-            notes += note_unused_gpus(len(tf.config.list_physical_devices("GPU")))
+            notes += note_unused_gpus(self.framework, len(tf.config.list_physical_devices("GPU")))
         self.device = "/CPU:0" if self.device_type == "cpu" else "/GPU:0"
         self.notes = tuple(notes)
-        self.group = None  # processes that train together are PyTorch's
 
     def describe(self) -> dict[str, Any]:
         """Facts to record with a run: framework, versions, device, threads, oneDNN, precision, compile."""
@@ -91,7 +96,7 @@ class Engine:
         }
         return {**facts, "precision": self.precision, "compile": self.compile}
 
-    def find_network_problem(self, network: Any) -> str:
+    def find_network_problem(self, network: object) -> str:
         """What is wrong with the network that a hook built, in words; "" if nothing."""
         return "" if isinstance(network, keras.Model) else f"a {type(network).__name__}; expected a keras.Model"
 
@@ -174,7 +179,7 @@ class Engine:
             np.random.set_state(numpy)  # noqa: NPY002
 
     def create_trainer(
-        self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None
+        self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
     ) -> Trainer:
         """Create a trainer of these networks on these images (uint8 [N,H,W,C]).
 

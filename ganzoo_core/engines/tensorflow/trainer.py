@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import Loss, Spec
+from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
 from ganzoo_core.engines.loss_step import read_initial_memory
@@ -35,10 +35,28 @@ _PHASE_LABELS = {
 
 
 class Trainer:
-    """Train one generator against one discriminator on one set of images.
+    """Train one generator against one discriminator on one set of images; see `engines.protocol.Trainer`.
 
-    One `step(step, images, values)` makes `critic_steps` updates of D, then one of G. Its random numbers depend only on
-    the seed, the step and the index of the D update within the step.
+    Beside what every trainer has:
+    - each phase of a step as one graph, with its own random numbers for Keras' seed generators, see `phases`;
+    - convolutions and matrix products in bfloat16, with float32 weights, losses and optimizers, see `precision`;
+    - graphs compiled by XLA, compared with the uncompiled ones first, see `compiling`;
+    - images on the device, in main memory, or read from a file in advance, see `data`.
+
+    One process only. The random numbers of a step depend only on the seed, the step and the index of the D update
+    within the step.
+
+    Raises:
+        DataError: when created, if there are no images.
+        UsageError: when created, and in `grow`, if a network has no learnable parameters.
+        PluginError: when created, if the loss's `memory` is not names and numbers. When a phase is traced (in the first
+            step, after growing, and when the schedule names other values): if D returns a mapping without `scores`; if
+            the loss returns anything but named scalars, or reads or writes a name that it did not declare in `memory`;
+            if no term, or a penalty, has a gradient in the network; if TensorFlow has no second derivative that a
+            penalty needs; or if a network or the loss has variables or random state that could not be resumed.
+        TypeError, ValueError: in `restore_pending_sums`, for anything that it did not return.
+
+    Errors of the networks' own code, and TensorFlow's when memory runs out, are passed on as they are.
     """
 
     def __init__(
@@ -48,7 +66,7 @@ class Trainer:
         D: Any,
         loss: Loss,
         plan: Plan,
-        images: np.ndarray,
+        images: Images,
         labels: np.ndarray | None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G, D, loss, plan

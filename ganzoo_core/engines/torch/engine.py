@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ganzoo_core.api import Spec
+from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.loss_step import as_outputs
@@ -23,6 +23,7 @@ from ganzoo_core.engines.torch.forward import as_keywords
 from ganzoo_core.engines.torch.layer_table import make_layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.precision import check_precision
+from ganzoo_core.engines.torch.protocol import TrainedNetworks
 from ganzoo_core.engines.torch.trainer import Trainer
 from ganzoo_core.randomness import seed_for
 
@@ -95,7 +96,7 @@ class Engine:
         facts |= {"threads": torch.get_num_threads(), "precision": self.precision, "compile": self.compile}
         return {**facts, **({"device_name": name} if name else {})}
 
-    def find_network_problem(self, network: Any) -> str:
+    def find_network_problem(self, network: object) -> str:
         """What is wrong with the network that a hook built, in words; "" if nothing."""
         return "" if isinstance(network, torch.nn.Module) else f"a {type(network).__name__}; expected a torch.nn.Module"
 
@@ -153,7 +154,7 @@ class Engine:
             yield
 
     def create_trainer(
-        self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None
+        self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
     ) -> Trainer:
         """Create a trainer of these networks on these images (uint8 [N,H,W,C]).
 
@@ -170,7 +171,7 @@ class Engine:
         self.keeps_memory = self.device.type == "cpu" and malloc.keep_freed_memory()
         return Trainer(self, G, D, loss, plan, images, labels)
 
-    def step_functions(self, trainer: Trainer) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def step_functions(self, trainer: TrainedNetworks) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """The functions a trainer calls for fake images and loss terms, compiled for its current networks if asked."""
         if self.precision != "float32":
             torch_precision.keep_parametrizations_in_float32(trainer.G)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganzoo_core.api import Loss, Step
+from ganzoo_core.api import Images, Loss, Step
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
 from ganzoo_core.engines.loss_step import (
@@ -40,13 +40,32 @@ from ganzoo_core.randomness import latents, philox, seed_for
 
 
 class Trainer:
-    """Train one generator against one discriminator on one set of images.
+    """Train one generator against one discriminator on one set of images; see `engines.protocol.Trainer`.
 
-    One `step(step, images, values)` makes `critic_steps` updates of D, then one of G. Its random numbers depend only on
-    the seed, the step and the index of the D update within the step.
+    Beside what every trainer has:
+    - several processes, of which each takes its rows of the batch; gradients and the loss's memory are averaged before
+      each optimizer step, see `process_group`;
+    - forward and backward passes in bfloat16, with float32 weights, losses and optimizers, see `precision`;
+    - a compiled step, which is compared with the uncompiled one first, see `compiled`;
+    - images in a GPU's memory, in main memory, or read from a file in advance, see `data`.
 
-    In distributed training each process takes its rows of the batch, and gradients are averaged over the processes
-    before each optimizer step; see `process_group`.
+    The random numbers of a step depend only on the seed, the step, the index of the D update within the step, and the
+    rank.
+
+    Raises:
+        DataError: when created, if there are no images.
+        UsageError: when created, and in `grow`, if a network has no learnable parameters.
+        PluginError: when created, if the loss's `memory` is not names and numbers. In `step`, if D returns a mapping
+            without `scores`, if the loss returns anything but named scalars, or reads or writes a name that it did not
+            declare in `memory`; and in the first step if a penalty has no gradient in D.
+        RankError: in `step`, `pop_means`, `read_pending_sums` and `read_state`, if another process hangs or has ended;
+            in `read_state` also if the processes' weights differ.
+        AssertionError: in the first step, if a gradient or an optimizer's state has other strides than its parameter,
+            which fused optimizers would mix up.
+        RuntimeError: in `step`, from PyTorch, if no term depends on the network that it is to train.
+        TypeError, ValueError, IndexError: in `restore_pending_sums`, for anything that it did not return.
+
+    Errors of the networks' own code, and PyTorch's when memory runs out, are passed on as they are.
     """
 
     def __init__(
@@ -56,7 +75,7 @@ class Trainer:
         D: Any,
         loss: Loss,
         plan: Plan,
-        images: np.ndarray,
+        images: Images,
         labels: np.ndarray | None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G.train(), D.train(), loss, plan
