@@ -31,9 +31,8 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--framework",
         choices=tuple(_list_framework_words()),
         metavar="F",
-        help=f"{' or '.join(each.suffix for each in scaffold.list_frameworks())}: of a model's networks, or of a modifier "
-        "that changes networks; "
-        "all other parts are written once for all, and it says which to try them in",
+        help=f"{' or '.join(each.suffix for each in scaffold.list_frameworks())}: of a model's networks, or of a "
+        "modifier that changes networks; all other parts are written once for all, and it says which to try them in",
     )
     parser.add_argument(
         "--license",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import building, engines
-from ganzoo_core.api import ImageSource
+from ganzoo_core.api import ImageSource, Step
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines.protocol import Engine
@@ -92,7 +92,7 @@ class Subject:
         spec = self.make_tiny_spec()
         needs = {need for need in part.needs if not need.startswith("no_")} - {"second_order", "real_in_generator_step"}
         G, D = self.native.make_networks(spec, needs)
-        loss = part.qualified_name if part.kind == "losses" else self.native.NonSaturating()
+        loss = part.qualified_name if part.kind == "losses" else NonSaturating()
         return {"generator": G, "discriminator": D, "loss": loss, "schedule": constant_schedule}
 
     def make_tiny_spec(self) -> Any:
@@ -183,6 +183,18 @@ class Subject:
             stages += [{"resolution": float(resolution), "fade": 0.5}]
             resolution *= 2
         return stages
+
+
+class NonSaturating:
+    """The loss of the contract's runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
+
+    def discriminator(self, step: Step) -> Mapping[str, Any]:
+        ops = step.ops
+        real, fake = step.D(step.real), step.D(step.fake)
+        return {"adversarial": ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))}
+
+    def generator(self, step: Step) -> Mapping[str, Any]:
+        return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
 
 
 def constant_schedule(images: int) -> dict[str, float]:

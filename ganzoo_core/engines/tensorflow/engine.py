@@ -32,7 +32,7 @@ from ganzoo_core.randomness import seed_for
 
 
 class Engine:
-    """TensorFlow on one device.
+    """TensorFlow on one device; `protocol.Engine` documents the methods.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`.
@@ -45,9 +45,6 @@ class Engine:
 
     Raises:
         UsageError: if the device is not available.
-
-    Attributes:
-        tell: called with notes for the user during training.
     """
 
     framework = "tensorflow"
@@ -103,18 +100,7 @@ class Engine:
     def build(
         self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None
     ) -> Network:
-        """Call `make`, then the network once to create its variables, with weights drawn from (seed, slot).
-
-        Args:
-            make: returns the network.
-            spec: the shapes it is built for.
-            slot: `generator` or `discriminator`.
-            seed: for the weights.
-            values: the schedule's values that the network takes; a growing network is grown to their `resolution`.
-
-        Raises:
-            NetworkTooLarge: if it has more than `max_parameters`, now or when grown to the size of `spec`.
-        """
+        """Call `make`, then the network once to create its variables, with weights drawn from (seed, slot)."""
 
         def build(values: Mapping[str, float], known: Network = None) -> Network:
             with self.use_seed(seed, f"weights of the {slot}"):
@@ -181,26 +167,12 @@ class Engine:
     def create_trainer(
         self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
     ) -> Trainer:
-        """Create a trainer of these networks on these images (uint8 [N,H,W,C]).
-
-        Raises:
-            UsageError: if the requested precision is not available here.
-        """
+        """Create a trainer of these networks on these images (uint8 [N,H,W,C])."""
         check_precision(self.precision, device_type=self.device_type, compile=self.compile)
         return Trainer(self, G, D, loss, plan, images, labels)
 
     def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
-        """Generate images in evaluation mode.
-
-        Args:
-            G: the generator, or its moving average.
-            z: float32 [N, latent_dim].
-            labels: int64 [N], or None.
-            values: the schedule's values that G takes.
-
-        Returns:
-            uint8 [N,H,W,C].
-        """
+        """Generate images in evaluation mode."""
         network, scope = (G.network, G.use_averages()) if isinstance(G, EmaNetwork) else (G, contextlib.nullcontext())
         chunks = []
         with tf.device(self.device), scope:
@@ -220,18 +192,7 @@ class Engine:
         *,
         takes: Sequence[str] = (),
     ) -> np.ndarray:
-        """D's scores of images in evaluation mode, where batch norm uses its running statistics.
-
-        Args:
-            D: the discriminator.
-            images: uint8 [N,H,W,C], framed by `framing.prepare`.
-            labels: int64 [N], or None.
-            values: the schedule's; for a growing D the images are reduced to its `resolution`.
-            takes: names of the values that D is called with.
-
-        Returns:
-            float32 [N], or [N,…] for a patch discriminator.
-        """
+        """D's scores of images in evaluation mode, where batch norm uses its running statistics."""
         batches = self._score_batches(D, images, labels, values, takes, DRAW_BATCH_SIZE, training=False)
         return np.concatenate([scores.numpy().astype(np.float32) for scores in batches])
 
@@ -249,8 +210,7 @@ class Engine:
         takes: Sequence[str] = (),
         batch_size: int,
     ) -> None:
-        """Replace the running statistics of batch norm by those of these images, batch by batch; arguments as in
-        `score_images`."""
+        """Replace the running statistics of batch norm by those of these images, batch by batch."""
         norms = self.find_batch_norms(D)
         former = [norm.momentum for norm in norms]
         for norm in norms:

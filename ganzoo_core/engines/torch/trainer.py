@@ -106,13 +106,7 @@ class Trainer:
             yield
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
-        """Train one step.
-
-        Args:
-            step: the number of steps before this one.
-            images: the number of real images seen before this step.
-            values: the schedule's values at this point.
-        """
+        """Train one step, after `step` steps and `images` real images, with the schedule's values."""
         plan = self.plan
         if "resolution" in values:
             self.grow(values)
