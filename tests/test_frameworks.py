@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from conftest import Site
 from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed.launchers import check_cluster
 from ganzoo_core.distributed.ranks import Rank, check_launch
 from ganzoo_core.engines import create_engine
 from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import FRAMEWORKS, Framework, find_framework
+from ganzoo_core.runs import layout
+
+from .conftest import Site
 
 ROOT = Path(__file__).parents[1]
 TOY = Path(__file__).with_name("toy")
@@ -126,15 +128,13 @@ def test_a_third_framework_trains_resumes_and_draws(toys: Site, tmp_path: Path) 
     run(toys, "run", *RUN, "--images", "64", "--out", whole)
     run(toys, "run", *RUN, "--images", "32", "--out", halves)
     run(toys, "resume", halves, "--images", "64")
-    first, second = (
-        safetensors.numpy.load_file(path / "generator" / "weights.safetensors") for path in (whole, halves)
-    )
+    first, second = (safetensors.numpy.load_file(path / "generator" / layout.WEIGHTS) for path in (whole, halves))
     assert set(first) == {"kernel", "bias"}
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
     left, right = first["bias"].reshape(4, 4)[:, :2], first["bias"].reshape(4, 4)[:, 2:]
     assert left.mean() > right.mean()  # as in the images
-    assert json.loads((whole / "generator" / "generator.json").read_text())["spec"]["framework"] == "toy"
+    assert json.loads((whole / "generator" / layout.CARD).read_text())["spec"]["framework"] == "toy"
     run(toys, "generate", whole, "-n", "4", "--out", tmp_path / "drawn.png")
     assert (tmp_path / "drawn.png").is_file()
 
