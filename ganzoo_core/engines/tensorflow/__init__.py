@@ -11,4 +11,4 @@ from ganzoo_core.engines.tensorflow.ops import make_ops_like  # noqa: E402
 
 __all__ = ["Engine", "make_ops_like"]
 
-_checked: EngineFactory = Engine  # mypy: the engine and its trainer are as `protocol` has them
+_checked: EngineFactory = Engine  # so that mypy compares it with the protocol

@@ -17,7 +17,7 @@ from ganzoo_core.data import pixels
 from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.distributed.launchers import note_unused_gpus
 from ganzoo_core.distributed.ranks import Rank
-from ganzoo_core.engines import size_limits
+from ganzoo_core.engines import protocol, size_limits
 from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.tensorflow import import_tensorflow, network_size
@@ -166,7 +166,7 @@ class Engine:
 
     def create_trainer(
         self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
-    ) -> Trainer:
+    ) -> protocol.Trainer:
         """Create a trainer of these networks on these images (uint8 [N,H,W,C])."""
         check_precision(self.precision, device_type=self.device_type, compile=self.compile)
         return Trainer(self, G, D, loss, plan, images, labels)

@@ -6,4 +6,4 @@ from ganzoo_core.engines.torch.ops import make_ops_like
 
 __all__ = ["Engine", "make_ops_like"]
 
-_checked: EngineFactory = Engine  # mypy: the engine and its trainer are as `protocol` has them
+_checked: EngineFactory = Engine  # so that mypy compares it with the protocol

@@ -11,7 +11,7 @@ import torch
 
 from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
-from ganzoo_core.engines import size_limits
+from ganzoo_core.engines import protocol, size_limits
 from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.torch import malloc, network_size
@@ -141,7 +141,7 @@ class Engine:
 
     def create_trainer(
         self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
-    ) -> Trainer:
+    ) -> protocol.Trainer:
         """Create a trainer of these networks on these images (uint8 [N,H,W,C])."""
         check_precision(self.device, self.precision)
         if self.compile:
