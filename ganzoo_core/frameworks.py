@@ -21,7 +21,7 @@ class Framework:
     Attributes:
         name: as manifests, cards and `config.yaml` say it.
         title: as prose says it.
-        suffix: of the names of models written in it, such as `dcgan-tf`; `ganzoo new --framework` accepts it too.
+        suffix: of the names of models written in it, such as `my-gan-tf`; `ganzoo new --framework` accepts it too.
         network_class: the class of its networks, as users write it.
         modules: its top-level modules, whose classes are recognised as networks or tensors of this framework, and
             which a hooks module must not import. The framework counts as installed if the first can be found.
