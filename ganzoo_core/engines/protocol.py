@@ -31,11 +31,23 @@ class Trainer(Protocol):
     for one of G, the optimizers of `train.optimizer`, weight clipping, a moving average of G's weights (EMA), labels,
     networks that grow with the schedule's `resolution`, losses with memory and with penalties that are differentiated
     twice, and a state that resumes exactly: a run that was stopped and resumed gives the same bits as one that was not,
-    on the same machine. The random numbers of a step depend on the seed and the step alone.
+    on the same machine. The random numbers of a step depend only on the seed, the step, and the index of the D update
+    within the step.
 
     Attributes:
         G, D: the networks that are trained.
         plan: what the trainer was created with.
+
+    Raises:
+        DataError: when created, if there are no images.
+        UsageError: when created, and in `grow`, if a network has no learnable parameters.
+        PluginError: when created, if the loss's `memory` is not made of names and numbers. In `step`, if D returns a
+            mapping without `scores`; if the loss returns anything but named scalars, or reads or writes a name that it
+            did not declare in `memory`; and, the first time, if a penalty has no gradient in D.
+        RankError: see the methods; only in distributed training.
+        TypeError, ValueError, IndexError: in `restore_pending_sums`, for what `read_pending_sums` did not return.
+
+    Errors of the networks' own code, and the framework's when memory runs out, are passed on as they are.
     """
 
     G: Network
@@ -58,8 +70,7 @@ class Trainer(Protocol):
                 higher `resolution` grows the networks first.
 
         Raises:
-            PluginError: if D or the loss returns what the contract does not allow, or, in the first step, if a penalty
-                has no gradient in D.
+            PluginError: see above.
             RankError: if the other processes of distributed training do not answer.
         """
 
@@ -80,11 +91,7 @@ class Trainer(Protocol):
         """The sums and counts behind `pop_means`, in lists of text and of numbers that JSON represents exactly."""
 
     def restore_pending_sums(self, pending: list[Any]) -> None:
-        """Restore the result of `read_pending_sums`.
-
-        Raises:
-            TypeError, ValueError, IndexError: for anything else, such as the sums of another framework.
-        """
+        """Restore the result of `read_pending_sums`."""
 
     def read_state(self) -> dict[str, np.ndarray]:
         """The full training state by name, copied: weights, buffers, EMA, optimizers, and the loss's memory.
@@ -176,9 +183,7 @@ class Engine(Protocol):
             labels: int64 [N]; None, or ignored, for a plan that is not `conditional`.
 
         Raises:
-            UsageError: if this device cannot train in the requested precision.
-            DataError: if there are no images.
-            PluginError: if the loss declares a memory that is not made of names and numbers.
+            UsageError: if this device cannot train in the requested precision; and what `Trainer` raises when created.
         """
 
     def draw(self, G: Network, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:

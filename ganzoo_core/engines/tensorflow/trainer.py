@@ -43,20 +43,10 @@ class Trainer:
     - graphs compiled by XLA, compared with the uncompiled ones first, see `compiling`;
     - images on the device, in main memory, or read from a file in advance, see `data`.
 
-    One process only. The random numbers of a step depend only on the seed, the step and the index of the D update
-    within the step.
-
-    Raises:
-        DataError: when created, if there are no images.
-        UsageError: when created, and in `grow`, if a network has no learnable parameters.
-        PluginError: when created, if the loss's `memory` is not names and numbers. When a phase is traced (in the first
-            step, after growing, and when the schedule names other values): if D returns a mapping without `scores`; if
-            the loss returns anything but named scalars, or reads or writes a name that it did not declare in `memory`;
-            if no term, or a penalty, has a gradient in the network; if TensorFlow has no second derivative that a
-            penalty needs; or if a network or the loss has variables or random state that could not be resumed.
-        TypeError, ValueError: in `restore_pending_sums`, for anything that it did not return.
-
-    Errors of the networks' own code, and TensorFlow's when memory runs out, are passed on as they are.
+    Raises, beside what every trainer does:
+        PluginError: when a phase is traced (in the first step, after growing, and when the schedule names other
+            values), if no term has a gradient in the network; if TensorFlow has no second derivative that a penalty
+            needs; or if a network or the loss has variables or random state that could not be resumed.
     """
 
     def __init__(

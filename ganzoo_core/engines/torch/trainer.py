@@ -43,29 +43,18 @@ class Trainer:
     """Train one generator against one discriminator on one set of images; see `engines.protocol.Trainer`.
 
     Beside what every trainer has:
-    - several processes, of which each takes its rows of the batch; gradients and the loss's memory are averaged before
-      each optimizer step, see `process_group`;
+    - several processes, of which each takes its rows of the batch and draws numbers of its own; gradients and the
+      loss's memory are averaged before each optimizer step, see `process_group`;
     - forward and backward passes in bfloat16, with float32 weights, losses and optimizers, see `precision`;
     - a compiled step, which is compared with the uncompiled one first, see `compiled`;
     - images in a GPU's memory, in main memory, or read from a file in advance, see `data`.
 
-    The random numbers of a step depend only on the seed, the step, the index of the D update within the step, and the
-    rank.
-
-    Raises:
-        DataError: when created, if there are no images.
-        UsageError: when created, and in `grow`, if a network has no learnable parameters.
-        PluginError: when created, if the loss's `memory` is not names and numbers. In `step`, if D returns a mapping
-            without `scores`, if the loss returns anything but named scalars, or reads or writes a name that it did not
-            declare in `memory`; and in the first step if a penalty has no gradient in D.
+    Raises, beside what every trainer does:
         RankError: in `step`, `pop_means`, `read_pending_sums` and `read_state`, if another process hangs or has ended;
             in `read_state` also if the processes' weights differ.
         AssertionError: in the first step, if a gradient or an optimizer's state has other strides than its parameter,
             which fused optimizers would mix up.
         RuntimeError: in `step`, from PyTorch, if no term depends on the network that it is to train.
-        TypeError, ValueError, IndexError: in `restore_pending_sums`, for anything that it did not return.
-
-    Errors of the networks' own code, and PyTorch's when memory runs out, are passed on as they are.
     """
 
     def __init__(
