@@ -139,6 +139,16 @@ def test_a_third_framework_trains_resumes_and_draws(toys: Site, tmp_path: Path) 
     assert (tmp_path / "drawn.png").is_file()
 
 
+def test_the_contract_takes_its_tiny_networks_from_the_registry(toys: Site) -> None:
+    code = (
+        "from ganzoo_core.testing import runner\n"
+        "only = [case for case in runner.cases('toy-gan') if case.check in ('bounds', 'features')]\n"
+        "print(*((result.case.framework, result.state, result.detail) for result in runner.run('toy-gan', only=only)))"
+    )
+    done = toys.python("-c", code, env={"PYTHONPATH": os.environ["PYTHONPATH"]})
+    assert done.stdout.strip() == "('toy', 'ok', '') ('toy', 'ok', '')", done.stdout + done.stderr
+
+
 def test_a_framework_that_is_missing_is_named_with_what_installs_it(
     toys: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,5 +11,5 @@ FRAMEWORKS["toy"] = Framework(
     distributions=("toy",),
     requirement="toy-engine",
     engine="toy_engine",
-    contract="toy",
+    contract="toy_contract",
 )
