@@ -36,7 +36,7 @@ class Spec:
         channels: 1 or 3.
         classes: the number of classes of a conditional model; 0 for an unconditional one.
         latent_dim: the length of z.
-        framework: `"torch"` or `"tensorflow"`.
+        framework: the name of the framework, such as `"torch"`; `"numpy"` outside of training, for arrays.
     """
 
     height: int

@@ -10,12 +10,12 @@ from typing import Any
 import platformdirs
 
 from ganzoo_core import mix
-from ganzoo_core.api import ImageSource
+from ganzoo_core.api import ImageSource, Loss, Schedule
 from ganzoo_core.data import framing
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines import LossFacts, Plan
-from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.runs import layout
@@ -144,7 +144,7 @@ def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mappi
 
 def build_trainer(
     engine: Engine, resolved: Mix, fitted: DataFit, prepared: ImageSource, values: Mapping[str, float]
-) -> Any:
+) -> Trainer:
     """Build the engine's trainer with networks, loss and images, at the first values of the schedule."""
     plan = make_plan(resolved, values)
     G, D = build_networks(engine, resolved, fitted, values)
@@ -202,7 +202,7 @@ def make_plan(resolved: Mix, values: Mapping[str, float]) -> Plan:
     )
 
 
-def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
+def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Schedule:
     """Build the schedule, with the base values that it may scale."""
     optimizer = read_group(OptimizerSettings, resolved.settings)
     base = {
@@ -223,7 +223,7 @@ def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
     )
 
 
-def build_loss(resolved: Mix, fitted: DataFit) -> Any:
+def build_loss(resolved: Mix, fitted: DataFit) -> Loss:
     """Build the loss with its modifiers around it."""
     return call_slot(
         resolved,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from ganzoo_core import cli
 from ganzoo_core.cli import doctor
+from ganzoo_core.frameworks import FRAMEWORKS
 
 MODEL = "[models.{0}]\ntitle = 'M'\nframework = '{1}'\nhooks = '{2}.hooks'\n"
 HOOKS = "import ganzoo_core as gz\n@gz.hookimpl\ndef loss(name):\n    pass\n"
@@ -64,11 +66,12 @@ def test_a_framework_that_is_missing_is_named_with_what_needs_it(site):
 
 
 def test_it_says_which_pythons_tensorflow_has_wheels_for(here, monkeypatch, capsys):
-    assert doctor.explain_missing_wheels((3, 12)) == ""
-    assert doctor.explain_missing_wheels((3, 14)) == "TensorFlow has wheels for Python 3.11 to 3.13, not 3.14"
+    flow = FRAMEWORKS["tensorflow"]
+    assert flow.explain_missing_wheels((3, 12)) == ""
+    assert flow.explain_missing_wheels((3, 14)) == "TensorFlow has wheels for Python 3.11 to 3.13, not 3.14"
     here.add("flow", "api = 1\n" + MODEL.format("flow", "tensorflow", "flow"))
-    monkeypatch.setattr(doctor, "TENSORFLOW_PYTHONS", ((3, 0), (3, 1)))
-    monkeypatch.setattr(doctor, "_is_installed", lambda module: False)
+    old = replace(flow, pythons=((3, 0), (3, 1)), modules=("not_installed",))
+    monkeypatch.setitem(FRAMEWORKS, "tensorflow", old)
     assert cli.main(["doctor", "flow", "--quick"]) == 1
     said = capsys.readouterr().out
     assert "TensorFlow has wheels for Python 3.0 to 3.1" in said

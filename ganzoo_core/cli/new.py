@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
 import sys
 from pathlib import Path
@@ -11,11 +10,10 @@ from pathlib import Path
 from ganzoo_core import scaffold
 from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.discovery import catalog
-from ganzoo_core.engines import PIP_EXTRAS
+from ganzoo_core.frameworks import FRAMEWORKS, get_default_framework
 from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
-FRAMEWORKS = {"torch": "torch", "tf": "tensorflow", "tensorflow": "tensorflow"}
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -31,10 +29,10 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument(
         "--framework",
-        choices=tuple(FRAMEWORKS),
+        choices=tuple(_list_framework_words()),
         metavar="F",
-        help="torch or tf: of a model's networks, or of a modifier that changes networks; "
-        "all other parts are written once for both, and it says which to try them in",
+        help=f"{' or '.join(each.suffix for each in scaffold.list_frameworks())}: of a model's networks, or of a "
+        "modifier that changes networks; all other parts are written once for all, and it says which to try them in",
     )
     parser.add_argument(
         "--license",
@@ -53,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
     """Write the distribution and print the next steps."""
     scaffold.check_name(args.name)
     same = catalog.scan().find_matches(scaffold.KINDS[args.kind], args.name)
-    requested = FRAMEWORKS.get(args.framework, "")
+    requested = _list_framework_words().get(args.framework, "")
     framework = requested or (_list_frameworks()[0] if args.kind == "model" else "")
     model = _find_model(framework)
     plan = scaffold.PluginPlan(
@@ -73,9 +71,8 @@ def execute(args: argparse.Namespace) -> int:
             f"{same[0].label} goes by this name too, so yours is said as {plan.pick}; another name would be friendlier"
         )
     if not model and args.kind != "model":
-        notes.append(
-            f"no model is installed to try it with; pip install ganzoo-core[{PIP_EXTRAS[framework or 'torch']}]"
-        )
+        wanted = FRAMEWORKS[framework] if framework else get_default_framework()
+        notes.append(f"no model is installed to try it with; {wanted.install_command}")
     steps = [f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"', "pytest", plan.run_command]
     if args.json:
         facts = {"name": plan.name, "kind": plan.kind, "framework": framework or None, "folder": str(folder)}
@@ -91,8 +88,14 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _list_frameworks() -> list[str]:
-    """The installed frameworks, or all if none is installed."""
-    return [framework for framework in PIP_EXTRAS if importlib.util.find_spec(framework)] or list(PIP_EXTRAS)
+    """The installed frameworks with templates, or all if none is installed."""
+    known = scaffold.list_frameworks()
+    return [framework.name for framework in known if framework.is_installed()] or [each.name for each in known]
+
+
+def _list_framework_words() -> dict[str, str]:
+    """What `--framework` accepts -> the framework's name."""
+    return {word: each.name for each in scaffold.list_frameworks() for word in (each.suffix, each.name)}
 
 
 def _find_model(framework: str) -> str:

@@ -1,14 +1,8 @@
-"""Create the engine of a framework. All engines share one interface, the only one that the runner uses.
-
-`create_engine` imports the framework. An engine builds networks, trains them (`Trainer`), generates images and exports
-weights as numpy arrays; see `torch/` for what each method does.
-"""
+"""Create the engine of a framework, which imports the framework; `protocol.py` says what an engine does."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,43 +10,37 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines.size_limits import DEFAULT_MAX_PARAMETERS
-from ganzoo_core.errors import UsageError
+from ganzoo_core.frameworks import get_framework
 
 if TYPE_CHECKING:
-    from ganzoo_core.engines.protocol import Engine  # it imports numpy, and `--help` needs none
-
-PIP_EXTRAS = {"torch": "torch", "tensorflow": "tf"}
+    from ganzoo_core.api import Ops
+    from ganzoo_core.engines.protocol import Engine, EngineFactory  # it imports numpy, and `--help` needs none
 
 
 def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None) -> Engine:
     """Create the engine of a framework, on the device and with the threads of the settings.
 
     Args:
-        framework: `torch` or `tensorflow`; no other name reaches the import machinery.
+        framework: a name in `frameworks.FRAMEWORKS`; no other reaches the import machinery.
         settings: only `engine.*` is read.
         rank: this process's rank in distributed training, or None; see `ranks.check_launch`.
 
     Raises:
-        UsageError: if the framework is not installed, or the device is not available.
+        UsageError: if the framework is unknown or not installed, or the device is not available.
     """
-    if framework not in PIP_EXTRAS:
-        raise UsageError(f"there is no framework {framework!r}; ganzoo runs {' and '.join(PIP_EXTRAS)}")
-    if importlib.util.find_spec(framework) is None:
-        extra = PIP_EXTRAS[framework]
-        raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo-core[{extra}]")
+    entry = get_framework(framework)
     _ignore_broken_metadata()
-    engine = importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
-    shared = rank is not None and not rank.is_alone
-    several = {"rank": rank, "timeout": settings["engine.timeout"]} if shared else {}
+    make_engine: EngineFactory = entry.load_engine("Engine")
     cores = max(1, count_available_cores() // rank.local_world_size) if rank is not None else count_available_cores()
-    return engine(
+    return make_engine(
         device=settings["engine.device"],
         threads=settings["engine.threads"] or cores,
         channels_last=settings["engine.channels_last"],
         precision=settings.get("engine.precision", "float32"),
         compile=settings.get("engine.compile", False),
         max_parameters=settings.get("engine.max_parameters", DEFAULT_MAX_PARAMETERS),
-        **several,
+        rank=None if rank is None or rank.is_alone else rank,
+        timeout=settings.get("engine.timeout", 0.0),
     )
 
 
@@ -88,12 +76,12 @@ def count_available_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-def make_ops(framework: str, like: Any) -> Any:
+def make_ops(framework: str, like: Any) -> Ops:
     """Make the `ops` that losses compute with, for arrays on the device of `like`, outside of training."""
     if framework == "numpy":
         from ganzoo_core.engines.numpy_ops import NumpyOps
         from ganzoo_core.randomness import philox
 
         return NumpyOps(philox(0, "trial"))
-    module = importlib.import_module(f"ganzoo_core.engines.{framework}.ops")
-    return module.make_ops_like(like)
+    ops: Ops = get_framework(framework).load_engine("make_ops_like")(like)
+    return ops

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core.engines import PIP_EXTRAS
+from ganzoo_core.frameworks import FRAMEWORKS
 from ganzoo_core.generation import bundled, saved
 from ganzoo_core.generation.saved import SavedGenerator
 from ganzoo_core.processes import Child
@@ -45,7 +45,8 @@ def load(
 
 def needs_own_process(framework: str) -> bool:
     """Whether this process has loaded the other framework, and not this one."""
-    return framework not in sys.modules and any(name in sys.modules for name in PIP_EXTRAS if name != framework)
+    loaded = [entry.name for entry in FRAMEWORKS.values() if entry.modules[0] in sys.modules]
+    return bool(loaded) and framework not in loaded
 
 
 class RemoteGenerator(SavedGenerator):

@@ -8,6 +8,7 @@ from typing import Any
 from ganzoo_core.discovery.catalog import Catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
+from ganzoo_core.frameworks import FRAMEWORKS, find_framework, get_default_framework
 from ganzoo_core.mix.mix import SLOTS
 from ganzoo_core.mix.request import UserPicks
 from ganzoo_core.storage.paths import make_absolute
@@ -41,7 +42,11 @@ def find_models(catalog: Catalog, picks: UserPicks) -> tuple[dict[str, Part], di
 
 def _describe_installed_models(catalog: Catalog) -> str:
     names = [part.name for part in catalog.list_kind("models")]
-    return f"installed are {', '.join(names)}" if names else "none is installed: pip install ganzoo-core[torch]"
+    return (
+        f"installed are {', '.join(names)}"
+        if names
+        else f"none is installed: {get_default_framework().install_command}"
+    )
 
 
 def find_dataset(catalog: Catalog, picks: UserPicks, objects: dict[str, Any]) -> tuple[Part, str]:
@@ -123,17 +128,12 @@ def make_object_card(kind: str, slot: str, obj: Any) -> Part:
     """Make a card for a Python object passed instead of a name; its attributes replace the manifest's fields.
 
     Raises:
-        UsageError: for a network that is neither a torch.nn.Module nor a keras.Model.
+        UsageError: for a network that is of no framework.
     """
-    framework: tuple[str, ...] = ()
-    for base in type(obj).__mro__:
-        root = base.__module__.split(".")[0]
-        if slot in ("generator", "discriminator") and root in ("torch", "keras", "tensorflow"):
-            framework = ("torch",) if root == "torch" else ("tensorflow",)
-    if slot in ("generator", "discriminator") and not framework:
-        raise UsageError(
-            f"{slot} is a {type(obj).__name__}; expected a model's name, a torch.nn.Module or a keras.Model"
-        )
+    framework = find_framework(type(obj)) if slot in ("generator", "discriminator") else None
+    if slot in ("generator", "discriminator") and framework is None:
+        classes = " or ".join(f"a {framework.network_class}" for framework in FRAMEWORKS.values())
+        raise UsageError(f"{slot} is a {type(obj).__name__}; expected a model's name, {classes}")
     return Part(
         kind=kind,
         name=type(obj).__name__,
@@ -142,7 +142,7 @@ def make_object_card(kind: str, slot: str, obj: Any) -> Part:
         distribution="(object)",
         version="",
         package="",
-        frameworks=framework,
+        frameworks=() if framework is None else (framework.name,),
         conditional=bool(getattr(obj, "conditional", False)),
         output=getattr(obj, "output_range", "tanh"),
         latent=getattr(obj, "latent", "normal"),

@@ -58,7 +58,7 @@ class Mix:
 
     @property
     def framework(self) -> str:
-        """`torch` or `tensorflow`."""
+        """The name of the framework that the networks are written in."""
         return self.parts["generator"].frameworks[0]
 
     @property

@@ -16,6 +16,7 @@ from string import Template
 from typing import Any
 
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.frameworks import FRAMEWORKS, Framework
 from ganzoo_core.scaffold import licences
 from ganzoo_core.scaffold.names import to_package_name
 
@@ -34,7 +35,7 @@ class PluginPlan:
     Attributes:
         name: of the distribution and of its part.
         kind: one of `KINDS`.
-        framework: `torch` or `tensorflow` for networks; "" if it has none, and for a modifier of losses.
+        framework: the name of one of `list_frameworks()` for networks; "" if it has none, and for a modifier of losses.
         licence: one of `LICENCES`.
         author: a name, optionally followed by `<address>`.
         pick: the part on the command line: its name, or DISTRIBUTION/NAME if the name is taken.
@@ -68,6 +69,11 @@ class PluginPlan:
     def _kind_folder(self) -> Path:
         with_framework = TEMPLATES / f"{self.kind}-{self.framework}"
         return with_framework if with_framework.is_dir() else TEMPLATES / self.kind
+
+
+def list_frameworks() -> list[Framework]:
+    """The frameworks that there are templates of networks for."""
+    return [framework for framework in FRAMEWORKS.values() if (TEMPLATES / f"model-{framework.name}").is_dir()]
 
 
 def make_files(plan: PluginPlan) -> dict[str, str]:

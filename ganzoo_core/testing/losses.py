@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import engines
-from ganzoo_core.api import Spec, Step
+from ganzoo_core.api import Ops, Spec, Step
 from ganzoo_core.discovery import loading
 from ganzoo_core.discovery.answers import check_loss
 from ganzoo_core.engines.loss_step import BoundDiscriminator, check_terms, read_initial_memory
@@ -125,7 +125,7 @@ class _SpiedOutputs(dict[str, Any]):
 class _FixedNoiseOps:
     """An engine's ops, with the same random numbers in every framework."""
 
-    def __init__(self, ops: Any, tensor: Callable[[np.ndarray], Any], spy: _Spy) -> None:
+    def __init__(self, ops: Ops, tensor: Callable[[np.ndarray], Any], spy: _Spy) -> None:
         self._ops, self._tensor, self._spy = ops, tensor, spy
 
     def uniform(self, shape: Any) -> Any:

@@ -252,7 +252,7 @@ def _resolve(subject: Subject, assigned: Mapping[str, Any]) -> Mix:
     return subject.resolve_mix(**assigned)
 
 
-def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tuple[Any, Mix, DataFit]:
+def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tuple[Trainer, Mix, DataFit]:
     """Return a trainer for the model's own mix, or for `loss`, on noise images; the mix; and its fit to the data."""
     source = subject.make_source()
     picks = {**subject.choose_picks(), **({"loss": loss} if loss else {})}

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import Spec, Step
+from ganzoo_core.api import Spec
 from ganzoo_core.engines.tensorflow.networks import as_keywords, call_network
 
 
@@ -60,18 +60,6 @@ def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Dis
         return Generator(spec), Discriminator(spec, features=features)
     finally:
         random.setstate(state)
-
-
-class NonSaturating:
-    """The loss of the contract's runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
-
-    def discriminator(self, step: Step) -> Mapping[str, Any]:
-        ops = step.ops
-        real, fake = step.D(step.real), step.D(step.fake)
-        return {"adversarial": ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))}
-
-    def generator(self, step: Step) -> Mapping[str, Any]:
-        return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
 
 
 def draw_images(G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:

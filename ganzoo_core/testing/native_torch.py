@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganzoo_core.api import Spec, Step
+from ganzoo_core.api import Spec
 from ganzoo_core.engines.torch.forward import as_keywords
 
 CPU = torch.device("cpu")
@@ -61,18 +61,6 @@ def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Dis
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Generator(spec), Discriminator(spec, features=features)
-
-
-class NonSaturating:
-    """The loss of the contract's runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
-
-    def discriminator(self, step: Step) -> Mapping[str, Any]:
-        ops = step.ops
-        real, fake = step.D(step.real), step.D(step.fake)
-        return {"adversarial": ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))}
-
-    def generator(self, step: Step) -> Mapping[str, Any]:
-        return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
 
 
 def draw_images(G: nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog.names import normalise_distribution
-from ganzoo_core.engines import PIP_EXTRAS
+from ganzoo_core.frameworks import FRAMEWORKS
 from ganzoo_core.processes import PrintingProcess
 from ganzoo_core.testing.checks import CHECKS, DISTRIBUTION, FRAMEWORK_KINDS, list_checks
 
@@ -60,7 +59,7 @@ def cases(distribution: str) -> list[Case]:
     for part in parts:
         for check in list_checks(part.kind):
             in_frameworks = part.kind in FRAMEWORK_KINDS and check.module != "distribution"
-            for framework in (part.frameworks or tuple(PIP_EXTRAS)) if in_frameworks else ("",):
+            for framework in (part.frameworks or tuple(FRAMEWORKS)) if in_frameworks else ("",):
                 all_cases.append(Case(f"{part.kind}/{part.name}", check.name, framework))
     return all_cases
 
@@ -82,11 +81,11 @@ def run(
         only: a selection of `cases(distribution)`; None for all.
     """
     chosen = cases(distribution) if only is None else list(only)
-    for framework in ("", *PIP_EXTRAS):
+    for framework in ("", *FRAMEWORKS):
         group = [case for case in chosen if case.framework == framework]
         if not group:
             continue
-        if framework and importlib.util.find_spec(framework) is None:
+        if framework and not FRAMEWORKS[framework].is_installed():
             yield from (Result(case, "skipped", f"{framework} is not installed") for case in group)
             continue
         yield from _run_in_child(distribution, framework, group, settings or {}, arguments or {})

@@ -9,6 +9,7 @@ import numpy as np
 
 from ganzoo_core.api import Spec
 from ganzoo_core.discovery import answers, loading
+from ganzoo_core.frameworks import get_default_framework
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject, read_own_options
 
@@ -60,7 +61,7 @@ def gives(subject: Subject) -> None:
 
 def _make_schedule(subject: Subject, *, factor: float = 1) -> Any:
     part = subject.part
-    spec = Spec(height=32, width=32, channels=1, classes=0, latent_dim=16, framework="torch")
+    spec = Spec(height=32, width=32, channels=1, classes=0, latent_dim=16, framework=get_default_framework().name)
     base = {name: value * factor for name, value in BASE_VALUES.items()}
     options = {**base, **read_own_options(subject, "schedule")}
     arguments: dict[str, Any] = {

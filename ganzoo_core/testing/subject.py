@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import building, engines
-from ganzoo_core.api import ImageSource
+from ganzoo_core.api import ImageSource, Step
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.frameworks import get_framework
 from ganzoo_core.mix import DataFit, Mix, Request, resolve
 from ganzoo_core.settings import CORE_SETTINGS
 
@@ -55,21 +58,15 @@ class Subject:
         return self._part
 
     @cached_property
-    def engine(self) -> Any:
+    def engine(self) -> Engine:
         """The framework's engine, on the CPU with one thread."""
         core = {key: setting.default for key, setting in CORE_SETTINGS.items()}
         return engines.create_engine(self.framework, {**core, "engine.device": "cpu", "engine.threads": 1})
 
     @cached_property
     def native(self) -> ModuleType:
-        """The contract's module for the framework: `native_torch` or `native_tensorflow`."""
-        if self.framework == "torch":
-            from ganzoo_core.testing import native_torch
-
-            return native_torch
-        from ganzoo_core.testing import native_tensorflow
-
-        return native_tensorflow
+        """The contract's module for the framework, such as `native_torch`."""
+        return importlib.import_module(get_framework(self.framework).contract)
 
     @property
     def preset(self) -> str:
@@ -95,7 +92,7 @@ class Subject:
         spec = self.make_tiny_spec()
         needs = {need for need in part.needs if not need.startswith("no_")} - {"second_order", "real_in_generator_step"}
         G, D = self.native.make_networks(spec, needs)
-        loss = part.qualified_name if part.kind == "losses" else self.native.NonSaturating()
+        loss = part.qualified_name if part.kind == "losses" else NonSaturating()
         return {"generator": G, "discriminator": D, "loss": loss, "schedule": constant_schedule}
 
     def make_tiny_spec(self) -> Any:
@@ -186,6 +183,18 @@ class Subject:
             stages += [{"resolution": float(resolution), "fade": 0.5}]
             resolution *= 2
         return stages
+
+
+class NonSaturating:
+    """The loss of the contract's runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
+
+    def discriminator(self, step: Step) -> Mapping[str, Any]:
+        ops = step.ops
+        real, fake = step.D(step.real), step.D(step.fake)
+        return {"adversarial": ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))}
+
+    def generator(self, step: Step) -> Mapping[str, Any]:
+        return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
 
 
 def constant_schedule(images: int) -> dict[str, float]:

@@ -147,7 +147,7 @@ def _agree_on_start_point(built: TrainingSetup, facts: Mapping[str, Any], start_
     # The path of the data may differ between machines; their fingerprint is compared instead.
     local_keys = ("engine.threads", "use.data")
     settings = {key: value for key, value in built.mix.settings.items() if key not in local_keys}
-    built.engine.group.check_same_facts({**same, **settings})
+    built.together.check_same_facts({**same, **settings})
     return _broadcast_checkpoint(start_point, built.together)
 
 

@@ -99,7 +99,7 @@ def load(resolved: Mix, data_root: str | Path | None) -> LoadedMix:
     check(resolved)
     rank = ranks.rank_from_env()
     engine = None if rank.is_alone else engines.create_engine(resolved.framework, resolved.settings, rank=rank)
-    together: ProcessGroup = SINGLE_PROCESS if engine is None else engine.group
+    together: ProcessGroup = SINGLE_PROCESS if engine is None else engine.group or SINGLE_PROCESS
     source = _read_data(resolved, data_root, together)
     note = ""
     if resolved.presets_by_max_images:
@@ -139,7 +139,7 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> Trainin
             "say --images, how long it is to be in all"
         )
     engine = loaded.engine or engines.create_engine(resolved.framework, resolved.settings)
-    together: ProcessGroup = SINGLE_PROCESS if ranks.rank_from_env().is_alone else engine.group
+    together: ProcessGroup = engine.group or SINGLE_PROCESS
     reporter = _make_reporter(loaded, engine, start_point, quiet=quiet)
     prepared = framing.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
     resolved, initial = timed_length.fix_length(resolved, engine, fitted, prepared, together, reporter.say)

@@ -9,8 +9,8 @@ from typing import Any
 
 from ganzoo_core import settings
 from ganzoo_core.discovery.manifest.cards import Suits
+from ganzoo_core.frameworks import FRAMEWORKS
 
-FRAMEWORKS = ("torch", "tensorflow")
 MACHINES = ("laptop",)
 NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
 NAME_RULE = "lower case letters, digits, dots, hyphens and underscores"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import Loss, Spec
+from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
 from ganzoo_core.engines.loss_step import read_initial_memory
@@ -35,10 +35,18 @@ _PHASE_LABELS = {
 
 
 class Trainer:
-    """Train one generator against one discriminator on one set of images.
+    """Train one generator against one discriminator on one set of images; see `engines.protocol.Trainer`.
 
-    One `step(step, images, values)` makes `critic_steps` updates of D, then one of G. Its random numbers depend only on
-    the seed, the step and the index of the D update within the step.
+    Beside what every trainer has:
+    - each phase of a step as one graph, with its own random numbers for Keras' seed generators, see `phases`;
+    - convolutions and matrix products in bfloat16, with float32 weights, losses and optimizers, see `precision`;
+    - graphs compiled by XLA, compared with the uncompiled ones first, see `compiling`;
+    - images on the device, in main memory, or read from a file in advance, see `data`.
+
+    Raises, beside what every trainer does:
+        PluginError: when a phase is traced (in the first step, after growing, and when the schedule names other
+            values), if no term has a gradient in the network; if TensorFlow has no second derivative that a penalty
+            needs; or if a network or the loss has variables or random state that could not be resumed.
     """
 
     def __init__(
@@ -48,7 +56,7 @@ class Trainer:
         D: Any,
         loss: Loss,
         plan: Plan,
-        images: np.ndarray,
+        images: Images,
         labels: np.ndarray | None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G, D, loss, plan
@@ -65,13 +73,7 @@ class Trainer:
         self._start_optimizers()
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
-        """Train one step.
-
-        Args:
-            step: the number of steps before this one.
-            images: the number of real images seen before this step.
-            values: the schedule's values at this point.
-        """
+        """Train one step, after `step` steps and `images` real images, with the schedule's values."""
         plan = self.plan
         if "resolution" in values:
             self.grow(values)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganzoo_core.api import Loss, Step
+from ganzoo_core.api import Images, Loss, Step
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
 from ganzoo_core.engines.loss_step import (
@@ -40,13 +40,21 @@ from ganzoo_core.randomness import latents, philox, seed_for
 
 
 class Trainer:
-    """Train one generator against one discriminator on one set of images.
+    """Train one generator against one discriminator on one set of images; see `engines.protocol.Trainer`.
 
-    One `step(step, images, values)` makes `critic_steps` updates of D, then one of G. Its random numbers depend only on
-    the seed, the step and the index of the D update within the step.
+    Beside what every trainer has:
+    - several processes, of which each takes its rows of the batch and draws numbers of its own; gradients and the
+      loss's memory are averaged before each optimizer step, see `process_group`;
+    - forward and backward passes in bfloat16, with float32 weights, losses and optimizers, see `precision`;
+    - a compiled step, which is compared with the uncompiled one first, see `compiled`;
+    - images in a GPU's memory, in main memory, or read from a file in advance, see `data`.
 
-    In distributed training each process takes its rows of the batch, and gradients are averaged over the processes
-    before each optimizer step; see `process_group`.
+    Raises, beside what every trainer does:
+        RankError: in `step`, `pop_means`, `read_pending_sums` and `read_state`, if another process hangs or has ended;
+            in `read_state` also if the processes' weights differ.
+        AssertionError: in the first step, if a gradient or an optimizer's state has other strides than its parameter,
+            which fused optimizers would mix up.
+        RuntimeError: in `step`, from PyTorch, if no term depends on the network that it is to train.
     """
 
     def __init__(
@@ -56,7 +64,7 @@ class Trainer:
         D: Any,
         loss: Loss,
         plan: Plan,
-        images: np.ndarray,
+        images: Images,
         labels: np.ndarray | None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G.train(), D.train(), loss, plan
@@ -87,13 +95,7 @@ class Trainer:
             yield
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
-        """Train one step.
-
-        Args:
-            step: the number of steps before this one.
-            images: the number of real images seen before this step.
-            values: the schedule's values at this point.
-        """
+        """Train one step, after `step` steps and `images` real images, with the schedule's values."""
         plan = self.plan
         if "resolution" in values:
             self.grow(values)
