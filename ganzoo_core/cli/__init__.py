@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ganzoo_core.cli import completion
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed import ranks
@@ -51,6 +52,7 @@ def make_parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
             action="append",
             default=[],
             metavar="NAME",
+            completer=completion.suggest_plugins,
             help="leave a plugin out, by its distribution's name; can be repeated",
         )
         sub.set_defaults(execute=command.execute)
@@ -89,9 +91,7 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
     """Parse the arguments and run the command; print its error, if any."""
     whole, commands = make_parser(words[0] if words and "_ARGCOMPLETE" not in os.environ else "")
     if "_ARGCOMPLETE" in os.environ:
-        from ganzoo_core.cli import completion
-
-        completion.complete(whole, commands)
+        completion.complete(whole)
     args, unknown = whole.parse_known_args(argv)
     if unknown:
         commands.get(args.command, whole).refuse(unknown)

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 
-from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 SCHEMA = 1
@@ -26,9 +26,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they are drawn")
     parser.add_argument(
         "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
+        **SETTINGS,
         help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
     )
     parser.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie")

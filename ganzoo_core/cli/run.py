@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
 from ganzoo_core.distributed import ranks
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
@@ -28,29 +29,61 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def add_run_options(parser: Parser, *, out: str) -> None:
     """Declare the options of a run, for this command and `sweep`; `out` is the help of `--out`."""
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model; `ganzoo list models`")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        completer=completion.suggest_models,
+        help="an installed model; `ganzoo list models`",
+    )
     picks = parser.add_argument_group("what is trained")
     picks.add_argument(
         "--data",
         metavar="NAME[:ARGUMENT]",
+        completer=completion.suggest_data,
         help="see `ganzoo list datasets`; such as folder:PATH (default: the embedded set)",
     )
-    picks.add_argument("--loss", metavar="L", help="another loss than the model's own")
-    picks.add_argument("--schedule", metavar="S", help="another schedule")
-    picks.add_argument("--generator", metavar="MODEL", help="the generator of this model")
-    picks.add_argument("--discriminator", metavar="MODEL", help="the discriminator of this model")
-    picks.add_argument("--with", dest="modifiers", metavar="A,B", help="modifiers, the first innermost")
     picks.add_argument(
-        "--track", dest="trackers", metavar="A,B", help="trackers that watch; see `ganzoo list trackers`"
+        "--loss", metavar="L", completer=completion.make_completer("losses"), help="another loss than the model's own"
     )
     picks.add_argument(
-        "--preset", metavar="P", help="settings under a name (default: the one for the data); none for none"
+        "--schedule", metavar="S", completer=completion.make_completer("schedules"), help="another schedule"
+    )
+    picks.add_argument(
+        "--generator",
+        metavar="MODEL",
+        completer=completion.make_completer("models"),
+        help="the generator of this model",
+    )
+    picks.add_argument(
+        "--discriminator",
+        metavar="MODEL",
+        completer=completion.make_completer("models"),
+        help="the discriminator of this model",
+    )
+    picks.add_argument(
+        "--with",
+        dest="modifiers",
+        metavar="A,B",
+        completer=completion.make_list_completer("modifiers"),
+        help="modifiers, the first innermost",
+    )
+    picks.add_argument(
+        "--track",
+        dest="trackers",
+        metavar="A,B",
+        completer=completion.make_list_completer("trackers"),
+        help="trackers that watch; see `ganzoo list trackers`",
+    )
+    picks.add_argument(
+        "--preset",
+        metavar="P",
+        completer=completion.suggest_presets,
+        help="settings under a name (default: the one for the data); none for none",
     )
     settings = parser.add_argument_group("settings; `ganzoo info MODEL` lists them, --dry-run shows which value won")
     settings.add_argument("--config", metavar="FILE", type=parse_path, help="YAML, such as a run's config.yaml")
-    settings.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="such as lr=1e-4; can be repeated"
-    )
+    settings.add_argument("--set", **SETTINGS, help="such as lr=1e-4; can be repeated")
     length = settings.add_mutually_exclusive_group()
     length.add_argument("--images", type=int, metavar="N", help="how long, in real images seen")
     length.add_argument("--epochs", type=float, metavar="N", help="how long, in epochs")

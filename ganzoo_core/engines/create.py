@@ -7,16 +7,16 @@ weights as numpy arrays; see `torch/` for what each method does.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines.size_limits import DEFAULT_MAX_PARAMETERS
-from ganzoo_core.errors import UsageError
+from ganzoo_core.errors import GanzooError, UsageError
 
 if TYPE_CHECKING:
     from ganzoo_core.engines.protocol import Engine  # it imports numpy, and `--help` needs none
@@ -40,8 +40,7 @@ def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | N
     if importlib.util.find_spec(framework) is None:
         extra = PIP_EXTRAS[framework]
         raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo-core[{extra}]")
-    _ignore_broken_metadata()
-    engine = importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
+    engine = _import_engine(framework)
     shared = rank is not None and not rank.is_alone
     several = {"rank": rank, "timeout": settings["engine.timeout"]} if shared else {}
     cores = max(1, count_available_cores() // rank.local_world_size) if rank is not None else count_available_cores()
@@ -56,26 +55,23 @@ def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | N
     )
 
 
-def _ignore_broken_metadata() -> None:
-    """In this process, treat a distribution whose entry points cannot be read as one without entry points.
+def _import_engine(framework: str) -> Any:
+    """Import a framework and return its Engine class.
 
-    PyTorch and Triton read the entry points of all distributions on import and fail if one is broken. A broken
-    package must not stop every run. Nothing is patched if all can be read.
+    Frameworks read the entry points of all installed distributions on import, and fail if those of one are broken.
+
+    Raises:
+        UsageError: if the framework cannot be imported.
     """
     try:
-        importlib.metadata.entry_points()
-        return
-    except Exception:  # other people's metadata
-        getter = importlib.metadata.Distribution.entry_points.fget  # type: ignore[attr-defined]
-
-    def or_none(distribution: importlib.metadata.Distribution) -> importlib.metadata.EntryPoints:
-        try:
-            points: importlib.metadata.EntryPoints = getter(distribution)
-        except Exception:
-            return importlib.metadata.EntryPoints(())
-        return points
-
-    importlib.metadata.Distribution.entry_points = property(or_none)  # type: ignore[assignment, method-assign]
+        return importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
+    except GanzooError:
+        raise
+    except Exception as error:
+        broken = " and ".join(name for name, _ in catalog.find_broken_metadata())
+        reason = f"{type(error).__name__}: {error}"
+        advice = f"the metadata of {broken} is broken, see `ganzoo doctor`" if broken else "reinstall it"
+        raise UsageError(f"{framework} cannot be imported ({reason}); {advice}") from error
 
 
 def count_available_cores() -> int:

@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_made(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("raised", "expected", "words"),
     [
-        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
         (OSError(errno.ENOSPC, "No space left on device"), gz.DataError, "cannot be written: No space left on device"),
     ],
 )
