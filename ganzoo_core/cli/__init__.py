@@ -21,7 +21,7 @@ from ganzoo_core.distributed import ranks
 from ganzoo_core.errors import GanzooError, PluginError, UsageError
 from ganzoo_core.interrupts import interrupt_on_signals, stop_at_end_of_input
 from ganzoo_core.storage.files import explain_os_error
-from ganzoo_core.terminal.text import clean_interpreter_output, to_one_line, write_paragraph
+from ganzoo_core.terminal.text import clean_interpreter_output, mute_waiting, to_one_line, write_paragraph
 
 # The module of each command; only that of the command to run is imported.
 COMMANDS: Mapping[str, str] = {
@@ -113,6 +113,7 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
             raise ranks.mark_shared(
                 UsageError(f"torchrun started {rank.world_size} processes, and this takes one; say it without torchrun")
             )
+        mute_waiting(getattr(args, "quiet", False) or getattr(args, "json", False))
         try:
             code: int = args.execute(args)
         except (SystemExit, GeneratorExit) as error:  # never raised by ganzoo's own commands

@@ -100,7 +100,7 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {out} ends in {out.suffix}; write to FILE.png (a grid), FILE.npz or a folder")
     if not out.suffix:
         picture_files.check_new_folder(out)  # checked before drawing
-    generator = load.load(
+    generator = load.find_saved(
         args.path, checkpoint=args.checkpoint, device=args.device, settings=parse_assignments(args.set)
     )
     if generator.license:

@@ -6,9 +6,12 @@ weights as numpy arrays; see `torch/` for what each method does.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import importlib.util
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,20 +20,25 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines.size_limits import DEFAULT_MAX_PARAMETERS
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.terminal.text import show_waiting
 
 if TYPE_CHECKING:
     from ganzoo_core.engines.protocol import Engine  # it imports numpy, and `--help` needs none
 
 PIP_EXTRAS = {"torch": "torch", "tensorflow": "tf"}
+TITLES = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
 
 
-def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None) -> Engine:
+def create_engine(
+    framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None, quiet: bool = False
+) -> Engine:
     """Create the engine of a framework, on the device and with the threads of the settings.
 
     Args:
         framework: `torch` or `tensorflow`; no other name reaches the import machinery.
         settings: only `engine.*` is read.
         rank: this process's rank in distributed training, or None; see `ranks.check_launch`.
+        quiet: do not show on a terminal that the framework is being imported.
 
     Raises:
         UsageError: if the framework is not installed, or the device is not available.
@@ -40,7 +48,10 @@ def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | N
     if importlib.util.find_spec(framework) is None:
         extra = PIP_EXTRAS[framework]
         raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo-core[{extra}]")
-    engine = _import_engine(framework)
+    check_device(settings["engine.device"])
+    quiet = quiet or framework in sys.modules or (rank is not None and not rank.is_rank_zero)
+    with contextlib.nullcontext() if quiet else show_waiting(f"starting {TITLES[framework]}…"):
+        engine = _import_engine(framework)
     shared = rank is not None and not rank.is_alone
     several = {"rank": rank, "timeout": settings["engine.timeout"]} if shared else {}
     cores = max(1, count_available_cores() // rank.local_world_size) if rank is not None else count_available_cores()
@@ -72,6 +83,24 @@ def _import_engine(framework: str) -> Any:
         reason = f"{type(error).__name__}: {error}"
         advice = f"the metadata of {broken} is broken, see `ganzoo doctor`" if broken else "reinstall it"
         raise UsageError(f"{framework} cannot be imported ({reason}); {advice}") from error
+
+
+def check_device(device: str) -> None:
+    """Raise UsageError if this machine cannot have the device, as far as that is known without a framework."""
+    if device == "cuda":
+        available = Path("/dev/kfd").exists() or _has_cuda_driver()  # AMD's devices are called cuda as well
+    else:
+        available = device != "mps" or sys.platform == "darwin"
+    if not available:
+        raise UsageError(f"{device.upper()} is not available; devices on this machine: cpu")
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def count_available_cores() -> int:

@@ -61,7 +61,7 @@ def assemble(
     Raises:
         UsageError, PluginError, DataError: before anything is trained.
     """
-    built = build(load(resolved, data_root), quiet=quiet, start_point=start_point)
+    built = build(load(resolved, data_root, out), quiet=quiet, start_point=start_point)
     return open_run(built, out=out, start_point=start_point)
 
 

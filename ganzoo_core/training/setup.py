@@ -16,6 +16,7 @@ from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix import DataFit, Mix, fit_batch_size, pick_preset
 from ganzoo_core.report import notebook
+from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.settings import CORE_SETTINGS, Settings
 from ganzoo_core.settings.lengths import parse_minutes
 from ganzoo_core.terminal.progress import MuteReporter, Reporter
@@ -75,19 +76,27 @@ class TrainingSetup:
     data_root: str | Path | None
 
 
-def check(resolved: Mix) -> None:
-    """Check the mix against manifests and environment, without reading or downloading data.
+def check(resolved: Mix, out: Path | None = None) -> None:
+    """Check the mix against manifests and environment, before data are read or a framework is imported.
+
+    Args:
+        resolved: the mix.
+        out: the folder of a new run, if one is named.
 
     Raises:
-        UsageError, PluginError: if the parts do not fit together, or do not allow this number of processes.
+        UsageError, PluginError: if the parts do not fit together, do not allow this number of processes, or the
+            folder or the device cannot be used.
     """
+    if out is not None and ranks.rank_from_env().is_rank_zero:
+        RunFolder.check_new(out)
+    engines.check_device(resolved.settings["engine.device"])
     batch_size = resolved.settings["train.batch_size"]
     ranks.check_launch(ranks.rank_from_env(), framework=resolved.framework, batch_size=batch_size)
     check_cluster(resolved.framework)
     building.fit_from_card(resolved)
 
 
-def load(resolved: Mix, data_root: str | Path | None) -> LoadedMix:
+def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -> LoadedMix:
     """Read the data, pick the preset by the number of images, and check that data and mix fit.
 
     Under torchrun, the process group is formed before the data are read.
@@ -96,7 +105,7 @@ def load(resolved: Mix, data_root: str | Path | None) -> LoadedMix:
         UsageError, PluginError: if something does not fit.
         DataError: if the data cannot be read.
     """
-    check(resolved)
+    check(resolved, out)
     rank = ranks.rank_from_env()
     engine = None if rank.is_alone else engines.create_engine(resolved.framework, resolved.settings, rank=rank)
     together: ProcessGroup = SINGLE_PROCESS if engine is None else engine.group
@@ -138,7 +147,7 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> Trainin
             f"train.length is {length}, and a length in time is for a run that begins from nothing; "
             "say --images, how long it is to be in all"
         )
-    engine = loaded.engine or engines.create_engine(resolved.framework, resolved.settings)
+    engine = loaded.engine or engines.create_engine(resolved.framework, resolved.settings, quiet=quiet)
     together: ProcessGroup = SINGLE_PROCESS if ranks.rank_from_env().is_alone else engine.group
     reporter = _make_reporter(loaded, engine, start_point, quiet=quiet)
     prepared = framing.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
