@@ -42,12 +42,14 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Compare the runs, write the page and print the table."""
+    from ganzoo_core.engines import check_device
     from ganzoo_core.errors import UsageError
     from ganzoo_core.report import comparison_page, run_groups
     from ganzoo_core.settings import parse_assignments, read_engine_settings
 
     settings = parse_assignments(args.set)
     read_engine_settings(settings)
+    check_device(args.device)
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
     comparison = run_groups.compare_runs(run_groups.find_runs(args.paths), force=args.force)

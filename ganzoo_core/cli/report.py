@@ -42,6 +42,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Write the report, or serve it."""
     from ganzoo_core import report
+    from ganzoo_core.engines import check_device
     from ganzoo_core.errors import UsageError
     from ganzoo_core.report import plot, run_record
     from ganzoo_core.runs import layout
@@ -53,6 +54,7 @@ def execute(args: argparse.Namespace) -> int:
         return _serve(args)
     if args.port is not None:
         raise UsageError("--port is for --live; say both, or neither")
+    check_device(args.device)
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
     run = run_record.read(args.path)

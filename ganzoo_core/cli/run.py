@@ -13,7 +13,7 @@ from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 if TYPE_CHECKING:
-    from ganzoo_core.mix import Mix, Request
+    from ganzoo_core.mix import DataFit, Mix, Request
     from ganzoo_core.python_api import Run
 
 SCHEMA = 1
@@ -117,12 +117,13 @@ def execute(args: argparse.Namespace) -> int:
     """Resolve the mix, then print it or train it."""
     from ganzoo_core import mix, python_api
     from ganzoo_core.discovery import catalog
-    from ganzoo_core.training import resuming
+    from ganzoo_core.training import resuming, setup
 
     resolved = mix.resolve(catalog.scan(), make_request(args))
-    if args.dry_run:
-        return _print_mix(resolved, args.json) if ranks.rank_from_env().is_rank_zero else 0
     start_point = resuming.start_from_weights(args.weights)
+    if args.dry_run:
+        fitted = setup.rehearse(resolved, args.data_root, args.out)
+        return _print_mix(resolved, fitted, args.json) if ranks.rank_from_env().is_rank_zero else 0
     run = python_api.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, start_point=start_point)
     return print_outcome(run, as_json=args.json)
 
@@ -178,12 +179,11 @@ def print_outcome(run: Run, *, as_json: bool) -> int:
     return 130 if run.interrupted else 0
 
 
-def _print_mix(resolved: Mix, as_json: bool) -> int:
-    from ganzoo_core import building
-
-    fitted = building.fit_from_card(resolved)
+def _print_mix(resolved: Mix, fitted: DataFit | None, as_json: bool) -> int:
     settings, unread = resolved.settings.entries, resolved.find_unread_settings()
-    notes = [*resolved.warnings, *_list_unchecked(resolved)]
+    notes = [*resolved.warnings]
+    if fitted is None:
+        notes.append(f"whether {resolved.settings['use.data']} can be read and fits is known once the data is read")
     notes += [f"{key} is there only if such a preset is taken" for key in resolved.late]
     if as_json:
         facts = {
@@ -228,10 +228,3 @@ def _print_mix(resolved: Mix, as_json: bool) -> int:
     for note in notes:
         write_line(f"note: {note}")
     return 0
-
-
-def _list_unchecked(resolved: Mix) -> list[str]:
-    """Name the dataset's argument if there is one: a dry run does not check it, since only the dataset can."""
-    if not resolved.data_argument:
-        return []
-    return [f"whether there is {resolved.settings['use.data']} is known once the data is read"]
