@@ -69,7 +69,7 @@ DRY = {
     "dcgan-torch --data npz:nowhere.npz": "nowhere.npz does not exist",
     "dcgan-torch --data npz:images.npz --set data.size=511": "data.size is 511; this model takes",
     "dcgan-torch --from nowhere": "nowhere",
-    "dcgan-torch --no-plugin ganzoo-scores --set train.evaluate_every=1epoch": "nothing that images are scored with is installed",
+    "dcgan-torch --no-plugin ganzoo-scores --set train.evaluate_every=1epoch": "nothing that images are scored with",
 }
 SCRIPT = """
 import contextlib, importlib.machinery, io, json, sys
