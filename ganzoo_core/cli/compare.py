@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
@@ -27,11 +27,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise that all draw from (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they draw")
-    parser.add_argument(
-        "--set",
-        **SETTINGS,
-        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
-    )
+    parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument(
         "--force", action="store_true", help="compare scores that were computed with different protocols, and mark them"
     )

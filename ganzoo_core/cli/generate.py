@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_json
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="IMAGES, epoch:N, best or last (last)",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
-    parser.add_argument(
-        "--set",
-        **SETTINGS,
-        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
-    )
+    parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument(
         "--out",
         type=parse_path,

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json
 
@@ -32,11 +32,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="the class that they are judged as, by name or number",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
-    parser.add_argument(
-        "--set",
-        **SETTINGS,
-        help="of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",
-    )
+    parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument(
         "--data-root", type=parse_path, metavar="DIR", help="where data sets lie; for a discriminator with batch norm"
     )

@@ -27,6 +27,11 @@ SETTINGS: Mapping[str, Any] = {
     "metavar": "KEY=VALUE",
     "completer": completion.suggest_settings,
 }
+# The same, of a command that takes no settings but the engine's.
+ENGINE_SETTINGS: Mapping[str, Any] = {
+    **SETTINGS,
+    "help": "of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",
+}
 
 
 def parse_path(text: str) -> Path:
