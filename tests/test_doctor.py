@@ -112,7 +112,7 @@ from ganzoo_core.engines import create_engine
 from ganzoo_core.errors import UsageError
 getter = metadata.Distribution.entry_points
 try:
-    create_engine("torch", {})
+    create_engine("torch", {"engine.device": "cpu"})
 except UsageError as error:
     print(error)
 assert metadata.Distribution.entry_points is getter

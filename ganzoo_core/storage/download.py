@@ -30,7 +30,7 @@ class RemoteFile:
         size: in bytes.
         sha256: in hexadecimal.
         base_url: the https address of its folder.
-        mirror_variable: the environment variable that replaces `base_url`, such as `GANZOO_MIRROR_MNIST`.
+        mirror_variable: the environment variable that replaces `base_url`, such as `GANZOO_MIRROR_NAME`.
     """
 
     name: str
@@ -57,7 +57,7 @@ def download(
     Args:
         remote: the file.
         folder: created if it does not exist.
-        missing: begins the error message: what is not where, such as "mnist is not in data/MNIST/raw".
+        missing: begins the error message: what is not where, such as "the set is not in data/raw".
         advice: ends it: how to do without a download.
         advance: called with the number of bytes of each piece that arrived.
 
