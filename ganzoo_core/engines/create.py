@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -75,6 +76,8 @@ def _import_engine(framework: str) -> Any:
         UsageError: if the framework cannot be imported.
     """
     try:
+        if framework == "torch":
+            importlib.metadata.entry_points()  # PyTorch reads them later too, where the error would blame a plugin
         return importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
     except GanzooError:
         raise
