@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ganzoo_core.hookspecs import hookimpl
     from ganzoo_core.loss_trial import LossTrial
     from ganzoo_core.python_api import Run, build, loss, parts, resume, train
+    from ganzoo_core.storage.download import RemoteFile, download, is_offline
     from ganzoo_core.storage.tensors import read_tensors
     from ganzoo_core.terminal.text import clean_text
 
@@ -54,6 +55,9 @@ _HOME = {
     "TrackedRun": "api",
     "UsageError": "errors",
     "hookimpl": "hookspecs",
+    "RemoteFile": "storage.download",
+    "download": "storage.download",
+    "is_offline": "storage.download",
     "read_tensors": "storage.tensors",
     "clean_text": "terminal.text",
     "hold_out": "data.splits",
@@ -86,6 +90,7 @@ __all__ = [
     "Ops",
     "Options",
     "PluginError",
+    "RemoteFile",
     "Run",
     "SavedGenerator",
     "Schedule",
@@ -96,10 +101,12 @@ __all__ = [
     "build",
     "clean_text",
     "deprocess",
+    "download",
     "evaluate",
     "grid",
     "hold_out",
     "hookimpl",
+    "is_offline",
     "load",
     "loss",
     "parts",

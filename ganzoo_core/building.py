@@ -89,17 +89,18 @@ def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource
         if not isinstance(source, ImageSource):
             raise UsageError(f"data is a {type(source).__name__}; expected a name, a gz.ImageSource or uint8 [N,H,W,C]")
         return source
-    part = resolved.parts["data"]
-    return call_slot(
-        resolved,
-        "data",
-        answers.check_source,
-        name=part.name,
-        argument=resolved.data_argument,
-        root=find_data_root(data_root),
-        split=resolved.settings["data.split"],
-        options=resolved.get_options("data"),
-    )
+    return call_slot(resolved, "data", answers.check_source, **_make_data_arguments(resolved, data_root))
+
+
+def _make_data_arguments(resolved: Mix, data_root: str | Path | None) -> dict[str, Any]:
+    """The arguments of the hooks `dataset` and `describe_dataset`."""
+    return {
+        "name": resolved.parts["data"].name,
+        "argument": resolved.data_argument,
+        "root": find_data_root(data_root),
+        "split": resolved.settings["data.split"],
+        "options": resolved.get_options("data"),
+    }
 
 
 def fit_from_card(resolved: Mix) -> DataFit | None:
@@ -108,6 +109,28 @@ def fit_from_card(resolved: Mix) -> DataFit | None:
     if image is None:
         return None
     return mix.make_data_fit(resolved, **image, background=None)
+
+
+def fit_to_description(resolved: Mix, data_root: str | Path | None = None) -> DataFit | None:
+    """Fit data and networks by the dataset's card, or by its hook `describe_dataset`; None without both.
+
+    Raises:
+        UsageError: if they do not fit, or a path in `--data` does not exist.
+        DataError: if the data cannot be found.
+    """
+    part = resolved.parts["data"]
+    if part.image is not None or "data" in resolved.objects:
+        return fit_from_card(resolved)
+    if hasattr(loading.import_hooks(part), "describe_dataset"):
+        image = loading.call_hook(
+            "describe_dataset", part, answers.check_image_facts, **_make_data_arguments(resolved, data_root)
+        )
+        return mix.make_data_fit(resolved, **image, background=None)
+    if part.argument == "path" and resolved.data_argument and not paths.expand_user(resolved.data_argument).exists():
+        raise UsageError(f"{part.name}:{resolved.data_argument} does not exist; write --data {part.name}:PATH")
+    if size := resolved.settings["data.size"]:  # whether the networks take it depends on nothing else
+        mix.make_data_fit(resolved, height=size, width=size, channels=1, classes=1, background=None)
+    return None
 
 
 def fit_to_data(resolved: Mix, source: ImageSource) -> DataFit:

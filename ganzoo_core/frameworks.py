@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import pkgutil
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,10 @@ class Framework:
             return importlib.util.find_spec(self.modules[0]) is not None
         except (ImportError, ValueError):  # ValueError: a module in `sys.modules` without a spec
             return False
+
+    def is_imported(self) -> bool:
+        """Whether this process has imported it."""
+        return self.modules[0] in sys.modules
 
     def explain_missing_wheels(self, python: tuple[int, int]) -> str:
         """A sentence if there are no wheels for this Python version, else ""."""

@@ -107,3 +107,42 @@ def test_it_can_look_at_one_part_or_one_distribution(site):
     assert looked_at("several/first") == (0, ["several/first"])
     assert looked_at("second") == looked_at("several/second") == (1, ["several/second"])
     assert looked_at("Several") == (1, ["several/first", "several/second"])
+
+
+ENGINE = """
+import importlib.metadata as metadata
+from ganzoo_core.engines import create_engine
+from ganzoo_core.errors import UsageError
+getter = metadata.Distribution.entry_points
+try:
+    create_engine("torch", {"engine.device": "cpu"})
+except UsageError as error:
+    print(error)
+assert metadata.Distribution.entry_points is getter
+"""
+
+
+def test_broken_metadata_is_named_by_doctor_and_where_a_framework_stumbles(site):
+    site.add("not-ours", entry_points="[console_scripts]\nnot a line\n")
+    site.add("upgraded", entry_points="")
+    info = site.path / "upgraded-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: upgraded\nVersion: 2.0\n")
+    findings = json.loads(site.run("doctor", "--json", env={"GANZOO_PLUGINS": ""}).stdout)["checks"]
+    details = {each["name"]: each["detail"] for each in findings if each["state"] == "broken-metadata"}
+    assert set(details) == {"not-ours", "upgraded"}
+    assert "its entry points cannot be read" in details["not-ours"]
+    assert "recorded twice" in details["upgraded"]
+    # A framework that reads all entry points on import, as PyTorch and Triton do.
+    (site.path / "torch").mkdir()
+    (site.path / "torch" / "__init__.py").write_text("import importlib.metadata\nimportlib.metadata.entry_points()\n")
+    done = site.python("-c", ENGINE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("torch cannot be imported (")
+    assert "the metadata of not-ours and upgraded is broken, see `ganzoo doctor`" in done.stdout
+
+
+def test_pytorch_is_imported_beside_a_package_whose_metadata_is_broken(site):
+    site.add("not-ours", entry_points="[console_scripts]\nnot a line\n")
+    done = site.python("-c", "import ganzoo_core.engines.torch")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -118,7 +118,7 @@ def test_a_dry_run_says_what_hangs_on_the_data(tmp_path, capsys):
     assert main(words) == 0
     told = capsys.readouterr().out
     assert "the preset few is taken if the data has at most 1,000 images" in told
-    unchecked = f"whether there is npz:{tmp_path}/set.npz is known once the data is read"
+    unchecked = f"whether npz:{tmp_path}/set.npz can be read and fits is known once the data is read"
     assert f"note: {unchecked}\n" in told
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -14,7 +14,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import SETTINGS, Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribution
 from ganzoo_core.discovery.manifest import KINDS, Part
@@ -60,11 +61,15 @@ class Finding:
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("doctor", help="what is wrong, and what to do", description=__doc__)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="one part or one distribution (default: all)")
-    parser.add_argument("--quick", action="store_true", help="of one that is named: its manifest alone, no checks")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="for the checks, such as width=8 for speed"
+        "name",
+        nargs="?",
+        metavar="NAME",
+        completer=completion.suggest_parts_and_plugins,
+        help="one part or one distribution (default: all)",
     )
+    parser.add_argument("--quick", action="store_true", help="of one that is named: its manifest alone, no checks")
+    parser.add_argument("--set", **SETTINGS, help="for the checks, such as width=8 for speed")
     parser.add_argument("--deep", action="store_true", help="import each part in a process of its own, and time it")
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser
@@ -76,7 +81,11 @@ def execute(args: argparse.Namespace) -> int:
     parts, problems = _choose_parts(installed, args.name)
     findings = [*_check_cards(installed, parts, deep=args.deep), *problems, *_check_frameworks(parts)]
     if args.name is None:
-        findings += _check_defaults(installed)
+        known = {normalise_distribution(problem.distribution) for problem in installed.problems}
+        broken = [
+            (name, why) for name, why in catalog.find_broken_metadata() if normalise_distribution(name) not in known
+        ]
+        findings += [*_check_defaults(installed), *(Finding(name, "broken-metadata", why) for name, why in broken)]
     results = _run_contract(parts, args) if args.name is not None and not args.quick else []
     warnings = sum(finding.state == "warning" for finding in findings)
     count = sum(finding.state not in ("ok", "warning") for finding in findings)

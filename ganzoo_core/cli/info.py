@@ -8,7 +8,8 @@ import importlib.metadata
 from dataclasses import asdict
 from typing import Any
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import SETTINGS, Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import GanzooError
@@ -22,10 +23,17 @@ SCHEMA = 1
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("info", help="all about one part", description=__doc__)
-    parser.add_argument("name", metavar="NAME", help="a part of any kind")
-    parser.add_argument("--data", metavar="NAME", help="with --layers: the dataset that the networks are built for")
-    parser.add_argument("--preset", metavar="P", help="with --layers: a preset of the model")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="with --layers: a setting")
+    parser.add_argument("name", metavar="NAME", completer=completion.suggest_any_part, help="a part of any kind")
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        completer=completion.suggest_data,
+        help="with --layers: the dataset that the networks are built for",
+    )
+    parser.add_argument(
+        "--preset", metavar="P", completer=completion.suggest_presets, help="with --layers: a preset of the model"
+    )
+    parser.add_argument("--set", **SETTINGS, help="with --layers: a setting")
     parser.add_argument("--layers", action="store_true", help="each layer's output shape and parameters")
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import contextlib
+import ctypes
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines.size_limits import DEFAULT_MAX_PARAMETERS
-from ganzoo_core.frameworks import get_framework
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.frameworks import Framework, get_framework
+from ganzoo_core.terminal.text import show_waiting
 
 if TYPE_CHECKING:
     from ganzoo_core.api import Ops
     from ganzoo_core.engines.protocol import Engine, EngineFactory  # it imports numpy, and `--help` needs none
 
 
-def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None) -> Engine:
+def create_engine(
+    framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None, quiet: bool = False
+) -> Engine:
     """Create the engine of a framework, on the device and with the threads of the settings.
 
     Args:
         framework: a name in `frameworks.FRAMEWORKS`; no other reaches the import machinery.
         settings: only `engine.*` is read.
         rank: this process's rank in distributed training, or None; see `ranks.check_launch`.
+        quiet: do not show on a terminal that the framework is being imported.
 
     Raises:
         UsageError: if the framework is unknown or not installed, or the device is not available.
     """
     entry = get_framework(framework)
-    _ignore_broken_metadata()
-    make_engine: EngineFactory = entry.load_engine("Engine")
+    check_device(settings["engine.device"])
+    quiet = quiet or entry.is_imported() or (rank is not None and not rank.is_rank_zero)
+    with contextlib.nullcontext() if quiet else show_waiting(f"starting {entry.title}…"):
+        make_engine = _import_engine(entry)
     cores = max(1, count_available_cores() // rank.local_world_size) if rank is not None else count_available_cores()
     return make_engine(
         device=settings["engine.device"],
@@ -44,26 +54,42 @@ def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | N
     )
 
 
-def _ignore_broken_metadata() -> None:
-    """In this process, treat a distribution whose entry points cannot be read as one without entry points.
+def _import_engine(framework: Framework) -> EngineFactory:
+    """Import a framework and return its Engine class.
 
-    PyTorch and Triton read the entry points of all distributions on import and fail if one is broken. A broken
-    package must not stop every run. Nothing is patched if all can be read.
+    Frameworks read the entry points of all installed distributions, and fail if those of one are broken.
+
+    Raises:
+        UsageError: if the framework is not installed, or cannot be imported.
     """
     try:
-        importlib.metadata.entry_points()
-        return
-    except Exception:  # other people's metadata
-        getter = importlib.metadata.Distribution.entry_points.fget  # type: ignore[attr-defined]
+        engine: EngineFactory = framework.load_engine("Engine")
+        return engine
+    except GanzooError:
+        raise
+    except Exception as error:
+        broken = " and ".join(name for name, _ in catalog.find_broken_metadata())
+        reason = f"{type(error).__name__}: {error}"
+        advice = f"the metadata of {broken} is broken, see `ganzoo doctor`" if broken else "reinstall it"
+        raise UsageError(f"{framework.title} cannot be imported ({reason}); {advice}") from error
 
-    def or_none(distribution: importlib.metadata.Distribution) -> importlib.metadata.EntryPoints:
-        try:
-            points: importlib.metadata.EntryPoints = getter(distribution)
-        except Exception:
-            return importlib.metadata.EntryPoints(())
-        return points
 
-    importlib.metadata.Distribution.entry_points = property(or_none)  # type: ignore[assignment, method-assign]
+def check_device(device: str) -> None:
+    """Raise UsageError if this machine cannot have the device, as far as that is known without a framework."""
+    if device == "cuda":
+        available = Path("/dev/kfd").exists() or _has_cuda_driver()  # AMD's devices are called cuda as well
+    else:
+        available = device != "mps" or sys.platform == "darwin"
+    if not available:
+        raise UsageError(f"{device.upper()} is not available; devices on this machine: cpu")
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def count_available_cores() -> int:

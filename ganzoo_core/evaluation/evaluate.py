@@ -11,6 +11,7 @@ import numpy as np
 
 from ganzoo_core.arguments import check_count, check_seed, read_labels
 from ganzoo_core.building import find_run_data_root
+from ganzoo_core.engines import check_device
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.client import Scorer, say_nothing
 from ganzoo_core.evaluation.image_files import read_images
@@ -77,6 +78,7 @@ def evaluate(
     check_seed(seed)
     if n is not None:
         check_count("n", n, "images", least=2, most=MAX_DRAWN_IMAGES)
+    check_device(device)
     folder = None if run is None else expand_user(run.folder if hasattr(run, "stats") else run)
     name, data_settings = _find_data(folder, data)
     drawn_from: list[Path] = []

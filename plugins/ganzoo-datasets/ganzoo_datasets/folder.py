@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from ganzoo_datasets.paths import resolve_folder
 from ganzoo_datasets.pictures import BadImage, Header
 from ganzoo_datasets.progress import show_progress
 
+_MAX_HEADERS = 256  # files that `describe_dataset` looks into
 _MAX_NAMED = 5  # how many bad files a message names; the rest are counted
 _Result = TypeVar("_Result", Header, bool)
 
@@ -37,15 +38,8 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
             the folder itself and in sub-folders.
         UsageError: if `size` or `channels` is invalid.
     """
-    folder = resolve_folder(name, argument)
+    folder, files = _list_files(name, argument, options)
     size, channels, skip_bad = options.get("size", 0), options.get("channels", 0), options.get("skip_bad", False)
-    if size < 0 or size * size > pictures.MAX_PIXELS:
-        raise gz.UsageError(f"data.size is {size}; expected 1 to 4000 pixels, or 0 to keep the images' common size")
-    if channels not in (0, 1, 3):
-        raise gz.UsageError(f"data.channels is {channels}; expected 1, 3, or 0 for the images' own")
-    files = assign_parts(scan(folder))
-    if not files:
-        raise gz.DataError(f"{folder} holds no files; expected images, one folder a class or flat")
     official = any(file.split for file in files)
     part = split if official else "all"
     key = {
@@ -60,6 +54,43 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
     if not official:
         return gz.hold_out(source, split, options)
     return replace(source, held_out=sum(part not in ("all", file.split) for file in files))
+
+
+@gz.hookimpl
+def describe_dataset(name: str, argument: str, split: str, options: gz.Options) -> Mapping[str, int]:
+    """Size, channels and classes by the names of all files and the headers of the first ones.
+
+    Raises:
+        DataError, UsageError: as `dataset` does.
+    """
+    folder, files = _list_files(name, argument, options)
+    size, skip_bad = options.get("size", 0), options.get("skip_bad", False)
+    classes = _list_classes(folder, files)
+    chosen = [file for file in files if file.split in ("", split) or split == "all"][:_MAX_HEADERS]
+    bad: dict[str, str] = {}
+    with pictures.raise_on_bomb():
+        read = _map_in_threads(chosen, lambda index: pictures.read_header(chosen[index].path), bad, folder.name)
+    _check_readable(folder, bad, len(chosen), skip_bad)
+    good = [(file, header) for file, header in zip(chosen, read, strict=True) if header is not None]
+    if not good:
+        raise gz.DataError(f"{folder} holds no image that can be read; expected images, one folder a class or flat")
+    height, width = (size, size) if size else _find_common_size(folder, good)
+    channels = options.get("channels", 0) or (1 if all(header.grey for _, header in good) else 3)
+    return {"height": height, "width": width, "channels": channels, "classes": len(classes)}
+
+
+def _list_files(name: str, argument: str, options: gz.Options) -> tuple[Path, list[ImageFile]]:
+    """The folder and its files; raises UsageError for wrong options and DataError if there are none."""
+    folder = resolve_folder(name, argument)
+    size, channels = options.get("size", 0), options.get("channels", 0)
+    if size < 0 or size * size > pictures.MAX_PIXELS:
+        raise gz.UsageError(f"data.size is {size}; expected 1 to 4000 pixels, or 0 to keep the images' common size")
+    if channels not in (0, 1, 3):
+        raise gz.UsageError(f"data.channels is {channels}; expected 1, 3, or 0 for the images' own")
+    files = assign_parts(scan(folder))
+    if not files:
+        raise gz.DataError(f"{folder} holds no files; expected images, one folder a class or flat")
+    return folder, files
 
 
 def _stamp_file(file: ImageFile) -> tuple[str, int, int, int]:
