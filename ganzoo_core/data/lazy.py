@@ -106,7 +106,7 @@ class MirroredImages(LazyImages):
 
 
 def make_indexable(source: ImageSource) -> ImageSource:
-    """The source with images that take any index. Of images on demand that a plugin made, `images[order]` is promised."""
+    """The source, with images that take any index: of a plugin's images on demand only `images[order]` is promised."""
     if isinstance(source.images, np.ndarray | LazyImages):
         return source
     return replace(source, images=LazyImages(source.images))

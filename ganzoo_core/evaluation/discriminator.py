@@ -26,6 +26,7 @@ from ganzoo_core.errors import DataError, GanzooError, UsageError
 from ganzoo_core.generation import saved
 from ganzoo_core.generation.classes import find_class
 from ganzoo_core.mix import DataFit, Mix
+from ganzoo_core.mix.finding import OBJECT
 from ganzoo_core.randomness import philox
 from ganzoo_core.runs import generators, layout
 from ganzoo_core.runs.facts import compare_with_run
@@ -34,7 +35,6 @@ from ganzoo_core.settings import read_engine_settings, read_facts, read_run_conf
 from ganzoo_core.storage import tensors
 from ganzoo_core.storage.run_records import RunFacts
 
-OBJECT_PREFIX = "(object)"  # of a part's name in config.yaml, if it was given as a Python object
 BATCH_NORM_IMAGES = 1024  # real images for recomputing batch norm's running statistics
 
 
@@ -97,7 +97,7 @@ class Judge:
         _load_weights(self._engine, self._D, newest / layout.STATE)
         self.notes = self._recalibrate_batch_norm(facts, data_root)
         loss = self._mix.parts["loss"]
-        is_object = facts.parts.get("loss", "").startswith(OBJECT_PREFIX)
+        is_object = facts.parts.get("loss", "").startswith(OBJECT)
         self.loss = "a loss that was given in Python" if is_object else loss.name
         self.probability = None if is_object else loss.probability
         self.decision = None if is_object else loss.decision
@@ -129,7 +129,7 @@ class Judge:
 
     def _load_data(self, facts: RunFacts, data_root: str | Path | None) -> ImageSource:
         """Load the run's training data; raises UsageError if they have changed."""
-        if facts.parts.get("data", "").startswith(OBJECT_PREFIX):
+        if facts.parts.get("data", "").startswith(OBJECT):
             raise UsageError("it was given in Python")
         source = building.load_data(self._mix, building.find_run_data_root(self.folder, data_root))
         changes = compare_with_run(self.folder, source)
@@ -220,7 +220,7 @@ def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, A
     classes = facts.spec.classes
     background = (facts.background or 0) if facts.framing == "pad" else None
     for slot in ("generator", "discriminator"):
-        if facts.parts.get(slot, "").startswith(OBJECT_PREFIX):
+        if facts.parts.get(slot, "").startswith(OBJECT):
             raise UsageError(
                 f"{config.parent} was trained with a {slot} that was given in Python, so it cannot be built"
             )
