@@ -39,6 +39,9 @@ class LossTrial:
         real, fake = (np.asarray(scores) if isinstance(scores, list | tuple) else scores for scores in (real, fake))
         framework = type(real).__module__.split(".")[0]
         framework = framework if framework in engines.PIP_EXTRAS else "numpy"
+        if self.part.frameworks and framework not in self.part.frameworks:
+            known = " and ".join(self.part.frameworks)
+            raise UsageError(f"{self.part.name} is for {known}, and these are of {framework}; give tensors of {known}")
         ops = engines.make_ops(framework, real)
         D = BoundDiscriminator(discriminator or (lambda scores: scores), real=real, fake=fake)
         if discriminator is None:
