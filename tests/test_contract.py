@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import ganzoo_core as gz
 from ganzoo_core.discovery import catalog
 from ganzoo_core.testing import CHECKS, Case, Contract, Result, runner
 
@@ -155,6 +156,18 @@ def test_sound_parts_pass(tmp_path: Path) -> None:
     assert {
         f"{name} effect torch" for name in ("warm-rates", "late-rates", "late-loss", "negative", "still")
     } < found.keys()
+
+
+def test_a_loss_of_one_framework_is_not_evaluated_in_another(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    with installed(SOUND, tmp_path):
+        loss = gz.loss("torch-only")
+        with pytest.raises(
+            gz.UsageError, match="torch-only is for torch, and these are of numpy; give tensors of torch"
+        ):
+            loss.on([1.0, 2.0], [0.0, -1.0])
+        terms = loss.on(torch.tensor([1.0, 2.0]), torch.tensor([0.0, -1.0]))
+    assert terms["discriminator"]["hinge"] == pytest.approx(0.0 + 0.5)
 
 
 def test_settings_reach_the_part_that_has_them(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import site as packages
+import re
 import subprocess
 import sys
 import tomllib
@@ -278,6 +279,23 @@ def test_it_says_how_to_try_the_part_with_a_model_that_is_installed(
     assert cli.main(words) == 0
     steps = capsys.readouterr().out.rpartition("what to do next:\n")[2].splitlines()
     assert steps == [f"  cd '{folder}' && pip install -e \".[dev]\"", "  pytest", f"  {command}"]
+    for path in folder.rglob("*.*"):  # of the author's other plugins no reader of these files has heard
+        assert not re.search(r"\b(plain|flow|growing)\b", path.read_text(encoding="utf-8")), path
+
+
+@pytest.mark.parametrize(("framework", "model"), [("torch", "dcgan-torch"), ("tf", "(convgan|dcgan)-tf")])
+def test_the_readme_runs_it_with_a_model_that_ganzoo_brings(
+    framework: str, model: str, here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not with one of the author's own, though its name comes first."""
+    here.add("a-gan", MODEL.format("a-gan", "a_gan"))
+    here.add("a-gan-tf", MODEL.format("a-gan-tf", "a_gan_tf").replace("'torch'", "'tensorflow'"))
+    monkeypatch.delenv("GANZOO_PLUGINS", raising=False)
+    folder = tmp_path / "mine"
+    assert cli.main(["new", "mine", "--kind", "loss", "--framework", framework, "--out", str(folder)]) == 0
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^ganzoo run {model} --loss mine$", readme, re.MULTILINE)
+    assert "a-gan" not in readme
 
 
 def test_without_a_model_it_says_how_to_get_one(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from ganzoo_core import scaffold
 from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.catalog.names import normalise_distribution
 from ganzoo_core.engines import PIP_EXTRAS
 from ganzoo_core.terminal.text import write_json, write_line
 
@@ -63,7 +66,7 @@ def execute(args: argparse.Namespace) -> int:
         licence=args.license,
         author=scaffold.find_default_author(args.name) if args.author is None else args.author,
         pick=f"{args.name}/{args.name}" if same else args.name,
-        model=model or "MODEL",
+        model=_find_model(framework, published=True) or "MODEL",
     )
     folder = args.out or Path(args.name)
     written = scaffold.write_plugin(plan, folder)
@@ -76,7 +79,11 @@ def execute(args: argparse.Namespace) -> int:
         notes.append(
             f"no model is installed to try it with; pip install ganzoo-core[{PIP_EXTRAS[framework or 'torch']}]"
         )
-    steps = [f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"', "pytest", plan.run_command]
+    steps = [
+        f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"',
+        "pytest",
+        plan.format_run_command(model or "MODEL"),
+    ]
     if args.json:
         facts = {"name": plan.name, "kind": plan.kind, "framework": framework or None, "folder": str(folder)}
         write_json({"schema": SCHEMA, **facts, "files": written, "next": steps, "notes": notes}, indent=1)
@@ -95,10 +102,20 @@ def _list_frameworks() -> list[str]:
     return [framework for framework in PIP_EXTRAS if importlib.util.find_spec(framework)] or list(PIP_EXTRAS)
 
 
-def _find_model(framework: str) -> str:
-    """An installed unconditional model without growing that can be trained here; "" if there is none."""
+def _find_model(framework: str, *, published: bool = False) -> str:
+    """An installed unconditional model without growing that can be trained here; "" if there is none.
+
+    Args:
+        framework: `torch`, `tensorflow`, or "" for any.
+        published: only of the distributions that an extra of ganzoo-core installs, which anybody has, and none of the
+            author's other plugins.
+    """
     installed = catalog.scan()
     here = [framework] if framework else _list_frameworks()
     plain = [part for part in installed.list_kind("models") if not part.conditional and not part.takes]
+    if published:
+        required = importlib.metadata.requires("ganzoo-core") or ()
+        names = {normalise_distribution(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]) for line in required}
+        plain = [part for part in plain if normalise_distribution(part.distribution) in names]
     fitting = [part for name in here for part in plain if name in part.frameworks]
     return installed.find_short_name(fitting[0]) if fitting else ""

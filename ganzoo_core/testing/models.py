@@ -118,7 +118,10 @@ def features(subject: Subject) -> None:
 
 
 def gradients(subject: Subject) -> None:
-    """With one network's learning rate at 0, none of its parameters change and all of the other's do."""
+    """With one network's learning rate at 0, none of its parameters change and all of the other's do.
+
+    All but those of heads of D, such as `classes`, where the model's own loss asks for its scores alone.
+    """
     for moving, rates in (("discriminator", {"lr_g": 0.0, "lr_d": 1e-2}), ("generator", {"lr_g": 1e-2, "lr_d": 0.0})):
         trainer, resolved, fitted = _make_trainer(subject, **{"train.optimizer": "adam"})
         unmoved: dict[int, str] = {}
@@ -139,9 +142,26 @@ def gradients(subject: Subject) -> None:
                     if slot == moving:
                         unmoved.setdefault(key, name)
                         moved |= {key} if has_moved else set()
-        idle = sorted(name for key, name in unmoved.items() if key not in moved)
+        idle = sorted(
+            name
+            for key, name in unmoved.items()
+            if key not in moved
+            and not (moving == "discriminator" and _is_of_head(subject, trainer.D, key, resolved, fitted))
+        )
         if idle:
             raise Broken(f"{len(idle)} of the {moving}'s parameters never move: {', '.join(idle[:5])}")
+
+
+def _is_of_head(subject: Subject, D: Any, key: int, resolved: Mix, fitted: DataFit) -> bool:
+    """Whether a weight changes an output of D besides the scores, and not the scores: this mix's loss may not use it."""
+    _, x = _make_inputs(resolved, fitted)
+    labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
+    values = building.network_kwargs(resolved, "discriminator", building.make_full_resolution_values(fitted))
+    before = subject.native.call_discriminator(D, x, labels, values)
+    with subject.native.change_weight(D, key, lambda old: old + 1):
+        after = subject.native.call_discriminator(D, x, labels, values)
+    changed = {name for name, output in before.items() if not np.array_equal(output, after[name])}
+    return bool(changed) and "scores" not in changed
 
 
 def second_order(subject: Subject) -> None:
