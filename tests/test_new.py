@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import site as packages
-import re
 import subprocess
 import sys
 import tomllib

@@ -153,7 +153,7 @@ def gradients(subject: Subject) -> None:
 
 
 def _is_of_head(subject: Subject, D: Any, key: int, resolved: Mix, fitted: DataFit) -> bool:
-    """Whether a weight changes an output of D besides the scores, and not the scores: this mix's loss may not use it."""
+    """Whether a weight changes other outputs of D, and not the scores: the loss of this mix may not use it."""
     _, x = _make_inputs(resolved, fitted)
     labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
     values = building.network_kwargs(resolved, "discriminator", building.make_full_resolution_values(fitted))
