@@ -119,17 +119,18 @@ def test_what_fails_because_of_an_earlier_failure_is_not_tried(results: dict[Cas
     found = {case.check: result for case, result in results.items() if case.part == "models/settings"}
     assert [check for check, result in found.items() if result.state == "failed"] == ["settings"]
     echoes = [result for result in found.values() if result.state == "not tried"]
-    assert len(echoes) > 8
+    assert len(echoes) == 9  # also `bounds`, which tries the networks that `sizes` tries
     for echo in echoes:
         assert echo.detail.startswith("settings failed, and this could not be tried: ")
     # So does a part whose hooks cannot be used, though another process finds that.
     hooks = {case.check: result.state for case, result in results.items() if case.part == "losses/hooks"}
-    assert {state for check, state in hooks.items() if check != "light"} == {"failed", "not tried", "skipped"}
+    assert hooks["terms"] == hooks["finite"] == hooks["resume"] == "not tried"
     assert [check for check, state in hooks.items() if state == "failed"] == ["hooks"]
 
 
 def test_a_fault_that_a_later_check_finds_itself_is_told_beside_an_earlier_one(results: dict[Case, Result]) -> None:
-    found = {case.check: result.state for case, result in results.items() if case.part == "losses/agreement"}
+    own = {case: result for case, result in results.items() if case.part == "losses/agreement"}
+    found = {case.check: result.state for case, result in own.items() if case.framework == "torch"}
     assert found["agreement"] == "failed"
     assert found["finite"] == "ok"
 

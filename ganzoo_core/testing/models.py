@@ -246,14 +246,13 @@ class _SizeOutputs:
 def _try_all_sizes(subject: Subject) -> list[_SizeOutputs]:
     """Run the networks at each declared size, in grey and RGB, with z ten times as large as in training."""
     if "sizes" not in subject.cache:
-        subject.cache["sizes"] = []
+        tried = []
         for size in subject.part.image_sizes or TRIED_SIZES:
             for channels in (1, 3):
                 G, D, resolved, fitted = subject.build_networks(size=size, channels=channels)
                 made, outputs = _call_networks(subject, G, D, resolved, fitted, scale=10.0)
-                subject.cache["sizes"].append(
-                    _SizeOutputs(size, channels, _summarise(made), _summarise(*outputs.values()))
-                )
+                tried.append(_SizeOutputs(size, channels, _summarise(made), _summarise(*outputs.values())))
+        subject.cache["sizes"] = tried
     sizes_tried: list[_SizeOutputs] = subject.cache["sizes"]
     return sizes_tried
 
