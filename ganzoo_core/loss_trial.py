@@ -40,6 +40,12 @@ class LossTrial:
         real, fake = (np.asarray(scores) if isinstance(scores, list | tuple) else scores for scores in (real, fake))
         known = find_framework(type(real))
         framework = "numpy" if known is None else known.name
+        if self.part.frameworks and framework not in self.part.frameworks:
+            wanted = " and ".join(self.part.frameworks)
+            given = f"{self.part.name} is for {wanted}, and these are of {framework}"
+            raise UsageError(f"{given}; give tensors of {wanted}")
+                f"{self.part.name} is for {wanted}, and these are of {framework}; give tensors of {wanted}"
+            )
         ops = engines.make_ops(framework, real)
         D = BoundDiscriminator(discriminator or (lambda scores: scores), real=real, fake=fake)
         if discriminator is None:

@@ -279,3 +279,56 @@ def test_what_data_and_networks_do_not_share_is_a_whole_sentence(resolve):
     assert fit(resolve(generator="fixed", discriminator="conv"), 20).framing.target_size == (32, 32)
     spec = fit(resolve("fixed"), 20, 30, channels=3).spec
     assert (spec.height, spec.width, spec.channels, spec.classes) == (20, 30, 3, 0)
+
+
+ATTENTION = {"setting": "model.attention", "is": True}
+
+
+@pytest.fixture
+def with_attention(installed):
+    """The parts of mix.toml, a model with attention that a setting turns off, and two losses that ask for it."""
+    conv = next(part for part in installed.parts if part.name == "conv")
+    plain = next(part for part in installed.parts if part.name == "plain")
+    seeing = replace(conv, name="seeing", has={"attention": ATTENTION}, defaults={"model.attention": True})
+    seeing = replace(seeing, choices={"model.attention": (True, False)})
+    more = (seeing, replace(plain, name="wants", aliases=(), default=False, needs=("attention",)))
+    more = (*more, replace(plain, name="avoids", aliases=(), default=False, needs=("no_attention",)))
+    return Catalog((*installed.parts, *more), ())
+
+
+def test_a_feature_of_neither_network_alone_is_looked_for_in_both(with_attention, resolve):
+    """Whichever of the two models has it: `has` of a generator used to be looked up in the discriminator alone."""
+    for pair in (("seeing", "dense"), ("dense", "seeing")):
+        asked = {"generator": pair[0], "discriminator": pair[1], "catalog": with_attention}
+        assert resolve(**asked, loss="wants").warnings == ()
+        slot = "generator" if pair[0] == "seeing" else "discriminator"
+        found = resolve(**asked, loss="avoids")
+        assert found.warnings == (f"avoids needs a model without attention: {slot}.attention=False instead of True",)
+        assert found.get_options(slot)["attention"] is False
+        said = resolve.refusal(**asked, loss="avoids", assigned={f"{slot}.attention": "true"})
+        assert said.endswith(f"say --set {slot}.attention=False")
+        off = {f"{slot}.attention": "false"}
+        assert resolve(**asked, loss="avoids", assigned=off).warnings == ()
+        assert resolve(**asked, loss="wants").get_options(slot)["attention"] is True
+
+
+def test_a_feature_of_both_networks_is_turned_off_in_both(with_attention, resolve):
+    found = resolve("seeing", loss="avoids", catalog=with_attention)
+    assert [found.get_options(slot)["attention"] for slot in ("generator", "discriminator")] == [False, False]
+    assert len(found.warnings) == 2
+
+
+def test_a_feature_that_neither_network_has_names_both(with_attention, resolve):
+    asked = {"generator": "conv", "discriminator": "dense", "loss": "wants", "catalog": with_attention}
+    assert resolve.refusal(**asked) == (
+        "wants needs a model with attention, and conv and dense have none; pick another loss or model"
+    )
+
+
+def test_a_feature_named_after_the_generator_is_the_generator_s(installed, resolve):
+    parts = [replace(p, has={"attention_in_generator": True}) if p.name == "conv" else p for p in installed.parts]
+    parts = [replace(p, needs=("attention_in_generator",)) if p.name == "pairs" else p for p in parts]
+    catalog = Catalog(tuple(parts), ())
+    assert resolve(generator="conv", discriminator="dense", loss="pairs", catalog=catalog).warnings == ()
+    said = resolve.refusal(generator="dense", discriminator="conv", loss="pairs", catalog=catalog)
+    assert said == "pairs needs a generator with attention, and dense has none; pick another loss or model"

@@ -156,7 +156,9 @@ def _show_contract(results: Sequence[Result]) -> None:
     ]
     print_table(("part", "check", "in", "state", "what holds, or what was found"), rows, title="contract")
     states = Counter(result.state for result in results)
-    write_line(", ".join(f"{states[state]} {state}" for state in ("ok", "failed", "skipped") if states[state]))
+    write_line(
+        ", ".join(f"{states[state]} {state}" for state in ("ok", "failed", "not tried", "skipped") if states[state])
+    )
 
 
 def _explain_missing_wheels(framework: Framework) -> str:

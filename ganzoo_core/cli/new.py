@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from ganzoo_core import scaffold
 from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.catalog.names import normalise_distribution
 from ganzoo_core.frameworks import FRAMEWORKS, get_default_framework
 from ganzoo_core.terminal.text import write_json, write_line
 
@@ -61,7 +64,7 @@ def execute(args: argparse.Namespace) -> int:
         licence=args.license,
         author=scaffold.find_default_author(args.name) if args.author is None else args.author,
         pick=f"{args.name}/{args.name}" if same else args.name,
-        model=model or "MODEL",
+        model=_find_model(framework, published=True) or "MODEL",
     )
     folder = args.out or Path(args.name)
     written = scaffold.write_plugin(plan, folder)
@@ -73,7 +76,11 @@ def execute(args: argparse.Namespace) -> int:
     if not model and args.kind != "model":
         wanted = FRAMEWORKS[framework] if framework else get_default_framework()
         notes.append(f"no model is installed to try it with; {wanted.install_command}")
-    steps = [f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"', "pytest", plan.run_command]
+    steps = [
+        f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"',
+        "pytest",
+        plan.format_run_command(model or "MODEL"),
+    ]
     if args.json:
         facts = {"name": plan.name, "kind": plan.kind, "framework": framework or None, "folder": str(folder)}
         write_json({"schema": SCHEMA, **facts, "files": written, "next": steps, "notes": notes}, indent=1)
@@ -98,10 +105,20 @@ def _list_framework_words() -> dict[str, str]:
     return {word: each.name for each in scaffold.list_frameworks() for word in (each.suffix, each.name)}
 
 
-def _find_model(framework: str) -> str:
-    """An installed unconditional model without growing that can be trained here; "" if there is none."""
+def _find_model(framework: str, *, published: bool = False) -> str:
+    """An installed unconditional model without growing that can be trained here; "" if there is none.
+
+    Args:
+        framework: `torch`, `tensorflow`, or "" for any.
+        published: only of the distributions that an extra of ganzoo-core installs, which anybody has, and none of the
+            author's other plugins.
+    """
     installed = catalog.scan()
     here = [framework] if framework else _list_frameworks()
     plain = [part for part in installed.list_kind("models") if not part.conditional and not part.takes]
+    if published:
+        required = importlib.metadata.requires("ganzoo-core") or ()
+        names = {normalise_distribution(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]) for line in required}
+        plain = [part for part in plain if normalise_distribution(part.distribution) in names]
     fitting = [part for name in here for part in plain if name in part.frameworks]
     return installed.find_short_name(fitting[0]) if fitting else ""

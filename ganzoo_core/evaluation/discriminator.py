@@ -27,6 +27,7 @@ from ganzoo_core.errors import DataError, GanzooError, UsageError
 from ganzoo_core.generation import saved
 from ganzoo_core.generation.classes import find_class
 from ganzoo_core.mix import DataFit, Mix
+from ganzoo_core.mix.finding import OBJECT
 from ganzoo_core.randomness import philox
 from ganzoo_core.runs import generators, layout
 from ganzoo_core.runs.facts import compare_with_run
@@ -35,7 +36,6 @@ from ganzoo_core.settings import read_engine_settings, read_facts, read_run_conf
 from ganzoo_core.storage import tensors
 from ganzoo_core.storage.run_records import RunFacts
 
-OBJECT_PREFIX = "(object)"  # of a part's name in config.yaml, if it was given as a Python object
 BATCH_NORM_IMAGES = 1024  # real images for recomputing batch norm's running statistics
 
 
@@ -95,7 +95,7 @@ class Judge:
         self._values: Mapping[str, float] = position.values
         self._checkpoint, self._facts, self._data_root = newest, facts, data_root
         loss = self._mix.parts["loss"]
-        is_object = facts.parts.get("loss", "").startswith(OBJECT_PREFIX)
+        is_object = facts.parts.get("loss", "").startswith(OBJECT)
         self.loss = "a loss that was given in Python" if is_object else loss.name
         self.probability = None if is_object else loss.probability
         self.decision = None if is_object else loss.decision
@@ -143,7 +143,7 @@ class Judge:
 
     def _load_data(self) -> ImageSource:
         """Load the run's training data; raises UsageError if they have changed."""
-        if self._facts.parts.get("data", "").startswith(OBJECT_PREFIX):
+        if self._facts.parts.get("data", "").startswith(OBJECT):
             raise UsageError("it was given in Python")
         source = building.load_data(self._mix, building.find_run_data_root(self.folder, self._data_root))
         changes = compare_with_run(self.folder, source)
@@ -234,7 +234,7 @@ def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, A
     classes = facts.spec.classes
     background = (facts.background or 0) if facts.framing == "pad" else None
     for slot in ("generator", "discriminator"):
-        if facts.parts.get(slot, "").startswith(OBJECT_PREFIX):
+        if facts.parts.get(slot, "").startswith(OBJECT):
             raise UsageError(
                 f"{config.parent} was trained with a {slot} that was given in Python, so it cannot be built"
             )

@@ -11,7 +11,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import get_framework
-from ganzoo_core.mix.finding import read_dataset_argument
+from ganzoo_core.mix.finding import OBJECT, read_dataset_argument
 from ganzoo_core.runs import folder, layout
 from ganzoo_core.settings import CORE_SETTINGS, expand_key, find_kind, read_config, read_run_config, read_value
 from ganzoo_core.storage import files
@@ -117,7 +117,7 @@ def read_run_data(run: Path) -> tuple[str, dict[str, Any]]:
         raise UsageError(f"{run} holds no {layout.CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
     config = read_run_config(run / layout.CONFIG)
     name = str(config.get("use.data", ""))
-    if name in ("", "(object)"):
+    if name in ("", OBJECT):
         raise UsageError(
             f"{run} learnt from an object that was given in Python, which cannot be found again; say --data NAME, the "
             "dataset that holds these images"

@@ -39,7 +39,7 @@ class PluginPlan:
         licence: one of `LICENCES`.
         author: a name, optionally followed by `<address>`.
         pick: the part on the command line: its name, or DISTRIBUTION/NAME if the name is taken.
-        model: an installed model to try it with, or a placeholder.
+        model: a model that readers of its README can install, or a placeholder.
     """
 
     name: str
@@ -55,10 +55,9 @@ class PluginPlan:
         """The content of the kind's `about.toml`."""
         return tomllib.loads((self._kind_folder / "about.toml").read_text(encoding="utf-8"))
 
-    @property
-    def run_command(self) -> str:
-        """The command that tries the plugin."""
-        return Template(self.about["run"]).substitute(model=self.model, pick=self.pick)
+    def format_run_command(self, model: str) -> str:
+        """The command that tries the plugin with a model."""
+        return Template(self.about["run"]).substitute(model=model, pick=self.pick)
 
     @property
     def template_folders(self) -> list[Path]:
@@ -146,7 +145,7 @@ def _make_substitutions(plan: PluginPlan) -> dict[str, str]:
         "name": plan.name,
         "package": to_package_name(plan.name),
         "pick": plan.pick,
-        "run": plan.run_command,
+        "run": plan.format_run_command(plan.model),
         "summary": about["summary"],
         "release": release,
         "dependencies": json.dumps(dependencies),

@@ -61,12 +61,19 @@ CHECKS = (
     Check("labels", ("models",), "models", "labels change G's images and D's scores exactly if it is conditional"),
     Check("features", ("models",), "models", "what the manifest says the model has is what the networks have"),
     Check("gradients", ("models",), "models", "every parameter learns in its own network's step, and no other's"),
-    Check("second-order", ("models",), "models", "a gradient penalty reaches D's weights"),
+    Check(
+        "second-order",
+        ("models",),
+        "models",
+        "a gradient penalty reaches D's weights, where the gradient depends on them",
+    ),
     Check("terms", ("losses",), "losses", "both phases give named, finite scalars"),
     Check("needs", ("losses",), "losses", "the loss uses what its manifest says that it needs, and no more"),
     Check("penalty", ("losses",), "losses", "a term called penalty has a gradient in D"),
     Check("decision", ("losses",), "losses", "D's loss is lower where scores lie on the right side of `decision`"),
-    Check("agreement", ("losses",), "losses", "values are those of plain numpy, to 1e-5"),
+    Check(
+        "agreement", ("losses",), "losses", "values are those of plain numpy, to 1e-5, unless it is for one framework"
+    ),
     Check("effect", ("modifiers",), "training", "the modifier changes what it wraps"),
     Check("learns", ("losses", "modifiers"), "training", "both networks move in training"),
     Check("finite", _TRAINED_KINDS, "training", "twenty steps stay finite"),

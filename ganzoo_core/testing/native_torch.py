@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from ganzoo_core.api import Spec
+from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.torch.forward import as_keywords
 
 CPU = torch.device("cpu")
@@ -82,6 +84,31 @@ def call_discriminator(
     D.train()
     named = out if isinstance(out, Mapping) else {"scores": out}
     return {name: tensor.numpy() for name, tensor in named.items()}
+
+
+def differentiate(
+    D: nn.Module, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
+) -> np.ndarray:
+    """The gradient of the sum of D's scores in evaluation mode with respect to the images, as float32."""
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).requires_grad_()
+    scores = as_outputs(D.eval()(x, *_to_labels(labels), **as_keywords(values, CPU)))["scores"]
+    D.train()
+    gradient: np.ndarray = torch.autograd.grad(scores.sum(), x)[0].numpy()
+    return gradient
+
+
+@contextlib.contextmanager
+def change_weight(network: nn.Module, key: int, change: Callable[[np.ndarray], np.ndarray]) -> Iterator[None]:
+    """Change a parameter, named by its key in `list_learnable`; put it back at the end."""
+    weight = next(tensor for tensor in network.parameters() if id(tensor) == key)
+    old = weight.detach().numpy().copy()
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(change(old)))
+        try:
+            with torch.enable_grad():
+                yield
+        finally:
+            weight.copy_(torch.from_numpy(old))
 
 
 def _to_labels(labels: np.ndarray | None) -> tuple[torch.Tensor, ...]:

@@ -45,7 +45,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a case: `state` is `ok`, `failed` or `skipped`; `detail` says why."""
+    """The result of a case: `state` is `ok`, `failed`, `skipped` or `not tried`; `detail` says why.
+
+    A check is `not tried` if an earlier one of the same part failed and an error ended this one before it could tell,
+    or if the process ended before.
+    """
 
     case: Case
     state: str
@@ -81,6 +85,7 @@ def run(
         only: a selection of `cases(distribution)`; None for all.
     """
     chosen = cases(distribution) if only is None else list(only)
+    failed: dict[str, str] = {}  # part -> its first failed check of those that need no framework
     for framework in ("", *FRAMEWORKS):
         group = [case for case in chosen if case.framework == framework]
         if not group:
@@ -88,7 +93,10 @@ def run(
         if framework and not FRAMEWORKS[framework].is_installed():
             yield from (Result(case, "skipped", f"{framework} is not installed") for case in group)
             continue
-        yield from _run_in_child(distribution, framework, group, settings or {}, arguments or {})
+        for result in _run_in_child(distribution, framework, group, settings or {}, arguments or {}, failed):
+            if not framework and result.state == "failed":
+                failed.setdefault(result.case.part, result.case.check)
+            yield result
 
 
 def _run_in_child(
@@ -97,6 +105,7 @@ def _run_in_child(
     group: Sequence[Case],
     settings: Mapping[str, Any],
     arguments: Mapping[str, Argument],
+    failed: Mapping[str, str],
 ) -> Iterator[Result]:
     left = {(case.part, case.check): case for case in group}
     with tempfile.TemporaryDirectory(prefix="ganzoo-contract-") as folder, tempfile.TemporaryFile() as stderr_file:
@@ -104,6 +113,7 @@ def _run_in_child(
             "distribution": distribution,
             "framework": framework,
             "cases": [[case.part, case.check] for case in group],
+            "failed": dict(failed),
             "settings": dict(settings),
             "arguments": {name: _write_argument(argument, Path(folder) / name) for name, argument in arguments.items()},
         }
@@ -127,8 +137,10 @@ def _run_in_child(
             stderr_file.seek(0)
             words = stderr_file.read().decode(errors="replace").strip().splitlines() or ["without a word"]
             end = f"took over {TIMEOUT:.0f} s" if child.timed_out else f"ended with {code}"
-            ended = f"the process of {framework or 'the'} checks {end}: {words[-1]}"
-            yield from (Result(case, "failed", ended) for case in left.values())
+            ended = f"the process of the {framework} checks".replace("  ", " ") + f" {end}: {words[-1]}"
+            first, *rest = left.values()
+            yield Result(first, "failed", ended)
+            yield from (Result(case, "not tried", f"in {first} {ended}") for case in rest)
 
 
 def _write_argument(argument: Argument, folder: Path) -> str:

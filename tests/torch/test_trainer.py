@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..plans import change, make_plan
 
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
+SPEC = gz.Spec(height=SIZE, width=SIZE, channels=1, classes=0, latent_dim=LATENT, framework="torch")
 PLAN = make_plan(seed=3, batch_size=BATCH, latent_dim=LATENT, lr_g=2e-3, lr_d=1e-3, decision=0.0, probability="sigmoid")
 
 
@@ -288,3 +290,27 @@ def test_moments_and_gradients_are_laid_out_as_their_parameters(engine: Engine) 
     conv = trainer.D[2].weight
     assert conv.is_contiguous(memory_format=torch.channels_last)
     assert trainer.d_optimizer.state[conv]["exp_avg"].stride() == conv.stride()
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 4), (2, 3, 2, 4, 4), (1, 2, 3, 2, 2, 2)])
+def test_weights_and_buffers_of_any_number_of_axes_are_moved(shape: tuple[int, ...], channels_last: bool) -> None:
+    """Only those of four axes have the layout of images: channels_last refuses five."""
+    engine = Engine(device="cpu", channels_last=channels_last)
+    values = torch.arange(float(math.prod(shape))).reshape(shape)
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(values.clone())
+            self.register_buffer("mean", values.clone())
+
+        def grow(self, resolution: int) -> None:
+            self.late = nn.Parameter(values.clone())
+
+    built = engine.build(Odd, spec=SPEC, slot="discriminator", seed=0)
+    engine.grow(built, 8, slot="discriminator", seed=0)
+    for tensor in (built.weight, built.mean, built.late):
+        assert torch.equal(tensor, values)
+        is_last = len(shape) == 4 and channels_last
+        assert tensor.is_contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)

@@ -119,12 +119,23 @@ class Engine:
             size_limits.check_within_limit(
                 self.max_parameters, grown, lambda: build(full, network), network_size.watch_construction
             )
-        return network.to(self.device, memory_format=self.memory_format)
+        return self._move(network)
 
     def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         """Grow a network to this resolution, with new weights drawn from (seed, slot, resolution)."""
         self._add_layers(network, resolution, slot=slot, seed=seed)
-        network.to(self.device, memory_format=self.memory_format)
+        self._move(network)
+
+    def _move(self, network: torch.nn.Module) -> torch.nn.Module:
+        """Move a network to the device, and lay out its tensors of four axes in the memory format of the images.
+
+        `Module.to(memory_format=…)` would do the same to tensors of five axes, which channels_last refuses.
+        """
+        network.to(self.device)
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.dim() == 4:
+                tensor.data = tensor.data.contiguous(memory_format=self.memory_format)
+        return network
 
     def _add_layers(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         if hasattr(network, "grow"):
