@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganzoo_core.api import Images
+import ganzoo_core as gz
 
 FEATURES = 64
 WIDTHS = (32, 64, 64)
@@ -92,7 +92,9 @@ def unpack(content: bytes, empty: Classifier) -> Classifier:
     return empty.eval()
 
 
-def train(images: Images, labels: np.ndarray, classes: int, report_progress: Callable[[int, int], None]) -> Classifier:
+def train(
+    images: gz.Images, labels: np.ndarray, classes: int, report_progress: Callable[[int, int], None]
+) -> Classifier:
     """A classifier of these images, on the CPU with one thread.
 
     Args:
@@ -145,7 +147,7 @@ def _shift_randomly(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def extract_features(network: Classifier, images: Images) -> tuple[np.ndarray, np.ndarray]:
+def extract_features(network: Classifier, images: gz.Images) -> tuple[np.ndarray, np.ndarray]:
     """uint8 images [N,H,W,C] -> features [N,64] and logits [N,K], float32."""
     found = [
         network(as_input(images[start : start + EVALUATION_BATCH])) for start in range(0, len(images), EVALUATION_BATCH)
