@@ -44,8 +44,6 @@ class LossTrial:
             wanted = " and ".join(self.part.frameworks)
             given = f"{self.part.name} is for {wanted}, and these are of {framework}"
             raise UsageError(f"{given}; give tensors of {wanted}")
-                f"{self.part.name} is for {wanted}, and these are of {framework}; give tensors of {wanted}"
-            )
         ops = engines.make_ops(framework, real)
         D = BoundDiscriminator(discriminator or (lambda scores: scores), real=real, fake=fake)
         if discriminator is None:

@@ -149,7 +149,7 @@ def _make_substitutions(plan: PluginPlan) -> dict[str, str]:
         "summary": about["summary"],
         "release": release,
         "dependencies": json.dumps(dependencies),
-        "dev": json.dumps(sorted(["build>=1.2", "pytest>=8.2", *about["dev"]])),
+        "dev": json.dumps(sorted(["build>=1.2.1", "pytest>=8.2", *about["dev"]])),
         "author": author,
         "author_table": licences.format_author_table(plan.author),
         "licence_lines": licences.format_pyproject_lines(plan.licence),

@@ -512,3 +512,17 @@ def test_labels_reach_both_networks(engine: Engine, functional: bool) -> None:
     drawn = engine.draw(nets[0], np.zeros((2, LATENT), np.float32), np.array([0, 1]), {})
     assert drawn[0].min() == drawn[0].max() == 128
     assert drawn[1].min() == 255
+
+
+class _Strict(keras.Sequential):
+    """A network that refuses any keyword of a schedule, as some versions of Keras do."""
+
+    def __call__(self, x: Any, *, training: bool = False) -> Any:
+        return super().__call__(x, training=training)
+
+
+def test_growing_calls_no_network_with_a_value_that_it_does_not_take(engine: Engine) -> None:
+    nets = tuple(_Strict(network.layers) for network in networks())
+    trainer = engine.create_trainer(*nets, BCE(), PLAN, IMAGES, None)
+    trainer.grow({"resolution": SIZE, "fade": 1.0})
+    assert trainer.resolution == SIZE

@@ -109,10 +109,9 @@ class Trainer:
         _, height, width, channels = self.data.images.shape
         spec = Spec(height, width, channels, int(plan.conditional), plan.latent_dim, self.engine.framework)
         for slot, network, takes in (("generator", self.G, plan.takes_g), ("discriminator", self.D, plan.takes_d)):
-            network_values = {name: values[name] for name in takes if name in values}
-            self.engine.grow(
-                network, {**network_values, "resolution": resolution}, spec=spec, slot=slot, seed=plan.seed
-            )
+            if "resolution" in takes:
+                network_values = {name: values[name] for name in takes if name in values}
+                self.engine.grow(network, network_values, spec=spec, slot=slot, seed=plan.seed)
         if self.ema is not None:
             self.ema.add_new_weights()
         self.resolution = resolution
