@@ -33,6 +33,7 @@ class Framework:
         contract: the module with the contract's tiny networks, and functions that call and inspect networks.
         trains_in_several_processes: whether torchrun may start several processes for a run. If not, torchrun, Slurm
             and TF_CONFIG with several tasks are refused.
+        unread_settings: settings of the core that its engine does not read.
         pythons: the first and the last Python version with wheels; None if it has wheels for every one.
     """
 
@@ -46,6 +47,7 @@ class Framework:
     engine: str
     contract: str
     trains_in_several_processes: bool = False
+    unread_settings: tuple[str, ...] = ()
     pythons: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     @property
@@ -107,6 +109,7 @@ FRAMEWORKS: dict[str, Framework] = {
             requirement="ganzoo-core[tf]",
             engine="ganzoo_core.engines.tensorflow",
             contract="ganzoo_core.testing.native_tensorflow",
+            unread_settings=("engine.channels_last",),
             pythons=((3, 11), (3, 13)),  # of TensorFlow 2.21
         ),
     )

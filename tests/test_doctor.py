@@ -138,11 +138,15 @@ def test_broken_metadata_is_named_by_doctor_and_where_a_framework_stumbles(site)
     (site.path / "torch" / "__init__.py").write_text("import importlib.metadata\nimportlib.metadata.entry_points()\n")
     done = site.python("-c", ENGINE)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("torch cannot be imported (")
+    assert done.stdout.startswith("PyTorch cannot be imported (")
     assert "the metadata of not-ours and upgraded is broken, see `ganzoo doctor`" in done.stdout
 
 
-def test_pytorch_is_imported_beside_a_package_whose_metadata_is_broken(site):
+def test_broken_metadata_is_named_before_pytorch_reads_it_in_a_network(site):
+    """PyTorch itself reads all entry points only while it builds a network, where the error would blame a plugin."""
+    pytest.importorskip("torch")
     site.add("not-ours", entry_points="[console_scripts]\nnot a line\n")
-    done = site.python("-c", "import ganzoo_core.engines.torch")
+    done = site.python("-c", ENGINE)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("PyTorch cannot be imported (")
+    assert "the metadata of not-ours is broken, see `ganzoo doctor`" in done.stdout

@@ -119,7 +119,7 @@ def test_an_unknown_setting_is_refused_as_before(resolve):
 
 def test_the_memory_layout_of_pytorch_has_no_effect_in_tensorflow(resolve):
     (note,) = resolve("flow", assigned={"channels_last": "false"}).warnings
-    assert note == "engine.channels_last=false (--set) changes nothing: tensorflow does not use it"
+    assert note == "engine.channels_last=false (--set) changes nothing: TensorFlow does not use it"
 
 
 def test_a_dry_run_tells_who_wins(capsys):

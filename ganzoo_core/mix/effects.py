@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ganzoo_core.frameworks import get_framework
 from ganzoo_core.messages import format_setting
 from ganzoo_core.mix.mix import Mix
 from ganzoo_core.settings import CORE_SETTINGS
@@ -99,9 +100,10 @@ def _explain_replaced(mix: Mix, unread: Container[str]) -> Iterator[tuple[str, N
 
 def _explain_core_settings(mix: Mix) -> Iterator[tuple[str, NoEffect]]:
     """Settings of the core that are read with other values of another setting, or in the other framework."""
+    framework = get_framework(mix.framework)
     for key, setting in CORE_SETTINGS.items():
-        if setting.frameworks and mix.framework not in setting.frameworks:
-            yield key, NoEffect(f"{mix.framework} does not use it")
+        if key in framework.unread_settings:
+            yield key, NoEffect(f"{framework.title} does not use it")
         elif setting.only_with:
             other, values = setting.only_with
             now = mix.settings[other]

@@ -22,7 +22,6 @@ class Setting:
         above, at_least, below, at_most: the range of a number, or of each in a list; None for no limit.
         fallback: the setting whose value is taken where this one is None.
         only_with: (another setting, the values of it with which this one is read); () for any length but `off`.
-        frameworks: those that read it; () for all.
         scheduled: the name of the schedule's value that replaces this setting; "" for none.
     """
 
@@ -37,7 +36,6 @@ class Setting:
     at_most: float | None = None
     fallback: str = ""
     only_with: tuple[str, tuple[str, ...]] | None = None
-    frameworks: tuple[str, ...] = ()
     scheduled: str = ""
 
     def describe_problem(self, value: Any) -> str:
