@@ -66,7 +66,7 @@ class Framework:
         """Whether this process has imported it."""
         return self.modules[0] in sys.modules
 
-    def explain_missing_wheels(self, python: tuple[int, int]) -> str:
+    def explain_missing_wheels(self, python: tuple[int, int] = sys.version_info[:2]) -> str:
         """A sentence if there are no wheels for this Python version, else ""."""
         if self.pythons is None or self.pythons[0] <= python <= self.pythons[1]:
             return ""

@@ -21,6 +21,7 @@ from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.engines.loss_step import BoundDiscriminator
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.engines.torch.ops import TorchOps
+from ganzoo_core.settings import read_engine_settings
 
 from .plans import change, make_plan
 
@@ -203,8 +204,7 @@ KINDS = np.arange(len(IMAGES)) % CLASSES
 
 def play(framework: str, plan: engines.Plan, loss: str, steps: int = 10) -> SimpleNamespace:
     """From the same weights, with the images and z that the seed gives in any framework."""
-    settings = {"engine.device": "cpu", "engine.threads": 2, "engine.channels_last": True}
-    engine = engines.create_engine(framework, settings)
+    engine = engines.create_engine(framework, read_engine_settings({"engine.device": "cpu", "engine.threads": 2}))
     torch.manual_seed(4)
     G, D = TorchG(), TorchD()
     if framework == "tensorflow":

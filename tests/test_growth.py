@@ -13,6 +13,7 @@ import ganzoo_core as gz
 from ganzoo_core import engines
 from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.data.stream import Stream
+from ganzoo_core.settings import read_engine_settings
 
 from .plans import make_plan
 
@@ -150,7 +151,7 @@ def framework(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def engine(framework: str) -> Any:
-    return engines.create_engine(framework, {"engine.device": "cpu", "engine.threads": 2, "engine.channels_last": True})
+    return engines.create_engine(framework, read_engine_settings({"engine.device": "cpu", "engine.threads": 2}))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import ganzoo_core as gz
 from ganzoo_core import engines
 from ganzoo_core.cli import main
 from ganzoo_core.evaluation import discriminator
-from ganzoo_core.settings import CORE_SETTINGS
+from ganzoo_core.settings import read_engine_settings
 
 torch = pytest.importorskip("torch")
 SMALL = "--set width=4 --set size=16 --set threads=1 --batch-size 32 --steps 3 --quiet --out"
@@ -215,9 +215,7 @@ def test_networks_given_in_python_cannot_be_built_again(judge, tmp_path: Path) -
 
 def test_batch_norms_means_are_those_of_real_batches() -> None:
     """The mean over batches of each batch's mean and unbiased variance; then scores are an affine map."""
-    engine = engines.create_engine(
-        "torch", {**{key: setting.default for key, setting in CORE_SETTINGS.items()}, "engine.threads": 1}
-    )
+    engine = engines.create_engine("torch", read_engine_settings({"engine.threads": 1}))
     D = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(6), torch.nn.Dropout(0.5), torch.nn.Linear(6, 1))
     momentum = D[1].momentum
     random = np.random.default_rng(1)

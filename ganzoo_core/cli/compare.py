@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import DEVICE, ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
@@ -26,7 +26,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--quick", action="store_true", help="draw nothing: show the last grids that the runs left instead"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise that all draw from (0)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they draw")
+    parser.add_argument("--device", **DEVICE, default="auto", help="where they draw")
     parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument(
         "--force", action="store_true", help="compare scores that were computed with different protocols, and mark them"
@@ -38,16 +38,15 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Compare the runs, write the page and print the table."""
+    from ganzoo_core.arguments import check_seed
     from ganzoo_core.engines import check_device
-    from ganzoo_core.errors import UsageError
     from ganzoo_core.report import comparison_page, run_groups
     from ganzoo_core.settings import parse_assignments, read_engine_settings
 
     settings = parse_assignments(args.set)
     read_engine_settings(settings)
     check_device(args.device)
-    if args.seed < 0:
-        raise UsageError(f"--seed is {args.seed}; expected 0 or more")
+    check_seed(args.seed)
     comparison = run_groups.compare_runs(run_groups.find_runs(args.paths), force=args.force)
     sheets = []
     if not args.quick:

@@ -20,7 +20,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribution
 from ganzoo_core.discovery.manifest import KINDS, Part
 from ganzoo_core.errors import GanzooError, UsageError
-from ganzoo_core.frameworks import FRAMEWORKS, Framework, get_default_framework
+from ganzoo_core.frameworks import FRAMEWORKS, get_default_framework
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import ProcessTimeout, run_process
 from ganzoo_core.terminal.tables import print_table
@@ -90,7 +90,7 @@ def execute(args: argparse.Namespace) -> int:
     warnings = sum(finding.state == "warning" for finding in findings)
     count = sum(finding.state not in ("ok", "warning") for finding in findings)
     count += sum(result.state == "failed" for result in results)
-    notes = list(filter(None, map(_explain_missing_wheels, FRAMEWORKS.values())))
+    notes = [note for framework in FRAMEWORKS.values() if (note := framework.explain_missing_wheels())]
     if args.json:
         checks = [{"name": finding.name, "state": finding.state, "detail": finding.detail} for finding in findings]
         facts = {"schema": 1, "environment": _read_environment(), "notes": notes, "checks": checks}
@@ -159,10 +159,6 @@ def _show_contract(results: Sequence[Result]) -> None:
     write_line(
         ", ".join(f"{states[state]} {state}" for state in ("ok", "failed", "not tried", "skipped") if states[state])
     )
-
-
-def _explain_missing_wheels(framework: Framework) -> str:
-    return framework.explain_missing_wheels(sys.version_info[:2])
 
 
 def _choose_parts(installed: catalog.Catalog, name: str | None) -> tuple[list[Part], list[Finding]]:
@@ -252,7 +248,7 @@ def _check_frameworks(parts: Sequence[Part]) -> Iterable[Finding]:
     for name, framework in FRAMEWORKS.items():
         users = sorted(part.name for part in parts if part.kind == "models" and name in part.frameworks)
         if users and not framework.is_installed():
-            note = _explain_missing_wheels(framework)
+            note = framework.explain_missing_wheels()
             remedy = f"{note}; make an environment with one of them" if note else framework.install_command
             reason = f"{name} is not installed, so {', '.join(users)} cannot run; {remedy}"
             yield Finding(name, "framework-missing", reason)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import CHECKPOINT, DEVICE, SETTINGS, Parser, parse_path
 from ganzoo_core.cli.run import split_names
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
@@ -39,13 +39,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "-n", type=int, metavar="N", help="how many are drawn (default: as many as the reference has, 1,000 to 10,000)"
     )
-    parser.add_argument(
-        "--checkpoint",
-        default="last",
-        metavar="C",
-        completer=completion.suggest_checkpoints,
-        help="IMAGES, epoch:N, best, last, or all of them (last)",
-    )
+    parser.add_argument("--checkpoint", **CHECKPOINT, help="IMAGES, epoch:N, best, last, or all of them (last)")
     parser.add_argument(
         "--images", type=parse_path, metavar="FOLDER|NPZ", help="score these instead of drawing; nothing is kept"
     )
@@ -63,7 +57,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise and of the metrics (0)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it draws")
+    parser.add_argument("--device", **DEVICE, default="auto", help="where it draws")
     parser.add_argument(
         "--set", **SETTINGS, help="of the extractor, a metric, or engine.*, such as engine.max_parameters=5e9"
     )

@@ -9,8 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import CHECKPOINT, CLASS, DEVICE, ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_json
 
 if TYPE_CHECKING:
@@ -28,22 +27,10 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "-n", type=int, metavar="N", help="how many images (16), or walks; with --class all, of each class"
     )
-    parser.add_argument(
-        "--class",
-        dest="label",
-        metavar="C",
-        completer=completion.suggest_classes,
-        help="the class to draw, by name or number; all for a row of each",
-    )
+    parser.add_argument("--class", **CLASS, help="the class to draw, by name or number; all for a row of each")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same images (0)")
-    parser.add_argument(
-        "--checkpoint",
-        default="last",
-        metavar="C",
-        completer=completion.suggest_checkpoints,
-        help="IMAGES, epoch:N, best or last (last)",
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
+    parser.add_argument("--checkpoint", **CHECKPOINT, help="IMAGES, epoch:N, best or last (last)")
+    parser.add_argument("--device", **DEVICE, default="auto", help="where it runs")
     parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument(
         "--out",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import CLASS, DEVICE, ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json
 
@@ -24,14 +23,8 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         metavar="IMAGE",
         help="pictures of any size, brought to the run's as its data was; or a folder of them",
     )
-    parser.add_argument(
-        "--class",
-        dest="label",
-        metavar="C",
-        completer=completion.suggest_classes,
-        help="the class that they are judged as, by name or number",
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
+    parser.add_argument("--class", **CLASS, help="the class that they are judged as, by name or number")
+    parser.add_argument("--device", **DEVICE, default="auto", help="where it runs")
     parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument(
         "--data-root", type=parse_path, metavar="DIR", help="where data sets lie; for a discriminator with batch norm"

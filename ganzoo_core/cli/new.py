@@ -109,7 +109,7 @@ def _find_model(framework: str, *, published: bool = False) -> str:
     """An installed unconditional model without growing that can be trained here; "" if there is none.
 
     Args:
-        framework: `torch`, `tensorflow`, or "" for any.
+        framework: its name, or "" for any.
         published: only of the distributions that an extra of ganzoo-core installs, which anybody has, and none of the
             author's other plugins.
     """

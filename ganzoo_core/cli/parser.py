@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from ganzoo_core.cli import completion
 from ganzoo_core.errors import UsageError
+from ganzoo_core.settings import CORE_SETTINGS
 from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.terminal.text import write_paragraph
 
@@ -20,14 +21,17 @@ _INVALID_CHOICE = re.compile(
 )
 _INVALID_NUMBER = re.compile(r"argument (?P<what>[^:]+): invalid (?P<type>int|float) value: '(?P<found>.*)'", re.S)
 
-# The option `--set` of every command that has it.
+# Options of several commands; each adds its own help.
+CHECKPOINT: Mapping[str, Any] = {"default": "last", "metavar": "C", "completer": completion.suggest_checkpoints}
+CLASS: Mapping[str, Any] = {"dest": "label", "metavar": "C", "completer": completion.suggest_classes}
+DEVICE: Mapping[str, Any] = {"choices": CORE_SETTINGS["engine.device"].choices}
 SETTINGS: Mapping[str, Any] = {
     "action": "append",
     "default": [],
     "metavar": "KEY=VALUE",
     "completer": completion.suggest_settings,
 }
-# The same, of a command that takes no settings but the engine's.
+# `--set` of a command that takes no settings but the engine's.
 ENGINE_SETTINGS: Mapping[str, Any] = {
     **SETTINGS,
     "help": "of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",

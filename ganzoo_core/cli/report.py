@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 
-from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import DEVICE, ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 SCHEMA = 1
@@ -23,7 +23,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="leave out what takes the generator and the data: nearest training images and the latent walk",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the images that are drawn (0)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they are drawn")
+    parser.add_argument("--device", **DEVICE, default="auto", help="where they are drawn")
     parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie")
     parser.add_argument(
@@ -38,6 +38,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Write the report, or serve it."""
     from ganzoo_core import report
+    from ganzoo_core.arguments import check_seed
     from ganzoo_core.engines import check_device
     from ganzoo_core.errors import UsageError
     from ganzoo_core.report import plot, run_record
@@ -51,8 +52,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.port is not None:
         raise UsageError("--port is for --live; say both, or neither")
     check_device(args.device)
-    if args.seed < 0:
-        raise UsageError(f"--seed is {args.seed}; expected 0 or more")
+    check_seed(args.seed)
     run = run_record.read(args.path)
     notes = []
     if not args.quick:

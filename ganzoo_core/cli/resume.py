@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import DEVICE, SETTINGS, Parser, parse_path
 from ganzoo_core.cli.run import print_outcome, split_names
 
 
@@ -26,7 +26,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="other trackers than the run had; '' for none",
     )
     parser.add_argument("--out", type=parse_path, metavar="DIR", help="the new run's folder")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
+    parser.add_argument("--device", **DEVICE, help="where it runs")
     parser.add_argument(
         "--data",
         metavar="NAME:PATH",

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import DEVICE, SETTINGS, Parser, parse_path
 from ganzoo_core.distributed import ranks
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
@@ -95,7 +95,7 @@ def add_run_options(parser: Parser, *, out: str) -> None:
     )
     settings.add_argument("--batch-size", type=int, metavar="N", help="images a step")
     settings.add_argument("--seed", type=int, metavar="N", help="of every random number")
-    settings.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
+    settings.add_argument("--device", **DEVICE, help="where it runs")
     places = parser.add_argument_group("places and output")
     places.add_argument(
         "--data-root",

@@ -129,6 +129,7 @@ def _resolve_runs(args: argparse.Namespace, jobs: Sequence[Job]) -> tuple[dict[s
     from ganzoo_core import mix, sweeps
     from ganzoo_core.discovery import catalog
     from ganzoo_core.errors import GanzooError
+    from ganzoo_core.training import setup
 
     reasons: dict[str, str] = {}
     groups: dict[str, str] = {}
@@ -139,6 +140,8 @@ def _resolve_runs(args: argparse.Namespace, jobs: Sequence[Job]) -> tuple[dict[s
         run_args.preset = job.values.get("preset", args.preset)
         try:
             resolved = mix.resolve(catalog.scan(), run.make_request(run_args))
+            if args.dry_run:
+                setup.rehearse(resolved, args.data_root, None)
             reasons[job.name] = ""
             if (group := sweeps.speed_group(job.values, resolved.settings)) is not None:
                 groups[job.name] = group

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed.ranks import Rank
-from ganzoo_core.engines.size_limits import DEFAULT_MAX_PARAMETERS
 from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.frameworks import Framework, get_framework
 from ganzoo_core.terminal.text import show_waiting
@@ -29,7 +28,7 @@ def create_engine(
 
     Args:
         framework: a name in `frameworks.FRAMEWORKS`; no other reaches the import machinery.
-        settings: only `engine.*` is read.
+        settings: all of `engine.*`, as `settings.read_engine_settings` returns them; others are ignored.
         rank: this process's rank in distributed training, or None; see `ranks.check_launch`.
         quiet: do not show on a terminal that the framework is being imported.
 
@@ -46,11 +45,11 @@ def create_engine(
         device=settings["engine.device"],
         threads=settings["engine.threads"] or cores,
         channels_last=settings["engine.channels_last"],
-        precision=settings.get("engine.precision", "float32"),
-        compile=settings.get("engine.compile", False),
-        max_parameters=settings.get("engine.max_parameters", DEFAULT_MAX_PARAMETERS),
+        precision=settings["engine.precision"],
+        compile=settings["engine.compile"],
+        max_parameters=settings["engine.max_parameters"],
         rank=None if rank is None or rank.is_alone else rank,
-        timeout=settings.get("engine.timeout", 0.0),
+        timeout=settings["engine.timeout"],
     )
 
 

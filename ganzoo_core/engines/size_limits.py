@@ -17,14 +17,16 @@ from typing import TypeVar
 
 from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.messages import pluralise
+from ganzoo_core.settings import CORE_SETTINGS
 
-DEFAULT_MAX_PARAMETERS = 1_000_000_000  # of `engine.max_parameters`
+DEFAULT_MAX_PARAMETERS: int = CORE_SETTINGS["engine.max_parameters"].default
 SMALL_NETWORK = 1 << 24  # numbers, 64 MiB in float32: most networks are smaller, and are built without counting first
 MIN_LAYER_LIMIT = 20_000  # the layer limit is at least this; without one, a loop over 10^9 layers would run for hours
 NUMBERS_PER_LAYER = 50_000  # a higher limit on numbers allows one layer per this many
-_OUT_OF_MEMORY_WORDS = ("out of memory", "overflow", "can't allocate", "could not allocate", "oom when", "bad_alloc",
-"too big",
-          "too large", "maximum allowed dimension")  # fmt: skip
+_OUT_OF_MEMORY_WORDS = (
+    *("out of memory", "overflow", "can't allocate", "could not allocate", "oom when", "bad_alloc"),
+    *("too big", "too large", "maximum allowed dimension"),
+)
 
 BUILD_LOCK = threading.RLock()  # held while framework classes are patched: one thread builds at a time
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import weakref
 from collections.abc import Mapping
@@ -60,7 +59,7 @@ def find_saved(
 
 def needs_own_process(framework: str) -> bool:
     """Whether this process has loaded the other framework, and not this one."""
-    loaded = [entry.name for entry in FRAMEWORKS.values() if entry.modules[0] in sys.modules]
+    loaded = [entry.name for entry in FRAMEWORKS.values() if entry.is_imported()]
     return bool(loaded) and framework not in loaded
 
 

@@ -99,7 +99,7 @@ def _explain_replaced(mix: Mix, unread: Container[str]) -> Iterator[tuple[str, N
 
 
 def _explain_core_settings(mix: Mix) -> Iterator[tuple[str, NoEffect]]:
-    """Settings of the core that are read with other values of another setting, or in the other framework."""
+    """Settings of the core that are read with other values of another setting, or that the framework does not read."""
     framework = get_framework(mix.framework)
     for key, setting in CORE_SETTINGS.items():
         if key in framework.unread_settings:

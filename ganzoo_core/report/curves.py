@@ -144,14 +144,15 @@ def find_stages(run: RunRecord) -> list[dict[str, float]]:
     return stages if len(stages) > 1 else []
 
 
-def make_rows(chart: Chart, count: int = TABLE_ROWS) -> list[list[str]]:
-    """A chart's values as table rows: `count` points, evenly spaced, including the first and the last.
+def make_rows(chart: Chart) -> list[list[str]]:
+    """A chart's values as table rows: `TABLE_ROWS` points, evenly spaced, including the first and the last.
 
     The rows are at points of the longest curve; other curves give their nearest value, none beyond their ends.
     """
     x = max((series["x"] for series in chart["series"]), key=len)
     last = len(x) - 1
-    chosen = sorted({round(index * last / (count - 1)) for index in range(count)}) if last >= count else range(last + 1)
+    spread = {round(index * last / (TABLE_ROWS - 1)) for index in range(TABLE_ROWS)}
+    chosen = sorted(spread) if last >= TABLE_ROWS else range(last + 1)
     return [
         [f"{x[index]:,.6g}", *(_format_value(_find_value(series, x[index])) for series in chart["series"])]
         for index in chosen

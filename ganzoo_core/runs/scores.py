@@ -120,16 +120,12 @@ def find_main_score() -> str:
     return next((part.lower[0] for part in catalog.scan().parts if part.main and part.lower), "")
 
 
-def find_best(scores: Sequence[Score], by: str = "") -> Score | None:
-    """The best of a run's scores with the same protocol as the newest one; None without any.
+def find_best(scores: Sequence[Score]) -> Score | None:
+    """The best of a run's scores, by the main metric, with the same protocol as the newest one; None without any.
 
     Of a generator that was scored several times, the last score counts, not the best.
-
-    Args:
-        scores: of one run.
-        by: the score's name; the main metric's by default.
     """
-    by = by or find_main_score()
+    by = find_main_score()
     named = [score for score in scores if score.images is not None and math.isfinite(score.scores.get(by, math.nan))]
     alike = select_latest([score for score in named if not find_differences(score, named[-1])])
     sign = -1 if alike and alike[-1].better.get(by) == "higher" else 1

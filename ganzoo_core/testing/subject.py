@@ -18,7 +18,7 @@ from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.frameworks import get_framework
 from ganzoo_core.mix import DataFit, Mix, Request, resolve
-from ganzoo_core.settings import CORE_SETTINGS, find_kind, find_matches, read_value
+from ganzoo_core.settings import CORE_SETTINGS, find_kind, find_matches, read_engine_settings, read_value
 
 CLASSES = 11  # a number that is unlikely as the width of a layer
 IMAGES = 64
@@ -60,8 +60,8 @@ class Subject:
     @cached_property
     def engine(self) -> Engine:
         """The framework's engine, on the CPU with one thread."""
-        core = {key: setting.default for key, setting in CORE_SETTINGS.items()}
-        return engines.create_engine(self.framework, {**core, "engine.device": "cpu", "engine.threads": 1})
+        settings = read_engine_settings({"engine.device": "cpu", "engine.threads": 1})
+        return engines.create_engine(self.framework, settings)
 
     @cached_property
     def native(self) -> ModuleType:

@@ -40,31 +40,23 @@ from ganzoo_core.training.trackers import Trackers
 VISIBLE_SECONDS = 10.0  # seconds that a file may take to appear on the other machines
 
 
-def assemble(
-    resolved: Mix,
-    *,
-    data_root: str | Path | None,
-    out: Path | None,
-    quiet: bool,
-    start_point: StartPoint = FROM_SCRATCH,
-) -> Runner:
-    """Load the data, build the networks and open the run.
+def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool) -> Runner:
+    """Load the data, build the networks and open a new run.
 
     Args:
         resolved: the mix to train.
         data_root: see `building.find_data_root`.
         out: the folder of a new run; None for one under `runs`.
         quiet: whether to hide the progress.
-        start_point: a run, checkpoint or weights to start from.
 
     Raises:
         UsageError, PluginError, DataError: before anything is trained.
     """
-    built = build(load(resolved, data_root, out), quiet=quiet, start_point=start_point)
-    return open_run(built, out=out, start_point=start_point)
+    built = build(load(resolved, data_root, out), quiet=quiet, start_point=FROM_SCRATCH)
+    return open_run(built, out=out, start_point=FROM_SCRATCH)
 
 
-def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint = FROM_SCRATCH) -> Runner:
+def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint) -> Runner:
     """Open the run's folder and restore the starting state. Only rank 0 writes.
 
     Args:

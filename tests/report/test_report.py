@@ -449,7 +449,7 @@ def test_the_command_writes_the_page_of_a_real_run(trained, tmp_path):
         (["gone"], "gone is not there; name a run's folder"),
         (["empty"], "holds no config.yaml, no stats.jsonl and no samples/"),
         (["run", "--port", "80"], "--port is for --live"),
-        (["run", "--seed", "-1"], "--seed is -1; expected 0 or more"),
+        (["run", "--seed", "-1"], "the seed is -1; expected a whole number from 0 to 2^63 - 1"),
         (["run", "--quick", "--out", "file/x.html"], "cannot be written"),
     ],
 )

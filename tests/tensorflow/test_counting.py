@@ -16,14 +16,14 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.size_limits import NetworkTooLarge
 from ganzoo_core.engines.tensorflow import network_size
+from ganzoo_core.settings import read_engine_settings
 
 SPEC = gz.Spec(height=16, width=16, channels=1, classes=0, latent_dim=8, framework="tensorflow")
 
 
 def engine(limit: int = size_limits.DEFAULT_MAX_PARAMETERS) -> Any:
-    return engines.create_engine("tensorflow", {
-        "engine.device": "cpu", "engine.threads": 2, "engine.channels_last": True, "engine.max_parameters": limit,
-    })  # fmt: skip
+    given = {"engine.device": "cpu", "engine.threads": 2, "engine.max_parameters": limit}
+    return engines.create_engine("tensorflow", read_engine_settings(given))
 
 
 def build(make: Callable[[], Any], limit: int = size_limits.DEFAULT_MAX_PARAMETERS, **values: float) -> Any:

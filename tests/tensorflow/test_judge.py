@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ganzoo_core import engines
-from ganzoo_core.settings import CORE_SETTINGS
+from ganzoo_core.settings import read_engine_settings
 
 keras = pytest.importorskip("keras")
 RANDOM = np.random.default_rng(1)
@@ -16,7 +16,7 @@ RANDOM = np.random.default_rng(1)
 
 @pytest.fixture(scope="module")
 def engine() -> Any:
-    return engines.create_engine("tensorflow", {**{key: setting.default for key, setting in CORE_SETTINGS.items()}})
+    return engines.create_engine("tensorflow", read_engine_settings({}))
 
 
 def pictures(count: int, size: int) -> np.ndarray:

@@ -15,14 +15,14 @@ from ganzoo_core import engines
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.size_limits import NetworkTooLarge, SizeCounter
 from ganzoo_core.engines.torch import network_size
+from ganzoo_core.settings import read_engine_settings
 
 SPEC = gz.Spec(height=16, width=16, channels=1, classes=0, latent_dim=8, framework="torch")
 
 
 def engine(limit: int = size_limits.DEFAULT_MAX_PARAMETERS) -> Any:
-    return engines.create_engine("torch", {
-        "engine.device": "cpu", "engine.threads": 1, "engine.channels_last": True, "engine.max_parameters": limit,
-    })  # fmt: skip
+    given = {"engine.device": "cpu", "engine.threads": 1, "engine.max_parameters": limit}
+    return engines.create_engine("torch", read_engine_settings(given))
 
 
 def build(make: Callable[[], Any], limit: int = size_limits.DEFAULT_MAX_PARAMETERS, **values: float) -> Any:

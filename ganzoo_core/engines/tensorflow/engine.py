@@ -32,19 +32,11 @@ from ganzoo_core.randomness import seed_for
 
 
 class Engine:
-    """TensorFlow on one device; `protocol.Engine` documents the methods.
+    """TensorFlow on one device. `protocol.Engine` documents the methods, `protocol.EngineFactory` the arguments.
 
-    Args:
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        threads: CPU threads.
-        channels_last: ignored: Keras' images are always [N,H,W,C].
-        precision: `float32` or `bfloat16`, for convolutions and matrix products in training.
-        compile: whether to compile each phase's graph by XLA; see `compiling`.
-        max_parameters: limit per network; a larger one is refused before it is built.
-        rank, timeout: ignored: a run in TensorFlow has one process, which `ranks.check_launch` ensures.
-
-    Raises:
-        UsageError: if the device is not available.
+    `precision` is that of convolutions and matrix products in training. `compile` compiles each phase's graph by XLA,
+    see `compiling`. `channels_last` is ignored, since Keras' images are always [N,H,W,C]; so are `rank` and `timeout`,
+    since a run in TensorFlow has one process, which `ranks.check_launch` ensures.
     """
 
     framework = "tensorflow"

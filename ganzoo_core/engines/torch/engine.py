@@ -33,25 +33,15 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """PyTorch on one device; `protocol.Engine` documents the methods.
+    """PyTorch on one device. `protocol.Engine` documents the methods, `protocol.EngineFactory` the arguments.
 
-    Args:
-        device: `auto`, `cpu`, `cuda` or `mps`.
-        threads: CPU threads.
-        channels_last: use the channels_last memory format, which is faster on CPU and CUDA; ignored on MPS.
-        precision: `float32` or `bfloat16`, for the networks' forward and backward passes in training.
-        compile: whether to compile the training step; see `compiled`.
-        max_parameters: limit per network; a larger one is refused before it is built.
-        rank: this process's rank in distributed training, or None; with a rank, the process group is joined here.
-        timeout: seconds to wait for other processes.
-
-    Raises:
-        UsageError: if the device is not available.
+    `channels_last` is faster on CPU and CUDA, and ignored on MPS. `precision` is that of the networks' forward and
+    backward passes in training. See `compiled` for `compile`, and `malloc` for `keeps_memory`.
     """
 
     framework = "torch"
-    notes: tuple[str, ...] = ()  # for the user, before a run
-    keeps_memory = False  # whether freed memory stays with the process; see `malloc`
+    notes: tuple[str, ...] = ()
+    keeps_memory = False
 
     def __init__(
         self,
