@@ -46,7 +46,7 @@ class Scripted:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(evaluation, "Scorer", Scripted)
-    monkeypatch.setattr(evaluation, "make_request", lambda **asked: None)
+    monkeypatch.setattr(evaluation, "make_request", lambda **asked: asked)
     Scripted.closed = 0
     return
 
