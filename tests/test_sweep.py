@@ -415,6 +415,9 @@ def test_a_dry_run_says_which_fit(sweep: Callable) -> None:
     assert fits == {f"loss-{loss}_seed-{seed}": loss == "hinge" for loss in ("hinge", "hnige") for seed in (0, 1)}
     assert "did you mean hinge" in told["runs"][2]["reason"]
     assert "loss-hinge_seed-1\tok\n" in sweep("dcgan-torch --over loss=hinge,hnige --over seed=0,1 --dry-run")[0]
+    sizes = sweep("dcgan-torch --over size=16,511 --dry-run")[0].splitlines()  # the run of 511 would be refused, too
+    assert sizes[0] == "size-16\tok"
+    assert sizes[1].startswith("size-511\tdata.size is 511; this model takes ")
     assert not list(Path().iterdir())
 
 

@@ -84,9 +84,7 @@ class SavedGenerator:
     def _network(self) -> Any:
         if self._mix is not None:
             for part in (*self._mix.parts.values(), *self._mix.modifiers):
-                loading.import_hooks(
-                    part
-                )  # outside the block below: a failing import is the plugin's fault, not the card's
+                loading.import_hooks(part)  # not in the block below: if it fails, the plugin is at fault, not the card
         with self._blame_card("asks for a network that cannot be built"):
             network = self._engine.build(
                 lambda: self._given_network or self._build(),

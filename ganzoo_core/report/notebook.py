@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ganzoo_core.errors import UsageError
@@ -62,9 +61,7 @@ class NotebookReporter(Reporter):
         self._progress_text = ""
         self._drawn_at, self._min_interval = -REFRESH_SECONDS, REFRESH_SECONDS
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._draw()
 
     def begin(self, folder: Path) -> None:

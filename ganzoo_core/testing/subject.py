@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import building, engines
-from ganzoo_core.api import ImageSource, Step
+from ganzoo_core.api import ImageSource, Spec, Step
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines.protocol import Engine
@@ -96,19 +96,10 @@ class Subject:
         schedule = constant_rates if part.kind == "modifiers" else constant_schedule
         return {"generator": G, "discriminator": D, "loss": loss, "schedule": schedule}
 
-    def make_tiny_spec(self) -> Any:
+    def make_tiny_spec(self) -> Spec:
         """The tiny networks' Spec: 8 pixels, one channel, and labels if the loss needs classes."""
-        from ganzoo_core.api import Spec
-
-        conditional = any("class" in need for need in self.part.needs)
-        return Spec(
-            height=8,
-            width=8,
-            channels=1,
-            classes=CLASSES if conditional else 0,
-            latent_dim=8,
-            framework=self.framework,
-        )
+        classes = CLASSES if any("class" in need for need in self.part.needs) else 0
+        return Spec(height=8, width=8, channels=1, classes=classes, latent_dim=8, framework=self.framework)
 
     def make_source(self, *, size: int | None = None, channels: int = 1) -> ImageSource:
         """Noise images uint8 [64,H,W,C], with labels."""

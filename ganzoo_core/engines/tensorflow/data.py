@@ -15,9 +15,8 @@ from ganzoo_core.data.lazy import is_in_file
 from ganzoo_core.data.pixels import preprocess
 from ganzoo_core.data.prefetch import Prefetcher
 
-MAX_DEVICE_BYTES = (
-    2**30
-)  # larger sets stay in main memory, since TensorFlow does not report how much memory a GPU has free
+# Larger sets stay in main memory, since TensorFlow does not report how much memory a GPU has free.
+MAX_DEVICE_BYTES = 2**30
 
 
 class TrainingImages:
