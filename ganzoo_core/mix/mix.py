@@ -140,7 +140,9 @@ def is_claim_true(claim: Any, mix: Mix, slot: str) -> bool:
     value = mix.settings[find_deciding_key(claim["setting"], mix, slot)]
     if "is" in claim:
         return bool(value == claim["is"])
-    return any(number > claim["above"] for number in value) if isinstance(value, list) else value > claim["above"]
+    return (
+        any(number > claim["above"] for number in value) if isinstance(value, list) else (value or 0) > claim["above"]
+    )
 
 
 def find_deciding_key(key: str, mix: Mix, slot: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ def is_offline() -> bool:
 def download(
     remote: RemoteFile, folder: Path, *, missing: str, advice: str, advance: Callable[[int], object] = bool
 ) -> Path:
-    """Download a file into a folder; a file there with another SHA-256 is replaced.
+    """Download a file into a folder, unless it is there already; a file there with another SHA-256 is replaced.
 
     Args:
         remote: the file.
@@ -73,6 +74,8 @@ def download(
     url = (mirror or remote.base_url).rstrip("/") + "/" + remote.name
     if mirror and not _is_allowed(url, local=True):
         raise UsageError(f"{remote.mirror_variable} is {mirror}; expected an address that starts with https://")
+    if _is_there(path, remote):
+        return path
     if is_offline():
         raise DataError(f"{missing}, and GANZOO_OFFLINE forbids a download of {remote.name}; {advice}")
     try:
@@ -83,6 +86,12 @@ def download(
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}; {advice}") from None
     return path
+
+
+def _is_there(path: Path, remote: RemoteFile) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == remote.sha256
+    return False
 
 
 def _retrieve(url: str, remote: RemoteFile, path: Path, advance: Callable[[int], object]) -> None:

@@ -161,6 +161,18 @@ def test_an_interrupted_download_leaves_nothing(server, tmp_path, monkeypatch, r
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_is_there_is_asked_of_nobody(get, server, tmp_path, monkeypatch):
+    """Neither its owner nor a network is needed: the folder may be shared, and read-only."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "file.gz").write_bytes(BODY)
+    monkeypatch.setenv("GANZOO_OFFLINE", "1")
+    monkeypatch.setattr("pathlib.Path.chmod", None)
+    assert get().read_bytes() == BODY
+    (tmp_path / "raw" / "file.gz").write_bytes(BODY[1:])
+    with pytest.raises(gz.DataError, match="GANZOO_OFFLINE forbids a download"):
+        get()
+
+
 def test_pins_are_the_published_ones():
     """Sizes and sums as in url_checksums of TensorFlow Datasets, checked here by their first digits."""
     sums = {name: about.remotes["train-images-idx3-ubyte"].sha256[:8] for name, about in mnist.SETS.items()}
