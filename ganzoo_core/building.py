@@ -32,14 +32,20 @@ SLOT_HOOKS = {
 
 
 def call_slot(resolved: Mix, slot: str, check: Callable[[Any], str], **arguments: Any) -> Any:
-    """Call the hook of a slot's part, with the mix's modifiers around it; see `loading.call_hook`."""
+    """Call the hook of a slot's part, with the mix's modifiers around it; see `loading.call_hook`.
+
+    Its `name`, its `options` and those of the modifiers are the mix's, unless they are among the arguments.
+    """
+    own = {"name": resolved.parts[slot].name, "options": resolved.get_options(slot)}
+    if slot != "data":
+        own["modifiers"] = resolved.get_modifier_options()
     return loading.call_hook(
         SLOT_HOOKS[slot],
         resolved.parts[slot],
         check,
         wrappers=resolved.modifiers,
         replacement=resolved.objects.get(slot),
-        **arguments,
+        **{**own, **arguments},
     )
 
 
@@ -146,15 +152,7 @@ def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mappi
 
     def built(slot: str) -> Any:
         return engine.build(
-            lambda: call_slot(
-                resolved,
-                slot,
-                engine.find_network_problem,
-                name=resolved.parts[slot].name,
-                spec=fitted.spec,
-                options=resolved.get_options(slot),
-                modifiers=resolved.get_modifier_options(),
-            ),
+            lambda: call_slot(resolved, slot, engine.find_network_problem, spec=fitted.spec),
             spec=fitted.spec,
             slot=slot,
             seed=resolved.settings["train.seed"],
@@ -237,25 +235,15 @@ def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Schedul
         resolved,
         "schedule",
         answers.check_schedule,
-        name=resolved.parts["schedule"].name,
         spec=fitted.spec,
         total_images=total_images,
         options={**base, **resolved.get_options("schedule")},
-        modifiers=resolved.get_modifier_options(),
     )
 
 
 def build_loss(resolved: Mix, fitted: DataFit) -> Loss:
     """Build the loss with its modifiers around it."""
-    return call_slot(
-        resolved,
-        "loss",
-        answers.check_loss,
-        name=resolved.parts["loss"].name,
-        spec=fitted.spec,
-        options=resolved.get_options("loss"),
-        modifiers=resolved.get_modifier_options(),
-    )
+    return call_slot(resolved, "loss", answers.check_loss, spec=fitted.spec)
 
 
 def list_wrappers(resolved: Mix, slot: str) -> list[Part]:

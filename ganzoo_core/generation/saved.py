@@ -120,15 +120,7 @@ class SavedGenerator:
 
     def _build(self) -> Any:
         assert self._mix is not None
-        return building.call_slot(
-            self._mix,
-            "generator",
-            self._engine.find_network_problem,
-            name=self._mix.parts["generator"].name,
-            spec=self.spec,
-            options=self._mix.get_options("generator"),
-            modifiers=self._mix.get_modifier_options(),
-        )
+        return building.call_slot(self._mix, "generator", self._engine.find_network_problem, spec=self.spec)
 
     def generate(
         self, n: int = 16, *, seed: int = 0, labels: int | str | Sequence[int] | np.ndarray | None = None

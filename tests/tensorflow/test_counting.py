@@ -118,10 +118,7 @@ def test_bundled_models_are_counted_as_they_are_built(name: str) -> None:
             found = size_limits.SizeCounter(None, 10**6)
             with network_size.watch_construction(found, without_memory):
                 values = building.network_kwargs(resolved, slot, whole)
-                network = building.call_slot(
-                    resolved, slot, engine().find_network_problem, name=name, spec=fitted.spec,
-                    options=resolved.get_options(slot), modifiers={},
-                )  # fmt: skip
+                network = building.call_slot(resolved, slot, engine().find_network_problem, spec=fitted.spec)
                 if hasattr(network, "grow"):
                     network.grow(values["resolution"])
                 engine()._call_once(network, fitted.spec, slot, values)
