@@ -139,7 +139,7 @@ def make_trainer(images: np.ndarray, args: argparse.Namespace, *, stays: bool = 
         raise SystemExit("the images are not where they were to be")
     engine = engines.create_engine("torch", resolved.settings)
     G, D = building.build_networks(engine, resolved, fitted, {})
-    plan = building.make_plan(resolved)
+    plan = building.make_plan(resolved, {})
     return engine.create_trainer(G, D, building.build_loss(resolved, fitted), plan, prepared, None)
 
 

@@ -101,7 +101,7 @@ def make_engine_and_loop(kind: str, args: argparse.Namespace, images: np.ndarray
     engine = engines.create_engine(resolved.framework, resolved.settings)
     engine.tell = lambda note: print(f"{kind}: {note}")
     G, D = building.build_networks(engine, resolved, fitted, {})
-    plan = building.make_plan(resolved)
+    plan = building.make_plan(resolved, {})
     trainer = engine.create_trainer(G, D, building.build_loss(resolved, fitted), plan, images, None)
     position = 0
 
