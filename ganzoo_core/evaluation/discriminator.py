@@ -8,7 +8,7 @@ is then scored as in a batch of real ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ import numpy as np
 
 from ganzoo_core import building, engines, mix
 from ganzoo_core.api import ImageSource
-from ganzoo_core.data import pixels
-from ganzoo_core.data.framing import Framing, prepare
-from ganzoo_core.data.picture_files import READABLE_SUFFIXES, read_picture
+from ganzoo_core.data.framing import Framing, apply_framing, prepare
+from ganzoo_core.data.reading.image_set import ImageSet
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.protocol import Engine
-from ganzoo_core.errors import DataError, GanzooError, UsageError
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.evaluation.image_files import find_images
 from ganzoo_core.generation import saved
 from ganzoo_core.generation.classes import find_class
 from ganzoo_core.mix import DataFit, Mix
@@ -89,13 +89,16 @@ class Judge:
         self.folder = folder
         facts = read_facts(config)
         self._fit, self._mix = _restore_fit_and_mix(config, facts, {"engine.device": device, **(settings or {})})
+        # Files are read as the training data was, but for their size.
+        settings = self._mix.get_options("data")
+        self._options = {**settings, "size": 0, "channels": self._fit.spec.channels}
         position = read_position(newest)
         self.images_seen = position.images
         self._values: Mapping[str, float] = position.values
         self._engine = engines.create_engine(self._mix.framework, self._mix.settings)
         _, self._D = building.build_networks(self._engine, self._mix, self._fit, self._values)
         _load_weights(self._engine, self._D, newest / layout.STATE)
-        self.notes = self._recalibrate_batch_norm(facts, data_root)
+        self.notes = self._own_notes = self._recalibrate_batch_norm(facts, data_root)
         loss = self._mix.parts["loss"]
         is_object = facts.parts.get("loss", "").startswith(OBJECT_PREFIX)
         self.loss = "a loss that was given in Python" if is_object else loss.name
@@ -173,36 +176,42 @@ class Judge:
         Raises:
             DataError: for an image that cannot be read.
         """
-        files = [file for path in paths for file in _list_pictures(path)]
-        pictures = [read_picture(file) for file in files]
-        if not pictures:
+        scans = [find_images(path) for path in paths]
+        if not scans:
             return []
-        batch = np.concatenate([self._prepare_picture(picture) for picture in pictures])
+        files = [file for scan in scans for file in scan.files]
+        images = ImageSet(files, self._options)
+        self.notes = [*self._own_notes, *(note for scan in scans for note in scan.notes), *images.notes]
+        batch = self._prepare(images)
         labels = None if label is None else np.full(len(batch), label, np.int64)
         scores = self._engine.score_images(
             self._D, batch, labels, self._values, takes=self._mix.parts["discriminator"].takes
         ).reshape(len(batch), -1)
         verdicts = []
-        for file, picture, score in zip(files, pictures, scores.astype(np.float64), strict=True):
+        for file, header, score in zip(images.files, images.headers, scores.astype(np.float64), strict=True):
             mean = float(score.mean())
             # The mean of the patches' probabilities, as in training.
             probability = float(_sigmoid(score).mean()) if self.probability == "sigmoid" else None
             real = None if self.decision is None or isinstance(self.decision, str) else mean > self.decision
-            verdicts.append(Verdict(file, (picture.shape[1], picture.shape[0]), mean, probability, real))
+            verdicts.append(Verdict(file.path, (header.width, header.height), mean, probability, real))
         return verdicts
 
-    def _prepare_picture(self, picture: np.ndarray) -> np.ndarray:
-        """Preprocess an image [H,W,C] like the training images: uint8 [1,height,width,C].
+    def _prepare(self, images: ImageSet) -> np.ndarray:
+        """Read images as the training images were: uint8 [N,height,width,C].
 
-        An image at the networks' resolution, as G draws it, is unchanged; any other is resized to the data's original
-        size, then framed like the data.
+        An image of the networks' resolution, as G draws it, is unchanged; any other is brought to the data's size, then
+        framed like the data.
         """
-        images, framing = picture[None], self._fit.framing
-        if images.shape[1:3] == framing.target_size:
-            framing = Framing(framing.target_size, framing.target_size, "none")
-        elif images.shape[1:3] != framing.original_size:
-            images = pixels.resize(images, framing.original_size)
-        return np.asarray(prepare(ImageSource(images), framing, self._fit.spec.channels).images)
+        framing, channels = self._fit.framing, self._fit.spec.channels
+        exact = np.array([(header.height, header.width) == framing.target_size for header in images.headers])
+        batch = np.empty((len(exact), *framing.target_size, channels), np.uint8)
+        for rows, size, how in (
+            (np.flatnonzero(exact), framing.target_size, Framing(framing.target_size, framing.target_size, "none")),
+            (np.flatnonzero(~exact), framing.original_size, framing),
+        ):
+            if len(rows):
+                batch[rows] = apply_framing(images.read(rows, size=size).images, how, channels)
+        return batch
 
     def _list_class_names(self) -> list[str]:
         try:
@@ -267,18 +276,6 @@ def _load_weights(engine: Engine, D: Any, path: Path) -> None:
                 f"{wants}; install the version that it names"
             )
     engine.load_weights(D, weights)
-
-
-def _list_pictures(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        if not path.exists():
-            raise DataError(f"{path} is not there; name a picture, or a folder of pictures")
-        yield path
-        return
-    inside = sorted(file for file in path.iterdir() if file.suffix.lower() in READABLE_SUFFIXES and file.is_file())
-    if not inside:
-        raise DataError(f"{path} holds no pictures; expected files such as 0001.png")
-    yield from inside
 
 
 def _sigmoid(scores: np.ndarray) -> np.ndarray:

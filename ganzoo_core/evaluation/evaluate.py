@@ -85,7 +85,7 @@ def evaluate(
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
         drawn_from = generators.list_generators(folder, str(checkpoint))
     elif not isinstance(images, np.ndarray):
-        images, file_labels = read_images(expand_user(images))
+        images, file_labels = read_images(expand_user(images), say=say)
         labels = file_labels if labels is None else labels
     if images is not None and labels is not None:
         labels = read_labels(labels, f"expected {len(images)} whole numbers, one for each image", count=len(images))

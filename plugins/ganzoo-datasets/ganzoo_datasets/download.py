@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import ganzoo_core as gz
-from ganzoo_datasets.progress import show_progress
 
 if TYPE_CHECKING:
     import requests
@@ -125,7 +124,7 @@ class _Downloader:
             if re.fullmatch("[0-9]{1,18}", declared) and int(declared) != self.remote.size:
                 raise _DownloadRefused(f"it has {int(declared):,} bytes and the published file {self.remote.size:,}")
             received = 0
-            with show_progress(f"downloading {self.remote.name}", self.remote.size, in_bytes=True) as advance:
+            with gz.show_progress(f"downloading {self.remote.name}", self.remote.size, in_bytes=True) as advance:
                 # Undecoded: some servers declare a .gz file as gzip transfer encoding, which would unpack it.
                 for chunk in response.raw.stream(_CHUNK, decode_content=False):
                     received += len(chunk)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ganzoo_core.errors import DataError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -23,8 +25,8 @@ _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _ORIENTATION, _ROTATED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and the values that swap height and width
 
 
-class BadImage(Exception):
-    """An image cannot be used; the message says why."""
+class BadImage(DataError):
+    """An image cannot be used; the message says why, without naming the file."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,8 @@ def _read_orientation(image: Image.Image) -> int:
         return 1
 
 
-def decode(path: Path, *, height: int, width: int, channels: int) -> np.ndarray:
-    """The image as uint8 [H,W,C], rotated by its EXIF orientation, centre-cropped and resized with antialiasing.
-
-    Args:
-        path: the file; of an animation, its first frame.
-        height, width: of the result, in pixels.
-        channels: 1 or 3.
+def decode(path: Path, *, height: int, width: int, channels: int, fit: str = "crop") -> np.ndarray:
+    """Decode an image file; of an animation, its first frame. See `image_to_pixels`.
 
     Raises:
         BadImage: if it cannot be read.
@@ -90,25 +87,67 @@ def decode(path: Path, *, height: int, width: int, channels: int) -> np.ndarray:
     with _open_image(path) as image:
         # JPEGs can be decoded at 1/2, 1/4 or 1/8 size; at least twice the target keeps the quality of the resizing.
         image.draft(None, (2 * max(height, width), 2 * max(height, width)))
-        return to_pixels(image, height=height, width=width, channels=channels)
+        return image_to_pixels(image, height=height, width=width, channels=channels, fit=fit)
 
 
-def to_pixels(image: Image.Image, *, height: int, width: int, channels: int) -> np.ndarray:
-    """Convert an opened image to uint8 [H,W,C]; see `decode`."""
-    from PIL import Image, ImageOps
+def image_to_pixels(image: Image.Image, *, height: int, width: int, channels: int, fit: str = "crop") -> np.ndarray:
+    """Convert an opened Pillow image to uint8 [H,W,C], as `ImageSet` does with files.
+
+    It is rotated by its EXIF orientation, laid on white where it is transparent, and resized with antialiasing.
+
+    Args:
+        image: not yet decoded, or decoded.
+        height, width: of the result, in pixels.
+        channels: 1 or 3; 0 for 1 if the image is grey, else 3.
+        fit: for an image of another aspect: `crop` cuts out the middle, `pad` adds a border (white if the image has
+            transparency, else black), `stretch` changes the aspect.
+
+    Raises:
+        BadImage: if it is too large, damaged, or of an unknown range.
+    """
+    from PIL import ImageOps
 
     check_size(image.size)
     image.load()  # before reading the EXIF data, so that a truncated file fails here
     if _read_orientation(image) in range(2, 9):
         image = ImageOps.exif_transpose(image)
+    if fit == "crop":
+        image = _crop_to_aspect(image, height, width)
+    channels = channels or (1 if is_grey(image) else 3)
+    border = "white" if image.has_transparency_data else "black"
     image = to_eight_bit(image, channels=channels)
+    image = _pad(image, height, width, border) if fit == "pad" else _resize(image, height, width)
+    return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+
+
+def _crop_to_aspect(image: Image.Image, height: int, width: int) -> Image.Image:
+    """The largest part of the target's aspect, from the middle."""
     across, down = image.size
     kept_across, kept_down = min(across, down * width // height or 1), min(down, across * height // width or 1)
     left, top = (across - kept_across) // 2, (down - kept_down) // 2
-    image = image.crop((left, top, left + kept_across, top + kept_down))
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+    if (kept_across, kept_down) == image.size:
+        return image
+    return image.crop((left, top, left + kept_across, top + kept_down))
+
+
+def _pad(image: Image.Image, height: int, width: int, border: str) -> Image.Image:
+    """Resize to fit inside the target, in the middle of a border."""
+    from PIL import Image
+
+    across, down = image.size
+    scale = min(width / across, height / down)
+    inner = _resize(image, max(1, round(down * scale)), max(1, round(across * scale)))
+    if inner.size == (width, height):
+        return inner
+    padded = Image.new(inner.mode, (width, height), border)
+    padded.paste(inner, ((width - inner.width) // 2, (height - inner.height) // 2))
+    return padded
+
+
+def _resize(image: Image.Image, height: int, width: int) -> Image.Image:
+    from PIL import Image
+
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def to_eight_bit(image: Image.Image, *, channels: int) -> Image.Image:
