@@ -91,7 +91,7 @@ class Judge:
         self._fit, self._mix = _restore_fit_and_mix(config, facts, {"engine.device": device, **(settings or {})})
         # Files are read as the training data was, but for their size.
         settings = self._mix.get_options("data")
-        self._options = {**settings, "size": 0, "channels": self._fit.spec.channels}
+        self._options = {**settings, "size": max(self._fit.framing.original_size), "channels": self._fit.spec.channels}
         position = read_position(newest)
         self.images_seen = position.images
         self._values: Mapping[str, float] = position.values

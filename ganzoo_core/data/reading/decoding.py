@@ -1,73 +1,108 @@
-"""Decode one image file. All images are opened here; the size is checked before decoding."""
+"""Decode image files: headers, extreme values and pixels, each as a task that threads or processes perform."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganzoo_core.errors import DataError
+from ganzoo_core.data.reading import ranges
+from ganzoo_core.data.reading.formats import MAX_PIXELS, BadImage, check_size, open_image
+from ganzoo_core.data.reading.ranges import Range
+from ganzoo_core.data.reading.scan import ImageFile
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 16_000_000
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "QOI")
-"""Formats that Pillow may open. Others are unsafe: EPS runs Ghostscript, ICO may contain a larger image than its
-header says."""
-_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _ORIENTATION, _ROTATED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and the values that swap height and width
-
-
-class BadImage(DataError):
-    """An image cannot be used; the message says why, without naming the file."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Facts about an image that need no decoding."""
+    """Facts about an image that need no decoding.
+
+    Attributes:
+        height, width: of the image as it is seen, after its EXIF orientation.
+        grey: whether it is greyscale; images with a palette always count as colour.
+        sample: the type of its values, see `ranges.find_sample`.
+        frames: of an animation or a file with several pages; 2 for any number if only the first is asked for.
+        pixels: how many are decoded; fewer than it has for a large JPEG.
+    """
 
     height: int
     width: int
     grey: bool
+    sample: str = "uint8"
+    frames: int = 1
+    pixels: int = 0
 
 
-@contextmanager
-def raise_on_bomb() -> Iterator[None]:
-    """Turn Pillow's decompression bomb warning into an error, and hide its other warnings.
+@dataclass(frozen=True)
+class Task:
+    """What is done with each file.
 
-    Warning filters are global to the process: enter this once, around all threads.
+    Attributes:
+        kind: `header`, `extremes` or `decode`.
+        side: of the target, in pixels; 0 for the image's own size.
+        max_pixels: the most that may be decoded.
+        all_frames: whether all frames or pages are images, or only the first.
+        height, width, channels, fit: of the result of `decode`.
+        windows: of `ranges.choose_windows`.
     """
-    from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+    kind: str
+    side: int = 0
+    max_pixels: float = MAX_PIXELS
+    all_frames: bool = False
+    height: int = 0
+    width: int = 0
+    channels: int = 3
+    fit: str = "crop"
+    windows: Mapping[str, Range] = field(default_factory=dict)
 
 
-def read_header(path: Path) -> Header:
-    """Read an image's header without decoding it.
+def perform(task: Task, file: ImageFile) -> Any:
+    """Do a task with a file.
+
+    Returns:
+        A `Header`; the least and greatest value; or uint8 [F,H,W,C], its frames.
 
     Raises:
-        BadImage: if it is empty, not an image, or larger than 16 megapixels.
+        BadImage: if it cannot be read, or is too large.
     """
-    with _open_image(path) as image:
-        # Reading EXIF data that follows a PNG's pixels would decode the image.
-        late = image.format == "PNG" and "exif" not in image.info
-        width, height = image.size[::-1] if not late and _read_orientation(image) in _ROTATED else image.size
-        return Header(height, width, is_grey(image))
+    with open_image(file) as image:
+        size, sample = image.size, ranges.find_sample(image)
+        pixels = check_size(image, task.side, task.max_pixels)
+        if task.kind == "header":
+            return _read_header(image, size, sample, pixels, all_frames=task.all_frames)
+        found = []
+        for number in range(_count_frames(image) if task.all_frames else 1):
+            if number:
+                image.seek(number)
+                check_size(image, 0, task.max_pixels)
+            found.append(
+                ranges.measure_extremes(file, image) if task.kind == "extremes" else _decode(task, file, image)
+            )
+    if task.kind == "extremes":
+        return min(low for low, _ in found), max(high for _, high in found)
+    return np.stack(found)
 
 
-def is_grey(image: Image.Image) -> bool:
-    """Whether an image is greyscale; images with a palette always count as colour."""
-    return image.mode in _GREY_MODES
+def _read_header(image: Image.Image, size: tuple[int, int], sample: str, pixels: int, *, all_frames: bool) -> Header:
+    # Reading EXIF data that follows a PNG's pixels would decode the image.
+    late = image.format == "PNG" and "exif" not in image.info
+    width, height = size[::-1] if not late and _read_orientation(image) in _ROTATED else size
+    several = image.format != "MPO" and getattr(image, "is_animated", False)
+    frames = _count_frames(image) if all_frames else 1 + several
+    return Header(height, width, image.mode in _GREY_MODES, sample, frames, pixels)
+
+
+def _count_frames(image: Image.Image) -> int:
+    """The number of frames or pages; 1 for a photograph with a preview or a second view in it."""
+    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
 
 
 def _read_orientation(image: Image.Image) -> int:
@@ -78,22 +113,34 @@ def _read_orientation(image: Image.Image) -> int:
         return 1
 
 
-def decode(path: Path, *, height: int, width: int, channels: int, fit: str = "crop") -> np.ndarray:
-    """Decode an image file; of an animation, its first frame. See `image_to_pixels`.
+def _decode(task: Task, file: ImageFile, image: Image.Image) -> np.ndarray:
+    from PIL import Image
 
-    Raises:
-        BadImage: if it cannot be read.
-    """
-    with _open_image(path) as image:
-        # JPEGs can be decoded at 1/2, 1/4 or 1/8 size; at least twice the target keeps the quality of the resizing.
-        image.draft(None, (2 * max(height, width), 2 * max(height, width)))
-        return image_to_pixels(image, height=height, width=width, channels=channels, fit=fit)
+    sample = ranges.find_sample(image)
+    window = task.windows.get(sample)
+    source = image
+    if window is not None and ranges.find_deep_mode(image) and window != ranges.FULL_RANGES["uint16"]:
+        values = ranges.read_values(file, image)
+        scaled = ranges.scale(values, window)
+        scaled[..., 3:] = values[..., 3:] >> 8
+        source, sample, window = Image.fromarray(scaled), "uint8", None
+    return _to_pixels(
+        source,
+        orientation=_read_orientation(image),
+        height=task.height,
+        width=task.width,
+        channels=task.channels,
+        fit=task.fit,
+        sample=sample,
+        window=window,
+    )
 
 
 def image_to_pixels(image: Image.Image, *, height: int, width: int, channels: int, fit: str = "crop") -> np.ndarray:
     """Convert an opened Pillow image to uint8 [H,W,C], as `ImageSet` does with files.
 
-    It is rotated by its EXIF orientation, laid on white where it is transparent, and resized with antialiasing.
+    It is rotated by its EXIF orientation, laid on white where it is transparent, and resized with antialiasing. Values
+    of 16 bits are scaled so that 65535 becomes 255.
 
     Args:
         image: not yet decoded, or decoded.
@@ -103,21 +150,58 @@ def image_to_pixels(image: Image.Image, *, height: int, width: int, channels: in
             transparency, else black), `stretch` changes the aspect.
 
     Raises:
-        BadImage: if it is too large, damaged, or of an unknown range.
+        DataError: if it is too large, damaged, or of an unknown range.
     """
-    from PIL import ImageOps
-
-    check_size(image.size)
+    check_size(image, 0, MAX_PIXELS)
     image.load()  # before reading the EXIF data, so that a truncated file fails here
-    if _read_orientation(image) in range(2, 9):
-        image = ImageOps.exif_transpose(image)
+    return _to_pixels(
+        image,
+        orientation=_read_orientation(image),
+        height=height,
+        width=width,
+        channels=channels,
+        fit=fit,
+        sample=ranges.find_sample(image),
+        window=None,
+    )
+
+
+def _to_pixels(
+    image: Image.Image,
+    *,
+    orientation: int,
+    height: int,
+    width: int,
+    channels: int,
+    fit: str,
+    sample: str,
+    window: Range | None,
+) -> np.ndarray:
+    image.load()
+    channels = channels or (1 if image.mode in _GREY_MODES else 3)
+    image = _turn(image, orientation)
     if fit == "crop":
         image = _crop_to_aspect(image, height, width)
-    channels = channels or (1 if is_grey(image) else 3)
     border = "white" if image.has_transparency_data else "black"
-    image = to_eight_bit(image, channels=channels)
+    image = _to_eight_bit(image, channels=channels, sample=sample, window=window)
     image = _pad(image, height, width, border) if fit == "pad" else _resize(image, height, width)
     return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn an image by its EXIF orientation."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
 
 
 def _crop_to_aspect(image: Image.Image, height: int, width: int) -> Image.Image:
@@ -150,61 +234,33 @@ def _resize(image: Image.Image, height: int, width: int) -> Image.Image:
     return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def to_eight_bit(image: Image.Image, *, channels: int) -> Image.Image:
-    """Convert to mode L or RGB: transparent pixels on white, 16 bits scaled so that 65535 becomes 255.
+def _to_eight_bit(image: Image.Image, *, channels: int, sample: str, window: Range | None) -> Image.Image:
+    """Convert to mode L or RGB, with transparent pixels on white.
+
+    Args:
+        image: of any mode.
+        channels: 1 or 3.
+        sample: the type of its values.
+        window: the values that become 0 and 255; None for the full range of the image's type.
 
     Raises:
-        BadImage: if the range of the values is unknown.
+        BadImage: if there is no window and the type has no full range.
     """
     from PIL import Image
 
-    if image.mode.startswith("I"):
-        sixteen = np.clip(np.asarray(image).astype(np.int64), 0, 65_535)
-        image = Image.fromarray(np.rint(sixteen / 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise BadImage("floating-point values, whose range is not known; save it with 8 or 16 bits")
+    if image.mode.startswith("I") or image.mode == "F":
+        window = window or ranges.FULL_RANGES.get(sample)
+        if window is None:
+            raise BadImage("floating-point values, whose range is not known; save it with 8 or 16 bits")
+        values = np.asarray(image)
+        image = Image.fromarray(ranges.scale(values.view(np.uint32) if sample == "uint32" else values, window))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
         paper.alpha_composite(image)
         image = paper
-    return image.convert("L" if channels == 1 else "RGB")
-
-
-def check_size(size: tuple[int, int]) -> None:
-    """Raise BadImage for an image (width, height) above 16 megapixels."""
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise BadImage(f"{width}×{height} pixels, more than 16 megapixels")
-
-
-@lru_cache(maxsize=1)
-def _list_known_formats() -> tuple[str, ...]:
-    """The FORMATS that this Pillow supports, since it raises on an unknown name."""
-    from PIL import Image
-
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-@contextmanager
-def _open_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image lazily, after checking its size. Every failure is a BadImage."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        if not path.is_file():  # opening a named pipe would block
-            raise BadImage("not a file" if path.exists() else "a link to nothing")
-        if path.stat().st_size == 0:
-            raise BadImage("empty")
-        with Image.open(path, formats=_list_known_formats()) as image:
-            check_size(image.size)
-            yield image
-    except BadImage:
-        raise
-    except UnidentifiedImageError:
-        raise BadImage("not an image of a known format") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise BadImage("more than 16 megapixels") from None
-    except Exception as error:  # damaged files can raise almost any exception
-        raise BadImage(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from None
+    image = image.convert("L" if channels == 1 else "RGB")
+    if sample != "uint8" or window is None:
+        return image
+    table = ranges.scale(np.arange(256), window).tolist()
+    return image.point(table * channels)

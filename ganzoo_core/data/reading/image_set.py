@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from ganzoo_core.data.reading import decoding
-from ganzoo_core.data.reading.decoding import BadImage, Header
+from ganzoo_core.data.reading import ranges
+from ganzoo_core.data.reading.decoding import Header, Task
+from ganzoo_core.data.reading.formats import BadImage
 from ganzoo_core.data.reading.options import parse_options
+from ganzoo_core.data.reading.pool import perform_all
 from ganzoo_core.data.reading.scan import ImageFile
 from ganzoo_core.errors import DataError
 from ganzoo_core.messages import pluralise
-from ganzoo_core.terminal.bars import show_progress
 
 _MAX_NAMED = 5  # how many bad files a message names; the rest are counted
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,13 @@ class ReadImages:
 class ImageSet:
     """Image files that are read alike: one size, the same channels, one range of values.
 
-    Creating it reads the headers of all files, which is quick and finds bad files before the slow decoding.
+    Creating it reads the headers of all files, which is quick and finds bad files before the slow decoding. Where files
+    hold more than 8 bits, all of them are read for their range. Then `read` decodes all or some.
 
     Args:
         files: of `scan_images`.
-        options: of the dataset; `size`, `channels`, `fit` and `skip_bad` are used, each with a default.
+        options: of the dataset; `size`, `channels`, `fit`, `range`, `frames`, `max_megapixels` and `skip_bad` are used,
+            each with a default.
         name: the folder, for messages, or "".
 
     Attributes:
@@ -64,22 +65,33 @@ class ImageSet:
         self._title, self._prefix = Path(name).name or "images", f"{name}: " if name else ""
         self.bad: dict[str, str] = {}
         self._total = len(files)
-        with decoding.raise_on_bomb():
-            headers = self._map(files, lambda file: decoding.read_header(file.path), f"looking at {self._title}")
-        self._check_bad()
-        if self.bad and len(self.bad) == len(files):
-            raise DataError(f"{self._prefix}no image can be read: {_list_bad_files(self.bad)}")
+        self._task = Task(
+            "header",
+            side=self.options.size,
+            max_pixels=self.options.max_megapixels * 1e6,
+            all_frames=self.options.frames == "all",
+            fit=self.options.fit,
+        )
+        headers = self._perform(self._task, files, [0] * len(files), "looking at")
         good = [(file, header) for file, header in zip(files, headers, strict=True) if header is not None]
         self.files = [file for file, _ in good]
         self.headers: list[Header] = [header for _, header in good]
         self.channels = self.options.channels or (1 if all(header.grey for header in self.headers) else 3)
+        self._task = replace(self._task, channels=self.channels, windows=self._find_windows())
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence on the files that were skipped; none if there are none."""
-        if not self.bad:
-            return ()
-        return (f"skipped {len(self.bad)} of {self._total} files that cannot be read: {_list_bad_files(self.bad)}",)
+        """What a user should know: ranges of values, frames that were left out, files that were skipped."""
+        notes = list(self._range_notes)
+        several = sum(header.frames > 1 for header in self.headers)
+        if several and self.options.frames == "first":
+            what = f"{several:,} files hold" if several > 1 else "1 file holds"
+            notes.append(f"{what} more than one frame or page, and the first is used; data.frames=all takes all")
+        if self.bad:
+            notes.append(
+                f"skipped {len(self.bad)} of {self._total} files that cannot be read: {_list_bad_files(self.bad)}"
+            )
+        return tuple(notes)
 
     def read(self, rows: Iterable[int] | None = None, *, size: tuple[int, int] | None = None) -> ReadImages:
         """Decode files.
@@ -92,81 +104,81 @@ class ImageSet:
             DataError: if files cannot be read and `skip_bad` is off, if their sizes differ and none is set, or if the
                 images do not fit into memory.
         """
-        chosen = list(range(len(self.files))) if rows is None else list(rows)
+        chosen = np.arange(len(self.files)) if rows is None else np.array(list(rows), np.int64)
         height, width = size or self._find_size(chosen)
-        images = self._allocate((len(chosen), height, width, self.channels))
+        side = max(height, width)
+        task = replace(self._task, kind="decode", height=height, width=width, side=side)
+        headers = [self.headers[row] for row in chosen]
+        counts = np.array([header.frames if task.all_frames else 1 for header in headers], np.int64)
+        images = self._allocate((int(counts.sum()), height, width, self.channels))
+        starts = np.cumsum(counts) - counts
+        is_read = np.zeros(len(images), dtype=bool)
+        files, pixels = [self.files[row] for row in chosen], [header.pixels for header in headers]
+        for start, count, frames in zip(starts, counts, self._perform(task, files, pixels, "reading"), strict=True):
+            if frames is not None:
+                images[start : start + len(frames)] = frames[:count]
+                is_read[start : start + len(frames)] = True
+        sizes = np.array([(header.height, header.width) for header in headers], dtype=np.int64).reshape(-1, 2)
+        images = images if is_read.all() else images[is_read]
+        self._note_darkness(images)
+        return ReadImages(images, np.repeat(chosen, counts)[is_read], np.repeat(sizes, counts, axis=0)[is_read])
 
-        def fill(place: int) -> bool:
-            images[place] = decoding.decode(
-                self.files[chosen[place]].path,
-                height=height,
-                width=width,
-                channels=self.channels,
-                fit=self.options.fit,
-            )
-            return True
-
-        with decoding.raise_on_bomb():
-            files = [self.files[row] for row in chosen]
-            places = self._map(range(len(chosen)), fill, f"reading {self._title}", files)
-        self._check_bad()
-        is_read = np.array([bool(done) for done in places], dtype=bool)
-        if not is_read.any():
-            raise DataError(f"{self._prefix}no image can be read: {_list_bad_files(self.bad)}")
-        sizes = np.array([(self.headers[row].height, self.headers[row].width) for row in chosen], dtype=np.int64)
-        return ReadImages(
-            images if is_read.all() else images[is_read], np.array(chosen, np.int64)[is_read], sizes[is_read]
-        )
-
-    def _map(
-        self,
-        items: Sequence[Any],
-        work: Callable[[Any], _Result],
-        title: str,
-        files: Sequence[ImageFile] | None = None,
-    ) -> list[_Result | None]:
-        """Call `work` in threads for each item; the result is None for a bad file, which is added to `bad`."""
-
-        def attempt(item: Any) -> _Result | BadImage:
-            try:
-                return work(item)
-            except BadImage as error:
-                return error
-
-        results: list[_Result | None] = []
-        pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-        try:
-            with show_progress(title, len(items)) as advance:
-                for file, result in zip(files or items, pool.map(attempt, items), strict=True):
-                    if isinstance(result, BadImage):
-                        self.bad[file.relative] = str(result)
-                    results.append(None if isinstance(result, BadImage) else result)
-                    advance(1)
-        finally:
-            pool.shutdown(cancel_futures=True)
-        return results
-
-    def _check_bad(self) -> None:
+    def _perform(self, task: Task, files: Sequence[ImageFile], pixels: Sequence[int], verb: str) -> list[Any]:
+        """Perform a task with files; the result is None for a bad file, which is added to `bad`."""
+        results = []
+        for file, result in zip(files, perform_all(task, files, pixels, title=f"{verb} {self._title}"), strict=True):
+            if isinstance(result, BadImage):
+                self.bad[file.relative] = str(result)
+            results.append(None if isinstance(result, BadImage) else result)
         if self.bad and not self.options.skip_bad:
             raise DataError(
                 f"{self._prefix}{len(self.bad)} of {self._total} files cannot be read as images: "
                 f"{_list_bad_files(self.bad)}; remove them, or leave them out with --set data.skip_bad=true"
             )
+        if files and all(result is None for result in results):
+            raise DataError(f"{self._prefix}no image can be read: {_list_bad_files(self.bad)}")
+        return results
 
-    def _find_size(self, chosen: Sequence[int]) -> tuple[int, int]:
+    def _find_windows(self) -> dict[str, ranges.Range]:
+        """One range of values for all images of a type; those of more than 8 bits are read for it."""
+        deep = [row for row, header in enumerate(self.headers) if header.sample != "uint8"]
+        by_type: dict[str, list[ranges.Range]] = {}
+        if deep and isinstance(self.options.range, str):
+            task = replace(self._task, kind="extremes")
+            files, pixels = [self.files[row] for row in deep], [self.headers[row].pixels for row in deep]
+            for row, extremes in zip(deep, self._perform(task, files, pixels, "measuring"), strict=True):
+                if extremes is not None:
+                    by_type.setdefault(self.headers[row].sample, []).append(extremes)
+        windows, notes = ranges.choose_windows(self.options.range, by_type)
+        self._range_notes = notes
+        good = [row for row, file in enumerate(self.files) if file.relative not in self.bad]
+        self.files, self.headers = [self.files[row] for row in good], [self.headers[row] for row in good]
+        return windows
+
+    def _note_darkness(self, images: np.ndarray) -> None:
+        brightest = int(images.max(initial=0))
+        if brightest < ranges.DARK and len(images):
+            advice = f"; data.range=0:{brightest} brightens them" if brightest else ""
+            self._range_notes.append(
+                f"the images are nearly black: their brightest value is {brightest} of 255{advice}"
+            )
+
+    def _find_size(self, chosen: Sequence[int] | np.ndarray) -> tuple[int, int]:
         """The height and width of the result: `data.size`, or the size that all images have."""
         if self.options.size:
             return self.options.size, self.options.size
-        first = self.headers[chosen[0]]
-        for row in chosen:
-            header = self.headers[row]
-            if (header.height, header.width) != (first.height, first.width):
-                raise DataError(
-                    f"{self._prefix}{self.files[chosen[0]].relative} is {first.width}×{first.height} pixels and "
-                    f"{self.files[row].relative} {header.width}×{header.height}; data.size=0 keeps images that all "
-                    "have one size: say --set data.size=64"
-                )
-        return first.height, first.width
+        sizes = Counter((self.headers[row].height, self.headers[row].width) for row in chosen)
+        (height, width), _ = next(iter(sizes.items()))
+        if len(sizes) > 1:
+            other = next(
+                row for row in chosen if (self.headers[row].height, self.headers[row].width) != (height, width)
+            )
+            raise DataError(
+                f"{self._prefix}{self.files[chosen[0]].relative} is {width}×{height} pixels and "
+                f"{self.files[other].relative} {self.headers[other].width}×{self.headers[other].height}; data.size=0 "
+                "keeps images that all have one size: say --set data.size=64"
+            )
+        return height, width
 
     def _allocate(self, shape: tuple[int, int, int, int]) -> np.ndarray:
         try:

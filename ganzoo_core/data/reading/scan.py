@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from ganzoo_core.errors import DataError
 from ganzoo_core.messages import pluralise
@@ -34,6 +35,10 @@ class ImageFile:
 
     path: Path
     relative: str
+
+    def open(self) -> BinaryIO:
+        """Open the file for reading bytes."""
+        return self.path.open("rb")
 
 
 @dataclass(frozen=True)
