@@ -32,7 +32,10 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best, last, or all of them (last)"
     )
     parser.add_argument(
-        "--images", type=parse_path, metavar="FOLDER|NPZ", help="score these instead of drawing; nothing is kept"
+        "--images",
+        type=parse_path,
+        metavar="FOLDER|NPZ",
+        help="score these instead of drawing, pictures of one size, which are brought to the data's; nothing is kept",
     )
     parser.add_argument(
         "--reference",
@@ -49,7 +52,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="of the extractor, a metric, or engine.*, such as engine.max_parameters=5e9",
+        help="of the extractor, a metric, engine.*, or how --images are read, such as data.skip_bad=true",
     )
     parser.add_argument("--no-real", action="store_true", help="do not score real images for comparison")
     parser.add_argument("--quiet", action="store_true", help="no progress")

@@ -32,7 +32,8 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",
+        help="of engine.*, such as engine.max_parameters=5e9 for a network that is refused as too large; or how "
+        "pictures are read, such as data.skip_bad=true",
     )
     parser.add_argument(
         "--data-root", type=parse_path, metavar="DIR", help="where data sets lie; for a discriminator with batch norm"

@@ -19,6 +19,7 @@ from ganzoo_core import building, engines, mix
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data.framing import Framing, apply_framing, prepare
 from ganzoo_core.data.reading.image_set import ImageSet
+from ganzoo_core.data.reading.options import read_settings
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import GanzooError, UsageError
@@ -64,7 +65,8 @@ class Judge:
         folder: the run's.
         device: as `engine.device`.
         data_root: folder of the data sets; only a discriminator with batch norm needs the data.
-        settings: of `engine.*`. `engine.max_parameters` is never read from the run, which may not be trusted.
+        settings: of `engine.*`, and of `data.*` how pictures are read, such as `data.skip_bad`. `engine.max_parameters`
+            is never read from the run, which may not be trusted.
 
     Raises:
         UsageError: if the folder is not a run, has no checkpoint, or its networks were given as Python objects.
@@ -88,10 +90,12 @@ class Judge:
             )
         self.folder = folder
         facts = read_facts(config)
-        self._fit, self._mix = _restore_fit_and_mix(config, facts, {"engine.device": device, **(settings or {})})
-        # Files are read as the training data was, but for their size.
-        settings = self._mix.get_options("data")
-        self._options = {**settings, "size": max(self._fit.framing.original_size), "channels": self._fit.spec.channels}
+        reading = read_settings(settings, excluded=("size", "channels", "fit", "frames"))
+        others = {key: value for key, value in (settings or {}).items() if not key.startswith("data.")}
+        self._fit, self._mix = _restore_fit_and_mix(config, facts, {"engine.device": device, **others})
+        # Files are read as the training data was.
+        shape = {"size": max(self._fit.framing.original_size), "channels": self._fit.spec.channels}
+        self._options = {**self._mix.get_options("data"), **reading, **shape, "frames": "first"}
         position = read_position(newest)
         self.images_seen = position.images
         self._values: Mapping[str, float] = position.values
@@ -227,7 +231,7 @@ def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, A
         raise UsageError(f"{config} does not say what the run was; expected data, spec, parts and framing under run")
     height, width, channels = facts.data.size
     classes = facts.spec.classes
-    background = (facts.background or 0) if facts.framing == "pad" else None
+    background = (facts.background or 0) if facts.framing == "pad" else facts.background
     for slot in ("generator", "discriminator"):
         if facts.parts.get(slot, "").startswith(OBJECT_PREFIX):
             raise UsageError(

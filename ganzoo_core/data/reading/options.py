@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from ganzoo_core.data.reading.formats import DEFAULT_MAX_MEGAPIXELS, MAX_PIXELS
 from ganzoo_core.data.reading.ranges import Range, parse_range
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import format_value
-from ganzoo_core.settings import CORE_SETTINGS
+from ganzoo_core.settings import CORE_SETTINGS, find_kind, read_value
 
 MAX_SIDE = 4000  # pixels: largest `data.size`
 FRAMES = ("first", "all")
@@ -61,3 +61,27 @@ def parse_options(options: Mapping[str, Any]) -> ReadOptions:
             f"data.max_megapixels is {read.max_megapixels}; expected a number up to {MAX_PIXELS // 1_000_000}"
         )
     return read
+
+
+def read_settings(assigned: Mapping[str, Any] | None, *, excluded: Sequence[str] = ()) -> dict[str, Any]:
+    """Take the settings `data.*` that concern the reading of files: the options by name, typed.
+
+    Args:
+        assigned: any settings by full key, as text or typed; those outside `data.*` are left alone.
+        excluded: options that cannot be set here.
+
+    Raises:
+        UsageError: for a setting `data.*` that does not concern reading, or an invalid value.
+    """
+    defaults = {key: field.default for key, field in ReadOptions.__dataclass_fields__.items() if key not in excluded}
+    options = {}
+    for key, value in (assigned or {}).items():
+        room, _, name = key.partition(".")
+        if room != "data":
+            continue
+        if name not in defaults:
+            known = ", ".join(f"data.{name}" for name in defaults)
+            raise UsageError(f"--set {key}: of the data, only how pictures are read can be set here: {known}")
+        options[name] = read_value(key, find_kind(key, defaults[name]), value)
+    parse_options(options)
+    return options
