@@ -346,8 +346,19 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 def test_a_heic_picture_says_what_reads_it(tmp_path, monkeypatch):
     (tmp_path / "a.HEIC").write_bytes(HEIC)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # not installed
-    with pytest.raises(gz.DataError, match=r"a.HEIC \(a HEIC picture; `pip install pillow-heif` to read it\)"):
+    with pytest.raises(gz.DataError, match=r"a.HEIC \(a HEIC picture; to read it, `pip install pillow-heif`\)"):
         read(tmp_path)
+
+
+def test_heic(tmp_path):
+    from pillow_heif import from_pillow
+
+    picture = smooth(40, 60, 3)
+    from_pillow(Image.fromarray(picture)).save(tmp_path / "a.heic", quality=95)
+    images, _ = read(tmp_path)
+    assert images.shape == (1, 40, 60, 3)
+    assert np.abs(images[0].astype(int) - picture).mean() < 4
+    assert read(tmp_path, size=16)[0].shape == (1, 16, 16, 3)
 
 
 def test_avif(tmp_path, monkeypatch):

@@ -106,13 +106,13 @@ def _identify(stream: BinaryIO, start: bytes) -> Image.Image:
         try:
             from pillow_heif import register_heif_opener
         except ImportError:
-            raise BadImage("a HEIC picture; `pip install pillow-heif` to read it") from None
+            raise BadImage("a HEIC picture; to read it, `pip install pillow-heif`") from None
         register_heif_opener()
         formats = ("HEIF",)
     elif brand in AVIF_BRANDS and "AVIF" not in formats:
         raise BadImage(
             f"an AVIF picture, which Pillow reads from 11.3 on and this one ({PIL.__version__}) does not; "
-            "`pip install --upgrade pillow` to read it"
+            "to read it, `pip install --upgrade pillow`"
         )
     return Image.open(stream, formats=formats)
 

@@ -72,7 +72,7 @@ class ImageSet:
             all_frames=self.options.frames == "all",
             fit=self.options.fit,
         )
-        headers = self._perform(self._task, files, [0] * len(files), "looking at")
+        headers = self._perform(self._task, files, [None] * len(files), "looking at")
         good = [(file, header) for file, header in zip(files, headers, strict=True) if header is not None]
         self.files = [file for file, _ in good]
         self.headers: list[Header] = [header for _, header in good]
@@ -113,8 +113,8 @@ class ImageSet:
         images = self._allocate((int(counts.sum()), height, width, self.channels))
         starts = np.cumsum(counts) - counts
         is_read = np.zeros(len(images), dtype=bool)
-        files, pixels = [self.files[row] for row in chosen], [header.pixels for header in headers]
-        for start, count, frames in zip(starts, counts, self._perform(task, files, pixels, "reading"), strict=True):
+        files = [self.files[row] for row in chosen]
+        for start, count, frames in zip(starts, counts, self._perform(task, files, headers, "reading"), strict=True):
             if frames is not None:
                 images[start : start + len(frames)] = frames[:count]
                 is_read[start : start + len(frames)] = True
@@ -123,10 +123,12 @@ class ImageSet:
         self._note_darkness(images)
         return ReadImages(images, np.repeat(chosen, counts)[is_read], np.repeat(sizes, counts, axis=0)[is_read])
 
-    def _perform(self, task: Task, files: Sequence[ImageFile], pixels: Sequence[int], verb: str) -> list[Any]:
+    def _perform(
+        self, task: Task, files: Sequence[ImageFile], headers: Sequence[Header | None], verb: str
+    ) -> list[Any]:
         """Perform a task with files; the result is None for a bad file, which is added to `bad`."""
         results = []
-        for file, result in zip(files, perform_all(task, files, pixels, title=f"{verb} {self._title}"), strict=True):
+        for file, result in zip(files, perform_all(task, files, headers, title=f"{verb} {self._title}"), strict=True):
             if isinstance(result, BadImage):
                 self.bad[file.relative] = str(result)
             results.append(None if isinstance(result, BadImage) else result)
@@ -145,10 +147,10 @@ class ImageSet:
         by_type: dict[str, list[ranges.Range]] = {}
         if deep and isinstance(self.options.range, str):
             task = replace(self._task, kind="extremes")
-            files, pixels = [self.files[row] for row in deep], [self.headers[row].pixels for row in deep]
-            for row, extremes in zip(deep, self._perform(task, files, pixels, "measuring"), strict=True):
+            files, headers = [self.files[row] for row in deep], [self.headers[row] for row in deep]
+            for header, extremes in zip(headers, self._perform(task, files, headers, "measuring"), strict=True):
                 if extremes is not None:
-                    by_type.setdefault(self.headers[row].sample, []).append(extremes)
+                    by_type.setdefault(header.sample, []).append(extremes)
         windows, notes = ranges.choose_windows(self.options.range, by_type)
         self._range_notes = notes
         good = [row for row, file in enumerate(self.files) if file.relative not in self.bad]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core.data import memory
-from ganzoo_core.data.reading.decoding import Task, perform
+from ganzoo_core.data.reading.decoding import Header, Task, perform
 from ganzoo_core.data.reading.formats import BadImage, limit_pillow
 from ganzoo_core.data.reading.scan import ImageFile
 from ganzoo_core.data.reading.worker import MODULE, ask
@@ -21,25 +21,29 @@ from ganzoo_core.processes import Child
 from ganzoo_core.terminal.bars import show_progress
 
 MAX_WORKERS = 8
-MIN_PROCESS_PIXELS, MIN_PROCESS_FILES = 300_000_000, 20_000  # from here on, processes are worth their start
-CHUNK_PIXELS, CHUNK_FILES = 100_000_000, 256  # of one request to a process
+MIN_PROCESS_PIXELS, MIN_PROCESS_FILES = 1_000_000_000, 20_000  # from here on, processes are worth their start
+CHUNK_PIXELS, CHUNK_FILES = 200_000_000, 256  # of one request to a process
 BYTES_PER_PIXEL = 16  # of an image that is being decoded, at most: RGBA, the paper under it, and the result
 WORKER_BYTES = 100_000_000  # of a process that decodes nothing
 
 
-def perform_all(task: Task, files: Sequence[ImageFile], pixels: Sequence[int], *, title: str) -> Iterator[Any]:
+def perform_all(
+    task: Task, files: Sequence[ImageFile], headers: Sequence[Header | None], *, title: str
+) -> Iterator[Any]:
     """Perform a task with each file, in parallel and with a progress bar.
 
     Args:
         task: what is done.
         files: with which.
-        pixels: how many are decoded of each file; 0 if unknown.
+        headers: of the files; None before they are known.
         title: shown beside the progress bar.
 
     Yields:
         For each file in order, the result of `perform` or its BadImage.
     """
-    workers = count_workers(max(pixels, default=0))
+    workers = count_workers(max((header.pixels for header in headers if header), default=0))
+    # A JPEG that is decoded small is still read whole.
+    pixels = [header.height * header.width if header else 0 for header in headers]
     in_processes = workers > 1 and (sum(pixels) >= MIN_PROCESS_PIXELS or len(files) >= MIN_PROCESS_FILES)
     with show_progress(title, len(files)) as advance:
         perform_in = _perform_in_processes if in_processes and sys.executable else _perform_in_threads
