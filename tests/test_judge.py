@@ -126,6 +126,23 @@ def test_the_probability_is_the_sigmoid_where_the_loss_says_so(judge) -> None:
     assert out.split("\t")[4].strip() in ("real", "generated")
 
 
+def test_pictures_are_read_by_settings_of_the_data(judge) -> None:
+    told = json.loads(judge("normed exact.png words.png --json --set data.skip_bad=true")[0])
+    assert [picture["path"] for picture in told["pictures"]] == ["exact.png"]
+    assert told["notes"] == ["skipped 1 of 2 files that cannot be read: words.png (not an image of a known format)"]
+    _, err = judge("normed exact.png --set data.size=3", code=2)
+    assert "--set data.size: of the data, only how pictures are read can be set here: data.range, " in err
+
+
+def test_a_picture_that_is_stored_turned_has_the_same_score(judge, place: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise
+    upright = Image.open(place / "exact.png")
+    upright.transpose(Image.Transpose.ROTATE_90).save(place / "turned.png", exif=exif)
+    told = json.loads(judge("critic exact.png turned.png --json")[0])
+    assert told["pictures"][0]["score"] == pytest.approx(told["pictures"][1]["score"], rel=1e-6)
+
+
 def test_a_class_is_needed_where_d_is_told_one(judge, place: Path) -> None:
     D = network_of(place / "told", "cgan-torch", **{"model.norm": "none"})
     found = set()

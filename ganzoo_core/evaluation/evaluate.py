@@ -80,6 +80,9 @@ def evaluate(
     check_seed(seed)
     if n is not None:
         check_count("n", n, "images", least=2, most=MAX_DRAWN_IMAGES)
+    part_settings = {key: value for key, value in (settings or {}).items() if not key.startswith("data.")}
+    if images is None and len(part_settings) < len(settings or {}):
+        raise UsageError("settings of data.* say how --images are read, and there are none; a run's data keeps its own")
     folder = None if run is None else expand_user(run.folder if hasattr(run, "stats") else run)
     name, data_settings = _find_data(folder, data)
     drawn_from: list[Path] = []
@@ -94,9 +97,6 @@ def evaluate(
         labels = file_labels if labels is None else labels
     if images is not None and labels is not None:
         labels = read_labels(labels, f"expected {len(images)} whole numbers, one for each image", count=len(images))
-    part_settings = {key: value for key, value in (settings or {}).items() if not key.startswith("data.")}
-    if images is None and len(part_settings) < len(settings or {}):
-        raise UsageError("settings of data.* say how --images are read, and there are none; a run's data keeps its own")
     engine = {
         key: part_settings.pop(key)
         for key in list(part_settings)

@@ -11,6 +11,7 @@ from PIL import Image, ImageFile, features
 
 import ganzoo_core as gz
 from ganzoo_core.data.reading import formats, pool
+from ganzoo_core.data.reading.options import read_settings
 from ganzoo_core.evaluation.image_files import read_images
 
 
@@ -263,6 +264,23 @@ def test_a_range_that_is_none_is_refused(wrong):
 def test_options_are_checked(option, words):
     with pytest.raises(gz.UsageError, match=words):
         gz.ImageSet([], option)
+
+
+def test_settings_of_the_command_line_are_typed_and_others_are_left_alone():
+    given = {"data.size": "64", "data.skip_bad": "true", "data.max_megapixels": "80", "engine.device": "cpu"}
+    assert read_settings(given) == {"size": 64, "skip_bad": True, "max_megapixels": 80.0}
+    with pytest.raises(gz.UsageError, match=r"--set data.holdout: of the data, only how pictures are read"):
+        read_settings({"data.holdout": 0.1})
+    with pytest.raises(gz.UsageError, match=r"data\.range is '3'"):
+        read_settings({"data.range": "3"})
+
+
+def test_images_to_score_of_several_sizes_are_brought_to_one_when_asked(tmp_path):
+    store(tmp_path, "a.png", Image.new("L", (20, 10), 90))
+    store(tmp_path, "b.png", Image.new("L", (10, 10), 90))
+    with pytest.raises(gz.DataError, match=r"a.png is 20×10 pixels and b.png 10×10; .*--set data.size=64"):
+        read_images(tmp_path)
+    assert read_images(tmp_path, {"size": 8})[0].shape == (2, 8, 8, 1)
 
 
 def test_fit(tmp_path):
