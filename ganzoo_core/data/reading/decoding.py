@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganzoo_core.data.reading import ranges
-from ganzoo_core.data.reading.formats import MAX_PIXELS, BadImage, check_size, open_image
+from ganzoo_core.data.reading.formats import DEFAULT_MAX_MEGAPIXELS, MAX_PIXELS, BadImage, check_size, open_image
 from ganzoo_core.data.reading.ranges import Range
 from ganzoo_core.data.reading.scan import ImageFile
 
@@ -152,7 +152,8 @@ def image_to_pixels(image: Image.Image, *, height: int, width: int, channels: in
     Raises:
         DataError: if it is too large, damaged, or of an unknown range.
     """
-    check_size(image, 0, MAX_PIXELS)
+    if image.width * image.height > DEFAULT_MAX_MEGAPIXELS * 1e6:
+        raise BadImage(f"{image.width}×{image.height} pixels, more than {DEFAULT_MAX_MEGAPIXELS:.0f} megapixels")
     image.load()  # before reading the EXIF data, so that a truncated file fails here
     return _to_pixels(
         image,

@@ -88,11 +88,9 @@ def check_size(image: Image.Image, side: int, max_pixels: float) -> int:
         image.draft(None, (2 * side, 2 * side))
     pixels = image.width * image.height
     if pixels > max_pixels:
-        advice = f"; --set data.max_megapixels={-(-pixels // 1_000_000)} reads it"
-        raise BadImage(
-            f"{width}×{height} pixels, more than {max_pixels / 1e6:.4g} megapixels"
-            + (advice if width * height <= MAX_PIXELS else "")
-        )
+        readable = width * height <= MAX_PIXELS
+        advice = f"; --set data.max_megapixels={-(-pixels // 1_000_000)} reads it" if readable else ""
+        raise BadImage(f"{width}×{height} pixels, more than {max_pixels / 1e6:.4g} megapixels{advice}")
     return pixels
 
 

@@ -63,6 +63,8 @@ class ImageSet:
     def __init__(self, files: Sequence[ImageFile], options: Mapping[str, Any] | None = None, *, name: str = "") -> None:
         self.options = parse_options(options or {})
         self._title, self._prefix = Path(name).name or "images", f"{name}: " if name else ""
+        if not files:
+            raise DataError(f"{self._prefix}no image files")
         self.bad: dict[str, str] = {}
         self._total = len(files)
         self._task = Task(

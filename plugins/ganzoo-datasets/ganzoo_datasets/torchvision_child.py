@@ -25,7 +25,7 @@ from ganzoo_datasets.torchvision_sets import PROBLEM_FILE, REQUEST_FILE
 
 OWN_DATASETS = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
 """Datasets that ganzoo downloads itself, with a SHA-256; torchvision's downloader is never used for these."""
-MAX_PIXELS = 16_000_000  # of one image
+MAX_PIXELS = 64_000_000  # of one image
 _FOLDERS = ("ImageFolder", "DatasetFolder", "VisionDataset", "LSUNClass")
 _PICKLE_SETS = ("LSUN",)  # refused: pickles without a published checksum, which could run any code
 _SPLIT_NAMES = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
