@@ -409,6 +409,17 @@ def test_processes_give_what_threads_give(tmp_path, monkeypatch):
     assert "bad.png (not an image" in said[-1]
 
 
+def test_a_file_that_the_system_refuses_is_named_with_its_reason(tmp_path, monkeypatch):
+    store(tmp_path, "a.png", Image.new("L", (4, 4)))
+
+    def refuse(file):
+        raise PermissionError(13, "Permission denied", str(file.path))
+
+    monkeypatch.setattr(gz.ImageFile, "open", refuse)
+    with pytest.raises(gz.DataError, match=r"a\.png \(cannot be read: Permission denied\)"):
+        read(tmp_path)
+
+
 def test_the_free_memory_bounds_the_workers(monkeypatch):
     monkeypatch.setattr(pool.os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
     monkeypatch.setattr(pool.memory, "measure_free_memory", lambda: 8 * 10**9)

@@ -203,18 +203,20 @@ class Judge:
     def _prepare(self, images: ImageSet) -> np.ndarray:
         """Read images as the training images were: uint8 [N,height,width,C].
 
-        An image of the networks' resolution, as G draws it, is unchanged; any other is brought to the data's size, then
+        An image of the size that G draws is unchanged but for its border; any other is brought to the data's size, then
         framed like the data.
         """
-        framing, channels = self._fit.framing, self._fit.spec.channels
-        exact = np.array([(header.height, header.width) == framing.target_size for header in images.headers])
-        batch = np.empty((len(exact), *framing.target_size, channels), np.uint8)
-        for rows, size, how in (
-            (np.flatnonzero(exact), framing.target_size, Framing(framing.target_size, framing.target_size, "none")),
-            (np.flatnonzero(~exact), framing.original_size, framing),
-        ):
-            if len(rows):
-                batch[rows] = apply_framing(images.read(rows, size=size).images, how, channels)
+        framing, target = self._fit.framing, self._fit.framing.target_size
+        as_drawn = Framing(framing.inner_size, target, "pad", framing.background)
+        groups: dict[Framing, list[int]] = {}
+        for row, header in enumerate(images.headers):
+            size = (header.height, header.width)
+            own = Framing(target, target, "none") if size == target else framing
+            groups.setdefault(as_drawn if size == framing.inner_size else own, []).append(row)
+        batch = np.empty((len(images.headers), *target, self._fit.spec.channels), np.uint8)
+        for how, rows in groups.items():
+            read = images.read(rows, size=how.original_size)
+            batch[rows] = apply_framing(read.images, how, self._fit.spec.channels)
         return batch
 
     def _list_class_names(self) -> list[str]:

@@ -66,6 +66,8 @@ def open_image(file: ImageFile) -> Iterator[Image.Image]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise BadImage(f"more than {MAX_PIXELS // 1_000_000} megapixels") from None
     except Exception as error:  # damaged files can raise almost any exception
+        if isinstance(error, OSError) and error.strerror:  # of the system, not of Pillow
+            raise BadImage(f"cannot be read: {error.strerror}") from None
         raise BadImage(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 

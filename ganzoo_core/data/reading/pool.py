@@ -22,7 +22,7 @@ from ganzoo_core.terminal.bars import show_progress
 
 MAX_WORKERS = 8
 MIN_PROCESS_PIXELS, MIN_PROCESS_FILES = 1_000_000_000, 20_000  # from here on, processes are worth their start
-CHUNK_PIXELS, CHUNK_FILES = 200_000_000, 256  # of one request to a process
+CHUNK_PIXELS, CHUNK_FILES, CHUNK_BYTES = 200_000_000, 256, 50_000_000  # of one request to a process; of its result
 BYTES_PER_PIXEL = 16  # of an image that is being decoded, at most: RGBA, the paper under it, and the result
 WORKER_BYTES = 100_000_000  # of a process that decodes nothing
 
@@ -77,7 +77,8 @@ def _perform_in_threads(task: Task, files: Sequence[ImageFile], pixels: Sequence
 
 def _perform_in_processes(task: Task, files: Sequence[ImageFile], pixels: Sequence[int], workers: int) -> Iterator[Any]:
     """Each thread hands chunks of files to a process of its own, which is started here and not forked."""
-    chunks = list(_split(files, pixels))
+    count = CHUNK_BYTES // max(1, task.height * task.width * task.channels)
+    chunks = list(_split(files, pixels, max(1, min(count, CHUNK_FILES))))
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ganzoo-reading-")))
         pool = ThreadPoolExecutor(max_workers=workers)
@@ -100,12 +101,12 @@ def _perform_in_processes(task: Task, files: Sequence[ImageFile], pixels: Sequen
             yield from results
 
 
-def _split(files: Sequence[ImageFile], pixels: Sequence[int]) -> Iterator[list[ImageFile]]:
-    """Split files into chunks of about the same work."""
+def _split(files: Sequence[ImageFile], pixels: Sequence[int], most: int) -> Iterator[list[ImageFile]]:
+    """Split files into chunks of about the same work, with at most so many files."""
     chunk: list[ImageFile] = []
     total = 0
     for file, count in zip(files, pixels, strict=True):
-        if chunk and (total + count > CHUNK_PIXELS or len(chunk) == CHUNK_FILES):
+        if chunk and (total + count > CHUNK_PIXELS or len(chunk) == most):
             yield chunk
             chunk, total = [], 0
         chunk.append(file)

@@ -268,6 +268,30 @@ def test_a_bar_is_shown_on_a_terminal(classes, capsys, monkeypatch):
     assert "reading pets" in err
 
 
+def test_both_parts_share_the_range_of_all_images(tmp_path):
+    for name, value in (("train/a", 1000), ("train/b", 500), ("test/c", 4000)):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((8, 8), value, np.uint16)).save(path)
+    for _ in range(2):  # read, and from the cache
+        train, test = read(tmp_path, "train"), read(tmp_path, "test")
+        expected = np.rint(np.array([1000, 500, 4000]) / 4095 * 255)
+        assert np.array_equal([*train.images[:, 0, 0, 0], *test.images[:, 0, 0, 0]], expected)
+        assert any("0 is shown as black, 4,095 as white" in note for note in train.notes)
+    assert read(tmp_path, "train", range="0:1000").images[:, 0, 0, 0].tolist() == [255, 128]
+
+
+def test_every_page_is_an_image_of_its_file_s_class(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        pages = [Image.new("L", (8, 8), value) for value in (100, 150, 200)]
+        pages[0].save(tmp_path / name / "pages.tif", save_all=True, append_images=pages[1:])
+    assert len(read(tmp_path).images) == 2
+    source = read(tmp_path, frames="all")
+    assert source.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert source.images[:, 0, 0, 0].tolist() == [100, 150, 200] * 2
+
+
 def test_real_photographs(real_data, tmp_path):
     with tarfile.open(real_data / "cifar10_jpg_10k.tar.gz") as archive:
         chosen = [member for member in archive if member.name.endswith(("0.jpg", "5.jpg"))][:400]
