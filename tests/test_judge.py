@@ -126,10 +126,17 @@ def test_the_probability_is_the_sigmoid_where_the_loss_says_so(judge) -> None:
     assert out.split("\t")[4].strip() in ("real", "generated")
 
 
-def test_pictures_are_read_by_settings_of_the_data(judge) -> None:
+def test_pictures_are_read_by_settings_of_the_data(judge, place: Path) -> None:
     told = json.loads(judge("normed exact.png words.png --json --set data.skip_bad=true")[0])
     assert [picture["path"] for picture in told["pictures"]] == ["exact.png"]
     assert told["notes"] == ["skipped 1 of 2 files that cannot be read: words.png (not an image of a known format)"]
+    whole = (place / "exact.png").read_bytes()
+    for folder, body in (("one", whole), ("two", whole[:-60])):  # of one name; the header of both is sound
+        (place / folder).mkdir()
+        (place / folder / "a.png").write_bytes(body)
+    told = json.loads(judge("normed one two --json --set data.skip_bad=true")[0])
+    assert [picture["path"] for picture in told["pictures"]] == ["one/a.png"]
+    assert told["notes"][0].startswith("skipped 1 of 2 files that cannot be read: two/a.png (damaged")
     _, err = judge("normed exact.png --set data.size=3", code=2)
     assert "--set data.size: of the data, only how pictures are read can be set here: data.range, " in err
 

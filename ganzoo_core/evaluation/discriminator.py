@@ -9,7 +9,7 @@ is then scored as in a batch of real ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -183,16 +183,17 @@ class Judge:
         scans = [find_images(path) for path in paths]
         if not scans:
             return []
-        files = [file for scan in scans for file in scan.files]
+        files = [replace(file, relative=str(file.path)) for scan in scans for file in scan.files]
         images = ImageSet(files, self._options)
+        rows, batch = self._prepare(images)
         self.notes = [*self._own_notes, *(note for scan in scans for note in scan.notes), *images.notes]
-        batch = self._prepare(images)
         labels = None if label is None else np.full(len(batch), label, np.int64)
         scores = self._engine.score_images(
             self._D, batch, labels, self._values, takes=self._mix.parts["discriminator"].takes
         ).reshape(len(batch), -1)
         verdicts = []
-        for file, header, score in zip(images.files, images.headers, scores.astype(np.float64), strict=True):
+        for row, score in zip(rows, scores.astype(np.float64), strict=True):
+            file, header = images.files[row], images.headers[row]
             mean = float(score.mean())
             # The mean of the patches' probabilities, as in training.
             probability = float(_sigmoid(score).mean()) if self.probability == "sigmoid" else None
@@ -200,8 +201,8 @@ class Judge:
             verdicts.append(Verdict(file.path, (header.width, header.height), mean, probability, real))
         return verdicts
 
-    def _prepare(self, images: ImageSet) -> np.ndarray:
-        """Read images as the training images were: uint8 [N,height,width,C].
+    def _prepare(self, images: ImageSet) -> tuple[list[int], np.ndarray]:
+        """Read images as the training images were: uint8 [N,height,width,C], and the index of each one's file.
 
         An image of the size that G draws is unchanged but for its border; any other is brought to the data's size, then
         framed like the data.
@@ -213,11 +214,12 @@ class Judge:
             size = (header.height, header.width)
             own = Framing(target, target, "none") if size == target else framing
             groups.setdefault(as_drawn if size == framing.inner_size else own, []).append(row)
-        batch = np.empty((len(images.headers), *target, self._fit.spec.channels), np.uint8)
+        framed: dict[int, np.ndarray] = {}
         for how, rows in groups.items():
             read = images.read(rows, size=how.original_size)
-            batch[rows] = apply_framing(read.images, how, self._fit.spec.channels)
-        return batch
+            framed |= zip(read.rows.tolist(), apply_framing(read.images, how, self._fit.spec.channels), strict=True)
+        kept = sorted(framed)
+        return kept, np.stack([framed[row] for row in kept])
 
     def _list_class_names(self) -> list[str]:
         try:
