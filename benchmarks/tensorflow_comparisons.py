@@ -168,8 +168,8 @@ def plain_growing(ours: RowSetup, values: dict[str, float], counted: FlopCounter
 
     G, D = (FixedResolution(network, int(values["resolution"])) for network in ours.build_networks(values))
     plan = ours.plan
-    rates = {"beta_1": plan.betas[0], "beta_2": plan.betas[1], "epsilon": plan.adam_eps}
-    opts = [keras.optimizers.Adam(plan.lr_g, **rates) for _ in "GD"]
+    rates = {"beta_1": plan.optimizer.betas[0], "beta_2": plan.optimizer.betas[1], "epsilon": plan.optimizer.adam_eps}
+    opts = [keras.optimizers.Adam(plan.optimizer.lr_g, **rates) for _ in "GD"]
     for optimizer, network in zip(opts, (G, D), strict=True):
         optimizer.build(network.weights)
     mean = [tf.Variable(weight.value) for weight in G.weights]
@@ -198,8 +198,8 @@ def _make_networks(ours: RowSetup) -> tuple[Any, Any, Any, Any]:
 
     G, D = ours.build_networks()
     plan = ours.plan
-    rates = {"beta_1": plan.betas[0], "beta_2": plan.betas[1], "epsilon": plan.adam_eps}
-    opts = [keras.optimizers.Adam(plan.lr_g, **rates) for _ in "GD"]
+    rates = {"beta_1": plan.optimizer.betas[0], "beta_2": plan.optimizer.betas[1], "epsilon": plan.optimizer.adam_eps}
+    opts = [keras.optimizers.Adam(plan.optimizer.lr_g, **rates) for _ in "GD"]
     for optimizer, network in zip(opts, (G, D), strict=True):
         optimizer.build(network.trainable_variables)
     return G, D, *opts

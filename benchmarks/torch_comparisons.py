@@ -43,7 +43,7 @@ def make_plain_loop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> 
     """`train_step` of plain.py: channels last, fused Adam, no weight gradients of D in G's step."""
     plan, device = ours.plan, ours.engine.device
     G, D = copy.deepcopy(G), copy.deepcopy(D)
-    rates = {"lr": plan.lr_g, "betas": plan.betas, "eps": plan.adam_eps, "fused": True}
+    rates = {"lr": plan.optimizer.lr_g, "betas": plan.optimizer.betas, "eps": plan.optimizer.adam_eps, "fused": True}
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), **rates) for net in (G, D))
     images, orders = torch.from_numpy(ours.images).to(device), iterate_batches(len(ours.images), plan.batch_size)
     labels = None if (found := ours.row.make_labels()) is None else torch.from_numpy(found).to(device)

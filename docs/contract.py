@@ -22,6 +22,15 @@ What `ganzoo doctor NAME` checks, and what a plugin's tests inherit from `ganzoo
 a part that is broken in just that way, in `tests/broken`, and `tests/test_contract.py` shows that it is caught.
 `python docs/contract.py` writes this page.
 
+A check that an error ends before it can tell, after another check of the same part has failed, is *not tried*: what it
+meets is most often the same fault. Mend the first, and run them again.
+
+`settings` of the class, or `ganzoo doctor NAME --set KEY=VALUE`, reach each part that has such a setting. `effect`
+compares twenty steps with and without the modifier. If they are the same, it compares the schedules of 100,000 images,
+and then tries other values of those of the modifier's settings that you did not set: its `choices`, else 0 and 1. So a
+modifier that begins after `with.NAME.images` is found to work at 0 images. Where no such value shows it, say one that
+does: `settings = {"with.my-modifier.half_life": 2}`.
+
 | check | of | what holds | caught |
 |---|---|---|---|
 """

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         API,
         Extractor,
         Features,
+        Images,
         ImageSource,
         Loss,
         Metric,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ganzoo_core.hookspecs import hookimpl
     from ganzoo_core.loss_trial import LossTrial
     from ganzoo_core.python_api import Run, build, loss, parts, resume, train
+    from ganzoo_core.storage.download import RemoteFile, download, is_offline
     from ganzoo_core.storage.tensors import read_tensors
     from ganzoo_core.terminal.bars import show_progress
     from ganzoo_core.terminal.text import clean_text
@@ -47,6 +49,7 @@ _HOME = {
     "Features": "api",
     "GanzooError": "errors",
     "ImageSource": "api",
+    "Images": "api",
     "Loss": "api",
     "Metric": "api",
     "Ops": "api",
@@ -58,6 +61,9 @@ _HOME = {
     "TrackedRun": "api",
     "UsageError": "errors",
     "hookimpl": "hookspecs",
+    "RemoteFile": "storage.download",
+    "download": "storage.download",
+    "is_offline": "storage.download",
     "read_tensors": "storage.tensors",
     "clean_text": "terminal.text",
     "hold_out": "data.splits",
@@ -94,6 +100,7 @@ __all__ = [
     "ImageScan",
     "ImageSet",
     "ImageSource",
+    "Images",
     "Loss",
     "LossTrial",
     "Metric",
@@ -101,6 +108,7 @@ __all__ = [
     "Options",
     "PluginError",
     "ReadImages",
+    "RemoteFile",
     "Run",
     "SavedGenerator",
     "Schedule",
@@ -111,11 +119,13 @@ __all__ = [
     "build",
     "clean_text",
     "deprocess",
+    "download",
     "evaluate",
     "grid",
     "hold_out",
     "hookimpl",
     "image_to_pixels",
+    "is_offline",
     "load",
     "loss",
     "parts",

@@ -36,7 +36,7 @@ class Spec:
         channels: 1 or 3.
         classes: the number of classes of a conditional model; 0 for an unconditional one.
         latent_dim: the length of z.
-        framework: `"torch"` or `"tensorflow"`.
+        framework: the name of the framework, such as `"torch"`; `"numpy"` outside of training, for arrays.
     """
 
     height: int
@@ -49,7 +49,11 @@ class Spec:
 
 @runtime_checkable
 class Images(Protocol):
-    """The array interface of images that are read on demand, such as those `gz.hold_out` makes from a memory map."""
+    """The array interface of images that are read on demand, such as those `gz.hold_out` makes from a memory map.
+
+    Only `images[order]` is asked of a dataset's own, with `order` int64 [N] from 0; it gives uint8 [N,H,W,C]. What an
+    extractor is given takes any index.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -67,8 +71,8 @@ class ImageSource:
     """A whole set of images, independent of any framework.
 
     Attributes:
-        images: uint8 [N,H,W,C], C being 1 or 3: an array, a memory map, or the lazy images that `gz.hold_out` makes
-            from a large one, which have a shape and a length, and of which `images[order]` is an array.
+        images: uint8 [N,H,W,C], C being 1 or 3: an array, a memory map, or images that are read on demand (see
+            `Images`), such as `gz.hold_out` makes from a large map.
         labels: int64 [N] with values 0 to K-1, or None.
         class_names: K names; empty when the images have no labels.
         background: the grey value (0 to 255) with which small images may be padded to the networks' size,

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from ganzoo_core import mix
-from ganzoo_core.api import ImageSource
-from ganzoo_core.data import framing
+from ganzoo_core.api import ImageSource, Loss, Schedule
+from ganzoo_core.data import framing, lazy
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.engines import Plan
-from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.engines import LossFacts, Plan
+from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.runs import layout
-from ganzoo_core.settings import read_facts
+from ganzoo_core.settings import EmaSettings, OptimizerSettings, read_facts, read_group
 from ganzoo_core.storage import files, paths
 
 SLOT_HOOKS = {
@@ -85,22 +84,22 @@ def collect_paths(resolved: Mix, data_root: str | Path | None, run: Path) -> dic
 
 def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource:
     """Read the mix's images, before any framing."""
-    if "data" in resolved.objects:
-        source = resolved.objects["data"]
-        if not isinstance(source, ImageSource):
-            raise UsageError(f"data is a {type(source).__name__}; expected a name, a gz.ImageSource or uint8 [N,H,W,C]")
-        return source
-    part = resolved.parts["data"]
-    return call_slot(
-        resolved,
-        "data",
-        answers.check_source,
-        name=part.name,
-        argument=resolved.data_argument,
-        root=find_data_root(data_root),
-        split=resolved.settings["data.split"],
-        options=resolved.get_options("data"),
-    )
+    source = resolved.objects.get("data")
+    if source is not None and not isinstance(source, ImageSource):
+        raise UsageError(f"data is a {type(source).__name__}; expected a name, a gz.ImageSource or uint8 [N,H,W,C]")
+    loaded = call_slot(resolved, "data", answers.check_source, **_make_data_arguments(resolved, data_root))
+    return lazy.make_indexable(loaded)
+
+
+def _make_data_arguments(resolved: Mix, data_root: str | Path | None) -> dict[str, Any]:
+    """The arguments of the hooks `dataset` and `describe_dataset`."""
+    return {
+        "name": resolved.parts["data"].name,
+        "argument": resolved.data_argument,
+        "root": find_data_root(data_root),
+        "split": resolved.settings["data.split"],
+        "options": resolved.get_options("data"),
+    }
 
 
 def fit_from_card(resolved: Mix) -> DataFit | None:
@@ -109,6 +108,28 @@ def fit_from_card(resolved: Mix) -> DataFit | None:
     if image is None:
         return None
     return mix.make_data_fit(resolved, **image, background=None)
+
+
+def fit_to_description(resolved: Mix, data_root: str | Path | None = None) -> DataFit | None:
+    """Fit data and networks by the dataset's card, or by its hook `describe_dataset`; None without both.
+
+    Raises:
+        UsageError: if they do not fit, or a path in `--data` does not exist.
+        DataError: if the data cannot be found.
+    """
+    part = resolved.parts["data"]
+    if part.image is not None or "data" in resolved.objects:
+        return fit_from_card(resolved)
+    if hasattr(loading.import_hooks(part), "describe_dataset"):
+        image = loading.call_hook(
+            "describe_dataset", part, answers.check_image_facts, **_make_data_arguments(resolved, data_root)
+        )
+        return mix.make_data_fit(resolved, **image, background=None)
+    if part.argument == "path" and resolved.data_argument and not paths.expand_user(resolved.data_argument).exists():
+        raise UsageError(f"{part.name}:{resolved.data_argument} does not exist; write --data {part.name}:PATH")
+    if size := resolved.settings["data.size"]:  # whether the networks take it depends on nothing else
+        mix.make_data_fit(resolved, height=size, width=size, channels=1, classes=1, background=None)
+    return None
 
 
 def fit_to_data(resolved: Mix, source: ImageSource) -> DataFit:
@@ -145,11 +166,9 @@ def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mappi
 
 def build_trainer(
     engine: Engine, resolved: Mix, fitted: DataFit, prepared: ImageSource, values: Mapping[str, float]
-) -> Any:
+) -> Trainer:
     """Build the engine's trainer with networks, loss and images, at the first values of the schedule."""
-    plan = make_plan(resolved)
-    if plan.ema_halflife is None and "ema_halflife" in values:
-        plan = replace(plan, ema_halflife=0)
+    plan = make_plan(resolved, values)
     G, D = build_networks(engine, resolved, fitted, values)
     group = engine.group
     if group is not None and resolved.objects.keys() & {"generator", "discriminator"}:
@@ -178,45 +197,41 @@ def make_full_resolution_values(fitted: DataFit) -> dict[str, float]:
     return {"resolution": max(fitted.spec.height, fitted.spec.width), "fade": 1.0}
 
 
-def make_plan(resolved: Mix) -> Plan:
-    """The settings in the form that the engine takes."""
-    settings, card = resolved.settings, resolved.parts["loss"]
-    clip = settings[card.clip_discriminator] if isinstance(card.clip_discriminator, str) else card.clip_discriminator
-    base = settings["train.lr"]
-    needs = {need for part in (card, *resolved.modifiers) for need in part.needs}
-    return Plan(
-        seed=settings["train.seed"],
-        batch_size=settings["train.batch_size"],
-        latent=resolved.parts["generator"].latent,
-        latent_dim=settings["model.latent_dim"],
+def make_plan(resolved: Mix, values: Mapping[str, float]) -> Plan:
+    """The settings and the cards' facts in the form that the engine takes.
+
+    Args:
+        resolved: the mix.
+        values: the schedule's; with an `ema_halflife` among them G has a moving average whatever the settings.
+    """
+    settings, generator, loss = resolved.settings, resolved.parts["generator"], resolved.parts["loss"]
+    clip, ema = loss.clip_discriminator, read_group(EmaSettings, settings)
+    return read_group(
+        Plan,
+        settings,
+        latent=generator.latent,
         conditional=resolved.conditional,
-        takes_g=resolved.parts["generator"].takes,
+        takes_g=generator.takes,
         takes_d=resolved.parts["discriminator"].takes,
-        critic_steps=settings["train.critic_steps"],
-        updates=settings["train.updates"],
-        optimizer=settings["train.optimizer"],
-        betas=(settings["train.betas"][0], settings["train.betas"][1]),
-        adam_eps=settings["train.adam_eps"],
-        momentum=settings["train.momentum"],
-        rmsprop_decay=settings["train.rmsprop_decay"],
-        lr_g=settings["train.lr_g"] or base,
-        lr_d=settings["train.lr_d"] or base,
-        ema_halflife=settings["train.ema_halflife"] or None,
-        weight_clip=clip,
-        decision=card.decision,
-        probability=card.probability,
-        real_in_generator_step="real_in_generator_step" in needs,
+        optimizer=read_group(OptimizerSettings, settings),
+        ema=ema if ema.halflife or "ema_halflife" in values else None,
+        loss=LossFacts(
+            decision=loss.decision,
+            probability=loss.probability,
+            weight_clip=settings[clip] if isinstance(clip, str) else clip,
+            real_in_generator_step=any("real_in_generator_step" in part.needs for part in (loss, *resolved.modifiers)),
+        ),
     )
 
 
-def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
+def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Schedule:
     """Build the schedule, with the base values that it may scale."""
-    settings = resolved.settings
+    optimizer = read_group(OptimizerSettings, resolved.settings)
     base = {
-        "lr_g": settings["train.lr_g"] or settings["train.lr"],
-        "lr_d": settings["train.lr_d"] or settings["train.lr"],
-        "beta2": settings["train.betas"][1],
-        "ema_halflife": settings["train.ema_halflife"],
+        "lr_g": optimizer.lr_g,
+        "lr_d": optimizer.lr_d,
+        "beta2": optimizer.betas[1],
+        "ema_halflife": read_group(EmaSettings, resolved.settings).halflife,
     }
     return call_slot(
         resolved,
@@ -230,7 +245,7 @@ def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Any:
     )
 
 
-def build_loss(resolved: Mix, fitted: DataFit) -> Any:
+def build_loss(resolved: Mix, fitted: DataFit) -> Loss:
     """Build the loss with its modifiers around it."""
     return call_slot(
         resolved,

@@ -70,6 +70,15 @@ def dataset(name: str, argument: str, root: Path, split: str, options: Options) 
     """
 
 
+@hookspec(firstresult=True)
+def describe_dataset(name: str, argument: str, root: Path, split: str, options: Options) -> Mapping[str, int]:
+    """`height`, `width`, `channels` and `classes` of what `dataset` would give, as `image` in a manifest states them.
+
+    Optional, for a dataset in which they depend on the argument. It is asked by `--dry-run`: it reads names and headers
+    of files, no whole pictures, and downloads nothing. Raises DataError as `dataset` does.
+    """
+
+
 @hookspec
 def on_run_start(name: str, run: TrackedRun, options: Options) -> None:
     """A run starts, or resumes at `run.images`. `options` holds `track.NAME.*`, in every hook of a tracker.

@@ -14,6 +14,7 @@ from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines.loss_step import BoundDiscriminator, read_initial_memory
 from ganzoo_core.errors import UsageError
+from ganzoo_core.frameworks import find_framework
 from ganzoo_core.settings import find_kind, read_value
 
 
@@ -37,12 +38,16 @@ class LossTrial:
             `{"discriminator": {term: value}, "generator": {term: value}}`.
         """
         real, fake = (np.asarray(scores) if isinstance(scores, list | tuple) else scores for scores in (real, fake))
-        framework = type(real).__module__.split(".")[0]
-        framework = framework if framework in engines.PIP_EXTRAS else "numpy"
+        known = find_framework(type(real))
+        framework = "numpy" if known is None else known.name
+        if self.part.frameworks and framework not in self.part.frameworks:
+            wanted = " and ".join(self.part.frameworks)
+            given = f"{self.part.name} is for {wanted}, and these are of {framework}"
+            raise UsageError(f"{given}; give tensors of {wanted}")
         ops = engines.make_ops(framework, real)
         D = BoundDiscriminator(discriminator or (lambda scores: scores), real=real, fake=fake)
         if discriminator is None:
-            ops.score_and_gradient = self._refuse
+            ops.score_and_gradient = self._refuse  # type: ignore[method-assign]
         elif framework == "numpy" and hasattr(discriminator, "score_and_gradient"):
             D.score_and_gradient = discriminator.score_and_gradient  # type: ignore[attr-defined]
 

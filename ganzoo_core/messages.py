@@ -16,6 +16,15 @@ def format_value(value: Any) -> str:
     return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
 
 
+def format_setting(value: Any) -> str:
+    """Format a setting's value as in `--set KEY=VALUE`; `-` for none."""
+    if value is None or value in ("", []):
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def pluralise(count: int, noun: str) -> str:
     """Format a count with its noun: `1 image`, `1,200 images`. The plural must end in a plain s."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import IO, Any, NoReturn
 
 from ganzoo_core.errors import DataError, Diverged, GanzooError, PluginError, UsageError
-from ganzoo_core.terminal.text import clean_interpreter_output, write_lines
+from ganzoo_core.terminal.text import clean_interpreter_output, mute_waiting, write_lines
 
 EXIT_TIMEOUT = 60.0  # seconds that a process may take to exit after its output ended
 Say = Callable[[str], None]
@@ -268,6 +268,7 @@ def serve(handle_request: Callable[[dict[str, Any], Say], Mapping[str, Any]]) ->
         handle_request: (request, say) -> answer; `say` sends a progress message to the parent.
     """
     clean_interpreter_output()
+    mute_waiting(True)  # the terminal is the parent's
     # Ctrl-C reaches every process of the terminal; only the parent acts on it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")

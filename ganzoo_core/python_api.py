@@ -178,7 +178,7 @@ def resume(
         path: the run's folder.
         images, epochs, steps: a new total length; give one of the three.
         settings: changed settings, with which a new run starts from this run's checkpoint.
-        picks: the objects that were passed to `train` from Python, by slot (`generator`, `loss`, `data`, …).
+        picks: the objects that were passed to `train` from Python, by slot: `{"generator": G, "loss": loss}`.
         data: the new location of the run's data, such as `folder:NEW`; refused if the data differs, recorded for the
             next resume.
         trackers: names of the trackers from now on; None for those of the run.
@@ -193,6 +193,11 @@ def resume(
     Raises:
         UsageError, PluginError, Diverged: see `api`.
     """
+    picks = {**(picks or {}), **({} if data is None else {"data": data})}
+    if unknown := picks.keys() - mix.SLOTS.keys() - {"model"}:
+        raise UsageError(f"picks names {min(unknown)!r}; expected {', '.join(mix.SLOTS)}")
+    if isinstance(picks.get("data"), np.ndarray):
+        picks["data"] = as_source(picks["data"], None)
     path, rank = expand_user(path), ranks.rank_from_env()
     if not rank.is_rank_zero and not files.is_file(path / layout.CONFIG):
         raise UsageError(assemble.explain_invisible_folder(path, rank))
@@ -217,7 +222,7 @@ def resume(
         raise UsageError(f"{path} has no checkpoint to begin a new run from; resume it without --set first")
     facts = read_facts(folder.path / layout.CONFIG)
     request = Request(
-        picks={**(picks or {}), **({} if data is None else {"data": data})},
+        picks=picks,
         trackers=trackers,
         preset=facts.preset or "none",
         config=read_run_config(folder.path / layout.CONFIG),

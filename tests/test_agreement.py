@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +21,8 @@ from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.engines.loss_step import BoundDiscriminator
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.engines.torch.ops import TorchOps
+
+from .plans import change, make_plan
 
 BATCH, LATENT, SIZE, CLASSES = 8, 6, 8, 3
 RANDOM = np.random.default_rng(11)
@@ -183,12 +184,19 @@ class KerasG(keras.Model):
         return tf.tanh(self.up(tf.nn.leaky_relu(self.norm(h, training=training), 0.2)))
 
 
-PLAN = engines.Plan(
-    seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=(), takes_d=(),
-    critic_steps=1, updates="alternating", optimizer="sgd", betas=(0.5, 0.999), adam_eps=1e-12, momentum=0.9,
-    rmsprop_decay=0.99, lr_g=0.05, lr_d=0.05, ema_halflife=40, weight_clip=None, decision=0.0, probability="sigmoid",
-    real_in_generator_step=False,
-)  # fmt: skip
+PLAN = make_plan(
+    seed=3,
+    batch_size=BATCH,
+    latent_dim=LATENT,
+    optimizer="sgd",
+    adam_eps=1e-12,
+    momentum=0.9,
+    lr_g=0.05,
+    lr_d=0.05,
+    decision=0.0,
+    probability="sigmoid",
+    halflife=40,
+)
 IMAGES = RANDOM.integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
 KINDS = np.arange(len(IMAGES)) % CLASSES
 
@@ -236,7 +244,7 @@ def test_ten_steps_are_the_same(optimizer: str, rate: float, share: float, updat
     after the root and Keras before: gradients of 1e-7 move by tenths of a rate more or less. Batch norm's variance
     differs by design: PyTorch's is N / (N - 1) of Keras', with N = 8·16 here, and takes in 1 % of it in each step.
     """
-    plan = replace(PLAN, optimizer=optimizer, updates=updates, lr_g=rate, lr_d=rate)
+    plan = change(PLAN, optimizer=optimizer, updates=updates, lr_g=rate, lr_d=rate)
     theirs, ours = (play(framework, plan, "non-saturating") for framework in ("torch", "tensorflow"))
     for line, other in zip(ours.lines, theirs.lines, strict=True):
         assert line == pytest.approx(other, rel=1e-4, abs=1e-5)
@@ -244,7 +252,7 @@ def test_ten_steps_are_the_same(optimizer: str, rate: float, share: float, updat
     for (name, mine), value in zip(ours.weights.items(), theirs.weights.values(), strict=True):
         allowed = 10 * 0.01 / 127 if "variance" in name else share
         assert np.abs(mine - value).max() <= allowed * np.abs(value).max(), name
-    start = play("tensorflow", replace(plan, lr_g=1e-12, lr_d=1e-12), "non-saturating").weights
+    start = play("tensorflow", change(plan, lr_g=1e-12, lr_d=1e-12), "non-saturating").weights
     for network in ("G", "D"):  # And they did move.
         assert any(
             np.abs(value - start[name]).max() > 10 * share * np.abs(value).max()
@@ -277,14 +285,14 @@ def test_two_hundred_steps_of_each_loss_stay_together(name: str, monkeypatch: py
         "relativistic": {"real_in_generator_step": True},
         "auxiliary-classifier": {"conditional": True},
     }
-    plan = replace(PLAN, momentum=0.0, lr_g=0.01, lr_d=0.01, **special.get(name, {}))
+    plan = change(PLAN, momentum=0.0, lr_g=0.01, lr_d=0.01, **special.get(name, {}))
     theirs, ours = (play(framework, plan, name, steps=200) for framework in ("torch", "tensorflow"))
     for step, (line, other) in enumerate(zip(ours.lines, theirs.lines, strict=True)):
         losses = {term for term in other if "accuracy" not in term}  # a score near the decision may fall either way
         assert {term: line[term] for term in losses} == pytest.approx(
             {term: other[term] for term in losses}, rel=2e-3, abs=2e-4
         ), step
-    start = play("tensorflow", replace(plan, lr_g=1e-12, lr_d=1e-12), name, steps=1).weights
+    start = play("tensorflow", change(plan, lr_g=1e-12, lr_d=1e-12), name, steps=1).weights
     moved = []
     for (label, mine), value in zip(ours.weights.items(), theirs.weights.values(), strict=True):
         if "variance" not in label:  # see above

@@ -48,5 +48,5 @@ def test_a_run_is_refused_before_its_data_are_read(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_note_names_the_gpus_that_stay_idle() -> None:
-    assert note_unused_gpus(0) == note_unused_gpus(1) == ()
-    assert "sees 4 GPUs" in note_unused_gpus(4)[0]
+    assert note_unused_gpus("tensorflow", 0) == note_unused_gpus("tensorflow", 1) == ()
+    assert "sees 4 GPUs" in note_unused_gpus("tensorflow", 4)[0]

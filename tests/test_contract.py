@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import runpy
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import ganzoo_core as gz
 from ganzoo_core.discovery import catalog
 from ganzoo_core.testing import CHECKS, Case, Contract, Result, runner
 
@@ -17,6 +19,7 @@ from .conftest import Site
 pytest.importorskip("torch")
 
 BROKEN = Path(__file__).parent / "broken"
+SOUND = Path(__file__).parent / "sound"
 CAUGHT = {  # check: what it says of the sample that bears its name
     "hooks": "gives loss the argument 'margin' a default",
     "light": "importing broken.heavy imports torch",
@@ -42,6 +45,7 @@ CAUGHT = {  # check: what it says of the sample that bears its name
     "shipped": 'the manifest lists the generator "digits"',
     "pure": "said",
     "values": "lr_g is -",
+    "gives": "write `gives.lr_g = true`",
     "images": "train and test have 16 and 4 images, and all has 16",
     "card": "the manifest says height = 28, and the images have 8",
     "same-images": "it gives other images",
@@ -52,18 +56,25 @@ OF_DISTRIBUTIONS = {"manifest", "wheel", "readme"}
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n\n{readme}\n"
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Case, Result]]:
-    """All checks of the broken parts; each framework's process is started once."""
+@contextlib.contextmanager
+def installed(folder: Path, place: Path) -> Iterator[None]:
+    """The parts in a folder, as an installed distribution of its name."""
     with pytest.MonkeyPatch.context() as patch:
-        site = Site(tmp_path_factory.mktemp("site"))
-        site.add("broken", (BROKEN / "ganzoo.toml").read_text(encoding="utf-8"))
-        for path in BROKEN.glob("*.py"):
-            shutil.copy(path, site.path / "broken" / path.name)
+        site = Site(place)
+        site.add(folder.name, (folder / "ganzoo.toml").read_text(encoding="utf-8"))
+        for path in folder.glob("*.py"):
+            shutil.copy(path, site.path / folder.name / path.name)
         patch.syspath_prepend(site.path)
         catalog.clear_cache()
-        yield {result.case: result for result in runner.run("broken")}
+        yield
     catalog.clear_cache()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Result]:
+    """All checks of the broken parts; each framework's process is started once."""
+    with installed(BROKEN, tmp_path_factory.mktemp("site")):
+        return {result.case: result for result in runner.run("broken")}
 
 
 def test_every_check_has_a_sample() -> None:
@@ -73,7 +84,8 @@ def test_every_check_has_a_sample() -> None:
 @pytest.mark.parametrize("check", CAUGHT)
 def test_a_check_catches_what_it_is_for(results: dict[Case, Result], check: str) -> None:
     caught = [result for case, result in results.items() if case.check == check == case.part.rpartition("/")[2]]
-    assert [result.state for result in caught] == ["failed"]
+    caught = [result for result in caught if "is not installed" not in result.detail]
+    assert {result.state for result in caught} == {"failed"}
     assert CAUGHT[check] in caught[0].detail
 
 
@@ -101,6 +113,79 @@ def test_what_is_not_broken_passes(results: dict[Case, Result]) -> None:
     good = [result for case, result in results.items() if case.part == "models/good"]
     assert len(good) == len([check for check in CHECKS if "models" in check.kinds])
     assert {result.state for result in good} == {"ok"}, [result for result in good if result.state != "ok"]
+
+
+def test_what_fails_because_of_an_earlier_failure_is_not_tried(results: dict[Case, Result]) -> None:
+    """A model that cannot be resolved fails once: what is left says which check to look at."""
+    found = {case.check: result for case, result in results.items() if case.part == "models/settings"}
+    assert [check for check, result in found.items() if result.state == "failed"] == ["settings"]
+    echoes = [result for result in found.values() if result.state == "not tried"]
+    assert len(echoes) == 9  # also `bounds`, which tries the networks that `sizes` tries
+    for echo in echoes:
+        assert echo.detail.startswith("settings failed, and this could not be tried: ")
+    # So does a part whose hooks cannot be used, though another process finds that.
+    hooks = {case.check: result.state for case, result in results.items() if case.part == "losses/hooks"}
+    assert hooks["terms"] == hooks["finite"] == hooks["resume"] == "not tried"
+    assert [check for check, state in hooks.items() if state == "failed"] == ["hooks"]
+
+
+def test_a_fault_that_a_later_check_finds_itself_is_told_beside_an_earlier_one(results: dict[Case, Result]) -> None:
+    own = {case: result for case, result in results.items() if case.part == "losses/agreement"}
+    found = {case.check: result.state for case, result in own.items() if case.framework == "torch"}
+    assert found["agreement"] == "failed"
+    assert found["finite"] == "ok"
+
+
+SOUND_CHECKS = ("sizes", "features", "gradients", "second-order", "finite", "terms", "needs", "penalty", "decision",
+                "agreement", "effect")  # fmt: skip
+
+
+def check_sound() -> dict[str, Result]:
+    """What these checks say of the sound parts in PyTorch, by the case's name."""
+    cases = [case for case in runner.cases("sound") if case.framework == "torch" and case.check in SOUND_CHECKS]
+    cases = [case for case in cases if case.part.startswith("models/") or case.check != "finite"]
+    return {str(result.case): result for result in runner.run("sound", only=cases)}
+
+
+def test_sound_parts_pass(tmp_path: Path) -> None:
+    with installed(SOUND, tmp_path):
+        found = check_sound()
+    agreement = {name for name in found if " agreement " in name}
+    assert agreement == {"torch-only agreement torch", "torch-penalty agreement torch"}
+    assert {found[name].state for name in agreement} == {"skipped"}
+    assert "it is for torch alone" in found["torch-only agreement torch"].detail
+    assert [result for name, result in found.items() if name not in agreement and result.state != "ok"] == []
+    assert {
+        f"{name} effect torch" for name in ("warm-rates", "late-rates", "late-loss", "negative", "still")
+    } < found.keys()
+
+
+def test_a_loss_of_one_framework_is_not_evaluated_in_another(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    with installed(SOUND, tmp_path):
+        loss = gz.loss("torch-only")
+        with pytest.raises(
+            gz.UsageError, match="torch-only is for torch, and these are of numpy; give tensors of torch"
+        ):
+            loss.on([1.0, 2.0], [0.0, -1.0])
+        terms = loss.on(torch.tensor([1.0, 2.0]), torch.tensor([0.0, -1.0]))
+    assert terms["discriminator"]["hinge"] == pytest.approx(0.0 + 0.5)
+
+
+def test_settings_reach_the_part_that_has_them(tmp_path: Path) -> None:
+    """Also where the plugin has other parts, and runs without the part are made; as text, as doctor gives them."""
+    settings = {"with.late-loss.steps": "5", "exponent": "3", "width": "4"}
+    with installed(SOUND, tmp_path):
+        cases = [Case(f"modifiers/{name}", "effect", "torch") for name in ("late-loss", "late-exponent", "warm-rates")]
+        cases += [Case("models/axes", "sizes", "torch"), Case("losses/torch-only", "terms", "torch")]
+        found = list(runner.run("sound", settings=settings, only=cases))
+        assert [result for result in found if result.state != "ok"] == []
+        late = {"with.late-loss.steps": 500}
+        (result,) = runner.run("sound", settings=late, only=cases[:1])
+        assert result.state == "failed"
+        assert "If its effect begins after more than 80 images, say a setting" in result.detail
+        (result,) = runner.run("sound", settings={"with.late-loss.stpes": 5}, only=cases[:1])
+        assert "there is no setting 'with.late-loss.stpes'" in result.detail
 
 
 def told(site: Site, name: str, check: str) -> Result:
@@ -153,8 +238,9 @@ def test_a_part_that_ends_the_process_fails_all_that_was_left(here: Site) -> Non
     here.add("gone", SCHEDULE.format("gone"), files={"__init__.py": "", "hooks.py": code})
     found = {result.case.check: result for result in runner.run("gone")}
     assert found["hooks"].state == "ok"
-    assert found["pure"].state == found["values"].state == "failed"
-    assert "ended with 7" in found["values"].detail
+    assert (found["pure"].state, found["values"].state) == ("failed", "not tried")
+    assert "ended with 7" in found["pure"].detail
+    assert found["values"].detail.startswith("in gone pure the process of the checks ended with 7")
 
 
 def test_checks_that_take_too_long_fail(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +248,8 @@ def test_checks_that_take_too_long_fail(here: Site, monkeypatch: pytest.MonkeyPa
     code = "import time, ganzoo_core as gz\n@gz.hookimpl\ndef schedule():\n    time.sleep(600)\n"
     here.add("slow", SCHEDULE.format("slow"), files={"__init__.py": "", "hooks.py": code})
     found = {result.case.check: result for result in runner.run("slow")}
-    assert found["pure"].state == found["values"].state == "failed"
-    assert "checks took over 5 s" in found["values"].detail
+    assert (found["pure"].state, found["values"].state) == ("failed", "not tried")
+    assert "checks took over 5 s" in found["pure"].detail
 
 
 def test_a_contract_cannot_be_thinned_out() -> None:

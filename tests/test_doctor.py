@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from ganzoo_core import cli
 from ganzoo_core.cli import doctor
+from ganzoo_core.frameworks import FRAMEWORKS
 
 MODEL = "[models.{0}]\ntitle = 'M'\nframework = '{1}'\nhooks = '{2}.hooks'\n"
 HOOKS = "import ganzoo_core as gz\n@gz.hookimpl\ndef loss(name):\n    pass\n"
@@ -64,11 +66,12 @@ def test_a_framework_that_is_missing_is_named_with_what_needs_it(site):
 
 
 def test_it_says_which_pythons_tensorflow_has_wheels_for(here, monkeypatch, capsys):
-    assert doctor.explain_missing_wheels((3, 12)) == ""
-    assert doctor.explain_missing_wheels((3, 14)) == "TensorFlow has wheels for Python 3.11 to 3.13, not 3.14"
+    flow = FRAMEWORKS["tensorflow"]
+    assert flow.explain_missing_wheels((3, 12)) == ""
+    assert flow.explain_missing_wheels((3, 14)) == "TensorFlow has wheels for Python 3.11 to 3.13, not 3.14"
     here.add("flow", "api = 1\n" + MODEL.format("flow", "tensorflow", "flow"))
-    monkeypatch.setattr(doctor, "TENSORFLOW_PYTHONS", ((3, 0), (3, 1)))
-    monkeypatch.setattr(doctor, "_is_installed", lambda module: False)
+    old = replace(flow, pythons=((3, 0), (3, 1)), modules=("not_installed",))
+    monkeypatch.setitem(FRAMEWORKS, "tensorflow", old)
     assert cli.main(["doctor", "flow", "--quick"]) == 1
     said = capsys.readouterr().out
     assert "TensorFlow has wheels for Python 3.0 to 3.1" in said
@@ -104,3 +107,42 @@ def test_it_can_look_at_one_part_or_one_distribution(site):
     assert looked_at("several/first") == (0, ["several/first"])
     assert looked_at("second") == looked_at("several/second") == (1, ["several/second"])
     assert looked_at("Several") == (1, ["several/first", "several/second"])
+
+
+ENGINE = """
+import importlib.metadata as metadata
+from ganzoo_core.engines import create_engine
+from ganzoo_core.errors import UsageError
+getter = metadata.Distribution.entry_points
+try:
+    create_engine("torch", {"engine.device": "cpu"})
+except UsageError as error:
+    print(error)
+assert metadata.Distribution.entry_points is getter
+"""
+
+
+def test_broken_metadata_is_named_by_doctor_and_where_a_framework_stumbles(site):
+    site.add("not-ours", entry_points="[console_scripts]\nnot a line\n")
+    site.add("upgraded", entry_points="")
+    info = site.path / "upgraded-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: upgraded\nVersion: 2.0\n")
+    findings = json.loads(site.run("doctor", "--json", env={"GANZOO_PLUGINS": ""}).stdout)["checks"]
+    details = {each["name"]: each["detail"] for each in findings if each["state"] == "broken-metadata"}
+    assert set(details) == {"not-ours", "upgraded"}
+    assert "its entry points cannot be read" in details["not-ours"]
+    assert "recorded twice" in details["upgraded"]
+    # A framework that reads all entry points on import, as PyTorch and Triton do.
+    (site.path / "torch").mkdir()
+    (site.path / "torch" / "__init__.py").write_text("import importlib.metadata\nimportlib.metadata.entry_points()\n")
+    done = site.python("-c", ENGINE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("torch cannot be imported (")
+    assert "the metadata of not-ours and upgraded is broken, see `ganzoo doctor`" in done.stdout
+
+
+def test_pytorch_is_imported_beside_a_package_whose_metadata_is_broken(site):
+    site.add("not-ours", entry_points="[console_scripts]\nnot a line\n")
+    done = site.python("-c", "import ganzoo_core.engines.torch")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -11,6 +12,9 @@ from xml.etree import ElementTree
 import pytest
 
 from ganzoo_core import hookspecs
+from ganzoo_core.discovery import catalog
+from ganzoo_core.mix.finding import OBJECT_ATTRIBUTES
+from ganzoo_core.mix.mix import FEATURES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -83,3 +87,19 @@ def test_the_picture_stands_alone() -> None:
     assert picture.tag == f"{space}svg"
     assert {child.tag for child in picture} >= {f"{space}title", f"{space}desc"}
     assert not [element for element in picture.iter() if any("href" in name for name in element.attrib)]
+
+
+def test_the_page_of_needs_features_and_attributes_is_up_to_date_and_whole() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "features.py"))
+    assert (ROOT / "docs" / "features.md").read_text(encoding="utf-8") == made["page"](), (
+        "run `python docs/features.py`"
+    )
+    assert made["MEANINGS"].keys() == FEATURES.keys()
+    attributes = {(kind, name) for kind, names in OBJECT_ATTRIBUTES.items() for name in names}
+    assert made["ATTRIBUTES"].keys() == attributes
+    told = {*FEATURES, *made["EXTRACTORS"], "r1_penalty"}
+    for part in catalog.scan().parts:  # what this repository's own parts need and have
+        asked = {need.removeprefix("no_") for need in part.needs} | part.has.keys() | set(part.doubles)
+        assert asked <= told, f"{part.qualified_name}: docs/features.py does not tell of {asked - told}"
+    for name in (*told, *(name for _, name in attributes)):
+        assert f"`{name}`" in made["page"]()

@@ -302,7 +302,7 @@ def test_a_generator_whose_numbers_are_not_finite_says_so(run: Path) -> None:
     from ganzoo_core.evaluation.discriminator import Judge
 
     with pytest.raises(gz.UsageError, match="holds numbers that are not finite, so nothing can be judged"):
-        Judge(run)
+        Judge(run).notes  # noqa: B018  (opens D)
 
 
 def test_a_folder_of_pictures_holds_one_call(run: Path, tmp_path: Path) -> None:

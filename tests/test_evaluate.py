@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import numpy as np
@@ -12,7 +13,6 @@ from ganzoo_core import evaluation
 from ganzoo_core.cli import main
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import PluginError, UsageError
-from ganzoo_core.evaluation import request
 from ganzoo_core.evaluation.request import has_ema, make_request
 
 MANIFEST = """
@@ -209,7 +209,7 @@ def test_without_anything_to_score_with_one_sentence_says_what_to_install(lights
     with pytest.raises(UsageError, match="no dataset"):
         ask()
     monkeypatch.setenv("GANZOO_PLUGINS", "lights")
-    monkeypatch.setattr(request.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError) as error:
         ask(extractor="torchy")
     assert str(error.value) == 'torchy needs tensorflow, which is not installed; pip install "ganzoo-core[scores]"'

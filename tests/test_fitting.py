@@ -119,7 +119,7 @@ def test_sizes_fit_the_networks(resolve):
 def test_channels_and_labels_fit_the_networks(resolve):
     assert fit(resolve("conv"), 16, channels=3).spec.channels == 3
     assert fit(resolve("conv", assigned={"channels": "1"}), 16, channels=3).spec.channels == 1
-    assert "expected 1, 3, or 0" in resolve.refusal("conv", assigned={"channels": "2"})
+    assert "expected 0 or 1 or 3" in resolve.refusal("conv", assigned={"channels": "2"})
     spec = fit(resolve("labelled", assigned={"latent_dim": "7"}), 16, classes=10).spec
     assert (spec.classes, spec.latent_dim, spec.framework) == (10, 7, "torch")
     assert fit(resolve("conv"), 16, classes=10).spec.classes == 0
@@ -148,7 +148,7 @@ def test_channels_and_labels_fit_the_networks(resolve):
             "model.norm is 'bacth'; expected batch or layer or none; did",
         ),
         ({"model": "conv", "assigned": {"optimizer": "adm"}}, "did you mean adam?"),
-        ({"model": "conv", "assigned": {"betas": "0.5"}}, "expected two numbers"),
+        ({"model": "conv", "assigned": {"betas": "0.5"}}, "expected 2 numbers"),
         ({"model": "conv", "assigned": {"betas": "0.5,1"}}, "below 1"),
         ({"model": "conv", "assigned": {"gp_weight": "1"}}, "there is no setting 'gp_weight' in this mix"),
         ({"model": "penalised", "assigned": {"depth": "1"}}, "there is no setting 'depth'"),
@@ -192,19 +192,19 @@ def test_defaults_and_problems_of_the_catalog(installed, resolve):
         ({"model": "conv", "assigned": {"norm": "z"}}, "model.norm is 'z'; expected batch or layer or none"),
         (
             {"model": "conv", "assigned": {"channels": "2"}},
-            "data.channels is 2; expected 1, 3, or 0 for the data's own",
+            "data.channels is 2; expected 0 or 1 or 3",
         ),
         (
             {"model": "conv", "assigned": {"betas": "0.5,1"}},
-            "train.betas is [0.5, 1.0]; expected two numbers of at least 0 and below 1",
+            "--set: train.betas is '0.5,1'; expected 2 numbers of at least 0 and below 1",
         ),
         (
             {"model": "conv", "assigned": {"betas": "0,0.9,0.9"}},
-            "train.betas is [0.0, 0.9, 0.9]; expected two numbers of at least 0 and below 1",
+            "--set: train.betas is '0,0.9,0.9'; expected 2 numbers of at least 0 and below 1",
         ),
         (
             {"model": "conv", "assigned": {"betas": "-0.1,0.9"}},
-            "train.betas is [-0.1, 0.9]; expected two numbers of at least 0 and below 1",
+            "--set: train.betas is '-0.1,0.9'; expected 2 numbers of at least 0 and below 1",
         ),
         (
             {"model": "dense", "loss": "gp", "assigned": {"updates": "simultaneous"}},
@@ -279,3 +279,56 @@ def test_what_data_and_networks_do_not_share_is_a_whole_sentence(resolve):
     assert fit(resolve(generator="fixed", discriminator="conv"), 20).framing.target_size == (32, 32)
     spec = fit(resolve("fixed"), 20, 30, channels=3).spec
     assert (spec.height, spec.width, spec.channels, spec.classes) == (20, 30, 3, 0)
+
+
+ATTENTION = {"setting": "model.attention", "is": True}
+
+
+@pytest.fixture
+def with_attention(installed):
+    """The parts of mix.toml, a model with attention that a setting turns off, and two losses that ask for it."""
+    conv = next(part for part in installed.parts if part.name == "conv")
+    plain = next(part for part in installed.parts if part.name == "plain")
+    seeing = replace(conv, name="seeing", has={"attention": ATTENTION}, defaults={"model.attention": True})
+    seeing = replace(seeing, choices={"model.attention": (True, False)})
+    more = (seeing, replace(plain, name="wants", aliases=(), default=False, needs=("attention",)))
+    more = (*more, replace(plain, name="avoids", aliases=(), default=False, needs=("no_attention",)))
+    return Catalog((*installed.parts, *more), ())
+
+
+def test_a_feature_of_neither_network_alone_is_looked_for_in_both(with_attention, resolve):
+    """Whichever of the two models has it: `has` of a generator used to be looked up in the discriminator alone."""
+    for pair in (("seeing", "dense"), ("dense", "seeing")):
+        asked = {"generator": pair[0], "discriminator": pair[1], "catalog": with_attention}
+        assert resolve(**asked, loss="wants").warnings == ()
+        slot = "generator" if pair[0] == "seeing" else "discriminator"
+        found = resolve(**asked, loss="avoids")
+        assert found.warnings == (f"avoids needs a model without attention: {slot}.attention=False instead of True",)
+        assert found.get_options(slot)["attention"] is False
+        said = resolve.refusal(**asked, loss="avoids", assigned={f"{slot}.attention": "true"})
+        assert said.endswith(f"say --set {slot}.attention=False")
+        off = {f"{slot}.attention": "false"}
+        assert resolve(**asked, loss="avoids", assigned=off).warnings == ()
+        assert resolve(**asked, loss="wants").get_options(slot)["attention"] is True
+
+
+def test_a_feature_of_both_networks_is_turned_off_in_both(with_attention, resolve):
+    found = resolve("seeing", loss="avoids", catalog=with_attention)
+    assert [found.get_options(slot)["attention"] for slot in ("generator", "discriminator")] == [False, False]
+    assert len(found.warnings) == 2
+
+
+def test_a_feature_that_neither_network_has_names_both(with_attention, resolve):
+    asked = {"generator": "conv", "discriminator": "dense", "loss": "wants", "catalog": with_attention}
+    assert resolve.refusal(**asked) == (
+        "wants needs a model with attention, and conv and dense have none; pick another loss or model"
+    )
+
+
+def test_a_feature_named_after_the_generator_is_the_generator_s(installed, resolve):
+    parts = [replace(p, has={"attention_in_generator": True}) if p.name == "conv" else p for p in installed.parts]
+    parts = [replace(p, needs=("attention_in_generator",)) if p.name == "pairs" else p for p in parts]
+    catalog = Catalog(tuple(parts), ())
+    assert resolve(generator="conv", discriminator="dense", loss="pairs", catalog=catalog).warnings == ()
+    said = resolve.refusal(generator="dense", discriminator="conv", loss="pairs", catalog=catalog)
+    assert said == "pairs needs a generator with attention, and dense has none; pick another loss or model"

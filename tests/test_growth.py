@@ -13,17 +13,23 @@ import ganzoo_core as gz
 from ganzoo_core import engines
 from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.data.stream import Stream
-from ganzoo_core.engines import Plan
+
+from .plans import make_plan
 
 BATCH, LATENT, SIZE = 4, 3, 16
 IMAGES = np.random.default_rng(5).integers(0, 256, (21, SIZE, SIZE, 1), dtype=np.uint8)
-PLAN = Plan(
-    seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=("resolution", "fade"),
-    takes_d=("resolution", "fade"), critic_steps=1, updates="alternating", optimizer="adam", betas=(0.0, 0.99),
-    adam_eps=1e-8, momentum=0.0, rmsprop_decay=0.99, lr_g=1e-2, lr_d=1e-2, ema_halflife=1000, weight_clip=None,
+PLAN = make_plan(
+    seed=3,
+    batch_size=BATCH,
+    latent_dim=LATENT,
+    takes_g=("resolution", "fade"),
+    takes_d=("resolution", "fade"),
+    betas=(0.0, 0.99),
+    lr_g=1e-2,
+    lr_d=1e-2,
     decision=0.0,
-    probability=None, real_in_generator_step=False,
-)  # fmt: skip
+    halflife=1000,
+)
 SPEC = {"height": SIZE, "width": SIZE, "channels": 1, "classes": 0, "latent_dim": LATENT}
 
 

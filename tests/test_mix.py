@@ -139,5 +139,46 @@ def test_objects_stand_in_for_parts(resolve):
     assert found.objects == {"loss": given}
     assert (found.settings["use.loss"], found.settings.find_origin("use.loss")) == ("(object)", "--loss")
     # The config of such a run cannot bring the object back: it says so, and does not take another loss in silence.
-    assert "no loss is called '(object)'" in resolve.refusal("conv", config={"use.loss": "(object)"})
+    config = {"use.loss": "(object)", "use.data": "(object)"}
+    assert resolve.refusal("conv", config=config, config_name="run/config.yaml") == (
+        "run/config.yaml was written for Python objects (loss, data), which no file holds; give the same "
+        'again, in Python: gz.resume(RUN, picks={"loss": …, "data": …}), or gz.train(loss=…, data=…) for a new run'
+    )
+    assert resolve("conv", loss=given, data="grey", config=config).objects == {"loss": given}
     assert "expected a model's name, a torch.nn.Module" in resolve.refusal(generator=3, discriminator="conv")
+
+
+class Anything:
+    """A loss of no interest, with the attributes that it is given."""
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+    def discriminator(self, step):
+        raise AssertionError("nothing is trained here")
+
+    generator = discriminator
+
+
+def test_attributes_of_a_loss_object_stand_for_its_manifest(resolve):
+    own = {"needs": ("second_order",), "has": {"r1_penalty": True}, "decision": 0.5, "clip_discriminator": 0.01}
+    part = resolve("conv", loss=Anything(**own, probability="sigmoid")).parts["loss"]
+    assert {name: getattr(part, name) for name in own} == own
+    assert part.probability == "sigmoid"
+    plain = resolve("conv", loss=Anything(needs=None)).parts["loss"]
+    assert (plain.needs, plain.has, plain.decision) == (("real_in_generator_step",), {}, None)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"needs": "second_order"}, "the loss's attribute needs is 'second_order'; expected a list of names"),
+        ({"has": ["r1_penalty"]}, "attribute has is ['r1_penalty']; expected features"),
+        ({"has": {"x": {"setting": "loss.gamma", "above": 0}}}, "expected true or false for each feature"),
+        ({"decision": "high"}, "attribute decision is 'high'; expected a number or 'pair'"),
+        ({"clip_discriminator": "loss.clip"}, "expected a number above 0"),
+        ({"probability": "tanh"}, "attribute probability is 'tanh'; expected sigmoid"),
+    ],
+)
+def test_attributes_that_a_manifest_would_not_allow_are_refused(resolve, attributes, words):
+    assert words in resolve.refusal("conv", loss=Anything(**attributes))

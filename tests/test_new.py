@@ -278,6 +278,23 @@ def test_it_says_how_to_try_the_part_with_a_model_that_is_installed(
     assert cli.main(words) == 0
     steps = capsys.readouterr().out.rpartition("what to do next:\n")[2].splitlines()
     assert steps == [f"  cd '{folder}' && pip install -e \".[dev]\"", "  pytest", f"  {command}"]
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert not re.search(r"ganzoo run (plain|flow|\S*growing)", readme)  # no reader has the author's other plugins
+
+
+@pytest.mark.parametrize(("framework", "model"), [("torch", "dcgan-torch"), ("tf", "(convgan|dcgan)-tf")])
+def test_the_readme_runs_it_with_a_model_that_ganzoo_brings(
+    framework: str, model: str, here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not with one of the author's own, though its name comes first."""
+    here.add("a-gan", MODEL.format("a-gan", "a_gan"))
+    here.add("a-gan-tf", MODEL.format("a-gan-tf", "a_gan_tf").replace("'torch'", "'tensorflow'"))
+    monkeypatch.delenv("GANZOO_PLUGINS", raising=False)
+    folder = tmp_path / "mine"
+    assert cli.main(["new", "mine", "--kind", "loss", "--framework", framework, "--out", str(folder)]) == 0
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^ganzoo run {model} --loss mine$", readme, re.MULTILINE)
+    assert "a-gan" not in readme
 
 
 def test_without_a_model_it_says_how_to_get_one(

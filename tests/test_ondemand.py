@@ -13,6 +13,7 @@ import ganzoo_core as gz
 from ganzoo_core.data import framing as data_framing
 from ganzoo_core.data import lazy as data_lazy
 from ganzoo_core.data import memory
+from ganzoo_core.data.fingerprint import compute_fingerprint
 from ganzoo_core.data.framing import choose_framing, prepare
 from ganzoo_core.data.lazy import LazyImages, gather
 from ganzoo_core.data.prefetch import Prefetcher
@@ -105,6 +106,58 @@ def test_a_part_of_a_part(mapped, little_memory):
     source = hold_out(hold_out(gz.ImageSource(mapped), "train"), "test")
     plain = hold_out(hold_out(gz.ImageSource(IMAGES), "train"), "test")
     assert np.array_equal(np.asarray(source.images), plain.images)
+
+
+class OrderedImages:
+    """A dataset's own images on demand: they keep to the contract, and take an order alone."""
+
+    shape, dtype, ndim = IMAGES.shape, IMAGES.dtype, 4
+
+    def __len__(self):
+        return len(IMAGES)
+
+    def __getitem__(self, order):
+        assert isinstance(order, np.ndarray)
+        assert order.dtype == np.int64
+        assert order.ndim == 1
+        assert not order.size or 0 <= order.min() <= order.max() < len(IMAGES)
+        return np.stack([IMAGES[number] for number in order]) if order.size else IMAGES[:0]
+
+    def __array__(self, dtype=None, copy=None):
+        return IMAGES.copy()
+
+
+@pytest.mark.parametrize("free", [1000, 2**40])
+@pytest.mark.parametrize("split", ["train", "test", "all"])
+def test_images_on_demand_of_a_dataset_are_asked_for_an_order_alone(monkeypatch, split, free):
+    monkeypatch.setattr(memory, "measure_free_memory", lambda: free)
+    plain = hold_out(gz.ImageSource(IMAGES), split)
+    source = data_lazy.make_indexable(hold_out(gz.ImageSource(OrderedImages()), split))
+    assert np.array_equal(np.asarray(source.images), plain.images)
+    for index in (
+        2,
+        -1,
+        slice(1, 5),
+        slice(None, None, -2),
+        np.arange(len(plain.images)) % 2 == 0,
+        [0, -1],
+        np.s_[1, 2],
+    ):
+        assert np.array_equal(source.images[index], plain.images[index])
+    chunks = [some for _, some in data_lazy.iterate_chunks(source.images)]
+    assert np.array_equal(np.concatenate(chunks), plain.images)
+    assert compute_fingerprint(source).images.sha256 == compute_fingerprint(plain).images.sha256
+    for framing in FRAMINGS.values():
+        framed = prepare(source, framing, 1)
+        assert np.array_equal(np.asarray(framed.images), np.asarray(prepare(plain, framing, 1).images))
+        mirrored, _ = data_framing.add_mirrored(framed)
+        assert np.array_equal(mirrored[np.array([-1, 0])], mirrored[[len(mirrored) - 1, 0]])
+
+
+def test_images_on_demand_of_a_dataset_stay_there_if_they_are_large(little_memory):
+    held = hold_out(gz.ImageSource(OrderedImages()), "train")
+    assert data_lazy.is_in_file(held.images)
+    assert np.array_equal(Prefetcher(held.images).take(np.array([3, 0])), np.asarray(held.images)[[3, 0]])
 
 
 def test_what_stays_in_its_file(monkeypatch):

@@ -247,7 +247,7 @@ def test_a_title_that_gives_orders_is_a_problem_of_its_plugin(make_site):
 
 
 def test_the_shell_is_offered_clean_words():
-    offer = completion._guard(lambda prefix, args: {"plain": f"Nice{CLEAR}", f"class{CLEAR}": "a class"})
+    offer = completion.guard(lambda prefix, args: {"plain": f"Nice{CLEAR}", f"class{CLEAR}": "a class"})
     assert offer("", argparse.Namespace()) == {"plain": "Nice [2J"}
 
 

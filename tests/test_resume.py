@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import pytest
 
 import ganzoo_core as gz
@@ -378,6 +379,35 @@ def test_a_loss_keeps_what_it_remembers(tmp_path: Path, kills: list[int]) -> Non
         assert digest(place / "killed") == digest(place / "straight")
         state = read_all_tensors(place / "straight" / "checkpoints" / "256" / layout.STATE)
         assert float(state["loss/real"]) != 0.5
+
+
+def test_a_run_of_python_objects_says_which_to_give_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Simple:
+        """Wasserstein's terms."""
+
+        def discriminator(self, step: gz.Step) -> dict[str, Any]:
+            return {"adversarial": step.ops.mean(step.D(step.fake)) - step.ops.mean(step.D(step.real))}
+
+        def generator(self, step: gz.Step) -> dict[str, Any]:
+            return {"adversarial": -step.ops.mean(step.D(step.fake))}
+
+    images = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 1), dtype=np.uint8)
+    run = tmp_path / "run"
+    python_api.train("dcgan-torch", settings=SMALL, steps=4, out=run, quiet=True, loss=Simple(), data=images)
+    assert main(["resume", str(run), "--steps", "6"]) == 2
+    again = 'gz.resume(RUN, picks={"loss": …, "data": …})'
+    assert (
+        f"was written for Python objects (loss, data), which no file holds; give the same again, in Python: {again}"
+        in (capsys.readouterr().err)
+    )
+    with pytest.raises(gz.UsageError, match=re.escape("for Python objects (data)")):
+        python_api.resume(run, steps=6, picks={"loss": Simple()}, quiet=True)
+    with pytest.raises(
+        gz.UsageError, match="picks names 'lose'; expected generator, discriminator, loss, schedule, data"
+    ):
+        python_api.resume(run, steps=6, picks={"lose": Simple()}, quiet=True)
+    done = python_api.resume(run, steps=6, picks={"loss": Simple(), "data": images}, quiet=True)
+    assert done.stats[-1]["step"] == 6
 
 
 def as_words(settings: dict[str, Any]) -> list[str]:

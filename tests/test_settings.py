@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from ganzoo_core import settings
 from ganzoo_core.errors import UsageError
 from ganzoo_core.settings import CORE_SETTINGS, Setting
+from ganzoo_core.settings.declare import list_group, setting
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters=",[]'\"\\"), min_size=1)
@@ -159,6 +161,9 @@ REFUSED = [
     ("train.betas", [[0.5], 0.9], "expected numbers"),
     ("train.betas", [None, 0.5], "expected numbers"),
     ("train.betas", 0.5, "expected numbers"),
+    ("train.betas", "0.5", "expected 2 numbers of at least 0 and below 1"),
+    ("train.betas", [0.5, 1.0], "expected 2 numbers of at least 0 and below 1"),
+    ("train.betas", [-0.1, 0.9], "expected 2 numbers of at least 0 and below 1"),
     ("use.with", {"a": "b"}, "expected names"),
     ("use.with", [["a"]], "expected names"),
     ("use.with", 3, "expected names"),
@@ -265,3 +270,25 @@ def test_an_expanded_key_is_known_and_ends_as_written(key, known):
     else:
         assert full in known
         assert full == key or full.endswith("." + key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """A group of settings, as an engine reads them."""
+
+    rates: tuple[float, ...] = setting("train.rates", [0.1, 0.2], "numbers", "a list", at_least=0, below=1)
+    slow: float = setting("train.slow", None, "float", "a rate of its own", above=0, fallback="train.fast")
+    steps: int = 3
+
+
+def test_a_group_declares_its_settings_and_is_read_from_them():
+    """Defaults, ranges and help come from the fields, and so does the object that a reader is given."""
+    declared = list_group(Pace)
+    assert list(declared) == ["train.rates", "train.slow"]
+    assert declared["train.rates"].help == "a list"
+    assert declared["train.rates"].describe_problem([0.5, 1.0]) == "expected a number of at least 0 and below 1"
+    assert declared["train.slow"].describe_problem(0.0) == "expected a number above 0"
+    values = {"train.rates": [0.5, 0.6], "train.slow": None, "train.fast": 9.0}
+    assert settings.read_group(Pace, values, steps=4) == Pace(rates=(0.5, 0.6), slow=9.0, steps=4)
+    assert settings.read_group(Pace, {**values, "train.slow": 2.0}) == Pace(rates=(0.5, 0.6), slow=2.0)
+    assert Pace(slow=1.0).rates == (0.1, 0.2)

@@ -1,4 +1,4 @@
-"""Third parties: what CONTRIBUTING.md shows and what examples/ holds, as wheels in fresh environments."""
+"""Wheels in fresh environments: what CONTRIBUTING.md shows, what examples/ holds, dependency floors, other Pythons."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/pyproject.toml"))
+EVERYTHING = ("ganzoo-core[all,testing]", "ganzoo-datasets[torchvision]", "ganzoo-modifiers[torch,tensorflow]")
 
 
 def command(*words: str | Path, cwd: Path, timeout: float = 900) -> str:
@@ -57,12 +60,60 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "wheels"
 
 
-def fresh(folder: Path, wheels: Path, *names: str) -> Path:
-    """The Python of a new environment that has these, by pip."""
-    command(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
+def fresh(folder: Path, wheels: Path, *names: str, base: str = sys.executable) -> Path:
+    """The Python of a new environment that has these; `base` is the interpreter that it is made from."""
+    command(base, "-m", "venv", folder / "venv", cwd=folder)
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    command(python, "-m", "pip", "install", "-q", "--find-links", wheels, *names, cwd=folder)
+    uv = os.environ.get("UV") or shutil.which("uv")  # links what its cache has, where pip unpacks 5 GB anew
+    install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    command(*install, "-q", "--find-links", wheels, *names, cwd=folder, timeout=1800)
     return python
+
+
+def read_project(folder: Path) -> dict[str, Any]:
+    """The `[project]` table of a distribution."""
+    project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
+
+
+def list_floors() -> dict[str, set[str]]:
+    """What the wheels of this repository need of others: name -> the lower bounds that are declared."""
+    floors: dict[str, set[str]] = {}
+    for project in map(read_project, (ROOT, *PARTS)):
+        extras = project.get("optional-dependencies", {}).values()
+        for requirement in [*project["dependencies"], *(each for extra in extras for each in extra)]:
+            name, _, floor = requirement.partition(">=")
+            if not name.startswith("ganzoo-"):
+                floors.setdefault(name, set()).add(floor)
+    return floors
+
+
+def list_pythons() -> list[str]:
+    """The Python versions that the core's classifiers name, such as 3.11."""
+    named = [line.rpartition(" :: ")[2] for line in read_project(ROOT)["classifiers"] if ":: Python :: 3." in line]
+    return sorted(named, key=lambda version: int(version.partition(".")[2]))
+
+
+def find_python(version: str) -> str | None:
+    """The interpreter of this version: the running one, or one on the search path."""
+    if sys.version_info[:2] == tuple(map(int, version.split("."))):
+        return sys.executable
+    found = shutil.which(f"python{version}")
+    if found is None or subprocess.run([found, "-c", ""], capture_output=True, check=False, timeout=60).returncode:
+        return None  # or a launcher of versions that has none such
+    return found
+
+
+def train_and_check(python: Path, folder: Path, **settings: str) -> None:
+    """A short training of a model of each framework, and the contract of everything."""
+    for model in ("dcgan-torch", "dcgan-tf"):
+        chosen = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        words = ("run", model, "--data", "digits", "--steps", "3", "--json", "--quiet", *chosen)
+        run = json.loads(command(python, "-m", "ganzoo_core", *words, cwd=folder))
+        command(python, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", f"{model}.npz", cwd=folder)
+    for part in PARTS:
+        told = command(python, "-m", "ganzoo_core", "doctor", part.name, cwd=folder, timeout=1800)
+        assert "No problems found" in told
 
 
 def installed(python: Path, cwd: Path) -> dict[str, dict[str, str]]:
@@ -147,3 +198,51 @@ def test_requirements_name_every_distribution() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     listed = {line.removeprefix("-e ") for line in lines if line.startswith("-e ")}
     assert listed == {".", *(f"plugins/{path.name}" for path in (ROOT / "plugins").iterdir() if path.is_dir())}
+
+
+@pytest.mark.slow
+def test_every_dependency_at_its_floor(wheels: Path, tmp_path: Path) -> None:
+    """Each at its declared lower bound, all of them in one environment."""
+    lowest = list_pythons()[0]
+    base = find_python(lowest)
+    if base is None:
+        pytest.skip(f"Python {lowest}, which the floors are for, is not on the search path")
+    floors = [f"{name}=={floor}" for name, declared in list_floors().items() for floor in declared]
+    python = fresh(tmp_path, wheels, *EVERYTHING, *floors, base=base)
+    train_and_check(python, tmp_path)
+    words = ("run", "dcgan-torch", "--data", "digits", "--set", "engine.compile=true", "--set", "model.width=8")
+    command(python, "-m", "ganzoo_core", *words, "--steps", "2", "--quiet", cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", list_pythons()[1:])
+def test_every_python_that_is_named(wheels: Path, tmp_path: Path, version: str) -> None:
+    """The lowest runs all other tests."""
+    base = find_python(version)
+    if base is None:
+        pytest.skip(f"Python {version} is not on the search path")
+    train_and_check(fresh(tmp_path, wheels, *EVERYTHING, base=base), tmp_path)
+
+
+def test_a_dependency_has_one_floor() -> None:
+    """And no cap, so that the newest can be had."""
+    floors = list_floors()
+    assert len(floors) > 20
+    for name, declared in floors.items():
+        assert len(declared) == 1, f"{name} has the floors {sorted(declared)}"
+        assert re.fullmatch(r"\d+(\.\d+)*", *declared), f"{name}>={declared}"
+
+
+def test_the_pythons_that_are_named_are_those_that_were_tried() -> None:
+    """The same in all distributions and in the README, none above or between them."""
+    pythons = list_pythons()
+    assert len(pythons) > 1
+    for project in map(read_project, (ROOT, *PARTS)):
+        classifiers = project["classifiers"]
+        named = [line for line in classifiers if line.startswith("Programming Language :: Python :: 3")]
+        assert named == [f"Programming Language :: Python :: {version}" for version in pythons], project["name"]
+        assert classifiers == sorted(classifiers), project["name"]
+        assert project["requires-python"] == f">={pythons[0]}", project["name"]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"tried with Python {', '.join(pythons[:-1])} and {pythons[-1]}" in readme
+    assert set(re.findall(r"Python (\d\.\d+)", readme)) <= set(pythons)

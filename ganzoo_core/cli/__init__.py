@@ -14,13 +14,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ganzoo_core.cli import completion
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed import ranks
 from ganzoo_core.errors import GanzooError, PluginError, UsageError
 from ganzoo_core.interrupts import interrupt_on_signals, stop_at_end_of_input
 from ganzoo_core.storage.files import explain_os_error
-from ganzoo_core.terminal.text import clean_interpreter_output, to_one_line, write_paragraph
+from ganzoo_core.terminal.text import clean_interpreter_output, mute_waiting, to_one_line, write_paragraph
 
 # The module of each command; only that of the command to run is imported.
 COMMANDS: Mapping[str, str] = {
@@ -51,6 +52,7 @@ def make_parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
             action="append",
             default=[],
             metavar="NAME",
+            completer=completion.suggest_plugins,
             help="leave a plugin out, by its distribution's name; can be repeated",
         )
         sub.set_defaults(execute=command.execute)
@@ -89,9 +91,7 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
     """Parse the arguments and run the command; print its error, if any."""
     whole, commands = make_parser(words[0] if words and "_ARGCOMPLETE" not in os.environ else "")
     if "_ARGCOMPLETE" in os.environ:
-        from ganzoo_core.cli import completion
-
-        completion.complete(whole, commands)
+        completion.complete(whole)
     args, unknown = whole.parse_known_args(argv)
     if unknown:
         commands.get(args.command, whole).refuse(unknown)
@@ -113,6 +113,7 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
             raise ranks.mark_shared(
                 UsageError(f"torchrun started {rank.world_size} processes, and this takes one; say it without torchrun")
             )
+        mute_waiting(getattr(args, "quiet", False) or getattr(args, "json", False))
         try:
             code: int = args.execute(args)
         except (SystemExit, GeneratorExit) as error:  # never raised by ganzoo's own commands

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
@@ -27,13 +27,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise that all draw from (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they draw")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
-    )
+    parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument(
         "--force", action="store_true", help="compare scores that were computed with different protocols, and mark them"
     )
@@ -44,12 +38,14 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def execute(args: argparse.Namespace) -> int:
     """Compare the runs, write the page and print the table."""
+    from ganzoo_core.engines import check_device
     from ganzoo_core.errors import UsageError
     from ganzoo_core.report import comparison_page, run_groups
     from ganzoo_core.settings import parse_assignments, read_engine_settings
 
     settings = parse_assignments(args.set)
     read_engine_settings(settings)
+    check_device(args.device)
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
     comparison = run_groups.compare_runs(run_groups.find_runs(args.paths), force=args.force)

@@ -1,6 +1,7 @@
 """Tab completion. Names come from manifests, so that no plugin is imported.
 
-Used only in the process that a shell starts with `_ARGCOMPLETE` set, the only one to import argcomplete.
+Each command attaches a completer to an argument where it adds it; argcomplete is imported only in the process that a
+shell starts with `_ARGCOMPLETE` set.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import KINDS, Part
 from ganzoo_core.errors import GanzooError
@@ -21,21 +21,15 @@ Suggestions = Mapping[str, str]  # word -> description, which zsh shows
 Completer = Callable[[str, argparse.Namespace], Suggestions]
 
 
-def complete(root_parser: Parser, commands: Mapping[str, Parser]) -> None:
+def complete(root_parser: argparse.ArgumentParser) -> None:
     """Print the suggestions and exit; return if argcomplete is not installed."""
-    try:
+    with contextlib.suppress(ImportError):
         import argcomplete
-    except ImportError:
-        return
-    for name, parser in commands.items():
-        for action in parser._actions:
-            completer = _COMMAND_COMPLETERS.get((name, action.dest)) or _COMPLETERS.get(action.dest)
-            if completer is not None:
-                action.completer = _guard(completer)  # type: ignore[attr-defined]
-    argcomplete.autocomplete(root_parser, always_complete_options=False, validator=_is_suggestion)
+
+        argcomplete.autocomplete(root_parser, always_complete_options=False, validator=_is_suggestion)
 
 
-def _guard(completer: Completer) -> Callable[..., dict[str, str]]:
+def guard(completer: Completer) -> Callable[..., dict[str, str]]:
     """Wrap a completer so that on an error, which half-typed input can cause, it suggests nothing."""
 
     def offer(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> dict[str, str]:
@@ -79,17 +73,17 @@ def _find_framework(installed: catalog.Catalog, args: argparse.Namespace) -> str
     return ""
 
 
-def _make_completer(kind: str) -> Completer:
+def make_completer(kind: str) -> Completer:
     return lambda prefix, args: _suggest_parts([kind], prefix, args)
 
 
-def _suggest_models(prefix: str, args: argparse.Namespace) -> Suggestions:
+def suggest_models(prefix: str, args: argparse.Namespace) -> Suggestions:
     # The framework is free, unless `--generator` fixes it.
     others = argparse.Namespace(generator=getattr(args, "generator", None))
     return _suggest_parts(["models"], prefix, others)
 
 
-def _make_list_completer(kind: str) -> Completer:
+def make_list_completer(kind: str) -> Completer:
     """Complete the last name of a comma-separated list."""
 
     def offer(prefix: str, args: argparse.Namespace) -> Suggestions:
@@ -101,7 +95,7 @@ def _make_list_completer(kind: str) -> Completer:
     return offer
 
 
-def _suggest_data(prefix: str, args: argparse.Namespace) -> Suggestions:
+def suggest_data(prefix: str, args: argparse.Namespace) -> Suggestions:
     name, colon, path = prefix.partition(":")
     if colon:
         from argcomplete.completers import FilesCompleter
@@ -114,15 +108,15 @@ def _suggest_data(prefix: str, args: argparse.Namespace) -> Suggestions:
     }
 
 
-def _suggest_any_part(prefix: str, args: argparse.Namespace) -> Suggestions:
+def suggest_any_part(prefix: str, args: argparse.Namespace) -> Suggestions:
     return _suggest_parts(KINDS, prefix, argparse.Namespace())
 
 
-def _suggest_parts_and_plugins(prefix: str, args: argparse.Namespace) -> Suggestions:
-    return {**_suggest_plugins(prefix, args), **_suggest_any_part(prefix, args)}
+def suggest_parts_and_plugins(prefix: str, args: argparse.Namespace) -> Suggestions:
+    return {**suggest_plugins(prefix, args), **suggest_any_part(prefix, args)}
 
 
-def _suggest_plugins(prefix: str, args: argparse.Namespace) -> Suggestions:
+def suggest_plugins(prefix: str, args: argparse.Namespace) -> Suggestions:
     installed = catalog.scan()
     names = {part.distribution for part in installed.parts} | {problem.distribution for problem in installed.problems}
     return dict.fromkeys(sorted(names), "a plugin")
@@ -149,7 +143,7 @@ def _find_picked_parts(args: argparse.Namespace) -> list[Part]:
     return picked
 
 
-def _suggest_settings(prefix: str, args: argparse.Namespace) -> Suggestions:
+def suggest_settings(prefix: str, args: argparse.Namespace) -> Suggestions:
     """Suggest `KEY=` for each setting, and after it the setting's choices."""
     from ganzoo_core.settings import CORE_SETTINGS
 
@@ -164,63 +158,37 @@ def _suggest_settings(prefix: str, args: argparse.Namespace) -> Suggestions:
     return {f"{key}=": text for key, text in helps.items() if not key.startswith("use.")}
 
 
-def _suggest_axes(prefix: str, args: argparse.Namespace) -> Suggestions:
+def suggest_axes(prefix: str, args: argparse.Namespace) -> Suggestions:
     """Suggest keys that can be swept: settings and picks."""
     picks = {"data": "datasets", "loss": "losses", "schedule": "schedules", "with": "modifiers"}
     key, equals, values = prefix.partition("=")
     if not equals:
-        return {**dict.fromkeys((f"{pick}=" for pick in picks), "a pick"), **_suggest_settings(prefix, args)}
+        return {**dict.fromkeys((f"{pick}=" for pick in picks), "a pick"), **suggest_settings(prefix, args)}
     if key in picks:
-        offered = _make_list_completer(picks[key])(values, args)
+        offered = make_list_completer(picks[key])(values, args)
     else:
         before, comma, last = values.rpartition(",")
-        words = [word.partition("=")[2] for word in _suggest_settings(f"{key}={last}", args)]
+        words = [word.partition("=")[2] for word in suggest_settings(f"{key}={last}", args)]
         offered = {before + comma + word: "" for word in words if word not in before.split(",")}
     return {f"{key}={word}": title for word, title in offered.items()}
 
 
-def _suggest_presets(prefix: str, args: argparse.Namespace) -> Suggestions:
+def suggest_presets(prefix: str, args: argparse.Namespace) -> Suggestions:
     names = [name for part in _find_picked_parts(args) for name in part.presets]
     return {**dict.fromkeys(names, "a preset of the model"), "none": "no preset"}
 
 
-def _suggest_checkpoints(prefix: str, args: argparse.Namespace) -> Suggestions:
+def suggest_checkpoints(prefix: str, args: argparse.Namespace) -> Suggestions:
     from ganzoo_core.runs import layout
     from ganzoo_core.storage import files
 
     return dict.fromkeys(["last", "best", *map(str, files.list_numbered(args.path / layout.SNAPSHOTS))], "")
 
 
-def _suggest_classes(prefix: str, args: argparse.Namespace) -> Suggestions:
+def suggest_classes(prefix: str, args: argparse.Namespace) -> Suggestions:
     from ganzoo_core.runs import folder, layout
     from ganzoo_core.storage import files
 
     path: Path = args.path
     card = folder.read_card(path / layout.GENERATOR if files.is_folder(path / layout.GENERATOR) else path)
     return {**dict.fromkeys(card.class_names, "a class"), "all": "a row of each"}
-
-
-_COMPLETERS: Mapping[str, Completer] = {
-    "model": _suggest_models,
-    "generator": _make_completer("models"),
-    "discriminator": _make_completer("models"),
-    "loss": _make_completer("losses"),
-    "schedule": _make_completer("schedules"),
-    "data": _suggest_data,
-    "modifiers": _make_list_completer("modifiers"),
-    "trackers": _make_list_completer("trackers"),
-    "metrics": _make_list_completer("metrics"),
-    "extractor": _make_completer("extractors"),
-    "no_plugin": _suggest_plugins,
-    "set": _suggest_settings,
-    "over": _suggest_axes,
-    "preset": _suggest_presets,
-}
-_COMMAND_COMPLETERS: Mapping[tuple[str, str], Completer] = {
-    ("info", "name"): _suggest_any_part,
-    ("doctor", "name"): _suggest_parts_and_plugins,
-    ("generate", "checkpoint"): _suggest_checkpoints,
-    ("generate", "label"): _suggest_classes,
-    ("judge", "label"): _suggest_classes,
-    ("evaluate", "checkpoint"): _suggest_checkpoints,
-}

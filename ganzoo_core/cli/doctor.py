@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import json
 import platform
 import sys
@@ -15,12 +14,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import SETTINGS, Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribution
 from ganzoo_core.discovery.manifest import KINDS, Part
-from ganzoo_core.engines import PIP_EXTRAS
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.frameworks import FRAMEWORKS, Framework, get_default_framework
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import ProcessTimeout, run_process
 from ganzoo_core.terminal.tables import print_table
@@ -28,7 +28,6 @@ from ganzoo_core.terminal.text import to_one_line, write_json, write_line, write
 from ganzoo_core.testing import runner
 from ganzoo_core.testing.runner import Result
 
-TENSORFLOW_PYTHONS = ((3, 11), (3, 13))  # first and last Python versions with wheels of TensorFlow 2.21
 IMPORT_TIMEOUT = 120.0
 # The part's output while it is imported goes to stderr; stdout carries only the answer.
 _IMPORT_SCRIPT = """
@@ -62,11 +61,15 @@ class Finding:
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("doctor", help="what is wrong, and what to do", description=__doc__)
-    parser.add_argument("name", nargs="?", metavar="NAME", help="one part or one distribution (default: all)")
-    parser.add_argument("--quick", action="store_true", help="of one that is named: its manifest alone, no checks")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="for the checks, such as width=8 for speed"
+        "name",
+        nargs="?",
+        metavar="NAME",
+        completer=completion.suggest_parts_and_plugins,
+        help="one part or one distribution (default: all)",
     )
+    parser.add_argument("--quick", action="store_true", help="of one that is named: its manifest alone, no checks")
+    parser.add_argument("--set", **SETTINGS, help="for the checks, such as width=8 for speed")
     parser.add_argument("--deep", action="store_true", help="import each part in a process of its own, and time it")
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser
@@ -78,15 +81,19 @@ def execute(args: argparse.Namespace) -> int:
     parts, problems = _choose_parts(installed, args.name)
     findings = [*_check_cards(installed, parts, deep=args.deep), *problems, *_check_frameworks(parts)]
     if args.name is None:
-        findings += _check_defaults(installed)
+        known = {normalise_distribution(problem.distribution) for problem in installed.problems}
+        broken = [
+            (name, why) for name, why in catalog.find_broken_metadata() if normalise_distribution(name) not in known
+        ]
+        findings += [*_check_defaults(installed), *(Finding(name, "broken-metadata", why) for name, why in broken)]
     results = _run_contract(parts, args) if args.name is not None and not args.quick else []
     warnings = sum(finding.state == "warning" for finding in findings)
     count = sum(finding.state not in ("ok", "warning") for finding in findings)
     count += sum(result.state == "failed" for result in results)
-    note = explain_missing_wheels(sys.version_info[:2])
+    notes = list(filter(None, map(_explain_missing_wheels, FRAMEWORKS.values())))
     if args.json:
         checks = [{"name": finding.name, "state": finding.state, "detail": finding.detail} for finding in findings]
-        facts = {"schema": 1, "environment": _read_environment(), "notes": [note] if note else [], "checks": checks}
+        facts = {"schema": 1, "environment": _read_environment(), "notes": notes, "checks": checks}
         facts["contract"] = [
             {
                 "part": result.case.part,
@@ -101,13 +108,13 @@ def execute(args: argparse.Namespace) -> int:
         write_json(facts, indent=1)
         return 1 if count else 0
     write_paragraph(" · ".join(f"{name} {version}" for name, version in _read_environment().items()))
-    if note:
+    for note in notes:
         write_paragraph(f"{note}, so its models cannot be installed on this one")
     print_table(("part", "state", "detail"), [(finding.name, finding.state, finding.detail) for finding in findings])
     if results:
         _show_contract(results)
     if not findings:
-        write_line("nothing is installed; pip install ganzoo-core[torch]")
+        write_line(f"nothing is installed; {get_default_framework().install_command}")
     also = f", {pluralise(warnings, 'warning')}" if warnings else ""
     write_line(f"{pluralise(count, 'problem') if count else 'No problems'} found{also}")
     return 1 if count else 0
@@ -149,15 +156,13 @@ def _show_contract(results: Sequence[Result]) -> None:
     ]
     print_table(("part", "check", "in", "state", "what holds, or what was found"), rows, title="contract")
     states = Counter(result.state for result in results)
-    write_line(", ".join(f"{states[state]} {state}" for state in ("ok", "failed", "skipped") if states[state]))
+    write_line(
+        ", ".join(f"{states[state]} {state}" for state in ("ok", "failed", "not tried", "skipped") if states[state])
+    )
 
 
-def explain_missing_wheels(python: tuple[int, int]) -> str:
-    """A note if TensorFlow has no wheels for this Python version, else ""."""
-    first, last = TENSORFLOW_PYTHONS
-    if first <= python <= last:
-        return ""
-    return f"TensorFlow has wheels for Python {first[0]}.{first[1]} to {last[0]}.{last[1]}, not {python[0]}.{python[1]}"
+def _explain_missing_wheels(framework: Framework) -> str:
+    return framework.explain_missing_wheels(sys.version_info[:2])
 
 
 def _choose_parts(installed: catalog.Catalog, name: str | None) -> tuple[list[Part], list[Finding]]:
@@ -244,25 +249,13 @@ def _check_import(part: Part) -> Finding:
 
 def _check_frameworks(parts: Sequence[Part]) -> Iterable[Finding]:
     """Report frameworks that installed models need and that are missing."""
-    for framework in PIP_EXTRAS:
-        users = sorted(part.name for part in parts if part.kind == "models" and framework in part.frameworks)
-        if users and not _is_installed(framework):
-            reason = f"{framework} is not installed, so {', '.join(users)} cannot run; {_find_remedy(framework)}"
-            yield Finding(framework, "framework-missing", reason)
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def _find_remedy(framework: str) -> str:
-    note = explain_missing_wheels(sys.version_info[:2])
-    if framework == "tensorflow" and note:
-        return f"{note}; make an environment with one of them"
-    return f"pip install ganzoo-core[{PIP_EXTRAS[framework]}]"
+    for name, framework in FRAMEWORKS.items():
+        users = sorted(part.name for part in parts if part.kind == "models" and name in part.frameworks)
+        if users and not framework.is_installed():
+            note = _explain_missing_wheels(framework)
+            remedy = f"{note}; make an environment with one of them" if note else framework.install_command
+            reason = f"{name} is not installed, so {', '.join(users)} cannot run; {remedy}"
+            yield Finding(name, "framework-missing", reason)
 
 
 def _check_defaults(installed: catalog.Catalog) -> Iterable[Finding]:
@@ -277,7 +270,8 @@ def _check_defaults(installed: catalog.Catalog) -> Iterable[Finding]:
 
 
 def _read_environment() -> dict[str, str]:
-    return {"python": platform.python_version(), **dict(_read_versions(("ganzoo-core", *PIP_EXTRAS)))}
+    distributions = [name for framework in FRAMEWORKS.values() for name in framework.distributions]
+    return {"python": platform.python_version(), **dict(_read_versions(("ganzoo-core", *distributions)))}
 
 
 def _read_versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:

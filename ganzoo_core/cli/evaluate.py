@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
 from ganzoo_core.cli.run import split_names
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
@@ -23,13 +24,27 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("evaluate", help="score a run", description=__doc__)
     parser.add_argument("path", nargs="?", type=parse_path, metavar="RUN", help="the run's folder")
-    parser.add_argument("--metrics", metavar="A,B", help="`ganzoo list metrics` (default: all that say they are)")
-    parser.add_argument("--extractor", metavar="NAME", help="what images are looked at with; `ganzoo list extractors`")
+    parser.add_argument(
+        "--metrics",
+        metavar="A,B",
+        completer=completion.make_list_completer("metrics"),
+        help="`ganzoo list metrics` (default: all that say they are)",
+    )
+    parser.add_argument(
+        "--extractor",
+        metavar="NAME",
+        completer=completion.make_completer("extractors"),
+        help="what images are looked at with; `ganzoo list extractors`",
+    )
     parser.add_argument(
         "-n", type=int, metavar="N", help="how many are drawn (default: as many as the reference has, 1,000 to 10,000)"
     )
     parser.add_argument(
-        "--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best, last, or all of them (last)"
+        "--checkpoint",
+        default="last",
+        metavar="C",
+        completer=completion.suggest_checkpoints,
+        help="IMAGES, epoch:N, best, last, or all of them (last)",
     )
     parser.add_argument(
         "--images",
@@ -43,16 +58,19 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         default="test",
         help="the part of the data it is held against (test)",
     )
-    parser.add_argument("--data", metavar="NAME[:ARGUMENT]", help="the dataset, where it is not the run's")
+    parser.add_argument(
+        "--data",
+        metavar="NAME[:ARGUMENT]",
+        completer=completion.suggest_data,
+        help="the dataset, where it is not the run's",
+    )
     parser.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise and of the metrics (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it draws")
     parser.add_argument(
         "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="of the extractor, a metric, engine.*, or how --images are read, such as data.skip_bad=true",
+        **SETTINGS,
+        help="of the extractor, a metric, engine.*, or how --images are read, e.g. data.skip_bad=true",
     )
     parser.add_argument("--no-real", action="store_true", help="do not score real images for comparison")
     parser.add_argument("--quiet", action="store_true", help="no progress")

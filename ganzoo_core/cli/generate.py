@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_json
 
 if TYPE_CHECKING:
@@ -28,18 +29,22 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "-n", type=int, metavar="N", help="how many images (16), or walks; with --class all, of each class"
     )
     parser.add_argument(
-        "--class", dest="label", metavar="C", help="the class to draw, by name or number; all for a row of each"
+        "--class",
+        dest="label",
+        metavar="C",
+        completer=completion.suggest_classes,
+        help="the class to draw, by name or number; all for a row of each",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same images (0)")
-    parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best or last (last)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
     parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
+        "--checkpoint",
+        default="last",
+        metavar="C",
+        completer=completion.suggest_checkpoints,
+        help="IMAGES, epoch:N, best or last (last)",
     )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
+    parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument(
         "--out",
         type=parse_path,
@@ -91,7 +96,7 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {out} ends in {out.suffix}; write to FILE.png (a grid), FILE.npz or a folder")
     if not out.suffix:
         picture_files.check_new_folder(out)  # checked before drawing
-    generator = load.load(
+    generator = load.find_saved(
         args.path, checkpoint=args.checkpoint, device=args.device, settings=parse_assignments(args.set)
     )
     if generator.license:

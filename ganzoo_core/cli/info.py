@@ -8,10 +8,12 @@ import importlib.metadata
 from dataclasses import asdict
 from typing import Any
 
-from ganzoo_core.cli.parser import Parser
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import SETTINGS, Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import GanzooError
+from ganzoo_core.messages import format_setting
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import to_one_line, write_json, write_line, write_paragraph
 
@@ -21,10 +23,17 @@ SCHEMA = 1
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("info", help="all about one part", description=__doc__)
-    parser.add_argument("name", metavar="NAME", help="a part of any kind")
-    parser.add_argument("--data", metavar="NAME", help="with --layers: the dataset that the networks are built for")
-    parser.add_argument("--preset", metavar="P", help="with --layers: a preset of the model")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="with --layers: a setting")
+    parser.add_argument("name", metavar="NAME", completer=completion.suggest_any_part, help="a part of any kind")
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        completer=completion.suggest_data,
+        help="with --layers: the dataset that the networks are built for",
+    )
+    parser.add_argument(
+        "--preset", metavar="P", completer=completion.suggest_presets, help="with --layers: a preset of the model"
+    )
+    parser.add_argument("--set", **SETTINGS, help="with --layers: a setting")
     parser.add_argument("--layers", action="store_true", help="each layer's output shape and parameters")
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser
@@ -49,7 +58,7 @@ def execute(args: argparse.Namespace) -> int:
     write_line()
     write_line("settings, each with --set KEY=VALUE" if settings else "no settings")
     rows = [
-        (row["setting"], _format_default(row["default"]), row["origin"], row["help"] + _format_choices(row["choices"]))
+        (row["setting"], format_setting(row["default"]), row["origin"], row["help"] + _format_choices(row["choices"]))
         for row in settings
     ]
     print_table(("setting", "default", "from", "what it is"), rows)
@@ -57,7 +66,7 @@ def execute(args: argparse.Namespace) -> int:
         write_line()
         when = f" ({part.suits[name]})" if name in part.suits else ""
         _print_paragraph(
-            f"preset {name}{when}: {', '.join(f'{key}={_format_default(value)}' for key, value in preset.items())}"
+            f"preset {name}{when}: {', '.join(f'{key}={format_setting(value)}' for key, value in preset.items())}"
         )
     return 0
 
@@ -94,6 +103,9 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
         facts |= {"image": dict(part.image) if part.image else None, "argument": part.argument, "license": part.license}
     elif part.kind in ("losses", "modifiers"):
         facts |= {"needs": list(part.needs), "has": dict(part.has), "doubles": list(part.doubles)}
+        facts |= {"takes": list(part.takes)}
+    elif part.kind == "schedules":
+        facts |= {"gives": dict(part.gives)}
     elif part.kind in ("extractors", "metrics"):
         facts |= {"needs": list(part.needs), "has": dict(part.has)}
         facts |= {"better_when_lower": list(part.lower), "better_when_higher": list(part.higher)}
@@ -168,15 +180,6 @@ def _format_choices(allowed: list[Any]) -> str:
     return f" ({'|'.join(map(str, allowed))})" if allowed else ""
 
 
-def _format_default(value: Any) -> str:
-    """Format a default as in `--set KEY=VALUE`."""
-    if value is None or value in ("", []):
-        return "-"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def _format_fact(value: Any) -> str:
     """Format a fact as text."""
     if isinstance(value, bool):
@@ -190,7 +193,7 @@ def _format_fact(value: Any) -> str:
 
 def _format_claim(value: Any) -> str:
     if isinstance(value, dict):
-        test = f"is {_format_default(value['is'])}" if "is" in value else f"is above {value['above']}"
+        test = f"is {format_setting(value['is'])}" if "is" in value else f"is above {value['above']}"
         return f"where {value['setting']} {test}"
     return _format_fact(value)
 

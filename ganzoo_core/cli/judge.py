@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json
 
@@ -24,14 +25,16 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="pictures of any size, brought to the run's as its data was; or a folder of them",
     )
     parser.add_argument(
-        "--class", dest="label", metavar="C", help="the class that they are judged as, by name or number"
+        "--class",
+        dest="label",
+        metavar="C",
+        completer=completion.suggest_classes,
+        help="the class that they are judged as, by name or number",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where it runs")
     parser.add_argument(
         "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
+        **SETTINGS,
         help="of engine.*, such as engine.max_parameters=5e9 for a network that is refused as too large; or how "
         "pictures are read, such as data.skip_bad=true",
     )

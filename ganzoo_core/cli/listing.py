@@ -7,6 +7,7 @@ import argparse
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import KINDS
+from ganzoo_core.frameworks import get_default_framework
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
 
@@ -31,7 +32,7 @@ def execute(args: argparse.Namespace) -> int:
         if args.kind and catalog.scan().list_rows(None):
             write_line(f"no {args.kind} are installed; `ganzoo list` shows what is")
         else:
-            write_line("nothing is installed; pip install ganzoo-core[torch]")
+            write_line(f"nothing is installed; {get_default_framework().install_command}")
         return 0
     columns = ("kind", "name", "framework", "title", "from", "state")
     print_table(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib.metadata
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,11 +12,11 @@ from pathlib import Path
 from ganzoo_core import scaffold
 from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.discovery import catalog
-from ganzoo_core.engines import PIP_EXTRAS
+from ganzoo_core.discovery.catalog.names import normalise_distribution
+from ganzoo_core.frameworks import FRAMEWORKS, get_default_framework
 from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
-FRAMEWORKS = {"torch": "torch", "tf": "tensorflow", "tensorflow": "tensorflow"}
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -31,10 +32,10 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument(
         "--framework",
-        choices=tuple(FRAMEWORKS),
+        choices=tuple(_list_framework_words()),
         metavar="F",
-        help="torch or tf: of a model's networks, or of a modifier that changes networks; "
-        "all other parts are written once for both, and it says which to try them in",
+        help=f"{' or '.join(each.suffix for each in scaffold.list_frameworks())}: of a model's networks, or of a "
+        "modifier that changes networks; all other parts are written once for all, and it says which to try them in",
     )
     parser.add_argument(
         "--license",
@@ -53,7 +54,7 @@ def execute(args: argparse.Namespace) -> int:
     """Write the distribution and print the next steps."""
     scaffold.check_name(args.name)
     same = catalog.scan().find_matches(scaffold.KINDS[args.kind], args.name)
-    requested = FRAMEWORKS.get(args.framework, "")
+    requested = _list_framework_words().get(args.framework, "")
     framework = requested or (_list_frameworks()[0] if args.kind == "model" else "")
     model = _find_model(framework)
     plan = scaffold.PluginPlan(
@@ -63,7 +64,7 @@ def execute(args: argparse.Namespace) -> int:
         licence=args.license,
         author=scaffold.find_default_author(args.name) if args.author is None else args.author,
         pick=f"{args.name}/{args.name}" if same else args.name,
-        model=model or "MODEL",
+        model=_find_model(framework, published=True) or "MODEL",
     )
     folder = args.out or Path(args.name)
     written = scaffold.write_plugin(plan, folder)
@@ -73,10 +74,13 @@ def execute(args: argparse.Namespace) -> int:
             f"{same[0].label} goes by this name too, so yours is said as {plan.pick}; another name would be friendlier"
         )
     if not model and args.kind != "model":
-        notes.append(
-            f"no model is installed to try it with; pip install ganzoo-core[{PIP_EXTRAS[framework or 'torch']}]"
-        )
-    steps = [f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"', "pytest", plan.run_command]
+        wanted = FRAMEWORKS[framework] if framework else get_default_framework()
+        notes.append(f"no model is installed to try it with; {wanted.install_command}")
+    steps = [
+        f'cd {shlex.quote(str(folder))} && pip install -e ".[dev]"',
+        "pytest",
+        plan.format_run_command(model or "MODEL"),
+    ]
     if args.json:
         facts = {"name": plan.name, "kind": plan.kind, "framework": framework or None, "folder": str(folder)}
         write_json({"schema": SCHEMA, **facts, "files": written, "next": steps, "notes": notes}, indent=1)
@@ -91,14 +95,30 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _list_frameworks() -> list[str]:
-    """The installed frameworks, or all if none is installed."""
-    return [framework for framework in PIP_EXTRAS if importlib.util.find_spec(framework)] or list(PIP_EXTRAS)
+    """The installed frameworks with templates, or all if none is installed."""
+    known = scaffold.list_frameworks()
+    return [framework.name for framework in known if framework.is_installed()] or [each.name for each in known]
 
 
-def _find_model(framework: str) -> str:
-    """An installed unconditional model without growing that can be trained here; "" if there is none."""
+def _list_framework_words() -> dict[str, str]:
+    """What `--framework` accepts -> the framework's name."""
+    return {word: each.name for each in scaffold.list_frameworks() for word in (each.suffix, each.name)}
+
+
+def _find_model(framework: str, *, published: bool = False) -> str:
+    """An installed unconditional model without growing that can be trained here; "" if there is none.
+
+    Args:
+        framework: `torch`, `tensorflow`, or "" for any.
+        published: only of the distributions that an extra of ganzoo-core installs, which anybody has, and none of the
+            author's other plugins.
+    """
     installed = catalog.scan()
     here = [framework] if framework else _list_frameworks()
     plain = [part for part in installed.list_kind("models") if not part.conditional and not part.takes]
+    if published:
+        required = importlib.metadata.requires("ganzoo-core") or ()
+        names = {normalise_distribution(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]) for line in required}
+        plain = [part for part in plain if normalise_distribution(part.distribution) in names]
     fitting = [part for name in here for part in plain if name in part.frameworks]
     return installed.find_short_name(fitting[0]) if fitting else ""

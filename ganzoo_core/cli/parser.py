@@ -6,10 +6,11 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ganzoo_core.cli import completion
 from ganzoo_core.errors import UsageError
 from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.terminal.text import write_paragraph
@@ -17,6 +18,20 @@ from ganzoo_core.terminal.text import write_paragraph
 _INVALID_CHOICE = re.compile(
     r"argument (?P<what>[^:]+): invalid choice: '(?P<found>.*)' \(choose from (?P<known>.*)\)", re.S
 )
+_INVALID_NUMBER = re.compile(r"argument (?P<what>[^:]+): invalid (?P<type>int|float) value: '(?P<found>.*)'", re.S)
+
+# The option `--set` of every command that has it.
+SETTINGS: Mapping[str, Any] = {
+    "action": "append",
+    "default": [],
+    "metavar": "KEY=VALUE",
+    "completer": completion.suggest_settings,
+}
+# The same, of a command that takes no settings but the engine's.
+ENGINE_SETTINGS: Mapping[str, Any] = {
+    **SETTINGS,
+    "help": "of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",
+}
 
 
 def parse_path(text: str) -> Path:
@@ -27,11 +42,33 @@ def parse_path(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-class Parser(argparse.ArgumentParser):
+class _Container(argparse._ActionsContainer):
+    """Adds arguments that may have a completer of `completion`, for the Tab key."""
+
+    def add_argument(
+        self, *names: Any, completer: completion.Completer | None = None, **options: Any
+    ) -> argparse.Action:
+        action = super().add_argument(*names, **options)
+        if completer is not None:
+            action.completer = completion.guard(completer)  # type: ignore[attr-defined]
+        return action
+
+
+class Group(_Container, argparse._ArgumentGroup):
+    """Options under a heading of their own."""
+
+
+class Parser(_Container, argparse.ArgumentParser):
     """The parser of `ganzoo` or of one command. Options cannot be abbreviated: `--data` is not `--data-root`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def add_argument_group(self, *args: Any, **options: Any) -> Group:
+        """Add a heading; options are added to the group that is returned."""
+        group = Group(self, *args, **options)
+        self._action_groups.append(group)
+        return group
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and one sentence on stderr, without the usage."""
@@ -39,6 +76,9 @@ class Parser(argparse.ArgumentParser):
         if match:
             known = re.findall(r"[\w.-]+", match["known"])
             message = f"{match['what']} is {match['found']!r}; {_suggest_nearest(match['found'], known)}"
+        elif match := _INVALID_NUMBER.fullmatch(message):
+            number = "a whole number" if match["type"] == "int" else "a number"
+            message = f"{match['what']} is {match['found']!r}; expected {number}"
         message = " ".join(message.removeprefix("argument ").split())
         more = "" if message.endswith("?") else f"; `{self.prog} --help` says more"
         write_paragraph(f"{self.prog}: {message}{more}", sys.stderr)

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 
-from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli.parser import ENGINE_SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 SCHEMA = 1
@@ -24,13 +24,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the images that are drawn (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where they are drawn")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="of engine.* alone, such as engine.max_parameters=5e9 for a generator that is refused as too large",
-    )
+    parser.add_argument("--set", **ENGINE_SETTINGS)
     parser.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie")
     parser.add_argument(
         "--live", action="store_true", help="serve the page to this machine and refresh it while the run goes on"
@@ -44,6 +38,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Write the report, or serve it."""
     from ganzoo_core import report
+    from ganzoo_core.engines import check_device
     from ganzoo_core.errors import UsageError
     from ganzoo_core.report import plot, run_record
     from ganzoo_core.runs import layout
@@ -55,6 +50,7 @@ def execute(args: argparse.Namespace) -> int:
         return _serve(args)
     if args.port is not None:
         raise UsageError("--port is for --live; say both, or neither")
+    check_device(args.device)
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; expected 0 or more")
     run = run_record.read(args.path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
 from ganzoo_core.cli.run import print_outcome, split_names
 
 
@@ -16,14 +17,21 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     length.add_argument("--images", type=int, metavar="N", help="a new length in all, in real images seen")
     length.add_argument("--epochs", type=float, metavar="N", help="a new length in all, in epochs")
     length.add_argument("--steps", type=int, metavar="N", help="a new length in all, in steps of the generator")
+    parser.add_argument("--set", **SETTINGS, help="begin a new run here, with this changed")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="begin a new run here, with this changed"
+        "--track",
+        dest="trackers",
+        metavar="A,B",
+        completer=completion.make_list_completer("trackers"),
+        help="other trackers than the run had; '' for none",
     )
-    parser.add_argument("--track", dest="trackers", metavar="A,B", help="other trackers than the run had; '' for none")
     parser.add_argument("--out", type=parse_path, metavar="DIR", help="the new run's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where it runs")
     parser.add_argument(
-        "--data", metavar="NAME:PATH", help="where the run's data lie now; refused if they are not the same"
+        "--data",
+        metavar="NAME:PATH",
+        completer=completion.suggest_data,
+        help="where the run's data lie now; refused if they are not the same",
     )
     parser.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie")
     parser.add_argument(

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ganzoo_core.cli.parser import Parser, parse_path
+from ganzoo_core.cli import completion
+from ganzoo_core.cli.parser import SETTINGS, Parser, parse_path
 from ganzoo_core.distributed import ranks
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 if TYPE_CHECKING:
-    from ganzoo_core.mix import Mix, Request
+    from ganzoo_core.mix import DataFit, Mix, Request
     from ganzoo_core.python_api import Run
 
 SCHEMA = 1
-UNREAD_NOTE = ", but nothing reads it in this mix"
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -28,29 +28,61 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 
 def add_run_options(parser: Parser, *, out: str) -> None:
     """Declare the options of a run, for this command and `sweep`; `out` is the help of `--out`."""
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="an installed model; `ganzoo list models`")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        completer=completion.suggest_models,
+        help="an installed model; `ganzoo list models`",
+    )
     picks = parser.add_argument_group("what is trained")
     picks.add_argument(
         "--data",
         metavar="NAME[:ARGUMENT]",
+        completer=completion.suggest_data,
         help="see `ganzoo list datasets`; such as folder:PATH (default: the embedded set)",
     )
-    picks.add_argument("--loss", metavar="L", help="another loss than the model's own")
-    picks.add_argument("--schedule", metavar="S", help="another schedule")
-    picks.add_argument("--generator", metavar="MODEL", help="the generator of this model")
-    picks.add_argument("--discriminator", metavar="MODEL", help="the discriminator of this model")
-    picks.add_argument("--with", dest="modifiers", metavar="A,B", help="modifiers, the first innermost")
     picks.add_argument(
-        "--track", dest="trackers", metavar="A,B", help="trackers that watch; see `ganzoo list trackers`"
+        "--loss", metavar="L", completer=completion.make_completer("losses"), help="another loss than the model's own"
     )
     picks.add_argument(
-        "--preset", metavar="P", help="settings under a name (default: the one for the data); none for none"
+        "--schedule", metavar="S", completer=completion.make_completer("schedules"), help="another schedule"
+    )
+    picks.add_argument(
+        "--generator",
+        metavar="MODEL",
+        completer=completion.make_completer("models"),
+        help="the generator of this model",
+    )
+    picks.add_argument(
+        "--discriminator",
+        metavar="MODEL",
+        completer=completion.make_completer("models"),
+        help="the discriminator of this model",
+    )
+    picks.add_argument(
+        "--with",
+        dest="modifiers",
+        metavar="A,B",
+        completer=completion.make_list_completer("modifiers"),
+        help="modifiers, the first innermost",
+    )
+    picks.add_argument(
+        "--track",
+        dest="trackers",
+        metavar="A,B",
+        completer=completion.make_list_completer("trackers"),
+        help="trackers that watch; see `ganzoo list trackers`",
+    )
+    picks.add_argument(
+        "--preset",
+        metavar="P",
+        completer=completion.suggest_presets,
+        help="settings under a name (default: the one for the data); none for none",
     )
     settings = parser.add_argument_group("settings; `ganzoo info MODEL` lists them, --dry-run shows which value won")
     settings.add_argument("--config", metavar="FILE", type=parse_path, help="YAML, such as a run's config.yaml")
-    settings.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="such as lr=1e-4; can be repeated"
-    )
+    settings.add_argument("--set", **SETTINGS, help="such as lr=1e-4; can be repeated")
     length = settings.add_mutually_exclusive_group()
     length.add_argument("--images", type=int, metavar="N", help="how long, in real images seen")
     length.add_argument("--epochs", type=float, metavar="N", help="how long, in epochs")
@@ -84,12 +116,13 @@ def execute(args: argparse.Namespace) -> int:
     """Resolve the mix, then print it or train it."""
     from ganzoo_core import mix, python_api
     from ganzoo_core.discovery import catalog
-    from ganzoo_core.training import resuming
+    from ganzoo_core.training import resuming, setup
 
     resolved = mix.resolve(catalog.scan(), make_request(args))
-    if args.dry_run:
-        return _print_mix(resolved, args.json) if ranks.rank_from_env().is_rank_zero else 0
     start_point = resuming.start_from_weights(args.weights)
+    if args.dry_run:
+        fitted = setup.rehearse(resolved, args.data_root, args.out)
+        return _print_mix(resolved, fitted, args.json) if ranks.rank_from_env().is_rank_zero else 0
     run = python_api.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, start_point=start_point)
     return print_outcome(run, as_json=args.json)
 
@@ -145,12 +178,14 @@ def print_outcome(run: Run, *, as_json: bool) -> int:
     return 130 if run.interrupted else 0
 
 
-def _print_mix(resolved: Mix, as_json: bool) -> int:
-    from ganzoo_core import building
+def _print_mix(resolved: Mix, fitted: DataFit | None, as_json: bool) -> int:
+    from ganzoo_core import mix
 
-    fitted = building.fit_from_card(resolved)
-    settings, unread = resolved.settings.entries, resolved.find_unread_settings()
-    notes = [*resolved.warnings, *_list_unchecked(resolved)]
+    settings, unread = resolved.settings.entries, mix.explain_unread(resolved)
+    reasons = {key: f", but {why.reason}" for key, why in unread.items()}
+    notes = [*resolved.warnings]
+    if fitted is None:
+        notes.append(f"whether {resolved.settings['use.data']} can be read and fits is known once the data is read")
     notes += [f"{key} is there only if such a preset is taken" for key in resolved.late]
     if as_json:
         facts = {
@@ -165,7 +200,7 @@ def _print_mix(resolved: Mix, as_json: bool) -> int:
             "settings": {
                 key: {"value": entry.value, "origin": entry.origin} for key, entry in sorted(settings.items())
             },
-            "unread": sorted(unread),
+            "unread": sorted(key for key, why in unread.items() if not why.in_part),
             "warnings": notes,
         }
         write_json(facts, indent=1)
@@ -182,7 +217,7 @@ def _print_mix(resolved: Mix, as_json: bool) -> int:
     print_table(
         ("setting", "value", "from"),
         [
-            (key, "-" if entry.value is None else entry.value, entry.origin + (UNREAD_NOTE if key in unread else ""))
+            (key, "-" if entry.value is None else entry.value, entry.origin + reasons.get(key, ""))
             for key, entry in sorted(settings.items())
         ],
         title="settings",
@@ -195,10 +230,3 @@ def _print_mix(resolved: Mix, as_json: bool) -> int:
     for note in notes:
         write_line(f"note: {note}")
     return 0
-
-
-def _list_unchecked(resolved: Mix) -> list[str]:
-    """Name the dataset's argument if there is one: a dry run does not check it, since only the dataset can."""
-    if not resolved.data_argument:
-        return []
-    return [f"whether there is {resolved.settings['use.data']} is known once the data is read"]

@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ganzoo_core.cli import completion
 from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_line
 
@@ -19,7 +20,13 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser = subparsers.add_parser("ship", help="put a generator into its plugin", description=__doc__)
     parser.add_argument("path", type=parse_path, metavar="RUN", help="a run, its generator/ or a snapshot")
     parser.add_argument("--name", metavar="NAME", help="what it is called, such as that of its data (the run's data)")
-    parser.add_argument("--checkpoint", default="last", metavar="C", help="IMAGES, epoch:N, best or last (last)")
+    parser.add_argument(
+        "--checkpoint",
+        default="last",
+        metavar="C",
+        completer=completion.suggest_checkpoints,
+        help="IMAGES, epoch:N, best or last (last)",
+    )
     return parser
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ganzoo_core.cli import completion
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import UsageError
@@ -17,7 +18,7 @@ FILES = {"plain": "plain.py", "networks": "networks.py"}
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("show", help="a model's source, for reading", description=__doc__)
-    parser.add_argument("model", metavar="MODEL", help="an installed model")
+    parser.add_argument("model", metavar="MODEL", completer=completion.suggest_models, help="an installed model")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--plain", action="store_true", help="the whole GAN as one script (the default)")
     which.add_argument("--networks", action="store_true", help="the networks as ganzoo trains them")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganzoo_core.cli import compare, run
+from ganzoo_core.cli import compare, completion, run
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
@@ -55,6 +55,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         action="append",
         default=[],
         metavar="KEY=A,B",
+        completer=completion.suggest_axes,
         help="a setting or a pick, such as lr=1e-4,2e-4 or loss=A,B; each with each of another --over",
     )
     grid.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at once, which share the cores (1)")

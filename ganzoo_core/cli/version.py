@@ -5,16 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core.engines import PIP_EXTRAS, count_available_cores
+from ganzoo_core.engines import count_available_cores
+from ganzoo_core.frameworks import FRAMEWORKS
 from ganzoo_core.processes import ProcessTimeout, run_process
 from ganzoo_core.terminal.text import write_json, write_line
 
 SCHEMA = 1
-PACKAGES: Mapping[str, tuple[str, ...]] = {"tensorflow": ("tensorflow", "keras")}
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")  # where the NVIDIA driver on Linux lists its GPUs
 SMI_TIMEOUT = 10.0  # seconds that nvidia-smi may take
 
@@ -22,7 +21,8 @@ SMI_TIMEOUT = 10.0  # seconds that nvidia-smi may take
 def collect_facts() -> dict[str, Any]:
     """Return versions, None for packages that are not installed, and devices with their names."""
     frameworks = {
-        name: {package: _find_version(package) for package in PACKAGES.get(name, (name,))} for name in PIP_EXTRAS
+        framework.name: {package: _find_version(package) for package in framework.distributions}
+        for framework in FRAMEWORKS.values()
     }
     return {
         "schema": SCHEMA,
@@ -44,7 +44,7 @@ def print_versions(*, as_json: bool) -> None:
     write_line(f"python {facts['python']} on {facts['system']}")
     for name, packages in facts["frameworks"].items():
         versions = [f"{package} {version}" for package, version in packages.items() if version]
-        write_line(", ".join(versions) or f"{name} is not installed; pip install ganzoo-core[{PIP_EXTRAS[name]}]")
+        write_line(", ".join(versions) or f"{name} is not installed; {FRAMEWORKS[name].install_command}")
     for device in facts["devices"]:
         write_line(f"device {device['kind']}: {device['name']}")
 

@@ -6,11 +6,12 @@ import contextlib
 import math
 import mmap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ganzoo_core.api import Images
+from ganzoo_core.api import Images, ImageSource
 from ganzoo_core.data import memory
 
 MEMORY_SHARE = 0.5  # the share of the free memory that images may take
@@ -104,6 +105,13 @@ class MirroredImages(LazyImages):
         return images if np.ndim(numbers) else images[0]
 
 
+def make_indexable(source: ImageSource) -> ImageSource:
+    """The source, with images that take any index: of a plugin's images on demand only `images[order]` is promised."""
+    if isinstance(source.images, np.ndarray | LazyImages):
+        return source
+    return replace(source, images=LazyImages(source.images))
+
+
 def select(images: Images, mask: np.ndarray) -> Images:
     """Select images, in their order: in memory if they fit (see `should_hold_in_memory`), else read on demand.
 
@@ -111,9 +119,9 @@ def select(images: Images, mask: np.ndarray) -> Images:
         images: see `Images`.
         mask: bool [N].
     """
-    if should_hold_in_memory(int(mask.sum()) * math.prod(images.shape[1:]), in_file=is_in_file(images)):
-        return images[mask]
     rows = np.flatnonzero(mask)
+    if should_hold_in_memory(len(rows) * math.prod(images.shape[1:]), in_file=is_in_file(images)):
+        return gather(images, rows)
     if isinstance(images, LazyImages):
         return LazyImages(images.base, images._find_rows(rows), images.transform, images.shape[1:])
     return LazyImages(images, rows)
@@ -121,7 +129,7 @@ def select(images: Images, mask: np.ndarray) -> Images:
 
 def is_in_file(images: Images) -> bool:
     """Whether images are read on demand or from a memory map, not held in this process's memory."""
-    return isinstance(images, np.memmap | LazyImages)
+    return isinstance(images, np.memmap) or not isinstance(images, np.ndarray)
 
 
 def should_hold_in_memory(size: int, *, in_file: bool, costly: bool = False) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganzoo_core.api import Extractor, ImageSource, Loss
+from ganzoo_core.arguments import is_integer
 from ganzoo_core.messages import format_value
 
 
@@ -32,6 +33,14 @@ def check_schedule(answer: Any) -> str:
 def check_source(answer: Any) -> str:
     """Describe what is wrong with an image source; "" if nothing."""
     return "" if isinstance(answer, ImageSource) else f"a {type(answer).__name__}; expected a gz.ImageSource"
+
+
+def check_image_facts(answer: Any) -> str:
+    """Describe what is wrong with the answer of `describe_dataset`; "" if nothing."""
+    keys = ("height", "width", "channels", "classes")
+    if isinstance(answer, Mapping) and set(answer) == set(keys) and all(is_integer(answer[key]) for key in keys):
+        return ""
+    return f"{format_value(answer)}; expected whole numbers for {', '.join(keys)}"
 
 
 def check_extractor(answer: Any) -> str:

@@ -1,4 +1,4 @@
-"""Detect multi-task launches (TF_CONFIG, Slurm), which TensorFlow runs do not support."""
+"""Detect multi-task launches (TF_CONFIG, Slurm), which not every framework supports."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganzoo_core.errors import UsageError
+from ganzoo_core.frameworks import get_framework, name_distributed_frameworks
 
 
 def check_cluster(framework: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse a TensorFlow run that a cluster starts once per task: all tasks would write to one folder.
+    """Refuse a run of one process that a cluster starts once per task: all tasks would write to one folder.
 
     Raises:
-        UsageError: for a TensorFlow mix if `TF_CONFIG` or Slurm's srun started several tasks.
+        UsageError: if `TF_CONFIG` or Slurm's srun started several tasks, and the framework trains in one process.
     """
     tasks, teller = count_tasks(environment)
-    if framework == "tensorflow" and tasks > 1:
+    entry = get_framework(framework)
+    if not entry.trains_in_several_processes and tasks > 1:
         raise UsageError(
-            f"{teller} tells of {tasks} tasks, and a run in TensorFlow has one process (docs/machines.md says why). "
-            "Pick a model in PyTorch and start it by torchrun, or train several runs beside each other: by "
-            "`ganzoo sweep`, or as a job array of Slurm"
+            f"{teller} tells of {tasks} tasks, and a run in {entry.title} has one process (docs/machines.md says why). "
+            f"Pick a model in {name_distributed_frameworks()} and start it by torchrun, or train several runs beside "
+            "each other: by `ganzoo sweep`, or as a job array of Slurm"
         )
 
 
@@ -46,15 +48,17 @@ def count_tasks(environment: Mapping[str, str]) -> tuple[int, str]:
     return (count, "SLURM_STEP_NUM_TASKS") if count > 1 else (1, "")
 
 
-def note_unused_gpus(count: int) -> tuple[str, ...]:
-    """A note for the user if TensorFlow sees several GPUs, of which a run uses one.
+def note_unused_gpus(framework: str, count: int) -> tuple[str, ...]:
+    """A note for the user if a framework whose runs use one GPU sees several.
 
     Args:
+        framework: its name.
         count: visible GPUs.
     """
     if count < 2:
         return ()
     return (
-        f"TensorFlow sees {count} GPUs, and this run uses the first (docs/machines.md says why). Start other runs on "
-        "the others, with CUDA_VISIBLE_DEVICES=1 and so on, or pick a model in PyTorch and start it by torchrun",
+        f"{get_framework(framework).title} sees {count} GPUs, and this run uses the first (docs/machines.md says why). "
+        "Start other runs on the others, with CUDA_VISIBLE_DEVICES=1 and so on, or pick a model in "
+        f"{name_distributed_frameworks()} and start it by torchrun",
     )

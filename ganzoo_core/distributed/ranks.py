@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.frameworks import get_framework, name_distributed_frameworks
 
 T = TypeVar("T")
 _ENV_VARIABLES = {
@@ -81,11 +82,11 @@ def check_launch(rank: Rank, *, framework: str, batch_size: int) -> None:
     """
     if rank.is_alone:
         return
-    if framework != "torch":
+    if not get_framework(framework).trains_in_several_processes:
+        able = name_distributed_frameworks()
         raise UsageError(
             f"torchrun started {rank.world_size} processes, and this model is written in {framework}; several "
-            "processes "
-            "train in PyTorch only: run it without torchrun, or pick a model in PyTorch"
+            f"processes train in {able} only: run it without torchrun, or pick a model in {able}"
         )
     if batch_size % rank.world_size:
         fitting = [size for size in (batch_size // rank.world_size, batch_size // rank.world_size + 1) if size]
@@ -126,6 +127,12 @@ class ProcessGroup(Protocol):
     def check_on_all_ranks(self, fine: bool, problem: str) -> None:
         """Raise RankError in all ranks unless `fine` is true in each; only failing ranks report their `problem`."""
 
+    def check_same_facts(self, facts: Mapping[str, Any]) -> None:
+        """Raise UsageError or RankError in all ranks unless facts such as versions and data are equal in all."""
+
+    def broadcast_network(self, network: Any) -> None:
+        """Copy rank 0's weights and buffers to all ranks; `network` is a native network of the engine."""
+
 
 class SingleProcess:
     """The `ProcessGroup` of a run in a single process."""
@@ -147,6 +154,12 @@ class SingleProcess:
     def check_on_all_ranks(self, fine: bool, problem: str) -> None:
         if not fine:
             raise RankError(problem)
+
+    def check_same_facts(self, facts: Mapping[str, Any]) -> None:
+        pass
+
+    def broadcast_network(self, network: Any) -> None:
+        pass
 
 
 SINGLE_PROCESS = SingleProcess()

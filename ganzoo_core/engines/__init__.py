@@ -3,7 +3,15 @@
 No framework is imported before `create_engine`.
 """
 
-from ganzoo_core.engines.create import PIP_EXTRAS, count_available_cores, create_engine, make_ops
-from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
+from ganzoo_core.engines.create import check_device, count_available_cores, create_engine, make_ops
+from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, LossFacts, Plan
 
-__all__ = ["DRAW_BATCH_SIZE", "PIP_EXTRAS", "Plan", "count_available_cores", "create_engine", "make_ops"]
+__all__ = [
+    "DRAW_BATCH_SIZE",
+    "LossFacts",
+    "Plan",
+    "check_device",
+    "count_available_cores",
+    "create_engine",
+    "make_ops",
+]

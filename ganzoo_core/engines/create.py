@@ -1,81 +1,95 @@
-"""Create the engine of a framework. All engines share one interface, the only one that the runner uses.
-
-`create_engine` imports the framework. An engine builds networks, trains them (`Trainer`), generates images and exports
-weights as numpy arrays; see `torch/` for what each method does.
-"""
+"""Create the engine of a framework, which imports the framework; `protocol.py` says what an engine does."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import importlib.util
+import contextlib
+import ctypes
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines.size_limits import DEFAULT_MAX_PARAMETERS
-from ganzoo_core.errors import UsageError
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.frameworks import Framework, get_framework
+from ganzoo_core.terminal.text import show_waiting
 
 if TYPE_CHECKING:
-    from ganzoo_core.engines.protocol import Engine  # it imports numpy, and `--help` needs none
+    from ganzoo_core.api import Ops
+    from ganzoo_core.engines.protocol import Engine, EngineFactory  # it imports numpy, and `--help` needs none
 
-PIP_EXTRAS = {"torch": "torch", "tensorflow": "tf"}
 
-
-def create_engine(framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None) -> Engine:
+def create_engine(
+    framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None, quiet: bool = False
+) -> Engine:
     """Create the engine of a framework, on the device and with the threads of the settings.
 
     Args:
-        framework: `torch` or `tensorflow`; no other name reaches the import machinery.
+        framework: a name in `frameworks.FRAMEWORKS`; no other reaches the import machinery.
         settings: only `engine.*` is read.
         rank: this process's rank in distributed training, or None; see `ranks.check_launch`.
+        quiet: do not show on a terminal that the framework is being imported.
 
     Raises:
-        UsageError: if the framework is not installed, or the device is not available.
+        UsageError: if the framework is unknown or not installed, or the device is not available.
     """
-    if framework not in PIP_EXTRAS:
-        raise UsageError(f"there is no framework {framework!r}; ganzoo runs {' and '.join(PIP_EXTRAS)}")
-    if importlib.util.find_spec(framework) is None:
-        extra = PIP_EXTRAS[framework]
-        raise UsageError(f"this needs {framework}, which is not installed; pip install ganzoo-core[{extra}]")
-    _ignore_broken_metadata()
-    engine = importlib.import_module(f"ganzoo_core.engines.{framework}").Engine
-    shared = rank is not None and not rank.is_alone
-    several = {"rank": rank, "timeout": settings["engine.timeout"]} if shared else {}
+    entry = get_framework(framework)
+    check_device(settings["engine.device"])
+    quiet = quiet or entry.is_imported() or (rank is not None and not rank.is_rank_zero)
+    with contextlib.nullcontext() if quiet else show_waiting(f"starting {entry.title}…"):
+        make_engine = _import_engine(entry)
     cores = max(1, count_available_cores() // rank.local_world_size) if rank is not None else count_available_cores()
-    return engine(
+    return make_engine(
         device=settings["engine.device"],
         threads=settings["engine.threads"] or cores,
         channels_last=settings["engine.channels_last"],
         precision=settings.get("engine.precision", "float32"),
         compile=settings.get("engine.compile", False),
         max_parameters=settings.get("engine.max_parameters", DEFAULT_MAX_PARAMETERS),
-        **several,
+        rank=None if rank is None or rank.is_alone else rank,
+        timeout=settings.get("engine.timeout", 0.0),
     )
 
 
-def _ignore_broken_metadata() -> None:
-    """In this process, treat a distribution whose entry points cannot be read as one without entry points.
+def _import_engine(framework: Framework) -> EngineFactory:
+    """Import a framework and return its Engine class.
 
-    PyTorch and Triton read the entry points of all distributions on import and fail if one is broken. A broken
-    package must not stop every run. Nothing is patched if all can be read.
+    Frameworks read the entry points of all installed distributions, and fail if those of one are broken.
+
+    Raises:
+        UsageError: if the framework is not installed, or cannot be imported.
     """
     try:
-        importlib.metadata.entry_points()
-        return
-    except Exception:  # other people's metadata
-        getter = importlib.metadata.Distribution.entry_points.fget  # type: ignore[attr-defined]
+        engine: EngineFactory = framework.load_engine("Engine")
+        return engine
+    except GanzooError:
+        raise
+    except Exception as error:
+        broken = " and ".join(name for name, _ in catalog.find_broken_metadata())
+        reason = f"{type(error).__name__}: {error}"
+        advice = f"the metadata of {broken} is broken, see `ganzoo doctor`" if broken else "reinstall it"
+        raise UsageError(f"{framework.title} cannot be imported ({reason}); {advice}") from error
 
-    def or_none(distribution: importlib.metadata.Distribution) -> importlib.metadata.EntryPoints:
-        try:
-            points: importlib.metadata.EntryPoints = getter(distribution)
-        except Exception:
-            return importlib.metadata.EntryPoints(())
-        return points
 
-    importlib.metadata.Distribution.entry_points = property(or_none)  # type: ignore[assignment, method-assign]
+def check_device(device: str) -> None:
+    """Raise UsageError if this machine cannot have the device, as far as that is known without a framework."""
+    if device == "cuda":
+        available = Path("/dev/kfd").exists() or _has_cuda_driver()  # AMD's devices are called cuda as well
+    else:
+        available = device != "mps" or sys.platform == "darwin"
+    if not available:
+        raise UsageError(f"{device.upper()} is not available; devices on this machine: cpu")
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def count_available_cores() -> int:
@@ -88,12 +102,12 @@ def count_available_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-def make_ops(framework: str, like: Any) -> Any:
+def make_ops(framework: str, like: Any) -> Ops:
     """Make the `ops` that losses compute with, for arrays on the device of `like`, outside of training."""
     if framework == "numpy":
         from ganzoo_core.engines.numpy_ops import NumpyOps
         from ganzoo_core.randomness import philox
 
         return NumpyOps(philox(0, "trial"))
-    module = importlib.import_module(f"ganzoo_core.engines.{framework}.ops")
-    return module.make_ops_like(like)
+    ops: Ops = get_framework(framework).load_engine("make_ops_like")(like)
+    return ops

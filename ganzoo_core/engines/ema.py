@@ -13,9 +13,9 @@ def compute_ema_decay(plan: Plan, images: int, values: Mapping[str, float]) -> f
     """The weight of the old moving average in one step, 0 to 1.
 
     Args:
-        plan: its `ema_halflife` is used if the schedule gives none.
+        plan: its `ema.halflife` is used if the schedule gives none.
         images: real images seen so far, including this step's.
         values: the schedule's.
     """
-    halflife = min(values.get("ema_halflife", plan.ema_halflife or 0), EMA_RAMPUP * images)
+    halflife = min(values.get("ema_halflife", plan.ema.halflife if plan.ema else 0), EMA_RAMPUP * images)
     return 0.5 ** (plan.images_per_step / halflife) if halflife > 0 else 0.0

@@ -150,13 +150,13 @@ def compute_score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops)
 
     Args:
         scores: of `real` and `fake`, detached from the graph.
-        plan: its `decision` and `probability` say what scores mean.
+        plan: its `loss.decision` and `loss.probability` say what scores mean.
         ops: the operations of the framework.
 
     Returns:
         Name in the report -> scalar; empty if the loss did not score both real and fake.
     """
-    decision = plan.decision
+    decision = plan.loss.decision
     if set(scores) != {"real", "fake"}:
         return {}
     real, fake = scores["real"], scores["fake"]
@@ -166,7 +166,7 @@ def compute_score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops)
         statistics |= {"accuracy_real": right, "accuracy_fake": right}
     elif decision is not None:
         statistics |= {"accuracy_real": ops.mean(real > decision), "accuracy_fake": ops.mean(fake <= decision)}
-    if plan.probability == "sigmoid":
+    if plan.loss.probability == "sigmoid":
         statistics["probability_real"] = ops.mean(ops.sigmoid(real))
         statistics["probability_fake"] = ops.mean(ops.sigmoid(fake))
     return {f"discriminator/{name}": value for name, value in statistics.items()}

@@ -99,7 +99,7 @@ class NumpyOps:
         if known is None:
             raise UsageError(
                 "this loss needs the gradient of D by the images, which numpy cannot find: "
-                "give a D that has a method `score_and_gradient(x)`, or evaluate the loss with torch"
+                "give a D that has a method `score_and_gradient(x)`, or evaluate the loss on a framework's tensors"
             )
         scores, gradient = known(x)
         return scores, gradient

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ganzoo_core.evaluation.image_files import find_images
 from ganzoo_core.generation import saved
 from ganzoo_core.generation.classes import find_class
 from ganzoo_core.mix import DataFit, Mix
+from ganzoo_core.mix.finding import OBJECT
 from ganzoo_core.randomness import philox
 from ganzoo_core.runs import generators, layout
 from ganzoo_core.runs.facts import compare_with_run
@@ -35,7 +37,6 @@ from ganzoo_core.settings import read_engine_settings, read_facts, read_run_conf
 from ganzoo_core.storage import tensors
 from ganzoo_core.storage.run_records import RunFacts
 
-OBJECT_PREFIX = "(object)"  # of a part's name in config.yaml, if it was given as a Python object
 BATCH_NORM_IMAGES = 1024  # real images for recomputing batch norm's running statistics
 
 
@@ -59,7 +60,7 @@ class Verdict:
 
 
 class Judge:
-    """The discriminator of a run's newest checkpoint.
+    """The discriminator of a run's newest checkpoint. The framework is imported for the first picture.
 
     Args:
         folder: the run's.
@@ -99,23 +100,37 @@ class Judge:
         position = read_position(newest)
         self.images_seen = position.images
         self._values: Mapping[str, float] = position.values
-        self._engine = engines.create_engine(self._mix.framework, self._mix.settings)
-        _, self._D = building.build_networks(self._engine, self._mix, self._fit, self._values)
-        _load_weights(self._engine, self._D, newest / layout.STATE)
-        self.notes = self._own_notes = self._recalibrate_batch_norm(facts, data_root)
+        self._checkpoint, self._facts, self._data_root = newest, facts, data_root
+        self._reading_notes: list[str] = []
         loss = self._mix.parts["loss"]
-        is_object = facts.parts.get("loss", "").startswith(OBJECT_PREFIX)
+        is_object = facts.parts.get("loss", "").startswith(OBJECT)
         self.loss = "a loss that was given in Python" if is_object else loss.name
         self.probability = None if is_object else loss.probability
         self.decision = None if is_object else loss.decision
 
-    def _recalibrate_batch_norm(self, facts: RunFacts, data_root: str | Path | None) -> list[str]:
+    @cached_property
+    def _engine(self) -> Engine:
+        return engines.create_engine(self._mix.framework, self._mix.settings)
+
+    @cached_property
+    def _opened(self) -> tuple[Any, list[str]]:
+        """D with its weights, and notes on them. The framework is imported here."""
+        _, D = building.build_networks(self._engine, self._mix, self._fit, self._values)
+        _load_weights(self._engine, D, self._checkpoint / layout.STATE)
+        return D, self._recalibrate_batch_norm(D)
+
+    @property
+    def notes(self) -> list[str]:
+        """What limits the scores, and how pictures were read, for the user."""
+        return [*self._opened[1], *self._reading_notes]
+
+    def _recalibrate_batch_norm(self, D: Any) -> list[str]:
         """Recompute batch norm's running statistics from real images; returns a note if the data cannot be loaded."""
-        if not self._engine.find_batch_norms(self._D):
+        if not self._engine.find_batch_norms(D):
             return []
         size = self._mix.settings["train.batch_size"]
         try:
-            source = self._load_data(facts, data_root)
+            source = self._load_data()
         except GanzooError as error:
             return [
                 f"the discriminator has batch norm, and what it learned from cannot be had ({error}); so scores rest "
@@ -125,7 +140,7 @@ class Judge:
         chosen = np.sort(chosen[: max(len(chosen) // size, 1) * size])
         real = prepare(ImageSource(source.images[chosen]), self._fit.framing, self._fit.spec.channels)
         self._engine.recalibrate_batch_norm(
-            self._D,
+            D,
             np.asarray(real.images),
             source.labels[chosen] if self.conditional and source.labels is not None else None,
             self._values,
@@ -134,11 +149,11 @@ class Judge:
         )
         return []
 
-    def _load_data(self, facts: RunFacts, data_root: str | Path | None) -> ImageSource:
+    def _load_data(self) -> ImageSource:
         """Load the run's training data; raises UsageError if they have changed."""
-        if facts.parts.get("data", "").startswith(OBJECT_PREFIX):
+        if self._facts.parts.get("data", "").startswith(OBJECT):
             raise UsageError("it was given in Python")
-        source = building.load_data(self._mix, building.find_run_data_root(self.folder, data_root))
+        source = building.load_data(self._mix, building.find_run_data_root(self.folder, self._data_root))
         changes = compare_with_run(self.folder, source)
         if changes:
             raise UsageError(f"{self._mix.parts['data'].name} has changed since: {'; '.join(changes)}")
@@ -186,10 +201,10 @@ class Judge:
         files = [replace(file, relative=str(file.path)) for scan in scans for file in scan.files]
         images = ImageSet(files, self._options)
         rows, batch = self._prepare(images)
-        self.notes = [*self._own_notes, *(note for scan in scans for note in scan.notes), *images.notes]
+        self._reading_notes = [*(note for scan in scans for note in scan.notes), *images.notes]
         labels = None if label is None else np.full(len(batch), label, np.int64)
         scores = self._engine.score_images(
-            self._D, batch, labels, self._values, takes=self._mix.parts["discriminator"].takes
+            self._opened[0], batch, labels, self._values, takes=self._mix.parts["discriminator"].takes
         ).reshape(len(batch), -1)
         verdicts = []
         for row, score in zip(rows, scores.astype(np.float64), strict=True):
@@ -237,7 +252,7 @@ def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, A
     classes = facts.spec.classes
     background = (facts.background or 0) if facts.framing == "pad" else facts.background
     for slot in ("generator", "discriminator"):
-        if facts.parts.get(slot, "").startswith(OBJECT_PREFIX):
+        if facts.parts.get(slot, "").startswith(OBJECT):
             raise UsageError(
                 f"{config.parent} was trained with a {slot} that was given in Python, so it cannot be built"
             )

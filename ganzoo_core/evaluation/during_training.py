@@ -51,7 +51,7 @@ class TrainingEvaluator:
         reporter: Reporter,
     ) -> None:
         self.scorer, self.run, self.framing, self.reporter = scorer, run, framing, reporter
-        self.takes, self.ema = plan.takes_g, plan.ema_halflife is not None
+        self.takes, self.ema = plan.takes_g, plan.ema is not None
         self.noise = latents(philox(SEED, "generate"), count, plan.latent_dim, plan.latent)
         self.labels = np.arange(count) % classes if classes else None
         self._collapsed = False

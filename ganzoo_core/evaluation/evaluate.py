@@ -12,6 +12,7 @@ import numpy as np
 from ganzoo_core.arguments import check_count, check_seed, read_labels
 from ganzoo_core.building import find_run_data_root
 from ganzoo_core.data.reading.options import read_settings
+from ganzoo_core.engines import check_device
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.client import Scorer, say_nothing
 from ganzoo_core.evaluation.image_files import read_images
@@ -80,6 +81,7 @@ def evaluate(
     check_seed(seed)
     if n is not None:
         check_count("n", n, "images", least=2, most=MAX_DRAWN_IMAGES)
+    check_device(device)
     part_settings = {key: value for key, value in (settings or {}).items() if not key.startswith("data.")}
     if images is None and len(part_settings) < len(settings or {}):
         raise UsageError("settings of data.* say how --images are read, and there are none; a run's data keeps its own")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix.finding import read_dataset_argument
+from ganzoo_core.frameworks import get_framework
+from ganzoo_core.mix.finding import OBJECT, read_dataset_argument
 from ganzoo_core.runs import folder, layout
 from ganzoo_core.settings import CORE_SETTINGS, expand_key, find_kind, read_config, read_run_config, read_value
 from ganzoo_core.storage import files
@@ -117,7 +117,7 @@ def read_run_data(run: Path) -> tuple[str, dict[str, Any]]:
         raise UsageError(f"{run} holds no {layout.CONFIG}, so it is no run's folder; name one, such as runs/NAME-1")
     config = read_run_config(run / layout.CONFIG)
     name = str(config.get("use.data", ""))
-    if name in ("", "(object)"):
+    if name in ("", OBJECT):
         raise UsageError(
             f"{run} learnt from an object that was given in Python, which cannot be found again; say --data NAME, the "
             "dataset that holds these images"
@@ -171,7 +171,7 @@ def _find_metrics(installed: catalog.Catalog, names: Sequence[str] | None, extra
 
 def _check_frameworks(*parts: Part) -> None:
     for part in parts:
-        if part.frameworks and not any(importlib.util.find_spec(name) for name in part.frameworks):
+        if part.frameworks and not any(get_framework(name).is_installed() for name in part.frameworks):
             raise UsageError(
                 f"{part.name} needs {' or '.join(part.frameworks)}, which is not installed; {INSTALL_COMMAND}"
             )

@@ -80,7 +80,7 @@ class ScoringSession:
     def _read_split(self, split: str) -> ImageSource:
         """A split of the data, at its original size."""
         request = self.request
-        return loading.call_hook(
+        source = loading.call_hook(
             "dataset",
             self.dataset_part,
             answers.check_source,
@@ -90,6 +90,7 @@ class ScoringSession:
             split=split,
             options={**request.data_options, "split": split},
         )
+        return lazy.make_indexable(source)
 
     def _extract_features(self, pictures: Images, labels: np.ndarray | None) -> Features:
         if lazy.should_hold_in_memory(math.prod(pictures.shape), in_file=lazy.is_in_file(pictures)):

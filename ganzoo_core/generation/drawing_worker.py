@@ -16,9 +16,10 @@ _open_generators: dict[str, SavedGenerator] = {}
 def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Open a saved generator, or draw from the open one."""
     if "generator" in request:
-        _open_generators["generator"] = SavedGenerator(
-            Path(request["generator"]), device=request["device"], settings=request["settings"]
+        generator = _open_generators["generator"] = SavedGenerator(
+            Path(request["generator"]), settings=request["settings"]
         )
+        generator.open()
         return {}
     with np.load(request["draw"], allow_pickle=False) as inputs:
         labels = inputs["labels"] if "labels" in inputs else None  # noqa: SIM401

@@ -6,12 +6,13 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganzoo_core.engines import PIP_EXTRAS
+from ganzoo_core.frameworks import FRAMEWORKS
 from ganzoo_core.generation import bundled, saved
 from ganzoo_core.generation.saved import SavedGenerator
 from ganzoo_core.processes import Child
@@ -27,7 +28,7 @@ def load(
     device: str = "auto",
     network: Any = None,
     settings: Mapping[str, Any] | None = None,
-) -> saved.SavedGenerator:
+) -> SavedGenerator:
     """Load a saved generator, in a child process if this one has loaded the other framework.
 
     Args:
@@ -37,32 +38,51 @@ def load(
         network: the native network, if the run was given one as an object.
         settings: of `engine.*`, such as `{"engine.max_parameters": 5e9}`.
     """
+    generator = find_saved(path, checkpoint=checkpoint, device=device, network=network, settings=settings)
+    generator.open()
+    return generator
+
+
+def find_saved(
+    path: str | Path,
+    *,
+    checkpoint: str | int = "last",
+    device: str = "auto",
+    network: Any = None,
+    settings: Mapping[str, Any] | None = None,
+) -> SavedGenerator:
+    """As `load`, but the framework is not imported before the first image is drawn."""
     folder = bundled.find_folder(expand_user(path), str(checkpoint))
-    if network is None and needs_own_process(saved.read_framework(folder)):
-        return RemoteGenerator(folder, device=device, settings=settings)
-    return saved.SavedGenerator(folder, device=device, network=network, settings=settings)
+    in_child = network is None and needs_own_process(saved.read_framework(folder))
+    kind = RemoteGenerator if in_child else SavedGenerator
+    return kind(folder, device=device, network=network, settings=settings)
 
 
 def needs_own_process(framework: str) -> bool:
     """Whether this process has loaded the other framework, and not this one."""
-    return framework not in sys.modules and any(name in sys.modules for name in PIP_EXTRAS if name != framework)
+    loaded = [entry.name for entry in FRAMEWORKS.values() if entry.modules[0] in sys.modules]
+    return bool(loaded) and framework not in loaded
 
 
 class RemoteGenerator(SavedGenerator):
     """A saved generator whose network runs in a child process."""
 
-    def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
+    def open(self) -> None:
+        self._child  # noqa: B018  (cached)
+
+    @cached_property
+    def _child(self) -> Child:
         self._temporary_folder = tempfile.TemporaryDirectory(prefix="ganzoo-elsewhere-")
-        self._child = Child(WORKER, "draws the images")
-        weakref.finalize(self, self._child.close)
-        request = {"generator": str(self.folder.absolute()), "device": device, "settings": dict(settings)}
-        self._child.ask(request, print)
+        child = Child(WORKER, "draws the images")
+        weakref.finalize(self, child.close)
+        child.ask({"generator": str(self.folder.absolute()), "settings": dict(self._engine_settings)}, print)
+        return child
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         labels = self._check_inputs(z, labels)
-        path = Path(self._temporary_folder.name) / "drawn.npz"
+        child, path = self._child, Path(self._temporary_folder.name) / "drawn.npz"
         inputs: dict[str, Any] = {"z": z} if labels is None else {"z": z, "labels": labels}
         np.savez(path, **inputs)
-        self._child.ask({"draw": str(path), "to": str(path.with_suffix(".npy"))}, print)
+        child.ask({"draw": str(path), "to": str(path.with_suffix(".npy"))}, print)
         drawn: np.ndarray = np.load(path.with_suffix(".npy"), allow_pickle=False)
         return drawn

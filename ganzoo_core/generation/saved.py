@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ganzoo_core.arguments import check_count, check_seed, is_integer, read_labe
 from ganzoo_core.data.framing import crop_padding
 from ganzoo_core.discovery import loading
 from ganzoo_core.engines import size_limits
+from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import bundled, latent_walk
 from ganzoo_core.generation.card import mix_from_card
@@ -36,7 +38,7 @@ def read_framework(folder: Path) -> str:
 
 
 class SavedGenerator:
-    """A trained generator to draw images from.
+    """A trained generator to draw images from. The framework is imported for the first image, or by `open`.
 
     Args:
         folder: see `generators.find_generator`.
@@ -65,25 +67,35 @@ class SavedGenerator:
         self.license = card.license
         self._values: Mapping[str, float] = card.values
         self._mix = None if card.part is None else mix_from_card(card, folder)
-        self._open(device, network, settings or {})
-
-    def _open(self, device: str, network: Any, settings: Mapping[str, Any]) -> None:
-        """Build the network and load its weights."""
-        self._engine = engines.create_engine(
-            self.spec.framework, read_engine_settings({"engine.device": device, **settings})
-        )
         if self._mix is None and network is None:
             raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
+        self._given_network = network
+        self._engine_settings = read_engine_settings({"engine.device": device, **(settings or {})})
+
+    def open(self) -> None:
+        """Import the framework, build the network and load its weights now, rather than for the first image."""
+        self._network  # noqa: B018  (cached)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return engines.create_engine(self.spec.framework, self._engine_settings)
+
+    @cached_property
+    def _network(self) -> Any:
         if self._mix is not None:
             for part in (*self._mix.parts.values(), *self._mix.modifiers):
                 loading.import_hooks(
                     part
                 )  # outside the block below: a failing import is the plugin's fault, not the card's
         with self._blame_card("asks for a network that cannot be built"):
-            self._network = self._engine.build(
-                lambda: network or self._build(), spec=self.spec, slot="generator", seed=0, values=self._values
+            network = self._engine.build(
+                lambda: self._given_network or self._build(),
+                spec=self.spec,
+                slot="generator",
+                seed=0,
+                values=self._values,
             )
-        expected = bundled.apply_kernel_type(self._engine.describe_weights(self._network), self.card.kernels)
+        expected = bundled.apply_kernel_type(self._engine.describe_weights(network), self.card.kernels)
         tensors = read_tensors(self.folder / layout.WEIGHTS, expected)
         for name, tensor in tensors.items():
             if not is_finite(tensor):
@@ -91,7 +103,8 @@ class SavedGenerator:
                     f"{self.folder / layout.WEIGHTS}: {format_value(name)} holds numbers that are not finite: the run "
                     "diverged, and nothing can be drawn; --checkpoint chooses an earlier snapshot"
                 )
-        self._engine.load_weights(self._network, bundled.to_float32(tensors))
+        self._engine.load_weights(network, bundled.to_float32(tensors))
+        return network
 
     @contextlib.contextmanager
     def _blame_card(self, what: str) -> Iterator[None]:
@@ -236,8 +249,9 @@ class SavedGenerator:
             UsageError: for z or labels of the wrong type or shape.
         """
         labels = self._check_inputs(z, labels)
+        network = self._network
         with self._blame_card("describes a network that cannot draw"):
-            drawn = self._engine.draw(self._network, z, labels, self._values)
+            drawn = self._engine.draw(network, z, labels, self._values)
         return crop_padding(drawn, self.card.crop, (self.spec.height, self.spec.width))
 
     def _check_inputs(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:

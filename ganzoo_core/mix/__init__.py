@@ -1,5 +1,6 @@
 """Resolve a request to a Mix: find the parts, merge their settings, check that they fit together."""
 
+from ganzoo_core.mix.effects import add_schedule_notes, explain_unread
 from ganzoo_core.mix.finding import make_object_card
 from ganzoo_core.mix.fit import DataFit, make_data_fit
 from ganzoo_core.mix.mix import SLOTS, Mix
@@ -11,6 +12,8 @@ __all__ = [
     "DataFit",
     "Mix",
     "Request",
+    "add_schedule_notes",
+    "explain_unread",
     "fit_batch_size",
     "make_data_fit",
     "make_object_card",

@@ -9,7 +9,8 @@ from typing import Any
 
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix.mix import Mix, find_deciding_key
+from ganzoo_core.mix.effects import list_unread_notes
+from ganzoo_core.mix.mix import Mix, find_deciding_key, is_claim_true, list_network_slots
 from ganzoo_core.settings import CORE_SETTINGS
 
 
@@ -30,12 +31,6 @@ def check_choices(mix: Mix) -> None:
             nearest = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise UsageError(f"{key} is {value!r}; expected {' or '.join(map(str, allowed))}{hint}")
-    if mix.settings["data.channels"] not in (0, 1, 3):
-        raise UsageError(f"data.channels is {mix.settings['data.channels']}; expected 1, 3, or 0 for the data's own")
-    if len(mix.settings["train.betas"]) != 2 or not all(0 <= beta < 1 for beta in mix.settings["train.betas"]):
-        raise UsageError(
-            f"train.betas is {mix.settings['train.betas']}; expected two numbers of at least 0 and below 1"
-        )
 
 
 def check_mix(mix: Mix) -> Mix:
@@ -69,7 +64,7 @@ def check_mix(mix: Mix) -> Mix:
                     f"{part.name} adds what {owner} already has ({_describe_feature(feature)}), "
                     f"so it counts twice; leave {part.name} out, or set the other to 0"
                 )
-    return replace(mix, warnings=tuple(warnings))
+    return replace(mix, warnings=(*warnings, *list_unread_notes(mix)))
 
 
 def _warn_of_dropped_modifiers(mix: Mix) -> list[str]:
@@ -95,25 +90,36 @@ def _meet_need(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:
     feature = need.removeprefix("no_")
     if mix.has_feature(feature) is required:
         return mix
-    slot = "generator" if feature.endswith("_in_generator") else "discriminator"
-    model = mix.parts[slot]
-    words = f"{part.name} needs a {slot} with{'' if required else 'out'} {_describe_feature(feature)}"
-    claim = model.has.get(feature)
-    if not isinstance(claim, Mapping):
-        raise UsageError(f"{words}, and {model.name} has {'none' if required else 'it'}; pick another loss or model")
-    key = find_deciding_key(claim["setting"], mix, slot)
-    overlay = key.replace("model.", f"{slot}.", 1)
-    for choice in model.choices.get(claim["setting"], ()):
-        trial = replace(mix, settings=mix.settings.replace(overlay, choice, f"the mix, since {words}"))
-        if trial.has_feature(feature) is required:
+    slots = list_network_slots(feature)
+    network = slots[0] if len(slots) == 1 else "model"
+    words = f"{part.name} needs a {network} with{'' if required else 'out'} {_describe_feature(feature)}"
+    key = ""
+    for slot in slots:
+        model = mix.parts[slot]
+        claim = model.has.get(feature)
+        if not isinstance(claim, Mapping) or is_claim_true(claim, mix, slot) is required:
+            continue
+        key = find_deciding_key(claim["setting"], mix, slot)
+        overlay = key.replace("model.", f"{slot}.", 1)
+        for choice in model.choices.get(claim["setting"], ()):
+            trial = replace(mix, settings=mix.settings.replace(overlay, choice, f"the mix, since {words}"))
+            if is_claim_true(claim, trial, slot) is not required:
+                continue
             if mix.settings.entries[key].by_user:
                 raise UsageError(
                     f"{words}, but {key} is {mix.settings[key]} ({mix.settings.find_origin(key)}); "
                     f"say --set {overlay}={choice}"
                 )
             warnings.append(f"{words}: {overlay}={choice} instead of {mix.settings[key]}")
-            return trial
-    raise UsageError(f"{words}, but {key} is {mix.settings[key]}; set another value")
+            mix = trial
+            break
+        if mix.has_feature(feature) is required:
+            return mix
+    if key:
+        raise UsageError(f"{words}, but {key} is {mix.settings[key]}; set another value")
+    names = list(dict.fromkeys(mix.parts[slot].name for slot in slots))
+    have = f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'}"
+    raise UsageError(f"{words}, and {have} {'none' if required else 'it'}; pick another loss or model")
 
 
 def _describe_feature(feature: str) -> str:

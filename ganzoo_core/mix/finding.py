@@ -7,10 +7,21 @@ from typing import Any
 
 from ganzoo_core.discovery.catalog import Catalog
 from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.discovery.manifest.fields import FIELDS
 from ganzoo_core.errors import UsageError
+from ganzoo_core.frameworks import FRAMEWORKS, find_framework, get_default_framework
+from ganzoo_core.messages import format_value
 from ganzoo_core.mix.mix import SLOTS
 from ganzoo_core.mix.request import UserPicks
 from ganzoo_core.storage.paths import make_absolute
+
+OBJECT = "(object)"
+"""What a run's config says instead of the name of a part that was passed as a Python object."""
+OBJECT_ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
+    "models": {"conditional": "conditional", "output_range": "output", "latent": "latent", "has": "has"},
+    "losses": {name: name for name in ("needs", "has", "takes", "decision", "probability", "clip_discriminator")},
+}
+"""Kind -> attribute of a Python object -> the field of a manifest that it stands for; see docs/features.md."""
 
 
 def find_models(catalog: Catalog, picks: UserPicks) -> tuple[dict[str, Part], dict[str, Any]]:
@@ -41,7 +52,11 @@ def find_models(catalog: Catalog, picks: UserPicks) -> tuple[dict[str, Part], di
 
 def _describe_installed_models(catalog: Catalog) -> str:
     names = [part.name for part in catalog.list_kind("models")]
-    return f"installed are {', '.join(names)}" if names else "none is installed: pip install ganzoo-core[torch]"
+    return (
+        f"installed are {', '.join(names)}"
+        if names
+        else f"none is installed: {get_default_framework().install_command}"
+    )
 
 
 def find_dataset(catalog: Catalog, picks: UserPicks, objects: dict[str, Any]) -> tuple[Part, str]:
@@ -119,36 +134,59 @@ def find_loss_or_schedule(
     return part, own_part is not None
 
 
+def check_objects(picks: UserPicks) -> None:
+    """Raise UsageError if a run's config names Python objects, and they are not given again."""
+    missing = [slot for slot in SLOTS if picks.get_pick(slot) == OBJECT]
+    if not missing:
+        return
+    again = ", ".join(f'"{slot}": …' for slot in missing)
+    train = ", ".join(f"{slot}=…" for slot in missing)
+    raise UsageError(
+        f"{picks.request.config_name} was written for Python objects ({', '.join(missing)}), which no file holds; "
+        f"give the same again, in Python: gz.resume(RUN, picks={{{again}}}), or gz.train({train}) for a new run"
+    )
+
+
 def make_object_card(kind: str, slot: str, obj: Any) -> Part:
     """Make a card for a Python object passed instead of a name; its attributes replace the manifest's fields.
 
     Raises:
-        UsageError: for a network that is neither a torch.nn.Module nor a keras.Model.
+        UsageError: for a network that is of no framework, or an attribute that the manifest would not allow.
     """
-    framework: tuple[str, ...] = ()
-    for base in type(obj).__mro__:
-        root = base.__module__.split(".")[0]
-        if slot in ("generator", "discriminator") and root in ("torch", "keras", "tensorflow"):
-            framework = ("torch",) if root == "torch" else ("tensorflow",)
-    if slot in ("generator", "discriminator") and not framework:
-        raise UsageError(
-            f"{slot} is a {type(obj).__name__}; expected a model's name, a torch.nn.Module or a keras.Model"
-        )
+    framework = find_framework(type(obj)) if slot in ("generator", "discriminator") else None
+    if slot in ("generator", "discriminator") and framework is None:
+        classes = " or ".join(f"a {framework.network_class}" for framework in FRAMEWORKS.values())
+        raise UsageError(f"{slot} is a {type(obj).__name__}; expected a model's name, {classes}")
+    attributes = OBJECT_ATTRIBUTES.get(kind, {}).items()
+    fields = {
+        field: _read_attribute(kind, slot, attribute, field, getattr(obj, attribute))
+        for attribute, field in attributes
+        if getattr(obj, attribute, None) is not None
+    }
+    if kind == "losses":
+        fields.setdefault("needs", ("real_in_generator_step",))
     return Part(
         kind=kind,
         name=type(obj).__name__,
         title=f"an object of the type {type(obj).__name__}",
         hooks="",
-        distribution="(object)",
+        distribution=OBJECT,
         version="",
         package="",
-        frameworks=framework,
-        conditional=bool(getattr(obj, "conditional", False)),
-        output=getattr(obj, "output_range", "tanh"),
-        latent=getattr(obj, "latent", "normal"),
-        needs=tuple(getattr(obj, "needs", ("real_in_generator_step",) if slot == "loss" else ())),
-        has=dict(getattr(obj, "has", {})),
-        decision=getattr(obj, "decision", None),
-        clip_discriminator=getattr(obj, "clip_discriminator", None),
+        frameworks=() if framework is None else (framework.name,),
         argument="optional",
+        **fields,
     )
+
+
+def _read_attribute(kind: str, slot: str, attribute: str, field: str, value: Any) -> Any:
+    """Check an attribute of a Python object as the manifest's field; an object has no settings to decide it by."""
+    try:
+        checked = FIELDS[kind][field](list(value) if isinstance(value, tuple | set) else value)
+        if isinstance(checked, Mapping) and not all(isinstance(claim, bool) for claim in checked.values()):
+            raise ValueError("expected true or false for each feature")
+        if field == "clip_discriminator" and isinstance(checked, str):
+            raise ValueError("expected a number above 0")
+    except ValueError as error:
+        raise UsageError(f"the {slot}'s attribute {attribute} is {format_value(value)}; {error}") from None
+    return checked

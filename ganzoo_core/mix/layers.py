@@ -66,7 +66,9 @@ def merge_layers(layers: Iterable[SettingsLayer], definitions: Mapping[str, Sett
     for layer in layers:
         try:
             for key, raw in _expand_keys(layer, definitions, separate=separate, earlier=values):
-                values[key] = SettingValue(read_value(key, definitions[key].kind, raw), layer.origin, layer.by_user)
+                value, earlier = read_value(key, definitions[key].kind, raw), values.get(key)
+                own = value if not layer.by_user else earlier and earlier.without_user
+                values[key] = SettingValue(value, layer.origin, layer.by_user, own)
         except UsageError as error:
             raise UsageError(f"{layer.origin}: {error}") from None
     return Settings(values)

@@ -19,6 +19,17 @@ SLOTS = {
     "data": "datasets",
 }
 
+FEATURES = {
+    "second_order": ("discriminator", True),
+    "real_in_generator_step": ("", True),
+    "classes_output": ("discriminator", False),
+    "features_output": ("discriminator", False),
+    "batchnorm_in_discriminator": ("discriminator", False),
+    "batchnorm_in_generator": ("generator", False),
+}
+"""The features that the core or its contract knows: the network that has it ("" for either), and whether a model has
+it whose manifest does not say. Others are an agreement between plugins; docs/features.md describes all."""
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -56,16 +67,9 @@ class Mix:
         names = [name for name, each in suits.items() if each.machine == "laptop"]
         return names[0] if names and self.preset not in names else ""
 
-    def find_unread_settings(self) -> list[str]:
-        """Settings that no part of this mix reads, such as those that a model sets for its default loss."""
-        picked = [*self.modifiers, *(self.parts[slot] for slot in ("loss", "schedule") if slot not in self.objects)]
-        known = {key for part in picked for key in part.defaults}
-        prefixes = tuple(f"{slot}." for slot in ("loss", "schedule", "with") if slot not in self.objects)
-        return [key for key in self.settings if key.startswith(prefixes) and key not in known]
-
     @property
     def framework(self) -> str:
-        """`torch` or `tensorflow`."""
+        """The name of the framework that the networks are written in."""
         return self.parts["generator"].frameworks[0]
 
     @property
@@ -98,15 +102,22 @@ class Mix:
             feature: such as `second_order`.
             without: a part whose claim is ignored.
         """
-        slot = "generator" if feature.endswith("_in_generator") else "discriminator"
-        own = self.parts[slot].has.get(feature, _DEFAULT_FEATURES.get(feature, False))
-        return _is_claim_true(own, self, slot) or bool(self.find_parts_adding(feature, without=without))
+        _, assumed = FEATURES.get(feature, ("", False))
+        own = {slot: self.parts[slot].has.get(feature, assumed) for slot in list_network_slots(feature)}
+        return any(is_claim_true(claim, self, slot) for slot, claim in own.items()) or bool(
+            self.find_parts_adding(feature, without=without)
+        )
+
+    def list_given_values(self) -> list[str]:
+        """Values that the schedule gives in place of settings, by its card and the settings that it depends on."""
+        claims = self.parts["schedule"].gives
+        return [name for name, claim in claims.items() if is_claim_true(claim, self, "schedule")]
 
     def find_parts_adding(self, feature: str, *, without: Part | None = None) -> list[Part]:
         """The loss and the modifiers that add a feature, except `without` and those where a setting turns it off."""
-        slot = "generator" if feature.endswith("_in_generator") else "discriminator"
+        slot = list_network_slots(feature)[0]
         others = [part for part in (self.parts["loss"], *self.modifiers) if feature in part.has and part != without]
-        return [part for part in others if _is_claim_true(part.has[feature], self, slot)]
+        return [part for part in others if is_claim_true(part.has[feature], self, slot)]
 
 
 def find_presets_by_count(model: Part) -> dict[str, int]:
@@ -115,15 +126,21 @@ def find_presets_by_count(model: Part) -> dict[str, int]:
     return dict(sorted(limits.items(), key=lambda pair: pair[1]))
 
 
-# Features of a model whose card does not mention them.
-_DEFAULT_FEATURES = {"second_order": True, "real_in_generator_step": True}
+def list_network_slots(feature: str) -> tuple[str, ...]:
+    """The slots whose models may have a feature: of one that is neither known nor ends in a network's name, both."""
+    for slot in ("generator", "discriminator"):
+        if feature.endswith(f"_in_{slot}") or FEATURES.get(feature, ("",))[0] == slot:
+            return (slot,)
+    return "generator", "discriminator"
 
 
-def _is_claim_true(claim: Any, mix: Mix, slot: str) -> bool:
+def is_claim_true(claim: Any, mix: Mix, slot: str) -> bool:
     if isinstance(claim, bool):
         return claim
     value = mix.settings[find_deciding_key(claim["setting"], mix, slot)]
-    return value == claim["is"] if "is" in claim else value > claim["above"]
+    if "is" in claim:
+        return bool(value == claim["is"])
+    return any(number > claim["above"] for number in value) if isinstance(value, list) else value > claim["above"]
 
 
 def find_deciding_key(key: str, mix: Mix, slot: str) -> str:

@@ -11,7 +11,14 @@ from ganzoo_core.discovery.manifest import SINGULAR, Part
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import pluralise
 from ganzoo_core.mix.checks import check_choices, check_mix
-from ganzoo_core.mix.finding import find_dataset, find_loss_or_schedule, find_models, find_preset
+from ganzoo_core.mix.finding import (
+    OBJECT,
+    check_objects,
+    find_dataset,
+    find_loss_or_schedule,
+    find_models,
+    find_preset,
+)
 from ganzoo_core.mix.layers import SettingsLayer, collect_model_settings, collect_setting_definitions, merge_layers
 from ganzoo_core.mix.mix import SLOTS, Mix, find_presets_by_count
 from ganzoo_core.mix.request import Request, UserPicks
@@ -26,6 +33,7 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
         PluginError: for a part whose plugin has a problem.
     """
     picks = UserPicks(request)
+    check_objects(picks)
     parts, objects = find_models(catalog, picks)
     generator, discriminator = parts["generator"], parts["discriminator"]
 
@@ -174,8 +182,7 @@ def _record_picks(
         origin = picks.by_slot.get(slot, picks.by_slot.get("model", ("", "")) if slot in SLOTS else ("", ""))[1]
         if slot in ("loss", "schedule", "data") and slot not in picks.by_slot:
             origin = entries[f"use.{slot}"].origin if entries[f"use.{slot}"].value else "the default"
-        # An object cannot be looked up again from the config; the name `(object)` marks it.
-        name = catalog.find_short_name(part) if part.distribution != "(object)" else "(object)"
+        name = catalog.find_short_name(part) if part.distribution != OBJECT else OBJECT
         entries[f"use.{slot}"] = SettingValue(
             name + (f":{argument}" if slot == "data" and argument else ""), origin, True
         )

@@ -13,6 +13,7 @@ from typing import Any
 from ganzoo_core.html.chart import Chart, draw_chart
 from ganzoo_core.html.markup import Html, join, render_table, tag
 from ganzoo_core.messages import pluralise
+from ganzoo_core.mix.finding import OBJECT
 from ganzoo_core.report import curves
 from ganzoo_core.report.pictures import ChosenPictures, Picture
 from ganzoo_core.report.run_record import RunRecord, Setting, to_number
@@ -244,7 +245,7 @@ def render_reproduction(run: RunRecord) -> Html:
     folder = quote_path(run.folder)
     if not run.settings:
         return render_note(f"{layout.CONFIG} is not there, so the run cannot be made again from its folder.")
-    objects = [key for key, setting in run.settings.items() if key.startswith("use.") and setting.value == "(object)"]
+    objects = [key for key, setting in run.settings.items() if key.startswith("use.") and setting.value == OBJECT]
     if objects:
         first = render_note(
             f"{', '.join(objects)} was given as an object in Python, so no command makes the run again; give it again."

@@ -44,7 +44,7 @@ def describe_run(
         "ganzoo": metadata.version("ganzoo-core"),
         "python": platform.python_version(),
         "engine": engine.describe(),
-        "keeps_memory": getattr(engine, "keeps_memory", False),  # not within `engine`: it does not affect results
+        "keeps_memory": engine.keeps_memory,  # not within `engine`: it does not affect results
         "parts": {slot: f"{part.qualified_name} {part.version}".strip() for slot, part in resolved.parts.items()},
         "modifiers": [f"{part.qualified_name} {part.version}" for part in resolved.modifiers],
         "code": digest_plugins([*resolved.parts.values(), *resolved.modifiers]),

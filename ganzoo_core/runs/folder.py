@@ -66,6 +66,12 @@ class RunFolder:
         self._line_count = self._byte_count = 0  # of statistics on disk
         self._locked_folder = LockedFolder(path, lock=LOCK, permanent_file=CONFIG)
 
+    @staticmethod
+    def check_new(out: Path) -> None:
+        """Raise UsageError if `out` is neither new nor an empty folder."""
+        if out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
+            raise UsageError(f"{out} is there already and not empty; choose another --out")
+
     @classmethod
     def create(cls, out: Path | None, name: str) -> RunFolder:
         """Create a run folder: `out`, which must be new or empty, or else the next free `runs/NAME-N`.
@@ -75,8 +81,7 @@ class RunFolder:
         """
         try:
             if out is not None:
-                if out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
-                    raise UsageError(f"{out} is there already and not empty; choose another --out")
+                cls.check_new(out)
                 out.mkdir(parents=True, exist_ok=True)
                 return cls(out)
             number = 1

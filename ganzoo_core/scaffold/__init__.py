@@ -7,7 +7,7 @@ not take them for Python or TOML. The files of `common/` are written for every k
 
 from ganzoo_core.scaffold.licences import LICENCES, find_default_author
 from ganzoo_core.scaffold.names import check_name, to_package_name
-from ganzoo_core.scaffold.writing import KINDS, PluginPlan, make_files, write_plugin
+from ganzoo_core.scaffold.writing import KINDS, PluginPlan, list_frameworks, make_files, write_plugin
 
 __all__ = [
     "KINDS",
@@ -15,6 +15,7 @@ __all__ = [
     "PluginPlan",
     "check_name",
     "find_default_author",
+    "list_frameworks",
     "make_files",
     "to_package_name",
     "write_plugin",

@@ -16,6 +16,7 @@ from string import Template
 from typing import Any
 
 from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.frameworks import FRAMEWORKS, Framework
 from ganzoo_core.scaffold import licences
 from ganzoo_core.scaffold.names import to_package_name
 
@@ -34,11 +35,11 @@ class PluginPlan:
     Attributes:
         name: of the distribution and of its part.
         kind: one of `KINDS`.
-        framework: `torch` or `tensorflow` for networks; "" if it has none, and for a modifier of losses.
+        framework: the name of one of `list_frameworks()` for networks; "" if it has none, and for a modifier of losses.
         licence: one of `LICENCES`.
         author: a name, optionally followed by `<address>`.
         pick: the part on the command line: its name, or DISTRIBUTION/NAME if the name is taken.
-        model: an installed model to try it with, or a placeholder.
+        model: a model that readers of its README can install, or a placeholder.
     """
 
     name: str
@@ -54,10 +55,9 @@ class PluginPlan:
         """The content of the kind's `about.toml`."""
         return tomllib.loads((self._kind_folder / "about.toml").read_text(encoding="utf-8"))
 
-    @property
-    def run_command(self) -> str:
-        """The command that tries the plugin."""
-        return Template(self.about["run"]).substitute(model=self.model, pick=self.pick)
+    def format_run_command(self, model: str) -> str:
+        """The command that tries the plugin with a model."""
+        return Template(self.about["run"]).substitute(model=model, pick=self.pick)
 
     @property
     def template_folders(self) -> list[Path]:
@@ -68,6 +68,11 @@ class PluginPlan:
     def _kind_folder(self) -> Path:
         with_framework = TEMPLATES / f"{self.kind}-{self.framework}"
         return with_framework if with_framework.is_dir() else TEMPLATES / self.kind
+
+
+def list_frameworks() -> list[Framework]:
+    """The frameworks that there are templates of networks for."""
+    return [framework for framework in FRAMEWORKS.values() if (TEMPLATES / f"model-{framework.name}").is_dir()]
 
 
 def make_files(plan: PluginPlan) -> dict[str, str]:
@@ -140,11 +145,11 @@ def _make_substitutions(plan: PluginPlan) -> dict[str, str]:
         "name": plan.name,
         "package": to_package_name(plan.name),
         "pick": plan.pick,
-        "run": plan.run_command,
+        "run": plan.format_run_command(plan.model),
         "summary": about["summary"],
         "release": release,
         "dependencies": json.dumps(dependencies),
-        "dev": json.dumps(sorted(["build>=1.2", "pytest>=8.2", *about["dev"]])),
+        "dev": json.dumps(sorted(["build>=1.2.1", "pytest>=8.2", *about["dev"]])),
         "author": author,
         "author_table": licences.format_author_table(plan.author),
         "licence_lines": licences.format_pyproject_lines(plan.licence),

@@ -15,11 +15,20 @@ REPEATED = ("generator.", "discriminator.")
 
 @dataclass(frozen=True)
 class SettingValue:
-    """A resolved value and a description of where it came from."""
+    """A resolved value and a description of where it came from; `without_user` is the value if the user set none."""
 
     value: Any
     origin: str
     by_user: bool = False
+    without_user: Any = None
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the user set it on the command line or in a call, or to another value in a file.
+
+        The file of a run names all settings, most of them at their defaults.
+        """
+        return self.by_user and (self.origin.startswith("--") or self.value != self.without_user)
 
 
 class Settings(Mapping[str, Any]):

@@ -8,7 +8,7 @@ from typing import Any
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import format_value
 from ganzoo_core.settings import lengths
-from ganzoo_core.settings.core import CORE_SETTINGS, FRACTION_KEYS, MAX_VALUES, NON_NEGATIVE_KEYS, POSITIVE_KEYS
+from ganzoo_core.settings.core import CORE_SETTINGS
 
 _TRUE_WORDS, _FALSE_WORDS = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _NONE_WORDS = {"", "none", "null", "~"}
@@ -50,17 +50,9 @@ def read_value(key: str, kind: str, raw: Any) -> Any:
     except (ValueError, TypeError, OverflowError) as error:
         expected = str(error) if str(error).startswith("expected ") else f"expected {_EXPECTED[kind]}"
         raise UsageError(f"{key} is {format_value(raw)}; {expected}") from None
-    number = lengths.Interval.parse(value).count if kind == "length" else value
-    if key in MAX_VALUES and number > MAX_VALUES[key]:
-        raise UsageError(f"{key} is {format_value(raw)}; expected a number of at most {MAX_VALUES[key]:,}")
-    if key in POSITIVE_KEYS and number <= 0:
-        raise UsageError(
-            f"{key} is {format_value(raw)}; expected a {'length' if kind == 'length' else 'number'} above 0"
-        )
-    if key in NON_NEGATIVE_KEYS and number < 0:
-        raise UsageError(f"{key} is {format_value(raw)}; expected a number of at least 0")
-    if key in FRACTION_KEYS and not 0 <= number < 1:
-        raise UsageError(f"{key} is {format_value(raw)}; expected a number of at least 0 and below 1")
+    problem = CORE_SETTINGS[key].describe_problem(value) if key in CORE_SETTINGS else ""
+    if problem:
+        raise UsageError(f"{key} is {format_value(raw)}; {problem}")
     return value
 
 

@@ -9,12 +9,15 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from ganzoo_core.frameworks import FRAMEWORKS
+
 FORMAT: Literal[1] = 1
 _NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z", r"^[!-~]{0,100}\Z"
 _KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z"
 _SHA256, RUN_ID_PATTERN = r"^[0-9a-f]{64}\Z", r"^[0-9a-f]{0,32}\Z"
 PRESET_PATTERN, DIGEST_PATTERN = r"^([a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?)?\Z", r"^[0-9a-z:-]{0,100}\Z"
 _TERM = r"^(generator|discriminator)/[^\x00-\x1f\x7f]{1,200}\Z"
+_FRAMEWORK = rf"^({'|'.join(FRAMEWORKS)})\Z"
 PICTURE_PATTERN = r"^data:image/png;base64,[A-Za-z0-9+/]*={0,2}\Z"
 # Descriptions of the patterns for messages.
 PATTERN_WORDS = {
@@ -23,7 +26,7 @@ PATTERN_WORDS = {
     _KEY: "a setting's name",
     _FILE: "a file's plain name", _SHA256: "64 hexadecimal digits",
     RUN_ID_PATTERN: "hexadecimal digits", PRESET_PATTERN: "a preset's name", DIGEST_PATTERN: "a digest",
-    PICTURE_PATTERN: "a PNG picture as a data URI",
+    _FRAMEWORK: " or ".join(FRAMEWORKS), PICTURE_PATTERN: "a PNG picture as a data URI",
 }  # fmt: skip
 Name = Annotated[str, Meta(pattern=_NAME)]
 """The name of a part or a distribution."""
@@ -64,7 +67,7 @@ class SpecRecord(Struct, frozen=True):
     channels: Literal[1, 3]
     classes: Annotated[int, Meta(ge=0, le=1_000_000)]
     latent_dim: Annotated[int, Meta(ge=1, le=1_000_000)]
-    framework: Literal["torch", "tensorflow"]
+    framework: Annotated[str, Meta(pattern=_FRAMEWORK)]
 
 
 class Card(Struct, frozen=True):

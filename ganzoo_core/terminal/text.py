@@ -7,10 +7,12 @@ and `rich_tables`, which draw with rich. Rich is imported only if there is a ter
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import textwrap
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 
@@ -66,6 +68,35 @@ def write_exact(text: object, *, lines: bool = False) -> None:
 def write_json(value: Any, *, indent: int | None = None) -> None:
     """Write JSON to stdout in ASCII, so that control characters are escaped and programs still read the exact text."""
     print(json.dumps(value, indent=indent, ensure_ascii=True), flush=True)
+
+
+_is_muted = False
+
+
+def mute_waiting(muted: bool) -> None:
+    """Whether `show_waiting` shows nothing from now on, as with `--quiet` and `--json`."""
+    global _is_muted
+    _is_muted = muted
+
+
+@contextlib.contextmanager
+def show_waiting(text: str) -> Iterator[None]:
+    """Show a line on stderr until the block ends; nothing if stderr is piped.
+
+    The line does not move: a framework may redirect stderr while it is imported.
+    """
+    is_shown = not _is_muted and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def write(words: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            if is_shown:
+                print(words, end="\r", file=sys.stderr, flush=True)
+
+    write(clean_text(text))
+    try:
+        yield
+    finally:
+        write(" " * len(text))
 
 
 def clean_interpreter_output() -> None:

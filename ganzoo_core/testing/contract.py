@@ -63,7 +63,7 @@ class Contract:
             cls._results = {result.case: result for result in made}
         result = cls._results[case]
         reason = self.expected_failures.get(str(case))
-        if result.state == "skipped":
+        if result.state in ("skipped", "not tried"):
             pytest.skip(result.detail)
         elif result.state == "failed" and reason is not None:
             pytest.xfail(f"{reason} ({result.detail})")

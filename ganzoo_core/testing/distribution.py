@@ -19,11 +19,11 @@ from urllib.parse import unquote, urlparse
 from ganzoo_core.discovery import catalog, loading
 from ganzoo_core.discovery.catalog.names import normalise_distribution
 from ganzoo_core.discovery.catalog.scanning import ENTRY_POINT_GROUP
+from ganzoo_core.frameworks import FRAMEWORKS
 from ganzoo_core.processes import ProcessResult, ProcessTimeout, run_process
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject
 
-FRAMEWORKS = ("torch", "torchvision", "tensorflow", "keras", "jax")
 TIMEOUT_SECONDS = 600.0  # seconds for building a wheel or importing a module
 NOT_COPIED = ("build", "dist", "*.egg-info", ".git", ".venv", "venv", "__pycache__", ".*_cache", "node_modules")
 _IMPORT_SCRIPT = """
@@ -132,7 +132,8 @@ def light(subject: Subject) -> None:
     done = _run(command, f"importing {subject.part.hooks} failed")
     if done.exit_code:
         raise Broken(f"importing {subject.part.hooks} failed: {(done.stderr.strip() or '?').splitlines()[-1]}")
-    heavy = [name for name in FRAMEWORKS if name in done.stdout.split()]
+    modules = [*(name for framework in FRAMEWORKS.values() for name in framework.modules), "jax"]
+    heavy = [name for name in modules if name in done.stdout.split()]
     if heavy:
         raise Broken(f"importing {subject.part.hooks} imports {heavy[0]}; import it inside the hook functions")
 

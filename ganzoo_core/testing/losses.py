@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import engines
-from ganzoo_core.api import Spec, Step
+from ganzoo_core.api import Ops, Spec, Step
 from ganzoo_core.discovery import loading
 from ganzoo_core.discovery.answers import check_loss
 from ganzoo_core.engines.loss_step import BoundDiscriminator, check_terms, read_initial_memory
 from ganzoo_core.errors import PluginError
-from ganzoo_core.testing.checks import Broken
-from ganzoo_core.testing.subject import BATCH, CLASSES, Subject
+from ganzoo_core.testing.checks import Broken, NotApplicable
+from ganzoo_core.testing.subject import BATCH, CLASSES, Subject, read_own_options
 from ganzoo_core.testing.training import train_straight
 
 TOLERANCE = 1e-5
@@ -24,7 +24,7 @@ PHASES = ("discriminator", "generator")
 
 def terms(subject: Subject) -> None:
     """Both phases return named, finite scalars."""
-    for phase, phase_terms in _compute_terms(subject, subject.framework).items():
+    for phase, phase_terms in _compute_terms(subject).items():
         for name, value in phase_terms.items():
             if not math.isfinite(value):
                 raise Broken(f"{phase}/{name} is {value} for moderate scores")
@@ -32,7 +32,11 @@ def terms(subject: Subject) -> None:
 
 def agreement(subject: Subject) -> None:
     """On the same numbers, the framework gives numpy's results."""
-    ours, plain = _compute_terms(subject, subject.framework), _compute_terms(subject, "numpy")
+    if subject.part.frameworks:
+        raise NotApplicable(
+            f"it is for {' and '.join(subject.part.frameworks)} alone, so it need not take numpy's arrays"
+        )
+    ours, plain = _compute_terms(subject), _compute_terms(subject, "numpy")
     for phase in PHASES:
         if set(ours[phase]) != set(plain[phase]):
             raise Broken(f"in {phase} it gives {sorted(ours[phase])}, and in numpy {sorted(plain[phase])}")
@@ -48,7 +52,7 @@ def agreement(subject: Subject) -> None:
 def needs(subject: Subject) -> None:
     """The loss uses exactly what its manifest declares as `needs`."""
     spy = _Spy()
-    _compute_terms(subject, "numpy", spy=spy)
+    _compute_terms(subject, spy=spy)
     declared = {need for need in subject.part.needs if not need.startswith("no_")}
     for need in sorted(spy.used - declared):
         raise Broken(f'it uses what it does not declare; say needs = ["{need}"]')
@@ -70,7 +74,7 @@ def decision(subject: Subject) -> None:
         real, fake = (
             np.full((BATCH, CLASSES, 1, 1), (middle + offset * side) / CLASSES, np.float32) for offset in (0.4, -0.4)
         )
-        answers = _compute_terms(subject, "numpy", a=1.0, b=0.0, real=real, fake=fake)
+        answers = _compute_terms(subject, a=1.0, b=0.0, real=real, fake=fake)
         totals.append(math.fsum(answers["discriminator"].values()))
     if not totals[0] < totals[1]:
         raise Broken(
@@ -80,7 +84,7 @@ def decision(subject: Subject) -> None:
 
 def penalty(subject: Subject) -> None:
     """A penalty has a gradient in D: the engine refuses a run with one that has none."""
-    if any(name.endswith("penalty") for name in _compute_terms(subject, "numpy")["discriminator"]):
+    if any(name.endswith("penalty") for name in _compute_terms(subject)["discriminator"]):
         try:
             train_straight(subject)
         except PluginError as error:
@@ -125,7 +129,7 @@ class _SpiedOutputs(dict[str, Any]):
 class _FixedNoiseOps:
     """An engine's ops, with the same random numbers in every framework."""
 
-    def __init__(self, ops: Any, tensor: Callable[[np.ndarray], Any], spy: _Spy) -> None:
+    def __init__(self, ops: Ops, tensor: Callable[[np.ndarray], Any], spy: _Spy) -> None:
         self._ops, self._tensor, self._spy = ops, tensor, spy
 
     def uniform(self, shape: Any) -> Any:
@@ -144,7 +148,7 @@ class _FixedNoiseOps:
 
 def _compute_terms(
     subject: Subject,
-    framework: str,
+    framework: str = "",
     *,
     a: float = 0.3,
     b: float = 0.05,
@@ -152,8 +156,9 @@ def _compute_terms(
     fake: np.ndarray | None = None,
     spy: _Spy | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Compute both phases' terms on fixed numbers, in numpy or the framework."""
+    """Compute both phases' terms on fixed numbers, in a framework or numpy; by default in the subject's framework."""
     part, spy = subject.part, spy or _Spy()
+    framework = framework or subject.framework
     generator = np.random.default_rng(3)
     arrays = [generator.normal(mean, 1, (BATCH, CLASSES, 1, 1)).astype(np.float32) for mean in (0.5, -0.3)]
     arrays = [custom if custom is not None else drawn for custom, drawn in zip((real, fake), arrays, strict=True)]
@@ -174,10 +179,7 @@ def _compute_terms(
     if framework == "numpy":
         D.score_and_gradient = lambda pixels: (scored(pixels), a + 2 * b * pixels)
     spec = Spec(height=1, width=1, channels=CLASSES, classes=CLASSES, latent_dim=2, framework=subject.framework)
-    options = {key.removeprefix("loss."): value for key, value in part.defaults.items() if key.startswith("loss.")}
-    options |= {
-        key[5:]: value for key, value in subject.settings.items() if key.startswith("loss.") and key[5:] in options
-    }
+    options = read_own_options(subject, "loss")
     made = loading.call_hook("loss", part, check_loss, name=part.name, spec=spec, options=options, modifiers={})
     memory = {name: tensor(np.asarray(value, np.float32)) for name, value in read_initial_memory(made).items()}
     labels = tensor(np.arange(BATCH, dtype=np.int64))

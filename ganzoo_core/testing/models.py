@@ -16,10 +16,11 @@ from ganzoo_core.engines.protocol import Trainer
 from ganzoo_core.mix import DataFit, Mix, Request
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.testing.checks import Broken
-from ganzoo_core.testing.subject import BATCH, CLASSES, Subject
+from ganzoo_core.testing.subject import BATCH, Subject
 
 TRIED_SIZES = (15, 28, 32)  # pixels; tried if a model accepts any size
 STEPS = 3
+SMALL = 1e-6  # a change of a weight: many times the rounding of float32
 
 
 def settings(subject: Subject) -> None:
@@ -117,7 +118,10 @@ def features(subject: Subject) -> None:
 
 
 def gradients(subject: Subject) -> None:
-    """With one network's learning rate at 0, none of its parameters change and all of the other's do."""
+    """With one network's learning rate at 0, none of its parameters change and all of the other's do.
+
+    All but those of heads of D, such as `classes`, where the model's own loss asks for its scores alone.
+    """
     for moving, rates in (("discriminator", {"lr_g": 0.0, "lr_d": 1e-2}), ("generator", {"lr_g": 1e-2, "lr_d": 0.0})):
         trainer, resolved, fitted = _make_trainer(subject, **{"train.optimizer": "adam"})
         unmoved: dict[int, str] = {}
@@ -138,32 +142,70 @@ def gradients(subject: Subject) -> None:
                     if slot == moving:
                         unmoved.setdefault(key, name)
                         moved |= {key} if has_moved else set()
-        idle = sorted(name for key, name in unmoved.items() if key not in moved)
+        idle = sorted(
+            name
+            for key, name in unmoved.items()
+            if key not in moved
+            and not (moving == "discriminator" and _is_of_head(subject, trainer.D, key, resolved, fitted))
+        )
         if idle:
             raise Broken(f"{len(idle)} of the {moving}'s parameters never move: {', '.join(idle[:5])}")
 
 
+def _is_of_head(subject: Subject, D: Any, key: int, resolved: Mix, fitted: DataFit) -> bool:
+    """Whether a weight changes other outputs of D, and not the scores: the loss of this mix may not use it."""
+    _, x = _make_inputs(resolved, fitted)
+    labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
+    values = building.network_kwargs(resolved, "discriminator", building.make_full_resolution_values(fitted))
+    before = subject.native.call_discriminator(D, x, labels, values)
+    with subject.native.change_weight(D, key, lambda old: old + 1):
+        after = subject.native.call_discriminator(D, x, labels, values)
+    changed = {name for name, output in before.items() if not np.array_equal(output, after[name])}
+    return bool(changed) and "scores" not in changed
+
+
 def second_order(subject: Subject) -> None:
-    """A gradient penalty alone changes every weight of D, apart from those of labels."""
+    """A gradient penalty alone changes every weight of D on which the gradient of its scores depends."""
     if subject.part.has.get("second_order") is False:
         return
     trainer, resolved, fitted = _make_trainer(subject, loss=_PenaltyLoss(), **{"train.optimizer": "adam"})
     values = building.make_full_resolution_values(fitted)
     if "resolution" in _choose_values(resolved, values):
         trainer.grow(values)
-    moved: set[str] = set()
     before = subject.native.list_learnable(trainer.D)
     for step in range(STEPS):
         trainer.step(step, step * BATCH, _choose_values(resolved, values))
     after = subject.native.list_learnable(trainer.D)
-    moved = {name for key, (name, array) in after.items() if not np.array_equal(array, before[key][1])}
-    first = {name: array for name, array in after.values() if array.ndim > 1 and CLASSES not in array.shape}
-    if not moved:
+    idle = {key: name for key, (name, array) in after.items() if np.array_equal(array, before[key][1])}
+    if len(idle) == len(after):
         raise Broken("a gradient penalty moves nothing of D; say has.second_order = false, or find the layer at fault")
-    # A growing D keeps layers that are used only at smaller resolutions.
-    idle = [] if "resolution" in resolved.parts["discriminator"].takes else sorted(set(first) - moved)
-    if idle:
-        raise Broken(f"a gradient penalty does not reach {', '.join(idle[:5])} of D")
+    matrices = {key: name for key, name in idle.items() if after[key][1].ndim > 1}
+    unreached = sorted(
+        name for key, name in matrices.items() if _changes_gradient(subject, trainer.D, key, resolved, fitted)
+    )
+    if unreached:
+        raise Broken(f"a gradient penalty does not reach {', '.join(unreached[:5])} of D")
+
+
+def _changes_gradient(subject: Subject, D: Any, key: int, resolved: Mix, fitted: DataFit) -> bool:
+    """Whether the gradient of D's scores with respect to its images depends on a weight.
+
+    It does not if the scores do not depend on the weight, such as that of a head for classes, nor if the weight is a
+    bias before a leaky ReLU. The weight is changed so little that hardly any input of a ReLU changes its sign. Where
+    one does, it alters the gradient of one sample: a dependence shows in every sample of three batches.
+    """
+    values = building.network_kwargs(resolved, "discriminator", building.make_full_resolution_values(fitted))
+    labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
+    generator = philox(0, "second-order")
+    shape = (BATCH, fitted.spec.height, fitted.spec.width, fitted.spec.channels)
+    for _ in range(3):
+        x = generator.uniform(-1, 1, shape).astype(np.float32)
+        before = subject.native.differentiate(D, x, labels, values)
+        with subject.native.change_weight(D, key, lambda old: old + SMALL * generator.normal(size=old.shape)):
+            after = subject.native.differentiate(D, x, labels, values)
+        if not (before != after).reshape(BATCH, -1).any(axis=1).all():
+            return False
+    return True
 
 
 class _PenaltyLoss:
@@ -204,14 +246,13 @@ class _SizeOutputs:
 def _try_all_sizes(subject: Subject) -> list[_SizeOutputs]:
     """Run the networks at each declared size, in grey and RGB, with z ten times as large as in training."""
     if "sizes" not in subject.cache:
-        subject.cache["sizes"] = []
+        tried = []
         for size in subject.part.image_sizes or TRIED_SIZES:
             for channels in (1, 3):
                 G, D, resolved, fitted = subject.build_networks(size=size, channels=channels)
                 made, outputs = _call_networks(subject, G, D, resolved, fitted, scale=10.0)
-                subject.cache["sizes"].append(
-                    _SizeOutputs(size, channels, _summarise(made), _summarise(*outputs.values()))
-                )
+                tried.append(_SizeOutputs(size, channels, _summarise(made), _summarise(*outputs.values())))
+        subject.cache["sizes"] = tried
     sizes_tried: list[_SizeOutputs] = subject.cache["sizes"]
     return sizes_tried
 
@@ -252,7 +293,7 @@ def _resolve(subject: Subject, assigned: Mapping[str, Any]) -> Mix:
     return subject.resolve_mix(**assigned)
 
 
-def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tuple[Any, Mix, DataFit]:
+def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tuple[Trainer, Mix, DataFit]:
     """Return a trainer for the model's own mix, or for `loss`, on noise images; the mix; and its fit to the data."""
     source = subject.make_source()
     picks = {**subject.choose_picks(), **({"loss": loss} if loss else {})}
@@ -261,7 +302,7 @@ def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tup
     first = subject.list_stages(resolved, fitted)[0]
     G, D = building.build_networks(subject.engine, resolved, fitted, first)
     prepared = prepare(source, fitted.framing, fitted.spec.channels)
-    plan = building.make_plan(resolved)
+    plan = building.make_plan(resolved, {})
     trainer = subject.engine.create_trainer(
         G, D, building.build_loss(resolved, fitted), plan, prepared.images, prepared.labels
     )

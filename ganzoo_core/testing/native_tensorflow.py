@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import Spec, Step
+from ganzoo_core.api import Spec
+from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.tensorflow.networks import as_keywords, call_network
 
 
@@ -62,18 +64,6 @@ def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Dis
         random.setstate(state)
 
 
-class NonSaturating:
-    """The loss of the contract's runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
-
-    def discriminator(self, step: Step) -> Mapping[str, Any]:
-        ops = step.ops
-        real, fake = step.D(step.real), step.D(step.fake)
-        return {"adversarial": ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))}
-
-    def generator(self, step: Step) -> Mapping[str, Any]:
-        return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
-
-
 def draw_images(G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
     """Call G in evaluation mode: float [N,H,W,C], in G's own dtype."""
     images: np.ndarray = call_network(
@@ -89,6 +79,29 @@ def call_discriminator(
     out = call_network(D, tf.constant(pixels), _to_labels(labels), as_keywords(values), training=False)
     named = out if isinstance(out, Mapping) else {"scores": out}
     return {name: tensor.numpy() for name, tensor in named.items()}
+
+
+def differentiate(D: Any, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
+    """The gradient of the sum of D's scores in evaluation mode with respect to the images, as float32."""
+    x = tf.constant(pixels)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        out = call_network(D, x, _to_labels(labels), as_keywords(values), training=False)
+        scores = tf.reduce_sum(as_outputs(out)["scores"])
+    gradient: np.ndarray = tf.convert_to_tensor(tape.gradient(scores, x)).numpy()
+    return gradient
+
+
+@contextlib.contextmanager
+def change_weight(network: Any, key: int, change: Callable[[np.ndarray], np.ndarray]) -> Iterator[None]:
+    """Change a weight, named by its key in `list_learnable`; put it back at the end."""
+    weight = next(weight for weight in network.trainable_weights if id(weight) == key)
+    old = weight.numpy()
+    weight.assign(change(old))
+    try:
+        yield
+    finally:
+        weight.assign(old)
 
 
 def _to_labels(labels: np.ndarray | None) -> Any:

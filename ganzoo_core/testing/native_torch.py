@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ganzoo_core.api import Spec, Step
+from ganzoo_core.api import Spec
+from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.torch.forward import as_keywords
 
 CPU = torch.device("cpu")
@@ -63,18 +65,6 @@ def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Dis
         return Generator(spec), Discriminator(spec, features=features)
 
 
-class NonSaturating:
-    """The loss of the contract's runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
-
-    def discriminator(self, step: Step) -> Mapping[str, Any]:
-        ops = step.ops
-        real, fake = step.D(step.real), step.D(step.fake)
-        return {"adversarial": ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))}
-
-    def generator(self, step: Step) -> Mapping[str, Any]:
-        return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
-
-
 def draw_images(G: nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
     """Call G in evaluation mode: float [N,H,W,C], in G's own dtype."""
     with torch.no_grad():
@@ -94,6 +84,31 @@ def call_discriminator(
     D.train()
     named = out if isinstance(out, Mapping) else {"scores": out}
     return {name: tensor.numpy() for name, tensor in named.items()}
+
+
+def differentiate(
+    D: nn.Module, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
+) -> np.ndarray:
+    """The gradient of the sum of D's scores in evaluation mode with respect to the images, as float32."""
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).requires_grad_()
+    scores = as_outputs(D.eval()(x, *_to_labels(labels), **as_keywords(values, CPU)))["scores"]
+    D.train()
+    gradient: np.ndarray = torch.autograd.grad(scores.sum(), x)[0].numpy()
+    return gradient
+
+
+@contextlib.contextmanager
+def change_weight(network: nn.Module, key: int, change: Callable[[np.ndarray], np.ndarray]) -> Iterator[None]:
+    """Change a parameter, named by its key in `list_learnable`; put it back at the end."""
+    weight = next(tensor for tensor in network.parameters() if id(tensor) == key)
+    old = weight.detach().numpy().copy()
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(change(old)))
+        try:
+            with torch.enable_grad():
+                yield
+        finally:
+            weight.copy_(torch.from_numpy(old))
 
 
 def _to_labels(labels: np.ndarray | None) -> tuple[torch.Tensor, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog.names import normalise_distribution
-from ganzoo_core.engines import PIP_EXTRAS
+from ganzoo_core.frameworks import FRAMEWORKS
 from ganzoo_core.processes import PrintingProcess
 from ganzoo_core.testing.checks import CHECKS, DISTRIBUTION, FRAMEWORK_KINDS, list_checks
 
@@ -46,7 +45,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a case: `state` is `ok`, `failed` or `skipped`; `detail` says why."""
+    """The result of a case: `state` is `ok`, `failed`, `skipped` or `not tried`; `detail` says why.
+
+    A check is `not tried` if an earlier one of the same part failed and an error ended this one before it could tell,
+    or if the process ended before.
+    """
 
     case: Case
     state: str
@@ -60,7 +63,7 @@ def cases(distribution: str) -> list[Case]:
     for part in parts:
         for check in list_checks(part.kind):
             in_frameworks = part.kind in FRAMEWORK_KINDS and check.module != "distribution"
-            for framework in (part.frameworks or tuple(PIP_EXTRAS)) if in_frameworks else ("",):
+            for framework in (part.frameworks or tuple(FRAMEWORKS)) if in_frameworks else ("",):
                 all_cases.append(Case(f"{part.kind}/{part.name}", check.name, framework))
     return all_cases
 
@@ -82,14 +85,18 @@ def run(
         only: a selection of `cases(distribution)`; None for all.
     """
     chosen = cases(distribution) if only is None else list(only)
-    for framework in ("", *PIP_EXTRAS):
+    failed: dict[str, str] = {}  # part -> its first failed check of those that need no framework
+    for framework in ("", *FRAMEWORKS):
         group = [case for case in chosen if case.framework == framework]
         if not group:
             continue
-        if framework and importlib.util.find_spec(framework) is None:
+        if framework and not FRAMEWORKS[framework].is_installed():
             yield from (Result(case, "skipped", f"{framework} is not installed") for case in group)
             continue
-        yield from _run_in_child(distribution, framework, group, settings or {}, arguments or {})
+        for result in _run_in_child(distribution, framework, group, settings or {}, arguments or {}, failed):
+            if not framework and result.state == "failed":
+                failed.setdefault(result.case.part, result.case.check)
+            yield result
 
 
 def _run_in_child(
@@ -98,6 +105,7 @@ def _run_in_child(
     group: Sequence[Case],
     settings: Mapping[str, Any],
     arguments: Mapping[str, Argument],
+    failed: Mapping[str, str],
 ) -> Iterator[Result]:
     left = {(case.part, case.check): case for case in group}
     with tempfile.TemporaryDirectory(prefix="ganzoo-contract-") as folder, tempfile.TemporaryFile() as stderr_file:
@@ -105,6 +113,7 @@ def _run_in_child(
             "distribution": distribution,
             "framework": framework,
             "cases": [[case.part, case.check] for case in group],
+            "failed": dict(failed),
             "settings": dict(settings),
             "arguments": {name: _write_argument(argument, Path(folder) / name) for name, argument in arguments.items()},
         }
@@ -128,8 +137,10 @@ def _run_in_child(
             stderr_file.seek(0)
             words = stderr_file.read().decode(errors="replace").strip().splitlines() or ["without a word"]
             end = f"took over {TIMEOUT:.0f} s" if child.timed_out else f"ended with {code}"
-            ended = f"the process of {framework or 'the'} checks {end}: {words[-1]}"
-            yield from (Result(case, "failed", ended) for case in left.values())
+            ended = f"the process of the {framework} checks".replace("  ", " ") + f" {end}: {words[-1]}"
+            first, *rest = left.values()
+            yield Result(first, "failed", ended)
+            yield from (Result(case, "not tried", f"in {first} {ended}") for case in rest)
 
 
 def _write_argument(argument: Argument, folder: Path) -> str:

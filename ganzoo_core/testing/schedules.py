@@ -9,6 +9,7 @@ import numpy as np
 
 from ganzoo_core.api import Spec
 from ganzoo_core.discovery import answers, loading
+from ganzoo_core.frameworks import get_default_framework
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.subject import Subject, read_own_options
 
@@ -46,10 +47,23 @@ def values(subject: Subject) -> None:
             resolution = values_now["resolution"]
 
 
-def _make_schedule(subject: Subject) -> Any:
+def gives(subject: Subject) -> None:
+    """`gives` in the manifest names each value that wins over a setting: one that is the same whatever the setting."""
+    points = [int(point) for point in np.linspace(0, TOTAL_IMAGES, POINTS)]
+    first, second = _make_schedule(subject), _make_schedule(subject, factor=0.5)
+    for name in BASE_VALUES.keys() & dict(first(0)).keys() - subject.part.gives.keys():
+        if all(first(point)[name] == second(point)[name] for point in points):
+            raise Broken(
+                f"{name} is the same whatever the setting, options[{name!r}], says; write `gives.{name} = true` in its "
+                "table, so that ganzoo can say which of the two wins"
+            )
+
+
+def _make_schedule(subject: Subject, *, factor: float = 1) -> Any:
     part = subject.part
-    spec = Spec(height=32, width=32, channels=1, classes=0, latent_dim=16, framework="torch")
-    options = {**BASE_VALUES, **read_own_options(subject, "schedule")}
+    spec = Spec(height=32, width=32, channels=1, classes=0, latent_dim=16, framework=get_default_framework().name)
+    base = {name: value * factor for name, value in BASE_VALUES.items()}
+    options = {**base, **read_own_options(subject, "schedule")}
     arguments: dict[str, Any] = {
         "name": part.name,
         "spec": spec,

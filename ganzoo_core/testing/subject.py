@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import building, engines
-from ganzoo_core.api import ImageSource
+from ganzoo_core.api import ImageSource, Step
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.frameworks import get_framework
 from ganzoo_core.mix import DataFit, Mix, Request, resolve
-from ganzoo_core.settings import CORE_SETTINGS
+from ganzoo_core.settings import CORE_SETTINGS, find_kind, find_matches, read_value
 
 CLASSES = 11  # a number that is unlikely as the width of a layer
 IMAGES = 64
@@ -55,21 +58,15 @@ class Subject:
         return self._part
 
     @cached_property
-    def engine(self) -> Any:
+    def engine(self) -> Engine:
         """The framework's engine, on the CPU with one thread."""
         core = {key: setting.default for key, setting in CORE_SETTINGS.items()}
         return engines.create_engine(self.framework, {**core, "engine.device": "cpu", "engine.threads": 1})
 
     @cached_property
     def native(self) -> ModuleType:
-        """The contract's module for the framework: `native_torch` or `native_tensorflow`."""
-        if self.framework == "torch":
-            from ganzoo_core.testing import native_torch
-
-            return native_torch
-        from ganzoo_core.testing import native_tensorflow
-
-        return native_tensorflow
+        """The contract's module for the framework, such as `native_torch`."""
+        return importlib.import_module(get_framework(self.framework).contract)
 
     @property
     def preset(self) -> str:
@@ -95,8 +92,9 @@ class Subject:
         spec = self.make_tiny_spec()
         needs = {need for need in part.needs if not need.startswith("no_")} - {"second_order", "real_in_generator_step"}
         G, D = self.native.make_networks(spec, needs)
-        loss = part.qualified_name if part.kind == "losses" else self.native.NonSaturating()
-        return {"generator": G, "discriminator": D, "loss": loss, "schedule": constant_schedule}
+        loss = part.qualified_name if part.kind == "losses" else NonSaturating()
+        schedule = constant_rates if part.kind == "modifiers" else constant_schedule
+        return {"generator": G, "discriminator": D, "loss": loss, "schedule": schedule}
 
     def make_tiny_spec(self) -> Any:
         """The tiny networks' Spec: 8 pixels, one channel, and labels if the loss needs classes."""
@@ -148,17 +146,22 @@ class Subject:
         if modifiers is None and self.part.kind == "modifiers":
             modifiers = [self.part.qualified_name]
         preset = self.preset if self.part.kind == "models" else None
-        author_settings = {key: value for key, value in self.settings.items() if self._is_applicable(key)}
-        return Request(
-            picks=chosen, modifiers=modifiers, preset=preset, assigned={**small, **author_settings, **settings}
-        )
+        left_out = self.part.defaults if modifiers == [] else ()  # the settings of a modifier that is not picked
+        own = {key: value for key, value in self.own_settings.items() if key not in left_out}
+        return Request(picks=chosen, modifiers=modifiers, preset=preset, assigned={**small, **own, **settings})
 
-    def _is_applicable(self, key: str) -> bool:
-        """Whether one of the author's settings applies to this kind of part; a plugin may have several kinds."""
-        namespace = key.partition(".")[0]
-        if namespace in ("model", "generator", "discriminator"):
-            return self.part.kind == "models"
-        return {"loss": "losses", "with": "modifiers"}.get(namespace, self.part.kind) == self.part.kind
+    @cached_property
+    def own_settings(self) -> dict[str, Any]:
+        """The author's settings, without those that only other parts of the plugin have; by their full names."""
+        parts = [part for part in catalog.scan().parts if part.distribution == self.part.distribution]
+        known = _list_settings(self.part) | CORE_SETTINGS.keys()
+        elsewhere = {key for part in parts for key in _list_settings(part)}
+        own = {}
+        for key, value in self.settings.items():
+            matches = find_matches(key, known)
+            if matches or not find_matches(key, elsewhere):  # one that no part has is refused when it is resolved
+                own[matches[0] if len(matches) == 1 else key] = value
+        return own
 
     def resolve_mix(self, **options: Any) -> Mix:
         """Resolve `make_request` to a mix."""
@@ -188,14 +191,43 @@ class Subject:
         return stages
 
 
+def _list_settings(part: Part) -> set[str]:
+    """The keys that a part's manifest declares, and `generator.*` and `discriminator.*` for each `model.*`."""
+    keys = {*part.defaults, *(key for preset in part.presets.values() for key in preset)}
+    networks = ("generator.", "discriminator.")
+    return keys | {network + key[6:] for key in keys if key.startswith("model.") for network in networks}
+
+
+class NonSaturating:
+    """The loss of the contract's runs: E sp(-D(x)) + E sp(D(g)) and E sp(-D(g))."""
+
+    def discriminator(self, step: Step) -> Mapping[str, Any]:
+        ops = step.ops
+        real, fake = step.D(step.real), step.D(step.fake)
+        return {"adversarial": ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))}
+
+    def generator(self, step: Step) -> Mapping[str, Any]:
+        return {"adversarial": step.ops.mean(step.ops.softplus(-step.D(step.fake)))}
+
+
 def constant_schedule(images: int) -> dict[str, float]:
     """A schedule without values."""
     return {}
 
 
+def constant_rates(images: int) -> dict[str, float]:
+    """The usual schedule, which gives a modifier of schedules learning rates to change."""
+    lr = CORE_SETTINGS["train.lr"].default
+    return {"lr_g": lr, "lr_d": lr}
+
+
 def read_own_options(subject: Subject, namespace: str) -> dict[str, Any]:
     """The part's own settings, overridden by the author's."""
     prefix = f"{namespace}."
-    defaults = {key[len(prefix) :]: value for key, value in subject.part.defaults.items() if key.startswith(prefix)}
-    overrides = {key[len(prefix) :]: value for key, value in subject.settings.items() if key.startswith(prefix)}
-    return {**defaults, **{key: value for key, value in overrides.items() if key in defaults}}
+    defaults = {key: value for key, value in subject.part.defaults.items() if key.startswith(prefix)}
+    own = {
+        key: read_value(key, find_kind(key, defaults[key]), value)
+        for key, value in subject.own_settings.items()
+        if key in defaults
+    }
+    return {key.removeprefix(prefix): value for key, value in {**defaults, **own}.items()}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ganzoo_core import building, python_api
+from ganzoo_core.errors import GanzooError
 from ganzoo_core.generation import load
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder
+from ganzoo_core.settings import find_kind
 from ganzoo_core.storage import files
 from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.testing.checks import Broken
@@ -23,12 +25,18 @@ from ganzoo_core.testing.subject import BATCH, Subject
 
 CLOCK_KEYS = ("seconds", "images_per_second")
 IMAGE_COUNT = 4
+IMAGES_SEEN = 20 * BATCH  # by the contract's runs
 
 
 def train_straight(subject: Subject) -> Path:
     """Train 20 steps, with checkpoints after 10 and 20, once per subject; return the run's folder."""
     if "straight" not in subject.cache:
-        subject.cache["straight"] = train(subject, "straight")
+        try:
+            subject.cache["straight"] = train(subject, "straight")
+        except Exception as error:  # the other checks of this run meet it without training again
+            subject.cache["straight"] = error
+    if isinstance(subject.cache["straight"], Exception):
+        raise subject.cache["straight"]
     folder: Path = subject.cache["straight"]
     return folder
 
@@ -186,8 +194,57 @@ def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray])
 
 
 def effect(subject: Subject) -> None:
-    """A run without the modifier gives other statistics."""
-    with_it = read_stats(train_straight(subject))
-    without = read_stats(train(subject, "without", modifiers=[]))
-    if with_it == without:
-        raise Broken("a run with the modifier is the same as one without; does it wrap the hook that it means?")
+    """A run without the modifier is another, or its schedule is later; by default, or with other settings of its own.
+
+    A modifier may begin after more images than a short run sees. If a run shows no effect, the schedules are compared
+    over 100,000 images, and runs are tried in which one setting of the modifier has another value, such as 0 images.
+    """
+    without = train(subject, "without", modifiers=[])
+    if _differ(train_straight(subject), without) or _changes_schedule(subject):
+        return
+    for index, (key, value) in enumerate(_list_trials(subject)):
+        try:
+            tried = train(subject, f"trial-{index}", **{key: value})
+        except GanzooError:  # the modifier does not take this value
+            continue
+        if _differ(tried, without):
+            return
+    raise Broken(
+        "a run with the modifier is the same as one without; does it wrap the hook that it means? If its effect begins "
+        f"after more than {IMAGES_SEEN} images, say a setting with which it begins sooner: settings = "
+        f'{{"with.{subject.part.name}.…": …}} in the contract, --set with `ganzoo doctor`'
+    )
+
+
+def _differ(one: Path, other: Path) -> bool:
+    """Whether two runs differ in statistics, sample grids or final state, but for what only one of them keeps."""
+    if read_stats(one) != read_stats(other):
+        return True
+    first, second = (_read_state(folder, 20) for folder in (one, other))
+    if any(first[name].tobytes() != second[name].tobytes() for name in first.keys() & second.keys()):
+        return True
+    grids = [{path.name: path.read_bytes() for path in (folder / layout.SAMPLES).iterdir()} for folder in (one, other)]
+    return grids[0] != grids[1]
+
+
+def _changes_schedule(subject: Subject) -> bool:
+    """Whether the modifier changes the schedule of a long run."""
+    total = 100_000
+    values: list[Any] = []
+    for modifiers in (None, list[str]()):
+        resolved = subject.resolve_mix(modifiers=modifiers)
+        fitted = building.fit_to_data(resolved, building.load_data(resolved))
+        schedule = building.build_schedule(resolved, fitted, total)
+        values.append([dict(schedule(int(point))) for point in np.linspace(0, total, 64)])
+    return bool(values[0] != values[1])
+
+
+def _list_trials(subject: Subject) -> Iterator[tuple[str, Any]]:
+    """Other values of the modifier's settings that the author did not set: its choices, else 0 and 1."""
+    part = subject.part
+    for key, default in part.defaults.items():
+        kind = find_kind(key, default)
+        numbers = {"bool": (not default,), "int": (0, 1), "float": (0.0, 1.0)}.get(kind, ())
+        for value in part.choices.get(key, numbers):
+            if key not in subject.own_settings and value != default:
+                yield key, value

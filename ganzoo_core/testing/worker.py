@@ -19,6 +19,7 @@ def main(request: str, answers: TextIO) -> None:
     asked = json.loads(request)
     checks = {check.name: check for check in CHECKS}
     subjects: dict[str, Subject] = {}
+    failed: dict[str, str] = asked["failed"]
     with tempfile.TemporaryDirectory(prefix="ganzoo-contract-") as folder:
         for name, check in asked["cases"]:
             if name not in subjects:
@@ -33,13 +34,21 @@ def main(request: str, answers: TextIO) -> None:
                     folder=Path(folder) / (name.replace("/", "-") or "distribution"),
                 )
             state, detail = _run_check(checks[check], subjects[name])
+            if state == "ended" and name in failed:
+                state, detail = "not tried", f"{failed[name]} failed, and this could not be tried: {detail}"
+            elif state in ("failed", "ended"):
+                state = "failed"
+                failed.setdefault(name, check)
             json.dump({"part": name, "check": check, "state": state, "detail": detail}, answers)
             answers.write("\n")
             answers.flush()
 
 
 def _run_check(check: Check, subject: Subject) -> tuple[str, str]:
-    """Run one check; return its state, and the reason if it is not ok."""
+    """Run one check; return its state, and the reason if it is not ok.
+
+    The state is `ended` if an error ended the check before it could tell: the part cannot be built or trained.
+    """
     try:
         check(subject)
     except Broken as error:
@@ -47,9 +56,9 @@ def _run_check(check: Check, subject: Subject) -> tuple[str, str]:
     except NotApplicable as error:
         return "skipped", to_one_line(error)
     except GanzooError as error:
-        return "failed", to_one_line(error)
+        return "ended", to_one_line(error)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # any exception from a plugin fails its check but does not end the others
-        return "failed", to_one_line(f"{type(error).__name__}: {error}")
+        return "ended", to_one_line(f"{type(error).__name__}: {error}")
     return "ok", ""

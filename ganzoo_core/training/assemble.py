@@ -26,7 +26,6 @@ from ganzoo_core.mix import Mix
 from ganzoo_core.runs import health, layout, licences
 from ganzoo_core.runs.facts import COMPARED_FACTS, describe_run, select_compared_settings
 from ganzoo_core.runs.folder import RunFolder, read_position
-from ganzoo_core.settings.lengths import Interval
 from ganzoo_core.storage import files
 from ganzoo_core.storage.records import Position
 from ganzoo_core.terminal.progress import Reporter
@@ -35,7 +34,7 @@ from ganzoo_core.training.intervals import RunIntervals
 from ganzoo_core.training.resuming import FROM_SCRATCH, StartPoint
 from ganzoo_core.training.runner import Runner
 from ganzoo_core.training.sample_grids import SampleGrids
-from ganzoo_core.training.setup import TrainingSetup, build, load
+from ganzoo_core.training.setup import TrainingSetup, build, check_end, load, make_score_request
 from ganzoo_core.training.trackers import Trackers
 
 VISIBLE_SECONDS = 10.0  # seconds that a file may take to appear on the other machines
@@ -61,7 +60,7 @@ def assemble(
     Raises:
         UsageError, PluginError, DataError: before anything is trained.
     """
-    built = build(load(resolved, data_root), quiet=quiet, start_point=start_point)
+    built = build(load(resolved, data_root, out), quiet=quiet, start_point=start_point)
     return open_run(built, out=out, start_point=start_point)
 
 
@@ -147,7 +146,7 @@ def _agree_on_start_point(built: TrainingSetup, facts: Mapping[str, Any], start_
     # The path of the data may differ between machines; their fingerprint is compared instead.
     local_keys = ("engine.threads", "use.data")
     settings = {key: value for key, value in built.mix.settings.items() if key not in local_keys}
-    built.engine.group.check_same_facts({**same, **settings})
+    built.together.check_same_facts({**same, **settings})
     return _broadcast_checkpoint(start_point, built.together)
 
 
@@ -165,14 +164,8 @@ def _broadcast_checkpoint(start_point: StartPoint, together: ProcessGroup) -> St
 
 def _check_length(built: TrainingSetup, position: Position) -> None:
     """Raise UsageError if the new length is shorter than the images seen, or its schedule differs for them."""
-    end = built.intervals.end
-    if end < position.images:
-        origin = built.mix.settings.find_origin("train.length")
-        more = origin if origin in ("--epochs", "--steps") else "--images"
-        raise UsageError(
-            f"the run has seen {pluralise(position.images, 'image')} already, and is to end at {end:,}; say more {more}"
-        )
-    if end != position.end:
+    check_end(built.intervals, built.mix.settings, position)
+    if built.intervals.end != position.end:
         planned = building.build_schedule(built.mix, built.fit, position.end)
         resuming.check_same_schedule(planned, built.schedule, images=position.images)
 
@@ -229,18 +222,9 @@ def _make_runner(built: TrainingSetup, facts: Mapping[str, Any], folder: RunFold
 
 def _make_watch(built: TrainingSetup, folder: RunFolder) -> TrainingEvaluator | None:
     """Return the evaluator that scores the generator during training; None unless `train.evaluate_every` is set."""
-    settings = built.mix.settings
-    if not Interval.parse(settings["train.evaluate_every"]).count:
+    question = make_score_request(built.mix, built.data_root)
+    if question is None:
         return None
-    if "data" in built.mix.objects:
-        raise UsageError(
-            "images that were given in Python have no test part to score against; name a dataset, or leave "
-            "train.evaluate_every off"
-        )
-    data_settings = {key: value for key, value in settings.items() if key.startswith("data.")}
-    question = evaluation.make_request(
-        data=settings["use.data"], data_settings=data_settings, data_root=built.data_root
-    )
     scorer = evaluation.Scorer(question, say=built.reporter.say, attempts=MAX_FAILURES)
     return TrainingEvaluator(
         scorer,
@@ -248,7 +232,7 @@ def _make_watch(built: TrainingSetup, folder: RunFolder) -> TrainingEvaluator | 
         plan=built.trainer.plan,
         classes=built.fit.spec.classes,
         framing=built.fit.framing,
-        count=settings["train.evaluate_count"] or evaluation.choose_sample_count(scorer.reference_count),
+        count=built.mix.settings["train.evaluate_count"] or evaluation.choose_sample_count(scorer.reference_count),
         reporter=built.reporter,
     )
 

@@ -52,7 +52,7 @@ def lower_rates(values: Mapping[str, float], plan: Plan, rollbacks: int) -> Mapp
     """The schedule's values with both learning rates halved once per rollback."""
     if not rollbacks:
         return values
-    rates = {name: values.get(name, getattr(plan, name)) / 2**rollbacks for name in ("lr_g", "lr_d")}
+    rates = {name: values.get(name, getattr(plan.optimizer, name)) / 2**rollbacks for name in ("lr_g", "lr_d")}
     return {**values, **rates}
 
 

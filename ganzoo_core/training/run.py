@@ -34,7 +34,7 @@ def train(
         GanzooError: if the run fails, diverges, or cannot be saved.
     """
     try:
-        loaded = setup.load(resolved, data_root)
+        loaded = setup.load(resolved, data_root, None if start_point.folder else out)
         resolved = loaded.mix
         built = setup.build(loaded, quiet=quiet, start_point=start_point)
         runner = assemble.open_run(built, out=out, start_point=start_point)

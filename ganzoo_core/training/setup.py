@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganzoo_core import building, engines
+from ganzoo_core import building, engines, evaluation
 from ganzoo_core.api import ImageSource, Schedule
 from ganzoo_core.data import framing
 from ganzoo_core.discovery import catalog
@@ -14,10 +14,14 @@ from ganzoo_core.distributed.launchers import check_cluster
 from ganzoo_core.distributed.ranks import SINGLE_PROCESS, ProcessGroup
 from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix import DataFit, Mix, fit_batch_size, pick_preset
+from ganzoo_core.evaluation.request import ScoreRequest
+from ganzoo_core.messages import pluralise
+from ganzoo_core.mix import DataFit, Mix, add_schedule_notes, fit_batch_size, pick_preset
 from ganzoo_core.report import notebook
-from ganzoo_core.settings import CORE_SETTINGS, Settings
-from ganzoo_core.settings.lengths import parse_minutes
+from ganzoo_core.runs.folder import RunFolder, read_position
+from ganzoo_core.settings import Settings, StepSettings, read_group
+from ganzoo_core.settings.lengths import Interval, parse_minutes
+from ganzoo_core.storage.records import Position
 from ganzoo_core.terminal.progress import MuteReporter, Reporter
 from ganzoo_core.training import timed_length
 from ganzoo_core.training.intervals import RunIntervals
@@ -75,19 +79,70 @@ class TrainingSetup:
     data_root: str | Path | None
 
 
-def check(resolved: Mix) -> None:
-    """Check the mix against manifests and environment, without reading or downloading data.
+def check(resolved: Mix, out: Path | None = None) -> None:
+    """Check the mix against manifests and environment, before data are read or a framework is imported.
+
+    Args:
+        resolved: the mix.
+        out: the folder of a new run, if one is named.
 
     Raises:
-        UsageError, PluginError: if the parts do not fit together, or do not allow this number of processes.
+        UsageError, PluginError: if the parts do not fit together, do not allow this number of processes, or the
+            folder or the device cannot be used.
     """
+    if out is not None and ranks.rank_from_env().is_rank_zero:
+        RunFolder.check_new(out)
+    engines.check_device(resolved.settings["engine.device"])
+    make_score_request(resolved)
     batch_size = resolved.settings["train.batch_size"]
     ranks.check_launch(ranks.rank_from_env(), framework=resolved.framework, batch_size=batch_size)
     check_cluster(resolved.framework)
     building.fit_from_card(resolved)
 
 
-def load(resolved: Mix, data_root: str | Path | None) -> LoadedMix:
+def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> DataFit | None:
+    """Check what a run would refuse, without reading the data or importing a framework.
+
+    Returns:
+        How images and networks are matched; None if that is known only once the data is read.
+
+    Raises:
+        UsageError, PluginError, DataError: as the run would.
+    """
+    check(resolved, out)
+    return building.fit_to_description(resolved, data_root)
+
+
+def make_score_request(resolved: Mix, data_root: str | Path | None = None) -> ScoreRequest | None:
+    """The request for scores during training; None unless `train.evaluate_every` is set.
+
+    Raises:
+        UsageError: if nothing that is installed can compute them, or the images have no test part.
+    """
+    settings = resolved.settings
+    if not Interval.parse(settings["train.evaluate_every"]).count:
+        return None
+    if "data" in resolved.objects:
+        raise UsageError(
+            "images that were given in Python have no test part to score against; name a dataset, or leave "
+            "train.evaluate_every off"
+        )
+    data_settings = {key: value for key, value in settings.items() if key.startswith("data.")}
+    return evaluation.make_request(data=settings["use.data"], data_settings=data_settings, data_root=data_root)
+
+
+def check_end(intervals: RunIntervals, settings: Settings, position: Position) -> None:
+    """Raise UsageError if the run's new length is shorter than the images seen."""
+    if intervals.end < position.images:
+        origin = settings.find_origin("train.length")
+        more = origin if origin in ("--epochs", "--steps") else "--images"
+        raise UsageError(
+            f"the run has seen {pluralise(position.images, 'image')} already, and is to end at {intervals.end:,}; "
+            f"say more {more}"
+        )
+
+
+def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -> LoadedMix:
     """Read the data, pick the preset by the number of images, and check that data and mix fit.
 
     Under torchrun, the process group is formed before the data are read.
@@ -96,10 +151,10 @@ def load(resolved: Mix, data_root: str | Path | None) -> LoadedMix:
         UsageError, PluginError: if something does not fit.
         DataError: if the data cannot be read.
     """
-    check(resolved)
+    check(resolved, out)
     rank = ranks.rank_from_env()
     engine = None if rank.is_alone else engines.create_engine(resolved.framework, resolved.settings, rank=rank)
-    together: ProcessGroup = SINGLE_PROCESS if engine is None else engine.group
+    together: ProcessGroup = SINGLE_PROCESS if engine is None else engine.group or SINGLE_PROCESS
     source = _read_data(resolved, data_root, together)
     note = ""
     if resolved.presets_by_max_images:
@@ -138,17 +193,24 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> Trainin
             f"train.length is {length}, and a length in time is for a run that begins from nothing; "
             "say --images, how long it is to be in all"
         )
-    engine = loaded.engine or engines.create_engine(resolved.framework, resolved.settings)
-    together: ProcessGroup = SINGLE_PROCESS if ranks.rank_from_env().is_alone else engine.group
+    step_images = read_group(StepSettings, resolved.settings).images_per_step
+    images = {"epoch_images": len(source.images), "step_images": step_images}
+    if start_point.checkpoint is not None and loaded.engine is None:
+        intervals = RunIntervals.from_settings(resolved.settings, **images)
+        check_end(intervals, resolved.settings, read_position(start_point.checkpoint))
+    engine = loaded.engine or engines.create_engine(resolved.framework, resolved.settings, quiet=quiet)
+    together: ProcessGroup = engine.group or SINGLE_PROCESS
     reporter = _make_reporter(loaded, engine, start_point, quiet=quiet)
     prepared = framing.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
     resolved, initial = timed_length.fix_length(resolved, engine, fitted, prepared, together, reporter.say)
-    intervals = RunIntervals.from_settings(
-        resolved.settings, epoch_images=len(source.images), step_images=building.make_plan(resolved).images_per_step
-    )
+    intervals = RunIntervals.from_settings(resolved.settings, **images)
     schedule = building.build_schedule(resolved, fitted, intervals.end)
-    building.check_resolution(resolved, schedule(0))
-    trainer = building.build_trainer(engine, resolved, fitted, prepared, schedule(0))
+    values = schedule(0)
+    building.check_resolution(resolved, values)
+    told, resolved = len(resolved.warnings), add_schedule_notes(resolved, values)
+    for note in resolved.warnings[told:]:
+        reporter.warn(note)
+    trainer = building.build_trainer(engine, resolved, fitted, prepared, values)
     if initial is not None:
         trainer.restore_state(initial)
     return TrainingSetup(
@@ -185,6 +247,4 @@ def _make_reporter(loaded: LoadedMix, engine: Engine, start_point: StartPoint, *
 def _is_asked_for(key: str, settings: Settings, start_point: StartPoint) -> bool:
     """Whether the user set this key for this run: on the command line, or in a file, other than the default."""
     entry = settings.entries[key]
-    if entry.origin.startswith("--"):
-        return True
-    return entry.by_user and entry.value != CORE_SETTINGS[key].default and start_point.is_new
+    return entry.is_chosen and (entry.origin.startswith("--") or start_point.is_new)

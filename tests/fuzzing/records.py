@@ -126,7 +126,7 @@ def resolve_run(path: Path) -> mix.Mix:
 
 def resolve(request: mix.Request) -> mix.Mix:
     resolved = mix.resolve(catalog.scan(), request)
-    building.make_plan(resolved)
+    building.make_plan(resolved, {})
     building.fit_from_card(resolved)
     return resolved
 

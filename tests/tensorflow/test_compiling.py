@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -20,14 +19,22 @@ from ganzoo_core.engines import Plan, bfloat16
 from ganzoo_core.engines.compile_check import relative_error
 from ganzoo_core.engines.tensorflow import Engine, compiling
 
+from ..plans import change, make_plan
+
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
-PLAN = Plan(
-    seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=(), takes_d=(),
-    critic_steps=1, updates="alternating", optimizer="sgd", betas=(0.5, 0.999), adam_eps=1e-8, momentum=0.5,
-    rmsprop_decay=0.99, lr_g=2e-2, lr_d=1e-2, ema_halflife=100, weight_clip=None, decision=0.0, probability="sigmoid",
-    real_in_generator_step=False,
-)  # fmt: skip
+PLAN = make_plan(
+    seed=3,
+    batch_size=BATCH,
+    latent_dim=LATENT,
+    optimizer="sgd",
+    momentum=0.5,
+    lr_g=2e-2,
+    lr_d=1e-2,
+    decision=0.0,
+    probability="sigmoid",
+    halflife=100,
+)
 
 
 def networks(dropout: float) -> tuple[keras.Model, keras.Model]:
@@ -72,7 +79,7 @@ def play(
     engine.tell = told.append
     trainer = engine.create_trainer(*networks(dropout), Penalised(), plan, IMAGES, None)
     for step in range(steps):
-        trainer.step(step, step * plan.images_per_step, {"lr_g": plan.lr_g / (step + 1)})
+        trainer.step(step, step * plan.images_per_step, {"lr_g": plan.optimizer.lr_g / (step + 1)})
     return trainer, told
 
 
@@ -87,8 +94,8 @@ def agree(first: Any, second: Any, rtol: float) -> None:
     "plan",
     [
         PLAN,
-        pytest.param(replace(PLAN, updates="simultaneous"), marks=pytest.mark.slow),
-        pytest.param(replace(PLAN, critic_steps=2), marks=pytest.mark.slow),
+        pytest.param(change(PLAN, updates="simultaneous"), marks=pytest.mark.slow),
+        pytest.param(change(PLAN, critic_steps=2), marks=pytest.mark.slow),
     ],
 )
 def test_the_compiled_step_agrees_with_the_plain_one(plan: Plan) -> None:
@@ -184,7 +191,7 @@ def test_bfloat16_without_onednn_is_refused() -> None:
 
 
 @needs_bfloat16
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, updates="simultaneous"), replace(PLAN, critic_steps=2)])
+@pytest.mark.parametrize("plan", [PLAN, change(PLAN, updates="simultaneous"), change(PLAN, critic_steps=2)])
 def test_bfloat16_trains_as_float32_does_but_for_its_rounding(plan: Plan) -> None:
     """It keeps 8 bits of a number, so that a sum of rounded ones is off by under a hundredth or so."""
     half, whole = play(plan, precision="bfloat16")[0], play(plan)[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from ganzoo_core.engines.tensorflow import Engine
 
+from ..plans import change
 from .test_trainer import IMAGES, PLAN, networks
 
 CHANGES = ("AssignVariableOp", "AssignSubVariableOp", "AssignAddVariableOp")
@@ -76,7 +76,7 @@ def late_users(graph: Any, weights: list[Any]) -> list[str]:
 def late(updates: str) -> list[str]:
     G, D = networks()
     trainer = Engine(device="cpu", threads=1).create_trainer(
-        G, D, Penalised(), replace(PLAN, updates=updates), IMAGES, None
+        G, D, Penalised(), change(PLAN, updates=updates), IMAGES, None
     )
     trainer.step(0, 0, {})
     weights = [*D.trainable_weights, *G.trainable_weights]

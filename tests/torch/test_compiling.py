@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,22 @@ from ganzoo_core.engines.torch import Engine
 from ganzoo_core.engines.torch import compiled as torch_compiled
 from ganzoo_core.engines.torch.compiled import find_compiler_problem
 
+from ..plans import change, make_plan
+
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
-PLAN = Plan(
-    seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=(), takes_d=(),
-    critic_steps=1, updates="alternating", optimizer="sgd", betas=(0.5, 0.999), adam_eps=1e-8, momentum=0.5,
-    rmsprop_decay=0.99, lr_g=2e-2, lr_d=1e-2, ema_halflife=100, weight_clip=None, decision=0.0, probability="sigmoid",
-    real_in_generator_step=False,
-)  # fmt: skip
+PLAN = make_plan(
+    seed=3,
+    batch_size=BATCH,
+    latent_dim=LATENT,
+    optimizer="sgd",
+    momentum=0.5,
+    lr_g=2e-2,
+    lr_d=1e-2,
+    decision=0.0,
+    probability="sigmoid",
+    halflife=100,
+)
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
@@ -79,7 +86,7 @@ def play(
     G, D = (network.to(memory_format=engine.memory_format) for network in copy.deepcopy(nets or networks()))
     trainer = engine.create_trainer(G, D, loss, plan, IMAGES, None)
     for step in range(steps):
-        rates = {"lr_g": plan.lr_g / (step + 1), "lr_d": plan.lr_d / (step + 1)}
+        rates = {"lr_g": plan.optimizer.lr_g / (step + 1), "lr_d": plan.optimizer.lr_d / (step + 1)}
         trainer.step(step, step * plan.images_per_step, {**rates, **(values(step) if values else {})})
     return trainer, told
 
@@ -114,8 +121,8 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     "plan",
     [
         PLAN,
-        pytest.param(replace(PLAN, critic_steps=2), marks=pytest.mark.slow),
-        replace(PLAN, updates="simultaneous"),
+        pytest.param(change(PLAN, critic_steps=2), marks=pytest.mark.slow),
+        change(PLAN, updates="simultaneous"),
     ],
 )
 def test_the_compiled_step_agrees_with_the_plain_one(traced: list[int], plan: Plan) -> None:
@@ -163,7 +170,7 @@ def test_networks_that_grow_are_compiled_anew(traced: list[int]) -> None:
     nets = Growing(lambda side: (LATENT, side * side)), Growing(lambda side: (side * side, 1))
     for network in nets:
         network.grow(4)
-    plan = replace(PLAN, takes_g=("resolution", "fade"), takes_d=("resolution", "fade"))
+    plan = change(PLAN, takes_g=("resolution", "fade"), takes_d=("resolution", "fade"))
 
     def values(step: int) -> dict[str, float]:
         return {"resolution": 4 if step < 3 else 8, "fade": (step % 3 + 1) / 4}

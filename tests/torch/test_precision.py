@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,13 @@ from ganzoo_core.engines.torch import Engine, precision
 from ganzoo_core.runs import facts
 from ganzoo_core.training import resuming
 
+from ..plans import change, make_plan
+
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
-PLAN = Plan(
-    seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=False, takes_g=(), takes_d=(),
-    critic_steps=1, updates="alternating", optimizer="adam", betas=(0.5, 0.999), adam_eps=1e-8, momentum=0.0,
-    rmsprop_decay=0.99, lr_g=2e-3, lr_d=1e-3, ema_halflife=100, weight_clip=None, decision=0.0, probability="sigmoid",
-    real_in_generator_step=False,
-)  # fmt: skip
+PLAN = make_plan(
+    seed=3, batch_size=BATCH, latent_dim=LATENT, lr_g=2e-3, lr_d=1e-3, decision=0.0, probability="sigmoid", halflife=100
+)
 SEEN: list[tuple[str, torch.dtype, bool]] = []  # what the networks computed in: name, dtype, whether under autocast
 
 
@@ -147,10 +145,10 @@ def test_networks_compute_in_bfloat16_and_all_that_is_kept_or_summed_is_float32(
 
 
 @needs_bfloat16
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, updates="simultaneous"), replace(PLAN, critic_steps=2)])
+@pytest.mark.parametrize("plan", [PLAN, change(PLAN, updates="simultaneous"), change(PLAN, critic_steps=2)])
 def test_it_trains_as_float32_does_but_for_its_rounding(plan: Plan) -> None:
     """bfloat16 keeps 8 bits of a number, so that a sum of rounded ones is off by under a hundredth or so."""
-    plan = replace(plan, optimizer="sgd", lr_g=0.05, lr_d=0.05)
+    plan = change(plan, optimizer="sgd", lr_g=0.05, lr_d=0.05)
     start = networks()
     half, whole = play("bfloat16", plan)[0], play("float32", plan)[0]
     for first, second, before in ((half.G, whole.G, start[0]), (half.D, whole.D, start[1])):

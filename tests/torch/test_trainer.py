@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,31 +19,12 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.engines.torch import Engine
 from ganzoo_core.randomness import latents, philox
 
+from ..plans import change, make_plan
+
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
-PLAN = Plan(
-    seed=3,
-    batch_size=BATCH,
-    latent="normal",
-    latent_dim=LATENT,
-    conditional=False,
-    takes_g=(),
-    takes_d=(),
-    critic_steps=1,
-    updates="alternating",
-    optimizer="adam",
-    betas=(0.5, 0.999),
-    adam_eps=1e-8,
-    momentum=0.0,
-    rmsprop_decay=0.99,
-    lr_g=2e-3,
-    lr_d=1e-3,
-    ema_halflife=None,
-    weight_clip=None,
-    decision=0.0,
-    probability="sigmoid",
-    real_in_generator_step=False,
-)
+SPEC = gz.Spec(height=SIZE, width=SIZE, channels=1, classes=0, latent_dim=LATENT, framework="torch")
+PLAN = make_plan(seed=3, batch_size=BATCH, latent_dim=LATENT, lr_g=2e-3, lr_d=1e-3, decision=0.0, probability="sigmoid")
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
@@ -103,8 +84,12 @@ def by_hand(
     engine: Engine, steps: int, nets: tuple[nn.Module, nn.Module], round_: Callable[..., None]
 ) -> tuple[nn.Module, nn.Module]:
     G, D = (net.to(memory_format=torch.channels_last).train() for net in copy.deepcopy(nets))
-    opt_g = torch.optim.Adam(G.parameters(), lr=PLAN.lr_g, betas=PLAN.betas, eps=PLAN.adam_eps, fused=True)
-    opt_d = torch.optim.Adam(D.parameters(), lr=PLAN.lr_d, betas=PLAN.betas, eps=PLAN.adam_eps, fused=True)
+    opt_g = torch.optim.Adam(
+        G.parameters(), lr=PLAN.optimizer.lr_g, betas=PLAN.optimizer.betas, eps=PLAN.optimizer.adam_eps, fused=True
+    )
+    opt_d = torch.optim.Adam(
+        D.parameters(), lr=PLAN.optimizer.lr_d, betas=PLAN.optimizer.betas, eps=PLAN.optimizer.adam_eps, fused=True
+    )
     for step in range(steps):
         round_(G, D, opt_g, opt_d, step)
     return G, D
@@ -149,7 +134,7 @@ def test_simultaneous_steps_score_the_fakes_once_with_the_old_weights(engine: En
             opt_d.zero_grad()
 
     G, D = by_hand(engine, 12, nets, round_)
-    trainer = play(engine, replace(PLAN, updates="simultaneous"), BCE(), 12, nets)
+    trainer = play(engine, change(PLAN, updates="simultaneous"), BCE(), 12, nets)
     equal(trainer.G, G)
     equal(trainer.D, D)
 
@@ -172,7 +157,7 @@ def test_critic_steps_take_fresh_reals_and_noise_each(engine: Engine) -> None:
             opt_g.step()
 
     G, D = by_hand(engine, 5, nets, round_)
-    plan = replace(PLAN, critic_steps=3)
+    plan = change(PLAN, critic_steps=3)
     assert plan.images_per_step == 3 * BATCH
     trainer = play(engine, plan, BCE(), 5, nets)
     equal(trainer.G, G)
@@ -196,7 +181,7 @@ def test_reals_of_the_generator_come_from_their_own_stream(engine: Engine) -> No
             seen.append(step.real.clone())
             return super().generator(step)
 
-    play(engine, replace(PLAN, real_in_generator_step=True), Watching(), 2, networks())
+    play(engine, change(PLAN, real_in_generator_step=True), Watching(), 2, networks())
     for step, real in enumerate(seen):
         assert torch.equal(real, real_batch(step * BATCH, "data of the generator"))
 
@@ -213,7 +198,7 @@ def test_the_generator_sees_no_reals_unless_the_loss_needs_them(engine: Engine) 
 @pytest.mark.parametrize("halflife", [4.0, 1000.0])
 def test_the_moving_average_follows_its_formula(engine: Engine, halflife: float) -> None:
     nets = networks()
-    plan = replace(PLAN, ema_halflife=int(halflife))
+    plan = change(PLAN, halflife=int(halflife))
     expected = {name: value.clone().double() for name, value in nets[0].state_dict().items()}
     for step in range(1, 7):
         weights = play(engine, PLAN, BCE(), step, nets).G
@@ -229,13 +214,13 @@ def test_the_moving_average_follows_its_formula(engine: Engine, halflife: float)
 
 def test_a_schedules_rates_win(engine: Engine) -> None:
     nets = networks()
-    plan = replace(PLAN, lr_g=0.5, lr_d=0.5)
-    trainer = play(engine, plan, BCE(), 3, nets, lr_g=PLAN.lr_g, lr_d=PLAN.lr_d)
+    plan = change(PLAN, lr_g=0.5, lr_d=0.5)
+    trainer = play(engine, plan, BCE(), 3, nets, lr_g=PLAN.optimizer.lr_g, lr_d=PLAN.optimizer.lr_d)
     equal(trainer.G, play(engine, PLAN, BCE(), 3, nets).G)
 
 
 def test_clipping_follows_each_update_of_d(engine: Engine) -> None:
-    trainer = play(engine, replace(PLAN, weight_clip=0.01), BCE(), 2, networks())
+    trainer = play(engine, change(PLAN, weight_clip=0.01), BCE(), 2, networks())
     assert all(param.abs().max() <= 0.01 for param in trainer.D.parameters())
     assert any(param.abs().max() > 0.01 for param in trainer.G.parameters())
 
@@ -261,7 +246,7 @@ def test_statistics_are_means_over_the_steps(engine: Engine) -> None:
 
 
 def test_a_loss_without_a_decision_reports_no_accuracy(engine: Engine) -> None:
-    trainer = play(engine, replace(PLAN, decision=None, probability=None), BCE(), 1, networks())
+    trainer = play(engine, change(PLAN, decision=None, probability=None), BCE(), 1, networks())
     assert set(trainer.pop_means()) == {"discriminator/adversarial", "discriminator/separated", "generator/adversarial"}
 
 
@@ -295,7 +280,7 @@ def test_simultaneous_relativistic_with_penalties_trains_the_generator(engine: E
             return {"adversarial": step.ops.mean(scores), "r2_penalty": step.ops.mean(step.ops.square(gradient))}
 
     nets = networks()
-    trainer = play(engine, replace(PLAN, updates="simultaneous"), WithR2(), 1, nets)
+    trainer = play(engine, change(PLAN, updates="simultaneous"), WithR2(), 1, nets)
     moved = [not torch.equal(a, b) for a, b in zip(trainer.G.parameters(), nets[0].parameters(), strict=True)]
     assert all(moved)
 
@@ -305,3 +290,27 @@ def test_moments_and_gradients_are_laid_out_as_their_parameters(engine: Engine) 
     conv = trainer.D[2].weight
     assert conv.is_contiguous(memory_format=torch.channels_last)
     assert trainer.d_optimizer.state[conv]["exp_avg"].stride() == conv.stride()
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 4), (2, 3, 2, 4, 4), (1, 2, 3, 2, 2, 2)])
+def test_weights_and_buffers_of_any_number_of_axes_are_moved(shape: tuple[int, ...], channels_last: bool) -> None:
+    """Only those of four axes have the layout of images: channels_last refuses five."""
+    engine = Engine(device="cpu", channels_last=channels_last)
+    values = torch.arange(float(math.prod(shape))).reshape(shape)
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(values.clone())
+            self.register_buffer("mean", values.clone())
+
+        def grow(self, resolution: int) -> None:
+            self.late = nn.Parameter(values.clone())
+
+    built = engine.build(Odd, spec=SPEC, slot="discriminator", seed=0)
+    engine.grow(built, 8, slot="discriminator", seed=0)
+    for tensor in (built.weight, built.mean, built.late):
+        assert torch.equal(tensor, values)
+        is_last = len(shape) == 4 and channels_last
+        assert tensor.is_contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)

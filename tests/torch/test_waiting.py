@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,30 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.engines.torch import Engine
 from ganzoo_core.engines.torch.device import as_scalar, to_device
 
+from ..plans import change, make_plan
+
 BATCH, LATENT, SIZE = 4, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
 LABELS = np.arange(37) % 3
-PLAN = Plan(
-    seed=3, batch_size=BATCH, latent="normal", latent_dim=LATENT, conditional=True, takes_g=("fade",),
+PLAN = make_plan(
+    seed=3,
+    batch_size=BATCH,
+    latent_dim=LATENT,
+    conditional=True,
+    takes_g=("fade",),
     takes_d=("fade",),
-    critic_steps=1, updates="alternating", optimizer="adam", betas=(0.5, 0.999), adam_eps=1e-8, momentum=0.0,
-    rmsprop_decay=0.99, lr_g=2e-3, lr_d=1e-3, ema_halflife=100, weight_clip=0.5, decision=0.0, probability="sigmoid",
+    lr_g=2e-3,
+    lr_d=1e-3,
+    weight_clip=0.5,
+    decision=0.0,
+    probability="sigmoid",
     real_in_generator_step=True,
-)  # fmt: skip
+    halflife=100,
+)
 PLANS = [
     PLAN,
-    replace(PLAN, critic_steps=2, optimizer="rmsprop"),
-    replace(PLAN, updates="simultaneous", optimizer="sgd", momentum=0.5),
+    change(PLAN, critic_steps=2, optimizer="rmsprop"),
+    change(PLAN, updates="simultaneous", optimizer="sgd", momentum=0.5),
 ]
 # What gives the processor a number, or a shape that depends on numbers.
 READS = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "unique", "equal", "item")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ class ReadImages:
 class ImageSet:
     """Image files that are read alike: one size, the same channels, one range of values.
 
-    Creating it reads the headers of all files, which is quick and finds bad files before the slow decoding. Where files
-    hold more than 8 bits, all of them are read for their range. Then `read` decodes all or some.
+    Creating it reads the headers of all files, which is quick and finds bad files before the slow decoding. Then
+    `read` decodes all or some. Where files hold more than 8 bits, all of them are read for their range before.
 
     Args:
         files: of `scan_images`.
@@ -79,11 +80,12 @@ class ImageSet:
         self.files = [file for file, _ in good]
         self.headers: list[Header] = [header for _, header in good]
         self.channels = self.options.channels or (1 if all(header.grey for header in self.headers) else 3)
-        self._task = replace(self._task, channels=self.channels, windows=self._find_windows())
+        self._task = replace(self._task, channels=self.channels)
+        self._range_notes: list[str] = []
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know: ranges of values, frames that were left out, files that were skipped."""
+        """What a user should know after `read`: ranges of values, frames left out, files skipped."""
         notes = list(self._range_notes)
         several = sum(header.frames > 1 for header in self.headers)
         if several and self.options.frames == "first":
@@ -107,9 +109,9 @@ class ImageSet:
                 images do not fit into memory.
         """
         chosen = np.arange(len(self.files)) if rows is None else np.array(list(rows), np.int64)
-        height, width = size or self._find_size(chosen)
+        height, width = size or self.find_size(chosen)
         side = max(height, width)
-        task = replace(self._task, kind="decode", height=height, width=width, side=side)
+        task = replace(self._task, kind="decode", windows=self._windows, height=height, width=width, side=side)
         headers = [self.headers[row] for row in chosen]
         counts = np.array([header.frames if task.all_frames else 1 for header in headers], np.int64)
         images = self._allocate((int(counts.sum()), height, width, self.channels))
@@ -143,7 +145,8 @@ class ImageSet:
             raise DataError(f"{self._prefix}no image can be read: {_list_bad_files(self.bad)}")
         return results
 
-    def _find_windows(self) -> dict[str, ranges.Range]:
+    @cached_property
+    def _windows(self) -> dict[str, ranges.Range]:
         """One range of values for all images of a type; those of more than 8 bits are read for it."""
         deep = [row for row, header in enumerate(self.headers) if header.sample != "uint8"]
         by_type: dict[str, list[ranges.Range]] = {}
@@ -154,9 +157,7 @@ class ImageSet:
                 if extremes is not None:
                     by_type.setdefault(header.sample, []).append(extremes)
         windows, notes = ranges.choose_windows(self.options.range, by_type)
-        self._range_notes = notes
-        good = [row for row, file in enumerate(self.files) if file.relative not in self.bad]
-        self.files, self.headers = [self.files[row] for row in good], [self.headers[row] for row in good]
+        self._range_notes += notes
         return windows
 
     def _note_darkness(self, images: np.ndarray) -> None:
@@ -167,8 +168,13 @@ class ImageSet:
                 f"the images are nearly black: their brightest value is {brightest} of 255{advice}"
             )
 
-    def _find_size(self, chosen: Sequence[int] | np.ndarray) -> tuple[int, int]:
-        """The height and width of the result: `data.size`, or the size that all images have."""
+    def find_size(self, rows: Iterable[int] | None = None) -> tuple[int, int]:
+        """The height and width that `read` gives: those of the options, or what all images have.
+
+        Raises:
+            DataError: if there is no such size.
+        """
+        chosen = list(range(len(self.files)) if rows is None else rows)
         if self.options.size:
             return self.options.size, self.options.size
         sizes = Counter((self.headers[row].height, self.headers[row].width) for row in chosen)

@@ -1,6 +1,6 @@
 """Read entry points and manifests of installed plugins into cards and problems, without importing a plugin."""
 
 from ganzoo_core.discovery.catalog.lookup import Catalog
-from ganzoo_core.discovery.catalog.scanning import ENTRY_POINT_GROUP, clear_cache, leave_out, scan
+from ganzoo_core.discovery.catalog.scanning import ENTRY_POINT_GROUP, clear_cache, find_broken_metadata, leave_out, scan
 
-__all__ = ["ENTRY_POINT_GROUP", "Catalog", "clear_cache", "leave_out", "scan"]
+__all__ = ["ENTRY_POINT_GROUP", "Catalog", "clear_cache", "find_broken_metadata", "leave_out", "scan"]

@@ -139,6 +139,23 @@ def _find_entries_one_by_one() -> Iterator[_Entry]:
             yield _Entry(_make_printable(point.name), point.value, name, version)
 
 
+def find_broken_metadata() -> list[tuple[str, str]]:
+    """The distributions on the path that Python's own metadata reader fails on, each with the reason."""
+    broken: dict[str, str] = {}
+    versions: dict[tuple[str, Path], str] = {}
+    for distribution in importlib.metadata.distributions():
+        name, version = _read_origin(distribution)
+        try:
+            list(distribution.entry_points)
+        except Exception as error:
+            reason = f"its entry points cannot be read ({type(error).__name__}: {error})"
+            broken.setdefault(name, f"{reason}, which stops whatever reads all of them; reinstall {name}")
+        place = normalise_distribution(name), Path(str(distribution.locate_file("")))
+        if versions.setdefault(place, version) != version:
+            broken.setdefault(name, f"it is recorded twice, as {versions[place]} and {version}; reinstall {name}")
+    return sorted(broken.items())
+
+
 def _read_origin(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
     """Name and version; if the metadata is broken, those in the metadata folder's name, or `?`."""
     stem = PurePath(str(getattr(distribution, "_path", "?"))).stem

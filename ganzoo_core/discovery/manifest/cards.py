@@ -40,7 +40,9 @@ class Part:
     names the trained generators included in a model's package. `license` is the licence of a dataset's pictures, with
     attribution. `lower` and `higher` name the scores of a metric for which lower or higher is better; the best
     generator has the lowest value of the first `lower` score of the `main` metric. `calms_divergence` marks a modifier
-    that is recommended if training diverges. `warnings` are about fields that this core ignored.
+    that is recommended if training diverges. `takes` names the schedule's values that a network is called with, or
+    that a loss or modifier reads in place of its setting of that name; `gives` those that a schedule gives in place of
+    settings, each true or depending on a setting as in `has`. `warnings` are about fields that this core ignored.
     """
 
     kind: str
@@ -68,6 +70,7 @@ class Part:
     latent: str = "normal"
     image_sizes: tuple[int, ...] = ()
     takes: tuple[str, ...] = ()
+    gives: Mapping[str, Any] = field(default_factory=dict)
     generators: tuple[str, ...] = ()
     decision: float | str | None = None
     probability: str | None = None

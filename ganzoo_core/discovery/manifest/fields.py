@@ -9,8 +9,8 @@ from typing import Any
 
 from ganzoo_core import settings
 from ganzoo_core.discovery.manifest.cards import Suits
+from ganzoo_core.frameworks import FRAMEWORKS
 
-FRAMEWORKS = ("torch", "tensorflow")
 MACHINES = ("laptop",)
 NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
 NAME_RULE = "lower case letters, digits, dots, hyphens and underscores"
@@ -153,6 +153,14 @@ def _read_features(value: Any) -> Mapping[str, Any]:
     return value
 
 
+def _read_given(value: Any) -> Mapping[str, Any]:
+    claims = _read_features(value)
+    for name, claim in claims.items():
+        if claim is not True and not (isinstance(claim, dict) and "above" in claim):
+            raise ValueError(f"{name}: expected true, or {{ setting, above }} for a value that a setting turns on")
+    return claims
+
+
 def _read_presets(value: Any) -> Mapping[str, Mapping[str, Any]]:
     if not isinstance(value, dict):
         raise ValueError("expected a table for each preset")
@@ -209,16 +217,16 @@ _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
     },
     "losses": {
         "needs": _read_identifiers, "has": _read_features, "decision": _read_decision, "clip_discriminator": _read_clip,
-        "probability": _make_choice_check("sigmoid"),
+        "probability": _make_choice_check("sigmoid"), "takes": _read_identifiers,
     },
-    "schedules": {},
+    "schedules": {"gives": _read_given},
     "datasets": {
         "license": _read_text, "image": _read_image,
         "argument": _make_choice_check("none", "optional", "required", "path"),
     },
     "modifiers": {
         "needs": _read_identifiers, "doubles": _read_identifiers, "has": _read_features,
-        "calms_divergence": _read_flag,
+        "calms_divergence": _read_flag, "takes": _read_identifiers,
     },
     "trackers": {},
     "extractors": {"has": _read_features},

@@ -226,10 +226,14 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
     for feature, claim in fields.get("has", {}).items():
         if isinstance(claim, dict):
             deciding.append((f"has.{feature}", claim["setting"], "above" in claim))
+    for name, claim in fields.get("gives", {}).items():
+        if isinstance(claim, dict):
+            deciding.append((f"gives.{name}", claim["setting"], True))
     for label, key, as_number in deciding:
         if key not in declared and key not in settings.CORE_SETTINGS:
             raise _InvalidPart(f"{label} asks for {key}, which [defaults] does not declare{_suggest(key, declared)}")
-        if as_number and settings.find_kind(key, declared.get(key)) not in ("int", "float"):
+        kinds = ("int", "float") if label == "clip_discriminator" else ("int", "float", "integers", "numbers")
+        if as_number and settings.find_kind(key, declared.get(key)) not in kinds:
             raise _InvalidPart(f"{label} compares {key}, which is no number")
 
 

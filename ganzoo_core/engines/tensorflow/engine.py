@@ -12,11 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import Spec
+from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
 from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.distributed.launchers import note_unused_gpus
-from ganzoo_core.engines import size_limits
+from ganzoo_core.distributed.ranks import Rank
+from ganzoo_core.engines import protocol, size_limits
 from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.tensorflow import import_tensorflow, network_size
@@ -31,7 +32,7 @@ from ganzoo_core.randomness import seed_for
 
 
 class Engine:
-    """TensorFlow on one device.
+    """TensorFlow on one device; `protocol.Engine` documents the methods.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`.
@@ -40,15 +41,15 @@ class Engine:
         precision: `float32` or `bfloat16`, for convolutions and matrix products in training.
         compile: whether to compile each phase's graph by XLA; see `compiling`.
         max_parameters: limit per network; a larger one is refused before it is built.
+        rank, timeout: ignored: a run in TensorFlow has one process, which `ranks.check_launch` ensures.
 
     Raises:
         UsageError: if the device is not available.
-
-    Attributes:
-        tell: called with notes for the user during training.
     """
 
     framework = "tensorflow"
+    keeps_memory = False
+    group = None  # processes that train together are PyTorch's
 
     def __init__(
         self,
@@ -59,6 +60,8 @@ class Engine:
         precision: str = "float32",
         compile: bool = False,
         max_parameters: int = size_limits.DEFAULT_MAX_PARAMETERS,
+        rank: Rank | None = None,
+        timeout: float = 0.0,
     ) -> None:
         self.precision, self.compile, self.max_parameters = precision, compile, max_parameters
         self.tell: Callable[[str], None] = lambda note: None
@@ -76,10 +79,9 @@ class Engine:
             tf.config.optimizer.set_experimental_options({"remapping": False})
             tf.zeros(1)  # starts TensorFlow's runtime while its messages are hidden
         if self.device_type != "cpu":
-            notes += note_unused_gpus(len(tf.config.list_physical_devices("GPU")))
+            notes += note_unused_gpus(self.framework, len(tf.config.list_physical_devices("GPU")))
         self.device = "/CPU:0" if self.device_type == "cpu" else "/GPU:0"
         self.notes = tuple(notes)
-        self.group = None  # processes that train together are PyTorch's
 
     def describe(self) -> dict[str, Any]:
         """Facts to record with a run: framework, versions, device, threads, oneDNN, precision, compile."""
@@ -91,25 +93,14 @@ class Engine:
         }
         return {**facts, "precision": self.precision, "compile": self.compile}
 
-    def find_network_problem(self, network: Any) -> str:
+    def find_network_problem(self, network: object) -> str:
         """What is wrong with the network that a hook built, in words; "" if nothing."""
         return "" if isinstance(network, keras.Model) else f"a {type(network).__name__}; expected a keras.Model"
 
     def build(
         self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None
     ) -> Network:
-        """Call `make`, then the network once to create its variables, with weights drawn from (seed, slot).
-
-        Args:
-            make: returns the network.
-            spec: the shapes it is built for.
-            slot: `generator` or `discriminator`.
-            seed: for the weights.
-            values: the schedule's values that the network takes; a growing network is grown to their `resolution`.
-
-        Raises:
-            NetworkTooLarge: if it has more than `max_parameters`, now or when grown to the size of `spec`.
-        """
+        """Call `make`, then the network once to create its variables, with weights drawn from (seed, slot)."""
 
         def build(values: Mapping[str, float], known: Network = None) -> Network:
             with self.use_seed(seed, f"weights of the {slot}"):
@@ -174,28 +165,14 @@ class Engine:
             np.random.set_state(numpy)  # noqa: NPY002
 
     def create_trainer(
-        self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None
-    ) -> Trainer:
-        """Create a trainer of these networks on these images (uint8 [N,H,W,C]).
-
-        Raises:
-            UsageError: if the requested precision is not available here.
-        """
+        self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
+    ) -> protocol.Trainer:
+        """Create a trainer of these networks on these images (uint8 [N,H,W,C])."""
         check_precision(self.precision, device_type=self.device_type, compile=self.compile)
         return Trainer(self, G, D, loss, plan, images, labels)
 
     def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
-        """Generate images in evaluation mode.
-
-        Args:
-            G: the generator, or its moving average.
-            z: float32 [N, latent_dim].
-            labels: int64 [N], or None.
-            values: the schedule's values that G takes.
-
-        Returns:
-            uint8 [N,H,W,C].
-        """
+        """Generate images in evaluation mode."""
         network, scope = (G.network, G.use_averages()) if isinstance(G, EmaNetwork) else (G, contextlib.nullcontext())
         chunks = []
         with tf.device(self.device), scope:
@@ -215,18 +192,7 @@ class Engine:
         *,
         takes: Sequence[str] = (),
     ) -> np.ndarray:
-        """D's scores of images in evaluation mode, where batch norm uses its running statistics.
-
-        Args:
-            D: the discriminator.
-            images: uint8 [N,H,W,C], framed by `framing.prepare`.
-            labels: int64 [N], or None.
-            values: the schedule's; for a growing D the images are reduced to its `resolution`.
-            takes: names of the values that D is called with.
-
-        Returns:
-            float32 [N], or [N,…] for a patch discriminator.
-        """
+        """D's scores of images in evaluation mode, where batch norm uses its running statistics."""
         batches = self._score_batches(D, images, labels, values, takes, DRAW_BATCH_SIZE, training=False)
         return np.concatenate([scores.numpy().astype(np.float32) for scores in batches])
 
@@ -244,8 +210,7 @@ class Engine:
         takes: Sequence[str] = (),
         batch_size: int,
     ) -> None:
-        """Replace the running statistics of batch norm by those of these images, batch by batch; arguments as in
-        `score_images`."""
+        """Replace the running statistics of batch norm by those of these images, batch by batch."""
         norms = self.find_batch_norms(D)
         former = [norm.momentum for norm in norms]
         for norm in norms:

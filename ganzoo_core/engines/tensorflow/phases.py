@@ -58,8 +58,8 @@ class Phases:
     ) -> None:
         self.G, self.D, self.loss, self.plan, self.data = G, D, loss, plan, data
         self.ema, self.memory, self.resolution = ema, memory, resolution
-        self.g_optimizer = self._make_optimizer(G, plan.lr_g)
-        self.d_optimizer = self._make_optimizer(D, plan.lr_d)
+        self.g_optimizer = self._make_optimizer(G, plan.optimizer.lr_g)
+        self.d_optimizer = self._make_optimizer(D, plan.optimizer.lr_d)
         self.seed_states = [*list_seed_states(G), *list_seed_states(D)]
 
     def list_variables(self) -> list[tf.Variable]:
@@ -74,7 +74,7 @@ class Phases:
         Trained weights are included with SGD only, whose steps are proportional to the gradients. With other
         optimizers, a gradient that is zero except for rounding gives a step of arbitrary sign.
         """
-        linear = self.plan.optimizer == "sgd"
+        linear = self.plan.optimizer.name == "sgd"
         compared_weights = [
             weight for net in (self.G, self.D) for weight in (net.weights if linear else net.non_trainable_weights)
         ]
@@ -153,9 +153,10 @@ class Phases:
             "lr_d",
             numbers,
         )
-        if self.plan.weight_clip is not None:
+        clip = self.plan.loss.weight_clip
+        if clip is not None:
             for weight in self.D.trainable_variables:
-                weight.assign(tf.clip_by_value(weight.value, -self.plan.weight_clip, self.plan.weight_clip))
+                weight.assign(tf.clip_by_value(weight.value, -clip, clip))
         report = {f"discriminator/{name}": term for name, term in terms.items()}
         return {**report, **compute_score_statistics(scores, self.plan, TensorFlowOps())}
 
@@ -165,7 +166,8 @@ class Phases:
         with self._use_seeds(inputs["g_seeds"]) as ops:
             if fake is None:
                 fake = self._generate(z, labels, numbers)
-            reals_for_loss = self._decode_reals(inputs["g_real"], numbers) if self.plan.real_in_generator_step else None
+            sees_reals = self.plan.loss.real_in_generator_step
+            reals_for_loss = self._decode_reals(inputs["g_real"], numbers) if sees_reals else None
             _, view = self._make_loss_step(reals_for_loss, fake, labels, z, numbers, ops)
             return check_terms(self.loss.generator(view), self.loss, "generator")
 
@@ -250,18 +252,19 @@ class Phases:
             state.assign(seed)
 
     def _make_optimizer(self, network: Any, lr: float) -> Any:
-        plan, variables = self.plan, network.trainable_variables
+        settings, variables = self.plan.optimizer, network.trainable_variables
         if not variables:
             raise UsageError("a network has no learnable parameters, so there is nothing to train")
-        if plan.optimizer == "adam":
-            optimizer = keras.optimizers.Adam(lr, beta_1=plan.betas[0], beta_2=plan.betas[1], epsilon=plan.adam_eps)
-        elif plan.optimizer == "rmsprop":
+        if settings.name == "adam":
+            beta1, beta2 = settings.betas
+            optimizer = keras.optimizers.Adam(lr, beta_1=beta1, beta_2=beta2, epsilon=settings.adam_eps)
+        elif settings.name == "rmsprop":
             # Keras adds epsilon inside the square root, PyTorch its 1e-8 outside: hence the square.
             optimizer = keras.optimizers.RMSprop(
-                lr, rho=plan.rmsprop_decay, momentum=plan.momentum, epsilon=RMSPROP_EPS**2
+                lr, rho=settings.rmsprop_decay, momentum=settings.momentum, epsilon=RMSPROP_EPS**2
             )
         else:
-            optimizer = keras.optimizers.SGD(lr, momentum=plan.momentum)
+            optimizer = keras.optimizers.SGD(lr, momentum=settings.momentum)
         optimizer.build(variables)
         return optimizer
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import Loss, Spec
+from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
 from ganzoo_core.engines.loss_step import read_initial_memory
@@ -35,10 +35,18 @@ _PHASE_LABELS = {
 
 
 class Trainer:
-    """Train one generator against one discriminator on one set of images.
+    """Train one generator against one discriminator on one set of images; see `engines.protocol.Trainer`.
 
-    One `step(step, images, values)` makes `critic_steps` updates of D, then one of G. Its random numbers depend only on
-    the seed, the step and the index of the D update within the step.
+    Beside what every trainer has:
+    - each phase of a step as one graph, with its own random numbers for Keras' seed generators, see `phases`;
+    - convolutions and matrix products in bfloat16, with float32 weights, losses and optimizers, see `precision`;
+    - graphs compiled by XLA, compared with the uncompiled ones first, see `compiling`;
+    - images on the device, in main memory, or read from a file in advance, see `data`.
+
+    Raises, beside what every trainer does:
+        PluginError: when a phase is traced (in the first step, after growing, and when the schedule names other
+            values), if no term has a gradient in the network; if TensorFlow has no second derivative that a penalty
+            needs; or if a network or the loss has variables or random state that could not be resumed.
     """
 
     def __init__(
@@ -48,12 +56,12 @@ class Trainer:
         D: Any,
         loss: Loss,
         plan: Plan,
-        images: np.ndarray,
+        images: Images,
         labels: np.ndarray | None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G, D, loss, plan
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
-        self.ema = EmaNetwork(G) if plan.ema_halflife is not None else None
+        self.ema = EmaNetwork(G) if plan.ema is not None else None
         self.data = TrainingImages(images, labels if plan.conditional else None, engine.device)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
@@ -65,20 +73,14 @@ class Trainer:
         self._start_optimizers()
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
-        """Train one step.
-
-        Args:
-            step: the number of steps before this one.
-            images: the number of real images seen before this step.
-            values: the schedule's values at this point.
-        """
+        """Train one step, after `step` steps and `images` real images, with the schedule's values."""
         plan = self.plan
         if "resolution" in values:
             self.grow(values)
         numbers = {
             **{f"values/{name}": value for name, value in values.items() if name != "resolution"},
-            "lr_g": values.get("lr_g", plan.lr_g),
-            "lr_d": values.get("lr_d", plan.lr_d),
+            "lr_g": values.get("lr_g", plan.optimizer.lr_g),
+            "lr_d": values.get("lr_d", plan.optimizer.lr_d),
             "ema_decay": compute_ema_decay(plan, images + plan.images_per_step, values),
         }
         with tf.device(self.engine.device), precision.use_precision(self.engine.precision):
@@ -107,10 +109,9 @@ class Trainer:
         _, height, width, channels = self.data.images.shape
         spec = Spec(height, width, channels, int(plan.conditional), plan.latent_dim, self.engine.framework)
         for slot, network, takes in (("generator", self.G, plan.takes_g), ("discriminator", self.D, plan.takes_d)):
-            network_values = {name: values[name] for name in takes if name in values}
-            self.engine.grow(
-                network, {**network_values, "resolution": resolution}, spec=spec, slot=slot, seed=plan.seed
-            )
+            if "resolution" in takes:
+                network_values = {name: values[name] for name in takes if name in values}
+                self.engine.grow(network, network_values, spec=spec, slot=slot, seed=plan.seed)
         if self.ema is not None:
             self.ema.add_new_weights()
         self.resolution = resolution
@@ -133,7 +134,7 @@ class Trainer:
 
     def _make_generator_inputs(self, step: int, *, with_z: bool) -> dict[str, tf.Tensor]:
         plan, inputs = self.plan, {}
-        if plan.real_in_generator_step or (plan.conditional and with_z):
+        if plan.loss.real_in_generator_step or (plan.conditional and with_z):
             # Reals from a separate stream; they do not count as images seen.
             inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g_real", "g_labels")
         if with_z:

@@ -52,7 +52,8 @@ class CompiledStep:
         # Code compiled for another trainer or other layers would count towards the recompilation limit.
         torch.compiler.reset()
         # A step may run backward through compiled code twice, as both losses of a simultaneous update do.
-        torch._functorch.config.donated_buffer = False
+        if hasattr(torch._functorch.config, "donated_buffer"):  # before PyTorch 2.6 no buffer is reused in between
+            torch._functorch.config.donated_buffer = False
 
     def generate(self, z: Any, labels: Any, values: Mapping[str, Any]) -> Any:
         """Generate images [N,C,H,W], as `Trainer._generate` does."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from ganzoo_core.data.lazy import is_in_file, iterate_chunks
 from ganzoo_core.data.memory import measure_free_memory
 from ganzoo_core.data.prefetch import Prefetcher
 from ganzoo_core.engines.torch.device import to_device
+from ganzoo_core.engines.torch.protocol import TrainingEngine
 
 MAX_MEMORY_SHARE = 0.25  # of a GPU's free memory, for the images
 
@@ -32,7 +32,7 @@ class TrainingImages:
         engine: gives the device and the memory layout.
     """
 
-    def __init__(self, images: Images, labels: np.ndarray | None, engine: Any) -> None:
+    def __init__(self, images: Images, labels: np.ndarray | None, engine: TrainingEngine) -> None:
         self.images, self.labels, self.device = images, labels, engine.device
         self.memory_format = engine.memory_format
         self.on_device = self.prefetcher = None

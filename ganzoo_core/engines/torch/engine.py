@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ganzoo_core.api import Spec
+from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
-from ganzoo_core.engines import size_limits
+from ganzoo_core.engines import protocol, size_limits
 from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.torch import malloc, network_size
@@ -23,6 +23,7 @@ from ganzoo_core.engines.torch.forward import as_keywords
 from ganzoo_core.engines.torch.layer_table import make_layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.precision import check_precision
+from ganzoo_core.engines.torch.protocol import TrainedNetworks
 from ganzoo_core.engines.torch.trainer import Trainer
 from ganzoo_core.randomness import seed_for
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """PyTorch on one device.
+    """PyTorch on one device; `protocol.Engine` documents the methods.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `mps`.
@@ -46,9 +47,6 @@ class Engine:
 
     Raises:
         UsageError: if the device is not available.
-
-    Attributes:
-        tell: called with notes for the user during training.
     """
 
     framework = "torch"
@@ -95,25 +93,14 @@ class Engine:
         facts |= {"threads": torch.get_num_threads(), "precision": self.precision, "compile": self.compile}
         return {**facts, **({"device_name": name} if name else {})}
 
-    def find_network_problem(self, network: Any) -> str:
+    def find_network_problem(self, network: object) -> str:
         """What is wrong with the network that a hook built, in words; "" if nothing."""
         return "" if isinstance(network, torch.nn.Module) else f"a {type(network).__name__}; expected a torch.nn.Module"
 
     def build(
         self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None
     ) -> torch.nn.Module:
-        """Call `make` with weights drawn from (seed, slot), and move the network to the device.
-
-        Args:
-            make: returns the network.
-            spec: the shapes it is built for.
-            slot: `generator` or `discriminator`.
-            seed: for the weights.
-            values: the schedule's values that the network takes; a growing network is grown to their `resolution`.
-
-        Raises:
-            NetworkTooLarge: if it has more than `max_parameters`, now or when grown to the size of `spec`.
-        """
+        """Call `make` with weights drawn from (seed, slot), and move the network to the device."""
 
         resolution, full = int((values or {}).get("resolution", 0)), max(spec.height, spec.width)
 
@@ -132,12 +119,23 @@ class Engine:
             size_limits.check_within_limit(
                 self.max_parameters, grown, lambda: build(full, network), network_size.watch_construction
             )
-        return network.to(self.device, memory_format=self.memory_format)
+        return self._move(network)
 
     def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         """Grow a network to this resolution, with new weights drawn from (seed, slot, resolution)."""
         self._add_layers(network, resolution, slot=slot, seed=seed)
-        network.to(self.device, memory_format=self.memory_format)
+        self._move(network)
+
+    def _move(self, network: torch.nn.Module) -> torch.nn.Module:
+        """Move a network to the device, and lay out its tensors of four axes in the memory format of the images.
+
+        `Module.to(memory_format=…)` would do the same to tensors of five axes, which channels_last refuses.
+        """
+        network.to(self.device)
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.dim() == 4:
+                tensor.data = tensor.data.contiguous(memory_format=self.memory_format)
+        return network
 
     def _add_layers(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
         if hasattr(network, "grow"):
@@ -153,13 +151,9 @@ class Engine:
             yield
 
     def create_trainer(
-        self, G: Any, D: Any, loss: Any, plan: Plan, images: np.ndarray, labels: np.ndarray | None
-    ) -> Trainer:
-        """Create a trainer of these networks on these images (uint8 [N,H,W,C]).
-
-        Raises:
-            UsageError: if this device would emulate the requested precision.
-        """
+        self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
+    ) -> protocol.Trainer:
+        """Create a trainer of these networks on these images (uint8 [N,H,W,C])."""
         check_precision(self.device, self.precision)
         if self.compile:
             several = "several processes train together, and what one compiled another might not have"
@@ -170,7 +164,7 @@ class Engine:
         self.keeps_memory = self.device.type == "cpu" and malloc.keep_freed_memory()
         return Trainer(self, G, D, loss, plan, images, labels)
 
-    def step_functions(self, trainer: Trainer) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def step_functions(self, trainer: TrainedNetworks) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """The functions a trainer calls for fake images and loss terms, compiled for its current networks if asked."""
         if self.precision != "float32":
             torch_precision.keep_parametrizations_in_float32(trainer.G)
@@ -189,17 +183,7 @@ class Engine:
     def draw(
         self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
     ) -> np.ndarray:
-        """Generate images in evaluation mode, in float32 whatever the training precision.
-
-        Args:
-            G: the generator.
-            z: float32 [N, latent_dim].
-            labels: int64 [N], or None.
-            values: the schedule's values that G takes.
-
-        Returns:
-            uint8 [N,H,W,C].
-        """
+        """Generate images in evaluation mode, in float32 whatever the training precision."""
         was_training = G.training
         G.eval()
         try:
@@ -226,18 +210,7 @@ class Engine:
         *,
         takes: Sequence[str] = (),
     ) -> np.ndarray:
-        """D's scores of images in evaluation mode, where batch norm uses its running statistics.
-
-        Args:
-            D: the discriminator.
-            images: uint8 [N,H,W,C], framed by `framing.prepare`.
-            labels: int64 [N], or None.
-            values: the schedule's; for a growing D the images are reduced to its `resolution`.
-            takes: names of the values that D is called with.
-
-        Returns:
-            float32 [N], or [N,…] for a patch discriminator.
-        """
+        """D's scores of images in evaluation mode, where batch norm uses its running statistics."""
         D.eval()
         batches = self._score_batches(D, images, labels, values, takes, DRAW_BATCH_SIZE)
         return np.concatenate([scores.float().cpu().numpy() for scores in batches])
@@ -257,8 +230,7 @@ class Engine:
         takes: Sequence[str] = (),
         batch_size: int,
     ) -> None:
-        """Replace the running statistics of batch norm by those of these images, batch by batch; arguments as in
-        `score_images`."""
+        """Replace the running statistics of batch norm by those of these images, batch by batch."""
         norms = self.find_batch_norms(D.eval())
         former = [norm.momentum for norm in norms]
         for norm in norms:

@@ -7,23 +7,23 @@ from typing import Any
 
 import torch
 
-from ganzoo_core.engines.plan import Plan
 from ganzoo_core.errors import UsageError
+from ganzoo_core.settings import OptimizerSettings
 
 
-def make_optimizer(params: list[torch.Tensor], plan: Plan, *, lr: float) -> torch.optim.Optimizer:
-    """Return a new optimizer of `plan.optimizer`'s type, with empty state.
+def make_optimizer(params: list[torch.Tensor], settings: OptimizerSettings, *, lr: float) -> torch.optim.Optimizer:
+    """Return a new optimizer of the type that the settings name, with empty state.
 
     Raises:
         UsageError: if there are no parameters.
     """
     if not params:
         raise UsageError("a network has no learnable parameters, so there is nothing to train")
-    if plan.optimizer == "adam":
-        return torch.optim.Adam(params, lr=lr, betas=plan.betas, eps=plan.adam_eps, fused=True)
-    if plan.optimizer == "rmsprop":
-        return torch.optim.RMSprop(params, lr=lr, alpha=plan.rmsprop_decay, momentum=plan.momentum)
-    return torch.optim.SGD(params, lr=lr, momentum=plan.momentum)
+    if settings.name == "adam":
+        return torch.optim.Adam(params, lr=lr, betas=settings.betas, eps=settings.adam_eps, fused=True)
+    if settings.name == "rmsprop":
+        return torch.optim.RMSprop(params, lr=lr, alpha=settings.rmsprop_decay, momentum=settings.momentum)
+    return torch.optim.SGD(params, lr=lr, momentum=settings.momentum)
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, values: Mapping[str, float], name: str, base: float) -> None:

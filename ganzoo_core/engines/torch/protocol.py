@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from ganzoo_core.engines.plan import Plan
+from ganzoo_core.engines.torch.ops import TorchOps
+
+if TYPE_CHECKING:
+    from ganzoo_core.engines.torch.process_group import TorchProcessGroup
 
 
 class TrainingEngine(Protocol):
@@ -17,14 +21,14 @@ class TrainingEngine(Protocol):
     device: torch.device
     memory_format: torch.memory_format
     precision: str
-    group: Any
-    ops: Any
+    group: TorchProcessGroup | None
+    ops: TorchOps
     tell: Callable[[str], None]
 
     def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None: ...
     def use_seed(self, seed: int, purpose: str, *indices: int) -> AbstractContextManager[None]: ...
     def forward(self, network: torch.nn.Module, *inputs: Any, **values: Any) -> Any: ...
-    def step_functions(self, trainer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]: ...
+    def step_functions(self, trainer: TrainedNetworks) -> tuple[Callable[..., Any], Callable[..., Any]]: ...
 
 
 class TrainedNetworks(Protocol):

@@ -57,7 +57,7 @@ def describe_trainer_state(trainer: TrainedNetworks) -> tuple[dict[str, tuple[st
     moments = {}
     for label, _, params in _list_optimizers(trainer):
         for index, param in enumerate(params):
-            for name in _OPTIMIZER_TENSORS[trainer.plan.optimizer]:
+            for name in _OPTIMIZER_TENSORS[trainer.plan.optimizer.name]:
                 moments[f"{label}/{index:03d}.{name}"] = _describe_tensor(param)
             moments[f"{label}/{index:03d}.step"] = ("float32", ())
     return expected | moments, set(moments)
@@ -74,7 +74,7 @@ def restore_trainer_state(trainer: TrainedNetworks, tensors: Mapping[str, np.nda
         for label, optimizer, params in _list_optimizers(trainer):
             for index, param in enumerate(params):
                 optimizer.state.pop(param, None)
-                for name in ("step", *_OPTIMIZER_TENSORS[trainer.plan.optimizer]):
+                for name in ("step", *_OPTIMIZER_TENSORS[trainer.plan.optimizer.name]):
                     saved = tensors.get(f"{label}/{index:03d}.{name}")
                     if saved is None:
                         continue
@@ -97,7 +97,7 @@ def _list_optimizers(trainer: TrainedNetworks) -> Iterator[tuple[str, Any, list[
 
 def _find_step_device(trainer: TrainedNetworks, param: torch.Tensor) -> torch.device:
     """The device of an optimizer's step count: the parameter's for fused Adam, else the CPU."""
-    return param.device if trainer.plan.optimizer == "adam" else torch.device("cpu")
+    return param.device if trainer.plan.optimizer.name == "adam" else torch.device("cpu")
 
 
 def _to_array(tensor: torch.Tensor) -> np.ndarray:

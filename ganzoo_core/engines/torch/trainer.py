@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganzoo_core.api import Loss, Step
+from ganzoo_core.api import Images, Loss, Step
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
 from ganzoo_core.engines.loss_step import (
@@ -40,13 +40,21 @@ from ganzoo_core.randomness import latents, philox, seed_for
 
 
 class Trainer:
-    """Train one generator against one discriminator on one set of images.
+    """Train one generator against one discriminator on one set of images; see `engines.protocol.Trainer`.
 
-    One `step(step, images, values)` makes `critic_steps` updates of D, then one of G. Its random numbers depend only on
-    the seed, the step and the index of the D update within the step.
+    Beside what every trainer has:
+    - several processes, of which each takes its rows of the batch and draws numbers of its own; gradients and the
+      loss's memory are averaged before each optimizer step, see `process_group`;
+    - forward and backward passes in bfloat16, with float32 weights, losses and optimizers, see `precision`;
+    - a compiled step, which is compared with the uncompiled one first, see `compiled`;
+    - images in a GPU's memory, in main memory, or read from a file in advance, see `data`.
 
-    In distributed training each process takes its rows of the batch, and gradients are averaged over the processes
-    before each optimizer step; see `process_group`.
+    Raises, beside what every trainer does:
+        RankError: in `step`, `pop_means`, `read_pending_sums` and `read_state`, if another process hangs or has ended;
+            in `read_state` also if the processes' weights differ.
+        AssertionError: in the first step, if a gradient or an optimizer's state has other strides than its parameter,
+            which fused optimizers would mix up.
+        RuntimeError: in `step`, from PyTorch, if no term depends on the network that it is to train.
     """
 
     def __init__(
@@ -56,7 +64,7 @@ class Trainer:
         D: Any,
         loss: Loss,
         plan: Plan,
-        images: np.ndarray,
+        images: Images,
         labels: np.ndarray | None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G.train(), D.train(), loss, plan
@@ -66,7 +74,7 @@ class Trainer:
             share = BatchShare(plan.batch_size, self.rows, torch.Generator(engine.device))
             self.ops = TorchOps(engine.device, share=share)
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
-        self.ema = self._make_ema() if plan.ema_halflife is not None else None
+        self.ema = self._make_ema() if plan.ema is not None else None
         self._start_optimizers()
         self.memory = {
             name: torch.tensor(value, device=engine.device) for name, value in read_initial_memory(loss).items()
@@ -87,18 +95,12 @@ class Trainer:
             yield
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
-        """Train one step.
-
-        Args:
-            step: the number of steps before this one.
-            images: the number of real images seen before this step.
-            values: the schedule's values at this point.
-        """
+        """Train one step, after `step` steps and `images` real images, with the schedule's values."""
         plan = self.plan
         if "resolution" in values:
             self.grow(values)
-        optimizers.set_learning_rates(self.g_optimizer, values, "lr_g", plan.lr_g)
-        optimizers.set_learning_rates(self.d_optimizer, values, "lr_d", plan.lr_d)
+        optimizers.set_learning_rates(self.g_optimizer, values, "lr_g", plan.optimizer.lr_g)
+        optimizers.set_learning_rates(self.d_optimizer, values, "lr_d", plan.optimizer.lr_d)
         if plan.updates == "simultaneous":
             self._train_simultaneously(step, images, values)
         else:
@@ -128,8 +130,9 @@ class Trainer:
     def _start_optimizers(self) -> None:
         self.g_params = [parameter for parameter in self.G.parameters() if parameter.requires_grad]
         self.d_params = [parameter for parameter in self.D.parameters() if parameter.requires_grad]
-        self.g_optimizer = optimizers.make_optimizer(self.g_params, self.plan, lr=self.plan.lr_g)
-        self.d_optimizer = optimizers.make_optimizer(self.d_params, self.plan, lr=self.plan.lr_d)
+        settings = self.plan.optimizer
+        self.g_optimizer = optimizers.make_optimizer(self.g_params, settings, lr=settings.lr_g)
+        self.d_optimizer = optimizers.make_optimizer(self.d_params, settings, lr=settings.lr_d)
         self._checked = False
         self.generate, self.compute_terms = self.engine.step_functions(self)
 
@@ -155,13 +158,13 @@ class Trainer:
         plan = self.plan
         with self._use_seed("generator", step):
             real = labels = None
-            if plan.real_in_generator_step or (plan.conditional and shared is None):
+            if plan.loss.real_in_generator_step or (plan.conditional and shared is None):
                 # Reals from a separate stream; they do not count as images seen.
                 real, labels = self._load_reals(self.g_reals, step * plan.batch_size, values)
             if shared is None:
                 z = self._draw_latents("z of the generator", step)
                 shared = FakeBatch(self.generate(z, labels, values), labels, z)
-            reals_for_loss = real if plan.real_in_generator_step else None
+            reals_for_loss = real if plan.loss.real_in_generator_step else None
             (terms,), _ = self.compute_terms(
                 ("generator",), reals_for_loss, shared.fake, shared.labels, shared.z, values
             )
@@ -253,10 +256,11 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
 
     def _clip_weights(self) -> None:
-        if self.plan.weight_clip is not None:
+        clip = self.plan.loss.weight_clip
+        if clip is not None:
             with torch.no_grad():
-                torch._foreach_clamp_min_(self.d_params, -self.plan.weight_clip)
-                torch._foreach_clamp_max_(self.d_params, self.plan.weight_clip)
+                torch._foreach_clamp_min_(self.d_params, -clip)
+                torch._foreach_clamp_max_(self.d_params, clip)
 
     def _update_ema(self, images: int, values: Mapping[str, float]) -> None:
         """Update the moving average of G's weights; copy buffers such as batch norm's."""

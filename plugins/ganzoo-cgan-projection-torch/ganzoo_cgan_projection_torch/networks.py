@@ -53,7 +53,7 @@ class ConditionalBatchNorm(nn.BatchNorm2d):
         self.scale = nn.Parameter(torch.ones(classes, channels))
         self.shift = nn.Parameter(torch.zeros(classes, channels))
 
-    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # labels, too
         scale, shift = F.embedding(labels, self.scale), F.embedding(labels, self.shift)  # [N,C]
         return super().forward(x) * scale[:, :, None, None] + shift[:, :, None, None]
 

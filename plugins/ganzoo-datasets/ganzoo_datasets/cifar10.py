@@ -11,13 +11,16 @@ import numpy as np
 import ganzoo_core as gz
 from ganzoo_datasets.archive import unpack
 from ganzoo_datasets.cache import load_or_build, stamp_files
-from ganzoo_datasets.download import Remote, compute_sha256, fetch
+from ganzoo_datasets.remote import compute_sha256, fetch
 
-BASE_URL = "https://www.cs.toronto.edu/~kriz/"
 # Address, size and sum: TensorFlow Datasets, tensorflow_datasets/url_checksums/cifar10.txt.
 # No checksums of the files inside are published.
-ARCHIVE = Remote(
-    "cifar-10-binary.tar.gz", 170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+ARCHIVE = gz.RemoteFile(
+    name="cifar-10-binary.tar.gz",
+    size=170_052_171,
+    sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    base_url="https://www.cs.toronto.edu/~kriz/",
+    mirror_variable="GANZOO_MIRROR_CIFAR10",
 )
 FOLDER = "cifar-10-batches-bin"
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -52,10 +55,11 @@ def _unpack_archive(name: str, root: Path) -> None:
     if not is_there and pickled:
         raise gz.DataError(
             f"{pickled} is CIFAR-10 as a Python pickle, which is never opened here: put the binary version, "
-            f"{BASE_URL}{ARCHIVE.name}, into {root}, or use --data torchvision:CIFAR10, which reads the one you have"
+            f"{ARCHIVE.base_url}{ARCHIVE.name}, into {root}, or use --data torchvision:CIFAR10, which reads the one "
+            "you have"
         )
     if not is_there:
-        fetch(ARCHIVE, dataset=name, base_url=BASE_URL, folder=root, advice=f"put {ARCHIVE.name} into that folder")
+        fetch(ARCHIVE, dataset=name, folder=root, advice=f"put {ARCHIVE.name} into that folder")
     try:
         unpack(archive, folder, file_names=(*_FILES["train"], *_FILES["test"]), limit=_MAX_UNPACKED_BYTES)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from ganzoo_datasets.cache import load_or_build, stamp_files
 from ganzoo_datasets.folder_layout import Placed, place_files
 from ganzoo_datasets.paths import resolve_folder
 
+_MAX_HEADERS = 256  # files that `describe_dataset` looks into
 _OTHER_OPTIONS = ("split", "holdout", "flip")  # on which the decoded images do not depend
 
 
@@ -30,11 +31,7 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
             the folder itself and in sub-folders.
         UsageError: if an option is invalid.
     """
-    folder = resolve_folder(name, argument)
-    scan = gz.scan_images(folder)
-    if not scan.files:
-        passed = f"; {scan.notes[0]}" if scan.notes else ""
-        raise gz.DataError(f"{folder} holds no images{passed}; expected images, one folder a class or flat")
+    folder, scan = _scan(name, argument)
     files = place_files(scan.files)
     official = any(file.split for file in files)
     part = split if official else "all"
@@ -50,6 +47,32 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
     if not official:
         return gz.hold_out(source, split, options)
     return replace(source, held_out=sum(part not in ("all", file.split) for file in files))
+
+
+@gz.hookimpl
+def describe_dataset(name: str, argument: str, split: str, options: gz.Options) -> Mapping[str, int]:
+    """Size, channels and classes by the names of all files and the headers of the first ones.
+
+    Raises:
+        DataError, UsageError: as `dataset` does.
+    """
+    folder, scan = _scan(name, argument)
+    files = place_files(scan.files)
+    classes = _list_classes(folder, files)
+    chosen = [each.file for each in files if each.split in ("", split) or split == "all"][:_MAX_HEADERS]
+    images = gz.ImageSet(chosen, options, name=str(folder))
+    height, width = images.find_size()
+    return {"height": height, "width": width, "channels": images.channels, "classes": len(classes)}
+
+
+def _scan(name: str, argument: str) -> tuple[Path, gz.ImageScan]:
+    """The folder and its image files; raises DataError if there are none."""
+    folder = resolve_folder(name, argument)
+    scan = gz.scan_images(folder)
+    if not scan.files:
+        passed = f"; {scan.notes[0]}" if scan.notes else ""
+        raise gz.DataError(f"{folder} holds no images{passed}; expected images, one folder a class or flat")
+    return folder, scan
 
 
 def _stamp_file(file: gz.ImageFile) -> tuple[str, int, int, int]:

@@ -12,7 +12,7 @@ import numpy as np
 import ganzoo_core as gz
 from ganzoo_datasets import idx
 from ganzoo_datasets.cache import load_or_build, stamp_files
-from ganzoo_datasets.download import Remote, compute_sha256, fetch
+from ganzoo_datasets.remote import compute_sha256, fetch
 
 _COUNTS = {"train": 60_000, "test": 10_000}
 _FILES = {
@@ -29,29 +29,28 @@ class _PublishedSet:
 
     Attributes:
         folder: under the data root, with torchvision's name.
-        base_url: address of the gzipped files.
-        remotes: the gzipped files: size in bytes and SHA-256.
+        remotes: the gzipped files.
         unpacked_sha256: SHA-256 of the unpacked files; empty if none is published.
     """
 
     folder: str
-    base_url: str
     class_names: tuple[str, ...]
-    remotes: Mapping[str, Remote]
+    remotes: Mapping[str, gz.RemoteFile]
     unpacked_sha256: Mapping[str, str]
 
 
-def _make_remotes(*rows: tuple[str, int, str]) -> dict[str, Remote]:
-    return {name: Remote(f"{name}.gz", size, digest) for name, size, digest in rows}
+def _make_remotes(base_url: str, variable: str, *rows: tuple[str, int, str]) -> dict[str, gz.RemoteFile]:
+    return {name: gz.RemoteFile(f"{name}.gz", size, digest, base_url, variable) for name, size, digest in rows}
 
 
 SETS = {
     "mnist": _PublishedSet(
         folder="MNIST/raw",
-        base_url="https://storage.googleapis.com/cvdf-datasets/mnist/",
         class_names=tuple("0123456789"),
         # Address, sizes and sums: TensorFlow Datasets, tensorflow_datasets/url_checksums/mnist.txt.
         remotes=_make_remotes(
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "GANZOO_MIRROR_MNIST",
             ("train-images-idx3-ubyte", 9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
             ("train-labels-idx1-ubyte", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
             ("t10k-images-idx3-ubyte", 1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
@@ -67,14 +66,15 @@ SETS = {
     ),
     "fashion_mnist": _PublishedSet(
         folder="FashionMNIST/raw",
-        # The authors' repository, since the address in TensorFlow Datasets has no https.
-        base_url="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         class_names=(
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ),
         # Sizes and sums: TensorFlow Datasets, tensorflow_datasets/url_checksums/fashion_mnist.txt.
+        # The address is the authors' repository, since the one in TensorFlow Datasets has no https.
         remotes=_make_remotes(
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+            "GANZOO_MIRROR_FASHION_MNIST",
             ("train-images-idx3-ubyte", 26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
             ("train-labels-idx1-ubyte", 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
             ("t10k-images-idx3-ubyte", 4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
@@ -99,8 +99,7 @@ def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
     missing = [_FILES[key] for key, file in local_files.items() if file is None]
     advice = f"put {' and '.join(missing)} into that folder, plain or gzipped"
     files = {
-        key: file
-        or fetch(about.remotes[_FILES[key]], dataset=name, base_url=about.base_url, folder=folder, advice=advice)
+        key: file or fetch(about.remotes[_FILES[key]], dataset=name, folder=folder, advice=advice)
         for key, file in local_files.items()
     }
     key = {"set": name, "files": stamp_files(files.values())}

@@ -20,7 +20,6 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets import cache
-from ganzoo_datasets.download import is_offline
 
 PROBLEM_FILE, REQUEST_FILE = "problem.txt", "request.json"
 _ERROR_LINES = 8  # last lines of a crashed child's output to show
@@ -54,7 +53,7 @@ def dataset(name: str, argument: str, root: Path, split: str, options: gz.Option
         "fit": options.get("fit", "crop"),
         "holdout": options.get("holdout", 0.2),
     }
-    download = options.get("download", False) and not is_offline()
+    download = options.get("download", False) and not gz.is_offline()
     key = {"set": name, "torchvision": metadata.version("torchvision"), "request": request}
     return cache.load_or_build(key, partial(_read_in_child, {**request, "download": download}))
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ import pytest
 import ganzoo_core as gz
 from ganzoo_datasets import cifar10
 from ganzoo_datasets.archive import unpack
-from ganzoo_datasets.download import Remote
 
 NAMES = [f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]
 
@@ -86,7 +86,7 @@ def test_download_unpack_and_read(tmp_path, server, monkeypatch):
     files, pictures, _ = batches()
     body = archive(files)
     server.files["/cifar-10-binary.tar.gz"] = body
-    remote = Remote("cifar-10-binary.tar.gz", len(body), hashlib.sha256(body).hexdigest())
+    remote = replace(cifar10.ARCHIVE, size=len(body), sha256=hashlib.sha256(body).hexdigest())
     monkeypatch.setattr(cifar10, "ARCHIVE", remote)
     monkeypatch.setenv("GANZOO_MIRROR_CIFAR10", server.url)
     source = cifar10.dataset(name="cifar10", root=tmp_path / "root", split="train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import stat
@@ -11,10 +12,16 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_datasets import mnist
-from ganzoo_datasets.download import Remote, fetch
+from ganzoo_datasets.remote import fetch
 
 BODY = b"what was published" * 1000
-REMOTE = Remote("file.gz", len(BODY), hashlib.sha256(BODY).hexdigest())
+
+
+def published(body, name="file.gz", base_url="https://example.org/", variable="GANZOO_MIRROR_MNIST"):
+    return gz.RemoteFile(name, len(body), hashlib.sha256(body).hexdigest(), base_url, variable)
+
+
+REMOTE = published(BODY)
 
 
 @pytest.fixture
@@ -24,9 +31,7 @@ def get(tmp_path, server, monkeypatch):
 
     def attempt(remote=REMOTE):
         try:
-            return fetch(
-                remote, dataset="mnist", base_url="https://example.org/", folder=tmp_path / "raw", advice="fill it"
-            )
+            return fetch(remote, dataset="mnist", folder=tmp_path / "raw", advice="fill it")
         finally:
             left = {path.name for path in (tmp_path / "raw").glob("*")} if (tmp_path / "raw").is_dir() else set()
             assert left <= {remote.name}
@@ -46,7 +51,7 @@ def test_a_transfer_that_calls_itself_gzipped_is_kept_as_sent(get, server):
     body = gzip.compress(BODY, mtime=0)
     server.files["/data/file.gz"] = body
     server.headers["/data/file.gz"] = {"Content-Encoding": "gzip"}
-    assert get(Remote("file.gz", len(body), hashlib.sha256(body).hexdigest())).read_bytes() == body
+    assert get(published(body)).read_bytes() == body
 
 
 def test_redirections_are_followed(get, server):
@@ -133,9 +138,27 @@ def test_a_folder_that_cannot_be_made(server, tmp_path, monkeypatch):
     monkeypatch.setenv("GANZOO_MIRROR_MNIST", server.url)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(gz.DataError, match="cannot be written"):
-        fetch(
-            REMOTE, dataset="mnist", base_url="https://example.org/", folder=tmp_path / "file" / "raw", advice="fill it"
-        )
+        fetch(REMOTE, dataset="mnist", folder=tmp_path / "file" / "raw", advice="fill it")
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "words"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+        (OSError(errno.ENOSPC, "No space left on device"), gz.DataError, "cannot be written: No space left on device"),
+    ],
+)
+def test_an_interrupted_download_leaves_nothing(server, tmp_path, monkeypatch, raised, expected, words):
+    monkeypatch.setenv("GANZOO_MIRROR_MNIST", server.url)
+    server.files["/file.gz"] = BODY
+
+    def stop(amount):
+        assert amount > 0
+        raise raised
+
+    with pytest.raises(expected, match=words):
+        gz.download(REMOTE, tmp_path, missing="it is not there", advice="make room", advance=stop)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_pins_are_the_published_ones():
@@ -143,8 +166,9 @@ def test_pins_are_the_published_ones():
     sums = {name: about.remotes["train-images-idx3-ubyte"].sha256[:8] for name, about in mnist.SETS.items()}
     assert sums == {"mnist": "440fcabf", "fashion_mnist": "3aede38d"}
     for about in mnist.SETS.values():
-        assert about.base_url.startswith("https://")
-        assert all(len(remote.sha256) == 64 for remote in about.remotes.values())
+        for remote in about.remotes.values():
+            assert remote.base_url.startswith("https://")
+            assert len(remote.sha256) == 64
 
 
 def test_the_whole_way_to_images(tmp_path, server, write_set, monkeypatch):
@@ -153,7 +177,7 @@ def test_the_whole_way_to_images(tmp_path, server, write_set, monkeypatch):
     for file in (tmp_path / "served" / "fashion").iterdir():
         body = file.read_bytes()
         server.files[f"/{file.name}"] = body
-        remotes[file.stem] = Remote(file.name, len(body), hashlib.sha256(body).hexdigest())
+        remotes[file.stem] = published(body, file.name, variable="GANZOO_MIRROR_FASHION_MNIST")
     monkeypatch.setitem(mnist.SETS, "fashion_mnist", replace(mnist.SETS["fashion_mnist"], remotes=remotes))
     monkeypatch.setenv("GANZOO_MIRROR_FASHION_MNIST", server.url)
     source = mnist.dataset(name="fashion_mnist", root=tmp_path / "root", split="train")

@@ -318,3 +318,38 @@ def test_what_was_found_is_said(tmp_path):
         train, whole = (read(tmp_path / "parts", split) for split in ("train", "all"))
         assert (train.held_out, train.sizes.tolist(), train.skipped) == (1, [[8, 8]], 0)
         assert (whole.held_out, whole.sizes.tolist()) == (0, [[8, 9], [8, 8]])
+
+
+@pytest.mark.parametrize("size", [0, 8, 16])
+@pytest.mark.parametrize("split", ["train", "test", "all"])
+@pytest.mark.parametrize(
+    ("names", "mode"),
+    [
+        (["cat/b", "cat/a", "dog/2024/x", "ant/y", "ant/z"], "L"),
+        (["1", "2", "3", "4", "5"], "RGB"),
+        (["train/cat/a", "train/dog/b", "test/cat/c", "val/eel/d"], "L"),
+        (["train/a", "train/b", "test/c"], "L"),
+    ],
+)
+def test_a_description_is_what_is_read(tmp_path, names, mode, split, size):
+    for name in names:
+        put(tmp_path / "set" / f"{name}.png", mode=mode)
+    options = {"size": size, "channels": 0, "skip_bad": False}
+    told = folder.describe_dataset(name="folder", argument=str(tmp_path / "set"), split=split, options=options)
+    source = read(tmp_path / "set", split, size=size)
+    _, height, width, channels = source.images.shape
+    assert told == {"height": height, "width": width, "channels": channels, "classes": len(source.class_names)}
+
+
+def test_a_description_refuses_what_reading_refuses(tmp_path):
+    put(tmp_path / "set" / "a.png")
+    (tmp_path / "set" / "b.png").write_bytes(b"no picture")
+    for hook in (folder.describe_dataset, folder.dataset):
+        for size, words in ((-1, "data.size is -1"), (8, "1 of 2 files cannot be read as images: b.png")):
+            with pytest.raises((gz.UsageError, gz.DataError), match=words):
+                hook(
+                    name="folder",
+                    argument=str(tmp_path / "set"),
+                    split="all",
+                    options={"size": size, "channels": 0, "skip_bad": False},
+                )

@@ -128,7 +128,7 @@ def _train(train: gz.ImageSource, test: gz.ImageSource, entry: Path, say: Say) -
         "test_images": len(test.images),
         "train_images": len(train.images),
         "weights": hashlib.sha256(content).hexdigest(),
-        "resizer": classifier_network.describe_resizer(train.images.shape[1:]),
+        "resizer": classifier_network.describe_resizer(*train.images.shape[1:3]),
     }
     say(f"it knows {accuracy:.2%} of {len(test.images):,} test images")
     _store_entry(entry, {WEIGHTS_FILE: content, FACTS_FILE: json.dumps(about, indent=1).encode()})

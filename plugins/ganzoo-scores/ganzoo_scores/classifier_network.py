@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import ganzoo_core as gz
+
 FEATURES = 64
 WIDTHS = (32, 64, 64)
 MIN_SIDE = 4  # pixels: levels are added until the image is smaller than twice this
@@ -59,14 +61,12 @@ def _scale_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def describe_resizer(shape: tuple[int, int, int]) -> str:
-    """How images of this shape are resized, by name."""
-    height, width = _scale_size(shape[0], shape[1])
-    return (
-        "none"
-        if (height, width) == shape[:2]
-        else f"bilinear with antialiasing, as PyTorch has it, to {width}×{height}"
-    )
+def describe_resizer(height: int, width: int) -> str:
+    """How images of this size are resized, by name."""
+    rows, columns = _scale_size(height, width)
+    if (rows, columns) == (height, width):
+        return "none"
+    return f"bilinear with antialiasing, as PyTorch has it, to {columns}×{rows}"
 
 
 def as_input(images: np.ndarray) -> Tensor:
@@ -93,7 +93,7 @@ def unpack(content: bytes, empty: Classifier) -> Classifier:
 
 
 def train(
-    images: np.ndarray, labels: np.ndarray, classes: int, report_progress: Callable[[int, int], None]
+    images: gz.Images, labels: np.ndarray, classes: int, report_progress: Callable[[int, int], None]
 ) -> Classifier:
     """A classifier of these images, on the CPU with one thread.
 
@@ -147,7 +147,7 @@ def _shift_randomly(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def extract_features(network: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def extract_features(network: Classifier, images: gz.Images) -> tuple[np.ndarray, np.ndarray]:
     """uint8 images [N,H,W,C] -> features [N,64] and logits [N,K], float32."""
     found = [
         network(as_input(images[start : start + EVALUATION_BATCH])) for start in range(0, len(images), EVALUATION_BATCH)

@@ -127,9 +127,9 @@ def make_network(tensors: Mapping[str, np.ndarray]) -> torch.nn.Module:
 def make_empty_network() -> torch.nn.Module:
     """torch-fidelity's network without weights: tensors on the meta device, with names, shapes and dtypes."""
     import torch
-    from torch_fidelity import feature_extractor_inceptionv3 as theirs  # type: ignore[import-untyped]
+    from torch_fidelity import feature_extractor_inceptionv3 as theirs
 
-    class Empty(theirs.FeatureExtractorInceptionV3):  # type: ignore[misc]
+    class Empty(theirs.FeatureExtractorInceptionV3):
         def load_state_dict(self, *_: object, **__: object) -> None:
             """Do nothing: the constructor would load downloaded weights."""
 

@@ -18,7 +18,7 @@ def metric(options: gz.Options) -> gz.Metric:
 def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 3) -> dict[str, float]:
     """`precision`: fraction of generated images in a real one's ball; `recall`: of real images in a generated one's."""
     import torch
-    from torch_fidelity.metric_prc import prc_features_to_metric  # type: ignore[import-untyped]
+    from torch_fidelity.metric_prc import prc_features_to_metric
 
     check_image_count(real, fake, neighbours, "precision-recall")
     result = prc_features_to_metric(

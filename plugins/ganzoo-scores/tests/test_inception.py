@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -60,8 +61,10 @@ def test_it_sees_what_torch_fidelity_sees(reference, tmp_path):
 
 def pin(monkeypatch, content):
     """From now on, this is the published file."""
-    monkeypatch.setattr(inception_weights, "FILE_SIZE", len(content))
-    monkeypatch.setattr(inception_weights, "SHA256", hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(
+        inception_weights, "WEIGHTS", replace(inception_weights.WEIGHTS, size=len(content), sha256=digest)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +100,13 @@ def test_the_published_file_is_read_in_the_scoring_process(reference, published,
         Image.fromarray(picture).save(tmp_path / "data" / "all" / f"{number}.png")
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "scoring_of_a_fixture.py").write_text(f"""
+from dataclasses import replace
 from ganzoo_core.processes import serve
 from ganzoo_core.evaluation.worker import handle_request
 from ganzoo_scores import inception_weights
-inception_weights.FILE_SIZE, inception_weights.SHA256 = {len(content)}, {hashlib.sha256(content).hexdigest()!r}
+inception_weights.WEIGHTS = replace(
+    inception_weights.WEIGHTS, size={len(content)}, sha256={hashlib.sha256(content).hexdigest()!r}
+)
 serve(handle_request)
 """)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
@@ -148,7 +154,7 @@ def test_any_other_pickle_is_refused_unopened(tmp_path, monkeypatch, how):
         open_weights(tmp_path / "file.pth")
     for words in (
         hashlib.sha256(content).hexdigest(),
-        inception_weights.SHA256,
+        inception_weights.WEIGHTS.sha256,
         f"{len(content):,} bytes",
         "95,628,359",
         NAMED,
@@ -280,8 +286,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GANZOO_MIRROR_INCEPTION", f"http://127.0.0.1:{served.server_port}/files")
     monkeypatch.delenv("GANZOO_OFFLINE", raising=False)
-    monkeypatch.setattr(inception_weights, "FILE_SIZE", len(Server.content))
-    monkeypatch.setattr(inception_weights, "SHA256", hashlib.sha256(Server.content).hexdigest())
+    pin(monkeypatch, Server.content)
     monkeypatch.setattr(inception_weights, "find_torch_cache", lambda: tmp_path / "torch")
     yield Handler
     served.shutdown()
@@ -297,14 +302,14 @@ def test_the_published_file_is_fetched_once(server, tmp_path):
     said = []
     assert inception_weights.fetch_weights(said.append) == Server.content
     assert inception_weights.fetch_weights(said.append) == Server.content
-    assert kept(tmp_path) == [inception_weights.FILE_NAME]
-    assert server.asked == [f"/files/{inception_weights.FILE_NAME}"]
+    assert kept(tmp_path) == [inception_weights.WEIGHTS.name]
+    assert server.asked == [f"/files/{inception_weights.WEIGHTS.name}"]
     assert len(said) == 1
 
 
 def test_a_file_that_torch_fidelity_left_is_taken(server, tmp_path):
     (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / inception_weights.FILE_NAME).write_bytes(Server.content)
+    (tmp_path / "torch" / inception_weights.WEIGHTS.name).write_bytes(Server.content)
     assert inception_weights.fetch_weights(print) == Server.content
     assert server.asked == []
 
@@ -328,7 +333,7 @@ def test_anything_but_the_published_file_is_refused_and_not_kept(server, tmp_pat
 
 def test_a_damaged_file_is_fetched_anew(server, tmp_path):
     inception_weights.fetch_weights(print)
-    path = tmp_path / "cache" / "weights" / inception_weights.FILE_NAME
+    path = tmp_path / "cache" / "weights" / inception_weights.WEIGHTS.name
     path.write_bytes(b"the wEights")
     assert inception_weights.fetch_weights(print) == Server.content
     assert path.read_bytes() == Server.content
@@ -363,6 +368,6 @@ def test_a_mirror_must_be_https(server, monkeypatch, address):
 def test_the_pin_is_the_published_one():
     """As torch.hub has it, the file's name holds the first eight digits of its sum."""
     monkeypatched = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-    assert monkeypatched == inception_weights.SHA256
-    assert inception_weights.FILE_NAME.rpartition("-")[2] == f"{inception_weights.SHA256[:8]}.pth"
-    assert inception_weights.BASE_URL.startswith("https://")
+    assert monkeypatched == inception_weights.WEIGHTS.sha256
+    assert inception_weights.WEIGHTS.name.rpartition("-")[2] == f"{inception_weights.WEIGHTS.sha256[:8]}.pth"
+    assert inception_weights.WEIGHTS.base_url.startswith("https://")

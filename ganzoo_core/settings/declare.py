@@ -1,0 +1,97 @@
+"""Declare settings: one by one in a table, or as the fields of the dataclass that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+Group = TypeVar("Group")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting: its default, the kind of its values, and a line of help.
+
+    `kind` is int, float, bool, text, length (see `lengths`), duration (a length, or minutes), or a list: numbers,
+    integers, words, lengths. A default of None means that the setting is off unless it is set.
+
+    Attributes:
+        choices: the only values; () for any.
+        length: of a list; 0 for any.
+        above, at_least, below, at_most: the range of a number, or of each in a list; None for no limit.
+        fallback: the setting whose value is taken where this one is None.
+        only_with: (another setting, the values of it with which this one is read); () for any length but `off`.
+        frameworks: those that read it; () for all.
+        scheduled: the name of the schedule's value that replaces this setting; "" for none.
+    """
+
+    default: Any
+    kind: str
+    help: str = ""
+    choices: tuple[Any, ...] = ()
+    length: int = 0
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+    fallback: str = ""
+    only_with: tuple[str, tuple[str, ...]] | None = None
+    frameworks: tuple[str, ...] = ()
+    scheduled: str = ""
+
+    def describe_problem(self, value: Any) -> str:
+        """What was expected instead of a value outside the range, or of a list of another length; "" if it is fine."""
+        numbers = value if isinstance(value, list) else [value]
+        what = f"{self.length} numbers" if self.length else "a number"
+        if self.at_most is not None and any(number > self.at_most for number in numbers):
+            return f"expected {what} of at most {self.at_most:,}"
+        if self.above is not None and any(number <= self.above for number in numbers):
+            return f"expected {what} above {self.above:g}"
+        low = self.at_least is not None and any(number < self.at_least for number in numbers)
+        high = self.below is not None and any(number >= self.below for number in numbers)
+        if low or high or (self.length and len(numbers) != self.length):
+            return f"expected {what} of at least {self.at_least:g}" + (
+                f" and below {self.below:g}" if self.below else ""
+            )
+        return ""
+
+
+def setting(key: str, default: Any, kind: str, help: str, choices: tuple[Any, ...] = (), **details: Any) -> Any:
+    """Declare a dataclass field and the setting `key` that it is read from; `read_group` fills it in.
+
+    The field has the setting's default, unless another setting is its fallback.
+
+    Args:
+        key: the setting's full name.
+        default, kind, help, choices, details: see `Setting`.
+    """
+    declared = Setting(default, kind, help, choices, **details)
+    has_default = {} if declared.fallback else {"default": _freeze(default)}
+    return field(metadata={"key": key, "setting": declared}, **has_default)
+
+
+def list_group(group: type[Any]) -> dict[str, Setting]:
+    """The settings that a dataclass declares, by their full names."""
+    return {each.metadata["key"]: each.metadata["setting"] for each in fields(group) if each.metadata}
+
+
+def read_group(group: type[Group], settings: Mapping[str, Any], **others: Any) -> Group:
+    """Make a dataclass from the settings that its fields declare; lists become tuples.
+
+    Args:
+        group: a dataclass with fields made by `setting`.
+        settings: values by full name.
+        others: its other fields.
+    """
+    values = {}
+    for each in fields(group):  # type: ignore[arg-type]
+        if each.metadata:
+            value = settings[each.metadata["key"]]
+            fallback = each.metadata["setting"].fallback
+            values[each.name] = _freeze(settings[fallback] if value is None and fallback else value)
+    return group(**values, **others)
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
