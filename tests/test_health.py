@@ -27,7 +27,7 @@ WON = "D told every training image from every generated one"
 
 
 def plan(decision, probability=None):
-    return SimpleNamespace(decision=decision, probability=probability)
+    return SimpleNamespace(loss=SimpleNamespace(decision=decision, probability=probability))
 
 
 def tensors(framework):
