@@ -71,7 +71,7 @@ class Reporter:
 
 @pytest.fixture
 def watch(tmp_path):
-    plan = SimpleNamespace(takes_g=("fade",), ema_halflife=None, latent_dim=3, latent="normal")
+    plan = SimpleNamespace(takes_g=("fade",), ema=None, latent_dim=3, latent="normal")
     framing = Framing((6, 6), (8, 8), "pad", 0)
     return TrainingEvaluator(
         Scorer(), run=tmp_path, plan=plan, classes=2, framing=framing, count=5, reporter=Reporter()
