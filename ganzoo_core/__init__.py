@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         TrackedRun,
     )
     from ganzoo_core.data.pixels import deprocess, grid, preprocess
+    from ganzoo_core.data.reading.decoding import image_to_pixels
+    from ganzoo_core.data.reading.image_set import ImageSet, ReadImages
+    from ganzoo_core.data.reading.scan import ImageFile, ImageScan, scan_images
     from ganzoo_core.data.splits import hold_out
     from ganzoo_core.errors import DataError, Diverged, GanzooError, PluginError, UsageError
     from ganzoo_core.evaluation.evaluate import evaluate
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from ganzoo_core.python_api import Run, build, loss, parts, resume, train
     from ganzoo_core.storage.download import RemoteFile, download, is_offline
     from ganzoo_core.storage.tensors import read_tensors
+    from ganzoo_core.terminal.bars import show_progress
     from ganzoo_core.terminal.text import clean_text
 
 _HOME = {
@@ -63,6 +67,13 @@ _HOME = {
     "read_tensors": "storage.tensors",
     "clean_text": "terminal.text",
     "hold_out": "data.splits",
+    "ImageFile": "data.reading.scan",
+    "ImageScan": "data.reading.scan",
+    "ImageSet": "data.reading.image_set",
+    "ReadImages": "data.reading.image_set",
+    "image_to_pixels": "data.reading.decoding",
+    "scan_images": "data.reading.scan",
+    "show_progress": "terminal.bars",
     "evaluate": "evaluation.evaluate",
     "deprocess": "data.pixels",
     "grid": "data.pixels",
@@ -85,6 +96,9 @@ __all__ = [
     "Extractor",
     "Features",
     "GanzooError",
+    "ImageFile",
+    "ImageScan",
+    "ImageSet",
     "ImageSource",
     "Images",
     "Loss",
@@ -93,6 +107,7 @@ __all__ = [
     "Ops",
     "Options",
     "PluginError",
+    "ReadImages",
     "RemoteFile",
     "Run",
     "SavedGenerator",
@@ -109,6 +124,7 @@ __all__ = [
     "grid",
     "hold_out",
     "hookimpl",
+    "image_to_pixels",
     "is_offline",
     "load",
     "loss",
@@ -116,6 +132,8 @@ __all__ = [
     "preprocess",
     "read_tensors",
     "resume",
+    "scan_images",
+    "show_progress",
     "train",
 ]
 

@@ -9,7 +9,7 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core.data import summary
-from ganzoo_core.data.framing import Framing
+from ganzoo_core.data.framing import Framing, apply_framing, choose_framing, crop_padding
 from ganzoo_core.settings import read_facts
 
 
@@ -172,3 +172,45 @@ def test_a_quiet_run_tells_nothing(tmp_path, capfd):
     settings = {"model.width": 4, "train.batch_size": 8}
     gz.train("dcgan-torch", data=array, settings=settings, steps=1, out=tmp_path / "run", quiet=True)
     assert "data:" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected"),
+    [
+        (
+            "crop",
+            "28×56 → crop 28² → 64×64; the crop cuts 50% of the pictures away: --set data.fit=pad or stretch keeps all",
+        ),
+        ("pad", "28×56 → pad 56² → 64×64"),
+        ("stretch", "28×56 → stretch → 64×64"),
+    ],
+)
+def test_a_crop_that_takes_much_is_said_and_fit_keeps_all(fit, expected):
+    """Half of a picture of 28×56 is no square."""
+    source = gz.ImageSource(np.full((5, 56, 28, 1), 200, np.uint8))
+    framing = choose_framing((56, 28), size=0, sizes=[64], background=None, fit=fit)
+    facts = summary.describe_data(source, framing, 1)
+    assert summary.format_summary(facts)[1] == f"pictures: {expected}"
+    assert facts["cut"] == (0.5 if fit == "crop" else 0)
+    framed = apply_framing(source.images, framing, 1)
+    assert framed.shape == (5, 64, 64, 1)
+    border = framed.copy()
+    border[:, :, 16:48] = 0
+    assert (border == (200 if fit != "pad" else 0)).all() == (fit == "pad")
+    assert framing.crop == ((0, 16, 64, 32) if fit == "pad" else None)
+    if fit == "pad":  # what is generated is cropped to the picture
+        assert (crop_padding(framed, framing.crop, (64, 64)) == 200).all()
+
+
+def test_the_line_follows_the_dataset_s_own_fit():
+    sizes = np.array([(3024, 4032)] * 5)
+    source = gz.ImageSource(images(5, 64, 64), sizes=sizes)
+    lines = {
+        fit: summary.describe_data(source, Framing((64, 64), (64, 64), "none", 0, fit), 3)["framing"]
+        for fit in ("crop", "pad", "stretch")
+    }
+    assert lines == {
+        "crop": "4,032×3,024 → crop 3,024² → 64×64",
+        "pad": "4,032×3,024 → pad 4,032² → 64×64",
+        "stretch": "4,032×3,024 → stretch → 64×64",
+    }

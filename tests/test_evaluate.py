@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ganzoo_core import evaluation
 from ganzoo_core.cli import main
@@ -237,6 +238,22 @@ def test_images_from_anywhere_are_scored_and_not_kept(lights, tmp_path, capsys):
     )
     assert lines[2].split("\t") == ["fid", "20", "-", "lower is better"]
     assert lines[-1].split("\t") == ["light", "10"]
+
+
+def test_pictures_from_anywhere_are_read_by_settings_and_what_was_done_is_said(lights, tmp_path, capsys):
+    for number in range(3):
+        Image.new("L", (30, 20), 100).save(tmp_path / f"{number}.png")
+    (tmp_path / "words.png").write_text("no picture")
+    words = ["evaluate", "--images", str(tmp_path), "--data", "lights", "--json"]
+    assert main(words) == 2
+    assert "1 of 4 files cannot be read as images: words.png (not an image" in capsys.readouterr().err
+    assert main([*words, "--set", "data.skip_bad=true"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["scores"][0]["scores"] == {"fid": 20.0}
+    assert "skipped 1 of 4 files that cannot be read: words.png" in told.err
+    assert "the images are 30×20 pixels and the data 4×4: they were cropped to its aspect and resized" in told.err
+    assert main(["evaluate", "--data", "lights", str(tmp_path), "--set", "data.size=8"]) == 2
+    assert "settings of data.* say how --images are read, and there are none" in capsys.readouterr().err
 
 
 def test_the_command_refuses_in_words(lights, tmp_path, capsys):

@@ -53,8 +53,8 @@ def test_what_holds_no_images_is_refused_in_words(tmp_path):
     for name, words in {
         "missing": "is not there",
         "empty": "holds no pictures",
-        "sizes": r"a.png is 3×4 and .*b.png 4×3 pixels; expected one size",
-        "bad": "a.png cannot be read as a picture",
+        "sizes": r"a.png is 3×4 pixels and b.png 4×3; ",
+        "bad": r"1 of 1 files cannot be read as images: a.png \(not an image",
         "bad.npz": "cannot be read as a numpy archive",
         "images.txt": "no folder and no .npz file",
         "other.npz": "holds no array `images`",

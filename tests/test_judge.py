@@ -66,11 +66,11 @@ def as_seen(path: Path) -> np.ndarray:
     if picture.size != (16, 16):
         width, height = picture.size
         side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        lanczos = Image.Resampling.LANCZOS
+        left, top = (width - side) // 2, (height - side) // 2
         if picture.size != (8, 8):
-            picture = picture.resize((8, 8), lanczos, box=(left, top, left + side, top + side))
-        picture = picture.resize((16, 16), lanczos)
+            box = (left, top, left + side, top + side)
+            picture = picture.crop(box).convert("L").resize((8, 8), Image.Resampling.BICUBIC)
+        picture = picture.resize((16, 16), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture, float)
     if pixels.ndim == 3:
         pixels = np.rint(pixels @ [0.299, 0.587, 0.114])
@@ -111,7 +111,7 @@ def test_json_holds_the_same(judge, place: Path) -> None:
 def test_the_probability_is_the_sigmoid_where_the_loss_says_so(judge) -> None:
     told = json.loads(judge("normed several --json")[0])
     assert len(told["pictures"]) == 70
-    assert told["notes"] == []
+    assert told["notes"] == ["passed over: 1 file that is no image (1 .txt)"]
     for picture in told["pictures"]:
         assert picture["probability"] == pytest.approx(1 / (1 + np.exp(-picture["score"])))
         assert picture["real"] == (picture["score"] > 0)
@@ -124,6 +124,30 @@ def test_the_probability_is_the_sigmoid_where_the_loss_says_so(judge) -> None:
     out, _ = judge("normed small.png")
     assert out.split("\t")[3].endswith("%")
     assert out.split("\t")[4].strip() in ("real", "generated")
+
+
+def test_pictures_are_read_by_settings_of_the_data(judge, place: Path) -> None:
+    told = json.loads(judge("normed exact.png words.png --json --set data.skip_bad=true")[0])
+    assert [picture["path"] for picture in told["pictures"]] == ["exact.png"]
+    assert told["notes"] == ["skipped 1 of 2 files that cannot be read: words.png (not an image of a known format)"]
+    whole = (place / "exact.png").read_bytes()
+    for folder, body in (("one", whole), ("two", whole[:-60])):  # of one name; the header of both is sound
+        (place / folder).mkdir()
+        (place / folder / "a.png").write_bytes(body)
+    told = json.loads(judge("normed one two --json --set data.skip_bad=true")[0])
+    assert [picture["path"] for picture in told["pictures"]] == ["one/a.png"]
+    assert told["notes"][0].startswith("skipped 1 of 2 files that cannot be read: two/a.png (damaged")
+    _, err = judge("normed exact.png --set data.size=3", code=2)
+    assert "--set data.size: of the data, only how pictures are read can be set here: data.range, " in err
+
+
+def test_a_picture_that_is_stored_turned_has_the_same_score(judge, place: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise
+    upright = Image.open(place / "exact.png")
+    upright.transpose(Image.Transpose.ROTATE_90).save(place / "turned.png", exif=exif)
+    told = json.loads(judge("critic exact.png turned.png --json")[0])
+    assert told["pictures"][0]["score"] == pytest.approx(told["pictures"][1]["score"], rel=1e-6)
 
 
 def test_a_class_is_needed_where_d_is_told_one(judge, place: Path) -> None:
@@ -147,8 +171,8 @@ def test_a_class_is_needed_where_d_is_told_one(judge, place: Path) -> None:
         ("told exact.png --class 17", "there is no class 17"),
         ("normed exact.png --class 3", "is told no class; leave --class out"),
         ("normed nowhere.png", "nowhere.png is not there"),
-        ("normed words.png", "words.png cannot be read as a picture"),
-        ("normed exact.png words.png", "words.png cannot be read as a picture"),
+        ("normed words.png", "1 of 1 files cannot be read as images: words.png (not an image"),
+        ("normed exact.png words.png", "1 of 2 files cannot be read as images: words.png (not an image"),
         ("normed empty", "empty holds no pictures"),
         ("nowhere exact.png", "nowhere holds no config.yaml"),
         ("normed/generator exact.png", "is no run's folder"),

@@ -41,7 +41,10 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument("--checkpoint", **CHECKPOINT, help="IMAGES, epoch:N, best, last, or all of them (last)")
     parser.add_argument(
-        "--images", type=parse_path, metavar="FOLDER|NPZ", help="score these instead of drawing; nothing is kept"
+        "--images",
+        type=parse_path,
+        metavar="FOLDER|NPZ",
+        help="score these instead of drawing, pictures of one size, which are brought to the data's; nothing is kept",
     )
     parser.add_argument(
         "--reference",
@@ -59,7 +62,9 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the noise and of the metrics (0)")
     parser.add_argument("--device", **DEVICE, default="auto", help="where it draws")
     parser.add_argument(
-        "--set", **SETTINGS, help="of the extractor, a metric, or engine.*, such as engine.max_parameters=5e9"
+        "--set",
+        **SETTINGS,
+        help="of the extractor, a metric, engine.*, or how --images are read, e.g. data.skip_bad=true",
     )
     parser.add_argument("--no-real", action="store_true", help="do not score real images for comparison")
     parser.add_argument("--quiet", action="store_true", help="no progress")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ganzoo_core.cli.parser import CLASS, DEVICE, ENGINE_SETTINGS, Parser, parse_path
+from ganzoo_core.cli.parser import CLASS, DEVICE, SETTINGS, Parser, parse_path
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json
 
@@ -25,7 +25,12 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument("--class", **CLASS, help="the class that they are judged as, by name or number")
     parser.add_argument("--device", **DEVICE, default="auto", help="where it runs")
-    parser.add_argument("--set", **ENGINE_SETTINGS)
+    parser.add_argument(
+        "--set",
+        **SETTINGS,
+        help="of engine.*, such as engine.max_parameters=5e9 for a network that is refused as too large; or how "
+        "pictures are read, such as data.skip_bad=true",
+    )
     parser.add_argument(
         "--data-root", type=parse_path, metavar="DIR", help="where data sets lie; for a discriminator with batch norm"
     )

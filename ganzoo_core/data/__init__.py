@@ -9,6 +9,7 @@ __all__ = [
     "picture_files",
     "pixels",
     "prefetch",
+    "reading",
     "sources",
     "splits",
     "stream",

@@ -23,26 +23,41 @@ PROGRESS_SECONDS = 5.0  # seconds between progress messages
 class Framing:
     """How images are brought to the size that the networks see.
 
-    `pad`: a border of `background` is added, and generated images are cropped back. `resize`: centre crop to the
-    target's aspect, then resize with antialiasing. `none`: they already have that size.
+    `pad`: a border of `background` is added, and generated images are cropped back. `resize`: they are resized with
+    antialiasing. `none`: they already have that size.
+
+    An image of another aspect is resized by `fit`: `crop` cuts out the middle first, `stretch` changes the aspect, and
+    `pad` keeps it and adds a border, which is cropped from generated images.
     """
 
     original_size: tuple[int, int]
     target_size: tuple[int, int]
     method: str
     background: int = 0
+    fit: str = "crop"
+
+    @property
+    def inner_size(self) -> tuple[int, int]:
+        """Height and width of the picture inside the target, without a border."""
+        if self.method == "pad":
+            return self.original_size
+        if self.method == "none" or self.fit != "pad":
+            return self.target_size
+        scale = min(target / side for target, side in zip(self.target_size, self.original_size, strict=True))
+        height, width = (max(1, round(side * scale)) for side in self.original_size)
+        return height, width
 
     @property
     def crop(self) -> tuple[int, int, int, int] | None:
         """Top, left, height and width of the picture inside the padded one; None without padding."""
-        if self.method != "pad":
+        (height, width), (target_height, target_width) = self.inner_size, self.target_size
+        if (height, width) == self.target_size:
             return None
-        (height, width), (target_height, target_width) = self.original_size, self.target_size
         return (target_height - height) // 2, (target_width - width) // 2, height, width
 
 
 def choose_framing(
-    original_size: tuple[int, int], *, size: int, sizes: Sequence[int], background: int | None
+    original_size: tuple[int, int], *, size: int, sizes: Sequence[int], background: int | None, fit: str = "crop"
 ) -> Framing:
     """Choose the size the networks see, and how the images are brought to it.
 
@@ -54,6 +69,7 @@ def choose_framing(
         size: `data.size`; 0 for the images' own size, or the smallest of `sizes` that holds them.
         sizes: the sizes that both models take; empty for any.
         background: the grey value a border may have, or None.
+        fit: `data.fit`; see `Framing`.
 
     Raises:
         UsageError: if no size fits, naming the setting to change.
@@ -75,7 +91,7 @@ def choose_framing(
     grows_little = all(have <= want <= have * 1.25 for have, want in zip(original_size, target, strict=True))
     if background is not None and grows_little:
         return Framing(original_size, target, "pad", background)
-    return Framing(original_size, target, "resize")
+    return Framing(original_size, target, "resize", (background or 0) if fit == "pad" else 0, fit)
 
 
 def _format_sizes(sizes: Sequence[int]) -> str:
@@ -129,13 +145,13 @@ def add_mirrored(source: ImageSource) -> tuple[Images, np.ndarray | None]:
 
 def apply_framing(images: np.ndarray, framing: Framing, channels: int) -> np.ndarray:
     """Frame a batch of images, uint8 [N,H,W,C] -> [N, *target_size, channels]; each image independently."""
-    if framing.method == "pad":
-        top, left, height, width = framing.crop or (0, 0, 0, 0)
+    if framing.method == "resize":
+        images = resize(images, framing.inner_size, crop=framing.fit == "crop")
+    if framing.crop:
+        top, left, height, width = framing.crop
         bottom, right = framing.target_size[0] - height - top, framing.target_size[1] - width - left
         border = ((0, 0), (top, bottom), (left, right), (0, 0))
         images = np.pad(images, border, constant_values=framing.background)
-    elif framing.method == "resize":
-        images = resize(images, framing.target_size)
     if images.shape[3] > channels:
         # ITU-R BT.601 luma, as Pillow's mode L.
         images = np.rint(images @ np.array([[0.299], [0.587], [0.114]])).astype(np.uint8)

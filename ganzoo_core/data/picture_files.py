@@ -1,4 +1,4 @@
-"""Picture files: write PNG, npz and animations, and read pictures of common formats."""
+"""Write picture files: PNG, npz and animations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import os
 import secrets
 import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin, features
 
 from ganzoo_core.data.pixels import annotate, enlarge, grid, to_pillow
-from ganzoo_core.errors import DataError, UsageError
+from ganzoo_core.errors import UsageError
 from ganzoo_core.storage.outputs import write_output
 
 SUFFIXES = (".png", ".npz")
@@ -126,27 +125,3 @@ def save_walk(frames: np.ndarray, path: Path, *, rows: Sequence[str] = ()) -> No
             buffer, suffix[1:], save_all=True, append_images=sheets[1:], duration=FRAME_MILLISECONDS, loop=0, **exactly
         )
     write_output(path, buffer.getvalue(), named_by_user=True)
-
-
-READABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-MAX_PIXELS = 16_000_000
-_READ_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
-
-
-def read_picture(file: Path) -> np.ndarray:
-    """Read a picture as uint8 [H,W,C] with C 1 or 3; its size is checked before decoding.
-
-    Raises:
-        DataError: if it cannot be read or has more than `MAX_PIXELS` pixels.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as opened:
-                if opened.width * opened.height > MAX_PIXELS:
-                    raise ValueError(f"it has more than {MAX_PIXELS:,} pixels")
-                is_grey = opened.mode in ("1", "L", "I;16", "I", "LA")
-                pixels = np.asarray(opened.convert("L" if is_grey else "RGB"))
-    except _READ_ERRORS as error:
-        raise DataError(f"{file} cannot be read as a picture: {error}; remove it, or mend it") from None
-    return pixels[..., None] if pixels.ndim == 2 else pixels

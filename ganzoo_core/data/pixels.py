@@ -23,19 +23,20 @@ def deprocess(images: np.ndarray) -> np.ndarray:
         return np.clip(np.rint((images + np.float32(1)) * np.float32(127.5)), 0, 255).astype(np.uint8)
 
 
-def resize(images: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+def resize(images: np.ndarray, target: tuple[int, int], *, crop: bool = True) -> np.ndarray:
     """Resize with antialiasing (Lanczos), after a centre crop to the target's aspect.
 
     Args:
         images: uint8 [N,H,W,C].
         target: height and width in pixels.
+        crop: whether to crop before; without it images of another aspect are stretched.
 
     Returns:
         uint8 [N, height, width, C].
     """
     height, width = images.shape[1:3]
     scale = min(height / target[0], width / target[1])
-    crop_height, crop_width = target[0] * scale, target[1] * scale
+    crop_height, crop_width = (target[0] * scale, target[1] * scale) if crop else (height, width)
     left, top = (width - crop_width) / 2, (height - crop_height) / 2
     box = (left, top, left + crop_width, top + crop_height)
     resized = np.empty((len(images), *target, images.shape[3]), dtype=np.uint8)

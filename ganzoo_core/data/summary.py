@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ganzoo_core.messages import pluralise
 
 MAX_LISTED_CLASSES = 5  # up to this many classes, each is named
 MAX_COUNTED_CLASSES = 1000  # classes whose counts are kept
+TOLD_CUT = 0.35  # the share of the pictures' area from which a crop is called a loss
 MAX_NAME_LENGTH = 24  # characters of a class's name in a line
 
 Size = tuple[int, int]
@@ -38,8 +39,9 @@ def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[
         "smallest": _to_width_height(sizes[int(np.argmin(areas))]),
         "largest": _to_width_height(sizes[int(np.argmax(areas))]),
         "commonest": [*_to_width_height(sizes[most]), int(counts[most])],
-        "enlarged": int(counts[(sizes < np.array(_find_inner_size(framing))).any(axis=1)].sum()),
+        "enlarged": int(counts[(sizes < np.array(framing.inner_size)).any(axis=1)].sum()),
     }
+    facts["cut"] = _measure_cut(source, framing, sizes, counts)
     facts["framing"] = _explain_framing(source, framing, channels, sizes)
     return facts
 
@@ -55,6 +57,8 @@ def format_summary(summary: Mapping[str, Any]) -> list[str]:
     line = f"pictures: {summary['framing']}"
     if sizes["enlarged"] and sizes["count"] > 1:
         line += f"; {sizes['enlarged']:,} of {images:,} are smaller than that and enlarged"
+    if summary.get("cut", 0) >= TOLD_CUT:
+        line += f"; the crop cuts {summary['cut']:.0%} of the pictures away: --set data.fit=pad or stretch keeps all"
     return [", ".join(parts), line]
 
 
@@ -94,21 +98,33 @@ def _count_sizes(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
     return np.unique(source.sizes, axis=0, return_counts=True)
 
 
-def _find_inner_size(framing: Framing) -> Size:
-    """Final height and width of the pictures, without a border."""
-    return framing.target_size if framing.method == "resize" else framing.original_size
+def _measure_cut(source: ImageSource, framing: Framing, sizes: np.ndarray, counts: np.ndarray) -> float:
+    """The share of the pictures' area that the crops of the dataset and of the framing cut away, on average."""
+    if framing.fit != "crop":
+        return 0.0
+    shown = source.images.shape[1:3]
+    kept = _find_kept_share(sizes, shown)
+    if framing.method == "resize":
+        kept = kept * _find_kept_share(np.array([shown]), framing.target_size)
+    return round(1 - float(np.average(kept, weights=counts)), 4)
+
+
+def _find_kept_share(sizes: np.ndarray, target: Sequence[int]) -> np.ndarray:
+    """The share of each picture's area that the largest part of the target's aspect has."""
+    aspects = sizes[:, 0] / sizes[:, 1] / (target[0] / target[1])
+    return np.asarray(np.minimum(aspects, 1 / aspects))
 
 
 def _explain_framing(source: ImageSource, framing: Framing, channels: int, sizes: np.ndarray) -> str:
     """`4,032×3,024 → crop 3,024² → 64×64`: the original sizes, and each change by the dataset or the framing."""
     _, height, width, own = source.images.shape
-    steps = [_format_sizes(source, sizes), *_format_crop(sizes, (height, width))]
+    steps = [_format_sizes(source, sizes), *_format_fit(sizes, (height, width), framing.fit)]
     steps.append(format_size((height, width)))
     if framing.method == "pad":
         steps.append(f"padded to {format_size(framing.target_size)}")
     elif framing.method == "resize":
         steps += [
-            *_format_crop(np.array([framing.original_size]), framing.target_size),
+            *_format_fit(np.array([framing.original_size]), framing.target_size, framing.fit),
             format_size(framing.target_size),
         ]
     steps = [step for index, step in enumerate(steps) if index == 0 or step != steps[index - 1]]
@@ -126,16 +142,18 @@ def _format_sizes(source: ImageSource, sizes: np.ndarray) -> str:
     return f"{ends[0]} to {ends[1]}, most often {format_size(sizes[most])} ({counts[most]:,} of {len(source.images):,})"
 
 
-def _format_crop(sizes: np.ndarray, target: Size) -> list[str]:
-    """`crop 3,024²`: the centre crop of pictures of these sizes to the target's aspect; [] if none is needed."""
+def _format_fit(sizes: np.ndarray, target: Size, fit: str) -> list[str]:
+    """`crop 3,024²`: how pictures of these sizes are brought to the target's aspect; [] if they have it."""
     height, width = target
     if (sizes[:, 0] * width == sizes[:, 1] * height).all():
         return []
+    if fit == "stretch":
+        return ["stretch"]
     if len(sizes) > 1:
-        return ["crop to a square" if height == width else f"crop to {_format_aspect(target)}"]
-    scale = min(sizes[0, 0] / height, sizes[0, 1] / width)
+        return [f"{fit} to a square" if height == width else f"{fit} to {_format_aspect(target)}"]
+    scale = (min if fit == "crop" else max)(sizes[0, 0] / height, sizes[0, 1] / width)
     down, across = round(height * scale), round(width * scale)
-    return [f"crop {down:,}²" if down == across else f"crop {format_size((down, across))}"]
+    return [f"{fit} {down:,}²" if down == across else f"{fit} {format_size((down, across))}"]
 
 
 def _format_aspect(size: Size) -> str:

@@ -8,8 +8,8 @@ is then scored as in a batch of real ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ import numpy as np
 
 from ganzoo_core import building, engines, mix
 from ganzoo_core.api import ImageSource
-from ganzoo_core.data import pixels
-from ganzoo_core.data.framing import Framing, prepare
-from ganzoo_core.data.picture_files import READABLE_SUFFIXES, read_picture
+from ganzoo_core.data.framing import Framing, apply_framing, prepare
+from ganzoo_core.data.reading.image_set import ImageSet
+from ganzoo_core.data.reading.options import read_settings
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.protocol import Engine
-from ganzoo_core.errors import DataError, GanzooError, UsageError
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.evaluation.image_files import find_images
 from ganzoo_core.generation import saved
 from ganzoo_core.generation.classes import find_class
 from ganzoo_core.mix import DataFit, Mix
@@ -65,7 +66,8 @@ class Judge:
         folder: the run's.
         device: as `engine.device`.
         data_root: folder of the data sets; only a discriminator with batch norm needs the data.
-        settings: of `engine.*`. `engine.max_parameters` is never read from the run, which may not be trusted.
+        settings: of `engine.*`, and of `data.*` how pictures are read, such as `data.skip_bad`. `engine.max_parameters`
+            is never read from the run, which may not be trusted.
 
     Raises:
         UsageError: if the folder is not a run, has no checkpoint, or its networks were given as Python objects.
@@ -89,11 +91,17 @@ class Judge:
             )
         self.folder = folder
         facts = read_facts(config)
-        self._fit, self._mix = _restore_fit_and_mix(config, facts, {"engine.device": device, **(settings or {})})
+        reading = read_settings(settings, excluded=("size", "channels", "fit", "frames"))
+        others = {key: value for key, value in (settings or {}).items() if not key.startswith("data.")}
+        self._fit, self._mix = _restore_fit_and_mix(config, facts, {"engine.device": device, **others})
+        # Files are read as the training data was.
+        shape = {"size": max(self._fit.framing.original_size), "channels": self._fit.spec.channels}
+        self._options = {**self._mix.get_options("data"), **reading, **shape, "frames": "first"}
         position = read_position(newest)
         self.images_seen = position.images
         self._values: Mapping[str, float] = position.values
         self._checkpoint, self._facts, self._data_root = newest, facts, data_root
+        self._reading_notes: list[str] = []
         loss = self._mix.parts["loss"]
         is_object = facts.parts.get("loss", "").startswith(OBJECT)
         self.loss = "a loss that was given in Python" if is_object else loss.name
@@ -113,8 +121,8 @@ class Judge:
 
     @property
     def notes(self) -> list[str]:
-        """What limits the scores, for the user."""
-        return self._opened[1]
+        """What limits the scores, and how pictures were read, for the user."""
+        return [*self._opened[1], *self._reading_notes]
 
     def _recalibrate_batch_norm(self, D: Any) -> list[str]:
         """Recompute batch norm's running statistics from real images; returns a note if the data cannot be loaded."""
@@ -187,36 +195,46 @@ class Judge:
         Raises:
             DataError: for an image that cannot be read.
         """
-        files = [file for path in paths for file in _list_pictures(path)]
-        pictures = [read_picture(file) for file in files]
-        if not pictures:
+        scans = [find_images(path) for path in paths]
+        if not scans:
             return []
-        batch = np.concatenate([self._prepare_picture(picture) for picture in pictures])
+        files = [replace(file, relative=str(file.path)) for scan in scans for file in scan.files]
+        images = ImageSet(files, self._options)
+        rows, batch = self._prepare(images)
+        self._reading_notes = [*(note for scan in scans for note in scan.notes), *images.notes]
         labels = None if label is None else np.full(len(batch), label, np.int64)
         scores = self._engine.score_images(
             self._opened[0], batch, labels, self._values, takes=self._mix.parts["discriminator"].takes
         ).reshape(len(batch), -1)
         verdicts = []
-        for file, picture, score in zip(files, pictures, scores.astype(np.float64), strict=True):
+        for row, score in zip(rows, scores.astype(np.float64), strict=True):
+            file, header = images.files[row], images.headers[row]
             mean = float(score.mean())
             # The mean of the patches' probabilities, as in training.
             probability = float(_sigmoid(score).mean()) if self.probability == "sigmoid" else None
             real = None if self.decision is None or isinstance(self.decision, str) else mean > self.decision
-            verdicts.append(Verdict(file, (picture.shape[1], picture.shape[0]), mean, probability, real))
+            verdicts.append(Verdict(file.path, (header.width, header.height), mean, probability, real))
         return verdicts
 
-    def _prepare_picture(self, picture: np.ndarray) -> np.ndarray:
-        """Preprocess an image [H,W,C] like the training images: uint8 [1,height,width,C].
+    def _prepare(self, images: ImageSet) -> tuple[list[int], np.ndarray]:
+        """Read images as the training images were: uint8 [N,height,width,C], and the index of each one's file.
 
-        An image at the networks' resolution, as G draws it, is unchanged; any other is resized to the data's original
-        size, then framed like the data.
+        An image of the size that G draws is unchanged but for its border; any other is brought to the data's size, then
+        framed like the data.
         """
-        images, framing = picture[None], self._fit.framing
-        if images.shape[1:3] == framing.target_size:
-            framing = Framing(framing.target_size, framing.target_size, "none")
-        elif images.shape[1:3] != framing.original_size:
-            images = pixels.resize(images, framing.original_size)
-        return np.asarray(prepare(ImageSource(images), framing, self._fit.spec.channels).images)
+        framing, target = self._fit.framing, self._fit.framing.target_size
+        as_drawn = Framing(framing.inner_size, target, "pad", framing.background)
+        groups: dict[Framing, list[int]] = {}
+        for row, header in enumerate(images.headers):
+            size = (header.height, header.width)
+            own = Framing(target, target, "none") if size == target else framing
+            groups.setdefault(as_drawn if size == framing.inner_size else own, []).append(row)
+        framed: dict[int, np.ndarray] = {}
+        for how, rows in groups.items():
+            read = images.read(rows, size=how.original_size)
+            framed |= zip(read.rows.tolist(), apply_framing(read.images, how, self._fit.spec.channels), strict=True)
+        kept = sorted(framed)
+        return kept, np.stack([framed[row] for row in kept])
 
     def _list_class_names(self) -> list[str]:
         try:
@@ -232,7 +250,7 @@ def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, A
         raise UsageError(f"{config} does not say what the run was; expected data, spec, parts and framing under run")
     height, width, channels = facts.data.size
     classes = facts.spec.classes
-    background = (facts.background or 0) if facts.framing == "pad" else None
+    background = (facts.background or 0) if facts.framing == "pad" else facts.background
     for slot in ("generator", "discriminator"):
         if facts.parts.get(slot, "").startswith(OBJECT):
             raise UsageError(
@@ -281,18 +299,6 @@ def _load_weights(engine: Engine, D: Any, path: Path) -> None:
                 f"{wants}; install the version that it names"
             )
     engine.load_weights(D, weights)
-
-
-def _list_pictures(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        if not path.exists():
-            raise DataError(f"{path} is not there; name a picture, or a folder of pictures")
-        yield path
-        return
-    inside = sorted(file for file in path.iterdir() if file.suffix.lower() in READABLE_SUFFIXES and file.is_file())
-    if not inside:
-        raise DataError(f"{path} holds no pictures; expected files such as 0001.png")
-    yield from inside
 
 
 def _sigmoid(scores: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ganzoo_core.arguments import check_count, check_seed, read_labels
 from ganzoo_core.building import find_run_data_root
+from ganzoo_core.data.reading.options import read_settings
 from ganzoo_core.engines import check_device
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.client import Scorer, say_nothing
@@ -26,6 +27,7 @@ from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.terminal.progress import Reporter
 
 MAX_DRAWN_IMAGES = 1_000_000  # largest number of images to draw
+INHERITED = ("data.fit", "data.range", "data.frames", "data.max_megapixels")  # how images to score are read
 MIN_DEFAULT_IMAGES, MAX_DEFAULT_IMAGES = 1_000, 10_000  # range of the default number of images
 
 
@@ -65,7 +67,8 @@ def evaluate(
         seed: of the noise and of the metrics.
         device: for drawing the images.
         settings: of the extractor and the metrics, such as `{"metric.NAME.subsets": 50}`, and of `engine.*`, for the
-            generator.
+            generator. Of `data.*`, how `images` are read: as the run's data was, but at their own size, which must be
+            the same for all unless `data.size` is set.
         score_real_images: also score real images, for comparison.
         say: receives progress messages.
 
@@ -79,6 +82,9 @@ def evaluate(
     if n is not None:
         check_count("n", n, "images", least=2, most=MAX_DRAWN_IMAGES)
     check_device(device)
+    part_settings = {key: value for key, value in (settings or {}).items() if not key.startswith("data.")}
+    if images is None and len(part_settings) < len(settings or {}):
+        raise UsageError("settings of data.* say how --images are read, and there are none; a run's data keeps its own")
     folder = None if run is None else expand_user(run.folder if hasattr(run, "stats") else run)
     name, data_settings = _find_data(folder, data)
     drawn_from: list[Path] = []
@@ -87,11 +93,12 @@ def evaluate(
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
         drawn_from = generators.list_generators(folder, str(checkpoint))
     elif not isinstance(images, np.ndarray):
-        images, file_labels = read_images(expand_user(images))
+        reading = {key: value for key, value in data_settings.items() if key in INHERITED}
+        options = read_settings({**reading, **(settings or {})})
+        images, file_labels = read_images(expand_user(images), options, say=say)
         labels = file_labels if labels is None else labels
     if images is not None and labels is not None:
         labels = read_labels(labels, f"expected {len(images)} whole numbers, one for each image", count=len(images))
-    part_settings = dict(settings or {})
     engine = {
         key: part_settings.pop(key)
         for key in list(part_settings)
@@ -112,7 +119,9 @@ def evaluate(
     with Scorer(request, say=say) as scorer:
         if images is not None:
             assert isinstance(images, np.ndarray)
-            return [scorer.score(images, labels, seed=seed)]
+            score = scorer.score(images, labels, seed=seed)
+            _explain_resizing(score, say)
+            return [score]
         assert folder is not None
         if scorer.data_changes:
             changes = "; ".join(scorer.data_changes)
@@ -125,6 +134,14 @@ def evaluate(
 def choose_sample_count(reference_count: int) -> int:
     """The default number of images to draw: as many as the reference has, but from 1,000 to 10,000."""
     return min(max(reference_count, MIN_DEFAULT_IMAGES), MAX_DEFAULT_IMAGES)
+
+
+def _explain_resizing(score: Score, say: Say) -> None:
+    """Say how images of another size than the data's were brought to it."""
+    (height, width), (own_height, own_width) = score.protocol["size"][:2], score.protocol["drawn_size"][:2]
+    if (height, width) != (own_height, own_width):
+        cut = "" if own_height * width == own_width * height else "cropped to its aspect and "
+        say(f"the images are {own_width}×{own_height} pixels and the data {width}×{height}: they were {cut}resized")
 
 
 def _find_data(folder: Path | None, data_name: str | None) -> tuple[str, dict[str, Any]]:

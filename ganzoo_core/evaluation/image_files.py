@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ganzoo_core.data.picture_files import READABLE_SUFFIXES, read_picture
+from ganzoo_core.data.reading.image_set import ImageSet
+from ganzoo_core.data.reading.scan import ImageFile, ImageScan, scan_images
 from ganzoo_core.errors import DataError
+from ganzoo_core.evaluation.client import say_nothing
+from ganzoo_core.processes import Say
 
 
-def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def read_images(
+    path: Path, options: Mapping[str, Any] | None = None, *, say: Say = say_nothing
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Read images uint8 [N,H,W,C], and labels int64 [N] if an archive contains them.
 
     Args:
-        path: a folder of image files, at any depth, all of one size; or an .npz file with the array `images`, as
-            written by `ganzoo generate` or `numpy.savez`.
+        path: a folder of image files, at any depth; or an .npz file with the array `images`, as written by
+            `ganzoo generate` or `numpy.savez`.
+        options: how files are read, as for a dataset; without `size`, all must have one size.
+        say: receives what was passed over or left out.
 
     Raises:
         DataError: if there are no images, or one cannot be read.
     """
     if path.is_dir():
-        return _read_folder(path), None
+        return _read_folder(path, options or {}, say), None
     if not path.is_file():
         raise DataError(f"{path} is not there; name a folder of pictures, or a .npz file")
     if path.suffix.lower() != ".npz":
@@ -31,20 +40,30 @@ def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     return _read_archive(path)
 
 
-def _read_folder(path: Path) -> np.ndarray:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in READABLE_SUFFIXES and file.is_file())
-    if not files:
-        raise DataError(f"{path} holds no pictures; expected files such as 0001.png")
-    pictures = [read_picture(file) for file in files]
-    if len({picture.shape[2] for picture in pictures}) > 1:
-        pictures = [np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture for picture in pictures]
-    for file, picture in zip(files, pictures, strict=True):
-        if picture.shape != pictures[0].shape:
-            sizes = [f"{differing.shape[1]}×{differing.shape[0]}" for differing in (pictures[0], picture)]
-            raise DataError(
-                f"{files[0]} is {sizes[0]} and {file} {sizes[1]} pixels; expected one size, as one generator draws"
-            )
-    return np.stack(pictures)
+def find_images(path: Path) -> ImageScan:
+    """The image file of this path, or those of this folder at any depth.
+
+    Raises:
+        DataError: if there are none.
+    """
+    if path.is_dir():
+        scan = scan_images(path)
+        if not scan.files:
+            passed = f"; {scan.notes[0]}" if scan.notes else ""
+            raise DataError(f"{path} holds no pictures{passed}; expected files such as 0001.png")
+        return scan
+    if not path.exists():
+        raise DataError(f"{path} is not there; name a picture, or a folder of pictures")
+    return ImageScan([ImageFile(path, path.name)])
+
+
+def _read_folder(path: Path, options: Mapping[str, Any], say: Say) -> np.ndarray:
+    scan = find_images(path)
+    images = ImageSet(scan.files, options, name=str(path))
+    pictures = images.read().images
+    for note in (*scan.notes, *images.notes):
+        say(f"{path}: {note}")
+    return pictures
 
 
 def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray | None]:

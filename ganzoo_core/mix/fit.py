@@ -42,7 +42,13 @@ def make_data_fit(mix: Mix, *, height: int, width: int, channels: int, classes: 
             f"{mix.parts['generator'].name} takes images of {sorted(sizes[0])} pixels and "
             f"{mix.parts['discriminator'].name} of {sorted(sizes[1])}; pick two that share a size"
         )
-    framing = choose_framing((height, width), size=mix.settings["data.size"], sizes=sorted(both), background=background)
+    framing = choose_framing(
+        (height, width),
+        size=mix.settings["data.size"],
+        sizes=sorted(both),
+        background=background,
+        fit=mix.settings["data.fit"],
+    )
     spec = Spec(
         height=framing.target_size[0],
         width=framing.target_size[1],

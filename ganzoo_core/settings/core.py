@@ -92,6 +92,11 @@ CORE_SETTINGS: Mapping[str, Setting] = {
         0, "int", "height and width in pixels; 0 for the data's own, or the least the model takes",
         at_least=0, at_most=65_536,
     ),
+    "data.fit": Setting(
+        "crop", "text",
+        "how images of another aspect are brought to the networks' size: cut out the middle, add a border, or stretch",
+        ("crop", "pad", "stretch"),
+    ),
     "data.channels": Setting(0, "int", "1 or 3; 0 for the data's own", (0, 1, 3)),
     "data.holdout": Setting(
         0.2, "float", "the share that is kept back as the test part where the data has none; 0 to train on every image",

@@ -58,6 +58,7 @@ class DataSummary(Struct, frozen=True):
         classes: None without labels.
         sizes: the original sizes of the pictures.
         framing: cropping and resizing, such as `640×480 → crop 480² → 64×64`.
+        cut: the share of the pictures' area that was cropped away.
     """
 
     images: ImageCount
@@ -66,6 +67,7 @@ class DataSummary(Struct, frozen=True):
     framing: ShortText
     held_out: ImageCount | None = None
     classes: ClassesSummary | None = None
+    cut: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
 class NetworkFacts(Struct, frozen=True):

@@ -1,3 +1,3 @@
 """Output for a terminal or a pipe: sanitised text, tables and progress."""
 
-__all__ = ["progress", "tables", "text"]
+__all__ = ["bars", "progress", "tables", "text"]

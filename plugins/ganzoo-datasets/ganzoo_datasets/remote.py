@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 
 import ganzoo_core as gz
-from ganzoo_datasets.progress import show_progress
 
 
 def compute_sha256(path: Path) -> str:
@@ -25,5 +24,5 @@ def fetch(remote: gz.RemoteFile, *, dataset: str, folder: Path, advice: str) -> 
         advice: how to do without a download, for the error message.
     """
     advice = f"{advice}, choose another --data-root, or use --data digits, which needs no download"
-    with show_progress(f"downloading {remote.name}", remote.size, in_bytes=True) as advance:
+    with gz.show_progress(f"downloading {remote.name}", remote.size, in_bytes=True) as advance:
         return gz.download(remote, folder, missing=f"{dataset} is not in {folder}", advice=advice, advance=advance)

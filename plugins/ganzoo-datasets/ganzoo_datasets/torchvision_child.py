@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 import ganzoo_core as gz
-from ganzoo_datasets import cache, pictures
-from ganzoo_datasets.progress import show_progress
+from ganzoo_datasets import cache
 from ganzoo_datasets.torchvision_sets import PROBLEM_FILE, REQUEST_FILE
 
 OWN_DATASETS = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
 """Datasets that ganzoo downloads itself, with a SHA-256; torchvision's downloader is never used for these."""
+MAX_PIXELS = 64_000_000  # of one image
 _FOLDERS = ("ImageFolder", "DatasetFolder", "VisionDataset", "LSUNClass")
 _PICKLE_SETS = ("LSUN",)  # refused: pickles without a published checksum, which could run any code
 _SPLIT_NAMES = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
@@ -47,7 +47,7 @@ def read(request: Mapping[str, Any]) -> gz.ImageSource:
     is held out. Labels are kept if every target is an integer.
 
     Args:
-        request: `set`, `arguments`, `root`, `split`, `size`, `channels`, `holdout`, `download`.
+        request: `set`, `arguments`, `root`, `split`, `size`, `channels`, `fit`, `holdout`, `download`.
 
     Raises:
         UsageError: if the class or an argument is unknown.
@@ -62,7 +62,7 @@ def read(request: Mapping[str, Any]) -> gz.ImageSource:
     count = sum(map(len, opened))
     if count == 0:
         raise gz.DataError(f"torchvision:{name} holds no images under {request['root']}")
-    images, targets, sizes = _collect(name, opened, count, request["size"], request["channels"])
+    images, targets, sizes = _collect(name, opened, count, request["size"], request["channels"], request["fit"])
     labels, names, notes = _make_labels(targets, opened[0])
     source = gz.ImageSource(images=images, labels=labels, class_names=names, notes=notes, sizes=sizes)
     return source if official else gz.hold_out(source, split, request)
@@ -184,7 +184,7 @@ class _NoPlainHttp(urllib.request.HTTPHandler):
 
 
 def _collect(
-    name: str, opened: Sequence[Any], count: int, size: int, channels: int
+    name: str, opened: Sequence[Any], count: int, size: int, channels: int, fit: str
 ) -> tuple[np.ndarray, list[Any], np.ndarray]:
     """All images [N,H,W,C], targets, and sizes [N,2] as (height, width).
 
@@ -193,7 +193,7 @@ def _collect(
     images: np.ndarray | None = None
     sizes = np.zeros((count, 2), dtype=np.int64)
     targets: list[Any] = []
-    with show_progress(f"reading {name}", count) as advance:
+    with gz.show_progress(f"reading {name}", count) as advance:
         for index, (image, target) in enumerate(_iterate_items(name, opened)):
             if not size and images is not None and image.size[::-1] != images.shape[1:3]:
                 raise gz.DataError(
@@ -201,16 +201,15 @@ def _collect(
                     f"{images.shape[1]}×{images.shape[2]}; choose one size: --set data.size=64"
                 )
             height, width = (size, size) if size else image.size[::-1]
-            image_channels = channels or (1 if pictures.is_grey(image) else 3)
-            if images is None:
-                images = np.empty((count, height, width, image_channels), dtype=np.uint8)
-            elif image_channels > images.shape[3]:
-                images = np.repeat(images, image_channels, axis=3)
-            # Grey images are copied to all three channels by broadcasting.
             try:
-                images[index] = pictures.to_pixels(image, height=height, width=width, channels=image_channels)
-            except pictures.BadImage as error:
+                pixels = gz.image_to_pixels(image, height=height, width=width, channels=channels, fit=fit)
+            except gz.DataError as error:
                 raise gz.DataError(f"torchvision:{name}: image {index} cannot be used: {error}") from None
+            if images is None:
+                images = np.empty((count, *pixels.shape), dtype=np.uint8)
+            elif pixels.shape[2] > images.shape[3]:
+                images = np.repeat(images, pixels.shape[2], axis=3)
+            images[index] = pixels  # grey images are copied to all three channels by broadcasting
             sizes[index] = image.size[::-1]
             targets.append(target)
             advance(1)
@@ -265,6 +264,6 @@ if __name__ == "__main__":
     from PIL import Image
 
     # This process only reads images, so the global limit of Pillow can be set.
-    Image.MAX_IMAGE_PIXELS = pictures.MAX_PIXELS
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     main(Path(sys.argv[1]))

@@ -50,6 +50,7 @@ def dataset(name: str, argument: str, root: Path, split: str, options: gz.Option
         "split": split,
         "size": options.get("size", 0),
         "channels": options.get("channels", 0),
+        "fit": options.get("fit", "crop"),
         "holdout": options.get("holdout", 0.2),
     }
     download = options.get("download", False) and not gz.is_offline()

@@ -28,7 +28,7 @@ def through_a_process(root, name="FakeData", split="all", **options):
     )
 
 
-def read(root, name, split="train", arguments=None, size=0, channels=0, download=False):
+def read(root, name, split="train", arguments=None, size=0, channels=0, download=False, fit="crop"):
     return torchvision_child.read(
         {
             "set": name,
@@ -37,6 +37,7 @@ def read(root, name, split="train", arguments=None, size=0, channels=0, download
             "split": split,
             "size": size,
             "channels": channels,
+            "fit": fit,
             "download": download,
         }
     )
@@ -181,6 +182,10 @@ def test_images_of_several_sizes(tmp_path):
     with pytest.raises(gz.DataError, match=r"image 1 is 5×9 and the first 6×6.*data.size=64"):
         read(tmp_path, "EuroSAT", "all")
     assert read(tmp_path, "EuroSAT", "all", size=4).images.shape == (2, 4, 4, 3)
+    Image.new("RGB", (9, 5), "white").save(tmp_path / "eurosat" / "2750" / "River" / "b.jpg")
+    padded = read(tmp_path, "EuroSAT", "all", size=9, fit="pad").images[1]
+    assert (padded[[0, 1, 7, 8]] == 0).all()  # a border above and below the picture of 9×5
+    assert (padded[2:7] == 255).all()
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -271,8 +276,8 @@ def test_offline_overrides_the_wish_to_download(tmp_path, monkeypatch):
 def test_huge_images_are_refused_in_the_child(tmp_path, monkeypatch):
     from torchvision import datasets
 
-    monkeypatch.setattr(datasets.FakeData, "__getitem__", lambda self, index: (Image.new("1", (4001, 4000)), 0))
-    with pytest.raises(gz.DataError, match="image 0 cannot be used: 4001×4000 pixels"):
+    monkeypatch.setattr(datasets.FakeData, "__getitem__", lambda self, index: (Image.new("1", (8001, 8000)), 0))
+    with pytest.raises(gz.DataError, match=r"image 0 cannot be used: 8001×8000 pixels, more than 64 megapixels$"):
         read(tmp_path, "FakeData", "all", {"size": 1})
 
 

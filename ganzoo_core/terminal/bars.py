@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import ganzoo_core as gz
+from ganzoo_core.terminal.text import clean_text
 
 
 @contextmanager
@@ -26,5 +26,5 @@ def show_progress(title: str, total: int, *, in_bytes: bool = False) -> Iterator
     count = DownloadColumn() if in_bytes else MofNCompleteColumn()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(gz.clean_text(title), total=total or None)
+        task = bar.add_task(clean_text(title), total=total or None)
         yield lambda amount: bar.advance(task, amount)
