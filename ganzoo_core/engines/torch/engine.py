@@ -119,12 +119,13 @@ class Engine:
     def _move(self, network: torch.nn.Module) -> torch.nn.Module:
         """Move a network to the device, and lay out its tensors of four axes in the memory format of the images.
 
-        `Module.to(memory_format=…)` would do the same to tensors of five axes, which channels_last refuses.
+        `Module.to(memory_format=…)` would do the same to tensors of five axes, which channels_last refuses. Not
+        `contiguous`, which leaves the strides of an axis of length 1 as they are, and with them the order of sums.
         """
         network.to(self.device)
         for tensor in (*network.parameters(), *network.buffers()):
             if tensor.dim() == 4:
-                tensor.data = tensor.data.contiguous(memory_format=self.memory_format)
+                tensor.data = tensor.data.to(memory_format=self.memory_format)
         return network
 
     def _add_layers(self, network: Any, resolution: int, *, slot: str, seed: int) -> None:
