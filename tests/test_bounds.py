@@ -186,7 +186,7 @@ def test_memory_that_runs_out_in_a_command_is_told(
     def load(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(generation_load, "load", load)
+    monkeypatch.setattr(generation_load, "find_saved", load)
     assert main(["generate", "dcgan-torch"]) == 1
     assert capsys.readouterr().err.startswith("ganzoo generate: there is not enough memory for this")
 

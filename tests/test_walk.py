@@ -179,7 +179,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Cap
     generators = {"plain": Echo(), "classes": Echo(classes=3)}
     for name in generators:
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(load, "load", lambda path, **_: generators[str(path)])
+    monkeypatch.setattr(load, "find_saved", lambda path, **_: generators[str(path)])
 
     def run(words: str) -> tuple[int, str, str]:
         code = main(["generate", *words.split()])
