@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ganzoo_scores.classifier_network import Classifier
 
 WEIGHTS_FILE, FACTS_FILE = "classifier.safetensors", "classifier.json"
-FACTS = {"accuracy": float, "test_images": int, "train_images": int, "weights": str, "resizer": str}
+FACTS = {"balanced_accuracy": float, "test_images": int, "train_images": int, "weights": str, "resizer": str}
 MIN_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 DEFAULT_MIN_ACCURACY = 0.7
 MAX_BYTES = 200_000_000  # maximum size of a cached file
