@@ -127,9 +127,8 @@ def train(
     if isinstance(data, np.ndarray):
         data = as_source(data, labels)
     elif labels is not None:
-        raise UsageError(
-            f"labels= go with data= given as an array; {data if isinstance(data, str) else 'other data'} has its own"
-        )
+        owner = data if isinstance(data, str) else "a data set"
+        raise UsageError(f"labels= belongs to images given as an array; {owner} has its own labels")
     request = Request(
         picks={
             "model": model,

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
-
-from ganzoo_core.errors import UsageError
-from ganzoo_core.generation.classes import find_class
 
 CARD = """
 api = 1
@@ -86,7 +79,6 @@ def discriminator(side, channels, classes):
 # One thread: networks so small gain nothing from more.
 SHOWN = ("--set", "size=8", "--set", "sample_count=20", "--set", "threads=1")
 SNAPSHOT = ("--checkpoint", "32000")
-CLOTHES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
 
 def add_toy(site: Any, framework: str) -> None:
@@ -146,41 +138,6 @@ def test_a_class_by_number_or_name_is_its_row(trained: tuple[Any, Path]) -> None
     assert (named["images"] == rows[7]).all()
     assert (named["labels"] == 7).all()
     assert not (rows[7] == rows[1]).all()
-
-
-@pytest.mark.parametrize(
-    ("words", "label"),
-    [("t-shirt top", 0), ("T-SHIRT/TOP", 0), ("shirt", 6), ("Shirt", 6), ("ankle-boot", 9), ("9", 9), (4, 4)],
-)
-def test_names_match_whatever_their_case_and_punctuation(words: int | str, label: int) -> None:
-    assert find_class(words, CLOTHES) == label
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("trousers", "there is no class trousers, did you mean Trouser?"),
-        ("t-shirt", "did you mean Shirt or T-shirt/top?"),
-        ("10", "there is no class 10"),
-        (10, "there is no class 10"),
-        ("-1", "there is no class -1"),
-        ("", "there is no class "),
-    ],
-)
-def test_no_such_class_suggests_the_nearest(words: int | str, expected: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(expected)):
-        find_class(words, CLOTHES)
-
-
-def test_a_name_that_is_a_number_wins_over_the_number() -> None:
-    assert find_class("3", ["3", "1", "2", "9"]) == 0
-    assert find_class("0", ["3", "1", "2", "9"]) == 0
-
-
-@given(st.lists(st.text(string.ascii_letters, min_size=1), unique_by=str.casefold, min_size=1))
-def test_every_name_finds_its_class(names: list[str]) -> None:
-    for label, name in enumerate(names):
-        assert find_class(name, names) == find_class(name.swapcase() + "!", names) == label
 
 
 def test_a_class_that_is_not_there_lists_those_that_are(trained_in_torch: tuple[Any, Path]) -> None:

@@ -33,7 +33,7 @@ class Scorer:
         attempts: how often to start the process if it ends before it is ready.
 
     Attributes:
-        facts: the extractor's facts, with its `accuracy` if it is a classifier of the data's classes.
+        facts: the extractor's facts, with its `balanced_accuracy` if it is a classifier of the data's classes.
         reference_count: number of reference images.
         classes: of the data.
         data_changes: differences between the data and the run's training data, in words.

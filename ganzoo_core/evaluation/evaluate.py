@@ -83,6 +83,8 @@ def evaluate(
     if n is not None:
         check_count("n", n, "images", least=2, most=MAX_DRAWN_IMAGES)
     check_device(device)
+    if labels is not None and images is None:
+        raise UsageError("labels= belongs to images=; a run's generator is told its classes in turn")
     part_settings = {key: value for key, value in (settings or {}).items() if not key.startswith("data.")}
     if images is None and len(part_settings) < len(settings or {}):
         raise UsageError("settings of data.* say how --images are read, and there are none; a run's data keeps its own")
@@ -98,8 +100,6 @@ def evaluate(
         options = read_settings({**reading, **(settings or {})})
         images, file_labels = read_images(expand_user(images), options, say=say)
         labels = file_labels if labels is None else labels
-    if labels is not None and images is None:
-        raise UsageError("labels= go with images=; a run's generator is told its classes in turn")
     if labels is not None and not isinstance(labels, str) and not is_integer(labels):
         assert images is not None
         labels = list_labels(labels, count=len(images))  # before the data are loaded; the scorer knows the classes

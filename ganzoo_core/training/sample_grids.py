@@ -21,8 +21,8 @@ from ganzoo_core.randomness import latents, philox
 class SampleGrids:
     """The sample grids of one run.
 
-    Unconditional models get a nearly square grid. Conditional ones get a row per class with training images, with the same z down each
-    column, and real images of the class beside it.
+    Unconditional models get a nearly square grid. Conditional ones get a row per class with training images,
+    with the same z down each column, and real images of the class beside it.
 
     Args:
         plan: gives the distribution of z, and names the schedule's values that G takes.
