@@ -56,7 +56,7 @@ def write_card(folder: Path, *, part: str, options: dict[str, Any] | None = None
     assert fitted is not None
     names = [f"c{number}" for number in range(spec.get("classes", fitted.spec.classes))]
     spec_changed = replace(fitted, spec=replace(fitted.spec, classes=len(names)))
-    told = card.make_card(resolved, spec_changed, classes=Classes(names), epoch_images=1, step_images=1, licences=())  # fmt: skip
+    told = card.make_card(resolved, spec_changed, classes=Classes(names), epoch_images=1, step_images=1, licences=())
     told["options"] |= options or {}
     told["spec"] |= spec
     values = {"resolution": 4.0, "fade": 1.0} if part == "progan-tf" else {}

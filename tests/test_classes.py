@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,30 @@ def test_all_of_a_class_are_written_as_labelled_rows(trained_in_torch: tuple[Any
         assert picture.height == factor * 98
         assert factor * 28 < picture.width < factor * 28 + 60
         assert np.asarray(picture)[:, : picture.width - factor * 28].max() == 255  # the names
+
+
+def test_a_class_without_training_images_is_said_and_not_offered(site: Any) -> None:
+    """Six classes, of which the second has none: grids, `--class all` and the classes in turn leave it out."""
+    add_toy(site, "torch")
+    labels = np.array([0, 2, 3, 4, 5] * 16)
+    images = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1), dtype=np.uint8)
+    np.savez(site.path / "some.npz", images=images, labels=labels, class_names=np.array(list("abcdef")))
+    words = ("--data", "npz:some.npz", *SHOWN, "--images", "64", "--set", "holdout=0", "--out", "run")
+    done = site.run("run", "toy", *words)
+    assert done.returncode == 0, done.stderr
+    assert "1 class has no training images, and a conditional model will not draw it: b" in done.stdout + done.stderr
+    card = json.loads((site.path / "run" / "generator" / "generator.json").read_text())
+    assert (card["class_names"], card["untrained_classes"]) == (list("abcdef"), [1])
+    with Image.open(site.path / "run" / "samples" / "real.png") as real:
+        factor = 640 // (5 * 10 - 2)
+        assert real.height == factor * (5 * 10 - 2)  # five rows
+    assert draw(site, "run", "--class", "all", "-n", "2")["labels"].tolist() == [0, 0, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert draw(site, "run", "-n", "7")["labels"].tolist() == [0, 2, 3, 4, 5, 0, 2]
+    assert draw(site, "run", "-n", "1", "--class", "2")["labels"].tolist() == [2]
+    for label in ("b", "1"):
+        done = site.run("generate", "run", "--class", label)
+        assert done.returncode == 2
+        assert "class b had no training images, so it was never learned; run draws 0 a, 2 c, 3 d" in done.stderr
 
 
 def test_what_cannot_be_conditional_is_refused_before_anything_happens(site: Any, tmp_path: Path) -> None:

@@ -192,5 +192,6 @@ def suggest_classes(prefix: str, args: argparse.Namespace) -> Suggestions:
 
     path: Path = args.path
     card = folder.read_card(path / layout.GENERATOR if files.is_folder(path / layout.GENERATOR) else path)
-    names = Classes(card.class_names, card.untrained_classes).trained_names
-    return {"all": "a row of each", **dict.fromkeys(names, "a class")}
+    offered = dict.fromkeys(Classes(card.class_names, card.untrained_classes).trained_names, "a class")
+    offered.setdefault("all", "a row of each")
+    return offered
