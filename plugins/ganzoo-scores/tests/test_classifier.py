@@ -236,7 +236,7 @@ def label(counts):
 
 def test_each_class_that_it_saw_counts_alike_and_the_others_are_left_out_and_said(monkeypatch):
     """Of 4 images of a all right, of 1 of b none, none there of c: (1 + 0) / 2. It never saw e and f."""
-    train, test = label([60, 60, 60, 0, 0, 0]), label([4, 1, 0, 0, 9, 9])
+    train, test = label([80, 80, 80, 0, 0, 0]), label([4, 1, 0, 0, 9, 9])
     assert test.labels.tolist()[:5] == [0] * 4 + [1]
     wrong = gz.ImageSource(test.images[[0] * len(test.images)], test.labels, test.class_names)  # all show an a
     said = []
