@@ -78,7 +78,7 @@ def train(
     loss: Any = None,
     schedule: Any = None,
     data: Any = None,
-    labels: np.ndarray | None = None,
+    labels: Sequence[int] | np.ndarray | None = None,
     modifiers: Sequence[str] | None = None,
     trackers: Sequence[str] | None = None,
     preset: str | None = None,
@@ -104,7 +104,7 @@ def train(
         loss: a name, or an object with `discriminator(step)` and `generator(step)`.
         schedule: a name, or a function from images seen to named values.
         data: `NAME` or `NAME:ARGUMENT`, a `gz.ImageSource`, or uint8 images [N,H,W,C].
-        labels: int64 [N], if `data` is an array.
+        labels: the class of each image, a whole number from 0, if `data` is an array; refused with other data.
         modifiers: names, the first innermost.
         trackers: names.
         preset: a preset of the model; `none` for none.
@@ -126,6 +126,9 @@ def train(
     """
     if isinstance(data, np.ndarray):
         data = as_source(data, labels)
+    elif labels is not None:
+        owner = data if isinstance(data, str) else "a data set"
+        raise UsageError(f"labels= belongs to images given as an array; {owner} has its own labels")
     request = Request(
         picks={
             "model": model,

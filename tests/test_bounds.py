@@ -17,6 +17,7 @@ import pytest
 import ganzoo_core as gz
 from ganzoo_core import building, mix, python_api
 from ganzoo_core.cli import main
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.size_limits import NetworkTooLarge, SizeCounter
@@ -54,8 +55,8 @@ def write_card(folder: Path, *, part: str, options: dict[str, Any] | None = None
     fitted = building.fit_from_card(resolved)
     assert fitted is not None
     names = [f"c{number}" for number in range(spec.get("classes", fitted.spec.classes))]
-    told = card.make_card(resolved, replace(fitted, spec=replace(fitted.spec, classes=len(names))), class_names=names,
-                         epoch_images=1, step_images=1, licences=())  # fmt: skip
+    spec_changed = replace(fitted, spec=replace(fitted.spec, classes=len(names)))
+    told = card.make_card(resolved, spec_changed, classes=Classes(names), epoch_images=1, step_images=1, licences=())
     told["options"] |= options or {}
     told["spec"] |= spec
     values = {"resolution": 4.0, "fade": 1.0} if part == "progan-tf" else {}

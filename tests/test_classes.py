@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import string
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
-
-from ganzoo_core.errors import UsageError
-from ganzoo_core.generation.classes import find_class
 
 CARD = """
 api = 1
@@ -86,7 +80,6 @@ def discriminator(side, channels, classes):
 # One thread: networks so small gain nothing from more.
 SHOWN = ("--set", "size=8", "--set", "sample_count=20", "--set", "threads=1")
 SNAPSHOT = ("--checkpoint", "32000")
-CLOTHES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
 
 def add_toy(site: Any, framework: str) -> None:
@@ -148,41 +141,6 @@ def test_a_class_by_number_or_name_is_its_row(trained: tuple[Any, Path]) -> None
     assert not (rows[7] == rows[1]).all()
 
 
-@pytest.mark.parametrize(
-    ("words", "label"),
-    [("t-shirt top", 0), ("T-SHIRT/TOP", 0), ("shirt", 6), ("Shirt", 6), ("ankle-boot", 9), ("9", 9), (4, 4)],
-)
-def test_names_match_whatever_their_case_and_punctuation(words: int | str, label: int) -> None:
-    assert find_class(words, CLOTHES) == label
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("trousers", "there is no class trousers, did you mean Trouser?"),
-        ("t-shirt", "did you mean Shirt or T-shirt/top?"),
-        ("10", "there is no class 10"),
-        (10, "there is no class 10"),
-        ("-1", "there is no class -1"),
-        ("", "there is no class "),
-    ],
-)
-def test_no_such_class_suggests_the_nearest(words: int | str, expected: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(expected)):
-        find_class(words, CLOTHES)
-
-
-def test_a_name_that_is_a_number_wins_over_the_number() -> None:
-    assert find_class("3", ["3", "1", "2", "9"]) == 0
-    assert find_class("0", ["3", "1", "2", "9"]) == 0
-
-
-@given(st.lists(st.text(string.ascii_letters, min_size=1), unique_by=str.casefold, min_size=1))
-def test_every_name_finds_its_class(names: list[str]) -> None:
-    for label, name in enumerate(names):
-        assert find_class(name, names) == find_class(name.swapcase() + "!", names) == label
-
-
 def test_a_class_that_is_not_there_lists_those_that_are(trained_in_torch: tuple[Any, Path]) -> None:
     done = trained_in_torch[0].run("generate", trained_in_torch[1], "--class", "eleven")
     assert done.returncode == 2
@@ -212,6 +170,30 @@ def test_all_of_a_class_are_written_as_labelled_rows(trained_in_torch: tuple[Any
         assert picture.height == factor * 98
         assert factor * 28 < picture.width < factor * 28 + 60
         assert np.asarray(picture)[:, : picture.width - factor * 28].max() == 255  # the names
+
+
+def test_a_class_without_training_images_is_said_and_not_offered(site: Any) -> None:
+    """Six classes, of which the second has none: grids, `--class all` and the classes in turn leave it out."""
+    add_toy(site, "torch")
+    labels = np.array([0, 2, 3, 4, 5] * 16)
+    images = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 1), dtype=np.uint8)
+    np.savez(site.path / "some.npz", images=images, labels=labels, class_names=np.array(list("abcdef")))
+    words = ("--data", "npz:some.npz", *SHOWN, "--images", "64", "--set", "holdout=0", "--out", "run")
+    done = site.run("run", "toy", *words)
+    assert done.returncode == 0, done.stderr
+    assert "1 class has no training images, and a conditional model will not draw it: b" in done.stdout + done.stderr
+    card = json.loads((site.path / "run" / "generator" / "generator.json").read_text())
+    assert (card["class_names"], card["untrained_classes"]) == (list("abcdef"), [1])
+    with Image.open(site.path / "run" / "samples" / "real.png") as real:
+        factor = 640 // (5 * 10 - 2)
+        assert real.height == factor * (5 * 10 - 2)  # five rows
+    assert draw(site, "run", "--class", "all", "-n", "2")["labels"].tolist() == [0, 0, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert draw(site, "run", "-n", "7")["labels"].tolist() == [0, 2, 3, 4, 5, 0, 2]
+    assert draw(site, "run", "-n", "1", "--class", "2")["labels"].tolist() == [2]
+    for label in ("b", "1"):
+        done = site.run("generate", "run", "--class", label)
+        assert done.returncode == 2
+        assert "class b had no training images, so it was never learned; run draws 0 a, 2 c, 3 d" in done.stderr
 
 
 def test_what_cannot_be_conditional_is_refused_before_anything_happens(site: Any, tmp_path: Path) -> None:

@@ -48,6 +48,17 @@ def test_classes_are_counted_and_short_where_they_are_many(counts, expected):
     assert facts["classes"]["each"] == [[str(number), count] for number, count in enumerate(counts)]
 
 
+def test_classes_without_training_images_are_said():
+    facts, lines = told(labelled(7, 0, 7, 9, 7, 7))
+    assert lines[2] == "1 class has no training images, and a conditional model will not draw it: 1"
+    assert (facts["classes"]["empty"], facts["classes"]["first_empty"]) == (1, ["1"])
+    _, lines = told(labelled(*[0] * 7, 3))
+    assert lines[2] == (
+        "7 classes have no training images, and a conditional model will not draw them: 0, 1, 2, 3, 4, …"
+    )
+    assert len(told(labelled(3, 2))[1]) == 2
+
+
 def test_a_long_name_is_cut_in_the_line_and_whole_in_the_facts():
     facts, lines = told(labelled(2, 1, names=("x" * 500, "y")))
     assert lines[0] == f"data: 3 images in 2 classes ({'x' * 23}…: 2, y: 1)"

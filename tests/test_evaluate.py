@@ -68,7 +68,7 @@ def dataset(split, options):
 import ganzoo_core as gz
 
 class Mean:
-    facts = {"weights": "none", "resizer": "none", "accuracy": 0.75}
+    facts = {"weights": "none", "resizer": "none", "balanced_accuracy": 0.75}
     def __init__(self, power): self.power = power
     def extract(self, images):
         print("this goes to stderr")
@@ -149,12 +149,12 @@ def test_a_score_and_all_that_it_depends_on(scorer):
     assert (protocol["samples"], protocol["seed"], protocol["ema"], protocol["size"]) == (10, 1, True, [4, 4, 1])
     assert protocol["extractor"] == {
         "name": "lights/mean", "version": "1.0", "features": 1, "options": {"power": 1.0},
-        "weights": "none", "resizer": "none", "accuracy": 0.75,
+        "weights": "none", "resizer": "none", "balanced_accuracy": 0.75,
     }  # fmt: skip
     assert protocol["metrics"] == {"lights/gap": {"scale": 3.0}}
     assert {"python", "numpy", "ganzoo", "lights"} <= set(protocol["versions"])
     assert scorer.said == ["mean looks at 20 of lights"]
-    assert scorer.facts["accuracy"] == 0.75
+    assert scorer.facts["balanced_accuracy"] == 0.75
 
 
 def test_images_are_brought_to_the_size_and_channels_of_the_data(scorer):
@@ -234,7 +234,8 @@ def test_images_from_anywhere_are_scored_and_not_kept(lights, tmp_path, capsys):
     assert main(["evaluate", "--images", str(tmp_path / "drawn.npz"), "--data", "lights", "--no-real"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
-        "10 images against 20 of lights, test split, by lights/mean, which knows 75.00% of the test images; seed 0"
+        "10 images against 20 of lights, test split, by lights/mean, "
+        "whose balanced accuracy on the test images is 75.00%; seed 0"
     )
     assert lines[2].split("\t") == ["fid", "20", "-", "lower is better"]
     assert lines[-1].split("\t") == ["light", "10"]

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganzoo_core import cli, python_api, report, settings, sweeps
+from ganzoo_core.data import classes
 from ganzoo_core.discovery import catalog, manifest
 from ganzoo_core.distributed import launchers
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation import discriminator
-from ganzoo_core.generation import classes
 from ganzoo_core.report import pictures, run_record
 from ganzoo_core.runs import layout, scores, stats
 from ganzoo_core.runs.folder import RunFolder
@@ -211,7 +211,7 @@ def test_how_long_is_a_number(unit, count):
 
 @pytest.mark.parametrize("word", ["²", "9" * 5000, "-1", "١"])
 def test_a_class_is_a_name_or_digits(word):
-    assert "no class" in refuse(lambda: classes.find_class(word, ["cat", "dog"]))
+    assert "no class" in refuse(lambda: classes.Classes(["cat", "dog"]).find(word))
 
 
 def test_other_digits_are_no_number_of_tasks():

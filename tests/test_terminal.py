@@ -298,7 +298,7 @@ def test_tab_offers_what_a_saved_generator_holds(zoo, tmp_path, make_card):
     run = tmp_path / "run"
     for folder in ("generator", "snapshots/9000", "snapshots/10000"):
         (run / folder).mkdir(parents=True)
-    card = make_card(class_names=["bag", "coat"])
+    card = make_card(class_names=["bag", "belt", "coat"], untrained_classes=[1])
     (run / "generator/generator.json").write_text(json.dumps(card))
     classes, checkpoints = completed(zoo, f"ganzoo generate {run} --class ", f"ganzoo generate {run} --checkpoint ")
     assert classes == ["bag", "coat", "all"]

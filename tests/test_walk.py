@@ -14,6 +14,7 @@ from PIL import Image, ImageSequence, features
 from ganzoo_core.api import Spec
 from ganzoo_core.cli import main
 from ganzoo_core.data import picture_files, pixels
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import latent_walk, load, saved
 from ganzoo_core.randomness import latents, philox
@@ -27,7 +28,7 @@ class Echo(saved.SavedGenerator):
     def __init__(self, latent: str = "normal", classes: int = 0, channels: int = 1) -> None:
         self.folder = Path("nowhere")
         self.spec = Spec(SIZE, SIZE, channels, classes, DIM, "torch")
-        self.class_names = [f"class {number}" for number in range(classes)]
+        self.classes = Classes([f"class {number}" for number in range(classes)])
         self.latent = latent
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:

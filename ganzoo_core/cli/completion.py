@@ -186,9 +186,12 @@ def suggest_checkpoints(prefix: str, args: argparse.Namespace) -> Suggestions:
 
 
 def suggest_classes(prefix: str, args: argparse.Namespace) -> Suggestions:
+    from ganzoo_core.data.classes import Classes
     from ganzoo_core.runs import folder, layout
     from ganzoo_core.storage import files
 
     path: Path = args.path
     card = folder.read_card(path / layout.GENERATOR if files.is_folder(path / layout.GENERATOR) else path)
-    return {**dict.fromkeys(card.class_names, "a class"), "all": "a row of each"}
+    offered = dict.fromkeys(Classes(card.class_names, card.untrained_classes).trained_names, "a class")
+    offered.setdefault("all", "a row of each")
+    return offered

@@ -140,8 +140,8 @@ def _describe_protocol(protocol: Any) -> str:
     seer = protocol["extractor"]
     text = f"{pluralise(protocol['samples'], 'image')} against {protocol['reference_count']:,} of {protocol['data']}, "
     text += f"{protocol['reference']} split, by {seer['name']}"
-    if seer.get("accuracy") is not None:
-        text += f", which knows {seer['accuracy']:.2%} of the test images"
+    if seer.get("balanced_accuracy") is not None:
+        text += f", whose balanced accuracy on the test images is {seer['balanced_accuracy']:.2%}"
     return text + f"; seed {protocol['seed']}"
 
 

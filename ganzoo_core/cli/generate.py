@@ -27,7 +27,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "-n", type=int, metavar="N", help="how many images (16), or walks; with --class all, of each class"
     )
-    parser.add_argument("--class", **CLASS, help="the class to draw, by name or number; all for a row of each")
+    parser.add_argument("--class", **CLASS, help="the class to draw, by name or index; all for a row of each")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same images (0)")
     parser.add_argument("--checkpoint", **CHECKPOINT, help="IMAGES, epoch:N, best or last (last)")
     parser.add_argument("--device", **DEVICE, default="auto", help="where it runs")
@@ -92,9 +92,9 @@ def execute(args: argparse.Namespace) -> int:
         return _draw_walk(args, generator, out)
     rows: list[str] = []
     n = 16 if args.n is None else args.n
-    if args.label == "all":
-        drawn, rows = generator.generate_all(n, seed=args.seed), generator.class_names
-        labels: np.ndarray | None = np.repeat(np.arange(len(rows)), n)
+    if generator.means_all(args.label):
+        drawn, rows = generator.generate_all(n, seed=args.seed), generator.classes.trained_names
+        labels: np.ndarray | None = np.repeat(generator.classes.trained, n)
     else:
         labels = generator.labels(n, args.label)
         drawn = generator.generate(n, seed=args.seed, labels=labels)
@@ -113,7 +113,7 @@ def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -
     if n is None:
         side = max(generator.spec.height, generator.spec.width)
         beside = next((count for most, count in WALKS_BY_SIZE if side <= most), 1)
-        n = 1 if is_strip or args.label == "all" else beside
+        n = 1 if is_strip or generator.means_all(args.label) else beside
     drawn = generator.walk(
         n,
         frames=frames if args.frames is None else args.frames,
@@ -121,7 +121,7 @@ def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -
         seed=args.seed,
         labels=args.label,
     )
-    rows = generator.class_names if args.label == "all" else ()
+    rows = generator.classes.trained_names if generator.means_all(args.label) else ()
     picture_files.save_walk(drawn, out, rows=rows)
     return _tell(args, out, "strip" if is_strip else "walk", walks=drawn.shape[1], frames=len(drawn))
 

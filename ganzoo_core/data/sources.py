@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import ImageSource
-from ganzoo_core.arguments import MAX_CLASSES, read_labels
+from ganzoo_core.data.classes import check_index, read_labels
 
 
 def as_source(array: np.ndarray, labels: Any) -> ImageSource:
@@ -25,7 +25,5 @@ def as_source(array: np.ndarray, labels: Any) -> ImageSource:
         array = array[..., None]
     if labels is None:
         return ImageSource(array)
-    count = len(array) if array.ndim else 0
-    expected = f"expected {count} whole numbers from 0 to {MAX_CLASSES - 1:,}, one for each image"
-    checked = read_labels(labels, expected, count=count)
-    return ImageSource(array, checked, tuple(str(number) for number in range(int(checked.max()) + 1)))
+    checked = read_labels(labels, check_index, count=len(array) if array.ndim else 0)
+    return ImageSource(array, checked, tuple(str(number) for number in range(int(checked.max(initial=0)) + 1)))

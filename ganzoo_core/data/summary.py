@@ -1,4 +1,4 @@
-"""Summarise a run's data, as facts and in two lines: the number of images, their classes, sizes and framing."""
+"""Summarise a run's data, as facts and in lines: the number of images, their classes, sizes and framing."""
 
 from __future__ import annotations
 
@@ -53,13 +53,15 @@ def format_summary(summary: Mapping[str, Any]) -> list[str]:
         parts.append(f"{summary['held_out']:,} more are held out")
     if summary["skipped"]:
         parts.append(f"{summary['skipped']:,} {'files were' if summary['skipped'] > 1 else 'file was'} skipped")
+    classes = summary.get("classes") or {}
+    empty = [_describe_empty(classes["empty"], classes["first_empty"])] if classes.get("empty") else []
     sizes, images = summary["sizes"], summary["images"]
     line = f"pictures: {summary['framing']}"
     if sizes["enlarged"] and sizes["count"] > 1:
         line += f"; {sizes['enlarged']:,} of {images:,} are smaller than that and enlarged"
     if summary.get("cut", 0) >= TOLD_CUT:
         line += f"; the crop cuts {summary['cut']:.0%} of the pictures away: --set data.fit=pad or stretch keeps all"
-    return [", ".join(parts), line]
+    return [", ".join(parts), line, *empty]
 
 
 def _describe_classes(labels: np.ndarray, names: list[str]) -> dict[str, Any]:
@@ -69,6 +71,8 @@ def _describe_classes(labels: np.ndarray, names: list[str]) -> dict[str, Any]:
         "count": len(names),
         "smallest": [names[least], int(counts[least])],
         "largest": [names[most], int(counts[most])],
+        "empty": int((counts == 0).sum()),
+        "first_empty": [names[index] for index in np.flatnonzero(counts == 0)[:MAX_LISTED_CLASSES]],
     }
     if len(names) <= MAX_COUNTED_CLASSES:
         facts["each"] = [[name, int(count)] for name, count in zip(names, counts, strict=True)]
@@ -85,6 +89,12 @@ def _format_classes(classes: Mapping[str, Any] | None) -> str:
     if fewest == largest:
         return count + f" of {fewest:,} each"
     return count + f" of {fewest:,} ({_shorten(least)}) to {largest:,} ({_shorten(most)})"
+
+
+def _describe_empty(count: int, first: list[str]) -> str:
+    listed = ", ".join(map(_shorten, first)) + (", …" if count > len(first) else "")
+    are = "1 class has" if count == 1 else f"{count:,} classes have"
+    return f"{are} no training images, and a conditional model will not draw {'it' if count == 1 else 'them'}: {listed}"
 
 
 def _shorten(name: str) -> str:

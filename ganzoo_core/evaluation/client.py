@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ganzoo_core.data.classes import Classes, check_index, read_labels
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.request import ScoreRequest
 from ganzoo_core.processes import Child, ChildEnded, Say
@@ -32,8 +33,9 @@ class Scorer:
         attempts: how often to start the process if it ends before it is ready.
 
     Attributes:
-        facts: the extractor's facts, with its `accuracy` if it is a classifier of the data's classes.
+        facts: the extractor's facts, with its `balanced_accuracy` if it is a classifier of the data's classes.
         reference_count: number of reference images.
+        classes: of the data.
         data_changes: differences between the data and the run's training data, in words.
 
     Raises:
@@ -50,6 +52,7 @@ class Scorer:
             raise
         self.facts: Mapping[str, Any] = ready["facts"]
         self.reference_count: int = ready["reference_count"]
+        self.classes = Classes(ready["class_names"])
         self.data_changes: list[str] = ready["data_changes"]
 
     def _start(self, attempts: int = 1) -> tuple[Child, dict[str, Any]]:
@@ -72,7 +75,7 @@ class Scorer:
     def score(
         self,
         images: np.ndarray,
-        labels: np.ndarray | None = None,
+        labels: str | int | Sequence[str | int] | np.ndarray | None = None,
         *,
         seed: int = 0,
         seen: int | None = None,
@@ -83,7 +86,7 @@ class Scorer:
 
         Args:
             images: uint8 [N,H,W,C], of any size; they are resized to the data's original size.
-            labels: int64 [N], the class labels given to a conditional generator; None for an unconditional one.
+            labels: N classes, or one for all, that a conditional generator was told; None for an unconditional one.
             seed: of the metrics' random numbers, and of the noise from which the images were drawn.
             seen: real images seen by the generator.
             ema: whether the generator is a moving average.
@@ -98,9 +101,16 @@ class Scorer:
         path = self._folder / "images.npy"
         np.save(path, images, allow_pickle=False)
         if labels is not None:
-            np.save(self._folder / "labels.npy", np.asarray(labels, np.int64), allow_pickle=False)
+            np.save(self._folder / "labels.npy", self._read_labels(labels, len(images)), allow_pickle=False)
         request = {"images": str(path), "labels": str(self._folder / "labels.npy") if labels is not None else None}
         return self.score_files(request, seed=seed, seen=seen, ema=ema, **more)
+
+    def _read_labels(self, labels: Any, count: int) -> np.ndarray:
+        return (
+            self.classes.read_labels(labels, count=count)
+            if self.classes
+            else read_labels(labels, check_index, count=count)
+        )
 
     def score_files(
         self, files: Mapping[str, Any], *, seed: int, seen: int | None, ema: bool | None, **more: Any

@@ -18,6 +18,7 @@ import numpy as np
 
 from ganzoo_core import building, engines, mix
 from ganzoo_core.api import ImageSource
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.framing import Framing, apply_framing, prepare
 from ganzoo_core.data.reading.image_set import ImageSet
 from ganzoo_core.data.reading.options import read_settings
@@ -25,8 +26,6 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.evaluation.image_files import find_images
-from ganzoo_core.generation import saved
-from ganzoo_core.generation.classes import find_class
 from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.mix.finding import OBJECT
 from ganzoo_core.randomness import philox
@@ -164,26 +163,27 @@ class Judge:
         """Whether D takes class labels."""
         return bool(self._fit.spec.classes)
 
-    def find_label(self, name_or_number: str | int | None) -> int | None:
+    def find_label(self, name_or_index: str | int | None) -> int | None:
         """The class label for D; None for an unconditional D.
 
         Raises:
-            UsageError: if D is conditional and no class is given, or the reverse, or there is no such class.
+            UsageError: if D is conditional and no class is given, or the reverse, or there is no such class, or it had
+                no training images.
         """
         if not self.conditional:
-            if name_or_number is not None:
+            if name_or_index is not None:
                 raise UsageError(f"the discriminator of {self.folder} is told no class; leave --class out")
             return None
-        names = self._list_class_names()
-        listed = ", ".join(names[: saved.MAX_LISTED_CLASSES])
-        if name_or_number is None:
+        classes = self._read_classes()
+        if name_or_index is None:
             raise UsageError(
-                f"the discriminator of {self.folder} judges pictures of a class; say --class, one of {listed}"
+                f"the discriminator of {self.folder} judges pictures of a class; say --class, one of "
+                f"{classes.describe()}"
             )
         try:
-            return find_class(name_or_number, names)
+            return classes.find(name_or_index)
         except UsageError as error:
-            raise UsageError(f"{error}; {self.folder} knows {listed}") from None
+            raise UsageError(f"{error}; {self.folder} knows {classes.describe()}") from None
 
     def __call__(self, paths: Sequence[Path], label: int | None = None) -> list[Verdict]:
         """Score images.
@@ -236,12 +236,12 @@ class Judge:
         kept = sorted(framed)
         return kept, np.stack([framed[row] for row in kept])
 
-    def _list_class_names(self) -> list[str]:
+    def _read_classes(self) -> Classes:
         try:
-            names = read_card(generators.find_generator(self.folder)).class_names
+            card = read_card(generators.find_generator(self.folder))
         except UsageError:
-            names = []
-        return names or [str(number) for number in range(self._fit.spec.classes)]
+            return Classes([str(index) for index in range(self._fit.spec.classes)])
+        return Classes(card.class_names, card.untrained_classes)
 
 
 def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, Any]) -> tuple[DataFit, Mix]:

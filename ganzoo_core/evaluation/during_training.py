@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.framing import Framing, crop_padding
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.protocol import Engine
@@ -33,7 +34,7 @@ class TrainingEvaluator:
         scorer: closed by `close`.
         run: the run's folder.
         plan: gives the latent distribution, and the schedule values that G takes.
-        classes: number of classes; 0 for an unconditional model.
+        classes: of the training data; none for an unconditional model.
         framing: how the data were framed; padding is cropped from generated images.
         count: images drawn per evaluation.
         reporter: shows messages to the user.
@@ -45,7 +46,7 @@ class TrainingEvaluator:
         *,
         run: Path,
         plan: Plan,
-        classes: int,
+        classes: Classes,
         framing: Framing,
         count: int,
         reporter: Reporter,
@@ -53,7 +54,7 @@ class TrainingEvaluator:
         self.scorer, self.run, self.framing, self.reporter = scorer, run, framing, reporter
         self.takes, self.ema = plan.takes_g, plan.ema is not None
         self.noise = latents(philox(SEED, "generate"), count, plan.latent_dim, plan.latent)
-        self.labels = np.arange(count) % classes if classes else None
+        self.labels = classes.take_turns(count) if classes else None
         self._collapsed = False
         self._failures = 0  # in a row
 

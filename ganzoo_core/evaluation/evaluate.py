@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core.arguments import check_count, check_seed, read_labels
+from ganzoo_core.arguments import check_count, check_seed, is_integer
 from ganzoo_core.building import find_run_data_root
+from ganzoo_core.data.classes import list_labels
 from ganzoo_core.data.reading.options import read_settings
 from ganzoo_core.engines import check_device
 from ganzoo_core.errors import UsageError
@@ -39,7 +40,7 @@ def evaluate(
     n: int | None = None,
     checkpoint: str | int = "last",
     images: str | Path | np.ndarray | None = None,
-    labels: np.ndarray | None = None,
+    labels: str | int | Sequence[str | int] | np.ndarray | None = None,
     reference: str = "test",
     data: str | None = None,
     data_root: str | Path | None = None,
@@ -60,7 +61,7 @@ def evaluate(
         n: number of images to draw; by default as many as the reference has, but from 1,000 to 10,000.
         checkpoint: `last`, `best`, a number of images, `epoch:N`, or `all`.
         images: a folder of pictures, a .npz file, or uint8 [N,H,W,C].
-        labels: int64 [N], the class labels of `images`, if they were drawn by class.
+        labels: the classes that `images` were drawn as, N or one for all, by name or index; refused without `images`.
         reference: the split to compare with: `test`, `train` or `all`.
         data: the data set, `NAME` or `NAME:ARGUMENT`; by default the run's.
         data_root: folder of the data sets.
@@ -82,6 +83,8 @@ def evaluate(
     if n is not None:
         check_count("n", n, "images", least=2, most=MAX_DRAWN_IMAGES)
     check_device(device)
+    if labels is not None and images is None:
+        raise UsageError("labels= belongs to images=; a run's generator is told its classes in turn")
     part_settings = {key: value for key, value in (settings or {}).items() if not key.startswith("data.")}
     if images is None and len(part_settings) < len(settings or {}):
         raise UsageError("settings of data.* say how --images are read, and there are none; a run's data keeps its own")
@@ -97,8 +100,9 @@ def evaluate(
         options = read_settings({**reading, **(settings or {})})
         images, file_labels = read_images(expand_user(images), options, say=say)
         labels = file_labels if labels is None else labels
-    if images is not None and labels is not None:
-        labels = read_labels(labels, f"expected {len(images)} whole numbers, one for each image", count=len(images))
+    if labels is not None and not isinstance(labels, str) and not is_integer(labels):
+        assert images is not None
+        labels = list_labels(labels, count=len(images))  # before the data are loaded; the scorer knows the classes
     engine = {
         key: part_settings.pop(key)
         for key in list(part_settings)

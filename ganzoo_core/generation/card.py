@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core import building
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
@@ -29,7 +30,7 @@ def make_card(
     mix: Mix,
     fit: DataFit,
     *,
-    class_names: Sequence[str],
+    classes: Classes,
     epoch_images: int,
     step_images: int,
     licences: Sequence[str],
@@ -38,7 +39,7 @@ def make_card(
 
     Args:
         mix, fit: the mix that is trained, and how the data fit it.
-        class_names: of the data set.
+        classes: of the training data.
         epoch_images, step_images: images in an epoch and in a step.
         licences: of the training data, and of that of the initial weights.
 
@@ -58,7 +59,8 @@ def make_card(
         "latent": part.latent,
         "output": part.output,
         "crop": fit.framing.crop,
-        "class_names": list(class_names) if mix.conditional else [],
+        "class_names": list(classes.names) if mix.conditional else [],
+        "untrained_classes": list(classes.untrained) if mix.conditional else [],
         "epoch_images": epoch_images,
         "step_images": step_images,
         "license": "; ".join(licences),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ganzoo_core.api import Spec
 from ganzoo_core.data import picture_files, pixels
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.html import markup
 from ganzoo_core.html.markup import Html, join, tag
 from ganzoo_core.html.page import Section, make_or_explain
@@ -31,7 +32,7 @@ class Drawable(Protocol):
     @property
     def latent(self) -> str: ...
     @property
-    def class_names(self) -> Sequence[str]: ...
+    def classes(self) -> Classes: ...
     @property
     def images_seen(self) -> int: ...
     def generate(self, n: int = 16, *, seed: int = 0, labels: Any = None) -> np.ndarray: ...
@@ -41,9 +42,9 @@ def render_generator(generator: Drawable) -> Html:
     """Render a saved generator: sample images and its card."""
 
     def drawn() -> Html:
-        names = generator.class_names[:MAX_CLASSES]
+        names = generator.classes.trained_names[:MAX_CLASSES]
         if names:
-            labels = np.repeat(np.arange(len(names)), IMAGES_PER_CLASS)
+            labels = np.repeat(generator.classes.trained[:MAX_CLASSES], IMAGES_PER_CLASS)
             images = generator.generate(len(labels), labels=labels)
         else:
             images = generator.generate(IMAGES_PER_CLASS * IMAGES_PER_CLASS // 2)
@@ -55,7 +56,7 @@ def render_generator(generator: Drawable) -> Html:
         )
 
     def card() -> Html:
-        spec, names = generator.spec, generator.class_names
+        spec, names = generator.spec, generator.classes.trained_names
         origin = generator.card.part
         facts: dict[str, object] = {
             "made by": f"{origin.name} of {origin.distribution} {origin.version}" if origin else "an object",

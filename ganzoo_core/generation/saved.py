@@ -13,7 +13,8 @@ import numpy as np
 
 from ganzoo_core import building, engines
 from ganzoo_core.api import Spec
-from ganzoo_core.arguments import check_count, check_seed, is_integer, read_labels
+from ganzoo_core.arguments import check_count, check_seed
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.framing import crop_padding
 from ganzoo_core.discovery import loading
 from ganzoo_core.engines import size_limits
@@ -21,15 +22,12 @@ from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import bundled, latent_walk
 from ganzoo_core.generation.card import mix_from_card
-from ganzoo_core.generation.classes import find_class
 from ganzoo_core.messages import format_value, pluralise
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.settings import read_engine_settings
 from ganzoo_core.storage.tensors import is_finite, read_tensors
-
-MAX_LISTED_CLASSES = 20  # classes listed in an error
 
 
 def read_framework(folder: Path) -> str:
@@ -64,6 +62,7 @@ class SavedGenerator:
         self.card = card = read_card(folder)
         self.spec = Spec(**msgspec.structs.asdict(card.spec))
         self.class_names, self.images_seen, self.latent = card.class_names, card.images, card.latent
+        self.classes = Classes(card.class_names, card.untrained_classes)
         self.license = card.license
         self._values: Mapping[str, float] = card.values
         self._mix = None if card.part is None else mix_from_card(card, folder)
@@ -130,8 +129,8 @@ class SavedGenerator:
         Args:
             n: how many.
             seed: of the noise; the same seed gives the same bytes.
-            labels: for a conditional generator, class numbers [N], or one class for all by number or name; by default
-                the classes in turn.
+            labels: for a conditional generator, N classes, or one class for all, each by name or index (see
+                `data.classes.Classes.find`); by default the classes in turn.
 
         Returns:
             uint8 [N,H,W,C].
@@ -140,17 +139,16 @@ class SavedGenerator:
         return self.draw(self._make_noise(n, seed), chosen)
 
     def generate_all(self, n: int = 16, *, seed: int = 0) -> np.ndarray:
-        """Draw `n` images of each of the K classes, class by class, all from the same z: uint8 [K·n,H,W,C].
+        """Draw `n` images of each of the K classes with training images, all from the same z: uint8 [K·n,H,W,C].
 
         Raises:
             UsageError: if the generator is not conditional.
         """
         self._check_conditional()
         check_count("n", n, "images")
-        classes = self.spec.classes
-        self._check_memory(n * classes)
-        labels = self.labels(n * classes, np.repeat(np.arange(classes), n))
-        return self.draw(np.tile(self._make_noise(n, seed), (classes, 1)), labels)
+        trained = self.classes.trained
+        self._check_memory(n * len(trained))
+        return self.draw(np.tile(self._make_noise(n, seed), (len(trained), 1)), np.repeat(trained, n))
 
     def walk(
         self,
@@ -168,7 +166,7 @@ class SavedGenerator:
             frames: images of each; the last leads back to the first.
             keys: points that a walk goes through. The k-th of walk i is image i of `generate(n, seed=seed + k)`.
             seed: of the first key.
-            labels: see `generate`; `"all"` for `n` walks of each class, class by class, all from the same z.
+            labels: see `generate`; `"all"` for `n` walks of each class with training images, all from the same z.
 
         Returns:
             uint8 [F,N,H,W,C].
@@ -177,12 +175,12 @@ class SavedGenerator:
             check_count(name, number, what)
         check_seed(seed)
         latent_walk.check_walk(frames, keys)
-        every = isinstance(labels, str) and labels == "all"
-        times = self.spec.classes if every else 1
+        every = self.means_all(labels)
+        times = len(self.classes.trained) if every else 1
         self._check_memory(n * times * (frames + keys))
         if every:
             self._check_conditional()
-            labels = np.repeat(np.arange(times), n)
+            labels = np.repeat(self.classes.trained, n)
         chosen = self.labels(n * times, labels)
         points = np.stack([self._make_noise(n, seed + key) for key in range(keys)])
         z = np.tile(latent_walk.make_closed_walk(points, frames, straight=self.latent == "uniform"), (1, times, 1))
@@ -190,29 +188,39 @@ class SavedGenerator:
         return drawn.reshape(frames, n * times, *drawn.shape[1:])
 
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
-        """Class labels int64 [N] for a conditional generator, else None; raises UsageError for invalid labels."""
-        classes = self.spec.classes
+        """Class labels int64 [N] for a conditional generator, else None; see `generate`.
+
+        Raises:
+            UsageError: if there is no such class, or it had no training images; the message suggests similar names.
+        """
         check_count("n", n, "images")
         self._check_memory(n)
         if labels is None:
-            return np.arange(n) % classes if classes else None
-        self._check_conditional()
-        if isinstance(labels, str) or is_integer(labels):
-            return np.full(n, self.class_of(labels))  # type: ignore[arg-type]
-        expected = f"expected {n} whole numbers from 0 to {classes - 1}, or one class by its name or number"
-        return read_labels(labels, expected, count=n, classes=classes)
+            return self.classes.take_turns(n) if self.classes else None
+        return self._read_labels(labels, n)
 
-    def class_of(self, name_or_number: int | str) -> int:
-        """The number of a class, by its name, ignoring case and punctuation, or by its number.
-
-        Raises:
-            UsageError: if there is no such class; the message suggests similar names.
-        """
+    def class_of(self, name_or_index: int | str) -> int:
+        """The index of a class, by its name or index; raises UsageError as `labels` does."""
         self._check_conditional()
+        with self._list_classes():
+            return self.classes.find(name_or_index)
+
+    def means_all(self, labels: object) -> bool:
+        """Whether `labels` is `"all"`, for each class, and that is not the name of one."""
+        return isinstance(labels, str) and labels == "all" and "all" not in self.classes.names
+
+    def _read_labels(self, labels: Any, n: int) -> np.ndarray:
+        self._check_conditional()
+        with self._list_classes():
+            return self.classes.read_labels(labels, count=n)
+
+    @contextlib.contextmanager
+    def _list_classes(self) -> Iterator[None]:
+        """Add the classes that there are to a UsageError."""
         try:
-            return find_class(name_or_number, self.class_names)
+            yield
         except UsageError as error:
-            raise UsageError(f"{error}; {self.folder} draws {_list_classes(self.class_names)}") from None
+            raise UsageError(f"{error}; {self.folder} draws {self.classes.describe()}") from None
 
     def _check_conditional(self) -> None:
         if not self.spec.classes:
@@ -253,17 +261,9 @@ class SavedGenerator:
             raise UsageError(f"z is {described}; expected float32 [N,{self.spec.latent_dim}]")
         if (labels is not None) != bool(classes):
             raise UsageError(f"{self.folder} takes {'labels' if classes else 'no labels'} beside z")
-        if labels is not None:
-            expected = f"expected {len(z)} whole numbers from 0 to {classes - 1}"
-            return read_labels(labels, expected, count=len(z), classes=classes)
-        return None
+        return None if labels is None else self._read_labels(labels, len(z))
 
     def _repr_html_(self) -> str:
         from ganzoo_core.generation import notebook_view  # imports report code, which drawing does not need
 
         return notebook_view.render_generator(self)
-
-
-def _list_classes(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - MAX_LISTED_CLASSES} more" if len(names) > MAX_LISTED_CLASSES else ""
-    return ", ".join(f"{number} {name}" for number, name in enumerate(names[:MAX_LISTED_CLASSES])) + rest

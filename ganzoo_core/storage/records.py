@@ -83,6 +83,7 @@ class Card(Struct, frozen=True):
         output: `tanh` or `linear`.
         crop: top, left, height and width of the picture inside the padded one; None without padding.
         class_names: one name for each class of a conditional generator.
+        untrained_classes: indices of the classes without training images, in ascending order.
         epoch_images, step_images: images in an epoch and in a step of the run.
         images: real images seen when the generator was saved.
         values: the schedule values that it is called with.
@@ -105,11 +106,16 @@ class Card(Struct, frozen=True):
     values: dict[SettingKey, FiniteNumber]
     kernels: Literal["float16", "float32"] = "float32"
     license: Annotated[str, Meta(max_length=10_000)] = ""
+    untrained_classes: list[Annotated[int, Meta(ge=0)]] = []
 
     def __post_init__(self) -> None:
-        spec = self.spec
+        spec, untrained = self.spec, self.untrained_classes
         if len(self.class_names) != spec.classes:
             raise ValueError(f"it has {len(self.class_names)} class_names, and spec.classes is {spec.classes}")
+        if untrained != sorted(set(untrained)) or len(untrained) >= max(spec.classes, 1):
+            raise ValueError(f"untrained_classes are not distinct, ascending and fewer than its {spec.classes} classes")
+        if untrained and untrained[-1] >= spec.classes:
+            raise ValueError(f"untrained_classes names {untrained[-1]}, and spec.classes is {spec.classes}")
         if self.crop is not None:
             top, left, height, width = self.crop
             if top + height > spec.height or left + width > spec.width:

@@ -30,12 +30,17 @@ ClassCount = tuple[Label, ImageCount]
 
 
 class ClassesSummary(Struct, frozen=True):
-    """The number of classes, those with the fewest and the most images, and each class unless there are too many."""
+    """The number of classes, those with the fewest and the most images, and each class unless there are too many.
+
+    `empty` is the number of classes without training images, and `first_empty` the names of the first of them.
+    """
 
     count: Annotated[int, Meta(ge=1, le=1_000_000)]
     smallest: ClassCount
     largest: ClassCount
     each: Annotated[list[ClassCount], Meta(max_length=1000)] = []
+    empty: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    first_empty: Annotated[list[Label], Meta(max_length=1000)] = []
 
 
 class SizesSummary(Struct, frozen=True):

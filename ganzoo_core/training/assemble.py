@@ -15,6 +15,7 @@ from typing import Any
 from ganzoo_core import building, evaluation
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data import fingerprint
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.fingerprint import Fingerprint
 from ganzoo_core.data.summary import format_summary
 from ganzoo_core.distributed.ranks import ProcessGroup, Rank
@@ -187,7 +188,7 @@ def _make_runner(built: TrainingSetup, facts: Mapping[str, Any], folder: RunFold
         card=card.make_card(
             mix,
             built.fit,
-            class_names=built.source.class_names,
+            classes=Classes.of(built.source),
             epoch_images=len(built.source.images),
             step_images=plan.images_per_step,
             licences=facts["licences"],
@@ -222,7 +223,7 @@ def _make_watch(built: TrainingSetup, folder: RunFolder) -> TrainingEvaluator | 
         scorer,
         run=folder.path,
         plan=built.trainer.plan,
-        classes=built.fit.spec.classes,
+        classes=Classes.of(built.source) if built.fit.spec.classes else Classes(()),
         framing=built.fit.framing,
         count=built.mix.settings["train.evaluate_count"] or evaluation.choose_sample_count(scorer.reference_count),
         reporter=built.reporter,

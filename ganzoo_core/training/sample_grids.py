@@ -1,4 +1,4 @@
-"""Sample grids of a run, always from the same noise; with classes, one row per class."""
+"""Sample grids of a run, always from the same noise; with classes, one row per class that has training images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data import picture_files, pixels
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.framing import Framing, crop_padding
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
@@ -20,8 +21,8 @@ from ganzoo_core.randomness import latents, philox
 class SampleGrids:
     """The sample grids of one run.
 
-    Unconditional models get a nearly square grid. Conditional ones get a row per class, with the same z down each
-    column, and real images of the class beside it.
+    Unconditional models get a nearly square grid. Conditional ones get a row per class with training images,
+    with the same z down each column, and real images of the class beside it.
 
     Args:
         plan: gives the distribution of z, and names the schedule's values that G takes.
@@ -32,12 +33,12 @@ class SampleGrids:
 
     def __init__(self, *, plan: Plan, real: ImageSource, framing: Framing, count: int) -> None:
         self.takes, self.framing = plan.takes_g, framing
-        self.class_names = tuple(real.class_names[:count]) if plan.conditional else ()
-        self.columns = -(-count // len(real.class_names)) if self.class_names else None
-        rows = max(1, len(self.class_names))
+        classes = Classes.of(real) if plan.conditional else Classes(())
+        self.class_names, self.rows = classes.trained_names[:count], classes.trained[:count]
+        self.columns = -(-count // len(classes.trained)) if classes else None
         drawn = latents(philox(plan.seed, "samples"), self.columns or count, plan.latent_dim, plan.latent)
-        self.noise = np.tile(drawn, (rows, 1))
-        self.labels = np.repeat(np.arange(rows), self.columns) if self.columns else None
+        self.noise = np.tile(drawn, (max(1, len(self.rows)), 1))
+        self.labels = np.repeat(self.rows, self.columns) if self.columns else None
         self.real = self._choose_real_images(real, plan.seed)
 
     def make_real_grid(self) -> bytes:
@@ -83,7 +84,7 @@ class SampleGrids:
             return self._crop_padding(np.asarray(real.images[np.sort(order[: len(self.noise)])]))
         shown = np.zeros((len(self.class_names), self.columns, *real.images.shape[1:]), np.uint8)
         assert real.labels is not None
-        for label, row in enumerate(shown):
+        for label, row in zip(self.rows, shown, strict=True):
             chosen = np.sort(order[real.labels[order] == label][: self.columns])
             row[: len(chosen)] = real.images[chosen]
         return self._crop_padding(shown.reshape(-1, *real.images.shape[1:]))

@@ -13,6 +13,7 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core import python_api
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.generation import notebook_view
 from ganzoo_core.report import notebook
 from ganzoo_core.runs.folder import read_card
@@ -84,10 +85,10 @@ class Fake:
     """A conditional generator of twelve classes."""
 
     def __init__(self, folder, name, write_card):
-        self.folder, self.class_names = folder, [f"{name} {number}" for number in range(12)]
+        self.folder, self.classes = folder, Classes([f"{name} {number}" for number in range(12)], [3])
         self.spec, self.images_seen, self.latent = gz.Spec(4, 4, 1, 12, 7, "torch"), 5, "normal"
         folder.mkdir()
-        write_card(folder, images=5, class_names=self.class_names)
+        write_card(folder, images=5, class_names=self.classes.names)
         self.card = read_card(folder)
 
     def generate(self, n, *, labels):
@@ -98,8 +99,9 @@ class Fake:
 def test_a_conditional_one_shows_a_row_a_class_and_no_name_becomes_markup(tmp_path, hostile, write_card):
     generator = Fake(tmp_path / "generator", hostile, write_card)
     shown = Elements(notebook_view.render_generator(generator))
-    assert generator.labels.reshape(10, -1).tolist() == [[number] * 8 for number in range(10)]
-    assert f"{hostile} 9 …" in shown.words
+    assert generator.labels.reshape(10, -1).tolist() == [[number] * 8 for number in (0, 1, 2, *range(4, 11))]
+    assert f"{hostile} 10 …" in shown.words
+    assert f"{hostile} 3" not in shown.words  # it had no training images
     assert "made by: an object" in shown.words
     assert len(shown.of("img")) == 1
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ganzoo_scores.classifier_network import Classifier
 
 WEIGHTS_FILE, FACTS_FILE = "classifier.safetensors", "classifier.json"
-FACTS = {"accuracy": float, "test_images": int, "train_images": int, "weights": str, "resizer": str}
 MIN_ACCURACY = {"digits": 0.97, "mnist": 0.99}
 DEFAULT_MIN_ACCURACY = 0.7
+MAX_LISTED_CLASSES = 10  # classes named in a message
 MAX_BYTES = 200_000_000  # maximum size of a cached file
 PROGRESS_SECONDS = 5.0  # seconds before hashing a large dataset reports its progress
 Say = Callable[[str], None]
@@ -36,10 +36,11 @@ Say = Callable[[str], None]
 def extractor(
     name: str, data: str, source: Callable[[str], gz.ImageSource], say: Say, options: gz.Options
 ) -> gz.Extractor:
-    """A classifier whose features are the input of its last layer. Its test accuracy is measured and must suffice.
+    """A classifier whose features are the input of its last layer. Its balanced accuracy must suffice.
 
     Raises:
-        UsageError: for data without labels or with one class, and if its test accuracy is too low.
+        UsageError: for data without labels, with training images of one class, or without test images of those, and if
+            its balanced accuracy on the test images is too low.
     """
     train, test = source("train"), source("test")
     if train.labels is None or test.labels is None:
@@ -47,19 +48,48 @@ def extractor(
             f"the images of {data} have no labels, so {name} cannot learn to tell them apart; put them into one folder "
             "a class, or say --extractor inception"
         )
-    if len(train.class_names) < 2:
-        raise gz.UsageError(f"{data} has one class, and {name} needs two or more; say --extractor inception")
+    trained, measured = find_measured_classes(train.labels, test.labels)
+    if len(trained) < 2:
+        raise gz.UsageError(
+            f"{data} has training images of one class, and {name} needs two or more; say --extractor inception"
+        )
+    if not len(measured):
+        raise gz.UsageError(
+            f"{data} has no test images of the classes that it has training images of, so {name} cannot be measured; "
+            "say --extractor inception"
+        )
+    _say_left_out(train, test, say)
     classifier = load_or_train(train, test, say)
     accuracy, least = (
-        classifier.facts["accuracy"],
+        classifier.facts["balanced_accuracy"],
         options["least_accuracy"] or MIN_ACCURACY.get(data, DEFAULT_MIN_ACCURACY),
     )
     if accuracy < least:
         raise gz.UsageError(
-            f"{name} knows {accuracy:.1%} of the test images of {data}, and below {least:.1%} its scores mean little; "
+            f"{name} has a balanced accuracy of {accuracy:.1%} on the test images of {data}, and below {least:.1%} its "
+            "scores mean little; "
             f"say --extractor inception, or --set extractor.{name}.least_accuracy={int(accuracy * 100) / 100} to go on"
         )
     return classifier
+
+
+def find_measured_classes(train_labels: np.ndarray, test_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the classes with training images, and of those of them with test images."""
+    trained = np.unique(train_labels)
+    return trained, np.intersect1d(trained, test_labels)
+
+
+def _say_left_out(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> None:
+    """Say which classes the balanced accuracy leaves out, if any."""
+    assert train.labels is not None
+    assert test.labels is not None
+    trained, measured = find_measured_classes(train.labels, test.labels)
+    untrained = np.setdiff1d(np.arange(len(train.class_names)), trained)
+    for part, indices in (("training", untrained), ("test", np.setdiff1d(trained, measured))):
+        if len(indices):
+            named = ", ".join(train.class_names[index] for index in indices[:MAX_LISTED_CLASSES])
+            named += ", …" if len(indices) > MAX_LISTED_CLASSES else ""
+            say(f"the classifier's accuracy leaves out {len(indices):,} without {part} images: {named}")
 
 
 class _Extractor:
@@ -121,16 +151,18 @@ def _train(train: gz.ImageSource, test: gz.ImageSource, entry: Path, say: Say) -
     with _SingleThread():
         learnt = classifier_network.train(train.images, train.labels, len(train.class_names), told)
         _, logits = classifier_network.extract_features(learnt, test.images)
-    accuracy = float((logits.argmax(axis=1) == test.labels).mean())
+    _, measured = find_measured_classes(train.labels, test.labels)
+    is_right = logits.argmax(axis=1) == test.labels
+    accuracy = float(np.mean([is_right[test.labels == index].mean() for index in measured]))
     content = classifier_network.pack(learnt)
     about = {
-        "accuracy": accuracy,
+        "balanced_accuracy": accuracy,
         "test_images": len(test.images),
         "train_images": len(train.images),
         "weights": hashlib.sha256(content).hexdigest(),
         "resizer": classifier_network.describe_resizer(*train.images.shape[1:3]),
     }
-    say(f"it knows {accuracy:.2%} of {len(test.images):,} test images")
+    say(f"its balanced accuracy on {len(test.images):,} test images is {accuracy:.2%}")
     _store_entry(entry, {WEIGHTS_FILE: content, FACTS_FILE: json.dumps(about, indent=1).encode()})
     return _Extractor(learnt, about)
 
@@ -169,12 +201,12 @@ def _load(entry: Path, empty: Classifier) -> _Extractor:
     if entry.is_symlink():
         raise ValueError("it is a link")
     facts = json.loads(_read_file(entry / FACTS_FILE))
-    about = {name: facts[name] for name in ("accuracy", "test_images", "train_images", "weights", "resizer")}
+    about = {name: facts[name] for name in ("balanced_accuracy", "test_images", "train_images", "weights", "resizer")}
     content = _read_file(entry / WEIGHTS_FILE)
     if hashlib.sha256(content).hexdigest() != about["weights"]:
         raise ValueError("its weights are not those that were written")
     counts = (about["test_images"], about["train_images"])
-    if type(about["accuracy"]) is not float or not 0 <= about["accuracy"] <= 1:
+    if type(about["balanced_accuracy"]) is not float or not 0 <= about["balanced_accuracy"] <= 1:
         raise ValueError("its accuracy is none")
     if not all(type(count) is int and count >= 0 for count in counts) or not isinstance(about["resizer"], str):
         raise ValueError("its facts are not those that were written")

@@ -46,7 +46,7 @@ def test_it_learns_is_kept_and_is_found_again(monkeypatch, tmp_path):
     said = []
     first = make(squares(), squares(60), say=said.append)
     assert "training a classifier on 120 images, once" in said[0]
-    assert first.facts["accuracy"] == 1.0
+    assert first.facts["balanced_accuracy"] == 1.0
     features, logits = first.extract(squares(60).images)
     assert (features.shape, features.dtype, logits.shape, logits.dtype) == ((60, 64), np.float32, (60, 3), np.float32)
     assert (logits.argmax(axis=1) == squares(60).labels).all()
@@ -93,7 +93,7 @@ def test_a_damaged_one_is_trained_anew(tmp_path, name, content):
 
 @pytest.mark.parametrize(
     "other",
-    [{"accuracy": "inf"}, {"accuracy": float("inf")}, {"accuracy": -3},
+    [{"balanced_accuracy": "inf"}, {"balanced_accuracy": float("inf")}, {"balanced_accuracy": -3},
      {"resizer": float("nan")}, {"test_images": [1]}, {"more": 1}],
 )  # fmt: skip
 def test_one_with_other_facts_is_trained_anew(tmp_path, other):
@@ -107,8 +107,8 @@ def test_one_with_other_facts_is_trained_anew(tmp_path, other):
 
 @pytest.mark.parametrize(
     "forged",
-    [{"accuracy": "1"}, {"accuracy": 7.0}, {"accuracy": -1.0}, {"accuracy": math.nan}, {"accuracy": 10**400},
-     {"accuracy": True}, {"test_images": -3}, {"train_images": "x"}, {"resizer": ["x"]}, {"weights": None}, "deep"],
+    [*({"balanced_accuracy": odd} for odd in ("1", 7.0, -1.0, math.nan, 10**400, True)),
+     {"test_images": -3}, {"train_images": "x"}, {"resizer": ["x"]}, {"weights": None}, "deep"],
     ids=range(11),
 )  # fmt: skip
 def test_a_forged_one_is_trained_anew(tmp_path, forged):
@@ -174,19 +174,19 @@ def test_one_that_another_process_has_just_finished_is_taken(monkeypatch):
         return alone(entry, say)
 
     monkeypatch.setattr(classifier, "_lock_entry", late)
-    assert make(squares(), squares(60)).facts["accuracy"] == 1.0
+    assert make(squares(), squares(60)).facts["balanced_accuracy"] == 1.0
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions mean nothing to this user")
 def test_a_cache_that_is_read_only_is_no_error(tmp_path):
     (tmp_path / "cache").mkdir(mode=0o500)
-    assert make(squares(), squares(60)).facts["accuracy"] == 1.0
+    assert make(squares(), squares(60)).facts["balanced_accuracy"] == 1.0
 
 
 def test_a_cache_that_cannot_be_made_is_no_error(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file"))
-    assert make(squares(), squares(60)).facts["accuracy"] == 1.0
+    assert make(squares(), squares(60)).facts["balanced_accuracy"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_images_without_labels_are_refused_in_words():
     with pytest.raises(gz.UsageError, match=r"squares have no labels, so classifier cannot learn .* --extractor inc"):
         make(source, source)
     one = gz.ImageSource(squares().images, np.zeros(120, np.int64), ("a",))
-    with pytest.raises(gz.UsageError, match="squares has one class, and classifier needs two"):
+    with pytest.raises(gz.UsageError, match="squares has training images of one class, and classifier needs two"):
         make(one, one)
 
 
@@ -218,10 +218,44 @@ def test_images_without_labels_are_refused_in_words():
 def test_one_that_does_not_know_its_classes_is_refused_in_words(data, least):
     source = squares()
     random = gz.ImageSource(source.images, np.random.default_rng(0).integers(0, 3, 120), source.class_names)
-    with pytest.raises(gz.UsageError, match=rf"knows \d+.\d% of the test images of {data}, and below {least}") as error:
+    with pytest.raises(
+        gz.UsageError, match=rf"accuracy of \d+.\d% on the test images of {data}, and below {least}"
+    ) as error:
         make(source, random, data)
     accuracy = float(str(error.value).rpartition("least_accuracy=")[2].split()[0])
-    assert make(source, random, data, least=accuracy).facts["accuracy"] >= accuracy
+    assert make(source, random, data, least=accuracy).facts["balanced_accuracy"] >= accuracy
+
+
+def label(counts):
+    """Images of which `squares` shows class i of three, so many of each, in six classes named a to f."""
+    labels = np.repeat(np.arange(6), counts)
+    shown = squares(60)
+    chosen = [np.flatnonzero(shown.labels == each % 3)[place % 20] for place, each in enumerate(labels)]
+    return gz.ImageSource(shown.images[chosen], labels.astype(np.int64), tuple("abcdef"))
+
+
+def test_each_class_that_it_saw_counts_alike_and_the_others_are_left_out_and_said(monkeypatch):
+    """Of 4 images of a all right, of 1 of b none, none there of c: (1 + 0) / 2. It never saw e and f."""
+    train, test = label([80, 80, 80, 0, 0, 0]), label([4, 1, 0, 0, 9, 9])
+    assert test.labels.tolist()[:5] == [0] * 4 + [1]
+    wrong = gz.ImageSource(test.images[[0] * len(test.images)], test.labels, test.class_names)  # all show an a
+    said = []
+    assert make(train, wrong, least=0.5, say=said.append).facts["balanced_accuracy"] == 0.5
+    assert [line for line in said if "leaves out" in line] == [
+        "the classifier's accuracy leaves out 3 without training images: d, e, f",
+        "the classifier's accuracy leaves out 1 without test images: c",
+    ]
+    said.clear()
+    make(train, wrong, least=0.5, say=said.append)  # from the cache
+    assert len(said) == 2
+    with pytest.raises(gz.UsageError, match=r"accuracy of 50\.0% on the test images of squares, and below 70\.0%"):
+        make(train, wrong)
+
+
+def test_without_test_images_of_what_it_saw_it_is_refused_before_it_is_trained(monkeypatch):
+    monkeypatch.setattr(classifier_network, "train", None)
+    with pytest.raises(gz.UsageError, match="squares has no test images of the classes that it has training images of"):
+        make(label([6, 6, 0, 0, 0, 0]), label([0, 0, 0, 6, 0, 0]))
 
 
 def test_images_are_moved_by_whole_pixels():
@@ -244,7 +278,7 @@ def test_it_knows_mnist(monkeypatch, tmp_path):
     from ganzoo_core.evaluation import Scorer, make_request
 
     with Scorer(make_request(data="mnist", data_settings={}, data_root=root, score_real_images=False)) as scorer:
-        assert scorer.facts["accuracy"] >= 0.99
+        assert scorer.facts["balanced_accuracy"] >= 0.99
         assert scorer.reference_count == 10_000
         noise = np.random.default_rng(0).integers(0, 256, (2000, 28, 28, 1), dtype=np.uint8)
         assert scorer.score(noise).scores["fid"] > 50
