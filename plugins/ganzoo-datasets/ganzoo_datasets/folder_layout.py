@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import ganzoo_core as gz
 from ganzoo_datasets.label_files import read_label_files
@@ -93,7 +93,8 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
 
 def _find_common_folder(paths: Sequence[list[str]]) -> list[str]:
     """The folders that lead to all files."""
-    return list(os.path.commonprefix(list(paths)))
+    levels = zip(*paths, strict=False)
+    return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
 
 
 def _find_splits(paths: Sequence[list[str]]) -> list[str]:
@@ -104,7 +105,8 @@ def _find_splits(paths: Sequence[list[str]]) -> list[str]:
     others = sorted(tops - {*trains, *tests})
     if tests and not trains and len(tests) > 1 and not others:
         raise gz.DataError(
-            f"it holds the parts {_list(tests)} and no folder `train`; expected `train` beside them, or one folder a class"
+            f"it holds the parts {_list(tests)} and no folder `train`; expected `train` beside them, or one folder a "
+            "class"
         )
     if not (trains and tests):
         return [""] * len(paths)
@@ -112,8 +114,8 @@ def _find_splits(paths: Sequence[list[str]]) -> list[str]:
         raise gz.DataError(f"its folders {_list(sorted(tops))} differ only in case; expected one for each part")
     if others:
         raise gz.DataError(
-            f"it holds the parts {_list([*trains, *tests])} beside the folders {_list(others)}; expected only parts, or "
-            "only a folder a class: move or rename the others"
+            f"it holds the parts {_list([*trains, *tests])} beside the folders {_list(others)}; expected only parts, "
+            "or only a folder a class: move or rename the others"
         )
     return [("train" if path[0] in trains else "test") if path else "" for path in paths]
 
@@ -124,9 +126,13 @@ def _compare(files: Sequence[gz.ImageFile], named: dict[str, str], *, skip_missi
     missing, unnamed = sorted(set(named) - there), sorted(there - set(named))
     notes = []
     if missing:
-        counted = f"{len(missing):,} of {len(named):,} images that the file of labels names are not there: {_list(missing)}"
+        counted = (
+            f"{len(missing):,} of {len(named):,} images that the file of labels names are not there: {_list(missing)}"
+        )
         if not skip_missing:
-            raise gz.DataError(f"{counted}; correct it, or leave them out with --set data.skip_bad=true")
+            raise gz.DataError(
+                f"{counted}; correct the file of labels, or leave them out with --set data.skip_bad=true"
+            )
         notes.append(counted)
     if unnamed:
         notes.append(f"{len(unnamed):,} of {len(there):,} images have no label and are left out: {_list(unnamed)}")

@@ -39,7 +39,9 @@ class FileLabels:
         folder = posixpath.dirname(file.relative)
         relative = posixpath.normpath(posixpath.join(folder, name.replace("\\", "/")))
         if self.by_file.setdefault(relative, label) != label:
-            raise gz.DataError(f"{where} gives {relative} the class {label!r}, and before it is {self.by_file[relative]!r}")
+            raise gz.DataError(
+                f"{where} gives {relative} the class {label!r}, and before it is {self.by_file[relative]!r}"
+            )
 
 
 def read_label_files(scan: gz.ImageScan, *, column: str = "") -> FileLabels:
@@ -66,7 +68,9 @@ def read_label_files(scan: gz.ImageScan, *, column: str = "") -> FileLabels:
             rows += found
             columns.append(header)
         elif found:
-            labels.notes.append(f"{file.relative} has no column {NAME_COLUMN} and is passed over; it has {_list(header)}")
+            labels.notes.append(
+                f"{file.relative} has no column {NAME_COLUMN} and is passed over; it has {_list(header)}"
+            )
     if rows and labels.is_read:
         raise gz.DataError(
             f"both {rows[0][0].relative} and dataset.json say the classes of the images; expected one of them: remove "
@@ -169,7 +173,9 @@ def _choose_column(labels: FileLabels, rows: Sequence[_Row], columns: Sequence[S
             f"--set data.label={few[0]}"
         )
     if not few:
-        labels.notes.append(f"{where} has no column of classes (it has {_list(common) or 'only file_name'}) and is passed over")
+        labels.notes.append(
+            f"{where} has no column of classes (it has {_list(common) or 'only file_name'}) and is passed over"
+        )
     return few[0] if few else ""
 
 
@@ -202,7 +208,9 @@ def _read_text(file: gz.ImageFile) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise gz.DataError(f"{file.relative} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+        raise gz.DataError(
+            f"{file.relative} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
 
 
 def _is_name(value: Any) -> bool:
