@@ -126,13 +126,9 @@ def _compare(files: Sequence[gz.ImageFile], named: dict[str, str], *, skip_missi
     missing, unnamed = sorted(set(named) - there), sorted(there - set(named))
     notes = []
     if missing:
-        counted = (
-            f"{len(missing):,} of {len(named):,} images that the file of labels names are not there: {_list(missing)}"
-        )
+        counted = f"{len(missing):,} of {len(named):,} images that have a label are not there: {_list(missing)}"
         if not skip_missing:
-            raise gz.DataError(
-                f"{counted}; correct the file of labels, or leave them out with --set data.skip_bad=true"
-            )
+            raise gz.DataError(f"{counted}; correct the labels, or leave them out with --set data.skip_bad=true")
         notes.append(counted)
     if unnamed:
         notes.append(f"{len(unnamed):,} of {len(there):,} images have no label and are left out: {_list(unnamed)}")

