@@ -47,7 +47,7 @@ def measure_folder(folder: Path) -> dict[str, int]:
             sizes = dict.fromkeys(sorted(inner), 0)
         for file in files if name else ():
             with contextlib.suppress(OSError):
-                sizes[name[0]] += os.lstat(os.path.join(current, file)).st_size
+                sizes[name[0]] += Path(current, file).lstat().st_size
     return sizes
 
 

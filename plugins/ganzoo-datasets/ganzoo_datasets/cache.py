@@ -3,8 +3,8 @@
 An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy` and `about.json` under `GANZOO_CACHE`,
 else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter.
 An entry is written to a temporary folder, renamed, and never changed. Where several processes need the same images, one
-decodes them and the others wait. Where all entries would take more than `GANZOO_CACHE_GB`, or a tenth of the disk, those
-not used for longest are removed. Any of it may be deleted at any time.
+decodes them and the others wait. Where all entries would take more than `GANZOO_CACHE_GB`, or a tenth of the disk, the
+ones not used for longest are removed. Any of it may be deleted at any time.
 """
 
 from __future__ import annotations

@@ -120,8 +120,8 @@ def test_a_layout(tmp_path, row, packed):
     assert len(values) == count
     assert any(words in note for note in source.notes) if words else source.notes == ()
     for split in ("train", "test"):
-        part = read(path, split, holdout=0.2)
         if train is not None:
+            part = read(path, split)
             expected = [value for value in values if (value in train) == (split == "train")]
             assert part.images[:, 0, 0, 0].tolist() == expected
         told = folder.describe_dataset(name="folder", argument=str(path), split=split, options=OPTIONS)
