@@ -87,7 +87,7 @@ ROWS = {
     "metadata.jsonl": (METADATA, JSON_LINES, ("0", "1"), [1, 1, 0], None, "those of metadata.jsonl, column label"),
     "metadata without classes": (
         ("a.png", "b.png"), {"metadata.csv": "file_name,text\na.png,one\nb.png,two\n"}, (), None, None,
-        "no column of classes (beside file_name it has text)",
+        "no column of classes (it has text)",
     ),
     "another metadata.csv": (
         ("a.png",), {"metadata.csv": "path,kind\na.png,one\n"}, (), None, None, "no column file_name and is passed",
