@@ -92,7 +92,7 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
             return cached
         _remove(entry)  # missing, truncated by a full disk, or modified
         source = build()
-        size = source.images.nbytes
+        size = int(np.prod(source.images.shape))  # a byte each
         if size > limit:
             what = (
                 f"the images take {size / 1e9:.3g} GB and the array cache {limit / 1e9:.3g}, so they are not kept there"
