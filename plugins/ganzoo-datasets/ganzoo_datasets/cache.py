@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
 import tokenize
@@ -54,8 +55,11 @@ def find_limit() -> int:
     """
     given = os.environ.get("GANZOO_CACHE_GB")
     if not given:
-        base = find_cache_folder()
-        return int(_DISK_SHARE * shutil.disk_usage(next(folder for folder in base.parents if folder.exists())).total)
+        try:
+            there = next(folder for folder in find_cache_folder().parents if folder.exists())
+            return int(_DISK_SHARE * shutil.disk_usage(there).total)
+        except OSError:  # where nothing can be stored either
+            return sys.maxsize
     try:
         return round(float(given) * 1e9)
     except (ValueError, OverflowError):
