@@ -97,7 +97,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         checks = [{"name": finding.name, "state": finding.state, "detail": finding.detail} for finding in findings]
         facts = {"schema": 1, "environment": _read_environment(), "notes": notes, "checks": checks}
-        facts["cache"] = {"folder": str(cache), "bytes": sizes}
+        facts |= {"cache": {"folder": str(cache), "bytes": sizes}} if args.name is None else {}
         facts["contract"] = [
             {
                 "part": result.case.part,

@@ -127,6 +127,8 @@ def _read_csv(file: gz.ImageFile) -> list[_Row]:
                 continue
             if not header:
                 header = [cell.strip() for cell in cells]
+                if len(set(header)) < len(header):
+                    raise gz.DataError(f"{file.relative} has two columns of one name; it has {_list(header)}")
             elif len(cells) != len(header):
                 raise gz.DataError(
                     f"{file.relative} line {reader.line_num}: {len(cells)} values; expected {len(header)}, as the "
@@ -191,7 +193,7 @@ def _add_rows(labels: FileLabels, rows: Sequence[_Row], column: str) -> None:
             raise gz.DataError(f"{where} has {found} {column}; expected a name or a whole number")
         labels.add(file, name, str(label), where)
     names = set(labels.by_file.values())
-    is_numeric = all(name.isascii() and name.isdigit() for name in names)
+    is_numeric = all(name.isascii() and name.isdigit() and len(name) < 20 for name in names)
     labels.class_names = tuple(sorted(names, key=lambda name: (int(name) if is_numeric else 0, name)))
     labels.is_read = True
     labels.notes.append(f"the classes are those of {rows[0][0].relative}, column {column}")

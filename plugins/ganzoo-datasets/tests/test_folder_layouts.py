@@ -84,6 +84,10 @@ ROWS = {
     "another column": (
         (*METADATA, "d.png"), NUMBERS, ("9", "10"), [1, 1, 0, 0], None, "those of metadata.csv, column species",
     ),
+    "long numbers": (
+        ("a.png", "b.png"), {"metadata.csv": f"file_name,label\na.png,{'9' * 5000}\nb.png,{'1' * 5000}\n"},
+        ("1" * 5000, "9" * 5000), [1, 0], None, "column label",
+    ),
     "metadata.jsonl": (METADATA, JSON_LINES, ("0", "1"), [1, 1, 0], None, "those of metadata.jsonl, column label"),
     "metadata without classes": (
         ("a.png", "b.png"), {"metadata.csv": "file_name,text\na.png,one\nb.png,two\n"}, (), None, None,
@@ -143,6 +147,7 @@ REFUSED = {
         "2 of 3 images that have a label are not there: ../c.png, b.png; correct",
     ),
     "two classes": (("a.png",), {"metadata.csv": "file_name,label\na.png,x\na.png,y\n"}, "a.png the class 'y'"),
+    "a column twice": (("a.png",), {"metadata.csv": "file_name,label,label\na.png,x,y\n"}, "two columns of one name"),
     "an empty label": (("a.png",), {"metadata.csv": "file_name,label\na.png,\n"}, "metadata.csv line 2 has no label"),
     "a short line": (("a.png",), {"metadata.csv": "file_name,label\na.png\n"}, "line 2: 1 values; expected 2"),
     "an open quote": (("a.png",), {"metadata.csv": 'file_name,label\na.png,"x\n'}, "metadata.csv line 2 is damaged"),
