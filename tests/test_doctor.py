@@ -150,3 +150,19 @@ def test_broken_metadata_is_named_before_pytorch_reads_it_in_a_network(site):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("PyTorch cannot be imported (")
     assert "the metadata of not-ours is broken, see `ganzoo doctor`" in done.stdout
+
+
+def test_the_cache_is_said(site, tmp_path):
+    cache = tmp_path / "cache"
+    for name, size in {"arrays/1/images.npy": 2_000_000, "arrays/2/x": 500_000, "data/mnist": 100, "loose": 9}.items():
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_bytes(bytes(size))
+    (cache / "arrays" / "link").symlink_to(cache / "data")
+    env = {"GANZOO_PLUGINS": "", "GANZOO_CACHE": str(cache)}
+    said = " ".join(site.run("doctor", env=env).stdout.split())
+    assert f"cache: {cache} (arrays 2.5 MB, data 0.0 MB); any folder in it may be deleted at any time" in said
+    assert json.loads(site.run("doctor", "--json", env=env).stdout)["cache"] == {
+        "folder": str(cache),
+        "bytes": {"arrays": 2_500_000, "data": 100},
+    }
+    assert "(empty)" in site.run("doctor", env={**env, "GANZOO_CACHE": str(cache / "none")}).stdout

@@ -56,7 +56,7 @@ def test_what_holds_no_images_is_refused_in_words(tmp_path):
         "sizes": r"a.png is 3×4 pixels and b.png 4×3; ",
         "bad": r"1 of 1 files cannot be read as images: a.png \(not an image",
         "bad.npz": "cannot be read as a numpy archive",
-        "images.txt": "no folder and no .npz file",
+        "images.txt": "no folder, .zip or .npz file",
         "other.npz": "holds no array `images`",
         "float.npz": r"images are float64 \[10, 4, 4, 1\]; expected uint8",
         "labels.npz": r"labels are float64 \[3\]; expected whole numbers",

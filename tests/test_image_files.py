@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
 
 import ganzoo_core as gz
-from ganzoo_core.data.reading import formats, pool
+from ganzoo_core.data.reading import decoding, formats, pool, worker
 from ganzoo_core.data.reading.options import read_settings
 from ganzoo_core.evaluation.image_files import read_images
+from ganzoo_core.processes import Child
 
 
 def read(folder, rows=None, **options):
@@ -428,3 +430,96 @@ def test_the_free_memory_bounds_the_workers(monkeypatch):
     assert pool.count_workers(64_000_000) == 3
     monkeypatch.setattr(pool.memory, "measure_free_memory", lambda: 0)
     assert pool.count_workers(64_000_000) == 1
+
+
+def zip_folder(folder, archive, **how):
+    with zipfile.ZipFile(archive, "w", **how) as packed:
+        for path in sorted(folder.rglob("*")):
+            packed.write(path, path.relative_to(folder))
+    return archive
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_archive_is_read_as_its_folder(tmp_path, compression):
+    folder = tmp_path / "pictures"
+    stored_in_every_way(folder, smooth(24, 40))
+    store(folder / "deep", "sixteen", Image.fromarray(np.full((24, 40), 4000, np.uint16)), format="PNG")
+    for name in ("notes.txt", ".hidden.png", "__MACOSX/deep/x.png", "__MACOSX/y.png", "metadata.csv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("no image")
+    archive = zip_folder(folder, tmp_path / "Packed.ZIP", compression=compression)
+    expected, found = gz.scan_images(folder), gz.scan_images(archive)
+    assert [file.relative for file in found.files] == [file.relative for file in expected.files]
+    assert [file.relative for file in found.label_files] == ["metadata.csv"]
+    assert (found.notes, found.hidden, found.others) == (expected.notes, 2, {".txt": 1})
+    assert np.array_equal(read(archive)[0], read(folder)[0])
+    assert np.array_equal(read_images(archive)[0], read_images(folder)[0])
+    with Child(worker.MODULE, "decodes images") as child:
+        first = found.files[:3]
+        (tmp_path / "own").mkdir()
+        results = worker.ask(child, decoding.Task("decode", height=24, width=40), first, tmp_path / "own")
+    assert np.array_equal(np.concatenate(results), read(archive, channels=3)[0][:3])
+
+
+def test_an_archive_that_changes_is_opened_again(tmp_path):
+    for number, name in enumerate(("a", "bb")):
+        store(tmp_path / name, f"{name}.png", Image.new("L", (4, 4), 99 + number))
+        archive = zip_folder(tmp_path / name, tmp_path / "x.zip")
+        assert [file.relative for file in gz.scan_images(archive).files] == [f"{name}.png"]
+        assert read(archive)[0][0, 0, 0, 0] == 99 + number
+
+
+def test_paths_in_an_archive_lead_nowhere(tmp_path):
+    store(tmp_path, "a.png", Image.new("L", (4, 4), 99))
+    content = (tmp_path / "a.png").read_bytes()
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        for name in ("../up.png", "a/../../b.png", "/root.png", "win\\dows.png", "./here.png", "C:/drive.png"):
+            packed.writestr(name, content)
+        link = zipfile.ZipInfo("link.png")
+        link.external_attr = 0o120777 << 16
+        packed.writestr(link, "/etc/passwd")
+    scan = gz.scan_images(tmp_path / "x.zip")
+    assert [file.relative for file in scan.files] == ["C:/drive.png", "here.png", "root.png", "win/dows.png"]
+    assert scan.hidden == 2
+    assert len(read(tmp_path / "x.zip")[0]) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "x.zip"]
+
+
+def test_archives_that_cannot_be_read_are_refused_in_a_sentence(tmp_path):
+    store(tmp_path / "in", "a.png", Image.new("L", (64, 64), 99))
+    archive = zip_folder(tmp_path / "in", tmp_path / "x.zip")
+    content = bytearray(archive.read_bytes())
+
+    def scan_changed(changed):
+        archive.write_bytes(changed)
+        return gz.scan_images(archive)
+
+    for changed in (b"", b"no archive", content[:-30]):
+        with pytest.raises(gz.DataError, match=r"x.zip cannot be read as a zip archive: .*; make it anew"):
+            scan_changed(changed)
+    entry = content.index(b"PK\1\2")
+    encrypted = bytearray(content)
+    encrypted[entry + 8] |= 1
+    with pytest.raises(gz.DataError, match=r"x.zip is encrypted \(1 of 1 file\); unpack it"):
+        scan_changed(encrypted)
+    for position, value, words in (
+        (entry + 10, 99, r"damaged: .*compression"),  # an unknown method
+        (entry + 16, content[entry + 16] ^ 1, r"damaged: Bad CRC-32 for file 'a.png'"),
+        (entry + 27, 0x7F, r"damaged: it unpacks to 2,\d{3},\d{3},\d{3} bytes; at most"),
+    ):
+        changed = bytearray(content)
+        changed[position] = value
+        with pytest.raises(gz.DataError, match=rf"1 of 1 files cannot be read as images: a.png \({words}"):
+            gz.ImageSet(scan_changed(changed).files)
+
+
+def test_a_link_to_a_folder_that_is_read_already_is_said(tmp_path):
+    for name in ("zebra", "b/deep"):
+        store(tmp_path / "in" / name, "x.png", Image.new("L", (4, 4), 99))
+    (tmp_path / "in" / "ant").symlink_to(tmp_path / "in" / "zebra")
+    (tmp_path / "in" / "b" / "again").symlink_to(tmp_path / "in")
+    scan = gz.scan_images(tmp_path / "in")
+    assert [file.relative for file in scan.files] == ["b/deep/x.png", "zebra/x.png"]
+    assert scan.notes == (
+        "2 links to folders that are read already, whose images count once: ant to zebra, b/again to the folder itself",
+    )

@@ -23,6 +23,7 @@ from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.frameworks import FRAMEWORKS, get_default_framework
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import ProcessTimeout, run_process
+from ganzoo_core.storage import paths
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import to_one_line, write_json, write_line, write_paragraph
 from ganzoo_core.testing import runner
@@ -91,9 +92,12 @@ def execute(args: argparse.Namespace) -> int:
     count = sum(finding.state not in ("ok", "warning") for finding in findings)
     count += sum(result.state == "failed" for result in results)
     notes = [note for framework in FRAMEWORKS.values() if (note := framework.explain_missing_wheels())]
+    cache = paths.find_cache_folder()
+    sizes = paths.measure_folder(cache) if args.name is None else {}
     if args.json:
         checks = [{"name": finding.name, "state": finding.state, "detail": finding.detail} for finding in findings]
         facts = {"schema": 1, "environment": _read_environment(), "notes": notes, "checks": checks}
+        facts |= {"cache": {"folder": str(cache), "bytes": sizes}} if args.name is None else {}
         facts["contract"] = [
             {
                 "part": result.case.part,
@@ -110,6 +114,9 @@ def execute(args: argparse.Namespace) -> int:
     write_paragraph(" · ".join(f"{name} {version}" for name, version in _read_environment().items()))
     for note in notes:
         write_paragraph(f"{note}, so its models cannot be installed on this one")
+    if args.name is None:
+        parts_of_it = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in sizes.items())
+        write_paragraph(f"cache: {cache} ({parts_of_it or 'empty'}); any folder in it may be deleted at any time")
     print_table(("part", "state", "detail"), [(finding.name, finding.state, finding.detail) for finding in findings])
     if results:
         _show_contract(results)

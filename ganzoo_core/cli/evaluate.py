@@ -43,7 +43,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument(
         "--images",
         type=parse_path,
-        metavar="FOLDER|NPZ",
+        metavar="FOLDER|ZIP|NPZ",
         help="score these instead of drawing, pictures of one size, which are brought to the data's; nothing is kept",
     )
     parser.add_argument(

@@ -21,7 +21,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         nargs="+",
         type=parse_path,
         metavar="IMAGE",
-        help="pictures of any size, brought to the run's as its data was; or a folder of them",
+        help="pictures of any size, brought to the run's as its data was; or a folder or zip archive of them",
     )
     parser.add_argument("--class", **CLASS, help="the class that they are judged as, by name or index")
     parser.add_argument("--device", **DEVICE, default="auto", help="where it runs")

@@ -1,4 +1,4 @@
-"""Read images to score from a folder of image files or a numpy archive, without pickle."""
+"""Read images to score from a folder or zip archive of image files, or a numpy archive, without pickle."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ganzoo_core.data.reading import archives
 from ganzoo_core.data.reading.image_set import ImageSet
 from ganzoo_core.data.reading.scan import ImageFile, ImageScan, scan_images
 from ganzoo_core.errors import DataError
@@ -23,37 +24,37 @@ def read_images(
     """Read images uint8 [N,H,W,C], and labels int64 [N] if an archive contains them.
 
     Args:
-        path: a folder of image files, at any depth; or an .npz file with the array `images`, as written by
-            `ganzoo generate` or `numpy.savez`.
+        path: a folder or zip archive of image files, at any depth; or an .npz file with the array `images`, as
+            written by `ganzoo generate` or `numpy.savez`.
         options: how files are read, as for a dataset; without `size`, all must have one size.
         say: receives what was passed over or left out.
 
     Raises:
         DataError: if there are no images, or one cannot be read.
     """
-    if path.is_dir():
+    if path.is_dir() or archives.is_archive(path):
         return _read_folder(path, options or {}, say), None
     if not path.is_file():
-        raise DataError(f"{path} is not there; name a folder of pictures, or a .npz file")
+        raise DataError(f"{path} is not there; name a folder or zip archive of pictures, or a .npz file")
     if path.suffix.lower() != ".npz":
-        raise DataError(f"{path} is no folder and no .npz file; name one of the two")
+        raise DataError(f"{path} is no folder, .zip or .npz file; name one of these")
     return _read_archive(path)
 
 
 def find_images(path: Path) -> ImageScan:
-    """The image file of this path, or those of this folder at any depth.
+    """The image file of this path, or those of this folder or zip archive at any depth.
 
     Raises:
         DataError: if there are none.
     """
-    if path.is_dir():
+    if path.is_dir() or archives.is_archive(path):
         scan = scan_images(path)
         if not scan.files:
             passed = f"; {scan.notes[0]}" if scan.notes else ""
             raise DataError(f"{path} holds no pictures{passed}; expected files such as 0001.png")
         return scan
     if not path.exists():
-        raise DataError(f"{path} is not there; name a picture, or a folder of pictures")
+        raise DataError(f"{path} is not there; name a picture, or a folder or zip archive of pictures")
     return ImageScan([ImageFile(path, path.name)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,19 @@ def find_cache_folder() -> Path:
 
     override = os.environ.get("GANZOO_CACHE")
     return make_absolute(override) if override else platformdirs.user_cache_path("ganzoo")
+
+
+def measure_folder(folder: Path) -> dict[str, int]:
+    """The bytes of each sub-folder, with all that it contains; links are not followed, and what is unreadable is 0."""
+    sizes = {}
+    for current, inner, files in os.walk(folder):
+        name = Path(current).relative_to(folder).parts[:1]
+        if not name:
+            sizes = dict.fromkeys(sorted(inner), 0)
+        for file in files if name else ():
+            with contextlib.suppress(OSError):
+                sizes[name[0]] += Path(current, file).lstat().st_size
+    return sizes
 
 
 def make_relative(path: str | Path, folder: Path) -> str:

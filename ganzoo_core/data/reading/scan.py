@@ -1,14 +1,15 @@
-"""List the image files of a folder, at any depth; hidden files and other files are passed over and counted."""
+"""List the image files of a folder or zip archive, at any depth; hidden and other files are passed over and counted."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from ganzoo_core.data.reading import archives
 from ganzoo_core.errors import DataError
 from ganzoo_core.messages import pluralise
 
@@ -21,7 +22,9 @@ SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"qoi
 HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _HIDDEN_NAMES = ("thumbs.db", "desktop.ini", "__macosx")  # files that operating systems create and hide
-_MAX_NAMED = 4  # endings that a note names
+LABEL_FILES = ("dataset.json", "metadata.csv", "metadata.jsonl")
+"""Files that may name the classes of the images beside and below them."""
+_MAX_NAMED = 4  # endings, or links, that a note names
 
 
 @dataclass(frozen=True)
@@ -29,36 +32,42 @@ class ImageFile:
     """One image file.
 
     Attributes:
-        path: of the file.
-        relative: the path relative to the user's folder, with `/`; it names the file in messages.
+        path: of the file, or of the zip archive that holds it.
+        relative: the path relative to the user's folder or archive, with `/`; it names the file in messages.
+        member: the name in the archive; "" for a file of its own.
     """
 
     path: Path
     relative: str
+    member: str = ""
 
     def open(self) -> BinaryIO:
         """Open the file for reading bytes."""
-        return self.path.open("rb")
+        return archives.read_file(self.path, self.member) if self.member else self.path.open("rb")
 
 
 @dataclass(frozen=True)
 class ImageScan:
-    """What a folder holds.
+    """What a folder or zip archive holds.
 
     Attributes:
         files: the image files, sorted by `relative`.
         hidden: the number of hidden files and folders, which were not looked at.
         others: the number of other files by their ending, such as `{".txt": 2}`.
+        label_files: those of `LABEL_FILES`, sorted by `relative`.
+        links: for each link to a folder that was read already, the name of that folder. Both are relative.
     """
 
     files: list[ImageFile]
     hidden: int = 0
     others: Mapping[str, int] = field(default_factory=dict)
+    label_files: list[ImageFile] = field(default_factory=list)
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence that counts what was passed over; none if that is nothing."""
-        parts = [pluralise(self.hidden, "hidden file")] if self.hidden else []
+        """Sentences that count what was passed over, and name links; none if there is nothing to say."""
+        notes, parts = [], [pluralise(self.hidden, "hidden file")] if self.hidden else []
         if self.others:
             ordered = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
             named = [f"{count:,} {suffix or 'without ending'}" for suffix, count in ordered[:_MAX_NAMED]]
@@ -67,45 +76,85 @@ class ImageScan:
             parts.append(
                 f"{pluralise(total, 'file')} that {'is' if total == 1 else 'are'} no image ({', '.join(named)}{more})"
             )
-        return (f"passed over: {' and '.join(parts)}",) if parts else ()
+        if parts:
+            notes.append(f"passed over: {' and '.join(parts)}")
+        if self.links:
+            named = [f"{link} to {target or 'the folder itself'}" for link, target in self.links.items()][:_MAX_NAMED]
+            more = ", …" if len(self.links) > _MAX_NAMED else ""
+            notes.append(
+                f"{pluralise(len(self.links), 'link')} to folders that are read already, whose images count once: "
+                f"{', '.join(named)}{more}"
+            )
+        return tuple(notes)
 
 
-def scan_images(folder: Path) -> ImageScan:
-    """List a folder's image files at any depth, sorted by name. Links to a folder are followed, each folder once.
+def scan_images(path: Path) -> ImageScan:
+    """List the image files of a folder or a zip archive at any depth, sorted by name.
 
-    Hidden files, and files that are no images by their ending and first bytes, are passed over and counted. A file that
-    is named like an image is listed, whatever it holds: `ImageSet` reports those that cannot be read.
+    Links to folders are followed, each folder once, and under its own name rather than a link's. Hidden files, and
+    files that are no images by their ending and first bytes, are passed over and counted. A file that is named like an
+    image is listed, whatever it holds: `ImageSet` reports those that cannot be read.
 
     Raises:
-        DataError: if a sub-folder cannot be read.
+        DataError: if a sub-folder or the archive cannot be read.
     """
-    found: list[ImageFile] = []
-    hidden, others = 0, Counter[str]()
-    seen: set[tuple[int, int]] = set()
-    waiting = [folder]
+    if archives.is_archive(path):
+        return _scan_archive(path)
+    files: list[ImageFile] = []
+    hidden, links = 0, {}
+    seen: dict[tuple[int, int], str] = {}
+    waiting = deque([path])  # links stand at the end
     while waiting:
-        current = waiting.pop()
+        current = waiting.popleft()
+        relative = "/".join(current.relative_to(path).parts)
         try:
             status = current.stat()
-            if (status.st_dev, status.st_ino) in seen:  # a link to a parent folder, or to one already read
+            known = seen.setdefault((status.st_dev, status.st_ino), relative)
+            if known != relative:  # a link to a parent folder, or to one already read
+                links[relative] = known
                 continue
-            seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as entries:
-                inside = [(entry.name, not is_hidden(entry.name) and entry.is_dir()) for entry in entries]
+                inside = sorted((each.name, not is_hidden(each.name) and each.is_dir()) for each in entries)
         except OSError as error:
             problem_path = error.filename or current  # the entry, such as a link to a forbidden folder, if known
             raise DataError(f"{problem_path} cannot be read: {error.strerror or error}") from None
         for name, is_folder in inside:
-            path = current / name
+            inner = current / name
             if is_hidden(name):
                 hidden += 1
-            elif is_folder:
-                waiting.append(path)
-            elif is_image(path):
-                found.append(ImageFile(path, "/".join(path.relative_to(folder).parts)))
+            elif not is_folder:
+                files.append(ImageFile(inner, f"{relative}/{name}" if relative else name))
+            elif inner.is_symlink():
+                waiting.append(inner)
             else:
-                others[path.suffix.lower()] += 1
-    return ImageScan(sorted(found, key=lambda file: file.relative), hidden, dict(others))
+                waiting.appendleft(inner)
+    return _sort_out(files, hidden, dict(sorted(links.items())))
+
+
+def _scan_archive(path: Path) -> ImageScan:
+    files, hidden = [], set()
+    for relative, member in archives.list_files(path).items():
+        parts = relative.split("/")
+        depth = next((depth for depth, part in enumerate(parts) if is_hidden(part)), None)
+        if depth is None:
+            files.append(ImageFile(path, relative, member))
+        else:  # also what would leave the folder, `..`
+            hidden.add(tuple(parts[: depth + 1]))
+    return _sort_out(files, len(hidden), {})
+
+
+def _sort_out(files: Iterable[ImageFile], hidden: int, links: Mapping[str, str]) -> ImageScan:
+    """Tell images from label files and others."""
+    images, label_files, others = [], [], Counter[str]()
+    for file in sorted(files, key=lambda file: file.relative):
+        name = PurePosixPath(file.relative)
+        if name.name in LABEL_FILES:
+            label_files.append(file)
+        elif is_image(file):
+            images.append(file)
+        else:
+            others[name.suffix.lower()] += 1
+    return ImageScan(images, hidden, dict(others), label_files, links)
 
 
 def is_hidden(name: str) -> bool:
@@ -113,15 +162,17 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _HIDDEN_NAMES
 
 
-def is_image(path: Path) -> bool:
+def is_image(file: ImageFile) -> bool:
     """Whether a file's ending, or else its first bytes, are those of an image."""
-    if path.suffix.lower() in SUFFIXES:
+    if PurePosixPath(file.relative).suffix.lower() in SUFFIXES:
         return True
     try:
-        if not path.is_file():  # opening a named pipe would block
+        if file.member:
+            return starts_like_image(archives.read_file(file.path, file.member, 16).read())
+        if not file.path.is_file():  # opening a named pipe would block
             return False
-        with path.open("rb") as file:
-            return starts_like_image(file.read(16))
+        with file.path.open("rb") as stream:
+            return starts_like_image(stream.read(16))
     except OSError:
         return False
 

@@ -2,7 +2,9 @@
 
 An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy` and `about.json` under `GANZOO_CACHE`,
 else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter.
-An entry is written to a temporary folder, renamed, and never changed. Any of it may be deleted at any time.
+An entry is written to a temporary folder, renamed, and never changed. Where several processes need the same images, one
+decodes them and the others wait. Where all entries would take more than `GANZOO_CACHE_GB`, or a tenth of the disk, the
+ones not used for longest are removed. Any of it may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -13,13 +15,16 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
 import tokenize
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import platformdirs
 
@@ -27,14 +32,38 @@ import ganzoo_core as gz
 
 FORMAT = 2  # part of every key: increment it when decoding changes
 MAX_FACTS_BYTES = 100_000_000  # maximum size of an entry's about.json, which has a line per class
+LOCK_TIMEOUT = 6 * 3600.0  # seconds; then the images are decoded here as well
 _DAY_SECONDS = 86_400
+_DISK_SHARE = 0.1  # of the disk, which all entries may take together
 
 
 def find_cache_folder() -> Path:
     """The folder of the cached arrays."""
+    return _find_base() / "arrays"
+
+
+def _find_base() -> Path:
     override = os.environ.get("GANZOO_CACHE")
-    base = Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")
-    return base / "arrays"
+    return Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")
+
+
+def find_limit() -> int:
+    """How many bytes all entries may take: `GANZOO_CACHE_GB`, else a tenth of the disk.
+
+    Raises:
+        UsageError: if the variable is no number of gigabytes.
+    """
+    given = os.environ.get("GANZOO_CACHE_GB")
+    if not given:
+        try:
+            there = next(folder for folder in find_cache_folder().parents if folder.exists())
+            return int(_DISK_SHARE * shutil.disk_usage(there).total)
+        except OSError:  # where nothing can be stored either
+            return sys.maxsize
+    try:
+        return round(float(given) * 1e9)
+    except (ValueError, OverflowError):
+        raise gz.UsageError(f"GANZOO_CACHE_GB is {given!r}; expected a number of gigabytes, such as 20") from None
 
 
 def stamp_files(files: Iterable[Path]) -> list[tuple[str, int, int, int]]:
@@ -60,11 +89,53 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
     cached = _load_entry(entry)
     if cached is not None:
         return cached
-    _remove(entry)  # missing, truncated by a full disk, or modified
-    source = build()
-    with contextlib.suppress(OSError):
-        _store(entry, source)
-    return _load_entry(entry) or source
+    limit = find_limit()
+    with _lock(entry):
+        cached = _load_entry(entry)  # another process may have stored it meanwhile
+        if cached is not None:
+            return cached
+        _remove(entry)  # missing, truncated by a full disk, or modified
+        source = build()
+        size = int(np.prod(source.images.shape))  # a byte each
+        if size > limit:
+            what = (
+                f"the images take {size / 1e9:.3g} GB and the array cache {limit / 1e9:.3g}, so they are not kept there"
+            )
+            return replace(source, notes=(*source.notes, f"{what} are not kept there; GANZOO_CACHE_GB sets its size"))
+        with contextlib.suppress(OSError):
+            _make_room(entry.parent, limit - size)
+            _store(entry, source)
+        return _load_entry(entry) or source
+
+
+@contextlib.contextmanager
+def _lock(entry: Path) -> Iterator[None]:
+    """Let one process at a time make this entry, if the folder allows locks."""
+    lock = filelock.FileLock(_find_base() / "locks" / f"{entry.name}.lock")
+    with contextlib.ExitStack() as stack:
+        # A read-only folder, a file system without locks, or a process that takes too long.
+        with contextlib.suppress(OSError, NotImplementedError, filelock.Timeout):
+            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(lock.acquire(timeout=0))
+            except filelock.Timeout:
+                with gz.show_progress("waiting for another process, which reads the same images", 0):
+                    stack.enter_context(lock.acquire(timeout=LOCK_TIMEOUT))
+        yield
+
+
+def _make_room(folder: Path, size: int) -> None:
+    """Remove the entries that were not used for longest, until the others take at most `size` bytes."""
+    entries = []
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(OSError):  # another process removed it
+            if not entry.name.startswith("."):
+                taken = sum(path.lstat().st_size for path in entry.iterdir())
+                entries.append((entry.lstat().st_mtime_ns, taken, entry))
+    for _, taken, entry in sorted(entries, reverse=True):
+        size -= taken
+        if size < 0:
+            _remove(entry)
 
 
 def save(folder: Path, source: gz.ImageSource) -> None:
@@ -122,11 +193,14 @@ def load(folder: Path) -> gz.ImageSource:
 
 
 def _load_entry(entry: Path) -> gz.ImageSource | None:
-    """Load the entry; None if it is missing or damaged."""
+    """Load the entry and note its use; None if it is missing or damaged."""
     try:
-        return load(entry)
+        source = load(entry)
     except (OSError, EOFError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, tokenize.TokenError):
         return None
+    with contextlib.suppress(OSError):  # a cache that is read-only
+        os.utime(entry)
+    return source
 
 
 def _remove(entry: Path) -> None:

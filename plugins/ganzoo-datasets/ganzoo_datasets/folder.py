@@ -1,4 +1,4 @@
-"""`--data folder:PATH`: the user's own images, in one folder per class or in a single folder."""
+"""`--data folder:PATH`: the user's own images, in a folder or a zip archive of any usual layout."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets.cache import load_or_build, stamp_files
-from ganzoo_datasets.folder_layout import Placed, place_files
-from ganzoo_datasets.paths import resolve_folder
+from ganzoo_datasets.folder_layout import Layout, Placed, find_layout
+from ganzoo_datasets.paths import resolve_folder, resolve_path
 
 _MAX_HEADERS = 256  # files that `describe_dataset` looks into
 _OTHER_OPTIONS = ("split", "holdout", "flip")  # on which the decoded images do not depend
@@ -22,28 +22,27 @@ _OTHER_OPTIONS = ("split", "holdout", "flip")  # on which the decoded images do 
 def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.ImageSource:
     """Images [size,size,C]; C is `channels`, else 1 if every image is grey and 3 otherwise.
 
-    The sorted names of the sub-folders are the classes; deeper images belong to their top sub-folder. Without
-    sub-folders there are no labels. A folder whose only sub-folders are `train` and `test` (or `val`) has official
-    parts, any other has 20 % held out.
+    Classes and parts are those of `find_layout`. Without parts, some images are held out.
 
     Raises:
-        DataError: if there is nothing to read, if files cannot be read and `skip_bad` is off, or if images are both in
-            the folder itself and in sub-folders.
+        DataError: if there is nothing to read, if files cannot be read and `skip_bad` is off, or if the layout is
+            ambiguous.
         UsageError: if an option is invalid.
     """
-    folder, scan = _scan(name, argument)
-    files = place_files(scan.files)
+    folder, layout = _lay_out(name, argument, options)
+    files = layout.files
     official = any(file.split for file in files)
     part = split if official else "all"
     key = {
         "set": "folder",
         "folder": str(folder),
-        "files": [_stamp_file(file.file) for file in files],
+        "files": _stamp(files),
+        "classes": layout.class_names,
         "options": {key: value for key, value in options.items() if key not in _OTHER_OPTIONS},
         "part": part,
     }
-    source = load_or_build(key, partial(_build, folder, files, part=part, options=options))
-    source = replace(source, notes=(*scan.notes, *source.notes))
+    source = load_or_build(key, partial(_build, folder, layout, part=part, options=options))
+    source = replace(source, notes=(*layout.notes, *source.notes))
     if not official:
         return gz.hold_out(source, split, options)
     return replace(source, held_out=sum(part not in ("all", file.split) for file in files))
@@ -56,37 +55,45 @@ def describe_dataset(name: str, argument: str, split: str, options: gz.Options) 
     Raises:
         DataError, UsageError: as `dataset` does.
     """
-    folder, scan = _scan(name, argument)
-    files = place_files(scan.files)
-    classes = _list_classes(folder, files)
-    chosen = [each.file for each in files if each.split in ("", split) or split == "all"][:_MAX_HEADERS]
+    folder, layout = _lay_out(name, argument, options)
+    chosen = [each.file for each in layout.files if each.split in ("", split) or split == "all"][:_MAX_HEADERS]
     images = gz.ImageSet(chosen, options, name=str(folder))
     height, width = images.find_size()
-    return {"height": height, "width": width, "channels": images.channels, "classes": len(classes)}
+    return {"height": height, "width": width, "channels": images.channels, "classes": len(layout.class_names)}
 
 
-def _scan(name: str, argument: str) -> tuple[Path, gz.ImageScan]:
-    """The folder and its image files; raises DataError if there are none."""
-    folder = resolve_folder(name, argument)
-    scan = gz.scan_images(folder)
+def _lay_out(name: str, argument: str, options: gz.Options) -> tuple[Path, Layout]:
+    """The folder or archive and the place of its images; raises DataError if there are none."""
+    path = resolve_path(name, argument)
+    if path.suffix.lower() != ".zip" or path.is_dir():
+        path = resolve_folder(name, argument)
+    scan = gz.scan_images(path)
     if not scan.files:
         passed = f"; {scan.notes[0]}" if scan.notes else ""
-        raise gz.DataError(f"{folder} holds no images{passed}; expected images, one folder a class or flat")
-    return folder, scan
-
-
-def _stamp_file(file: gz.ImageFile) -> tuple[str, int, int, int]:
+        raise gz.DataError(f"{path} holds no images{passed}; expected images, one folder a class or flat")
     try:
-        return (file.relative, *stamp_files([file.path])[0][1:])
-    except OSError:  # a broken link, which is reported when the file is read
-        return file.relative, -1, -1, -1
+        return path, find_layout(scan, column=options.get("label", ""), skip_bad=bool(options.get("skip_bad")))
+    except gz.DataError as error:
+        raise gz.DataError(f"{path}: {error}") from None
 
 
-def _build(folder: Path, files: Sequence[Placed], *, part: str, options: gz.Options) -> gz.ImageSource:
-    images = gz.ImageSet([placed.file for placed in files], options, name=str(folder))
-    placed = {each.file.relative: each for each in files}
+def _stamp(files: Sequence[Placed]) -> list[tuple[str, str, str, str, tuple[int, ...]]]:
+    """Names, classes and parts of the files, and size and times of each, or of the archive that holds it."""
+    stamps: dict[Path, tuple[int, ...]] = {}
+    for path in {each.file.path for each in files}:
+        try:
+            stamps[path] = stamp_files([path])[0][1:]
+        except OSError:  # a broken link, which is reported when the file is read
+            stamps[path] = ()
+    return [(each.file.relative, each.file.member, each.label, each.split, stamps[each.file.path]) for each in files]
+
+
+def _build(folder: Path, layout: Layout, *, part: str, options: gz.Options) -> gz.ImageSource:
+    images = gz.ImageSet([each.file for each in layout.files], options, name=str(folder))
+    placed = {each.file.relative: each for each in layout.files}
     good = [placed[file.relative] for file in images.files]
-    class_names = _list_classes(folder, good)
+    labels = {each.label for each in good}
+    class_names = tuple(name for name in layout.class_names if name in labels)
     chosen = [row for row, each in enumerate(good) if part in ("all", each.split)]
     if not chosen:
         raise gz.DataError(f"{folder} holds no image that can be read; expected images, one folder a class or flat")
@@ -100,17 +107,3 @@ def _build(folder: Path, files: Sequence[Placed], *, part: str, options: gz.Opti
         sizes=read.sizes,
         skipped=len(images.bad),
     )
-
-
-def _list_classes(folder: Path, files: Sequence[Placed]) -> tuple[str, ...]:
-    """The sorted names of the sub-folders that contain images."""
-    flat = [each for each in files if not each.label]
-    names = sorted({each.label for each in files} - {""})
-    stray = flat if names else [each for each in flat if not each.split and any(other.split for other in files)]
-    if stray:
-        deep = next(each for each in files if each.label or each.split)
-        raise gz.DataError(
-            f"{folder} holds images both flat ({stray[0].file.relative}) and in sub-folders ({deep.file.relative}); "
-            "expected one or the other: move the flat ones into a folder of their class"
-        )
-    return tuple(names)

@@ -1,13 +1,16 @@
-"""Give each file of an image folder its class and its part."""
+"""Give each file of an image folder or archive its class and its part."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import ganzoo_core as gz
+from ganzoo_datasets.label_files import read_label_files
 
 _TRAIN_FOLDER, _TEST_FOLDERS = "train", ("test", "val", "valid", "validation")
+_MAX_NAMED = 5  # how many files or folders a message names
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Placed:
 
     Attributes:
         file: the image file.
-        label: the name of its class: the first sub-folder of the path, or "" without sub-folders.
+        label: the name of its class, or "" without classes.
         split: `train` or `test` in a folder that has these two parts, else "".
     """
 
@@ -25,17 +28,119 @@ class Placed:
     split: str = ""
 
 
-def place_files(files: Sequence[gz.ImageFile]) -> list[Placed]:
-    """Find the classes, and the parts if the only sub-folders are `train` and one or more for testing.
+@dataclass(frozen=True)
+class Layout:
+    """The place of all files.
 
-    `test`, `val`, `valid` and `validation` together are the test part. Classes are then one level deeper.
+    Attributes:
+        files: the images of the dataset, sorted by path.
+        class_names: in order.
+        notes: for the user.
     """
-    folders = [file.relative.split("/")[:-1] for file in files]
-    tops = {parts[0] for parts in folders if parts}
-    if _TRAIN_FOLDER not in tops or len(tops) == 1 or not tops <= {_TRAIN_FOLDER, *_TEST_FOLDERS}:
-        return [Placed(file, parts[0] if parts else "") for file, parts in zip(files, folders, strict=True)]
-    placed = []
-    for file, parts in zip(files, folders, strict=True):
-        split = ("train" if parts[0] == _TRAIN_FOLDER else "test") if parts else ""
-        placed.append(Placed(file, parts[1] if len(parts) > 1 else "", split))
-    return placed
+
+    files: list[Placed]
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False) -> Layout:
+    """Find the parts and the classes.
+
+    A folder that holds all others is entered. There are parts if sub-folders are called `train` and, for testing,
+    `test`, `val`, `valid` or `validation`, in any case. The classes are those of a label file, else the sub-folders.
+
+    Args:
+        scan: of the folder or archive.
+        column: `data.label`.
+        skip_bad: `data.skip_bad`; whether files that a label file names may be missing.
+
+    Raises:
+        DataError: if the layout is ambiguous, or a label file is damaged or names missing files.
+        UsageError: if `column` does not exist.
+    """
+    labels = read_label_files(scan, column=column)
+    notes, files = [*scan.notes, *labels.notes], scan.files
+    if labels.by_file:
+        notes += _compare(files, labels.by_file, skip_missing=skip_bad)
+        files = [file for file in files if file.relative in labels.by_file]
+        if not files:
+            raise gz.DataError("no image is named by the file of labels")
+    paths = [file.relative.split("/")[:-1] for file in files]
+    entered = _find_common_folder(paths)
+    if entered and not labels.is_read:
+        notes.append(f"the images all lie in {'/'.join(entered)}, which is entered")
+    paths = [path[len(entered) :] for path in paths]
+    splits = _find_splits(paths)
+    if any(splits):
+        flat = next((file for file, split in zip(files, splits, strict=True) if not split), None)
+        if flat is not None:
+            _refuse_mixed(flat, next(file for file, split in zip(files, splits, strict=True) if split))
+        paths = [path[1:] for path in paths]
+        entered = _find_common_folder(paths)
+        paths = [path[len(entered) :] for path in paths]
+    if labels.is_read:
+        names = [labels.by_file.get(file.relative, "") for file in files]
+        class_names = tuple(name for name in labels.class_names if name in set(names))
+    else:
+        names = [path[0] if path else "" for path in paths]
+        class_names = tuple(sorted(set(names) - {""}))
+        if class_names and "" in names:
+            deep = next(file for file, name in zip(files, names, strict=True) if name)
+            _refuse_mixed(files[names.index("")], deep)
+    placed = [Placed(*place) for place in zip(files, names, splits, strict=True)]
+    return Layout(placed, class_names, tuple(notes))
+
+
+def _find_common_folder(paths: Sequence[list[str]]) -> list[str]:
+    """The folders that lead to all files."""
+    levels = zip(*paths, strict=False)
+    return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+
+
+def _find_splits(paths: Sequence[list[str]]) -> list[str]:
+    """The part of each file by its top folder: `train` or `test`; "" for all if there are no parts."""
+    tops = {path[0] for path in paths if path}
+    trains = sorted(top for top in tops if top.lower() == _TRAIN_FOLDER)
+    tests = sorted(top for top in tops if top.lower() in _TEST_FOLDERS)
+    others = sorted(tops - {*trains, *tests})
+    if tests and not trains and len(tests) > 1 and not others:
+        raise gz.DataError(
+            f"it holds the parts {_list(tests)} and no folder `train`; expected `train` beside them, or one folder a "
+            "class"
+        )
+    if not (trains and tests):
+        return [""] * len(paths)
+    if len({top.lower() for top in tops}) < len(tops):
+        raise gz.DataError(f"its folders {_list(sorted(tops))} differ only in case; expected one for each part")
+    if others:
+        raise gz.DataError(
+            f"it holds the parts {_list([*trains, *tests])} beside the folders {_list(others)}; expected only parts, "
+            "or only a folder a class: move or rename the others"
+        )
+    return [("train" if path[0] in trains else "test") if path else "" for path in paths]
+
+
+def _compare(files: Sequence[gz.ImageFile], named: dict[str, str], *, skip_missing: bool) -> list[str]:
+    """Compare the images that there are with those that a label file names; return notes."""
+    there = {file.relative for file in files}
+    missing, unnamed = sorted(set(named) - there), sorted(there - set(named))
+    notes = []
+    if missing:
+        counted = f"{len(missing):,} of {len(named):,} images that have a label are not there: {_list(missing)}"
+        if not skip_missing:
+            raise gz.DataError(f"{counted}; correct the labels, or leave them out with --set data.skip_bad=true")
+        notes.append(counted)
+    if unnamed:
+        notes.append(f"{len(unnamed):,} of {len(there):,} images have no label and are left out: {_list(unnamed)}")
+    return notes
+
+
+def _refuse_mixed(flat: gz.ImageFile, deep: gz.ImageFile) -> None:
+    raise gz.DataError(
+        f"it holds images both flat ({flat.relative}) and in sub-folders ({deep.relative}); expected one or the other: "
+        "move the flat ones into a folder of their class"
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else "")

@@ -19,7 +19,8 @@ import pytest
 def _own_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of the test's own, and none of the user's switches."""
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
-    for name in ("GANZOO_OFFLINE", "GANZOO_MIRROR_MNIST", "GANZOO_MIRROR_FASHION_MNIST", "GANZOO_MIRROR_CIFAR10"):
+    mirrors = ("GANZOO_MIRROR_MNIST", "GANZOO_MIRROR_FASHION_MNIST", "GANZOO_MIRROR_CIFAR10")
+    for name in ("GANZOO_CACHE_GB", "GANZOO_OFFLINE", *mirrors):
         monkeypatch.delenv(name, raising=False)
 
 

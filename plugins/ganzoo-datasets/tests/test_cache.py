@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import filelock
 import numpy as np
 import pytest
 
@@ -156,13 +160,89 @@ def test_an_error_while_building_stores_nothing():
     assert not cache.find_cache_folder().exists()
 
 
-def test_another_process_may_be_first():
-    def build():
-        cache.load_or_build({"set": "x"}, lambda: source(1))  # what the other process stores meanwhile
-        return source(1)
+def test_another_process_may_be_first(monkeypatch):
+    def store(place, made):
+        real(place, source(1))  # what the other process stores meanwhile, without a lock
+        real(place, made)
 
-    assert cache.load_or_build({"set": "x"}, build).images[0, 0, 0, 0] == 1
+    real = cache._store
+    monkeypatch.setattr(cache, "_store", store)
+    assert cache.load_or_build({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 1
     assert entry().is_dir()
+
+
+def test_processes_that_need_the_same_images_decode_once():
+    built, inside, may_end = [], threading.Event(), threading.Event()
+
+    def build():
+        built.append(1)
+        inside.set()
+        assert may_end.wait(60)
+        return source()
+
+    def load():
+        return cache.load_or_build({"set": "x"}, build).images[0, 0, 0, 0]
+
+    with ThreadPoolExecutor(2) as pool:  # each makes a lock of its own, as two processes do
+        first = pool.submit(load)
+        assert inside.wait(60)
+        second = pool.submit(load)
+        other = cache.load_or_build({"set": "y"}, lambda: source(8))  # other images need not wait
+        may_end.set()
+        assert (first.result(60), second.result(60), other.images[0, 0, 0, 0]) == (7, 7, 8)
+    assert built == [1]
+
+
+def test_who_waits_too_long_decodes_too(monkeypatch):
+    monkeypatch.setattr(cache, "LOCK_TIMEOUT", 0.1)
+    cache.load_or_build({"set": "x"}, source)
+    held = filelock.FileLock(next((cache.find_cache_folder().parent / "locks").iterdir()), thread_local=False)
+    cache._remove(entry())
+    with held:
+        assert cache.load_or_build({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 9
+
+
+def size_of(name):
+    return sum(path.stat().st_size for path in (cache.find_cache_folder() / name).iterdir())
+
+
+def test_the_entries_not_used_for_longest_go(monkeypatch):
+    def load(name, value=None):
+        return cache.load_or_build({"set": name}, lambda: source(value) if value else pytest.fail("built again"))
+
+    def name_entries():
+        return {path.name for path in cache.find_cache_folder().iterdir()}
+
+    names = {}
+    for value, name in enumerate("abc", 1):
+        before = name_entries() if names else set()
+        load(name, value)
+        (names[name],) = name_entries() - before
+        os.utime(cache.find_cache_folder() / names[name], (value, value))
+    load("a")  # so that b is the oldest
+    taken = sum(map(size_of, names.values()))
+    monkeypatch.setenv("GANZOO_CACHE_GB", str((taken - 1) / 1e9))
+    load("d", 4)
+    assert names["b"] not in name_entries()
+    assert len(name_entries()) == 3
+    for name in "acd":
+        load(name)
+
+
+def test_images_larger_than_the_cache_are_not_kept(monkeypatch):
+    monkeypatch.setenv("GANZOO_CACHE_GB", "0")
+    for _ in range(2):
+        built = cache.load_or_build({"set": "x"}, lambda: source(9))
+        assert built.images[0, 0, 0, 0] == 9
+        assert built.notes[1].endswith("are not kept there; GANZOO_CACHE_GB sets its size")
+    assert not cache.find_cache_folder().exists()
+    monkeypatch.setenv("GANZOO_CACHE_GB", "many")
+    with pytest.raises(gz.UsageError, match="GANZOO_CACHE_GB is 'many'; expected a number of gigabytes"):
+        cache.load_or_build({"set": "x"}, source)
+
+
+def test_the_limit_is_a_share_of_the_disk(monkeypatch):
+    assert cache.find_limit() == int(0.1 * shutil.disk_usage(cache.find_cache_folder().parent).total)
 
 
 def test_leftovers_of_killed_processes_go_after_a_day():

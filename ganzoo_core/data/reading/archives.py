@@ -1,0 +1,85 @@
+"""Read the files of a zip archive where they lie: nothing is unpacked to the disk."""
+
+from __future__ import annotations
+
+import io
+import stat
+import threading
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+from ganzoo_core.errors import DataError
+from ganzoo_core.messages import pluralise
+
+MAX_FILE_BYTES = 512_000_000  # of one file, unpacked: a 16-bit RGBA image of `DEFAULT_MAX_MEGAPIXELS`
+_ENCRYPTED = 0x1  # of ZipInfo.flag_bits
+_lock = threading.Lock()  # a ZipFile counts its open files without one
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path names a zip archive."""
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+def list_files(path: Path) -> dict[str, str]:
+    """The members of a zip archive that are files: the name of each by its path, with `/` and without `.` and a root.
+
+    Of members with the same path the last one counts, as when they are unpacked. Links are left out.
+
+    Raises:
+        DataError: if the archive is damaged, encrypted or unreadable.
+    """
+    try:
+        members = _open(path).infolist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"{path} cannot be read as a zip archive: {reason}; make it anew, or fetch it again") from None
+    encrypted = sum(bool(member.flag_bits & _ENCRYPTED) for member in members)
+    if encrypted:
+        raise DataError(
+            f"{path} is encrypted ({encrypted:,} of {pluralise(len(members), 'file')}); unpack it with its password, "
+            "and give the folder"
+        )
+    return {
+        "/".join(part for part in member.filename.replace("\\", "/").split("/") if part not in ("", ".")): (
+            member.filename
+        )
+        for member in members
+        if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16)
+    }
+
+
+def read_file(path: Path, member: str, size: int = -1) -> io.BytesIO:
+    """Read a file of a zip archive.
+
+    Args:
+        path: the archive.
+        member: the name of `list_files`.
+        size: how many bytes at most; -1 for all.
+
+    Raises:
+        OSError: if it is damaged, or unpacks to more than `MAX_FILE_BYTES`.
+    """
+    with _lock:
+        archive = _open(path)
+        try:
+            info = archive.getinfo(member)
+            if info.file_size > MAX_FILE_BYTES:
+                raise OSError(f"it unpacks to {info.file_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+            with archive.open(info) as stream:
+                return io.BytesIO(stream.read(size))
+        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, RuntimeError) as error:
+            raise OSError(str(error)) from None
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    """Open an archive, or take the one that is open if the file has not changed."""
+    status = path.stat()
+    return _open_version(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _open_version(path: Path, size: int, modified: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)

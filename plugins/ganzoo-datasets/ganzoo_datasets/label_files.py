@@ -1,0 +1,227 @@
+"""Classes of images by a file: StyleGAN's `dataset.json`, or `metadata.csv` and `metadata.jsonl` of Hugging Face."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ganzoo_core as gz
+
+MAX_BYTES = 200_000_000  # of one such file
+NAME_COLUMN, LABEL_COLUMN = "file_name", "label"
+_MAX_NAMED = 5  # how many files or columns a message names
+_Row = tuple[gz.ImageFile, int, dict[str, Any]]  # the file, the line, and its values by column
+
+
+@dataclass
+class FileLabels:
+    """What the label files of a folder say.
+
+    Attributes:
+        by_file: the class of each image that is named, by its relative path; "" for none.
+        class_names: in order.
+        notes: for the user.
+        is_read: whether a file says anything; if not, the folders do.
+    """
+
+    by_file: dict[str, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    is_read: bool = False
+
+    def add(self, file: gz.ImageFile, name: str, label: str, where: str) -> None:
+        """Add the label of the image that `file` calls `name`."""
+        folder = posixpath.dirname(file.relative)
+        relative = posixpath.normpath(posixpath.join(folder, name.replace("\\", "/")))
+        if self.by_file.setdefault(relative, label) != label:
+            raise gz.DataError(
+                f"{where} gives {relative} the class {label!r}, and before it is {self.by_file[relative]!r}"
+            )
+
+
+def read_label_files(scan: gz.ImageScan, *, column: str = "") -> FileLabels:
+    """Read all label files of a folder or archive.
+
+    Args:
+        scan: of the folder.
+        column: `data.label`: the column of `metadata.*` that holds the classes; "" to find it.
+
+    Raises:
+        DataError: if a file is damaged, files contradict each other, or it is not clear which column holds the classes.
+        UsageError: if there is no such column.
+    """
+    labels = FileLabels()
+    rows: list[_Row] = []
+    columns: list[list[str]] = []
+    for file in scan.label_files:
+        if file.relative.endswith("dataset.json"):
+            _add_dataset_json(labels, file)
+            continue
+        found = _read_csv(file) if file.relative.endswith(".csv") else _read_json_lines(file)
+        header = list(dict.fromkeys(key for _, _, values in found for key in values))
+        if NAME_COLUMN in header:
+            rows += found
+            columns.append(header)
+        elif found:
+            labels.notes.append(
+                f"{file.relative} has no column {NAME_COLUMN} and is passed over; it has {_list(header)}"
+            )
+    if rows and labels.is_read:
+        raise gz.DataError(
+            f"both {rows[0][0].relative} and dataset.json say the classes of the images; expected one of them: remove "
+            "or rename the other"
+        )
+    if rows:
+        _add_rows(labels, rows, _choose_column(labels, rows, columns, column))
+    elif column:
+        raise gz.UsageError(f"data.label={column} names a column of metadata.csv or .jsonl, and there is no such file")
+    return labels
+
+
+def _add_dataset_json(labels: FileLabels, file: gz.ImageFile) -> None:
+    try:
+        content = json.loads(_read_text(file))
+    except (ValueError, RecursionError) as error:
+        raise gz.DataError(f"{file.relative} is damaged: {error}") from None
+    if not isinstance(content, dict) or "labels" not in content:
+        labels.notes.append(f"{file.relative} has no `labels`, as StyleGAN's has, and is passed over")
+        return
+    if labels.is_read:
+        raise gz.DataError(f"{file.relative} is the second dataset.json; expected one, beside all images")
+    labels.is_read = True
+    pairs, names = content["labels"], content.get("class_names")
+    if pairs is None:
+        labels.notes.append(f"the images have no classes, as {file.relative} says")
+        return
+    if names is not None and not (_is_list_of(names, str) and len(set(names)) == len(names)):
+        raise gz.DataError(f"{file.relative}: its class_names are not a list of different names")
+    if not isinstance(pairs, list):
+        raise gz.DataError(f'{file.relative}: its labels are not a list; expected [["a.png", 0], …] or null')
+    numbers = set()
+    for pair in pairs:
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) is int):
+            shown = json.dumps(pair)[:80]
+            raise gz.DataError(f'{file.relative}: a label is {shown}; expected a path and a number, as ["a.png", 0]')
+        path, number = pair
+        if not 0 <= number < (len(names) if names else 2**31):
+            least = f"0 to {len(names) - 1}, the class_names" if names else "0 or more"
+            raise gz.DataError(f"{file.relative}: the class of {path} is {number}; expected {least}")
+        numbers.add(number)
+        labels.add(file, path, names[number] if names else str(number), file.relative)
+    labels.class_names = tuple(names[number] if names else str(number) for number in sorted(numbers))
+    labels.notes.append(f"the classes are those of {file.relative}")
+
+
+def _read_csv(file: gz.ImageFile) -> list[_Row]:
+    reader = csv.reader(io.StringIO(_read_text(file), newline=""), strict=True)
+    rows: list[_Row] = []
+    header: list[str] = []
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if not header:
+                header = [cell.strip() for cell in cells]
+                if len(set(header)) < len(header):
+                    raise gz.DataError(f"{file.relative} has two columns of one name; it has {_list(header)}")
+            elif len(cells) != len(header):
+                raise gz.DataError(
+                    f"{file.relative} line {reader.line_num}: {len(cells)} values; expected {len(header)}, as the "
+                    "first line names"
+                )
+            else:
+                rows.append((file, reader.line_num, dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        raise gz.DataError(f"{file.relative} line {reader.line_num} is damaged: {error}") from None
+    return rows
+
+
+def _read_json_lines(file: gz.ImageFile) -> list[_Row]:
+    rows: list[_Row] = []
+    for number, line in enumerate(_read_text(file).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise gz.DataError(f"{file.relative} line {number} is damaged: {error}") from None
+        if not isinstance(values, dict):
+            raise gz.DataError(f'{file.relative} line {number} is no object; expected {{"file_name": "a.png", …}}')
+        rows.append((file, number, values))
+    return rows
+
+
+def _choose_column(labels: FileLabels, rows: Sequence[_Row], columns: Sequence[Sequence[str]], asked: str) -> str:
+    """The column that holds the classes; "" if there is none."""
+    common = [name for name in columns[0] if name != NAME_COLUMN and all(name in header for header in columns)]
+    where = rows[0][0].relative
+    if asked or LABEL_COLUMN in common:
+        if asked and asked not in common:
+            raise gz.UsageError(f"data.label is {asked}, and {where} has no such column; it has {_list(common)}")
+        return asked or LABEL_COLUMN
+    few = []
+    for name in common:
+        values = [values.get(name) for _, _, values in rows]
+        if all(_is_name(value) for value in values) and len(set(values)) <= max(1, len(rows) // 2):
+            few.append(name)
+    if len(few) > 1:
+        raise gz.DataError(
+            f"{where} has several columns that may hold the classes: {_list(few)}; choose one with "
+            f"--set data.label={few[0]}"
+        )
+    if not few:
+        labels.notes.append(
+            f"{where} has no column of classes (it has {_list(common) or 'only file_name'}) and is passed over"
+        )
+    return few[0] if few else ""
+
+
+def _add_rows(labels: FileLabels, rows: Sequence[_Row], column: str) -> None:
+    if not column:
+        return
+    for file, line, values in rows:
+        name, label, where = values.get(NAME_COLUMN), values.get(column), f"{file.relative} line {line}"
+        if not isinstance(name, str) or not name:
+            raise gz.DataError(f"{where} has no {NAME_COLUMN}")
+        if not _is_name(label):
+            found = "no" if label in ("", None) else f"{json.dumps(label)[:80]} as its"
+            raise gz.DataError(f"{where} has {found} {column}; expected a name or a whole number")
+        labels.add(file, name, str(label), where)
+    names = set(labels.by_file.values())
+    is_numeric = all(name.isascii() and name.isdigit() and len(name) < 20 for name in names)
+    labels.class_names = tuple(sorted(names, key=lambda name: (int(name) if is_numeric else 0, name)))
+    labels.is_read = True
+    labels.notes.append(f"the classes are those of {rows[0][0].relative}, column {column}")
+
+
+def _read_text(file: gz.ImageFile) -> str:
+    try:
+        with file.open() as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise gz.DataError(f"{file.relative} cannot be read: {error.strerror or error}") from None
+    if len(content) > MAX_BYTES:
+        raise gz.DataError(f"{file.relative} has more than {MAX_BYTES:,} bytes; it is not read")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise gz.DataError(
+            f"{file.relative} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
+
+
+def _is_name(value: Any) -> bool:
+    return (isinstance(value, str) and bool(value)) or isinstance(value, int)
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
