@@ -142,7 +142,10 @@ def _describe_protocol(protocol: Any) -> str:
     text += f"{protocol['reference']} split, by {seer['name']}"
     if seer.get("accuracy") is not None:
         text += f", which knows {seer['accuracy']:.2%} of the test images"
-    return text + f"; seed {protocol['seed']}"
+    text += f"; seed {protocol['seed']}"
+    if protocol.get("nothing_held_out"):
+        text += "; nothing was held out, so these are training images and a score cannot tell copies"
+    return text
 
 
 def format_number(value: float | None) -> str:

@@ -1,6 +1,6 @@
 """A cache of decoded images as plain arrays, so that later starts are fast.
 
-An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy` and `about.json` under `GANZOO_CACHE`,
+An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy`, `split_keys.npy` and `about.json` under `GANZOO_CACHE`,
 else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter.
 An entry is written to a temporary folder, renamed, and never changed. Any of it may be deleted at any time.
 """
@@ -25,7 +25,7 @@ import platformdirs
 
 import ganzoo_core as gz
 
-FORMAT = 2  # part of every key: increment it when decoding changes
+FORMAT = 3  # part of every key: increment it when decoding changes
 MAX_FACTS_BYTES = 100_000_000  # maximum size of an entry's about.json, which has a line per class
 _DAY_SECONDS = 86_400
 
@@ -70,7 +70,7 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
 def save(folder: Path, source: gz.ImageSource) -> None:
     """Write a source into an existing folder."""
     np.save(folder / "images.npy", source.images, allow_pickle=False)
-    for name, array in (("labels", source.labels), ("sizes", source.sizes)):
+    for name, array in (("labels", source.labels), ("sizes", source.sizes), ("split_keys", source.split_keys)):
         if array is not None:
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
     about = {
@@ -80,6 +80,7 @@ def save(folder: Path, source: gz.ImageSource) -> None:
         "labelled": source.labels is not None,
         "whole": source.whole,
         "sized": source.sizes is not None,
+        "keyed": source.split_keys is not None,
         "held_out": source.held_out,
         "skipped": source.skipped,
     }
@@ -118,6 +119,7 @@ def load(folder: Path) -> gz.ImageSource:
         sizes=np.load(folder / "sizes.npy", allow_pickle=False) if about["sized"] else None,
         held_out=about["held_out"],
         skipped=about["skipped"],
+        split_keys=np.load(folder / "split_keys.npy", allow_pickle=False) if about["keyed"] else None,
     )
 
 
