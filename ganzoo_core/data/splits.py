@@ -18,8 +18,8 @@ HOLDOUT_SEED = 20140610  # any fixed number: the split must be the same on every
 def hold_out(source: ImageSource, split: str, options: Options | None = None) -> ImageSource:
     """Split a set that has no official test split: a fixed share is `test`, the rest `train`.
 
-    Images with `split_keys` are `test` if their key is below the share. So each image stays in its part when others come
-    or go. But a class of which all images would be `test` keeps those with its greatest key for training. Without keys, a
+    Images with `split_keys` are `test` if their key is below the share, so each stays in its part when others come or
+    go. But a class of which all images would be `test` keeps those with its greatest key for training. Without keys, a
     seeded permutation of the indices chooses.
 
     Args:

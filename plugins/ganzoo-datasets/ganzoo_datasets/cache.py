@@ -1,7 +1,8 @@
 """A cache of decoded images as plain arrays, so that later starts are fast.
 
-An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy`, `split_keys.npy` and `about.json` under `GANZOO_CACHE`,
-else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter.
+An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy`, `split_keys.npy` and `about.json` under
+`GANZOO_CACHE`, else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all
+settings that matter.
 An entry is written to a temporary folder, renamed, and never changed. Any of it may be deleted at any time.
 """
 

@@ -1,7 +1,7 @@
 """Place image files in the train and test parts by their content, with nearly equal pictures together.
 
-A file's place is a hash of its bytes, so it does not depend on the other files, nor on names, order or settings. Pictures
-that are nearly equal, such as a photograph and its copy at another quality, share the place of one of them.
+A file's place is a hash of its bytes, so it depends neither on the other files nor on names, order or settings.
+Pictures that are nearly equal, such as a photograph and its copy at another quality, share the place of one of them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 import ganzoo_core as gz
 
 MAX_COMPARED = 50_000  # files up to which nearly equal pictures are looked for
-MAX_DISTANCE = 8  # of the 64 bits of two perceptual hashes: JPEG at quality 20 changes 2 to 6, other photographs 20 to 40
-MAX_DIFFERENCE = 0.3  # of two thumbnails, as a share of the smaller contrast: the same JPEG has at most 0.29
+MAX_DISTANCE = 10  # of two perceptual hashes of 64 bits; JPEG at quality 20 changes 6, a border of a pixel cut off 10
+MAX_DIFFERENCE = 0.2  # of two thumbnails, as a share of the smaller contrast; JPEG at quality 50 reaches it in 1 of 100
 _SIDE = 8  # pixels of the thumbnails that confirm what the hashes suggest
 _BLOCK = 256  # pictures that are compared with all others at a time
 _THREADS = 4  # that read files
@@ -30,7 +30,7 @@ class _Pictures:
     Attributes:
         bits: float32 [N,64], the perceptual hashes, as -1 and 1.
         thumbnails: float32 [N,192], small RGB pictures.
-        contrasts: float32 [N], the root mean square of each thumbnail about its mean.
+        contrasts: float32 [N], the root mean square of each thumbnail about its mean colour.
     """
 
     bits: np.ndarray
@@ -38,7 +38,9 @@ class _Pictures:
     contrasts: np.ndarray
 
 
-def make_split_keys(files: Sequence[gz.ImageFile], images: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def make_split_keys(
+    files: Sequence[gz.ImageFile], images: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
     """The `split_keys` of images, and notes for the user.
 
     Args:
@@ -54,8 +56,8 @@ def make_split_keys(files: Sequence[gz.ImageFile], images: np.ndarray, rows: np.
         leaders = _find_leaders(digests, _look_at(images[row] for row in first))
     else:
         notes.append(
-            f"nearly equal images are not looked for among {len(present):,} files, more than {MAX_COMPARED:,}: copies of "
-            "training images may be in the test part"
+            f"nearly equal images are not looked for among {len(present):,} files, more than {MAX_COMPARED:,}: edited "
+            "copies of training images may be in the test part"
         )
     following = int((leaders != np.arange(len(leaders))).sum())
     if following:
@@ -99,7 +101,7 @@ def _look_at(images: Iterable[np.ndarray]) -> _Pictures:
         small = picture.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX)
         thumbnails.append(np.asarray(small, np.float32).reshape(-1))
     stacked = np.stack(thumbnails)
-    contrasts = (stacked - stacked.mean(axis=1, keepdims=True)).std(axis=1)
+    contrasts = np.sqrt(stacked.reshape(len(stacked), -1, 3).var(axis=1).mean(axis=1))
     return _Pictures(np.where(np.stack(bits), 1, -1).astype(np.float32), stacked, contrasts)
 
 
@@ -107,8 +109,10 @@ def _find_leaders(digests: np.ndarray, pictures: _Pictures) -> np.ndarray:
     """For each file the one that it follows, int64 [F]; itself if there is none.
 
     Two pictures are near if their hashes are, and if their thumbnails differ by little of their contrast: the hashes
-    ignore colour, and those of all pictures of a single colour are equal. In the order of the second half of their digests, each file follows the first leader that it is near to, or becomes a
-    leader. So a long row of pictures, each near to the next, as from a film, is not one group. The first half is the
+    ignore colour, and those of all pictures of a single colour are equal.
+
+    In the order of the second half of their digests, each file follows the first leader that it is near to, or becomes
+    a leader. So a long row of pictures, each near to the next, as from a film, is not one group. The first half is the
     key, so a large group is in the test part as often as a single picture.
     """
     count = len(digests)

@@ -58,14 +58,6 @@ def test_flat(tmp_path):
     assert source.images[:, 0, 0, 0].tolist() == [1, 2, 3]
 
 
-def test_twenty_percent_are_held_out(tmp_path):
-    for value in range(10):
-        put(tmp_path / "flat" / f"{value}.png", value)
-    train, test = (read(tmp_path / "flat", split).images[:, 0, 0, 0].tolist() for split in ("train", "test"))
-    assert (len(train), len(test)) == (8, 2)
-    assert sorted(train + test) == list(range(10))
-
-
 def test_a_folder_with_official_parts(tmp_path):
     for value, name in enumerate(["train/cat/a", "train/dog/b", "test/cat/c", "val/eel/d"]):
         put(tmp_path / f"{name}.png", value + 100)
