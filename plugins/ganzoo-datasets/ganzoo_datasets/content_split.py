@@ -20,7 +20,7 @@ MAX_DISTANCE = 10  # of two perceptual hashes of 64 bits; JPEG at quality 20 cha
 MAX_DIFFERENCE = 0.2  # of two thumbnails, as a share of the smaller contrast; JPEG at quality 50 reaches it in 1 of 100
 _SIDE = 8  # pixels of the thumbnails that confirm what the hashes suggest
 _BLOCK = 256  # pictures that are compared with all others at a time
-_THREADS = 4  # that read files
+_THREADS, _READ_BYTES = 4, 2**20  # that read files, and what each reads at a time
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,14 @@ def digest_files(files: Sequence[gz.ImageFile]) -> np.ndarray:
 
 
 def _digest(file: gz.ImageFile) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
     try:
         with file.open() as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest()
+            while content := stream.read(_READ_BYTES):
+                digest.update(content)
     except Exception as error:  # it was decoded just before, but may end in damage, or be gone
         raise gz.DataError(f"{file.relative} cannot be read: {error}") from None
+    return digest.digest()
 
 
 def _find_equal(digests: np.ndarray) -> np.ndarray:
