@@ -162,8 +162,8 @@ def test_where_no_key_is_below_the_share_nothing_is_held_out() -> None:
         train, test = (hold_out(source_of(3, split_keys=keys), split) for split in ("train", "test"))
         assert (len(train.images), len(test.images), train.held_out, test.whole) == (3, 3, 0, 3)
         assert test.notes == (
-            "nothing is held out, since a choice of 20% by each file's content takes none: train and test are the same 3 "
-            "images, so a score cannot tell copies",
+            "nothing is held out, since a choice of 20% by each file's content takes none: train and test are the same "
+            "3 images, so a score cannot tell copies",
         )
 
 
