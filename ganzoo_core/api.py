@@ -84,6 +84,8 @@ class ImageSource:
             the user before training.
         held_out: the number of images in the other split, which are not among these; None if not known.
         skipped: the number of files or records left out because they cannot be read.
+        split_keys: float64 [N] from 0 to below 1, from which `gz.hold_out` chooses the images of the test part; None to
+            choose them by their place among all.
     """
 
     images: Images
@@ -95,6 +97,7 @@ class ImageSource:
     sizes: np.ndarray | None = None
     held_out: int | None = None
     skipped: int = 0
+    split_keys: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Raise DataError unless shapes, types and labels are as described above."""
@@ -122,6 +125,14 @@ def _check_source(source: ImageSource) -> None:
         or sizes.min() < 1
     ):
         raise DataError(f"sizes must be an int64 array [N,2] with N = {len(images)}: height and width of each, above 0")
+    keys = source.split_keys
+    if keys is not None and (
+        not isinstance(keys, np.ndarray)
+        or keys.dtype != np.float64
+        or keys.shape != images.shape[:1]
+        or not ((keys >= 0) & (keys < 1)).all()
+    ):
+        raise DataError(f"split_keys must be a float64 array [N] with N = {len(images)}: numbers from 0 to below 1")
     for name, number in (("held_out", source.held_out or 0), ("skipped", source.skipped)):
         if not is_integer(number) or number < 0:
             raise DataError(f"{name} is {format_value(number)}; expected a whole number of images, 0 or more")

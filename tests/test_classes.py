@@ -193,7 +193,9 @@ def test_a_class_without_training_images_is_said_and_not_offered(site: Any) -> N
     for label in ("b", "1"):
         done = site.run("generate", "run", "--class", label)
         assert done.returncode == 2
-        assert "class b had no training images, so it was never learned; run draws 0 a, 2 c, 3 d" in done.stderr
+        assert (
+            "class b had no training images, so it was never learned; run/generator draws 0 a, 2 c, 3 d" in done.stderr
+        )
 
 
 def test_what_cannot_be_conditional_is_refused_before_anything_happens(site: Any, tmp_path: Path) -> None:

@@ -136,6 +136,45 @@ def test_the_split_is_the_same_for_ever() -> None:
     assert rest.notes == ("read", "no official test part: a fixed 20% is held out; this is train, 16 of 20 images")
 
 
+def test_keys_choose_where_the_images_have_them() -> None:
+    keys = np.array([0.3, 0.1, 0.9, 0.19, 0.2, 0.15])
+    whole = source_of(6, labels=np.array([0, 0, 1, 0, 2, 1]), class_names=["a", "b", "c"], split_keys=keys)
+    parts = {split: hold_out(whole, split) for split in ("train", "test", "all")}
+    chosen = {split: [int(image[0, 0, 0]) for image in part.images] for split, part in parts.items()}
+    assert chosen == {"train": [0, 2, 4], "test": [1, 3, 5], "all": [0, 1, 2, 3, 4, 5]}
+    assert {part.whole for part in parts.values()} == {6}
+    assert (parts["train"].held_out, parts["test"].labels.tolist()) == (3, [0, 0, 1])
+
+
+def test_a_class_whose_keys_are_all_below_the_share_keeps_the_greatest() -> None:
+    keys = np.array([0.15, 0.1, 0.15, 0.05, 0.9, 0.01])
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    train = hold_out(source_of(6, labels=labels, class_names=["a", "b", "c"], split_keys=keys), "train")
+    assert [int(image[0, 0, 0]) for image in train.images] == [0, 2, 4]  # images of one key are in one part
+    assert "; 2 classes keep one, without other training images; this is train, 3 of 6" in train.notes[-1]
+
+
+def test_where_no_key_is_below_the_share_nothing_is_held_out() -> None:
+    for keys in (
+        np.array([0.5, 0.3, 0.2]),
+        np.array([0.1, 0.1, 0.1]),
+    ):  # of the latter one must stay, and all are alike
+        train, test = (hold_out(source_of(3, split_keys=keys), split) for split in ("train", "test"))
+        assert (len(train.images), len(test.images), train.held_out, test.whole) == (3, 3, 0, 3)
+        assert test.notes == (
+            "nothing is held out, since a choice of 20% by each file's content takes none: train and test are the same "
+            "3 images, so a score cannot tell copies",
+        )
+
+
+@pytest.mark.parametrize(
+    "keys", [[0.1], np.zeros(2), np.zeros(3, np.float32), np.array([0, 0.5, 1]), np.full(3, np.nan)]
+)
+def test_keys_that_are_none_are_refused(keys) -> None:
+    with pytest.raises(gz.DataError, match="split_keys must be a float64 array"):
+        source_of(3, split_keys=keys)
+
+
 def test_an_only_image_is_trained_with_and_leaves_nothing_to_test() -> None:
     assert len(hold_out(source_of(1), "train").images) == 1
     with pytest.raises(gz.DataError, match="nothing to train on"):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ganzoo_core import evaluation
 from ganzoo_core.cli import main
+from ganzoo_core.cli.evaluate import describe_protocol
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import PluginError, UsageError
 from ganzoo_core.evaluation.request import has_ema, make_request
@@ -62,7 +63,8 @@ def dataset(split, options):
     count = 20 if split == "test" else 60
     labels = np.arange(count) % 2
     images = np.repeat(np.uint8(40 + 100 * labels), 16).reshape(count, 4, 4, 1)
-    return gz.ImageSource(images, labels.astype(np.int64), ("dark", "light"))
+    source = gz.ImageSource(images, labels.astype(np.int64), ("dark", "light"))
+    return source if options["holdout"] else gz.hold_out(source, split, options)
 """,
     "extractor.py": """
 import ganzoo_core as gz
@@ -155,6 +157,22 @@ def test_a_score_and_all_that_it_depends_on(scorer):
     assert {"python", "numpy", "ganzoo", "lights"} <= set(protocol["versions"])
     assert scorer.said == ["mean looks at 20 of lights"]
     assert scorer.facts["balanced_accuracy"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("settings", "reference", "told"),
+    [
+        ({}, "test", False),
+        ({"data.holdout": 0}, "test", True),
+        ({"data.split": "all"}, "test", True),
+        ({"data.holdout": 0}, "train", False),  # the protocol says already that these are training images
+    ],
+)
+def test_a_score_says_where_nothing_was_held_out(lights, settings, reference, told):
+    with evaluation.Scorer(ask(data_settings=settings, reference=reference, score_real_images=False)) as scorer:
+        protocol = scorer.score(grey(100)).protocol
+    assert protocol.get("nothing_held_out", False) is told
+    assert ("nothing was held out, so these are training images" in describe_protocol(protocol)) is told
 
 
 def test_images_are_brought_to_the_size_and_channels_of_the_data(scorer):

@@ -104,7 +104,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def _print_scores(scores: Sequence[Score]) -> None:
     first = scores[0]
-    write_line(_describe_protocol(first.protocol))
+    write_line(describe_protocol(first.protocol))
     if len(scores) == 1:
         rows = [
             (
@@ -135,14 +135,17 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print_table(columns, rows, header_in_pipe=True)
 
 
-def _describe_protocol(protocol: Any) -> str:
+def describe_protocol(protocol: Any) -> str:
     """Summarise a score's protocol in one line."""
     seer = protocol["extractor"]
     text = f"{pluralise(protocol['samples'], 'image')} against {protocol['reference_count']:,} of {protocol['data']}, "
     text += f"{protocol['reference']} split, by {seer['name']}"
     if seer.get("balanced_accuracy") is not None:
         text += f", whose balanced accuracy on the test images is {seer['balanced_accuracy']:.2%}"
-    return text + f"; seed {protocol['seed']}"
+    text += f"; seed {protocol['seed']}"
+    if protocol.get("nothing_held_out"):
+        text += "; nothing was held out, so these are training images and a score cannot tell copies"
+    return text
 
 
 def format_number(value: float | None) -> str:

@@ -77,6 +77,11 @@ class ScoringSession:
         except GanzooError as error:
             return [f"the {self.request.split} part cannot be compared: {error}"]
 
+    def _has_held_out(self) -> bool:
+        """Whether the test part has images that were not trained on; for another reference, true."""
+        source = self.read_split("test") if self.request.reference == "test" else None
+        return source is None or (self.request.split != "all" and len(source.images) != source.whole)
+
     def _read_split(self, split: str) -> ImageSource:
         """A split of the data, at its original size."""
         request = self.request
@@ -185,6 +190,7 @@ class ScoringSession:
             "data_sha256": self.fingerprint,
             "reference": request.reference,
             "reference_count": len(self.real_features.features),
+            **({} if self._has_held_out() else {"nothing_held_out": True}),
             "size": list(self.shape),
             "resizer": RESIZER,
             "extractor": {

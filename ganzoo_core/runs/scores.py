@@ -27,8 +27,9 @@ MAX_MESSAGE_LENGTH = 2_000  # characters of differences listed in an error
 LOCK_TIMEOUT = 20  # seconds to wait for another process that writes
 COLLAPSE_FACTOR = 2.0  # a generator has collapsed if its score exceeds its best by this factor
 COLLAPSE_EVALUATIONS = 3  # at this many consecutive evaluations
-# Protocol keys that may differ between comparable scores: properties of the model, and some with little effect.
-UNCOMPARED_KEYS = ("seed", "ema", "labels", "drawn_size", "versions")
+# Protocol keys that may differ between comparable scores: properties of the model, some with little effect, and
+# one that only explains `reference`.
+UNCOMPARED_KEYS = ("seed", "ema", "labels", "drawn_size", "versions", "nothing_held_out")
 
 
 @dataclass(frozen=True)

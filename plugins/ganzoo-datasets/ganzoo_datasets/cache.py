@@ -1,7 +1,8 @@
 """A cache of decoded images as plain arrays, so that later starts are fast.
 
-An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy` and `about.json` under `GANZOO_CACHE`,
-else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all settings that matter.
+An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy`, `split_keys.npy` and `about.json` under
+`GANZOO_CACHE`, else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all
+settings that matter.
 An entry is written to a temporary folder, renamed, and never changed. Where several processes need the same images, one
 decodes them and the others wait. Where all entries would take more than `GANZOO_CACHE_GB`, or a tenth of the disk, the
 ones not used for longest are removed. Any of it may be deleted at any time.
@@ -30,7 +31,7 @@ import platformdirs
 
 import ganzoo_core as gz
 
-FORMAT = 2  # part of every key: increment it when decoding changes
+FORMAT = 3  # part of every key: increment it when decoding changes
 MAX_FACTS_BYTES = 100_000_000  # maximum size of an entry's about.json, which has a line per class
 LOCK_TIMEOUT = 6 * 3600.0  # seconds; then the images are decoded here as well
 _DAY_SECONDS = 86_400
@@ -141,7 +142,7 @@ def _make_room(folder: Path, size: int) -> None:
 def save(folder: Path, source: gz.ImageSource) -> None:
     """Write a source into an existing folder."""
     np.save(folder / "images.npy", source.images, allow_pickle=False)
-    for name, array in (("labels", source.labels), ("sizes", source.sizes)):
+    for name, array in (("labels", source.labels), ("sizes", source.sizes), ("split_keys", source.split_keys)):
         if array is not None:
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
     about = {
@@ -151,6 +152,7 @@ def save(folder: Path, source: gz.ImageSource) -> None:
         "labelled": source.labels is not None,
         "whole": source.whole,
         "sized": source.sizes is not None,
+        "keyed": source.split_keys is not None,
         "held_out": source.held_out,
         "skipped": source.skipped,
     }
@@ -189,6 +191,7 @@ def load(folder: Path) -> gz.ImageSource:
         sizes=np.load(folder / "sizes.npy", allow_pickle=False) if about["sized"] else None,
         held_out=about["held_out"],
         skipped=about["skipped"],
+        split_keys=np.load(folder / "split_keys.npy", allow_pickle=False) if about["keyed"] else None,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets.cache import load_or_build, stamp_files
+from ganzoo_datasets.content_split import make_split_keys
 from ganzoo_datasets.folder_layout import Layout, Placed, find_layout
 from ganzoo_datasets.paths import resolve_folder, resolve_path
 
@@ -99,11 +100,14 @@ def _build(folder: Path, layout: Layout, *, part: str, options: gz.Options) -> g
         raise gz.DataError(f"{folder} holds no image that can be read; expected images, one folder a class or flat")
     read = images.read(chosen)
     number = {name: index for index, name in enumerate(class_names)}
+    official = part != "all" or any(each.split for each in good)
+    keys, notes = (None, []) if official else make_split_keys(images.files, read.images, read.rows)
     return gz.ImageSource(
         images=read.images,
         labels=np.array([number[good[row].label] for row in read.rows], dtype=np.int64) if class_names else None,
         class_names=class_names,
-        notes=images.notes,
+        notes=(*images.notes, *notes),
         sizes=read.sizes,
         skipped=len(images.bad),
+        split_keys=keys,
     )
