@@ -2,6 +2,7 @@
 
 __all__ = [
     "changes",
+    "classes",
     "fingerprint",
     "framing",
     "lazy",

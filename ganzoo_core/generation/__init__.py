@@ -1,3 +1,3 @@
 """Saved generators: load them, draw from them, write their cards and bundle them into plugins."""
 
-__all__ = ["bundled", "bundling", "card", "classes", "latent_walk", "load", "notebook_view", "saved"]
+__all__ = ["bundled", "bundling", "card", "latent_walk", "load", "notebook_view", "saved"]
