@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.framing import Framing
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.evaluation import client
@@ -74,7 +75,7 @@ def watch(tmp_path):
     plan = SimpleNamespace(takes_g=("fade",), ema=None, latent_dim=3, latent="normal")
     framing = Framing((6, 6), (8, 8), "pad", 0)
     return TrainingEvaluator(
-        Scorer(), run=tmp_path, plan=plan, classes=2, framing=framing, count=5, reporter=Reporter()
+        Scorer(), run=tmp_path, plan=plan, classes=Classes("ab"), framing=framing, count=5, reporter=Reporter()
     )
 
 
@@ -176,7 +177,7 @@ class Scripted:
         if Scripted.ends:
             Scripted.ends -= 1
             raise ChildEnded("the process ended")
-        return {"facts": {}, "reference_count": 7, "data_changes": []}
+        return {"facts": {}, "reference_count": 7, "data_changes": [], "class_names": []}
 
     def close(self):
         Scripted.closed += 1

@@ -94,9 +94,10 @@ class Classes:
         return read_labels(labels, self.find, count=count)
 
     def describe(self) -> str:
-        """List the trained classes with their indices, for a message: `0 cat, 1 dog`."""
+        """List the trained classes with their indices, for a message: `0 cat, 1 dog`; or `0, 1` if these are the names."""
+        listed = [(str(index), self.names[index]) for index in self.trained[:MAX_LISTED]]
         rest = f" and {len(self.trained) - MAX_LISTED} more" if len(self.trained) > MAX_LISTED else ""
-        return ", ".join(f"{index} {self.names[index]}" for index in self.trained[:MAX_LISTED]) + rest
+        return ", ".join(name if name == index else f"{index} {name}" for index, name in listed) + rest
 
     @cached_property
     def _indices_by_name(self) -> dict[str, list[int]]:
