@@ -106,6 +106,18 @@ def test_sizes_and_framing_are_told(sizes, shape, more, expected):
     assert facts["framing"] == expected.partition(";")[0]
 
 
+@pytest.mark.parametrize(
+    ("fit", "step"), [("crop", "crop to a square"), ("pad", "pad to a square"), ("stretch", "stretch")]
+)
+def test_a_dataset_that_brings_its_images_to_the_size_says_how(fit, step):
+    sizes = np.array([(300, 400), (90, 200)], np.int64)
+    framing = choose_framing((64, 64), size=64, sizes=[], background=None, fit=fit)
+    source = gz.ImageSource(np.zeros((2, 64, 64, 3), np.uint8), sizes=sizes)
+    facts = summary.describe_data(source, framing, 3)
+    assert facts["framing"].split(" → ")[1:] == [step, "64×64"]
+    assert (facts["cut"] > 0) == (fit == "crop")
+
+
 def test_the_facts_of_mixed_sizes_agree_with_counting_by_hand():
     generator = np.random.default_rng(0)
     sizes = generator.integers(1, 9, (400, 2))

@@ -87,7 +87,7 @@ def choose_framing(
         size = fitting[0]
     target = (size, size) if size else original_size
     if target == original_size:
-        return Framing(original_size, target, "none")
+        return Framing(original_size, target, "none", fit=fit)
     grows_little = all(have <= want <= have * 1.25 for have, want in zip(original_size, target, strict=True))
     if background is not None and grows_little:
         return Framing(original_size, target, "pad", background)
