@@ -91,6 +91,9 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
         if class_names and "" in names:
             deep = next(file for file, name in zip(files, names, strict=True) if name)
             _refuse_mixed(files[names.index("")], deep)
+    for name in class_names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # the bytes of another encoding, in a path
+            raise gz.DataError(f"the class {name!r} has a name that is not Unicode text; rename it")
     placed = [Placed(*place) for place in zip(files, names, splits, strict=True)]
     return Layout(placed, class_names, tuple(notes))
 

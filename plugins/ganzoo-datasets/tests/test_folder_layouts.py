@@ -210,6 +210,21 @@ def test_a_file_of_another_encoding_is_refused(tmp_path):
         read(tmp_path)
 
 
+def test_a_class_whose_name_is_not_unicode_is_refused(tmp_path):
+    for label in ("\\ud800", "ok"):
+        put(tmp_path, "a.png", **{"metadata.jsonl": f'{{"file_name": "a.png", "label": "{label}"}}'})
+        if label == "ok":
+            assert read(tmp_path).class_names == ("ok",)
+            continue
+        with pytest.raises(gz.DataError, match=r"the class '\\ud800' has a name that is not Unicode text; rename it"):
+            read(tmp_path)
+    if os.name == "posix":
+        folders = put(tmp_path / "set", "a/1.png", "b/2.png")
+        (folders / "b").rename(folders / os.fsdecode(b"caf\xe9"))
+        with pytest.raises(gz.DataError, match=r"the class 'caf\\udce9' has a name that is not Unicode text"):
+            read(folders)
+
+
 def test_a_column_is_chosen(tmp_path):
     put(tmp_path, "a.png", "b.png", **{"metadata.csv": "file_name,label,kind\na.png,x,2\nb.png,x,1\n"})
     assert read(tmp_path).class_names == ("x",)
