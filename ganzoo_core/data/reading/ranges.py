@@ -121,7 +121,8 @@ def choose_windows(setting: Range | str, extremes: Mapping[str, Sequence[Range]]
     """Choose one range for all images of a type, and explain it.
 
     `auto` takes the bits that the brightest value needs for whole numbers without negative ones, so that 12 bits in 16
-    are seen as 12; for others 0 to 1, -1 to 1 or 0 to 255 if the values lie there, else the least and greatest value.
+    are seen as 12; for others 0 to 1, -1 to 1 or 0 to 255 if the values lie there (0 to 255 only if it leaves one that
+    is not nearly black), else the least and greatest value.
 
     Args:
         setting: of `parse_range`.
@@ -150,7 +151,8 @@ def choose_windows(setting: Range | str, extremes: Mapping[str, Sequence[Range]]
 
 def _choose_window(low: float, high: float, sample: str) -> Range:
     if sample == "float32":
-        usual: tuple[Range, ...] = ((0, 1), (-1, 1), (0, 255)) if high > 0 else ()
+        usual: tuple[Range, ...] = ((0, 1), (-1, 1)) if high > 0 else ()
+        usual += ((0, 255),) if high >= DARK else ()
         fitting = [window for window in usual if window[0] <= low and high <= window[1]]
         return fitting[0] if fitting else (low, high if high > low else low + 1)
     if low < 0:
