@@ -94,6 +94,7 @@ def check(resolved: Mix, out: Path | None = None) -> None:
         RunFolder.check_new(out)
     engines.check_device(resolved.settings["engine.device"])
     make_score_request(resolved)
+    building.check_resolution(resolved, resolved.list_given_values())
     batch_size = resolved.settings["train.batch_size"]
     ranks.check_launch(ranks.rank_from_env(), framework=resolved.framework, batch_size=batch_size)
     check_cluster(resolved.framework)
