@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,8 @@ def build_trainer(
     return engine.create_trainer(G, D, build_loss(resolved, fitted), plan, *shown)
 
 
-def check_resolution(resolved: Mix, values: Mapping[str, float]) -> None:
+def check_resolution(resolved: Mix, values: Collection[str]) -> None:
+    """Raise UsageError if a schedule that gives these values changes a resolution that a network does not take."""
     for slot in ("generator", "discriminator"):
         if "resolution" in values and "resolution" not in resolved.parts[slot].takes:
             raise UsageError(

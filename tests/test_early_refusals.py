@@ -69,6 +69,9 @@ DRY = {
     "dcgan-torch --data npz:nowhere.npz": "nowhere.npz does not exist",
     "dcgan-torch --data npz:images.npz --set data.size=511": "data.size is 511; this model takes",
     "dcgan-torch --from nowhere": "nowhere",
+    "dcgan-torch --data shapes --set data.count=0": "data.count is 0; expected at least 1",
+    "dcgan-torch --schedule progressive": "the schedule progressive changes the resolution",
+    "dcgan-torch --data folder:deep --set data.range=full": "floating-point images have no full range",
     "dcgan-torch --no-plugin ganzoo-scores --set train.evaluate_every=1epoch": "nothing that images are scored with",
 }
 SCRIPT = """
@@ -112,6 +115,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for number in range(9):
             Image.new("L", (16, 16), 20 * number).save(place / name / f"{number}.png")
     (place / "empty").mkdir()
+    (place / "deep").mkdir()
+    Image.fromarray(np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)).save(place / "deep" / "0.tif")
     np.savez(place / "images.npz", images=np.zeros((9, 16, 16, 1), np.uint8))
     Image.new("L", (16, 16)).save(place / "0.png")
     lines = [*REFUSED, *(f"run {words}{dry}" for words in DRY for dry in ("", " --dry-run"))]

@@ -176,7 +176,7 @@ def write_tiff(path, values):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "expected"), [(0, 1, (0, 1)), (-1, 1, (-1, 1)), (0, 200, (0, 255)), (5, 900, None)]
+    ("low", "high", "expected"), [(0, 1, (0, 1)), (-1, 1, (-1, 1)), (0, 200, (0, 255)), (0, 3, None), (5, 900, None)]
 )
 def test_floating_point_values_have_their_usual_ranges(tmp_path, low, high, expected):
     values = np.linspace(low, high, 64, dtype=np.float32).reshape(8, 8)

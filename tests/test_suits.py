@@ -311,6 +311,11 @@ def test_a_batch_that_was_asked_for_is_not_made_smaller(tmp_path):
     )
     with pytest.raises(gz.UsageError, match=re.escape(told)):
         gz.train("dcgan-torch", data=f"folder:{tmp_path / 'pictures'}", preset="none", out=tmp_path / "run")
+    for name in ("train", "test"):  # a test part that no setting gives back
+        (tmp_path / "parts" / name).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "parts" / name / "a.png")
+    with pytest.raises(gz.UsageError, match=r"there is 1 image and a batch takes 64; say --batch-size 1 or less"):
+        gz.train("dcgan-torch", data=f"folder:{tmp_path / 'parts'}", preset="none", out=tmp_path / "run")
 
 
 def test_ranks_share_a_smaller_batch_evenly():

@@ -94,6 +94,7 @@ def check(resolved: Mix, out: Path | None = None) -> None:
         RunFolder.check_new(out)
     engines.check_device(resolved.settings["engine.device"])
     make_score_request(resolved)
+    building.check_resolution(resolved, resolved.list_given_values())
     batch_size = resolved.settings["train.batch_size"]
     ranks.check_launch(ranks.rank_from_env(), framework=resolved.framework, batch_size=batch_size)
     check_cluster(resolved.framework)
@@ -163,7 +164,8 @@ def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -
         if resolved.get_options("data") != without:
             source = _read_data(resolved, data_root, together)
     fitted = building.fit_to_data(resolved, source)
-    held_out, world_size = int(source.held_out or 0), rank.world_size
+    held_out = int(source.held_out or 0) if source.whole else 0  # of an official test part, nothing can be had
+    world_size = rank.world_size
     resolved, smaller = fit_batch_size(resolved, len(source.images), held_out=held_out, world_size=world_size)
     ranks.check_launch(rank, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
     return LoadedMix(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)

@@ -82,6 +82,8 @@ class ImageSet:
         self.channels = self.options.channels or (1 if all(header.grey for header in self.headers) else 3)
         self._task = replace(self._task, channels=self.channels)
         self._range_notes: list[str] = []
+        if self.options.range == "full":
+            ranges.check_full(header.sample for header in self.headers)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,18 +117,22 @@ def scale(values: np.ndarray, window: Range) -> np.ndarray:
     return np.asarray(np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8))
 
 
+def check_full(samples: Iterable[str]) -> None:
+    """Raise UsageError if one of these types has no full range."""
+    if any(sample not in FULL_RANGES for sample in samples):
+        raise UsageError("data.range=full: floating-point images have no full range; say --set data.range=LO:HI")
+
+
 def choose_windows(setting: Range | str, extremes: Mapping[str, Sequence[Range]]) -> tuple[dict[str, Range], list[str]]:
     """Choose one range for all images of a type, and explain it.
 
     `auto` takes the bits that the brightest value needs for whole numbers without negative ones, so that 12 bits in 16
-    are seen as 12; for others 0 to 1, -1 to 1 or 0 to 255 if the values lie there, else the least and greatest value.
+    are seen as 12; for others 0 to 1, -1 to 1 or 0 to 255 if the values lie there (0 to 255 only if it leaves one that
+    is not nearly black), else the least and greatest value.
 
     Args:
-        setting: of `parse_range`.
+        setting: of `parse_range`; `full` only if `check_full` allows it.
         extremes: by type, the least and greatest value of each image that is not of 8 bits.
-
-    Raises:
-        UsageError: if `full` is asked of floating-point numbers.
     """
     if not isinstance(setting, str):
         return dict.fromkeys((*FULL_RANGES, "float32"), setting), []
@@ -137,8 +141,6 @@ def choose_windows(setting: Range | str, extremes: Mapping[str, Sequence[Range]]
     for sample, pairs in sorted(extremes.items()):
         low, high = min(low for low, _ in pairs), max(high for _, high in pairs)
         full = FULL_RANGES.get(sample)
-        if setting == "full" and full is None:
-            raise UsageError("data.range=full: floating-point images have no full range; say --set data.range=LO:HI")
         window = full if setting == "full" and full else _choose_window(low, high, sample)
         windows[sample] = window
         line = f"{sample} images with values from {_format(low)} to {_format(high)}"
@@ -150,7 +152,8 @@ def choose_windows(setting: Range | str, extremes: Mapping[str, Sequence[Range]]
 
 def _choose_window(low: float, high: float, sample: str) -> Range:
     if sample == "float32":
-        usual: tuple[Range, ...] = ((0, 1), (-1, 1), (0, 255)) if high > 0 else ()
+        usual: tuple[Range, ...] = ((0, 1), (-1, 1)) if high > 0 else ()
+        usual += ((0, 255),) if high >= DARK else ()
         fitting = [window for window in usual if window[0] <= low and high <= window[1]]
         return fitting[0] if fitting else (low, high if high > low else low + 1)
     if low < 0:

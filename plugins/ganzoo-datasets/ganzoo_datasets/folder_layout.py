@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -9,7 +10,8 @@ from itertools import takewhile
 import ganzoo_core as gz
 from ganzoo_datasets.label_files import read_label_files
 
-_TRAIN_FOLDER, _TEST_FOLDERS = "train", ("test", "val", "valid", "validation")
+_TRAIN_FOLDERS, _TEST_FOLDERS = ("train", "training"), ("test", "testing", "val", "valid", "validation")
+_PART_WORD = re.compile(r"(?<![a-z])(?:(train|training)|test|testing|val|valid|validation)(?![a-z])")
 _MAX_NAMED = 5  # how many files or folders a message names
 
 
@@ -46,8 +48,9 @@ class Layout:
 def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False) -> Layout:
     """Find the parts and the classes.
 
-    A folder that holds all others is entered. There are parts if sub-folders are called `train` and, for testing,
-    `test`, `val`, `valid` or `validation`, in any case. The classes are those of a label file, else the sub-folders.
+    A folder that holds all others is entered. There are parts if sub-folders are called `train` or `training` and, for
+    testing, `test`, `testing`, `val`, `valid` or `validation`, in any case. The classes are those of a label file, else
+    the sub-folders.
 
     Args:
         scan: of the folder or archive.
@@ -75,7 +78,8 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
         flat = next((file for file, split in zip(files, splits, strict=True) if not split), None)
         if flat is not None:
             _refuse_mixed(flat, next(file for file, split in zip(files, splits, strict=True) if split))
-        paths = [path[1:] for path in paths]
+        doubled = {top for top in {path[0] for path in paths} if _is_doubled(top, paths)}
+        paths = [path[2 if path[0] in doubled else 1 :] for path in paths]
         entered = _find_common_folder(paths)
         paths = [path[len(entered) :] for path in paths]
     if labels.is_read:
@@ -87,6 +91,9 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
         if class_names and "" in names:
             deep = next(file for file, name in zip(files, names, strict=True) if name)
             _refuse_mixed(files[names.index("")], deep)
+    for name in class_names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # the bytes of another encoding, in a path
+            raise gz.DataError(f"the class {name!r} has a name that is not Unicode text; rename it")
     placed = [Placed(*place) for place in zip(files, names, splits, strict=True)]
     return Layout(placed, class_names, tuple(notes))
 
@@ -100,7 +107,7 @@ def _find_common_folder(paths: Sequence[list[str]]) -> list[str]:
 def _find_splits(paths: Sequence[list[str]]) -> list[str]:
     """The part of each file by its top folder: `train` or `test`; "" for all if there are no parts."""
     tops = {path[0] for path in paths if path}
-    trains = sorted(top for top in tops if top.lower() == _TRAIN_FOLDER)
+    trains = sorted(top for top in tops if top.lower() in _TRAIN_FOLDERS)
     tests = sorted(top for top in tops if top.lower() in _TEST_FOLDERS)
     others = sorted(tops - {*trains, *tests})
     if tests and not trains and len(tests) > 1 and not others:
@@ -109,15 +116,38 @@ def _find_splits(paths: Sequence[list[str]]) -> list[str]:
             "class"
         )
     if not (trains and tests):
+        _refuse_other_parts(sorted(tops))
         return [""] * len(paths)
     if len({top.lower() for top in tops}) < len(tops):
         raise gz.DataError(f"its folders {_list(sorted(tops))} differ only in case; expected one for each part")
+    if len(trains) > 1:
+        raise gz.DataError(f"its folders {_list(trains)} are both the train part; expected one of them")
     if others:
         raise gz.DataError(
             f"it holds the parts {_list([*trains, *tests])} beside the folders {_list(others)}; expected only parts, "
             "or only a folder a class: move or rename the others"
         )
     return [("train" if path[0] in trains else "test") if path else "" for path in paths]
+
+
+def _is_doubled(top: str, paths: Sequence[list[str]]) -> bool:
+    """Whether all images of a part lie in one more folder of its name, as some archives are unpacked."""
+    return all(path[1:2] and path[1].lower() == top.lower() for path in paths if path[0] == top)
+
+
+def _refuse_other_parts(tops: Sequence[str]) -> None:
+    """Refuse folders such as `training_set` with `test_set`, which would become classes."""
+    found: dict[str, dict[bool, str]] = {}
+    for top in tops:
+        word = _PART_WORD.search(top.lower())
+        if word:
+            found.setdefault(_PART_WORD.sub("", top.lower()), {})[bool(word[1])] = top
+    for pair in found.values():
+        if len(pair) > 1:
+            raise gz.DataError(
+                f"its folders {_list(sorted(pair.values()))} are called like parts and would be read as classes; "
+                "rename them `train` and `test`"
+            )
 
 
 def _compare(files: Sequence[gz.ImageFile], named: dict[str, str], *, skip_missing: bool) -> list[str]:

@@ -67,7 +67,9 @@ def read_label_files(scan: gz.ImageScan, *, column: str = "") -> FileLabels:
         if NAME_COLUMN in header:
             rows += found
             columns.append(header)
-        elif found:
+        elif not found:
+            labels.notes.append(f"{file.relative} names no image and is passed over")
+        else:
             labels.notes.append(
                 f"{file.relative} has no column {NAME_COLUMN} and is passed over; it has {_list(header)}"
             )
@@ -98,7 +100,7 @@ def _add_dataset_json(labels: FileLabels, file: gz.ImageFile) -> None:
     if pairs is None:
         labels.notes.append(f"the images have no classes, as {file.relative} says")
         return
-    if names is not None and not (_is_list_of(names, str) and len(set(names)) == len(names)):
+    if names is not None and not (_is_list_of(names, str) and len(set(names)) == len(names) and all(names)):
         raise gz.DataError(f"{file.relative}: its class_names are not a list of different names")
     if not isinstance(pairs, list):
         raise gz.DataError(f'{file.relative}: its labels are not a list; expected [["a.png", 0], …] or null')
@@ -127,6 +129,7 @@ def _read_csv(file: gz.ImageFile) -> list[_Row]:
                 continue
             if not header:
                 header = [cell.strip() for cell in cells]
+                _check_separator(file, cells)
                 if len(set(header)) < len(header):
                     raise gz.DataError(f"{file.relative} has two columns of one name; it has {_list(header)}")
             elif len(cells) != len(header):
@@ -135,10 +138,18 @@ def _read_csv(file: gz.ImageFile) -> list[_Row]:
                     "first line names"
                 )
             else:
-                rows.append((file, reader.line_num, dict(zip(header, cells, strict=True))))
+                rows.append((file, reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))))
     except csv.Error as error:
         raise gz.DataError(f"{file.relative} line {reader.line_num} is damaged: {error}") from None
     return rows
+
+
+def _check_separator(file: gz.ImageFile, cells: Sequence[str]) -> None:
+    """Raise DataError if the first line is one cell that another separator would divide."""
+    for separator in ";\t|":
+        names = [name.strip() for name in cells[0].split(separator)]
+        if len(cells) == 1 < len(names) and NAME_COLUMN in names:
+            raise gz.DataError(f"{file.relative} is separated by {separator!r}; expected commas")
 
 
 def _read_json_lines(file: gz.ImageFile) -> list[_Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 import ganzoo_core as gz
@@ -23,13 +25,7 @@ def dataset(split: str, options: gz.Options) -> gz.ImageSource:
     Raises:
         UsageError: if `size`, `channels` or `count` is invalid.
     """
-    size, channels, count = options.get("size") or 32, options.get("channels") or 1, options.get("count", 10_000)
-    if not _MIN_SIZE <= size <= 4000:
-        raise gz.UsageError(f"data.size is {size}; shapes can be drawn with {_MIN_SIZE} to 4000 pixels")
-    if channels not in (1, 3):
-        raise gz.UsageError(f"data.channels is {channels}; expected 1 (grey) or 3 (colours)")
-    if count < 1:
-        raise gz.UsageError(f"data.count is {count}; expected at least 1 image")
+    size, channels, count = _read_options(options)
     counts = {"train": count, "test": max(1, count // 5)}
     parts = list(counts) if split == "all" else [split]
     labels = np.concatenate([np.arange(counts[part]) % len(CLASS_NAMES) for part in parts])
@@ -41,6 +37,25 @@ def dataset(split: str, options: gz.Options) -> gz.ImageSource:
         background=0,
         held_out=sum(counts.values()) - len(labels),
     )
+
+
+@gz.hookimpl
+def describe_dataset(options: gz.Options) -> Mapping[str, int]:
+    """Size, channels and classes; raises UsageError as `dataset` does."""
+    size, channels, _ = _read_options(options)
+    return {"height": size, "width": size, "channels": channels, "classes": len(CLASS_NAMES)}
+
+
+def _read_options(options: gz.Options) -> tuple[int, int, int]:
+    """The valid `size`, `channels` and `count`."""
+    size, channels, count = options.get("size") or 32, options.get("channels") or 1, options.get("count", 10_000)
+    if not _MIN_SIZE <= size <= 4000:
+        raise gz.UsageError(f"data.size is {size}; shapes can be drawn with {_MIN_SIZE} to 4000 pixels")
+    if channels not in (1, 3):
+        raise gz.UsageError(f"data.channels is {channels}; expected 1 (grey) or 3 (colours)")
+    if count < 1:
+        raise gz.UsageError(f"data.count is {count}; expected at least 1 image")
+    return size, channels, count
 
 
 def draw(part: str, first: int, last: int, *, size: int, channels: int) -> np.ndarray:

@@ -64,6 +64,14 @@ ROWS = {
         ("Train/cat/1.png", "Train/dog/2.png", "TEST/cat/3.png", "val/dog/4.png", "Valid/dog/5.png"),
         {}, ("cat", "dog"), [0, 0, 1, 1, 1], [101, 102], "",
     ),
+    "training with testing": (
+        ("Training/cat/1.png", "Training/dog/2.png", "Testing/cat/3.png", "Testing/dog/4.png"),
+        {}, ("cat", "dog"), [0, 1, 0, 1], [102, 103], "",
+    ),
+    "parts in folders of their name": (
+        ("train/train/cat/1.png", "train/train/dog/2.png", "test/test/cat/3.png", "test/test/dog/4.png"),
+        {}, ("cat", "dog"), [0, 1, 0, 1], [102, 103], "",
+    ),
     "train with val, flat": (("train/1.png", "train/2.png", "val/3.png"), {}, (), None, [100, 101], ""),
     "train alone": (("train/cat/1.png", "train/dog/2.png"), {}, ("cat", "dog"), [0, 1], None, "lie in train, which is"),
     "a lone folder": (("photos/cat/1.png", "photos/dog/2.png"), {}, ("cat", "dog"), [0, 1], None, "lie in photos, "),
@@ -89,6 +97,12 @@ ROWS = {
         ("1" * 5000, "9" * 5000), [1, 0], None, "column label",
     ),
     "metadata.jsonl": (METADATA, JSON_LINES, ("0", "1"), [1, 1, 0], None, "those of metadata.jsonl, column label"),
+    "metadata.csv with spaces": (
+        ("a.png", "b.png"), {"metadata.csv": "file_name, label\na.png, x\nb.png,x \n"}, ("x",), [0, 0], None, "label",
+    ),
+    "metadata.csv without lines": (
+        ("a.png",), {"metadata.csv": "file_name,label\n"}, (), None, None, "metadata.csv names no image and",
+    ),
     "metadata without classes": (
         ("a.png", "b.png"), {"metadata.csv": "file_name,text\na.png,one\nb.png,two\n"}, (), None, None,
         "no column of classes (it has text)",
@@ -148,6 +162,17 @@ REFUSED = {
     ),
     "two classes": (("a.png",), {"metadata.csv": "file_name,label\na.png,x\na.png,y\n"}, "a.png the class 'y'"),
     "a column twice": (("a.png",), {"metadata.csv": "file_name,label,label\na.png,x,y\n"}, "two columns of one name"),
+    "semicolons": (
+        ("a.png",), {"metadata.csv": "file_name;label\na.png;x\n"}, "metadata.csv is separated by ';'; expected commas",
+    ),
+    "tabs": (("a.png",), {"metadata.csv": "label\tfile_name\nx\ta.png\n"}, r"separated by '\\t'; expected commas"),
+    "parts of other names": (
+        ("training_set/cat/1.png", "training_set/dog/2.png", "test_set/cat/3.png", "test_set/dog/4.png"), {},
+        "its folders test_set, training_set are called like parts .*rename them `train` and `test`",
+    ),
+    "an empty class name": (
+        NESTED, {"dataset.json": '{"labels": [["0/a.png", 0]], "class_names": [""]}'}, "class_names are not a list of",
+    ),
     "an empty label": (("a.png",), {"metadata.csv": "file_name,label\na.png,\n"}, "metadata.csv line 2 has no label"),
     "a short line": (("a.png",), {"metadata.csv": "file_name,label\na.png\n"}, "line 2: 1 values; expected 2"),
     "an open quote": (("a.png",), {"metadata.csv": 'file_name,label\na.png,"x\n'}, "metadata.csv line 2 is damaged"),
@@ -183,6 +208,21 @@ def test_a_file_of_another_encoding_is_refused(tmp_path):
     (tmp_path / "metadata.csv").write_bytes("file_name,label\na.png,ä\n".encode("utf-16"))
     with pytest.raises(gz.DataError, match=r"metadata.csv is not UTF-8 .*; save it as UTF-8"):
         read(tmp_path)
+
+
+def test_a_class_whose_name_is_not_unicode_is_refused(tmp_path):
+    for label in ("\\ud800", "ok"):
+        put(tmp_path, "a.png", **{"metadata.jsonl": f'{{"file_name": "a.png", "label": "{label}"}}'})
+        if label == "ok":
+            assert read(tmp_path).class_names == ("ok",)
+            continue
+        with pytest.raises(gz.DataError, match=r"the class '\\ud800' has a name that is not Unicode text; rename it"):
+            read(tmp_path)
+    if os.name == "posix":
+        folders = put(tmp_path / "set", "a/1.png", "b/2.png")
+        (folders / "b").rename(folders / os.fsdecode(b"caf\xe9"))
+        with pytest.raises(gz.DataError, match=r"the class 'caf\\udce9' has a name that is not Unicode text"):
+            read(folders)
 
 
 def test_a_column_is_chosen(tmp_path):
