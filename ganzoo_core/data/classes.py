@@ -94,7 +94,7 @@ class Classes:
         return read_labels(labels, self.find, count=count)
 
     def describe(self) -> str:
-        """List the trained classes with their indices, for a message: `0 cat, 1 dog`; or `0, 1` if these are the names."""
+        """List the trained classes for a message: `0 cat, 1 dog`, or `0, 1` where these are the names."""
         listed = [(str(index), self.names[index]) for index in self.trained[:MAX_LISTED]]
         rest = f" and {len(self.trained) - MAX_LISTED} more" if len(self.trained) > MAX_LISTED else ""
         return ", ".join(name if name == index else f"{index} {name}" for index, name in listed) + rest
