@@ -41,6 +41,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "order", [("dcgan-tf", "dcgan-torch"), pytest.param(("dcgan-torch", "dcgan-tf"), marks=pytest.mark.slow)]
 )

@@ -400,6 +400,7 @@ def test_a_run_that_diverges_goes_back_in_all_processes(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_all_ranks_take_the_number_of_images_that_rank_0_found(tmp_path: Path) -> None:
     words = [*RUN, *settings(), "--schedule", "cosine"]
