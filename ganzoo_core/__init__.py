@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ganzoo_core.generation.saved import SavedGenerator
     from ganzoo_core.hookspecs import hookimpl
     from ganzoo_core.loss_trial import LossTrial
+    from ganzoo_core.messages import quote_name
     from ganzoo_core.python_api import Run, build, loss, parts, resume, train
     from ganzoo_core.storage.download import RemoteFile, download, is_offline
     from ganzoo_core.storage.tensors import read_tensors
@@ -66,6 +67,7 @@ _HOME = {
     "is_offline": "storage.download",
     "read_tensors": "storage.tensors",
     "clean_text": "terminal.text",
+    "quote_name": "messages",
     "hold_out": "data.splits",
     "ImageFile": "data.reading.scan",
     "ImageScan": "data.reading.scan",
@@ -130,6 +132,7 @@ __all__ = [
     "loss",
     "parts",
     "preprocess",
+    "quote_name",
     "read_tensors",
     "resume",
     "scan_images",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _MAX_CHARACTERS = 80  # characters of a value in a message
+_MAX_NAME_CHARACTERS = 1000  # of a file's or class's name
 
 
 def format_value(value: Any) -> str:
@@ -14,6 +15,16 @@ def format_value(value: Any) -> str:
     except ValueError:  # Python refuses to print an int of more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
+
+
+def quote_name(name: str) -> str:
+    """A name of a file or a class for a message: its repr if it holds line ends or other unprintable characters.
+
+    Of a name of more than 1,000 characters the first are quoted.
+    """
+    if len(name) > _MAX_NAME_CHARACTERS:
+        return f"{quote_name(name[:_MAX_NAME_CHARACTERS])}…"
+    return name if name.isprintable() else repr(name)
 
 
 def format_setting(value: Any) -> str:

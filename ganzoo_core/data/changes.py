@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from ganzoo_core.data.fingerprint import Fingerprint, ImageDigests
-from ganzoo_core.messages import pluralise
+from ganzoo_core.messages import pluralise, quote_name
 from ganzoo_core.storage.run_records import DataFacts
 
 MAX_LISTED = 8  # names in a sentence
@@ -113,12 +113,16 @@ def _explain_names(then: tuple[str, ...] | None, now: tuple[str, ...] | None) ->
     if then is None or now is None:
         return "class names differ"
     if max(len(then), len(now)) <= MAX_LISTED:
-        return f"class names were {', '.join(then) or 'none'} and are {', '.join(now) or 'none'}"
+        return f"class names were {_list_names(then)} and are {_list_names(now)}"
     if len(then) != len(now):
         return f"{len(then):,} classes were there and {len(now):,} are"
     renamed = [(was, is_) for was, is_ in zip(then, now, strict=True) if was != is_]
-    named = ", ".join(f"{was} is {is_}" for was, is_ in renamed[:MAX_LISTED])
+    named = ", ".join(f"{quote_name(was)} is {quote_name(is_)}" for was, is_ in renamed[:MAX_LISTED])
     return f"{len(renamed):,} of {len(then):,} class names differ: {named}{', …' if len(renamed) > MAX_LISTED else ''}"
+
+
+def _list_names(names: tuple[str, ...]) -> str:
+    return ", ".join(map(quote_name, names)) or "none"
 
 
 def _explain_sizes(then: tuple[int, ...], now: tuple[int, ...]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data.framing import Framing
-from ganzoo_core.messages import pluralise
+from ganzoo_core.messages import pluralise, quote_name
 
 MAX_LISTED_CLASSES = 5  # up to this many classes, each is named
 MAX_COUNTED_CLASSES = 1000  # classes whose counts are kept
@@ -98,7 +98,7 @@ def _describe_empty(count: int, first: list[str]) -> str:
 
 
 def _shorten(name: str) -> str:
-    return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…"
+    return quote_name(name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…")
 
 
 def _count_sizes(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from ganzoo_core.data.reading.image_set import ImageSet
 from ganzoo_core.data.reading.scan import ImageFile, ImageScan, scan_images
 from ganzoo_core.errors import DataError
 from ganzoo_core.evaluation.client import say_nothing
+from ganzoo_core.messages import quote_name
 from ganzoo_core.processes import Say
 
 
@@ -51,7 +52,7 @@ def find_images(path: Path) -> ImageScan:
         scan = scan_images(path)
         if not scan.files:
             passed = f"; {scan.notes[0]}" if scan.notes else ""
-            raise DataError(f"{path} holds no pictures{passed}; expected files such as 0001.png")
+            raise DataError(f"{quote_name(str(path))} holds no pictures{passed}; expected files such as 0001.png")
         return scan
     if not path.exists():
         raise DataError(f"{path} is not there; name a picture, or a folder or zip archive of pictures")
@@ -63,7 +64,7 @@ def _read_folder(path: Path, options: Mapping[str, Any], say: Say) -> np.ndarray
     images = ImageSet(scan.files, options, name=str(path))
     pictures = images.read().images
     for note in (*scan.notes, *images.notes):
-        say(f"{path}: {note}")
+        say(f"{quote_name(str(path))}: {note}")
     return pictures
 
 

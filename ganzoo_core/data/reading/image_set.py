@@ -18,7 +18,7 @@ from ganzoo_core.data.reading.options import parse_options
 from ganzoo_core.data.reading.pool import perform_all
 from ganzoo_core.data.reading.scan import ImageFile
 from ganzoo_core.errors import DataError
-from ganzoo_core.messages import pluralise
+from ganzoo_core.messages import pluralise, quote_name
 
 _MAX_NAMED = 5  # how many bad files a message names; the rest are counted
 
@@ -63,7 +63,7 @@ class ImageSet:
 
     def __init__(self, files: Sequence[ImageFile], options: Mapping[str, Any] | None = None, *, name: str = "") -> None:
         self.options = parse_options(options or {})
-        self._title, self._prefix = Path(name).name or "images", f"{name}: " if name else ""
+        self._title, self._prefix = Path(name).name or "images", f"{quote_name(name)}: " if name else ""
         if not files:
             raise DataError(f"{self._prefix}no image files")
         self.bad: dict[str, str] = {}
@@ -186,8 +186,8 @@ class ImageSet:
                 row for row in chosen if (self.headers[row].height, self.headers[row].width) != (height, width)
             )
             raise DataError(
-                f"{self._prefix}{self.files[chosen[0]].relative} is {width}×{height} pixels and "
-                f"{self.files[other].relative} {self.headers[other].width}×{self.headers[other].height}; data.size=0 "
+                f"{self._prefix}{self.files[chosen[0]].title} is {width}×{height} pixels and "
+                f"{self.files[other].title} {self.headers[other].width}×{self.headers[other].height}; data.size=0 "
                 "keeps images that all have one size: say --set data.size=64"
             )
         return height, width
@@ -204,5 +204,5 @@ class ImageSet:
 
 
 def _list_bad_files(bad: Mapping[str, str]) -> str:
-    named = [f"{name} ({reason})" for name, reason in list(bad.items())[:_MAX_NAMED]]
+    named = [f"{quote_name(name)} ({reason})" for name, reason in list(bad.items())[:_MAX_NAMED]]
     return ", ".join(named) + (f" and {len(bad) - _MAX_NAMED} more" if len(bad) > _MAX_NAMED else "")
