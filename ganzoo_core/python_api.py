@@ -124,11 +124,7 @@ def train(
     Raises:
         UsageError, PluginError, Diverged: see `api`.
     """
-    if isinstance(data, np.ndarray):
-        data = as_source(data, labels)
-    elif labels is not None:
-        owner = data if isinstance(data, str) else "a data set"
-        raise UsageError(f"labels= belongs to images given as an array; {owner} has its own labels")
+    data = _label_images(data, labels)
     request = Request(
         picks={
             "model": model,
@@ -167,6 +163,7 @@ def resume(
     settings: Mapping[str, Any] | None = None,
     picks: Mapping[str, Any] | None = None,
     data: Any = None,
+    labels: Sequence[int] | np.ndarray | None = None,
     trackers: Sequence[str] | None = None,
     device: str | None = None,
     data_root: str | Path | None = None,
@@ -183,7 +180,8 @@ def resume(
         settings: changed settings, with which a new run starts from this run's checkpoint.
         picks: the objects that were passed to `train` from Python, by slot: `{"generator": G, "loss": loss}`.
         data: the new location of the run's data, such as `folder:NEW`; refused if the data differs, recorded for the
-            next resume.
+            next resume. Images that were given as an array are given again.
+        labels: as in `train`.
         trackers: names of the trackers from now on; None for those of the run.
         device, data_root, quiet: as in `train`.
         out: the new run's folder; only with `settings`.
@@ -199,8 +197,8 @@ def resume(
     picks = {**(picks or {}), **({} if data is None else {"data": data})}
     if unknown := picks.keys() - mix.SLOTS.keys() - {"model"}:
         raise UsageError(f"picks names {min(unknown)!r}; expected {', '.join(mix.SLOTS)}")
-    if isinstance(picks.get("data"), np.ndarray):
-        picks["data"] = as_source(picks["data"], None)
+    if "data" in picks or labels is not None:
+        picks["data"] = _label_images(picks.get("data"), labels)
     path, rank = expand_user(path), ranks.rank_from_env()
     if not rank.is_rank_zero and not files.is_file(path / layout.CONFIG):
         raise UsageError(assemble.explain_invisible_folder(path, rank))
@@ -246,6 +244,16 @@ def resume(
         start_point = resuming.StartPoint(folder=folder, checkpoint=newest, allow_inexact=allow_inexact)
     data_root = building.find_run_data_root(path, data_root)
     return start(resolved, data_root=data_root, out=out, quiet=quiet, start_point=start_point)
+
+
+def _label_images(data: Any, labels: Any) -> Any:
+    """Images given as an array, as a source with these labels; other data unchanged, which have their own labels."""
+    if isinstance(data, np.ndarray):
+        return as_source(data, labels)
+    if labels is not None:
+        owner = data if isinstance(data, str) else "a data set"
+        raise UsageError(f"labels= belongs to images given as an array; {owner} has its own labels")
+    return data
 
 
 def _keep_origin(resolved: Mix, key: str, origin: str, *, read_from: str) -> Mix:

@@ -188,6 +188,10 @@ def test_a_run_tells_its_data_and_keeps_what_it_told(tmp_path, capfd, labels):
     assert (kept.images, kept.framing, kept.held_out) == (16, "30×20 → crop 20² → 16×16", None)
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "30×20 → crop 20² → 16×16" in page
+    if labels is not None:
+        with pytest.raises(gz.UsageError, match="the images had labels and have none"):
+            gz.resume(run.folder, data=array, steps=2, quiet=True)
+    assert gz.resume(run.folder, data=array, labels=labels, steps=2, quiet=True).stats[-1]["step"] == 2
 
 
 def test_a_quiet_run_tells_nothing(tmp_path, capfd):

@@ -49,7 +49,38 @@ def test_no_such_class_suggests_the_nearest(words: int | str, expected: str) -> 
 
 def test_a_name_that_is_a_number_wins_over_the_number() -> None:
     assert Classes(["3", "1", "2", "9"]).find("3") == 0
-    assert Classes(["3", "1", "2", "9"]).find("0") == 0
+    assert Classes(["3", "1", "cat", "9"]).find("1") == 1
+    assert Classes(["3", "1", "cat", "9"]).find("2") == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "expected"),
+    [
+        (
+            ["0", "1", "2", "10", "11"],
+            "3",
+            "there is no class 3; all names are numbers, so an index is taken from Python",
+        ),
+        (["0", "1", "2", "10", "11"], "02", "there is no class 02, did you mean 2?; all names are numbers, so"),
+        (["001", "002", "010"], "1", "there is no class 1, did you mean 001?; all names are numbers, so"),
+        (["0", "1"], "2", "there is no class 2, did you mean"),
+        (["-1", "1"], "0", "there is no class 0, did you mean"),
+        (["0.5", "1.5"], "1", "there is no class 1, did you mean"),
+    ],
+)
+def test_where_all_names_are_numbers_another_number_is_a_mistake(names: list[str], text: str, expected: str) -> None:
+    with pytest.raises(gz.UsageError) as caught:
+        Classes(names).find(text)
+    assert str(caught.value).startswith(expected.removesuffix(", did you mean"))
+    assert Classes(names).find(1) == 1
+    assert Classes(names).describe() == ", ".join(names)
+
+
+def test_a_name_with_a_line_end_is_quoted() -> None:
+    classes = Classes(["a\nb", "a\x1b[2Jb"])
+    assert classes.describe() == "0 'a\\nb', 1 'a\\x1b[2Jb'"
+    with pytest.raises(gz.UsageError, match=r"there is no class 'a\\nc', did you mean 'a\\nb'"):
+        classes.find("a\nc")
 
 
 @given(st.lists(st.text(string.ascii_letters, min_size=1), unique_by=str.casefold, min_size=1))
@@ -68,7 +99,7 @@ def test_text_that_is_a_name_is_that_class_and_an_integer_an_index(names: list[s
         else:
             with pytest.raises(gz.UsageError, match="is ambiguous: "):
                 classes.find(name)
-        if str(index) not in names and not any(name.isalpha() for name in names):
+        if str(index) not in names and not any(any(map(str.isalnum, name)) for name in names):
             assert classes.find(str(index)) == index
 
 
@@ -163,5 +194,7 @@ def test_labels_beside_data_that_have_their_own_are_refused() -> None:
     for data, owner in (("digits", "digits"), (LABELLED, "a data set"), (None, "a data set")):
         with pytest.raises(gz.UsageError, match=rf"^labels= belongs to images given as an array; {owner} has its own"):
             gz.train("cgan-torch", data=data, labels=[0, 1, 1])
+        with pytest.raises(gz.UsageError, match=rf"^labels= belongs to images given as an array; {owner} has its own"):
+            gz.resume("run", data=data, labels=[0, 1, 1])
     with pytest.raises(gz.UsageError, match=r"^labels= belongs to images="):
         gz.evaluate("run", labels=[0, 1])

@@ -1,6 +1,7 @@
 """The classes of a data set, and the one reading of a class that a user names: on the command line, in Python, in JSON.
 
-Text that is a class's name means that class; other text of digits is an index. An integer is always an index.
+Text that is a class's name means that class; other text of digits is an index, unless all names are numbers: then it is
+a mistake. An integer is always an index.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import numpy as np
 from ganzoo_core.api import ImageSource
 from ganzoo_core.arguments import is_integer
 from ganzoo_core.errors import UsageError
-from ganzoo_core.messages import format_value
+from ganzoo_core.messages import format_value, quote_name
 
 MAX_CLASSES = 100_000
 MAX_LISTED = 20  # classes listed in an error
 MAX_NAME_LENGTH = 100  # characters of a class name in an error
 _INDEX = re.compile("[0-9]{1,9}")
+_NUMBER = re.compile("[+-]?[0-9]+([.,][0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Classes:
         Args:
             choice: its name; else a text that differs from one name only in case, spaces and punctuation; else its
                 index, as an integer or as a text. Text without letters must match a name exactly: `1.0` is not `10`.
+                Where all names are numbers, no text is an index: of the classes 0, 1, 2, 10 and 11, `3` is none.
 
         Raises:
             UsageError: if there is no such class, more than one, or one without training images; the message suggests
@@ -78,10 +81,13 @@ class Classes:
         if not isinstance(choice, str) and not is_integer(choice):
             raise UsageError(f"{format_value(choice)} is not a class; expected a name, or an index: a whole number")
         index = self._find_name(choice) if isinstance(choice, str) else int(choice)
-        if index is None and _INDEX.fullmatch(choice):
+        is_index = index is None and _INDEX.fullmatch(choice)
+        if is_index and not self._are_numbers:
             index = int(choice)
         if index is None or not 0 <= index < len(self.names):
-            raise UsageError(f"there is no class {_shorten(choice)}{self._suggest(choice)}")
+            advice = "; all names are numbers, so an index is taken from Python alone, as an int"
+            advice = advice if is_index and self._are_numbers and int(choice) < len(self.names) else ""
+            raise UsageError(f"there is no class {_shorten(choice)}{self._suggest(choice)}{advice}")
         if index in self.untrained:
             raise UsageError(f"class {_shorten(self.names[index])} had no training images, so it was never learned")
         return index
@@ -94,10 +100,16 @@ class Classes:
         return read_labels(labels, self.find, count=count)
 
     def describe(self) -> str:
-        """List the trained classes for a message: `0 cat, 1 dog`, or `0, 1` where these are the names."""
-        listed = [(str(index), self.names[index]) for index in self.trained[:MAX_LISTED]]
+        """List the trained classes for a message: `0 cat, 1 dog`, or the names alone where all of them are numbers."""
+        listed = [_shorten(self.names[index]) for index in self.trained[:MAX_LISTED]]
+        if not self._are_numbers:
+            listed = [f"{index} {name}" for index, name in zip(self.trained, listed, strict=False)]
         rest = f" and {len(self.trained) - MAX_LISTED} more" if len(self.trained) > MAX_LISTED else ""
-        return ", ".join(name if name == index else f"{index} {name}" for index, name in listed) + rest
+        return ", ".join(listed) + rest
+
+    @cached_property
+    def _are_numbers(self) -> bool:
+        return all(_NUMBER.fullmatch(name) for name in self.names)
 
     @cached_property
     def _indices_by_name(self) -> dict[str, list[int]]:
@@ -120,6 +132,10 @@ class Classes:
     def _suggest(self, choice: int | str) -> str:
         if not isinstance(choice, str):
             return ""
+        if _NUMBER.fullmatch(choice) and self._are_numbers:  # `02` for 2, or 2 for `002`
+            same = [name for name in self.trained_names if name.lstrip("+0") == choice.lstrip("+0")]
+            if same:
+                return f", did you mean {' or '.join(map(_shorten, same[:2]))}?"
         offered = {_loosen(name): name for name in self.trained_names}
         near = difflib.get_close_matches(_loosen(choice[:MAX_NAME_LENGTH]), offered, n=2, cutoff=0.5)
         return f", did you mean {' or '.join(_shorten(offered[name]) for name in near)}?" if near else ""
@@ -198,4 +214,4 @@ def _loosen(name: str) -> str:
 
 
 def _shorten(name: int | str) -> str:
-    return name[:MAX_NAME_LENGTH] if isinstance(name, str) else format_value(name)
+    return quote_name(name[:MAX_NAME_LENGTH]) if isinstance(name, str) else format_value(name)
