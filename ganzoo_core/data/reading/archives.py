@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 import threading
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,10 +26,14 @@ def is_archive(path: Path) -> bool:
     return path.suffix.lower() == ".zip" and path.is_file()
 
 
-def list_files(path: Path) -> dict[str, str]:
-    """The members of a zip archive that are files: the name of each by its path, with `/` and without `.` and a root.
+def list_files(path: Path) -> tuple[dict[str, str], Mapping[str, int]]:
+    """The members of a zip archive that are files.
 
-    Of members with the same path the last one counts, as when they are unpacked. Links are left out.
+    Of members with the same path the last one counts, as when they are unpacked.
+
+    Returns:
+        The name of each by its path, with `/` and without `.`; and the number of members that are left out, by what
+        they are: links, absolute paths (`/a.png`, `C:\\a.png`), and paths with `..`.
 
     Raises:
         DataError: if the archive is damaged, encrypted or unreadable.
@@ -42,13 +49,21 @@ def list_files(path: Path) -> dict[str, str]:
             f"{path} is encrypted ({encrypted:,} of {pluralise(len(members), 'file')}); unpack it with its password, "
             "and give the folder"
         )
-    return {
-        "/".join(part for part in member.filename.replace("\\", "/").split("/") if part not in ("", ".")): (
-            member.filename
-        )
-        for member in members
-        if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16)
-    }
+    files, unsafe = {}, Counter[str]()
+    for member in members:
+        path_inside = member.filename.replace("\\", "/")
+        parts = [part for part in path_inside.split("/") if part not in ("", ".")]
+        if path_inside.endswith("/") or not parts:
+            continue
+        if stat.S_ISLNK(member.external_attr >> 16):
+            unsafe["link"] += 1
+        elif path_inside.startswith("/") or re.match("[A-Za-z]:", path_inside):
+            unsafe["absolute path"] += 1
+        elif ".." in parts:
+            unsafe["path with .."] += 1
+        else:
+            files["/".join(parts)] = member.filename
+    return files, unsafe
 
 
 def read_file(path: Path, member: str, size: int = -1) -> io.BytesIO:

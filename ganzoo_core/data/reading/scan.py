@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ganzoo_core.data.reading import archives
 from ganzoo_core.errors import DataError
-from ganzoo_core.messages import pluralise
+from ganzoo_core.messages import pluralise, quote_name
 
 _ENDINGS = "png apng jpg jpeg jpe jfif mpo gif bmp dib webp tif tiff ppm pgm pbm pnm jp2 j2k jpc jpx qoi avif heic"
 _ENDINGS += " heif hif"
@@ -33,13 +33,18 @@ class ImageFile:
 
     Attributes:
         path: of the file, or of the zip archive that holds it.
-        relative: the path relative to the user's folder or archive, with `/`; it names the file in messages.
+        relative: the path relative to the user's folder or archive, with `/`.
         member: the name in the archive; "" for a file of its own.
     """
 
     path: Path
     relative: str
     member: str = ""
+
+    @property
+    def title(self) -> str:
+        """`relative` for a message."""
+        return quote_name(self.relative)
 
     def open(self) -> BinaryIO:
         """Open the file for reading bytes."""
@@ -56,6 +61,7 @@ class ImageScan:
         others: the number of other files by their ending, such as `{".txt": 2}`.
         label_files: those of `LABEL_FILES`, sorted by `relative`.
         links: for each link to a folder that was read already, the name of that folder. Both are relative.
+        unsafe: the number of members of an archive that are left out, by what they are; see `archives.list_files`.
     """
 
     files: list[ImageFile]
@@ -63,6 +69,7 @@ class ImageScan:
     others: Mapping[str, int] = field(default_factory=dict)
     label_files: list[ImageFile] = field(default_factory=list)
     links: Mapping[str, str] = field(default_factory=dict)
+    unsafe: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -70,16 +77,20 @@ class ImageScan:
         notes, parts = [], [pluralise(self.hidden, "hidden file")] if self.hidden else []
         if self.others:
             ordered = sorted(self.others.items(), key=lambda item: (-item[1], item[0]))
-            named = [f"{count:,} {suffix or 'without ending'}" for suffix, count in ordered[:_MAX_NAMED]]
+            named = [f"{count:,} {quote_name(suffix) or 'without ending'}" for suffix, count in ordered[:_MAX_NAMED]]
             more = ", …" if len(ordered) > _MAX_NAMED else ""
             total = sum(self.others.values())
             parts.append(
                 f"{pluralise(total, 'file')} that {'is' if total == 1 else 'are'} no image ({', '.join(named)}{more})"
             )
+        if self.unsafe:
+            listed = ", ".join(f"{what}: {count:,}" for what, count in sorted(self.unsafe.items()))
+            parts.append(f"{pluralise(sum(self.unsafe.values()), 'member')} of the archive ({listed})")
         if parts:
-            notes.append(f"passed over: {' and '.join(parts)}")
+            notes.append(f"passed over: {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}")
         if self.links:
-            named = [f"{link} to {target or 'the folder itself'}" for link, target in self.links.items()][:_MAX_NAMED]
+            pairs = list(self.links.items())[:_MAX_NAMED]
+            named = [f"{quote_name(link)} to {quote_name(target) or 'the folder itself'}" for link, target in pairs]
             more = ", …" if len(self.links) > _MAX_NAMED else ""
             notes.append(
                 f"{pluralise(len(self.links), 'link')} to folders that are read already, whose images count once: "
@@ -116,8 +127,8 @@ def scan_images(path: Path) -> ImageScan:
             with os.scandir(current) as entries:
                 inside = sorted((each.name, not is_hidden(each.name) and each.is_dir()) for each in entries)
         except OSError as error:
-            problem_path = error.filename or current  # the entry, such as a link to a forbidden folder, if known
-            raise DataError(f"{problem_path} cannot be read: {error.strerror or error}") from None
+            problem_path = str(error.filename or current)  # the entry, such as a link to a forbidden folder, if known
+            raise DataError(f"{quote_name(problem_path)} cannot be read: {error.strerror or error}") from None
         for name, is_folder in inside:
             inner = current / name
             if is_hidden(name):
@@ -133,14 +144,15 @@ def scan_images(path: Path) -> ImageScan:
 
 def _scan_archive(path: Path) -> ImageScan:
     files, hidden = [], set()
-    for relative, member in archives.list_files(path).items():
+    members, unsafe = archives.list_files(path)
+    for relative, member in members.items():
         parts = relative.split("/")
         depth = next((depth for depth, part in enumerate(parts) if is_hidden(part)), None)
         if depth is None:
             files.append(ImageFile(path, relative, member))
-        else:  # also what would leave the folder, `..`
+        else:
             hidden.add(tuple(parts[: depth + 1]))
-    return _sort_out(files, len(hidden), {})
+    return replace(_sort_out(files, len(hidden), {}), unsafe=unsafe)
 
 
 def _sort_out(files: Iterable[ImageFile], hidden: int, links: Mapping[str, str]) -> ImageScan:
