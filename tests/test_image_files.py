@@ -208,6 +208,22 @@ def test_twelve_bits_of_colour_are_not_black(tmp_path, ending, channels):
     assert np.array_equal(read(tmp_path, range="full")[0][0], values[..., :3] >> 8)
 
 
+def test_twelve_bits_of_grey_with_transparency_are_not_black(tmp_path):
+    values = np.random.default_rng(1).integers(0, 4096, (6, 5, 2)).astype(np.uint16)
+    values[..., 1] = 65_535
+    values[0, 0] = (4095, 0)  # transparent: on white
+    write_png(tmp_path / "a.png", values)
+    images, notes = read(tmp_path)
+    expected = np.rint(values[..., :1] / 4095 * 255)
+    assert images.shape == (1, 6, 5, 1)
+    assert np.array_equal(images[0], expected)
+    assert "4,095 as white" in notes[0]
+    assert np.array_equal(read(tmp_path, range="full")[0][0, 1:], values[1:, :, :1] >> 8)
+    assert np.array_equal(
+        read(tmp_path, range="0:2047")[0][0, ..., 0], np.minimum(np.rint(values[..., 0] / 2047 * 255), 255)
+    )
+
+
 def write_png(path, values):
     import struct
     import zlib
@@ -217,7 +233,7 @@ def write_png(path, values):
 
     height, width, channels = values.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
@@ -473,15 +489,18 @@ def test_paths_in_an_archive_lead_nowhere(tmp_path):
     store(tmp_path, "a.png", Image.new("L", (4, 4), 99))
     content = (tmp_path / "a.png").read_bytes()
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
-        for name in ("../up.png", "a/../../b.png", "/root.png", "win\\dows.png", "./here.png", "C:/drive.png"):
+        for name in ("../up.png", "a/../../b.png", "/root/x.png", "\\\\server\\x.png", "C:\\drive\\x.png",
+                     "c:x.png", ".x.png", "win\\dows.png", "./here.png"):  # fmt: skip
             packed.writestr(name, content)
         link = zipfile.ZipInfo("link.png")
         link.external_attr = 0o120777 << 16
         packed.writestr(link, "/etc/passwd")
     scan = gz.scan_images(tmp_path / "x.zip")
-    assert [file.relative for file in scan.files] == ["C:/drive.png", "here.png", "root.png", "win/dows.png"]
-    assert scan.hidden == 2
-    assert len(read(tmp_path / "x.zip")[0]) == 4
+    assert [file.relative for file in scan.files] == ["here.png", "win/dows.png"]
+    assert scan.notes == (
+        "passed over: 1 hidden file and 7 members of the archive (absolute path: 4, link: 1, path with ..: 2)",
+    )
+    assert len(read(tmp_path / "x.zip")[0]) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "x.zip"]
 
 

@@ -97,7 +97,8 @@ def _read_header(image: Image.Image, size: tuple[int, int], sample: str, pixels:
     width, height = size[::-1] if not late and _read_orientation(image) in _ROTATED else size
     several = image.format != "MPO" and getattr(image, "is_animated", False)
     frames = _count_frames(image) if all_frames else 1 + several
-    return Header(height, width, image.mode in _GREY_MODES, sample, frames, pixels)
+    grey = image.mode in _GREY_MODES or ranges.is_deep_grey(image)
+    return Header(height, width, grey, sample, frames, pixels)
 
 
 def _count_frames(image: Image.Image) -> int:

@@ -26,6 +26,7 @@ FULL_RANGES: Mapping[str, Range] = {
 }
 DARK = 64  # images without a value from here on are nearly black
 _BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
+_DEEP_GREY = "LA;16B"  # Pillow's name of the layout of PNG's grey and transparency with 16 bits each
 
 
 def parse_range(text: str) -> Range | str:
@@ -64,36 +65,53 @@ def find_sample(image: Image.Image) -> str:
 
 
 def find_deep_mode(image: Image.Image) -> str | None:
-    """Pillow's name of the layout of a colour image with 16 bits a channel, of which it keeps 8; None for others."""
+    """Pillow's name of the layout of an image with 16 bits a channel, of which it keeps 8; None for others.
+
+    It opens one of grey and transparency as RGBA.
+    """
     tiles = getattr(image, "tile", None)
     if image.mode not in ("RGB", "RGBA") or not tiles:
         return None
     parameters = tiles[0][3]
     layout = parameters if isinstance(parameters, str) else parameters[0] if parameters else ""
-    return layout if str(layout).startswith(f"{image.mode};16") else None
+    return layout if str(layout).startswith((f"{image.mode};16", _DEEP_GREY)) else None
+
+
+def is_deep_grey(image: Image.Image) -> bool:
+    """Whether an image, not yet decoded, is grey with transparency at 16 bits a channel."""
+    return find_deep_mode(image) == _DEEP_GREY
 
 
 def read_values(file: ImageFile, image: Image.Image) -> np.ndarray:
-    """All values of an image: [H,W] of its own type, or uint16 [H,W,C] of a colour image with 16 bits a channel.
+    """All values of an image: [H,W] of its own type, or uint16 [H,W,C] of one in RGB or RGBA with 16 bits a channel.
 
-    Pillow keeps the higher byte of 16 bits of colour. The lower one is what it keeps when told the other byte order.
+    Pillow keeps the higher byte of such 16 bits. The lower one is what it keeps when told the other byte order; of grey
+    and transparency all four bytes of a pixel are what it takes for RGBA of 8 bits.
     """
     deep_mode, sample = find_deep_mode(image), find_sample(image)
     if not deep_mode:
         values = np.asarray(image)
         return values.view(np.uint32) if sample == "uint32" else values
+    if deep_mode == _DEEP_GREY:
+        pairs = _read_as(file, image, "RGBA").astype(np.uint16)
+        grey, alpha = pairs[..., 0] << 8 | pairs[..., 1], pairs[..., 2] << 8 | pairs[..., 3]
+        return np.stack([grey, grey, grey, alpha], axis=-1)
     order = {"N": sys.byteorder[0].upper()}.get(deep_mode[-1], deep_mode[-1])
+    low = _read_as(file, image, deep_mode[:-1] + {"B": "L", "L": "B"}[order]).astype(np.uint16)
+    return np.asarray(image).astype(np.uint16) << 8 | low
+
+
+def _read_as(file: ImageFile, image: Image.Image, layout: str) -> np.ndarray:
+    """The pixels of a file's frame at which `image` is, decoded as if they had another layout."""
     with open_image(file) as other:
         if image.tell():
             other.seek(image.tell())
-        swapped = deep_mode[:-1] + {"B": "L", "L": "B"}[order]
         source: Any = other
         source.tile = [
-            tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *tile.args[1:]))
+            tile._replace(args=layout if isinstance(tile.args, str) else (layout, *tile.args[1:]))
             for tile in source.tile
         ]
-        low = np.asarray(other).astype(np.uint16)
-    return np.asarray(image).astype(np.uint16) << 8 | low
+        return np.asarray(other)
 
 
 def measure_extremes(file: ImageFile, image: Image.Image) -> Range:
