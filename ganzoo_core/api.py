@@ -17,10 +17,11 @@ if TYPE_CHECKING:  # importing numpy would double the time of commands that only
     import numpy as np
 
 from ganzoo_core.errors import DataError
-from ganzoo_core.messages import format_value
+from ganzoo_core.messages import format_value, quote_name
 
 API = 1
 """The version of this contract. A manifest states the version it was written for (`api = 1`)."""
+_MAX_CLASS_NAME = 1000  # characters, which a generator's card takes
 Tensor = Any
 """An array of the framework in use: `torch.Tensor`, `tf.Tensor` or `numpy.ndarray`."""
 Options = Mapping[str, Any]
@@ -74,7 +75,7 @@ class ImageSource:
         images: uint8 [N,H,W,C], C being 1 or 3: an array, a memory map, or images that are read on demand (see
             `Images`), such as `gz.hold_out` makes from a large map.
         labels: int64 [N] with values 0 to K-1, or None.
-        class_names: K names; empty when the images have no labels.
+        class_names: K names of at most 1,000 characters; empty when the images have no labels.
         background: the grey value (0 to 255) with which small images may be padded to the networks' size,
             or None if a border would not look like part of the picture: then they are resized.
         notes: facts to record with a run, such as a checksum mismatch or a count of skipped files.
@@ -148,6 +149,12 @@ def _check_source(source: ImageSource) -> None:
         raise DataError(f"labels must be an int64 array [N] with N = {len(images)}, one for each image")
     if len(source.class_names) == 0:
         raise DataError("images with labels need `class_names`, one name for each class")
+    longest = max(map(str, source.class_names), key=len)
+    if len(longest) > _MAX_CLASS_NAME:
+        raise DataError(
+            f"the class {quote_name(longest[:40])}… has a name of {len(longest):,} characters; expected at most "
+            f"{_MAX_CLASS_NAME:,}"
+        )
     if labels.min() < 0 or labels.max() >= len(source.class_names):
         raise DataError(
             f"labels run from {labels.min()} to {labels.max()}, but there are {len(source.class_names)} class names; "

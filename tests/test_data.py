@@ -119,6 +119,10 @@ def test_channels_follow_luma_and_repeat() -> None:
             {"images": np.zeros((2, 4, 4, 1), dtype=np.uint8), "labels": np.array([0, 2]), "class_names": ["a", "b"]},
             "labels must be 0 to 1",
         ),
+        (
+            {"images": np.zeros((1, 4, 4, 1), dtype=np.uint8), "labels": np.array([0]), "class_names": ["x" * 1001]},
+            "the class x{40}… has a name of 1,001 characters; expected at most 1,000",
+        ),
     ],
 )
 def test_a_bad_source_is_refused_in_words(arguments: dict[str, object], words: str) -> None:

@@ -13,6 +13,7 @@ from ganzoo_datasets.label_files import read_label_files
 _TRAIN_FOLDERS, _TEST_FOLDERS = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _PART_WORD = re.compile(r"(?<![a-z])(?:(train|training)|test|testing|val|valid|validation)(?![a-z])")
 _MAX_NAMED = 5  # how many files or folders a message names
+_MAX_NAME_LENGTH = 1000  # characters of a class's name, which a generator's card takes
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
         skip_bad: `data.skip_bad`; whether files that a label file names may be missing.
 
     Raises:
-        DataError: if the layout is ambiguous, or a label file is damaged or names missing files.
+        DataError: if the layout is ambiguous, the parts have no class in common, a class has a name that cannot be
+            kept, or a label file is damaged or names missing files.
         UsageError: if `column` does not exist.
     """
     labels = read_label_files(scan, column=column)
@@ -71,7 +73,7 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
     paths = [file.relative.split("/")[:-1] for file in files]
     entered = _find_common_folder(paths)
     if entered and not labels.is_read:
-        notes.append(f"the images all lie in {'/'.join(entered)}, which is entered")
+        notes.append(f"the images all lie in {gz.quote_name('/'.join(entered))}, which is entered")
     paths = [path[len(entered) :] for path in paths]
     splits = _find_splits(paths)
     if any(splits):
@@ -91,9 +93,8 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
         if class_names and "" in names:
             deep = next(file for file, name in zip(files, names, strict=True) if name)
             _refuse_mixed(files[names.index("")], deep)
-    for name in class_names:
-        if any("\ud800" <= letter <= "\udfff" for letter in name):  # the bytes of another encoding, in a path
-            raise gz.DataError(f"the class {name!r} has a name that is not Unicode text; rename it")
+    _check_names(class_names)
+    notes += _compare_parts(names, splits)
     placed = [Placed(*place) for place in zip(files, names, splits, strict=True)]
     return Layout(placed, class_names, tuple(notes))
 
@@ -150,6 +151,40 @@ def _refuse_other_parts(tops: Sequence[str]) -> None:
             )
 
 
+def _check_names(class_names: Sequence[str]) -> None:
+    """Raise DataError for a name that no generator's card could hold."""
+    for name in class_names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # the bytes of another encoding, in a path
+            raise gz.DataError(f"the class {name!r} has a name that is not Unicode text; rename it")
+        if len(name) > _MAX_NAME_LENGTH:
+            raise gz.DataError(
+                f"the class {gz.quote_name(name[:40])}… has a name of {len(name):,} characters; expected at most "
+                f"{_MAX_NAME_LENGTH:,}"
+            )
+
+
+def _compare_parts(names: Sequence[str], splits: Sequence[str]) -> list[str]:
+    """Compare the classes of the train part and of the test part; return notes.
+
+    Raises:
+        DataError: if they have none in common.
+    """
+    train, test = (
+        {name for name, each in zip(names, splits, strict=True) if name and each == split}
+        for split in ("train", "test")
+    )
+    if train and test and not train & test:
+        raise gz.DataError(
+            f"the train part has the classes {_list(sorted(train))} and the test part {_list(sorted(test))}, none in "
+            "common; expected the same folders in both: rename them, or give the train part's folder alone"
+        )
+    unknown = sorted(test - train) if train else []
+    if not unknown:
+        return []
+    what = "1 class" if len(unknown) == 1 else f"{len(unknown):,} classes"
+    return [f"the test part has {what} of which the train part has no image: {_list(unknown)}"]
+
+
 def _compare(files: Sequence[gz.ImageFile], named: dict[str, str], *, skip_missing: bool) -> list[str]:
     """Compare the images that there are with those that a label file names; return notes."""
     there = {file.relative for file in files}
@@ -167,10 +202,11 @@ def _compare(files: Sequence[gz.ImageFile], named: dict[str, str], *, skip_missi
 
 def _refuse_mixed(flat: gz.ImageFile, deep: gz.ImageFile) -> None:
     raise gz.DataError(
-        f"it holds images both flat ({flat.relative}) and in sub-folders ({deep.relative}); expected one or the other: "
-        "move the flat ones into a folder of their class"
+        f"it holds images both flat ({flat.title}) and in sub-folders "
+        f"({deep.title}); expected one or the other: move the flat ones into a folder of their class"
     )
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MAX_NAMED]) + (f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else "")
+    listed = ", ".join(map(gz.quote_name, names[:_MAX_NAMED]))
+    return listed + (f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else "")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ import ganzoo_core as gz
 MAX_BYTES = 200_000_000  # of one such file
 NAME_COLUMN, LABEL_COLUMN = "file_name", "label"
 _MAX_NAMED = 5  # how many files or columns a message names
+_FRACTION = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(rf"[+-]?[0-9]+|(?i:nan|[+-]?inf)|{_FRACTION.pattern}")
 _Row = tuple[gz.ImageFile, int, dict[str, Any]]  # the file, the line, and its values by column
 
 
@@ -40,7 +43,8 @@ class FileLabels:
         relative = posixpath.normpath(posixpath.join(folder, name.replace("\\", "/")))
         if self.by_file.setdefault(relative, label) != label:
             raise gz.DataError(
-                f"{where} gives {relative} the class {label!r}, and before it is {self.by_file[relative]!r}"
+                f"{where} gives {gz.quote_name(relative)} the class {label[:80]!r}, and before it is "
+                f"{self.by_file[relative][:80]!r}"
             )
 
 
@@ -52,7 +56,8 @@ def read_label_files(scan: gz.ImageScan, *, column: str = "") -> FileLabels:
         column: `data.label`: the column of `metadata.*` that holds the classes; "" to find it.
 
     Raises:
-        DataError: if a file is damaged, files contradict each other, or it is not clear which column holds the classes.
+        DataError: if a file is damaged, files contradict each other, or it is not clear which column holds the classes,
+            or the column named holds fractions.
         UsageError: if there is no such column.
     """
     labels = FileLabels()
@@ -68,14 +73,12 @@ def read_label_files(scan: gz.ImageScan, *, column: str = "") -> FileLabels:
             rows += found
             columns.append(header)
         elif not found:
-            labels.notes.append(f"{file.relative} names no image and is passed over")
+            labels.notes.append(f"{file.title} names no image and is passed over")
         else:
-            labels.notes.append(
-                f"{file.relative} has no column {NAME_COLUMN} and is passed over; it has {_list(header)}"
-            )
+            labels.notes.append(f"{file.title} has no column {NAME_COLUMN} and is passed over; it has {_list(header)}")
     if rows and labels.is_read:
         raise gz.DataError(
-            f"both {rows[0][0].relative} and dataset.json say the classes of the images; expected one of them: remove "
+            f"both {rows[0][0].title} and dataset.json say the classes of the images; expected one of them: remove "
             "or rename the other"
         )
     if rows:
@@ -89,34 +92,34 @@ def _add_dataset_json(labels: FileLabels, file: gz.ImageFile) -> None:
     try:
         content = json.loads(_read_text(file))
     except (ValueError, RecursionError) as error:
-        raise gz.DataError(f"{file.relative} is damaged: {error}") from None
+        raise gz.DataError(f"{file.title} is damaged: {error}") from None
     if not isinstance(content, dict) or "labels" not in content:
-        labels.notes.append(f"{file.relative} has no `labels`, as StyleGAN's has, and is passed over")
+        labels.notes.append(f"{file.title} has no `labels`, as StyleGAN's has, and is passed over")
         return
     if labels.is_read:
-        raise gz.DataError(f"{file.relative} is the second dataset.json; expected one, beside all images")
+        raise gz.DataError(f"{file.title} is the second dataset.json; expected one, beside all images")
     labels.is_read = True
     pairs, names = content["labels"], content.get("class_names")
     if pairs is None:
-        labels.notes.append(f"the images have no classes, as {file.relative} says")
+        labels.notes.append(f"the images have no classes, as {file.title} says")
         return
     if names is not None and not (_is_list_of(names, str) and len(set(names)) == len(names) and all(names)):
-        raise gz.DataError(f"{file.relative}: its class_names are not a list of different names")
+        raise gz.DataError(f"{file.title}: its class_names are not a list of different names")
     if not isinstance(pairs, list):
-        raise gz.DataError(f'{file.relative}: its labels are not a list; expected [["a.png", 0], …] or null')
+        raise gz.DataError(f'{file.title}: its labels are not a list; expected [["a.png", 0], …] or null')
     numbers = set()
     for pair in pairs:
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) is int):
             shown = json.dumps(pair)[:80]
-            raise gz.DataError(f'{file.relative}: a label is {shown}; expected a path and a number, as ["a.png", 0]')
+            raise gz.DataError(f'{file.title}: a label is {shown}; expected a path and a number, as ["a.png", 0]')
         path, number = pair
         if not 0 <= number < (len(names) if names else 2**31):
             least = f"0 to {len(names) - 1}, the class_names" if names else "0 or more"
-            raise gz.DataError(f"{file.relative}: the class of {path} is {number}; expected {least}")
+            raise gz.DataError(f"{file.title}: the class of {gz.quote_name(path)} is {number}; expected {least}")
         numbers.add(number)
         labels.add(file, path, names[number] if names else str(number), file.relative)
     labels.class_names = tuple(names[number] if names else str(number) for number in sorted(numbers))
-    labels.notes.append(f"the classes are those of {file.relative}")
+    labels.notes.append(f"the classes are those of {file.title}")
 
 
 def _read_csv(file: gz.ImageFile) -> list[_Row]:
@@ -131,16 +134,16 @@ def _read_csv(file: gz.ImageFile) -> list[_Row]:
                 header = [cell.strip() for cell in cells]
                 _check_separator(file, cells)
                 if len(set(header)) < len(header):
-                    raise gz.DataError(f"{file.relative} has two columns of one name; it has {_list(header)}")
+                    raise gz.DataError(f"{file.title} has two columns of one name; it has {_list(header)}")
             elif len(cells) != len(header):
                 raise gz.DataError(
-                    f"{file.relative} line {reader.line_num}: {len(cells)} values; expected {len(header)}, as the "
+                    f"{file.title} line {reader.line_num}: {len(cells)} values; expected {len(header)}, as the "
                     "first line names"
                 )
             else:
                 rows.append((file, reader.line_num, dict(zip(header, map(str.strip, cells), strict=True))))
     except csv.Error as error:
-        raise gz.DataError(f"{file.relative} line {reader.line_num} is damaged: {error}") from None
+        raise gz.DataError(f"{file.title} line {reader.line_num} is damaged: {error}") from None
     return rows
 
 
@@ -149,7 +152,7 @@ def _check_separator(file: gz.ImageFile, cells: Sequence[str]) -> None:
     for separator in ";\t|":
         names = [name.strip() for name in cells[0].split(separator)]
         if len(cells) == 1 < len(names) and NAME_COLUMN in names:
-            raise gz.DataError(f"{file.relative} is separated by {separator!r}; expected commas")
+            raise gz.DataError(f"{file.title} is separated by {separator!r}; expected commas")
 
 
 def _read_json_lines(file: gz.ImageFile) -> list[_Row]:
@@ -160,9 +163,9 @@ def _read_json_lines(file: gz.ImageFile) -> list[_Row]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise gz.DataError(f"{file.relative} line {number} is damaged: {error}") from None
+            raise gz.DataError(f"{file.title} line {number} is damaged: {error}") from None
         if not isinstance(values, dict):
-            raise gz.DataError(f'{file.relative} line {number} is no object; expected {{"file_name": "a.png", …}}')
+            raise gz.DataError(f'{file.title} line {number} is no object; expected {{"file_name": "a.png", …}}')
         rows.append((file, number, values))
     return rows
 
@@ -170,20 +173,29 @@ def _read_json_lines(file: gz.ImageFile) -> list[_Row]:
 def _choose_column(labels: FileLabels, rows: Sequence[_Row], columns: Sequence[Sequence[str]], asked: str) -> str:
     """The column that holds the classes; "" if there is none."""
     common = [name for name in columns[0] if name != NAME_COLUMN and all(name in header for header in columns)]
-    where = rows[0][0].relative
+    where = rows[0][0].title
     if asked or LABEL_COLUMN in common:
         if asked and asked not in common:
             raise gz.UsageError(f"data.label is {asked}, and {where} has no such column; it has {_list(common)}")
+        fraction = _find_fraction(rows, asked or LABEL_COLUMN)
+        if fraction:
+            raise gz.DataError(
+                f"{where}: the column {asked or LABEL_COLUMN} holds fractions, such as {fraction}, and no classes; "
+                "expected names or whole numbers: choose another with --set data.label=COLUMN, or rename it"
+            )
         return asked or LABEL_COLUMN
     few = []
     for name in common:
         values = [values.get(name) for _, _, values in rows]
-        if all(_is_name(value) for value in values) and len(set(values)) <= max(1, len(rows) // 2):
+        is_few = all(_is_name(value) for value in values) and len(set(values)) <= max(1, len(rows) // 2)
+        if fraction := _find_fraction(rows, name):
+            labels.notes.append(f"the column {name} of {where} holds fractions, such as {fraction}, and no classes")
+        elif is_few:
             few.append(name)
     if len(few) > 1:
         raise gz.DataError(
             f"{where} has several columns that may hold the classes: {_list(few)}; choose one with "
-            f"--set data.label={few[0]}"
+            f"--set data.label={gz.quote_name(few[0])}"
         )
     if not few:
         labels.notes.append(
@@ -192,11 +204,18 @@ def _choose_column(labels: FileLabels, rows: Sequence[_Row], columns: Sequence[S
     return few[0] if few else ""
 
 
+def _find_fraction(rows: Sequence[_Row], column: str) -> str:
+    """The first fraction in a column of numbers; "" in a column of whole numbers or of anything else."""
+    texts = [str(values.get(column, "")) for _, _, values in rows]
+    fraction = next(filter(_FRACTION.fullmatch, texts), "")
+    return fraction if fraction and all(map(_NUMBER.fullmatch, texts)) else ""
+
+
 def _add_rows(labels: FileLabels, rows: Sequence[_Row], column: str) -> None:
     if not column:
         return
     for file, line, values in rows:
-        name, label, where = values.get(NAME_COLUMN), values.get(column), f"{file.relative} line {line}"
+        name, label, where = values.get(NAME_COLUMN), values.get(column), f"{file.title} line {line}"
         if not isinstance(name, str) or not name:
             raise gz.DataError(f"{where} has no {NAME_COLUMN}")
         if not _is_name(label):
@@ -207,7 +226,7 @@ def _add_rows(labels: FileLabels, rows: Sequence[_Row], column: str) -> None:
     is_numeric = all(name.isascii() and name.isdigit() and len(name) < 20 for name in names)
     labels.class_names = tuple(sorted(names, key=lambda name: (int(name) if is_numeric else 0, name)))
     labels.is_read = True
-    labels.notes.append(f"the classes are those of {rows[0][0].relative}, column {column}")
+    labels.notes.append(f"the classes are those of {rows[0][0].title}, column {column}")
 
 
 def _read_text(file: gz.ImageFile) -> str:
@@ -215,14 +234,14 @@ def _read_text(file: gz.ImageFile) -> str:
         with file.open() as stream:
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise gz.DataError(f"{file.relative} cannot be read: {error.strerror or error}") from None
+        raise gz.DataError(f"{file.title} cannot be read: {error.strerror or error}") from None
     if len(content) > MAX_BYTES:
-        raise gz.DataError(f"{file.relative} has more than {MAX_BYTES:,} bytes; it is not read")
+        raise gz.DataError(f"{file.title} has more than {MAX_BYTES:,} bytes; it is not read")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise gz.DataError(
-            f"{file.relative} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+            f"{file.title} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from None
 
 
@@ -235,4 +254,4 @@ def _is_list_of(value: Any, kind: type) -> bool:
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
+    return ", ".join(map(gz.quote_name, names[:_MAX_NAMED])) + (", …" if len(names) > _MAX_NAMED else "")
