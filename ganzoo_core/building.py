@@ -116,8 +116,11 @@ def fit_from_card(resolved: Mix) -> DataFit | None:
     return mix.make_data_fit(resolved, **image, background=None)
 
 
-def fit_to_description(resolved: Mix, data_root: str | Path | None = None) -> DataFit | None:
-    """Fit data and networks by the dataset's card, or by its hook `describe_dataset`; None without both.
+def fit_to_description(resolved: Mix, data_root: str | Path | None = None) -> tuple[DataFit | None, int | None]:
+    """Fit data and networks by the dataset's card, or by its hook `describe_dataset`.
+
+    Returns:
+        How they fit, None without both; and the most images that there can be, None if the hook does not say.
 
     Raises:
         UsageError: if they do not fit, or a path in `--data` does not exist.
@@ -125,17 +128,18 @@ def fit_to_description(resolved: Mix, data_root: str | Path | None = None) -> Da
     """
     part = resolved.parts["data"]
     if part.image is not None or "data" in resolved.objects:
-        return fit_from_card(resolved)
+        return fit_from_card(resolved), None
     if hasattr(loading.import_hooks(part), "describe_dataset"):
         image = loading.call_hook(
             "describe_dataset", part, answers.check_image_facts, **_make_data_arguments(resolved, data_root)
         )
-        return mix.make_data_fit(resolved, **image, background=None)
+        shape = {name: number for name, number in image.items() if name != "images"}
+        return mix.make_data_fit(resolved, **shape, background=None), image.get("images")
     if part.argument == "path" and resolved.data_argument and not paths.expand_user(resolved.data_argument).exists():
         raise UsageError(f"{part.name}:{resolved.data_argument} does not exist; write --data {part.name}:PATH")
     if size := resolved.settings["data.size"]:  # whether the networks take it depends on nothing else
         mix.make_data_fit(resolved, height=size, width=size, channels=1, classes=1, background=None)
-    return None
+    return None, None
 
 
 def fit_to_data(resolved: Mix, source: ImageSource) -> DataFit:

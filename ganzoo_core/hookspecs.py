@@ -75,7 +75,8 @@ def describe_dataset(name: str, argument: str, root: Path, split: str, options: 
     """`height`, `width`, `channels` and `classes` of what `dataset` would give, as `image` in a manifest states them.
 
     Optional, for a dataset in which they depend on the argument. It is asked by `--dry-run`: it reads names and headers
-    of files, no whole pictures, and downloads nothing. Raises DataError as `dataset` does.
+    of files, no whole pictures, and downloads nothing. It may also give `images`, the most that the part can have, so
+    that a batch larger than that is refused. Raises DataError as `dataset` does.
     """
 
 

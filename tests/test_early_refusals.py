@@ -64,6 +64,7 @@ DRY = {
     "dcgan-torch --data folder:plain --set data.size=511": "data.size is 511; this model takes",
     "dcgan-torch --data folder:nowhere": "nowhere does not exist",
     "dcgan-torch --data folder:empty": "empty holds no images",
+    "dcgan-torch --data folder:full --preset none --batch-size 10": "and a batch takes 10; say --batch-size",
     "dcgan-torch --data folder:full --out full": "full is there already and not empty",
     "dcgan-torch --data folder:full --device cuda": "CUDA is not available",
     "dcgan-torch --data npz:nowhere.npz": "nowhere.npz does not exist",

@@ -111,7 +111,12 @@ def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> D
         UsageError, PluginError, DataError: as the run would.
     """
     check(resolved, out)
-    return building.fit_to_description(resolved, data_root)
+    fitted, most = building.fit_to_description(resolved, data_root)
+    if most is not None:
+        if resolved.presets_by_max_images:
+            resolved, _ = pick_preset(catalog.scan(), resolved, most)
+        fit_batch_size(resolved, most, held_out=0, world_size=ranks.rank_from_env().world_size)
+    return fitted
 
 
 def make_score_request(resolved: Mix, data_root: str | Path | None = None) -> ScoreRequest | None:

@@ -51,16 +51,17 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
 
 @gz.hookimpl
 def describe_dataset(name: str, argument: str, split: str, options: gz.Options) -> Mapping[str, int]:
-    """Size, channels and classes by the names of all files and the headers of the first ones.
+    """Size, channels, classes and the most images by the names of all files and the headers of the first ones.
 
     Raises:
         DataError, UsageError: as `dataset` does.
     """
     folder, layout = _lay_out(name, argument, options)
-    chosen = [each.file for each in layout.files if each.split in ("", split) or split == "all"][:_MAX_HEADERS]
-    images = gz.ImageSet(chosen, options, name=str(folder))
+    chosen = [each.file for each in layout.files if each.split in ("", split) or split == "all"]
+    images = gz.ImageSet(chosen[:_MAX_HEADERS], options, name=str(folder))
     height, width = images.find_size()
-    return {"height": height, "width": width, "channels": images.channels, "classes": len(layout.class_names)}
+    facts = {"height": height, "width": width, "channels": images.channels, "classes": len(layout.class_names)}
+    return facts if images.options.frames == "all" else {**facts, "images": len(chosen)}
 
 
 def _lay_out(name: str, argument: str, options: gz.Options) -> tuple[Path, Layout]:
@@ -71,11 +72,13 @@ def _lay_out(name: str, argument: str, options: gz.Options) -> tuple[Path, Layou
     scan = gz.scan_images(path)
     if not scan.files:
         passed = f"; {scan.notes[0]}" if scan.notes else ""
-        raise gz.DataError(f"{path} holds no images{passed}; expected images, one folder a class or flat")
+        raise gz.DataError(
+            f"{gz.quote_name(str(path))} holds no images{passed}; expected images, one folder a class or flat"
+        )
     try:
         return path, find_layout(scan, column=options.get("label", ""), skip_bad=bool(options.get("skip_bad")))
     except gz.DataError as error:
-        raise gz.DataError(f"{path}: {error}") from None
+        raise gz.DataError(f"{gz.quote_name(str(path))}: {error}") from None
 
 
 def _stamp(files: Sequence[Placed]) -> list[tuple[str, str, str, str, tuple[int, ...]]]:
@@ -97,7 +100,9 @@ def _build(folder: Path, layout: Layout, *, part: str, options: gz.Options) -> g
     class_names = tuple(name for name in layout.class_names if name in labels)
     chosen = [row for row, each in enumerate(good) if part in ("all", each.split)]
     if not chosen:
-        raise gz.DataError(f"{folder} holds no image that can be read; expected images, one folder a class or flat")
+        raise gz.DataError(
+            f"{gz.quote_name(str(folder))} holds no image that can be read; expected images, one folder a class or flat"
+        )
     read = images.read(chosen)
     number = {name: index for index, name in enumerate(class_names)}
     official = part != "all" or any(each.split for each in good)

@@ -66,7 +66,7 @@ def test_a_folder_with_official_parts(tmp_path):
     assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1], [0, 2])
     assert test.images[:, 0, 0, 0].tolist() == [102, 103]
     assert len(whole.images) == 4
-    assert train.notes == ()
+    assert train.notes == ("the test part has 1 class of which the train part has no image: eel",)
 
 
 def test_classes_that_are_called_like_parts(tmp_path):
@@ -330,7 +330,8 @@ def test_a_description_is_what_is_read(tmp_path, names, mode, split, size):
     options = {"size": size, "channels": 0, "skip_bad": False}
     told = folder.describe_dataset(name="folder", argument=str(tmp_path / "set"), split=split, options=options)
     source = read(tmp_path / "set", split, size=size)
-    _, height, width, channels = source.images.shape
+    count, height, width, channels = source.images.shape
+    assert told.pop("images") == (source.whole or count)  # before any are held out
     assert told == {"height": height, "width": width, "channels": channels, "classes": len(source.class_names)}
 
 

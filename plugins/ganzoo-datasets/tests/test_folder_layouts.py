@@ -93,8 +93,24 @@ ROWS = {
         (*METADATA, "d.png"), NUMBERS, ("9", "10"), [1, 1, 0, 0], None, "those of metadata.csv, column species",
     ),
     "long numbers": (
-        ("a.png", "b.png"), {"metadata.csv": f"file_name,label\na.png,{'9' * 5000}\nb.png,{'1' * 5000}\n"},
-        ("1" * 5000, "9" * 5000), [1, 0], None, "column label",
+        ("a.png", "b.png"), {"metadata.csv": f"file_name,label\na.png,{'9' * 1000}\nb.png,{'1' * 1000}\n"},
+        ("1" * 1000, "9" * 1000), [1, 0], None, "column label",
+    ),
+    "a class of the test part alone": (
+        ("train/cat/1.png", "train/dog/2.png", "test/cat/3.png", "test/emu/4.png"), {}, ("cat", "dog", "emu"),
+        [0, 2, 0, 1], [102, 103], "the test part has 1 class of which the train part has no image: emu",
+    ),
+    "a column of fractions": (
+        NESTED, {"metadata.csv": "file_name,score\n0/a.png,0.0\n0/b.png,0.5\n1/c.png,1\n"}, ("0", "1"), [0, 0, 1], None,
+        "the column score of metadata.csv holds fractions, such as 0.0, and no classes",
+    ),
+    "fractions beside classes": (
+        METADATA, {"metadata.csv": "file_name,score,kind\na.png,5e-1,x\nsub/b.png,nan,x\nc.png,.5,x\n"}, ("x",),
+        [0, 0, 0], None, "those of metadata.csv, column kind",
+    ),
+    "names like fractions": (
+        ("a.png", "b.png"), {"metadata.csv": "file_name,label\na.png,1.5\nb.png,v1.5\n"}, ("1.5", "v1.5"), [0, 1], None,
+        "column label",
     ),
     "metadata.jsonl": (METADATA, JSON_LINES, ("0", "1"), [1, 1, 0], None, "those of metadata.jsonl, column label"),
     "metadata.csv with spaces": (
@@ -143,7 +159,8 @@ def test_a_layout(tmp_path, row, packed):
             expected = [value for value in values if (value in train) == (split == "train")]
             assert part.images[:, 0, 0, 0].tolist() == expected
         told = folder.describe_dataset(name="folder", argument=str(path), split=split, options=OPTIONS)
-        assert told == {"height": 8, "width": 8, "channels": 1, "classes": len(class_names)}
+        images = count if train is None else sum((value in train) == (split == "train") for value in values)
+        assert told == {"height": 8, "width": 8, "channels": 1, "classes": len(class_names), "images": images}
 
 
 REFUSED = {
@@ -172,6 +189,33 @@ REFUSED = {
     ),
     "an empty class name": (
         NESTED, {"dataset.json": '{"labels": [["0/a.png", 0]], "class_names": [""]}'}, "class_names are not a list of",
+    ),
+    "no class in common": (
+        ("train/x/1.png", "test/y/2.png"), {},
+        "the train part has the classes x and the test part y, none in common; expected the same folders",
+    ),
+    "no label in common": (
+        ("train/a.png", "test/b.png"),
+        {"train/metadata.csv": "file_name,label\na.png,x\n", "test/metadata.csv": "file_name,label\nb.png,y\n"},
+        "the train part has the classes x and the test part y, none in common",
+    ),
+    "fractions as labels": (
+        METADATA, {"metadata.csv": "file_name,label\na.png,0\nsub/b.png,0.5\nc.png,0\n"},
+        "metadata.csv: the column label holds fractions, such as 0.5, and no classes; expected names or whole numbers",
+    ),
+    "a long class name": (
+        ("a.png",), {"metadata.csv": f"file_name,label\na.png,{'x' * 1001}\n"},
+        "the class x{40}… has a name of 1,001 characters; expected at most 1,000",
+    ),
+    "a line end in a folder's name": (
+        ("a\nb/1.png", "2.png"), {}, r"both flat \(2.png\) and in sub-folders \('a\\nb/1.png'\)",
+    ),
+    "a line end in a name": (
+        ("a.png",), {"metadata.csv": 'file_name,label\na.png,x\n"b\nc.png",x\n'}, r"are not there: 'b\\nc.png'; ",
+    ),
+    "a line end in a column's name": (
+        METADATA, {"metadata.jsonl": "".join(f'{{"file_name": "{name}", "a\\nb": 1, "c": 1}}\n' for name in METADATA)},
+        r"several columns that may hold the classes: 'a\\nb', c; choose",
     ),
     "an empty label": (("a.png",), {"metadata.csv": "file_name,label\na.png,\n"}, "metadata.csv line 2 has no label"),
     "a short line": (("a.png",), {"metadata.csv": "file_name,label\na.png\n"}, "line 2: 1 values; expected 2"),
