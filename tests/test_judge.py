@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,23 @@ def test_pictures_are_read_by_settings_of_the_data(judge, place: Path) -> None:
     assert told["notes"][0].startswith("skipped 1 of 2 files that cannot be read: two/a.png (damaged")
     _, err = judge("normed exact.png --set data.size=3", code=2)
     assert "--set data.size: of the data, only how pictures are read can be set here: data.range, " in err
+
+
+def test_pictures_in_an_archive_are_named_one_by_one(judge, place: Path) -> None:
+    with zipfile.ZipFile(place / "some.zip", "w") as archive:
+        for name in ("exact.png", "small.png", "words.png"):
+            archive.write(place / name, f"in/{name}")
+        archive.writestr("in/empty.png", b"")
+    told = json.loads(judge("critic some.zip exact.png --json --set data.skip_bad=true")[0])
+    assert [picture["path"] for picture in told["pictures"]] == [
+        "some.zip/in/exact.png",
+        "some.zip/in/small.png",
+        "exact.png",
+    ]
+    assert told["pictures"][0]["score"] == pytest.approx(told["pictures"][2]["score"], rel=1e-6)
+    assert told["notes"][0].startswith(
+        "skipped 2 of 5 files that cannot be read: some.zip/in/empty.png (empty), some.zip/"
+    )
 
 
 def test_a_picture_that_is_stored_turned_has_the_same_score(judge, place: Path) -> None:

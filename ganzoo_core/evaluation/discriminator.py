@@ -44,7 +44,7 @@ class Verdict:
     """D's output for one image.
 
     Attributes:
-        path: of the image file.
+        path: of the image file; in a zip archive, the archive's path and the name in it.
         size: its original width and height.
         score: D's output without a sigmoid; the mean over patches if D scores patches.
         probability: that the image is real, 0 to 1; None if the loss defines none.
@@ -189,7 +189,7 @@ class Judge:
         """Score images.
 
         Args:
-            paths: image files of any size and colour mode, or folders of them.
+            paths: image files of any size and colour mode, or folders and zip archives of them.
             label: see `find_label`.
 
         Raises:
@@ -198,7 +198,11 @@ class Judge:
         scans = [find_images(path) for path in paths]
         if not scans:
             return []
-        files = [replace(file, relative=str(file.path)) for scan in scans for file in scan.files]
+        files = [
+            replace(file, relative=str(file.path / file.relative if file.member else file.path))
+            for scan in scans
+            for file in scan.files
+        ]
         images = ImageSet(files, self._options)
         rows, batch = self._prepare(images)
         self._reading_notes = [*(note for scan in scans for note in scan.notes), *images.notes]
@@ -213,7 +217,7 @@ class Judge:
             # The mean of the patches' probabilities, as in training.
             probability = float(_sigmoid(score).mean()) if self.probability == "sigmoid" else None
             real = None if self.decision is None or isinstance(self.decision, str) else mean > self.decision
-            verdicts.append(Verdict(file.path, (header.width, header.height), mean, probability, real))
+            verdicts.append(Verdict(Path(file.relative), (header.width, header.height), mean, probability, real))
         return verdicts
 
     def _prepare(self, images: ImageSet) -> tuple[list[int], np.ndarray]:
