@@ -111,7 +111,8 @@ def train(
         torch.manual_seed(SEED)
         network = Classifier((height, width, channels), classes)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.2)
+    warmup = 0.2 if steps != 5 else 0.4  # with a warm-up of exactly one step OneCycleLR divides by zero
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=warmup)
     batches = _draw_batches(len(images), random)
     known = torch.from_numpy(np.array(labels))
     for step in range(steps):

@@ -205,6 +205,14 @@ def test_any_size_and_colour(monkeypatch, shape, resizer):
     assert found.extract(squares(10, shape).images)[0].shape == (10, 64)
 
 
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_any_number_of_steps(monkeypatch, steps):
+    monkeypatch.setattr(classifier_network, "EPOCHS", steps)
+    source = squares(64, (4, 4, 1))
+    network = classifier_network.train(source.images, source.labels, 3, lambda shown, total: None)
+    assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
+
+
 def test_images_without_labels_are_refused_in_words():
     source = gz.ImageSource(squares().images)
     with pytest.raises(gz.UsageError, match=r"squares have no labels, so classifier cannot learn .* --extractor inc"):
