@@ -31,9 +31,10 @@ import platformdirs
 
 import ganzoo_core as gz
 
-FORMAT = 3  # part of every key: increment it when decoding changes
+FORMAT = 4  # part of every key: increment it when decoding changes
 MAX_FACTS_BYTES = 100_000_000  # maximum size of an entry's about.json, which has a line per class
 LOCK_TIMEOUT = 6 * 3600.0  # seconds; then the images are decoded here as well
+_LOCKS = 1000  # lock files at most; two entries that share one are made one after the other
 _DAY_SECONDS = 86_400
 _DISK_SHARE = 0.1  # of the disk, which all entries may take together
 
@@ -100,9 +101,10 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
         size = int(np.prod(source.images.shape))  # a byte each
         if size > limit:
             what = (
-                f"the images take {size / 1e9:.3g} GB and the array cache {limit / 1e9:.3g}, so they are not kept there"
+                f"the images take {size / 1e9:.3g} GB and the array cache {limit / 1e9:.3g}, so they are not kept "
+                "there; GANZOO_CACHE_GB sets its size"
             )
-            return replace(source, notes=(*source.notes, f"{what} are not kept there; GANZOO_CACHE_GB sets its size"))
+            return replace(source, notes=(*source.notes, what))
         with contextlib.suppress(OSError):
             _make_room(entry.parent, limit - size)
             _store(entry, source)
@@ -111,8 +113,11 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
 
 @contextlib.contextmanager
 def _lock(entry: Path) -> Iterator[None]:
-    """Let one process at a time make this entry, if the folder allows locks."""
-    lock = filelock.FileLock(_find_base() / "locks" / f"{entry.name}.lock")
+    """Let one process at a time make this entry, if the folder allows locks.
+
+    A lock file is not removed, since another process may be about to lock it. So entries share `_LOCKS` of them.
+    """
+    lock = filelock.FileLock(_find_base() / "locks" / f"{int(entry.name, 16) % _LOCKS}.lock")
     with contextlib.ExitStack() as stack:
         # A read-only folder, a file system without locks, or a process that takes too long.
         with contextlib.suppress(OSError, NotImplementedError, filelock.Timeout):

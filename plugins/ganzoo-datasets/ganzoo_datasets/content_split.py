@@ -82,7 +82,7 @@ def _digest(file: gz.ImageFile) -> bytes:
             while content := stream.read(_READ_BYTES):
                 digest.update(content)
     except Exception as error:  # it was decoded just before, but may end in damage, or be gone
-        raise gz.DataError(f"{file.relative} cannot be read: {error}") from None
+        raise gz.DataError(f"{file.title} cannot be read: {error}") from None
     return digest.digest()
 
 

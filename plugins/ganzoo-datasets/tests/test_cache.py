@@ -202,6 +202,14 @@ def test_who_waits_too_long_decodes_too(monkeypatch):
         assert cache.load_or_build({"set": "x"}, lambda: source(9)).images[0, 0, 0, 0] == 9
 
 
+def test_lock_files_are_bounded(monkeypatch):
+    monkeypatch.setattr(cache, "_LOCKS", 2)
+    for number in range(6):
+        cache.load_or_build({"set": str(number)}, source)
+    assert len(list((cache.find_cache_folder().parent / "locks").iterdir())) <= 2
+    assert len(list(cache.find_cache_folder().iterdir())) == 6
+
+
 def size_of(name):
     return sum(path.stat().st_size for path in (cache.find_cache_folder() / name).iterdir())
 
@@ -234,7 +242,8 @@ def test_images_larger_than_the_cache_are_not_kept(monkeypatch):
     for _ in range(2):
         built = cache.load_or_build({"set": "x"}, lambda: source(9))
         assert built.images[0, 0, 0, 0] == 9
-        assert built.notes[1].endswith("are not kept there; GANZOO_CACHE_GB sets its size")
+        assert built.notes[1].endswith(", so they are not kept there; GANZOO_CACHE_GB sets its size")
+        assert built.notes[1].count("kept") == 1
     assert not cache.find_cache_folder().exists()
     monkeypatch.setenv("GANZOO_CACHE_GB", "many")
     with pytest.raises(gz.UsageError, match="GANZOO_CACHE_GB is 'many'; expected a number of gigabytes"):

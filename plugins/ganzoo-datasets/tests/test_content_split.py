@@ -6,6 +6,7 @@ import hashlib
 import io
 import random
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,31 @@ def test_a_file_and_the_member_of_an_archive_have_one_key(pictures):
     files = gz.scan_images(pictures).files
     members = [in_memory(file.path.read_bytes()) for file in files]
     np.testing.assert_array_equal(content_split.digest_files(files), content_split.digest_files(members))
+
+
+def test_an_archive_is_split_as_its_folder(pictures):
+    for seed in range(0, 40, 4):
+        save(pictures / "copies" / f"{seed:02}.jpg", draw(seed), quality=50)
+    pictures.rename(pictures.parent / "flat")
+    root = pictures.parent / "flat"
+    (root / "copies").rename(pictures)
+    for copy in sorted(pictures.iterdir()):
+        copy.rename(root / copy.name)
+    with zipfile.ZipFile(pictures.parent / "set.zip", "w") as archive:
+        for file in sorted(root.iterdir(), reverse=True):  # the order in the archive tells nothing
+            archive.write(file, file.name)
+    for split in ("train", "test"):
+        expected, found = read(root, split), read(pictures.parent / "set.zip", split)
+        np.testing.assert_array_equal(found.images, expected.images)
+        np.testing.assert_array_equal(found.split_keys, expected.split_keys)
+        assert 0 < found.held_out == expected.held_out
+        assert "10 images are equal or nearly equal to others and go with them into the train or the test part" in (
+            found.notes
+        )
+        assert found.notes == expected.notes
+    held = {file.name for file in root.iterdir() if key_of(file) < 0.2 and int(file.stem) % 4}
+    parts = find_parts(root)
+    assert {name for name, part in parts.items() if part == "test" and int(name[:2]) % 4} == held
 
 
 def test_a_file_that_is_gone_is_named(tmp_path):
