@@ -152,7 +152,7 @@ def _check_source(source: ImageSource) -> None:
     longest = max(map(str, source.class_names), key=len)
     if len(longest) > _MAX_CLASS_NAME:
         raise DataError(
-            f"the class {quote_name(longest[:40])}… has a name of {len(longest):,} characters; expected at most "
+            f"the class {quote_name(longest, 41)} has a name of {len(longest):,} characters; expected at most "
             f"{_MAX_CLASS_NAME:,}"
         )
     if labels.min() < 0 or labels.max() >= len(source.class_names):

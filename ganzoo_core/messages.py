@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 _MAX_CHARACTERS = 80  # characters of a value in a message
-_MAX_NAME_CHARACTERS = 1000  # of a file's or class's name
 
 
 def format_value(value: Any) -> str:
@@ -17,13 +16,15 @@ def format_value(value: Any) -> str:
     return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
 
 
-def quote_name(name: str) -> str:
+def quote_name(name: str, most: int = 1000) -> str:
     """A name of a file or a class for a message: its repr if it holds line ends or other unprintable characters.
 
-    Of a name of more than 1,000 characters the first are quoted.
+    Args:
+        name: the name.
+        most: characters; a longer name is cut.
     """
-    if len(name) > _MAX_NAME_CHARACTERS:
-        return f"{quote_name(name[:_MAX_NAME_CHARACTERS])}…"
+    if len(name) > most:
+        return f"{quote_name(name[: most - 1])}…"
     return name if name.isprintable() else repr(name)
 
 

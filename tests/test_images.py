@@ -12,6 +12,7 @@ from PIL import Image
 
 import ganzoo_core as gz
 from ganzoo_core.data import picture_files
+from ganzoo_core.data.pixels import annotate
 
 
 def test_all_256_values_survive_the_way_there_and_back() -> None:
@@ -36,6 +37,13 @@ def test_a_grid_shows_every_image_in_its_place(count: int, columns: int, channel
     for number, picture in enumerate(pictures):
         top, left = number // columns * 5, number % columns * 7
         assert (sheet[top : top + 3, left : left + 5] == picture).all()
+
+
+def test_a_long_name_beside_a_grid_is_cut() -> None:
+    sheet = gz.grid(np.zeros((2, 8, 8, 1), np.uint8), columns=1)
+    widths = [annotate(sheet, rows=[name, "b"]).width for name in ("x" * 39 + "…", "x" * 1000)]
+    assert widths[0] == widths[1]
+    assert annotate(sheet, rows=["a\nb", "b"]).size == annotate(sheet, rows=["'a\\nb'", "b"]).size
 
 
 def test_a_grid_of_floats_is_refused() -> None:

@@ -66,6 +66,7 @@ def test_a_name_that_is_a_number_wins_over_the_number() -> None:
         (["0", "1"], "2", "there is no class 2, did you mean"),
         (["-1", "1"], "0", "there is no class 0, did you mean"),
         (["0.5", "1.5"], "1", "there is no class 1, did you mean"),
+        ([" 1", "\uff12"], "1", "there is no class 1, did you mean"),  # a blank, and a full-width digit
     ],
 )
 def test_where_all_names_are_numbers_another_number_is_a_mistake(names: list[str], text: str, expected: str) -> None:

@@ -26,7 +26,7 @@ MAX_CLASSES = 100_000
 MAX_LISTED = 20  # classes listed in an error
 MAX_NAME_LENGTH = 100  # characters of a class name in an error
 _INDEX = re.compile("[0-9]{1,9}")
-_NUMBER = re.compile("[+-]?[0-9]+([.,][0-9]+)?")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Classes:
 
     @cached_property
     def _are_numbers(self) -> bool:
-        return all(_NUMBER.fullmatch(name) for name in self.names)
+        return all(_NUMBER.fullmatch(name.strip()) for name in self.names)
 
     @cached_property
     def _indices_by_name(self) -> dict[str, list[int]]:
@@ -214,4 +214,4 @@ def _loosen(name: str) -> str:
 
 
 def _shorten(name: int | str) -> str:
-    return quote_name(name[:MAX_NAME_LENGTH]) if isinstance(name, str) else format_value(name)
+    return quote_name(name, MAX_NAME_LENGTH) if isinstance(name, str) else format_value(name)

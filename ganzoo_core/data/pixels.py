@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import quote_name
 
 FONT_SIZE, MARGIN = 14, 6  # pixels: the size of captions around a grid, and the margin around them
+MAX_ROW_NAME = 40  # characters of a class's name beside a grid
 
 
 def preprocess(images: np.ndarray) -> np.ndarray:
@@ -88,11 +90,12 @@ def annotate(
 
     Args:
         picture: a grid, already enlarged.
-        rows: the name of each row, to its left.
+        rows: the name of each row, to its left; long ones are cut.
         columns: the name of each column, above it; the columns share the width evenly.
         caption: one line below the grid.
     """
     font = ImageFont.load_default(FONT_SIZE)
+    rows = [quote_name(name, MAX_ROW_NAME) for name in rows]
     left = int(max((font.getlength(name) for name in rows), default=-2 * MARGIN)) + 2 * MARGIN
     top, bottom = ((FONT_SIZE + 2 * MARGIN) * bool(words) for words in (columns, caption))
     width = max(left + picture.width, int(font.getlength(caption)) + 2 * MARGIN if caption else 0)

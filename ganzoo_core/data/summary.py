@@ -98,7 +98,7 @@ def _describe_empty(count: int, first: list[str]) -> str:
 
 
 def _shorten(name: str) -> str:
-    return quote_name(name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…")
+    return quote_name(name, MAX_NAME_LENGTH)
 
 
 def _count_sizes(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:

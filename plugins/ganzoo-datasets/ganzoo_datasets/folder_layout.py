@@ -158,7 +158,7 @@ def _check_names(class_names: Sequence[str]) -> None:
             raise gz.DataError(f"the class {name!r} has a name that is not Unicode text; rename it")
         if len(name) > _MAX_NAME_LENGTH:
             raise gz.DataError(
-                f"the class {gz.quote_name(name[:40])}… has a name of {len(name):,} characters; expected at most "
+                f"the class {gz.quote_name(name, 41)} has a name of {len(name):,} characters; expected at most "
                 f"{_MAX_NAME_LENGTH:,}"
             )
 
@@ -176,7 +176,7 @@ def _compare_parts(names: Sequence[str], splits: Sequence[str]) -> list[str]:
     if train and test and not train & test:
         raise gz.DataError(
             f"the train part has the classes {_list(sorted(train))} and the test part {_list(sorted(test))}, none in "
-            "common; expected the same folders in both: rename them, or give the train part's folder alone"
+            "common; expected the same classes in both: rename them, or give the train part's folder alone"
         )
     unknown = sorted(test - train) if train else []
     if not unknown:

@@ -114,5 +114,8 @@ def number_labels(path: Path, labels: np.ndarray, names: np.ndarray | None) -> t
         return labels.astype(np.int64), tuple(map(str, values))
     if names.dtype.kind not in "US" or names.ndim != 1:
         raise gz.DataError(f"{path}: class_names are {names.dtype} {list(names.shape)}; expected texts [K]")
-    decoded = np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names
+    try:
+        decoded = np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names
+    except UnicodeDecodeError as error:
+        raise gz.DataError(f"{path}: class_names are no text in UTF-8 ({error.reason}); save them as texts") from None
     return labels.astype(np.int64), tuple(str(name) for name in decoded)

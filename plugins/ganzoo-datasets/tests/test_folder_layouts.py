@@ -192,7 +192,7 @@ REFUSED = {
     ),
     "no class in common": (
         ("train/x/1.png", "test/y/2.png"), {},
-        "the train part has the classes x and the test part y, none in common; expected the same folders",
+        "the train part has the classes x and the test part y, none in common; expected the same classes",
     ),
     "no label in common": (
         ("train/a.png", "test/b.png"),

@@ -74,6 +74,7 @@ def test_twenty_percent_are_held_out(read):
         ({"images": IMAGES, "labels": np.arange(10.0)}, "labels are float64"),
         ({"images": IMAGES, "labels": np.arange(10), "class_names": np.array(["a", "b"])}, "labels run from 0 to 9"),
         ({"images": IMAGES, "labels": np.arange(10), "class_names": np.arange(10)}, "class_names are int64"),
+        ({"images": IMAGES, "labels": np.arange(10), "class_names": np.array([b"\xff"])}, "are no text in UTF-8"),
         ({"images": IMAGES, "labels": np.array(["a"] * 10, dtype=object)}, "never unpickled"),
         ({"images": IMAGES, "labels": np.arange(10), "class_names": np.array([""])[:0]}, "nothing"),
     ],
