@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import chain, takewhile
 
 import ganzoo_core as gz
 from ganzoo_datasets.label_files import read_label_files
@@ -90,6 +90,8 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
     else:
         names = [path[0] if path else "" for path in paths]
         class_names = tuple(sorted(set(names) - {""}))
+        if not any(splits):
+            _refuse_lone_part(paths)
         if class_names and "" in names:
             deep = next(file for file, name in zip(files, names, strict=True) if name)
             _refuse_mixed(files[names.index("")], deep)
@@ -148,6 +150,19 @@ def _refuse_other_parts(tops: Sequence[str]) -> None:
             raise gz.DataError(
                 f"its folders {_list(sorted(pair.values()))} are called like parts and would be read as classes; "
                 "rename them `train` and `test`"
+            )
+
+
+def _refuse_lone_part(paths: Sequence[list[str]]) -> None:
+    """Refuse a part without its counterpart that holds folders and lies beside others: all would become classes."""
+    tops = sorted({path[0] for path in paths if path})
+    for top in tops:
+        inner = [path[1:2] for path in paths if path[:1] == [top]]
+        if top.lower() in (*_TRAIN_FOLDERS, *_TEST_FOLDERS) and len(tops) > 1 and all(inner):
+            held, others = sorted(set(chain.from_iterable(inner))), [other for other in tops if other != top]
+            raise gz.DataError(
+                f"its folder {top} is called like a part, holds the folders {_list(held)}, and lies beside "
+                f"{_list(others)}; expected `train` with `test`, or only a folder a class: rename it, or give it alone"
             )
 
 

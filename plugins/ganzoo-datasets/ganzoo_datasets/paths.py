@@ -23,8 +23,9 @@ def resolve_path(name: str, argument: str) -> Path:
         raise gz.DataError(f"{name}:{argument}: there is no such user's home folder") from None
     if not path.exists():
         nearest = _find_nearest(path)
-        hint = f"; did you mean {nearest}?" if nearest else ""
-        raise gz.DataError(f"{name}:{argument}: {path} does not exist{hint}")
+        hint = f"; did you mean {gz.quote_name(str(nearest))}?" if nearest else ""
+        given, full = gz.quote_name(argument), gz.quote_name(str(path))
+        raise gz.DataError(f"{name}:{given}: {full} does not exist{hint}")
     return path
 
 

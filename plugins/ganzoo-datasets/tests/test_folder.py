@@ -83,6 +83,11 @@ def test_hidden_files_are_not_seen(classes):
     assert len(read(classes).images) == 4
 
 
+def test_a_missing_folder_whose_name_has_a_line_end_is_quoted(tmp_path):
+    with pytest.raises(gz.DataError, match=r"^folder:'.*a\\nb': '.*a\\nb' does not exist$"):
+        read(tmp_path / "a\nb")
+
+
 def test_images_both_flat_and_in_folders(classes):
     put(classes / "stray.png")
     with pytest.raises(gz.DataError, match=r"both flat \(stray.png\) and in sub-folders \(ant/y.png\)"):

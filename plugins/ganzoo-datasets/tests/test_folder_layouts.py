@@ -190,6 +190,10 @@ REFUSED = {
     "an empty class name": (
         NESTED, {"dataset.json": '{"labels": [["0/a.png", 0]], "class_names": [""]}'}, "class_names are not a list of",
     ),
+    "a part beside other folders": (
+        ("train/cat/1.png", "train/dog/2.png", "extra/3.png"), {},
+        "folder train is called like a part, holds the folders cat, dog, and lies beside extra; expected `train` with",
+    ),
     "no class in common": (
         ("train/x/1.png", "test/y/2.png"), {},
         "the train part has the classes x and the test part y, none in common; expected the same classes",
