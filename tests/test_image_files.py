@@ -219,6 +219,8 @@ def test_twelve_bits_of_grey_with_transparency_are_not_black(tmp_path):
     assert np.array_equal(images[0], expected)
     assert "4,095 as white" in notes[0]
     assert np.array_equal(read(tmp_path, range="full")[0][0, 1:], values[1:, :, :1] >> 8)
+    with Image.open(tmp_path / "a.png") as image:
+        assert gz.image_to_pixels(image, height=6, width=5, channels=0).shape == (6, 5, 1)
     assert np.array_equal(
         read(tmp_path, range="0:2047")[0][0, ..., 0], np.minimum(np.rint(values[..., 0] / 2047 * 255), 255)
     )

@@ -97,8 +97,12 @@ def _read_header(image: Image.Image, size: tuple[int, int], sample: str, pixels:
     width, height = size[::-1] if not late and _read_orientation(image) in _ROTATED else size
     several = image.format != "MPO" and getattr(image, "is_animated", False)
     frames = _count_frames(image) if all_frames else 1 + several
-    grey = image.mode in _GREY_MODES or ranges.is_deep_grey(image)
-    return Header(height, width, grey, sample, frames, pixels)
+    return Header(height, width, _is_grey(image), sample, frames, pixels)
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether an image, not yet decoded, is greyscale, with or without transparency."""
+    return image.mode in _GREY_MODES or ranges.find_deep_mode(image) == ranges.DEEP_GREY
 
 
 def _count_frames(image: Image.Image) -> int:
@@ -155,6 +159,7 @@ def image_to_pixels(image: Image.Image, *, height: int, width: int, channels: in
     """
     if image.width * image.height > DEFAULT_MAX_MEGAPIXELS * 1e6:
         raise BadImage(f"{image.width}×{image.height} pixels, more than {DEFAULT_MAX_MEGAPIXELS:.0f} megapixels")
+    channels = channels or (1 if _is_grey(image) else 3)
     image.load()  # before reading the EXIF data, so that a truncated file fails here
     return _to_pixels(
         image,
@@ -180,7 +185,6 @@ def _to_pixels(
     window: Range | None,
 ) -> np.ndarray:
     image.load()
-    channels = channels or (1 if image.mode in _GREY_MODES else 3)
     image = _turn(image, orientation)
     if fit == "crop":
         image = _crop_to_aspect(image, height, width)

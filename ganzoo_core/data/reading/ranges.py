@@ -25,8 +25,8 @@ FULL_RANGES: Mapping[str, Range] = {
     "int32": (-(2**31), 2**31 - 1),
 }
 DARK = 64  # images without a value from here on are nearly black
+DEEP_GREY = "LA;16B"  # Pillow's name of the layout of PNG's grey and transparency with 16 bits each
 _BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
-_DEEP_GREY = "LA;16B"  # Pillow's name of the layout of PNG's grey and transparency with 16 bits each
 
 
 def parse_range(text: str) -> Range | str:
@@ -74,12 +74,7 @@ def find_deep_mode(image: Image.Image) -> str | None:
         return None
     parameters = tiles[0][3]
     layout = parameters if isinstance(parameters, str) else parameters[0] if parameters else ""
-    return layout if str(layout).startswith((f"{image.mode};16", _DEEP_GREY)) else None
-
-
-def is_deep_grey(image: Image.Image) -> bool:
-    """Whether an image, not yet decoded, is grey with transparency at 16 bits a channel."""
-    return find_deep_mode(image) == _DEEP_GREY
+    return layout if str(layout).startswith((f"{image.mode};16", DEEP_GREY)) else None
 
 
 def read_values(file: ImageFile, image: Image.Image) -> np.ndarray:
@@ -92,7 +87,7 @@ def read_values(file: ImageFile, image: Image.Image) -> np.ndarray:
     if not deep_mode:
         values = np.asarray(image)
         return values.view(np.uint32) if sample == "uint32" else values
-    if deep_mode == _DEEP_GREY:
+    if deep_mode == DEEP_GREY:
         pairs = _read_as(file, image, "RGBA").astype(np.uint16)
         grey, alpha = pairs[..., 0] << 8 | pairs[..., 1], pairs[..., 2] << 8 | pairs[..., 3]
         return np.stack([grey, grey, grey, alpha], axis=-1)
