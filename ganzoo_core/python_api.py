@@ -305,8 +305,10 @@ def collect_flags(**shorthands: Any) -> dict[str, tuple[Any, str]]:
     for unit, count in lengths:
         most = MAX_MINUTES if unit == "minutes" else MAX_LENGTH_IMAGES
         if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= most:
-            raise UsageError(f"--{unit} is {format_value(count)}; expected a number above 0, and of at most {most:.0e}")
-        settings["train.length"] = (f"{count:f}".rstrip("0").rstrip(".") + unit, f"--{unit}")
+            raise UsageError(
+                f"--{unit} is {format_value(count)}; expected a number above 0, and of at most {most:,.0f}"
+            )
+        settings["train.length"] = (np.format_float_positional(count, trim="-") + unit, f"--{unit}")
     for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
         if shorthands.get(name) is not None:
             settings[key] = (shorthands[name], "--" + name.replace("_", "-"))

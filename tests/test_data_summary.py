@@ -69,6 +69,7 @@ def test_what_is_held_out_and_skipped_is_told():
     facts, lines = told(gz.ImageSource(images(1200), held_out=300, skipped=2))
     assert lines[0] == "data: 1,200 images without classes, 300 more are held out, 2 files were skipped"
     assert (facts["held_out"], facts["skipped"], "classes" in facts) == (300, 2, False)
+    assert told(gz.ImageSource(images(1), held_out=1))[1][0] == "data: 1 image without classes, 1 more is held out"
     assert told(gz.ImageSource(images(5)))[1][0] == "data: 5 images without classes"
 
 

@@ -16,7 +16,7 @@ import ganzoo_core as gz
 from ganzoo_core import engines
 from ganzoo_core.engines.loss_step import compute_score_statistics
 from ganzoo_core.runs import health
-from ganzoo_core.settings import read_facts
+from ganzoo_core.settings import Settings, SettingValue, read_facts
 from ganzoo_core.storage.records import SEPARATION_TERM
 from ganzoo_core.terminal.progress import Reporter
 from ganzoo_core.training import assemble
@@ -153,7 +153,7 @@ def test_a_short_run_says_what_helps_and_keeps_it(tmp_path, capfd):
     told = capfd.readouterr().err
     assert told.count(SHORT) == 1
     assert "this run takes 2 steps of the generator" in told
-    assert "--steps 5000 or --minutes 10 in place of 2steps trains for longer" in told
+    assert "--steps 5000 or --minutes 10 in place of --steps trains for longer" in told
     (kept,) = [note for note in read_facts(run.folder / "config.yaml").warnings if SHORT in note]
     assert f"note: {kept}\n" in told
     assert SHORT in (run.folder / "report.html").read_text(encoding="utf-8")
@@ -178,6 +178,10 @@ def test_two_thousand_steps_are_enough_and_so_is_what_a_preset_chose_for_the_dat
     assert resolved.settings.find_origin("train.length") == "dcgan-torch preset digits"
     assert health.explain_short_run(resolved, 100) == ""
     said = replace(resolved, settings=resolved.settings.replace("train.length", "100steps", "--steps"))
+    for origin, written in (("--minutes: 0.1 minutes at 9 images/s", "--minutes"), ("my.yaml", "train.length=54")):
+        entry = SettingValue("54", origin, by_user=True)
+        other = replace(resolved, settings=Settings({**resolved.settings.entries, "train.length": entry}))
+        assert f" in place of {written} trains for longer" in health.explain_short_run(other, 5)
     assert "takes 1,999 steps" in health.explain_short_run(said, 1999)
     assert "takes 1 step of" in health.explain_short_run(said, 1)
     assert health.explain_short_run(said, 2000) == ""
@@ -232,6 +236,17 @@ LONG = {"train.length": ("90000000", "--images")}
 )
 def test_the_laptop_s_preset_is_advised_where_it_would_help(data, more, images, longer, expected):
     found = health.find_laptop_preset(resolved(data, **more), images, epoch_images=2000, is_too_short=longer)
+    assert found == expected
+
+
+@pytest.mark.parametrize(("longer", "expected"), [(False, "small"), (True, "")])
+def test_a_laptop_s_preset_may_count_minutes(longer, expected):
+    """How many images those are is unknown here, so it is not said to train for longer."""
+    asked = resolved("mnist")
+    model = asked.parts["generator"]
+    presets = {**model.presets, "small": {**model.presets["small"], "train.length": "10minutes"}}
+    parts = {**asked.parts, "generator": replace(model, presets=presets)}
+    found = health.find_laptop_preset(replace(asked, parts=parts), 6 * 10**6, epoch_images=60_000, is_too_short=longer)
     assert found == expected
 
 

@@ -322,6 +322,8 @@ def test_ranks_share_a_smaller_batch_evenly():
     found = mix.resolve(catalog.scan(), asked(preset="few"))
     smaller, note = mix.fit_batch_size(found, 21, held_out=0, world_size=4)
     assert (smaller.settings["train.batch_size"], "a batch takes 20 instead" in note) == (20, True)
+    with pytest.raises(gz.UsageError, match=r"1 more is held out; --set data.holdout=0 trains on it\)"):
+        mix.fit_batch_size(found, 3, held_out=1, world_size=4)
     with pytest.raises(gz.UsageError, match="there are 3 images and a batch takes 32"):
         mix.fit_batch_size(found, 3, held_out=0, world_size=4)
     assert mix.fit_batch_size(found, 32, held_out=5, world_size=1) == (found, "")

@@ -15,6 +15,7 @@ import pytest
 import ganzoo_core as gz
 from ganzoo_core import mix, settings
 from ganzoo_core.distributed.ranks import SINGLE_PROCESS
+from ganzoo_core.python_api import collect_flags
 from ganzoo_core.runs import folder, layout
 from ganzoo_core.settings.lengths import MAX_MINUTES, parse_minutes
 from ganzoo_core.training import timed_length
@@ -132,8 +133,19 @@ def test_a_new_run_from_a_checkpoint_takes_no_minutes(tmp_path):
 
 @pytest.mark.parametrize("count", [0, -1, float("nan"), float("inf"), MAX_MINUTES * 2, True, "10"])
 def test_minutes_that_are_none_are_refused(count):
-    with pytest.raises(gz.UsageError, match=r"--minutes is .*; expected a number above 0, and of at most 1e\+06"):
+    with pytest.raises(gz.UsageError, match=r"--minutes is .*; expected a number above 0, and of at most 1,000,000"):
         gz.train("dcgan-torch", minutes=count)
+
+
+@pytest.mark.parametrize(
+    ("unit", "count", "length"),
+    [
+        ("minutes", 1e-9, "0.000000001minutes"), ("epochs", 2.5, "2.5epochs"), ("images", 10**15, f"{10**15}images"),
+        ("steps", 5, "5steps"), ("epochs", 1.0, "1epochs"),
+    ],
+)  # fmt: skip
+def test_a_length_is_kept_as_it_was_given(unit, count, length):
+    assert collect_flags(**{unit: count}) == {"train.length": (length, f"--{unit}")}
 
 
 @pytest.mark.parametrize("other", ["images", "epochs", "steps"])

@@ -50,7 +50,8 @@ def format_summary(summary: Mapping[str, Any]) -> list[str]:
     """Format the facts of `describe_data` as lines."""
     parts = [f"data: {pluralise(summary['images'], 'image')}{_format_classes(summary.get('classes'))}"]
     if summary.get("held_out"):
-        parts.append(f"{summary['held_out']:,} more are held out")
+        are = "is" if summary["held_out"] == 1 else "are"
+        parts.append(f"{summary['held_out']:,} more {are} held out")
     if summary["skipped"]:
         parts.append(f"{summary['skipped']:,} {'files were' if summary['skipped'] > 1 else 'file was'} skipped")
     classes = summary.get("classes") or {}

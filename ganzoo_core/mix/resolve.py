@@ -149,7 +149,8 @@ def fit_batch_size(mix: Mix, count: int, *, held_out: int, world_size: int) -> t
     origin, most = mix.settings.find_origin("train.batch_size"), count - count % world_size
     there = f"there {'is' if count == 1 else 'are'} {pluralise(count, 'image')}"
     if origin != f"{mix.parts['generator'].name} preset {mix.preset}" or not most:
-        held = f" ({held_out:,} more are held out; --set data.holdout=0 trains on them)" if held_out else ""
+        are, them = ("is", "it") if held_out == 1 else ("are", "them")
+        held = f" ({held_out:,} more {are} held out; --set data.holdout=0 trains on {them})" if held_out else ""
         raise UsageError(f"{there}{held} and a batch takes {batch}; say --batch-size {most or count} or less")
     smaller = mix.settings.replace("train.batch_size", most, f"{origin}: {batch}, of {pluralise(count, 'image')}")
     return replace(mix, settings=smaller), f"a batch takes {most} instead of the preset's {batch}, since {there}"

@@ -17,7 +17,7 @@ from ganzoo_core.messages import pluralise
 from ganzoo_core.mix import Mix
 from ganzoo_core.runs import layout
 from ganzoo_core.settings import CORE_SETTINGS
-from ganzoo_core.settings.lengths import Interval
+from ganzoo_core.settings.lengths import Interval, parse_minutes
 from ganzoo_core.storage.records import SEPARATION_TERM
 
 MIN_STEPS = 2_000  # steps of G below which most GANs draw little more than noise
@@ -39,7 +39,9 @@ def explain_short_run(resolved: Mix, steps: int, *, laptop: str = "", resumed: P
     if steps >= MIN_STEPS or resolved.settings.find_origin("train.length") == data_preset_origin:
         return ""
     entry = resolved.settings.entries["train.length"]
-    instead = f" in place of {entry.value}" if entry.by_user else ""
+    flag = entry.origin.partition(":")[0]  # `--minutes: 10 minutes at …`, where they were turned into images
+    written = flag if flag in ("--images", "--epochs", "--steps", "--minutes") else f"train.length={entry.value}"
+    instead = f" in place of {written}" if entry.by_user else ""
     advice = f"the same command with --steps 5000 or --minutes 10{f' or --preset {laptop}' if laptop else ''}{instead}"
     if resumed is not None:
         advice = f"`ganzoo resume {shlex.quote(str(resumed))} --steps 5000`"
@@ -67,6 +69,8 @@ def find_laptop_preset(resolved: Mix, images: int, *, epoch_images: int, is_too_
     if entry.by_user or not (is_too_short or resolved.preset):
         return "" if is_too_short or resolved.preset else name
     length = {**model.defaults, **model.presets[name]}.get("train.length", CORE_SETTINGS["train.length"].default)
+    if parse_minutes(length) is not None:  # its images depend on the speed
+        return "" if is_too_short else name
     preset_images = Interval.parse(length).to_images(epoch_images=epoch_images, step_images=1)
     return name if (preset_images > images if is_too_short else preset_images < images) else ""
 

