@@ -235,6 +235,10 @@ class _Guard:
         return (yield from self.watch("dataset"))
 
     @hookimpl(wrapper=True)
+    def describe_dataset(self) -> Generator[None, Any, Any]:
+        return (yield from self.watch("describe_dataset"))
+
+    @hookimpl(wrapper=True)
     def extractor(self) -> Generator[None, Any, Any]:
         return (yield from self.watch("extractor"))
 

@@ -111,7 +111,18 @@ def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> D
         UsageError, PluginError, DataError: as the run would.
     """
     check(resolved, out)
-    return building.fit_to_description(resolved, data_root)
+    fitted = building.fit_to_description(resolved, data_root)
+    if fitted is not None:
+        building.check_loss_and_schedule(resolved, fitted, _find_length(resolved.settings))
+    return fitted
+
+
+def _find_length(settings: Settings, epoch_images: int = timed_length.MAX_TIMED_IMAGES) -> int:
+    """The run's length in images; for one in minutes or unknown epochs, a length that is enough for every schedule."""
+    if parse_minutes(settings["train.length"]):
+        return timed_length.MAX_TIMED_IMAGES
+    step_images = read_group(StepSettings, settings).images_per_step
+    return RunIntervals.from_settings(settings, epoch_images=epoch_images, step_images=step_images).end
 
 
 def make_score_request(resolved: Mix, data_root: str | Path | None = None) -> ScoreRequest | None:
@@ -168,6 +179,7 @@ def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -
     world_size = rank.world_size
     resolved, smaller = fit_batch_size(resolved, len(source.images), held_out=held_out, world_size=world_size)
     ranks.check_launch(rank, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
+    building.check_loss_and_schedule(resolved, fitted, _find_length(resolved.settings, len(source.images)))
     return LoadedMix(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
 
 
