@@ -25,7 +25,7 @@ from ganzoo_core.storage.records import Position
 from ganzoo_core.terminal.progress import MuteReporter, Reporter
 from ganzoo_core.training import timed_length
 from ganzoo_core.training.intervals import RunIntervals
-from ganzoo_core.training.resuming import StartPoint
+from ganzoo_core.training.resuming import FROM_SCRATCH, StartPoint
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _read_data(resolved: Mix, data_root: str | Path | None, together: ProcessGro
     return building.load_data(resolved, data_root) if source is None else source
 
 
-def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> TrainingSetup:
+def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint = FROM_SCRATCH) -> TrainingSetup:
     """Import the framework, fix the run's length, and build the networks, their loss and their schedule.
 
     Args:
