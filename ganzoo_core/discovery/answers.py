@@ -13,11 +13,7 @@ from ganzoo_core.messages import format_value
 
 def check_loss(answer: Any) -> str:
     """Describe what is wrong with a loss; "" if nothing."""
-    if isinstance(answer, type):
-        return f"the class {answer.__name__}; expected an object of it"
-    if isinstance(answer, Loss):
-        return ""
-    return f"a {type(answer).__name__} without discriminator(step) and generator(step)"
+    return _check_object(answer, Loss, "discriminator(step) and generator(step)")
 
 
 def check_schedule(answer: Any) -> str:
@@ -45,11 +41,13 @@ def check_image_facts(answer: Any) -> str:
 
 def check_extractor(answer: Any) -> str:
     """Describe what is wrong with an extractor; "" if nothing."""
+    return _check_object(answer, Extractor, "extract(images) and facts")
+
+
+def _check_object(answer: Any, protocol: type, members: str) -> str:
     if isinstance(answer, type):
         return f"the class {answer.__name__}; expected an object of it"
-    if isinstance(answer, Extractor):
-        return ""
-    return f"a {type(answer).__name__} without extract(images) and facts"
+    return "" if isinstance(answer, protocol) else f"a {type(answer).__name__} without {members}"
 
 
 def check_metric(answer: Any) -> str:
