@@ -29,6 +29,7 @@ REFUSED = {
     "run cgan-torch --data folder:plain": "is conditional, and folder has no labels",
     "run dcgan-torch --set data.size=513": "513",
     "run dcgan-torch --from nowhere": "nowhere",
+    "run progan-tf --images 2000 --set stable_images=1000": "stable phases of 1,000",
     "resume nowhere": "is no run's folder",
     "resume trained --set lr=1e-4 --out full": "full is there already and not empty",
     "resume trained --device cuda --images 100": "CUDA is not available",
@@ -88,9 +89,10 @@ DRY = {
     "dcgan-torch --with diffaugment --set diffaugment.policy=color,cut": "policy holds 'cut'; expected some of color",
     "dcgan-torch --with spectral-norm --set iterations=0": "iterations is 0; expected a number of at least 1",
     "dcgan-torch --with r1 --set r1.gamma=-1": "with.r1.gamma is -1",
+    "dcgan-torch --loss wasserstein --set clip=0": "loss.clip is 0.0; expected a number above 0",
     "dcgan-torch --loss wgan-gp --set gp_weight=-1": "loss.gp_weight is -1",
     "progan-tf --set start_resolution=3": "schedule.start_resolution is 3",
-    "progan-tf --images 2000 --set stable_images=1000": "stable phases of 1,000",
+    "dcgan-torch --schedule linear-decay --set schedule.start=1": "schedule.start is 1.0; expected a number",
     "dcgan-torch --no-plugin ganzoo-scores --set train.evaluate_every=1epoch": "nothing that images are scored with",
 }
 SCRIPT = """

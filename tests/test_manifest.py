@@ -74,6 +74,8 @@ def test_everything_a_card_can_hold(read):
     model.norm = ["batch", "none"]
     [models.big-gan_2.at_least]
     model.widths = 1
+    [models.big-gan_2.above]
+    model.rate = 0
     [models.big-gan_2.below]
     model.rate = 1.0
     [models.big-gan_2.help]
@@ -95,7 +97,7 @@ def test_everything_a_card_can_hold(read):
         "model.widths": [512, 256], "model.rate": 1e-3, "generator.norm": "none", "train.lr": 1e-4,
     }  # fmt: skip
     assert part.choices == {"model.norm": ("batch", "none")}
-    assert (part.at_least, part.below) == ({"model.widths": 1}, {"model.rate": 1.0})
+    assert (part.above, part.at_least, part.below) == ({"model.rate": 0}, {"model.widths": 1}, {"model.rate": 1.0})
     assert part.help == {"model.norm": "the normalisation", "train.lr": "as in the paper"}
     assert part.presets == {"tiny": {"model.widths": [8, 4], "discriminator.norm": "none"}}
     assert (part.paper, part.aliases) == ("arXiv:1511.06434", ("bg",))

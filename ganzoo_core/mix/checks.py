@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.discovery.manifest import BOUNDS, Part
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import format_setting
 from ganzoo_core.mix.effects import list_unread_notes
@@ -25,16 +25,15 @@ def check_values(mix: Mix) -> None:
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             verb, several = ("holds", "some of ") if isinstance(value, list) else ("is", "")
             raise UsageError(f"{key} {verb} {wrong!r}; expected {several}{' or '.join(map(str, allowed))}{hint}")
-    at_least, below = _collect_limits(mix, "at_least"), _collect_limits(mix, "below")
-    for key in {**at_least, **below}:
-        if key in mix.settings:
-            limits = Setting(None, "", at_least=at_least.get(key), below=below.get(key))
-            if problem := limits.describe_problem(mix.settings[key]):
-                raise UsageError(f"{key} is {format_setting(mix.settings[key])}; {problem}")
+    bounds = {field: _collect_limits(mix, field) for field in BOUNDS}
+    for key, value in mix.settings.items():
+        own: dict[str, Any] = {field: limits[key] for field, limits in bounds.items() if key in limits}
+        if value is not None and (problem := Setting(None, "", **own).describe_problem(value)):
+            raise UsageError(f"{key} is {format_setting(value)}; {problem}")
 
 
 def _collect_limits(mix: Mix, field: str) -> dict[str, Any]:
-    """What the cards of this mix say in `choices`, `at_least` or `below`: a setting's full name -> its limit."""
+    """What the cards of this mix say in a field, `choices` or one of `BOUNDS`: a setting's full name -> its limit."""
     limits: dict[str, Any] = {}
     separate = mix.parts["generator"] != mix.parts["discriminator"]
     for slot, part in mix.parts.items():

@@ -102,7 +102,9 @@ def check(resolved: Mix, out: Path | None = None) -> None:
 
 
 def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> DataFit | None:
-    """Check what a run would refuse, without reading the data or importing a framework.
+    """Check what a run would refuse, without reading the data, or importing a framework or any part but the dataset.
+
+    A modifier is imported with the dataset that it may change.
 
     Returns:
         How images and networks are matched; None if that is known only once the data is read.
@@ -111,14 +113,11 @@ def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> D
         UsageError, PluginError, DataError: as the run would.
     """
     check(resolved, out)
-    fitted = building.fit_to_description(resolved, data_root)
-    if fitted is not None:
-        building.check_loss_and_schedule(resolved, fitted, _find_length(resolved.settings))
-    return fitted
+    return building.fit_to_description(resolved, data_root)
 
 
-def _find_length(settings: Settings, epoch_images: int = timed_length.MAX_TIMED_IMAGES) -> int:
-    """The run's length in images; for one in minutes or unknown epochs, a length that is enough for every schedule."""
+def _find_length(settings: Settings, epoch_images: int) -> int:
+    """The run's length in images; for one in minutes, a length that is enough for every schedule."""
     if parse_minutes(settings["train.length"]):
         return timed_length.MAX_TIMED_IMAGES
     step_images = read_group(StepSettings, settings).images_per_step

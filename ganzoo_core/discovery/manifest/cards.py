@@ -10,6 +10,8 @@ from ganzoo_core.messages import pluralise
 
 KINDS = ("models", "losses", "schedules", "datasets", "modifiers", "trackers", "extractors", "metrics")
 _SINGULAR = ("model", "loss", "schedule", "dataset", "modifier", "tracker", "extractor", "metric")
+BOUNDS = ("above", "at_least", "below")
+"""The fields of a card with the bounds of its settings, as `settings.Setting` has them."""
 SINGULAR = dict(zip(KINDS, _SINGULAR, strict=True))
 
 
@@ -34,8 +36,8 @@ class Suits:
 class Part:
     """A card: everything known about a part without importing it.
 
-    `defaults`, `choices`, `at_least`, `below`, `help` and each preset are flat, keyed by the setting's full name;
-    `suits` says when a preset is suitable. `frameworks` empty means all. `decision` is the score above which D
+    `defaults`, `choices`, `above`, `at_least`, `below`, `help` and each preset are flat, keyed by the setting's full
+    name; `suits` says when a preset is suitable. `frameworks` empty means all. `decision` is the score above which D
     classifies an image as real: a number, `"pair"`, or None; `probability` is the function that turns D's score into a
     probability. `generators` names the trained generators included in a model's package. `license` is the licence of a
     dataset's pictures, with attribution. `lower` and `higher` name the scores of a metric for which lower or higher is
@@ -62,6 +64,7 @@ class Part:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     suits: Mapping[str, Suits] = field(default_factory=dict)
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    above: Mapping[str, float] = field(default_factory=dict)
     at_least: Mapping[str, float] = field(default_factory=dict)
     below: Mapping[str, float] = field(default_factory=dict)
     help: Mapping[str, str] = field(default_factory=dict)

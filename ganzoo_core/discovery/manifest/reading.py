@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core import messages, settings
-from ganzoo_core.discovery.manifest.cards import KINDS, Manifest, Part, Problem
+from ganzoo_core.discovery.manifest.cards import BOUNDS, KINDS, Manifest, Part, Problem
 from ganzoo_core.discovery.manifest.fields import (
     FIELDS,
     IMAGE_FIELDS,
@@ -208,7 +208,7 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
                 raise _InvalidPart(
                     f"presets.{preset} sets {key}, too late: by its suits.max_images it is picked from the data"
                 )
-    for label in ("choices", "at_least", "below", "help"):
+    for label in ("choices", *BOUNDS, "help"):
         for key in fields.get(label, {}):
             if key not in declared and key not in settings.CORE_SETTINGS:
                 raise _InvalidPart(
@@ -222,7 +222,7 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
                 f"defaults {key} is {messages.format_value(declared[key])}, which is not among its choices"
             )
     numeric = ("int", "float", "integers", "numbers")
-    for label in ("at_least", "below"):
+    for label in BOUNDS:
         for key, bound in fields.get(label, {}).items():
             if settings.find_kind(key, declared.get(key)) not in numeric:
                 raise _InvalidPart(f"{label} compares {key}, which is no number")
