@@ -253,7 +253,7 @@ def check_loss_and_schedule(resolved: Mix, fitted: DataFit, total_images: int) -
     """Build those of the loss and the schedule that are for any framework, and so need none, to see what they refuse.
 
     Raises:
-        UsageError, PluginError: as `build_loss`, `build_schedule` and `check_resolution` do.
+        UsageError, PluginError: as `build_loss` and `build_schedule` do.
     """
 
     def is_for_any(slot: str) -> bool:
@@ -262,7 +262,7 @@ def check_loss_and_schedule(resolved: Mix, fitted: DataFit, total_images: int) -
     if is_for_any("loss"):
         build_loss(resolved, fitted)
     if is_for_any("schedule"):
-        check_resolution(resolved, build_schedule(resolved, fitted, total_images)(0))
+        build_schedule(resolved, fitted, total_images)
 
 
 def list_wrappers(resolved: Mix, slot: str) -> list[Part]:
