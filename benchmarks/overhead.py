@@ -29,7 +29,7 @@ from startup import write_fake_plugins
 import ganzoo_core as gz
 from ganzoo_core import mix, python_api
 from ganzoo_core.discovery.catalog import scan
-from ganzoo_core.training import assemble
+from ganzoo_core.training import assemble, setup
 
 EPOCH_IMAGES = 60_000  # images: of the run whose share of saving is told
 MODELS = {"torch": ("dcgan-torch", 64, 64), "tensorflow": ("dcgan-tf", 28, 256)}  # pixels, batch
@@ -290,7 +290,9 @@ def assemble_run(
         flags=python_api.collect_flags(steps=steps),
     )
     with tempfile.TemporaryDirectory() as folder:
-        runner = assemble.assemble(mix.resolve(scan(), request), data_root=None, out=Path(folder) / "run", quiet=True)
+        runner = assemble.open_run(
+            setup.build(setup.load(mix.resolve(scan(), request), None), quiet=True), out=Path(folder) / "run"
+        )
         try:
             yield runner
         finally:

@@ -31,16 +31,19 @@ SLOT_HOOKS = {
 }
 
 
-def call_slot(resolved: Mix, slot: str, check: Callable[[Any], str], **arguments: Any) -> Any:
-    """Call the hook of a slot's part, with the mix's modifiers around it; see `loading.call_hook`.
+def call_slot(resolved: Mix, slot: str, check: Callable[[Any], str], *, hook: str = "", **arguments: Any) -> Any:
+    """Call a hook of a slot's part, with the mix's modifiers around it; see `loading.call_hook`.
 
-    Its `name`, its `options` and those of the modifiers are the mix's, unless they are among the arguments.
+    Its `name`, its `options` and those of the modifiers are the mix's, unless they are among the arguments. `hook` is
+    that of the slot unless another is named.
     """
-    own = {"name": resolved.parts[slot].name, "options": resolved.get_options(slot)}
-    if slot != "data":
-        own["modifiers"] = resolved.get_modifier_options()
+    own = {
+        "name": resolved.parts[slot].name,
+        "options": resolved.get_options(slot),
+        "modifiers": resolved.get_modifier_options(),
+    }
     return loading.call_hook(
-        SLOT_HOOKS[slot],
+        hook or SLOT_HOOKS[slot],
         resolved.parts[slot],
         check,
         wrappers=resolved.modifiers,
@@ -98,13 +101,11 @@ def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource
 
 
 def _make_data_arguments(resolved: Mix, data_root: str | Path | None) -> dict[str, Any]:
-    """The arguments of the hooks `dataset` and `describe_dataset`."""
+    """What the hooks `dataset` and `describe_dataset` get beside what all do."""
     return {
-        "name": resolved.parts["data"].name,
         "argument": resolved.data_argument,
         "root": find_data_root(data_root),
         "split": resolved.settings["data.split"],
-        "options": resolved.get_options("data"),
     }
 
 
@@ -117,26 +118,27 @@ def fit_from_card(resolved: Mix) -> DataFit | None:
 
 
 def fit_to_description(resolved: Mix, data_root: str | Path | None = None) -> tuple[DataFit | None, int | None]:
-    """Fit data and networks by the dataset's card, or by its hook `describe_dataset`.
+    """Fit data and networks by the dataset's hook `describe_dataset`, or by its card.
 
     Returns:
-        How they fit, None without both; and the most images that there can be, None if the hook does not say.
+        How they fit, None if neither has the size; and the most images that there can be, None if the hook gives none.
 
     Raises:
         UsageError: if they do not fit, or a path in `--data` does not exist.
         DataError: if the data cannot be found.
     """
     part = resolved.parts["data"]
-    if part.image is not None or "data" in resolved.objects:
-        return fit_from_card(resolved), None
+    if "data" in resolved.objects:
+        return None, None
+    facts: Mapping[str, int] = part.image or {}
     if hasattr(loading.import_hooks(part), "describe_dataset"):
-        image = loading.call_hook(
-            "describe_dataset", part, answers.check_image_facts, **_make_data_arguments(resolved, data_root)
-        )
-        shape = {name: number for name, number in image.items() if name != "images"}
-        return mix.make_data_fit(resolved, **shape, background=None), image.get("images")
-    if part.argument == "path" and resolved.data_argument and not paths.expand_user(resolved.data_argument).exists():
+        arguments = _make_data_arguments(resolved, data_root)
+        facts = call_slot(resolved, "data", answers.check_image_facts, hook="describe_dataset", **arguments)
+    elif part.argument == "path" and resolved.data_argument and not paths.expand_user(resolved.data_argument).exists():
         raise UsageError(f"{part.name}:{resolved.data_argument} does not exist; write --data {part.name}:PATH")
+    image = {name: number for name, number in facts.items() if name != "images"}
+    if image:
+        return mix.make_data_fit(resolved, **image, background=None), facts.get("images")
     if size := resolved.settings["data.size"]:  # whether the networks take it depends on nothing else
         mix.make_data_fit(resolved, height=size, width=size, channels=1, classes=1, background=None)
     return None, None
@@ -249,6 +251,22 @@ def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Schedul
 def build_loss(resolved: Mix, fitted: DataFit) -> Loss:
     """Build the loss with its modifiers around it."""
     return call_slot(resolved, "loss", answers.check_loss, spec=fitted.spec)
+
+
+def check_loss_and_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> None:
+    """Build those of the loss and the schedule that are for any framework, and so need none, to see what they refuse.
+
+    Raises:
+        UsageError, PluginError: as `build_loss` and `build_schedule` do.
+    """
+
+    def is_for_any(slot: str) -> bool:
+        return not any(part.frameworks for part in (resolved.parts[slot], *list_wrappers(resolved, slot)))
+
+    if is_for_any("loss"):
+        build_loss(resolved, fitted)
+    if is_for_any("schedule"):
+        build_schedule(resolved, fitted, total_images)
 
 
 def list_wrappers(resolved: Mix, slot: str) -> list[Part]:

@@ -62,7 +62,9 @@ def schedule(name: str, spec: Spec, total_images: int, options: Options, modifie
 
 
 @hookspec(firstresult=True)
-def dataset(name: str, argument: str, root: Path, split: str, options: Options) -> ImageSource:
+def dataset(
+    name: str, argument: str, root: Path, split: str, options: Options, modifiers: dict[str, Options]
+) -> ImageSource:
     """The images of `split` (`train`, `test` or `all`).
 
     `argument` is the text after the colon of `--data NAME:ARGUMENT`, else "". `root` is the data root, which may be
@@ -71,12 +73,16 @@ def dataset(name: str, argument: str, root: Path, split: str, options: Options) 
 
 
 @hookspec(firstresult=True)
-def describe_dataset(name: str, argument: str, root: Path, split: str, options: Options) -> Mapping[str, int]:
+def describe_dataset(
+    name: str, argument: str, root: Path, split: str, options: Options, modifiers: dict[str, Options]
+) -> Mapping[str, int]:
     """`height`, `width`, `channels` and `classes` of what `dataset` would give, as `image` in a manifest states them.
 
-    Optional, for a dataset in which they depend on the argument. It is asked by `--dry-run`: it reads names and headers
-    of files, no whole pictures, and downloads nothing. It may also give `images`, the most that the part can have, so
-    that a batch larger than that is refused. Raises DataError as `dataset` does.
+    Optional, for a dataset in which they depend on the argument, or whose files may be missing. It is asked by
+    `--dry-run`: it reads names and headers of files, no whole pictures, and downloads nothing. It may also give
+    `images`, the most that the part can have, so that a batch larger than that is refused. What is known only once the
+    images are read is an empty mapping. Raises DataError as `dataset` does. A modifier that changes the numbers wraps
+    this hook too.
     """
 
 

@@ -34,7 +34,7 @@ hooks = "pack.forgetful"
 """
 HOOK = "import ganzoo_core as gz\n@gz.hookimpl\ndef dataset(name):\n"
 FILES = {
-    "__init__.py": "",
+    "__init__.py": HOOK + "    raise gz.DataError('never read')\n",
     "gone.py": "import nothing_like_it\n",
     "leaves.py": "print('{')\nraise SystemExit(0)\n",
     "silent.py": HOOK + "    print('{')\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ REFUSED = {
     "run cgan-torch --data folder:plain": "is conditional, and folder has no labels",
     "run dcgan-torch --set data.size=513": "513",
     "run dcgan-torch --from nowhere": "nowhere",
+    "run progan-tf --images 2000 --set stable_images=1000": "stable phases of 1,000",
     "resume nowhere": "is no run's folder",
     "resume trained --set lr=1e-4 --out full": "full is there already and not empty",
     "resume trained --device cuda --images 100": "CUDA is not available",
@@ -73,6 +75,25 @@ DRY = {
     "dcgan-torch --data shapes --set data.count=0": "data.count is 0; expected at least 1",
     "dcgan-torch --schedule progressive": "the schedule progressive changes the resolution",
     "dcgan-torch --data folder:deep --set data.range=full": "floating-point images have no full range",
+    "dcgan-torch --data mnist": "nothing/MNIST/raw, and GANZOO_OFFLINE forbids a download",
+    "dcgan-torch --data cifar10": "nothing, and GANZOO_OFFLINE forbids a download of cifar-10",
+    "dcgan-torch --data npy:full": "full holds no images.npy",
+    "dcgan-torch --data npy:images.npz": "images.npz is an archive of arrays",
+    "dcgan-torch --data npz:full": "full is no file",
+    "cgan-torch --data npz:images.npz": "is conditional, and npz has no labels",
+    "dcgan-torch --data idx:full": "full holds no train-images-idx3-ubyte",
+    "dcgan-torch --data torchvision:CIFAR1000": "has no set 'CIFAR1000'; did you mean CIFAR100?",
+    "dcgan-torch --data torchvision:CIFAR100 --set data.arguments=x": "data.arguments is 'x'",
+    "dcgan-torch --set model.width=0": "model.width is 0; expected a number of at least 1",
+    "dcgan-torch --set generator.width=0": "generator.width is 0; expected a number of at least 1",
+    "cgan-torch --set model.dropout=1": "model.dropout is 1.0; expected a number of at least 0 and below 1",
+    "dcgan-torch --with diffaugment --set diffaugment.policy=color,cut": "policy holds 'cut'; expected some of color",
+    "dcgan-torch --with spectral-norm --set iterations=0": "iterations is 0; expected a number of at least 1",
+    "dcgan-torch --with r1 --set r1.gamma=-1": "with.r1.gamma is -1",
+    "dcgan-torch --loss wasserstein --set clip=0": "loss.clip is 0.0; expected a number above 0",
+    "dcgan-torch --loss wgan-gp --set gp_weight=-1": "loss.gp_weight is -1",
+    "progan-tf --set start_resolution=3": "schedule.start_resolution is 3",
+    "dcgan-torch --schedule linear-decay --set schedule.start=1": "schedule.start is 1.0; expected a number",
     "dcgan-torch --no-plugin ganzoo-scores --set train.evaluate_every=1epoch": "nothing that images are scored with",
 }
 SCRIPT = """
@@ -124,6 +145,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(lines)],
         cwd=place, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "GANZOO_OFFLINE": "1", "GANZOO_DATA": "nothing"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)

@@ -258,6 +258,26 @@ def test_choices_of_the_other_network_s_model_do_not_bind(resolve):
     assert said.startswith("model.width is 8; expected 7 or 9")
 
 
+def test_each_item_of_a_list_is_one_of_the_choices(installed, resolve):
+    listed = {"defaults": {"model.ways": ["a", "b"]}, "choices": {"model.ways": ("a", "b")}}
+    with_list = Catalog(tuple(replace(p, **listed) if p.name == "fixed" else p for p in installed.parts), ())
+    assert resolve("fixed", assigned={"ways": "b"}, catalog=with_list).settings["model.ways"] == ["b"]
+    said = resolve.refusal("fixed", assigned={"ways": "b,c"}, catalog=with_list)
+    assert said.startswith("model.ways holds 'c'; expected some of a or b")
+
+
+def test_a_value_outside_the_bounds_of_a_card(installed, resolve):
+    bounds = {"at_least": {"model.width": 2}, "below": {"model.width": 300}}
+    bounded = Catalog(tuple(replace(p, **bounds) if p.name == "conv" else p for p in installed.parts), ())
+    assert resolve("conv", assigned={"model.width": "2"}, catalog=bounded).settings["model.width"] == 2
+    for key in ("model.width", "generator.width", "discriminator.width"):
+        said = resolve.refusal("conv", assigned={key: "300"}, catalog=bounded)
+        assert said == f"{key} is 300; expected a number of at least 2 and below 300"
+    mixed = {"generator": "conv", "discriminator": "dense"}
+    assert resolve(**mixed, assigned={"discriminator.width": "9"}, catalog=bounded)
+    assert "generator.width is 1" in resolve.refusal(**mixed, assigned={"generator.width": "1"}, catalog=bounded)
+
+
 def test_a_need_that_no_choice_of_the_setting_meets(installed, resolve):
     parts = [replace(p, choices={}) if p.name == "conv" else p for p in installed.parts]
     said = resolve.refusal("conv", loss="gp", catalog=Catalog(tuple(parts), ()))

@@ -9,14 +9,21 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
+from ganzoo_core import building, mix
 from ganzoo_core.api import ImageSource
 from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.errors import PluginError
 
 TOP = "import numpy as np\nimport ganzoo_core as gz\n"
 GOOD = "@gz.hookimpl\ndef dataset(name, split):\n    return gz.ImageSource(np.zeros((2, 4, 4, 1), np.uint8))\n"
-ARGUMENTS = {"name": "part", "argument": "", "root": Path(), "split": "train", "options": {}}
-KINDS = {"dataset": "datasets", "loss": "losses", "schedule": "schedules"}
+ARGUMENTS = {"name": "part", "argument": "", "root": Path(), "split": "train", "options": {}, "modifiers": {}}
+KINDS = {"dataset": "datasets", "describe_dataset": "datasets", "loss": "losses", "schedule": "schedules"}
+CHECKS = {
+    "dataset": answers.check_source,
+    "describe_dataset": answers.check_image_facts,
+    "loss": answers.check_loss,
+    "schedule": answers.check_schedule,
+}
 
 
 @pytest.fixture
@@ -36,8 +43,7 @@ def call(here, request):
         found = catalog.scan()
         parts = tuple(found.find("modifiers", f"mod-{place}") for place in range(len(modifiers)))
         part = found.find(KINDS[hook], "part")
-        check = {"dataset": answers.check_source, "loss": answers.check_loss, "schedule": answers.check_schedule}[hook]
-        return loading.call_hook(hook, part, check, wrappers=parts, **(arguments or ARGUMENTS))
+        return loading.call_hook(hook, part, CHECKS[hook], wrappers=parts, **(arguments or ARGUMENTS))
 
     return call
 
@@ -156,6 +162,31 @@ def test_modifiers_wrap_the_part_the_first_innermost(call):
 def test_a_modifier_of_another_slot_leaves_this_one_alone(call):
     other = "@gz.hookimpl(wrapper=True)\ndef loss(name):\n    return 1 / (yield)\n"
     assert isinstance(call(GOOD, other), ImageSource)
+
+
+def test_a_modifier_of_the_data_reads_its_own_settings(here):
+    """In `dataset`, and in `describe_dataset`, by which a dry run fits the networks."""
+    hooks = (
+        "import ganzoo_core as gz\nfrom dataclasses import replace\n"
+        "@gz.hookimpl(wrapper=True)\ndef dataset(modifiers):\n    source = yield\n"
+        "    return replace(source, images=source.images[:, : modifiers['crop']['rows']])\n"
+        "@gz.hookimpl(wrapper=True)\ndef describe_dataset(modifiers):\n    facts = yield\n"
+        "    return {**facts, 'height': modifiers['crop']['rows']}\n"
+    )
+    manifest = "api = 1\n[modifiers.crop]\ntitle = 'T'\nhooks = 'crop.hooks'\ndefaults.with.crop.rows = 16\n"
+    here.add("crop", manifest, files={"__init__.py": "", "hooks.py": hooks})
+    picks = {"model": "dcgan-torch", "data": "shapes"}
+    small = {"with.crop.rows": "8", "data.count": "6", "data.size": "16"}
+    resolved = mix.resolve(catalog.scan(), mix.Request(picks=picks, modifiers=["crop"], assigned=small))
+    assert building.load_data(resolved).images.shape == (6, 8, 16, 1)
+    assert building.fit_to_description(resolved).framing.original_size == (8, 16)
+
+
+@pytest.mark.parametrize("answer", ["{'height': 3}", "7", "dict(height=1, width=1, channels=1, classes='2')", "None"])
+def test_what_describes_a_dataset_is_checked(call, answer):
+    described = f"@gz.hookimpl\ndef describe_dataset(name):\n    return {answer}\n"
+    expected = "returned nothing" if answer == "None" else "expected whole numbers for height"
+    assert expected in fault(call, GOOD + described, **ARGUMENTS, hook="describe_dataset")
 
 
 BROKEN_MODIFIERS = {

@@ -72,6 +72,12 @@ def test_everything_a_card_can_hold(read):
     train.lr = 1e-4
     [models.big-gan_2.choices]
     model.norm = ["batch", "none"]
+    [models.big-gan_2.at_least]
+    model.widths = 1
+    [models.big-gan_2.above]
+    model.rate = 0
+    [models.big-gan_2.below]
+    model.rate = 1.0
     [models.big-gan_2.help]
     model.norm = "the normalisation"
     train.lr = "as in the paper"
@@ -91,6 +97,7 @@ def test_everything_a_card_can_hold(read):
         "model.widths": [512, 256], "model.rate": 1e-3, "generator.norm": "none", "train.lr": 1e-4,
     }  # fmt: skip
     assert part.choices == {"model.norm": ("batch", "none")}
+    assert (part.above, part.at_least, part.below) == ({"model.rate": 0}, {"model.widths": 1}, {"model.rate": 1.0})
     assert part.help == {"model.norm": "the normalisation", "train.lr": "as in the paper"}
     assert part.presets == {"tiny": {"model.widths": [8, 4], "discriminator.norm": "none"}}
     assert (part.paper, part.aliases) == ("arXiv:1511.06434", ("bg",))
@@ -170,6 +177,11 @@ BAD_MODEL = [
     ("choices.model.a = [1]", "choices is about model.a"),
     ("defaults.model.a = 1\nchoices.model.a = [2, 3]", "is 1, which is not among its choices"),
     ("defaults.model.a = 1\nchoices.model.a = [1, 'x']", "expected a whole number"),
+    ("defaults.model.a = ['x', 'y']\nchoices.model.a = ['x']", "is ['x', 'y'], which is not among its choices"),
+    ("at_least.model.a = 'x'", "expected a number for each setting"),
+    ("below.model.a = 1", "below is about model.a, which [defaults] does not declare"),
+    ("defaults.model.a = 'x'\nat_least.model.a = 1", "at_least compares model.a, which is no number"),
+    ("defaults.model.a = [1, 0]\nat_least.model.a = 1", "defaults model.a is [1, 0]; expected a number of at least 1"),
     ("help = 3", "help is 3"),
     ("help.model.a = 'x'", "help is about model.a"),
     ("defaults.model.a = 1\nhelp.model.a = 3", "expected one line of text"),

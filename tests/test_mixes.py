@@ -20,7 +20,7 @@ import pytest
 from ganzoo_core import mix
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import UsageError
-from ganzoo_core.training import assemble
+from ganzoo_core.training import assemble, setup
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "mixes.md"
@@ -93,7 +93,7 @@ def outcome(names: Names, folder: Path) -> str:
         resolved = mix.resolve(
             catalog.scan(), mix.Request(picks=picks, assigned=settings, flags={"train.length": ("3steps", "--steps")})
         )
-        runner = assemble.assemble(resolved, data_root=None, out=folder, quiet=True)
+        runner = assemble.open_run(setup.build(setup.load(resolved, None), quiet=True), out=folder)
     except UsageError as error:
         return str(error)
     assert runner.run()

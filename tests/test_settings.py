@@ -287,6 +287,9 @@ def test_a_group_declares_its_settings_and_is_read_from_them():
     assert list(declared) == ["train.rates", "train.slow"]
     assert declared["train.rates"].help == "a list"
     assert declared["train.rates"].describe_problem([0.5, 1.0]) == "expected a number of at least 0 and below 1"
+    assert Setting([0, 0], "integers", length=2).describe_problem([1]) == "expected 2 numbers"
+    assert Setting(["a"], "words", length=1).describe_problem([]) == "expected 1 items"
+    assert Setting(1.0, "float", above=0, below=1).describe_problem(1.0) == "expected a number above 0 and below 1"
     assert declared["train.slow"].describe_problem(0.0) == "expected a number above 0"
     values = {"train.rates": [0.5, 0.6], "train.slow": None, "train.fast": 9.0}
     assert settings.read_group(Pace, values, steps=4) == Pace(rates=(0.5, 0.6), slow=9.0, steps=4)

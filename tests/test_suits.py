@@ -113,12 +113,12 @@ def test_of_a_folder_with_a_test_part_of_its_own_the_training_part_counts(tmp_pa
 def test_a_dry_run_says_what_hangs_on_the_data(tmp_path, capsys):
     from ganzoo_core.cli import main
 
-    np.savez(tmp_path / "set.npz", images=source(20, 32).images)
-    words = ["run", "dcgan-torch", "--data", f"npz:{tmp_path}/set.npz", "--dry-run"]
+    (tmp_path / "train-images-idx3-ubyte").touch()
+    words = ["run", "dcgan-torch", "--data", f"idx:{tmp_path}", "--dry-run"]
     assert main(words) == 0
     told = capsys.readouterr().out
     assert "the preset few is taken if the data has at most 1,000 images" in told
-    unchecked = f"whether npz:{tmp_path}/set.npz can be read and fits is known once the data is read"
+    unchecked = f"whether idx:{tmp_path} can be read and fits is known once the data is read"
     assert f"note: {unchecked}\n" in told
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

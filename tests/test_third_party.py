@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -13,7 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pluggy
 import pytest
+from packaging.specifiers import SpecifierSet
+
+from ganzoo_core.frameworks import FRAMEWORKS
 
 ROOT = Path(__file__).parents[1]
 PARTS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
@@ -233,8 +238,35 @@ def test_a_dependency_has_one_floor() -> None:
         assert re.fullmatch(r"\d+(\.\d+)*", *declared), f"{name}>={declared}"
 
 
-def test_the_pythons_that_are_named_are_those_that_were_tried() -> None:
-    """The same in all distributions and in the README, none above or between them."""
+@pytest.mark.parametrize("version", list_pythons())
+def test_the_command_line_runs_on_each_python_that_is_named(version: str) -> None:
+    """It reads every manifest there, with what is installed here; the slow test trains."""
+    base = find_python(version)
+    if base is None:
+        pytest.skip(f"Python {version} is not on the search path")
+    code = (
+        "import site, sys\n"
+        "assert '.'.join(map(str, sys.version_info[:2])) == sys.argv[1]\n"
+        "site.addsitedir(sys.argv[2])\n"
+        "from ganzoo_core import cli\n"
+        "sys.exit(cli.main(['list', '--json']))\n"
+    )
+    place = Path(pluggy.__file__).parents[1]
+    rows = json.loads(command(base, "-W", "error::SyntaxWarning", "-c", code, version, place, cwd=ROOT))["parts"]
+    assert {path.name for path in PARTS} <= {row["distribution"] for row in rows if row["state"] == "ok"}
+
+
+def test_every_python_that_is_named_can_have_each_framework() -> None:
+    """By the versions for which a framework has wheels, and by what its installed distributions ask for."""
+    for version in list_pythons():
+        for framework in FRAMEWORKS.values():
+            assert framework.explain_missing_wheels(tuple(map(int, version.split(".")))) == ""  # type: ignore[arg-type]
+            for name in framework.distributions:
+                assert version in SpecifierSet(importlib.metadata.metadata(name)["Requires-Python"]), name
+
+
+def test_the_pythons_that_are_named_stand_in_each_distribution_and_in_the_readme() -> None:
+    """None above or between them; the lowest is the one that runs all tests."""
     pythons = list_pythons()
     assert len(pythons) > 1
     for project in map(read_project, (ROOT, *PARTS)):

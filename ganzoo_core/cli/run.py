@@ -42,38 +42,19 @@ def add_run_options(parser: Parser, *, out: str) -> None:
         completer=completion.suggest_data,
         help="see `ganzoo list datasets`; such as folder:PATH (default: the embedded set)",
     )
-    picks.add_argument(
-        "--loss", metavar="L", completer=completion.make_completer("losses"), help="another loss than the model's own"
-    )
-    picks.add_argument(
-        "--schedule", metavar="S", completer=completion.make_completer("schedules"), help="another schedule"
-    )
-    picks.add_argument(
-        "--generator",
-        metavar="MODEL",
-        completer=completion.make_completer("models"),
-        help="the generator of this model",
-    )
-    picks.add_argument(
-        "--discriminator",
-        metavar="MODEL",
-        completer=completion.make_completer("models"),
-        help="the discriminator of this model",
-    )
-    picks.add_argument(
-        "--with",
-        dest="modifiers",
-        metavar="A,B",
-        completer=completion.make_list_completer("modifiers"),
-        help="modifiers, the first innermost",
-    )
-    picks.add_argument(
-        "--track",
-        dest="trackers",
-        metavar="A,B",
-        completer=completion.make_list_completer("trackers"),
-        help="trackers that watch; see `ganzoo list trackers`",
-    )
+    for option, metavar, kind, text in (
+        ("--loss", "L", "losses", "another loss than the model's own"),
+        ("--schedule", "S", "schedules", "another schedule"),
+        ("--generator", "MODEL", "models", "the generator of this model"),
+        ("--discriminator", "MODEL", "models", "the discriminator of this model"),
+    ):
+        picks.add_argument(option, metavar=metavar, completer=completion.make_completer(kind), help=text)
+    for option, kind, text in (
+        ("--with", "modifiers", "modifiers, the first innermost"),
+        ("--track", "trackers", "trackers that watch; see `ganzoo list trackers`"),
+    ):
+        suggest = completion.make_list_completer(kind)
+        picks.add_argument(option, dest=kind, metavar="A,B", completer=suggest, help=text)
     picks.add_argument(
         "--preset",
         metavar="P",

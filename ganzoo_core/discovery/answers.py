@@ -13,11 +13,7 @@ from ganzoo_core.messages import format_value
 
 def check_loss(answer: Any) -> str:
     """Describe what is wrong with a loss; "" if nothing."""
-    if isinstance(answer, type):
-        return f"the class {answer.__name__}; expected an object of it"
-    if isinstance(answer, Loss):
-        return ""
-    return f"a {type(answer).__name__} without discriminator(step) and generator(step)"
+    return _check_object(answer, Loss, "discriminator(step) and generator(step)")
 
 
 def check_schedule(answer: Any) -> str:
@@ -38,22 +34,22 @@ def check_source(answer: Any) -> str:
 def check_image_facts(answer: Any) -> str:
     """Describe what is wrong with the answer of `describe_dataset`; "" if nothing."""
     keys = ("height", "width", "channels", "classes")
-    if (
-        isinstance(answer, Mapping)
-        and set(keys) <= set(answer) <= {*keys, "images"}
-        and all(map(is_integer, answer.values()))
-    ):
+    has_keys = isinstance(answer, Mapping) and (not answer or set(keys) <= set(answer) <= {*keys, "images"})
+    if has_keys and all(map(is_integer, answer.values())):
         return ""
-    return f"{format_value(answer)}; expected whole numbers for {', '.join(keys)}, and perhaps images"
+    expected = f"whole numbers for {', '.join(keys)} and perhaps images, or nothing where they are unknown"
+    return f"{format_value(answer)}; expected {expected}"
 
 
 def check_extractor(answer: Any) -> str:
     """Describe what is wrong with an extractor; "" if nothing."""
+    return _check_object(answer, Extractor, "extract(images) and facts")
+
+
+def _check_object(answer: Any, protocol: type, members: str) -> str:
     if isinstance(answer, type):
         return f"the class {answer.__name__}; expected an object of it"
-    if isinstance(answer, Extractor):
-        return ""
-    return f"a {type(answer).__name__} without extract(images) and facts"
+    return "" if isinstance(answer, protocol) else f"a {type(answer).__name__} without {members}"
 
 
 def check_metric(answer: Any) -> str:

@@ -13,7 +13,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pluggy
@@ -59,12 +59,12 @@ def call_hook(
     manager = pluggy.PluginManager("ganzoo")
     manager.add_hookspecs(hookspecs)
     plugins: list[tuple[Part, Any]] = [
-        (part, import_hooks(part) if replacement is None else _FixedAnswer(replacement)),
+        (part, import_hooks(part) if replacement is None else _make_plugin(hook, lambda: replacement)),
         *((modifier, module) for modifier in wrappers if hasattr(module := import_hooks(modifier), hook)),
     ]
     for owner, plugin in plugins:
         register(manager, owner, plugin)
-        manager.register(_Guard(owner, check))
+        manager.register(_make_guard(hook, owner, check))
     try:
         with stdout_to_stderr():
             return getattr(manager.hook, hook)(**arguments)
@@ -188,83 +188,32 @@ def register(manager: pluggy.PluginManager, part: Part, plugin: Any) -> None:
         raise make_plugin_error(part, f"registering {part.hooks} raised", error) from error
 
 
-class _Guard:
+def _make_plugin(hook: str, implementation: Callable[[], Any], *, wrapper: bool = False) -> SimpleNamespace:
+    """A plugin of this process with one hook."""
+    return SimpleNamespace(**{hook: hookimpl(wrapper=wrapper)(implementation)})
+
+
+def _make_guard(hook: str, part: Part, check: Callable[[Any], str]) -> SimpleNamespace:
     """A wrapper around one plugin that checks its result and attributes its errors to it."""
 
-    def __init__(self, part: Part, check: Callable[[Any], str]) -> None:
-        self.part, self.check = part, check
-
-    def watch(self, hook: str) -> Generator[None, Any, Any]:
+    def watch() -> Generator[None, Any, Any]:
         try:
             answer = yield
         except (GanzooError, KeyboardInterrupt, GeneratorExit):  # GeneratorExit: this generator is being closed
             raise
         except BaseException as error:  # also SystemExit: sys.exit in a hook must not end a run silently
-            raise make_plugin_error(self.part, f"{hook} raised", error) from error
+            raise make_plugin_error(part, f"{hook} raised", error) from error
         if answer is None:
-            extra = "; a modifier must return the result of its yield" if self.part.kind == "modifiers" else ""
-            raise PluginError(f"{self.part.label}: {hook} returned nothing{extra}; its author must mend it")
+            extra = "; a modifier must return the result of its yield" if part.kind == "modifiers" else ""
+            raise PluginError(f"{part.label}: {hook} returned nothing{extra}; its author must mend it")
         try:
-            wrong = self.check(answer)
+            wrong = check(answer)
         except (GanzooError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise make_plugin_error(self.part, f"what {hook} returned raised", error) from error
+            raise make_plugin_error(part, f"what {hook} returned raised", error) from error
         if wrong:
-            raise PluginError(f"{self.part.label}: {hook} returned {wrong}; its author must mend it")
+            raise PluginError(f"{part.label}: {hook} returned {wrong}; its author must mend it")
         return answer
 
-    @hookimpl(wrapper=True)
-    def build_generator(self) -> Generator[None, Any, Any]:
-        return (yield from self.watch("build_generator"))
-
-    @hookimpl(wrapper=True)
-    def build_discriminator(self) -> Generator[None, Any, Any]:
-        return (yield from self.watch("build_discriminator"))
-
-    @hookimpl(wrapper=True)
-    def loss(self) -> Generator[None, Any, Any]:
-        return (yield from self.watch("loss"))
-
-    @hookimpl(wrapper=True)
-    def schedule(self) -> Generator[None, Any, Any]:
-        return (yield from self.watch("schedule"))
-
-    @hookimpl(wrapper=True)
-    def dataset(self) -> Generator[None, Any, Any]:
-        return (yield from self.watch("dataset"))
-
-    @hookimpl(wrapper=True)
-    def extractor(self) -> Generator[None, Any, Any]:
-        return (yield from self.watch("extractor"))
-
-    @hookimpl(wrapper=True)
-    def metric(self) -> Generator[None, Any, Any]:
-        return (yield from self.watch("metric"))
-
-
-class _FixedAnswer:
-    """A plugin whose hooks return an object passed from Python."""
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-
-    @hookimpl
-    def build_generator(self) -> Any:
-        return self.answer
-
-    @hookimpl
-    def build_discriminator(self) -> Any:
-        return self.answer
-
-    @hookimpl
-    def loss(self) -> Any:
-        return self.answer
-
-    @hookimpl
-    def schedule(self) -> Any:
-        return self.answer
-
-    @hookimpl
-    def dataset(self) -> Any:
-        return self.answer
+    return _make_plugin(hook, watch, wrapper=True)

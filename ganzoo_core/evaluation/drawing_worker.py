@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,8 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         "images": generator.images_seen,
         "conditional": labels is not None,
         "size": list(drawn.shape[1:]),
-        "generator": _hash_file(folder / layout.WEIGHTS),
+        "generator": files.compute_sha256(folder / layout.WEIGHTS),
     }
-
-
-def _hash_file(path: Path) -> str:
-    with files.open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

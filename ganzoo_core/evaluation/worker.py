@@ -94,6 +94,7 @@ class ScoringSession:
             root=Path(request.data_root),
             split=split,
             options={**request.data_options, "split": split},
+            modifiers={},
         )
         return lazy.make_indexable(source)
 

@@ -20,7 +20,7 @@ from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import format_value
 from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.runs import layout
-from ganzoo_core.settings import CORE_SETTINGS, Settings, SettingValue, find_kind, read_value
+from ganzoo_core.settings import CORE_SETTINGS, Settings, SettingValue, find_kind, is_choice, read_value
 from ganzoo_core.storage import decoding
 from ganzoo_core.storage.records import FORMAT, Card, Origin
 from ganzoo_core.terminal.progress import Reporter
@@ -151,7 +151,7 @@ def _read_options(
             except UsageError as error:
                 raise UsageError(f"{source}, among its options: {error}") from None
         allowed = part.choices.get(key)
-        if allowed and value not in allowed:
+        if allowed and not is_choice(value, allowed):
             listed = ", ".join(map(str, allowed))
             raise UsageError(f"{source}: options.{name} is {format_value(value)}; {part.label} takes {listed}")
         entries[f"{prefix}.{name}"] = SettingValue(value, layout.CARD)

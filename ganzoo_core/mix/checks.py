@@ -7,30 +7,44 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.discovery.manifest import BOUNDS, Part
 from ganzoo_core.errors import UsageError
+from ganzoo_core.messages import format_setting
 from ganzoo_core.mix.effects import list_unread_notes
 from ganzoo_core.mix.mix import Mix, find_deciding_key, is_claim_true, list_network_slots
-from ganzoo_core.settings import CORE_SETTINGS
+from ganzoo_core.settings import CORE_SETTINGS, Setting, is_choice
 
 
-def check_choices(mix: Mix) -> None:
-    choices: dict[str, tuple[Any, ...]] = {key: tuple(s.choices) for key, s in CORE_SETTINGS.items() if s.choices}
+def check_values(mix: Mix) -> None:
+    """Raise UsageError for a value that is not among its setting's choices, or outside the bounds on a part's card."""
+    choices = {key: setting.choices for key, setting in CORE_SETTINGS.items() if setting.choices}
+    for key, allowed in {**choices, **_collect_limits(mix, "choices")}.items():
+        if key in mix.settings and not is_choice(value := mix.settings[key], allowed):
+            wrong = next(item for item in value if item not in allowed) if isinstance(value, list) else value
+            nearest = difflib.get_close_matches(str(wrong), [str(item) for item in allowed], n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            verb, several = ("holds", "some of ") if isinstance(value, list) else ("is", "")
+            raise UsageError(f"{key} {verb} {wrong!r}; expected {several}{' or '.join(map(str, allowed))}{hint}")
+    bounds = {field: _collect_limits(mix, field) for field in BOUNDS}
+    for key, value in mix.settings.items():
+        own: dict[str, Any] = {field: limits[key] for field, limits in bounds.items() if key in limits}
+        if value is not None and (problem := Setting(None, "", **own).describe_problem(value)):
+            raise UsageError(f"{key} is {format_setting(value)}; {problem}")
+
+
+def _collect_limits(mix: Mix, field: str) -> dict[str, Any]:
+    """What the cards of this mix say in a field, `choices` or one of `BOUNDS`: a setting's full name -> its limit."""
+    limits: dict[str, Any] = {}
     separate = mix.parts["generator"] != mix.parts["discriminator"]
     for slot, part in mix.parts.items():
-        for key, allowed in part.choices.items():
+        for key, limit in getattr(part, field).items():
             if not (separate and slot == "discriminator" and key.startswith("model.")):
-                choices[key] = allowed
+                limits[key] = limit
             if slot in ("generator", "discriminator"):
-                choices[key.replace("model.", f"{slot}.", 1)] = allowed
+                limits[key.replace("model.", f"{slot}.", 1)] = limit
     for part in (*mix.modifiers, *mix.trackers):
-        choices.update(part.choices)
-    for key, allowed in choices.items():
-        if key in mix.settings and mix.settings[key] not in allowed:
-            value = mix.settings[key]
-            nearest = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise UsageError(f"{key} is {value!r}; expected {' or '.join(map(str, allowed))}{hint}")
+        limits.update(getattr(part, field))
+    return limits
 
 
 def check_mix(mix: Mix) -> Mix:

@@ -10,7 +10,7 @@ from ganzoo_core.discovery.catalog import Catalog
 from ganzoo_core.discovery.manifest import SINGULAR, Part
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import pluralise
-from ganzoo_core.mix.checks import check_choices, check_mix
+from ganzoo_core.mix.checks import check_mix, check_values
 from ganzoo_core.mix.finding import (
     OBJECT,
     check_objects,
@@ -63,7 +63,7 @@ def resolve(catalog: Catalog, request: Request) -> Mix:
     settings = merge_layers(layers, kinds, separate=generator != discriminator)
     settings = _record_picks(catalog, settings, parts, modifiers, trackers, argument, picks)
     mix = Mix(parts, modifiers, settings, argument, preset, objects, trackers=trackers, request=request, late=late)
-    check_choices(mix)
+    check_values(mix)
     return check_mix(mix)
 
 

@@ -2,7 +2,7 @@
 
 from ganzoo_core.messages import format_value
 from ganzoo_core.settings.core import CORE_SETTINGS, EmaSettings, OptimizerSettings, StepSettings
-from ganzoo_core.settings.declare import Setting, read_group
+from ganzoo_core.settings.declare import Setting, is_choice, read_group
 from ganzoo_core.settings.engine import read_engine_settings
 from ganzoo_core.settings.resolved import Settings, SettingValue, expand_key, find_matches
 from ganzoo_core.settings.sources import flatten, parse_assignments, read_config, read_facts, read_run_config
@@ -22,6 +22,7 @@ __all__ = [
     "find_matches",
     "flatten",
     "format_value",
+    "is_choice",
     "parse_assignments",
     "read_config",
     "read_engine_settings",

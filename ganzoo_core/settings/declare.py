@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -40,19 +40,23 @@ class Setting:
 
     def describe_problem(self, value: Any) -> str:
         """What was expected instead of a value outside the range, or of a list of another length; "" if it is fine."""
-        numbers = value if isinstance(value, list) else [value]
-        what = f"{self.length} numbers" if self.length else "a number"
-        if self.at_most is not None and any(number > self.at_most for number in numbers):
+        items = value if isinstance(value, list) else [value]
+        what = f"{self.length} {'items' if self.kind == 'words' else 'numbers'}" if self.length else "a number"
+        if self.at_most is not None and any(number > self.at_most for number in items):
             return f"expected {what} of at most {self.at_most:,}"
-        if self.above is not None and any(number <= self.above for number in numbers):
-            return f"expected {what} above {self.above:g}"
-        low = self.at_least is not None and any(number < self.at_least for number in numbers)
-        high = self.below is not None and any(number >= self.below for number in numbers)
-        if low or high or (self.length and len(numbers) != self.length):
-            return f"expected {what} of at least {self.at_least:g}" + (
-                f" and below {self.below:g}" if self.below else ""
-            )
+        is_low = self.above is not None and any(number <= self.above for number in items)
+        is_low = is_low or (self.at_least is not None and any(number < self.at_least for number in items))
+        is_high = self.below is not None and any(number >= self.below for number in items)
+        if is_low or is_high or (self.length and len(items) != self.length):
+            bounds = (("above", self.above), ("of at least", self.at_least), ("below", self.below))
+            words = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+            return " ".join(("expected", what, " and ".join(words))).rstrip()
         return ""
+
+
+def is_choice(value: Any, choices: Container[Any]) -> bool:
+    """Whether a value is among the choices; of a list, each item may be one."""
+    return value in choices or (isinstance(value, list) and all(item in choices for item in value))
 
 
 def setting(key: str, default: Any, kind: str, help: str, choices: tuple[Any, ...] = (), **details: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganzoo_core.errors import UsageError
@@ -127,16 +128,8 @@ def _read_items(raw: Any) -> list[Any]:
     ]
 
 
-def _read_numbers(raw: Any) -> list[float]:
-    return [_read_float(item) for item in _read_items(raw)]
-
-
-def _read_integers(raw: Any) -> list[int]:
-    return [_read_int(item) for item in _read_items(raw)]
-
-
-def _read_words(raw: Any) -> list[str]:
-    return [_read_text(item) for item in _read_items(raw)]
+def _list_of(read_item: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    return lambda raw: [read_item(item) for item in _read_items(raw)]
 
 
 def _read_length(raw: Any) -> str:
@@ -155,9 +148,9 @@ def _read_duration(raw: Any) -> str:
     return str(raw).strip()
 
 
-_READERS = {
-    "int": _read_int, "float": _read_float, "bool": _read_bool, "text": _read_text, "numbers": _read_numbers,
-    "integers": _read_integers, "words": _read_words, "length": _read_length, "duration": _read_duration,
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "int": _read_int, "float": _read_float, "bool": _read_bool, "text": _read_text, "numbers": _list_of(_read_float),
+    "integers": _list_of(_read_int), "words": _list_of(_read_text), "length": _read_length, "duration": _read_duration,
     "lengths": lengths.parse_list,
 }  # fmt: skip
 _EXPECTED = {

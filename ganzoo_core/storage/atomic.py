@@ -136,14 +136,10 @@ def is_valid(folder: Path) -> bool:
     if not is_complete(folder):
         return False
     try:
-        return all(_sha256(folder / name) == facts.sha256 for name, facts in read_manifest(folder).files.items())
+        written = read_manifest(folder).files
+        return all(files.compute_sha256(folder / name) == facts.sha256 for name, facts in written.items())
     except (GanzooError, OSError):
         return False
-
-
-def _sha256(path: Path) -> str:
-    with files.open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove(path: Path) -> None:

@@ -7,6 +7,7 @@ is refused by name. A path that the user names may contain links; entries below 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -109,6 +110,12 @@ def read_bytes(path: Path, limit: int, *, named_by_user: bool = False) -> bytes:
     if len(content) > limit:
         raise UsageError(f"{path} is larger than {limit:,} bytes, so it is not one of ganzoo's")
     return content
+
+
+def compute_sha256(path: Path) -> str:
+    """The SHA-256 of a regular file in hexadecimal; raises as `open_file` does."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def list_folder(path: Path) -> Iterator[Path]:

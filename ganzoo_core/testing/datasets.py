@@ -75,6 +75,7 @@ def _read_source(subject: Subject, split: str) -> ImageSource:
             root=building.find_data_root(None),
             split=split,
             options={**core, **read_own_options(subject, "data"), "split": split},
+            modifiers={},
         )
     except DataError as error:
         raise NotApplicable(f"the images are not here: {error}") from None

@@ -1,7 +1,4 @@
-"""Assemble a run from a Mix: check, load, build, open.
-
-The first three steps are in `setup.py`; only opening touches the run's folder.
-"""
+"""Open the folder of a run that `setup` has checked, loaded and built, and restore its starting state."""
 
 from __future__ import annotations
 
@@ -35,29 +32,13 @@ from ganzoo_core.training.intervals import RunIntervals
 from ganzoo_core.training.resuming import FROM_SCRATCH, StartPoint
 from ganzoo_core.training.runner import Runner
 from ganzoo_core.training.sample_grids import SampleGrids
-from ganzoo_core.training.setup import TrainingSetup, build, check_end, load, make_score_request
+from ganzoo_core.training.setup import TrainingSetup, check_end, make_score_request
 from ganzoo_core.training.trackers import Trackers
 
 VISIBLE_SECONDS = 10.0  # seconds that a file may take to appear on the other machines
 
 
-def assemble(resolved: Mix, *, data_root: str | Path | None, out: Path | None, quiet: bool) -> Runner:
-    """Load the data, build the networks and open a new run.
-
-    Args:
-        resolved: the mix to train.
-        data_root: see `building.find_data_root`.
-        out: the folder of a new run; None for one under `runs`.
-        quiet: whether to hide the progress.
-
-    Raises:
-        UsageError, PluginError, DataError: before anything is trained.
-    """
-    built = build(load(resolved, data_root, out), quiet=quiet, start_point=FROM_SCRATCH)
-    return open_run(built, out=out, start_point=FROM_SCRATCH)
-
-
-def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint) -> Runner:
+def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint = FROM_SCRATCH) -> Runner:
     """Open the run's folder and restore the starting state. Only rank 0 writes.
 
     Args:

@@ -25,7 +25,11 @@ def train(
     """Train a resolved mix in this process.
 
     Args:
-        resolved, data_root, out, quiet, start_point: see `assemble.assemble`.
+        resolved: the mix to train.
+        data_root: see `building.find_data_root`.
+        out: the folder of a new run; None for one under `runs`.
+        quiet: whether to hide the progress.
+        start_point: a run, checkpoint or weights to start from.
 
     Returns:
         The run's folder, and whether it was interrupted.

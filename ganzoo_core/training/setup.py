@@ -25,7 +25,7 @@ from ganzoo_core.storage.records import Position
 from ganzoo_core.terminal.progress import MuteReporter, Reporter
 from ganzoo_core.training import timed_length
 from ganzoo_core.training.intervals import RunIntervals
-from ganzoo_core.training.resuming import StartPoint
+from ganzoo_core.training.resuming import FROM_SCRATCH, StartPoint
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def check(resolved: Mix, out: Path | None = None) -> None:
 
 
 def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> DataFit | None:
-    """Check what a run would refuse, without reading the data or importing a framework.
+    """Check what a run would refuse, without reading the data, or importing a framework or any part but the dataset.
+
+    A modifier is imported with the dataset that it may change.
 
     Returns:
         How images and networks are matched; None if that is known only once the data is read.
@@ -117,6 +119,14 @@ def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> D
             resolved, _ = pick_preset(catalog.scan(), resolved, most)
         fit_batch_size(resolved, most, held_out=0, world_size=ranks.rank_from_env().world_size)
     return fitted
+
+
+def _find_length(settings: Settings, epoch_images: int) -> int:
+    """The run's length in images; for one in minutes, a length that is enough for every schedule."""
+    if parse_minutes(settings["train.length"]):
+        return timed_length.MAX_TIMED_IMAGES
+    step_images = read_group(StepSettings, settings).images_per_step
+    return RunIntervals.from_settings(settings, epoch_images=epoch_images, step_images=step_images).end
 
 
 def make_score_request(resolved: Mix, data_root: str | Path | None = None) -> ScoreRequest | None:
@@ -173,6 +183,7 @@ def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -
     world_size = rank.world_size
     resolved, smaller = fit_batch_size(resolved, len(source.images), held_out=held_out, world_size=world_size)
     ranks.check_launch(rank, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
+    building.check_loss_and_schedule(resolved, fitted, _find_length(resolved.settings, len(source.images)))
     return LoadedMix(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
 
 
@@ -182,7 +193,7 @@ def _read_data(resolved: Mix, data_root: str | Path | None, together: ProcessGro
     return building.load_data(resolved, data_root) if source is None else source
 
 
-def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint) -> TrainingSetup:
+def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint = FROM_SCRATCH) -> TrainingSetup:
     """Import the framework, fix the run's length, and build the networks, their loss and their schedule.
 
     Args:

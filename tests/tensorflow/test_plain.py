@@ -13,7 +13,7 @@ from ganzoo_core.data import pixels
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.discovery import catalog
 from ganzoo_core.randomness import latents, philox
-from ganzoo_core.training import assemble
+from ganzoo_core.training import assemble, setup
 
 STEPS, SEED = 20, 5
 
@@ -27,7 +27,7 @@ def test_the_runner_takes_the_steps_of_plain(model: str, tmp_path: Path) -> None
     )
     resolved = mix.resolve(catalog.scan(), request)
     source = building.load_data(resolved)
-    runner = assemble.assemble(resolved, data_root=None, out=tmp_path / "run", quiet=True)
+    runner = assemble.open_run(setup.build(setup.load(resolved, None), quiet=True), out=tmp_path / "run")
 
     import tensorflow as tf
 

@@ -22,7 +22,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.storage import tensors
-from ganzoo_core.training import assemble
+from ganzoo_core.training import assemble, setup
 from ganzoo_lecam import RelativisticHingeLeCam, loss
 
 WEIGHT, DECAY = 0.3, 0.9
@@ -163,7 +163,7 @@ def test_the_averages_go_through_a_checkpoint_to_the_bit(tmp_path: Path, model: 
 
     def trainer(name: str) -> Any:
         resolved = mix.resolve(catalog.scan(), request)
-        return assemble.assemble(resolved, data_root=None, out=tmp_path / name, quiet=True).trainer
+        return assemble.open_run(setup.build(setup.load(resolved, None), quiet=True), out=tmp_path / name).trainer
 
     def stepped(trainer: Any, steps: range) -> dict[str, np.ndarray]:
         for step in steps:

@@ -16,7 +16,7 @@ from ganzoo_core import mix
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.discovery import catalog
 from ganzoo_core.randomness import latents, philox
-from ganzoo_core.training import assemble
+from ganzoo_core.training import assemble, setup
 from ganzoo_sngan_torch import plain
 
 STEPS, SEED = 20, 5
@@ -73,7 +73,9 @@ def test_the_runner_takes_its_steps_to_the_bit(tmp_path: Path) -> None:
         assigned={"train.report_every": "1steps", "train.seed": SEED, "engine.device": "cpu", "engine.threads": 1},
         flags={"train.length": (f"{STEPS}steps", "--steps")},
     )
-    runner = assemble.assemble(mix.resolve(catalog.scan(), request), data_root=None, out=tmp_path / "run", quiet=True)
+    runner = assemble.open_run(
+        setup.build(setup.load(mix.resolve(catalog.scan(), request), None), quiet=True), out=tmp_path / "run"
+    )
     G, D = plain.Generator(), plain.Discriminator()
     G.load_state_dict(runner.trainer.G.state_dict())
     D.load_state_dict(runner.trainer.D.state_dict())
@@ -109,7 +111,7 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not(tmp_path: Path) -> None:
     )
     resolved = mix.resolve(catalog.scan(), request)
     straight, first, second = (
-        assemble.assemble(resolved, data_root=None, out=tmp_path / name, quiet=True).trainer
+        assemble.open_run(setup.build(setup.load(resolved, None), quiet=True), out=tmp_path / name).trainer
         for name in ("straight", "first", "second")
     )
     for step in range(4):

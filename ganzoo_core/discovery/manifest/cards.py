@@ -10,6 +10,8 @@ from ganzoo_core.messages import pluralise
 
 KINDS = ("models", "losses", "schedules", "datasets", "modifiers", "trackers", "extractors", "metrics")
 _SINGULAR = ("model", "loss", "schedule", "dataset", "modifier", "tracker", "extractor", "metric")
+BOUNDS = ("above", "at_least", "below")
+"""The fields of a card with the bounds of its settings, as `settings.Setting` has them."""
 SINGULAR = dict(zip(KINDS, _SINGULAR, strict=True))
 
 
@@ -34,15 +36,16 @@ class Suits:
 class Part:
     """A card: everything known about a part without importing it.
 
-    `defaults`, `choices`, `help` and each preset are flat, keyed by the setting's full name; `suits` says when a
-    preset is suitable. `frameworks` empty means all. `decision` is the score above which D classifies an image as real:
-    a number, `"pair"`, or None; `probability` is the function that turns D's score into a probability. `generators`
-    names the trained generators included in a model's package. `license` is the licence of a dataset's pictures, with
-    attribution. `lower` and `higher` name the scores of a metric for which lower or higher is better; the best
-    generator has the lowest value of the first `lower` score of the `main` metric. `calms_divergence` marks a modifier
-    that is recommended if training diverges. `takes` names the schedule's values that a network is called with, or
-    that a loss or modifier reads in place of its setting of that name; `gives` those that a schedule gives in place of
-    settings, each true or depending on a setting as in `has`. `warnings` are about fields that this core ignored.
+    `defaults`, `choices`, `above`, `at_least`, `below`, `help` and each preset are flat, keyed by the setting's full
+    name; `suits` says when a preset is suitable. `frameworks` empty means all. `decision` is the score above which D
+    classifies an image as real: a number, `"pair"`, or None; `probability` is the function that turns D's score into a
+    probability. `generators` names the trained generators included in a model's package. `license` is the licence of a
+    dataset's pictures, with attribution. `lower` and `higher` name the scores of a metric for which lower or higher is
+    better; the best generator has the lowest value of the first `lower` score of the `main` metric. `calms_divergence`
+    marks a modifier that is recommended if training diverges. `takes` names the schedule's values that a network is
+    called with, or that a loss or modifier reads in place of its setting of that name; `gives` those that a schedule
+    gives in place of settings, each true or depending on a setting as in `has`. `warnings` are about fields that this
+    core ignored.
     """
 
     kind: str
@@ -61,6 +64,9 @@ class Part:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     suits: Mapping[str, Suits] = field(default_factory=dict)
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    above: Mapping[str, float] = field(default_factory=dict)
+    at_least: Mapping[str, float] = field(default_factory=dict)
+    below: Mapping[str, float] = field(default_factory=dict)
     help: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     has: Mapping[str, Any] = field(default_factory=dict)

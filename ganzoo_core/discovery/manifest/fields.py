@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganzoo_core import settings
-from ganzoo_core.discovery.manifest.cards import Suits
+from ganzoo_core.discovery.manifest.cards import BOUNDS, Suits
 from ganzoo_core.frameworks import FRAMEWORKS
 
 MACHINES = ("laptop",)
@@ -204,10 +204,17 @@ def _read_choices(value: Any) -> Mapping[str, tuple[Any, ...]]:
     return {key: tuple(items) for key, items in flat.items()}
 
 
+def _read_bounds(value: Any) -> Mapping[str, float]:
+    flat = read_table(value)
+    if not all(map(_is_number, flat.values())):
+        raise ValueError("expected a number for each setting")
+    return flat
+
+
 _COMMON_FIELDS: Mapping[str, Check] = {
     "title": _read_text, "hooks": _read_module, "framework": _read_frameworks, "frameworks": _read_frameworks,
     "paper": _read_text, "aliases": _read_names, "default": _read_flag, "defaults": read_table,
-    "choices": _read_choices, "help": _read_help,
+    "choices": _read_choices, **dict.fromkeys(BOUNDS, _read_bounds), "help": _read_help,
 }  # fmt: skip
 _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
     "models": {

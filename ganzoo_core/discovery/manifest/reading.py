@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core import messages, settings
-from ganzoo_core.discovery.manifest.cards import KINDS, Manifest, Part, Problem
+from ganzoo_core.discovery.manifest.cards import BOUNDS, KINDS, Manifest, Part, Problem
 from ganzoo_core.discovery.manifest.fields import (
     FIELDS,
     IMAGE_FIELDS,
@@ -208,7 +208,7 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
                 raise _InvalidPart(
                     f"presets.{preset} sets {key}, too late: by its suits.max_images it is picked from the data"
                 )
-    for label in ("choices", "help"):
+    for label in ("choices", *BOUNDS, "help"):
         for key in fields.get(label, {}):
             if key not in declared and key not in settings.CORE_SETTINGS:
                 raise _InvalidPart(
@@ -217,10 +217,18 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
     for key, allowed in fields.get("choices", {}).items():
         for value in allowed:
             _check_value(f"choices {key}", key, value, declared.get(key, value))
-        if key in declared and declared[key] not in allowed:
+        if key in declared and not settings.is_choice(declared[key], allowed):
             raise _InvalidPart(
                 f"defaults {key} is {messages.format_value(declared[key])}, which is not among its choices"
             )
+    numeric = ("int", "float", "integers", "numbers")
+    for label in BOUNDS:
+        for key, bound in fields.get(label, {}).items():
+            if settings.find_kind(key, declared.get(key)) not in numeric:
+                raise _InvalidPart(f"{label} compares {key}, which is no number")
+            problem = settings.Setting(None, "", **{label: bound}).describe_problem(declared.get(key, []))
+            if problem:
+                raise _InvalidPart(f"defaults {key} is {messages.format_value(declared[key])}; {problem}")
     clip = fields.get("clip_discriminator")
     deciding = [("clip_discriminator", clip, True)] if isinstance(clip, str) else []
     for feature, claim in fields.get("has", {}).items():
@@ -232,7 +240,7 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
     for label, key, as_number in deciding:
         if key not in declared and key not in settings.CORE_SETTINGS:
             raise _InvalidPart(f"{label} asks for {key}, which [defaults] does not declare{_suggest(key, declared)}")
-        kinds = ("int", "float") if label == "clip_discriminator" else ("int", "float", "integers", "numbers")
+        kinds = numeric[:2] if label == "clip_discriminator" else numeric
         if as_number and settings.find_kind(key, declared.get(key)) not in kinds:
             raise _InvalidPart(f"{label} compares {key}, which is no number")
 

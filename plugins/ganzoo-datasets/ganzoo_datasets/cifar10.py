@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,27 +40,51 @@ def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
         DataError: if the files are missing and cannot be downloaded, or are damaged.
     """
     root = Path(root)
-    names = [file for part in (("train", "test") if split == "all" else (split,)) for file in _FILES[part]]
-    files = [root / FOLDER / file for file in names]
+    files = _list_files(root, split)
     if not all(file.is_file() for file in files):
         _unpack_archive(name, root)
     source = load_or_build({"set": name, "files": stamp_files(files)}, partial(_build, root / ARCHIVE.name, files))
     return replace(source, held_out=_IMAGES_PER_FILE * (sum(map(len, _FILES.values())) - len(files)))
 
 
-def _unpack_archive(name: str, root: Path) -> None:
-    """Unpack the binary archive, after downloading it unless it is in the data root."""
-    archive, folder = root / ARCHIVE.name, root / FOLDER
-    is_there = archive.is_file()
+@gz.hookimpl
+def describe_dataset(name: str, root: Path, split: str) -> Mapping[str, int]:
+    """The published size; raises DataError if the files are missing and may not be downloaded."""
+    root = Path(root)
+    if not (root / ARCHIVE.name).is_file() and not all(file.is_file() for file in _list_files(root, split)):
+        _refuse_pickled(root)
+        if gz.is_offline():
+            _fetch_archive(name, root)
+    return {"height": 32, "width": 32, "channels": 3, "classes": len(CLASS_NAMES)}
+
+
+def _list_files(root: Path, split: str) -> list[Path]:
+    parts = ("train", "test") if split == "all" else (split,)
+    return [root / FOLDER / file for part in parts for file in _FILES[part]]
+
+
+def _refuse_pickled(root: Path) -> None:
+    """Raise DataError if what is there is the Python version."""
     pickled = next((root / entry for entry in _PICKLED if (root / entry).exists()), None)
-    if not is_there and pickled:
+    if pickled:
         raise gz.DataError(
             f"{pickled} is CIFAR-10 as a Python pickle, which is never opened here: put the binary version, "
             f"{ARCHIVE.base_url}{ARCHIVE.name}, into {root}, or use --data torchvision:CIFAR10, which reads the one "
             "you have"
         )
+
+
+def _fetch_archive(name: str, root: Path) -> None:
+    fetch(ARCHIVE, dataset=name, folder=root, advice=f"put {ARCHIVE.name} into that folder")
+
+
+def _unpack_archive(name: str, root: Path) -> None:
+    """Unpack the binary archive, after downloading it unless it is in the data root."""
+    archive, folder = root / ARCHIVE.name, root / FOLDER
+    is_there = archive.is_file()
     if not is_there:
-        fetch(ARCHIVE, dataset=name, folder=root, advice=f"put {ARCHIVE.name} into that folder")
+        _refuse_pickled(root)
+        _fetch_archive(name, root)
     try:
         unpack(archive, folder, file_names=(*_FILES["train"], *_FILES["test"]), limit=_MAX_UNPACKED_BYTES)
     except OSError as error:

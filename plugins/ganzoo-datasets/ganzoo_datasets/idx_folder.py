@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,24 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
 
     The test part is official if there are `t10k-…` (or `test-…`) files, else held out.
     """
-    folder = resolve_folder(name, argument)
+    parts = _find_parts(resolve_folder(name, argument))
+    official = "test" in parts
+    splits = list(parts) if split == "all" or not official else [split]
+    files = [file for pair in parts.values() for file in pair if file is not None]
+    key = {"set": "idx", "files": stamp_files(files), "parts": splits}
+    source = load_or_build(key, partial(_build, parts, splits))
+    return source if official else gz.hold_out(source, split, options)
+
+
+@gz.hookimpl
+def describe_dataset(name: str, argument: str) -> Mapping[str, int]:
+    """Nothing but whether the files are there, since the classes are known once all labels are read."""
+    _find_parts(resolve_folder(name, argument))
+    return {}
+
+
+def _find_parts(folder: Path) -> dict[str, FilePair]:
+    """The files of each part; raises DataError if there is no train part."""
     parts: dict[str, FilePair] = {}
     for part in ("train", "test"):
         images = idx.find_file(folder, part, "images")
@@ -32,12 +50,7 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
             f"{folder} holds no train-images-idx3-ubyte, plain or .gz; expected MNIST's four file names "
             "(the t10k pair and the labels may be missing)"
         )
-    official = "test" in parts
-    splits = list(parts) if split == "all" or not official else [split]
-    files = [file for pair in parts.values() for file in pair if file is not None]
-    key = {"set": "idx", "files": stamp_files(files), "parts": splits}
-    source = load_or_build(key, partial(_build, parts, splits))
-    return source if official else gz.hold_out(source, split, options)
+    return parts
 
 
 def _build(parts: dict[str, FilePair], splits: list[str]) -> gz.ImageSource:

@@ -92,19 +92,32 @@ def dataset(name: str, root: Path, split: str) -> gz.ImageSource:
     Raises:
         DataError: if a file is missing and cannot be downloaded, is damaged, or has another shape.
     """
-    about = SETS[name]
-    folder = Path(root) / about.folder
     parts = ["train", "test"] if split == "all" else [split]
+    files = _find_files(name, Path(root), parts)
+    key = {"set": name, "files": stamp_files(files.values())}
+    source = load_or_build(key, partial(_build, SETS[name], parts, files))
+    return replace(source, held_out=sum(count for part, count in _COUNTS.items() if part not in parts))
+
+
+@gz.hookimpl
+def describe_dataset(name: str, root: Path, split: str) -> Mapping[str, int]:
+    """The published size; raises DataError if a file is missing and may not be downloaded."""
+    if gz.is_offline():
+        _find_files(name, Path(root), ["train", "test"] if split == "all" else [split])
+    return {"height": 28, "width": 28, "channels": 1, "classes": len(SETS[name].class_names)}
+
+
+def _find_files(name: str, root: Path, parts: list[str]) -> dict[tuple[str, str], Path]:
+    """The file of each part and kind, downloaded if it is missing."""
+    about = SETS[name]
+    folder = root / about.folder
     local_files = {(part, kind): idx.find_file(folder, part, kind) for part in parts for kind in ("images", "labels")}
     missing = [_FILES[key] for key, file in local_files.items() if file is None]
     advice = f"put {' and '.join(missing)} into that folder, plain or gzipped"
-    files = {
+    return {
         key: file or fetch(about.remotes[_FILES[key]], dataset=name, folder=folder, advice=advice)
         for key, file in local_files.items()
     }
-    key = {"set": name, "files": stamp_files(files.values())}
-    source = load_or_build(key, partial(_build, about, parts, files))
-    return replace(source, held_out=sum(count for part, count in _COUNTS.items() if part not in parts))
 
 
 def _build(published_set: _PublishedSet, parts: list[str], files: Mapping[tuple[str, str], Path]) -> gz.ImageSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tokenize
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,20 +26,30 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
         UsageError, DataError: if the path does not exist, or an array is not as described.
     """
     path = resolve_path(name, argument)
-    folder = path if path.is_dir() else None
-    if folder is not None:
-        path = folder / IMAGES_FILE
-        if not path.is_file():
-            raise gz.DataError(f"{name}:{argument}: {folder} holds no {IMAGES_FILE}; expected it, or name a .npy file")
-    images = _read_images(path)
-    labels: np.ndarray | None = None
-    names: tuple[str, ...] = ()
-    if folder is not None and (folder / LABELS_FILE).is_file():
-        labels, names = number_labels(folder, _open_array(folder / LABELS_FILE), _read_names(folder / NAMES_FILE))
+    images, labels, names = _open_arrays(name, argument, path)
     try:
         return gz.hold_out(gz.ImageSource(images=images, labels=labels, class_names=names), split, options)
     except gz.DataError as error:
-        raise gz.DataError(f"{folder or path}: {error}") from None
+        raise gz.DataError(f"{path}: {error}") from None
+
+
+@gz.hookimpl
+def describe_dataset(name: str, argument: str) -> Mapping[str, int]:
+    """Size and channels by the header, and classes by the labels; raises as `dataset` does."""
+    images, _, names = _open_arrays(name, argument, resolve_path(name, argument))
+    return dict(zip(("height", "width", "channels"), images.shape[1:], strict=True)) | {"classes": len(names)}
+
+
+def _open_arrays(name: str, argument: str, path: Path) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Images [N,H,W,C], not yet read, labels and class names of a file or folder."""
+    if not path.is_dir():
+        return _read_images(path), None, ()
+    if not (path / IMAGES_FILE).is_file():
+        raise gz.DataError(f"{name}:{argument}: {path} holds no {IMAGES_FILE}; expected it, or name a .npy file")
+    images = _read_images(path / IMAGES_FILE)
+    if not (path / LABELS_FILE).is_file():
+        return images, None, ()
+    return images, *number_labels(path, _open_array(path / LABELS_FILE), _read_names(path / NAMES_FILE))
 
 
 def _read_images(path: Path) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -27,19 +28,40 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
     Without `class_names`, the sorted distinct labels are the classes and their numbers the class names.
     There is no official test part.
     """
-    path = resolve_path(name, argument)
-    if not path.is_file():
-        raise gz.DataError(f"{name}:{argument}: {path} is no file; expected a .npz file")
+    path = _find_file(name, argument)
     return gz.hold_out(
         load_or_build({"set": "npz", "files": stamp_files([path])}, partial(_build, path)), split, options
     )
 
 
+@gz.hookimpl
+def describe_dataset(name: str, argument: str) -> Mapping[str, int]:
+    """Size and channels by the header, and classes by the labels; raises as `dataset` does."""
+    images, _, names = _read_arrays(_find_file(name, argument), headers_of=("images",))
+    return dict(zip(("height", "width", "channels"), images.shape[1:], strict=True)) | {"classes": len(names)}
+
+
+def _find_file(name: str, argument: str) -> Path:
+    path = resolve_path(name, argument)
+    if not path.is_file():
+        raise gz.DataError(f"{name}:{argument}: {path} is no file; expected a .npz file")
+    return path
+
+
 def _build(path: Path) -> gz.ImageSource:
+    images, labels, names = _read_arrays(path)
+    try:
+        return gz.ImageSource(images=images, labels=labels, class_names=names)
+    except gz.DataError as error:
+        raise gz.DataError(f"{path}: {error}") from None
+
+
+def _read_arrays(path: Path, headers_of: Collection[str] = ()) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Images [N,H,W,C], labels and class names; of those in `headers_of` no values are read, they are all 0."""
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = {
-                name: _read_array(path, archive, f"{name}.npy")
+                name: _read_array(path, archive, f"{name}.npy", header_only=name in headers_of)
                 for name in ("images", "labels", "class_names")
                 if f"{name}.npy" in archive.namelist()
             }
@@ -52,13 +74,10 @@ def _build(path: Path) -> gz.ImageSource:
     names: tuple[str, ...] = ()
     if "labels" in arrays:
         labels, names = number_labels(path, arrays["labels"], arrays.get("class_names"))
-    try:
-        return gz.ImageSource(images=images, labels=labels, class_names=names)
-    except gz.DataError as error:
-        raise gz.DataError(f"{path}: {error}") from None
+    return images, labels, names
 
 
-def _read_array(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray:
+def _read_array(path: Path, archive: zipfile.ZipFile, member: str, *, header_only: bool) -> np.ndarray:
     """Read one array of the archive; its header is checked before memory is allocated."""
     size = archive.getinfo(member).file_size
     if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -80,6 +99,8 @@ def _read_array(path: Path, archive: zipfile.ZipFile, member: str) -> np.ndarray
                 f"{size - file.tell():,} are there; expected as many, and at most {MAX_BYTES:,}: what is larger can "
                 "stay on the disk as a .npy file, for --data npy:PATH"
             )
+        if header_only:
+            return np.broadcast_to(np.zeros((), dtype), shape)  # takes no memory
         values = bytearray()
         while len(values) < expected and (piece := file.read(min(_CHUNK, expected - len(values)))):
             values += piece

@@ -6,7 +6,6 @@ message of one sentence.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import sys
@@ -21,13 +20,11 @@ import numpy as np
 
 import ganzoo_core as gz
 from ganzoo_datasets import cache
-from ganzoo_datasets.torchvision_sets import PROBLEM_FILE, REQUEST_FILE
+from ganzoo_datasets.torchvision_sets import PROBLEM_FILE, REQUEST_FILE, check_set_name
 
 OWN_DATASETS = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
 """Datasets that ganzoo downloads itself, with a SHA-256; torchvision's downloader is never used for these."""
 MAX_PIXELS = 64_000_000  # of one image
-_FOLDERS = ("ImageFolder", "DatasetFolder", "VisionDataset", "LSUNClass")
-_PICKLE_SETS = ("LSUN",)  # refused: pickles without a published checksum, which could run any code
 _SPLIT_NAMES = {"train": ("train", "trainval", "train-standard"), "test": ("test", "val", "valid")}
 
 
@@ -73,15 +70,10 @@ def _find_class(name: str) -> type:
         from torchvision import datasets
     except Exception as error:  # an incompatible torch can fail in many ways
         raise gz.DataError(f"torchvision cannot be imported: {error}; install it anew") from None
-    if name in _FOLDERS:
-        raise gz.UsageError(f"torchvision:{name} reads a folder of yours: use --data folder:PATH")
-    if name in _PICKLE_SETS:
-        raise gz.UsageError(f"torchvision's {name} opens pickles, which could run code; use --data folder:PATH")
-    kind = getattr(datasets, name, None) if name in datasets.__all__ else None
+    check_set_name(name, datasets.__all__)
+    kind = getattr(datasets, name, None)
     if not (isinstance(kind, type) and issubclass(kind, datasets.VisionDataset)):
-        nearest = difflib.get_close_matches(name.lower(), [known.lower() for known in datasets.__all__], n=1)
-        hint = next((f"; did you mean {known}?" for known in datasets.__all__ if [known.lower()] == nearest), "")
-        raise gz.UsageError(f"torchvision.datasets has no set {name!r}{hint}")
+        raise gz.UsageError(f"torchvision.datasets has no set {name!r}")
     return kind
 
 

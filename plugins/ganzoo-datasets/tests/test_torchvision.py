@@ -61,9 +61,15 @@ def test_a_set_through_its_own_process(tmp_path, monkeypatch):
 
 
 def test_problems_come_back_as_sentences(tmp_path):
-    with pytest.raises(gz.DataError, match="no set 'FakeDate'; did you mean FakeData"):
-        through_a_process(tmp_path, "FakeDate")
+    with pytest.raises(gz.DataError, match="torchvision:CIFAR100 cannot be read from"):
+        through_a_process(tmp_path, "CIFAR100")
     assert not any(cache.find_cache_folder().glob("*"))
+
+
+def test_a_name_is_checked_before_torchvision_is_imported(tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision_sets.subprocess, "run", lambda *a, **k: pytest.fail("a process was started"))
+    with pytest.raises(gz.UsageError, match="no set 'FakeDate'; did you mean FakeData"):
+        through_a_process(tmp_path, "FakeDate")
 
 
 def test_a_process_that_dies_is_reported(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.tensorflow.networks import call_network, list_seed_states, name_weights
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.engines.torch.ops import TorchOps
-from ganzoo_core.training import assemble
+from ganzoo_core.training import assemble, setup
 
 FRAMEWORKS = ["torch", "tensorflow"]
 PIXELS = np.random.default_rng(0).uniform(-1, 1, (6, 8, 8, 3)).astype(np.float32)
@@ -195,7 +195,9 @@ def assembled(folder, model, **assigned) -> Any:
         "train.batch_size": 4, "engine.device": "cpu", "engine.threads": 1, "use.with": "diffaugment",
     }  # fmt: skip
     request = mix.Request(picks={"model": model, "data": "digits"}, assigned={**small, **assigned})
-    return assemble.assemble(mix.resolve(catalog.scan(), request), data_root=None, out=folder, quiet=True)
+    return assemble.open_run(
+        setup.build(setup.load(mix.resolve(catalog.scan(), request), None), quiet=True), out=folder
+    )
 
 
 def stepped(run, steps):

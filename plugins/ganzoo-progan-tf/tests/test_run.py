@@ -18,7 +18,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.generation import saved
 from ganzoo_core.randomness import latents, philox
-from ganzoo_core.training import assemble
+from ganzoo_core.training import assemble, setup
 from ganzoo_progan_tf import plain
 
 SEED = 5
@@ -33,7 +33,7 @@ def runner(out: Path, *, images: int = 192, **settings: Any) -> Any:
         flags={"train.length": (str(images), "--images")},
     )
     resolved = mix.resolve(catalog.scan(), request)
-    return assemble.assemble(resolved, data_root=None, out=out, quiet=True)
+    return assemble.open_run(setup.build(setup.load(resolved, None), quiet=True), out=out)
 
 
 @pytest.fixture
