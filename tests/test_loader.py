@@ -179,7 +179,9 @@ def test_a_modifier_of_the_data_reads_its_own_settings(here):
     small = {"with.crop.rows": "8", "data.count": "6", "data.size": "16"}
     resolved = mix.resolve(catalog.scan(), mix.Request(picks=picks, modifiers=["crop"], assigned=small))
     assert building.load_data(resolved).images.shape == (6, 8, 16, 1)
-    assert building.fit_to_description(resolved).framing.original_size == (8, 16)
+    fitted, _ = building.fit_to_description(resolved)
+    assert fitted is not None
+    assert fitted.framing.original_size == (8, 16)
 
 
 @pytest.mark.parametrize("answer", ["{'height': 3}", "7", "dict(height=1, width=1, channels=1, classes='2')", "None"])
