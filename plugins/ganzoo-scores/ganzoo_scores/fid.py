@@ -34,7 +34,7 @@ def score(
         if count <= size and not allow_few:
             raise gz.UsageError(
                 f"fid needs more images than the extractor has features, {size}, and {count} {what}; {advice}, or "
-                "--metrics without fid (kid suits few images), or --set metric.fid.allow_few=true"
+                "--metrics kid, which suits few images, or --set metric.fid.allow_few=true"
             )
     scores: dict[str, float | Mapping[str, float]] = {"fid": compute_frechet_distance(real.features, fake.features)}
     labels = find_labels(fake)

@@ -21,8 +21,8 @@ WEIGHTS = gz.RemoteFile(
     mirror_variable="GANZOO_MIRROR_INCEPTION",
 )
 _ADVICE = (
-    "put the file there, or name it with --set extractor.inception.weights=FILE, or use --extractor classifier, which "
-    "needs no download"
+    "put the file there, or name it with --set extractor.inception.weights=FILE, or leave --extractor out: the default "
+    "ones need no download"
 )
 
 
