@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ganzoo_core.api import ImageSource
 from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.errors import UsageError
+from ganzoo_core.errors import DataError, UsageError
 from ganzoo_core.evaluation.request import INSTALL_COMMAND, Candidate, ScoreRequest
 from ganzoo_core.processes import Say
 
@@ -42,8 +42,10 @@ def choose_extractor(request: ScoreRequest, data: str, read_split: Callable[[str
 
     Raises:
         UsageError: if no candidate can serve the data, with the extractors that can.
+        DataError: if the data, or what an extractor itself consists of, cannot be read.
         PluginError: if an extractor is faulty.
     """
+    read_split(request.reference)  # an error here is the data's, not an extractor's
     installed = catalog.scan()
     errors: dict[str, UsageError] = {}
     for candidate in request.candidates:
@@ -61,6 +63,8 @@ def choose_extractor(request: ScoreRequest, data: str, read_split: Callable[[str
                 options=candidate.options,
             )
         except UsageError as error:
+            if isinstance(error, DataError) and len(request.candidates) > 1:
+                raise
             errors[candidate.extractor] = error
             continue
         passed_over = {name: drop_advice(str(error)) for name, error in errors.items()}
@@ -70,7 +74,10 @@ def choose_extractor(request: ScoreRequest, data: str, read_split: Callable[[str
     alternatives = [installed.find("extractors", name) for name in request.alternatives]
     serving = [installed.find_short_name(part) for part in alternatives if not _list_unmet(part, read_split)]
     reasons = "; ".join(map(str, errors.values()))
-    raise UsageError(f"{reasons}{_advise(serving, reasons, installed)}")
+    advice = _advise(serving, request.named_metrics, installed)
+    if advice:
+        reasons += f", or {advice}" if "; " in reasons else f"; {advice}"
+    raise (DataError if any(isinstance(error, DataError) for error in errors.values()) else UsageError)(reasons)
 
 
 def drop_advice(sentence: str) -> str:
@@ -90,9 +97,10 @@ def _list_unmet(part: Part, read_split: Callable[[str], ImageSource]) -> list[st
     return [] if has_labels else ["labels"]
 
 
-def _advise(serving: Sequence[str], reasons: str, installed: catalog.Catalog) -> str:
+def _advise(serving: Sequence[str], named_metrics: bool, installed: catalog.Catalog) -> str:
+    """What to type if no candidate can serve the data; "" if nothing that is known helps."""
     if serving:
-        return f"{', or' if '; ' in reasons else ';'} say --extractor {' or '.join(serving)}"
+        return f"say --extractor {' or '.join(serving)}"
     if all(part.needs for part in installed.list_default_extractors()):
-        return f"; {INSTALL_COMMAND} brings an extractor that needs nothing of the data"
-    return ""
+        return f"{INSTALL_COMMAND} brings an extractor that needs nothing of the data"
+    return "leave --metrics out" if named_metrics else ""
