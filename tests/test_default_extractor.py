@@ -43,6 +43,8 @@ default = true
 main = true
 min_images = 30
 lower = ["gap"]
+[metrics.gap.defaults]
+metric.gap.scale = 1
 [metrics.sizes]
 title = "How many there are"
 hooks = "tiles"
@@ -222,8 +224,9 @@ def test_a_default_metric_that_refuses_is_left_out_and_a_named_one_is_an_error()
     assert found.doubts["gap"] == "gap needs 5 images"  # the advice is not for a page
     assert "gap needs 5 images" in said
     assert scores.list_names([found])[-1] == "gap"
-    with pytest.raises(UsageError, match="gap needs 5 images; say more"):
-        score(start(metrics=["gap", "sizes"])[0], 3)
+    for asked in ({"metrics": ["gap", "sizes"]}, {"settings": {"metric.gap.scale": 2}}):
+        with pytest.raises(UsageError, match="gap needs 5 images; say more"):
+            score(start(**asked)[0], 3)
 
 
 def test_the_floor_is_one_half_of_the_reference_against_the_other():

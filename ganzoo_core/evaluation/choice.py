@@ -74,7 +74,8 @@ def choose_extractor(request: ScoreRequest, data: str, read_split: Callable[[str
     alternatives = [installed.find("extractors", name) for name in request.alternatives]
     serving = [installed.find_short_name(part) for part in alternatives if not _list_unmet(part, read_split)]
     reasons = "; ".join(map(str, errors.values()))
-    advice = _advise(serving, request.named_metrics, installed)
+    are_metrics_named = all(set(candidate.metrics) <= set(request.required_metrics) for candidate in request.candidates)
+    advice = _advise(serving, are_metrics_named, installed)
     if advice:
         reasons += f", or {advice}" if "; " in reasons else f"; {advice}"
     raise (DataError if any(isinstance(error, DataError) for error in errors.values()) else UsageError)(reasons)
@@ -97,10 +98,10 @@ def _list_unmet(part: Part, read_split: Callable[[str], ImageSource]) -> list[st
     return [] if has_labels else ["labels"]
 
 
-def _advise(serving: Sequence[str], named_metrics: bool, installed: catalog.Catalog) -> str:
+def _advise(serving: Sequence[str], are_metrics_named: bool, installed: catalog.Catalog) -> str:
     """What to type if no candidate can serve the data; "" if nothing that is known helps."""
     if serving:
         return f"say --extractor {' or '.join(serving)}"
     if all(part.needs for part in installed.list_default_extractors()):
         return f"{INSTALL_COMMAND} brings an extractor that needs nothing of the data"
-    return "leave --metrics out" if named_metrics else ""
+    return "leave --metrics out" if are_metrics_named else ""

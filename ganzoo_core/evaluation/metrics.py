@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ganzoo_core.api import Features, Metric
@@ -33,7 +33,7 @@ def load_metrics(settings: Mapping[str, Mapping[str, Any]]) -> list[LoadedMetric
 
 
 def compute_scores(
-    metrics: Sequence[LoadedMetric], real: Features, fake: Features, seed: int, *, named: bool
+    metrics: Sequence[LoadedMetric], real: Features, fake: Features, seed: int, *, required: Collection[str] = ()
 ) -> dict[str, Any]:
     """Compute the scores, those by class and their directions, and say which mean little: the fields of `Score`.
 
@@ -42,11 +42,11 @@ def compute_scores(
         real: features of the reference.
         fake: features of the images that are scored.
         seed: of the metrics' random numbers.
-        named: whether the user named the metrics; otherwise one that refuses is left out, with its reason among
+        required: `distribution/name` of those that must not refuse; others that do are left out, with the reason among
             `doubts`.
 
     Raises:
-        UsageError: if a named metric refuses, or if all do.
+        UsageError: if a required metric refuses, or if all do.
         PluginError: if a metric is faulty.
     """
     scores: dict[str, float] = {}
@@ -57,7 +57,7 @@ def compute_scores(
         try:
             values = _call_metric(part, metric, real, fake, seed)
         except UsageError as error:
-            if named:
+            if part.qualified_name in required:
                 raise
             refusals.append(error)
             doubts |= dict.fromkeys((*part.lower, *part.higher), drop_advice(str(error)))

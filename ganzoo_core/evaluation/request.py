@@ -46,7 +46,8 @@ class ScoreRequest:
         reference: the split to compare with.
         candidates: in order; the first that can serve the data is used, which is known once they are read.
         alternatives: `distribution/name` of default extractors to advise if no candidate can serve the data.
-        named_metrics: whether the user named the metrics: then one that refuses is an error.
+        required_metrics: `distribution/name` of those that the user named or set something of: if one refuses, that is
+            an error; the others are left out then.
         score_real_images: also compute the scores between two halves of the reference.
         run: folder of the scored run, whose training data are compared with these; "" for none.
         split: the split that the run was trained on.
@@ -59,7 +60,7 @@ class ScoreRequest:
     reference: str
     candidates: Sequence[Candidate]
     alternatives: Sequence[str] = ()
-    named_metrics: bool = False
+    required_metrics: Sequence[str] = ()
     score_real_images: bool = True
     run: str = ""
     split: str = "train"
@@ -129,7 +130,11 @@ def make_request(
         reference=reference,
         candidates=candidates,
         alternatives=_list_alternatives(installed, metrics, candidates),
-        named_metrics=metrics is not None,
+        required_metrics=[
+            part.qualified_name
+            for part in installed.list_kind("metrics")
+            if any(part in parts for _, parts in pairs) and (metrics is not None or overridden & set(part.defaults))
+        ],
         score_real_images=score_real_images,
         run="" if run is None else str(run.absolute()),
         split=str(data_settings.get("data.split", CORE_SETTINGS["data.split"].default)),
@@ -170,7 +175,9 @@ def _find_extractors(installed: catalog.Catalog, name: str | None) -> list[Part]
     parts = installed.list_default_extractors()
     if not parts:
         names = ", ".join(part.name for part in installed.list_kind("extractors"))
-        raise UsageError(f"no extractor is the default one; say --extractor, one of {names}")
+        raise UsageError(
+            f"no extractor is the default one; `ganzoo evaluate RUN --extractor NAME` takes one of {names}"
+        )
     return parts
 
 

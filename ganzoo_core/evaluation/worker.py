@@ -127,7 +127,7 @@ class ScoringSession:
             self.say(f"the images have labels up to {labels.max()}, and the data {known} classes: labels are left out")
             labels = None
         fake = self._extract_features(resize_images(pictures, self.shape), labels)
-        results = compute_scores(self.metrics, self.real_features, fake, seed, named=self.request.named_metrics)
+        results = compute_scores(self.metrics, self.real_features, fake, seed, required=self.request.required_metrics)
         for words in results["doubts"].values():
             if words not in self._said:
                 self._said.add(words)
@@ -150,9 +150,7 @@ class ScoringSession:
         if not labelled:
             fake = replace(fake, labels=None)
         try:
-            results = compute_scores(
-                self.metrics, _select_features(self.real_features, second), fake, seed, named=False
-            )
+            results = compute_scores(self.metrics, _select_features(self.real_features, second), fake, seed)
         except UsageError:  # too few images for every metric
             return {}
         scores: Mapping[str, float] = results["scores"]
