@@ -15,7 +15,7 @@ import ganzoo_core as gz
 
 WEIGHTS_FILE = Path(__file__).with_name("bundled.safetensors")
 WEIGHTS_VERSION = 1  # of the weights: another version gives other figures
-WIDTHS = (32, 64, 128, 256)  # channels of the four stages, of two 3×3 convolutions each
+WIDTHS = (24, 48, 96, 192)  # channels of the four stages, of two 3×3 convolutions each
 POOLED = WIDTHS[2] + WIDTHS[3]  # the means of the last two stages
 FEATURES = 128
 MIN_SIDE, MAX_SIDE = 32, 64  # pixels that the network sees
@@ -113,7 +113,7 @@ def extract_features(forward: Forward, images: np.ndarray) -> np.ndarray:
 
 
 def resize(images: np.ndarray) -> np.ndarray:
-    """uint8 [N,H,W,C] -> the same with sides of `MIN_SIDE` to `MAX_SIDE` pixels; each side is brought there by itself."""
+    """uint8 [N,H,W,C] -> the same with sides of `MIN_SIDE` to `MAX_SIDE` pixels, each side brought there by itself."""
     from PIL import Image
 
     height, width, channels = images.shape[1:]

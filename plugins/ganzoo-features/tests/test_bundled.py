@@ -113,9 +113,9 @@ def test_a_score_says_by_which_weights(extract):
 def test_damaged_weights_are_told(tmp_path):
     tensors = safetensors.numpy.load_file(bundled.WEIGHTS_FILE)
     safetensors.numpy.save_file({**tensors, "centre": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
-    with pytest.raises(gz.DataError, match="centre is float32 .*; reinstall ganzoo-features"):
+    with pytest.raises(gz.DataError, match=r"centre is float32 .*; reinstall ganzoo-features"):
         bundled.load_tensors(tmp_path / "other.safetensors")
-    with pytest.raises(gz.DataError, match="cannot be read.*; reinstall ganzoo-features"):
+    with pytest.raises(gz.DataError, match=r"cannot be read.*; reinstall ganzoo-features"):
         bundled.load_tensors(tmp_path / "none.safetensors")
 
 
