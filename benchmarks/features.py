@@ -19,12 +19,13 @@ packages font-amatic-sc, font-caladea, font-fredoka-one, font-intuitive and font
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from ganzoo_scores import classifier_network
 
 SPLITS = 20  # into halves
 STRENGTHS = 5
+EXTRACTORS = ("bundled", "random weights", "pixels", "classifier")
 SHARES = (0.1, 0.3, 1.0)  # of a training
 Extract = Callable[[np.ndarray], np.ndarray]  # uint8 [N,H,W,C] -> float [N,F]
 
@@ -45,47 +47,48 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=bundled.WEIGHTS_FILE, help="other weights for `bundled`")
     parser.add_argument("--data-root", type=Path, default=Path(os.environ.get("GANZOO_DATA", "data")))
     parser.add_argument("--fonts", type=Path, help="where the packages of fonts are installed")
-    parser.add_argument("--sets", default="", help="only these, by name")
+    parser.add_argument("--extractors", default=",".join(EXTRACTORS), help="only these")
+    parser.add_argument("--rows", type=Path, default=Path("features.jsonl"), help="kept here, and not measured again")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="instead of damages: folders of runs")
-    parser.add_argument("--no-classifier", action="store_true")
     args = parser.parse_args()
     started = time.monotonic()
     if args.runs:
         for run in args.runs:
             print_run(run, args.weights)
         return
-    rows: list[dict[str, Any]] = []
+    rows = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows.exists() else []
     for name, read in damages.list_sets(args.data_root, args.fonts).items():
-        if name in (args.sets.split(",") if args.sets else [name]):
-            rows += measure_set(name, read(), args.weights, with_classifier=not args.no_classifier)
+        known = {row["extractor"] for row in rows if row["set"] == name}
+        for row in measure_set(name, read(), args.weights, set(args.extractors.split(",")) - known):
+            rows.append(row)
+            with args.rows.open("a") as file:
+                file.write(json.dumps(row) + "\n")
     print_table("set", rows)
     print_table("damage", rows)
     print(f"{time.monotonic() - started:.0f} s, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
 
 
-def measure_set(
-    name: str, pictures: damages.PictureSet, weights: Path, *, with_classifier: bool
-) -> list[dict[str, Any]]:
+def measure_set(name: str, pictures: damages.PictureSet, weights: Path, wanted: set[str]) -> Iterator[dict[str, Any]]:
     """A row for each damage and extractor: how far the five strengths are clear of the noise."""
     images = pictures.images
     modes = damages.find_modes(images) if pictures.labels is None else pictures.labels
-    damaged = {
-        damage: [do(images, strength) for strength in range(1, STRENGTHS + 1)]
-        for damage, do in damages.PICTURE_DAMAGES.items()
-    }
-    rows = []
-    for extractor, extract in list_extractors(images, pictures.others if with_classifier else None, weights).items():
+    strengths = range(1, STRENGTHS + 1)
+    for extractor, make in list_extractors(images, pictures.others, weights).items():
+        if extractor not in wanted:
+            continue
+        extract = make()
         found = extract(images)
-        distances = {damage: compare(found, [extract(some) for some in sets]) for damage, sets in damaged.items()}
-        for damage, do in damages.SET_DAMAGES.items():
-            distances[damage] = compare(found, [found] * STRENGTHS, lambda left, s, do=do: left[do(modes[left], s)])
+        distances = {}
+        for damage, do in damages.PICTURE_DAMAGES.items():
+            distances[damage] = compare(found, [extract(do(images, strength)) for strength in strengths])
+        for damage, choose in damages.SET_DAMAGES.items():
+            distances[damage] = compare(found, [found] * STRENGTHS, lambda b, s, choose=choose: b[choose(modes[b], s)])
         halves = [compute_kid(found[a], found[b]) for a, b in split(len(found))]
         for damage, far in distances.items():
-            clear = [(distance - np.mean(halves)) / np.std(halves) for distance in far]
-            rows.append({"set": name, "damage": damage, "extractor": extractor, "clear": clear})
+            clear = [float((distance - np.mean(halves)) / np.std(halves)) for distance in far]
+            yield {"set": name, "damage": damage, "extractor": extractor, "clear": clear}
             words = " ".join(f"{times:.1f}" for times in clear)
             print(f"{name}, {damage}, {extractor}: {words}{'' if is_ordered(clear) else ' (not in order)'}", flush=True)
-    return rows
 
 
 def split(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -111,20 +114,24 @@ def compare(
 
 def list_extractors(
     reference: np.ndarray, others: tuple[np.ndarray, np.ndarray] | None, weights: Path
-) -> dict[str, Extract]:
-    """What computes features, by name."""
-    trained = bundled.make_forward("torch", bundled.load_tensors(weights))
-    random = bundled.make_forward("torch", make_random_tensors())
-    extractors: dict[str, Extract] = {
-        "bundled": lambda images: bundled.extract_features(trained, images),
-        "random weights": reduce_features(lambda images: bundled.extract_features(random, images), reference),
-        "pixels": reduce_features(lambda images: images.reshape(len(images), -1) / 255, reference),
+) -> dict[str, Callable[[], Extract]]:
+    """What makes each extractor, by name."""
+
+    def load(tensors: dict[str, np.ndarray]) -> Extract:
+        forward = bundled.make_forward("torch", tensors)
+        return lambda images: bundled.extract_features(forward, images)
+
+    def train_classifier() -> Extract:
+        assert others is not None
+        network = classifier_network.train(*others, int(others[1].max()) + 1, lambda done, total: None)
+        return lambda images: classifier_network.extract_features(network, images)[0]
+
+    extractors = {
+        "bundled": lambda: load(bundled.load_tensors(weights)),
+        "random weights": lambda: reduce_features(load(make_random_tensors()), reference),
+        "pixels": lambda: reduce_features(lambda images: images.reshape(len(images), -1) / 255, reference),
     }
-    if others is not None:
-        classes = int(others[1].max()) + 1
-        network = classifier_network.train(*others, classes, lambda done, total: None)
-        extractors["classifier"] = lambda images: classifier_network.extract_features(network, images)[0]
-    return extractors
+    return extractors | ({} if others is None else {"classifier": train_classifier})
 
 
 def make_random_tensors() -> dict[str, np.ndarray]:
@@ -192,7 +199,8 @@ def print_run(run: Path, weights: Path) -> None:
     if source.labels is not None:
         others = (np.asarray(source.images), np.asarray(source.labels))
     drawn = [draw_images(run, images) for images in chosen]
-    for extractor, extract in list_extractors(real, others, weights).items():
+    for extractor, make in list_extractors(real, others, weights).items():
+        extract = make()
         found = extract(real)
         distances = [compute_kid(found, extract(some)) for some in drawn]
         noise = np.std([compute_kid(found[a], found[b]) for a, b in split(len(found))])

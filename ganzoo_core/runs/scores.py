@@ -72,8 +72,9 @@ class Score:
 
     def as_json(self) -> dict[str, Any]:
         """Its line of `scores.jsonl`."""
-        line = {"images": self.images, "scores": self.scores, "real": self.real, "classes": self.classes}
-        line |= {"better": self.better, **({"doubts": self.doubts} if self.doubts else {})}
+        line: dict[str, Any] = {"images": self.images, "scores": self.scores, "real": self.real}
+        line |= {"classes": self.classes, "better": self.better}
+        line |= {"doubts": self.doubts} if self.doubts else {}
         return _non_finite_to_null({**line, "protocol": self.protocol, **self.extra})
 
     @classmethod

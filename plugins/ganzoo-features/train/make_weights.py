@@ -3,9 +3,10 @@
     uv run --with-requirements plugins/ganzoo-features/train/requirements.txt \\
         python plugins/ganzoo-features/train/make_weights.py
 
-Each picture is a class of its own, which the network learns to know again among all others when it is cropped, moved,
-turned a little and coloured (instance discrimination, arXiv:2201.10728); beside that it names the character of a glyph
-or handwritten digit. The same machine and versions give the same bytes. `--random` keeps the weights of the start.
+Each picture is a class of its own (instance discrimination): the network learns to know it again among the others of
+its batch when it is cropped, moved, turned a little and coloured, by the loss of SimCLR (arXiv:2002.05709, equation 1);
+beside that it names the character of a glyph or handwritten digit. The same machine and versions give the same bytes.
+`--random` keeps the weights of the start.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from torch.nn import functional as F
 from ganzoo_features import bundled, torch_network
 
 SEED = 20220127
-THREADS = 2
-STEPS, BATCH = 1000, 128
+THREADS = 1  # two add up in another order
+STEPS, PAIRS = 700, 64
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.05
-LABEL_SMOOTHING = 0.1
+LABEL_SMOOTHING, TEMPERATURE, COMPARED = 0.1, 0.2, 128
 SIDE = bundled.MIN_SIDE
 
 
@@ -122,33 +123,41 @@ class Network(nn.Module):
 def train(network: Network, data: TrainingSet, steps: int) -> None:
     """Learn to know each picture again, and characters by name."""
     norm = nn.BatchNorm1d(bundled.POOLED, affine=False)
-    instances = nn.Linear(bundled.POOLED, len(data.images))
+    compared = nn.Linear(bundled.POOLED, COMPARED)
     characters = nn.Linear(bundled.POOLED, len(pictures.CHARACTERS))
-    whole = nn.ModuleList([network, norm, instances, characters]).train().to(memory_format=torch.channels_last)
+    whole = nn.ModuleList([network, norm, compared, characters]).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(whole.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.15)
-    started, colours = time.monotonic(), len(data.images) - data.strokes
+    started, colours, half = time.monotonic(), len(data.images) - data.strokes, PAIRS // 2
     for step in range(steps):
-        half = BATCH // 2
         chosen = torch.cat([torch.randint(colours, (half,)), colours + torch.randint(data.strokes, (half,))])
-        shown = torch.cat([show_colours(data.images[chosen[:half]]), show_strokes(data.images[chosen[half:]])])
+        images = data.images[chosen]
+        views = [view for _ in range(2) for view in (show_colours(images[:half]), show_strokes(images[half:]))]
         with torch.autocast("cpu", torch.bfloat16):
-            found = norm(network(shown.to(memory_format=torch.channels_last)))
-            guesses, named = instances(found), characters(found[half:])
-        again = F.cross_entropy(guesses.float(), chosen, label_smoothing=LABEL_SMOOTHING)
-        known = data.characters[chosen[half:]]
-        naming = F.cross_entropy(named.float(), known, ignore_index=-1, label_smoothing=LABEL_SMOOTHING)
+            found = norm(network(torch.cat(views).contiguous(memory_format=torch.channels_last)))
+            again, right = compare_views(compared(found).float())
+            named = characters(found).float()
+        known = data.characters[chosen].repeat(2)
+        naming = F.cross_entropy(named, known, ignore_index=-1, label_smoothing=LABEL_SMOOTHING)
         optimizer.zero_grad()
         (again + naming).backward()
         optimizer.step()
         schedule.step()
         if step % 50 == 0 or step == steps - 1:
-            right = (guesses.argmax(1) == chosen).float()
+            at = right.reshape(2, 2, half).mean((0, 2))
             print(
-                f"step {step:5}: known again {right[:half].mean():.2f} in colour, {right[half:].mean():.2f} strokes; "
-                f"loss {again:.2f} + {naming:.2f}; {time.monotonic() - started:.0f} s",
+                f"step {step:5}: known again {at[0]:.2f} in colour, {at[1]:.2f} strokes; loss {again:.2f} + "
+                f"{naming:.2f}; {time.monotonic() - started:.0f} s, {time.process_time():.0f} s of the processor",
                 flush=True,
             )
+
+
+def compare_views(found: Tensor) -> tuple[Tensor, Tensor]:
+    """Two views of each picture [2·N,F], all first ones, then all second: the loss, and which find their twin [2·N]."""
+    found = F.normalize(found)
+    likeness = (found @ found.T / TEMPERATURE).fill_diagonal_(-torch.inf)
+    twins = torch.arange(len(found)).roll(len(found) // 2)
+    return F.cross_entropy(likeness, twins), (likeness.argmax(1) == twins).float()
 
 
 def show_colours(images: Tensor) -> Tensor:
@@ -203,9 +212,9 @@ def calibrate(tensors: dict[str, np.ndarray], data: TrainingSet) -> dict[str, np
     )
     means = bundled.extract_features(forward, data.images[:, ::2, ::2].numpy()).astype(np.float64)
     centre = means.mean(0)
-    _, spread, directions = np.linalg.svd(means - centre, full_matrices=False)
-    scale = spread[: bundled.FEATURES] / np.sqrt(len(means))
-    projection = directions[: bundled.FEATURES].T / np.sqrt((scale**2).mean())
+    variances, directions = np.linalg.eigh(np.cov(means.T))  # the least first
+    kept = slice(-1, -bundled.FEATURES - 1, -1)
+    projection = directions[:, kept] / np.sqrt(variances[kept].mean())
     return {**tensors, "centre": centre.astype(np.float32), "projection": projection.astype(np.float32)}
 
 
