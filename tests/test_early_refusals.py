@@ -72,7 +72,7 @@ DRY = {
     "dcgan-torch --data shapes --set data.count=0": "data.count is 0; expected at least 1",
     "dcgan-torch --schedule progressive": "the schedule progressive changes the resolution",
     "dcgan-torch --data folder:deep --set data.range=full": "floating-point images have no full range",
-    "dcgan-torch --no-plugin ganzoo-scores --set train.evaluate_every=1epoch": "nothing that images are scored with",
+    "dcgan-torch --no-plugin ganzoo-scores --set train.evaluate_every=1epoch": "no metric is installed that fits",
 }
 SCRIPT = """
 import contextlib, importlib.machinery, io, json, sys
