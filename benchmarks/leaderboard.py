@@ -3,10 +3,10 @@
     python benchmarks/leaderboard.py            # all: about an hour on two cores; again, it goes on where it was
     python benchmarks/leaderboard.py --ship     # then put each model's best generator for digits into its plugin
 
-Each run is scored three or five times while it trains: FID in the features of the zoo's own classifier, against the
-test part of the data, as `ganzoo evaluate` computes it. The runs stand side by side, one on each core. How fast a model
-is is measured afterwards by itself, on all cores, over a shorter run of the same mix. MNIST is not downloaded: it lies
-where GANZOO_DATA says, or where --data-root does.
+Each run is scored three or five times while it trains, in the features of the zoo's own classifier against the test
+part of the data, as `ganzoo evaluate` does: by KID, and by FID, which stands in brackets where there are few images.
+The runs stand side by side, one on each core. How fast a model is is measured afterwards by itself, on all cores, over
+a shorter run of the same mix. MNIST is not downloaded: it lies where GANZOO_DATA says, or where --data-root does.
 """
 
 from __future__ import annotations
@@ -111,26 +111,36 @@ def list_runs(out: Path, model: str) -> list[Path]:
 
 def make_row(out: Path, board: Board, model: str, root: Sequence[str]) -> dict[str, Any]:
     """What one model made of one data set."""
-    best, last, real, agreement = [], [], [], []
-    for run in list_runs(out / board.data, model):
-        found = scores.read(run)
-        values = [score.scores[scores.find_main_score()] for score in found]
-        best.append(min(values))
-        last.append(values[-1])
-        real.append(found[-1].real[scores.find_main_score()])
-        agreement.append(found[-1].scores.get("agreement"))
+    runs = [scores.read(run) for run in list_runs(out / board.data, model)]
+    agreement = [found[-1].scores.get("agreement") for found in runs]
     speed, busy = measure_speed(out / "speed" / f"{board.data}-{model}", board, model, root)
     return {
         "data": board.data,
         "images": board.images,
         "model": model,
-        "best": best,
-        "last": last,
-        "real": statistics.mean(real),
+        "scores": {name: collect_values(runs, name) for name in list_shown_scores(runs)},
         "agreement": None if None in agreement else agreement,
         "img/s": speed,
         "minutes": board.images / speed / 60,
         "busy": busy,
+    }
+
+
+def list_shown_scores(runs: Sequence[Sequence[scores.Score]]) -> list[str]:
+    """The scores that models are compared by, those in doubt last."""
+    named = scores.list_names([found[-1] for found in runs])
+    return [name for name in named if name in scores.list_main_scores()]
+
+
+def collect_values(runs: Sequence[Sequence[scores.Score]], name: str) -> dict[str, Any]:
+    """A score of each run, its best and its last, and that between two halves of the real images."""
+    values = [[score.scores[name] for score in found if name in score.scores] for found in runs]
+    last = [found[-1] for found in runs]
+    return {
+        "best": [min(of_run) for of_run in values if of_run],
+        "last": [of_run[-1] for of_run in values if of_run],
+        "real": [score.real[name] for score in last if name in score.real],
+        "doubt": next((score.doubts[name] for score in last if name in score.doubts), ""),
     }
 
 
@@ -152,9 +162,8 @@ def measure_speed(out: Path, board: Board, model: str, root: Sequence[str]) -> t
 
 def ship(out: Path, model: str, data: str) -> None:
     """The best generator of a model's runs becomes what its plugin carries, and its grid heads the README."""
-    by_score = {
-        min(score.scores[scores.find_main_score()] for score in scores.read(run)): run for run in list_runs(out, model)
-    }
+    runs = {run: scores.read(run) for run in list_runs(out, model)}
+    by_score = {collect_values([found], list_shown_scores([found])[0])["best"][0]: run for run, found in runs.items()}
     run_ganzoo("ship", by_score[min(by_score)], "--checkpoint", "best", "--name", data)
     part = catalog.scan().find("models", model)
     with tempfile.TemporaryDirectory() as folder:
@@ -165,30 +174,41 @@ def ship(out: Path, model: str, data: str) -> None:
 
 
 def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table, the best models of each data set first."""
+    """The table, the best models of each data set first; a score in doubt stands in brackets, the reason below."""
     lines = []
     for data in dict.fromkeys(row["data"] for row in rows):
-        of_data = sorted((row for row in rows if row["data"] == data), key=lambda row: statistics.mean(row["best"]))
+        of_data = [row for row in rows if row["data"] == data]
+        names = list(of_data[0]["scores"])
+        of_data.sort(key=lambda row: statistics.mean(row["scores"][names[0]]["best"]))
+        first = of_data[0]["scores"]
+        floors = [f"{name} {format_spread(first[name]['real'])}" for name in names if first[name]["real"]]
+        heads = [head for name in names for head in (f"{name}, best", f"{name}, last")]
         lines += [
-            f"`{data}`, {of_data[0]['images']:,} images; real images have an FID of {of_data[0]['real']:.1f}:",
+            f"`{data}`, {of_data[0]['images']:,} images; between two halves of the real images: {', '.join(floors)}:",
             "",
-            "| model | FID, best | FID, last | asked class found | img/s | minutes |",
-            "|---|---|---|---|---|---|",
+            f"| model | {' | '.join(heads)} | asked class found | img/s | minutes |",
+            "|---" * (len(heads) + 4) + "|",
         ]
         for row in of_data:
             found = "" if row["agreement"] is None else f"{statistics.mean(row['agreement']):.1%}"
             mark = " (busy)" if row["busy"] else ""
-            speed = f"{row['img/s']:,.0f}{mark} | {row['minutes']:.1f}"
+            cells = [format_cell(row["scores"][name], which) for name in names for which in ("best", "last")]
             lines.append(
-                f"| {row['model']} | {format_spread(row['best'])} | {format_spread(row['last'])} | {found} | {speed} |"
+                f"| {row['model']} | {' | '.join(cells)} | {found} | {row['img/s']:,.0f}{mark} | {row['minutes']:.1f} |"
             )
-        lines.append("")
+        lines += ["", *(f"{of_score['doubt']}.\n" for of_score in first.values() if of_score["doubt"])]
     return "\n".join(lines)
+
+
+def format_cell(of_score: dict[str, Any], which: str) -> str:
+    """A score's mean and range, in brackets if it is in doubt."""
+    text = format_spread(of_score[which]) if of_score[which] else "–"
+    return f"[{text}]" if of_score["doubt"] else text
 
 
 def format_spread(values: Sequence[float]) -> str:
     """Mean and range over the seeds."""
-    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    return f"{statistics.mean(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 if __name__ == "__main__":

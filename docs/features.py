@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ganzoo_core.discovery.manifest import DATA_FEATURES
 from ganzoo_core.mix.finding import OBJECT_ATTRIBUTES
 from ganzoo_core.mix.mix import FEATURES
 
@@ -37,6 +38,7 @@ EXTRACTORS = {  # of extractors, asked for by the `needs` of metrics
     "logits": "`extract` returns logits [N,K] beside the features",
     "classes": "these logits are of the data's own classes",
 }
+DATA = {"labels": "every image has a class, in the training part and in the test part"}  # asked for by extractors
 ATTRIBUTES = {  # of each of OBJECT_ATTRIBUTES: what it means, what holds without it, who reads it
     ("models", "conditional"): ("the network is called with labels, `G(z, labels)` or `D(images, labels)`", "false",
                                 "the mix, the engines"),
@@ -101,6 +103,9 @@ def page() -> str:
             OWN,
             "## Extractors\n\n`has` of an extractor, asked for by `needs` of a metric; `ganzoo evaluate` reads both.\n",
             _table("feature", "what it means", rows=extractors),
+            "\n`needs` of an extractor is what the data must have. Of the extractors marked as default the first whose "
+            "needs are\nmet is used, the most demanding one first.\n",
+            _table("feature", "what it means", rows=[(f"`{name}`", DATA[name]) for name in DATA_FEATURES]),
             "\n## Attributes of Python objects\n\nA network or a loss passed to `gz.train` has no manifest. These "
             "attributes stand for its fields, with the same\nvalues; any other value is refused.\n",
             _table("of", "attribute", "field", "what it means", "without it", "read by", rows=attributes),

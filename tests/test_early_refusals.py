@@ -94,7 +94,7 @@ DRY = {
     "dcgan-torch --loss wgan-gp --set gp_weight=-1": "loss.gp_weight is -1",
     "progan-tf --set start_resolution=3": "schedule.start_resolution is 3",
     "dcgan-torch --schedule linear-decay --set schedule.start=1": "schedule.start is 1.0; expected a number",
-    "dcgan-torch --no-plugin ganzoo-scores --set train.evaluate_every=1epoch": "nothing that images are scored with",
+    "dcgan-torch --no-plugin ganzoo-scores --set train.evaluate_every=1epoch": "no metric is installed that fits",
 }
 SCRIPT = """
 import contextlib, importlib.machinery, io, json, sys

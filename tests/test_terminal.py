@@ -222,6 +222,19 @@ def test_a_table_of_any_width_keeps_every_word_whole(rows, width):
                 assert cell == "-" or word in words
 
 
+@pytest.mark.parametrize("width", [80, 12])
+def test_a_row_may_be_grey(width, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    tables.print_table(("score", "value"), [("kid", "plain"), ("fid", "doubtful")], faint=[1])
+    first, _, second = terminal.getvalue().partition("fid")
+    assert first.endswith("\x1b[2m") or first.endswith("\x1b[1;2m")
+    assert re.search(r"\x1b\[[\d;]*2m[^\x1b]*doubtful", second)
+    assert not re.search(r"\x1b\[[\d;]*2m[^\x1b]*plain", first)
+
+
 # Answers half-typed lines, each in a fork of a process that has imported the command line once.
 SHELL = """
 import json, os, sys

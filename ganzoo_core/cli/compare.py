@@ -72,7 +72,7 @@ def execute(args: argparse.Namespace) -> int:
             group.seeds,
             group.images,
             *(group.format_setting(key) for key in keys),
-            *(group.format_spread(metric) for metric in comparison.metrics),
+            *(_mark(group.format_spread(metric), metric in comparison.doubts) for metric in comparison.metrics),
         )
         for group, mark in zip(comparison.groups, marks, strict=True)
     ]
@@ -80,6 +80,7 @@ def execute(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     for note in (
         *comparison.notes,
+        *dict.fromkeys(comparison.doubts.values()),
         *(f"* marks scores computed with another protocol: {words}" for words in comparison.protocol_differences),
     ):
         write_line(f"note: {note}", sys.stderr)
@@ -91,6 +92,10 @@ def execute(args: argparse.Namespace) -> int:
         )
     write_line(f"page: {page}", sys.stderr)
     return 0
+
+
+def _mark(text: str, in_doubt: bool) -> str:
+    return f"({text})" if in_doubt and text != "–" else text
 
 
 def _print_paragraph(text: str) -> None:

@@ -264,10 +264,8 @@ def _check_frameworks(parts: Sequence[Part]) -> Iterable[Finding]:
 def _check_defaults(installed: catalog.Catalog) -> Iterable[Finding]:
     """Report kinds with several default parts."""
     for kind in KINDS:
-        if kind == "metrics":  # every default metric is computed
-            continue
         try:
-            installed.find_default(kind)
+            installed.check_defaults(kind)
         except UsageError as error:
             yield Finding(kind, "several-defaults", str(error))
 

@@ -34,7 +34,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--extractor",
         metavar="NAME",
         completer=completion.make_completer("extractors"),
-        help="what images are looked at with; `ganzoo list extractors`",
+        help="what images are looked at with; `ganzoo list extractors` (default: the first that suits the data)",
     )
     parser.add_argument(
         "-n", type=int, metavar="N", help="how many are drawn (default: as many as the reference has, 1,000 to 10,000)"
@@ -66,7 +66,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         **SETTINGS,
         help="of the extractor, a metric, engine.*, or how --images are read, e.g. data.skip_bad=true",
     )
-    parser.add_argument("--no-real", action="store_true", help="do not score real images for comparison")
+    parser.add_argument("--no-real", action="store_true", help="leave out the scores of real images")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
     return parser
@@ -103,36 +103,38 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _print_scores(scores: Sequence[Score]) -> None:
-    first = scores[0]
+    from ganzoo_core.runs.scores import format_value, list_names
+
+    first, names = scores[0], list_names(scores)
+    doubts = {name: reason for score in scores for name, reason in score.doubts.items()}
     write_line(describe_protocol(first.protocol))
     if len(scores) == 1:
         rows = [
-            (
-                name,
-                format_number(value),
-                format_number(first.real.get(name)),
-                DIRECTIONS.get(first.better.get(name, ""), ""),
-            )
-            for name, value in first.scores.items()
+            (name, first.format(name), first.format(name, real=True), _explain_score(first, name)) for name in names
         ]
-        _print_table(("score", "value", "of real images", ""), rows)
+        faint = [index for index, name in enumerate(names) if name in doubts]
+        print_table(("score", "value", "real halves", ""), rows, header_in_pipe=True, faint=faint)
     else:
-        several = [
-            (f"{score.images:,}", *(format_number(score.scores.get(name)) for name in first.scores)) for score in scores
-        ]
-        _print_table(("images", *first.scores), several)
+        several = [(f"{score.images:,}", *(_mark(score, name) for name in names)) for score in scores]
+        print_table(("images", *names), several, header_in_pipe=True)
+        for reason in dict.fromkeys(doubts.values()):
+            write_line(reason)
     if len(scores) == 1 and first.classes:
         write_line()
         labels = dict.fromkeys(label for values in first.classes.values() for label in values)
         by_class = [
-            (label, *(format_number(values.get(label)) for values in first.classes.values())) for label in labels
+            (label, *(format_value(values.get(label)) for values in first.classes.values())) for label in labels
         ]
-        _print_table(("class", *first.classes), by_class)
+        print_table(("class", *first.classes), by_class, header_in_pipe=True)
 
 
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with its header also in a pipe, since the numbers mean nothing without it."""
-    print_table(columns, rows, header_in_pipe=True)
+def _explain_score(score: Score, name: str) -> str:
+    return "; ".join(filter(None, (DIRECTIONS.get(score.better.get(name, ""), ""), score.doubts.get(name, ""))))
+
+
+def _mark(score: Score, name: str) -> str:
+    text = score.format(name)
+    return f"({text})" if name in score.doubts and text != "-" else text
 
 
 def describe_protocol(protocol: Any) -> str:
@@ -142,12 +144,9 @@ def describe_protocol(protocol: Any) -> str:
     text += f"{protocol['reference']} split, by {seer['name']}"
     if seer.get("balanced_accuracy") is not None:
         text += f", whose balanced accuracy on the test images is {seer['balanced_accuracy']:.2%}"
+    for reason in protocol.get("passed_over", {}).values():
+        text += f", since {reason}"
     text += f"; seed {protocol['seed']}"
     if protocol.get("nothing_held_out"):
         text += "; nothing was held out, so these are training images and a score cannot tell copies"
     return text
-
-
-def format_number(value: float | None) -> str:
-    """Format a score with four significant digits; "-" for None."""
-    return "-" if value is None else f"{value:.4g}"

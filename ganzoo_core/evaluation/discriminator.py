@@ -8,6 +8,7 @@ is then scored as in a batch of real ones.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -85,8 +86,8 @@ class Judge:
         newest = find_readable_checkpoint(RunFolder.open(folder))
         if newest is None:
             raise UsageError(
-                f"{folder} has no checkpoint, and nothing else holds its discriminator; `ganzoo resume {folder}` "
-                "leaves one"
+                f"{folder} has no checkpoint, and nothing else holds its discriminator; "
+                f"`ganzoo resume {shlex.quote(str(folder))}` leaves one"
             )
         self.folder = folder
         facts = read_facts(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,7 @@ class TrainingEvaluator:
             self.scorer.close()
             self.reporter.warn(
                 f"scoring failed {MAX_FAILURES} times in a row, so this run is scored no more; `ganzoo evaluate "
-                f"{self.run} "
-                "--checkpoint all` scores its snapshots later"
+                f"{shlex.quote(str(self.run))} --checkpoint all` scores its snapshots later"
             )
 
     def is_best(self, newest: Score | None) -> bool:
@@ -121,20 +121,24 @@ class TrainingEvaluator:
         self.scorer.close()
 
     def _report_score(self, newest: Score) -> None:
-        named = " · ".join(f"{name} {value:.4g}" for name, value in newest.scores.items() if name in newest.better)
+        named = " · ".join(
+            f"({name} {text})" if name in newest.doubts else f"{name} {text}"
+            for name, text in ((name, newest.format(name)) for name in newest.scores if name in newest.better)
+        )
         self.reporter.say(f"  {pluralise(newest.images or 0, 'image')} · {named}")
         alike = [
             score for score in scores.select_latest(scores.read(self.run)) if not scores.find_differences(score, newest)
         ]
-        main = scores.find_main_score()
+        main = scores.find_main_score(newest)
         values = [score.scores.get(main, float("nan")) for score in alike]
-        was_collapsed, self._collapsed = self._collapsed, main in newest.scores and scores.has_collapsed(values)
+        best = min(alike, key=lambda score: score.scores.get(main, float("inf")), default=newest)
+        spread = best.scores.get(main + scores.STD_SUFFIX, 0.0)
+        was_collapsed, self._collapsed = self._collapsed, bool(main) and scores.has_collapsed(values, spread)
         if self._collapsed and not was_collapsed:
-            best = min(alike, key=lambda score: score.scores.get(main, float("inf")))
             self.reporter.warn(
                 f"{main} was over twice its best, {best.scores[main]:.4g} at "
                 f"{pluralise(best.images or 0, 'image')}, at {scores.COLLAPSE_EVALUATIONS} evaluations running: the "
-                "generator has "
-                f"collapsed. `ganzoo generate {self.run} --checkpoint best` draws from the best that is kept; a lower "
-                f"learning rate, another loss{health.advise_modifiers(' or ')} may keep a new run from it"
+                f"generator has collapsed. `ganzoo generate {shlex.quote(str(self.run))} --checkpoint best` draws from "
+                f"the best that is kept; a lower learning rate, another loss{health.advise_modifiers(' or ')} may keep "
+                "a new run from it"
             )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
@@ -17,7 +17,22 @@ from ganzoo_core.settings import CORE_SETTINGS, expand_key, find_kind, read_conf
 from ganzoo_core.storage import files
 
 INSTALL_COMMAND = 'pip install "ganzoo-core[scores]"'
+Pair = tuple[Part, list[Part]]  # an extractor and metrics
 REFERENCES = ("test", "train", "all")  # splits that can be the reference
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An extractor that may look at the images, with the metrics that are computed from its features.
+
+    Attributes:
+        extractor: `distribution/name`; `options` are its settings.
+        metrics: settings by `distribution/name`.
+    """
+
+    extractor: str
+    options: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -29,9 +44,11 @@ class ScoreRequest:
         data_options: `data.*`.
         data_root: folder of the data sets.
         reference: the split to compare with.
-        extractor: `distribution/name`; `extractor_options` are its settings.
-        metrics: settings by `distribution/name`.
-        score_real_images: also score real images, for comparison.
+        candidates: in order; the first that can serve the data is used, which is known once they are read.
+        alternatives: `distribution/name` of default extractors to advise if no candidate can serve the data.
+        required_metrics: `distribution/name` of those that the user named or set something of: if one refuses, that is
+            an error; the others are left out then.
+        score_real_images: also compute the scores between two halves of the reference.
         run: folder of the scored run, whose training data are compared with these; "" for none.
         split: the split that the run was trained on.
     """
@@ -41,9 +58,9 @@ class ScoreRequest:
     data_options: Mapping[str, Any]
     data_root: str
     reference: str
-    extractor: str
-    extractor_options: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    candidates: Sequence[Candidate]
+    alternatives: Sequence[str] = ()
+    required_metrics: Sequence[str] = ()
     score_real_images: bool = True
     run: str = ""
     split: str = "train"
@@ -51,6 +68,11 @@ class ScoreRequest:
     def as_json(self) -> dict[str, Any]:
         """As JSON types, for the scoring process."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> ScoreRequest:
+        """The request from `as_json`."""
+        return cls(**{**fields, "candidates": [Candidate(**candidate) for candidate in fields["candidates"]]})
 
 
 def make_request(
@@ -72,10 +94,11 @@ def make_request(
         data_settings: `data.*`, as text or typed.
         data_root: see `building.find_data_root`.
         reference: `test`, `train` or `all`.
-        extractor: a name; None for the extractor marked as default.
+        extractor: a name; None for the first of the extractors marked as default that can serve the data. A setting of
+            one of those picks it, too.
         metrics: names; None for all metrics marked as default that fit the extractor.
         settings: of the extractor and the metrics, by full key such as `metric.NAME.subsets` or its last part.
-        score_real_images: also score real images, for comparison.
+        score_real_images: also compute the scores between two halves of the reference.
         run: folder of the scored run; changes in its data are reported.
 
     Raises:
@@ -88,19 +111,30 @@ def make_request(
     dataset = installed.find("datasets", name)
     if reference not in REFERENCES:
         raise UsageError(f"the reference is {reference!r}; expected {', '.join(REFERENCES)}")
-    extractor_part = _find_extractor(installed, extractor)
-    chosen = _find_metrics(installed, metrics, extractor_part)
-    _check_frameworks(extractor_part, *chosen)
-    typed = _read_settings((extractor_part, *chosen), settings or {})
+    pairs = _keep_runnable(_pair_with_metrics(installed, metrics, _find_extractors(installed, extractor)))
+    typed, overridden = _read_settings([part for pair in pairs for part in (pair[0], *pair[1])], settings or {})
+    picked = [pair for pair in pairs if overridden & set(pair[0].defaults)]
+    candidates = [
+        Candidate(
+            part.qualified_name,
+            _select_own_settings(part, typed),
+            {metric.qualified_name: _select_own_settings(metric, typed) for metric in parts},
+        )
+        for part, parts in picked or pairs
+    ]
     return ScoreRequest(
         data=dataset.qualified_name,
         argument=read_dataset_argument(dataset, argument),
         data_options=_read_data_options(dataset, data_settings),
         data_root=str(find_data_root(data_root)),
         reference=reference,
-        extractor=extractor_part.qualified_name,
-        extractor_options=_select_own_settings(extractor_part, typed),
-        metrics={part.qualified_name: _select_own_settings(part, typed) for part in chosen},
+        candidates=candidates,
+        alternatives=_list_alternatives(installed, metrics, candidates),
+        required_metrics=[
+            part.qualified_name
+            for part in installed.list_kind("metrics")
+            if any(part in parts for _, parts in pairs) and (metrics is not None or overridden & set(part.defaults))
+        ],
         score_real_images=score_real_images,
         run="" if run is None else str(run.absolute()),
         split=str(data_settings.get("data.split", CORE_SETTINGS["data.split"].default)),
@@ -132,41 +166,85 @@ def has_ema(run: Path) -> bool:
     return str(halflife) != "0" or (bool(stats) and "ema_halflife" in stats[-1])  # a schedule may set it, too
 
 
-def _find_extractor(installed: catalog.Catalog, name: str | None) -> Part:
+def _find_extractors(installed: catalog.Catalog, name: str | None) -> list[Part]:
+    """The named extractor, or the default ones in the order in which they are tried."""
     if not any(part.kind == "extractors" for part in installed.parts):
         raise UsageError(f"nothing that images are scored with is installed; {INSTALL_COMMAND}")
     if name is not None:
-        return installed.find("extractors", name)
-    part = installed.find_default("extractors")
-    if part is None:
+        return [installed.find("extractors", name)]
+    parts = installed.list_default_extractors()
+    if not parts:
         names = ", ".join(part.name for part in installed.list_kind("extractors"))
-        raise UsageError(f"no extractor is the default one; say --extractor, one of {names}")
-    return part
+        raise UsageError(
+            f"no extractor is the default one; `ganzoo evaluate RUN --extractor NAME` takes one of {names}"
+        )
+    return parts
 
 
-def _find_metrics(installed: catalog.Catalog, names: Sequence[str] | None, extractor: Part) -> list[Part]:
-    def lacks(metric: Part) -> list[str]:
-        return [need for need in metric.needs if not extractor.has.get(need, False)]
-
+def _pair_with_metrics(
+    installed: catalog.Catalog, names: Sequence[str] | None, extractors: Sequence[Part]
+) -> list[Pair]:
+    """Each extractor that the metrics fit, with them; by default those marked as default that fit it."""
     if names is None:
-        parts = [part for part in installed.parts if part.kind == "metrics" and part.default and not lacks(part)]
-        if not parts:
-            raise UsageError(f"no metric is installed that fits the extractor {extractor.name}; {INSTALL_COMMAND}")
-        return parts
+        usual = [part for part in installed.parts if part.kind == "metrics" and part.default]
+        pairs = [(part, [metric for metric in usual if not _list_lacking(metric, part)]) for part in extractors]
+        pairs = [(part, metrics) for part, metrics in pairs if metrics]
+        if not pairs:
+            raise UsageError(f"no metric is installed that fits the extractor {extractors[0].name}; {INSTALL_COMMAND}")
+        return pairs
     parts = list({part.qualified_name: part for part in (installed.find("metrics", name) for name in names)}.values())
     if not parts:
         raise UsageError("no metric is named; `ganzoo list metrics` shows them")
-    for metric in parts:
-        if lacks(metric):
-            fitting = [
-                p.name for p in installed.list_kind("extractors") if all(p.has.get(n, False) for n in metric.needs)
-            ]
-            advice = f"; say --extractor {' or '.join(fitting)}" if fitting else ""
-            raise UsageError(
-                f"the metric {metric.name} needs {' and '.join(lacks(metric))}, which the extractor {extractor.name} "
-                f"does not give{advice}"
-            )
-    return parts
+    fitting = [part for part in extractors if not any(_list_lacking(metric, part) for metric in parts)]
+    if not fitting:
+        _refuse_metrics(installed, parts, extractors[0])
+    return [(part, parts) for part in fitting]
+
+
+def _list_lacking(metric: Part, extractor: Part) -> list[str]:
+    """What a metric needs and an extractor does not give."""
+    return [need for need in metric.needs if not extractor.has.get(need, False)]
+
+
+def _refuse_metrics(installed: catalog.Catalog, metrics: Sequence[Part], extractor: Part) -> NoReturn:
+    metric = next(metric for metric in metrics if _list_lacking(metric, extractor))
+    fitting = [
+        part.name
+        for part in installed.list_kind("extractors")
+        if not any(_list_lacking(metric, part) for metric in metrics)
+    ]
+    advice = f"; say --extractor {' or '.join(fitting)}" if fitting else ""
+    raise UsageError(
+        f"the metric {metric.name} needs {' and '.join(_list_lacking(metric, extractor))}, which the extractor "
+        f"{extractor.name} does not give{advice}"
+    )
+
+
+def _keep_runnable(pairs: Sequence[Pair]) -> list[Pair]:
+    """Those whose frameworks are installed; raises UsageError if there are none."""
+    runnable, errors = [], []
+    for extractor, metrics in pairs:
+        try:
+            _check_frameworks(extractor, *metrics)
+        except UsageError as error:
+            errors.append(error)
+        else:
+            runnable.append((extractor, metrics))
+    if not runnable:
+        raise errors[0]
+    return runnable
+
+
+def _list_alternatives(
+    installed: catalog.Catalog, metrics: Sequence[str] | None, candidates: Sequence[Candidate]
+) -> list[str]:
+    """Default extractors that these metrics fit and that are no candidates."""
+    try:
+        pairs = _keep_runnable(_pair_with_metrics(installed, metrics, _find_extractors(installed, None)))
+    except UsageError:
+        return []
+    tried = {candidate.extractor for candidate in candidates}
+    return [part.qualified_name for part, _ in pairs if part.qualified_name not in tried]
 
 
 def _check_frameworks(*parts: Part) -> None:
@@ -177,10 +255,10 @@ def _check_frameworks(*parts: Part) -> None:
             )
 
 
-def _read_settings(parts: Sequence[Part], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of these parts, typed, with `overrides` applied."""
+def _read_settings(parts: Sequence[Part], overrides: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """All settings of these parts, typed, with `overrides` applied; and the full keys of the latter."""
     known = {key: value for part in parts for key, value in part.defaults.items()}
-    typed = dict(known)
+    typed, overridden = dict(known), set()
     for word, value in overrides.items():
         try:
             key = expand_key(word, known)
@@ -188,7 +266,8 @@ def _read_settings(parts: Sequence[Part], overrides: Mapping[str, Any]) -> dict[
             advice = "`ganzoo info NAME` lists those of an extractor or a metric"
             raise UsageError(str(error).replace("`ganzoo info MODEL` lists them", advice)) from None
         typed[key] = read_value(key, find_kind(key, known[key]), value)
-    return typed
+        overridden.add(key)
+    return typed, overridden
 
 
 def _select_own_settings(part: Part, typed: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import math
 import platform
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ from ganzoo_core.api import Features, Images, ImageSource
 from ganzoo_core.data import fingerprint, lazy
 from ganzoo_core.data.framing import Framing, apply_framing
 from ganzoo_core.discovery import answers, catalog, loading
-from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
+from ganzoo_core.evaluation.choice import choose_extractor
+from ganzoo_core.evaluation.metrics import compute_scores, load_metrics
 from ganzoo_core.evaluation.request import ScoreRequest
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Say, serve
 from ganzoo_core.randomness import philox
 from ganzoo_core.runs.facts import compare_with_run
 
+MAX_HALF = 5_000  # images in each half of the reference: half of what is drawn at most by default
 RESIZER = "Lanczos with antialiasing, as Pillow has it"
 
 
@@ -45,23 +48,11 @@ class ScoringSession:
         self.request, self.say = request, say
         self.dataset_part = installed.find("datasets", request.data)
         self.read_split = functools.cache(self._read_split)
-        self.score_real_images = functools.cache(self._score_real_images)
-        self.extractor_part = installed.find("extractors", request.extractor)
-        self.extractor = loading.call_hook(
-            "extractor",
-            self.extractor_part,
-            answers.check_extractor,
-            name=self.extractor_part.name,
-            data=self.dataset_part.name,
-            source=self.read_split,
-            say=say,
-            options=request.extractor_options,
-        )
-        self.metrics: list[tuple[Part, Any]] = []
-        for name, options in request.metrics.items():
-            part = installed.find("metrics", name)
-            metric = loading.call_hook("metric", part, answers.check_metric, name=part.name, options=options)
-            self.metrics.append((part, metric))
+        self.score_halves = functools.cache(self._score_halves)
+        self.choice = choose_extractor(request, self.dataset_part.name, self.read_split, say)
+        self.extractor_part, self.extractor = self.choice.part, self.choice.extractor
+        self.metrics = load_metrics(self.choice.candidate.metrics)
+        self._said: set[str] = set()
         reference = self.read_split(request.reference)
         _, height, width, channels = reference.images.shape
         self.shape = height, width, channels
@@ -136,51 +127,35 @@ class ScoringSession:
         if labels is not None and known and labels.max() >= known:
             self.say(f"the images have labels up to {labels.max()}, and the data {known} classes: labels are left out")
             labels = None
-        results = self._compute_scores(self._extract_features(resize_images(pictures, self.shape), labels), seed)
-        real = self.score_real_images((height, width, channels), len(pictures), labels is not None, seed)
+        fake = self._extract_features(resize_images(pictures, self.shape), labels)
+        results = compute_scores(self.metrics, self.real_features, fake, seed, required=self.request.required_metrics)
+        for words in results["doubts"].values():
+            if words not in self._said:
+                self._said.add(words)
+                self.say(words)
+        real = self.score_halves((height, width, channels), labels is not None, seed)
         return {**results, "real": dict(real), "protocol": self.describe_protocol(pictures, labels, seed)}
 
-    def _score_real_images(
-        self, size: tuple[int, int, int], count: int, labelled: bool, seed: int
-    ) -> Mapping[str, float]:
-        """Scores of `count` real images from the other split, resized to the size of the generated ones and back."""
-        other_split = {"test": "train", "train": "test"}.get(self.request.reference)
-        if other_split is None or not self.request.score_real_images:
+    def _score_halves(self, size: tuple[int, int, int], labelled: bool, seed: int) -> Mapping[str, float]:
+        """Scores of one random half of the reference against the other: the floor.
+
+        The first half is resized to the size of the generated images and back, if that differs from the data's.
+        """
+        if not self.request.score_real_images or len(self.real_features.features) < 4:
             return {}
-        source = self.read_split(other_split)
-        chosen = np.sort(philox(0, "yardstick").permutation(len(source.images))[:count])
-        pictures = np.asarray(source.images[chosen])
+        first, second = split_in_halves(len(self.real_features.features))
+        fake = _select_features(self.real_features, first)
         if size != self.shape:
-            pictures = resize_images(resize_images(pictures, size), self.shape)
-        labels = source.labels[chosen] if labelled and source.labels is not None else None
+            pictures = np.asarray(self.read_split(self.request.reference).images[first])
+            fake = self._extract_features(resize_images(resize_images(pictures, size), self.shape), fake.labels)
+        if not labelled:
+            fake = replace(fake, labels=None)
         try:
-            scores: Mapping[str, float] = self._compute_scores(self._extract_features(pictures, labels), seed)["scores"]
-        except UsageError:  # too few images for a metric
+            results = compute_scores(self.metrics, _select_features(self.real_features, second), fake, seed)
+        except UsageError:  # too few images for every metric
             return {}
+        scores: Mapping[str, float] = results["scores"]
         return scores
-
-    def _compute_scores(self, fake: Features, seed: int) -> dict[str, Any]:
-        results: dict[str, Any] = {"scores": {}, "classes": {}, "better": {}}
-        for part, metric in self.metrics:
-            for name, value in self._call_metric(part, metric, fake, seed).items():
-                if isinstance(value, Mapping):
-                    results["classes"][name] = {str(label): float(number) for label, number in value.items()}
-                else:
-                    results["scores"][name] = float(value)
-            results["better"] |= {**dict.fromkeys(part.lower, "lower"), **dict.fromkeys(part.higher, "higher")}
-        results["better"] = {name: way for name, way in results["better"].items() if name in results["scores"]}
-        return results
-
-    def _call_metric(self, part: Part, metric: Any, fake: Features, seed: int) -> Mapping[str, Any]:
-        try:
-            values = metric(self.real_features, fake, seed)
-        except (GanzooError, KeyboardInterrupt, MemoryError):
-            raise
-        except BaseException as error:
-            raise loading.make_plugin_error(part, "it raised", error) from error
-        if not isinstance(values, Mapping):
-            raise PluginError(f"{part.label}: returned a {type(values).__name__}; expected scores by name")
-        return values
 
     def describe_protocol(self, pictures: np.ndarray, labels: np.ndarray | None, seed: int) -> dict[str, Any]:
         """Everything that the scores depend on, and further facts to record with them."""
@@ -198,16 +173,32 @@ class ScoringSession:
                 "name": self.extractor_part.qualified_name,
                 "version": self.extractor_part.version,
                 "features": self.real_features.features.shape[1],
-                "options": dict(request.extractor_options),
+                "options": dict(self.choice.candidate.options),
                 **self.extractor.facts,
             },
-            "metrics": {name: dict(options) for name, options in request.metrics.items()},
+            **({"passed_over": self.choice.passed_over} if self.choice.passed_over else {}),
+            "metrics": {name: dict(options) for name, options in self.choice.candidate.metrics.items()},
             "samples": len(pictures),
             "seed": seed,
             "labels": None if labels is None else "as asked for",
             "drawn_size": list(pictures.shape[1:]),
             "versions": {"ganzoo": importlib.metadata.version("ganzoo-core"), **_collect_versions(owners)},
         }
+
+
+def split_in_halves(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of two random halves of `count` images, always the same, of at most `MAX_HALF` images each."""
+    order, half = philox(0, "yardstick").permutation(count), min(count // 2, MAX_HALF)
+    return np.sort(order[:half]), np.sort(order[half : 2 * half])
+
+
+def _select_features(features: Features, chosen: np.ndarray) -> Features:
+    return replace(
+        features,
+        features=features.features[chosen],
+        logits=None if features.logits is None else features.logits[chosen],
+        labels=None if features.labels is None else features.labels[chosen],
+    )
 
 
 def resize_images(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -244,7 +235,7 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         say: receives progress messages.
     """
     if "question" in request:
-        _sessions["it"] = scoring = ScoringSession(ScoreRequest(**request["question"]), say)
+        _sessions["it"] = scoring = ScoringSession(ScoreRequest.from_json(request["question"]), say)
         features = scoring.real_features.features
         notes = list(scoring.read_split(scoring.request.reference).notes)
         changes = scoring.find_data_changes()

@@ -84,7 +84,10 @@ def _render_scores(comparison: Comparison, charts: Sequence[Chart]) -> Html:
             tag("span", draw_key(index), " ", group.name, marks[index]),
             len(group.runs),
             group.images,
-            *(group.format_spread(metric) for metric in comparison.metrics),
+            *(
+                score_section.mark_doubt(group.format_spread(metric), comparison.doubts.get(metric, ""))
+                for metric in comparison.metrics
+            ),
         ]
         for index, group in enumerate(comparison.groups)
     ]
@@ -99,6 +102,7 @@ def _render_scores(comparison: Comparison, charts: Sequence[Chart]) -> Html:
                 left_align_first=True,
             ),
             tag("p", "↓ lower is better, ↑ higher is better. Of each run the score after most images.", class_="soft"),
+            score_section.render_doubts(comparison.doubts.values()),
             _render_protocol_note(comparison),
             render_figures(charts, small=len(charts) > 2) if charts else None,
         ]

@@ -47,7 +47,8 @@ def render_nearest(run: RunRecord) -> Html:
         )
     if not rows or not drawn or not training or not ratios:
         return render_note(
-            f"{layout.REPORT_FOLDER}/{layout.MEASURED} holds no distances; `ganzoo report` writes it anew."
+            f"{layout.REPORT_FOLDER}/{layout.MEASURED} holds no distances; "
+            f"`ganzoo report {quote_path(run.folder)}` writes it anew."
         )
     columns = max(map(len, rows)) - 2
     head = ["generated", *(["nearest", "second", "third"] + [""] * columns)[:columns], "ratio"]
@@ -151,7 +152,9 @@ def _render_images_seen(run: RunRecord) -> Html | None:
     if not images >= 0:
         return None
     later = (
-        f" The run is at {run.images_seen:,} by now; `ganzoo report` looks anew." if images < run.images_seen else ""
+        f" The run is at {run.images_seen:,} by now; `ganzoo report {quote_path(run.folder)}` looks anew."
+        if images < run.images_seen
+        else ""
     )
     return tag("p", f"Of the generator after {pluralise(round(images), 'image')}.{later}", class_="soft")
 

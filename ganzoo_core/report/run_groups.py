@@ -15,7 +15,7 @@ from ganzoo_core.report import run_record
 from ganzoo_core.report.run_record import RunRecord
 from ganzoo_core.report.sections import format_value
 from ganzoo_core.runs import layout
-from ganzoo_core.runs.scores import Score, check_comparable, find_main_score
+from ganzoo_core.runs.scores import Score, check_comparable, list_names
 from ganzoo_core.storage import files
 
 SEED_KEY = "train.seed"
@@ -60,10 +60,11 @@ class RunGroup:
         return [value for value in values if value == value]
 
     def format_spread(self, metric: str) -> str:
-        """Mean ± standard deviation over the runs, or a single value; "–" without any."""
+        """Mean ± standard deviation over the runs; of a single run, the score with its own; "–" without any."""
         values = self.list_values(metric)
         if len(values) < 2:
-            return f"{values[0]:.4g}" if values else "–"
+            scored = next((score for score in self.scores if score is not None and metric in score.scores), None)
+            return scored.format(metric) if values and scored is not None else "–"
         return f"{statistics.fmean(values):.4g} ± {statistics.stdev(values):.2g}"
 
 
@@ -75,6 +76,7 @@ class Comparison:
         groups: best first by the first of `metrics`, if any.
         differing_settings: settings in which the groups differ, those chosen by the user first.
         metrics: for each score's name, the better direction: `lower`, `higher` or "". The main score is first.
+        doubts: for each score's name, why it means little in some of the runs, if it does.
         protocol_differences: differences between the scores' protocols, if they were compared by force.
         notes: further remarks.
     """
@@ -83,6 +85,7 @@ class Comparison:
     differing_settings: list[str]
     metrics: dict[str, str]
     protocol_differences: list[str]
+    doubts: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -142,9 +145,9 @@ def compare_runs(paths: Sequence[Path], *, force: bool = False) -> Comparison:
         RunGroup(name, tuple(group), tuple(score_by_run[id(run)] for run in group))
         for name, group in zip(names, sets, strict=True)
     ]
-    named = {name: score.better.get(name, "") for score in scores for name in score.scores if not _is_spread(name)}
-    main = find_main_score()
-    metrics = {name: named[name] for name in sorted(named, key=lambda name: name != main)}
+    better = {name: way for score in scores for name, way in score.better.items()}
+    metrics = {name: better.get(name, "") for name in list_names(scores)}
+    doubts = {name: reason for score in scores for name, reason in score.doubts.items()}
     missing = sum(score is None for score in score_by_run.values())
     if missing:
         notes.append(
@@ -158,11 +161,7 @@ def compare_runs(paths: Sequence[Path], *, force: bool = False) -> Comparison:
     groups.sort(
         key=lambda group: (not group.list_values(main), sign * statistics.fmean(group.list_values(main) or [0.0]))
     )
-    return Comparison(groups, differ, metrics, protocol_differences, notes)
-
-
-def _is_spread(name: str) -> bool:
-    return name.endswith("_std")
+    return Comparison(groups, differ, metrics, protocol_differences, doubts, notes)
 
 
 def _find_newest_score(run: RunRecord) -> Score | None:
@@ -255,5 +254,6 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "better": comparison.metrics,
         "rows": rows,
         "unlike": comparison.protocol_differences,
+        "doubts": comparison.doubts,
         "notes": comparison.notes,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -283,7 +284,7 @@ def _read_measured(folder: Path, notes: list[str]) -> dict[str, Any]:
             files.read_bytes(path, MAX_MEASURED), Measurements, f"{path.parent.name}/{path.name}"
         )
     except UsageError as error:
-        notes.append(f"{error}; `ganzoo report` writes it anew.")
+        notes.append(f"{error}; `ganzoo report {shlex.quote(str(folder))}` writes it anew.")
         return {}
     built: dict[str, Any] = msgspec.to_builtins(measurements)
     return {name: value for name, value in built.items() if value is not None}

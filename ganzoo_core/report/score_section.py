@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ganzoo_core.errors import UsageError
 from ganzoo_core.html.chart import Chart
 from ganzoo_core.html.markup import Html, join, render_table, tag
 from ganzoo_core.messages import pluralise
+from ganzoo_core.mix.finding import OBJECT
 from ganzoo_core.report.curves import round_value
 from ganzoo_core.report.run_record import RunRecord, to_number
 from ganzoo_core.report.sections import format_value, quote_path, render_commands, render_figures, render_note
 from ganzoo_core.runs import scores
 
 ARROWS = {"lower": " ↓", "higher": " ↑"}
-STD_SUFFIX = "_std"  # suffix of a score's name: its standard deviation
-_NON_PROTOCOL_KEYS = {"images", "scores", "classes", "better", "protocol"}
+HALVES = (
+    "Real halves: one half of the reference against the other, the floor. A score that falls with the number of "
+    "images, as Fréchet's distance does, may lie below it."
+)
+_NON_PROTOCOL_KEYS = {"images", "scores", "classes", "better", "protocol", "doubts", "real"}
 
 ScoreEntry = Mapping[str, Any]
 
@@ -24,15 +28,17 @@ ScoreEntry = Mapping[str, Any]
 def render_scores(run: RunRecord, charts: Sequence[Chart]) -> Html:
     """Score curves, a table of scores, and the protocols."""
     if not run.scores:
-        command = render_commands([f"ganzoo evaluate {quote_path(run.folder)}"])
-        return join([render_note("There are no scores yet. This computes them:"), command])
+        return _render_no_scores(run)
     names, groups = list_score_names(run.scores), group_by_protocol(run.scores)
     better = {key: word for entry in run.scores for key, word in _as_mapping(entry.get("better")).items()}
     rows = []
     for number, entry in sorted(
         ((number, entry) for number, group in enumerate(groups, 1) for entry in group), key=_get_images
     ):
-        rows.append([f"{to_number(entry['images']):,.0f}", *(format_score(entry, name) for name in names), number])
+        rows.append([f"{to_number(entry['images']):,.0f}", *(_render_score(entry, name) for name in names), number])
+    for number, group in enumerate(groups, 1):
+        if _as_mapping(group[-1].get("real")):
+            rows.append(["real halves", *(_render_score(group[-1], name, "real") for name in names), number])
     head = ["images", *(name + ARROWS.get(str(better.get(name)), "") for name in names), "protocol"]
     protocol_note = render_note("Scores of different protocols cannot be compared.") if len(groups) > 1 else None
     legend = tag("p", "↓ lower is better, ↑ higher is better.", class_="soft") if better else None
@@ -41,6 +47,8 @@ def render_scores(run: RunRecord, charts: Sequence[Chart]) -> Html:
             render_figures(charts, small=len(charts) > 2) if charts else None,
             render_table(head, rows, caption="Scores by images seen", numeric=True),
             legend,
+            render_doubts(doubt for entry in run.scores for doubt in _as_mapping(entry.get("doubts")).values()),
+            render_note(HALVES) if any(_as_mapping(entry.get("real")) for entry in run.scores) else None,
             protocol_note,
             _render_by_class(run.scores),
             *(_render_protocol(number, group[-1], whole=len(groups) == 1) for number, group in enumerate(groups, 1)),
@@ -48,12 +56,33 @@ def render_scores(run: RunRecord, charts: Sequence[Chart]) -> Html:
     )
 
 
-def format_score(entry: ScoreEntry, name: str) -> str:
-    """A score, with its standard deviation if there is one."""
-    value, spread = (to_number(entry["scores"].get(key)) for key in (name, name + STD_SUFFIX))
-    if value != value:
-        return "–"
-    return f"{value:.4g}" if spread != spread else f"{value:.4g} ± {spread:.2g}"
+def render_doubts(reasons: Iterable[Any]) -> Html | None:
+    """Why scores are grey, or missing."""
+    words = "; ".join(dict.fromkeys(map(str, reasons)))
+    return render_note(f"Grey or left out: {words}.") if words else None
+
+
+def _render_no_scores(run: RunRecord) -> Html:
+    if run.get_setting("use.data") == OBJECT:
+        return render_note(
+            "There are no scores yet. The images were given as an object in Python; with a dataset that holds them, "
+            f"`ganzoo evaluate {quote_path(run.folder)} --data NAME` computes them."
+        )
+    command = render_commands([f"ganzoo evaluate {quote_path(run.folder)}"])
+    return join([render_note("There are no scores yet. This computes them:"), command])
+
+
+def _render_score(entry: ScoreEntry, name: str, which: str = "scores") -> Html | str:
+    """A score with its standard deviation, grey if it is in doubt."""
+    values = _as_mapping(entry.get(which))
+    value, spread = (to_number(values.get(key)) for key in (name, name + scores.STD_SUFFIX))
+    text = scores.format_value(value, spread, missing="–")
+    return mark_doubt(text, str(_as_mapping(entry.get("doubts")).get(name, "")))
+
+
+def mark_doubt(text: str, reason: str) -> Html | str:
+    """Text in grey, with the reason under the pointer; unchanged without one."""
+    return tag("span", text, class_="doubt", title=reason) if reason else text
 
 
 def _get_images(numbered_entry: tuple[int, ScoreEntry]) -> float:
@@ -80,13 +109,12 @@ def make_charts(run: RunRecord) -> list[Chart]:
 
 
 def list_score_names(entries: Sequence[ScoreEntry]) -> list[str]:
-    """The names of all numeric scores, the main one first, without standard deviations."""
+    """The names of all numeric scores, main ones first, those in doubt last, without standard deviations."""
     names = [
         name for entry in entries for name, value in entry["scores"].items() if to_number(value) == to_number(value)
     ]
-    own = [name for name in dict.fromkeys(names) if name.removesuffix(STD_SUFFIX) == name]
-    main = scores.find_main_score()
-    return sorted(own, key=lambda name: name != main)
+    own = [name for name in dict.fromkeys(names) if not name.endswith(scores.STD_SUFFIX)]
+    return scores.order_names(own, {name for entry in entries for name in _as_mapping(entry.get("doubts"))})
 
 
 def group_by_protocol(entries: Sequence[ScoreEntry]) -> list[list[ScoreEntry]]:

@@ -11,7 +11,7 @@ from ganzoo_core.settings import Settings
 
 def format_config(settings: Settings, facts: Mapping[str, Any]) -> str:
     """Flat settings, each followed by its origin as a comment, and the run's facts under `run`."""
-    lines = ["# Every setting of this run and where it came from. `ganzoo run --config` reads it."]
+    lines = ["# Every setting of this run and where it came from. `ganzoo run --config FILE` reads it."]
     for key, entry in sorted(settings.entries.items()):
         if entry.value is not None:
             origin = " ".join(entry.origin.split())  # a file name may contain a line break

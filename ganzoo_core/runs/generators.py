@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def find_generator(path: Path, which: str = "last") -> Path:
             return saved[max(saved)]
         if files.describe(path / layout.GENERATOR):
             why = atomic.explain_damage(path / layout.GENERATOR)
-            raise UsageError(f"the generator of {path} is damaged: {why}; `ganzoo resume {path}` writes it anew")
+            raise UsageError(
+                f"the generator of {path} is damaged: {why}; `ganzoo resume {shlex.quote(str(path))}` writes it anew"
+            )
         raise UsageError(f"{path} holds no saved generator: it is no run's folder, or nothing was saved yet")
     if which == "best":
         return _find_best(saved, path)
@@ -70,7 +73,7 @@ def _find_best(saved: Mapping[int, Path], path: Path) -> Path:
     if best is None or best.images is None:
         raise UsageError(
             f"{path} was not evaluated, so none of its snapshots is the best yet; say last or epoch:N, or "
-            f"`ganzoo evaluate {path} --checkpoint all` first"
+            f"`ganzoo evaluate {shlex.quote(str(path))} --checkpoint all` first"
         )
     if best.images in saved:
         return saved[best.images]
@@ -79,7 +82,7 @@ def _find_best(saved: Mapping[int, Path], path: Path) -> Path:
         return last
     raise UsageError(
         f"the best score of {path} is that at {pluralise(best.images, 'image')}, of which no snapshot is kept; "
-        f"`ganzoo evaluate {path} --checkpoint all` scores those that are"
+        f"`ganzoo evaluate {shlex.quote(str(path))} --checkpoint all` scores those that are"
     )
 
 

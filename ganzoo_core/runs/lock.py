@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from ganzoo_core.errors import GanzooError
@@ -37,12 +38,12 @@ class LockedFolder:
         ):
             raise GanzooError(
                 f"{self.folder} was removed, moved or begun anew while its run trained, so nothing more is written "
-                "there; if it was moved, `ganzoo resume` goes on from where it is now"
+                "there; if it was moved, `ganzoo resume RUN` goes on from where it is now"
             )
         if path is not None and length and (not files.is_file(path) or path.stat().st_size < length):
             raise GanzooError(
                 f"{path} was cut or removed while its run trained; the run stops at its last checkpoint, and goes on "
-                f"in a new one: ganzoo resume {self.folder} --set train.checkpoint_keep=2"
+                f"in a new one: ganzoo resume {shlex.quote(str(self.folder))} --set train.checkpoint_keep=2"
             )
 
     def _identify_lock(self) -> tuple[int, int] | None:

@@ -1,14 +1,15 @@
 """Scores and their protocol: `scores.jsonl` in a run's folder, one JSON object per line.
 
 {"images": 6000, "scores": {"NAME": 3.2, …}, "real": {"NAME": 0.8, …}, "classes": {"share": {"0": 0.1, …}},
-"better": {"NAME": "lower", …}, "protocol": {"data": …, "reference": "test", "extractor": {…}, "samples": 1000, …}, …}
+"better": {"NAME": "lower", …}, "doubts": {"NAME": "why it means little"}, "protocol": {"data": …, "reference": "test",
+"extractor": {…}, "samples": 1000, …}, …}
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,15 @@ from ganzoo_core.storage import atomic, decoding, files
 from ganzoo_core.storage.records import ScoreLine
 from ganzoo_core.terminal.text import to_one_line
 
+STD_SUFFIX = "_std"  # suffix of a score's name: its standard deviation
 MAX_LINES = 100_000
 MAX_MESSAGE_LENGTH = 2_000  # characters of differences listed in an error
 LOCK_TIMEOUT = 20  # seconds to wait for another process that writes
 COLLAPSE_FACTOR = 2.0  # a generator has collapsed if its score exceeds its best by this factor
 COLLAPSE_EVALUATIONS = 3  # at this many consecutive evaluations
 # Protocol keys that may differ between comparable scores: properties of the model, some with little effect, and
-# one that only explains `reference`.
-UNCOMPARED_KEYS = ("seed", "ema", "labels", "drawn_size", "versions", "nothing_held_out")
+# some that only explain `reference` and `extractor`.
+UNCOMPARED_KEYS = ("seed", "ema", "labels", "drawn_size", "versions", "nothing_held_out", "passed_over")
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ class Score:
 
     Attributes:
         images: real images seen by the generator; None for images that no run's generator drew.
-        scores: values by name.
+        scores: values by name, the main one first, those in doubt last.
         classes: per-class values, by score name.
         better: `lower` or `higher`, for scores that have a direction.
-        real: the same scores of real images from the split that is not the reference, resized like the generated ones:
-            what a perfect generator would get. Empty if not requested.
+        real: the same scores of one half of the reference against the other, resized like the generated images: the
+            floor. Halves of at most 5,000 images, so that a score which falls with the number of images, such as
+            Fréchet's distance, may lie below it. Empty if not requested.
         protocol: everything that the values depend on.
         extra: further keys: `generator`, the SHA-256 of its weights, and `during`, `training` or `evaluate`.
+        doubts: by name, why a score means little, such as for too few images, or why there is none.
     """
 
     images: int | None
@@ -54,11 +58,24 @@ class Score:
     better: Mapping[str, str] = field(default_factory=dict)
     real: Mapping[str, float] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    doubts: Mapping[str, str] = field(default_factory=dict)
+
+    def format(self, name: str, *, real: bool = False) -> str:
+        """A score as text with four significant digits, and its standard deviation if it has one; "-" for none.
+
+        Args:
+            name: of the score.
+            real: that of the real images.
+        """
+        values = self.real if real else self.scores
+        return format_value(values.get(name), values.get(name + STD_SUFFIX))
 
     def as_json(self) -> dict[str, Any]:
         """Its line of `scores.jsonl`."""
-        line = {"images": self.images, "scores": self.scores, "real": self.real, "classes": self.classes}
-        return _non_finite_to_null({**line, "better": self.better, "protocol": self.protocol, **self.extra})
+        line: dict[str, Any] = {"images": self.images, "scores": self.scores, "real": self.real}
+        line |= {"classes": self.classes, "better": self.better}
+        line |= {"doubts": self.doubts} if self.doubts else {}
+        return _non_finite_to_null({**line, "protocol": self.protocol, **self.extra})
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Score:
@@ -70,6 +87,7 @@ class Score:
             real=_null_to_nan(record.real),
             classes={name: _null_to_nan(values) for name, values in record.classes.items()},
             better=record.better,
+            doubts=record.doubts,
             protocol=record.protocol,
             extra={key: value for key, value in line.items() if key not in ScoreLine.__struct_fields__},
         )
@@ -116,9 +134,55 @@ def remove_later_scores(run: Path, images: int) -> None:
         _rewrite(run, kept)
 
 
-def find_main_score() -> str:
-    """The name of the score used by `find_best`, lower is better: that of the metric marked `main`; "" for none."""
-    return next((part.lower[0] for part in catalog.scan().parts if part.main and part.lower), "")
+def format_value(value: float | None, spread: float | None = None, *, missing: str = "-") -> str:
+    """A score with four significant digits, and its standard deviation; `missing` for None and NaN."""
+    if value is None or math.isnan(value):
+        return missing
+    return f"{value:.4g}" if spread is None or math.isnan(spread) else f"{value:.4g} ± {spread:.2g}"
+
+
+def find_main_score(score: Score | None) -> str:
+    """The name of the score used by `find_best`, lower is better; "" for none.
+
+    That of the metric marked `main`. Of several the one that needs the most images and is not in doubt; if all are in
+    doubt, the first that has a value.
+    """
+    if score is None:
+        return ""
+    usable = [name for name in list_main_scores() if math.isfinite(score.scores.get(name, math.nan))]
+    return next((name for name in usable if name not in score.doubts), next(iter(usable), ""))
+
+
+def list_main_scores() -> list[str]:
+    """The scores of the metrics marked `main`, the one that needs the most images first."""
+    parts = [part for part in catalog.scan().parts if part.main and part.lower]
+    return [part.lower[0] for part in sorted(parts, key=lambda part: (-part.min_images, part.name))]
+
+
+def order_names(names: Iterable[str], doubts: Container[str] = ()) -> list[str]:
+    """The names of scores in the order in which they are shown: main ones first, those in doubt last.
+
+    A standard deviation, such as `NAME_std`, follows its score.
+    """
+    main = list_main_scores()
+
+    def rank(name: str) -> tuple[bool, int]:
+        own = name.removesuffix(STD_SUFFIX)
+        return own in doubts, main.index(own) if own in main else len(main)
+
+    return sorted(names, key=rank)
+
+
+def list_names(scores: Sequence[Score]) -> list[str]:
+    """The names of all scores, also of those left out with a reason, as `order_names` has them; no deviations."""
+    doubts = {name for score in scores for name in score.doubts}
+    names = dict.fromkeys(name for score in scores for name in (*score.scores, *score.doubts))
+    return [name for name in order_names(names, doubts) if not is_deviation(name, names)]
+
+
+def is_deviation(name: str, names: Container[str]) -> bool:
+    """Whether a score is the standard deviation of another one of `names`."""
+    return name.endswith(STD_SUFFIX) and name.removesuffix(STD_SUFFIX) in names
 
 
 def find_best(scores: Sequence[Score]) -> Score | None:
@@ -126,8 +190,9 @@ def find_best(scores: Sequence[Score]) -> Score | None:
 
     Of a generator that was scored several times, the last score counts, not the best.
     """
-    by = find_main_score()
-    named = [score for score in scores if score.images is not None and math.isfinite(score.scores.get(by, math.nan))]
+    drawn = [score for score in scores if score.images is not None]
+    by = next(filter(None, map(find_main_score, reversed(drawn))), "")
+    named = [score for score in drawn if math.isfinite(score.scores.get(by, math.nan))]
     alike = select_latest([score for score in named if not find_differences(score, named[-1])])
     sign = -1 if alike and alike[-1].better.get(by) == "higher" else 1
     return min(alike, key=lambda score: sign * score.scores[by], default=None)
@@ -139,15 +204,17 @@ def select_latest(scores: Sequence[Score]) -> list[Score]:
     return [newest[images] for images in sorted(newest)]
 
 
-def has_collapsed(values: Sequence[float]) -> bool:
+def has_collapsed(values: Sequence[float], spread: float = 0.0) -> bool:
     """Whether a lower-is-better score was over twice its best at each of the last three evaluations.
 
     Args:
         values: of one protocol, in the order of training.
+        spread: the standard deviation of the best, for a score that is zero or below for equal distributions: only what
+            lies over twice the upper end of its interval, two standard deviations above it, counts.
     """
     before = [value for value in values[:-COLLAPSE_EVALUATIONS] if math.isfinite(value)]
     return bool(before) and all(
-        not value <= COLLAPSE_FACTOR * max(min(before), 0.0) for value in values[-COLLAPSE_EVALUATIONS:]
+        not value <= COLLAPSE_FACTOR * max(min(before) + 2 * spread, 0.0) for value in values[-COLLAPSE_EVALUATIONS:]
     )
 
 
@@ -156,7 +223,7 @@ def find_differences(first: Score, second: Score) -> list[str]:
     # The same images under another path are the same data.
     same_images = first.protocol.get("data_sha256", 0) == second.protocol.get("data_sha256", 1)
     return [
-        f"{name.replace('.', ' ')} is {_format_value(a)} and {_format_value(b)}"
+        f"{name.replace('.', ' ')} is {_shorten(a)} and {_shorten(b)}"
         for name, a, b in _walk_differences(first.protocol, second.protocol)
         if name.split(".")[0] not in UNCOMPARED_KEYS
         and not name.endswith(".version")
@@ -187,7 +254,9 @@ def check_comparable(scores: Sequence[Score], *, force: bool = False) -> list[st
 
 
 def _walk_differences(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
+    if name == "extractor" and _get_name(a) != _get_name(b):  # all else differs with the extractor
+        yield "extractor", _get_name(a), _get_name(b)
+    elif isinstance(a, Mapping) and isinstance(b, Mapping):
         # A metric that only one of them used does not make the others incomparable.
         shared = [key for key in a if key in b] if name == "metrics" else sorted({*a, *b})
         for key in shared:
@@ -196,7 +265,11 @@ def _walk_differences(a: Any, b: Any, name: str = "") -> Iterator[tuple[str, Any
         yield name, a, b
 
 
-def _format_value(value: Any) -> str:
+def _get_name(extractor: Any) -> Any:
+    return extractor.get("name") if isinstance(extractor, Mapping) else extractor
+
+
+def _shorten(value: Any) -> str:
     text = "not said" if value is None else str(value)
     return text if len(text) <= 20 else text[:12] + "…"
 

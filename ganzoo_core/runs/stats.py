@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -36,7 +37,7 @@ def read_first_lines(path: Path, count: int) -> bytes:
     if len(lines) < count:
         raise UsageError(
             f"{path} holds {len(lines)} of the {count} lines that were written, so it was changed since; put it back, "
-            f"or go on in a new run: ganzoo resume {path.parent} --set train.checkpoint_keep=2"
+            f"or go on in a new run: ganzoo resume {shlex.quote(str(path.parent))} --set train.checkpoint_keep=2"
         )
     return b"".join(lines)
 

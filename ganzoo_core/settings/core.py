@@ -111,7 +111,7 @@ CORE_SETTINGS: Mapping[str, Setting] = {
     "train.sample_at": Setting([], "lengths", "grids at chosen points besides, such as [1,5,20]epochs"),
     "train.sample_count": Setting(64, "int", "images in a grid", above=0, at_most=10_000),
     "train.snapshot_every": Setting("5epochs", "length", "the generator is saved, to be drawn from later"),
-    "train.checkpoint_every": Setting("10000", "length", "the full training state is saved, for `ganzoo resume`"),
+    "train.checkpoint_every": Setting("10000", "length", "the full training state is saved, for `ganzoo resume RUN`"),
     "train.checkpoint_keep": Setting(2, "int", "checkpoints that stay, the newest", above=0, at_most=1_000_000),
     "train.evaluate_every": Setting("off", "length", "the generator is scored, and the best one kept"),
     "train.evaluate_count": Setting(

@@ -173,6 +173,7 @@ class ScoreLine(Struct, frozen=True):
     real: NamedNumbers = {}
     classes: dict[Label, NamedNumbers] = {}
     better: dict[Label, Literal["lower", "higher"]] = {}
+    doubts: dict[Label, Label] = {}
 
 
 class TensorFacts(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -14,15 +14,25 @@ from ganzoo_core.terminal.text import wrap_text
 COLUMN_GAP = 2  # blanks between two columns of a table
 
 
-def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title: str, lead_cells: int) -> None:
+def draw_table(
+    columns: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    *,
+    title: str,
+    lead_cells: int,
+    faint: Container[int] = (),
+) -> None:
     """Draw the table of `tables.print_table` on a terminal."""
     console = Console(highlight=False)
     widths = _choose_widths([columns, *cells], console.width)
     if widths is None:
         if title:
             console.print(Text(title, "italic"))
-        for line in cells:
-            console.print(_make_paragraph(columns, line, lead_cells, console.width), soft_wrap=True)
+        for index, line in enumerate(cells):
+            paragraph = _make_paragraph(columns, line, lead_cells, console.width)
+            if index in faint:
+                paragraph.stylize("dim")
+            console.print(paragraph, soft_wrap=True)
         return
     grid = Table(
         title=Text(title) if title else None,
@@ -34,8 +44,9 @@ def draw_table(columns: Sequence[str], cells: Sequence[Sequence[str]], *, title:
     )
     for column, width in zip(columns, widths, strict=True):
         grid.add_column(Text(column), width=width, overflow="fold")  # a name that is cut short cannot be copied
-    for line in cells:
-        grid.add_row(*(Text(cell, _choose_style(column, cell)) for column, cell in zip(columns, line, strict=True)))
+    for index, line in enumerate(cells):
+        texts = (Text(cell, _choose_style(column, cell)) for column, cell in zip(columns, line, strict=True))
+        grid.add_row(*texts, style="dim" if index in faint else None)
     console.print(grid)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,12 +91,12 @@ def find_checkpoint(folder: RunFolder, *, restart: bool, leads: bool) -> Path | 
             why = f" that is valid ({names} are damaged, or another run's)" if damaged else ""
             raise UsageError(
                 f"{folder.path} has no checkpoint{why}, so there is nothing to go on from; "
-                f"`ganzoo resume {folder.path} --restart` begins the run again"
+                f"`ganzoo resume {shlex.quote(str(folder.path))} --restart` begins the run again"
             )
         if newest is not None and restart:
             raise UsageError(
                 f"{folder.path} has a valid checkpoint at {pluralise(int(newest.name), 'image')}; "
-                f"`ganzoo resume {folder.path}` without --restart goes on from there"
+                f"`ganzoo resume {shlex.quote(str(folder.path))}` without --restart goes on from there"
             )
         for path in damaged:
             aside = folder.set_aside(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import traceback
 from pathlib import Path
 from typing import NoReturn
@@ -59,7 +60,7 @@ def train(
     except OSError as error:
         raise GanzooError(
             f"the run could not be saved in {runner.folder.path} ({error.strerror or error}); what was saved before is "
-            f"untouched: make room and say `ganzoo resume {runner.folder.path}`"
+            f"untouched: make room and say `ganzoo resume {shlex.quote(str(runner.folder.path))}`"
         ) from error
     except (GanzooError, KeyboardInterrupt):
         raise

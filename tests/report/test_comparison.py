@@ -73,6 +73,23 @@ def test_scores_found_in_unlike_ways_are_refused_unless_forced_and_then_marked(r
     assert "* Computed with another protocol than the others" in comparison_page.render(found)
 
 
+def test_rows_are_ranked_by_a_score_that_is_not_in_doubt(runs):
+    def of_few(fid, kid):
+        scores = {"fid": fid, "kid": kid, "kid_std": 0.5}
+        return {"images": 9, "scores": scores, "doubts": {"fid": "few"}, "better": {}, "protocol": {"samples": 9}}
+
+    runs("a", settings=loss("a"), scores=[of_few(1.0, 8.0)])
+    runs("b", settings=loss("b"), scores=[of_few(2.0, 4.0)])
+    found = run_groups.compare_runs(run_groups.find_runs([runs.place]))
+    assert list(found.metrics) == ["kid", "fid"]
+    assert [group.name for group in found.groups] == ["loss=b", "loss=a"]
+    assert found.groups[0].format_spread("kid") == "4 ± 0.5"  # of a single run, the score's own
+    assert found.doubts == {"fid": "few"}
+    page = comparison_page.render(found)
+    assert '<span class="doubt" title="few">2</span>' in page
+    assert "Grey or left out: few." in page
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [

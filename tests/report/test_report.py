@@ -306,6 +306,27 @@ def test_scores_of_unlike_protocols_are_told_apart(runs):
     assert [(chart["title"], chart["series"][0]["y"]) for chart in drawn] == [("fid, protocol 1", [9, 8])]
 
 
+def test_scores_of_few_images_are_grey_and_last_with_the_reason_and_the_floor(runs):
+    reason = "fid means little below 2,000 images, and 60 are in the reference"
+    values = {"fid": 9.0, "kid": 0.5, "kid_std": 0.25, "recall": 0.1}
+    real = {"kid": 0.125, "kid_std": 0.5}
+    entry = {"images": 100, "scores": values, "real": real, "doubts": {"fid": reason}, "protocol": {"samples": 9}}
+    page = see(runs(scores=[entry]))
+    assert re.search(r"\bimages kid recall fid protocol 100 0\.5 ± 0\.25 0\.1 9 1\b", page.text)
+    assert re.search(r"\breal halves 0\.125 ± 0\.5 – – 1\b", page.text)
+    assert f"Grey or left out: {reason}." in page.text
+    grey = [attributes["title"] for tag, attributes in page.elements if attributes.get("class") == "doubt"]
+    assert set(grey) == {reason}
+
+
+@pytest.mark.parametrize(("data", "words"), [("dots", "ganzoo evaluate"), ("(object)", "--data NAME` computes them")])
+def test_a_run_without_scores_says_the_command_that_works_there(runs, data, words):
+    page = see(runs(settings={"use.data": (data, "--data")}))
+    assert "There are no scores yet." in page.text
+    assert words in page.text
+    assert ("given as an object in Python; with a dataset" in page.text) is (data == "(object)")
+
+
 # --- What takes the networks, on generators of our own.
 
 

@@ -81,10 +81,26 @@ class Catalog:
             UsageError: if several say so.
         """
         defaults = [part for part in self.list_kind(kind) if part.default]
-        if len(defaults) > 1:
-            names = " and ".join(part.qualified_name for part in defaults)
-            raise UsageError(f"{names} all say they are the default {SINGULAR[kind]}; name the one to use")
+        _check_single_default(kind, defaults)
         return defaults[0] if defaults else None
+
+    def list_default_extractors(self) -> list[Part]:
+        """The default extractors, most demanding first: the first whose `needs` the data meet is used.
+
+        Raises:
+            UsageError: if several with the same needs say they are the default.
+        """
+        defaults = [part for part in self.list_kind("extractors") if part.default]
+        for part in defaults:
+            _check_single_default("extractors", [other for other in defaults if set(other.needs) == set(part.needs)])
+        return sorted(defaults, key=lambda part: -len(part.needs))
+
+    def check_defaults(self, kind: str) -> None:
+        """Raise UsageError if several parts claim to be the default of a kind that has one."""
+        if kind == "extractors":
+            self.list_default_extractors()
+        elif kind != "metrics":  # every default metric is computed
+            self.find_default(kind)
 
     def find_short_name(self, part: Part) -> str:
         """The shortest unambiguous name of a part: its own, or with the distribution if another part shares it."""
@@ -149,6 +165,12 @@ class Catalog:
         broken = len({problem.distribution for problem in self.problems if not problem.kind})
         also = f", and `ganzoo doctor` what is wrong with {broken} of the plugins" if broken else ""
         return f"`{command}` shows what is installed{also}"
+
+
+def _check_single_default(kind: str, defaults: list[Part]) -> None:
+    if len(defaults) > 1:
+        names = " and ".join(part.qualified_name for part in defaults)
+        raise UsageError(f"{names} all say they are the default {SINGULAR[kind]}; name the one to use")
 
 
 def _make_keys(part: Part) -> set[str]:

@@ -12,6 +12,7 @@ KINDS = ("models", "losses", "schedules", "datasets", "modifiers", "trackers", "
 _SINGULAR = ("model", "loss", "schedule", "dataset", "modifier", "tracker", "extractor", "metric")
 BOUNDS = ("above", "at_least", "below")
 """The fields of a card with the bounds of its settings, as `settings.Setting` has them."""
+DATA_FEATURES = ("labels",)  # what an extractor may need of the data: a class for every image
 SINGULAR = dict(zip(KINDS, _SINGULAR, strict=True))
 
 
@@ -41,11 +42,13 @@ class Part:
     classifies an image as real: a number, `"pair"`, or None; `probability` is the function that turns D's score into a
     probability. `generators` names the trained generators included in a model's package. `license` is the licence of a
     dataset's pictures, with attribution. `lower` and `higher` name the scores of a metric for which lower or higher is
-    better; the best generator has the lowest value of the first `lower` score of the `main` metric. `calms_divergence`
-    marks a modifier that is recommended if training diverges. `takes` names the schedule's values that a network is
-    called with, or that a loss or modifier reads in place of its setting of that name; `gives` those that a schedule
-    gives in place of settings, each true or depending on a setting as in `has`. `warnings` are about fields that this
-    core ignored.
+    better; the best generator has the lowest value of the first `lower` score of the `main` metric. Scores of a metric
+    mean little with fewer than `min_images` real or generated images; of several `main` metrics the most demanding one
+    that has enough counts. An extractor `needs` features of the data (`DATA_FEATURES`). `calms_divergence` marks a
+    modifier that is recommended if training diverges. `takes` names the schedule's values that a network is called
+    with, or that a loss or modifier reads in place of its setting of that name; `gives` those that a schedule gives in
+    place of settings, each true or depending on a setting as in `has`. `warnings` are about fields that this core
+    ignored.
     """
 
     kind: str
@@ -87,6 +90,7 @@ class Part:
     lower: tuple[str, ...] = ()
     higher: tuple[str, ...] = ()
     main: bool = False
+    min_images: int = 0
     calms_divergence: bool = False
     warnings: tuple[str, ...] = ()
 

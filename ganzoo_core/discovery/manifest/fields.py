@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganzoo_core import settings
-from ganzoo_core.discovery.manifest.cards import BOUNDS, Suits
+from ganzoo_core.discovery.manifest.cards import BOUNDS, DATA_FEATURES, Suits
 from ganzoo_core.frameworks import FRAMEWORKS
 
 MACHINES = ("laptop",)
@@ -68,6 +68,19 @@ def _read_identifiers(value: Any) -> tuple[str, ...]:
     if not all(name.isidentifier() for name in names):
         raise ValueError("expected a list of identifiers, such as second_order")
     return names
+
+
+def _read_data_features(value: Any) -> tuple[str, ...]:
+    names = _read_texts(value)
+    if not set(names) <= set(DATA_FEATURES):
+        raise ValueError(f"expected a list of {' and '.join(DATA_FEATURES)}, which data may have")
+    return names
+
+
+def _read_count(value: Any) -> int:
+    if type(value) is not int or not 0 < value <= settings.MAX_INTEGER:
+        raise ValueError("expected a number of images above 0")
+    return value
 
 
 def _read_sizes(value: Any) -> tuple[int, ...]:
@@ -236,7 +249,10 @@ _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
         "calms_divergence": _read_flag, "takes": _read_identifiers,
     },
     "trackers": {},
-    "extractors": {"has": _read_features},
-    "metrics": {"needs": _read_identifiers, "lower": _read_names, "higher": _read_names, "main": _read_flag},
+    "extractors": {"needs": _read_data_features, "has": _read_features},
+    "metrics": {
+        "needs": _read_identifiers, "lower": _read_names, "higher": _read_names, "main": _read_flag,
+        "min_images": _read_count,
+    },
 }  # fmt: skip
 FIELDS: Mapping[str, Mapping[str, Check]] = {kind: {**_COMMON_FIELDS, **own} for kind, own in _KIND_FIELDS.items()}

@@ -238,7 +238,7 @@ class TorchProcessGroup:
         return (
             f"the {self.rank.world_size} processes of the run lost each other: {why}; what was saved before is "
             "whole: see "
-            "what the others say, and go on with `ganzoo resume`. `--set engine.timeout=SECONDS` waits longer"
+            "what the others say, and go on with `ganzoo resume RUN`. `--set engine.timeout=SECONDS` waits longer"
         )
 
 

@@ -38,25 +38,21 @@ def extractor(
 ) -> gz.Extractor:
     """A classifier whose features are the input of its last layer. Its balanced accuracy must suffice.
 
+    The manifest says that it needs labels, so data without them never come here.
+
     Raises:
-        UsageError: for data without labels, with training images of one class, or without test images of those, and if
-            its balanced accuracy on the test images is too low.
+        UsageError: for data with training images of one class, or without test images of those, and if its balanced
+            accuracy on the test images is too low.
     """
     train, test = source("train"), source("test")
-    if train.labels is None or test.labels is None:
-        raise gz.UsageError(
-            f"the images of {data} have no labels, so {name} cannot learn to tell them apart; put them into one folder "
-            "a class, or say --extractor inception"
-        )
+    assert train.labels is not None
+    assert test.labels is not None
     trained, measured = find_measured_classes(train.labels, test.labels)
     if len(trained) < 2:
-        raise gz.UsageError(
-            f"{data} has training images of one class, and {name} needs two or more; say --extractor inception"
-        )
+        raise gz.UsageError(f"{data} has training images of one class, and {name} needs two or more")
     if not len(measured):
         raise gz.UsageError(
-            f"{data} has no test images of the classes that it has training images of, so {name} cannot be measured; "
-            "say --extractor inception"
+            f"{data} has no test images of the classes that it has training images of, so {name} cannot be measured"
         )
     _say_left_out(train, test, say)
     classifier = load_or_train(train, test, say)
@@ -67,8 +63,7 @@ def extractor(
     if accuracy < least:
         raise gz.UsageError(
             f"{name} has a balanced accuracy of {accuracy:.1%} on the test images of {data}, and below {least:.1%} its "
-            "scores mean little; "
-            f"say --extractor inception, or --set extractor.{name}.least_accuracy={int(accuracy * 100) / 100} to go on"
+            f"scores mean little; say --set extractor.{name}.least_accuracy={int(accuracy * 100) / 100} to go on"
         )
     return classifier
 

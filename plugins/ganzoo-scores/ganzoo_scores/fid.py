@@ -28,13 +28,13 @@ def score(
     """
     size = real.features.shape[1]
     for count, what, advice in (
-        (len(fake.features), "images are scored", f"say -n {max(1000, 2 * size)} or more"),
-        (len(real.features), "are in the reference", "say --reference train or all"),
+        (len(fake.features), "images are scored", f"a run draws more with -n {max(1000, 2 * size)}"),
+        (len(real.features), "are in the reference", "--reference all may hold more"),
     ):
         if count <= size and not allow_few:
             raise gz.UsageError(
-                f"fid needs more images than the extractor has features, {size}, and {count} {what}; {advice}, or "
-                "--metrics without fid (kid suits few images), or --set metric.fid.allow_few=true"
+                f"fid needs more images than the extractor has features, {size}, and {count} {what}; {advice}, "
+                "--metrics kid suits few images, and --set metric.fid.allow_few=true scores them all the same"
             )
     scores: dict[str, float | Mapping[str, float]] = {"fid": compute_frechet_distance(real.features, fake.features)}
     labels = find_labels(fake)

@@ -20,7 +20,7 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, splits: int = 10) 
     from torchmetrics.image.inception import InceptionScore
 
     if fake.logits is None:
-        raise gz.UsageError("is needs logits, which this extractor does not give; say --metrics without it")
+        raise gz.UsageError("is needs logits, which this extractor does not give; name others with --metrics")
     if splits < 1 or len(fake.logits) < 2 * splits:
         raise gz.UsageError(
             f"is takes 2 images or more in each of its {splits} parts, and there are {len(fake.logits)}; say a larger "

@@ -20,10 +20,7 @@ WEIGHTS = gz.RemoteFile(
     base_url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0",
     mirror_variable="GANZOO_MIRROR_INCEPTION",
 )
-_ADVICE = (
-    "put the file there, or name it with --set extractor.inception.weights=FILE, or use --extractor classifier, which "
-    "needs no download"
-)
+_ADVICE = "put the file there, or name it with --set extractor.inception.weights=FILE"
 
 
 class WrongFile(Exception):

@@ -31,6 +31,16 @@ def test_a_real_half_is_near_the_other_half(of_real):
     assert min(found[name] for name in ("precision", "recall", "coverage", "agreement")) > 0.8
     assert found["modes"] == 10
     assert found["is"] > 6
+    # The test part is small: KID comes first, Fréchet's distance last with the reason.
+    assert (next(iter(found)), list(found)[-1]) == ("kid", "fid")
+    assert of_real.doubts == {"fid": "fid means little below 2,000 images, and 359 are in the reference"}
+
+
+def test_the_floor_is_known(of_real):
+    """Between two halves of the reference; KID does not depend on their size, Fréchet's distance does."""
+    assert abs(of_real.real["kid"]) < 3 * of_real.real["kid_std"] + 0.01
+    assert of_real.scores["fid"] < of_real.real["fid"] < 6
+    assert set(of_real.real) == set(of_real.scores)
 
 
 def test_noise_is_far_away(scorer, of_real):
@@ -99,13 +109,15 @@ def test_larger_images_and_colour_are_made_like_the_data(scorer, digits, of_real
     assert found.scores["agreement"] > 0.97
     assert found.protocol["drawn_size"] == [32, 32, 3]
     # Real images that are resized as these were tell how near anything of that size could come.
-    assert of_real.scores["fid"] < found.real["fid"] < 6
+    assert of_real.real["kid"] < found.real["kid"] < 1
     assert scores.find_differences(found, of_real) == []
 
 
-def test_too_few_are_refused_and_the_process_goes_on(scorer, digits):
-    with pytest.raises(gz.UsageError, match=r"fid needs more images than .* 64, and 30 images are scored; say -n 1000"):
-        scorer.score(digits("train").images[:30])
+def test_what_too_few_do_not_allow_is_left_out_and_the_process_goes_on(scorer, digits):
+    few = scorer.score(digits("train").images[:30])
+    assert few.doubts["fid"] == "fid needs more images than the extractor has features, 64, and 30 images are scored"
+    assert "fid" not in few.scores
+    assert few.scores["kid"] < 1
     with pytest.raises(gz.UsageError, match=r"expected uint8 \[N,H,W,C\]"):
         scorer.score(np.zeros((3, 8, 8, 1)))
     assert scorer.score(digits("train").images[:100]).scores["modes"] == 10

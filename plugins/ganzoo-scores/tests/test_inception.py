@@ -327,7 +327,7 @@ def test_anything_but_the_published_file_is_refused_and_not_kept(server, tmp_pat
     server.content = content
     with pytest.raises(gz.DataError, match=words) as error:
         inception_weights.fetch_weights(print)
-    assert "--extractor classifier, which needs no download" in str(error.value)
+    assert str(error.value).endswith("or name it with --set extractor.inception.weights=FILE")
     assert kept(tmp_path) == []
 
 

@@ -166,7 +166,7 @@ def test_classes_with_few_images_have_no_fid_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("real", "fake", "way_out"), [(100, 8, "say -n 1000 or more"), (8, 100, "say --reference train or all")]
+    ("real", "fake", "way_out"), [(100, 8, "a run draws more with -n 1000"), (8, 100, "--reference all may")]
 )
 def test_too_few_images_for_the_features_are_refused_in_words(real, fake, way_out):
     random = np.random.default_rng(0)

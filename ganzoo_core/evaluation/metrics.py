@@ -1,0 +1,101 @@
+"""Compute the scores of two sets of features by the metrics of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ganzoo_core.api import Features, Metric
+from ganzoo_core.discovery import answers, catalog, loading
+from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.errors import GanzooError, PluginError, UsageError
+from ganzoo_core.evaluation.choice import drop_advice
+from ganzoo_core.runs.scores import order_names
+
+LoadedMetric = tuple[Part, Metric]
+
+
+def load_metrics(settings: Mapping[str, Mapping[str, Any]]) -> list[LoadedMetric]:
+    """Load metrics.
+
+    Args:
+        settings: of each, by `distribution/name`.
+
+    Raises:
+        PluginError: if one cannot be loaded.
+    """
+    installed = catalog.scan()
+    parts = [(installed.find("metrics", name), options) for name, options in settings.items()]
+    return [
+        (part, loading.call_hook("metric", part, answers.check_metric, name=part.name, options=options))
+        for part, options in parts
+    ]
+
+
+def compute_scores(
+    metrics: Sequence[LoadedMetric], real: Features, fake: Features, seed: int, *, required: Collection[str] = ()
+) -> dict[str, Any]:
+    """Compute the scores, those by class and their directions, and say which mean little: the fields of `Score`.
+
+    Args:
+        metrics: from `load_metrics`.
+        real: features of the reference.
+        fake: features of the images that are scored.
+        seed: of the metrics' random numbers.
+        required: `distribution/name` of those that must not refuse; others that do are left out, with the reason among
+            `doubts`.
+
+    Raises:
+        UsageError: if a required metric refuses, or if all do.
+        PluginError: if a metric is faulty.
+    """
+    scores: dict[str, float] = {}
+    classes: dict[str, dict[str, float]] = {}
+    doubts: dict[str, str] = {}
+    refusals: list[UsageError] = []
+    for part, metric in metrics:
+        try:
+            values = _call_metric(part, metric, real, fake, seed)
+        except UsageError as error:
+            if part.qualified_name in required:
+                raise
+            refusals.append(error)
+            doubts |= dict.fromkeys((*part.lower, *part.higher), drop_advice(str(error)))
+            continue
+        for name, value in values.items():
+            if isinstance(value, Mapping):
+                classes[name] = {str(label): float(number) for label, number in value.items()}
+            else:
+                scores[name] = float(value)
+        few = _explain_few(part, len(real.features), len(fake.features))
+        doubts |= dict.fromkeys((*part.lower, *part.higher), few) if few else {}
+    if len(refusals) == len(metrics):
+        raise refusals[0]
+    better = {name: way for part, _ in metrics for way in ("lower", "higher") for name in getattr(part, way)}
+    order = order_names(scores, doubts)
+    return {
+        "scores": {name: scores[name] for name in order},
+        "classes": classes,
+        "better": {name: better[name] for name in order if name in better},
+        "doubts": doubts,
+    }
+
+
+def _call_metric(part: Part, metric: Metric, real: Features, fake: Features, seed: int) -> Mapping[str, Any]:
+    try:
+        values = metric(real, fake, seed)
+    except (GanzooError, KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:
+        raise loading.make_plugin_error(part, "it raised", error) from error
+    if not isinstance(values, Mapping):
+        raise PluginError(f"{part.label}: returned a {type(values).__name__}; expected scores by name")
+    return values
+
+
+def _explain_few(part: Part, real: int, fake: int) -> str:
+    """Why a metric's scores mean little, if it has too few images; else ""."""
+    if min(real, fake) >= part.min_images:
+        return ""
+    counts = f"{real:,} are in the reference" if real <= fake else f"{fake:,} are scored"
+    return f"{part.name} means little below {part.min_images:,} images, and {counts}"
