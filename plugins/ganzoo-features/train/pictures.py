@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-
 SETS: dict[str, Any] = {
     name: importlib.import_module(module)
     for name, module in {
