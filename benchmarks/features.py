@@ -201,6 +201,8 @@ def print_run(run: Path, weights: Path) -> None:
     """The distance of what a run drew at 10, 30 and 100 % of its training, which should fall."""
     from first_look import read_real_images
 
+    from ganzoo_core.evaluation.worker import resize_images
+
     source = read_real_images(run, None)[0]
     real = np.asarray(source.images)[np.random.Generator(np.random.Philox(0)).permutation(len(source.images))][
         : 2 * damages.COUNT
@@ -210,7 +212,7 @@ def print_run(run: Path, weights: Path) -> None:
     others = None
     if source.labels is not None:
         others = (np.asarray(source.images), np.asarray(source.labels))
-    drawn = [draw_images(run, images) for images in chosen]
+    drawn = [resize_images(draw_images(run, images), real.shape[1:]) for images in chosen]  # as when they are scored
     for extractor, make in list_extractors(real, others, weights).items():
         extract = make()
         found = extract(real)
