@@ -58,8 +58,14 @@ def main() -> None:
         return
     rows = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows.exists() else []
     for name, read in damages.list_sets(args.data_root, args.fonts).items():
-        known = {row["extractor"] for row in rows if row["set"] == name}
-        for row in measure_set(name, read(), args.weights, set(args.extractors.split(",")) - known):
+        known = {(row["extractor"], row["damage"]) for row in rows if row["set"] == name}
+        every = {*damages.PICTURE_DAMAGES, *damages.SET_DAMAGES}
+        wanted = {
+            extractor: {d for d in every if (extractor, d) not in known} for extractor in args.extractors.split(",")
+        }
+        for row in measure_set(
+            name, read, args.weights, {extractor: some for extractor, some in wanted.items() if some}
+        ):
             rows.append(row)
             with args.rows.open("a") as file:
                 file.write(json.dumps(row) + "\n")
@@ -68,8 +74,13 @@ def main() -> None:
     print(f"{time.monotonic() - started:.0f} s, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
 
 
-def measure_set(name: str, pictures: damages.PictureSet, weights: Path, wanted: set[str]) -> Iterator[dict[str, Any]]:
-    """A row for each damage and extractor: how far the five strengths are clear of the noise."""
+def measure_set(
+    name: str, read: Callable[[], damages.PictureSet], weights: Path, wanted: dict[str, set[str]]
+) -> Iterator[dict[str, Any]]:
+    """A row for each extractor and damage that are wanted: how far the five strengths are clear of the noise."""
+    if not wanted:
+        return
+    pictures = read()
     images = pictures.images
     modes = damages.find_modes(images) if pictures.labels is None else pictures.labels
     strengths = range(1, STRENGTHS + 1)
@@ -78,13 +89,14 @@ def measure_set(name: str, pictures: damages.PictureSet, weights: Path, wanted: 
             continue
         extract = make()
         found = extract(images)
-        distances = {}
-        for damage, do in damages.PICTURE_DAMAGES.items():
-            distances[damage] = compare(found, [extract(do(images, strength)) for strength in strengths])
-        for damage, choose in damages.SET_DAMAGES.items():
-            distances[damage] = compare(found, [found] * STRENGTHS, lambda b, s, choose=choose: b[choose(modes[b], s)])
         halves = [compute_kid(found[a], found[b]) for a, b in split(len(found))]
-        for damage, far in distances.items():
+        for damage in sorted(wanted[extractor]):
+            if damage in damages.PICTURE_DAMAGES:
+                do = damages.PICTURE_DAMAGES[damage]
+                far = compare(found, [extract(do(images, strength)) for strength in strengths])
+            else:
+                choose = damages.SET_DAMAGES[damage]
+                far = compare(found, [found] * STRENGTHS, lambda b, s, choose=choose: b[choose(modes[b], s)])
             clear = [float((distance - np.mean(halves)) / np.std(halves)) for distance in far]
             yield {"set": name, "damage": damage, "extractor": extractor, "clear": clear}
             words = " ".join(f"{times:.1f}" for times in clear)
@@ -189,6 +201,8 @@ def print_run(run: Path, weights: Path) -> None:
     """The distance of what a run drew at 10, 30 and 100 % of its training, which should fall."""
     from first_look import read_real_images
 
+    from ganzoo_core.evaluation.worker import resize_images
+
     source = read_real_images(run, None)[0]
     real = np.asarray(source.images)[np.random.Generator(np.random.Philox(0)).permutation(len(source.images))][
         : 2 * damages.COUNT
@@ -198,7 +212,7 @@ def print_run(run: Path, weights: Path) -> None:
     others = None
     if source.labels is not None:
         others = (np.asarray(source.images), np.asarray(source.labels))
-    drawn = [draw_images(run, images) for images in chosen]
+    drawn = [resize_images(draw_images(run, images), real.shape[1:]) for images in chosen]  # as when they are scored
     for extractor, make in list_extractors(real, others, weights).items():
         extract = make()
         found = extract(real)

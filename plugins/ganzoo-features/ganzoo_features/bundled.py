@@ -19,7 +19,7 @@ WIDTHS = (24, 48, 96, 192)  # channels of the four stages, of two 3×3 convoluti
 POOLED = WIDTHS[2] + WIDTHS[3]  # the means of the last two stages
 FEATURES = 128
 MIN_SIDE, MAX_SIDE = 32, 64  # pixels that the network sees
-BATCH = 64  # images per forward
+BATCH = 32  # images per forward
 RESIZER = f"bicubic with antialiasing, as Pillow has it, to sides of {MIN_SIDE} to {MAX_SIDE} pixels"
 Forward = Callable[[np.ndarray], np.ndarray]
 

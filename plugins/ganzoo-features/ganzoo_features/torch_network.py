@@ -14,6 +14,11 @@ from ganzoo_features.bundled import WIDTHS, Forward
 def make_forward(tensors: Mapping[str, np.ndarray]) -> Forward:
     """Images float32 [N,H,W,3] in [-1, 1] -> features float32 [N,F]; the tensors are `bundled.describe_tensors`'."""
     weights = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+    weights |= {
+        name: tensor.contiguous(memory_format=torch.channels_last)
+        for name, tensor in weights.items()
+        if tensor.ndim == 4
+    }
 
     def forward(images: np.ndarray) -> np.ndarray:
         with torch.no_grad():
@@ -21,7 +26,7 @@ def make_forward(tensors: Mapping[str, np.ndarray]) -> Forward:
             means = []
             for stage in range(len(WIDTHS)):
                 for conv in (f"stage{stage}.conv0", f"stage{stage}.conv1"):
-                    x = F.relu(F.conv2d(x, weights[f"{conv}.weight"], weights[f"{conv}.bias"], padding=1))
+                    x = F.conv2d(x, weights[f"{conv}.weight"], weights[f"{conv}.bias"], padding=1).relu_()
                 means.append(x.mean((2, 3)))
                 x = F.max_pool2d(x, 2)  # halves each side, rounding down
             pooled = torch.cat(means[-2:], 1)

@@ -16,7 +16,7 @@ from ganzoo_features import bundled
 MAX_BYTES = 5_000_000
 
 
-def make_images(height=32, width=32, channels=3, count=150, seed=0):
+def make_images(height=32, width=32, channels=3, count=75, seed=0):
     """Smooth noise, uint8 [N,H,W,C]."""
     coarse = np.random.default_rng(seed).uniform(0, 256, (count, 8, 8, channels))
     rows, columns = np.arange(height) * 8 // height, np.arange(width) * 8 // width
@@ -75,7 +75,7 @@ def test_both_frameworks_give_the_same_scores(extract, in_tensorflow):
 def test_an_image_has_the_same_features_whatever_comes_with_it(extract):
     images = make_images()
     features, _ = extract(images)
-    for some in (slice(0, 1), slice(3, 70), slice(140, 150)):
+    for some in (slice(0, 1), slice(3, 40), slice(70, 75)):
         np.testing.assert_allclose(extract(images[some])[0], features[some], rtol=1e-5, atol=1e-6)
 
 

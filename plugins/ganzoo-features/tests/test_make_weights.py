@@ -52,7 +52,7 @@ def test_the_same_weights_twice(script, few, monkeypatch):
 
 def test_folded_batch_norm_computes_the_same(script):
     network = script.Network()
-    for norm in network.norms:
+    for _, norm in network.layers:
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
         torch.nn.init.uniform_(norm.running_var, 0.5, 2)
         for tensor in (norm.bias, norm.running_mean):

@@ -91,15 +91,17 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = [3, *(width for width in bundled.WIDTHS for _ in range(2))]
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths))
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
-        for conv in self.convs:
+        convs = [nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in itertools.pairwise(widths)]
+        norms = [nn.BatchNorm2d(width) for width in widths[1:]]
+        self.layers = list(zip(convs, norms, strict=True))
+        self.registered = nn.ModuleList([*convs, *norms])
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [N,3,H,W] in [-1, 1] -> the means of the last two stages, [N,288]."""
         means = []
-        for place, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+        for place, (conv, norm) in enumerate(self.layers):
             x = F.relu(norm(conv(x)))
             if place % 2:
                 means.append(x.mean((2, 3)))
@@ -110,7 +112,9 @@ class Network(nn.Module):
     def fold_batch_norm(self) -> dict[str, np.ndarray]:
         """Kernels in half precision and biases of the same function without batch norm, by `bundled`'s names."""
         tensors = {}
-        for place, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+        for place, (conv, norm) in enumerate(self.layers):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             scale = norm.weight / (norm.running_var + norm.eps).sqrt()
             name = f"stage{place // 2}.conv{place % 2}"
             tensors[f"{name}.weight"] = (

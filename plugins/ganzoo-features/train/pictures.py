@@ -5,17 +5,24 @@ Each family is an array uint8 [N,64,64,3], the same bytes whenever it is drawn b
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import string
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from ganzoo_datasets import digits, shapes
-from ganzoo_emoji import dataset as emoji
-
+SETS: dict[str, Any] = {
+    name: importlib.import_module(module)
+    for name, module in {
+        "digits": "ganzoo_datasets.digits",
+        "shapes": "ganzoo_datasets.shapes",
+        "emoji": "ganzoo_emoji.dataset",
+    }.items()
+}
 SIDE = 64  # pixels
 CHARACTERS = string.digits + string.ascii_letters
 FONTS = {  # package -> folder in it, and font files
@@ -91,7 +98,7 @@ def draw_glyph(font: ImageFont.FreeTypeFont, character: str, side: int = SIDE) -
 
 def read_digits() -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's handwritten digits, uint8 [N,64,64,3], and which they are, [N]."""
-    source = digits.dataset(split="all", options={})
+    source = SETS["digits"].dataset(split="all", options={})
     assert source.labels is not None
     large = [_enlarge(Image.fromarray(image[..., 0])) for image in np.asarray(source.images)]
     return np.stack(large), np.asarray(source.labels)
@@ -99,12 +106,12 @@ def read_digits() -> tuple[np.ndarray, np.ndarray]:
 
 def draw_emoji() -> np.ndarray:
     """OpenMoji's emoji without flags, letters and skin tones."""
-    return np.asarray(emoji.dataset(argument="", split="all", options={"size": SIDE}).images)
+    return np.asarray(SETS["emoji"].dataset(argument="", split="all", options={"size": SIDE}).images)
 
 
 def draw_shapes() -> np.ndarray:
     """The data set `shapes` in colour."""
-    return shapes.draw("train", 0, SHAPES, size=SIDE, channels=3)
+    return np.asarray(SETS["shapes"].draw("train", 0, SHAPES, size=SIDE, channels=3))
 
 
 def crop_photographs() -> np.ndarray:
