@@ -335,9 +335,9 @@ def test_no_set_that_is_read_opens_a_pickle_that_nothing_checked():
             if unpickles or (call == "torch.load" and words.get("weights_only") != "True"):
                 opens.add(path.stem)
     assert opens == {"cifar", "lsun"}
-    assert torchvision_child._PICKLE_SETS == ("LSUN",)
+    assert torchvision_sets._PICKLE_SETS == ("LSUN",)
     with pytest.raises(gz.UsageError, match="opens pickles, which could run code"):
-        torchvision_child._find_class("LSUN")
+        torchvision_sets.check_set_name("LSUN", ["LSUN"])
 
 
 def test_a_changed_pickle_of_cifar10_is_not_opened(tmp_path):
