@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ganzoo_core.api import Features
 from ganzoo_core.cli.evaluate import describe_protocol
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import UsageError
+from ganzoo_core.evaluation.metrics import compute_scores
 from ganzoo_core.evaluation.request import ScoreRequest, make_request
 from ganzoo_core.evaluation.worker import ScoringSession, split_in_halves
 from ganzoo_core.runs import scores
@@ -148,16 +150,28 @@ def test_scores_of_two_extractors_are_never_alike_whoever_chose_them():
     [
         ("bare", {"extractor": "knowing"}, "have no labels, which knowing needs; say --extractor plain"),
         ("lone", {"extractor": "knowing"}, "there is one class; say that there are two, or say --extractor plain"),
-        ("lone", {"settings": {"power": 2}}, "there is one class; say that there are two, or say --extractor plain"),
-        ("bare", {"metrics": ["classes"]}, "have no labels, which knowing needs; leave --metrics out"),
+        (
+            "lone",
+            {"settings": {"power": 2}},
+            "say that there are two, or say --extractor plain and leave --set extractor.knowing.power out",
+        ),
+        (
+            "bare",
+            {"metrics": ["classes"]},
+            "have no labels, which knowing needs; say --extractor plain and leave --metrics out",
+        ),
+        (
+            "bare",
+            {"metrics": ["classes"], "extractor": "knowing"},
+            "have no labels, which knowing needs; say --extractor plain and leave --metrics out",
+        ),
     ],
 )
 def test_what_the_user_named_is_never_replaced_and_the_advice_helps(kind, asked, words):
     with pytest.raises(UsageError) as error:
         start(kind, **asked)
     assert str(error.value).endswith(words)
-    helps = {} if "metrics" in asked else {"extractor": "plain"}
-    assert score(start(kind, **helps)[0]).scores
+    assert score(start(kind, extractor="plain")[0]).scores
 
 
 def test_where_each_default_needs_something_the_advice_is_to_install(here, monkeypatch):
@@ -227,6 +241,23 @@ def test_a_default_metric_that_refuses_is_left_out_and_a_named_one_is_an_error()
     for asked in ({"metrics": ["gap", "sizes"]}, {"settings": {"metric.gap.scale": 2}}):
         with pytest.raises(UsageError, match="gap needs 5 images; say more"):
             score(start(**asked)[0], 3)
+
+
+def test_if_no_metric_can_be_computed_the_advice_is_what_helps_each():
+    def refuse(words):
+        def metric(real, fake, seed):
+            raise UsageError(words)
+
+        return metric
+
+    parts = [catalog.scan().find("metrics", name) for name in ("gap", "sizes")]
+    few = Features(np.zeros((1, 2), np.float32))
+    loaded = list(zip(parts, map(refuse, ("gap has 1; draw; add", "sizes has 1; add")), strict=True))
+    with pytest.raises(UsageError) as error:
+        compute_scores(loaded, few, few, 0)
+    assert str(error.value) == "no metric can be computed: gap has 1; sizes has 1; add"
+    with pytest.raises(UsageError, match=r"^gap has 1; draw; add$"):
+        compute_scores(loaded[:1], few, few, 0)
 
 
 def test_the_floor_is_one_half_of_the_reference_against_the_other():

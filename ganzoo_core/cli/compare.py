@@ -72,7 +72,7 @@ def execute(args: argparse.Namespace) -> int:
             group.seeds,
             group.images,
             *(group.format_setting(key) for key in keys),
-            *(_mark(group.format_spread(metric), metric in comparison.doubts) for metric in comparison.metrics),
+            *(_mark(group.format_spread(metric), bool(group.find_doubt(metric))) for metric in comparison.metrics),
         )
         for group, mark in zip(comparison.groups, marks, strict=True)
     ]

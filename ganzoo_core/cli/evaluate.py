@@ -66,7 +66,7 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         **SETTINGS,
         help="of the extractor, a metric, engine.*, or how --images are read, e.g. data.skip_bad=true",
     )
-    parser.add_argument("--no-real", action="store_true", help="leave out the scores of real images")
+    parser.add_argument("--no-real", action="store_true", help="leave out the scores of real halves")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
     return parser
@@ -139,11 +139,11 @@ def _mark(score: Score, name: str) -> str:
 
 def describe_protocol(protocol: Any) -> str:
     """Summarise a score's protocol in one line."""
-    seer = protocol["extractor"]
+    extractor = protocol["extractor"]
     text = f"{pluralise(protocol['samples'], 'image')} against {protocol['reference_count']:,} of {protocol['data']}, "
-    text += f"{protocol['reference']} split, by {seer['name']}"
-    if seer.get("balanced_accuracy") is not None:
-        text += f", whose balanced accuracy on the test images is {seer['balanced_accuracy']:.2%}"
+    text += f"{protocol['reference']} split, by {extractor['name']}"
+    if extractor.get("balanced_accuracy") is not None:
+        text += f", whose balanced accuracy on the test images is {extractor['balanced_accuracy']:.2%}"
     for reason in protocol.get("passed_over", {}).values():
         text += f", since {reason}"
     text += f"; seed {protocol['seed']}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ganzoo_core.api import ImageSource
@@ -71,11 +71,8 @@ def choose_extractor(request: ScoreRequest, data: str, read_split: Callable[[str
         if passed_over:
             say(f"{'; '.join(passed_over.values())}: scored by the features of {part.name}")
         return Choice(candidate, part, extractor, passed_over)
-    alternatives = [installed.find("extractors", name) for name in request.alternatives]
-    serving = [installed.find_short_name(part) for part in alternatives if not _list_unmet(part, read_split)]
     reasons = "; ".join(map(str, errors.values()))
-    are_metrics_named = all(set(candidate.metrics) <= set(request.required_metrics) for candidate in request.candidates)
-    advice = _advise(serving, are_metrics_named, installed)
+    advice = _advise(request, read_split, installed)
     if advice:
         reasons += f", or {advice}" if "; " in reasons else f"; {advice}"
     raise (DataError if any(isinstance(error, DataError) for error in errors.values()) else UsageError)(reasons)
@@ -98,10 +95,14 @@ def _list_unmet(part: Part, read_split: Callable[[str], ImageSource]) -> list[st
     return [] if has_labels else ["labels"]
 
 
-def _advise(serving: Sequence[str], are_metrics_named: bool, installed: catalog.Catalog) -> str:
+def _advise(request: ScoreRequest, read_split: Callable[[str], ImageSource], installed: catalog.Catalog) -> str:
     """What to type if no candidate can serve the data; "" if nothing that is known helps."""
+    parts = [(installed.find("extractors", name), unfit) for name, unfit in request.alternatives.items()]
+    serving = [(installed.find_short_name(part), unfit) for part, unfit in parts if not _list_unmet(part, read_split)]
     if serving:
-        return f"say --extractor {' or '.join(serving)}"
+        unfit = serving[0][1]
+        names = " or ".join(name for name, words in serving if words == unfit)
+        return f"say --extractor {names}" + (f" and leave {unfit} out" if unfit else "")
     if all(part.needs for part in installed.list_default_extractors()):
         return f"{INSTALL_COMMAND} brings an extractor that needs nothing of the data"
-    return "leave --metrics out" if are_metrics_named else ""
+    return ""

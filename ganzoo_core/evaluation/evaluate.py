@@ -57,7 +57,7 @@ def evaluate(
     Args:
         run: a run, or its folder. Optional with `images` and `data`.
         metrics: names; by default all metrics marked as default that fit the extractor.
-        extractor: a name; by default the extractor marked as default.
+        extractor: a name; by default the first of those marked as default that can serve the data.
         n: number of images to draw; by default as many as the reference has, but from 1,000 to 10,000.
         checkpoint: `last`, `best`, a number of images, `epoch:N`, or `all`.
         images: a folder of pictures, a .npz file, or uint8 [N,H,W,C].
@@ -70,7 +70,7 @@ def evaluate(
         settings: of the extractor and the metrics, such as `{"metric.NAME.subsets": 50}`, and of `engine.*`, for the
             generator. Of `data.*`, how `images` are read: as the run's data was, but at their own size, which must be
             the same for all unless `data.size` is set.
-        score_real_images: also score real images, for comparison.
+        score_real_images: also score one half of the reference against the other: the floor.
         say: receives progress messages.
 
     Returns:

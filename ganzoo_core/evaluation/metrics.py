@@ -70,7 +70,7 @@ def compute_scores(
         few = _explain_few(part, len(real.features), len(fake.features))
         doubts |= dict.fromkeys((*part.lower, *part.higher), few) if few else {}
     if len(refusals) == len(metrics):
-        raise refusals[0]
+        raise _merge_refusals(refusals)
     better = {name: way for part, _ in metrics for way in ("lower", "higher") for name in getattr(part, way)}
     order = order_names(scores, doubts)
     return {
@@ -79,6 +79,16 @@ def compute_scores(
         "better": {name: better[name] for name in order if name in better},
         "doubts": doubts,
     }
+
+
+def _merge_refusals(refusals: Sequence[UsageError]) -> UsageError:
+    """All reasons, with the advice that each of them gives: what helps one metric may not help another."""
+    if len(refusals) == 1:
+        return refusals[0]
+    advice = [str(error).split("; ")[1:] for error in refusals]
+    ways = [way for way in advice[0] if all(way in ways for ways in advice)]
+    reasons = dict.fromkeys(drop_advice(str(error)) for error in refusals)
+    return UsageError(f"no metric can be computed: {'; '.join((*reasons, *ways))}")
 
 
 def _call_metric(part: Part, metric: Metric, real: Features, fake: Features, seed: int) -> Mapping[str, Any]:

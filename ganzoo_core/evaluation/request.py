@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,7 +45,8 @@ class ScoreRequest:
         data_root: folder of the data sets.
         reference: the split to compare with.
         candidates: in order; the first that can serve the data is used, which is known once they are read.
-        alternatives: `distribution/name` of default extractors to advise if no candidate can serve the data.
+        alternatives: default extractors to advise if no candidate can serve the data, by `distribution/name`: the
+            options that do not fit each, such as `--metrics`, in words; "" for none. Those that all fit come first.
         required_metrics: `distribution/name` of those that the user named or set something of: if one refuses, that is
             an error; the others are left out then.
         score_real_images: also compute the scores between two halves of the reference.
@@ -59,7 +60,7 @@ class ScoreRequest:
     data_root: str
     reference: str
     candidates: Sequence[Candidate]
-    alternatives: Sequence[str] = ()
+    alternatives: Mapping[str, str] = field(default_factory=dict)
     required_metrics: Sequence[str] = ()
     score_real_images: bool = True
     run: str = ""
@@ -129,7 +130,7 @@ def make_request(
         data_root=str(find_data_root(data_root)),
         reference=reference,
         candidates=candidates,
-        alternatives=_list_alternatives(installed, metrics, candidates),
+        alternatives=_find_alternatives(installed, metrics, candidates, overridden),
         required_metrics=[
             part.qualified_name
             for part in installed.list_kind("metrics")
@@ -235,16 +236,24 @@ def _keep_runnable(pairs: Sequence[Pair]) -> list[Pair]:
     return runnable
 
 
-def _list_alternatives(
-    installed: catalog.Catalog, metrics: Sequence[str] | None, candidates: Sequence[Candidate]
-) -> list[str]:
-    """Default extractors that these metrics fit and that are no candidates."""
-    try:
-        pairs = _keep_runnable(_pair_with_metrics(installed, metrics, _find_extractors(installed, None)))
-    except UsageError:
-        return []
+def _find_alternatives(
+    installed: catalog.Catalog, metrics: Sequence[str] | None, candidates: Sequence[Candidate], overridden: set[str]
+) -> dict[str, str]:
+    """`ScoreRequest.alternatives`: default extractors that are no candidates, with the metrics and without."""
     tried = {candidate.extractor for candidate in candidates}
-    return [part.qualified_name for part, _ in pairs if part.qualified_name not in tried]
+    alternatives: dict[str, str] = {}
+    for names in (metrics,) if metrics is None else (metrics, None):
+        try:
+            pairs = _keep_runnable(_pair_with_metrics(installed, names, _find_extractors(installed, None)))
+        except UsageError:
+            continue
+        for part, parts in pairs:
+            if part.qualified_name not in tried:
+                unfit = [] if names is metrics else ["--metrics"]
+                known = {key for one in (part, *parts) for key in one.defaults}
+                unfit += [f"--set {key}" for key in sorted(overridden - known)]
+                alternatives.setdefault(part.qualified_name, " and ".join(unfit))
+    return alternatives
 
 
 def _check_frameworks(*parts: Part) -> None:

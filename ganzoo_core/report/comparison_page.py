@@ -85,7 +85,7 @@ def _render_scores(comparison: Comparison, charts: Sequence[Chart]) -> Html:
             len(group.runs),
             group.images,
             *(
-                score_section.mark_doubt(group.format_spread(metric), comparison.doubts.get(metric, ""))
+                score_section.mark_doubt(group.format_spread(metric), group.find_doubt(metric))
                 for metric in comparison.metrics
             ),
         ]

@@ -59,6 +59,10 @@ class RunGroup:
         values = [score.scores.get(metric, float("nan")) for score in self.scores if score is not None]
         return [value for value in values if value == value]
 
+    def find_doubt(self, metric: str) -> str:
+        """Why a score means little in these runs; "" if it does not."""
+        return _join_doubts(self.scores, metric)
+
     def format_spread(self, metric: str) -> str:
         """Mean ± standard deviation over the runs; of a single run, the score with its own; "–" without any."""
         values = self.list_values(metric)
@@ -76,7 +80,7 @@ class Comparison:
         groups: best first by the first of `metrics`, if any.
         differing_settings: settings in which the groups differ, those chosen by the user first.
         metrics: for each score's name, the better direction: `lower`, `higher` or "". The main score is first.
-        doubts: for each score's name, why it means little in some of the runs, if it does.
+        doubts: for each score's name, why it means little in some of the runs, if it does; see `RunGroup.find_doubt`.
         protocol_differences: differences between the scores' protocols, if they were compared by force.
         notes: further remarks.
     """
@@ -87,6 +91,11 @@ class Comparison:
     protocol_differences: list[str]
     doubts: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def _join_doubts(scores: Sequence[Score | None], metric: str) -> str:
+    """The reasons why these scores mean little, each once."""
+    return "; ".join(dict.fromkeys(score.doubts[metric] for score in scores if score and metric in score.doubts))
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -147,7 +156,7 @@ def compare_runs(paths: Sequence[Path], *, force: bool = False) -> Comparison:
     ]
     better = {name: way for score in scores for name, way in score.better.items()}
     metrics = {name: better.get(name, "") for name in list_names(scores)}
-    doubts = {name: reason for score in scores for name, reason in score.doubts.items()}
+    doubts = {name: _join_doubts(scores, name) for score in scores for name in score.doubts}
     missing = sum(score is None for score in score_by_run.values())
     if missing:
         notes.append(

@@ -85,9 +85,29 @@ def test_rows_are_ranked_by_a_score_that_is_not_in_doubt(runs):
     assert [group.name for group in found.groups] == ["loss=b", "loss=a"]
     assert found.groups[0].format_spread("kid") == "4 ± 0.5"  # of a single run, the score's own
     assert found.doubts == {"fid": "few"}
+    assert [group.find_doubt("fid") for group in found.groups] == ["few", "few"]
     page = comparison_page.render(found)
     assert '<span class="doubt" title="few">2</span>' in page
     assert "Grey or left out: few." in page
+
+
+def test_a_row_is_grey_for_its_own_reason_alone(runs):
+    """Compared by force: what is little in one run is enough in another."""
+    for name, doubts in (("a", {"fid": "few"}), ("b", {}), ("c", {"fid": "fewer"})):
+        line = {"images": 9, "scores": {"fid": 7.0}, "better": {}, "protocol": {"samples": name}}
+        runs(name, settings=loss(name), scores=[{**line, "doubts": doubts}])
+    found = run_groups.compare_runs(run_groups.find_runs([runs.place]), force=True)
+    assert {group.name: group.find_doubt("fid") for group in found.groups} == {
+        "loss=a": "few", "loss=b": "", "loss=c": "fewer",
+    }  # fmt: skip
+    assert found.doubts == {"fid": "few; fewer"}
+    page = comparison_page.render(found)
+    assert [page.count(f'<span class="doubt" title="{reason}">') for reason in ("few", "fewer", "few; fewer")] == [
+        1,
+        1,
+        0,
+    ]
+    assert "Grey or left out: few; fewer." in page
 
 
 @pytest.mark.parametrize(

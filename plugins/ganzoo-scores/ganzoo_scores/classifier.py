@@ -41,8 +41,8 @@ def extractor(
     The manifest says that it needs labels, so data without them never come here.
 
     Raises:
-        UsageError: for data with training images of one class, or without test images of those, and if its balanced
-            accuracy on the test images is too low.
+        UsageError: for data with training images of one class, or without test images of two of those, and if its
+            balanced accuracy on the test images is too low.
     """
     train, test = source("train"), source("test")
     assert train.labels is not None
@@ -50,9 +50,10 @@ def extractor(
     trained, measured = find_measured_classes(train.labels, test.labels)
     if len(trained) < 2:
         raise gz.UsageError(f"{data} has training images of one class, and {name} needs two or more")
-    if not len(measured):
+    if len(measured) < 2:
+        found = "test images of one of" if len(measured) else "no test images of"
         raise gz.UsageError(
-            f"{data} has no test images of the classes that it has training images of, so {name} cannot be measured"
+            f"{data} has {found} the classes that it has training images of, so {name} cannot be measured"
         )
     _say_left_out(train, test, say)
     classifier = load_or_train(train, test, say)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import ganzoo_core as gz
-from ganzoo_scores.precision_recall import BATCH, check_image_count
+from ganzoo_scores.precision_recall import BATCH, check_neighbours
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,7 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 
     """
     import torch
 
-    check_image_count(real, fake, neighbours, "density-coverage")
+    check_neighbours(real, fake, neighbours, "density-coverage")
     X, Y = torch.from_numpy(real.features), torch.from_numpy(fake.features)
     inside, covered = 0, 0
     for rows in X.split(BATCH):

@@ -8,6 +8,8 @@ from functools import partial
 import numpy as np
 
 import ganzoo_core as gz
+from ganzoo_scores import kid
+from ganzoo_scores.counts import check_image_count, require_images
 
 
 @gz.hookimpl
@@ -24,18 +26,18 @@ def score(
     The class of a generated image is the requested one or, for unconditional models, the one the extractor predicts.
 
     Raises:
-        UsageError: if there are no more images than features, so that the covariance is singular, unless `allow_few`.
+        UsageError: if there are no more images than features, so that the covariance is singular, unless
+            `allow_few`; of one image there is none.
     """
     size = real.features.shape[1]
-    for count, what, advice in (
-        (len(fake.features), "images are scored", f"a run draws more with -n {max(1000, 2 * size)}"),
-        (len(real.features), "are in the reference", "--reference all may hold more"),
-    ):
-        if count <= size and not allow_few:
-            raise gz.UsageError(
-                f"fid needs more images than the extractor has features, {size}, and {count} {what}; {advice}, "
-                "--metrics kid suits few images, and --set metric.fid.allow_few=true scores them all the same"
-            )
+    if allow_few:
+        require_images("fid", 2, real, fake)
+    else:
+        least = min(len(real.features), len(fake.features))
+        ways = ["--metrics kid suits few images"] if least >= kid.MIN_IMAGES else []
+        ways += ["--set metric.fid.allow_few=true scores them all the same"] if least > 1 else []
+        need = f"fid needs more images than the extractor has features, {size:,}"
+        check_image_count(need, size + 1, real, fake, advice=", and ".join(ways))
     scores: dict[str, float | Mapping[str, float]] = {"fid": compute_frechet_distance(real.features, fake.features)}
     labels = find_labels(fake)
     if real.labels is None or labels is None:

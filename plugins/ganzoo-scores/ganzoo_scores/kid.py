@@ -6,6 +6,9 @@ import warnings
 from functools import partial
 
 import ganzoo_core as gz
+from ganzoo_scores.counts import require_images
+
+MIN_IMAGES = 4  # on each side, so that half of them are a subset of two
 
 
 @gz.hookimpl
@@ -23,9 +26,8 @@ def score(
 
     if subsets < 1 or subset_size < 2:
         raise gz.UsageError(f"kid takes at least 1 subset of at least 2 images; found {subsets} of {subset_size}")
+    require_images("kid", MIN_IMAGES, real, fake)
     least = min(len(real.features), len(fake.features))
-    if least < 4:
-        raise gz.UsageError(f"kid needs at least 4 images on each side, and there are {least}; say more with -n")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a warning that it stores all features
         distance = KernelInceptionDistance(

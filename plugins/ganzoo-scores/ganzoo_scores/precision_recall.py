@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import ganzoo_core as gz
+from ganzoo_scores.counts import require_images
 
 BATCH = 1000  # rows of the distance matrix at a time
 
@@ -20,7 +21,7 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 
     import torch
     from torch_fidelity.metric_prc import prc_features_to_metric
 
-    check_image_count(real, fake, neighbours, "precision-recall")
+    check_neighbours(real, fake, neighbours, "precision-recall")
     result = prc_features_to_metric(
         torch.from_numpy(fake.features),
         torch.from_numpy(real.features),
@@ -32,10 +33,8 @@ def score(real: gz.Features, fake: gz.Features, seed: int, *, neighbours: int = 
     return {"precision": float(result["precision"]), "recall": float(result["recall"])}
 
 
-def check_image_count(real: gz.Features, fake: gz.Features, neighbours: int, name: str) -> None:
+def check_neighbours(real: gz.Features, fake: gz.Features, neighbours: int, name: str) -> None:
     """Raise UsageError if `neighbours` is below 1, or an image has fewer others in its set."""
     if neighbours < 1:
         raise gz.UsageError(f"metric.{name}.neighbours is {neighbours}; expected 1 or more")
-    least = min(len(real.features), len(fake.features))
-    if least <= neighbours:
-        raise gz.UsageError(f"{name} needs more than {neighbours} images on each side, and there are {least}; say -n")
+    require_images(name, neighbours + 1, real, fake)

@@ -165,16 +165,39 @@ def test_classes_with_few_images_have_no_fid_of_their_own():
     assert set(fid.score(side, side, seed=0)["fid_within"]) == {"cat"}
 
 
+ADD = "add images to the data, or say --reference all if a part of them is held out"
+
+
 @pytest.mark.parametrize(
-    ("real", "fake", "way_out"), [(100, 8, "a run draws more with -n 1000"), (8, 100, "--reference all may")]
+    ("real", "fake", "counts", "way_out"),
+    [
+        (100, 8, "8 images are scored", "a run draws more with -n 1000"),
+        (8, 100, "8 are in the reference", ADD),
+        (8, 7, "7 images are scored and 8 are in the reference", f"a run draws more with -n 1000; {ADD}"),
+    ],
 )
-def test_too_few_images_for_the_features_are_refused_in_words(real, fake, way_out):
+def test_too_few_images_for_the_features_are_refused_in_words(real, fake, counts, way_out):
     random = np.random.default_rng(0)
     sides = [gz.Features(random.standard_normal((count, 8))) for count in (real, fake)]
-    with pytest.raises(gz.UsageError, match="fid needs more images than the extractor has features, 8, and 8") as error:
+    with pytest.raises(gz.UsageError) as error:
         fid.score(*sides, seed=0)
-    assert way_out in str(error.value)
+    assert str(error.value) == (
+        f"fid needs more images than the extractor has features, 8, and {counts}; {way_out}; --metrics kid suits few "
+        "images, and --set metric.fid.allow_few=true scores them all the same"
+    )
     assert fid.score(*sides, seed=0, allow_few=True)["fid"] > 0
+
+
+def test_what_is_advised_for_few_images_suits_so_few():
+    """No covariance of one image, and no `kid` of three."""
+    side = np.random.default_rng(0).standard_normal((5, 8))
+    with pytest.raises(gz.UsageError) as error:
+        fid.score(gz.Features(side[:1]), gz.Features(side), seed=0, allow_few=True)
+    assert str(error.value) == f"fid needs at least 2 images on each side, and 1 is in the reference; {ADD}"
+    for count, advised in ((1, []), (3, ["allow_few"]), (4, ["--metrics kid", "allow_few"])):
+        with pytest.raises(gz.UsageError) as error:
+            fid.score(gz.Features(side[:count]), gz.Features(side), seed=0)
+        assert [way for way in ("--metrics kid", "allow_few") if way in str(error.value)] == advised
 
 
 def by_loops(real, fake, k):
@@ -229,8 +252,8 @@ def test_classes_are_counted():
     ("score", "count", "words"),
     [
         (kid.score, 3, "kid needs at least 4 images"),
-        (precision_recall.score, 3, "precision-recall needs more than 3 images"),
-        (density_coverage.score, 5, "density-coverage needs more than 5 images"),
+        (precision_recall.score, 3, "precision-recall needs at least 4 images"),
+        (density_coverage.score, 5, "density-coverage needs at least 6 images"),
         (inception_score.score, 19, "is takes 2 images or more in each of its 10 parts, and there are 19"),
         (classes.score, 9, "classes needs an extractor that knows the data's classes; say --extractor classifier"),
     ],
@@ -295,12 +318,15 @@ def test_kid_of_no_subsets_or_of_single_images_is_refused(subsets, size):
     assert str(caught.value) == (f"kid takes at least 1 subset of at least 2 images; found {subsets} of {size}")
 
 
-@pytest.mark.parametrize(("real", "fake"), [(3, 9), (9, 3)])
-def test_kid_needs_four_images_on_each_side(real, fake):
+@pytest.mark.parametrize(
+    ("real", "fake", "words"),
+    [(3, 9, f"3 are in the reference; {ADD}"), (9, 3, "3 images are scored; a run draws more with -n 1000")],
+)
+def test_kid_needs_four_images_on_each_side(real, fake, words):
     sides = [gz.Features(np.eye(count, 5, dtype=np.float32)) for count in (real, fake)]
     with pytest.raises(gz.UsageError) as caught:
         kid.score(*sides, seed=0)
-    assert str(caught.value) == "kid needs at least 4 images on each side, and there are 3; say more with -n"
+    assert str(caught.value) == f"kid needs at least 4 images on each side, and {words}"
 
 
 def test_kid_of_a_seed_is_the_same_again_and_of_another_seed_another():

@@ -49,13 +49,13 @@ def score(session: ScoringSession) -> Score:
     return Score(None, **session.score(np.full((40, 16, 16, 3), 90, np.uint8), None, 0))
 
 
-def follow(advice: str) -> list[dict[str, object]]:
-    """What an error says to type, each as arguments of `make_request`."""
-    ways: list[dict[str, object]] = [
-        {"extractor": name} for names in re.findall(r"say --extractor ([\w-]+(?: or [\w-]+)*)", advice)
-        for name in names.split(" or ")
-    ]  # fmt: skip
-    return ways + ([{}] if "leave --metrics out" in advice else [])
+def follow(advice: str, asked: dict[str, object]) -> list[dict[str, object]]:
+    """What an error says to type instead of what was asked, each as arguments of `make_request`."""
+    named, _, unfit = advice.partition(" and leave ")
+    kept = {key: value for key, value in asked.items() if not (key == "metrics" and "--metrics" in unfit)}
+    settings = {key: value for key, value in asked.get("settings", {}).items() if key not in unfit}
+    names = re.findall(r"say --extractor ([\w-]+(?: or [\w-]+)*)", named)
+    return [{**kept, "settings": settings, "extractor": name} for found in names for name in found.split(" or ")]
 
 
 def test_a_folder_without_labels_is_scored_and_that_is_said(folder):
@@ -75,8 +75,17 @@ def test_a_folder_without_labels_is_scored_and_that_is_said(folder):
     [
         ({"extractor": "classifier"}, f"{BARE}; say --extractor bundled"),
         ({"extractor": "inception"}, "GANZOO_OFFLINE forbids a download"),
-        ({"metrics": ["classes"]}, f"{BARE}; leave --metrics out"),
-        ({"settings": {"least_accuracy": 0.5}}, f"{BARE}; say --extractor bundled"),
+        ({"metrics": ["classes"]}, f"{BARE}; say --extractor bundled and leave --metrics out"),
+        ({"extractor": "classifier", "metrics": ["is", "kid"]}, "say --extractor bundled and leave --metrics out"),
+        ({"extractor": "classifier", "metrics": ["kid"]}, f"{BARE}; say --extractor bundled"),
+        (
+            {"metrics": ["is"], "settings": {"metric.is.splits": 2}},
+            "say --extractor bundled and leave --metrics and --set metric.is.splits out",
+        ),
+        (
+            {"settings": {"least_accuracy": 0.5}},
+            f"{BARE}; say --extractor bundled and leave --set extractor.classifier.least_accuracy out",
+        ),
     ],
 )
 def test_what_is_advised_without_labels_works_there(folder, asked, words):
@@ -84,7 +93,7 @@ def test_what_is_advised_without_labels_works_there(folder, asked, words):
     with pytest.raises(gz.UsageError) as error:
         start(folder, **asked)
     assert words in str(error.value)
-    ways = follow(str(error.value))
+    ways = follow(str(error.value), asked)
     assert ways
     for way in ways:
         assert score(start(folder, **way)[0]).scores
