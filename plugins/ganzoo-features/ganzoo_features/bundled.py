@@ -15,6 +15,7 @@ import ganzoo_core as gz
 
 WEIGHTS_FILE = Path(__file__).with_name("bundled.safetensors")
 WEIGHTS_VERSION = 1  # of the weights: another version gives other figures
+WEIGHTS_SHA256 = "0f288729f3d6573b7a70ed46b87ab093c299e892165bd065ab8c0a80f4d0c94b"  # of their file
 WIDTHS = (24, 48, 96, 192)  # channels of the four stages, of two 3×3 convolutions each
 POOLED = WIDTHS[2] + WIDTHS[3]  # the means of the last two stages
 FEATURES = 128
@@ -48,9 +49,13 @@ class _Extractor:
     """
 
     def __init__(self, framework: str) -> None:
-        self.forward = make_forward(framework, load_tensors())
+        tensors = load_tensors()
+        digest = hashlib.sha256(WEIGHTS_FILE.read_bytes()).hexdigest()
+        if digest != WEIGHTS_SHA256:
+            raise gz.DataError(f"{WEIGHTS_FILE} is not as it was shipped; reinstall ganzoo-features")
+        self.forward = make_forward(framework, tensors)
         self.facts: Mapping[str, Any] = {
-            "weights": hashlib.sha256(WEIGHTS_FILE.read_bytes()).hexdigest(),
+            "weights": digest,
             "weights_version": WEIGHTS_VERSION,
             "resizer": RESIZER,
         }

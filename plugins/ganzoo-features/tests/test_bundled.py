@@ -119,6 +119,16 @@ def test_damaged_weights_are_told(tmp_path):
         bundled.load_tensors(tmp_path / "none.safetensors")
 
 
+def test_weights_that_were_changed_are_refused(tmp_path, monkeypatch):
+    tensors = safetensors.numpy.load_file(bundled.WEIGHTS_FILE)
+    tensors["centre"][0] += 1
+    changed = tmp_path / "bundled.safetensors"
+    safetensors.numpy.save_file(tensors, changed)
+    monkeypatch.setattr(bundled, "WEIGHTS_FILE", changed)
+    with pytest.raises(gz.DataError, match="is not as it was shipped; reinstall ganzoo-features"):
+        bundled.extractor()
+
+
 def test_the_hooks_module_imports_no_framework():
     code = (
         "import sys, ganzoo_features.bundled; "
