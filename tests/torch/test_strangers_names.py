@@ -41,8 +41,8 @@ def test_a_data_set_of_a_stranger(tmp_path, capsys):
         written = capsys.readouterr()
         check(written.out + written.err)
         told.append(" ".join((written.out + written.err).split()))
-    assert f"bad{TITLE}".replace("\x1b", " ").replace("\x07", " ").strip() in told[0]  # a note of the data
-    assert "cat [2J" in told[2]  # the classes that there are
+    assert f"bad{TITLE}".replace("\x1b", r"\x1b").replace("\x07", r"\x07") in told[0]  # a note of the data, quoted
+    assert r"'cat\x1b[2J'" in told[2]  # the classes that there are, quoted
     assert "god 2J" in told[3]  # the picture's path
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "data [2J" in page  # where the data lies, among the settings
