@@ -110,6 +110,7 @@ def test_run_refuses_a_width_that_was_mistyped(
     assert float(allowed[1]) > 1e14
 
 
+@pytest.mark.slow
 def test_set_raises_the_limit_of_a_saved_generator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

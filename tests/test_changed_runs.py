@@ -141,6 +141,7 @@ lower = ["distance"]
 """
 
 
+@pytest.mark.slow
 def test_evaluate_says_what_changed_and_keeps_it(place, site):
     write(place / "set.npz", **REMADE["order"][0])
     site.add("plain-scores", SCORES, files={"__init__.py": "", "hooks.py": EXTRACTOR})

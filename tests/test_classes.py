@@ -172,6 +172,7 @@ def test_all_of_a_class_are_written_as_labelled_rows(trained_in_torch: tuple[Any
         assert np.asarray(picture)[:, : picture.width - factor * 28].max() == 255  # the names
 
 
+@pytest.mark.slow
 def test_a_class_without_training_images_is_said_and_not_offered(site: Any) -> None:
     """Six classes, of which the second has none: grids, `--class all` and the classes in turn leave it out."""
     add_toy(site, "torch")

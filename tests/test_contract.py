@@ -172,6 +172,7 @@ def test_a_loss_of_one_framework_is_not_evaluated_in_another(tmp_path: Path) -> 
     assert terms["discriminator"]["hinge"] == pytest.approx(0.0 + 0.5)
 
 
+@pytest.mark.slow
 def test_settings_reach_the_part_that_has_them(tmp_path: Path) -> None:
     """Also where the plugin has other parts, and runs without the part are made; as text, as doctor gives them."""
     settings = {"with.late-loss.steps": "5", "exponent": "3", "width": "4"}

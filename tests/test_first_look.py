@@ -77,6 +77,7 @@ def test_real_images_are_framed_and_made_as_small_again(first_look: ModuleType) 
     np.testing.assert_allclose(first_look.shrink(same), first_look.shrink(flat.images), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_table_has_the_floor_beside_the_distance(
     first_look: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,7 @@ def noticed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused() -> None:
     """A few of each kind, and of run folders with links and pipes in them; a hang or a crash would be a fault."""
     command = [sys.executable, HERE / "fuzz.py", "--count", "300"]

@@ -106,6 +106,7 @@ def test_fashion_mnist_from_torchvisions_folder(quick: tuple[str, ...], size: in
 
 
 @needs_data
+@pytest.mark.slow
 def test_idx_files_and_a_folder_of_photographs(tmp_path: Path) -> None:
     assert DATA is not None
     quick = ("--preset", "none", "--set", "width=4", "--steps", "3", "--quiet", "--out")

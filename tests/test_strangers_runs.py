@@ -185,6 +185,7 @@ needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system 
 @pytest.mark.parametrize(
     "name", ["generator/generator.json", "generator/generator.safetensors", "generator/manifest.json"]
 )
+@pytest.mark.slow
 def test_a_pipe_in_a_generator_is_refused_and_not_waited_for(run: Path, name: str) -> None:
     (run / name).unlink()
     os.mkfifo(run / name)

@@ -90,6 +90,7 @@ def test_the_published_file_is_read(reference, published, monkeypatch, name):
     np.testing.assert_array_equal(made.extract(grey)[0], expected[0].numpy())
 
 
+@pytest.mark.slow
 def test_the_published_file_is_read_in_the_scoring_process(reference, published, monkeypatch, tmp_path):
     """This process keeps the real pin, so whatever opened the file was the other one."""
     tensors, content = reference[1], (published / "zip.pth").read_bytes()
