@@ -491,7 +491,7 @@ def test_paths_in_an_archive_lead_nowhere(tmp_path):
     store(tmp_path, "a.png", Image.new("L", (4, 4), 99))
     content = (tmp_path / "a.png").read_bytes()
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
-        for name in ("../up.png", "a/../../b.png", "/root/x.png", "\\\\server\\x.png", "C:\\drive\\x.png",
+        for name in ("../up.png", "a/../../b.png", "/abs/x.png", "\\\\server\\x.png", "C:\\drive\\x.png",
                      "c:x.png", ".x.png", "win\\dows.png", "./here.png"):  # fmt: skip
             packed.writestr(name, content)
         link = zipfile.ZipInfo("link.png")
