@@ -41,6 +41,7 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.arguments import check_seed
     from ganzoo_core.engines import check_device
     from ganzoo_core.report import comparison_page, run_groups
+    from ganzoo_core.runs.scores import mark_doubt
     from ganzoo_core.settings import parse_assignments, read_engine_settings
 
     settings = parse_assignments(args.set)
@@ -72,7 +73,10 @@ def execute(args: argparse.Namespace) -> int:
             group.seeds,
             group.images,
             *(group.format_setting(key) for key in keys),
-            *(_mark(group.format_spread(metric), bool(group.find_doubt(metric))) for metric in comparison.metrics),
+            *(
+                mark_doubt(group.format_spread(metric), in_doubt=bool(group.find_doubt(metric)))
+                for metric in comparison.metrics
+            ),
         )
         for group, mark in zip(comparison.groups, marks, strict=True)
     ]
@@ -92,10 +96,6 @@ def execute(args: argparse.Namespace) -> int:
         )
     write_line(f"page: {page}", sys.stderr)
     return 0
-
-
-def _mark(text: str, in_doubt: bool) -> str:
-    return f"({text})" if in_doubt and text != "–" else text
 
 
 def _print_paragraph(text: str) -> None:

@@ -103,7 +103,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _print_scores(scores: Sequence[Score]) -> None:
-    from ganzoo_core.runs.scores import format_value, list_names
+    from ganzoo_core.runs.scores import format_value, list_names, mark_doubt
 
     first, names = scores[0], list_names(scores)
     doubts = {name: reason for score in scores for name, reason in score.doubts.items()}
@@ -115,7 +115,10 @@ def _print_scores(scores: Sequence[Score]) -> None:
         faint = [index for index, name in enumerate(names) if name in doubts]
         print_table(("score", "value", "real halves", ""), rows, header_in_pipe=True, faint=faint)
     else:
-        several = [(f"{score.images:,}", *(_mark(score, name) for name in names)) for score in scores]
+        several = [
+            (f"{score.images:,}", *(mark_doubt(score.format(name), in_doubt=name in score.doubts) for name in names))
+            for score in scores
+        ]
         print_table(("images", *names), several, header_in_pipe=True)
         for reason in dict.fromkeys(doubts.values()):
             write_line(reason)
@@ -130,11 +133,6 @@ def _print_scores(scores: Sequence[Score]) -> None:
 
 def _explain_score(score: Score, name: str) -> str:
     return "; ".join(filter(None, (DIRECTIONS.get(score.better.get(name, ""), ""), score.doubts.get(name, ""))))
-
-
-def _mark(score: Score, name: str) -> str:
-    text = score.format(name)
-    return f"({text})" if name in score.doubts and text != "-" else text
 
 
 def describe_protocol(protocol: Any) -> str:

@@ -141,6 +141,11 @@ def format_value(value: float | None, spread: float | None = None, *, missing: s
     return f"{value:.4g}" if spread is None or math.isnan(spread) else f"{value:.4g} ± {spread:.2g}"
 
 
+def mark_doubt(text: str, *, in_doubt: bool) -> str:
+    """A formatted score in brackets if it means little, for tables in which a row has several."""
+    return f"({text})" if in_doubt and text not in ("-", "–") else text
+
+
 def find_main_score(score: Score | None) -> str:
     """The name of the score used by `find_best`, lower is better; "" for none.
 

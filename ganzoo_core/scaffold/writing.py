@@ -39,7 +39,7 @@ class PluginPlan:
         licence: one of `LICENCES`.
         author: a name, optionally followed by `<address>`.
         pick: the part on the command line: its name, or DISTRIBUTION/NAME if the name is taken.
-        model: a model that readers of its README can install, or a placeholder.
+        model: a model that readers of its README can install, or the word MODEL for them to replace.
     """
 
     name: str

@@ -7,6 +7,7 @@ back. Shapes beside the layers are those of the paper's table 2: 1024 pixels, z 
 
 from __future__ import annotations
 
+import abc
 import math
 
 import keras
@@ -128,9 +129,9 @@ class Growing(keras.Model):
             self.resolution *= 2
             self.add_stage(self.resolution)
 
+    @abc.abstractmethod
     def add_stage(self, resolution: int) -> None:
         """Add the layers of this resolution."""
-        raise NotImplementedError
 
     def count_doublings(self, resolution: int | None) -> int:
         """How many doublings lead to this resolution.
