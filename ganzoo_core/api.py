@@ -36,8 +36,11 @@ class Spec:
         height, width: the size of the images the networks see, in pixels.
         channels: 1 or 3.
         classes: the number of classes of a conditional model; 0 for an unconditional one.
-        latent_dim: the length of z.
+        latent_dim: the length of z; 0 for a generator without noise (`latent = "none"`), whose z is [N,0].
         framework: the name of the framework, such as `"torch"`; `"numpy"` outside of training, for arrays.
+        conditions: name -> shape of one row, of the conditions that the network takes as keywords beside the labels:
+            `()` for a whole number, `(F,)` for a vector, `(H,W,C)` for a picture, in every framework. Of a
+            discriminator that takes z (`discriminator_takes = ["latent"]`) also `latent`.
     """
 
     height: int
@@ -46,6 +49,7 @@ class Spec:
     classes: int
     latent_dim: int
     framework: str
+    conditions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -87,6 +91,9 @@ class ImageSource:
         skipped: the number of files or records left out because they cannot be read.
         split_keys: float64 [N] from 0 to below 1, from which `gz.hold_out` chooses the images of the test part; None to
             choose them by their place among all.
+        conditions: name -> rows aligned with the images, for models that take them: float32 [N,F] (attributes, an
+            embedding), uint8 [N,H,W,C] with 1 to 4 channels (a picture, also on demand), or int64 [N]. The networks see
+            a picture in [-1, 1]; one of the images' size is framed and mirrored with its image.
     """
 
     images: Images
@@ -99,6 +106,7 @@ class ImageSource:
     held_out: int | None = None
     skipped: int = 0
     split_keys: np.ndarray | None = None
+    conditions: Mapping[str, Images | np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise DataError unless shapes, types and labels are as described above."""
@@ -143,6 +151,8 @@ def _check_source(source: ImageSource) -> None:
             "out, "
             f"{len(images)} or more"
         )
+    for name, rows in source.conditions.items():
+        _check_condition(name, rows, len(images))
     if labels is None:
         return
     if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
@@ -160,6 +170,39 @@ def _check_source(source: ImageSource) -> None:
             f"labels run from {labels.min()} to {labels.max()}, but there are {len(source.class_names)} class names; "
             f"labels must be 0 to {len(source.class_names) - 1}"
         )
+
+
+RESERVED_CONDITIONS = ("z", "x", "images", "labels", "latent", "training", "mask", "resolution", "fade")
+"""Names that a condition may not have: arguments of networks that mean something else."""
+MAX_CONDITION_CHANNELS = 4  # of a picture, such as colours and a mask
+
+
+def _check_condition(name: str, rows: Any, count: int) -> None:
+    """Raise DataError unless a condition is named and shaped as `ImageSource` describes it."""
+    import numpy as np
+
+    label = format_value(name)
+    if not isinstance(name, str) or not name.isidentifier() or name in RESERVED_CONDITIONS:
+        raise DataError(
+            f"the condition {label} needs a name that is an identifier, not {', '.join(RESERVED_CONDITIONS)}"
+        )
+    if not isinstance(rows, np.ndarray | Images):
+        raise DataError(f"the condition {label} is a {type(rows).__name__}; expected an array, a row for each image")
+    shape, kind = tuple(rows.shape), str(rows.dtype)
+    fits = {
+        "int64": len(shape) == 1,
+        "float32": len(shape) == 2 and 0 not in shape[1:],
+        "uint8": len(shape) == 4 and 0 not in shape[1:] and 1 <= shape[3] <= MAX_CONDITION_CHANNELS,
+    }
+    if not fits.get(kind, False):
+        raise DataError(
+            f"the condition {label} is {kind} {list(shape)}; expected float32 [N,F], int64 [N], or uint8 [N,H,W,C] "
+            f"with 1 to {MAX_CONDITION_CHANNELS} channels"
+        )
+    if len(rows) != count:
+        raise DataError(f"the condition {label} has {len(rows):,} rows for {count:,} images; expected one for each")
+    if kind == "float32" and isinstance(rows, np.ndarray) and not np.isfinite(rows).all():
+        raise DataError(f"the condition {label} holds numbers that are not finite")
 
 
 class Ops(Protocol):
@@ -217,14 +260,40 @@ class Ops(Protocol):
         """
 
 
+class BoundGenerator(Protocol):
+    """A generator with the labels, the conditions and the schedule's values bound."""
+
+    def __call__(self, z: Tensor, **replacements: Tensor) -> Tensor:
+        """z [N, latent_dim] -> images. A keyword replaces what is bound: `labels`, a condition, a schedule's value.
+
+        Raises:
+            PluginError: for a keyword that the generator is not called with.
+        """
+
+
 class BoundDiscriminator(Protocol):
-    """A discriminator with the labels and the schedule's values bound."""
+    """A discriminator with the labels, the conditions, the schedule's values and what else it takes bound.
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Images in [-1, 1], in the framework's layout -> raw scores [N] or patches [N, ...], no sigmoid."""
+    Keywords replace what is bound, in every method: `step.D(x, source=…)`, `labels=…`, and `latent=…` for a
+    discriminator that takes z. Each raises PluginError for a keyword that D is not called with.
+    """
 
-    def outputs(self, images: Tensor) -> Mapping[str, Tensor]:
+    def __call__(self, images: Tensor, **replacements: Tensor) -> Tensor:
+        """Images in [-1, 1], in the framework's layout -> raw scores [N] or patches [N, ...], no sigmoid.
+
+        Scores of `step.real` and `step.fake` themselves, without replacements, are those from which D's accuracies are
+        reported.
+        """
+
+    def outputs(self, images: Tensor, **replacements: Tensor) -> Mapping[str, Tensor]:
         """Everything D returns: `scores`, and `classes` [N,K] or `features` if it has them."""
+
+    def call_as(self, images: Tensor, original: Tensor, **replacements: Tensor) -> Tensor:
+        """Scores of `images`, reported as those of `original`, which is `step.real` or `step.fake`.
+
+        For images that stand in for a batch: a copy to differentiate by, or an augmented one. Without it, D's
+        accuracies would be missing from the report.
+        """
 
 
 @dataclass(frozen=True)
@@ -232,18 +301,21 @@ class Step:
     """The input of a loss, in both phases.
 
     Attributes:
-        D, G: the networks, with labels and schedule values bound. `step.G(z)` returns images.
-        real: images in [-1, 1]; in the generator's phase None unless the loss `needs = ["real_in_generator_step"]`.
+        D, G: the networks, with labels, conditions and schedule values bound. `step.G(z)` returns images.
+        real: images in [-1, 1]; in the generator's phase None unless the loss `needs = ["real_in_generator_step"]`, or
+            `["same_real_in_generator_step"]` for those of the discriminator's phase, from which `fake` was drawn too.
         fake: G(z), the same shape. In the discriminator's phase it is a constant in differentiation.
         labels: int64 [N], or None for an unconditional model.
         z: float32 [N, latent_dim].
         values: the schedule's values at this point of the run.
         ops: the operations; see `Ops`.
         memory: the scalars that the loss keeps from step to step, by name; see `Loss`.
+        conditions: name -> rows, of all conditions that either network takes: int64 [N], float32 [N,F], and pictures
+            float32 in [-1, 1] in the framework's layout. They belong to `real`, and `fake` is drawn from them.
     """
 
     D: BoundDiscriminator
-    G: Callable[[Tensor], Tensor]
+    G: BoundGenerator
     real: Tensor
     fake: Tensor
     labels: Tensor | None
@@ -251,6 +323,7 @@ class Step:
     values: Mapping[str, float]
     ops: Ops
     memory: MutableMapping[str, Tensor] = field(default_factory=dict)
+    conditions: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import platformdirs
 
 from ganzoo_core import mix
 from ganzoo_core.api import ImageSource, Loss, Schedule
-from ganzoo_core.data import framing, lazy
+from ganzoo_core.data import derive, framing, lazy
+from ganzoo_core.data.conditions import describe_shapes
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines import LossFacts, Plan
 from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix import DataFit, Mix
+from ganzoo_core.mix import DataFit, Mix, make_network_spec
 from ganzoo_core.runs import layout
 from ganzoo_core.settings import EmaSettings, OptimizerSettings, read_facts, read_group
 from ganzoo_core.storage import files, paths
@@ -114,7 +116,7 @@ def fit_from_card(resolved: Mix) -> DataFit | None:
     image = resolved.parts["data"].image
     if image is None:
         return None
-    return mix.make_data_fit(resolved, **image, background=None)
+    return mix.make_data_fit(resolved, **image, background=None, conditions={})
 
 
 def fit_to_description(resolved: Mix, data_root: str | Path | None = None) -> tuple[DataFit | None, int | None]:
@@ -130,17 +132,20 @@ def fit_to_description(resolved: Mix, data_root: str | Path | None = None) -> tu
     part = resolved.parts["data"]
     if "data" in resolved.objects:
         return None, None
-    facts: Mapping[str, int] = part.image or {}
+    facts: Mapping[str, Any] = part.image or {}
     if hasattr(loading.import_hooks(part), "describe_dataset"):
         arguments = _make_data_arguments(resolved, data_root)
         facts = call_slot(resolved, "data", answers.check_image_facts, hook="describe_dataset", **arguments)
     elif part.argument == "path" and resolved.data_argument and not paths.expand_user(resolved.data_argument).exists():
         raise UsageError(f"{part.name}:{resolved.data_argument} does not exist; write --data {part.name}:PATH")
-    image = {name: number for name, number in facts.items() if name != "images"}
+    image = {name: number for name, number in facts.items() if name not in ("images", "conditions")}
     if image:
-        return mix.make_data_fit(resolved, **image, background=None), facts.get("images")
+        conditions = {name: tuple(shape) for name, shape in facts.get("conditions", {}).items()}
+        fitted = mix.make_data_fit(resolved, **image, background=None, conditions=conditions)
+        return fitted, facts.get("images")
     if size := resolved.settings["data.size"]:  # whether the networks take it depends on nothing else
-        mix.make_data_fit(resolved, height=size, width=size, channels=1, classes=1, background=None)
+        unknown: dict[str, Any] = {"channels": 1, "classes": 1, "background": None, "conditions": None}
+        mix.make_data_fit(resolved, height=size, width=size, **unknown)
     return None, None
 
 
@@ -149,17 +154,41 @@ def fit_to_data(resolved: Mix, source: ImageSource) -> DataFit:
     _, height, width, channels = source.images.shape
     classes = 0 if source.labels is None else len(source.class_names)
     return mix.make_data_fit(
-        resolved, height=height, width=width, channels=channels, classes=classes, background=source.background
+        resolved,
+        height=height,
+        width=width,
+        channels=channels,
+        classes=classes,
+        background=source.background,
+        conditions=describe_shapes(source.conditions),
     )
+
+
+def prepare_data(
+    resolved: Mix, fitted: DataFit, source: ImageSource, *, say: Callable[[str], None] | None = None
+) -> ImageSource:
+    """Bring a source to the networks' size and channels, with the conditions that they take.
+
+    Args:
+        resolved: its `data.derive` makes the condition `source`, if it is set.
+        fitted: from `fit_to_data`.
+        source: the training part, or another of the same data.
+        say: see `framing.prepare`.
+    """
+    prepared = framing.prepare(source, fitted.framing, fitted.spec.channels, say=say)
+    settings = resolved.settings
+    derived = derive.add_derived(prepared, settings["data.derive"], settings["train.seed"])
+    return replace(derived, conditions={name: derived.conditions[name] for name in resolved.conditions})
 
 
 def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mapping[str, float]) -> tuple[Any, Any]:
     """Build G and D at these schedule values, with weights drawn from the seed."""
 
     def built(slot: str) -> Any:
+        spec = make_network_spec(resolved, fitted.spec, slot)
         return engine.build(
-            lambda: call_slot(resolved, slot, engine.find_network_problem, spec=fitted.spec),
-            spec=fitted.spec,
+            lambda: call_slot(resolved, slot, engine.find_network_problem, spec=spec),
+            spec=spec,
             slot=slot,
             seed=resolved.settings["train.seed"],
             values=network_kwargs(resolved, slot, values),
@@ -178,8 +207,8 @@ def build_trainer(
     if group is not None and resolved.objects.keys() & {"generator", "discriminator"}:
         for network in (G, D):  # a network from Python was initialised separately in each process
             group.broadcast_network(network)
-    shown = framing.add_mirrored(prepared) if resolved.settings["data.flip"] else (prepared.images, prepared.labels)
-    return engine.create_trainer(G, D, build_loss(resolved, fitted), plan, *shown)
+    shown = framing.add_mirrored(prepared) if resolved.settings["data.flip"] else prepared
+    return engine.create_trainer(G, D, build_loss(resolved, fitted), plan, shown.images, shown.labels, shown.conditions)
 
 
 def check_resolution(resolved: Mix, values: Collection[str]) -> None:
@@ -210,6 +239,7 @@ def make_plan(resolved: Mix, values: Mapping[str, float]) -> Plan:
         values: the schedule's; with an `ema_halflife` among them G has a moving average whatever the settings.
     """
     settings, generator, loss = resolved.settings, resolved.parts["generator"], resolved.parts["loss"]
+    needs = {need for part in (loss, *resolved.modifiers) for need in part.needs}
     clip, ema = loss.clip_discriminator, read_group(EmaSettings, settings)
     return read_group(
         Plan,
@@ -218,13 +248,19 @@ def make_plan(resolved: Mix, values: Mapping[str, float]) -> Plan:
         conditional=resolved.conditional,
         takes_g=generator.takes,
         takes_d=resolved.parts["discriminator"].takes,
+        conditions_g=generator.conditions,
+        conditions_d=resolved.parts["discriminator"].conditions,
+        latent_in_discriminator="latent" in resolved.parts["discriminator"].discriminator_takes,
+        drawn_alone=generator.drawn_alone,
+        latent_dim=resolved.latent_dim,
         optimizer=read_group(OptimizerSettings, settings),
         ema=ema if ema.halflife or "ema_halflife" in values else None,
         loss=LossFacts(
             decision=loss.decision,
             probability=loss.probability,
             weight_clip=settings[clip] if isinstance(clip, str) else clip,
-            real_in_generator_step=any("real_in_generator_step" in part.needs for part in (loss, *resolved.modifiers)),
+            real_in_generator_step="real_in_generator_step" in needs,
+            same_real_in_generator_step="same_real_in_generator_step" in needs,
         ),
     )
 

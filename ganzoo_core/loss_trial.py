@@ -12,7 +12,7 @@ from ganzoo_core import engines
 from ganzoo_core.api import Options, Spec, Step
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.engines.loss_step import BoundDiscriminator, read_initial_memory
+from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, read_initial_memory
 from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import find_framework
 from ganzoo_core.settings import find_kind, read_value
@@ -45,7 +45,9 @@ class LossTrial:
             given = f"{self.part.name} is for {wanted}, and these are of {framework}"
             raise UsageError(f"{given}; give tensors of {wanted}")
         ops = engines.make_ops(framework, real)
-        D = BoundDiscriminator(discriminator or (lambda scores: scores), real=real, fake=fake)
+        D = BoundDiscriminator(
+            lambda x, arguments: x if discriminator is None else discriminator(x), {}, real=real, fake=fake
+        )
         if discriminator is None:
             ops.score_and_gradient = self._refuse  # type: ignore[method-assign]
         elif framework == "numpy" and hasattr(discriminator, "score_and_gradient"):
@@ -56,7 +58,9 @@ class LossTrial:
         loss = loading.call_hook(
             "loss", self.part, answers.check_loss, name=self.part.name, spec=spec, options=self.options, modifiers={}
         )
-        step = Step(D, lambda z: fake, real, fake, None, None, {}, ops, read_initial_memory(loss))
+        step = Step(
+            D, BoundGenerator(lambda z, arguments: fake, {}), real, fake, None, None, {}, ops, read_initial_memory(loss)
+        )
         terms = {"discriminator": loss.discriminator(step), "generator": loss.generator(step)}
         return {network: {name: _to_float(value) for name, value in own.items()} for network, own in terms.items()}
 

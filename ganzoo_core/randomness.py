@@ -31,8 +31,11 @@ def latents(generator: np.random.Generator, count: int, latent_dim: int, distrib
         generator: the source of the numbers; the first rows do not depend on `count`.
         count: N.
         latent_dim: the length of each z.
-        distribution: `normal`, `uniform` in [-1, 1], or `sphere`: normal, scaled to the length sqrt(latent_dim).
+        distribution: `normal`, `uniform` in [-1, 1], or `sphere`: normal, scaled to the length sqrt(latent_dim). With
+            `none`, for a generator without noise, z is [N, 0].
     """
+    if distribution == "none":
+        return np.zeros((count, 0), np.float32)
     if distribution == "uniform":
         return generator.random((count, latent_dim), dtype=np.float32) * np.float32(2) - np.float32(1)
     z = generator.standard_normal((count, latent_dim), dtype=np.float32)

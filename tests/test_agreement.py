@@ -103,7 +103,7 @@ def in_torch(loss: Any, D: TorchD) -> dict[str, tuple[float, list[np.ndarray]]]:
     ops = TorchOps("cpu")
     ops.uniform = lambda shape: torch.from_numpy(EPSILON)
     real, fake = (torch.from_numpy(images.transpose(0, 3, 1, 2).copy()) for images in (REAL, FAKE))
-    bound = BoundDiscriminator(D, real=real, fake=fake)
+    bound = BoundDiscriminator(lambda x, arguments: D(x), {}, real=real, fake=fake)
     step = Step(bound, lambda z: fake, real, fake, torch.from_numpy(LABELS), None, {}, ops)
     found = {}
     for phase in ("discriminator", "generator"):
@@ -120,7 +120,7 @@ def in_tensorflow(loss: Any, D: KerasD) -> dict[str, tuple[float, list[np.ndarra
     ops = TensorFlowOps()
     ops.uniform = lambda shape: tf.constant(EPSILON)
     real, fake = tf.constant(REAL), tf.constant(FAKE)
-    bound = BoundDiscriminator(D, real=real, fake=fake)
+    bound = BoundDiscriminator(lambda x, arguments: D(x), {}, real=real, fake=fake)
     step = Step(bound, lambda z: fake, real, fake, tf.constant(LABELS), None, {}, ops)
     found = {}
     for phase in ("discriminator", "generator"):

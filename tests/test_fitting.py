@@ -96,7 +96,13 @@ def test_simultaneous_updates_take_one_critic_step(resolve):
 
 def fit(mixed, height, width=None, channels=1, classes=0, background=None):
     return mix.make_data_fit(
-        mixed, height=height, width=width or height, channels=channels, classes=classes, background=background
+        mixed,
+        height=height,
+        width=width or height,
+        channels=channels,
+        classes=classes,
+        background=background,
+        conditions={},
     )
 
 

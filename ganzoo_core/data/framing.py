@@ -12,6 +12,7 @@ import numpy as np
 
 from ganzoo_core.api import Images, ImageSource
 from ganzoo_core.data import lazy
+from ganzoo_core.data.conditions import Rows, is_picture, map_pictures
 from ganzoo_core.data.lazy import LazyImages, MirroredImages
 from ganzoo_core.data.pixels import resize
 from ganzoo_core.errors import UsageError
@@ -101,7 +102,7 @@ def _format_sizes(sizes: Sequence[int]) -> str:
 def prepare(
     source: ImageSource, framing: Framing, channels: int, *, say: Callable[[str], None] | None = None
 ) -> ImageSource:
-    """Bring the source's images to the size and channels that the networks see.
+    """Bring the source's images to the size and channels that the networks see, and its conditions to that size.
 
     The result is in memory if it fits (see `lazy.should_hold_in_memory`); else a `LazyImages`, or the memory map itself
     if its images need no change. Either way the bytes are the same.
@@ -112,35 +113,67 @@ def prepare(
         channels: the target channels, 1 or 3.
         say: receives a message if the images stay on the disk, and progress messages if reading takes long.
     """
-    images, shape = source.images, (*framing.target_size, channels)
+    conditions = map_pictures(
+        source.conditions,
+        framing.original_size,
+        lambda rows: _prepare_images(rows, framing, rows.shape[3], "condition", say),
+    )
+    return replace(
+        source, images=_prepare_images(source.images, framing, channels, "images", say), conditions=conditions
+    )
+
+
+def _prepare_images(
+    images: Images, framing: Framing, channels: int, what: str, say: Callable[[str], None] | None
+) -> Images:
+    """See `prepare`; `what` names the images in messages."""
+    shape = (*framing.target_size, channels)
     size, is_changed = len(images) * prod(shape), shape != images.shape[1:]
     in_file = lazy.is_in_file(images)
     if not is_changed and not in_file:
-        return source
+        return images
     framed = LazyImages(images, transform=partial(apply_framing, framing=framing, channels=channels), shape=shape)
     if isinstance(images, LazyImages):
         framed = LazyImages(images.base, images.rows, _compose(images.transform, framed.transform), shape)
     if lazy.should_hold_in_memory(size, in_file=in_file, costly=is_changed):
-        return replace(source, images=lazy.read_all(framed, _make_progress(len(images), say)))
+        return lazy.read_all(framed, _make_progress(len(images), say))
     if say is not None:
         say(
-            f"the images take {size / 1e9:.1f} GB and stay where they are; each batch is read from there, the next one "
+            f"the {what} take {size / 1e9:.1f} GB and stay where they are; each batch is read from there, the next one "
             "while the networks learn from it"
         )
-    return replace(source, images=framed) if is_changed else source
+    return framed if is_changed else images
 
 
-def add_mirrored(source: ImageSource) -> tuple[Images, np.ndarray | None]:
-    """Append a copy of each image, mirrored left to right.
+def add_mirrored(source: ImageSource) -> ImageSource:
+    """Append a copy of each image, mirrored left to right, with its label and its conditions.
 
-    Returns:
-        uint8 [2N,H,W,C], in memory if the images are and twice as many fit; labels int64 [2N], or None.
+    Pictures among the conditions that have the images' size are mirrored too. Images are in memory if they were and
+    twice as many fit.
     """
-    images, labels = source.images, source.labels
-    twice = None if labels is None else np.concatenate([labels, labels])
+    labels, size = source.labels, tuple(map(int, source.images.shape[1:3]))
+    mirrored = map_pictures(source.conditions, (size[0], size[1]), _mirror_images)
+    return ImageSource(
+        _mirror_images(source.images),
+        None if labels is None else np.concatenate([labels, labels]),
+        source.class_names,
+        source.background,
+        conditions={
+            name: rows if rows is not source.conditions[name] else _repeat_rows(rows) for name, rows in mirrored.items()
+        },
+    )
+
+
+def _repeat_rows(rows: Rows) -> Rows:
+    if is_picture(rows) and lazy.is_in_file(rows):
+        return LazyImages(rows, np.tile(np.arange(len(rows)), 2))
+    return np.concatenate([np.asarray(rows), np.asarray(rows)])
+
+
+def _mirror_images(images: Images) -> Images:
     if not lazy.is_in_file(images) and lazy.should_hold_in_memory(2 * prod(images.shape), in_file=False):
-        return np.concatenate([np.asarray(images), np.asarray(images)[:, :, ::-1]]), twice
-    return MirroredImages(images), twice
+        return np.concatenate([np.asarray(images), np.asarray(images)[:, :, ::-1]])
+    return MirroredImages(images)
 
 
 def apply_framing(images: np.ndarray, framing: Framing, channels: int) -> np.ndarray:

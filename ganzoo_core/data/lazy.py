@@ -106,10 +106,16 @@ class MirroredImages(LazyImages):
 
 
 def make_indexable(source: ImageSource) -> ImageSource:
-    """The source, with images that take any index: of a plugin's images on demand only `images[order]` is promised."""
-    if isinstance(source.images, np.ndarray | LazyImages):
-        return source
-    return replace(source, images=LazyImages(source.images))
+    """The source, with images that take any index: of a plugin's images on demand only `images[order]` is promised.
+
+    Conditions that are pictures are treated alike.
+    """
+
+    def wrap(images: Any) -> Any:
+        return images if isinstance(images, np.ndarray | LazyImages) else LazyImages(images)
+
+    conditions = {name: wrap(rows) for name, rows in source.conditions.items()}
+    return replace(source, images=wrap(source.images), conditions=conditions)
 
 
 def select(images: Images, mask: np.ndarray) -> Images:

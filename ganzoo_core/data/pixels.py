@@ -41,6 +41,9 @@ def resize(images: np.ndarray, target: tuple[int, int], *, crop: bool = True) ->
     crop_height, crop_width = (target[0] * scale, target[1] * scale) if crop else (height, width)
     left, top = (width - crop_width) / 2, (height - crop_height) / 2
     box = (left, top, left + crop_width, top + crop_height)
+    if images.shape[3] not in (1, 3):  # Pillow takes two and four channels for transparency, which it would mix in
+        channels = [resize(images[..., [channel]], target, crop=crop) for channel in range(images.shape[3])]
+        return np.concatenate(channels, axis=3)
     resized = np.empty((len(images), *target, images.shape[3]), dtype=np.uint8)
     for image, out in zip(images, resized, strict=True):
         picture = to_pillow(image).resize((target[1], target[0]), Image.Resampling.LANCZOS, box=box)

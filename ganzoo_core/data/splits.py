@@ -8,6 +8,7 @@ import numpy as np
 
 from ganzoo_core.api import ImageSource, Options
 from ganzoo_core.data import lazy
+from ganzoo_core.data.conditions import take_rows
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import format_value, pluralise
 
@@ -58,6 +59,7 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
         labels=None if source.labels is None else source.labels[chosen],
         sizes=None if source.sizes is None else source.sizes[chosen],
         split_keys=None if source.split_keys is None else source.split_keys[chosen],
+        conditions=take_rows(source.conditions, chosen, lazy.select),
         held_out=count - int(chosen.sum()),
         notes=(*source.notes, note),
     )

@@ -34,8 +34,10 @@ def check_source(answer: Any) -> str:
 def check_image_facts(answer: Any) -> str:
     """Describe what is wrong with the answer of `describe_dataset`; "" if nothing."""
     keys = ("height", "width", "channels", "classes")
-    has_keys = isinstance(answer, Mapping) and (not answer or set(keys) <= set(answer) <= {*keys, "images"})
-    if has_keys and all(map(is_integer, answer.values())):
+    has_keys = isinstance(answer, Mapping) and (
+        not answer or set(keys) <= set(answer) <= {*keys, "images", "conditions"}
+    )
+    if has_keys and all(is_integer(number) for name, number in answer.items() if name != "conditions"):
         return ""
     expected = f"whole numbers for {', '.join(keys)} and perhaps images, or nothing where they are unknown"
     return f"{format_value(answer)}; expected {expected}"

@@ -11,44 +11,109 @@ from ganzoo_core.api import Ops, Tensor
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.errors import PluginError
 
+Arguments = Mapping[str, Any]
+"""What a network is called with beside its first argument: `labels`, conditions, `latent`, schedule values."""
 
-class BoundDiscriminator:
-    """D with its labels and schedule values bound. It records the scores of the real and the fake batch.
+
+def make_arguments(
+    given: Mapping[str, Tensor], values: Mapping[str, Any], *, takes: Collection[str], latent: Tensor | None = None
+) -> dict[str, Any]:
+    """The arguments of one network.
 
     Args:
-        forward: images -> whatever D returns.
+        given: what belongs to a batch of reals: `labels` int64 [N], if the networks take them, and conditions by name.
+        values: the schedule's values that the network takes.
+        takes: names of its conditions.
+        latent: z, for a discriminator that takes it.
+    """
+    arguments = {name: given[name] for name in ("labels", *takes) if name in given}
+    return {**arguments, **({} if latent is None else {"latent": latent}), **values}
+
+
+def drop_labels(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The conditions among what belongs to a batch of reals."""
+    return {name: rows for name, rows in given.items() if name != "labels"}
+
+
+def replace_arguments(bound: Arguments, replacements: Arguments, network: str) -> Arguments:
+    """The bound arguments with replacements.
+
+    Raises:
+        PluginError: for a replacement of what the network is not called with.
+    """
+    unknown = [name for name in replacements if name not in bound]
+    if unknown:
+        known = ", ".join(bound) or "nothing beside its first argument"
+        raise PluginError(f"the loss calls {network} with {', '.join(unknown)}; {network} is called with {known}")
+    return {**bound, **replacements}
+
+
+class BoundGenerator:
+    """G with its arguments bound; see `api.BoundGenerator`.
+
+    Args:
+        forward: (z, arguments) -> images.
+        arguments: bound ones.
+    """
+
+    def __init__(self, forward: Callable[[Tensor, Arguments], Tensor], arguments: Arguments) -> None:
+        self._forward, self._arguments = forward, arguments
+
+    def __call__(self, z: Tensor, **replacements: Tensor) -> Tensor:
+        return self._forward(z, replace_arguments(self._arguments, replacements, "step.G"))
+
+
+class BoundDiscriminator:
+    """D with its arguments bound; see `api.BoundDiscriminator`. It records the scores of the real and the fake batch.
+
+    Args:
+        forward: (images, arguments) -> whatever D returns.
+        arguments: bound ones.
         real, fake: the batches whose scores are recorded; compared by identity.
         share: score the real and the fake batch only once, and give both losses the same result.
     """
 
-    def __init__(self, forward: Callable[[Tensor], Any], *, real: Tensor, fake: Tensor, share: bool = False) -> None:
-        self._forward, self._share = forward, share
+    def __init__(
+        self,
+        forward: Callable[[Tensor, Arguments], Any],
+        arguments: Arguments,
+        *,
+        real: Tensor,
+        fake: Tensor,
+        share: bool = False,
+    ) -> None:
+        self._forward, self._arguments, self._share = forward, arguments, share
         self._watched = {"real": real, "fake": fake}
         self._scores: dict[str, Tensor] = {}
         self._shared: dict[str, Mapping[str, Tensor]] = {}
 
-    def __call__(self, images: Tensor) -> Tensor:
-        return self.outputs(images)["scores"]
+    def __call__(self, images: Tensor, **replacements: Tensor) -> Tensor:
+        return self.outputs(images, **replacements)["scores"]
 
-    def outputs(self, images: Tensor) -> Mapping[str, Tensor]:
-        """Everything D returns for these images."""
-        return self._compute_outputs(images, images)
+    def outputs(self, images: Tensor, **replacements: Tensor) -> Mapping[str, Tensor]:
+        """Everything D returns for these images; recorded only without replacements, which make it another question."""
+        return self._compute_outputs(images, None if replacements else images, replacements)
 
-    def call_as(self, images: Tensor, original: Tensor) -> Tensor:
-        """Scores of `images`, a copy of `original` made to differentiate D by; recorded as those of `original`."""
-        return self._compute_outputs(images, original)["scores"]
+    def call_as(self, images: Tensor, original: Tensor, **replacements: Tensor) -> Tensor:
+        """Scores of `images`, which stand in for `original`; recorded as those of `original`."""
+        return self._compute_outputs(images, original, replacements)["scores"]
 
     def get_scores(self) -> dict[str, Tensor]:
         """The recorded scores of `real` and `fake`, each [N] or patches [N,…]."""
         return dict(self._scores)
 
-    def _compute_outputs(self, images: Tensor, original: Tensor) -> Mapping[str, Tensor]:
-        name = next((name for name, batch in self._watched.items() if batch is original), "")
+    def _compute_outputs(
+        self, images: Tensor, original: Tensor | None, replacements: Arguments
+    ) -> Mapping[str, Tensor]:
+        arguments = replace_arguments(self._arguments, replacements, "step.D")
+        name = ""
+        if original is not None:  # as `real` is in a phase without reals
+            name = next((name for name, batch in self._watched.items() if batch is original), "")
         # No gradient flows from a detached copy back to G, so results for copies are never shared.
-        shares = self._share and name != "" and images is original
+        shares = self._share and name != "" and images is original and not replacements
         if shares and name in self._shared:
             return self._shared[name]
-        outputs = as_outputs(self._forward(images))
+        outputs = as_outputs(self._forward(images, arguments))
         if shares:
             self._shared[name] = outputs
         if name:

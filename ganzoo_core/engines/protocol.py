@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ganzoo_core.api import Images, Loss, Spec
+from ganzoo_core.data.conditions import Conditions, Rows
 from ganzoo_core.distributed.ranks import ProcessGroup, Rank
 from ganzoo_core.engines.plan import Plan
 
@@ -171,7 +172,14 @@ class Engine(Protocol):
         """Seed the framework's own random generators by (seed, purpose, indices) within this context."""
 
     def create_trainer(
-        self, G: Network, D: Network, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
+        self,
+        G: Network,
+        D: Network,
+        loss: Loss,
+        plan: Plan,
+        images: Images,
+        labels: np.ndarray | None,
+        conditions: Mapping[str, Rows] | None = None,
     ) -> Trainer:
         """Create a trainer, which changes these networks.
 
@@ -181,12 +189,23 @@ class Engine(Protocol):
             plan: see `Plan`.
             images: uint8 [N,H,W,C], framed to the networks' size; they may be read from a file on demand.
             labels: int64 [N]; None, or ignored, for a plan that is not `conditional`.
+            conditions: name -> rows aligned with the images, of at least those that the plan names.
 
         Raises:
             UsageError: if this device cannot train in the requested precision; and what `Trainer` raises when created.
         """
 
-    def draw(self, G: Network, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
+    def draw(
+        self,
+        G: Network,
+        z: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        *,
+        conditions: Conditions | None = None,
+        alone: bool = False,
+        noise_seed: int = 0,
+    ) -> np.ndarray:
         """Generate images in evaluation mode and float32, in chunks of `DRAW_BATCH_SIZE`.
 
         The same arguments give the same bytes. G is left as it was.
@@ -196,6 +215,10 @@ class Engine(Protocol):
             z: float32 [N, latent_dim], with N of at least 1.
             labels: int64 [N], or None for an unconditional G.
             values: exactly the schedule's values that G takes.
+            conditions: name -> N rows, of exactly the conditions that G takes.
+            alone: draw each image by itself in training mode, so with dropout and its own batch statistics; G's buffers
+                stay as they were.
+            noise_seed: of what the framework draws then, together with the image's index.
 
         Returns:
             uint8 [N,H,W,C], at the resolution that G has grown to.

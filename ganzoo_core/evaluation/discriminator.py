@@ -277,7 +277,7 @@ def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, A
     )
     resolved = mix.resolve(catalog.scan(), request)
     fitted = mix.make_data_fit(
-        resolved, height=height, width=width, channels=channels, classes=classes, background=background
+        resolved, height=height, width=width, channels=channels, classes=classes, background=background, conditions=None
     )
     return fitted, resolved
 

@@ -2,7 +2,7 @@
 
 from ganzoo_core.mix.effects import add_schedule_notes, explain_unread
 from ganzoo_core.mix.finding import make_object_card
-from ganzoo_core.mix.fit import DataFit, make_data_fit
+from ganzoo_core.mix.fit import DataFit, make_data_fit, make_network_spec
 from ganzoo_core.mix.mix import SLOTS, Mix
 from ganzoo_core.mix.request import Request
 from ganzoo_core.mix.resolve import fit_batch_size, pick_preset, resolve
@@ -16,6 +16,7 @@ __all__ = [
     "explain_unread",
     "fit_batch_size",
     "make_data_fit",
+    "make_network_spec",
     "make_object_card",
     "pick_preset",
     "resolve",

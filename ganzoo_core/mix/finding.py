@@ -18,7 +18,10 @@ from ganzoo_core.storage.paths import make_absolute
 OBJECT = "(object)"
 """What a run's config says instead of the name of a part that was passed as a Python object."""
 OBJECT_ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
-    "models": {"conditional": "conditional", "output_range": "output", "latent": "latent", "has": "has"},
+    "models": {
+        **{name: name for name in ("conditional", "latent", "has", "conditions", "discriminator_takes", "drawn_alone")},
+        "output_range": "output",
+    },
     "losses": {name: name for name in ("needs", "has", "takes", "decision", "probability", "clip_discriminator")},
 }
 """Kind -> attribute of a Python object -> the field of a manifest that it stands for; see docs/features.md."""

@@ -22,6 +22,7 @@ SLOTS = {
 FEATURES = {
     "second_order": ("discriminator", True),
     "real_in_generator_step": ("", True),
+    "same_real_in_generator_step": ("", True),
     "classes_output": ("discriminator", False),
     "features_output": ("discriminator", False),
     "batchnorm_in_discriminator": ("discriminator", False),
@@ -77,12 +78,23 @@ class Mix:
         """Whether the networks are given labels."""
         return self.parts["generator"].conditional
 
+    @property
+    def latent_dim(self) -> int:
+        """The length of z; 0 for a generator without noise."""
+        return 0 if self.parts["generator"].latent == "none" else self.settings["model.latent_dim"]
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The names of the conditions that either network takes."""
+        both = (*self.parts["generator"].conditions, *self.parts["discriminator"].conditions)
+        return tuple(dict.fromkeys(both))
+
     def get_options(self, slot: str) -> Options:
         """A part's own settings: `generator.*` over `model.*`; `loss.*`, `schedule.*` or `data.*` for other slots."""
         own = self.settings.options(slot)
         if slot == "discriminator" and self.parts.get("generator", self.parts[slot]) != self.parts[slot]:
             # model.* belongs to the generator's model; settings of this one are under discriminator.*
-            return {"latent_dim": self.settings["model.latent_dim"], **own}
+            return {"latent_dim": self.latent_dim, **own}
         if slot in ("generator", "discriminator"):
             return {**self.settings.options("model"), **own}
         return own

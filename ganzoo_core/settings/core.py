@@ -103,6 +103,10 @@ CORE_SETTINGS: Mapping[str, Setting] = {
         at_least=0, below=1,
     ),
     "data.flip": Setting(False, "bool", "show each image mirrored left to right as well, half of the time"),
+    "data.derive": Setting(
+        "", "text",
+        "make the condition `source` from the images: grey, edges, downscale:2 (or 4, 8), mask:SHARE",
+    ),
     "data.skip_bad": Setting(False, "bool", "leave out files that cannot be read, and count them"),
     # read by `training`
     "train.length": Setting("20epochs", "duration", "how long to train: images, epochs, steps or minutes"),

@@ -92,7 +92,7 @@ def read_group(group: type[Group], settings: Mapping[str, Any], **others: Any) -
             value = settings[each.metadata["key"]]
             fallback = each.metadata["setting"].fallback
             values[each.name] = _freeze(settings[fallback] if value is None and fallback else value)
-    return group(**values, **others)
+    return group(**{**values, **others})
 
 
 def _freeze(value: Any) -> Any:

@@ -17,13 +17,14 @@ _KEY, _FILE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z", r"^[A-Za-z0-9_][A-Za-z0-9
 _SHA256, RUN_ID_PATTERN = r"^[0-9a-f]{64}\Z", r"^[0-9a-f]{0,32}\Z"
 PRESET_PATTERN, DIGEST_PATTERN = r"^([a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?)?\Z", r"^[0-9a-z:-]{0,100}\Z"
 _TERM = r"^(generator|discriminator)/[^\x00-\x1f\x7f]{1,200}\Z"
+_IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]{0,99}\Z"
 _FRAMEWORK = rf"^({'|'.join(FRAMEWORKS)})\Z"
 PICTURE_PATTERN = r"^data:image/png;base64,[A-Za-z0-9+/]*={0,2}\Z"
 # Descriptions of the patterns for messages.
 PATTERN_WORDS = {
     _NAME: "a name of letters, digits, dots, hyphens and underscores", _VERSION: "a version such as 1.0",
     _TERM: "a term's name, such as generator/adversarial",
-    _KEY: "a setting's name",
+    _KEY: "a setting's name", _IDENTIFIER: "an identifier",
     _FILE: "a file's plain name", _SHA256: "64 hexadecimal digits",
     RUN_ID_PATTERN: "hexadecimal digits", PRESET_PATTERN: "a preset's name", DIGEST_PATTERN: "a digest",
     _FRAMEWORK: " or ".join(FRAMEWORKS), PICTURE_PATTERN: "a PNG picture as a data URI",
@@ -41,6 +42,9 @@ ImageCount = Annotated[int, Meta(ge=0, le=MAX_IMAGES)]
 """A number of images seen; also of steps and of lines."""
 SideLength = Annotated[int, Meta(ge=1, le=65_536)]
 """Pixels."""
+ConditionName = Annotated[str, Meta(pattern=_IDENTIFIER)]
+ConditionShape = Annotated[list[Annotated[int, Meta(ge=1, le=1_000_000)]], Meta(max_length=3)]
+"""The shape of one row: nothing for a whole number, `[F]` for a vector, `[H,W,C]` for a picture."""
 FiniteNumber = Annotated[float, Meta(ge=-1e300, le=1e300)]
 OptionValue = bool | int | float | str | list[bool | int | float | str]
 
@@ -66,8 +70,9 @@ class SpecRecord(Struct, frozen=True):
     width: SideLength
     channels: Literal[1, 3]
     classes: Annotated[int, Meta(ge=0, le=1_000_000)]
-    latent_dim: Annotated[int, Meta(ge=1, le=1_000_000)]
+    latent_dim: Annotated[int, Meta(ge=0, le=1_000_000)]
     framework: Annotated[str, Meta(pattern=_FRAMEWORK)]
+    conditions: Annotated[dict[ConditionName, ConditionShape], Meta(max_length=32)] = {}
 
 
 class Card(Struct, frozen=True):
@@ -89,6 +94,10 @@ class Card(Struct, frozen=True):
         values: the schedule values that it is called with.
         kernels: the type in which tensors of two or more axes are stored.
         license: the licence of the training images, and so of the generated ones: `A; B` for several, "" for none.
+        drawn_alone: whether each image is drawn by itself, in training mode; see `manifest.Part`.
+        derive: the setting `data.derive`, by which the condition `source` was made from the training images; "" if it
+            was not.
+        background: the grey value with which pictures were padded to the networks' size; None without.
     """
 
     format: Literal[1]
@@ -96,7 +105,7 @@ class Card(Struct, frozen=True):
     modifiers: Annotated[list[ModifierOrigin], Meta(max_length=32)]
     options: dict[SettingKey, OptionValue]
     spec: SpecRecord
-    latent: Literal["normal", "uniform", "sphere"]
+    latent: Literal["normal", "uniform", "sphere", "none"]
     output: Literal["tanh", "linear"]
     crop: tuple[ImageCount, ImageCount, SideLength, SideLength] | None
     class_names: list[Label]
@@ -107,6 +116,9 @@ class Card(Struct, frozen=True):
     kernels: Literal["float16", "float32"] = "float32"
     license: Annotated[str, Meta(max_length=10_000)] = ""
     untrained_classes: list[Annotated[int, Meta(ge=0)]] = []
+    drawn_alone: bool = False
+    derive: Annotated[str, Meta(max_length=100)] = ""
+    background: Annotated[int, Meta(ge=0, le=255)] | None = None
 
     def __post_init__(self) -> None:
         spec, untrained = self.spec, self.untrained_classes

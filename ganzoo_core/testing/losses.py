@@ -12,7 +12,7 @@ from ganzoo_core import engines
 from ganzoo_core.api import Ops, Spec, Step
 from ganzoo_core.discovery import loading
 from ganzoo_core.discovery.answers import check_loss
-from ganzoo_core.engines.loss_step import BoundDiscriminator, check_terms, read_initial_memory
+from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, check_terms, read_initial_memory
 from ganzoo_core.errors import PluginError
 from ganzoo_core.testing.checks import Broken, NotApplicable
 from ganzoo_core.testing.subject import BATCH, CLASSES, Subject, read_own_options
@@ -174,7 +174,7 @@ def _compute_terms(
         spied_outputs.spy = spy
         return spied_outputs
 
-    D: Any = BoundDiscriminator(outputs, real=x, fake=g)
+    D: Any = BoundDiscriminator(lambda pixels, arguments: outputs(pixels), {}, real=x, fake=g)
     D.outputs = outputs
     if framework == "numpy":
         D.score_and_gradient = lambda pixels: (scored(pixels), a + 2 * b * pixels)
@@ -184,7 +184,7 @@ def _compute_terms(
     memory = {name: tensor(np.asarray(value, np.float32)) for name, value in read_initial_memory(made).items()}
     labels = tensor(np.arange(BATCH, dtype=np.int64))
     z = tensor(np.zeros((BATCH, 2), np.float32))
-    step = Step(D, lambda z: g, x, g, labels, z, {}, ops, memory)
+    step = Step(D, BoundGenerator(lambda z, arguments: g, {}), x, g, labels, z, {}, ops, memory)
     answers: dict[str, dict[str, float]] = {}
     for phase in PHASES:
         spied: Any = _SpiedStep(step, phase, spy)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ganzoo_core import building, engines, evaluation
 from ganzoo_core.api import ImageSource, Schedule
-from ganzoo_core.data import framing
 from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed import ranks
 from ganzoo_core.distributed.launchers import check_cluster
@@ -219,7 +218,7 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint = FROM_SCRA
     engine = loaded.engine or engines.create_engine(resolved.framework, resolved.settings, quiet=quiet)
     together: ProcessGroup = engine.group or SINGLE_PROCESS
     reporter = _make_reporter(loaded, engine, start_point, quiet=quiet)
-    prepared = framing.prepare(source, fitted.framing, fitted.spec.channels, say=reporter.say)
+    prepared = building.prepare_data(resolved, fitted, source, say=reporter.say)
     resolved, initial = timed_length.fix_length(resolved, engine, fitted, prepared, together, reporter.say)
     intervals = RunIntervals.from_settings(resolved.settings, **images)
     schedule = building.build_schedule(resolved, fitted, intervals.end)

@@ -13,7 +13,7 @@ from ganzoo_core.api import Images, Loss, Spec, Step
 from ganzoo_core.data import pixels
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.distributed.ranks import Rank
-from ganzoo_core.engines.loss_step import BoundDiscriminator, check_terms, sum_terms
+from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, check_terms, sum_terms
 from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.protocol import EngineFactory, TensorShapes
@@ -54,8 +54,10 @@ class Trainer:
     ) -> None:
         def compute_terms() -> Mapping[str, Any]:
             fake = self.G(z)
-            D = BoundDiscriminator(self.D, real=real, fake=fake)
-            view = Step(D, self.G, real, fake, None, z, values, make_ops_like(real))
+            D = BoundDiscriminator(lambda x, arguments: self.D(x), {}, real=real, fake=fake)
+            view = Step(
+                D, BoundGenerator(lambda z, arguments: self.G(z), {}), real, fake, None, z, values, make_ops_like(real)
+            )
             return check_terms(getattr(self.loss, phase)(view), self.loss, phase)
 
         self.pending += [[f"{phase}/{name}", float(term)] for name, term in compute_terms().items()]
@@ -147,11 +149,28 @@ class Engine:
             toy.random = former
 
     def create_trainer(
-        self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
+        self,
+        G: Any,
+        D: Any,
+        loss: Loss,
+        plan: Plan,
+        images: Images,
+        labels: np.ndarray | None,
+        conditions: Mapping[str, Any] | None = None,
     ) -> Trainer:
         return Trainer(G, D, loss, plan, images)
 
-    def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
+    def draw(
+        self,
+        G: Any,
+        z: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        *,
+        conditions: Mapping[str, Any] | None = None,
+        alone: bool = False,
+        noise_seed: int = 0,
+    ) -> np.ndarray:
         return pixels.deprocess(G(z).astype(np.float32))
 
     def score_images(

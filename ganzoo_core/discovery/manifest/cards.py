@@ -48,7 +48,9 @@ class Part:
     modifier that is recommended if training diverges. `takes` names the schedule's values that a network is called
     with, or that a loss or modifier reads in place of its setting of that name; `gives` those that a schedule gives in
     place of settings, each true or depending on a setting as in `has`. `warnings` are about fields that this core
-    ignored.
+    ignored. A model's networks are called with its `conditions`, its discriminator also with what it names in
+    `discriminator_takes`. `drawn_alone` marks a generator whose noise is dropout: each image is drawn by itself, in
+    training mode, so with dropout and with its own batch statistics.
     """
 
     kind: str
@@ -79,6 +81,9 @@ class Part:
     latent: str = "normal"
     image_sizes: tuple[int, ...] = ()
     takes: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
+    discriminator_takes: tuple[str, ...] = ()
+    drawn_alone: bool = False
     gives: Mapping[str, Any] = field(default_factory=dict)
     generators: tuple[str, ...] = ()
     decision: float | str | None = None

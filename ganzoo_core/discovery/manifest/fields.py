@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganzoo_core import settings
+from ganzoo_core.api import RESERVED_CONDITIONS
 from ganzoo_core.discovery.manifest.cards import BOUNDS, DATA_FEATURES, Suits
 from ganzoo_core.frameworks import FRAMEWORKS
 
 MACHINES = ("laptop",)
+DISCRIMINATOR_TAKES = ("latent",)
 NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?")
 NAME_RULE = "lower case letters, digits, dots, hyphens and underscores"
 MAX_TEXT = 1000  # characters of one line
@@ -67,6 +69,21 @@ def _read_identifiers(value: Any) -> tuple[str, ...]:
     names = _read_texts(value)
     if not all(name.isidentifier() for name in names):
         raise ValueError("expected a list of identifiers, such as second_order")
+    return names
+
+
+def _read_conditions(value: Any) -> tuple[str, ...]:
+    names = _read_identifiers(value)
+    for name in names:
+        if name in RESERVED_CONDITIONS:
+            raise ValueError(f"{name} means something else to a network; expected another name")
+    return tuple(dict.fromkeys(names))
+
+
+def _read_discriminator_takes(value: Any) -> tuple[str, ...]:
+    names = _read_texts(value)
+    if not set(names) <= set(DISCRIMINATOR_TAKES):
+        raise ValueError(f"expected a list of {' and '.join(DISCRIMINATOR_TAKES)}")
     return names
 
 
@@ -232,8 +249,10 @@ _COMMON_FIELDS: Mapping[str, Check] = {
 _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
     "models": {
         "presets": _read_presets, "has": _read_features, "conditional": _read_flag,
-        "output": _make_choice_check("tanh", "linear"), "latent": _make_choice_check("normal", "uniform", "sphere"),
+        "output": _make_choice_check("tanh", "linear"),
+        "latent": _make_choice_check("normal", "uniform", "sphere", "none"),
         "image_sizes": _read_sizes, "takes": _read_identifiers, "generators": _read_names,
+        "conditions": _read_conditions, "discriminator_takes": _read_discriminator_takes, "drawn_alone": _read_flag,
     },
     "losses": {
         "needs": _read_identifiers, "has": _read_features, "decision": _read_decision, "clip_discriminator": _read_clip,

@@ -55,13 +55,13 @@ class CompiledStep:
         if hasattr(torch._functorch.config, "donated_buffer"):  # before PyTorch 2.6 no buffer is reused in between
             torch._functorch.config.donated_buffer = False
 
-    def generate(self, z: Any, labels: Any, values: Mapping[str, Any]) -> Any:
+    def generate(self, z: Any, given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
         """Generate images [N,C,H,W], as `Trainer._generate` does."""
         trainer = self.trainer
 
         def play(function: Callable[..., Any]) -> ResultsAndGradients:
             with torch.enable_grad():
-                fake = function(z, labels, scalars)
+                fake = function(z, given, scalars)
                 weights = torch.linspace(-1, 1, fake.numel(), device=fake.device).reshape(fake.shape)
                 return _to_arrays([fake]), _compute_gradients([((fake * weights).sum(), trainer.g_params)])
 
@@ -69,10 +69,10 @@ class CompiledStep:
         if trainer.engine.device.type == "cuda":
             # Earlier outputs of CUDA graphs are no longer needed: their memory may be reused.
             torch.compiler.cudagraph_mark_step_begin()
-        return self._choose_function("G", lambda *args: trainer._generate(*args), play)(z, labels, scalars)
+        return self._choose_function("G", lambda *args: trainer._generate(*args), play)(z, given, scalars)
 
     def compute_terms(
-        self, phases: tuple[str, ...], real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, Any]
+        self, phases: tuple[str, ...], real: Any, fake: Any, given: Mapping[str, Any], z: Any, values: Mapping[str, Any]
     ) -> Any:
         """The loss terms of each phase, and D's scores."""
         trainer, scalars = self.trainer, self._to_tensors(values)
@@ -81,7 +81,7 @@ class CompiledStep:
         def play(function: Callable[..., Any]) -> ResultsAndGradients:
             leaf = fake.detach().requires_grad_("generator" in phases)
             with self._freeze_unused_weights(phases):
-                terms, scores = function(real, leaf, labels, z, scalars)
+                terms, scores = function(real, leaf, given, z, scalars)
             losses_and_inputs = [
                 (sum_terms(term), trained_params[phase] or [leaf]) for phase, term in zip(phases, terms, strict=True)
             ]
@@ -94,7 +94,7 @@ class CompiledStep:
             play,
         )
         with self._freeze_unused_weights(phases):
-            return function_to_run(real, fake, labels, z, scalars)
+            return function_to_run(real, fake, given, z, scalars)
 
     def _to_tensors(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The schedule's values as tensors, so that new values need no recompilation; `resolution` stays an int."""

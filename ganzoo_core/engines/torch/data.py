@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 
 from ganzoo_core.api import Images
+from ganzoo_core.data.conditions import Rows, is_picture
 from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.data.lazy import is_in_file, iterate_chunks
 from ganzoo_core.data.memory import measure_free_memory
 from ganzoo_core.data.prefetch import Prefetcher
 from ganzoo_core.engines.torch.device import to_device
+from ganzoo_core.engines.torch.forward import Given, RealBatch, to_condition
 from ganzoo_core.engines.torch.protocol import TrainingEngine
 
 MAX_MEMORY_SHARE = 0.25  # of a GPU's free memory, for the images
@@ -30,10 +32,21 @@ class TrainingImages:
         images: uint8 [N,H,W,C]; see `data.lazy`.
         labels: int64 [N], or None.
         engine: gives the device and the memory layout.
+        conditions: name -> rows; they stay where they are, and pictures that are read on demand are read in advance.
     """
 
-    def __init__(self, images: Images, labels: np.ndarray | None, engine: TrainingEngine) -> None:
+    def __init__(
+        self,
+        images: Images,
+        labels: np.ndarray | None,
+        engine: TrainingEngine,
+        conditions: Mapping[str, Rows] | None = None,
+    ) -> None:
         self.images, self.labels, self.device = images, labels, engine.device
+        self.conditions = dict(conditions or {})
+        self.condition_prefetchers = {
+            name: Prefetcher(rows) for name, rows in self.conditions.items() if is_picture(rows) and is_in_file(rows)
+        }
         self.memory_format = engine.memory_format
         self.on_device = self.prefetcher = None
         if self.device.type != "cpu" and math.prod(images.shape) <= MAX_MEMORY_SHARE * _measure_free_memory(
@@ -45,10 +58,8 @@ class TrainingImages:
         elif is_in_file(images):
             self.prefetcher = Prefetcher(images)
 
-    def gather(
-        self, indices: np.ndarray, next_indices: np.ndarray | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Indices [N] -> float32 images [N,C,H,W] in [-1, 1], and int64 labels [N] or None.
+    def gather(self, indices: np.ndarray, next_indices: np.ndarray | None = None) -> RealBatch:
+        """Indices [N] -> images, and the labels and conditions that belong to them.
 
         `next_indices` are those of the next batch; if the images are in a file, a thread reads them in advance.
         """
@@ -60,8 +71,16 @@ class TrainingImages:
             batch = self.on_device[to_device(indices, self.device)]
         # The permuted view of [N,H,W,C] is channels_last already.
         images = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=self.memory_format)
-        labels = None if self.labels is None else to_device(self.labels[indices], self.device)
-        return images, labels
+        return RealBatch(images, self.gather_given(indices, next_indices))
+
+    def gather_given(self, indices: np.ndarray, next_indices: np.ndarray | None = None) -> Given:
+        """The labels and conditions of `gather` alone."""
+        given = {} if self.labels is None else {"labels": to_device(self.labels[indices], self.device)}
+        for name, rows in self.conditions.items():
+            prefetcher = self.condition_prefetchers.get(name)
+            read = np.asarray(rows[indices]) if prefetcher is None else prefetcher.take(indices, next_indices)
+            given[name] = to_condition(to_device(read, self.device), self.memory_format)
+        return given
 
 
 def _measure_free_memory(device: torch.device) -> int:

@@ -11,6 +11,7 @@ import torch
 
 from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
+from ganzoo_core.data.conditions import Conditions, Rows
 from ganzoo_core.engines import protocol, size_limits
 from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
@@ -19,7 +20,7 @@ from ganzoo_core.engines.torch import precision as torch_precision
 from ganzoo_core.engines.torch.compiled import CompiledStep, find_compiler_problem
 from ganzoo_core.engines.torch.data import TrainingImages, to_resolution
 from ganzoo_core.engines.torch.device import pick_device, to_device
-from ganzoo_core.engines.torch.forward import as_keywords
+from ganzoo_core.engines.torch.forward import as_keywords, call_network
 from ganzoo_core.engines.torch.layer_table import make_layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.engines.torch.precision import check_precision
@@ -142,7 +143,14 @@ class Engine:
             yield
 
     def create_trainer(
-        self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
+        self,
+        G: Any,
+        D: Any,
+        loss: Loss,
+        plan: Plan,
+        images: Images,
+        labels: np.ndarray | None,
+        conditions: Mapping[str, Rows] | None = None,
     ) -> protocol.Trainer:
         """Create a trainer of these networks on these images (uint8 [N,H,W,C])."""
         check_precision(self.device, self.precision)
@@ -153,7 +161,7 @@ class Engine:
                 self.tell(f"engine.compile is on, and nothing can be compiled here ({problem}); training runs without")
                 self.compile = False
         self.keeps_memory = self.device.type == "cpu" and malloc.keep_freed_memory()
-        return Trainer(self, G, D, loss, plan, images, labels)
+        return Trainer(self, G, D, loss, plan, images, labels, conditions)
 
     def step_functions(self, trainer: TrainedNetworks) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """The functions a trainer calls for fake images and loss terms, compiled for its current networks if asked."""
@@ -165,32 +173,50 @@ class Engine:
         compiled = CompiledStep(trainer)
         return compiled.generate, compiled.compute_terms
 
-    def forward(self, network: torch.nn.Module, *inputs: Any, **values: Any) -> Any:
+    def forward(self, network: torch.nn.Module, x: Any, arguments: Mapping[str, Any]) -> Any:
         """Call a network in training; the result is float32, whatever the precision."""
         if self.precision == "float32":
-            return network(*inputs, **values)
-        return torch_precision.forward_in_bfloat16(network, self.device, *inputs, **values)
+            return call_network(network, x, arguments)
+        return torch_precision.forward_in_bfloat16(network, self.device, x, arguments)
 
     def draw(
-        self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
+        self,
+        G: torch.nn.Module,
+        z: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        *,
+        conditions: Conditions | None = None,
+        alone: bool = False,
+        noise_seed: int = 0,
     ) -> np.ndarray:
-        """Generate images in evaluation mode, in float32 whatever the training precision."""
-        was_training = G.training
-        G.eval()
+        """Generate images in float32, whatever the training precision: in evaluation mode unless `alone`."""
+        data = TrainingImages(np.zeros((len(z), 1, 1, 1), np.uint8), labels, self, conditions)
+        was_training, size = G.training, 1 if alone else DRAW_BATCH_SIZE
+        G.train(alone)
         try:
-            with torch.no_grad():
-                chunks = [self._draw_chunk(G, z, labels, values, start) for start in range(0, len(z), DRAW_BATCH_SIZE)]
+            with torch.no_grad(), self._keep_buffers(G) if alone else contextlib.nullcontext():
+                chunks = []
+                for start in range(0, len(z), size):
+                    indices = np.arange(start, min(start + size, len(z)))
+                    arguments = {**data.gather_given(indices), **as_keywords(values, self.device)}
+                    seeded = self.use_seed(noise_seed, "drawing", start) if alone else contextlib.nullcontext()
+                    with seeded:
+                        out = call_network(G, to_device(z[indices], self.device), arguments)
+                    chunks.append(pixels.deprocess(out.float().cpu().permute(0, 2, 3, 1).contiguous().numpy()))
         finally:
             G.train(was_training)
         return np.concatenate(chunks)
 
-    def _draw_chunk(
-        self, G: torch.nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float], start: int
-    ) -> np.ndarray:
-        chunk = slice(start, start + DRAW_BATCH_SIZE)
-        extra = () if labels is None else (to_device(labels[chunk], self.device),)
-        out = G(to_device(z[chunk], self.device), *extra, **as_keywords(values, self.device))
-        return pixels.deprocess(out.float().cpu().permute(0, 2, 3, 1).contiguous().numpy())
+    @contextlib.contextmanager
+    def _keep_buffers(self, network: torch.nn.Module) -> Iterator[None]:
+        """Restore a network's buffers on exit, such as batch norm's running statistics."""
+        before = [buffer.clone() for buffer in network.buffers()]
+        try:
+            yield
+        finally:
+            for buffer, former in zip(network.buffers(), before, strict=True):
+                buffer.copy_(former)
 
     def score_images(
         self,
@@ -245,9 +271,9 @@ class Engine:
         keywords = as_keywords({name: values[name] for name in takes if name in values}, self.device)
         with torch.no_grad():
             for start in range(0, len(images), batch_size):
-                batch, batch_labels = data.gather(np.arange(start, min(start + batch_size, len(images))))
-                extra = () if batch_labels is None else (batch_labels,)
-                yield as_outputs(D(to_resolution(batch, values), *extra, **keywords))["scores"]
+                batch = data.gather(np.arange(start, min(start + batch_size, len(images))))
+                x = to_resolution(batch.images, values)
+                yield as_outputs(call_network(D, x, {**batch.given, **keywords}))["scores"]
 
     def read_weights(self, network: torch.nn.Module) -> dict[str, np.ndarray]:
         """All weights and buffers by name, contiguous, as numpy arrays."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ganzoo_core.api import Spec
-from ganzoo_core.engines.torch.forward import as_keywords
+from ganzoo_core.engines.torch.forward import as_keywords, call_network, make_zero_arguments
 
 
 def make_layer_rows(
@@ -38,11 +38,11 @@ def make_layer_rows(
         if not list(module.children()):
             hooks.append(module.register_forward_hook(note(name, module)))
     shape = (2, spec.latent_dim) if is_generator else (2, spec.channels, spec.height, spec.width)
-    labels = (torch.zeros(2, dtype=torch.int64, device=device),) if spec.classes else ()
+    arguments = {**make_zero_arguments(spec, 2, device), **as_keywords(values, device)}
     was_training = network.training
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(shape, device=device), *labels, **as_keywords(values, device))
+            call_network(network.eval(), torch.zeros(shape, device=device), arguments)
     finally:
         network.train(was_training)
         for hook in hooks:

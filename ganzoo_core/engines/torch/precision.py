@@ -9,6 +9,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from ganzoo_core.engines import bfloat16
+from ganzoo_core.engines.torch.forward import call_network
 from ganzoo_core.errors import UsageError
 
 
@@ -38,13 +39,13 @@ def read_cpu_capabilities() -> Mapping[str, Any]:
     return known
 
 
-def forward_in_bfloat16(network: torch.nn.Module, device: torch.device, *inputs: Any, **values: Any) -> Any:
+def forward_in_bfloat16(network: torch.nn.Module, device: torch.device, x: Any, arguments: Mapping[str, Any]) -> Any:
     """Call a network under bfloat16 autocast; the result is float32.
 
     Weights stay float32, as do the operations that autocast runs in float32, such as batch norm's statistics.
     """
     with torch.autocast(device.type, torch.bfloat16):
-        result = network(*inputs, **values)
+        result = call_network(network, x, arguments)
     if isinstance(result, Mapping):
         return {name: _to_float32(tensor) for name, tensor in result.items()}
     return _to_float32(result)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from ganzoo_core.engines.plan import Plan
+from ganzoo_core.engines.torch.forward import Given
 from ganzoo_core.engines.torch.ops import TorchOps
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class TrainingEngine(Protocol):
 
     def grow(self, network: Any, resolution: int, *, slot: str, seed: int) -> None: ...
     def use_seed(self, seed: int, purpose: str, *indices: int) -> AbstractContextManager[None]: ...
-    def forward(self, network: torch.nn.Module, *inputs: Any, **values: Any) -> Any: ...
+    def forward(self, network: torch.nn.Module, x: Any, arguments: Mapping[str, Any]) -> Any: ...
     def step_functions(self, trainer: TrainedNetworks) -> tuple[Callable[..., Any], Callable[..., Any]]: ...
 
 
@@ -45,7 +46,7 @@ class TrainedNetworks(Protocol):
     g_optimizer: torch.optim.Optimizer
     d_optimizer: torch.optim.Optimizer
 
-    def _generate(self, z: torch.Tensor, labels: torch.Tensor | None, values: Mapping[str, Any]) -> torch.Tensor: ...
+    def _generate(self, z: torch.Tensor, given: Given, values: Mapping[str, Any]) -> torch.Tensor: ...
     def _compute_terms(
-        self, phases: tuple[str, ...], real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, Any]
+        self, phases: tuple[str, ...], real: Any, fake: Any, given: Given, z: Any, values: Mapping[str, Any]
     ) -> tuple[Sequence[Mapping[str, Any]], dict[str, torch.Tensor]]: ...

@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from ganzoo_core.api import Images, Loss, Step
+from ganzoo_core.data.conditions import Rows
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
 from ganzoo_core.engines.loss_step import (
     BoundDiscriminator,
+    BoundGenerator,
     LossMemory,
     check_terms,
     compute_score_statistics,
+    drop_labels,
+    make_arguments,
     make_penalty_error,
     read_initial_memory,
     sum_terms,
@@ -26,7 +31,7 @@ from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.torch import optimizers
 from ganzoo_core.engines.torch.data import TrainingImages, to_resolution
 from ganzoo_core.engines.torch.device import as_scalar, to_device
-from ganzoo_core.engines.torch.forward import FakeBatch, as_keywords
+from ganzoo_core.engines.torch.forward import FakeBatch, Given, RealBatch, as_keywords
 from ganzoo_core.engines.torch.ops import BatchShare, TorchOps
 from ganzoo_core.engines.torch.protocol import TrainingEngine
 from ganzoo_core.engines.torch.state import (
@@ -66,6 +71,7 @@ class Trainer:
         plan: Plan,
         images: Images,
         labels: np.ndarray | None,
+        conditions: Mapping[str, Rows] | None = None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G.train(), D.train(), loss, plan
         self.group, self.ops, self.rows = engine.group, engine.ops, slice(None)
@@ -79,7 +85,8 @@ class Trainer:
         self.memory = {
             name: torch.tensor(value, device=engine.device) for name, value in read_initial_memory(loss).items()
         }
-        self.data = TrainingImages(images, labels if plan.conditional else None, engine)
+        taken = {name: (conditions or {})[name] for name in plan.conditions}
+        self.data = TrainingImages(images, labels if plan.conditional else None, engine, taken)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
         self.statistics = MeanAccumulator(engine.device, self.group)
@@ -142,43 +149,48 @@ class Trainer:
     def _train_discriminator(self, step: int, turn: int, position: int, values: Mapping[str, float]) -> FakeBatch:
         plan = self.plan
         with self._use_seed("discriminator", step, turn):
-            real, labels = self._load_reals(self.reals, position, values)
+            reals = self._load_reals(self.reals, position, values)
             z = self._draw_latents("z", step, turn)
-            with torch.set_grad_enabled(plan.reuses_fake):  # if so, G's phase backpropagates through these images
-                fake = self.generate(z, labels, values)
-            (terms,), scores = self.compute_terms(("discriminator",), real, fake.detach(), labels, z, values)
+            # In the last turn G's phase may backpropagate through these images.
+            with torch.set_grad_enabled(plan.reuses_fake and turn == plan.critic_steps - 1):
+                fake = self.generate(z, reals.given, values)
+            (terms,), scores = self.compute_terms(
+                ("discriminator",), reals.images, fake.detach(), reals.given, z, values
+            )
             self._check_penalties(terms)
             self._backward_and_step(terms, self.d_params, self.d_optimizer)
             self._clip_weights()
             self._record_terms("discriminator", terms)
             self._record_scores(scores)
-        return FakeBatch(fake, labels, z)
+        return FakeBatch(fake, reals.given, z, reals.images)
 
     def _train_generator(self, step: int, values: Mapping[str, float], shared: FakeBatch | None) -> None:
         plan = self.plan
         with self._use_seed("generator", step):
-            real = labels = None
-            if plan.loss.real_in_generator_step or (plan.conditional and shared is None):
+            reals = None
+            if plan.loads_generator_reals:
                 # Reals from a separate stream; they do not count as images seen.
-                real, labels = self._load_reals(self.g_reals, step * plan.batch_size, values)
+                reals = self._load_reals(self.g_reals, step * plan.batch_size, values)
             if shared is None:
-                z = self._draw_latents("z of the generator", step)
-                shared = FakeBatch(self.generate(z, labels, values), labels, z)
-            reals_for_loss = real if plan.loss.real_in_generator_step else None
-            (terms,), _ = self.compute_terms(
-                ("generator",), reals_for_loss, shared.fake, shared.labels, shared.z, values
-            )
+                z, given = self._draw_latents("z of the generator", step), reals.given if reals is not None else {}
+                shared = FakeBatch(self.generate(z, given, values), given, z)
+            seen = None
+            if plan.loss.same_real_in_generator_step:
+                seen = shared.real
+            elif plan.loss.real_in_generator_step and reals is not None:
+                seen = reals.images
+            (terms,), _ = self.compute_terms(("generator",), seen, shared.fake, shared.given, shared.z, values)
             self._backward_and_step(terms, self.g_params, self.g_optimizer)
             self._record_terms("generator", terms)
 
     def _train_simultaneously(self, step: int, images: int, values: Mapping[str, float]) -> None:
         """Update both networks from losses at the same weights; D scores each batch once."""
         with self._use_seed("discriminator", step, 0):
-            real, labels = self._load_reals(self.reals, images, values)
+            reals = self._load_reals(self.reals, images, values)
             z = self._draw_latents("z", step, 0)
-            fake = self.generate(z, labels, values)
+            fake = self.generate(z, reals.given, values)
             (d_terms, g_terms), scores = self.compute_terms(
-                ("discriminator", "generator"), real, fake, labels, z, values
+                ("discriminator", "generator"), reals.images, fake, reals.given, z, values
             )
             self._check_penalties(d_terms)
             sum_terms(d_terms).backward(inputs=self.d_params, retain_graph=True)
@@ -191,39 +203,50 @@ class Trainer:
             self._record_terms("generator", g_terms)
             self._record_scores(scores)
 
-    def _load_reals(self, stream: Stream, position: int, values: Mapping[str, float]) -> tuple[Any, Any]:
+    def _load_reals(self, stream: Stream, position: int, values: Mapping[str, float]) -> RealBatch:
         size = self.plan.batch_size
         now, following = (stream.take_indices(start, size)[self.rows] for start in (position, position + size))
-        real, labels = self.data.gather(now, following)
-        return to_resolution(real, values), labels
+        reals = self.data.gather(now, following)
+        return replace(reals, images=to_resolution(reals.images, values))
 
     def _compute_terms(
-        self, phases: tuple[str, ...], real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, Any]
+        self, phases: tuple[str, ...], real: Any, fake: Any, given: Given, z: Any, values: Mapping[str, Any]
     ) -> tuple[list[Mapping[str, Any]], dict[str, torch.Tensor]]:
         """The loss terms of each phase, and D's scores; with several phases, D scores each batch once."""
-        D, view = self._make_loss_step(real, fake, labels, z, values, share=len(phases) > 1)
+        D, view = self._make_loss_step(real, fake, given, z, values, share=len(phases) > 1)
         terms = [check_terms(getattr(self.loss, phase)(view), self.loss, phase) for phase in phases]
         return terms, D.get_scores()
 
     def _make_loss_step(
-        self, real: Any, fake: Any, labels: Any, z: Any, values: Mapping[str, float], *, share: bool = False
+        self, real: Any, fake: Any, given: Given, z: Any, values: Mapping[str, float], *, share: bool = False
     ) -> tuple[BoundDiscriminator, Step]:
-        extra = () if labels is None else (labels,)
-        keywords = self._network_kwargs(values, self.plan.takes_d)
+        plan = self.plan
+        arguments = make_arguments(
+            given,
+            self._network_kwargs(values, plan.takes_d),
+            takes=plan.conditions_d,
+            latent=z if plan.latent_in_discriminator else None,
+        )
         D = BoundDiscriminator(
-            lambda x: self.engine.forward(self.D, x, *extra, **keywords), real=real, fake=fake, share=share
+            lambda x, arguments: self.engine.forward(self.D, x, arguments), arguments, real=real, fake=fake, share=share
+        )
+        G = BoundGenerator(
+            lambda z, arguments: self.engine.forward(self.G, z, arguments), self._make_g_arguments(given, values)
         )
         memory = LossMemory(lambda name: self.memory[name].clone(), self._write_memory, self.memory)
-        step = Step(D, lambda z: self._generate(z, labels, values), real, fake, labels, z, values, self.ops, memory)
+        step = Step(D, G, real, fake, given.get("labels"), z, values, self.ops, memory, conditions=drop_labels(given))
         return D, step
 
     def _write_memory(self, name: str, value: torch.Tensor) -> None:
         self.memory[name].copy_(as_scalar(value, self.engine.device).detach())
 
-    def _generate(self, z: torch.Tensor, labels: torch.Tensor | None, values: Mapping[str, Any]) -> torch.Tensor:
-        extra = () if labels is None else (labels,)
-        result: torch.Tensor = self.engine.forward(self.G, z, *extra, **self._network_kwargs(values, self.plan.takes_g))
+    def _generate(self, z: torch.Tensor, given: Given, values: Mapping[str, Any]) -> torch.Tensor:
+        result: torch.Tensor = self.engine.forward(self.G, z, self._make_g_arguments(given, values))
         return result
+
+    def _make_g_arguments(self, given: Given, values: Mapping[str, Any]) -> dict[str, Any]:
+        plan = self.plan
+        return make_arguments(given, self._network_kwargs(values, plan.takes_g), takes=plan.conditions_g)
 
     def _network_kwargs(self, values: Mapping[str, float], takes: tuple[str, ...]) -> dict[str, Any]:
         return as_keywords({name: values[name] for name in takes if name in values}, self.engine.device)

@@ -56,14 +56,17 @@ class _GradientRecorder:
         self._ops = ops
         self.gradient: Any = None
 
-    def __call__(self, images: Any) -> Any:
-        if images is not self._real:
-            return self._D(images)
+    def __call__(self, images: Any, **replacements: Any) -> Any:
+        if images is not self._real or replacements:
+            return self._D(images, **replacements)
         scores, self.gradient = self._ops.score_and_gradient(self._D, images)
         return scores
 
-    def outputs(self, images: Any) -> Mapping[str, Any]:
-        return self._D.outputs(images)
+    def outputs(self, images: Any, **replacements: Any) -> Mapping[str, Any]:
+        return self._D.outputs(images, **replacements)
+
+    def call_as(self, images: Any, original: Any, **replacements: Any) -> Any:
+        return self._D.call_as(images, original, **replacements)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._D, name)
