@@ -45,10 +45,17 @@ def watched(conditioned: Site, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
+def blender(conditioned: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without scores."""
+    return make_run(tmp_path_factory.mktemp("runs") / "blender", "blender-torch")
+
+
+@pytest.fixture(scope="module")
 def painter(conditioned: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs") / "painter", "painter-torch", **{"data.derive": "mask:0.25"})
 
 
+@pytest.mark.slow
 def test_scores_are_of_images_from_the_test_parts_conditions(watched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from conditioned import data  # type: ignore[import-not-found]
 
@@ -72,6 +79,7 @@ def test_scores_are_of_images_from_the_test_parts_conditions(watched: Path, caps
         assert score.scores["asked"] == test.labels.mean()
 
 
+@pytest.mark.slow
 def test_a_carried_generator_is_scored_on_a_named_set(
     painter: Path, conditioned: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -105,20 +113,20 @@ def test_a_carried_generator_is_scored_on_a_named_set(
     assert gz.load("painter-torch").generate(on=tmp_path / "images.npz").shape == (1, 16, 16, 3)
 
 
-def test_a_discriminator_with_conditions_judges_no_pictures(watched: Path) -> None:
+def test_a_discriminator_with_conditions_judges_no_pictures(blender: Path) -> None:
     with pytest.raises(gz.UsageError) as caught:
-        Judge(watched)
+        Judge(blender)
     assert str(caught.value) == (
-        f"the discriminator of {watched} scores a picture together with the condition source and the condition vector "
+        f"the discriminator of {blender} scores a picture together with the condition source and the condition vector "
         "and the condition index, so pictures alone cannot be judged"
     )
 
 
-def test_a_report_draws_from_the_test_part(watched: Path, painter: Path) -> None:
-    for run in (watched, painter):
+def test_a_report_draws_from_the_test_part(blender: Path, painter: Path) -> None:
+    for run in (blender, painter):
         nearest_and_walk.measure(run, device="cpu")
     first, second = (
-        json.loads((run / layout.REPORT_FOLDER / layout.MEASURED).read_text()) for run in (watched, painter)
+        json.loads((run / layout.REPORT_FOLDER / layout.MEASURED).read_text()) for run in (blender, painter)
     )
     assert (len(first["walk"]["frames"]), len(first["nearest"]["drawn"]), first["notes"]) == (33, 8, {})
     assert first["nearest"]["about"].endswith("Drawn from the conditions of 8 images of the test part.")
@@ -127,13 +135,13 @@ def test_a_report_draws_from_the_test_part(watched: Path, painter: Path) -> None
     assert second["notes"] == {"walk": "it draws from its conditions alone, without a z to walk through."}
 
 
-def test_a_notebook_says_what_is_needed(watched: Path) -> None:
-    html = gz.load(watched)._repr_html_()
+def test_a_notebook_says_what_is_needed(blender: Path) -> None:
+    html = gz.load(blender)._repr_html_()
     assert "source: a picture 16×16×3; vector: 4 numbers; index: a whole number" in html
     assert "generate(on=…)" in html
 
 
-def test_the_card_says_how_it_is_drawn_and_is_held_against_the_manifest(watched: Path, painter: Path) -> None:
+def test_the_card_says_how_it_is_drawn_and_is_held_against_the_manifest(blender: Path, painter: Path) -> None:
     written = read_card(painter / layout.GENERATOR)
     assert (written.drawn_alone, written.derive, written.latent, written.spec.latent_dim) == (
         True,
@@ -142,7 +150,7 @@ def test_the_card_says_how_it_is_drawn_and_is_held_against_the_manifest(watched:
         0,
     )
     assert written.spec.conditions == {"source": [16, 16, 4]}
-    other = read_card(watched / layout.GENERATOR)
+    other = read_card(blender / layout.GENERATOR)
     assert (other.drawn_alone, other.derive, other.spec.latent_dim) == (False, "", 6)
     assert other.spec.conditions == {"source": [16, 16, 3], "vector": [4], "index": []}
 
