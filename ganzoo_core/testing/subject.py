@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -17,12 +19,14 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.frameworks import get_framework
-from ganzoo_core.mix import DataFit, Mix, Request, resolve
+from ganzoo_core.mix import DataFit, Mix, Request, make_network_spec, resolve
 from ganzoo_core.settings import CORE_SETTINGS, find_kind, find_matches, read_engine_settings, read_value
 
 CLASSES = 11  # a number that is unlikely as the width of a layer
 IMAGES = 64
 BATCH = 4
+VECTOR = 5  # numbers of a condition that is no picture
+KINDS_TRIED = ("picture", "vector", "number")  # of conditions
 
 
 class Subject:
@@ -107,7 +111,38 @@ class Subject:
         generator = np.random.default_rng(0)
         images = generator.integers(0, 256, (IMAGES, side, side, channels), dtype=np.uint8)
         labels = np.arange(IMAGES, dtype=np.int64) % CLASSES
-        return ImageSource(images, labels, tuple(f"class {number}" for number in range(CLASSES)), background=0)
+        shapes = {"picture": (side, side, channels), "vector": (VECTOR,), "number": ()}
+        conditions = {name: make_rows(shapes[kind], IMAGES) for name, kind in self.condition_kinds.items()}
+        names = tuple(f"class {number}" for number in range(CLASSES))
+        return ImageSource(images, labels, names, background=0, conditions=conditions)
+
+    @property
+    def condition_kinds(self) -> dict[str, str]:
+        """The kind of each condition of the model: the first for which its networks can be built and called.
+
+        A manifest gives only names: the model itself says, by failing, what it cannot take.
+        """
+        names = self._part.conditions if self._part and self._part.kind == "models" else ()
+        if "condition kinds" not in self.cache:
+            kinds = [dict(zip(names, each, strict=True)) for each in itertools.product(KINDS_TRIED, repeat=len(names))]
+            self.cache["condition kinds"] = kinds[0]
+            if names:
+                self.cache["condition kinds"] = self._find_kinds(kinds)
+        found: dict[str, str] = self.cache["condition kinds"]
+        return found
+
+    def _find_kinds(self, candidates: Sequence[dict[str, str]]) -> dict[str, str]:
+        for kinds in candidates:
+            self.cache["condition kinds"] = kinds
+            with contextlib.suppress(Exception):  # whatever the model raises for a shape that it cannot take
+                G, D, resolved, fitted = self.build_networks()
+                for slot, network in (("generator", G), ("discriminator", D)):
+                    spec = make_network_spec(resolved, fitted.spec, slot)
+                    values = building.network_kwargs(resolved, slot, building.make_full_resolution_values(fitted))
+                    is_generator = slot == "generator"
+                    self.engine.list_layers(network, spec, is_generator=is_generator, values=values)
+                return kinds
+        return candidates[0]  # the checks report the error
 
     def make_request(
         self,
@@ -187,6 +222,16 @@ def _list_settings(part: Part) -> set[str]:
     keys = {*part.defaults, *(key for preset in part.presets.values() for key in preset)}
     networks = ("generator.", "discriminator.")
     return keys | {network + key[6:] for key in keys if key.startswith("model.") for network in networks}
+
+
+def make_rows(shape: tuple[int, ...], count: int) -> np.ndarray:
+    """Rows of a condition of this shape: pictures of noise, normal numbers, or 0 and 1 in turn."""
+    noise = np.random.default_rng(1)
+    if not shape:
+        return np.arange(count, dtype=np.int64) % 2
+    if len(shape) == 1:
+        return noise.standard_normal((count, *shape), dtype=np.float32)
+    return noise.integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 class NonSaturating:
