@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain, takewhile
 
@@ -24,11 +24,13 @@ class Placed:
         file: the image file.
         label: the name of its class, or "" without classes.
         split: `train` or `test` in a folder that has these two parts, else "".
+        attributes: its numbers in the columns of `data.attributes`.
     """
 
     file: gz.ImageFile
     label: str
     split: str = ""
+    attributes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False) -> Layout:
+def find_layout(
+    scan: gz.ImageScan, *, column: str = "", attributes: Sequence[str] = (), skip_bad: bool = False
+) -> Layout:
     """Find the parts and the classes.
 
     A folder that holds all others is entered. There are parts if sub-folders are called `train` or `training` and, for
@@ -56,18 +60,19 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
     Args:
         scan: of the folder or archive.
         column: `data.label`.
+        attributes: `data.attributes`.
         skip_bad: `data.skip_bad`; whether files that a label file names may be missing.
 
     Raises:
         DataError: if the layout is ambiguous, the parts have no class in common, a class has a name that cannot be
             kept, or a label file is damaged or names missing files.
-        UsageError: if `column` does not exist.
+        UsageError: if `column` or one of `attributes` does not exist.
     """
-    labels = read_label_files(scan, column=column)
+    labels = read_label_files(scan, column=column, attributes=attributes)
     notes, files = [*scan.notes, *labels.notes], scan.files
-    if labels.by_file:
-        notes += _compare(files, labels.by_file, skip_missing=skip_bad)
-        files = [file for file in files if file.relative in labels.by_file]
+    if named := labels.by_file or labels.attributes:
+        notes += _compare(files, named, skip_missing=skip_bad)
+        files = [file for file in files if file.relative in named]
         if not files:
             raise gz.DataError("no image is named by the file of labels")
     paths = [file.relative.split("/")[:-1] for file in files]
@@ -97,7 +102,10 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
             _refuse_mixed(files[names.index("")], deep)
     _check_names(class_names)
     notes += _compare_parts(names, splits)
-    placed = [Placed(*place) for place in zip(files, names, splits, strict=True)]
+    placed = [
+        Placed(file, name, split, labels.attributes.get(file.relative, ()))
+        for file, name, split in zip(files, names, splits, strict=True)
+    ]
     return Layout(placed, class_names, tuple(notes))
 
 
@@ -200,7 +208,7 @@ def _compare_parts(names: Sequence[str], splits: Sequence[str]) -> list[str]:
     return [f"the test part has {what} of which the train part has no image: {_list(unknown)}"]
 
 
-def _compare(files: Sequence[gz.ImageFile], named: dict[str, str], *, skip_missing: bool) -> list[str]:
+def _compare(files: Sequence[gz.ImageFile], named: Collection[str], *, skip_missing: bool) -> list[str]:
     """Compare the images that there are with those that a label file names; return notes."""
     there = {file.relative for file in files}
     missing, unnamed = sorted(set(named) - there), sorted(there - set(named))
