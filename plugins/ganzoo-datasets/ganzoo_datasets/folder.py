@@ -72,15 +72,7 @@ def describe_dataset(name: str, argument: str, split: str, options: gz.Options) 
 
 def _lay_out(name: str, argument: str, options: gz.Options) -> tuple[Path, Layout]:
     """The folder or archive and the place of its images; raises DataError if there are none."""
-    path = resolve_path(name, argument)
-    if path.suffix.lower() != ".zip" or path.is_dir():
-        path = resolve_folder(name, argument)
-    scan = gz.scan_images(path)
-    if not scan.files:
-        passed = f"; {scan.notes[0]}" if scan.notes else ""
-        raise gz.DataError(
-            f"{gz.quote_name(str(path))} holds no images{passed}; expected images, one folder a class or flat"
-        )
+    path, scan = scan_folder(name, argument, expected="images, one folder a class or flat")
     columns = {"column": options.get("label", ""), "attributes": parse_columns(options.get("attributes", ""))}
     try:
         return path, find_layout(scan, **columns, skip_bad=bool(options.get("skip_bad")))
@@ -88,15 +80,33 @@ def _lay_out(name: str, argument: str, options: gz.Options) -> tuple[Path, Layou
         raise gz.DataError(f"{gz.quote_name(str(path))}: {error}") from None
 
 
-def _stamp(files: Sequence[Placed]) -> list[tuple[str, str, str, str, tuple[int, ...]]]:
+def scan_folder(name: str, argument: str, *, expected: str) -> tuple[Path, gz.ImageScan]:
+    """The folder or archive of `--data NAME:PATH`, and its images; raises DataError if there are none."""
+    path = resolve_path(name, argument)
+    if path.suffix.lower() != ".zip" or path.is_dir():
+        path = resolve_folder(name, argument)
+    scan = gz.scan_images(path)
+    if not scan.files:
+        passed = f"; {scan.notes[0]}" if scan.notes else ""
+        raise gz.DataError(f"{gz.quote_name(str(path))} holds no images{passed}; expected {expected}")
+    return path, scan
+
+
+def _stamp(files: Sequence[Placed]) -> list[tuple[Any, ...]]:
     """Names, classes and parts of the files, and size and times of each, or of the archive that holds it."""
+    stamps = stamp_image_files([each.file for each in files])
+    return [(*stamp, each.label, each.split) for stamp, each in zip(stamps, files, strict=True)]
+
+
+def stamp_image_files(files: Sequence[gz.ImageFile]) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Names of the files, and size and times of each, or of the archive that holds it."""
     stamps: dict[Path, tuple[int, ...]] = {}
-    for path in {each.file.path for each in files}:
+    for path in {file.path for file in files}:
         try:
             stamps[path] = stamp_files([path])[0][1:]
         except OSError:  # a broken link, which is reported when the file is read
             stamps[path] = ()
-    return [(each.file.relative, each.file.member, each.label, each.split, stamps[each.file.path]) for each in files]
+    return [(file.relative, file.member, stamps[file.path]) for file in files]
 
 
 def _build(folder: Path, layout: Layout, *, part: str, options: gz.Options) -> gz.ImageSource:

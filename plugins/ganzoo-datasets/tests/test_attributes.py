@@ -135,6 +135,8 @@ def test_columns_that_are_not_there_are_refused(faces):
         read(faces, attributes="file_name")
     with pytest.raises(gz.UsageError, match="names age twice"):
         read(faces, attributes="age,age")
+    with pytest.raises(gz.UsageError, match="expected COLUMN,COLUMN"):
+        read(faces, attributes="age\nsmiling")
     (faces / "metadata.csv").unlink()
     with pytest.raises(
         gz.UsageError, match=r"data\.attributes names columns of metadata\.csv or \.jsonl, and there is no"
