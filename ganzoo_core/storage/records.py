@@ -123,6 +123,8 @@ class Card(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         spec, untrained = self.spec, self.untrained_classes
+        if (self.latent == "none") != (spec.latent_dim == 0):
+            raise ValueError(f"latent is {self.latent}, and spec.latent_dim is {spec.latent_dim}")
         if len(self.class_names) != spec.classes:
             raise ValueError(f"it has {len(self.class_names)} class_names, and spec.classes is {spec.classes}")
         if untrained != sorted(set(untrained)) or len(untrained) >= max(spec.classes, 1):
