@@ -65,6 +65,12 @@ def _read_names(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _read_part_name(value: Any) -> str:
+    if not isinstance(value, str) or not NAME_PATTERN.fullmatch(value):
+        raise ValueError(f"expected a name of {NAME_RULE}")
+    return value
+
+
 def _read_identifiers(value: Any) -> tuple[str, ...]:
     names = _read_texts(value)
     if not all(name.isidentifier() for name in names):
@@ -256,7 +262,7 @@ _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
     },
     "losses": {
         "needs": _read_identifiers, "has": _read_features, "decision": _read_decision, "clip_discriminator": _read_clip,
-        "probability": _make_choice_check("sigmoid"), "takes": _read_identifiers,
+        "probability": _make_choice_check("sigmoid"), "takes": _read_identifiers, "contract": _read_part_name,
     },
     "schedules": {"gives": _read_given},
     "datasets": {
