@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import ganzoo_core as gz
 from ganzoo_core.engines.numpy_ops import NumpyOps
-from ganzoo_pix2pix.loss import Pix2Pix, loss
+from ganzoo_pix2pix_torch.loss import Pix2Pix, loss
 
 REAL = np.array([[[-1.0, 0.5]], [[0.25, 1.0]]], np.float32)
 FAKE = np.array([[[-0.5, 0.5]], [[0.75, -1.0]]], np.float32)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @gz.hookimpl
 def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
     """z [N,0], source [N,S,H,W] -> images [N,C,H,W] in [-1, 1]; raises UsageError for an unsupported size."""
-    from ganzoo_pix2pix.networks import Generator
+    from ganzoo_pix2pix_torch.networks import Generator
 
     return Generator(
         size=_square_side(spec),
@@ -28,7 +28,7 @@ def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
 @gz.hookimpl
 def build_discriminator(spec: gz.Spec, options: gz.Options) -> nn.Module:
     """Images [N,C,H,W], source [N,S,H,W] -> raw scores of patches; raises UsageError for an unsupported size."""
-    from ganzoo_pix2pix.networks import Discriminator
+    from ganzoo_pix2pix_torch.networks import Discriminator
 
     return Discriminator(
         size=_square_side(spec),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import ganzoo_core as gz
-from ganzoo_pix2pix.networks import SIZES, Discriminator, Generator, choose_level_widths
+from ganzoo_pix2pix_torch.networks import SIZES, Discriminator, Generator, choose_level_widths
 
 
 def generator(size: int = 32, source: int = 1, channels: int = 3, width: int = 4, **more: object) -> Generator:

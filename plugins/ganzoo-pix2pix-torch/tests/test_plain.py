@@ -19,7 +19,7 @@ from ganzoo_core import mix
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.discovery import catalog
 from ganzoo_core.training import assemble, setup
-from ganzoo_pix2pix import networks, plain
+from ganzoo_pix2pix_torch import networks, plain
 
 STEPS, SEED = 8, 5
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_pix2pix import hooks
+from ganzoo_pix2pix_torch import hooks
 
 OPTIONS = {"width": 2, "norm": "instance", "dropout": 0.5, "patch": 70}
 
 
 def card() -> dict[str, Any]:
-    text = (importlib.resources.files("ganzoo_pix2pix") / "ganzoo.toml").read_text(encoding="utf-8")
+    text = (importlib.resources.files("ganzoo_pix2pix_torch") / "ganzoo.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)["models"]["pix2pix-torch"]
 
 
@@ -36,8 +36,8 @@ def spec(height: int = 32, width: int = 32, channels: int = 3, source: tuple[int
 
 def test_importing_the_hooks_brings_neither_torch_nor_the_networks() -> None:
     code = (
-        "import sys, ganzoo_pix2pix.hooks, ganzoo_pix2pix.loss; "
-        "print([name for name in ('torch', 'PIL', 'ganzoo_pix2pix.networks') if name in sys.modules])"
+        "import sys, ganzoo_pix2pix_torch.hooks, ganzoo_pix2pix_torch.loss; "
+        "print([name for name in ('torch', 'PIL', 'ganzoo_pix2pix_torch.networks') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
