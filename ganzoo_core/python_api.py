@@ -41,14 +41,24 @@ class Run:
         """One mapping for each report: `images`, `step`, `epoch`, `seconds` and each loss term."""
         return RunFolder(self.folder).read_stats()
 
-    def generate(self, n: int = 16, *, seed: int = 0, checkpoint: str | int = "last", labels: Any = None) -> np.ndarray:
+    def generate(
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        checkpoint: str | int = "last",
+        labels: Any = None,
+        on: Any = None,
+        **reading: Any,
+    ) -> np.ndarray:
         """Draw uint8 images [N,H,W,C] from the run's generator.
 
         Args:
-            n, seed, labels: see `SavedGenerator.generate`.
+            n, seed, labels, on, reading: see `SavedGenerator.generate`.
             checkpoint: as `--checkpoint` on the command line.
         """
-        return load.load(self.folder, checkpoint=checkpoint).generate(n, seed=seed, labels=labels)
+        generator = load.load(self.folder, checkpoint=checkpoint)
+        return generator.generate(n, seed=seed, labels=labels, on=on, **reading)
 
     def _repr_html_(self) -> str:
         return notebook.render_run(self.folder)

@@ -171,6 +171,23 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Site]:
     return lambda: Site(tmp_path_factory.mktemp("site"))
 
 
+@pytest.fixture(scope="module")
+def conditioned(make_site: Callable[[], Site]) -> Iterator[Site]:
+    """The models and the data in conditioned/, as an installed distribution, with the losses and schedules."""
+    site, folder = make_site(), Path(__file__).parent / "conditioned"
+    code = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
+    site.add("conditioned", (folder / "ganzoo.toml").read_text(encoding="utf-8"), files=code)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site.path)
+        patch.setenv("PYTHONPATH", str(site.path))
+        patch.setenv("GANZOO_PLUGINS", "conditioned,ganzoo-losses,ganzoo-schedules")
+        discovery_catalog.clear_cache()
+        yield site
+    discovery_catalog.clear_cache()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "conditioned"]:
+        del sys.modules[name]
+
+
 class Resolver:
     """Mixes of the parts in mix.toml."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ class Echo(saved.SavedGenerator):
         self.classes = Classes([f"class {number}" for number in range(classes)])
         self.latent = latent
 
-    def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    def draw(self, z: np.ndarray, labels: np.ndarray | None, *_: Any, **__: Any) -> np.ndarray:
         drawn = np.zeros((len(z), SIZE, SIZE, self.spec.channels), np.uint8)
         drawn[:, 0, :DIM] = np.clip(np.rint(z * 30 + 128), 0, 255)[..., None]
         drawn[:, 1, 0] = 0 if labels is None else labels[:, None]

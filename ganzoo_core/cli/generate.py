@@ -1,6 +1,7 @@
 """`ganzoo generate`: draw images from a saved generator, with neither its data nor its settings at hand.
 
-MODEL, or MODEL:NAME, draws from the trained generator that the model's plugin carries.
+MODEL, or MODEL:NAME, draws from the trained generator that the model's plugin carries. A generator that is trained on
+conditions, such as one that colourises, draws from what --on names.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from ganzoo_core.cli.parser import CHECKPOINT, CLASS, DEVICE, ENGINE_SETTINGS, P
 from ganzoo_core.terminal.text import write_exact, write_json
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ganzoo_core.generation.given import Given
     from ganzoo_core.generation.saved import SavedGenerator
 
 SCHEMA = 1
@@ -40,6 +44,17 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "model MODEL-samples-SEED.png here)",
     )
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone, what was written")
+    on = parser.add_argument_group("from conditions")
+    on.add_argument(
+        "--on",
+        nargs="+",
+        metavar="PICTURE",
+        help="pictures or folders of them, each drawn once, or one -n times; FILE.npz, an array for each condition; or "
+        "test, the test part of the run's data",
+    )
+    on.add_argument("--as-is", action="store_true", help="the pictures are conditions, not images to derive them from")
+    on.add_argument("--fit", choices=("crop", "pad", "stretch"), help="bring pictures of another size to the right one")
+    on.add_argument("--data-root", type=parse_path, metavar="DIR", help="where data sets lie, for --on test")
     walk = parser.add_argument_group("a walk")
     walk.add_argument(
         "--walk",
@@ -69,6 +84,8 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.storage import files
     from ganzoo_core.terminal.progress import Reporter
 
+    if not args.on and (args.as_is or args.fit or args.data_root):
+        raise UsageError("--as-is, --fit and --data-root are about --on; say it too, or neither")
     if not args.walk and (args.frames is not None or args.keys is not None):
         raise UsageError("--frames and --keys are about --walk; say it too, or neither")
     name = layout.walk_of(args.seed) if args.walk else layout.drawing_of(args.seed)
@@ -88,29 +105,63 @@ def execute(args: argparse.Namespace) -> int:
     )
     if generator.license:
         Reporter().say(f"what it draws is under the licence of what it learnt from, {generator.license}")
+    given = _read_given(args, generator)
     if args.walk:
-        return _draw_walk(args, generator, out)
+        return _draw_walk(args, generator, out, given)
     rows: list[str] = []
-    n = 16 if args.n is None else args.n
+    n = len(given) if given is not None else 16 if args.n is None else args.n
     if generator.means_all(args.label):
-        drawn, rows = generator.generate_all(n, seed=args.seed), generator.classes.trained_names
+        drawn, rows = generator.generate_all(n, seed=args.seed, on=given), generator.classes.trained_names
         labels: np.ndarray | None = np.repeat(generator.classes.trained, n)
+        given = given and given.take(np.tile(np.arange(n), len(rows)))
     else:
-        labels = generator.labels(n, args.label)
-        drawn = generator.generate(n, seed=args.seed, labels=labels)
-    picture_files.save_images(drawn, out, labels, rows=rows)
+        labels = given.labels if given and args.label is None else None
+        labels = generator.labels(n, args.label) if labels is None else labels
+        drawn = generator.generate(n, seed=args.seed, labels=labels, on=given)
+    if given is None:
+        picture_files.save_images(drawn, out, labels, rows=rows)
+    else:
+        _save_beside(drawn, out, labels, given, generator)
     kind = {".png": "grid", ".npz": "arrays"}.get(out.suffix.lower(), "folder")
     return _tell(args, out, kind, images=len(drawn))
 
 
-def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -> int:
+def _read_given(args: argparse.Namespace, generator: SavedGenerator) -> Given | None:
+    """What --on names; None for a generator without conditions."""
+    if not args.on and not generator.spec.conditions:
+        return None
+    return generator.read_given(
+        args.on, args.n, seed=args.seed, as_is=args.as_is, fit=args.fit, data_root=args.data_root
+    )
+
+
+def _save_beside(
+    drawn: np.ndarray, out: Path, labels: np.ndarray | None, given: Given, generator: SavedGenerator
+) -> None:
+    """Write images drawn from conditions: a PNG shows them side by side, an npz holds both, a folder the images."""
+    from ganzoo_core.data import picture_files, side_by_side
+    from ganzoo_core.generation.given import crop_pictures
+
+    card = generator.card
+    targets = {} if given.targets is None else crop_pictures({"targets": given.targets}, card)
+    conditions = crop_pictures(given.conditions, card)
+    if out.suffix.lower() == ".png":
+        columns = side_by_side.list_columns(conditions, output=drawn, target=targets.get("targets"))
+        picture_files.save_picture(side_by_side.make_sheet(columns), out)
+    elif out.suffix.lower() == ".npz":
+        picture_files.save_arrays({**targets, **conditions, "images": drawn}, out, labels)
+    else:
+        picture_files.save_images(drawn, out, names=given.names)
+
+
+def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path, given: Given | None) -> int:
     from ganzoo_core.data import picture_files
     from ganzoo_core.generation import latent_walk
 
     is_strip = out.suffix.lower() == ".png"
     frames, keys = (STRIP_FRAMES, STRIP_KEYS) if is_strip else (latent_walk.DEFAULT_FRAMES, latent_walk.DEFAULT_KEYS)
     n = args.n
-    if n is None:
+    if n is None and given is None:
         side = max(generator.spec.height, generator.spec.width)
         beside = next((count for most, count in WALKS_BY_SIZE if side <= most), 1)
         n = 1 if is_strip or generator.means_all(args.label) else beside
@@ -120,6 +171,7 @@ def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -
         keys=keys if args.keys is None else args.keys,
         seed=args.seed,
         labels=args.label,
+        on=given,
     )
     rows = generator.classes.trained_names if generator.means_all(args.label) else ()
     picture_files.save_walk(drawn, out, rows=rows)
@@ -129,7 +181,8 @@ def _draw_walk(args: argparse.Namespace, generator: SavedGenerator, out: Path) -
 def _tell(args: argparse.Namespace, out: Path, kind: str, **counts: int) -> int:
     """Print what was written where; return the exit code."""
     if args.json:
-        write_json({"schema": SCHEMA, "path": str(out), "kind": kind, **counts, "seed": args.seed})
+        on = {"on": args.on} if args.on else {}
+        write_json({"schema": SCHEMA, "path": str(out), "kind": kind, **counts, "seed": args.seed, **on})
     else:
         write_exact(out)
     return 0

@@ -94,6 +94,9 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
             "latent": part.latent,
             "output": part.output,
             "takes": list(part.takes),
+            "conditions": list(part.conditions),
+            "discriminator_takes": list(part.discriminator_takes),
+            "drawn_alone": part.drawn_alone or None,
             "trained_generators": list(part.generators),
             "has": dict(part.has),
             "presets": {name: dict(preset) for name, preset in part.presets.items()},
@@ -223,7 +226,7 @@ def _print_layers(args: argparse.Namespace, part: Part) -> int:
             "parameters": engine.count_parameters(network),
             "layers": engine.list_layers(
                 network,
-                fitted.spec,
+                mix.make_network_spec(resolved, fitted.spec, name),
                 is_generator=name == "generator",
                 values=building.network_kwargs(resolved, name, values),
             ),

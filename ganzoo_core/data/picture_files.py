@@ -6,7 +6,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,14 @@ def encode_png(picture: Image.Image, facts: dict[str, Any] | None = None) -> byt
     return buffer.getvalue()
 
 
-def save_images(images: np.ndarray, path: Path, labels: np.ndarray | None = None, *, rows: Sequence[str] = ()) -> None:
+def save_images(
+    images: np.ndarray,
+    path: Path,
+    labels: np.ndarray | None = None,
+    *,
+    rows: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> None:
     """Write images: a grid to FILE.png, the arrays to FILE.npz, or PNG files to a new folder, by the path's ending.
 
     An existing file is replaced atomically.
@@ -42,6 +49,7 @@ def save_images(images: np.ndarray, path: Path, labels: np.ndarray | None = None
         path: its parent folder is created; a folder for PNG files must be new or empty.
         labels: int64 [N], stored in an npz with the images.
         rows: the name of each row of a grid; all rows have the same number of images.
+        names: the names of the PNG files without ending; numbers if there are none, or two are equal.
 
     Raises:
         UsageError: for another file ending, or a path that cannot be written.
@@ -51,17 +59,27 @@ def save_images(images: np.ndarray, path: Path, labels: np.ndarray | None = None
         raise UsageError(f"{path} ends in {suffix}; write to FILE.png (a grid), FILE.npz or a folder")
     if suffix == ".png":
         sheet = enlarge(grid(images, columns=len(images) // len(rows) if rows else None))
-        write_output(path, encode_png(annotate(sheet, rows=rows)), named_by_user=True)
+        save_picture(annotate(sheet, rows=rows), path)
     elif suffix == ".npz":
-        arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        write_output(path, buffer.getvalue(), named_by_user=True)
+        save_arrays({"images": images}, path, labels)
     else:
         try:
-            _write_pictures(images, path)
+            _write_pictures(images, path, names if len(set(names)) == len(images) else ())
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}; choose another --out") from None
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture to FILE.png; raises UsageError if the path cannot be written."""
+    write_output(path, encode_png(picture), named_by_user=True)
+
+
+def save_arrays(arrays: Mapping[str, np.ndarray], path: Path, labels: np.ndarray | None = None) -> None:
+    """Write arrays by name to FILE.npz, with labels if there are any; raises UsageError as `save_picture` does."""
+    buffer = io.BytesIO()
+    everything: dict[str, Any] = dict(arrays) if labels is None else {**arrays, "labels": labels}
+    np.savez_compressed(buffer, **everything)
+    write_output(path, buffer.getvalue(), named_by_user=True)
 
 
 def check_new_folder(path: Path) -> None:
@@ -70,7 +88,7 @@ def check_new_folder(path: Path) -> None:
         raise UsageError(f"{path} is there already and not empty; choose another --out")
 
 
-def _write_pictures(images: np.ndarray, path: Path) -> None:
+def _write_pictures(images: np.ndarray, path: Path, names: Sequence[str]) -> None:
     """Write a folder of PNG files, which appear only when all of them are complete."""
     check_new_folder(path)
     folder = Path(os.path.realpath(path))  # the path may be `.`, or a link to an empty folder
@@ -80,7 +98,8 @@ def _write_pictures(images: np.ndarray, path: Path) -> None:
     try:
         digits = len(str(len(images) - 1))
         for number, image in enumerate(images):
-            (fresh / f"{number:0{digits}d}.png").write_bytes(encode_png(to_pillow(image)))
+            name = names[number] if names else f"{number:0{digits}d}"
+            (fresh / f"{name}.png").write_bytes(encode_png(to_pillow(image)))
         if is_new:
             fresh.rename(folder)
         else:  # keep the existing folder, which may be a mount or have its own permissions

@@ -23,10 +23,10 @@ from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.framing import Framing, apply_framing, prepare
 from ganzoo_core.data.reading.image_set import ImageSet
 from ganzoo_core.data.reading.options import read_settings
+from ganzoo_core.data.reading.scan import find_images
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import GanzooError, UsageError
-from ganzoo_core.evaluation.image_files import find_images
 from ganzoo_core.mix import DataFit, Mix
 from ganzoo_core.mix.finding import OBJECT
 from ganzoo_core.randomness import philox
@@ -94,6 +94,7 @@ class Judge:
         reading = read_settings(settings, excluded=("size", "channels", "fit", "frames"))
         others = {key: value for key, value in (settings or {}).items() if not key.startswith("data.")}
         self._fit, self._mix = _restore_fit_and_mix(config, facts, {"engine.device": device, **others})
+        _check_inputs(self._mix, folder)
         # Files are read as the training data was.
         shape = {"size": max(self._fit.framing.original_size), "channels": self._fit.spec.channels}
         self._options = {**self._mix.get_options("data"), **reading, **shape, "frames": "first"}
@@ -280,6 +281,17 @@ def _restore_fit_and_mix(config: Path, facts: RunFacts, settings: Mapping[str, A
         resolved, height=height, width=width, channels=channels, classes=classes, background=background, conditions=None
     )
     return fitted, resolved
+
+
+def _check_inputs(resolved: Mix, folder: Path) -> None:
+    """Raise UsageError for a D that takes more than a picture and its class."""
+    part = resolved.parts["discriminator"]
+    taken = [*(f"the condition {name}" for name in part.conditions), *("z" for _ in part.discriminator_takes)]
+    if taken:
+        raise UsageError(
+            f"the discriminator of {folder} scores a picture together with {' and '.join(taken)}, so pictures alone "
+            "cannot be judged"
+        )
 
 
 def _load_weights(engine: Engine, D: Any, path: Path) -> None:

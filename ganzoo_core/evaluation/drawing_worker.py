@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ganzoo_core.generation.data_rows import explain_fewer, load_for_generator
+from ganzoo_core.generation.given import Given
+from ganzoo_core.generation.saved import SavedGenerator
 from ganzoo_core.processes import Say, serve
 from ganzoo_core.runs import layout
+from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import files
 
 
@@ -16,20 +21,24 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Draw images, and write them and their labels to the requested paths.
 
     Args:
-        request: `generator`, its folder; `n`, `seed`, `device`, `settings` of `engine.*`; and the output paths
-            `images` and `labels`.
-        say: unused.
+        request: `generator`, its folder; `n`, `seed`, `device`, `settings` of `engine.*`; the output paths `images` and
+            `labels`; and for a generator with conditions `data` and `data_root`, see `data_rows.load_for_generator`.
+        say: receives a message if fewer images are drawn than asked for.
 
     Returns:
         Facts of the generator: `images` seen, `conditional`, `size` [H,W,C], and `generator`, the SHA-256 of its
         weights.
     """
-    from ganzoo_core.generation.saved import SavedGenerator
-
     folder = Path(request["generator"])
     generator = SavedGenerator(folder, device=request["device"], settings=request.get("settings"))
-    labels = generator.labels(request["n"])
-    drawn = generator.generate(request["n"], seed=request["seed"], labels=labels)
+    n, on = request["n"], None
+    if generator.spec.conditions:
+        on = _read_test_part(request["generator"], n, request.get("data"), request.get("data_root"))
+        if len(on) < n:
+            say(explain_fewer(n, len(on)))
+            n = len(on)
+    labels = generator.labels(n, None if on is None or not generator.spec.classes else on.labels)
+    drawn = generator.generate(n, seed=request["seed"], labels=labels, on=on)
     np.save(request["images"], drawn, allow_pickle=False)
     if labels is not None:
         np.save(request["labels"], labels, allow_pickle=False)
@@ -39,6 +48,14 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         "size": list(drawn.shape[1:]),
         "generator": files.compute_sha256(folder / layout.WEIGHTS),
     }
+
+
+@functools.cache
+def _read_test_part(folder: str, n: int, data: str | None, data_root: str | None) -> Given:
+    """The first rows of the test part."""
+    path = Path(folder)
+    rows = load_for_generator(path, read_card(path), count=n, in_order=True, data=data, data_root=data_root)
+    return Given(rows.conditions, labels=rows.labels)
 
 
 if __name__ == "__main__":

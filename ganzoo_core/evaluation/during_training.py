@@ -15,6 +15,7 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.evaluation.client import Scorer
+from ganzoo_core.generation.data_rows import DataRows
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import ChildEnded
 from ganzoo_core.randomness import latents, philox
@@ -38,6 +39,7 @@ class TrainingEvaluator:
         classes: of the training data; none for an unconditional model.
         framing: how the data were framed; padding is cropped from generated images.
         count: images drawn per evaluation.
+        held_out: `count` rows that they are drawn from, if G takes conditions; else None.
         reporter: shows messages to the user.
     """
 
@@ -51,11 +53,15 @@ class TrainingEvaluator:
         framing: Framing,
         count: int,
         reporter: Reporter,
+        held_out: DataRows | None = None,
     ) -> None:
         self.scorer, self.run, self.framing, self.reporter = scorer, run, framing, reporter
-        self.takes, self.ema = plan.takes_g, plan.ema is not None
+        self.takes, self.ema, self.alone = plan.takes_g, plan.ema is not None, plan.drawn_alone
         self.noise = latents(philox(SEED, "generate"), count, plan.latent_dim, plan.latent)
         self.labels = classes.take_turns(count) if classes else None
+        self.conditions = None if held_out is None else held_out.conditions
+        if held_out is not None and classes:
+            self.labels = held_out.labels
         self._collapsed = False
         self._failures = 0  # in a row
 
@@ -71,9 +77,9 @@ class TrainingEvaluator:
         if self._failures >= MAX_FAILURES:
             return None
         g_values = {name: values[name] for name in self.takes if name in values}
-        drawn = crop_padding(
-            engine.draw(G, self.noise, self.labels, g_values), self.framing.crop, self.framing.target_size
-        )
+        more: dict[str, Any] = {"conditions": self.conditions, "alone": self.alone, "noise_seed": SEED}
+        drawn = engine.draw(G, self.noise, self.labels, g_values, **more)
+        drawn = crop_padding(drawn, self.framing.crop, self.framing.target_size)
         try:
             score = self._score(drawn, images)
             scores.append(self.run, score)

@@ -58,7 +58,8 @@ def evaluate(
         run: a run, or its folder. Optional with `images` and `data`.
         metrics: names; by default all metrics marked as default that fit the extractor.
         extractor: a name; by default the first of those marked as default that can serve the data.
-        n: number of images to draw; by default as many as the reference has, but from 1,000 to 10,000.
+        n: number of images to draw; by default as many as the reference has, but from 1,000 to 10,000. Of a generator
+            with conditions at most one for each image of the test part, from whose conditions they are drawn.
         checkpoint: `last`, `best`, a number of images, `epoch:N`, or `all`.
         images: a folder of pictures, a .npz file, or uint8 [N,H,W,C].
         labels: the classes that `images` were drawn as, N or one for all, by name or index; refused without `images`.
@@ -132,6 +133,7 @@ def evaluate(
             Reporter().warn(f"the data are not those that the run was trained on: {changes}")
         count = n or choose_sample_count(scorer.reference_count)
         drawing = {"n": count, "seed": seed, "device": device, "settings": engine}
+        drawing |= {"data": data, "data_root": None if data_root is None else str(data_root)}
         return list(_score_generators(folder, drawn_from, scorer, drawing, say))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ganzoo_core.data.reading import archives
 from ganzoo_core.data.reading.image_set import ImageSet
-from ganzoo_core.data.reading.scan import ImageFile, ImageScan, scan_images
+from ganzoo_core.data.reading.scan import find_images
 from ganzoo_core.errors import DataError
 from ganzoo_core.evaluation.client import say_nothing
 from ganzoo_core.messages import quote_name
@@ -40,23 +40,6 @@ def read_images(
     if path.suffix.lower() != ".npz":
         raise DataError(f"{path} is no folder, .zip or .npz file; name one of these")
     return _read_archive(path)
-
-
-def find_images(path: Path) -> ImageScan:
-    """The image file of this path, or those of this folder or zip archive at any depth.
-
-    Raises:
-        DataError: if there are none.
-    """
-    if path.is_dir() or archives.is_archive(path):
-        scan = scan_images(path)
-        if not scan.files:
-            passed = f"; {scan.notes[0]}" if scan.notes else ""
-            raise DataError(f"{quote_name(str(path))} holds no pictures{passed}; expected files such as 0001.png")
-        return scan
-    if not path.exists():
-        raise DataError(f"{path} is not there; name a picture, or a folder or zip archive of pictures")
-    return ImageScan([ImageFile(path, path.name)])
 
 
 def _read_folder(path: Path, options: Mapping[str, Any], say: Say) -> np.ndarray:

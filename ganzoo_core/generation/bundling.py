@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from ganzoo_core.data.conditions import make_random_rows
 from ganzoo_core.errors import UsageError
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
@@ -61,11 +62,13 @@ def to_half_precision(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def is_equivalent(generator: Path, other: Path) -> bool:
-    """Whether two saved generators draw the same images from the same noise, up to a mean absolute difference of
-    `MAX_MEAN_DIFFERENCE` grey values."""
+    """Whether two saved generators draw the same images from the same noise and the same random conditions, up to a
+    mean absolute difference of `MAX_MEAN_DIFFERENCE` grey values."""
     from ganzoo_core.generation.load import load
 
-    first, second = (load(path).generate(COMPARED_IMAGES, seed=0).astype(np.int16) for path in (generator, other))
+    loaded = [load(path) for path in (generator, other)]
+    on = make_random_rows(loaded[0].spec.conditions, COMPARED_IMAGES, seed=0) or None
+    first, second = (each.generate(COMPARED_IMAGES, seed=0, on=on).astype(np.int16) for each in loaded)
     return float(np.abs(first - second).mean()) <= MAX_MEAN_DIFFERENCE
 
 

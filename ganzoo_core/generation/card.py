@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo_core import building
+from ganzoo_core.data import derive
 from ganzoo_core.data.classes import Classes
+from ganzoo_core.data.derive import DERIVED
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import format_value
-from ganzoo_core.mix import DataFit, Mix
+from ganzoo_core.mix import DataFit, Mix, make_network_spec
 from ganzoo_core.runs import layout
 from ganzoo_core.settings import CORE_SETTINGS, Settings, SettingValue, find_kind, is_choice, read_value
 from ganzoo_core.storage import decoding
@@ -48,6 +50,7 @@ def make_card(
     """
     part = mix.parts["generator"]
     wrappers = [] if "generator" in mix.objects else building.list_wrappers(mix, "generator")
+    spec = make_network_spec(mix, fit.spec, "generator")
     card = {
         "format": FORMAT,
         "part": _make_origin(part) if "generator" not in mix.objects else None,
@@ -55,7 +58,7 @@ def make_card(
             {**_make_origin(wrapper), "options": mix.get_modifier_options()[wrapper.name]} for wrapper in wrappers
         ],
         "options": mix.get_options("generator"),
-        "spec": asdict(fit.spec),
+        "spec": asdict(spec),
         "latent": part.latent,
         "output": part.output,
         "crop": fit.framing.crop,
@@ -64,6 +67,9 @@ def make_card(
         "epoch_images": epoch_images,
         "step_images": step_images,
         "license": "; ".join(licences),
+        "drawn_alone": part.drawn_alone,
+        "derive": mix.settings["data.derive"] if DERIVED in spec.conditions else "",
+        "background": fit.framing.background if fit.framing.crop is not None else None,
     }
     decoding.decode(json.dumps({**card, "images": 0, "values": {}}).encode(), Card, "the generator's card")
     return card
@@ -122,12 +128,38 @@ def _check_card(card: Card, part: Part, source: str) -> None:
     if bool(spec.classes) != part.conditional:
         takes = "takes classes" if part.conditional else "takes none"
         raise UsageError(f"{source}: spec.classes is {spec.classes}, and {part.label} {takes}")
+    if set(spec.conditions) != set(part.conditions):
+        asked, taken = (", ".join(sorted(names)) or "none" for names in (spec.conditions, part.conditions))
+        raise UsageError(f"{source}: spec.conditions holds {asked}, and {part.label} takes {taken}")
+    if (card.latent == "none") != (part.latent == "none"):
+        draws = "draws without z" if part.latent == "none" else "draws from z"
+        raise UsageError(f"{source}: latent is {card.latent}, and {part.label} {draws}")
+    if card.drawn_alone != part.drawn_alone:
+        each = "each image by itself" if part.drawn_alone else "images in batches"
+        raise UsageError(f"{source}: drawn_alone is {str(card.drawn_alone).lower()}, and {part.label} draws {each}")
+    _check_derive(card, source)
     for name, value in card.values.items():
         if name not in part.takes:
             raise UsageError(f"{source}: values holds {name}, which {part.label} does not take")
         most = max(spec.height, spec.width) if name == "resolution" else None
         if most is not None and not (1 <= value <= most and value.is_integer()):
             raise UsageError(f"{source}: values.resolution is {value:g}; expected 1 to {most}, the size of its images")
+
+
+def _check_derive(card: Card, source: str) -> None:
+    """Raise UsageError unless `derive` gives the condition that the card states, if it gives one."""
+    if not card.derive:
+        return
+    spec, found = card.spec, tuple(card.spec.conditions.get(DERIVED, ()))
+    try:
+        shape = derive.describe_shape(card.derive, (spec.height, spec.width, spec.channels))
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from None
+    if found != shape:
+        raise UsageError(
+            f"{source}: derive is {card.derive}, which makes a condition {DERIVED} of {list(shape)}; spec.conditions "
+            f"holds {list(found) if DERIVED in spec.conditions else 'none'}"
+        )
 
 
 def _read_options(

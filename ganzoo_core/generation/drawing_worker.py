@@ -22,8 +22,9 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         generator.open()
         return {}
     with np.load(request["draw"], allow_pickle=False) as inputs:
-        labels = inputs["labels"] if "labels" in inputs else None  # noqa: SIM401
-        drawn = _open_generators["generator"].draw(inputs["z"], labels)
+        conditions = {name: inputs[name] for name in inputs.files}
+        z, labels = conditions.pop("z"), conditions.pop("labels", None)
+    drawn = _open_generators["generator"].draw(z, labels, conditions or None, noise_seed=request["noise_seed"])
     np.save(request["to"], drawn, allow_pickle=False)
     return {}
 

@@ -77,11 +77,18 @@ class RemoteGenerator(SavedGenerator):
         child.ask({"generator": str(self.folder.absolute()), "settings": dict(self._engine_settings)}, print)
         return child
 
-    def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        labels = self._check_inputs(z, labels)
+    def draw(
+        self,
+        z: np.ndarray,
+        labels: np.ndarray | None,
+        conditions: Mapping[str, np.ndarray] | None = None,
+        *,
+        noise_seed: int = 0,
+    ) -> np.ndarray:
+        labels = self._check_inputs(z, labels, conditions)
         child, path = self._child, Path(self._temporary_folder.name) / "drawn.npz"
-        inputs: dict[str, Any] = {"z": z} if labels is None else {"z": z, "labels": labels}
-        np.savez(path, **inputs)
-        child.ask({"draw": str(path), "to": str(path.with_suffix(".npy"))}, print)
+        inputs: dict[str, Any] = {**(conditions or {}), "z": z}  # no condition is called z or labels
+        np.savez(path, **inputs if labels is None else {**inputs, "labels": labels})
+        child.ask({"draw": str(path), "to": str(path.with_suffix(".npy")), "noise_seed": noise_seed}, print)
         drawn: np.ndarray = np.load(path.with_suffix(".npy"), allow_pickle=False)
         return drawn

@@ -35,13 +35,18 @@ class Drawable(Protocol):
     def classes(self) -> Classes: ...
     @property
     def images_seen(self) -> int: ...
-    def generate(self, n: int = 16, *, seed: int = 0, labels: Any = None) -> np.ndarray: ...
+    def describe_needs(self) -> dict[str, str]: ...
+    def generate(self, n: int | None = None, *, seed: int = 0, labels: Any = None) -> np.ndarray: ...
 
 
 def render_generator(generator: Drawable) -> Html:
     """Render a saved generator: sample images and its card."""
 
+    needs = generator.describe_needs()
+
     def drawn() -> Html:
+        if needs:
+            return tag("p", "Drawn from conditions: ", tag("code", "generate(on=…)"), ".")
         names = generator.classes.trained_names[:MAX_CLASSES]
         if names:
             labels = np.repeat(generator.classes.trained[:MAX_CLASSES], IMAGES_PER_CLASS)
@@ -61,7 +66,8 @@ def render_generator(generator: Drawable) -> Html:
         facts: dict[str, object] = {
             "made by": f"{origin.name} of {origin.distribution} {origin.version}" if origin else "an object",
             "images": f"{spec.width}×{spec.height}×{spec.channels}",
-            "z": f"{spec.latent_dim} numbers, {generator.latent}",
+            "needs": "; ".join(f"{name}: {words}" for name, words in needs.items()),
+            "z": "none" if generator.latent == "none" else f"{spec.latent_dim} numbers, {generator.latent}",
             "classes": f"{', '.join(names[:MAX_CLASSES])}{' …' if len(names) > MAX_CLASSES else ''}" if names else "",
             "trained on": pluralise(generator.images_seen, "image"),
             "written in": spec.framework,

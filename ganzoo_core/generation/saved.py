@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from ganzoo_core.discovery import loading
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import UsageError
-from ganzoo_core.generation import bundled, latent_walk
+from ganzoo_core.generation import bundled, given, latent_walk
 from ganzoo_core.generation.card import mix_from_card
+from ganzoo_core.generation.given import Given
 from ganzoo_core.messages import format_value, pluralise
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import layout
@@ -60,7 +62,8 @@ class SavedGenerator:
     ) -> None:
         self.folder = folder
         self.card = card = read_card(folder)
-        self.spec = Spec(**msgspec.structs.asdict(card.spec))
+        shapes = {name: tuple(shape) for name, shape in card.spec.conditions.items()}
+        self.spec = Spec(**{**msgspec.structs.asdict(card.spec), "conditions": shapes})
         self.class_names, self.images_seen, self.latent = card.class_names, card.images, card.latent
         self.classes = Classes(card.class_names, card.untrained_classes)
         self.license = card.license
@@ -122,24 +125,63 @@ class SavedGenerator:
         return building.call_slot(self._mix, "generator", self._engine.find_network_problem, spec=self.spec)
 
     def generate(
-        self, n: int = 16, *, seed: int = 0, labels: int | str | Sequence[int] | np.ndarray | None = None
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        labels: int | str | Sequence[int] | np.ndarray | None = None,
+        on: Any = None,
+        **reading: Any,
     ) -> np.ndarray:
         """Draw images.
 
         Args:
-            n: how many.
-            seed: of the noise; the same seed gives the same bytes.
+            n: how many; by default 16, or one for each row of `on`.
+            seed: of the noise; the same seed gives the same bytes, whatever `n`.
             labels: for a conditional generator, N classes, or one class for all, each by name or index (see
-                `data.classes.Classes.find`); by default the classes in turn.
+                `data.classes.Classes.find`); by default those of the test part's rows, else the classes in turn.
+            on: what a generator with conditions draws from: a mapping from their names to rows, the rows of the only
+                one, pictures, a .npz file, or `"test"` for the test part of the run's data; see `given.Reader.read`.
+                One row is drawn `n` times, with different noise.
+            reading: `as_is`, `fit` and `data_root`, which say how `on` is read.
 
         Returns:
             uint8 [N,H,W,C].
         """
-        chosen = self.labels(n, labels)
-        return self.draw(self._make_noise(n, seed), chosen)
+        if on is None and not self.spec.conditions:
+            n = given.DEFAULT_ROWS if n is None else n
+            return self.draw(self._make_noise(n, seed), self.labels(n, labels))
+        rows = self.read_given(on, n, seed=seed, **reading)
+        count = len(rows)
+        self._check_memory(count)
+        chosen = rows.labels if labels is None and rows.labels is not None else self.labels(count, labels)
+        return self.draw(self._make_noise(count, seed), chosen, rows.conditions, noise_seed=seed)
 
-    def generate_all(self, n: int = 16, *, seed: int = 0) -> np.ndarray:
+    def describe_needs(self) -> dict[str, str]:
+        """What the generator draws from beside z and a class: each condition's name and what it is, in words."""
+        return given.Reader(self.folder, self.card).describe_needs() if self.spec.conditions else {}
+
+    def read_given(self, on: Any, n: int | None = None, *, seed: int = 0, **reading: Any) -> Given:
+        """Read what the images are drawn from, a row for each image; see `generate`.
+
+        Raises:
+            UsageError, DataError: if it is missing or does not fit; with what to type.
+        """
+        reader = given.Reader(self.folder, self.card)
+        if on is None:
+            raise reader.make_refusal()
+        read = reader.read(on, n=n, seed=seed, **reading)
+        if self.latent == "none" and not self.card.drawn_alone and n is not None and n > len(read) == 1:
+            raise UsageError(f"{self.folder} draws without noise, so one picture gives one image; leave n out")
+        return given.spread(read, n)
+
+    def generate_all(self, n: int = 16, *, seed: int = 0, on: Given | None = None) -> np.ndarray:
         """Draw `n` images of each of the K classes with training images, all from the same z: uint8 [K·n,H,W,C].
+
+        Args:
+            n: how many of each.
+            seed: of the noise.
+            on: for a generator with conditions, `n` rows to draw each class from; see `read_given`.
 
         Raises:
             UsageError: if the generator is not conditional.
@@ -148,29 +190,42 @@ class SavedGenerator:
         check_count("n", n, "images")
         trained = self.classes.trained
         self._check_memory(n * len(trained))
-        return self.draw(np.tile(self._make_noise(n, seed), (len(trained), 1)), np.repeat(trained, n))
+        conditions = self._tile(on, n, len(trained))
+        z, labels = np.tile(self._make_noise(n, seed), (len(trained), 1)), np.repeat(trained, n)
+        return self.draw(z, labels, conditions, noise_seed=seed)
 
     def walk(
         self,
-        n: int = 1,
+        n: int | None = None,
         *,
         frames: int = latent_walk.DEFAULT_FRAMES,
         keys: int = latent_walk.DEFAULT_KEYS,
         seed: int = 0,
         labels: int | str | Sequence[int] | np.ndarray | None = None,
+        on: Any = None,
+        **reading: Any,
     ) -> np.ndarray:
-        """Draw closed walks through latent space; the class is constant within each.
+        """Draw closed walks through latent space; the class and the conditions are constant within each.
 
         Args:
-            n: how many walks.
+            n: how many walks; by default 1, or one for each row of `on`.
             frames: images of each; the last leads back to the first.
-            keys: points that a walk goes through. The k-th of walk i is image i of `generate(n, seed=seed + k)`.
+            keys: points that a walk goes through. The k-th of walk i is image i of `generate(n, seed=seed + k)`, but
+                for dropout, which is that of `seed` all the way.
             seed: of the first key.
             labels: see `generate`; `"all"` for `n` walks of each class with training images, all from the same z.
+            on, reading: see `generate`.
 
         Returns:
             uint8 [F,N,H,W,C].
+
+        Raises:
+            UsageError: for a generator without z, too.
         """
+        if self.latent == "none":
+            raise UsageError(f"{self.folder} draws from its conditions alone: it has no z to walk through")
+        rows = self.read_given(on, n, seed=seed, **reading) if on is not None or self.spec.conditions else None
+        n = (1 if n is None else n) if rows is None else len(rows)
         for name, number, what in (("n", n, "walks"), ("frames", frames, "pictures"), ("keys", keys, "points")):
             check_count(name, number, what)
         check_seed(seed)
@@ -181,11 +236,25 @@ class SavedGenerator:
         if every:
             self._check_conditional()
             labels = np.repeat(self.classes.trained, n)
+        elif labels is None and rows is not None:
+            labels = rows.labels
         chosen = self.labels(n * times, labels)
         points = np.stack([self._make_noise(n, seed + key) for key in range(keys)])
         z = np.tile(latent_walk.make_closed_walk(points, frames, straight=self.latent == "uniform"), (1, times, 1))
+        if rows is not None:
+            conditions = self._tile(rows, n, times)
+            return np.stack([self.draw(frame, chosen, conditions, noise_seed=seed) for frame in z])
         drawn = self.draw(z.reshape(-1, self.spec.latent_dim), None if chosen is None else np.tile(chosen, frames))
         return drawn.reshape(frames, n * times, *drawn.shape[1:])
+
+    def _tile(self, rows: Given | None, n: int, times: int) -> dict[str, np.ndarray] | None:
+        """The conditions of `n` rows, repeated; None for a generator without."""
+        if rows is None and not self.spec.conditions:
+            return None
+        if rows is None:
+            raise given.Reader(self.folder, self.card).make_refusal()
+        indices = np.tile(np.arange(n), times)
+        return dict(rows.take(indices).conditions)
 
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
         """Class labels int64 [N] for a conditional generator, else None; see `generate`.
@@ -230,6 +299,7 @@ class SavedGenerator:
         """Raise UsageError if `n` images do not fit in memory."""
         spec = self.spec
         z, image = spec.latent_dim, spec.height * spec.width * spec.channels
+        image += sum(prod(shape) for shape in spec.conditions.values())
         # z is drawn in float64 and stored in float32; images are float32 per chunk, then uint8, copied once.
         size = n * (12 * z + 2 * image) + 8 * min(n, engines.DRAW_BATCH_SIZE) * image
         what = f"{pluralise(n, 'image')} of {spec.height}×{spec.width} pixels from {self.folder}"
@@ -240,20 +310,36 @@ class SavedGenerator:
         check_seed(seed)
         return latents(philox(seed, "generate"), n, self.spec.latent_dim, self.latent)
 
-    def draw(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """Draw images uint8 [N,H,W,C] from given z, float32 [N,latent_dim], and labels, int64 [N] or None.
+    def draw(
+        self,
+        z: np.ndarray,
+        labels: np.ndarray | None,
+        conditions: Mapping[str, np.ndarray] | None = None,
+        *,
+        noise_seed: int = 0,
+    ) -> np.ndarray:
+        """Draw images uint8 [N,H,W,C].
+
+        Args:
+            z: float32 [N,latent_dim].
+            labels: int64 [N], or None.
+            conditions: name -> N rows, as `read_given` returns them, of exactly those that the generator takes.
+            noise_seed: of the dropout of a generator that is drawn so.
 
         Raises:
-            UsageError: for z or labels of the wrong type or shape.
+            UsageError: for inputs of the wrong type or shape.
         """
-        labels = self._check_inputs(z, labels)
+        labels = self._check_inputs(z, labels, conditions)
         network = self._network
         with self._blame_card("describes a network that cannot draw"):
-            drawn = self._engine.draw(network, z, labels, self._values)
+            more: dict[str, Any] = {"alone": self.card.drawn_alone, "noise_seed": noise_seed}
+            drawn = self._engine.draw(network, z, labels, self._values, conditions=conditions, **more)
         return crop_padding(drawn, self.card.crop, (self.spec.height, self.spec.width))
 
-    def _check_inputs(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray | None:
-        """Check z and return the checked labels; raises UsageError as `draw` does."""
+    def _check_inputs(
+        self, z: np.ndarray, labels: np.ndarray | None, conditions: Mapping[str, np.ndarray] | None
+    ) -> np.ndarray | None:
+        """Check z and the conditions, and return the checked labels; raises UsageError as `draw` does."""
         classes = self.spec.classes
         described = f"{z.dtype} {list(z.shape)}" if isinstance(z, np.ndarray) else type(z).__name__
         is_fine = isinstance(z, np.ndarray) and z.dtype == np.float32 and z.ndim == 2 and len(z) > 0
@@ -261,6 +347,10 @@ class SavedGenerator:
             raise UsageError(f"z is {described}; expected float32 [N,{self.spec.latent_dim}]")
         if (labels is not None) != bool(classes):
             raise UsageError(f"{self.folder} takes {'labels' if classes else 'no labels'} beside z")
+        if self.spec.conditions and not conditions:
+            raise given.Reader(self.folder, self.card).make_refusal()
+        if conditions:
+            given.Reader(self.folder, self.card).check_rows(conditions, len(z))
         return None if labels is None else self._read_labels(labels, len(z))
 
     def _repr_html_(self) -> str:

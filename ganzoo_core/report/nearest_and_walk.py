@@ -18,10 +18,12 @@ from ganzoo_core.data import framing, picture_files, pixels
 from ganzoo_core.data.framing import crop_padding
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import GanzooError
-from ganzoo_core.generation import latent_walk, load
+from ganzoo_core.generation import data_rows, latent_walk, load
+from ganzoo_core.generation.given import Given
 from ganzoo_core.generation.saved import SavedGenerator
 from ganzoo_core.html.markup import make_data_uri
 from ganzoo_core.html.page import log_error
+from ganzoo_core.messages import pluralise
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import facts, layout
 from ganzoo_core.settings import read_facts, read_run_config
@@ -75,15 +77,27 @@ def measure(
             measured["images"] = generators[0].images_seen
         return generators[0]
 
-    attempt("walk", lambda: draw_walk(generator(), seed=seed))
-    attempt("nearest", lambda: find_nearest(generator(), *load_training_images(folder, data_root), seed=seed))
+    def nearest() -> dict[str, Any]:
+        given = read_test_part(generator(), DRAWN_IMAGES, data_root)
+        return find_nearest(generator(), *load_training_images(folder, data_root), seed=seed, given=given)
+
+    attempt("walk", lambda: draw_walk(generator(), seed=seed, data_root=data_root))
+    attempt("nearest", nearest)
     report_folder = folder / layout.REPORT_FOLDER
     files.check_folder(report_folder)
     report_folder.mkdir(exist_ok=True)
     atomic.write_file(report_folder / layout.MEASURED, json.dumps(measured).encode())
 
 
-def draw_walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
+def read_test_part(generator: SavedGenerator, count: int, data_root: str | Path | None) -> Given | None:
+    """What to draw from: rows of the test part, fewer if it has fewer; None for a generator without conditions."""
+    if not generator.spec.conditions:
+        return None
+    rows = data_rows.load_for_generator(generator.folder, generator.card, count=count, data_root=data_root)
+    return Given(rows.conditions, labels=rows.labels if generator.spec.classes else None)
+
+
+def draw_walk(generator: SavedGenerator, *, seed: int = 0, data_root: str | Path | None = None) -> dict[str, Any]:
     """Draw several closed walks through latent space at once.
 
     Spherical interpolation for normal and spherical latents, linear for uniform ones, to stay within the training
@@ -93,18 +107,25 @@ def draw_walk(generator: SavedGenerator, *, seed: int = 0) -> dict[str, Any]:
         `frames`, PNG grids as data URIs; `size`, their width and height; `about`, a sentence on the walks.
     """
     spec = generator.spec
+    if generator.latent == "none":
+        raise GanzooError("it draws from its conditions alone, without a z to walk through")
     count = next(count for side, count in WALKS_BY_SIDE if max(spec.height, spec.width) <= side or count == 2)
     noise = philox(seed, "walk")
     stops = latents(noise, count * WALK_STOPS, spec.latent_dim, generator.latent).reshape(WALK_STOPS, count, -1)
-    labels = generator.labels(count)
+    given = read_test_part(generator, count, data_root)
+    rows = None if given is None else given.take(np.arange(count) % len(given))
+    labels = rows.labels if rows is not None and spec.classes else generator.labels(count)
     straight = generator.latent == "uniform"
     walks = latent_walk.make_closed_walk(stops, WALK_STOPS * STEPS_PER_STOP, straight=straight)
-    drawn = [generator.draw(z, labels) for z in (*walks, walks[0])]
+    conditions = None if rows is None else rows.conditions
+    drawn = [generator.draw(z, labels, conditions, noise_seed=seed) for z in (*walks, walks[0])]
     sheets = [pixels.enlarge(pixels.grid(frame, max(1, count // 2)), least=480) for frame in drawn]
     way = "in straight lines" if straight else "by spherical interpolation"
     about = f"{count} ways at once, each through {WALK_STOPS} random points {way} and back to its first, seed {seed}."
     if spec.classes:
         about += " Each keeps its class."
+    if conditions is not None:
+        about += " Each keeps its conditions, those of an image of the test part."
     return {
         "frames": [make_data_uri(picture_files.encode_png(sheet)) for sheet in sheets],
         "size": list(sheets[0].size),
@@ -136,7 +157,9 @@ def load_training_images(folder: Path, data_root: str | Path | None) -> tuple[np
     return np.concatenate([framed, framed[:, :, ::-1]]), f"{about} Each of them mirrored, too."
 
 
-def find_nearest(generator: SavedGenerator, training: np.ndarray, about: str, *, seed: int = 0) -> dict[str, Any]:
+def find_nearest(
+    generator: SavedGenerator, training: np.ndarray, about: str, *, seed: int = 0, given: Given | None = None
+) -> dict[str, Any]:
     """Find the training images nearest to generated ones, and, as a baseline, those nearest to other training images.
 
     Distances are root mean square differences of pixel values, 0 to 255. The ratio of the nearest distance to the
@@ -148,8 +171,11 @@ def find_nearest(generator: SavedGenerator, training: np.ndarray, about: str, *,
         training: uint8 [N,H,W,C].
         about: a sentence about the training images.
         seed: of the noise and of the choice of training images.
+        given: what the images are drawn from, if the generator takes conditions.
     """
-    drawn = generator.generate(DRAWN_IMAGES, seed=seed)
+    drawn = generator.generate(DRAWN_IMAGES if given is None else len(given), seed=seed, on=given)
+    if given is not None:
+        about += f" Drawn from the conditions of {pluralise(len(given), 'image')} of the test part."
     if drawn.shape[1:3] != training.shape[1:3]:
         training = shrink(training, drawn.shape[1:3])
         about += f" They were shrunk to the {drawn.shape[2]}×{drawn.shape[1]} pixels of this stage."

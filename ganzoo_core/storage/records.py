@@ -42,6 +42,7 @@ ImageCount = Annotated[int, Meta(ge=0, le=MAX_IMAGES)]
 """A number of images seen; also of steps and of lines."""
 SideLength = Annotated[int, Meta(ge=1, le=65_536)]
 """Pixels."""
+MAX_CONDITIONS = 32
 ConditionName = Annotated[str, Meta(pattern=_IDENTIFIER)]
 ConditionShape = Annotated[list[Annotated[int, Meta(ge=1, le=1_000_000)]], Meta(max_length=3)]
 """The shape of one row: nothing for a whole number, `[F]` for a vector, `[H,W,C]` for a picture."""
@@ -72,7 +73,7 @@ class SpecRecord(Struct, frozen=True):
     classes: Annotated[int, Meta(ge=0, le=1_000_000)]
     latent_dim: Annotated[int, Meta(ge=0, le=1_000_000)]
     framework: Annotated[str, Meta(pattern=_FRAMEWORK)]
-    conditions: Annotated[dict[ConditionName, ConditionShape], Meta(max_length=32)] = {}
+    conditions: Annotated[dict[ConditionName, ConditionShape], Meta(max_length=MAX_CONDITIONS)] = {}
 
 
 class Card(Struct, frozen=True):
@@ -122,6 +123,8 @@ class Card(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         spec, untrained = self.spec, self.untrained_classes
+        if (self.latent == "none") != (spec.latent_dim == 0):
+            raise ValueError(f"latent is {self.latent}, and spec.latent_dim is {spec.latent_dim}")
         if len(self.class_names) != spec.classes:
             raise ValueError(f"it has {len(self.class_names)} class_names, and spec.classes is {spec.classes}")
         if untrained != sorted(set(untrained)) or len(untrained) >= max(spec.classes, 1):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from ganzoo_core.api import Spec
 from ganzoo_core.data.pixels import preprocess
 from ganzoo_core.engines.loss_step import as_outputs
-from ganzoo_core.engines.tensorflow.networks import as_keywords, call_network
+from ganzoo_core.engines.tensorflow.networks import as_keywords, call_keras_network
 
 
 class Generator(keras.Model):
@@ -67,7 +67,7 @@ def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Dis
 
 def draw_images(G: Any, z: np.ndarray, given: Mapping[str, np.ndarray], values: Mapping[str, float]) -> np.ndarray:
     """Call G in evaluation mode, with labels and conditions: float [N,H,W,C], in G's own dtype."""
-    images: np.ndarray = call_network(G, tf.constant(z), _to_arguments(given, values), training=False).numpy()
+    images: np.ndarray = call_keras_network(G, tf.constant(z), _to_arguments(given, values), training=False).numpy()
     return images
 
 
@@ -75,7 +75,7 @@ def call_discriminator(
     D: Any, pixels: np.ndarray, given: Mapping[str, np.ndarray], values: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
     """Call D in evaluation mode; return its outputs by name."""
-    out = call_network(D, tf.constant(pixels), _to_arguments(given, values), training=False)
+    out = call_keras_network(D, tf.constant(pixels), _to_arguments(given, values), training=False)
     named = out if isinstance(out, Mapping) else {"scores": out}
     return {name: tensor.numpy() for name, tensor in named.items()}
 
@@ -87,7 +87,7 @@ def differentiate(
     x = tf.constant(pixels)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        out = call_network(D, x, _to_arguments(given, values), training=False)
+        out = call_keras_network(D, x, _to_arguments(given, values), training=False)
         scores = tf.reduce_sum(as_outputs(out)["scores"])
     gradient: np.ndarray = tf.convert_to_tensor(tape.gradient(scores, x)).numpy()
     return gradient

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ganzoo_core.data.conditions import make_random_rows
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.generation import bundled, bundling, load
 from ganzoo_core.runs import layout
@@ -40,8 +41,10 @@ def shipped(subject: Subject) -> None:
         if made_by is None or made_by.name != part.name:
             raise Broken(f"the generator {name} was made by {made_by and made_by.name}, not by {part.name}")
         try:
-            images = load.load(folder, device="cpu").generate(IMAGE_COUNT)
+            generator = load.load(folder, device="cpu")
+            on = make_random_rows(generator.spec.conditions, IMAGE_COUNT, seed=0) or None
+            images = generator.generate(IMAGE_COUNT, on=on)
         except GanzooError as error:
             raise Broken(f"the generator {name} cannot be drawn from: {error}") from None
         if len(np.unique(images, axis=0)) < IMAGE_COUNT:
-            raise Broken(f"the generator {name} draws the same image from different noise")
+            raise Broken(f"the generator {name} draws the same image from different noise or conditions")

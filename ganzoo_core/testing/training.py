@@ -159,7 +159,7 @@ def saved(subject: Subject) -> None:
     network = subject.choose_picks().get("generator")
     loaded = [load.load(folder, device="cpu", network=network) for _ in range(2)]
     on = {name: make_rows(tuple(shape), IMAGE_COUNT) for name, shape in loaded[0].spec.conditions.items()}
-    drawn = [each.generate(IMAGE_COUNT, seed=1, **({"on": on} if on else {})) for each in loaded]
+    drawn = [each.generate(IMAGE_COUNT, seed=1, on=on or None) for each in loaded]
     if drawn[0].tobytes() != drawn[1].tobytes():
         raise Broken("the saved generator draws other images each time; nothing in it may be drawn at random")
     written = read_all_tensors(folder / layout.GENERATOR / layout.WEIGHTS)

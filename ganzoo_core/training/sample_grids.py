@@ -1,4 +1,7 @@
-"""Sample grids of a run, always from the same noise; with classes, one row per class that has training images."""
+"""Sample grids of a run, always from the same noise; with classes, one row per class that has training images.
+
+Where the generator takes conditions, a row shows a condition, what is drawn from it, and the image it belongs to.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,43 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import ImageSource
-from ganzoo_core.data import picture_files, pixels
+from ganzoo_core.data import picture_files, pixels, side_by_side
 from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.framing import Framing, crop_padding
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.generation.data_rows import DataRows
 from ganzoo_core.messages import pluralise
 from ganzoo_core.randomness import latents, philox
+
+MAX_ROWS = 16  # rows of a grid with conditions
 
 
 class SampleGrids:
     """The sample grids of one run.
 
     Unconditional models get a nearly square grid. Conditional ones get a row per class with training images,
-    with the same z down each column, and real images of the class beside it.
+    with the same z down each column, and real images of the class beside it. Those with conditions get a row for each
+    of at most 16 images that are not trained on, with a class of their own if they have one.
 
     Args:
         plan: gives the distribution of z, and names the schedule's values that G takes.
         real: the training images, as the networks see them.
         framing: how they were resized; its padding is cropped.
         count: images in a grid. With classes: at least so many images, and at most so many rows.
+        held_out: what G draws from if it takes conditions, and the images that belong to it; else None.
     """
 
-    def __init__(self, *, plan: Plan, real: ImageSource, framing: Framing, count: int) -> None:
-        self.takes, self.framing = plan.takes_g, framing
+    def __init__(
+        self, *, plan: Plan, real: ImageSource, framing: Framing, count: int, held_out: DataRows | None = None
+    ) -> None:
+        self.takes, self.framing, self.plan = plan.takes_g, framing, plan
+        self.held_out = None if held_out is None else held_out.first(min(count, MAX_ROWS))
+        if self.held_out is not None:
+            self.noise = latents(philox(plan.seed, "samples"), len(self.held_out), plan.latent_dim, plan.latent)
+            self.labels = self.held_out.labels if plan.conditional else None
+            return
         classes = Classes.of(real) if plan.conditional else Classes(())
         self.class_names, self.rows = classes.trained_names[:count], classes.trained[:count]
         self.columns = -(-count // len(classes.trained)) if classes else None
@@ -43,6 +58,8 @@ class SampleGrids:
 
     def make_real_grid(self) -> bytes:
         """PNG of real images, in the same layout as the generated grid."""
+        if self.held_out is not None:
+            return picture_files.encode_png(self._draw_rows(None, ""))
         sheet = pixels.enlarge(pixels.grid(self.real, self.columns))
         return picture_files.encode_png(pixels.annotate(sheet, rows=self.class_names))
 
@@ -56,11 +73,15 @@ class SampleGrids:
             values: the schedule's; those that G takes are printed below the grid.
         """
         network_values = {name: values[name] for name in self.takes if name in values}
-        fake = engine.draw(G, self.noise, self.labels, network_values)
+        conditions = None if self.held_out is None else self.held_out.conditions
+        more: dict[str, Any] = {"alone": self.plan.drawn_alone, "noise_seed": self.plan.seed}
+        fake = engine.draw(G, self.noise, self.labels, network_values, conditions=conditions, **more)
         caption = " | ".join(
             [pluralise(images, "image"), *(f"{name} {value:g}" for name, value in network_values.items())]
         )
-        if self.columns is None:
+        if self.held_out is not None:
+            sheet = self._draw_rows(fake, caption)
+        elif self.columns is None:
             sheet = pixels.enlarge(pixels.grid(self._crop_padding(fake)))
             sheet = pixels.annotate(sheet, caption=caption if network_values else "")
         else:
@@ -71,11 +92,27 @@ class SampleGrids:
     def _add_real_images(self, fake: np.ndarray, columns: int) -> Any:
         """Rows per class: generated images, a gap one image wide, real images."""
         rows, shape = len(self.class_names), self.real.shape[1:]
-        scale = self.framing.target_size[0] // fake.shape[1]  # a growing network draws smaller images at first
-        fake = self._crop_padding(fake.repeat(scale, axis=1).repeat(scale, axis=2))
+        fake = self._crop_padding(self._enlarge(fake))
         parts = (fake, np.zeros((rows, *shape), np.uint8), self.real)
         both = np.concatenate([part.reshape(rows, -1, *shape) for part in parts], axis=1)
         return pixels.grid(both.reshape(-1, *shape), 2 * columns + 1)
+
+    def _draw_rows(self, fake: np.ndarray | None, caption: str) -> Any:
+        """Conditions, what was drawn from them if it is given, and the images they belong to, under their heads."""
+        assert self.held_out is not None
+        size = self.framing.target_size
+        conditions = {
+            name: self._crop_padding(rows) if rows.ndim == 4 and rows.shape[1:3] == size else rows
+            for name, rows in self.held_out.conditions.items()
+        }
+        output = None if fake is None else self._crop_padding(self._enlarge(fake))
+        columns = side_by_side.list_columns(conditions, output=output, target=self._crop_padding(self.held_out.images))
+        return side_by_side.make_sheet(columns, caption=caption)
+
+    def _enlarge(self, fake: np.ndarray) -> np.ndarray:
+        """Images of the full size; a growing network draws smaller ones at first."""
+        scale = self.framing.target_size[0] // fake.shape[1]
+        return fake.repeat(scale, axis=1).repeat(scale, axis=2)
 
     def _choose_real_images(self, real: ImageSource, seed: int) -> np.ndarray:
         """uint8 [N,H,W,C]; where a class has fewer images than columns, the rest of its row is black."""

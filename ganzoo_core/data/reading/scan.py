@@ -99,6 +99,23 @@ class ImageScan:
         return tuple(notes)
 
 
+def find_images(path: Path) -> ImageScan:
+    """The image file of this path, or those of this folder or zip archive at any depth.
+
+    Raises:
+        DataError: if there are none.
+    """
+    if path.is_dir() or archives.is_archive(path):
+        scan = scan_images(path)
+        if not scan.files:
+            passed = f"; {scan.notes[0]}" if scan.notes else ""
+            raise DataError(f"{quote_name(str(path))} holds no pictures{passed}; expected files such as 0001.png")
+        return scan
+    if not path.exists():
+        raise DataError(f"{path} is not there; name a picture, or a folder or zip archive of pictures")
+    return ImageScan([ImageFile(path, path.name)])
+
+
 def scan_images(path: Path) -> ImageScan:
     """List the image files of a folder or a zip archive at any depth, sorted by name.
 

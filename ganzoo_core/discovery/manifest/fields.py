@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganzoo_core import settings
-from ganzoo_core.api import RESERVED_CONDITIONS
+from ganzoo_core.api import RESERVED_CONDITIONS, is_condition_name
 from ganzoo_core.discovery.manifest.cards import BOUNDS, DATA_FEATURES, Suits
 from ganzoo_core.frameworks import FRAMEWORKS
 
@@ -83,6 +83,10 @@ def _read_conditions(value: Any) -> tuple[str, ...]:
     for name in names:
         if name in RESERVED_CONDITIONS:
             raise ValueError(f"{name} means something else to a network; expected another name")
+        if not is_condition_name(name):
+            raise ValueError(
+                f"{name} cannot be the keyword of a condition; expected a Python identifier of ASCII letters"
+            )
     return tuple(dict.fromkeys(names))
 
 

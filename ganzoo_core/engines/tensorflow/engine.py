@@ -30,7 +30,7 @@ from ganzoo_core.engines.tensorflow.networks import (
     Network,
     as_keywords,
     assign_seeds,
-    call_network,
+    call_keras_network,
     check_condition_inputs,
     make_zero_arguments,
     name_weights,
@@ -143,7 +143,7 @@ class Engine:
         scale = 1 << count_halvings(size, int(values.get("resolution", max(size))))
         image = (2, spec.height // scale, spec.width // scale, spec.channels)
         x = tf.zeros((2, spec.latent_dim) if slot == "generator" else image)
-        call_network(network, x, {**make_zero_arguments(spec, 2), **as_keywords(values)}, training=False)
+        call_keras_network(network, x, {**make_zero_arguments(spec, 2), **as_keywords(values)}, training=False)
 
     @contextlib.contextmanager
     def use_seed(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
@@ -203,7 +203,7 @@ class Engine:
                 if alone:
                     assign_seeds(network, philox(noise_seed, "drawing", first))
                 arguments = {**data.gather_given(indices), **as_keywords(values)}
-                out = call_network(network, tf.constant(z[indices]), arguments, training=alone)
+                out = call_keras_network(network, tf.constant(z[indices]), arguments, training=alone)
             chunks.append(pixels.deprocess(out.numpy().astype(np.float32)))
         return np.concatenate(chunks)
 
@@ -265,7 +265,7 @@ class Engine:
             with tf.device(self.device):
                 encoded, given = data.gather_encoded(np.arange(first, min(first + batch_size, len(images))))
                 batch = to_resolution(data.decode(encoded), stage)
-                scores = as_outputs(call_network(D, batch, {**given, **keywords}, training=training))["scores"]
+                scores = as_outputs(call_keras_network(D, batch, {**given, **keywords}, training=training))["scores"]
             yield scores
 
     def read_weights(self, network: Any) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ Network = Any
 _NAME_NUMBER = re.compile(r"_\d+(?=_|$)")
 
 
-def call_network(network: Network, x: Any, arguments: Mapping[str, Any], *, training: bool) -> Any:
+def call_keras_network(network: Network, x: Any, arguments: Mapping[str, Any], *, training: bool) -> Any:
     """Call a network as the contract of the hooks specifies.
 
     Args:

@@ -22,7 +22,7 @@ from ganzoo_core.engines.loss_step import (
 )
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
-from ganzoo_core.engines.tensorflow.networks import EmaNetwork, call_network, list_seed_states
+from ganzoo_core.engines.tensorflow.networks import EmaNetwork, call_keras_network, list_seed_states
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.errors import PluginError, UsageError
 
@@ -227,14 +227,14 @@ class Phases:
             latent=z if plan.latent_in_discriminator else None,
         )
         D = BoundDiscriminator(
-            lambda x, arguments: call_network(self.D, x, arguments, training=True),
+            lambda x, arguments: call_keras_network(self.D, x, arguments, training=True),
             arguments,
             real=real,
             fake=fake,
             share=share,
         )
         G = BoundGenerator(
-            lambda z, arguments: call_network(self.G, z, arguments, training=True),
+            lambda z, arguments: call_keras_network(self.G, z, arguments, training=True),
             self._make_g_arguments(given, numbers),
         )
         memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self.memory)
@@ -245,7 +245,7 @@ class Phases:
         self.memory[name].assign(tf.stop_gradient(value))
 
     def _generate(self, z: Any, given: NamedTensors, numbers: NamedTensors) -> Any:
-        return call_network(self.G, z, self._make_g_arguments(given, numbers), training=True)
+        return call_keras_network(self.G, z, self._make_g_arguments(given, numbers), training=True)
 
     def _make_g_arguments(self, given: NamedTensors, numbers: NamedTensors) -> dict[str, Any]:
         plan = self.plan

@@ -1,0 +1,343 @@
+"""What a generator with conditions is drawn from: pictures, arrays, a numpy archive, or the test part of its data."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganzoo_core.arguments import check_count
+from ganzoo_core.data import derive
+from ganzoo_core.data.conditions import is_picture
+from ganzoo_core.data.derive import DERIVED
+from ganzoo_core.data.framing import Framing, apply_framing, crop_padding
+from ganzoo_core.data.reading.image_set import ImageSet
+from ganzoo_core.data.reading.scan import ImageFile, find_images
+from ganzoo_core.errors import DataError, UsageError
+from ganzoo_core.generation import data_rows
+from ganzoo_core.messages import format_value, pluralise
+from ganzoo_core.storage.paths import expand_user
+from ganzoo_core.storage.records import Card
+
+TEST = "test"  # the test part of the run's data
+DEFAULT_ROWS = 16  # of it
+FITS = ("crop", "pad", "stretch")
+_KINDS = {"grey": "the grey of an image", "edges": "the edges of an image, white on black"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """Rows to draw from, checked.
+
+    Attributes:
+        conditions: name -> N rows, as the network takes them.
+        names: of the picture files, without ending; empty for rows that come from no files.
+        targets: uint8 [N,H,W,C], the images of the data set that the rows belong to; None for rows of one's own.
+        labels: int64 [N], the classes of those images.
+    """
+
+    conditions: Mapping[str, np.ndarray]
+    names: tuple[str, ...] = ()
+    targets: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return min((len(rows) for rows in self.conditions.values()), default=0)
+
+    def take(self, indices: np.ndarray) -> Given:
+        """The rows at these indices."""
+        return Given(
+            {name: rows[indices] for name, rows in self.conditions.items()},
+            tuple(self.names[index] for index in indices) if self.names else (),
+            None if self.targets is None else self.targets[indices],
+            None if self.labels is None else self.labels[indices],
+        )
+
+
+def spread(given: Given, n: int | None) -> Given:
+    """A row for each of `n` images: one is repeated, several are drawn once each.
+
+    Raises:
+        UsageError: if several rows are to be drawn another number of times.
+    """
+    if n is None or n == len(given):
+        return given
+    check_count("n", n, "images")
+    if len(given) != 1:
+        raise UsageError(
+            f"{pluralise(len(given), 'picture')} draw one image each, and n is {n}; leave n out, or give one picture "
+            "to draw it several times"
+        )
+    return given.take(np.zeros(n, dtype=np.int64))
+
+
+class Reader:
+    """Reads what one saved generator is drawn from.
+
+    Args:
+        folder: of the generator, for messages and to find its run.
+        card: of the generator.
+    """
+
+    def __init__(self, folder: Path, card: Card) -> None:
+        self.folder, self.card = folder, card
+        self.shapes = {name: tuple(shape) for name, shape in card.spec.conditions.items()}
+        full = (card.spec.height, card.spec.width)
+        self.size = full if card.crop is None else (card.crop[2], card.crop[3])
+        """Height and width of a picture without the border that the networks see."""
+        self._framing = Framing(self.size, full, "none" if self.size == full else "pad", card.background or 0)
+
+    def describe_needs(self) -> dict[str, str]:
+        """What each condition is, in words, such as `a picture 32×32×1, the grey of an image`."""
+        return {name: self._describe(name, shape) for name, shape in self.shapes.items()}
+
+    def _describe(self, name: str, shape: tuple[int, ...]) -> str:
+        if not shape:
+            return "a whole number"
+        if len(shape) == 1:
+            return f"{pluralise(shape[0], 'number')}"
+        height, width = self._unpadded(shape)
+        kind = ""
+        if name == DERIVED and self.card.derive:
+            method, number = derive.parse_method(self.card.derive)
+            kind = _KINDS.get(method, "")
+            if method == "downscale":
+                kind = f"an image with 1/{number:g} of its pixels a side, enlarged"
+            elif method == "mask":
+                kind = f"an image of which a rectangle of {number:.0%} is hidden, which the last channel marks"
+        return f"a picture {width}×{height}×{shape[2]}" + (f", {kind}" if kind else "")
+
+    def make_refusal(self) -> UsageError:
+        """The error for a generator that is drawn without what it needs, with what to type."""
+        needs = "; ".join(f"{name}: {words}" for name, words in self.describe_needs().items())
+        return UsageError(f"{self.folder} draws from conditions ({needs}); {self._advise()}")
+
+    def _advise(self) -> str:
+        places = ["PICTURE"] if self._find_picture_name() else ["FILE.npz"]
+        places += [TEST] if data_rows.find_run(self.folder) else []
+        return f"say --on {' or --on '.join(places)}, in Python generate(on=…)"
+
+    def read(
+        self,
+        on: Any,
+        *,
+        n: int | None = None,
+        seed: int = 0,
+        as_is: bool = False,
+        fit: str | None = None,
+        data_root: str | Path | None = None,
+    ) -> Given:
+        """Read and check the rows.
+
+        Args:
+            on: a mapping from the conditions' names to rows; the rows of the only condition; picture files, folders of
+                them or their paths; a .npz file; `test` for the test part of the run's data; or a `Given`.
+            n: how many rows of the test part; of no meaning otherwise.
+            seed: of the masks that are derived.
+            as_is: pictures are the condition itself, not images to derive it from.
+            fit: how pictures of another size are brought to the generator's: `crop`, `pad` or `stretch`; None to refuse
+                them.
+            data_root: folder of the data sets, for the test part.
+
+        Raises:
+            UsageError, DataError: if there is nothing to draw from, or it does not fit; with what to type.
+        """
+        if not self.shapes:
+            raise UsageError(f"{self.folder} draws from noise alone, so it takes no --on; leave it out")
+        if fit is not None and fit not in FITS:
+            raise UsageError(f"fit is {format_value(fit)}; expected {', '.join(FITS)}")
+        if isinstance(on, Given):
+            return on
+        if isinstance(on, Mapping):
+            return self._check(on)
+        if isinstance(on, np.ndarray):
+            return self._check({self._name_single(): on})
+        paths = [on] if isinstance(on, str | Path) else on
+        if not isinstance(paths, Sequence) or not paths or not all(isinstance(path, str | Path) for path in paths):
+            raise UsageError(
+                f"on is {format_value(on)}; expected rows by the condition's name, an array, paths of pictures, a .npz "
+                f"file or {TEST!r}"
+            )
+        if [*map(str, paths)] == [TEST]:
+            return self._read_test_part(DEFAULT_ROWS if n is None else n, data_root, is_asked=n is not None)
+        files = [expand_user(path) for path in paths]
+        if any(path.suffix.lower() == ".npz" for path in files):
+            if len(files) > 1:
+                raise UsageError(f"--on takes one .npz file, or pictures; found {pluralise(len(files), 'path')}")
+            return self._read_archive(files[0], as_is=as_is, seed=seed)
+        return self._read_pictures(files, as_is=as_is, fit=fit, seed=seed)
+
+    def _read_test_part(self, n: int, data_root: str | Path | None, *, is_asked: bool) -> Given:
+        check_count("n", n, "images")
+        rows = data_rows.load_for_generator(self.folder, self.card, count=n, data_root=data_root)
+        if is_asked and len(rows) < n:
+            raise UsageError(f"the test part has {pluralise(len(rows), 'image')}, and n is {n:,}; ask for fewer")
+        labels = rows.labels if self.card.spec.classes else None
+        return Given(rows.conditions, (), rows.images, labels)
+
+    def _read_archive(self, path: Path, *, as_is: bool, seed: int) -> Given:
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                names = [*self.shapes, *({"images", "labels"} - self.shapes.keys())]
+                arrays = {name: archive[name] for name in names if name in archive}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as bad:
+            raise DataError(f"{path} cannot be read as a numpy archive: {bad}") from None
+        images, labels = arrays.pop("images", None), arrays.pop("labels", None)
+        if not arrays and images is not None and self.card.derive and not as_is and len(self.shapes) == 1:
+            arrays[DERIVED] = self._derive(self._check_rows("images", images, self._image_shape), seed)
+        given = self._check(arrays)
+        if labels is not None and self.card.spec.classes:
+            if labels.dtype.kind not in "iu" or labels.shape != (len(given),):
+                raise DataError(
+                    f"{path}: labels are {labels.dtype} {list(labels.shape)}; expected int64 [{len(given)}]"
+                )
+            return Given(given.conditions, labels=labels.astype(np.int64))
+        return given
+
+    @property
+    def _image_shape(self) -> tuple[int, ...]:
+        return self.card.spec.height, self.card.spec.width, self.card.spec.channels
+
+    def _find_picture_name(self) -> str:
+        """The only condition, if it is a picture; "" for a generator that takes something else."""
+        names = [name for name, shape in self.shapes.items() if len(shape) == 3]
+        return names[0] if len(names) == len(self.shapes) == 1 else ""
+
+    def _name_single(self) -> str:
+        if len(self.shapes) > 1:
+            raise UsageError(
+                f"{self.folder} takes {len(self.shapes)} conditions; give a mapping with {', '.join(self.shapes)}"
+            )
+        return next(iter(self.shapes))
+
+    def _read_pictures(self, paths: Sequence[Path], *, as_is: bool, fit: str | None, seed: int) -> Given:
+        name = self._find_picture_name()
+        if not name:
+            needs = "; ".join(f"{name}: {words}" for name, words in self.describe_needs().items())
+            raise UsageError(
+                f"{self.folder} does not draw from a picture alone ({needs}); say --on FILE.npz, with an array for each"
+            )
+        files = [file for path in paths for file in find_images(path).files]
+        derived = name == DERIVED and bool(self.card.derive) and not as_is
+        shape = self._image_shape if derived else self.shapes[name]
+        if shape[2] not in (1, 3):
+            raise UsageError(
+                f"a picture file has no {shape[2]} channels, which {name} has: "
+                f"{self.describe_needs()[name]}; say --on FILE.npz with the array {name}"
+                + (", or leave --as-is out to have it derived from an image" if as_is and self.card.derive else "")
+            )
+        rows = self._decode(files, shape, fit=fit, factor=self._find_factor() if derived else 1)
+        if derived:
+            whole = [index for index, row in enumerate(rows) if row.shape[:2] == self.size]
+            made = np.empty((len(rows), *self.shapes[name]), np.uint8)
+            if whole:
+                made[whole] = self._derive(self._frame(np.stack([rows[index] for index in whole])), seed)
+            for index in set(range(len(rows))) - set(whole):
+                made[index] = self._frame(derive.enlarge(rows[index][None], self.size))[0]
+        else:
+            made = self._frame(np.stack(rows)) if shape[:2] == self._framing.target_size else np.stack(rows)
+        titles = tuple(Path(file.relative).stem for file in files)
+        return Given({name: made}, titles)
+
+    def _find_factor(self) -> int:
+        """How much smaller a picture may be that need not be made smaller first; 1 for none."""
+        method, number = derive.parse_method(self.card.derive)
+        divides = method == "downscale" and not any(side % int(number) for side in self.size)
+        return int(number) if divides else 1
+
+    def _decode(
+        self, files: Sequence[ImageFile], shape: tuple[int, ...], *, fit: str | None, factor: int
+    ) -> list[np.ndarray]:
+        """Read pictures at the size that the generator takes, or at that over `factor`: uint8 [H,W,C] each.
+
+        Raises:
+            UsageError: for one of another size, unless `fit` is given.
+        """
+        size = self._unpadded(shape)
+        images = ImageSet(files, {"channels": shape[2], "fit": fit or "crop"})
+        small = (size[0] // factor, size[1] // factor)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for row, header in enumerate(images.headers):
+            own = (header.height, header.width)
+            if own not in (size, small) and fit is None:
+                also = f", or of {small[1]}×{small[0]}" if factor > 1 else ""
+                raise UsageError(
+                    f"{images.files[row].title} is {own[1]}×{own[0]} pixels, and {self.folder} draws from pictures of "
+                    f"{size[1]}×{size[0]}{also}; say --fit crop, pad or stretch to have it brought to that size"
+                )
+            groups.setdefault(small if own == small else size, []).append(row)
+        read: dict[int, np.ndarray] = {}
+        for wanted, rows in groups.items():
+            found = images.read(rows, size=wanted)
+            read |= dict(zip(found.rows.tolist(), found.images, strict=True))
+        return [read[row] for row in sorted(read)]
+
+    def _unpadded(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Height and width of a picture as people have it: of one of the images' size without its border."""
+        return self.size if tuple(shape[:2]) == self._framing.target_size else (shape[0], shape[1])
+
+    def _frame(self, rows: np.ndarray) -> np.ndarray:
+        """Add the border that the networks see."""
+        return apply_framing(rows, self._framing, rows.shape[3])
+
+    def _derive(self, images: np.ndarray, seed: int) -> np.ndarray:
+        return derive.make_derive(self.card.derive, seed)(images, np.arange(len(images)))
+
+    def check_rows(self, conditions: Mapping[str, np.ndarray], count: int) -> None:
+        """Raise UsageError unless there are `count` rows of exactly the conditions, as the network takes them."""
+        checked = self._check(conditions)
+        if len(checked) != count or any(
+            checked.conditions[name].shape[1:] != rows.shape[1:] for name, rows in conditions.items()
+        ):
+            raise UsageError(f"the conditions have {len(checked):,} rows for {count:,} images; expected one for each")
+
+    def _check(self, rows: Mapping[str, Any]) -> Given:
+        """Check rows that are the conditions themselves."""
+        for name in self.shapes:
+            if name not in rows:
+                needs = self.describe_needs()[name]
+                raise UsageError(f"the condition {name} is missing: {self.folder} takes {needs}")
+        if unknown := [name for name in rows if name not in self.shapes]:
+            raise UsageError(
+                f"{self.folder} takes no condition {format_value(unknown[0])}; expected {', '.join(self.shapes)}"
+            )
+        checked = {name: self._check_rows(name, rows[name], shape) for name, shape in self.shapes.items()}
+        counts = {name: len(array) for name, array in checked.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+            raise UsageError(f"the conditions have different numbers of rows: {listed}; expected one for each image")
+        return Given(checked)
+
+    def _check_rows(self, name: str, rows: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """Rows of one condition, or images, with the networks' border; raises UsageError for others."""
+        dtype = {0: "int64", 1: "float32", 3: "uint8"}[len(shape)]
+        array = rows if isinstance(rows, np.ndarray) else np.asarray(rows) if not shape else None
+        sizes = {(*self._unpadded(shape), *shape[2:]), shape} if len(shape) == 3 else {shape}
+        if array is not None:
+            if not shape and array.dtype.kind in "iu":
+                array = array.astype(np.int64)
+            if array.shape in sizes:  # one row
+                array = array[None]
+            elif len(shape) == 3 and shape[2] == 1 and (*array.shape[1:], 1) in sizes:
+                array = array[..., None]
+            if str(array.dtype) == dtype and array.shape[1:] in sizes and len(array):
+                if dtype == "float32" and not np.isfinite(array).all():
+                    raise UsageError(f"{name} holds numbers that are not finite")
+                is_inner = len(shape) == 3 and array.shape[1:] != shape
+                return self._frame(array) if is_inner else array
+        found = type(rows).__name__ if array is None else f"{array.dtype} {list(array.shape)}"
+        expected = ["N", *map(str, (*self._unpadded(shape), shape[2]) if len(shape) == 3 else shape)]
+        raise UsageError(f"{name} is {found}; expected {dtype} [{','.join(expected)}]")
+
+
+def crop_pictures(conditions: Mapping[str, np.ndarray], card: Card) -> dict[str, np.ndarray]:
+    """Conditions without the border that the networks see, to be shown or stored beside images."""
+    full = (card.spec.height, card.spec.width)
+    return {
+        name: crop_padding(rows, card.crop, full) if is_picture(rows) else rows for name, rows in conditions.items()
+    }

@@ -1,0 +1,1 @@
+"""Small models that are drawn from conditions, and data that have some."""
