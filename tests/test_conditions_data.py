@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import ganzoo_core as gz
+from ganzoo_core.cli import main
 from ganzoo_core.data import changes, fingerprint, lazy, memory, summary
 from ganzoo_core.data.fingerprint import compute_fingerprint
 from ganzoo_core.data.framing import Framing, add_mirrored, apply_framing, choose_framing, prepare
 from ganzoo_core.discovery import answers
+from ganzoo_core.runs.facts import explain_differences, select_compared_settings
 from ganzoo_core.storage import decoding
 from ganzoo_core.storage.run_records import DataSummary
 
@@ -275,3 +278,30 @@ def test_what_describes_no_conditions_is_refused(conditions):
     said = answers.check_image_facts({**FACTS, "conditions": conditions})
     assert said.startswith("conditions = ")
     assert "expected name -> the shape of a row" in said
+
+
+def test_a_run_whose_conditions_changed_is_not_resumed(tmp_path, capsys):
+    """Which condition differs is said, before training and when the run is resumed."""
+    rows = "\n".join(f"{number}.png,{number}" for number in range(8))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "metadata.csv").write_text(f"file_name,age\n{rows}\n", encoding="utf-8")
+    for number in range(8):
+        Image.new("L", (16, 16), number).save(tmp_path / "data" / f"{number}.png")
+    words = ["run", "dcgan-torch", "--data", f"folder:{tmp_path / 'data'}", "--out", str(tmp_path / "run")]
+    words += ["--images", "4", "--batch-size", "4", "--set", "data.size=16", "--set", "data.attributes=age"]
+    assert main([*words, "--set", "holdout=0", "--set", "width=4", "--device", "cpu"]) == 0
+    said = "".join(capsys.readouterr())
+    assert "condition attributes: 1 number, which the networks do not take" in said
+    assert "the condition attributes: age, of metadata.csv" in said
+    changed = rows.replace("3.png,3", "3.png,4")
+    (tmp_path / "data" / "metadata.csv").write_text(f"file_name,age\n{changed}\n", encoding="utf-8")
+    assert main(["resume", str(tmp_path / "run"), "--images", "8"]) == 2
+    assert "1 of 8 rows of the condition attributes differ" in "".join(capsys.readouterr())
+
+
+def test_another_derived_condition_is_a_compared_setting(resolve):
+    then, now = (
+        {"settings": select_compared_settings(resolve("painter", assigned={"data.derive": method}).settings)}
+        for method in ("grey", "edges")
+    )
+    assert explain_differences(then, now, []) == ['data.derive was "grey" and is "edges"']

@@ -170,7 +170,7 @@ def test_a_model_that_takes_no_source_says_so(resolve):
 def test_a_condition_that_the_data_lack_is_refused_with_what_to_type(resolve):
     with pytest.raises(gz.UsageError, match=r"painter takes the condition `source`, and .* has none; say --set data"):
         fit(resolve("painter"), conditions={})
-    with pytest.raises(gz.UsageError, match=r"has the conditions a, b; name the columns .* data.attributes=\["):
+    with pytest.raises(gz.UsageError, match=r"has the conditions a, b; name the columns .* data.attributes=COL"):
         fit(resolve("described"), conditions={"a": (), "b": (3,)})
     spec = fit(resolve("described"), conditions={"attributes": (3,), "b": (16, 16, 3)}).spec
     assert spec.conditions == {"attributes": (3,)}

@@ -15,7 +15,7 @@ from ganzoo_core.mix.mix import Mix
 _MISSING = {
     DERIVED: "say --set data.derive=grey (or edges, downscale:2, mask:0.25) to make one from the images, or --data "
     "pairs:PATH",
-    "attributes": "name the columns of a folder's metadata.csv with --set data.attributes=[COLUMN,COLUMN]",
+    "attributes": "name the columns of a folder's metadata.csv with --set data.attributes=COLUMN,COLUMN",
 }
 """What to type for a condition that the data lack."""
 
