@@ -58,4 +58,6 @@ def compare_pixels(images: np.ndarray, targets: np.ndarray) -> tuple[float, floa
         pair = [torch.from_numpy(np.ascontiguousarray(of[chosen])).permute(0, 3, 1, 2) for of in (images, targets)]
         for measure in (psnr, ssim):
             measure.update(*(side.double() for side in pair))
-    return min(MAX_PSNR, float(psnr.compute())), float(ssim.compute())
+    similarity = ssim.compute()
+    assert isinstance(similarity, torch.Tensor)  # the means alone: no picture of them was asked for
+    return min(MAX_PSNR, float(psnr.compute())), float(similarity)
