@@ -23,6 +23,11 @@ MEANINGS = {  # of each of FEATURES: what it means, and who reads it
         "is None",
         "the engines",
     ),
+    "same_real_in_generator_step": (
+        "G's phase goes on with D's last batch: `step.real` and `step.conditions` are those that `step.fake` was drawn "
+        "beside, and G runs once",
+        "the engines",
+    ),
     "classes_output": ("D returns `classes` [N,K], logits of the classes", "the mix; the contract's `features`"),
     "features_output": (
         "D returns `features`, as feature matching compares them",
@@ -38,13 +43,24 @@ EXTRACTORS = {  # of extractors, asked for by the `needs` of metrics
     "logits": "`extract` returns logits [N,K] beside the features",
     "classes": "these logits are of the data's own classes",
 }
+PAIRS = (
+    "`pairs` in `needs` of a metric asks for `fake.targets`, which images have that were drawn from the conditions of\n"
+    "real ones: the metric is computed for these, and left out for others."
+)
 DATA = {"labels": "every image has a class, in the training part and in the test part"}  # asked for by extractors
 ATTRIBUTES = {  # of each of OBJECT_ATTRIBUTES: what it means, what holds without it, who reads it
     ("models", "conditional"): ("the network is called with labels, `G(z, labels)` or `D(images, labels)`", "false",
                                 "the mix, the engines"),
     ("models", "output_range"): ("of G: `tanh` for images in [-1, 1], `linear` for unbounded ones", "`tanh`",
                                  "the saved generator's card"),
-    ("models", "latent"): ("of G: the distribution of z, `normal`, `uniform` or `sphere`", "`normal`", "the engines"),
+    ("models", "latent"): ("of G: the distribution of z, `normal`, `uniform` or `sphere`; `none` for z of [N,0]",
+                           "`normal`", "the engines"),
+    ("models", "conditions"): ("names of the conditions that the network is called with, as keywords", "none",
+                               "the mix, the engines"),
+    ("models", "discriminator_takes"): ("what else D is called with: `latent`, the z of each batch", "none",
+                                        "the engines"),
+    ("models", "drawn_alone"): ("of G: each image is drawn by itself, in training mode, so with dropout", "false",
+                                "the saved generator's card"),
     ("models", "has"): ("the features in the first table, each true or false", "as in the first table", "the mix"),
     ("losses", "needs"): ("the features that it needs", "`real_in_generator_step`", "the mix, the engines"),
     ("losses", "has"): ("features that it adds, such as `r1_penalty`", "none", "the mix, for `doubles`"),
@@ -103,6 +119,7 @@ def page() -> str:
             OWN,
             "## Extractors\n\n`has` of an extractor, asked for by `needs` of a metric; `ganzoo evaluate` reads both.\n",
             _table("feature", "what it means", rows=extractors),
+            f"\n{PAIRS}",
             "\n`needs` of an extractor is what the data must have. Of the extractors marked as default the first whose "
             "needs are\nmet is used, the most demanding one first.\n",
             _table("feature", "what it means", rows=[(f"`{name}`", DATA[name]) for name in DATA_FEATURES]),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ganzoo_core.data.reading.image_set import ImageSet, ReadImages
     from ganzoo_core.data.reading.scan import ImageFile, ImageScan, scan_images
     from ganzoo_core.data.splits import hold_out
+    from ganzoo_core.engines.tensorflow.networks import call_keras_network
     from ganzoo_core.errors import DataError, Diverged, GanzooError, PluginError, UsageError
     from ganzoo_core.evaluation.evaluate import evaluate
     from ganzoo_core.generation.load import load
@@ -61,6 +62,7 @@ _HOME = {
     "Step": "api",
     "TrackedRun": "api",
     "UsageError": "errors",
+    "call_keras_network": "engines.tensorflow.networks",
     "hookimpl": "hookspecs",
     "RemoteFile": "storage.download",
     "download": "storage.download",
@@ -119,6 +121,7 @@ __all__ = [
     "TrackedRun",
     "UsageError",
     "build",
+    "call_keras_network",
     "clean_text",
     "deprocess",
     "download",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -175,6 +176,13 @@ def _check_source(source: ImageSource) -> None:
 RESERVED_CONDITIONS = ("z", "x", "images", "labels", "latent", "training", "mask", "resolution", "fade")
 """Names that a condition may not have: arguments of networks that mean something else."""
 MAX_CONDITION_CHANNELS = 4  # of a picture, such as colours and a mask
+MAX_CONDITION_NAME = 100  # characters
+
+
+def is_condition_name(name: Any) -> bool:
+    """Whether a condition may be called so: networks take it as a keyword, and a generator's card records it."""
+    is_identifier = isinstance(name, str) and name.isidentifier() and name.isascii() and not iskeyword(name)
+    return is_identifier and len(name) <= MAX_CONDITION_NAME and name not in RESERVED_CONDITIONS
 
 
 def _check_condition(name: str, rows: Any, count: int) -> None:
@@ -182,9 +190,10 @@ def _check_condition(name: str, rows: Any, count: int) -> None:
     import numpy as np
 
     label = format_value(name)
-    if not isinstance(name, str) or not name.isidentifier() or name in RESERVED_CONDITIONS:
+    if not is_condition_name(name):
         raise DataError(
-            f"the condition {label} needs a name that is an identifier, not {', '.join(RESERVED_CONDITIONS)}"
+            f"the condition {label} needs a name that is a Python identifier of ASCII letters, and none of "
+            f"{', '.join(RESERVED_CONDITIONS)}"
         )
     if not isinstance(rows, np.ndarray | Images):
         raise DataError(f"the condition {label} is a {type(rows).__name__}; expected an array, a row for each image")
@@ -388,12 +397,17 @@ class Features:
         labels: int64 [N], the classes of real images, or those that a conditional model was asked for; or None.
         class_names: K names of the data's classes, empty if it has none. `logits` are for these classes if the
             extractor's manifest says `has.classes = true`.
+        targets: of images that were drawn from the conditions of real ones: the features of those real images, row by
+            row, for a metric that says `needs = ["pairs"]`; else None.
+        images: uint8 [N,H,W,C], as they were drawn, of images that have targets and of these; else None.
     """
 
     features: np.ndarray
     logits: np.ndarray | None = None
     labels: np.ndarray | None = None
     class_names: Sequence[str] = ()
+    targets: Features | None = None
+    images: np.ndarray | None = None
 
 
 @runtime_checkable

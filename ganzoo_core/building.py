@@ -176,9 +176,10 @@ def prepare_data(
         say: see `framing.prepare`.
     """
     prepared = framing.prepare(source, fitted.framing, fitted.spec.channels, say=say)
-    settings = resolved.settings
-    derived = derive.add_derived(prepared, settings["data.derive"], settings["train.seed"])
-    return replace(derived, conditions={name: derived.conditions[name] for name in resolved.conditions})
+    if resolved.derives:
+        settings = resolved.settings
+        prepared = derive.add_derived(prepared, settings["data.derive"], settings["train.seed"])
+    return replace(prepared, conditions={name: prepared.conditions[name] for name in resolved.conditions})
 
 
 def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mapping[str, float]) -> tuple[Any, Any]:

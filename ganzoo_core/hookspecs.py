@@ -75,13 +75,14 @@ def dataset(
 @hookspec(firstresult=True)
 def describe_dataset(
     name: str, argument: str, root: Path, split: str, options: Options, modifiers: dict[str, Options]
-) -> Mapping[str, int]:
+) -> Mapping[str, Any]:
     """`height`, `width`, `channels` and `classes` of what `dataset` would give, as `image` in a manifest states them.
 
     Optional, for a dataset in which they depend on the argument, or whose files may be missing. It is asked by
     `--dry-run`: it reads names and headers of files, no whole pictures, and downloads nothing. It may also give
-    `images`, the most that the part can have, so that a batch larger than that is refused. What is known only once the
-    images are read is an empty mapping. Raises DataError as `dataset` does. A modifier that changes the numbers wraps
+    `images`, the most that the part can have, so that a batch larger than that is refused, and must give `conditions`,
+    name -> shape of one row (see `Spec`), if the set has any. What is known only once the images are read is an empty
+    mapping. Raises DataError as `dataset` does. A modifier that changes the numbers wraps
     this hook too.
     """
 

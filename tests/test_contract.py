@@ -27,6 +27,7 @@ CAUGHT = {  # check: what it says of the sample that bears its name
     "sizes": "at 16×16×1 G gives [4, 16, 16, 3]; expected [4, 16, 16, 1] as [N,H,W,C]",
     "bounds": 'output = "tanh" promises [-1, 1]',
     "labels": "G's images and D's scores do not depend on the labels",
+    "conditions": "G's images and D's scores do not depend on `source`",
     "features": "D has batch norm, which the manifest must say",
     "gradients": "2 of the generator's parameters never move: forgotten.bias, forgotten.weight",
     "second-order": "gradient_penalty has no gradient in the discriminator",

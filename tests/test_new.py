@@ -27,16 +27,18 @@ from ganzoo_core.discovery import manifest
 from ganzoo_core.scaffold import writing
 
 ROOT = Path(__file__).parents[1]
-ALL = [
-    ("model", "torch"),
-    ("model", "tf"),
-    ("loss", ""),
-    ("schedule", ""),
-    ("dataset", ""),
-    ("modifier", ""),
-    ("modifier", "torch"),
-    ("modifier", "tf"),
-    ("tracker", ""),
+ALL = [  # kind, framework, and what it is like
+    ("model", "torch", ""),
+    ("model", "tf", ""),
+    ("model", "torch", "image-to-image"),
+    ("model", "tf", "image-to-image"),
+    ("loss", "", ""),
+    ("schedule", "", ""),
+    ("dataset", "", ""),
+    ("modifier", "", ""),
+    ("modifier", "torch", ""),
+    ("modifier", "tf", ""),
+    ("tracker", "", ""),
 ]
 RULES = "E,F,W,I,B,UP,RUF,SIM,PTH,NPY,PT,C4,RET"
 MODEL = "api = 1\n[models.{0}]\ntitle = 'M'\nframework = 'torch'\nhooks = '{1}.hooks'\n"
@@ -66,28 +68,30 @@ class New:
         return found
 
 
-def name_of(kind: str, framework: str) -> str:
-    return "-".join(["a-new", kind, *([framework] if framework else [])])
+def name_of(kind: str, framework: str, like: str) -> str:
+    return "-".join(filter(None, ["a-new", kind, framework, like]))
 
 
-def written(folder: Path, kind: str, framework: str, capsys: Any, *, more: str = "") -> New:
+def written(folder: Path, kind: str, framework: str, like: str, capsys: Any, *, more: str = "") -> New:
     """Write one of them, in a folder of its name."""
-    name = name_of(kind, framework) + more
+    name = name_of(kind, framework, like) + more
     words = ["new", name, "--kind", kind, "--author", "Ada Lovelace", "--out", str(folder / name), "--json"]
-    assert cli.main([*words, *(["--framework", framework] if framework else [])]) == 0
+    words += ["--framework", framework] if framework else []
+    words += ["--like", like] if like else []
+    assert cli.main(words) == 0
     return New(kind, framework, folder / name, json.loads(capsys.readouterr().out))
 
 
 @pytest.fixture(params=ALL, ids=lambda pair: "-".join(pair).strip("-"))
 def new(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> New:
-    kind, framework = request.param
-    return written(tmp_path, kind, framework, capsys)
+    return written(tmp_path, *request.param, capsys)
 
 
 def test_all_kinds_are_tried_here() -> None:
-    assert {kind for kind, _ in ALL} == set(scaffold.KINDS)
+    assert {kind for kind, _, _ in ALL} == set(scaffold.KINDS)
     folders = {path.name for path in writing.TEMPLATES.iterdir()} - {"common", "licences"}
-    assert folders == {f"{kind}-{writing_name(framework)}".strip("-") for kind, framework in ALL}
+    assert folders == {"-".join(filter(None, (kind, writing_name(fw), like))) for kind, fw, like in ALL}
+    assert {like for _, _, like in ALL} - {""} == {like for likes in scaffold.LIKES.values() for like in likes}
 
 
 def writing_name(framework: str) -> str:
@@ -102,7 +106,8 @@ def test_the_manifest_holds_one_part_of_that_name_and_kind(new: New) -> None:
     assert tomllib.loads(path.read_text(encoding="utf-8"))["requires_core"] == floor
     project = tomllib.loads((new.folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert re.fullmatch(rf"ganzoo-core(\[\w+\])?{re.escape(floor)}", project["dependencies"][0])
-    assert [(part.kind, part.name) for part in parts] == [(scaffold.KINDS[new.kind], new.name)]
+    own = [("losses", f"{new.name}-loss")] if new.name.endswith("image-to-image") else []
+    assert [(part.kind, part.name) for part in parts] == [(scaffold.KINDS[new.kind], new.name), *own]
     assert parts[0].frameworks == ((writing_name(new.framework),) if new.framework else ())
     assert set(parts[0].help) <= set(parts[0].defaults)
 
@@ -150,9 +155,9 @@ def test_its_readme_names_the_paper_and_the_command(new: New) -> None:
 
 
 def test_ruff_finds_nothing_with_its_own_settings_and_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for kind, framework in ALL:
-        written(tmp_path, kind, framework, capsys)
-        written(tmp_path, kind, framework, capsys, more="-with-a-long-name")
+    for each in ALL:
+        written(tmp_path, *each, capsys)
+        written(tmp_path, *each, capsys, more="-with-a-long-name")
     for words in (["check", "--select", RULES], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *words, "--isolated", "--no-cache", "."]
         for folder in tmp_path.iterdir():  # each alone, as its author has it
@@ -350,11 +355,11 @@ def author(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "framework"), ALL, ids=lambda word: word or "any")
+@pytest.mark.parametrize(("kind", "framework", "like"), ALL, ids=lambda word: word or "any")
 def test_what_it_writes_installs_passes_its_tests_and_runs(
-    kind: str, framework: str, author: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, framework: str, like: str, author: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    new = written(tmp_path, kind, framework, capsys)
+    new = written(tmp_path, kind, framework, like, capsys)
     install = ("pip", "install", "-q", "--no-deps", "--no-build-isolation", "-e", ".")
     command(author, "-m", *install, cwd=new.folder)
     told = command(author, "-m", "pytest", "-q", cwd=new.folder)

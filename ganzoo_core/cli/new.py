@@ -13,6 +13,7 @@ from ganzoo_core import scaffold
 from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog.names import normalise_distribution
+from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import FRAMEWORKS, get_default_framework
 from ganzoo_core.terminal.text import write_json, write_line
 
@@ -38,6 +39,12 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "modifier that changes networks; all other parts are written once for all, and it says which to try them in",
     )
     parser.add_argument(
+        "--like",
+        choices=scaffold.LIKES["model"],
+        metavar="L",
+        help="of a model: image-to-image for one that turns pictures into pictures, with a loss of its own",
+    )
+    parser.add_argument(
         "--license",
         choices=tuple(scaffold.LICENCES),
         default="mit",
@@ -53,6 +60,8 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Write the distribution and print the next steps."""
     scaffold.check_name(args.name)
+    if args.like is not None and args.like not in scaffold.LIKES.get(args.kind, ()):
+        raise UsageError(f"--like {args.like} is for --kind model, not {args.kind}; leave one of them out")
     same = catalog.scan().find_matches(scaffold.KINDS[args.kind], args.name)
     requested = _list_framework_words().get(args.framework, "")
     framework = requested or (_list_frameworks()[0] if args.kind == "model" else "")
@@ -65,6 +74,7 @@ def execute(args: argparse.Namespace) -> int:
         author=scaffold.find_default_author(args.name) if args.author is None else args.author,
         pick=f"{args.name}/{args.name}" if same else args.name,
         model=_find_model(framework, published=True) or "MODEL",
+        like=args.like or "",
     )
     folder = args.out or Path(args.name)
     written = scaffold.write_plugin(plan, folder)
@@ -115,7 +125,7 @@ def _find_model(framework: str, *, published: bool = False) -> str:
     """
     installed = catalog.scan()
     here = [framework] if framework else _list_frameworks()
-    plain = [part for part in installed.list_kind("models") if not part.conditional and not part.takes]
+    plain = [part for part in installed.list_kind("models") if not (part.conditional or part.takes or part.conditions)]
     if published:
         required = importlib.metadata.requires("ganzoo-core") or ()
         names = {normalise_distribution(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]) for line in required}

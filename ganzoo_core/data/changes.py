@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
+from ganzoo_core.data.conditions import format_shape
 from ganzoo_core.data.fingerprint import Fingerprint, ImageDigests
 from ganzoo_core.messages import pluralise, quote_name
 from ganzoo_core.storage.run_records import DataFacts
@@ -23,11 +25,12 @@ def explain_changes(then: Fingerprint, now: Fingerprint) -> list[str]:
     if then.images.count != now.images.count:
         changes.append(_explain_count(then, now))
     elif then.images.size == now.images.size:
-        changes += _explain_images(then.images, now.images)
+        changes += _explain_rows(then.images, now.images, "image")
     if then.names_sha256 != now.names_sha256:
         changes.append(_explain_names(then.class_names, now.class_names))
     if then.images.count == now.images.count:
         changes += _explain_labels(then, now)
+    changes += _explain_conditions(then.conditions, now.conditions)
     if then.background != now.background:
         changes.append(
             f"the background was {_format_optional(then.background)} and is {_format_optional(now.background)}"
@@ -77,17 +80,20 @@ def _count_missing(first: np.ndarray, second: np.ndarray) -> int:
     return sum((Counter(first.tolist()) - Counter(second.tolist())).values())
 
 
-def _explain_images(then: ImageDigests, now: ImageDigests) -> list[str]:
+def _explain_rows(then: ImageDigests, now: ImageDigests, row: str) -> list[str]:
+    """Describe changed images, or changed rows of a condition; `row` names one of them."""
     differing = int((then.digests != now.digests).sum())
     if not differing:
         return []
+    first, _, others = row.partition(" ")
+    rows = f"{first}s {others}".rstrip()
     if then.total == now.total:
-        return ["the order of the images differs"]
+        return [f"the order of the {rows} differs"]
     if then.block > 1:
-        return [_format_range(differing, then, "images differ")]
+        return [_format_range(differing, then, f"{rows} differ")]
     changed = _count_missing(then.digests, now.digests)
     order = ", and the order of the others" if differing > changed else ""
-    return [f"{changed:,} of {pluralise(then.count, 'image')} differ{order}"]
+    return [f"{changed:,} of {then.count:,} {rows if then.count != 1 else row} differ{order}"]
 
 
 def _explain_labels(then: Fingerprint, now: Fingerprint) -> list[str]:
@@ -107,6 +113,21 @@ def _explain_labels(then: Fingerprint, now: Fingerprint) -> list[str]:
 
 def _format_range(blocks: int, images: ImageDigests, what: str) -> str:
     return f"{blocks:,} to {min(blocks * images.block, images.count):,} of {images.count:,} {what}"
+
+
+def _explain_conditions(then: Mapping[str, ImageDigests], now: Mapping[str, ImageDigests]) -> list[str]:
+    """Describe changed conditions; those of more or fewer images only where their rows have another shape."""
+    changes = []
+    for name in sorted({*then, *now}):
+        if name not in then or name not in now:
+            changes.append(f"the condition {name} {'is new' if name in now else 'is gone'}")
+        elif then[name].size != now[name].size:
+            changes.append(
+                f"the condition {name} was {format_shape(then[name].size)} and is {format_shape(now[name].size)}"
+            )
+        elif then[name].count == now[name].count:
+            changes += _explain_rows(then[name], now[name], f"row of the condition {name}")
+    return changes
 
 
 def _explain_names(then: tuple[str, ...] | None, now: tuple[str, ...] | None) -> str:

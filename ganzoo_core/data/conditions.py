@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ganzoo_core.api import Images
+from ganzoo_core.messages import pluralise
 from ganzoo_core.randomness import philox
 
 Rows = Images | np.ndarray
@@ -64,3 +65,10 @@ def make_random_rows(shapes: Mapping[str, tuple[int, ...]], count: int, seed: in
 def describe_shapes(conditions: Conditions) -> dict[str, tuple[int, ...]]:
     """Name -> the shape of one row; see `api.Spec.conditions`."""
     return {name: tuple(map(int, rows.shape[1:])) for name, rows in conditions.items()}
+
+
+def format_shape(shape: Sequence[int]) -> str:
+    """Format the shape of one row: `32×32×1` (height, width, channels), `4 numbers`, or `a whole number`."""
+    if len(shape) == 1:
+        return pluralise(shape[0], "number")
+    return "×".join(map(str, shape)) or "a whole number"

@@ -6,6 +6,8 @@ enlarge, or to fill in.
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,7 +26,7 @@ from ganzoo_core.randomness import philox
 DERIVED = "source"  # the name of the condition
 FACTORS = (2, 4, 8)
 METHODS = "grey, edges, downscale:2 (or 4, 8) or mask:SHARE, with a share between 0 and 1"
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's mode L
+LUMA = np.array([19595, 38470, 7471], np.int32)  # of 65,536: ITU-R BT.601 as in Pillow, in whole numbers
 
 Derive = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(uint8 [N,H,W,C], their indices int64 [N]) -> uint8 [N,H,W,C']."""
@@ -48,7 +50,9 @@ def parse_method(method: str) -> tuple[str, float]:
             share = 0.0
         if 0 < share < 1:
             return name, share
-    raise UsageError(f"data.derive is {format_value(method)}; expected {METHODS}")
+    nearest = difflib.get_close_matches(name, ("grey", "edges", "downscale", "mask"), n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest and nearest[0] != name else ""
+    raise UsageError(f"data.derive is {format_value(method)}; expected {METHODS}{hint}")
 
 
 def describe_shape(method: str, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -61,10 +65,21 @@ def describe_shape(method: str, image_shape: tuple[int, int, int]) -> tuple[int,
     height, width, channels = image_shape
     if name == "downscale" and (height % number or width % number):
         raise UsageError(
-            f"data.derive is {method}, and images of {width}×{height} pixels have no whole number of such pixels; "
-            "choose a size that can be divided, such as --set data.size=32"
+            f"data.derive is {method}, and {width}×{height} pixels cannot be divided by {number:.0f}; choose a size "
+            "that can, such as --set data.size=32"
         )
     return height, width, {"grey": 1, "edges": 1, "downscale": channels, "mask": channels + 1}[name]
+
+
+def explain_method(method: str) -> str:
+    """Say what a valid `data.derive` makes of each image: `grey of each image`."""
+    name, number = parse_method(method)
+    return {
+        "grey": "grey of each image",
+        "edges": "edges of each image",
+        "downscale": f"each image at 1/{number:.0f} of its size, enlarged",
+        "mask": f"each image without {number:.3g} of its area, and where that is",
+    }[name]
 
 
 class DerivedImages:
@@ -100,15 +115,13 @@ class DerivedImages:
 
 
 def add_derived(source: ImageSource, method: str, seed: int) -> ImageSource:
-    """The source with the condition `source`, derived from its images as they are; unchanged for the method "".
+    """The source with the condition `source`, derived from its images as they are.
 
     Args:
         source: the images as the networks see them.
         method: `data.derive`.
         seed: of masks, together with each image's index.
     """
-    if not method:
-        return source
     return replace(source, conditions={**source.conditions, DERIVED: DerivedImages(source.images, method, seed)})
 
 
@@ -125,8 +138,8 @@ def make_derive(method: str, seed: int) -> Derive:
 
 
 def to_grey(images: np.ndarray) -> np.ndarray:
-    """uint8 [N,H,W,C] -> [N,H,W,1]."""
-    return images if images.shape[3] == 1 else np.rint(images @ LUMA[:, None]).astype(np.uint8)
+    """uint8 [N,H,W,C] -> [N,H,W,1], the values of Pillow's mode L."""
+    return images if images.shape[3] == 1 else ((images @ LUMA[:, None] + 2**15) >> 16).astype(np.uint8)
 
 
 def find_edges(images: np.ndarray) -> np.ndarray:
@@ -139,7 +152,8 @@ def find_edges(images: np.ndarray) -> np.ndarray:
     across, down = grey[:, :, 2:] - grey[:, :, :-2], grey[:, 2:] - grey[:, :-2]
     x = across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]
     y = down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:]
-    return np.clip(np.rint(np.hypot(x, y) / 2), 0, 255).astype(np.uint8)[..., None]
+    length = np.sqrt(x * x + y * y)  # of whole numbers, so it is the same on every machine
+    return np.clip(np.rint(length / 2), 0, 255).astype(np.uint8)[..., None]
 
 
 def reduce_and_enlarge(images: np.ndarray, factor: int) -> np.ndarray:
@@ -166,10 +180,13 @@ def hide_parts(images: np.ndarray, indices: np.ndarray, *, share: float, seed: i
     """
     count, height, width, channels = images.shape
     hidden = np.concatenate([images, np.zeros((count, height, width, 1), np.uint8)], axis=3)
+    area = share * height * width
+    fewest = max(1, math.ceil(area / width))
+    most = max(fewest, min(height, int(area)))
     for index, out in zip(indices.tolist(), hidden, strict=True):
         rng = philox(seed, "mask", index)
-        rows = int(rng.integers(max(1, int(np.ceil(share * height))), height + 1))
-        columns = min(width, max(1, round(share * height * width / rows)))
+        rows = int(rng.integers(fewest, most + 1))
+        columns = min(width, max(1, round(area / rows)))
         top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
         out[top : top + rows, left : left + columns, :channels] = 128
         out[top : top + rows, left : left + columns, channels] = 255

@@ -1,4 +1,4 @@
-"""Fingerprint of a data set: a digest of every image, in order, with the labels and the class names.
+"""Fingerprint of a data set: a digest of every image, in order, with the labels, the class names and the conditions.
 
 It is saved in a run's folder, so that later commands can say in counts what has changed. The fingerprint of a large
 file that stays on the disk is also cached, with the file's size and times, so that the file is read only once.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,12 +21,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from ganzoo_core.api import Images, ImageSource
+from ganzoo_core.api import MAX_CONDITION_CHANNELS, Images, ImageSource
+from ganzoo_core.data.conditions import Rows, is_picture
 from ganzoo_core.data.lazy import CHUNK_BYTES, LazyImages
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.storage import atomic, decoding, files
 from ganzoo_core.storage.paths import find_cache_folder
-from ganzoo_core.storage.records import SideLength
+from ganzoo_core.storage.records import MAX_CONDITIONS, ConditionName, ConditionShape, SideLength
 from ganzoo_core.storage.tensors import pack_tensors, read_tensors
 
 RECORD_FILE, DIGESTS_FILE = "about.json", "digests.safetensors"
@@ -46,6 +48,15 @@ class FileStamp(Struct, frozen=True):
     ctime_ns: int
 
 
+class RowsRecord(Struct, frozen=True):
+    """A condition in `about.json`: the shape of a row, and what `DataRecord` says of the images."""
+
+    shape: ConditionShape
+    block: Annotated[int, Meta(ge=1, le=2**40)]
+    total: Annotated[str, Meta(max_length=20)]
+    sha256: Annotated[str, Meta(max_length=64)]
+
+
 class DataRecord(Struct, frozen=True):
     """`about.json` of a set's fingerprint; see `fingerprint.Fingerprint`.
 
@@ -56,7 +67,7 @@ class DataRecord(Struct, frozen=True):
 
     format: Literal[1]
     images: Annotated[int, Meta(ge=1, le=10**12)]
-    size: tuple[SideLength, SideLength, Literal[1, 3]]
+    size: tuple[SideLength, SideLength, Annotated[int, Meta(ge=1, le=MAX_CONDITION_CHANNELS)]]
     block: Annotated[int, Meta(ge=1, le=2**40)]
     total: Annotated[str, Meta(max_length=20)]
     sha256: Annotated[str, Meta(max_length=64)]
@@ -65,15 +76,16 @@ class DataRecord(Struct, frozen=True):
     names_sha256: Annotated[str, Meta(max_length=64)]
     background: Annotated[int, Meta(ge=0, le=255)] | None
     file: FileStamp | None = None
+    conditions: Annotated[dict[ConditionName, RowsRecord], Meta(max_length=MAX_CONDITIONS)] = {}
 
 
 @dataclass(frozen=True)
 class ImageDigests:
-    """Digests of N images of height H, width W and C channels.
+    """Digests of N images of height H, width W and C channels, or of the N rows of a condition.
 
     Attributes:
         count: N.
-        size: H, W, C.
+        size: H, W, C, or the shape of a row.
         digests: uint64 [ceil(N / block)], the digest of each image, or of each block of images.
         block: images in a block; the last block may be shorter.
         total: the sum of all images' digests modulo 2^64, which does not depend on their order.
@@ -81,7 +93,7 @@ class ImageDigests:
     """
 
     count: int
-    size: tuple[int, int, int]
+    size: tuple[int, ...]
     digests: np.ndarray
     block: int
     total: int
@@ -99,6 +111,7 @@ class Fingerprint:
         class_names: None if they are too long to keep.
         names_sha256: the SHA-256 of the class names.
         background: see `ImageSource`.
+        conditions: the digests of each condition's rows.
     """
 
     images: ImageDigests
@@ -106,12 +119,15 @@ class Fingerprint:
     class_names: tuple[str, ...] | None
     names_sha256: str
     background: int | None
+    conditions: Mapping[str, ImageDigests] = field(default_factory=dict)
 
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the whole fingerprint, equal for two sets only if they are the same."""
         labels = None if self.labels is None else _sha256(self.labels.astype("<u8").tobytes())
         parts = [self.images.count, self.images.size, self.images.sha256, labels, self.names_sha256, self.background]
+        if self.conditions:
+            parts.append([[name, rows.size, rows.sha256] for name, rows in sorted(self.conditions.items())])
         return _sha256(json.dumps(parts).encode())
 
     def to_facts(self) -> dict[str, Any]:
@@ -130,18 +146,21 @@ def compute_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerpr
     labels = None if source.labels is None else _pack_labels(source.labels, images.block)
     names = tuple(map(str, source.class_names))
     packed = json.dumps(names)
-    return Fingerprint(
-        images, labels, names if len(packed) <= MAX_NAMES_LENGTH else None, _sha256(packed.encode()), source.background
-    )
+    conditions = {
+        name: _read_or_digest(rows, say) if is_picture(rows) else digest_images(rows, say)
+        for name, rows in source.conditions.items()
+    }
+    kept_names = names if len(packed) <= MAX_NAMES_LENGTH else None
+    return Fingerprint(images, labels, kept_names, _sha256(packed.encode()), source.background, conditions)
 
 
-def digest_images(images: Images, say: Say | None = None) -> ImageDigests:
-    """Digest images [N,H,W,C], 64 MiB of them at a time."""
-    count, size = len(images), (images.shape[1], images.shape[2], images.shape[3])
+def digest_images(images: Rows, say: Say | None = None) -> ImageDigests:
+    """Digest images [N,H,W,C] or the rows of a condition, 64 MiB of them at a time."""
+    count, size = len(images), tuple(map(int, images.shape[1:]))
     block = 1
     while -(-count // block) > MAX_DIGESTS:
         block *= 2
-    length = size[0] * size[1] * size[2]
+    length = math.prod(size) * images.dtype.itemsize
     step = max(1, CHUNK_BYTES // length // block) * block
     sha256, parts, total = hashlib.sha256(), [], 0
     reported_at = time.monotonic()
@@ -149,7 +168,8 @@ def digest_images(images: Images, say: Say | None = None) -> ImageDigests:
         if say is not None and time.monotonic() - reported_at > PROGRESS_SECONDS:
             say(f"taking the data's fingerprint: {start:,} of {count:,} images")
             reported_at = time.monotonic()
-        content = np.ascontiguousarray(images[start : start + step]).reshape(-1).data
+        rows = np.asarray(images[start : start + step])
+        content = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
         hashed = b"".join(
             hashlib.blake2b(content[at : at + length], digest_size=16).digest() for at in range(0, len(content), length)
         )
@@ -176,7 +196,13 @@ def save(folder: Path, fingerprint: Fingerprint, stamp: FileStamp | None = None)
         "background": fingerprint.background,
         "file": None if stamp is None else {name: getattr(stamp, name) for name in stamp.__struct_fields__},
     }
+    if fingerprint.conditions:
+        record["conditions"] = {
+            name: {"shape": list(rows.size), "block": rows.block, "total": f"{rows.total:016x}", "sha256": rows.sha256}
+            for name, rows in fingerprint.conditions.items()
+        }
     tensors = {"images": images.digests}
+    tensors |= {_name_tensor(name): rows.digests for name, rows in fingerprint.conditions.items()}
     if fingerprint.labels is not None:
         tensors["labels"] = fingerprint.labels
     contents = {RECORD_FILE: json.dumps(record).encode(), DIGESTS_FILE: pack_tensors(tensors)}
@@ -199,12 +225,25 @@ def _load(folder: Path) -> tuple[Fingerprint, FileStamp | None]:
     expected = {"images": ("uint64", blocks)}
     if record.label_type is not None:
         expected["labels"] = (record.label_type, (record.images,) if record.block == 1 else blocks)
+    for name, rows in record.conditions.items():
+        expected[_name_tensor(name)] = ("uint64", (-(-record.images // rows.block),))
     tensors = read_tensors(folder / DIGESTS_FILE, expected)
     images = ImageDigests(
         record.images, record.size, tensors["images"], record.block, int(record.total, 16), record.sha256
     )
     names = None if record.class_names is None else tuple(record.class_names)
-    return Fingerprint(images, tensors.get("labels"), names, record.names_sha256, record.background), record.file
+    conditions = {
+        name: ImageDigests(
+            record.images, tuple(rows.shape), tensors[_name_tensor(name)], rows.block, int(rows.total, 16), rows.sha256
+        )
+        for name, rows in record.conditions.items()
+    }
+    labels = tensors.get("labels")
+    return Fingerprint(images, labels, names, record.names_sha256, record.background, conditions), record.file
+
+
+def _name_tensor(condition: str) -> str:
+    return f"conditions.{condition}"
 
 
 def _read_or_digest(images: Images, say: Say | None) -> ImageDigests:

@@ -108,11 +108,13 @@ class MirroredImages(LazyImages):
 def make_indexable(source: ImageSource) -> ImageSource:
     """The source, with images that take any index: of a plugin's images on demand only `images[order]` is promised.
 
-    Conditions that are pictures are treated alike.
+    Conditions that are pictures are treated alike; numbers and vectors on demand are read into memory.
     """
 
-    def wrap(images: Any) -> Any:
-        return images if isinstance(images, np.ndarray | LazyImages) else LazyImages(images)
+    def wrap(rows: Any) -> Any:
+        if isinstance(rows, np.ndarray | LazyImages):
+            return rows
+        return LazyImages(rows) if rows.ndim == 4 else np.asarray(rows[np.arange(len(rows))])
 
     conditions = {name: wrap(rows) for name, rows in source.conditions.items()}
     return replace(source, images=wrap(source.images), conditions=conditions)

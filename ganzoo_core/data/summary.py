@@ -1,4 +1,4 @@
-"""Summarise a run's data, as facts and in lines: the number of images, their classes, sizes and framing."""
+"""Summarise a run's data, as facts and in lines: the number of images, their classes, sizes, framing and conditions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import ImageSource
+from ganzoo_core.data.conditions import describe_shapes, format_shape
+from ganzoo_core.data.derive import DERIVED, explain_method
 from ganzoo_core.data.framing import Framing
 from ganzoo_core.messages import pluralise, quote_name
 
@@ -19,12 +21,20 @@ MAX_NAME_LENGTH = 24  # characters of a class's name in a line
 Size = tuple[int, int]
 
 
-def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[str, Any]:
+def describe_data(
+    source: ImageSource,
+    framing: Framing,
+    channels: int,
+    conditions: Mapping[str, tuple[int, ...]] | None = None,
+    derived: str = "",
+) -> dict[str, Any]:
     """The facts recorded under `data_summary` in `config.yaml`; see `run_records.DataSummary`.
 
     Args:
         source: the training images, as the dataset returned them.
         framing, channels: how they are brought to the networks' size, and the networks' channels.
+        conditions: name -> shape of one row, of those that the networks take.
+        derived: `data.derive`, if the condition `source` is made by it.
     """
     facts: dict[str, Any] = {"images": len(source.images), "skipped": int(source.skipped)}
     if source.held_out is not None:
@@ -43,7 +53,21 @@ def describe_data(source: ImageSource, framing: Framing, channels: int) -> dict[
     }
     facts["cut"] = _measure_cut(source, framing, sizes, counts)
     facts["framing"] = _explain_framing(source, framing, channels, sizes)
+    taken = conditions or {}
+    described = {name: _describe_condition(name, shape, derived, channels) for name, shape in taken.items()}
+    for name, shape in describe_shapes(source.conditions).items():
+        described.setdefault(name, f"{format_shape(shape)}, which the networks do not take")
+    if described:
+        facts["conditions"] = described
     return facts
+
+
+def _describe_condition(name: str, shape: tuple[int, ...], derived: str, channels: int) -> str:
+    """`32×32×1, grey of each image`: the shape that the networks see, and how it was made."""
+    if name != DERIVED or not derived:
+        return format_shape(shape)
+    same = "; the images are grey, so it is the image itself" if derived == "grey" and channels == 1 else ""
+    return f"{format_shape(shape)}, {explain_method(derived)}{same}"
 
 
 def format_summary(summary: Mapping[str, Any]) -> list[str]:
@@ -62,7 +86,8 @@ def format_summary(summary: Mapping[str, Any]) -> list[str]:
         line += f"; {sizes['enlarged']:,} of {images:,} are smaller than that and enlarged"
     if summary.get("cut", 0) >= TOLD_CUT:
         line += f"; the crop cuts {summary['cut']:.0%} of the pictures away: --set data.fit=pad or stretch keeps all"
-    return [", ".join(parts), line, *empty]
+    conditions = [f"condition {name}: {text}" for name, text in summary.get("conditions", {}).items()]
+    return [", ".join(parts), line, *conditions, *empty]
 
 
 def _describe_classes(labels: np.ndarray, names: list[str]) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ganzoo_core.api import Extractor, ImageSource, Loss
+from ganzoo_core.api import MAX_CONDITION_CHANNELS, Extractor, ImageSource, Loss, is_condition_name
 from ganzoo_core.arguments import is_integer
 from ganzoo_core.messages import format_value
 
@@ -37,10 +37,21 @@ def check_image_facts(answer: Any) -> str:
     has_keys = isinstance(answer, Mapping) and (
         not answer or set(keys) <= set(answer) <= {*keys, "images", "conditions"}
     )
-    if has_keys and all(is_integer(number) for name, number in answer.items() if name != "conditions"):
+    if not has_keys or not all(is_integer(number) for name, number in answer.items() if name != "conditions"):
+        expected = f"whole numbers for {', '.join(keys)} and perhaps images, or nothing where they are unknown"
+        return f"{format_value(answer)}; expected {expected}"
+    conditions = answer.get("conditions", {})
+    if isinstance(conditions, Mapping) and all(map(_is_condition, conditions, conditions.values())):
         return ""
-    expected = f"whole numbers for {', '.join(keys)} and perhaps images, or nothing where they are unknown"
-    return f"{format_value(answer)}; expected {expected}"
+    expected = "name -> the shape of a row: (F,) for a vector, (H,W,C) for a picture, () for a whole number"
+    return f"conditions = {format_value(conditions)}; expected {expected}"
+
+
+def _is_condition(name: Any, shape: Any) -> bool:
+    """Whether a name and the shape of a row are those of a condition; see `ImageSource`."""
+    is_shape = isinstance(shape, Sequence) and not isinstance(shape, str) and len(shape) in (0, 1, 3)
+    fits = is_shape and all(is_integer(side) and side > 0 for side in shape)
+    return fits and is_condition_name(name) and (len(shape) < 3 or shape[2] <= MAX_CONDITION_CHANNELS)
 
 
 def check_extractor(answer: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ganzoo_core.data import derive
 from ganzoo_core.discovery.manifest import BOUNDS, Part
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import format_setting
@@ -16,7 +17,10 @@ from ganzoo_core.settings import CORE_SETTINGS, Setting, is_choice
 
 
 def check_values(mix: Mix) -> None:
-    """Raise UsageError for a value that is not among its setting's choices, or outside the bounds on a part's card."""
+    """Raise UsageError for a value that is not among its setting's choices, or outside the bounds on a part's card.
+
+    So for a `data.derive` that names no method.
+    """
     choices = {key: setting.choices for key, setting in CORE_SETTINGS.items() if setting.choices}
     for key, allowed in {**choices, **_collect_limits(mix, "choices")}.items():
         if key in mix.settings and not is_choice(value := mix.settings[key], allowed):
@@ -30,6 +34,8 @@ def check_values(mix: Mix) -> None:
         own: dict[str, Any] = {field: limits[key] for field, limits in bounds.items() if key in limits}
         if value is not None and (problem := Setting(None, "", **own).describe_problem(value)):
             raise UsageError(f"{key} is {format_setting(value)}; {problem}")
+    if method := mix.settings["data.derive"]:
+        derive.parse_method(method)
 
 
 def _collect_limits(mix: Mix, field: str) -> dict[str, Any]:

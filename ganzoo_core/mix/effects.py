@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ganzoo_core.data.derive import DERIVED
 from ganzoo_core.frameworks import get_framework
 from ganzoo_core.messages import format_setting
 from ganzoo_core.mix.mix import Mix
@@ -101,6 +102,10 @@ def _explain_replaced(mix: Mix, unread: Container[str]) -> Iterator[tuple[str, N
 def _explain_core_settings(mix: Mix) -> Iterator[tuple[str, NoEffect]]:
     """Settings of the core that are read with other values of another setting, or that the framework does not read."""
     framework = get_framework(mix.framework)
+    if mix.settings["data.derive"] and not mix.derives:
+        models = list(dict.fromkeys(mix.parts[slot].name for slot in ("generator", "discriminator")))
+        take = "takes" if len(models) == 1 else "take"
+        yield "data.derive", NoEffect(f"{' and '.join(models)} {take} no condition `{DERIVED}`")
     for key, setting in CORE_SETTINGS.items():
         if key in framework.unread_settings:
             yield key, NoEffect(f"{framework.title} does not use it")

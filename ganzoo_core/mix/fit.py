@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from ganzoo_core.api import Spec
@@ -11,6 +11,13 @@ from ganzoo_core.data.derive import DERIVED
 from ganzoo_core.data.framing import Framing, choose_framing
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix.mix import Mix
+
+_MISSING = {
+    DERIVED: "say --set data.derive=grey (or edges, downscale:2, mask:0.25) to make one from the images, or --data "
+    "pairs:PATH",
+    "attributes": "name the columns of a folder's metadata.csv with --set data.attributes=COLUMN,COLUMN",
+}
+"""What to type for a condition that the data lack."""
 
 
 @dataclass(frozen=True)
@@ -80,36 +87,39 @@ def make_data_fit(
         latent_dim=mix.latent_dim,
         framework=mix.framework,
     )
+    derived = {}
+    if mix.derives:
+        derived[DERIVED] = derive.describe_shape(mix.settings["data.derive"], (*framing.target_size, spec.channels))
     if conditions is None:
         return DataFit(spec, framing)
-    return DataFit(replace(spec, conditions=_find_conditions(mix, spec, framing, conditions)), framing)
+    framed = {name: _frame_shape(shape, framing) for name, shape in conditions.items()}
+    _check_conditions(mix, conditions)
+    shapes = {**framed, **derived}
+    return DataFit(replace(spec, conditions={name: shapes[name] for name in mix.conditions}), framing)
 
 
-def _find_conditions(
-    mix: Mix, spec: Spec, framing: Framing, given: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[int, ...]]:
-    """The shapes of the conditions that the networks take, as they see them.
+def _frame_shape(shape: tuple[int, ...], framing: Framing) -> tuple[int, ...]:
+    """The shape of a condition's rows as the networks see them: a picture of the images' size is framed as they are."""
+    return (*framing.target_size, shape[2]) if len(shape) == 3 and shape[:2] == framing.original_size else shape
+
+
+def _check_conditions(mix: Mix, given: Collection[str]) -> None:
+    """Check that the data, or `data.derive`, give each condition that a network takes, and give it once.
 
     Raises:
-        UsageError: if the data lacks one, with how to get it.
+        UsageError: if not, with how to get it.
     """
-    shapes = {}
-    for name, shape in given.items():
-        is_framed = len(shape) == 3 and shape[:2] == framing.original_size
-        shapes[name] = (*framing.target_size, shape[2]) if is_framed else shape
-    if method := mix.settings["data.derive"]:
-        shapes[DERIVED] = derive.describe_shape(method, (*framing.target_size, spec.channels))
-    for name in mix.conditions:
-        if name not in shapes:
+    data = mix.parts["data"].name
+    if mix.derives and DERIVED in given:
+        raise UsageError(
+            f"{data} has a condition `{DERIVED}`, and data.derive={mix.settings['data.derive']} "
+            f"({mix.settings.find_origin('data.derive')}) would make another; say --set data.derive= to take that of "
+            f"{data}"
+        )
+    for slot in ("generator", "discriminator"):
+        for name in mix.parts[slot].conditions:
+            if name in given or (name == DERIVED and mix.derives):
+                continue
             known = f"has the condition{'s' if len(given) > 1 else ''} {', '.join(given)}" if given else "has none"
-            advice = (
-                "say --set data.derive=grey (or edges, downscale:2, mask:0.25) to make one from the images, or --data "
-                "pairs:PATH"
-                if name == DERIVED
-                else "pick data that have it"
-            )
-            raise UsageError(
-                f"{mix.parts['generator'].name} takes the condition `{name}`, and {mix.parts['data'].name} {known}; "
-                f"{advice}"
-            )
-    return {name: shapes[name] for name in mix.conditions}
+            advice = _MISSING.get(name, "pick data that have it")
+            raise UsageError(f"{mix.parts[slot].name} takes the condition `{name}`, and {data} {known}; {advice}")

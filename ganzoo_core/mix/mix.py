@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganzoo_core.api import Options
+from ganzoo_core.data.derive import DERIVED
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.mix.request import Request
 from ganzoo_core.settings import Settings
@@ -88,6 +89,11 @@ class Mix:
         """The names of the conditions that either network takes."""
         both = (*self.parts["generator"].conditions, *self.parts["discriminator"].conditions)
         return tuple(dict.fromkeys(both))
+
+    @property
+    def derives(self) -> bool:
+        """Whether the condition `source` is made from the images; see `data.derive`."""
+        return bool(self.settings["data.derive"]) and DERIVED in self.conditions
 
     def get_options(self, slot: str) -> Options:
         """A part's own settings: `generator.*` over `model.*`; `loss.*`, `schedule.*` or `data.*` for other slots."""

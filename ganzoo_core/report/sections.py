@@ -26,6 +26,7 @@ MAX_CELL_LENGTH = 60  # characters of a value in a table
 def render_summary(run: RunRecord) -> Html:
     """The run's parts, data, progress and speed, with warnings and notes."""
     settings, last = run.get_setting, {name: column[-1] for name, column in run.columns.items() if column}
+    conditions = run.get_fact("data_summary", "conditions") or {}
     facts: list[tuple[str, object]] = [
         ("loss", settings("use.loss")),
         ("schedule", settings("use.schedule")),
@@ -35,6 +36,7 @@ def render_summary(run: RunRecord) -> Html:
         ("training images", _format_count(run.get_fact("data", "images"))),
         ("classes", _format_count(run.get_fact("data_summary", "classes", "count"))),
         ("pictures", run.get_fact("data_summary", "framing")),
+        ("conditions", "; ".join(f"{name}: {text}" for name, text in conditions.items())),
         ("held out", _format_count(run.get_fact("data_summary", "held_out"))),
         ("files skipped", _format_count(run.get_fact("data_summary", "skipped") or "")),
         ("epochs seen", f"{last['epoch']:,.0f}" if to_number(last.get("epoch")) >= 0 else ""),

@@ -52,7 +52,9 @@ def describe_run(
         "length_from": resolved.settings.find_origin("train.length"),
         "numpy": np.__version__,
         "data": fingerprint.to_facts(),
-        "data_summary": summary.describe_data(source, fitted.framing, spec.channels),
+        "data_summary": summary.describe_data(
+            source, fitted.framing, spec.channels, spec.conditions, resolved.settings["data.derive"]
+        ),
         "notes": list(source.notes),
         "spec": {"height": spec.height, "width": spec.width, "channels": spec.channels, "classes": spec.classes},
         "framing": fitted.framing.method,

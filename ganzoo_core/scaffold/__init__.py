@@ -7,11 +7,12 @@ not take them for Python or TOML. The files of `common/` are written for every k
 
 from ganzoo_core.scaffold.licences import LICENCES, find_default_author
 from ganzoo_core.scaffold.names import check_name, to_package_name
-from ganzoo_core.scaffold.writing import KINDS, PluginPlan, list_frameworks, make_files, write_plugin
+from ganzoo_core.scaffold.writing import KINDS, LIKES, PluginPlan, list_frameworks, make_files, write_plugin
 
 __all__ = [
     "KINDS",
     "LICENCES",
+    "LIKES",
     "PluginPlan",
     "check_name",
     "find_default_author",

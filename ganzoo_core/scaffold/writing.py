@@ -26,6 +26,8 @@ KINDS = {
     "tracker": "trackers",
 }  # fmt: skip
 """`KIND` in `ganzoo new KIND` -> kind of part."""
+LIKES = {"model": ("image-to-image",)}
+"""`KIND` -> what `--like` accepts, for kinds with further templates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class PluginPlan:
         author: a name, optionally followed by `<address>`.
         pick: the part on the command line: its name, or DISTRIBUTION/NAME if the name is taken.
         model: a model that readers of its README can install, or the word MODEL for them to replace.
+        like: one of `LIKES[kind]`; "" for the plain templates.
     """
 
     name: str
@@ -49,6 +52,7 @@ class PluginPlan:
     author: str
     pick: str
     model: str
+    like: str = ""
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -66,7 +70,7 @@ class PluginPlan:
 
     @property
     def _kind_folder(self) -> Path:
-        with_framework = TEMPLATES / f"{self.kind}-{self.framework}"
+        with_framework = TEMPLATES / "-".join(filter(None, (self.kind, self.framework, self.like)))
         return with_framework if with_framework.is_dir() else TEMPLATES / self.kind
 
 

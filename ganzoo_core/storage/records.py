@@ -44,6 +44,7 @@ ImageCount = Annotated[int, Meta(ge=0, le=MAX_IMAGES)]
 MAX_SIDE = 65_536
 SideLength = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
 """Pixels."""
+MAX_CONDITIONS = 32
 ConditionName = Annotated[str, Meta(pattern=_IDENTIFIER)]
 ConditionShape = Annotated[list[Annotated[int, Meta(ge=1, le=1_000_000)]], Meta(max_length=3)]
 """The shape of one row: nothing for a whole number, `[F]` for a vector, `[H,W,C]` for a picture."""
@@ -74,7 +75,7 @@ class SpecRecord(Struct, frozen=True):
     classes: Annotated[int, Meta(ge=0, le=1_000_000)]
     latent_dim: Annotated[int, Meta(ge=0, le=1_000_000)]
     framework: Annotated[str, Meta(pattern=_FRAMEWORK)]
-    conditions: Annotated[dict[ConditionName, ConditionShape], Meta(max_length=32)] = {}
+    conditions: Annotated[dict[ConditionName, ConditionShape], Meta(max_length=MAX_CONDITIONS)] = {}
 
 
 class Card(Struct, frozen=True):

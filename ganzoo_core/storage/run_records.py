@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from ganzoo_core.storage.records import DIGEST_PATTERN, PRESET_PATTERN, RUN_ID_PATTERN, ImageCount, Label, SideLength
+from ganzoo_core.storage.records import (
+    DIGEST_PATTERN,
+    MAX_CONDITIONS,
+    PRESET_PATTERN,
+    RUN_ID_PATTERN,
+    ConditionName,
+    ImageCount,
+    Label,
+    SideLength,
+)
 
 ShortText = Annotated[str, Meta(max_length=1000)]
 LongText = Annotated[str, Meta(max_length=10_000)]
@@ -64,6 +73,7 @@ class DataSummary(Struct, frozen=True):
         sizes: the original sizes of the pictures.
         framing: cropping and resizing, such as `640×480 → crop 480² → 64×64`.
         cut: the share of the pictures' area that was cropped away.
+        conditions: name -> the shape of each condition and its origin, in words.
     """
 
     images: ImageCount
@@ -73,6 +83,7 @@ class DataSummary(Struct, frozen=True):
     held_out: ImageCount | None = None
     classes: ClassesSummary | None = None
     cut: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    conditions: Annotated[dict[ConditionName, ShortText], Meta(max_length=2 * MAX_CONDITIONS)] = {}
 
 
 class NetworkFacts(Struct, frozen=True):

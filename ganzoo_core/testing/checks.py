@@ -59,6 +59,7 @@ CHECKS = (
     Check("sizes", ("models",), "models", "images and scores have their shape and type, at each size, grey and RGB"),
     Check("bounds", ("models",), "models", "images are finite, and in [-1, 1] where the output is tanh"),
     Check("labels", ("models",), "models", "labels change G's images and D's scores exactly if it is conditional"),
+    Check("conditions", ("models",), "models", "each condition changes the outputs of the networks that take it"),
     Check("features", ("models",), "models", "what the manifest says the model has is what the networks have"),
     Check("gradients", ("models",), "models", "every parameter learns in its own network's step, and no other's"),
     Check(

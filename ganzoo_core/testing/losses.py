@@ -54,6 +54,8 @@ def needs(subject: Subject) -> None:
     spy = _Spy()
     _compute_terms(subject, spy=spy)
     declared = {need for need in subject.part.needs if not need.startswith("no_")}
+    if "same_real_in_generator_step" in declared:  # gives reals in G's phase, too
+        declared = declared - {"same_real_in_generator_step"} | {"real_in_generator_step"}
     for need in sorted(spy.used - declared):
         raise Broken(f'it uses what it does not declare; say needs = ["{need}"]')
     for need in sorted(declared - spy.used):
@@ -184,7 +186,9 @@ def _compute_terms(
     memory = {name: tensor(np.asarray(value, np.float32)) for name, value in read_initial_memory(made).items()}
     labels = tensor(np.arange(BATCH, dtype=np.int64))
     z = tensor(np.zeros((BATCH, 2), np.float32))
-    step = Step(D, BoundGenerator(lambda z, arguments: g, {}), x, g, labels, z, {}, ops, memory)
+    G = BoundGenerator(lambda z, arguments: g, {})
+    conditions = {} if subject.model is None else dict.fromkeys(subject.model.conditions, x)
+    step = Step(D, G, x, g, labels, z, {}, ops, memory, conditions=conditions)
     answers: dict[str, dict[str, float]] = {}
     for phase in PHASES:
         spied: Any = _SpiedStep(step, phase, spy)

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import building, mix
-from ganzoo_core.data.framing import prepare
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.protocol import Trainer
 from ganzoo_core.mix import DataFit, Mix, Request
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.testing.checks import Broken
-from ganzoo_core.testing.subject import BATCH, Subject
+from ganzoo_core.testing.subject import BATCH, Subject, make_rows
 
 TRIED_SIZES = (15, 28, 32)  # pixels; tried if a model accepts any size
 STEPS = 3
@@ -65,32 +64,66 @@ def bounds(subject: Subject) -> None:
 
 def labels(subject: Subject) -> None:
     """Labels change G's images and D's scores, after a few steps at the latest."""
-    if not subject.part.conditional:
-        return
+    if subject.part.conditional:
+        # D may predict the classes instead of taking labels.
+        _check_dependence(subject, "labels", "conditional = true", spared_output="classes")
+
+
+def conditions(subject: Subject) -> None:
+    """Conditions change the outputs of the networks that take them, and z those of a D that takes it."""
+    for name in subject.part.conditions:
+        _check_dependence(subject, name, f'conditions = ["{name}"]')
+    for name in subject.part.discriminator_takes:
+        _check_dependence(subject, name, f'discriminator_takes = ["{name}"]')
+
+
+def _check_dependence(subject: Subject, name: str, claim: str, *, spared_output: str = "") -> None:
+    """Raise Broken if an argument changes nothing after a few steps either, in a network that is called with it.
+
+    `spared_output` is an output of D whose presence excuses scores that do not change.
+    """
+    idle: list[str] = []
     for steps in (0, STEPS):
         trainer, resolved, fitted = _make_trainer(subject)
         values = building.make_full_resolution_values(fitted)
         for step in range(steps):
             trainer.step(step, step * BATCH, _choose_values(resolved, values))
         z, x = _make_inputs(resolved, fitted)
-        zeros, ones = np.zeros(BATCH, np.int64), np.ones(BATCH, np.int64)
-        network_values = {
-            slot: building.network_kwargs(resolved, slot, values) for slot in ("generator", "discriminator")
-        }
-        native = subject.native
-        drawn = [native.draw_images(trainer.G, z, each, network_values["generator"]) for each in (zeros, ones)]
-        judged = [
-            native.call_discriminator(trainer.D, x, each, network_values["discriminator"]) for each in (zeros, ones)
-        ]
-        idle = []
-        if np.array_equal(drawn[0], drawn[1]):
-            idle.append("G's images")
-        # D may predict the classes instead of taking labels.
-        if np.array_equal(judged[0]["scores"], judged[1]["scores"]) and "classes" not in judged[0]:
-            idle.append("D's scores")
+        outputs: dict[str, list[np.ndarray]] = {}
+        excused = False
+        for variant in (0, 1):
+            for slot, network in _name_networks(trainer).items():
+                given = make_given(resolved, fitted, slot)
+                if name not in given:
+                    continue
+                given[name] = _vary(given[name], variant)
+                kwargs = building.network_kwargs(resolved, slot, values)
+                if slot == "generator":
+                    outputs.setdefault("G's images", []).append(subject.native.draw_images(network, z, given, kwargs))
+                else:
+                    judged = subject.native.call_discriminator(network, x, given, kwargs)
+                    excused = spared_output in judged
+                    outputs.setdefault("D's scores", []).append(judged["scores"])
+        idle = [what for what, (first, second) in outputs.items() if np.array_equal(first, second)]
+        if excused and "D's scores" in idle:
+            idle.remove("D's scores")
         if not idle:
             return
-    raise Broken(f"{' and '.join(idle)} do not depend on the labels, and conditional = true says that they do")
+    raise Broken(f"{' and '.join(idle)} do not depend on {_name_argument(name)}, and {claim} says that they do")
+
+
+def _name_argument(name: str) -> str:
+    return "the labels" if name == "labels" else f"`{name}`"
+
+
+def _vary(rows: np.ndarray, variant: int) -> np.ndarray:
+    """Rows of one kind that differ between variants: constant numbers, or noise."""
+    if rows.dtype == np.int64:
+        return np.full_like(rows, variant)
+    noise = philox(variant, "conditions of the contract")
+    if rows.dtype == np.uint8:
+        return noise.integers(0, 256, rows.shape, dtype=np.uint8)
+    return noise.standard_normal(rows.shape, dtype=np.float32)
 
 
 def features(subject: Subject) -> None:
@@ -155,11 +188,11 @@ def gradients(subject: Subject) -> None:
 def _is_of_head(subject: Subject, D: Any, key: int, resolved: Mix, fitted: DataFit) -> bool:
     """Whether a weight changes other outputs of D, and not the scores: the loss of this mix may not use it."""
     _, x = _make_inputs(resolved, fitted)
-    labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
+    given = make_given(resolved, fitted, "discriminator")
     values = building.network_kwargs(resolved, "discriminator", building.make_full_resolution_values(fitted))
-    before = subject.native.call_discriminator(D, x, labels, values)
+    before = subject.native.call_discriminator(D, x, given, values)
     with subject.native.change_weight(D, key, lambda old: old + 1):
-        after = subject.native.call_discriminator(D, x, labels, values)
+        after = subject.native.call_discriminator(D, x, given, values)
     changed = {name for name, output in before.items() if not np.array_equal(output, after[name])}
     return bool(changed) and "scores" not in changed
 
@@ -195,14 +228,14 @@ def _changes_gradient(subject: Subject, D: Any, key: int, resolved: Mix, fitted:
     one does, it alters the gradient of one sample: a dependence shows in every sample of three batches.
     """
     values = building.network_kwargs(resolved, "discriminator", building.make_full_resolution_values(fitted))
-    labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
+    given = make_given(resolved, fitted, "discriminator")
     generator = philox(0, "second-order")
     shape = (BATCH, fitted.spec.height, fitted.spec.width, fitted.spec.channels)
     for _ in range(3):
         x = generator.uniform(-1, 1, shape).astype(np.float32)
-        before = subject.native.differentiate(D, x, labels, values)
+        before = subject.native.differentiate(D, x, given, values)
         with subject.native.change_weight(D, key, lambda old: old + SMALL * generator.normal(size=old.shape)):
-            after = subject.native.differentiate(D, x, labels, values)
+            after = subject.native.differentiate(D, x, given, values)
         if not (before != after).reshape(BATCH, -1).any(axis=1).all():
             return False
     return True
@@ -268,14 +301,14 @@ def _call_networks(
 ) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
     """Return G's images [N,H,W,C], and D's outputs on noise images by name, the scores first."""
     z, x = _make_inputs(resolved, fitted)
-    labels_given = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
+    given = {slot: make_given(resolved, fitted, slot) for slot in ("generator", "discriminator")}
     values = building.make_full_resolution_values(fitted)
     made = subject.native.draw_images(
-        G, z * np.float32(scale), labels_given, building.network_kwargs(resolved, "generator", values)
+        G, z * np.float32(scale), given["generator"], building.network_kwargs(resolved, "generator", values)
     )
     judged = as_outputs(
         subject.native.call_discriminator(
-            D, x, labels_given, building.network_kwargs(resolved, "discriminator", values)
+            D, x, given["discriminator"], building.network_kwargs(resolved, "discriminator", values)
         )
     )
     return made, {"scores": judged["scores"], **judged}
@@ -287,6 +320,13 @@ def _make_inputs(resolved: Mix, fitted: DataFit) -> tuple[np.ndarray, np.ndarray
     z = latents(generator, BATCH, spec.latent_dim, resolved.parts["generator"].latent)
     shape = (BATCH, spec.height, spec.width, spec.channels)
     return z, generator.uniform(-1, 1, shape).astype(np.float32)
+
+
+def make_given(resolved: Mix, fitted: DataFit, slot: str) -> dict[str, np.ndarray]:
+    """What a network is called with beside its first argument: labels, conditions, and z for a D that takes it."""
+    shapes = mix.make_network_spec(resolved, fitted.spec, slot).conditions
+    given = {name: make_rows(shape, BATCH) for name, shape in shapes.items()}
+    return {**({"labels": np.arange(BATCH, dtype=np.int64)} if resolved.conditional else {}), **given}
 
 
 def _resolve(subject: Subject, assigned: Mapping[str, Any]) -> Mix:
@@ -301,10 +341,10 @@ def _make_trainer(subject: Subject, *, loss: Any = None, **assigned: Any) -> tup
     fitted = building.fit_to_data(resolved, source)
     first = subject.list_stages(resolved, fitted)[0]
     G, D = building.build_networks(subject.engine, resolved, fitted, first)
-    prepared = prepare(source, fitted.framing, fitted.spec.channels)
+    prepared = building.prepare_data(resolved, fitted, source)
     plan = building.make_plan(resolved, {})
     trainer = subject.engine.create_trainer(
-        G, D, building.build_loss(resolved, fitted), plan, prepared.images, prepared.labels
+        G, D, building.build_loss(resolved, fitted), plan, prepared.images, prepared.labels, prepared.conditions
     )
     return trainer, resolved, fitted
 

@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.api import Spec
+from ganzoo_core.data.pixels import preprocess
 from ganzoo_core.engines.loss_step import as_outputs
-from ganzoo_core.engines.tensorflow.networks import as_keywords, call_network
+from ganzoo_core.engines.tensorflow.networks import as_keywords, call_keras_network
 
 
 class Generator(keras.Model):
@@ -64,29 +65,29 @@ def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Dis
         random.setstate(state)
 
 
-def draw_images(G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
-    """Call G in evaluation mode: float [N,H,W,C], in G's own dtype."""
-    images: np.ndarray = call_network(
-        G, tf.constant(z), _to_labels(labels), as_keywords(values), training=False
-    ).numpy()
+def draw_images(G: Any, z: np.ndarray, given: Mapping[str, np.ndarray], values: Mapping[str, float]) -> np.ndarray:
+    """Call G in evaluation mode, with labels and conditions: float [N,H,W,C], in G's own dtype."""
+    images: np.ndarray = call_keras_network(G, tf.constant(z), _to_arguments(given, values), training=False).numpy()
     return images
 
 
 def call_discriminator(
-    D: Any, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
+    D: Any, pixels: np.ndarray, given: Mapping[str, np.ndarray], values: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
     """Call D in evaluation mode; return its outputs by name."""
-    out = call_network(D, tf.constant(pixels), _to_labels(labels), as_keywords(values), training=False)
+    out = call_keras_network(D, tf.constant(pixels), _to_arguments(given, values), training=False)
     named = out if isinstance(out, Mapping) else {"scores": out}
     return {name: tensor.numpy() for name, tensor in named.items()}
 
 
-def differentiate(D: Any, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
+def differentiate(
+    D: Any, pixels: np.ndarray, given: Mapping[str, np.ndarray], values: Mapping[str, float]
+) -> np.ndarray:
     """The gradient of the sum of D's scores in evaluation mode with respect to the images, as float32."""
     x = tf.constant(pixels)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        out = call_network(D, x, _to_labels(labels), as_keywords(values), training=False)
+        out = call_keras_network(D, x, _to_arguments(given, values), training=False)
         scores = tf.reduce_sum(as_outputs(out)["scores"])
     gradient: np.ndarray = tf.convert_to_tensor(tape.gradient(scores, x)).numpy()
     return gradient
@@ -104,8 +105,9 @@ def change_weight(network: Any, key: int, change: Callable[[np.ndarray], np.ndar
         weight.assign(old)
 
 
-def _to_labels(labels: np.ndarray | None) -> Any:
-    return None if labels is None else tf.constant(labels)
+def _to_arguments(given: Mapping[str, np.ndarray], values: Mapping[str, float]) -> dict[str, Any]:
+    tensors = {name: tf.constant(preprocess(rows) if rows.dtype == np.uint8 else rows) for name, rows in given.items()}
+    return {**tensors, **as_keywords(values)}
 
 
 def list_learnable(network: Any) -> dict[int, tuple[str, np.ndarray]]:

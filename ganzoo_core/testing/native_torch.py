@@ -12,7 +12,7 @@ from torch import nn
 
 from ganzoo_core.api import Spec
 from ganzoo_core.engines.loss_step import as_outputs
-from ganzoo_core.engines.torch.forward import as_keywords
+from ganzoo_core.engines.torch.forward import as_keywords, call_network, to_condition
 
 CPU = torch.device("cpu")
 
@@ -65,33 +65,35 @@ def make_networks(spec: Spec, features: Collection[str]) -> tuple[Generator, Dis
         return Generator(spec), Discriminator(spec, features=features)
 
 
-def draw_images(G: nn.Module, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
-    """Call G in evaluation mode: float [N,H,W,C], in G's own dtype."""
+def draw_images(
+    G: nn.Module, z: np.ndarray, given: Mapping[str, np.ndarray], values: Mapping[str, float]
+) -> np.ndarray:
+    """Call G in evaluation mode, with labels and conditions: float [N,H,W,C], in G's own dtype."""
     with torch.no_grad():
-        out = G.eval()(torch.from_numpy(z), *_to_labels(labels), **as_keywords(values, CPU))
+        out = call_network(G.eval(), torch.from_numpy(z), _to_arguments(given, values))
     G.train()
     images: np.ndarray = out.permute(0, 2, 3, 1).contiguous().numpy() if out.dim() == 4 else out.numpy()
     return images
 
 
 def call_discriminator(
-    D: nn.Module, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
+    D: nn.Module, pixels: np.ndarray, given: Mapping[str, np.ndarray], values: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
     """Call D in evaluation mode; return its outputs by name."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     with torch.no_grad():
-        out = D.eval()(x, *_to_labels(labels), **as_keywords(values, CPU))
+        out = call_network(D.eval(), x, _to_arguments(given, values))
     D.train()
     named = out if isinstance(out, Mapping) else {"scores": out}
     return {name: tensor.numpy() for name, tensor in named.items()}
 
 
 def differentiate(
-    D: nn.Module, pixels: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]
+    D: nn.Module, pixels: np.ndarray, given: Mapping[str, np.ndarray], values: Mapping[str, float]
 ) -> np.ndarray:
     """The gradient of the sum of D's scores in evaluation mode with respect to the images, as float32."""
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).requires_grad_()
-    scores = as_outputs(D.eval()(x, *_to_labels(labels), **as_keywords(values, CPU)))["scores"]
+    scores = as_outputs(call_network(D.eval(), x, _to_arguments(given, values)))["scores"]
     D.train()
     gradient: np.ndarray = torch.autograd.grad(scores.sum(), x)[0].numpy()
     return gradient
@@ -111,8 +113,9 @@ def change_weight(network: nn.Module, key: int, change: Callable[[np.ndarray], n
             weight.copy_(torch.from_numpy(old))
 
 
-def _to_labels(labels: np.ndarray | None) -> tuple[torch.Tensor, ...]:
-    return () if labels is None else (torch.from_numpy(labels),)
+def _to_arguments(given: Mapping[str, np.ndarray], values: Mapping[str, float]) -> dict[str, Any]:
+    tensors = {name: to_condition(torch.from_numpy(rows), torch.contiguous_format) for name, rows in given.items()}
+    return {**tensors, **as_keywords(values, CPU)}
 
 
 def list_learnable(network: nn.Module) -> dict[int, tuple[str, np.ndarray]]:

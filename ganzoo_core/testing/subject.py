@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -16,13 +18,18 @@ from ganzoo_core.api import ImageSource, Spec, Step
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines.protocol import Engine
+from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import get_framework
-from ganzoo_core.mix import DataFit, Mix, Request, resolve
+from ganzoo_core.mix import DataFit, Mix, Request, make_network_spec, resolve
 from ganzoo_core.settings import CORE_SETTINGS, find_kind, find_matches, read_engine_settings, read_value
+from ganzoo_core.testing.checks import Broken
 
 CLASSES = 11  # a number that is unlikely as the width of a layer
 IMAGES = 64
 BATCH = 4
+VECTOR = 5  # numbers of a condition that is no picture
+OF_STEPS = {"second_order", "real_in_generator_step", "same_real_in_generator_step"}  # needs that networks cannot meet
+KINDS_TRIED = ("picture", "vector", "number")  # of conditions
 
 
 class Subject:
@@ -68,29 +75,48 @@ class Subject:
         """The contract's module for the framework, such as `native_torch`."""
         return importlib.import_module(get_framework(self.framework).contract)
 
+    @cached_property
+    def model(self) -> Part | None:
+        """The model that is trained: the part itself, or the one that a loss names; None for tiny networks.
+
+        Raises:
+            Broken: if a loss names a model that is not installed.
+        """
+        if self._part is None or self._part.kind == "models":
+            return self._part
+        if not self._part.contract:
+            return None
+        try:
+            return catalog.scan().find("models", self._part.contract)
+        except UsageError as error:
+            raise Broken(f'contract = "{self._part.contract}": {error}') from None
+
     @property
     def preset(self) -> str:
         """The model's smallest preset: the one for the default data, else the one for laptops, or `none`."""
+        if self.model is None:
+            return "none"
         data = catalog.scan().find_default("datasets")
-        laptop = [name for name, suits in self.part.suits.items() if suits.machine == "laptop"]
+        laptop = [name for name, suits in self.model.suits.items() if suits.machine == "laptop"]
         names = laptop if data is None else [data.name, *laptop]
-        return next((name for name in names if name in self.part.presets), "none")
+        return next((name for name in names if name in self.model.presets), "none")
 
     @property
     def size(self) -> int:
         """Image size in pixels: the smallest of at least 16 that the model accepts."""
-        if not self._part or self.part.kind != "models":
+        if self.model is None:
             return 8
-        fitting = [size for size in self.part.image_sizes if size >= 16]
-        return min(fitting) if fitting else max(self.part.image_sizes, default=32)
+        fitting = [size for size in self.model.image_sizes if size >= 16]
+        return min(fitting) if fitting else max(self.model.image_sizes, default=32)
 
     def choose_picks(self) -> dict[str, Any]:
         """The picks to train the part with: the model itself, or the contract's tiny networks."""
         part = self.part
-        if part.kind == "models":
-            return {"model": part.qualified_name}
+        if self.model is not None:
+            own = {"loss": part.qualified_name} if part.kind == "losses" else {}
+            return {"model": self.model.qualified_name, **own}
         spec = self.make_tiny_spec()
-        needs = {need for need in part.needs if not need.startswith("no_")} - {"second_order", "real_in_generator_step"}
+        needs = {need for need in part.needs if not need.startswith("no_")} - OF_STEPS
         G, D = self.native.make_networks(spec, needs)
         loss = part.qualified_name if part.kind == "losses" else NonSaturating()
         schedule = constant_rates if part.kind == "modifiers" else constant_schedule
@@ -107,7 +133,38 @@ class Subject:
         generator = np.random.default_rng(0)
         images = generator.integers(0, 256, (IMAGES, side, side, channels), dtype=np.uint8)
         labels = np.arange(IMAGES, dtype=np.int64) % CLASSES
-        return ImageSource(images, labels, tuple(f"class {number}" for number in range(CLASSES)), background=0)
+        shapes = {"picture": (side, side, channels), "vector": (VECTOR,), "number": ()}
+        conditions = {name: make_rows(shapes[kind], IMAGES) for name, kind in self.condition_kinds.items()}
+        names = tuple(f"class {number}" for number in range(CLASSES))
+        return ImageSource(images, labels, names, background=0, conditions=conditions)
+
+    @property
+    def condition_kinds(self) -> dict[str, str]:
+        """The kind of each condition of the model: the first for which its networks can be built and called.
+
+        A manifest gives only names: the model itself says, by failing, what it cannot take.
+        """
+        names = self.model.conditions if self.model is not None else ()
+        if "condition kinds" not in self.cache:
+            kinds = [dict(zip(names, each, strict=True)) for each in itertools.product(KINDS_TRIED, repeat=len(names))]
+            self.cache["condition kinds"] = kinds[0]
+            if names:
+                self.cache["condition kinds"] = self._find_kinds(kinds)
+        found: dict[str, str] = self.cache["condition kinds"]
+        return found
+
+    def _find_kinds(self, candidates: Sequence[dict[str, str]]) -> dict[str, str]:
+        for kinds in candidates:
+            self.cache["condition kinds"] = kinds
+            with contextlib.suppress(Exception):  # whatever the model raises for a shape that it cannot take
+                G, D, resolved, fitted = self.build_networks()
+                for slot, network in (("generator", G), ("discriminator", D)):
+                    spec = make_network_spec(resolved, fitted.spec, slot)
+                    values = building.network_kwargs(resolved, slot, building.make_full_resolution_values(fitted))
+                    is_generator = slot == "generator"
+                    self.engine.list_layers(network, spec, is_generator=is_generator, values=values)
+                return kinds
+        return candidates[0]  # the checks report the error
 
     def make_request(
         self,
@@ -130,13 +187,13 @@ class Subject:
             "engine.threads": 1,
             "data.size": self.size,
         }
-        if self.part.kind != "models":
+        if self.model is None:
             small["model.latent_dim"] = 8
         chosen = dict(self.choose_picks() if picks is None else picks)
         chosen["data"] = data or self.make_source()
         if modifiers is None and self.part.kind == "modifiers":
             modifiers = [self.part.qualified_name]
-        preset = self.preset if self.part.kind == "models" else None
+        preset = self.preset if self.model is not None else None
         left_out = self.part.defaults if modifiers == [] else ()  # the settings of a modifier that is not picked
         own = {key: value for key, value in self.own_settings.items() if key not in left_out}
         return Request(picks=chosen, modifiers=modifiers, preset=preset, assigned={**small, **own, **settings})
@@ -187,6 +244,16 @@ def _list_settings(part: Part) -> set[str]:
     keys = {*part.defaults, *(key for preset in part.presets.values() for key in preset)}
     networks = ("generator.", "discriminator.")
     return keys | {network + key[6:] for key in keys if key.startswith("model.") for network in networks}
+
+
+def make_rows(shape: tuple[int, ...], count: int) -> np.ndarray:
+    """Rows of a condition of this shape: pictures of noise, normal numbers, or 0 and 1 in turn."""
+    noise = np.random.default_rng(1)
+    if not shape:
+        return np.arange(count, dtype=np.int64) % 2
+    if len(shape) == 1:
+        return noise.standard_normal((count, *shape), dtype=np.float32)
+    return noise.integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 class NonSaturating:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import building, python_api
-from ganzoo_core.data.conditions import make_random_rows
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.generation import load
 from ganzoo_core.randomness import latents, philox
@@ -22,7 +21,8 @@ from ganzoo_core.settings import find_kind
 from ganzoo_core.storage import files
 from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.testing.checks import Broken
-from ganzoo_core.testing.subject import BATCH, Subject
+from ganzoo_core.testing.models import make_given
+from ganzoo_core.testing.subject import BATCH, Subject, make_rows
 
 CLOCK_KEYS = ("seconds", "images_per_second")
 IMAGE_COUNT = 4
@@ -158,8 +158,8 @@ def saved(subject: Subject) -> None:
     folder = train_straight(subject)
     network = subject.choose_picks().get("generator")
     loaded = [load.load(folder, device="cpu", network=network) for _ in range(2)]
-    on = make_random_rows(loaded[0].spec.conditions, IMAGE_COUNT, seed=0) or None
-    drawn = [each.generate(IMAGE_COUNT, seed=1, on=on) for each in loaded]
+    on = {name: make_rows(tuple(shape), IMAGE_COUNT) for name, shape in loaded[0].spec.conditions.items()}
+    drawn = [each.generate(IMAGE_COUNT, seed=1, on=on or None) for each in loaded]
     if drawn[0].tobytes() != drawn[1].tobytes():
         raise Broken("the saved generator draws other images each time; nothing in it may be drawn at random")
     written = read_all_tensors(folder / layout.GENERATOR / layout.WEIGHTS)
@@ -176,13 +176,13 @@ def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray])
     """Raise Broken if changing a tensor changes no image at any stage of growth."""
     G, _, resolved, fitted = subject.build_networks()
     z = latents(philox(0, "contract"), BATCH, fitted.spec.latent_dim, resolved.parts["generator"].latent)
-    labels = np.arange(BATCH, dtype=np.int64) if resolved.conditional else None
+    given = make_given(resolved, fitted, "generator")
 
     def images() -> list[np.ndarray]:
         values = [
             building.network_kwargs(resolved, "generator", stage) for stage in subject.list_stages(resolved, fitted)
         ]
-        return [subject.native.draw_images(G, z, labels, each) for each in values]
+        return [subject.native.draw_images(G, z, given, each) for each in values]
 
     subject.engine.load_weights(G, tensors)
     before = images()

@@ -32,7 +32,7 @@ def build_generator(name: str, spec: gz.Spec) -> Any:
             if name == "saved":
                 self.register_buffer("unused", torch.zeros(3))
 
-        def forward(self, z: Any, labels: Any = None) -> Any:
+        def forward(self, z: Any, labels: Any = None, source: Any = None) -> Any:
             self.calls += 1
             if name == "same-seed":
                 z = z + random.SystemRandom().random()
@@ -79,7 +79,7 @@ def build_discriminator(name: str, spec: gz.Spec) -> Any:
                 nn.Linear(16, 1),
             )
 
-        def forward(self, x: Any, labels: Any = None) -> Any:
+        def forward(self, x: Any, labels: Any = None, source: Any = None) -> Any:
             if name == "sizes":
                 x = x.expand(-1, 3, -1, -1)
             if name == "second-order":

@@ -170,8 +170,8 @@ def test_each_grey_value_is_scaled_as_anywhere(device: str) -> None:
     images = np.arange(256, dtype=np.uint8).reshape(16, 4, 4, 1)
     data = TrainingImages(images, np.arange(16), device)
     order = np.array([3, 15, 0])
-    taken, labels = data.gather_encoded(order)
-    assert labels.numpy().tolist() == [3, 15, 0]
+    taken, given = data.gather_encoded(order)
+    assert given["labels"].numpy().tolist() == [3, 15, 0]
     assert np.array_equal(tf.function(data.decode)(taken), pixels.preprocess(images[order]))
 
 

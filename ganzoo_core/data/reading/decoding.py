@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Task:
         all_frames: whether all frames or pages are images, or only the first.
         height, width, channels, fit: of the result of `decode`.
         windows: of `ranges.choose_windows`.
+        half: `left` or `right`, of files that hold two pictures side by side; "" for the whole picture.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class Task:
     channels: int = 3
     fit: str = "crop"
     windows: Mapping[str, Range] = field(default_factory=dict)
+    half: str = ""
 
 
 def perform(task: Task, file: ImageFile) -> Any:
@@ -75,9 +77,11 @@ def perform(task: Task, file: ImageFile) -> Any:
     """
     with open_image(file) as image:
         size, sample = image.size, ranges.find_sample(image)
-        pixels = check_size(image, task.side, task.max_pixels)
+        # What is cut in the middle is decoded at its own size: at a fraction of it, the middle may lie within a pixel.
+        pixels = check_size(image, 0 if task.half else task.side, task.max_pixels)
         if task.kind == "header":
-            return _read_header(image, size, sample, pixels, all_frames=task.all_frames)
+            header = _read_header(image, size, sample, pixels, all_frames=task.all_frames)
+            return _halve(header) if task.half else header
         found = []
         for number in range(_count_frames(image) if task.all_frames else 1):
             if number:
@@ -98,6 +102,13 @@ def _read_header(image: Image.Image, size: tuple[int, int], sample: str, pixels:
     several = image.format != "MPO" and getattr(image, "is_animated", False)
     frames = _count_frames(image) if all_frames else 1 + several
     return Header(height, width, _is_grey(image), sample, frames, pixels)
+
+
+def _halve(header: Header) -> Header:
+    """The header of either half of two pictures side by side; raises BadImage for an odd width."""
+    if header.width % 2:
+        raise BadImage(f"{header.width} pixels wide; expected two pictures of one width side by side")
+    return replace(header, width=header.width // 2)
 
 
 def _is_grey(image: Image.Image) -> bool:
@@ -138,6 +149,7 @@ def _decode(task: Task, file: ImageFile, image: Image.Image) -> np.ndarray:
         fit=task.fit,
         sample=sample,
         window=window,
+        half=task.half,
     )
 
 
@@ -183,9 +195,13 @@ def _to_pixels(
     fit: str,
     sample: str,
     window: Range | None,
+    half: str = "",
 ) -> np.ndarray:
     image.load()
     image = _turn(image, orientation)
+    if half:
+        middle = image.width // 2
+        image = image.crop((0, 0, middle, image.height) if half == "left" else (middle, 0, 2 * middle, image.height))
     if fit == "crop":
         image = _crop_to_aspect(image, height, width)
     border = "white" if image.has_transparency_data else "black"

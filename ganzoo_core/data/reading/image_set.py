@@ -49,6 +49,7 @@ class ImageSet:
         options: of the dataset; `size`, `channels`, `fit`, `range`, `frames`, `max_megapixels` and `skip_bad` are used,
             each with a default.
         name: the folder, for messages, or "".
+        half: `left` or `right` to read that half of each file, which holds two pictures side by side; "" for the whole.
 
     Attributes:
         files: the files that can be read.
@@ -61,7 +62,9 @@ class ImageSet:
         DataError: if files cannot be read and `skip_bad` is off, or if none can.
     """
 
-    def __init__(self, files: Sequence[ImageFile], options: Mapping[str, Any] | None = None, *, name: str = "") -> None:
+    def __init__(
+        self, files: Sequence[ImageFile], options: Mapping[str, Any] | None = None, *, name: str = "", half: str = ""
+    ) -> None:
         self.options = parse_options(options or {})
         self._title, self._prefix = Path(name).name or "images", f"{quote_name(name)}: " if name else ""
         if not files:
@@ -74,6 +77,7 @@ class ImageSet:
             max_pixels=self.options.max_megapixels * 1e6,
             all_frames=self.options.frames == "all",
             fit=self.options.fit,
+            half=half,
         )
         headers = self._perform(self._task, files, [None] * len(files), "looking at")
         good = [(file, header) for file, header in zip(files, headers, strict=True) if header is not None]

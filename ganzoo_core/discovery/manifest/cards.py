@@ -50,7 +50,8 @@ class Part:
     place of settings, each true or depending on a setting as in `has`. `warnings` are about fields that this core
     ignored. A model's networks are called with its `conditions`, its discriminator also with what it names in
     `discriminator_takes`. `drawn_alone` marks a generator whose noise is dropout: each image is drawn by itself, in
-    training mode, so with dropout and with its own batch statistics.
+    training mode, so with dropout and with its own batch statistics. `contract` names the model on which the contract
+    of checks tries a loss that needs more than the contract's own tiny networks.
     """
 
     kind: str
@@ -84,6 +85,7 @@ class Part:
     conditions: tuple[str, ...] = ()
     discriminator_takes: tuple[str, ...] = ()
     drawn_alone: bool = False
+    contract: str = ""
     gives: Mapping[str, Any] = field(default_factory=dict)
     generators: tuple[str, ...] = ()
     decision: float | str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganzoo_core import settings
-from ganzoo_core.api import RESERVED_CONDITIONS
+from ganzoo_core.api import RESERVED_CONDITIONS, is_condition_name
 from ganzoo_core.discovery.manifest.cards import BOUNDS, DATA_FEATURES, Suits
 from ganzoo_core.frameworks import FRAMEWORKS
 
@@ -65,6 +65,12 @@ def _read_names(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _read_part_name(value: Any) -> str:
+    if not isinstance(value, str) or not NAME_PATTERN.fullmatch(value):
+        raise ValueError(f"expected a name of {NAME_RULE}")
+    return value
+
+
 def _read_identifiers(value: Any) -> tuple[str, ...]:
     names = _read_texts(value)
     if not all(name.isidentifier() for name in names):
@@ -77,6 +83,10 @@ def _read_conditions(value: Any) -> tuple[str, ...]:
     for name in names:
         if name in RESERVED_CONDITIONS:
             raise ValueError(f"{name} means something else to a network; expected another name")
+        if not is_condition_name(name):
+            raise ValueError(
+                f"{name} cannot be the keyword of a condition; expected a Python identifier of ASCII letters"
+            )
     return tuple(dict.fromkeys(names))
 
 
@@ -256,7 +266,7 @@ _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
     },
     "losses": {
         "needs": _read_identifiers, "has": _read_features, "decision": _read_decision, "clip_discriminator": _read_clip,
-        "probability": _make_choice_check("sigmoid"), "takes": _read_identifiers,
+        "probability": _make_choice_check("sigmoid"), "takes": _read_identifiers, "contract": _read_part_name,
     },
     "schedules": {"gives": _read_given},
     "datasets": {

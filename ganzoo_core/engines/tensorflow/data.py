@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.api import Images
+from ganzoo_core.data.conditions import Rows, is_picture
 from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.data.lazy import is_in_file
 from ganzoo_core.data.pixels import preprocess
@@ -29,10 +30,16 @@ class TrainingImages:
         images: uint8 [N,H,W,C]; see `data.lazy`. Images in a file stay there unless copied to a GPU.
         labels: int64 [N], or None.
         device: TensorFlow's name of it.
+        conditions: name -> rows; they stay where they are, and pictures that are read on demand are read in advance.
     """
 
-    def __init__(self, images: Images, labels: np.ndarray | None, device: str) -> None:
-        self.images, self.labels = images, labels
+    def __init__(
+        self, images: Images, labels: np.ndarray | None, device: str, conditions: Mapping[str, Rows] | None = None
+    ) -> None:
+        self.images, self.labels, self.conditions = images, labels, dict(conditions or {})
+        self.condition_prefetchers = {
+            name: Prefetcher(rows) for name, rows in self.conditions.items() if is_picture(rows) and is_in_file(rows)
+        }
         self.on_device = self.prefetcher = None
         if "CPU" not in device and math.prod(images.shape) <= MAX_DEVICE_BYTES:
             with tf.device(device):
@@ -43,16 +50,25 @@ class TrainingImages:
 
     def gather_encoded(
         self, indices: np.ndarray, next_indices: np.ndarray | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Indices [N] -> the input of `decode`, and int64 labels [N] or None.
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Indices [N] -> the input of `decode`, and the result of `gather_given`.
 
         `next_indices` are those of the next batch; if the images are in a file, a thread reads them in advance.
         """
-        labels = None if self.labels is None else tf.constant(self.labels[indices])
+        given = self.gather_given(indices, next_indices)
         if self.on_device is not None:
-            return tf.constant(indices), labels
+            return tf.constant(indices), given
         batch = self.images[indices] if self.prefetcher is None else self.prefetcher.take(indices, next_indices)
-        return tf.constant(preprocess(batch)), labels
+        return tf.constant(preprocess(batch)), given
+
+    def gather_given(self, indices: np.ndarray, next_indices: np.ndarray | None = None) -> dict[str, tf.Tensor]:
+        """What belongs to images: `labels` int64 [N], if there are any, and conditions, pictures in [-1, 1]."""
+        given = {} if self.labels is None else {"labels": tf.constant(self.labels[indices])}
+        for name, rows in self.conditions.items():
+            prefetcher = self.condition_prefetchers.get(name)
+            read = np.asarray(rows[indices]) if prefetcher is None else prefetcher.take(indices, next_indices)
+            given[name] = tf.constant(preprocess(read) if read.dtype == np.uint8 else read)
+        return given
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:
         """The result of `gather_encoded` -> float32 images [N,H,W,C] in [-1, 1]."""

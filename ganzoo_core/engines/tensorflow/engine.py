@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
+from ganzoo_core.data.conditions import Conditions, Rows
 from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.distributed.launchers import note_unused_gpus
 from ganzoo_core.distributed.ranks import Rank
@@ -24,11 +25,20 @@ from ganzoo_core.engines.tensorflow import import_tensorflow, network_size
 from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
 from ganzoo_core.engines.tensorflow.device import count_threads, pick_device, set_threads
 from ganzoo_core.engines.tensorflow.layer_table import make_layer_rows
-from ganzoo_core.engines.tensorflow.networks import EmaNetwork, Network, as_keywords, call_network, name_weights
+from ganzoo_core.engines.tensorflow.networks import (
+    EmaNetwork,
+    Network,
+    as_keywords,
+    assign_seeds,
+    call_keras_network,
+    check_condition_inputs,
+    make_zero_arguments,
+    name_weights,
+)
 from ganzoo_core.engines.tensorflow.precision import check_precision
 from ganzoo_core.engines.tensorflow.trainer import Trainer
 from ganzoo_core.messages import pluralise
-from ganzoo_core.randomness import seed_for
+from ganzoo_core.randomness import philox, seed_for
 
 
 class Engine:
@@ -97,6 +107,7 @@ class Engine:
         def build(values: Mapping[str, float], known: Network = None) -> Network:
             with self.use_seed(seed, f"weights of the {slot}"):
                 network = make()
+                check_condition_inputs(network, spec.conditions)
                 if "resolution" not in values:
                     self._call_once(network, spec, slot, values)
             if "resolution" in values and network is not known:
@@ -131,9 +142,8 @@ class Engine:
         size = spec.height, spec.width
         scale = 1 << count_halvings(size, int(values.get("resolution", max(size))))
         image = (2, spec.height // scale, spec.width // scale, spec.channels)
-        labels = tf.zeros(2, tf.int64) if spec.classes else None
         x = tf.zeros((2, spec.latent_dim) if slot == "generator" else image)
-        call_network(network, x, labels, as_keywords(values), training=False)
+        call_keras_network(network, x, {**make_zero_arguments(spec, 2), **as_keywords(values)}, training=False)
 
     @contextlib.contextmanager
     def use_seed(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
@@ -157,22 +167,44 @@ class Engine:
             np.random.set_state(numpy)  # noqa: NPY002
 
     def create_trainer(
-        self, G: Any, D: Any, loss: Loss, plan: Plan, images: Images, labels: np.ndarray | None
+        self,
+        G: Any,
+        D: Any,
+        loss: Loss,
+        plan: Plan,
+        images: Images,
+        labels: np.ndarray | None,
+        conditions: Mapping[str, Rows] | None = None,
     ) -> protocol.Trainer:
         """Create a trainer of these networks on these images (uint8 [N,H,W,C])."""
         check_precision(self.precision, device_type=self.device_type, compile=self.compile)
-        return Trainer(self, G, D, loss, plan, images, labels)
+        return Trainer(self, G, D, loss, plan, images, labels, conditions)
 
-    def draw(self, G: Any, z: np.ndarray, labels: np.ndarray | None, values: Mapping[str, float]) -> np.ndarray:
-        """Generate images in evaluation mode."""
-        network, scope = (G.network, G.use_averages()) if isinstance(G, EmaNetwork) else (G, contextlib.nullcontext())
-        chunks = []
-        with tf.device(self.device), scope:
-            for first in range(0, len(z), DRAW_BATCH_SIZE):
-                chunk_labels = None if labels is None else tf.constant(labels[first : first + DRAW_BATCH_SIZE])
-                noise = tf.constant(z[first : first + DRAW_BATCH_SIZE])
-                out = call_network(network, noise, chunk_labels, as_keywords(values), training=False)
-                chunks.append(pixels.deprocess(out.numpy().astype(np.float32)))
+    def draw(
+        self,
+        G: Any,
+        z: np.ndarray,
+        labels: np.ndarray | None,
+        values: Mapping[str, float],
+        *,
+        conditions: Conditions | None = None,
+        alone: bool = False,
+        noise_seed: int = 0,
+    ) -> np.ndarray:
+        """Generate images, in evaluation mode unless `alone`."""
+        data = TrainingImages(np.zeros((len(z), 1, 1, 1), np.uint8), labels, "CPU", conditions)
+        is_average, size = isinstance(G, EmaNetwork), 1 if alone else DRAW_BATCH_SIZE
+        network, chunks = G.network if is_average else G, []
+        for first in range(0, len(z), size):
+            indices = np.arange(first, min(first + size, len(z)))
+            # In a stateless scope what training mode assigns, such as batch norm's statistics, is dropped.
+            plain = keras.StatelessScope() if alone else contextlib.nullcontext()
+            with tf.device(self.device), G.use_averages() if is_average else plain:
+                if alone:
+                    assign_seeds(network, philox(noise_seed, "drawing", first))
+                arguments = {**data.gather_given(indices), **as_keywords(values)}
+                out = call_keras_network(network, tf.constant(z[indices]), arguments, training=alone)
+            chunks.append(pixels.deprocess(out.numpy().astype(np.float32)))
         return np.concatenate(chunks)
 
     def score_images(
@@ -231,9 +263,9 @@ class Engine:
         data = TrainingImages(images, labels, self.device)
         for first in range(0, len(images), batch_size):
             with tf.device(self.device):
-                encoded, batch_labels = data.gather_encoded(np.arange(first, min(first + batch_size, len(images))))
+                encoded, given = data.gather_encoded(np.arange(first, min(first + batch_size, len(images))))
                 batch = to_resolution(data.decode(encoded), stage)
-                scores = as_outputs(call_network(D, batch, batch_labels, keywords, training=training))["scores"]
+                scores = as_outputs(call_keras_network(D, batch, {**given, **keywords}, training=training))["scores"]
             yield scores
 
     def read_weights(self, network: Any) -> dict[str, np.ndarray]:

@@ -3,37 +3,83 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from ganzoo_core.api import Spec
+from ganzoo_core.errors import PluginError
 
 Network = Any
 _NAME_NUMBER = re.compile(r"_\d+(?=_|$)")
 
 
-def call_network(network: Network, x: Any, labels: Any, values: Mapping[str, Any], *, training: bool) -> Any:
+def call_keras_network(network: Network, x: Any, arguments: Mapping[str, Any], *, training: bool) -> Any:
     """Call a network as the contract of the hooks specifies.
 
     Args:
         network: a `keras.Model`.
         x: z [N, latent_dim], or images [N,H,W,C].
-        labels: int64 [N], or None. A functional model with two inputs gets `[x, labels]`, any other `x, labels`.
-        values: keywords, from `as_keywords`.
+        arguments: `labels` int64 [N], conditions, `latent` and schedule values (from `as_keywords`), by name. A
+            functional model gets those that its inputs are named after as inputs, `x` in the one that is left, and the
+            labels second if it has two inputs of other names. Any other model gets the labels second, and all others
+            as keywords.
         training: training or evaluation mode.
     """
-    if labels is None:
-        return network(x, training=training, **values)
-    if has_two_inputs(network):
-        return network([x, labels], training=training, **values)
-    return network(x, labels, training=training, **values)
+    named = dict(arguments)
+    inputs = list_inputs(network)
+    if len(inputs) > 1:
+        names = [tensor.name for tensor in inputs]
+        borne = {name: named.pop(name) for name in names if name in named}
+        own = [name for name in names if name not in borne]
+        if len(own) == 1:
+            by_name = {**borne, own[0]: x}
+            by_structure = isinstance(getattr(network, "_inputs_struct", None), Mapping)
+            given = by_name if by_structure else [by_name[name] for name in names]
+            return network(given, training=training, **named)
+        if len(own) == 2 and "labels" in named:
+            return network([x, named.pop("labels")], training=training, **named)
+        raise PluginError(
+            f"the network {network.name} has the inputs {', '.join(names)}, and is called with z or images and "
+            f"{', '.join(arguments) or 'nothing else'}; name its inputs after these"
+        )
+    labels = (named.pop("labels"),) if "labels" in named else ()
+    return network(x, *labels, training=training, **named)
 
 
-def has_two_inputs(network: Network) -> bool:
-    """Whether this is a functional model with two inputs."""
+def list_inputs(network: Network) -> list[Any]:
+    """The inputs of a functional model; empty for any other."""
     inputs = getattr(network, "inputs", None)
-    return isinstance(inputs, list | tuple) and len(inputs) == 2
+    return list(inputs) if isinstance(inputs, list | tuple) else []
+
+
+def check_condition_inputs(network: Network, conditions: Collection[str]) -> None:
+    """Raise PluginError if a functional or sequential model has no input for a condition.
+
+    Keras passes an unknown keyword over in silence, so the network would learn without the condition.
+    """
+    inputs = list_inputs(network)
+    if not inputs and not isinstance(network, keras.Sequential):
+        return
+    names = [tensor.name for tensor in inputs]
+    for name in conditions:
+        if name not in names:
+            has = f"has the inputs {', '.join(names)}" if len(names) > 1 else "has one input"
+            raise PluginError(
+                f"the network {network.name} is to take the condition {name}, and {has}; add keras.Input(…, "
+                f'name="{name}"), or write it as a subclass of keras.Model whose call takes {name}'
+            )
+
+
+def make_zero_arguments(spec: Spec, count: int) -> dict[str, Any]:
+    """Labels and conditions of zeros, for a network that was built for `spec`."""
+    arguments = {"labels": tf.zeros(count, tf.int64)} if spec.classes else {}
+    for name, shape in spec.conditions.items():
+        arguments[name] = tf.zeros((count, *shape), tf.float32 if shape else tf.int64)
+    return arguments
 
 
 def as_keywords(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,6 +94,12 @@ def list_seed_states(network: Network) -> list[Any]:
     """The states of a network's seed generators: its `variables` that are not `weights`."""
     weights = {id(weight) for weight in network.weights}
     return [variable for variable in network.variables if id(variable) not in weights]
+
+
+def assign_seeds(network: Network, generator: np.random.Generator) -> None:
+    """Seed a network's own random numbers, such as dropout's, from a generator."""
+    for state in list_seed_states(network):
+        state.assign(generator.integers(2**31, size=tuple(state.shape)))
 
 
 def name_weights(network: Network) -> dict[str, Any]:

@@ -12,14 +12,17 @@ import tensorflow as tf
 from ganzoo_core.api import Loss, Step
 from ganzoo_core.engines.loss_step import (
     BoundDiscriminator,
+    BoundGenerator,
     LossMemory,
     check_terms,
     compute_score_statistics,
+    drop_labels,
+    make_arguments,
     make_penalty_error,
 )
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
-from ganzoo_core.engines.tensorflow.networks import EmaNetwork, call_network, list_seed_states
+from ganzoo_core.engines.tensorflow.networks import EmaNetwork, call_keras_network, list_seed_states
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.errors import PluginError, UsageError
 
@@ -31,7 +34,8 @@ NamedTensors = Mapping[str, Any]  # tensors by name
 class Phases:
     """The phases of the training step, as functions to trace.
 
-    A phase takes `inputs`, tensors by name (`d_…` for D's part, `g_…` for G's), and `numbers`, scalars by name: `lr_g`,
+    A phase takes `inputs`, tensors by name (`d_…` for D's part, `g_…` for G's; `…_given` holds labels and conditions by
+    name), and `numbers`, scalars by name: `lr_g`,
     `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It returns the scalars to report.
 
     Args:
@@ -83,35 +87,35 @@ class Phases:
 
     def train_alternately(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         """Update D, then G against the new D with the same fake images."""
-        z, labels = inputs["d_z"], inputs.get("d_labels")
+        z, given = inputs["d_z"], inputs["d_given"]
         with _record_gradients(self.G) as tape:
             with self._use_seeds(inputs["d_seeds"]) as ops:
-                fake = self._generate(z, labels, numbers)
+                fake = self._generate(z, given, numbers)
                 with tape.stop_recording():
                     d_report = self._update_discriminator(inputs, fake, numbers, ops)
-            terms = self._compute_generator_terms(inputs, fake, labels, z, numbers)
+            terms = self._compute_generator_terms(inputs, fake, given, z, numbers)
         return {**d_report, **self._step_generator(_compute_gradients(tape, terms, self.G), terms, numbers)}
 
     def train_discriminator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         with self._use_seeds(inputs["d_seeds"]) as ops:
-            fake = self._generate(inputs["d_z"], inputs.get("d_labels"), numbers)
+            fake = self._generate(inputs["d_z"], inputs["d_given"], numbers)
             return self._update_discriminator(inputs, fake, numbers, ops)
 
     def train_generator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         with _record_gradients(self.G) as tape:
-            terms = self._compute_generator_terms(inputs, None, inputs.get("g_labels"), inputs["g_z"], numbers)
+            terms = self._compute_generator_terms(inputs, None, inputs.get("g_given", {}), inputs["g_z"], numbers)
         return self._step_generator(_compute_gradients(tape, terms, self.G), terms, numbers)
 
     def train_simultaneously(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         """Update both networks from losses at the same weights; D scores each batch once."""
-        z, labels, real = inputs["d_z"], inputs.get("d_labels"), self._decode_reals(inputs["d_real"], numbers)
+        z, given, real = inputs["d_z"], inputs["d_given"], self._decode_reals(inputs["d_real"], numbers)
         with (
             self._use_seeds(inputs["d_seeds"]) as ops,
             _record_gradients(self.G) as g_tape,
             _record_gradients(self.D) as d_tape,
         ):
-            fake = self._generate(z, labels, numbers)
-            D, view = self._make_loss_step(real, fake, labels, z, numbers, ops, share=True)
+            fake = self._generate(z, given, numbers)
+            D, view = self._make_loss_step(real, fake, given, z, numbers, ops, share=True)
             d_terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
             g_terms = check_terms(self.loss.generator(view), self.loss, "generator")
         gradients = _compute_gradients(g_tape, g_terms, self.G)
@@ -125,9 +129,7 @@ class Phases:
     ) -> NamedTensors:
         real = self._decode_reals(inputs["d_real"], numbers)
         with _record_gradients(self.D) as tape:
-            D, view = self._make_loss_step(
-                real, tf.stop_gradient(fake), inputs.get("d_labels"), inputs["d_z"], numbers, ops
-            )
+            D, view = self._make_loss_step(real, tf.stop_gradient(fake), inputs["d_given"], inputs["d_z"], numbers, ops)
             terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
         return self._step_discriminator(tape, terms, D.get_scores(), numbers)
 
@@ -161,14 +163,17 @@ class Phases:
         return {**report, **compute_score_statistics(scores, self.plan, TensorFlowOps())}
 
     def _compute_generator_terms(
-        self, inputs: NamedTensors, fake: Any, labels: Any, z: Any, numbers: NamedTensors
+        self, inputs: NamedTensors, fake: Any, given: NamedTensors, z: Any, numbers: NamedTensors
     ) -> NamedTensors:
         with self._use_seeds(inputs["g_seeds"]) as ops:
             if fake is None:
-                fake = self._generate(z, labels, numbers)
-            sees_reals = self.plan.loss.real_in_generator_step
-            reals_for_loss = self._decode_reals(inputs["g_real"], numbers) if sees_reals else None
-            _, view = self._make_loss_step(reals_for_loss, fake, labels, z, numbers, ops)
+                fake = self._generate(z, given, numbers)
+            seen = None
+            if self.plan.loss.same_real_in_generator_step:
+                seen = self._decode_reals(inputs["d_real"], numbers)
+            elif self.plan.loss.real_in_generator_step:
+                seen = self._decode_reals(inputs["g_real"], numbers)
+            _, view = self._make_loss_step(seen, fake, given, z, numbers, ops)
             return check_terms(self.loss.generator(view), self.loss, "generator")
 
     def _step_generator(self, gradients: Sequence[Any], terms: NamedTensors, numbers: NamedTensors) -> NamedTensors:
@@ -207,25 +212,44 @@ class Phases:
         self,
         real: Any,
         fake: Any,
-        labels: Any,
+        given: NamedTensors,
         z: Any,
         numbers: NamedTensors,
         ops: TensorFlowOps,
         *,
         share: bool = False,
     ) -> tuple[BoundDiscriminator, Step]:
-        keywords, values = self._network_kwargs(numbers, self.plan.takes_d), self._schedule_values(numbers)
+        plan, values = self.plan, self._schedule_values(numbers)
+        arguments = make_arguments(
+            given,
+            self._network_kwargs(numbers, plan.takes_d),
+            takes=plan.conditions_d,
+            latent=z if plan.latent_in_discriminator else None,
+        )
         D = BoundDiscriminator(
-            lambda x: call_network(self.D, x, labels, keywords, training=True), real=real, fake=fake, share=share
+            lambda x, arguments: call_keras_network(self.D, x, arguments, training=True),
+            arguments,
+            real=real,
+            fake=fake,
+            share=share,
+        )
+        G = BoundGenerator(
+            lambda z, arguments: call_keras_network(self.G, z, arguments, training=True),
+            self._make_g_arguments(given, numbers),
         )
         memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self.memory)
-        return D, Step(D, lambda z: self._generate(z, labels, numbers), real, fake, labels, z, values, ops, memory)
+        labels, conditions = given.get("labels"), drop_labels(given)
+        return D, Step(D, G, real, fake, labels, z, values, ops, memory, conditions=conditions)
 
     def _write_memory(self, name: str, value: Any) -> None:
         self.memory[name].assign(tf.stop_gradient(value))
 
-    def _generate(self, z: Any, labels: Any, numbers: NamedTensors) -> Any:
-        return call_network(self.G, z, labels, self._network_kwargs(numbers, self.plan.takes_g), training=True)
+    def _generate(self, z: Any, given: NamedTensors, numbers: NamedTensors) -> Any:
+        return call_keras_network(self.G, z, self._make_g_arguments(given, numbers), training=True)
+
+    def _make_g_arguments(self, given: NamedTensors, numbers: NamedTensors) -> dict[str, Any]:
+        plan = self.plan
+        return make_arguments(given, self._network_kwargs(numbers, plan.takes_g), takes=plan.conditions_g)
 
     def _decode_reals(self, encoded: Any, numbers: NamedTensors) -> Any:
         return to_resolution(self.data.decode(encoded), self._schedule_values(numbers))

@@ -7,12 +7,14 @@ z, seeds, learning rates, the schedule's values) is passed as tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.api import Images, Loss, Spec
+from ganzoo_core.data.conditions import Rows, describe_shapes
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
 from ganzoo_core.engines.loss_step import read_initial_memory
@@ -58,11 +60,13 @@ class Trainer:
         plan: Plan,
         images: Images,
         labels: np.ndarray | None,
+        conditions: Mapping[str, Rows] | None = None,
     ) -> None:
         self.engine, self.G, self.D, self.loss, self.plan = engine, G, D, loss, plan
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
         self.ema = EmaNetwork(G) if plan.ema is not None else None
-        self.data = TrainingImages(images, labels if plan.conditional else None, engine.device)
+        taken = {name: (conditions or {})[name] for name in plan.conditions}
+        self.data = TrainingImages(images, labels if plan.conditional else None, engine.device, taken)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
         self._sums: dict[tuple[str, ...], tuple[tf.Tensor, int]] = {}
@@ -88,18 +92,17 @@ class Trainer:
                 self._run_phase(
                     self.phases.train_simultaneously, numbers, self._make_discriminator_inputs(step, 0, images)
                 )
-            elif plan.reuses_fake:
-                inputs = {
-                    **self._make_discriminator_inputs(step, 0, images),
-                    **self._make_generator_inputs(step, with_z=False),
-                }
-                self._run_phase(self.phases.train_alternately, numbers, inputs)
             else:
                 for turn in range(plan.critic_steps):
-                    position = images + turn * plan.batch_size
-                    inputs = self._make_discriminator_inputs(step, turn, position)
-                    self._run_phase(self.phases.train_discriminator, numbers, inputs)
-                self._run_phase(self.phases.train_generator, numbers, self._make_generator_inputs(step, with_z=True))
+                    inputs = self._make_discriminator_inputs(step, turn, images + turn * plan.batch_size)
+                    if plan.reuses_fake and turn == plan.critic_steps - 1:
+                        inputs |= self._make_generator_inputs(step, with_z=False)
+                        self._run_phase(self.phases.train_alternately, numbers, inputs)
+                    else:
+                        self._run_phase(self.phases.train_discriminator, numbers, inputs)
+                if not plan.reuses_fake:
+                    inputs = self._make_generator_inputs(step, with_z=True)
+                    self._run_phase(self.phases.train_generator, numbers, inputs)
 
     def grow(self, values: Mapping[str, float]) -> None:
         """Grow both networks to the `resolution` in `values`, and restart both optimizers with empty state."""
@@ -108,8 +111,14 @@ class Trainer:
             return
         _, height, width, channels = self.data.images.shape
         spec = Spec(height, width, channels, int(plan.conditional), plan.latent_dim, self.engine.framework)
-        for slot, network, takes in (("generator", self.G, plan.takes_g), ("discriminator", self.D, plan.takes_d)):
+        shapes = describe_shapes(self.data.conditions)
+        latent = {"latent": (plan.latent_dim,)} if plan.latent_in_discriminator else {}
+        for slot, network, takes, conditions in (
+            ("generator", self.G, plan.takes_g, {name: shapes[name] for name in plan.conditions_g}),
+            ("discriminator", self.D, plan.takes_d, {**{name: shapes[name] for name in plan.conditions_d}, **latent}),
+        ):
             if "resolution" in takes:
+                spec = replace(spec, conditions=conditions)
                 network_values = {name: values[name] for name in takes if name in values}
                 self.engine.grow(network, network_values, spec=spec, slot=slot, seed=plan.seed)
         if self.ema is not None:
@@ -124,29 +133,28 @@ class Trainer:
             )
         self._traced_phases: dict[tuple[str, ...], TracedPhase] = {}
 
-    def _make_discriminator_inputs(self, step: int, turn: int, position: int) -> dict[str, tf.Tensor]:
-        reals = self._load_reals(self.reals, position, "d_real", "d_labels")
+    def _make_discriminator_inputs(self, step: int, turn: int, position: int) -> dict[str, Any]:
         return {
-            **reals,
+            **self._load_reals(self.reals, position, "d"),
             "d_z": self._draw_latents("z", step, turn),
             "d_seeds": self._draw_seeds("discriminator", step, turn),
         }
 
-    def _make_generator_inputs(self, step: int, *, with_z: bool) -> dict[str, tf.Tensor]:
+    def _make_generator_inputs(self, step: int, *, with_z: bool) -> dict[str, Any]:
         plan, inputs = self.plan, {}
-        if plan.loss.real_in_generator_step or (plan.conditional and with_z):
+        if plan.loads_generator_reals:
             # Reals from a separate stream; they do not count as images seen.
-            inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g_real", "g_labels")
+            inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g")
         if with_z:
             inputs["g_z"] = self._draw_latents("z of the generator", step)
         return {**inputs, "g_seeds": self._draw_seeds("generator", step)}
 
-    def _load_reals(self, stream: Stream, position: int, real_key: str, labels_key: str) -> dict[str, tf.Tensor]:
+    def _load_reals(self, stream: Stream, position: int, prefix: str) -> dict[str, Any]:
         size = self.plan.batch_size
-        encoded, labels = self.data.gather_encoded(
+        encoded, given = self.data.gather_encoded(
             stream.take_indices(position, size), stream.take_indices(position + size, size)
         )
-        return {real_key: encoded} if labels is None else {real_key: encoded, labels_key: labels}
+        return {f"{prefix}_real": encoded, f"{prefix}_given": given}
 
     def _draw_latents(self, purpose: str, *indices: int) -> tf.Tensor:
         plan = self.plan
@@ -157,7 +165,7 @@ class Trainer:
         shape = (1 + len(self.phases.seed_states), 2)
         return tf.constant(philox(self.plan.seed, phase, *indices).integers(2**31, size=shape))
 
-    def _run_phase(self, phase: Callable[..., Any], numbers: Mapping[str, float], inputs: dict[str, tf.Tensor]) -> None:
+    def _run_phase(self, phase: Callable[..., Any], numbers: Mapping[str, float], inputs: dict[str, Any]) -> None:
         """Run one phase's graph, and add its report to the sums."""
         inputs["numbers"] = tf.constant(list(numbers.values()), tf.float32)
         key = (phase.__name__, *numbers)
@@ -168,9 +176,7 @@ class Trainer:
         # Summed on the device: reading a value each step would make a GPU wait.
         self._sums[names] = (terms if before is None else before + terms, count + 1)
 
-    def _trace_phase(
-        self, phase: Callable[..., Any], numbers: tuple[str, ...], inputs: dict[str, tf.Tensor]
-    ) -> TracedPhase:
+    def _trace_phase(self, phase: Callable[..., Any], numbers: tuple[str, ...], inputs: dict[str, Any]) -> TracedPhase:
         engine, phases = self.engine, self.phases
         compile = phases.list_compared_variables() if engine.compile else None
         traced = TracedPhase(phase, numbers, inputs, phases.list_variables(), engine.device, compile)
@@ -180,11 +186,13 @@ class Trainer:
 
     def pop_means(self) -> dict[str, float]:
         """Return the mean of every term since the last call, and reset them."""
-        means = {}
+        totals: dict[str, tuple[float, int]] = {}
         for names, (sums, count) in self._sums.items():
-            means.update({name: float(value) / count for name, value in zip(names, sums.numpy(), strict=True)})
+            for name, value in zip(names, sums.numpy(), strict=True):
+                total, times = totals.get(name, (0.0, 0))
+                totals[name] = total + float(value), times + count
         self._sums = {}
-        return means
+        return {name: total / times for name, (total, times) in totals.items()}
 
     def read_state(self) -> dict[str, np.ndarray]:
         """The full training state except the position in the run, by name."""

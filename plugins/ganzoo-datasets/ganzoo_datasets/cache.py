@@ -1,8 +1,8 @@
 """A cache of decoded images as plain arrays, so that later starts are fast.
 
-An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy`, `split_keys.npy` and `about.json` under
-`GANZOO_CACHE`, else under the user's cache folder. KEY is a hash of the files' names, sizes and times and of all
-settings that matter.
+An entry is a folder `arrays/KEY` with `images.npy`, `labels.npy`, `sizes.npy`, `split_keys.npy`, `condition-NAME.npy`
+and `about.json` under `GANZOO_CACHE`, else under the user's cache folder. KEY is a hash of the files' names, sizes and
+times and of all settings that matter.
 An entry is written to a temporary folder, renamed, and never changed. Where several processes need the same images, one
 decodes them and the others wait. Where all entries would take more than `GANZOO_CACHE_GB`, or a tenth of the disk, the
 ones not used for longest are removed. Any of it may be deleted at any time.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
@@ -98,7 +99,7 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
             return cached
         _remove(entry)  # missing, truncated by a full disk, or modified
         source = build()
-        size = int(np.prod(source.images.shape))  # a byte each
+        size = sum(math.prod(rows.shape) * rows.dtype.itemsize for rows in (source.images, *source.conditions.values()))
         if size > limit:
             what = (
                 f"the images take {size / 1e9:.3g} GB and the array cache {limit / 1e9:.3g}, so they are not kept "
@@ -150,6 +151,8 @@ def save(folder: Path, source: gz.ImageSource) -> None:
     for name, array in (("labels", source.labels), ("sizes", source.sizes), ("split_keys", source.split_keys)):
         if array is not None:
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    for name, rows in source.conditions.items():
+        np.save(folder / f"condition-{name}.npy", rows, allow_pickle=False)
     about = {
         "class_names": list(source.class_names),
         "background": source.background,
@@ -160,12 +163,13 @@ def save(folder: Path, source: gz.ImageSource) -> None:
         "keyed": source.split_keys is not None,
         "held_out": source.held_out,
         "skipped": source.skipped,
+        "conditions": list(source.conditions),
     }
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def load(folder: Path) -> gz.ImageSource:
-    """Load what `save` wrote; the images are a read-only memory map.
+    """Load what `save` wrote; the images and the conditions are read-only memory maps.
 
     Raises:
         OSError: if there is no such entry.
@@ -181,6 +185,9 @@ def load(folder: Path) -> gz.ImageSource:
         isinstance(names, list) and isinstance(notes, list) and all(isinstance(text, str) for text in (*names, *notes))
     ):
         raise TypeError("its names are no texts")
+    conditions = about.get("conditions", [])
+    if not (isinstance(conditions, list) and all(isinstance(name, str) and name.isidentifier() for name in conditions)):
+        raise TypeError("its conditions are no names")
     background = about["background"]
     if background is not None and not (type(background) is int and 0 <= background <= 255):
         raise ValueError("its background is no grey value")
@@ -197,6 +204,9 @@ def load(folder: Path) -> gz.ImageSource:
         held_out=about["held_out"],
         skipped=about["skipped"],
         split_keys=np.load(folder / "split_keys.npy", allow_pickle=False) if about["keyed"] else None,
+        conditions={
+            name: np.load(folder / f"condition-{name}.npy", mmap_mode="r", allow_pickle=False) for name in conditions
+        },
     )
 
 

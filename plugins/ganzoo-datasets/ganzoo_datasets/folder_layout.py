@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain, takewhile
 
@@ -24,11 +24,13 @@ class Placed:
         file: the image file.
         label: the name of its class, or "" without classes.
         split: `train` or `test` in a folder that has these two parts, else "".
+        attributes: its numbers in the columns of `data.attributes`.
     """
 
     file: gz.ImageFile
     label: str
     split: str = ""
+    attributes: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False) -> Layout:
+def find_layout(
+    scan: gz.ImageScan, *, column: str = "", attributes: Sequence[str] = (), skip_bad: bool = False
+) -> Layout:
     """Find the parts and the classes.
 
     A folder that holds all others is entered. There are parts if sub-folders are called `train` or `training` and, for
@@ -56,33 +60,34 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
     Args:
         scan: of the folder or archive.
         column: `data.label`.
+        attributes: `data.attributes`.
         skip_bad: `data.skip_bad`; whether files that a label file names may be missing.
 
     Raises:
         DataError: if the layout is ambiguous, the parts have no class in common, a class has a name that cannot be
             kept, or a label file is damaged or names missing files.
-        UsageError: if `column` does not exist.
+        UsageError: if `column` or one of `attributes` does not exist.
     """
-    labels = read_label_files(scan, column=column)
+    labels = read_label_files(scan, column=column, attributes=attributes)
     notes, files = [*scan.notes, *labels.notes], scan.files
-    if labels.by_file:
-        notes += _compare(files, labels.by_file, skip_missing=skip_bad)
-        files = [file for file in files if file.relative in labels.by_file]
+    if named := labels.by_file or labels.attributes:
+        notes += _compare(files, named, skip_missing=skip_bad)
+        files = [file for file in files if file.relative in named]
         if not files:
             raise gz.DataError("no image is named by the file of labels")
     paths = [file.relative.split("/")[:-1] for file in files]
-    entered = _find_common_folder(paths)
+    entered = find_common_folder(paths)
     if entered and not labels.is_read:
         notes.append(f"the images all lie in {gz.quote_name('/'.join(entered))}, which is entered")
     paths = [path[len(entered) :] for path in paths]
-    splits = _find_splits(paths)
+    splits = find_splits(paths)
     if any(splits):
         flat = next((file for file, split in zip(files, splits, strict=True) if not split), None)
         if flat is not None:
             _refuse_mixed(flat, next(file for file, split in zip(files, splits, strict=True) if split))
         doubled = {top for top in {path[0] for path in paths} if _is_doubled(top, paths)}
         paths = [path[2 if path[0] in doubled else 1 :] for path in paths]
-        entered = _find_common_folder(paths)
+        entered = find_common_folder(paths)
         paths = [path[len(entered) :] for path in paths]
     if labels.is_read:
         names = [labels.by_file.get(file.relative, "") for file in files]
@@ -97,38 +102,49 @@ def find_layout(scan: gz.ImageScan, *, column: str = "", skip_bad: bool = False)
             _refuse_mixed(files[names.index("")], deep)
     _check_names(class_names)
     notes += _compare_parts(names, splits)
-    placed = [Placed(*place) for place in zip(files, names, splits, strict=True)]
+    placed = [
+        Placed(file, name, split, labels.attributes.get(file.relative, ()))
+        for file, name, split in zip(files, names, splits, strict=True)
+    ]
     return Layout(placed, class_names, tuple(notes))
 
 
-def _find_common_folder(paths: Sequence[list[str]]) -> list[str]:
+def find_common_folder(paths: Sequence[list[str]]) -> list[str]:
     """The folders that lead to all files."""
     levels = zip(*paths, strict=False)
     return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
 
 
-def _find_splits(paths: Sequence[list[str]]) -> list[str]:
-    """The part of each file by its top folder: `train` or `test`; "" for all if there are no parts."""
+def find_splits(paths: Sequence[list[str]], *, others_are: str = "a folder a class") -> list[str]:
+    """The part of each file by its top folder: `train` or `test`; "" for all if there are no parts.
+
+    Args:
+        paths: the folders of each file.
+        others_are: what folders are that are no parts, for messages.
+
+    Raises:
+        DataError: if it is not clear which folders are parts.
+    """
     tops = {path[0] for path in paths if path}
     trains = sorted(top for top in tops if top.lower() in _TRAIN_FOLDERS)
     tests = sorted(top for top in tops if top.lower() in _TEST_FOLDERS)
     others = sorted(tops - {*trains, *tests})
     if tests and not trains and len(tests) > 1 and not others:
         raise gz.DataError(
-            f"it holds the parts {_list(tests)} and no folder `train`; expected `train` beside them, or one folder a "
-            "class"
+            f"it holds the parts {list_names(tests)} and no folder `train`; expected `train` beside them, or "
+            f"{others_are}"
         )
     if not (trains and tests):
         _refuse_other_parts(sorted(tops))
         return [""] * len(paths)
     if len({top.lower() for top in tops}) < len(tops):
-        raise gz.DataError(f"its folders {_list(sorted(tops))} differ only in case; expected one for each part")
+        raise gz.DataError(f"its folders {list_names(sorted(tops))} differ only in case; expected one for each part")
     if len(trains) > 1:
-        raise gz.DataError(f"its folders {_list(trains)} are both the train part; expected one of them")
+        raise gz.DataError(f"its folders {list_names(trains)} are both the train part; expected one of them")
     if others:
         raise gz.DataError(
-            f"it holds the parts {_list([*trains, *tests])} beside the folders {_list(others)}; expected only parts, "
-            "or only a folder a class: move or rename the others"
+            f"it holds the parts {list_names([*trains, *tests])} beside the folders {list_names(others)}; expected "
+            f"only parts, or only {others_are}: move or rename the others"
         )
     return [("train" if path[0] in trains else "test") if path else "" for path in paths]
 
@@ -148,7 +164,7 @@ def _refuse_other_parts(tops: Sequence[str]) -> None:
     for pair in found.values():
         if len(pair) > 1:
             raise gz.DataError(
-                f"its folders {_list(sorted(pair.values()))} are called like parts and would be read as classes; "
+                f"its folders {list_names(sorted(pair.values()))} are called like parts and would be read as classes; "
                 "rename them `train` and `test`"
             )
 
@@ -161,8 +177,9 @@ def _refuse_lone_part(paths: Sequence[list[str]]) -> None:
         if top.lower() in (*_TRAIN_FOLDERS, *_TEST_FOLDERS) and len(tops) > 1 and all(inner):
             held, others = sorted(set(chain.from_iterable(inner))), [other for other in tops if other != top]
             raise gz.DataError(
-                f"its folder {top} is called like a part, holds the folders {_list(held)}, and lies beside "
-                f"{_list(others)}; expected `train` with `test`, or only a folder a class: rename it, or give it alone"
+                f"its folder {top} is called like a part, holds the folders {list_names(held)}, and lies beside "
+                f"{list_names(others)}; expected `train` with `test`, or only a folder a class: rename it, or give it "
+                "alone"
             )
 
 
@@ -190,28 +207,29 @@ def _compare_parts(names: Sequence[str], splits: Sequence[str]) -> list[str]:
     )
     if train and test and not train & test:
         raise gz.DataError(
-            f"the train part has the classes {_list(sorted(train))} and the test part {_list(sorted(test))}, none in "
-            "common; expected the same classes in both: rename them, or give the train part's folder alone"
+            f"the train part has the classes {list_names(sorted(train))} and the test part "
+            f"{list_names(sorted(test))}, none in common; expected the same classes in both: rename them, or "
+            "give the train part's folder alone"
         )
     unknown = sorted(test - train) if train else []
     if not unknown:
         return []
     what = "1 class" if len(unknown) == 1 else f"{len(unknown):,} classes"
-    return [f"the test part has {what} of which the train part has no image: {_list(unknown)}"]
+    return [f"the test part has {what} of which the train part has no image: {list_names(unknown)}"]
 
 
-def _compare(files: Sequence[gz.ImageFile], named: dict[str, str], *, skip_missing: bool) -> list[str]:
+def _compare(files: Sequence[gz.ImageFile], named: Collection[str], *, skip_missing: bool) -> list[str]:
     """Compare the images that there are with those that a label file names; return notes."""
     there = {file.relative for file in files}
     missing, unnamed = sorted(set(named) - there), sorted(there - set(named))
     notes = []
     if missing:
-        counted = f"{len(missing):,} of {len(named):,} images that have a label are not there: {_list(missing)}"
+        counted = f"{len(missing):,} of {len(named):,} images that have a label are not there: {list_names(missing)}"
         if not skip_missing:
             raise gz.DataError(f"{counted}; correct the labels, or leave them out with --set data.skip_bad=true")
         notes.append(counted)
     if unnamed:
-        notes.append(f"{len(unnamed):,} of {len(there):,} images have no label and are left out: {_list(unnamed)}")
+        notes.append(f"{len(unnamed):,} of {len(there):,} images have no label and are left out: {list_names(unnamed)}")
     return notes
 
 
@@ -222,6 +240,6 @@ def _refuse_mixed(flat: gz.ImageFile, deep: gz.ImageFile) -> None:
     )
 
 
-def _list(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     listed = ", ".join(map(gz.quote_name, names[:_MAX_NAMED]))
     return listed + (f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else "")

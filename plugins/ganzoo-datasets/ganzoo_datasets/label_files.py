@@ -1,4 +1,4 @@
-"""Classes of images by a file: StyleGAN's `dataset.json`, or `metadata.csv` and `metadata.jsonl` of Hugging Face."""
+"""Classes and numbers of images by a file: StyleGAN's `dataset.json`, or Hugging Face's `metadata.csv` and `.jsonl`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import io
 import json
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import ganzoo_core as gz
+from ganzoo_datasets.attribute_columns import check_columns, read_numbers
 
 MAX_BYTES = 200_000_000  # of one such file
 NAME_COLUMN, LABEL_COLUMN = "file_name", "label"
@@ -29,18 +30,19 @@ class FileLabels:
         by_file: the class of each image that is named, by its relative path; "" for none.
         class_names: in order.
         notes: for the user.
-        is_read: whether a file says anything; if not, the folders do.
+        is_read: whether a file says anything of classes; if not, the folders do.
+        attributes: the numbers of each image that is named, by its relative path; see `attribute_columns`.
     """
 
     by_file: dict[str, str] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     is_read: bool = False
+    attributes: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def add(self, file: gz.ImageFile, name: str, label: str, where: str) -> None:
         """Add the label of the image that `file` calls `name`."""
-        folder = posixpath.dirname(file.relative)
-        relative = posixpath.normpath(posixpath.join(folder, name.replace("\\", "/")))
+        relative = resolve_name(file, name)
         if self.by_file.setdefault(relative, label) != label:
             raise gz.DataError(
                 f"{where} gives {gz.quote_name(relative)} the class {label[:80]!r}, and before it is "
@@ -48,12 +50,19 @@ class FileLabels:
             )
 
 
-def read_label_files(scan: gz.ImageScan, *, column: str = "") -> FileLabels:
+def resolve_name(file: gz.ImageFile, name: str) -> str:
+    """The relative path of the image that a label file calls `name`."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(file.relative), name.replace("\\", "/")))
+
+
+def read_label_files(scan: gz.ImageScan, *, column: str = "", attributes: Sequence[str] = ()) -> FileLabels:
     """Read all label files of a folder or archive.
 
     Args:
         scan: of the folder.
         column: `data.label`: the column of `metadata.*` that holds the classes; "" to find it.
+        attributes: `data.attributes`: the columns of `metadata.*` that are a condition. Where it names any, the classes
+            are in `column` or in a column `label`, else in no column.
 
     Raises:
         DataError: if a file is damaged, files contradict each other, or it is not clear which column holds the classes,
@@ -81,11 +90,27 @@ def read_label_files(scan: gz.ImageScan, *, column: str = "") -> FileLabels:
             f"both {rows[0][0].title} and dataset.json say the classes of the images; expected one of them: remove "
             "or rename the other"
         )
-    if rows:
-        _add_rows(labels, rows, _choose_column(labels, rows, columns, column))
-    elif column:
-        raise gz.UsageError(f"data.label={column} names a column of metadata.csv or .jsonl, and there is no such file")
+    if not rows:
+        if column or attributes:
+            setting = f"data.label={column} names a column" if column else "data.attributes names columns"
+            raise gz.UsageError(f"{setting} of metadata.csv or .jsonl, and there is no such file")
+        return labels
+    common = [name for name in columns[0] if name != NAME_COLUMN and all(name in header for header in columns)]
+    if not attributes or column or LABEL_COLUMN in set(common) - set(attributes):
+        _add_rows(labels, rows, _choose_column(labels, rows, common, column))
+    if attributes:
+        _add_attributes(labels, rows, check_columns(rows[0][0], attributes, common))
     return labels
+
+
+def _add_attributes(labels: FileLabels, rows: Sequence[_Row], names: Sequence[str]) -> None:
+    for file, line, values in rows:
+        where = f"{file.title} line {line}"
+        relative, numbers = resolve_name(file, _get_name(values, where)), read_numbers(values, names, where)
+        if labels.attributes.setdefault(relative, numbers) != numbers:
+            raise gz.DataError(f"{where} gives {gz.quote_name(relative)} other numbers than a line before it")
+    listed = ", ".join(map(gz.quote_name, names))
+    labels.notes.append(f"the condition attributes: {listed}, of {rows[0][0].title}")
 
 
 def _add_dataset_json(labels: FileLabels, file: gz.ImageFile) -> None:
@@ -170,9 +195,8 @@ def _read_json_lines(file: gz.ImageFile) -> list[_Row]:
     return rows
 
 
-def _choose_column(labels: FileLabels, rows: Sequence[_Row], columns: Sequence[Sequence[str]], asked: str) -> str:
-    """The column that holds the classes; "" if there is none."""
-    common = [name for name in columns[0] if name != NAME_COLUMN and all(name in header for header in columns)]
+def _choose_column(labels: FileLabels, rows: Sequence[_Row], common: Sequence[str], asked: str) -> str:
+    """The column that holds the classes, of those that all files have; "" if there is none."""
     where = rows[0][0].title
     if asked or LABEL_COLUMN in common:
         if asked and asked not in common:
@@ -215,9 +239,8 @@ def _add_rows(labels: FileLabels, rows: Sequence[_Row], column: str) -> None:
     if not column:
         return
     for file, line, values in rows:
-        name, label, where = values.get(NAME_COLUMN), values.get(column), f"{file.title} line {line}"
-        if not isinstance(name, str) or not name:
-            raise gz.DataError(f"{where} has no {NAME_COLUMN}")
+        label, where = values.get(column), f"{file.title} line {line}"
+        name = _get_name(values, where)
         if not _is_name(label):
             found = "no" if label in ("", None) else f"{json.dumps(label)[:80]} as its"
             raise gz.DataError(f"{where} has {found} {column}; expected a name or a whole number")
@@ -227,6 +250,13 @@ def _add_rows(labels: FileLabels, rows: Sequence[_Row], column: str) -> None:
     labels.class_names = tuple(sorted(names, key=lambda name: (int(name) if is_numeric else 0, name)))
     labels.is_read = True
     labels.notes.append(f"the classes are those of {rows[0][0].title}, column {column}")
+
+
+def _get_name(values: Mapping[str, Any], where: str) -> str:
+    name = values.get(NAME_COLUMN)
+    if not isinstance(name, str) or not name:
+        raise gz.DataError(f"{where} has no {NAME_COLUMN}")
+    return name
 
 
 def _read_text(file: gz.ImageFile) -> str:

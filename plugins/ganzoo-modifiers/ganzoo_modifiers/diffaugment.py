@@ -17,9 +17,16 @@ def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Gene
     """The discriminator, which in training gets randomly augmented images, real and fake.
 
     Raises:
-        UsageError: for a policy that is empty, or has an unknown or repeated name.
+        UsageError: for a policy that is empty, or has an unknown or repeated name; and for a discriminator that takes a
+            picture as a condition, which would no longer lie over the moved image.
     """
     network = yield
+    for name, shape in spec.conditions.items():
+        if len(shape) == 3:
+            raise gz.UsageError(
+                f"diffaugment moves the images, and not the picture `{name}` with which this discriminator compares "
+                "them; leave --with diffaugment out, or say --set data.flip=on, which mirrors both"
+            )
     policy = tuple(modifiers["diffaugment"]["policy"])
     _check_policy(policy)
     module = importlib.import_module(f"ganzoo_modifiers.diffaugment_{spec.framework}")

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+import ganzoo_core as gz
+
 RANDOM_COLUMNS = 7  # numbers per image: one each for brightness, saturation, contrast; two each for shift and cutout
 
 
@@ -47,15 +49,13 @@ class Augmented(keras.Model):
         resolution: int | None = None,
         **values: tf.Tensor,
     ) -> Any:
-        # Keras does not allow numbers and tensors mixed in **kwargs, so `resolution` is a parameter.
-        network_values = dict(values) if resolution is None else {"resolution": resolution, **values}
         if training:
             draws = keras.random.uniform((tf.shape(images)[0], RANDOM_COLUMNS), seed=self.seeds)
             images = augment(images, draws, policy=self.policy)
-        inputs = [images] if labels is None else [images, labels]
-        if len(getattr(self.network, "inputs", None) or ()) == 2:
-            inputs = [inputs]  # a functional model takes its inputs as a list
-        return self.network(*inputs, training=training, **network_values)
+        # Keras does not allow numbers and tensors mixed in **kwargs, so `resolution` is a parameter.
+        given = {"labels": labels, "resolution": resolution, **values}
+        arguments = {name: value for name, value in given.items() if value is not None}
+        return gz.call_keras_network(self.network, images, arguments, training=training)
 
 
 def augment(images: tf.Tensor, draws: tf.Tensor, *, policy: Sequence[str]) -> tf.Tensor:

@@ -101,12 +101,12 @@ class SpectralNormalised(keras.Model):
         **values: tf.Tensor,
     ) -> Any:
         # Keras does not allow numbers and tensors mixed in **kwargs, so `resolution` is a parameter.
-        network_values = dict(values) if resolution is None else {"resolution": resolution, **values}
-        inputs = [images] if labels is None else [images, labels]
-        if len(getattr(self.network, "inputs", None) or ()) == 2:
-            inputs = [inputs]
+        given = {"labels": labels, "resolution": resolution, **values}
+        arguments = {name: value for name, value in given.items() if value is not None}
         if not all(id(layer) in self._normalised for layer in self._layers_to_normalise()):
-            self.network(*inputs, training=False, **network_values)  # creates its variables, if they do not exist yet
+            gz.call_keras_network(
+                self.network, images, arguments, training=False
+            )  # creates its variables, if they do not exist yet
             for layer in self._layers_to_normalise():
                 if id(layer) not in self._normalised:
                     self._normalised[id(layer)] = self._make_weight(layer)
@@ -115,7 +115,7 @@ class SpectralNormalised(keras.Model):
             for weight in weights:
                 weight.iterate(self.iterations)
         with keras.StatelessScope([(weight.variable, weight.normalise()) for weight in weights]) as scope:
-            outputs = self.network(*inputs, training=training, **network_values)
+            outputs = gz.call_keras_network(self.network, images, arguments, training=training)
         for variable in self.network.non_trainable_variables:
             # Updates inside the scope are lost at its end, such as batch norm's means and dropout's seeds: copy them.
             moved = scope.get_current_value(variable)

@@ -16,7 +16,7 @@ from torch import nn
 
 from ganzoo_core import mix
 from ganzoo_core.discovery import catalog
-from ganzoo_core.engines.tensorflow.networks import call_network, list_seed_states, name_weights
+from ganzoo_core.engines.tensorflow.networks import call_keras_network, list_seed_states, name_weights
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.engines.torch.ops import TorchOps
 from ganzoo_core.training import assemble, setup
@@ -75,7 +75,7 @@ def played(framework, D, *given, training=True, **values):
     """What D says in training or in evaluation."""
     if framework == "tensorflow":
         labels = given[1] if len(given) > 1 else None
-        return call_network(D, given[0], labels, values, training=training)
+        return call_keras_network(D, given[0], labels, values, training=training)
     return D.train(training)(*given, **values)
 
 
@@ -157,10 +157,10 @@ def test_a_functional_network_of_two_inputs(modify):
     plain = keras.Model([image, label], keras.layers.Dense(1)(joined))
     D = modify("build_discriminator", plain, "diffaugment", "tensorflow")
     labels = tf.range(6, dtype=tf.int64)
-    assert call_network(D, native("tensorflow"), labels, {}, training=True).shape == (6, 1)
+    assert call_keras_network(D, native("tensorflow"), labels, {}, training=True).shape == (6, 1)
     assert np.array_equal(
-        call_network(D, native("tensorflow"), labels, {}, training=False),
-        call_network(plain, native("tensorflow"), labels, {}, training=False),
+        call_keras_network(D, native("tensorflow"), labels, {}, training=False),
+        call_keras_network(plain, native("tensorflow"), labels, {}, training=False),
     )
 
 
