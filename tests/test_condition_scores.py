@@ -33,7 +33,8 @@ SETTINGS = {
 
 def make_run(folder: Path, model: str, **settings: Any) -> Path:
     asked = {**SETTINGS, **settings}
-    gz.train(model, data="pairs16", images=32, out=folder, quiet=True, device="cpu", settings=asked)
+    data = "squares16" if "data.derive" in settings else "pairs16"
+    gz.train(model, data=data, images=32, out=folder, quiet=True, device="cpu", settings=asked)
     return folder
 
 
@@ -93,7 +94,7 @@ def test_a_carried_generator_is_scored_on_a_named_set(
     before = manifest.read_text(encoding="utf-8")
     manifest.write_text(before.replace("drawn_alone = true", 'drawn_alone = true\ngenerators = ["filler"]'), "utf-8")
     catalog.clear_cache()
-    assert main(["evaluate", "painter-torch", "--data", "pairs16", "-n", "5", "--json", "--quiet"]) == 0
+    assert main(["evaluate", "painter-torch", "--data", "squares16", "-n", "5", "--json", "--quiet"]) == 0
     (carried,) = json.loads(capsys.readouterr().out)["scores"]
     assert (carried["protocol"]["samples"], carried["protocol"]["ema"]) == (5, None)
     test = gz.hold_out(data.make_set(), "test")

@@ -30,7 +30,8 @@ def train(conditioned: Site, tmp_path_factory: pytest.TempPathFactory) -> Any:
         if key not in made:
             asked = {**SETTINGS, "data.derive": derive, **settings}
             folder = tmp_path_factory.mktemp("runs") / f"{model}-1"
-            gz.train(model, data="pairs16", images=32, out=folder, quiet=True, device="cpu", settings=asked)
+            data = "squares16" if derive else "pairs16"
+            gz.train(model, data=data, images=32, out=folder, quiet=True, device="cpu", settings=asked)
             made[key] = folder
         return made[key]
 
@@ -280,3 +281,19 @@ def test_the_command_shows_what_it_drew_from(
     assert capsys.readouterr().out.strip() == "walk.gif"
     with Image.open("walk.gif") as walk:
         assert walk.n_frames == 4  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_the_other_framework_draws_alike_in_a_process_of_its_own(train: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    painter, blender = gz.load(train("painter-tf", "grey")), gz.load(train("blender-tf"))
+    one, photograph = grey(squares(100)), write_pictures(tmp_path, squares(100))
+    five = painter.generate(5, on=one, seed=3)
+    assert (five.shape, len(np.unique(five, axis=0))) == ((5, 16, 16, 3), 5)
+    assert np.array_equal(painter.generate(2, on=photograph, seed=3), five[:2])
+    assert np.array_equal(painter.generate(on=grey(squares(100, 107)), seed=3)[0], five[0])
+    rows = blender.read_given("test")
+    drawn = blender.generate(on=rows, seed=1)
+    assert np.array_equal(blender.generate(on=rows.conditions, labels=rows.labels, seed=1), drawn)
+    frames = blender.walk(on=rows, frames=2, keys=2, seed=1)
+    assert np.array_equal(frames[0], drawn)

@@ -72,7 +72,7 @@ def test_a_runs_grids_show_the_test_part(conditioned: Site, tmp_path: Path) -> N
     from conditioned import data  # type: ignore[import-not-found]
 
     settings = {"train.batch_size": 8, "train.sample_count": 4, "engine.threads": 1, "data.derive": "grey"}
-    run = gz.train("painter-torch", data="pairs16", images=16, out=tmp_path / "run", quiet=True, device="cpu",
+    run = gz.train("painter-torch", data="squares16", images=16, out=tmp_path / "run", quiet=True, device="cpu",
                    settings=settings).folder  # fmt: skip
     rows = gz.load(run).read_given("test", 4)
     drawn = gz.load(run).generate(on=rows, seed=0)  # the run's seed
