@@ -216,6 +216,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence(train: Any, tmp_path: Path) 
     }.values():  # fmt: skip
         assert refusal(painter.generate, on=bad) == words
     assert "2 pictures draw one image each, and n is 3" in refusal(painter.generate, 3, on=good)
+    assert "ask for fewer" in refusal(painter.generate, 10**12, on=good[:1])
+    assert "n is 0; expected a whole number of images" in refusal(painter.generate, 0, on="test")
 
     rows = blender.read_given("test", 3).conditions
     assert "takes 3 conditions; give a mapping with source, vector, index" in refusal(blender.generate, on=good)

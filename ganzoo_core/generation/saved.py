@@ -155,7 +155,8 @@ class SavedGenerator(TellsClasses):
         """
         if on is None and not self.spec.conditions:
             n = given.DEFAULT_ROWS if n is None else n
-            return self.draw(self._make_noise(n, seed), self.labels(n, labels))
+            chosen = self.labels(n, labels)  # checks n before the noise is drawn
+            return self.draw(self._make_noise(n, seed), chosen)
         rows = self.read_given(on, n, seed=seed, **reading)
         count = len(rows)
         self._check_memory(count)
@@ -174,6 +175,9 @@ class SavedGenerator(TellsClasses):
         """
         if on is None:
             raise self._reader.make_refusal()
+        if n is not None:
+            check_count("n", n, "images")
+            self._check_memory(n)
         read = self._reader.read(on, n=n, seed=seed, **reading)
         if self.latent == "none" and not self.card.drawn_alone and n is not None and n > len(read) == 1:
             raise UsageError(f"{self.folder} draws without noise, so one picture gives one image; leave n out")
