@@ -397,12 +397,17 @@ class Features:
         labels: int64 [N], the classes of real images, or those that a conditional model was asked for; or None.
         class_names: K names of the data's classes, empty if it has none. `logits` are for these classes if the
             extractor's manifest says `has.classes = true`.
+        targets: of images that were drawn from the conditions of real ones: the features of those real images, row by
+            row, for a metric that says `needs = ["pairs"]`; else None.
+        images: uint8 [N,H,W,C], as they were drawn, of images that have targets and of these; else None.
     """
 
     features: np.ndarray
     logits: np.ndarray | None = None
     labels: np.ndarray | None = None
     class_names: Sequence[str] = ()
+    targets: Features | None = None
+    images: np.ndarray | None = None
 
 
 @runtime_checkable

@@ -66,7 +66,9 @@ def make_sheet(columns: Mapping[str, np.ndarray], *, groups: int | None = None, 
         panel[:, :, index * (width + GAP) :][:, :, :width] = pictures
     if groups is None:
         groups = max(1, min(count, round((count * height / panel.shape[2]) ** 0.5)))
-    rows = np.pad(panel, ((0, 0), (0, GAP), (GROUP_GAP // 2, GROUP_GAP // 2), (0, 0)), constant_values=PAPER)
+    rows = np.pad(
+        panel, ((0, -count % groups), (GAP, GAP), (GROUP_GAP // 2, GROUP_GAP // 2), (0, 0)), constant_values=PAPER
+    )
     sheet = grid(rows, groups, gap=0)
     factor = max(-(-CELL // (width + GAP)), 640 // max(sheet.size))
     return annotate(enlarge(sheet, least=factor * max(sheet.size)), columns=[*columns] * groups, caption=caption)

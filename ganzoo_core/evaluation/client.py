@@ -77,6 +77,7 @@ class Scorer:
         images: np.ndarray,
         labels: str | int | Sequence[str | int] | np.ndarray | None = None,
         *,
+        targets: np.ndarray | None = None,
         seed: int = 0,
         seen: int | None = None,
         ema: bool | None = None,
@@ -87,6 +88,8 @@ class Scorer:
         Args:
             images: uint8 [N,H,W,C], of any size; they are resized to the data's original size.
             labels: N classes, or one for all, that a conditional generator was told; None for an unconditional one.
+            targets: uint8, of the shape of `images`: what each of them should be, for metrics of pairs; None if there
+                is no such thing.
             seed: of the metrics' random numbers, and of the noise from which the images were drawn.
             seen: real images seen by the generator.
             ema: whether the generator is a moving average.
@@ -98,11 +101,16 @@ class Scorer:
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
             raise UsageError(f"images are {images.dtype} {list(images.shape)}; expected uint8 [N,H,W,C]")
-        path = self._folder / "images.npy"
-        np.save(path, images, allow_pickle=False)
-        if labels is not None:
-            np.save(self._folder / "labels.npy", self._read_labels(labels, len(images)), allow_pickle=False)
-        request = {"images": str(path), "labels": str(self._folder / "labels.npy") if labels is not None else None}
+        if targets is not None and (targets.dtype != np.uint8 or targets.shape != images.shape):
+            raise UsageError(
+                f"targets are {targets.dtype} {list(targets.shape)}; expected uint8 {list(images.shape)}, as the images"
+            )
+        known = None if labels is None else self._read_labels(labels, len(images))
+        request: dict[str, str | None] = {}
+        for name, array in (("images", images), ("labels", known), ("targets", targets)):
+            request[name] = None if array is None else str(self._folder / f"{name}.npy")
+            if array is not None:
+                np.save(self._folder / f"{name}.npy", array, allow_pickle=False)
         return self.score_files(request, seed=seed, seen=seen, ema=ema, **more)
 
     def _read_labels(self, labels: Any, count: int) -> np.ndarray:
@@ -115,7 +123,7 @@ class Scorer:
     def score_files(
         self, files: Mapping[str, Any], *, seed: int, seen: int | None, ema: bool | None, **more: Any
     ) -> Score:
-        """As `score`, but from .npy files: the paths `images` and `labels`; the latter may be None."""
+        """As `score`, but from .npy files: the paths `images`, `labels` and `targets`; the latter two may be None."""
         answer = self._child.ask({**files, "seed": seed}, self._say)
         score = Score(images=seen, **answer, extra=more)
         return replace(score, protocol={**score.protocol, "ema": ema})

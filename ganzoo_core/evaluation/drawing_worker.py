@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ganzoo_core.data.framing import crop_padding
 from ganzoo_core.generation.data_rows import explain_fewer, load_for_generator
 from ganzoo_core.generation.given import Given
 from ganzoo_core.generation.saved import SavedGenerator
@@ -21,13 +22,14 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Draw images, and write them and their labels to the requested paths.
 
     Args:
-        request: `generator`, its folder; `n`, `seed`, `device`, `settings` of `engine.*`; the output paths `images` and
-            `labels`; and for a generator with conditions `data` and `data_root`, see `data_rows.load_for_generator`.
+        request: `generator`, its folder; `n`, `seed`, `device`, `settings` of `engine.*`; the output paths `images`,
+            `labels` and `targets`; and for a generator with conditions `data` and `data_root`, see
+            `data_rows.load_for_generator`.
         say: receives a message if fewer images are drawn than asked for.
 
     Returns:
-        Facts of the generator: `images` seen, `conditional`, `size` [H,W,C], and `generator`, the SHA-256 of its
-        weights.
+        Facts of the generator: `images` seen, `conditional`, `paired` where it is drawn from the conditions of real
+        images, which are the targets, `size` [H,W,C], and `generator`, the SHA-256 of its weights.
     """
     folder = Path(request["generator"])
     generator = SavedGenerator(folder, device=request["device"], settings=request.get("settings"))
@@ -42,9 +44,12 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     np.save(request["images"], drawn, allow_pickle=False)
     if labels is not None:
         np.save(request["labels"], labels, allow_pickle=False)
+    if on is not None and on.targets is not None:
+        np.save(request["targets"], on.targets, allow_pickle=False)
     return {
         "images": generator.images_seen,
         "conditional": labels is not None,
+        "paired": on is not None,
         "size": list(drawn.shape[1:]),
         "generator": files.compute_sha256(folder / layout.WEIGHTS),
     }
@@ -54,8 +59,10 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
 def _read_test_part(folder: str, n: int, data: str | None, data_root: str | None) -> Given:
     """The first rows of the test part."""
     path = Path(folder)
-    rows = load_for_generator(path, read_card(path), count=n, in_order=True, data=data, data_root=data_root)
-    return Given(rows.conditions, labels=rows.labels)
+    card = read_card(path)
+    rows = load_for_generator(path, card, count=n, in_order=True, data=data, data_root=data_root)
+    targets = crop_padding(rows.images, card.crop, (card.spec.height, card.spec.width))
+    return Given(rows.conditions, targets=targets, labels=rows.labels)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,9 @@ class TrainingEvaluator:
         self.noise = latents(philox(SEED, "generate"), count, plan.latent_dim, plan.latent)
         self.labels = classes.take_turns(count) if classes else None
         self.conditions = None if held_out is None else held_out.conditions
+        self.targets = None
+        if held_out is not None:
+            self.targets = crop_padding(held_out.images, framing.crop, framing.target_size)
         if held_out is not None and classes:
             self.labels = held_out.labels
         self._collapsed = False
@@ -95,7 +98,15 @@ class TrainingEvaluator:
         """Score the images, restarting the process if it ends, up to `MAX_FAILURES` failures in a row."""
         while True:
             try:
-                return self.scorer.score(drawn, self.labels, seed=SEED, seen=images, ema=self.ema, during="training")
+                return self.scorer.score(
+                    drawn,
+                    self.labels,
+                    targets=self.targets,
+                    seed=SEED,
+                    seen=images,
+                    ema=self.ema,
+                    during="training",
+                )
             except ChildEnded as error:
                 if self._failures + 1 >= MAX_FAILURES:
                     raise

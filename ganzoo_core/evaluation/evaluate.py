@@ -169,11 +169,12 @@ def _score_generators(
         tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as temporary,
         Child("ganzoo_core.evaluation.drawing_worker", "draws the images") as child,
     ):
-        arrays = {"images": str(Path(temporary) / "images.npy"), "labels": str(Path(temporary) / "labels.npy")}
+        arrays = {name: str(Path(temporary) / f"{name}.npy") for name in ("images", "labels", "targets")}
         for folder in folders:
             say(f"drawing {pluralise(drawing['n'], 'image')} from {folder}")
             drawn = child.ask({**drawing, **arrays, "generator": str(folder)}, say)
-            paths = {**arrays, "labels": arrays["labels"] if drawn["conditional"] else None}
+            there = {"images": True, "labels": drawn["conditional"], "targets": drawn["paired"]}
+            paths = {name: path if there[name] else None for name, path in arrays.items()}
             more = {"generator": drawn["generator"], "during": "evaluate"}
             more |= {"data_changes": scorer.data_changes} if scorer.data_changes else {}
             score = scorer.score_files(paths, seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)

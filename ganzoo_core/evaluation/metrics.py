@@ -10,6 +10,7 @@ from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import GanzooError, PluginError, UsageError
 from ganzoo_core.evaluation.choice import drop_advice
+from ganzoo_core.evaluation.request import PAIRS
 from ganzoo_core.runs.scores import order_names
 
 LoadedMetric = tuple[Part, Metric]
@@ -43,7 +44,7 @@ def compute_scores(
         fake: features of the images that are scored.
         seed: of the metrics' random numbers.
         required: `distribution/name` of those that must not refuse; others that do are left out, with the reason among
-            `doubts`.
+            `doubts`. Those of pairs are left out without a word where the images have no targets.
 
     Raises:
         UsageError: if a required metric refuses, or if all do.
@@ -53,6 +54,7 @@ def compute_scores(
     classes: dict[str, dict[str, float]] = {}
     doubts: dict[str, str] = {}
     refusals: list[UsageError] = []
+    metrics = _select_metrics(metrics, fake, required)
     for part, metric in metrics:
         try:
             values = _call_metric(part, metric, real, fake, seed)
@@ -79,6 +81,21 @@ def compute_scores(
         "better": {name: better[name] for name in order if name in better},
         "doubts": doubts,
     }
+
+
+def _select_metrics(
+    metrics: Sequence[LoadedMetric], fake: Features, required: Collection[str]
+) -> Sequence[LoadedMetric]:
+    """Those that can be computed with or without targets; raises UsageError for a required one that cannot."""
+    if fake.targets is not None:
+        return metrics
+    for part, _ in metrics:
+        if PAIRS in part.needs and (part.qualified_name in required or len(metrics) == 1):
+            raise UsageError(
+                f"the metric {part.name} compares each image with the one that it should be, and these images have no "
+                "such target; score a run whose generator takes conditions, or leave it out of --metrics"
+            )
+    return [(part, metric) for part, metric in metrics if PAIRS not in part.needs]
 
 
 def _merge_refusals(refusals: Sequence[UsageError]) -> UsageError:

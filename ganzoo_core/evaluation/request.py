@@ -18,6 +18,7 @@ from ganzoo_core.storage import files
 
 INSTALL_COMMAND = 'pip install "ganzoo-core[scores]"'
 Pair = tuple[Part, list[Part]]  # an extractor and metrics
+PAIRS = "pairs"  # what a metric needs that compares each image with its target
 REFERENCES = ("test", "train", "all")  # splits that can be the reference
 
 
@@ -203,8 +204,8 @@ def _pair_with_metrics(
 
 
 def _list_lacking(metric: Part, extractor: Part) -> list[str]:
-    """What a metric needs and an extractor does not give."""
-    return [need for need in metric.needs if not extractor.has.get(need, False)]
+    """What a metric needs and an extractor does not give; pairs come from the generator."""
+    return [need for need in metric.needs if need != PAIRS and not extractor.has.get(need, False)]
 
 
 def _refuse_metrics(installed: catalog.Catalog, metrics: Sequence[Part], extractor: Part) -> NoReturn:

@@ -120,14 +120,26 @@ class ScoringSession:
             )
         return features, logits
 
-    def score(self, pictures: np.ndarray, labels: np.ndarray | None, seed: int) -> dict[str, Any]:
-        """Score images uint8 [N,H,W,C] of any size, with the class labels [N] they were drawn with, or None."""
+    def score(
+        self, pictures: np.ndarray, labels: np.ndarray | None, seed: int, targets: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        """Score images uint8 [N,H,W,C] of any size.
+
+        Args:
+            pictures: the images.
+            labels: int64 [N], the classes that they were drawn as, or None.
+            seed: of the metrics' random numbers.
+            targets: what each image should be, of the same shape, or None.
+        """
         _, height, width, channels = pictures.shape
         known = len(self.real_features.class_names)
         if labels is not None and known and labels.max() >= known:
             self.say(f"the images have labels up to {labels.max()}, and the data {known} classes: labels are left out")
             labels = None
         fake = self._extract_features(resize_images(pictures, self.shape), labels)
+        if targets is not None:
+            wanted = replace(self._extract_features(resize_images(targets, self.shape), None), images=targets)
+            fake = replace(fake, images=pictures, targets=wanted)
         results = compute_scores(self.metrics, self.real_features, fake, seed, required=self.request.required_metrics)
         for words in results["doubts"].values():
             if words not in self._said:
@@ -231,7 +243,7 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Start a scoring session, or score images in it.
 
     Args:
-        request: `question`, the fields of a `ScoreRequest`; or the paths `images` and `labels`, with `seed`.
+        request: `question`, the fields of a `ScoreRequest`; or the paths `images`, `labels` and `targets`, with `seed`.
         say: receives progress messages.
     """
     if "question" in request:
@@ -244,15 +256,18 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         ready = {"facts": facts, "reference_count": len(features), "class_names": names}
         return {**ready, "notes": notes, "data_changes": changes}
     try:
-        pictures = np.load(request["images"], allow_pickle=False)
-        labels = np.load(request["labels"], allow_pickle=False) if request["labels"] else None
+        pictures, labels, targets = (
+            np.load(request[name], allow_pickle=False) if request[name] else None
+            for name in ("images", "labels", "targets")
+        )
     except (OSError, ValueError) as error:
         raise DataError(f"{request['images']} cannot be read: {error}") from None
+    assert pictures is not None
     if len(pictures) < 2:
         raise UsageError(
             f"there {'is' if len(pictures) == 1 else 'are'} {pluralise(len(pictures), 'image')} to score; give more"
         )
-    return _sessions["it"].score(pictures, labels, request["seed"])
+    return _sessions["it"].score(pictures, labels, request["seed"], targets)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from ganzoo_core.data import derive
 from ganzoo_core.data.conditions import is_picture
 from ganzoo_core.data.derive import DERIVED
 from ganzoo_core.data.framing import Framing, apply_framing, crop_padding
-from ganzoo_core.data.reading.image_set import ImageSet
-from ganzoo_core.data.reading.scan import ImageFile, find_images
+from ganzoo_core.data.reading.scan import find_images
 from ganzoo_core.errors import DataError, UsageError
-from ganzoo_core.generation import data_rows
+from ganzoo_core.generation import data_rows, own_pictures
+from ganzoo_core.generation.needs import describe_conditions
 from ganzoo_core.messages import format_value, pluralise
 from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.storage.records import Card
@@ -27,7 +27,6 @@ from ganzoo_core.storage.records import Card
 TEST = "test"  # the test part of the run's data
 DEFAULT_ROWS = 16  # of it
 FITS = ("crop", "pad", "stretch")
-_KINDS = {"grey": "the grey of an image", "edges": "the edges of an image, white on black"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,10 @@ class Given:
             None if self.targets is None else self.targets[indices],
             None if self.labels is None else self.labels[indices],
         )
+
+    def tile(self, times: int) -> Given:
+        """All rows, so many times over."""
+        return self.take(np.tile(np.arange(len(self)), times))
 
 
 def spread(given: Given, n: int | None) -> Given:
@@ -93,24 +96,8 @@ class Reader:
         self._framing = Framing(self.size, full, "none" if self.size == full else "pad", card.background or 0)
 
     def describe_needs(self) -> dict[str, str]:
-        """What each condition is, in words, such as `a picture 32×32×1, the grey of an image`."""
-        return {name: self._describe(name, shape) for name, shape in self.shapes.items()}
-
-    def _describe(self, name: str, shape: tuple[int, ...]) -> str:
-        if not shape:
-            return "a whole number"
-        if len(shape) == 1:
-            return f"{pluralise(shape[0], 'number')}"
-        height, width = self._unpadded(shape)
-        kind = ""
-        if name == DERIVED and self.card.derive:
-            method, number = derive.parse_method(self.card.derive)
-            kind = _KINDS.get(method, "")
-            if method == "downscale":
-                kind = f"an image with 1/{number:g} of its pixels a side, enlarged"
-            elif method == "mask":
-                kind = f"an image of which a rectangle of {number:.0%} is hidden, which the last channel marks"
-        return f"a picture {width}×{height}×{shape[2]}" + (f", {kind}" if kind else "")
+        """What each condition is, in words."""
+        return describe_conditions(self.card, self.size)
 
     def make_refusal(self) -> UsageError:
         """The error for a generator that is drawn without what it needs, with what to type."""
@@ -223,59 +210,44 @@ class Reader:
                 f"{self.folder} does not draw from a picture alone ({needs}); say --on FILE.npz, with an array for each"
             )
         files = [file for path in paths for file in find_images(path).files]
+        titles = tuple(Path(file.relative).stem for file in files)
         derived = name == DERIVED and bool(self.card.derive) and not as_is
         shape = self._image_shape if derived else self.shapes[name]
+        size = self._unpadded(shape)
+        if name == DERIVED and as_is and self.card.derive.startswith("mask"):
+            if fit is not None:
+                raise UsageError("--fit does not go with --as-is for pictures whose transparent part is filled in")
+            rows = own_pictures.read_transparent(files, size, self.card.spec.channels, self.folder)
+            return Given({name: self._frame(rows)}, titles)
         if shape[2] not in (1, 3):
             raise UsageError(
-                f"a picture file has no {shape[2]} channels, which {name} has: "
-                f"{self.describe_needs()[name]}; say --on FILE.npz with the array {name}"
-                + (", or leave --as-is out to have it derived from an image" if as_is and self.card.derive else "")
+                f"a picture file does not have the {shape[2]} channels of {name}; say --on FILE.npz with that array"
             )
-        rows = self._decode(files, shape, fit=fit, factor=self._find_factor() if derived else 1)
+        factor = self._find_factor() if derived else 1
+        pictures = own_pictures.read_pictures(files, size, shape[2], folder=self.folder, fit=fit, factor=factor)
         if derived:
-            whole = [index for index, row in enumerate(rows) if row.shape[:2] == self.size]
-            made = np.empty((len(rows), *self.shapes[name]), np.uint8)
-            if whole:
-                made[whole] = self._derive(self._frame(np.stack([rows[index] for index in whole])), seed)
-            for index in set(range(len(rows))) - set(whole):
-                made[index] = self._frame(derive.enlarge(rows[index][None], self.size))[0]
-        else:
-            made = self._frame(np.stack(rows)) if shape[:2] == self._framing.target_size else np.stack(rows)
-        titles = tuple(Path(file.relative).stem for file in files)
-        return Given({name: made}, titles)
+            return Given({name: self._derive_pictures(pictures, seed)}, titles)
+        rows = np.stack(pictures)
+        return Given({name: self._frame(rows) if shape[:2] == self._framing.target_size else rows}, titles)
+
+    def _derive_pictures(self, pictures: Sequence[np.ndarray], seed: int) -> np.ndarray:
+        """Derive the condition from images uint8 [H,W,C]; smaller ones are only enlarged."""
+        is_small = np.array([picture.shape[:2] != self.size for picture in pictures])
+        images = [
+            derive.enlarge(picture[None], self.size)[0] if small else picture
+            for picture, small in zip(pictures, is_small, strict=True)
+        ]
+        framed = self._frame(np.stack(images))
+        derived = self._derive(framed, seed)
+        if is_small.any():  # of `downscale`, whose conditions have the images' shape
+            derived[is_small] = framed[is_small]
+        return derived
 
     def _find_factor(self) -> int:
         """How much smaller a picture may be that need not be made smaller first; 1 for none."""
         method, number = derive.parse_method(self.card.derive)
         divides = method == "downscale" and not any(side % int(number) for side in self.size)
         return int(number) if divides else 1
-
-    def _decode(
-        self, files: Sequence[ImageFile], shape: tuple[int, ...], *, fit: str | None, factor: int
-    ) -> list[np.ndarray]:
-        """Read pictures at the size that the generator takes, or at that over `factor`: uint8 [H,W,C] each.
-
-        Raises:
-            UsageError: for one of another size, unless `fit` is given.
-        """
-        size = self._unpadded(shape)
-        images = ImageSet(files, {"channels": shape[2], "fit": fit or "crop"})
-        small = (size[0] // factor, size[1] // factor)
-        groups: dict[tuple[int, int], list[int]] = {}
-        for row, header in enumerate(images.headers):
-            own = (header.height, header.width)
-            if own not in (size, small) and fit is None:
-                also = f", or of {small[1]}×{small[0]}" if factor > 1 else ""
-                raise UsageError(
-                    f"{images.files[row].title} is {own[1]}×{own[0]} pixels, and {self.folder} draws from pictures of "
-                    f"{size[1]}×{size[0]}{also}; say --fit crop, pad or stretch to have it brought to that size"
-                )
-            groups.setdefault(small if own == small else size, []).append(row)
-        read: dict[int, np.ndarray] = {}
-        for wanted, rows in groups.items():
-            found = images.read(rows, size=wanted)
-            read |= dict(zip(found.rows.tolist(), found.images, strict=True))
-        return [read[row] for row in sorted(read)]
 
     def _unpadded(self, shape: Sequence[int]) -> tuple[int, int]:
         """Height and width of a picture as people have it: of one of the images' size without its border."""

@@ -23,6 +23,7 @@ from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import bundled, given, latent_walk
 from ganzoo_core.generation.card import mix_from_card
+from ganzoo_core.generation.class_choice import TellsClasses
 from ganzoo_core.generation.given import Given
 from ganzoo_core.messages import format_value, pluralise
 from ganzoo_core.randomness import latents, philox
@@ -37,7 +38,7 @@ def read_framework(folder: Path) -> str:
     return read_card(folder).spec.framework
 
 
-class SavedGenerator:
+class SavedGenerator(TellsClasses):
     """A trained generator to draw images from. The framework is imported for the first image, or by `open`.
 
     Args:
@@ -77,6 +78,10 @@ class SavedGenerator:
     def open(self) -> None:
         """Import the framework, build the network and load its weights now, rather than for the first image."""
         self._network  # noqa: B018  (cached)
+
+    @cached_property
+    def _reader(self) -> given.Reader:
+        return given.Reader(self.folder, self.card)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -154,12 +159,12 @@ class SavedGenerator:
         rows = self.read_given(on, n, seed=seed, **reading)
         count = len(rows)
         self._check_memory(count)
-        chosen = rows.labels if labels is None and rows.labels is not None else self.labels(count, labels)
+        chosen = self._choose_labels(count, labels, rows)
         return self.draw(self._make_noise(count, seed), chosen, rows.conditions, noise_seed=seed)
 
     def describe_needs(self) -> dict[str, str]:
         """What the generator draws from beside z and a class: each condition's name and what it is, in words."""
-        return given.Reader(self.folder, self.card).describe_needs() if self.spec.conditions else {}
+        return self._reader.describe_needs() if self.spec.conditions else {}
 
     def read_given(self, on: Any, n: int | None = None, *, seed: int = 0, **reading: Any) -> Given:
         """Read what the images are drawn from, a row for each image; see `generate`.
@@ -167,10 +172,9 @@ class SavedGenerator:
         Raises:
             UsageError, DataError: if it is missing or does not fit; with what to type.
         """
-        reader = given.Reader(self.folder, self.card)
         if on is None:
-            raise reader.make_refusal()
-        read = reader.read(on, n=n, seed=seed, **reading)
+            raise self._reader.make_refusal()
+        read = self._reader.read(on, n=n, seed=seed, **reading)
         if self.latent == "none" and not self.card.drawn_alone and n is not None and n > len(read) == 1:
             raise UsageError(f"{self.folder} draws without noise, so one picture gives one image; leave n out")
         return given.spread(read, n)
@@ -190,7 +194,7 @@ class SavedGenerator:
         check_count("n", n, "images")
         trained = self.classes.trained
         self._check_memory(n * len(trained))
-        conditions = self._tile(on, n, len(trained))
+        conditions = None if on is None else on.tile(len(trained)).conditions
         z, labels = np.tile(self._make_noise(n, seed), (len(trained), 1)), np.repeat(trained, n)
         return self.draw(z, labels, conditions, noise_seed=seed)
 
@@ -236,25 +240,18 @@ class SavedGenerator:
         if every:
             self._check_conditional()
             labels = np.repeat(self.classes.trained, n)
-        elif labels is None and rows is not None:
-            labels = rows.labels
-        chosen = self.labels(n * times, labels)
+        chosen = self._choose_labels(n * times, labels, rows)
         points = np.stack([self._make_noise(n, seed + key) for key in range(keys)])
         z = np.tile(latent_walk.make_closed_walk(points, frames, straight=self.latent == "uniform"), (1, times, 1))
-        if rows is not None:
-            conditions = self._tile(rows, n, times)
+        if rows is not None:  # a frame at a time, so that dropout is the same in each
+            conditions = rows.tile(times).conditions
             return np.stack([self.draw(frame, chosen, conditions, noise_seed=seed) for frame in z])
         drawn = self.draw(z.reshape(-1, self.spec.latent_dim), None if chosen is None else np.tile(chosen, frames))
         return drawn.reshape(frames, n * times, *drawn.shape[1:])
 
-    def _tile(self, rows: Given | None, n: int, times: int) -> dict[str, np.ndarray] | None:
-        """The conditions of `n` rows, repeated; None for a generator without."""
-        if rows is None and not self.spec.conditions:
-            return None
-        if rows is None:
-            raise given.Reader(self.folder, self.card).make_refusal()
-        indices = np.tile(np.arange(n), times)
-        return dict(rows.take(indices).conditions)
+    def _choose_labels(self, n: int, labels: Any, rows: Given | None) -> np.ndarray | None:
+        """The labels asked for; by default those of the rows."""
+        return self.labels(n, rows.labels if labels is None and rows is not None else labels)
 
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
         """Class labels int64 [N] for a conditional generator, else None; see `generate`.
@@ -267,33 +264,6 @@ class SavedGenerator:
         if labels is None:
             return self.classes.take_turns(n) if self.classes else None
         return self._read_labels(labels, n)
-
-    def class_of(self, name_or_index: int | str) -> int:
-        """The index of a class, by its name or index; raises UsageError as `labels` does."""
-        self._check_conditional()
-        with self._list_classes():
-            return self.classes.find(name_or_index)
-
-    def means_all(self, labels: object) -> bool:
-        """Whether `labels` is `"all"`, for each class, and that is not the name of one."""
-        return isinstance(labels, str) and labels == "all" and "all" not in self.classes.names
-
-    def _read_labels(self, labels: Any, n: int) -> np.ndarray:
-        self._check_conditional()
-        with self._list_classes():
-            return self.classes.read_labels(labels, count=n)
-
-    @contextlib.contextmanager
-    def _list_classes(self) -> Iterator[None]:
-        """Add the classes that there are to a UsageError."""
-        try:
-            yield
-        except UsageError as error:
-            raise UsageError(f"{error}; {self.folder} draws {self.classes.describe()}") from None
-
-    def _check_conditional(self) -> None:
-        if not self.spec.classes:
-            raise UsageError(f"{self.folder} is no conditional generator, so it cannot be told a class")
 
     def _check_memory(self, n: int) -> None:
         """Raise UsageError if `n` images do not fit in memory."""
@@ -348,9 +318,9 @@ class SavedGenerator:
         if (labels is not None) != bool(classes):
             raise UsageError(f"{self.folder} takes {'labels' if classes else 'no labels'} beside z")
         if self.spec.conditions and not conditions:
-            raise given.Reader(self.folder, self.card).make_refusal()
+            raise self._reader.make_refusal()
         if conditions:
-            given.Reader(self.folder, self.card).check_rows(conditions, len(z))
+            self._reader.check_rows(conditions, len(z))
         return None if labels is None else self._read_labels(labels, len(z))
 
     def _repr_html_(self) -> str:
