@@ -87,7 +87,11 @@ def _merge_refusals(refusals: Sequence[UsageError]) -> UsageError:
         return refusals[0]
     advice = [str(error).split("; ")[1:] for error in refusals]
     ways = [way for way in advice[0] if all(way in ways for ways in advice)]
-    reasons = dict.fromkeys(drop_advice(str(error)) for error in refusals)
+    reasons = list(dict.fromkeys(drop_advice(str(error)) for error in refusals))
+    ends = {reason.rpartition(", and ")[2] for reason in reasons}
+    if len(reasons) > 1 and len(ends) == 1:  # what all have in common, such as how many images there are, is said once
+        reasons = [reason.rpartition(", and ")[0] for reason in reasons]
+        return UsageError(f"no metric can be computed, since {ends.pop()}: {'; '.join((*reasons, *ways))}")
     return UsageError(f"no metric can be computed: {'; '.join((*reasons, *ways))}")
 
 
