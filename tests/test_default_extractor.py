@@ -293,12 +293,12 @@ def test_if_no_metric_can_be_computed_the_advice_is_what_helps_each():
     loaded = list(zip(parts, map(refuse, ("gap has 1; draw; add", "sizes has 1; add")), strict=True))
     with pytest.raises(UsageError) as error:
         compute_scores(loaded, few, few, 0)
-    assert str(error.value) == "no metric can be computed: gap has 1; sizes has 1; add"
-    few_words = ("gap needs 4, and 1 is scored; add", "sizes needs 5, and 1 is scored; add")
+    assert str(error.value) == "no metric can be computed from 1 image against 1: gap has 1; sizes has 1; add"
+    few_words = ("gap needs 4, and 1 is scored; add", "sizes needs 5, and 1 is scored and 1 is in the reference; add")
     loaded = list(zip(parts, map(refuse, few_words), strict=True))
     with pytest.raises(UsageError) as error:
         compute_scores(loaded, few, few, 0)
-    assert str(error.value) == "no metric can be computed, since 1 is scored: gap needs 4; sizes needs 5; add"
+    assert str(error.value) == "no metric can be computed from 1 image against 1: gap needs 4; sizes needs 5; add"
     with pytest.raises(UsageError, match=r"^gap needs 4, and 1 is scored; add$"):
         compute_scores(loaded[:1], few, few, 0)
 
