@@ -59,9 +59,8 @@ def write_pictures(folder: Path, images: np.ndarray, first: int = 0) -> list[Pat
 
 
 def grey(images: np.ndarray) -> np.ndarray:
-    """ITU-R BT.601, by a plain loop over channels."""
-    luma = sum(share * images[..., channel] for channel, share in enumerate((0.299, 0.587, 0.114)))
-    return np.rint(luma).astype(np.uint8)[..., None]
+    """As Pillow makes it."""
+    return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])[..., None]
 
 
 def test_a_picture_is_derived_as_in_training_and_drawn_as_its_condition(train: Any, tmp_path: Path) -> None:

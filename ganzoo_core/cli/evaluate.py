@@ -23,7 +23,13 @@ DIRECTIONS = {"lower": "lower is better", "higher": "higher is better"}
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     """Declare the command."""
     parser = subparsers.add_parser("evaluate", help="score a run", description=__doc__)
-    parser.add_argument("path", nargs="?", type=parse_path, metavar="RUN", help="the run's folder")
+    parser.add_argument(
+        "path",
+        nargs="?",
+        type=parse_path,
+        metavar="RUN",
+        help="the run's folder; with --data also a MODEL that carries a generator, whose scores are not kept",
+    )
     parser.add_argument(
         "--metrics",
         metavar="A,B",

@@ -39,7 +39,8 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         if len(on) < n:
             say(explain_fewer(n, len(on)))
             n = len(on)
-    labels = generator.labels(n, None if on is None or not generator.spec.classes else on.labels)
+    own = on.labels if on is not None and generator.spec.classes else None
+    labels = generator.labels(n, own)
     drawn = generator.generate(n, seed=request["seed"], labels=labels, on=on)
     np.save(request["images"], drawn, allow_pickle=False)
     if labels is not None:

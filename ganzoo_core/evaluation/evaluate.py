@@ -18,6 +18,7 @@ from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.client import Scorer, say_nothing
 from ganzoo_core.evaluation.image_files import read_images
 from ganzoo_core.evaluation.request import has_ema, make_request, read_run_data
+from ganzoo_core.generation.bundled import find_folder
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Child, Say
 from ganzoo_core.runs import generators, layout, scores
@@ -55,7 +56,8 @@ def evaluate(
     A run's scores are stored in its `scores.jsonl`, with their protocol. Scores of other images are not stored.
 
     Args:
-        run: a run, or its folder. Optional with `images` and `data`.
+        run: a run, or its folder; with `data`, also a saved generator or a model that carries one, whose scores are
+            not stored. Optional with `images` and `data`.
         metrics: names; by default all metrics marked as default that fit the extractor.
         extractor: a name; by default the first of those marked as default that can serve the data.
         n: number of images to draw; by default as many as the reference has, but from 1,000 to 10,000. Of a generator
@@ -95,7 +97,10 @@ def evaluate(
     if images is None:
         if folder is None:
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
-        drawn_from = generators.list_generators(folder, str(checkpoint))
+        is_run = files.is_file(folder / layout.CONFIG)
+        drawn_from = (
+            generators.list_generators(folder, str(checkpoint)) if is_run else [find_folder(folder, str(checkpoint))]
+        )
     elif not isinstance(images, np.ndarray):
         reading = {key: value for key, value in data_settings.items() if key in INHERITED}
         options = read_settings({**reading, **(settings or {})})
@@ -164,7 +169,8 @@ def _find_data(folder: Path | None, data_name: str | None) -> tuple[str, dict[st
 def _score_generators(
     run: Path, folders: Sequence[Path], scorer: Scorer, drawing: Mapping[str, Any], say: Say
 ) -> Iterator[Score]:
-    ema = has_ema(run)
+    is_run = files.is_file(run / layout.CONFIG)
+    ema = has_ema(run) if is_run else None
     with (
         tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as temporary,
         Child("ganzoo_core.evaluation.drawing_worker", "draws the images") as child,
@@ -179,7 +185,8 @@ def _score_generators(
             more |= {"data_changes": scorer.data_changes} if scorer.data_changes else {}
             score = scorer.score_files(paths, seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)
             try:
-                scores.append(run, score)
+                if is_run:
+                    scores.append(run, score)
             except OSError as error:
                 say(f"the scores could not be kept in {run}: {error.strerror or error}")
             yield score

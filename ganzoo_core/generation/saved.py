@@ -250,8 +250,9 @@ class SavedGenerator(TellsClasses):
         return drawn.reshape(frames, n * times, *drawn.shape[1:])
 
     def _choose_labels(self, n: int, labels: Any, rows: Given | None) -> np.ndarray | None:
-        """The labels asked for; by default those of the rows."""
-        return self.labels(n, rows.labels if labels is None and rows is not None else labels)
+        """The labels asked for; by default those of the rows, if the generator takes classes."""
+        own = rows.labels if rows is not None and self.spec.classes else None
+        return self.labels(n, own if labels is None else labels)
 
     def labels(self, n: int, labels: int | str | Sequence[int] | np.ndarray | None = None) -> np.ndarray | None:
         """Class labels int64 [N] for a conditional generator, else None; see `generate`.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from ganzoo_core.api import MAX_CLASS_NAME
+from ganzoo_core.api import MAX_CLASS_NAME, MAX_CONDITION_CHANNELS
 from ganzoo_core.frameworks import FRAMEWORKS
 
 FORMAT: Literal[1] = 1
@@ -41,7 +41,8 @@ FileName = Annotated[str, Meta(pattern=_FILE)]
 MAX_IMAGES = 10**15
 ImageCount = Annotated[int, Meta(ge=0, le=MAX_IMAGES)]
 """A number of images seen; also of steps and of lines."""
-SideLength = Annotated[int, Meta(ge=1, le=65_536)]
+MAX_SIDE = 65_536
+SideLength = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
 """Pixels."""
 MAX_CONDITIONS = 32
 ConditionName = Annotated[str, Meta(pattern=_IDENTIFIER)]
@@ -126,6 +127,10 @@ class Card(Struct, frozen=True):
         spec, untrained = self.spec, self.untrained_classes
         if (self.latent == "none") != (spec.latent_dim == 0):
             raise ValueError(f"latent is {self.latent}, and spec.latent_dim is {spec.latent_dim}")
+        for shape in spec.conditions.values():
+            is_picture = len(shape) == 3 and max(shape[:2]) <= MAX_SIDE and shape[2] <= MAX_CONDITION_CHANNELS
+            if len(shape) > 1 and not is_picture:
+                raise ValueError(f"spec.conditions holds a shape {shape}; expected [], [F] or [H, W, C]")
         if len(self.class_names) != spec.classes:
             raise ValueError(f"it has {len(self.class_names)} class_names, and spec.classes is {spec.classes}")
         if untrained != sorted(set(untrained)) or len(untrained) >= max(spec.classes, 1):
