@@ -98,7 +98,7 @@ class TrainingEvaluator:
         """Score the images, restarting the process if it ends, up to `MAX_FAILURES` failures in a row."""
         while True:
             try:
-                known = {"targets": self.targets, "seed": SEED, "seen": images, "ema": self.ema}
+                known: dict[str, Any] = {"targets": self.targets, "seed": SEED, "seen": images, "ema": self.ema}
                 return self.scorer.score(drawn, self.labels, **known, during="training")
             except ChildEnded as error:
                 if self._failures + 1 >= MAX_FAILURES:
