@@ -98,8 +98,15 @@ class TrainingEvaluator:
         """Score the images, restarting the process if it ends, up to `MAX_FAILURES` failures in a row."""
         while True:
             try:
-                known: dict[str, Any] = {"targets": self.targets, "seed": SEED, "seen": images, "ema": self.ema}
-                return self.scorer.score(drawn, self.labels, **known, during="training")
+                return self.scorer.score(
+                    drawn,
+                    self.labels,
+                    targets=self.targets,
+                    seed=SEED,
+                    seen=images,
+                    ema=self.ema,
+                    during="training",
+                )
             except ChildEnded as error:
                 if self._failures + 1 >= MAX_FAILURES:
                     raise

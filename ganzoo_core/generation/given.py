@@ -239,7 +239,8 @@ class Reader:
         ]
         framed = self._frame(np.stack(images))
         derived = self._derive(framed, seed)
-        derived[is_small] = framed[is_small]
+        if is_small.any():  # of `downscale`, whose conditions have the images' shape
+            derived[is_small] = framed[is_small]
         return derived
 
     def _find_factor(self) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -51,13 +52,59 @@ MIXES: dict[str, dict[str, Any]] = {
     "r1": {"use.with": "r1", "train.optimizer": "sgd", "train.momentum": 0.9, "train.lr": 1e-2},
     "relativistic": {"use.loss": "relativistic", "use.with": "spectral-norm"},
     "memory": {},
+    "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
 }
 
 
 def play(name: str, out: Path) -> None:
     """One of them."""
-    loss = Centred() if name == "memory" else None
-    gz.train("dcgan-torch", loss=loss, settings={**SMALL, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
+    if name == "conditions":
+        play_conditions(out)
+    else:
+        loss = Centred() if name == "memory" else None
+        gz.train("dcgan-torch", loss=loss, settings={**SMALL, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
+
+
+class Paired:
+    """Least squares, and the distance of what is drawn from the target of its source, in the pair that D saw."""
+
+    needs = ("same_real_in_generator_step",)
+
+    def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
+        ops = step.ops
+        real, fake = step.D(step.real), step.D(step.fake)
+        wrong = step.D(step.real, source=-step.conditions["source"])
+        return {"adversarial": ops.mean(ops.square(real - 1)) + ops.mean(ops.square(fake)) + ops.mean(wrong)}
+
+    def generator(self, step: gz.Step) -> Mapping[str, Any]:
+        ops = step.ops
+        distance = ops.mean(ops.abs(step.real - step.fake))
+        return {"adversarial": ops.mean(ops.square(step.D(step.fake) - 1)), "distance": distance}
+
+
+class FromSource(nn.Module):
+    """A source [N,1,8,8] and z -> images, or images and their source -> scores; both given in Python."""
+
+    conditions = ("source",)
+
+    def __init__(self, inputs: int, outputs: int, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layer, self.shape = nn.Linear(inputs, outputs), shape
+
+    def forward(self, x: torch.Tensor, *, source: torch.Tensor) -> torch.Tensor:
+        joined = torch.cat([x.flatten(1), source.flatten(1)], dim=1)
+        return torch.tanh(self.layer(joined)).reshape(len(x), *self.shape)
+
+
+def play_conditions(out: Path) -> None:
+    """Networks of a picture, with reals that come with one; derived on demand, so read a batch ahead."""
+    torch.manual_seed(1)
+    G, D = FromSource(8 + 64, 64, (1, 8, 8)), FromSource(128, 1, ())
+    rng = np.random.default_rng(0)
+    source = gz.ImageSource(rng.integers(0, 256, (50, 8, 8, 1), dtype=np.uint8))
+    own = {name: value for name, value in SMALL.items() if not name.endswith(("width", "norm", "data.size"))}
+    asked = {**own, **MIXES["conditions"], "data.derive": "edges"}
+    gz.train(generator=G, discriminator=D, loss=Paired(), data=source, settings=asked, steps=STEPS, out=out, quiet=True)
 
 
 def linear_networks() -> tuple[nn.Module, nn.Module]:

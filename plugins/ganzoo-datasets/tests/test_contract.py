@@ -20,6 +20,14 @@ def folder(place: Path) -> str:
     return str(place)
 
 
+def pairs(place: Path) -> str:
+    for side in "AB":
+        (place / side).mkdir()
+        for number, image in enumerate(GREY):
+            Image.fromarray(image if side == "B" else 255 - image).save(place / side / f"{number}.png")
+    return str(place)
+
+
 def idx(place: Path) -> str:
     for part, chosen in (("train", slice(0, 30)), ("t10k", slice(30, 40))):
         images, labels = GREY[chosen], LABELS[chosen].astype(np.uint8)
@@ -43,4 +51,4 @@ def npy(place: Path) -> str:
 
 class TestContract(Contract):
     plugin = "ganzoo-datasets"
-    arguments = {"folder": folder, "idx": idx, "npz": npz, "npy": npy, "torchvision": "FakeData"}  # noqa: RUF012
+    arguments = {"folder": folder, "pairs": pairs, "idx": idx, "npz": npz, "npy": npy, "torchvision": "FakeData"}  # noqa: RUF012

@@ -8,8 +8,6 @@ the distance of pixels alone wins PSNR with blurred images. So the extractor's v
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 import ganzoo_core as gz
@@ -60,5 +58,6 @@ def compare_pixels(images: np.ndarray, targets: np.ndarray) -> tuple[float, floa
         pair = [torch.from_numpy(np.ascontiguousarray(of[chosen])).permute(0, 3, 1, 2) for of in (images, targets)]
         for measure in (psnr, ssim):
             measure.update(*(side.double() for side in pair))
-    found: list[Any] = [psnr.compute(), ssim.compute()]  # by their types, pictures of SSIM might come along
-    return min(MAX_PSNR, float(found[0])), float(found[1])
+    similarity = ssim.compute()
+    assert isinstance(similarity, torch.Tensor)  # the means alone: no picture of them was asked for
+    return min(MAX_PSNR, float(psnr.compute())), float(similarity)
