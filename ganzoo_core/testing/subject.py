@@ -181,6 +181,7 @@ class Subject:
             "engine.device": "cpu",
             "engine.threads": 1,
             "data.size": self.size,
+            "data.derive": "",  # by a preset; the source of noise brings the conditions
         }
         if self.model is None:
             small["model.latent_dim"] = 8
