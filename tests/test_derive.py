@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,8 +171,12 @@ def test_a_model_that_takes_no_source_says_so(resolve):
 def test_a_condition_that_the_data_lack_is_refused_with_what_to_type(resolve):
     with pytest.raises(gz.UsageError, match=r"painter takes the condition `source`, and .* has none; say --set data"):
         fit(resolve("painter"), conditions={})
-    with pytest.raises(gz.UsageError, match=r"has the conditions a, b; name the columns .* data.attributes=COL"):
+    with pytest.raises(gz.UsageError, match=r"has the conditions a, b; pick data that have it"):
         fit(resolve("described"), conditions={"a": (), "b": (3,)})
+    found = resolve("described")
+    data = replace(found.parts["data"], name="files", defaults={"data.attributes": ""})
+    with pytest.raises(gz.UsageError, match=r"files has none; files makes it of what --set data\.attributes=… names"):
+        fit(replace(found, parts={**found.parts, "data": data}))
     spec = fit(resolve("described"), conditions={"attributes": (3,), "b": (16, 16, 3)}).spec
     assert spec.conditions == {"attributes": (3,)}
 

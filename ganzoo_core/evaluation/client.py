@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core.data.classes import Classes, check_index, read_labels
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.request import ScoreRequest
 from ganzoo_core.processes import Child, ChildEnded, Say
@@ -88,6 +88,7 @@ class Scorer:
         Args:
             images: uint8 [N,H,W,C], of any size; they are resized to the data's original size.
             labels: N classes, or one for all, that a conditional generator was told; None for an unconditional one.
+                Left out, with a message, if the data have no classes.
             targets: uint8, of the shape of `images`: what each of them should be, for metrics of pairs; None if there
                 is no such thing.
             seed: of the metrics' random numbers, and of the noise from which the images were drawn.
@@ -105,20 +106,16 @@ class Scorer:
             raise UsageError(
                 f"targets are {targets.dtype} {list(targets.shape)}; expected uint8 {list(images.shape)}, as the images"
             )
-        known = None if labels is None else self._read_labels(labels, len(images))
+        if labels is not None and not self.classes:
+            self._say("the data have no classes: labels are left out")
+            labels = None
+        known = None if labels is None else self.classes.read_labels(labels, count=len(images))
         request: dict[str, str | None] = {}
         for name, array in (("images", images), ("labels", known), ("targets", targets)):
             request[name] = None if array is None else str(self._folder / f"{name}.npy")
             if array is not None:
                 np.save(self._folder / f"{name}.npy", array, allow_pickle=False)
         return self.score_files(request, seed=seed, seen=seen, ema=ema, **more)
-
-    def _read_labels(self, labels: Any, count: int) -> np.ndarray:
-        return (
-            self.classes.read_labels(labels, count=count)
-            if self.classes
-            else read_labels(labels, check_index, count=count)
-        )
 
     def score_files(
         self, files: Mapping[str, Any], *, seed: int, seen: int | None, ema: bool | None, **more: Any

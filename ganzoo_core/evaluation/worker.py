@@ -22,7 +22,7 @@ from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
 from ganzoo_core.evaluation.choice import choose_extractor
 from ganzoo_core.evaluation.metrics import compute_scores, load_metrics
-from ganzoo_core.evaluation.request import ScoreRequest
+from ganzoo_core.evaluation.request import ScoreRequest, explain_misfit
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Say, serve
 from ganzoo_core.randomness import philox
@@ -52,6 +52,7 @@ class ScoringSession:
         self.choice = choose_extractor(request, self.dataset_part.name, self.read_split, say)
         self.extractor_part, self.extractor = self.choice.part, self.choice.extractor
         self.metrics = load_metrics(self.choice.candidate.metrics)
+        self.misfits = self._explain_misfits(installed)
         self._said: set[str] = set()
         reference = self.read_split(request.reference)
         _, height, width, channels = reference.images.shape
@@ -67,6 +68,14 @@ class ScoringSession:
             return compare_with_run(Path(self.request.run), self.read_split(self.request.split), self.say)
         except GanzooError as error:
             return [f"the {self.request.split} part cannot be compared: {error}"]
+
+    def _explain_misfits(self, installed: catalog.Catalog) -> dict[str, str]:
+        """Why metrics that the user set something of are left out, by the names of their scores."""
+        unfit = [name for name in self.request.required_metrics if name not in self.choice.candidate.metrics]
+        parts = [installed.find("metrics", name) for name in unfit]
+        return {
+            name: explain_misfit(part, self.extractor_part) for part in parts for name in (*part.lower, *part.higher)
+        }
 
     def _has_held_out(self) -> bool:
         """Whether the test part has images that were not trained on; for another reference, true."""
@@ -133,7 +142,7 @@ class ScoringSession:
         """
         _, height, width, channels = pictures.shape
         known = len(self.real_features.class_names)
-        if labels is not None and known and labels.max() >= known:
+        if labels is not None and labels.max() >= known:
             self.say(f"the images have labels up to {labels.max()}, and the data {known} classes: labels are left out")
             labels = None
         fake = self._extract_features(resize_images(pictures, self.shape), labels)
@@ -141,12 +150,15 @@ class ScoringSession:
             wanted = replace(self._extract_features(resize_images(targets, self.shape), None), images=targets)
             fake = replace(fake, images=pictures, targets=wanted)
         results = compute_scores(self.metrics, self.real_features, fake, seed, required=self.request.required_metrics)
+        results["doubts"] |= self.misfits
         for words in results["doubts"].values():
             if words not in self._said:
                 self._said.add(words)
                 self.say(words)
         real = self.score_halves((height, width, channels), labels is not None, seed)
-        return {**results, "real": dict(real), "protocol": self.describe_protocol(pictures, labels, seed)}
+        protocol = self.describe_protocol(pictures, labels, seed)
+        protocol |= {"real_halves": len(split_in_halves(len(self.real_features.features))[0])} if real else {}
+        return {**results, "real": dict(real), "protocol": protocol}
 
     def _score_halves(self, size: tuple[int, int, int], labelled: bool, seed: int) -> Mapping[str, float]:
         """Scores of one random half of the reference against the other: the floor.

@@ -12,13 +12,6 @@ from ganzoo_core.data.framing import Framing, choose_framing
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix.mix import Mix
 
-_MISSING = {
-    DERIVED: "say --set data.derive=grey (or edges, downscale:2, mask:0.25) to make one from the images, or --data "
-    "pairs:PATH",
-    "attributes": "name the columns of a folder's metadata.csv with --set data.attributes=COLUMN,COLUMN",
-}
-"""What to type for a condition that the data lack."""
-
 
 @dataclass(frozen=True)
 class DataFit:
@@ -103,6 +96,19 @@ def _frame_shape(shape: tuple[int, ...], framing: Framing) -> tuple[int, ...]:
     return (*framing.target_size, shape[2]) if len(shape) == 3 and shape[:2] == framing.original_size else shape
 
 
+def _advise_on_missing(mix: Mix, condition: str) -> str:
+    """What to type so that the data have a condition."""
+    data = mix.parts["data"]
+    if condition == DERIVED:
+        return (
+            "say --set data.derive=grey (or edges, downscale:2, mask:0.25) to make one from the images, or pick data "
+            "that have it, such as pairs of pictures"
+        )
+    if f"data.{condition}" in data.defaults:
+        return f"{data.name} makes it of what --set data.{condition}=… names"
+    return "pick data that have it"
+
+
 def _check_conditions(mix: Mix, given: Collection[str]) -> None:
     """Check that the data, or `data.derive`, give each condition that a network takes, and give it once.
 
@@ -121,5 +127,5 @@ def _check_conditions(mix: Mix, given: Collection[str]) -> None:
             if name in given or (name == DERIVED and mix.derives):
                 continue
             known = f"has the condition{'s' if len(given) > 1 else ''} {', '.join(given)}" if given else "has none"
-            advice = _MISSING.get(name, "pick data that have it")
+            advice = _advise_on_missing(mix, name)
             raise UsageError(f"{mix.parts[slot].name} takes the condition `{name}`, and {data} {known}; {advice}")

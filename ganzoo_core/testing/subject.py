@@ -18,11 +18,9 @@ from ganzoo_core.api import ImageSource, Spec, Step
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines.protocol import Engine
-from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import get_framework
 from ganzoo_core.mix import DataFit, Mix, Request, make_network_spec, resolve
 from ganzoo_core.settings import CORE_SETTINGS, find_kind, find_matches, read_engine_settings, read_value
-from ganzoo_core.testing.checks import Broken
 
 CLASSES = 11  # a number that is unlikely as the width of a layer
 IMAGES = 64
@@ -80,16 +78,13 @@ class Subject:
         """The model that is trained: the part itself, or the one that a loss names; None for tiny networks.
 
         Raises:
-            Broken: if a loss names a model that is not installed.
+            UsageError: if a loss names a model that is not installed.
         """
         if self._part is None or self._part.kind == "models":
             return self._part
         if not self._part.contract:
             return None
-        try:
-            return catalog.scan().find("models", self._part.contract)
-        except UsageError as error:
-            raise Broken(f'contract = "{self._part.contract}": {error}') from None
+        return catalog.scan().find("models", self._part.contract)
 
     @property
     def preset(self) -> str:
@@ -186,6 +181,7 @@ class Subject:
             "engine.device": "cpu",
             "engine.threads": 1,
             "data.size": self.size,
+            "data.derive": "",  # by a preset; the source of noise brings the conditions
         }
         if self.model is None:
             small["model.latent_dim"] = 8
