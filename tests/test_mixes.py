@@ -37,6 +37,9 @@ SMALL = {
     "engine.threads": 1,
 }
 
+CONDITIONED = {"data.size": 32, "data.derive": "edges"}  # beside these, where a network takes a picture
+PICTURES = ("pix2pix-torch",)  # models whose networks do
+
 
 @dataclass(frozen=True)
 class Names:
@@ -87,6 +90,8 @@ def outcome(names: Names, folder: Path) -> str:
     """
     picks = {"data": "digits", **{slot: name for slot, name in vars(names).items() if name is not None}}
     settings = dict(SMALL)
+    if {names.generator, names.discriminator} & set(PICTURES):
+        settings |= CONDITIONED
     if names.schedule == "progressive":  # 16 pixels are two doublings: five phases
         settings |= {"schedule.stable_images": 0, "schedule.fade_images": 0}
     try:
