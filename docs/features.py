@@ -43,11 +43,11 @@ EXTRACTORS = {  # of extractors, asked for by the `needs` of metrics
     "logits": "`extract` returns logits [N,K] beside the features",
     "classes": "these logits are of the data's own classes",
 }
-PAIRS = (
-    "`pairs` in `needs` of a metric asks for `fake.targets`, which images have that were drawn from the conditions of\n"
-    "real ones: the metric is computed for these, and left out for others."
-)
 DATA = {"labels": "every image has a class, in the training part and in the test part"}  # asked for by extractors
+RUN = {  # of the run that is scored, asked for by the `needs` of metrics
+    "pairs": "`fake.targets`, which images have that were drawn from the conditions of real ones: the metric is computed "
+    "for these, and left out for others",
+}
 ATTRIBUTES = {  # of each of OBJECT_ATTRIBUTES: what it means, what holds without it, who reads it
     ("models", "conditional"): ("the network is called with labels, `G(z, labels)` or `D(images, labels)`", "false",
                                 "the mix, the engines"),
@@ -119,7 +119,8 @@ def page() -> str:
             OWN,
             "## Extractors\n\n`has` of an extractor, asked for by `needs` of a metric; `ganzoo evaluate` reads both.\n",
             _table("feature", "what it means", rows=extractors),
-            f"\n{PAIRS}",
+            "\nA metric may also need something of the run that is scored.\n",
+            _table("feature", "what it means", rows=[(f"`{name}`", meaning) for name, meaning in RUN.items()]),
             "\n`needs` of an extractor is what the data must have. Of the extractors marked as default the first whose "
             "needs are\nmet is used, the most demanding one first.\n",
             _table("feature", "what it means", rows=[(f"`{name}`", DATA[name]) for name in DATA_FEATURES]),

@@ -91,6 +91,9 @@ class Fake:
         write_card(folder, images=5, class_names=self.classes.names)
         self.card = read_card(folder)
 
+    def describe_needs(self):
+        return {}
+
     def generate(self, n, *, labels):
         self.labels = labels
         return np.zeros((n, 4, 4, 1), np.uint8)

@@ -339,7 +339,7 @@ def test_a_run_without_scores_says_the_command_that_works_there(runs, data, word
 
 class Spec:
     height = width = 4
-    channels, classes, latent_dim = 1, 0, 3
+    channels, classes, latent_dim, conditions = 1, 0, 3, {}
 
 
 class Copier:
@@ -350,13 +350,13 @@ class Copier:
     def __init__(self, training):
         self.training, self.noise = training, []
 
-    def generate(self, n, *, seed=0):
+    def generate(self, n, *, seed=0, on=None):
         return np.resize(self.training[5:9], (n, 4, 4, 1))
 
     def labels(self, n):
         return None
 
-    def draw(self, z, labels):
+    def draw(self, z, labels, conditions=None, *, noise_seed=0):
         self.noise.append(z)
         return np.zeros((len(z), 4, 4, 1), np.uint8)
 

@@ -98,7 +98,11 @@ def test_a_part_of_a_notebook_s_view_fails_in_the_same_way(monkeypatch, shown, c
 def test_an_error_while_measuring_is_kept_for_the_page_and_logged(runs, monkeypatch, shown, capsys):
     folder = runs()
     monkeypatch.setattr(nearest_and_walk, "draw_walk", lambda *arguments, **more: fail())
-    monkeypatch.setattr(load, "load", lambda *arguments, **more: type("G", (), {"images_seen": 5})())
+    monkeypatch.setattr(
+        load,
+        "load",
+        lambda *arguments, **more: type("G", (), {"images_seen": 5, "spec": gz.Spec(4, 4, 1, 0, 3, "torch")})(),
+    )
     monkeypatch.setattr(nearest_and_walk, "load_training_images", fail)
     nearest_and_walk.measure(folder)
     notes = json.loads((folder / "report" / layout.MEASURED).read_text())["notes"]
