@@ -45,8 +45,8 @@ EXTRACTORS = {  # of extractors, asked for by the `needs` of metrics
 }
 DATA = {"labels": "every image has a class, in the training part and in the test part"}  # asked for by extractors
 RUN = {  # of the run that is scored, asked for by the `needs` of metrics
-    "pairs": "`fake.targets`, which images have that were drawn from the conditions of real ones: the metric is computed "
-    "for these, and left out for others",
+    "pairs": "`fake.targets`, which images have that were drawn from the conditions of real ones: the metric is "
+    "computed for these, and left out for others",
 }
 ATTRIBUTES = {  # of each of OBJECT_ATTRIBUTES: what it means, what holds without it, who reads it
     ("models", "conditional"): ("the network is called with labels, `G(z, labels)` or `D(images, labels)`", "false",
