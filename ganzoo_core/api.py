@@ -87,6 +87,10 @@ class ImageSource:
         skipped: the number of files or records left out because they cannot be read.
         split_keys: float64 [N] from 0 to below 1, from which `gz.hold_out` chooses the images of the test part; None to
             choose them by their place among all.
+        stacked: the grey pictures with labels that the channels of these were taken from, if each channel is a picture
+            of its own; None otherwise. Then the label of an image has its channels' labels as digits, the first
+            foremost: of ten classes, channels of 4, 0 and 7 make 407. A classifier is trained on these and shown one
+            channel at a time.
     """
 
     images: Images
@@ -99,6 +103,7 @@ class ImageSource:
     held_out: int | None = None
     skipped: int = 0
     split_keys: np.ndarray | None = None
+    stacked: ImageSource | None = None
 
     def __post_init__(self) -> None:
         """Raise DataError unless shapes, types and labels are as described above."""
@@ -143,6 +148,8 @@ def _check_source(source: ImageSource) -> None:
             "out, "
             f"{len(images)} or more"
         )
+    if source.stacked is not None and (source.stacked.labels is None or source.stacked.images.shape[3] != 1):
+        raise DataError("stacked are no grey images with labels; each channel of an image is one of them")
     if labels is None:
         return
     if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
@@ -343,6 +350,10 @@ class Metric(Protocol):
 
     def __call__(self, real: Features, fake: Features, seed: int) -> Mapping[str, float | Mapping[str, float]]:
         """The same arguments give the same scores; all random numbers come from `seed`.
+
+        A metric whose manifest says `needs = ["training_images"]` is called with two more keywords: `training`, the
+        features of the images that the generator was trained on, and `held_out`, those of images that it was not
+        trained on, or None if there are none.
 
         Raises:
             UsageError: in a sentence, if the score cannot be computed, such as for too few images.

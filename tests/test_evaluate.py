@@ -173,7 +173,7 @@ def test_a_score_says_where_nothing_was_held_out(lights, settings, reference, to
     with evaluation.Scorer(ask(data_settings=settings, reference=reference, score_real_images=False)) as scorer:
         protocol = scorer.score(grey(100)).protocol
     assert protocol.get("nothing_held_out", False) is told
-    assert ("nothing was held out, so these are training images" in describe_protocol(protocol)) is told
+    assert ("nothing was held out, so training images are among these" in describe_protocol(protocol)) is told
 
 
 def test_images_are_brought_to_the_size_and_channels_of_the_data(scorer):

@@ -146,5 +146,5 @@ def describe_protocol(protocol: Any) -> str:
         text += f", since {reason}"
     text += f"; seed {protocol['seed']}"
     if protocol.get("nothing_held_out"):
-        text += "; nothing was held out, so these are training images and a score cannot tell copies"
+        text += "; nothing was held out, so training images are among these and a score cannot tell copies"
     return text

@@ -18,6 +18,7 @@ from ganzoo_core.storage import files
 
 INSTALL_COMMAND = 'pip install "ganzoo-core[scores]"'
 Pair = tuple[Part, list[Part]]  # an extractor and metrics
+TRAINING_IMAGES = "training_images"  # a metric needs it of the run; its other needs are of the extractor
 REFERENCES = ("test", "train", "all")  # splits that can be the reference
 
 
@@ -204,7 +205,7 @@ def _pair_with_metrics(
 
 def _list_lacking(metric: Part, extractor: Part) -> list[str]:
     """What a metric needs and an extractor does not give."""
-    return [need for need in metric.needs if not extractor.has.get(need, False)]
+    return [need for need in metric.needs if need != TRAINING_IMAGES and not extractor.has.get(need, False)]
 
 
 def _refuse_metrics(installed: catalog.Catalog, metrics: Sequence[Part], extractor: Part) -> NoReturn:

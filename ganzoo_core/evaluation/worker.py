@@ -16,18 +16,25 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import Features, Images, ImageSource
-from ganzoo_core.data import fingerprint, lazy
+from ganzoo_core.data import fingerprint, lazy, shares
 from ganzoo_core.data.framing import Framing, apply_framing
 from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
 from ganzoo_core.evaluation.choice import choose_extractor
-from ganzoo_core.evaluation.metrics import compute_scores, load_metrics
+from ganzoo_core.evaluation.metrics import (
+    LoadedMetric,
+    TrainingFeatures,
+    compute_scores,
+    load_metrics,
+    needs_training_images,
+)
 from ganzoo_core.evaluation.request import ScoreRequest
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Say, serve
 from ganzoo_core.randomness import philox
 from ganzoo_core.runs.facts import compare_with_run
 
+MAX_HELD_OUT = 10_000  # held-out images to compare copies with, of a part that is not the reference
 MAX_HALF = 5_000  # images in each half of the reference: half of what is drawn at most by default
 RESIZER = "Lanczos with antialiasing, as Pillow has it"
 
@@ -51,7 +58,7 @@ class ScoringSession:
         self.score_halves = functools.cache(self._score_halves)
         self.choice = choose_extractor(request, self.dataset_part.name, self.read_split, say)
         self.extractor_part, self.extractor = self.choice.part, self.choice.extractor
-        self.metrics = load_metrics(self.choice.candidate.metrics)
+        self.metrics = self._leave_out_costly(load_metrics(self.choice.candidate.metrics))
         self._said: set[str] = set()
         reference = self.read_split(request.reference)
         _, height, width, channels = reference.images.shape
@@ -64,7 +71,7 @@ class ScoringSession:
         if not self.request.run:
             return []
         try:
-            return compare_with_run(Path(self.request.run), self.read_split(self.request.split), self.say)
+            return compare_with_run(Path(self.request.run), self._training_images, self.say)
         except GanzooError as error:
             return [f"the {self.request.split} part cannot be compared: {error}"]
 
@@ -72,6 +79,54 @@ class ScoringSession:
         """Whether the test part has images that were not trained on; for another reference, true."""
         source = self.read_split("test") if self.request.reference == "test" else None
         return source is None or (self.request.split != "all" and len(source.images) != source.whole)
+
+    @functools.cached_property
+    def _training_images(self) -> ImageSource:
+        """What the run was trained on: the share `data.share` of its split. References are of whole splits."""
+        return shares.take_share(self.read_split(self.request.split), self._share)
+
+    @property
+    def _share(self) -> float:
+        return float(self.request.data_options.get("share", 1.0))
+
+    def _read_held_out(self) -> tuple[str, ImageSource | None]:
+        """The split that was not trained on, or else the rest of a share, with no split's name; None if all was."""
+        split = {"train": "test", "test": "train"}.get(self.request.split, "")
+        source = None
+        with contextlib.suppress(DataError):  # the data have no such part
+            source = self.read_split(split) if split else None
+        if source is not None and len(source.images) != source.whole:
+            return split, source
+        whole = self.read_split(self.request.split)
+        rest = ~shares.choose_share(whole, self._share)
+        return "", shares.select_images(whole, rest) if rest.any() else None
+
+    @functools.cached_property
+    def _training_features(self) -> TrainingFeatures:
+        """Features of the training images, and of images that were held out, for metrics that need them."""
+        source = self._training_images
+        training = self._extract_features(source.images, source.labels)
+        split, rest = self._read_held_out()
+        if rest is None:
+            return TrainingFeatures(training, None)
+        if split == self.request.reference:
+            return TrainingFeatures(training, self.real_features)
+        order = philox(0, "held out").permutation(len(rest.images))[:MAX_HELD_OUT]
+        return TrainingFeatures(training, self._extract_features(np.asarray(rest.images[np.sort(order)]), None))
+
+    def _leave_out_costly(self, metrics: list[LoadedMetric]) -> list[LoadedMetric]:
+        """Leave out metrics that would look at more training images than they do by default, unless they were named."""
+        if not any(needs_training_images(part) for part, _ in metrics):
+            return metrics
+        count = len(self._training_images.images)
+        kept = [
+            (part, metric)
+            for part, metric in metrics
+            if not part.max_training_images
+            or count <= part.max_training_images
+            or part.qualified_name in self.request.required_metrics
+        ]
+        return kept or metrics
 
     def _read_split(self, split: str) -> ImageSource:
         """A split of the data, at its original size."""
@@ -128,7 +183,9 @@ class ScoringSession:
             self.say(f"the images have labels up to {labels.max()}, and the data {known} classes: labels are left out")
             labels = None
         fake = self._extract_features(resize_images(pictures, self.shape), labels)
-        results = compute_scores(self.metrics, self.real_features, fake, seed, required=self.request.required_metrics)
+        training = self._training_features if any(needs_training_images(part) for part, _ in self.metrics) else None
+        required = self.request.required_metrics
+        results = compute_scores(self.metrics, self.real_features, fake, seed, required=required, training=training)
         for words in results["doubts"].values():
             if words not in self._said:
                 self._said.add(words)
@@ -150,8 +207,16 @@ class ScoringSession:
             fake = self._extract_features(resize_images(resize_images(pictures, size), self.shape), fake.labels)
         if not labelled:
             fake = replace(fake, labels=None)
+        other = _select_features(self.real_features, second)
+        metrics, training = self.metrics, None
+        if any(needs_training_images(part) for part, _ in metrics):
+            # Halves of images that were trained on are copies, which no floor is.
+            if self._training_features.held_out is self.real_features:
+                training = TrainingFeatures(self._training_features.training, other)
+            else:
+                metrics = [(part, metric) for part, metric in metrics if not needs_training_images(part)]
         try:
-            results = compute_scores(self.metrics, _select_features(self.real_features, second), fake, seed)
+            results = compute_scores(metrics, other, fake, seed, training=training)
         except UsageError:  # too few images for every metric
             return {}
         scores: Mapping[str, float] = results["scores"]
