@@ -104,8 +104,9 @@ class ScoringSession:
     @functools.cached_property
     def _training_features(self) -> TrainingFeatures:
         """Features of the training images, and of images that were held out, for metrics that need them."""
-        source = self._training_images
-        training = self._extract_features(source.images, source.labels)
+        source, reference = self._training_images, self.read_split(self.request.reference)
+        is_reference = source is reference or len(source.images) == len(reference.images) == reference.whole
+        training = self.real_features if is_reference else self._extract_features(source.images, source.labels)
         split, rest = self._read_held_out()
         if rest is None:
             return TrainingFeatures(training, None)
@@ -215,6 +216,8 @@ class ScoringSession:
                 training = TrainingFeatures(self._training_features.training, other)
             else:
                 metrics = [(part, metric) for part, metric in metrics if not needs_training_images(part)]
+        if not metrics:
+            return {}
         try:
             results = compute_scores(metrics, other, fake, seed, training=training)
         except UsageError:  # too few images for every metric
@@ -242,7 +245,10 @@ class ScoringSession:
                 **self.extractor.facts,
             },
             **({"passed_over": self.choice.passed_over} if self.choice.passed_over else {}),
-            "metrics": {name: dict(options) for name, options in self.choice.candidate.metrics.items()},
+            "metrics": {
+                part.qualified_name: dict(self.choice.candidate.metrics[part.qualified_name])
+                for part, _ in self.metrics
+            },
             "samples": len(pictures),
             "seed": seed,
             "labels": None if labels is None else "as asked for",
