@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganzoo_core.runs.scores import Score
 
 SCHEMA = 1
+MAX_CLASS_ROWS = 100  # classes in the table by class
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better"}
 
 
@@ -126,9 +127,12 @@ def _print_scores(scores: Sequence[Score]) -> None:
         write_line()
         labels = dict.fromkeys(label for values in first.classes.values() for label in values)
         by_class = [
-            (label, *(format_value(values.get(label)) for values in first.classes.values())) for label in labels
+            (label, *(format_value(values.get(label)) for values in first.classes.values()))
+            for label in list(labels)[:MAX_CLASS_ROWS]
         ]
         print_table(("class", *first.classes), by_class, header_in_pipe=True)
+        if len(labels) > MAX_CLASS_ROWS:
+            write_line(f"and {len(labels) - MAX_CLASS_ROWS:,} more classes; --json has them all")
 
 
 def _explain_score(score: Score, name: str) -> str:
