@@ -39,6 +39,10 @@ EXTRACTORS = {  # of extractors, asked for by the `needs` of metrics
     "classes": "these logits are of the data's own classes",
 }
 DATA = {"labels": "every image has a class, in the training part and in the test part"}  # asked for by extractors
+RUN = {  # of the run that is scored, asked for by the `needs` of metrics
+    "training_images": "the metric is called with two more keywords: `training`, the features of the images that were "
+    "trained on, and `held_out`, those of others of the same data, or None"
+}
 ATTRIBUTES = {  # of each of OBJECT_ATTRIBUTES: what it means, what holds without it, who reads it
     ("models", "conditional"): ("the network is called with labels, `G(z, labels)` or `D(images, labels)`", "false",
                                 "the mix, the engines"),
@@ -103,6 +107,8 @@ def page() -> str:
             OWN,
             "## Extractors\n\n`has` of an extractor, asked for by `needs` of a metric; `ganzoo evaluate` reads both.\n",
             _table("feature", "what it means", rows=extractors),
+            "\nA metric may also need something of the run that is scored.\n",
+            _table("feature", "what it means", rows=[(f"`{name}`", meaning) for name, meaning in RUN.items()]),
             "\n`needs` of an extractor is what the data must have. Of the extractors marked as default the first whose "
             "needs are\nmet is used, the most demanding one first.\n",
             _table("feature", "what it means", rows=[(f"`{name}`", DATA[name]) for name in DATA_FEATURES]),
