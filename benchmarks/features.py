@@ -2,6 +2,7 @@
 
     GANZOO_DATA=FOLDER python benchmarks/features.py --fonts FOLDER
     python benchmarks/features.py --runs runs/dcgan-torch-digits-1          # a training's beginning, middle and end
+    python benchmarks/features.py --speed torch                             # or tensorflow
 
 Eight sets of pictures, none of which made the weights of `bundled`, are cut into halves, twenty times. One half is
 damaged in eight ways, five strengths each, and compared with the other by KID's unbiased estimate over all pairs. Two
@@ -33,12 +34,12 @@ import damages
 import numpy as np
 
 from ganzoo_features import bundled
-from ganzoo_scores import classifier_network
 
 SPLITS = 20  # into halves
 STRENGTHS = 5
 EXTRACTORS = ("bundled", "random weights", "pixels", "classifier")
 SHARES = (0.1, 0.3, 1.0)  # of a training
+TIMED = 10_000  # random pictures at 32 pixels
 Extract = Callable[[np.ndarray], np.ndarray]  # uint8 [N,H,W,C] -> float [N,F]
 
 
@@ -50,8 +51,12 @@ def main() -> None:
     parser.add_argument("--extractors", default=",".join(EXTRACTORS), help="only these")
     parser.add_argument("--rows", type=Path, default=Path("features.jsonl"), help="kept here, and not measured again")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="instead of damages: folders of runs")
+    parser.add_argument("--speed", choices=("torch", "tensorflow"), help="instead: time and memory of `bundled` in it")
     args = parser.parse_args()
     started = time.monotonic()
+    if args.speed:
+        print(measure_speed(args.speed))
+        return
     if args.runs:
         for run in args.runs:
             print_run(run, args.weights)
@@ -134,6 +139,8 @@ def list_extractors(
         return lambda images: bundled.extract_features(forward, images)
 
     def train_classifier() -> Extract:
+        from ganzoo_scores import classifier_network  # imports PyTorch, which `--speed tensorflow` must not hold
+
         assert others is not None
         network = classifier_network.train(*others, int(others[1].max()) + 1, lambda done, total: None)
         return lambda images: classifier_network.extract_features(network, images)[0]
@@ -197,6 +204,23 @@ def print_table(key: str, rows: list[dict[str, Any]]) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
 
 
+def measure_speed(framework: str) -> str:
+    """Seconds of the features of many pictures after a first batch, and this process's peak memory, in words."""
+    import resource
+
+    forward = bundled.make_forward(framework, bundled.load_tensors())
+    pictures = np.random.Generator(np.random.Philox(0)).integers(0, 256, (TIMED, 32, 32, 3), dtype=np.uint8)
+    bundled.extract_features(forward, pictures[: bundled.BATCH])
+    clock, processor = time.monotonic(), time.process_time()
+    bundled.extract_features(forward, pictures)
+    clock, processor = time.monotonic() - clock, time.process_time() - processor
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return (
+        f"{framework}: {TIMED:,} pictures in {clock:.1f} s, {processor:.1f} s of the processor; peak memory "
+        f"{peak:.0f} MiB; load {os.getloadavg()[0]:.1f}"
+    )
+
+
 def print_run(run: Path, weights: Path) -> None:
     """The distance of what a run drew at 10, 30 and 100 % of its training, which should fall."""
     from first_look import read_real_images
@@ -204,14 +228,14 @@ def print_run(run: Path, weights: Path) -> None:
     from ganzoo_core.evaluation.worker import resize_images
 
     source = read_real_images(run, None)[0]
-    real = np.asarray(source.images)[np.random.Generator(np.random.Philox(0)).permutation(len(source.images))][
-        : 2 * damages.COUNT
-    ]
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(source.images))
+    real = np.asarray(source.images)[order[: 2 * damages.COUNT]]
     snapshots = sorted(int(path.name) for path in (run / "snapshots").iterdir())
     chosen = [min(snapshots, key=lambda images: abs(images - share * snapshots[-1])) for share in SHARES]
     others = None
     if source.labels is not None:
-        others = (np.asarray(source.images), np.asarray(source.labels))
+        learnt = order[-damages.TRAINED :]  # others than the above, where there are enough
+        others = (np.asarray(source.images)[learnt], np.asarray(source.labels)[learnt])
     drawn = [resize_images(draw_images(run, images), real.shape[1:]) for images in chosen]  # as when they are scored
     for extractor, make in list_extractors(real, others, weights).items():
         extract = make()

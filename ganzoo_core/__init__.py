@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganzoo_core.api import (
         API,
+        MAX_CLASS_NAME,
         Extractor,
         Features,
         Images,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "API": "api",
+    "MAX_CLASS_NAME": "api",
     "DataError": "errors",
     "Diverged": "errors",
     "Extractor": "api",
@@ -93,6 +95,7 @@ _HOME = {
 
 __all__ = [
     "API",
+    "MAX_CLASS_NAME",
     "DataError",
     "Diverged",
     "Extractor",

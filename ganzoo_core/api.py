@@ -21,7 +21,8 @@ from ganzoo_core.messages import format_value, quote_name
 
 API = 1
 """The version of this contract. A manifest states the version it was written for (`api = 1`)."""
-_MAX_CLASS_NAME = 1000  # characters, which a generator's card takes
+MAX_CLASS_NAME = 1000
+"""Characters of a class's name, at most."""
 Tensor = Any
 """An array of the framework in use: `torch.Tensor`, `tf.Tensor` or `numpy.ndarray`."""
 Options = Mapping[str, Any]
@@ -75,7 +76,7 @@ class ImageSource:
         images: uint8 [N,H,W,C], C being 1 or 3: an array, a memory map, or images that are read on demand (see
             `Images`), such as `gz.hold_out` makes from a large map.
         labels: int64 [N] with values 0 to K-1, or None.
-        class_names: K names of at most 1,000 characters; empty when the images have no labels.
+        class_names: K names of at most `MAX_CLASS_NAME` characters; empty when the images have no labels.
         background: the grey value (0 to 255) with which small images may be padded to the networks' size,
             or None if a border would not look like part of the picture: then they are resized.
         notes: facts to record with a run, such as a checksum mismatch or a count of skipped files.
@@ -157,10 +158,10 @@ def _check_source(source: ImageSource) -> None:
     if len(source.class_names) == 0:
         raise DataError("images with labels need `class_names`, one name for each class")
     longest = max(map(str, source.class_names), key=len)
-    if len(longest) > _MAX_CLASS_NAME:
+    if len(longest) > MAX_CLASS_NAME:
         raise DataError(
             f"the class {quote_name(longest, 41)} has a name of {len(longest):,} characters; expected at most "
-            f"{_MAX_CLASS_NAME:,}"
+            f"{MAX_CLASS_NAME:,}"
         )
     if labels.min() < 0 or labels.max() >= len(source.class_names):
         raise DataError(

@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ganzoo_core import evaluation
 from ganzoo_core.api import Features
 from ganzoo_core.cli.evaluate import describe_protocol
 from ganzoo_core.discovery import catalog
+from ganzoo_core.discovery.catalog import scanning
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.metrics import compute_scores
 from ganzoo_core.evaluation.request import ScoreRequest, make_request
@@ -58,6 +60,9 @@ title = "Needs classes"
 hooks = "tiles"
 default = true
 needs = ["classes"]
+higher = ["agreement"]
+[metrics.classes.defaults]
+metric.classes.weight = 1
 """
 CODE = """
 import numpy as np
@@ -103,6 +108,7 @@ def tiles(make_site):
     site.add("tiles", MANIFEST, files={"__init__.py": CODE})
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(site.path)
+        patch.setenv("PYTHONPATH", str(site.path))  # of the scoring process
         patch.setenv("GANZOO_PLUGINS", "tiles")
         catalog.clear_cache()
         yield site
@@ -183,6 +189,19 @@ def test_where_each_default_needs_something_the_advice_is_to_install(here, monke
         ScoringSession(make_request(data="lone", data_settings={"data.kind": "bare"}), print)
 
 
+def test_an_extractor_that_was_left_out_would_help_and_the_advice_says_so(here, monkeypatch):
+    monkeypatch.setenv("GANZOO_PLUGINS", "lone,spare")
+    plain = '[extractors.plain]\ntitle = "Needs nothing"\nhooks = "tiles"\ndefault = true\n'
+    for name, manifest in (("lone", MANIFEST.replace(plain, "")), ("spare", f"api = 1\n{plain}")):
+        here.add(name, manifest.replace("tiles", name), files={"__init__.py": CODE})
+    monkeypatch.setattr(scanning, "_left_out", ["spare"])
+    request = make_request(data="lone", data_settings={"data.kind": "bare"})
+    monkeypatch.setattr(scanning, "_left_out", [])  # the scoring process leaves nothing out
+    with pytest.raises(UsageError) as error:
+        ScoringSession(request, print)
+    assert str(error.value).endswith("which knowing needs; say --extractor plain and leave --no-plugin spare out")
+
+
 def test_two_defaults_with_the_same_needs_are_one_too_many(here, monkeypatch):
     monkeypatch.setenv("GANZOO_PLUGINS", "tiles,rival")
     here.add(
@@ -243,6 +262,25 @@ def test_a_default_metric_that_refuses_is_left_out_and_a_named_one_is_an_error()
             score(start(**asked)[0], 3)
 
 
+def test_settings_of_a_metric_that_does_not_fit_the_extractor_are_left_out_with_the_reason():
+    settings = {"metric.classes.weight": 2}
+    session, said = start("bare", settings=settings)
+    words = "classes needs classes, which the extractor plain does not give"
+    assert score(session).doubts["agreement"] == words
+    assert words in said
+    assert "agreement" not in score(start("labelled", settings=settings)[0]).doubts
+    assert "agreement" not in score(start("bare")[0]).doubts  # nobody asked for it
+
+
+@pytest.mark.parametrize("labels", [0, "a", [0] * 12, ["a"] * 12])
+def test_labels_of_images_mean_nothing_where_the_data_have_no_classes(labels):
+    said = []
+    with evaluation.Scorer(make_request(data="tiles", data_settings={"data.kind": "bare"}), say=said.append) as scorer:
+        found = scorer.score(np.full((12, 4, 4, 1), 60, np.uint8), labels)
+    assert found.protocol["labels"] is None
+    assert "the data have no classes: labels are left out" in said
+
+
 def test_if_no_metric_can_be_computed_the_advice_is_what_helps_each():
     def refuse(words):
         def metric(real, fake, seed):
@@ -255,8 +293,13 @@ def test_if_no_metric_can_be_computed_the_advice_is_what_helps_each():
     loaded = list(zip(parts, map(refuse, ("gap has 1; draw; add", "sizes has 1; add")), strict=True))
     with pytest.raises(UsageError) as error:
         compute_scores(loaded, few, few, 0)
-    assert str(error.value) == "no metric can be computed: gap has 1; sizes has 1; add"
-    with pytest.raises(UsageError, match=r"^gap has 1; draw; add$"):
+    assert str(error.value) == "no metric can be computed from 1 image against 1: gap has 1; sizes has 1; add"
+    few_words = ("gap needs 4, and 1 is scored; add", "sizes needs 5, and 1 is scored and 1 is in the reference; add")
+    loaded = list(zip(parts, map(refuse, few_words), strict=True))
+    with pytest.raises(UsageError) as error:
+        compute_scores(loaded, few, few, 0)
+    assert str(error.value) == "no metric can be computed from 1 image against 1: gap needs 4; sizes needs 5; add"
+    with pytest.raises(UsageError, match=r"^gap needs 4, and 1 is scored; add$"):
         compute_scores(loaded[:1], few, few, 0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core.data.classes import Classes, check_index, read_labels
+from ganzoo_core.data.classes import Classes
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.request import ScoreRequest
 from ganzoo_core.processes import Child, ChildEnded, Say
@@ -87,6 +87,7 @@ class Scorer:
         Args:
             images: uint8 [N,H,W,C], of any size; they are resized to the data's original size.
             labels: N classes, or one for all, that a conditional generator was told; None for an unconditional one.
+                Left out, with a message, if the data have no classes.
             seed: of the metrics' random numbers, and of the noise from which the images were drawn.
             seen: real images seen by the generator.
             ema: whether the generator is a moving average.
@@ -98,19 +99,16 @@ class Scorer:
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
             raise UsageError(f"images are {images.dtype} {list(images.shape)}; expected uint8 [N,H,W,C]")
+        if labels is not None and not self.classes:
+            self._say("the data have no classes: labels are left out")
+            labels = None
         path = self._folder / "images.npy"
         np.save(path, images, allow_pickle=False)
         if labels is not None:
-            np.save(self._folder / "labels.npy", self._read_labels(labels, len(images)), allow_pickle=False)
+            found = self.classes.read_labels(labels, count=len(images))
+            np.save(self._folder / "labels.npy", found, allow_pickle=False)
         request = {"images": str(path), "labels": str(self._folder / "labels.npy") if labels is not None else None}
         return self.score_files(request, seed=seed, seen=seen, ema=ema, **more)
-
-    def _read_labels(self, labels: Any, count: int) -> np.ndarray:
-        return (
-            self.classes.read_labels(labels, count=count)
-            if self.classes
-            else read_labels(labels, check_index, count=count)
-        )
 
     def score_files(
         self, files: Mapping[str, Any], *, seed: int, seen: int | None, ema: bool | None, **more: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +12,11 @@ from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import GanzooError, PluginError, UsageError
 from ganzoo_core.evaluation.choice import drop_advice
 from ganzoo_core.evaluation.request import TRAINING_IMAGES
+from ganzoo_core.messages import pluralise
 from ganzoo_core.runs.scores import order_names
 
 LoadedMetric = tuple[Part, Metric]
+_COUNTS = re.compile(r", and \d.*")  # how many images there are, at the end of a metric's reason
 
 
 class TrainingFeatures(NamedTuple):
@@ -95,7 +98,7 @@ def compute_scores(
         few = _explain_few(part, len(real.features), len(fake.features))
         doubts |= dict.fromkeys((*part.lower, *part.higher), few) if few else {}
     if len(refusals) == len(metrics):
-        raise _merge_refusals(refusals)
+        raise _merge_refusals(refusals, len(real.features), len(fake.features))
     better = {name: way for part, _ in metrics for way in ("lower", "higher") for name in getattr(part, way)}
     order = order_names(scores, doubts)
     return {
@@ -106,14 +109,15 @@ def compute_scores(
     }
 
 
-def _merge_refusals(refusals: Sequence[UsageError]) -> UsageError:
-    """All reasons, with the advice that each of them gives: what helps one metric may not help another."""
+def _merge_refusals(refusals: Sequence[UsageError], real: int, fake: int) -> UsageError:
+    """All reasons, the numbers of images once, and the advice that each gives: what helps one may not help another."""
     if len(refusals) == 1:
         return refusals[0]
     advice = [str(error).split("; ")[1:] for error in refusals]
     ways = [way for way in advice[0] if all(way in ways for ways in advice)]
-    reasons = dict.fromkeys(drop_advice(str(error)) for error in refusals)
-    return UsageError(f"no metric can be computed: {'; '.join((*reasons, *ways))}")
+    reasons = dict.fromkeys(_COUNTS.sub("", drop_advice(str(error))) for error in refusals)
+    counts = f"{pluralise(fake, 'image')} against {real:,}"
+    return UsageError(f"no metric can be computed from {counts}: {'; '.join((*reasons, *ways))}")
 
 
 def _call_metric(

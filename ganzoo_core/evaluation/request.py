@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -203,6 +204,12 @@ def _pair_with_metrics(
     return [(part, parts) for part in fitting]
 
 
+def explain_misfit(metric: Part, extractor: Part) -> str:
+    """What a metric needs and an extractor does not give, in words; "" if they fit."""
+    lacking = " and ".join(_list_lacking(metric, extractor))
+    return f"{metric.name} needs {lacking}, which the extractor {extractor.name} does not give" if lacking else ""
+
+
 def _list_lacking(metric: Part, extractor: Part) -> list[str]:
     """What a metric needs and an extractor does not give."""
     return [need for need in metric.needs if need != TRAINING_IMAGES and not extractor.has.get(need, False)]
@@ -216,10 +223,7 @@ def _refuse_metrics(installed: catalog.Catalog, metrics: Sequence[Part], extract
         if not any(_list_lacking(metric, part) for metric in metrics)
     ]
     advice = f"; say --extractor {' or '.join(fitting)}" if fitting else ""
-    raise UsageError(
-        f"the metric {metric.name} needs {' and '.join(_list_lacking(metric, extractor))}, which the extractor "
-        f"{extractor.name} does not give{advice}"
-    )
+    raise UsageError(f"the metric {explain_misfit(metric, extractor)}{advice}")
 
 
 def _keep_runnable(pairs: Sequence[Pair]) -> list[Pair]:
@@ -240,12 +244,16 @@ def _keep_runnable(pairs: Sequence[Pair]) -> list[Pair]:
 def _find_alternatives(
     installed: catalog.Catalog, metrics: Sequence[str] | None, candidates: Sequence[Candidate], overridden: set[str]
 ) -> dict[str, str]:
-    """`ScoreRequest.alternatives`: default extractors that are no candidates, with the metrics and without."""
+    """`ScoreRequest.alternatives`: default extractors that are no candidates, with the metrics and without.
+
+    Those of plugins that `--no-plugin` leaves out come last.
+    """
     tried = {candidate.extractor for candidate in candidates}
     alternatives: dict[str, str] = {}
-    for names in (metrics,) if metrics is None else (metrics, None):
+    every = catalog.scan(with_left_out=True)
+    for found, names in itertools.product((installed, every), (metrics,) if metrics is None else (metrics, None)):
         try:
-            pairs = _keep_runnable(_pair_with_metrics(installed, names, _find_extractors(installed, None)))
+            pairs = _keep_runnable(_pair_with_metrics(found, names, _find_extractors(found, None)))
         except UsageError:
             continue
         for part, parts in pairs:
@@ -253,6 +261,8 @@ def _find_alternatives(
                 unfit = [] if names is metrics else ["--metrics"]
                 known = {key for one in (part, *parts) for key in one.defaults}
                 unfit += [f"--set {key}" for key in sorted(overridden - known)]
+                left_out = {one.distribution for one in (part, *parts) if one not in installed.parts}
+                unfit += [f"--no-plugin {name}" for name in sorted(left_out)]
                 alternatives.setdefault(part.qualified_name, " and ".join(unfit))
     return alternatives
 

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import Features, Images, ImageSource
-from ganzoo_core.data import fingerprint, lazy, shares
+from ganzoo_core.data import fingerprint, lazy
 from ganzoo_core.data.framing import Framing, apply_framing
 from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
+from ganzoo_core.evaluation import training_images
 from ganzoo_core.evaluation.choice import choose_extractor
 from ganzoo_core.evaluation.metrics import (
     LoadedMetric,
@@ -28,13 +29,12 @@ from ganzoo_core.evaluation.metrics import (
     load_metrics,
     needs_training_images,
 )
-from ganzoo_core.evaluation.request import ScoreRequest
+from ganzoo_core.evaluation.request import ScoreRequest, explain_misfit
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Say, serve
 from ganzoo_core.randomness import philox
 from ganzoo_core.runs.facts import compare_with_run
 
-MAX_HELD_OUT = 10_000  # held-out images to compare copies with, of a part that is not the reference
 MAX_HALF = 5_000  # images in each half of the reference: half of what is drawn at most by default
 RESIZER = "Lanczos with antialiasing, as Pillow has it"
 
@@ -59,6 +59,7 @@ class ScoringSession:
         self.choice = choose_extractor(request, self.dataset_part.name, self.read_split, say)
         self.extractor_part, self.extractor = self.choice.part, self.choice.extractor
         self.metrics = self._leave_out_costly(load_metrics(self.choice.candidate.metrics))
+        self.misfits = self._explain_misfits(installed)
         self._said: set[str] = set()
         reference = self.read_split(request.reference)
         _, height, width, channels = reference.images.shape
@@ -75,6 +76,14 @@ class ScoringSession:
         except GanzooError as error:
             return [f"the {self.request.split} part cannot be compared: {error}"]
 
+    def _explain_misfits(self, installed: catalog.Catalog) -> dict[str, str]:
+        """Why metrics that the user set something of are left out, by the names of their scores."""
+        unfit = [name for name in self.request.required_metrics if name not in self.choice.candidate.metrics]
+        parts = [installed.find("metrics", name) for name in unfit]
+        return {
+            name: explain_misfit(part, self.extractor_part) for part in parts for name in (*part.lower, *part.higher)
+        }
+
     def _has_held_out(self) -> bool:
         """Whether the test part has images that were not trained on; for another reference, true."""
         source = self.read_split("test") if self.request.reference == "test" else None
@@ -82,24 +91,7 @@ class ScoringSession:
 
     @functools.cached_property
     def _training_images(self) -> ImageSource:
-        """What the run was trained on: the share `data.share` of its split. References are of whole splits."""
-        return shares.take_share(self.read_split(self.request.split), self._share)
-
-    @property
-    def _share(self) -> float:
-        return float(self.request.data_options.get("share", 1.0))
-
-    def _read_held_out(self) -> tuple[str, ImageSource | None]:
-        """The split that was not trained on, or else the rest of a share, with no split's name; None if all was."""
-        split = {"train": "test", "test": "train"}.get(self.request.split, "")
-        source = None
-        with contextlib.suppress(DataError):  # the data have no such part
-            source = self.read_split(split) if split else None
-        if source is not None and len(source.images) != source.whole:
-            return split, source
-        whole = self.read_split(self.request.split)
-        rest = ~shares.choose_share(whole, self._share)
-        return "", shares.select_images(whole, rest) if rest.any() else None
+        return training_images.read_training_images(self.request, self.read_split)
 
     @functools.cached_property
     def _training_features(self) -> TrainingFeatures:
@@ -107,13 +99,12 @@ class ScoringSession:
         source, reference = self._training_images, self.read_split(self.request.reference)
         is_reference = source is reference or len(source.images) == len(reference.images) == reference.whole
         training = self.real_features if is_reference else self._extract_features(source.images, source.labels)
-        split, rest = self._read_held_out()
+        split, rest = training_images.read_held_out(self.request, self.read_split)
         if rest is None:
             return TrainingFeatures(training, None)
         if split == self.request.reference:
             return TrainingFeatures(training, self.real_features)
-        order = philox(0, "held out").permutation(len(rest.images))[:MAX_HELD_OUT]
-        return TrainingFeatures(training, self._extract_features(np.asarray(rest.images[np.sort(order)]), None))
+        return TrainingFeatures(training, self._extract_features(training_images.limit_held_out(rest), None))
 
     def _leave_out_costly(self, metrics: list[LoadedMetric]) -> list[LoadedMetric]:
         """Leave out metrics that would look at more training images than they do by default, unless they were named."""
@@ -180,19 +171,22 @@ class ScoringSession:
         """Score images uint8 [N,H,W,C] of any size, with the class labels [N] they were drawn with, or None."""
         _, height, width, channels = pictures.shape
         known = len(self.real_features.class_names)
-        if labels is not None and known and labels.max() >= known:
+        if labels is not None and labels.max() >= known:
             self.say(f"the images have labels up to {labels.max()}, and the data {known} classes: labels are left out")
             labels = None
         fake = self._extract_features(resize_images(pictures, self.shape), labels)
         training = self._training_features if any(needs_training_images(part) for part, _ in self.metrics) else None
         required = self.request.required_metrics
         results = compute_scores(self.metrics, self.real_features, fake, seed, required=required, training=training)
+        results["doubts"] |= self.misfits
         for words in results["doubts"].values():
             if words not in self._said:
                 self._said.add(words)
                 self.say(words)
         real = self.score_halves((height, width, channels), labels is not None, seed)
-        return {**results, "real": dict(real), "protocol": self.describe_protocol(pictures, labels, seed)}
+        protocol = self.describe_protocol(pictures, labels, seed)
+        protocol |= {"real_halves": len(split_in_halves(len(self.real_features.features))[0])} if real else {}
+        return {**results, "real": dict(real), "protocol": protocol}
 
     def _score_halves(self, size: tuple[int, int, int], labelled: bool, seed: int) -> Mapping[str, float]:
         """Scores of one random half of the reference against the other: the floor.

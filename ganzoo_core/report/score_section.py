@@ -37,7 +37,7 @@ def render_scores(run: RunRecord, charts: Sequence[Chart]) -> Html:
     ):
         rows.append([f"{to_number(entry['images']):,.0f}", *(_render_score(entry, name) for name in names), number])
     for number, group in enumerate(groups, 1):
-        if _as_mapping(group[-1].get("real")):
+        if _has_halves(group[-1]):
             rows.append(["real halves", *(_render_score(group[-1], name, "real") for name in names), number])
     head = ["images", *(name + ARROWS.get(str(better.get(name)), "") for name in names), "protocol"]
     protocol_note = render_note("Scores of different protocols cannot be compared.") if len(groups) > 1 else None
@@ -48,12 +48,17 @@ def render_scores(run: RunRecord, charts: Sequence[Chart]) -> Html:
             render_table(head, rows, caption="Scores by images seen", numeric=True),
             legend,
             render_doubts(doubt for entry in run.scores for doubt in _as_mapping(entry.get("doubts")).values()),
-            render_note(HALVES) if any(_as_mapping(entry.get("real")) for entry in run.scores) else None,
+            render_note(HALVES) if any(map(_has_halves, run.scores)) else None,
             protocol_note,
             _render_by_class(run.scores),
             *(_render_protocol(number, group[-1], whole=len(groups) == 1) for number, group in enumerate(groups, 1)),
         ]
     )
+
+
+def _has_halves(entry: ScoreEntry) -> bool:
+    """Whether a score carries the floor; older ones hold scores of other real images instead."""
+    return bool(_as_mapping(entry.get("real"))) and "real_halves" in _as_mapping(entry.get("protocol"))
 
 
 def render_doubts(reasons: Iterable[Any]) -> Html | None:

@@ -31,7 +31,7 @@ COLLAPSE_FACTOR = 2.0  # a generator has collapsed if its score exceeds its best
 COLLAPSE_EVALUATIONS = 3  # at this many consecutive evaluations
 # Protocol keys that may differ between comparable scores: properties of the model, some with little effect, and
 # some that only explain `reference` and `extractor`.
-UNCOMPARED_KEYS = ("seed", "ema", "labels", "drawn_size", "versions", "nothing_held_out", "passed_over")
+UNCOMPARED_KEYS = ("seed", "ema", "labels", "drawn_size", "versions", "nothing_held_out", "passed_over", "real_halves")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Score:
         better: `lower` or `higher`, for scores that have a direction.
         real: the same scores of one half of the reference against the other, resized like the generated images: the
             floor. Halves of at most 5,000 images, so that a score which falls with the number of images, such as
-            Fréchet's distance, may lie below it. Empty if not requested.
+            Fréchet's distance, may lie below it. Empty if not requested. The protocol's `real_halves` is the number of
+            images in each half; older scores, of other real images, lack it.
         protocol: everything that the values depend on.
         extra: further keys: `generator`, the SHA-256 of its weights, and `during`, `training` or `evaluate`.
         doubts: by name, why a score means little, such as for too few images, or why there is none.

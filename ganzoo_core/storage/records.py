@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from ganzoo_core.api import MAX_CLASS_NAME
 from ganzoo_core.frameworks import FRAMEWORKS
 
 FORMAT: Literal[1] = 1
@@ -33,7 +34,7 @@ Name = Annotated[str, Meta(pattern=_NAME)]
 Version = Annotated[str, Meta(pattern=_VERSION)]
 SettingKey = Annotated[str, Meta(pattern=_KEY, max_length=200)]
 """The key of a setting, with or without its namespace."""
-Label = Annotated[str, Meta(max_length=1000)]
+Label = Annotated[str, Meta(max_length=MAX_CLASS_NAME)]
 """Untrusted text from data, such as a class name; code that displays it must escape it."""
 FileName = Annotated[str, Meta(pattern=_FILE)]
 MAX_IMAGES = 10**15

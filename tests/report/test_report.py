@@ -310,13 +310,20 @@ def test_scores_of_few_images_are_grey_and_last_with_the_reason_and_the_floor(ru
     reason = "fid means little below 2,000 images, and 60 are in the reference"
     values = {"fid": 9.0, "kid": 0.5, "kid_std": 0.25, "recall": 0.1}
     real = {"kid": 0.125, "kid_std": 0.5}
-    entry = {"images": 100, "scores": values, "real": real, "doubts": {"fid": reason}, "protocol": {"samples": 9}}
+    protocol = {"samples": 9, "real_halves": 30}
+    entry = {"images": 100, "scores": values, "real": real, "doubts": {"fid": reason}, "protocol": protocol}
     page = see(runs(scores=[entry]))
     assert re.search(r"\bimages kid recall fid protocol 100 0\.5 ± 0\.25 0\.1 9 1\b", page.text)
     assert re.search(r"\breal halves 0\.125 ± 0\.5 – – 1\b", page.text)
     assert f"Grey or left out: {reason}." in page.text
     grey = [attributes["title"] for tag, attributes in page.elements if attributes.get("class") == "doubt"]
     assert set(grey) == {reason}
+
+
+def test_what_older_runs_kept_of_real_images_is_not_called_halves(runs):
+    """It was the scores of real images of the other part."""
+    page = see(runs(scores=[{"images": 100, "scores": {"kid": 0.5}, "real": {"kid": 0.1}, "protocol": {"samples": 9}}]))
+    assert "real halves" not in page.text.lower()
 
 
 @pytest.mark.parametrize(("data", "words"), [("dots", "ganzoo evaluate"), ("(object)", "--data NAME` computes them")])

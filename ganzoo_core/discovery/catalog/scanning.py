@@ -51,17 +51,20 @@ def leave_out(names: Iterable[str]) -> None:
     _left_out[:] = names
 
 
-def scan() -> Catalog:
+def scan(*, with_left_out: bool = False) -> Catalog:
     """Read every installed manifest, once per process for each filter.
 
     The environment variable `GANZOO_PLUGINS=a,b` leaves out all plugins but those; if it is empty, all plugins.
+
+    Args:
+        with_left_out: also those that `leave_out` excludes.
 
     Raises:
         UsageError: if a plugin to leave out is not installed.
     """
     only = os.environ.get("GANZOO_PLUGINS")
     included = None if only is None else tuple(name.strip() for name in only.split(",") if name.strip())
-    return _scan(included, tuple(_left_out))
+    return _scan(included, () if with_left_out else tuple(_left_out))
 
 
 def clear_cache() -> None:

@@ -13,7 +13,6 @@ from ganzoo_datasets.label_files import read_label_files
 _TRAIN_FOLDERS, _TEST_FOLDERS = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _PART_WORD = re.compile(r"(?<![a-z])(?:(train|training)|test|testing|val|valid|validation)(?![a-z])")
 _MAX_NAMED = 5  # how many files or folders a message names
-_MAX_NAME_LENGTH = 1000  # characters of a class's name, which a generator's card takes
 
 
 @dataclass(frozen=True)
@@ -171,10 +170,10 @@ def _check_names(class_names: Sequence[str]) -> None:
     for name in class_names:
         if any("\ud800" <= letter <= "\udfff" for letter in name):  # the bytes of another encoding, in a path
             raise gz.DataError(f"the class {name!r} has a name that is not Unicode text; rename it")
-        if len(name) > _MAX_NAME_LENGTH:
+        if len(name) > gz.MAX_CLASS_NAME:
             raise gz.DataError(
                 f"the class {gz.quote_name(name, 41)} has a name of {len(name):,} characters; expected at most "
-                f"{_MAX_NAME_LENGTH:,}"
+                f"{gz.MAX_CLASS_NAME:,}"
             )
 
 
