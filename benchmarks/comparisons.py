@@ -107,7 +107,7 @@ class RowSetup:
         self.mix = mix.resolve(catalog.scan(), request)
         self.fitted = building.fit_to_data(self.mix, source)
         self.engine = engines.create_engine(row.framework, self.mix.settings)
-        self.plan = building.make_plan(self.mix)
+        self.plan = building.make_plan(self.mix, {})
 
     def build_networks(self, values: Mapping[str, float] | None = None) -> tuple[Any, Any]:
         """G and D as they are at these values of the schedule, anew."""

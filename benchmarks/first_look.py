@@ -10,7 +10,8 @@ directions in which the real ones vary most; ganzoo-scores computes it. Beside i
 That of those which are framed as the networks see them, enlarged or padded, and made as small again: the best of
 generators has that one. And that between two halves, below which nothing can be told. Where the data is digits, three
 classifiers of scikit-learn that were trained on real ones say of how many images all three name the same digit.
-`--nearest` looks for copies: a picture of drawn images over the training images nearest to them, and how far those
+Whether training images are copied is what `ganzoo evaluate` says by the metric `memorisation`: `authpct` or `c_t`.
+`--nearest` shows them: a picture of drawn images over the training images nearest to them, and how far those
 are, beside how far real ones are apart.
 """
 
@@ -34,6 +35,7 @@ from ganzoo_core.api import ImageSource
 from ganzoo_core.data import framing, pixels
 from ganzoo_core.data.framing import Framing
 from ganzoo_core.discovery.catalog import scan
+from ganzoo_core.evaluation import evaluate
 from ganzoo_core.mix import Request
 from ganzoo_core.report.nearest_and_walk import find_neighbours, load_training_images
 from ganzoo_core.settings import read_facts, read_run_config
@@ -41,7 +43,16 @@ from ganzoo_scores.fid import compute_frechet_distance
 
 SIDE, DIRECTIONS, COUNT, SHOWN_COUNT = 8, 30, 2000, 12
 CLASSIFIED = "digits"  # the one data set whose classes three quick classifiers know
-COLUMNS = ("run", "images", "distance", "real ones, framed", "halves of the real ones", "classifiers agree", "seconds")
+COLUMNS = (
+    "run",
+    "images",
+    "distance",
+    "real ones, framed",
+    "halves of the real ones",
+    "classifiers agree",
+    "copies",
+    "seconds",
+)
 
 
 def main() -> None:
@@ -89,8 +100,15 @@ def measure_run(run: Path, data_root: str | None = None) -> dict[str, Any]:
         "framed": compute_distance(seen, real),
         "halves": compare_halves(real),
         "agree": compute_agreement(drawn, real, source.labels) if name == CLASSIFIED else None,
+        "copies": measure_copies(run, drawn, data_root),
         "seconds": last["seconds"],
     }
+
+
+def measure_copies(run: Path, drawn: np.ndarray, data_root: str | None) -> dict[str, float]:
+    """`authpct` where nothing was held out of the run's data, else `c_t`; nothing is written into the run."""
+    asked: dict[str, Any] = {"images": drawn, "metrics": ["memorisation"], "score_real_images": False}
+    return dict(evaluate(run, **asked, extractor="bundled", data_root=data_root)[0].scores)
 
 
 def draw_nearest(run: Path, data_root: str | None, path: Path) -> str:
@@ -141,8 +159,10 @@ def frame_images(source: ImageSource, how: Framing, channels: int) -> np.ndarray
 
 def format_row(found: dict[str, Any]) -> str:
     agree = "" if found["agree"] is None else f"{found['agree']:.3f}"
+    copies = ", ".join(f"{name} {value:.1f}" for name, value in found["copies"].items())
     distances = [f"{found[name]:.3f}" for name in ("distance", "framed", "halves")]
-    return f"| {found['run']} | {found['images']:,} | {' | '.join(distances)} | {agree} | {found['seconds']:.0f} |"
+    figures = " | ".join([*distances, agree, copies, f"{found['seconds']:.0f}"])
+    return f"| {found['run']} | {found['images']:,} | {figures} |"
 
 
 def shrink(images: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from comparisons import Comparison, Row, RowSetup, find_package, iterate_batches
 from pairs import Loop
 from remote import RemoteLoop
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch_work import FlopCounter
 
 
 def make_comparisons(row: Row, device: str) -> Iterator[Comparison]:
@@ -61,15 +61,15 @@ def make_plain_loop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> 
 
 
 def count_gflop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> float:
-    """GFLOP an image: one step of plain.py on tensors without contents, counted by PyTorch."""
+    """GFLOP an image: one step of plain.py on tensors without contents; see `FlopCounter`."""
     G, D = copy.deepcopy(G).to("meta"), copy.deepcopy(D).to("meta")
     opts = [torch.optim.SGD(net.parameters(), lr=0.0) for net in (G, D)]
     row, count = ours.row, ours.plan.batch_size
     real = torch.empty(count, 1, row.size, row.size, device="meta")
     labels = (torch.empty(count, dtype=torch.int64, device="meta"),) if row.classes else ()
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounter() as counter:
         script.train_step(G, D, *opts, real, *labels, torch.empty(count, ours.plan.latent_dim, device="meta"))
-    return counter.get_total_flops() / count / 1e9
+    return counter.flop / count / 1e9
 
 
 def measure_roof(size: int, device: str) -> float:

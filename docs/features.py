@@ -47,6 +47,8 @@ DATA = {"labels": "every image has a class, in the training part and in the test
 RUN = {  # of the run that is scored, asked for by the `needs` of metrics
     "pairs": "`fake.targets`, which images have that were drawn from the conditions of real ones: the metric is "
     "computed for these, and left out for others",
+    "training_images": "the metric is called with two more keywords: `training`, the features of the images that were "
+    "trained on, and `held_out`, those of others of the same data, or None",
 }
 ATTRIBUTES = {  # of each of OBJECT_ATTRIBUTES: what it means, what holds without it, who reads it
     ("models", "conditional"): ("the network is called with labels, `G(z, labels)` or `D(images, labels)`", "false",

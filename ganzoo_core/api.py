@@ -96,6 +96,10 @@ class ImageSource:
         conditions: name -> rows aligned with the images, for models that take them: float32 [N,F] (attributes, an
             embedding), uint8 [N,H,W,C] with 1 to 4 channels (a picture, also on demand), or int64 [N]. The networks see
             a picture in [-1, 1]; one of the images' size is framed and mirrored with its image.
+        stacked: the grey pictures with labels that the channels of these were taken from, if each channel is a picture
+            of its own; None otherwise. Then the label of an image has its channels' labels as digits, the first
+            foremost: of ten classes, channels of 4, 0 and 7 make 407. A classifier is trained on these and shown one
+            channel at a time.
     """
 
     images: Images
@@ -109,6 +113,7 @@ class ImageSource:
     skipped: int = 0
     split_keys: np.ndarray | None = None
     conditions: Mapping[str, Images | np.ndarray] = field(default_factory=dict)
+    stacked: ImageSource | None = None
 
     def __post_init__(self) -> None:
         """Raise DataError unless shapes, types and labels are as described above."""
@@ -155,6 +160,8 @@ def _check_source(source: ImageSource) -> None:
         )
     for name, rows in source.conditions.items():
         _check_condition(name, rows, len(images))
+    if source.stacked is not None and (source.stacked.labels is None or source.stacked.images.shape[3] != 1):
+        raise DataError("stacked are no grey images with labels; each channel of an image is one of them")
     if labels is None:
         return
     if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
@@ -431,6 +438,10 @@ class Metric(Protocol):
 
     def __call__(self, real: Features, fake: Features, seed: int) -> Mapping[str, float | Mapping[str, float]]:
         """The same arguments give the same scores; all random numbers come from `seed`.
+
+        A metric whose manifest says `needs = ["training_images"]` is called with two more keywords: `training`, the
+        features of the images that the generator was trained on, and `held_out`, those of images that it was not
+        trained on, or None if there are none.
 
         Raises:
             UsageError: in a sentence, if the score cannot be computed, such as for too few images.

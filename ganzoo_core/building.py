@@ -12,7 +12,7 @@ import platformdirs
 
 from ganzoo_core import mix
 from ganzoo_core.api import ImageSource, Loss, Schedule
-from ganzoo_core.data import derive, framing, lazy
+from ganzoo_core.data import derive, framing, lazy, shares
 from ganzoo_core.data.conditions import describe_shapes
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
@@ -94,12 +94,12 @@ def collect_paths(resolved: Mix, data_root: str | Path | None, run: Path) -> dic
 
 
 def load_data(resolved: Mix, data_root: str | Path | None = None) -> ImageSource:
-    """Read the mix's images, before any framing."""
+    """Read the share of the mix's images that is trained on (`data.share`), before any framing."""
     source = resolved.objects.get("data")
     if source is not None and not isinstance(source, ImageSource):
         raise UsageError(f"data is a {type(source).__name__}; expected a name, a gz.ImageSource or uint8 [N,H,W,C]")
     loaded = call_slot(resolved, "data", answers.check_source, **_make_data_arguments(resolved, data_root))
-    return lazy.make_indexable(loaded)
+    return shares.take_share(lazy.make_indexable(loaded), resolved.settings["data.share"])
 
 
 def _make_data_arguments(resolved: Mix, data_root: str | Path | None) -> dict[str, Any]:

@@ -45,6 +45,13 @@ title = "Needs classes"
 hooks = "lights.gap"
 needs = ["classes"]
 default = true
+[metrics.copies]
+title = "Counts what copies are told by"
+hooks = "lights.copies"
+default = true
+needs = ["training_images"]
+max_training_images = 59
+higher = ["held_out"]
 [metrics.broken]
 title = "Raises"
 hooks = "lights.broken"
@@ -91,6 +98,15 @@ def metric(options):
             raise gz.UsageError("gap needs 3 images")
         gap = float(abs(real.features.mean() - fake.features.mean()))
         return {"fid": options["scale"] * gap + seed, "within": {name: gap for name in real.class_names}}
+    return score
+""",
+    "copies.py": """
+import ganzoo_core as gz
+
+@gz.hookimpl
+def metric():
+    def score(real, fake, seed, *, training, held_out):
+        return {"training": len(training.features), "held_out": -1 if held_out is None else len(held_out.features)}
     return score
 """,
     "broken.py": """
@@ -173,7 +189,35 @@ def test_a_score_says_where_nothing_was_held_out(lights, settings, reference, to
     with evaluation.Scorer(ask(data_settings=settings, reference=reference, score_real_images=False)) as scorer:
         protocol = scorer.score(grey(100)).protocol
     assert protocol.get("nothing_held_out", False) is told
-    assert ("nothing was held out, so these are training images" in describe_protocol(protocol)) is told
+    assert ("nothing was held out, so training images are among these" in describe_protocol(protocol)) is told
+
+
+@pytest.mark.parametrize(
+    ("settings", "reference", "training", "held_out", "halves"),
+    [
+        ({}, "test", 60, 20, 10),
+        ({}, "train", 60, 20, None),
+        ({"data.share": 0.5}, "test", 30, 20, 10),
+        ({"data.split": "test"}, "test", 20, 60, None),
+        ({"data.holdout": 0}, "test", 60, -1, None),
+        ({"data.holdout": 0, "data.share": 0.25}, "test", 15, 45, None),  # the rest of them was not trained on
+        ({"data.split": "all"}, "test", 60, -1, None),
+    ],
+)
+def test_copies_are_told_by_what_was_trained_on_and_what_was_not(
+    lights, settings, reference, training, held_out, halves
+):
+    asked = ask(data_settings=settings, reference=reference, metrics=["copies"])
+    with evaluation.Scorer(asked) as scorer:
+        found = scorer.score(grey(100))
+    assert found.scores == {"training": training, "held_out": held_out}
+    assert found.real.get("held_out") == halves
+
+
+def test_many_training_images_are_looked_at_only_if_that_was_asked_for(lights):
+    for settings, is_there in (({}, False), ({"data.share": 0.9}, True)):
+        with evaluation.Scorer(ask(data_settings=settings)) as scorer:
+            assert ("training" in scorer.score(grey(100)).scores) is is_there
 
 
 def test_images_are_brought_to_the_size_and_channels_of_the_data(scorer):

@@ -34,6 +34,26 @@ def test_what_overhead_times_by_name_exists(games: ModuleType) -> None:
         assert "def make_loop(" in (BENCHMARKS / f"{tutorials}.py").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("penalty", [False, True])
+def test_work_of_a_grouped_convolution_is_that_of_the_formula(games: ModuleType, groups: int, penalty: bool) -> None:
+    """Each filter meets the channels of its own group alone, in weight gradients too."""
+    import torch
+
+    counter = importlib.import_module("torch_work").FlopCounter()
+    conv = torch.nn.Conv2d(16, 24, 3, padding=1, groups=groups, bias=False, device="meta")
+    images = torch.empty(5, 16, 7, 9, device="meta", requires_grad=True)
+    once = 2 * 5 * 7 * 9 * 24 * (16 // groups) * 3 * 3  # forward; also each gradient, by inputs or weights
+    with counter:
+        score = conv(images).square().sum()
+        if penalty:
+            (gradient,) = torch.autograd.grad(score, images, create_graph=True)
+            score = gradient.square().sum()
+        score.backward()
+    # With the penalty: forward, the gradient by the images, and both of these back, each by inputs and weights.
+    assert counter.flop == once * (6 if penalty else 3)
+
+
 @pytest.mark.slow
 def test_work_in_pytorch_is_that_of_the_formula(games: ModuleType) -> None:
     """Per image, 2 for each number of the kernel and each pixel of the smaller map, once a pass."""

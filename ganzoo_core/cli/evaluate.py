@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganzoo_core.runs.scores import Score
 
 SCHEMA = 1
+MAX_CLASS_ROWS = 100  # classes in the table by class
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better"}
 
 
@@ -132,9 +133,12 @@ def _print_scores(scores: Sequence[Score]) -> None:
         write_line()
         labels = dict.fromkeys(label for values in first.classes.values() for label in values)
         by_class = [
-            (label, *(format_value(values.get(label)) for values in first.classes.values())) for label in labels
+            (label, *(format_value(values.get(label)) for values in first.classes.values()))
+            for label in list(labels)[:MAX_CLASS_ROWS]
         ]
         print_table(("class", *first.classes), by_class, header_in_pipe=True)
+        if len(labels) > MAX_CLASS_ROWS:
+            write_line(f"and {len(labels) - MAX_CLASS_ROWS:,} more classes; --json has them all")
 
 
 def _explain_score(score: Score, name: str) -> str:
@@ -152,5 +156,5 @@ def describe_protocol(protocol: Any) -> str:
         text += f", since {reason}"
     text += f"; seed {protocol['seed']}"
     if protocol.get("nothing_held_out"):
-        text += "; nothing was held out, so these are training images and a score cannot tell copies"
+        text += "; nothing was held out, so training images are among these and a score cannot tell copies"
     return text

@@ -114,6 +114,7 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
         facts |= {"better_when_lower": list(part.lower), "better_when_higher": list(part.higher)}
     if part.kind == "metrics":
         facts |= {"main": part.main, "min_images": part.min_images or None}
+        facts |= {"max_training_images": part.max_training_images or None}
     if part.kind == "losses":
         facts |= {"decision": part.decision, "clip_discriminator": part.clip_discriminator}
     if part.default:

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganzoo_core.api import Features, Metric
 from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import GanzooError, PluginError, UsageError
 from ganzoo_core.evaluation.choice import drop_advice
-from ganzoo_core.evaluation.request import PAIRS
+from ganzoo_core.evaluation.request import PAIRS, TRAINING_IMAGES
 from ganzoo_core.messages import pluralise
 from ganzoo_core.runs.scores import order_names
 
 LoadedMetric = tuple[Part, Metric]
 _COUNTS = re.compile(r", and \d.*")  # how many images there are, at the end of a metric's reason
+
+
+class TrainingFeatures(NamedTuple):
+    """Features for metrics that tell copies.
+
+    Attributes:
+        training: of the images that the generator was trained on.
+        held_out: of images of the same data that it was not trained on; None if there are none.
+    """
+
+    training: Features
+    held_out: Features | None
+
+
+def needs_training_images(part: Part) -> bool:
+    """Whether a metric is called with the features of `TrainingFeatures` too."""
+    return TRAINING_IMAGES in part.needs
 
 
 def load_metrics(settings: Mapping[str, Mapping[str, Any]]) -> list[LoadedMetric]:
@@ -37,7 +54,13 @@ def load_metrics(settings: Mapping[str, Mapping[str, Any]]) -> list[LoadedMetric
 
 
 def compute_scores(
-    metrics: Sequence[LoadedMetric], real: Features, fake: Features, seed: int, *, required: Collection[str] = ()
+    metrics: Sequence[LoadedMetric],
+    real: Features,
+    fake: Features,
+    seed: int,
+    *,
+    required: Collection[str] = (),
+    training: TrainingFeatures | None = None,
 ) -> dict[str, Any]:
     """Compute the scores, those by class and their directions, and say which mean little: the fields of `Score`.
 
@@ -48,6 +71,7 @@ def compute_scores(
         seed: of the metrics' random numbers.
         required: `distribution/name` of those that must not refuse; others that do are left out, with the reason among
             `doubts`. Those of pairs are left out without a word where the images have no targets.
+        training: for the metrics that need it.
 
     Raises:
         UsageError: if a required metric refuses, or if all do.
@@ -60,7 +84,7 @@ def compute_scores(
     metrics = _select_metrics(metrics, fake, required)
     for part, metric in metrics:
         try:
-            values = _call_metric(part, metric, real, fake, seed)
+            values = _call_metric(part, metric, real, fake, seed, training)
         except UsageError as error:
             if part.qualified_name in required:
                 raise
@@ -112,9 +136,12 @@ def _merge_refusals(refusals: Sequence[UsageError], real: int, fake: int) -> Usa
     return UsageError(f"no metric can be computed from {counts}: {'; '.join((*reasons, *ways))}")
 
 
-def _call_metric(part: Part, metric: Metric, real: Features, fake: Features, seed: int) -> Mapping[str, Any]:
+def _call_metric(
+    part: Part, metric: Any, real: Features, fake: Features, seed: int, training: TrainingFeatures | None
+) -> Mapping[str, Any]:
+    more = training._asdict() if training is not None and needs_training_images(part) else {}
     try:
-        values = metric(real, fake, seed)
+        values = metric(real, fake, seed, **more)
     except (GanzooError, KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:

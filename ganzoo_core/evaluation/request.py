@@ -20,6 +20,7 @@ from ganzoo_core.storage import files
 INSTALL_COMMAND = 'pip install "ganzoo-core[scores]"'
 Pair = tuple[Part, list[Part]]  # an extractor and metrics
 PAIRS = "pairs"  # what a metric needs that compares each image with its target
+TRAINING_IMAGES = "training_images"  # a metric needs it of the run; its other needs are of the extractor
 REFERENCES = ("test", "train", "all")  # splits that can be the reference
 
 
@@ -211,8 +212,10 @@ def explain_misfit(metric: Part, extractor: Part) -> str:
 
 
 def _list_lacking(metric: Part, extractor: Part) -> list[str]:
-    """What a metric needs and an extractor does not give; pairs come from the generator."""
-    return [need for need in metric.needs if need != PAIRS and not extractor.has.get(need, False)]
+    """What a metric needs and an extractor does not give; pairs and training images come from the run."""
+    return [
+        need for need in metric.needs if need not in (PAIRS, TRAINING_IMAGES) and not extractor.has.get(need, False)
+    ]
 
 
 def _refuse_metrics(installed: catalog.Catalog, metrics: Sequence[Part], extractor: Part) -> NoReturn:

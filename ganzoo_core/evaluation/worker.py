@@ -20,8 +20,15 @@ from ganzoo_core.data import fingerprint, lazy
 from ganzoo_core.data.framing import Framing, apply_framing
 from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
+from ganzoo_core.evaluation import training_images
 from ganzoo_core.evaluation.choice import choose_extractor
-from ganzoo_core.evaluation.metrics import compute_scores, load_metrics
+from ganzoo_core.evaluation.metrics import (
+    LoadedMetric,
+    TrainingFeatures,
+    compute_scores,
+    load_metrics,
+    needs_training_images,
+)
 from ganzoo_core.evaluation.request import ScoreRequest, explain_misfit
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Say, serve
@@ -51,7 +58,7 @@ class ScoringSession:
         self.score_halves = functools.cache(self._score_halves)
         self.choice = choose_extractor(request, self.dataset_part.name, self.read_split, say)
         self.extractor_part, self.extractor = self.choice.part, self.choice.extractor
-        self.metrics = load_metrics(self.choice.candidate.metrics)
+        self.metrics = self._leave_out_costly(load_metrics(self.choice.candidate.metrics))
         self.misfits = self._explain_misfits(installed)
         self._said: set[str] = set()
         reference = self.read_split(request.reference)
@@ -65,7 +72,7 @@ class ScoringSession:
         if not self.request.run:
             return []
         try:
-            return compare_with_run(Path(self.request.run), self.read_split(self.request.split), self.say)
+            return compare_with_run(Path(self.request.run), self._training_images, self.say)
         except GanzooError as error:
             return [f"the {self.request.split} part cannot be compared: {error}"]
 
@@ -81,6 +88,37 @@ class ScoringSession:
         """Whether the test part has images that were not trained on; for another reference, true."""
         source = self.read_split("test") if self.request.reference == "test" else None
         return source is None or (self.request.split != "all" and len(source.images) != source.whole)
+
+    @functools.cached_property
+    def _training_images(self) -> ImageSource:
+        return training_images.read_training_images(self.request, self.read_split)
+
+    @functools.cached_property
+    def _training_features(self) -> TrainingFeatures:
+        """Features of the training images, and of images that were held out, for metrics that need them."""
+        source, reference = self._training_images, self.read_split(self.request.reference)
+        is_reference = source is reference or len(source.images) == len(reference.images) == reference.whole
+        training = self.real_features if is_reference else self._extract_features(source.images, source.labels)
+        split, rest = training_images.read_held_out(self.request, self.read_split)
+        if rest is None:
+            return TrainingFeatures(training, None)
+        if split == self.request.reference:
+            return TrainingFeatures(training, self.real_features)
+        return TrainingFeatures(training, self._extract_features(training_images.limit_held_out(rest), None))
+
+    def _leave_out_costly(self, metrics: list[LoadedMetric]) -> list[LoadedMetric]:
+        """Leave out metrics that would look at more training images than they do by default, unless they were named."""
+        if not any(needs_training_images(part) for part, _ in metrics):
+            return metrics
+        count = len(self._training_images.images)
+        kept = [
+            (part, metric)
+            for part, metric in metrics
+            if not part.max_training_images
+            or count <= part.max_training_images
+            or part.qualified_name in self.request.required_metrics
+        ]
+        return kept or metrics
 
     def _read_split(self, split: str) -> ImageSource:
         """A split of the data, at its original size."""
@@ -149,7 +187,9 @@ class ScoringSession:
         if targets is not None:
             wanted = replace(self._extract_features(resize_images(targets, self.shape), None), images=targets)
             fake = replace(fake, images=pictures, targets=wanted)
-        results = compute_scores(self.metrics, self.real_features, fake, seed, required=self.request.required_metrics)
+        training = self._training_features if any(needs_training_images(part) for part, _ in self.metrics) else None
+        required = self.request.required_metrics
+        results = compute_scores(self.metrics, self.real_features, fake, seed, required=required, training=training)
         results["doubts"] |= self.misfits
         for words in results["doubts"].values():
             if words not in self._said:
@@ -174,8 +214,18 @@ class ScoringSession:
             fake = self._extract_features(resize_images(resize_images(pictures, size), self.shape), fake.labels)
         if not labelled:
             fake = replace(fake, labels=None)
+        other = _select_features(self.real_features, second)
+        metrics, training = self.metrics, None
+        if any(needs_training_images(part) for part, _ in metrics):
+            # Halves of images that were trained on are copies, which no floor is.
+            if self._training_features.held_out is self.real_features:
+                training = TrainingFeatures(self._training_features.training, other)
+            else:
+                metrics = [(part, metric) for part, metric in metrics if not needs_training_images(part)]
+        if not metrics:
+            return {}
         try:
-            results = compute_scores(self.metrics, _select_features(self.real_features, second), fake, seed)
+            results = compute_scores(metrics, other, fake, seed, training=training)
         except UsageError:  # too few images for every metric
             return {}
         scores: Mapping[str, float] = results["scores"]
@@ -201,7 +251,10 @@ class ScoringSession:
                 **self.extractor.facts,
             },
             **({"passed_over": self.choice.passed_over} if self.choice.passed_over else {}),
-            "metrics": {name: dict(options) for name, options in self.choice.candidate.metrics.items()},
+            "metrics": {
+                part.qualified_name: dict(self.choice.candidate.metrics[part.qualified_name])
+                for part, _ in self.metrics
+            },
             "samples": len(pictures),
             "seed": seed,
             "labels": None if labels is None else "as asked for",

@@ -102,6 +102,10 @@ CORE_SETTINGS: Mapping[str, Setting] = {
         0.2, "float", "the share that is kept back as the test part where the data has none; 0 to train on every image",
         at_least=0, below=1,
     ),
+    "data.share": Setting(
+        1.0, "float", "the part of the training images that is used, chosen once for all; a smaller is in a larger one",
+        above=0, at_most=1,
+    ),
     "data.flip": Setting(False, "bool", "show each image mirrored left to right as well, half of the time"),
     "data.derive": Setting(
         "", "text",

@@ -26,7 +26,7 @@ LENGTH = "train.length"
 # costs the same.
 DECIDING = (LENGTH, "train.batch_size", "train.optimizer", "train.critic_steps", "train.updates")
 COSTS_UNLESS_0 = ("train.ema_halflife", "train.momentum")
-WITHOUT_COST = ("use.track", "data.holdout")
+WITHOUT_COST = ("use.track", "data.holdout", "data.share")
 
 
 def speed_group(values: Mapping[str, str], settings: Settings) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ganzoo_core import building, engines, evaluation
 from ganzoo_core.api import ImageSource, Schedule
+from ganzoo_core.data import shares
 from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed import ranks
 from ganzoo_core.distributed.launchers import check_cluster
@@ -114,6 +115,7 @@ def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> D
     check(resolved, out)
     fitted, most = building.fit_to_description(resolved, data_root)
     if most is not None:
+        most = shares.count_share(most, resolved.settings["data.share"])
         if resolved.presets_by_max_images:
             resolved, _ = pick_preset(catalog.scan(), resolved, most)
         fit_batch_size(resolved, most, held_out=0, world_size=ranks.rank_from_env().world_size)
@@ -178,7 +180,10 @@ def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -
         if resolved.get_options("data") != without:
             source = _read_data(resolved, data_root, together)
     fitted = building.fit_to_data(resolved, source)
-    held_out = int(source.held_out or 0) if source.whole else 0  # of an official test part, nothing can be had
+    can_have_more = (
+        source.whole and resolved.settings["data.share"] == 1
+    )  # of an official test part, nothing can be had
+    held_out = int(source.held_out or 0) if can_have_more else 0
     world_size = rank.world_size
     resolved, smaller = fit_batch_size(resolved, len(source.images), held_out=held_out, world_size=world_size)
     ranks.check_launch(rank, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])

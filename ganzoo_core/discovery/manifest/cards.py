@@ -44,7 +44,8 @@ class Part:
     dataset's pictures, with attribution. `lower` and `higher` name the scores of a metric for which lower or higher is
     better; the best generator has the lowest value of the first `lower` score of the `main` metric. Scores of a metric
     mean little with fewer than `min_images` real or generated images; of several `main` metrics the most demanding one
-    that has enough counts. An extractor `needs` features of the data (`DATA_FEATURES`). `calms_divergence` marks a
+    that has enough counts. One that `needs` training images is left out by default where there are more than
+    `max_training_images`. An extractor `needs` features of the data (`DATA_FEATURES`). `calms_divergence` marks a
     modifier that is recommended if training diverges. `takes` names the schedule's values that a network is called
     with, or that a loss or modifier reads in place of its setting of that name; `gives` those that a schedule gives in
     place of settings, each true or depending on a setting as in `has`. `warnings` are about fields that this core
@@ -98,6 +99,7 @@ class Part:
     higher: tuple[str, ...] = ()
     main: bool = False
     min_images: int = 0
+    max_training_images: int = 0
     calms_divergence: bool = False
     warnings: tuple[str, ...] = ()
 

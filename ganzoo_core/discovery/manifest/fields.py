@@ -281,7 +281,7 @@ _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
     "extractors": {"needs": _read_data_features, "has": _read_features},
     "metrics": {
         "needs": _read_identifiers, "lower": _read_names, "higher": _read_names, "main": _read_flag,
-        "min_images": _read_count,
+        "min_images": _read_count, "max_training_images": _read_count,
     },
 }  # fmt: skip
 FIELDS: Mapping[str, Mapping[str, Check]] = {kind: {**_COMMON_FIELDS, **own} for kind, own in _KIND_FIELDS.items()}

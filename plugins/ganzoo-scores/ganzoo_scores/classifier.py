@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ganzoo_scores.classifier_network import Classifier
 
 WEIGHTS_FILE, FACTS_FILE = "classifier.safetensors", "classifier.json"
-MIN_ACCURACY = {"digits": 0.97, "mnist": 0.99}
+MIN_ACCURACY = {"digits": 0.97, "mnist": 0.99, "stacked-digits": 0.97, "stacked-mnist": 0.99}
 DEFAULT_MIN_ACCURACY = 0.7
 MAX_LISTED_CLASSES = 10  # classes named in a message
 MAX_BYTES = 200_000_000  # maximum size of a cached file
@@ -38,6 +38,9 @@ def extractor(
 ) -> gz.Extractor:
     """A classifier whose features are the input of its last layer. Its balanced accuracy must suffice.
 
+    Of images whose channels are pictures of their own (`ImageSource.stacked`), it is the classifier of those pictures,
+    and looks at one channel at a time.
+
     The manifest says that it needs labels, so data without them never come here.
 
     Raises:
@@ -45,6 +48,13 @@ def extractor(
             balanced accuracy on the test images is too low.
     """
     train, test = source("train"), source("test")
+    channels = train.images.shape[3] if train.stacked is not None else 1
+    classes, train, test = len(train.class_names), train.stacked or train, test.stacked or test
+    if len(train.class_names) ** channels != classes:
+        raise gz.UsageError(
+            f"{data} has {classes:,} classes, and channels of {len(train.class_names)} classes each make "
+            f"{len(train.class_names) ** channels:,}; its author must mend it"
+        )
     assert train.labels is not None
     assert test.labels is not None
     trained, measured = find_measured_classes(train.labels, test.labels)
@@ -66,7 +76,7 @@ def extractor(
             f"{name} has a balanced accuracy of {accuracy:.1%} on the test images of {data}, and below {least:.1%} its "
             f"scores mean little; say --set extractor.{name}.least_accuracy={int(accuracy * 100) / 100} to go on"
         )
-    return classifier
+    return classifier if channels == 1 else _ChannelExtractor(classifier, channels)
 
 
 def find_measured_classes(train_labels: np.ndarray, test_labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,6 +109,27 @@ class _Extractor:
         from ganzoo_scores import classifier_network
 
         return classifier_network.extract_features(self.network, images)
+
+
+class _ChannelExtractor:
+    """A classifier of single pictures that looks at each channel of an image; see `gz.Extractor`."""
+
+    def __init__(self, single: _Extractor, channels: int) -> None:
+        self.single = single
+        self.facts: Mapping[str, Any] = {**single.facts, "channels": channels}
+
+    def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 [N,H,W,C] -> features [N,64 C], one channel after the other, and logits [N,K^C].
+
+        A logit is the logarithm of the product of the channels' probabilities, so its softmax is that product.
+        """
+        found = [self.single.extract(images[..., channel, None]) for channel in range(images.shape[3])]
+        logits = np.zeros((len(images), 1), np.float32)
+        for _, of_channel in found:
+            highest = of_channel.max(axis=1, keepdims=True)
+            probabilities = of_channel - highest - np.log(np.exp(of_channel - highest).sum(axis=1, keepdims=True))
+            logits = (logits[:, :, None] + probabilities[:, None, :]).reshape(len(images), -1)
+        return np.concatenate([features for features, _ in found], axis=1), logits
 
 
 def find_cache_folder() -> Path:
