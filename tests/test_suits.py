@@ -331,7 +331,8 @@ def test_ranks_share_a_smaller_batch_evenly():
 
 def test_mirrored_images_follow_the_others():
     whole = source(7, 16, labels=np.arange(7, dtype=np.int64) % 2, class_names=("a", "b"))
-    images, labels = framing.add_mirrored(whole)
+    twice = framing.add_mirrored(whole)
+    images, labels = twice.images, twice.labels
     assert labels is not None
     np.testing.assert_array_equal(images[:7], whole.images)
     np.testing.assert_array_equal(images[7:], np.stack([np.fliplr(image) for image in whole.images]))
@@ -368,5 +369,5 @@ def test_a_run_sees_images_and_their_mirror_images(tmp_path, monkeypatch):
 
 def test_framing_comes_before_mirroring():
     prepared = framing.prepare(source(4, 16), Framing((16, 16), (32, 32), "resize"), 1)
-    images, _ = framing.add_mirrored(prepared)
+    images = framing.add_mirrored(prepared).images
     np.testing.assert_array_equal(images[4:], images[:4, :, ::-1])
