@@ -127,7 +127,8 @@ def make_trainer(images: np.ndarray, args: argparse.Namespace, *, stays: bool = 
     resolved = mix.resolve(
         catalog.scan(), mix.Request(picks={"model": "dcgan-torch", "data": "shapes"}, assigned=settings, preset="none")
     )
-    fitted = mix.make_data_fit(resolved, height=SIZE, width=SIZE, channels=CHANNELS, classes=0, background=None)
+    facts: dict[str, Any] = {"channels": CHANNELS, "classes": 0, "background": None, "conditions": {}}
+    fitted = mix.make_data_fit(resolved, height=SIZE, width=SIZE, **facts)
     free = data_memory.measure_free_memory
     if stays:
         data_memory.measure_free_memory = lambda: 0

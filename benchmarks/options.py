@@ -97,7 +97,8 @@ def make_engine_and_loop(kind: str, args: argparse.Namespace, images: np.ndarray
     }  # fmt: skip
     picks = {"model": args.model, "data": "digits", **({"loss": args.loss} if args.loss else {})}
     resolved = mix.resolve(catalog.scan(), mix.Request(picks=picks, assigned=settings, preset="none"))
-    fitted = mix.make_data_fit(resolved, height=args.size, width=args.size, channels=1, classes=0, background=None)
+    facts: dict[str, Any] = {"channels": 1, "classes": 0, "background": None, "conditions": {}}
+    fitted = mix.make_data_fit(resolved, height=args.size, width=args.size, **facts)
     engine = engines.create_engine(resolved.framework, resolved.settings)
     engine.tell = lambda note: print(f"{kind}: {note}")
     G, D = building.build_networks(engine, resolved, fitted, {})

@@ -150,7 +150,7 @@ def test_images_on_demand_of_a_dataset_are_asked_for_an_order_alone(monkeypatch,
     for framing in FRAMINGS.values():
         framed = prepare(source, framing, 1)
         assert np.array_equal(np.asarray(framed.images), np.asarray(prepare(plain, framing, 1).images))
-        mirrored, _ = data_framing.add_mirrored(framed)
+        mirrored = data_framing.add_mirrored(framed).images
         assert np.array_equal(mirrored[np.array([-1, 0])], mirrored[[len(mirrored) - 1, 0]])
 
 

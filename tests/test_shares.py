@@ -18,6 +18,7 @@ from ganzoo_core.data import fingerprint, shares
 from ganzoo_core.discovery import catalog
 from ganzoo_core.evaluation.request import make_request
 from ganzoo_core.evaluation.worker import ScoringSession
+from ganzoo_core.generation import data_rows
 from ganzoo_core.settings import read_facts, read_run_config
 
 TINY = {"model.width": 4, "train.batch_size": 8, "train.sample_count": 4, "engine.device": "cpu", "engine.threads": 1}
@@ -105,6 +106,24 @@ def test_a_share_is_of_what_is_not_held_out() -> None:
     held_out = read(share=1.0, **{"data.split": "test"})
     assert not read(share=0.3) & (held_out - read(share=1.0))
     assert len(load("digits", 0.5, **{"data.holdout": 0}).images) == round(1797 / 2)
+
+
+def test_the_test_part_is_whole_whatever_the_share() -> None:
+    """A generator with conditions is scored on as many images as one that was trained on all."""
+    assigned = {"data.share": 0.1}
+    resolved = mix.resolve(
+        catalog.scan(), mix.Request(picks={"model": "dcgan-torch", "data": "digits"}, assigned=assigned)
+    )
+    expected = load("digits", 1.0, **{"data.split": "test"})
+    assert np.array_equal(data_rows.load_test_part(resolved, None).images, expected.images)
+
+
+@pytest.mark.parametrize(("total", "count"), [(100, 10), (5, 9), (7, 7)])
+def test_fewer_rows_than_all_are_of_any_class(total: int, count: int) -> None:
+    """Sets are often sorted by class, so the first rows would be of one."""
+    chosen = data_rows.choose_rows(total, count, in_order=True)
+    assert chosen.tolist() == sorted(data_rows.choose_rows(total, count).tolist())
+    assert (chosen.tolist() == list(range(len(chosen)))) is (count >= total)
 
 
 def test_a_run_says_and_keeps_its_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,9 +111,10 @@ def test_a_forged_card_is_refused_by_file_and_field(run: Path, changes: dict[str
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "missing", sorted({*records.Card.__struct_fields__} - {"kernels", "license", "untrained_classes"})
-)
+OPTIONAL = {"kernels", "license", "untrained_classes", "drawn_alone", "derive", "background"}
+
+
+@pytest.mark.parametrize("missing", sorted({*records.Card.__struct_fields__} - OPTIONAL))
 def test_a_card_that_lacks_a_field_says_which(run: Path, missing: str) -> None:
     path = run / "generator" / layout.CARD
     card = json.loads(path.read_text())

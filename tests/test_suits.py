@@ -194,7 +194,10 @@ ZOO = [part for part in catalog.scan().parts if part.kind == "models" and part.d
 
 @pytest.mark.parametrize("model", [part.name for part in ZOO])
 def test_every_model_of_images_has_one_for_few_pictures(model):
-    """Up to 1,000 take it: 64 pixels, an average of G, mirrored, nothing held out, a length in images."""
+    """Up to 1,000 take it: 64 pixels, an average of G, mirrored, nothing held out, a length in images.
+
+    A model of pairs holds some out, to be drawn from, and is not augmented, which would move one picture of each alone.
+    """
     labels = np.arange(32) % 4
     classes = tuple("abcd")
     request = Request(picks={"model": model, "data": source(32, 64, labels=labels, class_names=classes)})
@@ -202,7 +205,9 @@ def test_every_model_of_images_has_one_for_few_pictures(model):
     assert bare.presets_by_max_images == {"few": 1000}
     found, note = mix.pick_preset(catalog.scan(), bare, 1000)
     values = {key: found.settings[key] for key in ("data.size", "data.flip", "data.holdout", "use.with")}
-    assert values == {"data.size": 64, "data.flip": True, "data.holdout": 0, "use.with": ["diffaugment"]}
+    of_noise = not found.conditions
+    own = {"data.holdout": 0, "use.with": ["diffaugment"]} if of_noise else {"data.holdout": 0.2, "use.with": []}
+    assert values == {"data.size": 64, "data.flip": True, **own}
     assert found.settings["train.ema_halflife"] > 0
     assert str(found.settings["train.length"]).removesuffix("images").isdigit()
     assert "the preset few is taken" in note
@@ -331,7 +336,8 @@ def test_ranks_share_a_smaller_batch_evenly():
 
 def test_mirrored_images_follow_the_others():
     whole = source(7, 16, labels=np.arange(7, dtype=np.int64) % 2, class_names=("a", "b"))
-    images, labels = framing.add_mirrored(whole)
+    twice = framing.add_mirrored(whole)
+    images, labels = twice.images, twice.labels
     assert labels is not None
     np.testing.assert_array_equal(images[:7], whole.images)
     np.testing.assert_array_equal(images[7:], np.stack([np.fliplr(image) for image in whole.images]))
@@ -352,9 +358,9 @@ def test_a_run_sees_images_and_their_mirror_images(tmp_path, monkeypatch):
     gather = TrainingImages.gather
 
     def spy(self, order, following=None):
-        images, labels = gather(self, order, following)
-        seen.append(images.numpy().copy())
-        return images, labels
+        batch = gather(self, order, following)
+        seen.append(batch.images.numpy().copy())
+        return batch
 
     monkeypatch.setattr(TrainingImages, "gather", spy)
     whole = source(16)
@@ -368,5 +374,5 @@ def test_a_run_sees_images_and_their_mirror_images(tmp_path, monkeypatch):
 
 def test_framing_comes_before_mirroring():
     prepared = framing.prepare(source(4, 16), Framing((16, 16), (32, 32), "resize"), 1)
-    images, _ = framing.add_mirrored(prepared)
+    images = framing.add_mirrored(prepared).images
     np.testing.assert_array_equal(images[4:], images[:4, :, ::-1])

@@ -58,7 +58,7 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
 
 @functools.cache
 def _read_test_part(folder: str, n: int, data: str | None, data_root: str | None) -> Given:
-    """The first rows of the test part."""
+    """Rows of the test part, of any class if there are fewer than all."""
     path = Path(folder)
     card = read_card(path)
     rows = load_for_generator(path, card, count=n, in_order=True, data=data, data_root=data_root)

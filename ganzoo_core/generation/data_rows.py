@@ -59,9 +59,13 @@ class DataRows:
         )
 
 
-def choose_rows(total: int, count: int) -> np.ndarray:
-    """Indices int64 of `count` rows, or of all `total`: always the same, of any class, the first whatever `count`."""
-    return philox(0, "shown rows").permutation(total)[:count].astype(np.int64)
+def choose_rows(total: int, count: int, *, in_order: bool = False) -> np.ndarray:
+    """Indices int64 of `count` rows, or of all `total`: always the same, of any class.
+
+    The first are the same whatever `count`, unless they are asked for `in_order`, sorted.
+    """
+    chosen = philox(0, "shown rows").permutation(total)[:count].astype(np.int64)
+    return np.sort(chosen) if in_order else chosen
 
 
 def explain_fewer(wanted: int, there: int) -> str:
@@ -105,10 +109,9 @@ def read_data_rows(resolved: Mix, fitted: DataFit, source: ImageSource, indices:
 
 
 def load_test_part(resolved: Mix, data_root: str | Path | None) -> ImageSource:
-    """Load the images that are held out; all training images if there are none."""
-    return building.load_data(
-        replace(resolved, settings=resolved.settings.replace("data.split", "test", "core")), data_root
-    )
+    """Load the images that are held out, whatever `data.share` is trained on; all images if none are held out."""
+    settings = resolved.settings.replace("data.split", "test", "core").replace("data.share", 1.0, "core")
+    return building.load_data(replace(resolved, settings=settings), data_root)
 
 
 def resolve_run(run: Path, data: str | None = None) -> Mix:
@@ -173,7 +176,7 @@ def load_for_generator(
     Args:
         folder, card: of the generator.
         count: how many; fewer if the part has fewer.
-        in_order: the first ones, else those of `choose_rows`.
+        in_order: see `choose_rows`.
         data: a data set in place of the run's; needed for a generator that a plugin carries.
         data_root: folder of the data sets; by default that of the run.
 
@@ -190,8 +193,7 @@ def load_for_generator(
     source = load_test_part(resolved, data_root if run is None else building.find_run_data_root(run, data_root))
     fitted = building.fit_to_data(resolved, source)
     _check_fit(card, fitted, folder, resolved.parts["data"].name)
-    total = len(source.images)
-    indices = np.arange(min(count, total), dtype=np.int64) if in_order else choose_rows(total, count)
+    indices = choose_rows(len(source.images), count, in_order=in_order)
     return read_data_rows(resolved, fitted, source, indices)
 
 

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ganzoo_core import building, evaluation
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data import fingerprint
@@ -212,8 +210,7 @@ def _read_rows(
 ) -> DataRows | None:
     if test_part is None:
         return None
-    total = len(test_part.images)
-    indices = np.arange(min(count, total)) if in_order else data_rows.choose_rows(total, count)
+    indices = data_rows.choose_rows(len(test_part.images), count, in_order=in_order)
     return data_rows.read_data_rows(built.mix, built.fit, test_part, indices)
 
 

@@ -180,9 +180,8 @@ def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -
         if resolved.get_options("data") != without:
             source = _read_data(resolved, data_root, together)
     fitted = building.fit_to_data(resolved, source)
-    can_have_more = (
-        source.whole and resolved.settings["data.share"] == 1
-    )  # of an official test part, nothing can be had
+    # An official test part cannot be added to the training images, and what is held out of a share is not the reason.
+    can_have_more = source.whole and resolved.settings["data.share"] == 1
     held_out = int(source.held_out or 0) if can_have_more else 0
     world_size = rank.world_size
     resolved, smaller = fit_batch_size(resolved, len(source.images), held_out=held_out, world_size=world_size)

@@ -18,7 +18,7 @@ from ganzoo_datasets.folder_layout import Layout, Placed, find_layout
 from ganzoo_datasets.paths import resolve_folder, resolve_path
 
 _MAX_HEADERS = 256  # files that `describe_dataset` looks into
-OTHER_OPTIONS = ("split", "holdout", "flip", "derive")  # on which the decoded images do not depend
+OTHER_OPTIONS = ("split", "holdout", "share", "flip", "derive")  # on which the decoded images do not depend
 
 
 @gz.hookimpl

@@ -15,6 +15,7 @@ import ganzoo_core as gz
 from ganzoo_core.cli import main
 from ganzoo_core.data.fingerprint import compute_fingerprint
 from ganzoo_datasets import pairs
+from ganzoo_datasets.cache import find_cache_folder
 
 
 def read(path, split="all", *, hook=pairs.dataset, **options):
@@ -161,6 +162,15 @@ def test_an_archive_and_the_cache(tmp_path):
     assert {compute_fingerprint(source).sha256 for source in found} == {compute_fingerprint(found[0]).sha256}
     assert isinstance(found[2].conditions["source"], np.memmap)
     assert compute_fingerprint(read(tmp_path / "set", direction="BtoA")).sha256 != compute_fingerprint(found[0]).sha256
+
+
+def test_settings_that_change_no_picture_share_one_cache_entry(tmp_path):
+    put_pairs(tmp_path, ["1.png", "2.png"])
+    asked = {"split": "train", "holdout": 0.5, "share": 0.5, "flip": True, "derive": "grey"}
+    for name, value in asked.items():
+        read(tmp_path, **{name: value})
+    read(tmp_path)
+    assert len(list(find_cache_folder().iterdir())) == 1
 
 
 def test_a_pair_stays_together_in_its_part(tmp_path):

@@ -74,8 +74,8 @@ def native(framework, pixels=PIXELS):
 def played(framework, D, *given, training=True, **values):
     """What D says in training or in evaluation."""
     if framework == "tensorflow":
-        labels = given[1] if len(given) > 1 else None
-        return call_keras_network(D, given[0], labels, values, training=training)
+        labels = {"labels": given[1]} if len(given) > 1 else {}
+        return call_keras_network(D, given[0], {**labels, **values}, training=training)
     return D.train(training)(*given, **values)
 
 
@@ -156,11 +156,11 @@ def test_a_functional_network_of_two_inputs(modify):
     joined = keras.layers.Concatenate()([keras.layers.Flatten()(image), keras.layers.Embedding(6, 2)(label)])
     plain = keras.Model([image, label], keras.layers.Dense(1)(joined))
     D = modify("build_discriminator", plain, "diffaugment", "tensorflow")
-    labels = tf.range(6, dtype=tf.int64)
-    assert call_keras_network(D, native("tensorflow"), labels, {}, training=True).shape == (6, 1)
+    labels = {"labels": tf.range(6, dtype=tf.int64)}
+    assert call_keras_network(D, native("tensorflow"), labels, training=True).shape == (6, 1)
     assert np.array_equal(
-        call_keras_network(D, native("tensorflow"), labels, {}, training=False),
-        call_keras_network(plain, native("tensorflow"), labels, {}, training=False),
+        call_keras_network(D, native("tensorflow"), labels, training=False),
+        call_keras_network(plain, native("tensorflow"), labels, training=False),
     )
 
 
