@@ -207,6 +207,6 @@ def _check_fit(card: Card, fitted: DataFit, folder: Path, data: str) -> None:
     for name, shape in wanted.items():
         if found[name] != shape:
             raise UsageError(
-                f"{name} of {data} are {list(found[name])} each, and {folder} takes {list(shape)}; name other data with "
-                "--data"
+                f"{name} of {data} are {list(found[name])} each, and {folder} takes {list(shape)}; name other data "
+                "with --data"
             )
