@@ -70,7 +70,7 @@ def draw_all(run: Path, l1: Path | None, count: int, data_root: str | None) -> t
         name: SavedGenerator(list_generators(folder, "last")[0], settings=one) for name, folder in folders.items()
     }
     last = generators["GAN"]
-    rows = load_for_generator(last.folder, last.card, count=count, in_order=True, data_root=data_root)
+    rows = load_for_generator(last.folder, last.card, count=count, data_root=data_root)  # of any class
     name, simple = translate_simply(rows.conditions["source"], rows.images.shape[3], last.card.derive)
     drawn = {} if simple is None else {name: simple}
     for name, generator in generators.items():
