@@ -234,6 +234,37 @@ def test_what_does_not_fit_is_refused_in_a_sentence(train: Any, tmp_path: Path) 
     assert "draws without noise, so one picture gives one image" in refusal(copier.generate, 2, on=squares(100))
 
 
+def test_files_that_cannot_be_drawn_from_are_named_with_what_to_do(train: Any, tmp_path: Path) -> None:
+    place = train("painter-torch", "grey") / "generator"
+    painter = gz.load(place)
+    refused = painter.read_given
+    (tmp_path / "words.png").write_text("words", encoding="utf-8")
+    with pytest.raises(gz.DataError) as caught:  # no setting of a data set helps here
+        refused(tmp_path / "words.png")
+    assert str(caught.value) == "no image can be read: words.png (not an image of a known format)"
+    (tmp_path / "empty.png").touch()
+    write_pictures(tmp_path, squares(1))
+    with pytest.raises(gz.DataError, match=r"^2 pictures cannot be read: empty.png \(empty\), words.png .*; leave"):
+        refused(tmp_path)
+    with pytest.raises(gz.DataError, match="x is not there; name a picture"):
+        refused("x" * 5000)
+    with pytest.raises(gz.UsageError, match="on is ''; expected rows"):
+        refused("")  # of a shell's variable that is not set; no folder
+    Image.new("L", (9000, 9000)).save(tmp_path / "large.png")
+    assert len(refused(tmp_path / "large.png", fit="crop")) == 1
+
+    np.save(tmp_path / "one.npy", grey(squares(1)))
+    single = (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    with pytest.raises(gz.DataError, match=r"one\.npz cannot be read as a numpy archive: it holds a single array;"):
+        refused(single)
+    np.savez(tmp_path / "other.npz", sauce=grey(squares(1)), images=squares(1))
+    assert len(refused(tmp_path / "other.npz")) == 1
+    assert refusal(refused, tmp_path / "other.npz", as_is=True) == (
+        f"{tmp_path / 'other.npz'} holds no array source, which {place} draws from (a picture 16×16×1, the grey of an "
+        "image); it has sauce, images"
+    )
+
+
 def test_the_command_shows_what_it_drew_from(
     train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

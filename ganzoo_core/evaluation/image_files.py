@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from ganzoo_core.errors import DataError
 from ganzoo_core.evaluation.client import say_nothing
 from ganzoo_core.messages import quote_name
 from ganzoo_core.processes import Say
+from ganzoo_core.storage.arrays import read_archive
+from ganzoo_core.storage.files import describe
 
 
 def read_images(
@@ -33,13 +33,13 @@ def read_images(
     Raises:
         DataError: if there are no images, or one cannot be read.
     """
+    if not describe(path) or not path.exists():
+        raise DataError(f"{path} is not there; name a folder or zip archive of pictures, or a .npz file")
     if path.is_dir() or archives.is_archive(path):
         return _read_folder(path, options or {}, say), None
-    if not path.is_file():
-        raise DataError(f"{path} is not there; name a folder or zip archive of pictures, or a .npz file")
     if path.suffix.lower() != ".npz":
         raise DataError(f"{path} is no folder, .zip or .npz file; name one of these")
-    return _read_archive(path)
+    return _read_npz(path)
 
 
 def _read_folder(path: Path, options: Mapping[str, Any], say: Say) -> np.ndarray:
@@ -51,12 +51,9 @@ def _read_folder(path: Path, options: Mapping[str, Any], say: Say) -> np.ndarray
     return pictures
 
 
-def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            images, labels = archive.get("images"), archive.get("labels")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
-        raise DataError(f"{path} cannot be read as a numpy archive: {error}") from None
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    arrays, _ = read_archive(path, ("images", "labels"))
+    images, labels = arrays.get("images"), arrays.get("labels")
     if images is None:
         raise DataError(f"{path} holds no array `images`; save it with numpy.savez(…, images=images)")
     if images.ndim == 3:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,8 @@ from ganzoo_core.data.reading.scan import find_images
 from ganzoo_core.errors import DataError, UsageError
 from ganzoo_core.generation import data_rows, own_pictures
 from ganzoo_core.generation.needs import describe_conditions
-from ganzoo_core.messages import format_value, pluralise
+from ganzoo_core.messages import format_value, pluralise, quote_name
+from ganzoo_core.storage.arrays import read_archive
 from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.storage.records import Card
 
@@ -145,7 +144,11 @@ class Reader:
         if isinstance(on, np.ndarray):
             return self._check({self._name_single(): on})
         paths = [on] if isinstance(on, str | Path) else on
-        if not isinstance(paths, Sequence) or not paths or not all(isinstance(path, str | Path) for path in paths):
+        if (
+            not isinstance(paths, Sequence)
+            or not paths
+            or not all(isinstance(path, str | Path) and path != "" for path in paths)
+        ):
             raise UsageError(
                 f"on is {format_value(on)}; expected rows by the condition's name, an array, paths of pictures, a .npz "
                 f"file or {TEST!r}"
@@ -168,15 +171,16 @@ class Reader:
         return Given(rows.conditions, (), rows.images, labels)
 
     def _read_archive(self, path: Path, *, as_is: bool, seed: int) -> Given:
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                names = [*self.shapes, *({"images", "labels"} - self.shapes.keys())]
-                arrays = {name: archive[name] for name in names if name in archive}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as bad:
-            raise DataError(f"{path} cannot be read as a numpy archive: {bad}") from None
+        names = [*self.shapes, *({"images", "labels"} - self.shapes.keys())]
+        arrays, held = read_archive(path, names)
         images, labels = arrays.pop("images", None), arrays.pop("labels", None)
         if not arrays and images is not None and self.card.derive and not as_is and len(self.shapes) == 1:
             arrays[DERIVED] = self._derive(self._check_rows("images", images, self._image_shape), seed)
+        if missing := [name for name in self.shapes if name not in arrays]:
+            raise UsageError(
+                f"{path} holds no array {missing[0]}, which {self.folder} draws from "
+                f"({self.describe_needs()[missing[0]]}); it has {', '.join(map(quote_name, held)) or 'none'}"
+            )
         given = self._check(arrays)
         if labels is not None and self.card.spec.classes:
             if labels.dtype.kind not in "iu" or labels.shape != (len(given),):

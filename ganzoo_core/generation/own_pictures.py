@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo_core.data.reading.formats import DEFAULT_MAX_MEGAPIXELS, BadImage, check_size, limit_pillow, open_image
+from ganzoo_core.data.reading.formats import MAX_PIXELS, BadImage, check_size, limit_pillow, open_image
 from ganzoo_core.data.reading.image_set import ImageSet
 from ganzoo_core.data.reading.scan import ImageFile
 from ganzoo_core.data.side_by_side import MID_GREY
 from ganzoo_core.errors import DataError, UsageError
+from ganzoo_core.messages import pluralise, quote_name
+
+_MAX_NAMED = 5  # how many unreadable pictures a message names; the rest are counted
 
 
 def read_pictures(
@@ -31,7 +34,9 @@ def read_pictures(
         UsageError: for a picture of another size without `fit`.
         DataError: for one that cannot be read.
     """
-    images = ImageSet(files, {"channels": channels, "fit": fit or "crop"})
+    options = {"channels": channels, "fit": fit or "crop", "skip_bad": True, "max_megapixels": MAX_PIXELS / 1e6}
+    images = ImageSet(files, options)
+    _check_all_read(images)
     small = (size[0] // factor, size[1] // factor)
     groups: dict[tuple[int, int], list[int]] = {}
     for row, header in enumerate(images.headers):
@@ -46,6 +51,7 @@ def read_pictures(
     read: dict[int, np.ndarray] = {}
     for wanted, rows in groups.items():
         found = images.read(rows, size=wanted)
+        _check_all_read(images)
         read |= dict(zip(found.rows.tolist(), found.images, strict=True))
     return [read[row] for row in sorted(read)]
 
@@ -64,7 +70,7 @@ def read_transparent(files: Sequence[ImageFile], size: tuple[int, int], channels
     for file, row in zip(files, rows, strict=True):
         try:
             with limit_pillow(), open_image(file) as image:
-                check_size(image, 0, DEFAULT_MAX_MEGAPIXELS * 1e6)
+                check_size(image, 0, MAX_PIXELS)
                 pixels = np.asarray(image.convert("RGBA" if channels == 3 else "LA"))
         except BadImage as error:
             raise DataError(f"{file.title} cannot be read: {error}") from None
@@ -80,6 +86,14 @@ def read_transparent(files: Sequence[ImageFile], size: tuple[int, int], channels
         row[..., :channels] = np.where(hidden[..., None], MID_GREY, pixels[..., :channels])
         row[..., channels] = 255 * hidden
     return rows
+
+
+def _check_all_read(images: ImageSet) -> None:
+    """Raise DataError with the files that cannot be read; `data.skip_bad` is no setting of drawing."""
+    if images.bad:
+        listed = ", ".join(f"{quote_name(name)} ({reason})" for name, reason in list(images.bad.items())[:_MAX_NAMED])
+        more = f" and {len(images.bad) - _MAX_NAMED:,} more" if len(images.bad) > _MAX_NAMED else ""
+        raise DataError(f"{pluralise(len(images.bad), 'picture')} cannot be read: {listed}{more}; leave them out")
 
 
 def _describe_mismatch(file: ImageFile, own: tuple[int, int], size: tuple[int, int], folder: Path) -> str:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from ganzoo_core.data.reading import archives
 from ganzoo_core.errors import DataError
 from ganzoo_core.messages import pluralise, quote_name
+from ganzoo_core.storage.files import describe
 
 _ENDINGS = "png apng jpg jpeg jpe jfif mpo gif bmp dib webp tif tiff ppm pgm pbm pnm jp2 j2k jpc jpx qoi avif heic"
 _ENDINGS += " heif hif"
@@ -105,14 +106,14 @@ def find_images(path: Path) -> ImageScan:
     Raises:
         DataError: if there are none.
     """
+    if not describe(path) or not path.exists():
+        raise DataError(f"{path} is not there; name a picture, or a folder or zip archive of pictures")
     if path.is_dir() or archives.is_archive(path):
         scan = scan_images(path)
         if not scan.files:
             passed = f"; {scan.notes[0]}" if scan.notes else ""
             raise DataError(f"{quote_name(str(path))} holds no pictures{passed}; expected files such as 0001.png")
         return scan
-    if not path.exists():
-        raise DataError(f"{path} is not there; name a picture, or a folder or zip archive of pictures")
     return ImageScan([ImageFile(path, path.name)])
 
 

@@ -93,7 +93,8 @@ def read_label_files(scan: gz.ImageScan, *, column: str = "", attributes: Sequen
     if not rows:
         if column or attributes:
             setting = f"data.label={column} names a column" if column else "data.attributes names columns"
-            raise gz.UsageError(f"{setting} of metadata.csv or .jsonl, and there is no such file")
+            why = f"; {labels.notes[0]}" if labels.notes else ""
+            raise gz.UsageError(f"{setting} of metadata.csv or .jsonl, and there is no such file{why}")
         return labels
     common = [name for name in columns[0] if name != NAME_COLUMN and all(name in header for header in columns)]
     if not attributes or column or LABEL_COLUMN in set(common) - set(attributes):

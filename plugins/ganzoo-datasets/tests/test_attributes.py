@@ -137,6 +137,9 @@ def test_columns_that_are_not_there_are_refused(faces):
         read(faces, attributes="age,age")
     with pytest.raises(gz.UsageError, match="expected COLUMN,COLUMN"):
         read(faces, attributes="age\nsmiling")
+    (faces / "metadata.csv").write_text("file,age\na.png,3\n", encoding="utf-8")
+    with pytest.raises(gz.UsageError, match=r"no such file; metadata\.csv has no column file_name and is passed over"):
+        read(faces)
     (faces / "metadata.csv").unlink()
     with pytest.raises(
         gz.UsageError, match=r"data\.attributes names columns of metadata\.csv or \.jsonl, and there is no"
