@@ -64,11 +64,13 @@ def main() -> None:
 
 def draw_all(run: Path, l1: Path | None, count: int, data_root: str | None) -> tuple[DataRows, dict[str, np.ndarray]]:
     """Rows of the run's test part, and name -> images uint8 [N,H,W,C] drawn from them."""
-    generators = {"GAN": SavedGenerator(list_generators(run, "last")[0])}
-    if l1 is not None:
-        generators = {"L1 alone": SavedGenerator(list_generators(l1, "last")[0]), **generators}
+    folders = {"GAN": run} if l1 is None else {"L1 alone": l1, "GAN": run}
+    one = {"engine.threads": 1}  # a picture at a time gains nothing from more
+    generators = {
+        name: SavedGenerator(list_generators(folder, "last")[0], settings=one) for name, folder in folders.items()
+    }
     last = generators["GAN"]
-    rows = load_for_generator(last.folder, last.card, count=count, in_order=True, data_root=data_root)
+    rows = load_for_generator(last.folder, last.card, count=count, data_root=data_root)  # of any class
     name, simple = translate_simply(rows.conditions["source"], rows.images.shape[3], last.card.derive)
     drawn = {} if simple is None else {name: simple}
     for name, generator in generators.items():

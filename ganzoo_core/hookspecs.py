@@ -82,8 +82,7 @@ def describe_dataset(
     `--dry-run`: it reads names and headers of files, no whole pictures, and downloads nothing. It may also give
     `images`, the most that the part can have, so that a batch larger than that is refused, and must give `conditions`,
     name -> shape of one row (see `Spec`), if the set has any. What is known only once the images are read is an empty
-    mapping. Raises DataError as `dataset` does. A modifier that changes the numbers wraps
-    this hook too.
+    mapping. Raises DataError as `dataset` does. A modifier that changes the numbers wraps this hook too.
     """
 
 

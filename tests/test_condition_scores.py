@@ -119,7 +119,8 @@ def test_a_discriminator_with_conditions_judges_no_pictures(blender: Path) -> No
         Judge(blender)
     assert str(caught.value) == (
         f"the discriminator of {blender} scores a picture together with the condition source and the condition vector "
-        "and the condition index, so pictures alone cannot be judged"
+        "and the condition index, so pictures alone cannot be judged; "
+        f"ganzoo evaluate {blender} scores what its generator draws"
     )
 
 

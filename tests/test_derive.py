@@ -168,6 +168,11 @@ def test_a_model_that_takes_no_source_says_so(resolve):
     assert resolve("painter", assigned={"data.derive": "grey"}).warnings == ()
 
 
+def test_the_length_of_z_changes_nothing_without_z(resolve):
+    (note,) = resolve("painter", assigned={"data.derive": "grey", "model.latent_dim": 8}).warnings
+    assert note == "model.latent_dim=8 (--set) changes nothing: painter draws without z"
+
+
 def test_a_condition_that_the_data_lack_is_refused_with_what_to_type(resolve):
     with pytest.raises(gz.UsageError, match=r"painter takes the condition `source`, and .* has none; say --set data"):
         fit(resolve("painter"), conditions={})

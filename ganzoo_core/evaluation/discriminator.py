@@ -290,7 +290,7 @@ def _check_inputs(resolved: Mix, folder: Path) -> None:
     if taken:
         raise UsageError(
             f"the discriminator of {folder} scores a picture together with {' and '.join(taken)}, so pictures alone "
-            "cannot be judged"
+            f"cannot be judged; ganzoo evaluate {folder} scores what its generator draws"
         )
 
 

@@ -206,4 +206,7 @@ def _check_fit(card: Card, fitted: DataFit, folder: Path, data: str) -> None:
     found = {"images": (spec.height, spec.width, spec.channels), **{name: spec.conditions[name] for name in names}}
     for name, shape in wanted.items():
         if found[name] != shape:
-            raise UsageError(f"{name} of {data} are {list(found[name])} each, and {folder} takes {list(shape)}")
+            raise UsageError(
+                f"{name} of {data} are {list(found[name])} each, and {folder} takes {list(shape)}; name other data "
+                "with --data"
+            )

@@ -102,6 +102,8 @@ def _explain_replaced(mix: Mix, unread: Container[str]) -> Iterator[tuple[str, N
 def _explain_core_settings(mix: Mix) -> Iterator[tuple[str, NoEffect]]:
     """Settings of the core that are read with other values of another setting, or that the framework does not read."""
     framework = get_framework(mix.framework)
+    if not mix.latent_dim:
+        yield "model.latent_dim", NoEffect(f"{mix.parts['generator'].name} draws without z")
     if mix.settings["data.derive"] and not mix.derives:
         models = list(dict.fromkeys(mix.parts[slot].name for slot in ("generator", "discriminator")))
         take = "takes" if len(models) == 1 else "take"

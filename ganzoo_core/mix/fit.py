@@ -102,11 +102,11 @@ def _advise_on_missing(mix: Mix, condition: str) -> str:
     if condition == DERIVED:
         return (
             "say --set data.derive=grey (or edges, downscale:2, mask:0.25) to make one from the images, or pick data "
-            "that have it, such as pairs of pictures"
+            "that have it with --data, such as pairs of pictures"
         )
     if f"data.{condition}" in data.defaults:
         return f"{data.name} makes it of what --set data.{condition}=… names"
-    return "pick data that have it"
+    return "pick data that have it with --data"
 
 
 def _check_conditions(mix: Mix, given: Collection[str]) -> None:

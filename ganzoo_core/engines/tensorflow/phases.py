@@ -35,8 +35,8 @@ class Phases:
     """The phases of the training step, as functions to trace.
 
     A phase takes `inputs`, tensors by name (`d_…` for D's part, `g_…` for G's; `…_given` holds labels and conditions by
-    name), and `numbers`, scalars by name: `lr_g`,
-    `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It returns the scalars to report.
+    name), and `numbers`, scalars by name: `lr_g`, `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It
+    returns the scalars to report.
 
     Args:
         G, D: the networks, with all variables created.
