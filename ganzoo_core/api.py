@@ -181,7 +181,7 @@ def _check_source(source: ImageSource) -> None:
         )
 
 
-RESERVED_CONDITIONS = ("z", "x", "images", "labels", "latent", "training", "mask", "resolution", "fade")
+RESERVED_CONDITIONS = ("self", "z", "x", "images", "labels", "latent", "training", "mask", "resolution", "fade")
 """Names that a condition may not have: arguments of networks that mean something else."""
 MAX_CONDITION_CHANNELS = 4  # of a picture, such as colours and a mask
 MAX_CONDITION_NAME = 100  # characters

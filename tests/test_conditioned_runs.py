@@ -96,3 +96,8 @@ def test_the_contract_holds_for_models_and_a_loss_with_conditions(conditioned: S
     }
     assert failed == {}
     assert any(result.case.check == "conditions" for result in results)
+
+
+def test_a_loss_is_tried_in_the_framework_of_its_model(conditioned: Site) -> None:
+    cases = [case for case in runner.cases("conditioned") if case.part == "losses/paired"]
+    assert {case.framework for case in cases} == {"", "torch"}

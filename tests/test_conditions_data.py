@@ -153,6 +153,7 @@ def test_vectors_of_any_length_follow_their_images(count, seed):
     ("conditions", "words"),
     [
         ({"labels": np.zeros(COUNT, np.int64)}, "the condition 'labels' needs a name that is a Python identifier"),
+        ({"self": np.zeros(COUNT, np.int64)}, "the condition 'self' needs a name that is a Python identifier"),
         *(({name: np.zeros(COUNT, np.int64)}, "needs a name") for name in ("", "a-b", "class", "größe", "x" * 101, 3)),
         ({"s": [1] * COUNT}, "the condition 's' is a list; expected an array, a row for each image"),
         ({"s": np.zeros(COUNT, np.int32)}, r"the condition 's' is int32 \[12\]; expected float32 \[N,F\], int64"),

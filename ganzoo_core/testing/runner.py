@@ -13,6 +13,7 @@ from typing import Any
 
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog.names import normalise_distribution
+from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.frameworks import FRAMEWORKS
 from ganzoo_core.processes import PrintingProcess
 from ganzoo_core.testing.checks import CHECKS, DISTRIBUTION, FRAMEWORK_KINDS, list_checks
@@ -63,9 +64,16 @@ def cases(distribution: str) -> list[Case]:
     for part in parts:
         for check in list_checks(part.kind):
             in_frameworks = part.kind in FRAMEWORK_KINDS and check.module != "distribution"
-            for framework in (part.frameworks or tuple(FRAMEWORKS)) if in_frameworks else ("",):
+            for framework in _list_frameworks(part) if in_frameworks else ("",):
                 all_cases.append(Case(f"{part.kind}/{part.name}", check.name, framework))
     return all_cases
+
+
+def _list_frameworks(part: Part) -> tuple[str, ...]:
+    """The frameworks that a part is tried in: those that it is for, and of a loss those of the model that it names."""
+    frameworks = part.frameworks or tuple(FRAMEWORKS)
+    models = catalog.scan().find_matches("models", part.contract) if part.contract else []
+    return tuple(each for each in frameworks if not models or each in models[0].frameworks)
 
 
 def run(
