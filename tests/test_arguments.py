@@ -42,6 +42,8 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> SavedGenerator:
 @pytest.mark.parametrize("name", CALLS)
 def test_what_is_no_whole_number_is_said(generator: SavedGenerator, name: str) -> None:
     for odd in [*NO_NUMBERS, -1, *([2**200] if "seed" in name else [0])]:
+        if odd is None and name in ("n of generate", "n of walk"):  # as many as there are rows, or the usual number
+            continue
         with pytest.raises(gz.UsageError, match=r"^(n|frames|keys|the seed) (is|are) .*expected a whole number"):
             CALLS[name](generator, odd)
     CALLS[name](generator, np.int64(2))

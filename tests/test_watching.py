@@ -20,7 +20,8 @@ from ganzoo_core.runs.scores import Score
 class Engine:
     """Draws grey images; what it was asked is kept."""
 
-    def draw(self, G, z, labels, values):
+    def draw(self, G, z, labels, values, *, conditions, alone, noise_seed):
+        assert (conditions, alone) == (None, False)
         self.asked = z, labels, values
         return np.full((len(z), 8, 8, 1), G, np.uint8)
 
@@ -31,7 +32,8 @@ class Scorer:
     def __init__(self):
         self.closed = False
 
-    def score(self, images, labels, *, seed, seen, ema, **more):
+    def score(self, images, labels, *, targets, seed, seen, ema, **more):
+        assert targets is None
         self.given = images, labels
         if images.mean() == 13:
             raise GanzooError("the process that scores ended")
@@ -72,7 +74,7 @@ class Reporter:
 
 @pytest.fixture
 def watch(tmp_path):
-    plan = SimpleNamespace(takes_g=("fade",), ema=None, latent_dim=3, latent="normal")
+    plan = SimpleNamespace(takes_g=("fade",), ema=None, latent_dim=3, latent="normal", drawn_alone=False)
     framing = Framing((6, 6), (8, 8), "pad", 0)
     return TrainingEvaluator(
         Scorer(), run=tmp_path, plan=plan, classes=Classes("ab"), framing=framing, count=5, reporter=Reporter()
