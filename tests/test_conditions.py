@@ -239,9 +239,9 @@ class Paired(Watching):
     [
         {},
         {"critic_steps": 3},
-        {"updates": "simultaneous"},
+        pytest.param({"updates": "simultaneous"}, marks=pytest.mark.slow),
         {"critic_steps": 2, "same_real_in_generator_step": True},
-        {"halflife": 20, "same_real_in_generator_step": True},
+        pytest.param({"halflife": 20, "same_real_in_generator_step": True}, marks=pytest.mark.slow),
     ],
 )
 def test_resumed_is_the_same_to_the_bit(framework: str, changes: Mapping[str, Any]) -> None:

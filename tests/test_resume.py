@@ -422,7 +422,8 @@ def newest(run: Path) -> int:
 GANZOO = ("-m", "ganzoo_core")
 
 
-@pytest.mark.parametrize("model", ["dcgan-torch", pytest.param("convgan-tf", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["dcgan-torch", "convgan-tf"])
 def test_a_real_kill_and_a_real_interrupt(model: str, tmp_path: Path, start: Callable[..., Any]) -> None:
     """SIGKILL somewhere after a checkpoint; then SIGTERM, which saves; then to the end.
 
