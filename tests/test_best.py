@@ -34,7 +34,7 @@ class Scripted:
     def __init__(self, question: Any, *, say: Any, **more: Any) -> None:
         self.asked: list[int] = []
 
-    def score(self, images: np.ndarray, labels: Any = None, *, seed: int, seen: int, ema: bool, during: str) -> Score:
+    def score(self, images: np.ndarray, labels: Any = None, *, seen: int, ema: bool, during: str, **_: Any) -> Score:
         assert images.shape == (4, 32, 32, 1)
         better = {"fid": "lower"}
         return Score(seen, {"fid": FID[seen]}, {**PROTOCOL, "ema": ema}, better=better, extra={"during": during})
