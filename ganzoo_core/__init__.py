@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganzoo_core.api import (
         API,
-        MAX_CLASS_NAME,
         Extractor,
         Features,
         Images,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from ganzoo_core.generation.load import load
     from ganzoo_core.generation.saved import SavedGenerator
     from ganzoo_core.hookspecs import hookimpl
+    from ganzoo_core.image_source import MAX_CLASS_NAME
     from ganzoo_core.loss_trial import LossTrial
     from ganzoo_core.messages import quote_name
     from ganzoo_core.python_api import Run, build, loss, parts, resume, train
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "API": "api",
-    "MAX_CLASS_NAME": "api",
+    "MAX_CLASS_NAME": "image_source",
     "DataError": "errors",
     "Diverged": "errors",
     "Extractor": "api",

@@ -21,10 +21,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
-from ganzoo_core.api import MAX_CONDITION_CHANNELS, Images, ImageSource
+from ganzoo_core.api import Images, ImageSource
 from ganzoo_core.data.conditions import Rows, is_picture
 from ganzoo_core.data.lazy import CHUNK_BYTES, LazyImages
 from ganzoo_core.errors import GanzooError
+from ganzoo_core.image_source import MAX_CONDITION_CHANNELS
 from ganzoo_core.storage import atomic, decoding, files
 from ganzoo_core.storage.paths import find_cache_folder
 from ganzoo_core.storage.records import MAX_CONDITIONS, ConditionName, ConditionShape, SideLength

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ganzoo_core.api import ImageSource
-from ganzoo_core.data import lazy
-from ganzoo_core.data.conditions import take_rows
+from ganzoo_core.data.splits import select_images
 from ganzoo_core.messages import pluralise
 
 SHARE_SEED = 20200612  # any fixed number: runs of different seeds and machines get the same images
@@ -59,21 +58,6 @@ def choose_share(source: ImageSource, share: float) -> np.ndarray:
 def count_share(count: int, share: float) -> int:
     """The number of images in a share of `count`: rounded, at least one."""
     return max(1, round(count * share))
-
-
-def select_images(source: ImageSource, chosen: np.ndarray) -> ImageSource:
-    """The chosen images, bool [N], in their order, with everything that belongs to each."""
-    return replace(
-        source,
-        images=lazy.select(source.images, chosen),
-        whole=0,
-        conditions=take_rows(source.conditions, chosen, lazy.select),
-        **{
-            name: rows[chosen]
-            for name, rows in (("labels", source.labels), ("sizes", source.sizes), ("split_keys", source.split_keys))
-            if rows is not None
-        },
-    )
 
 
 def _reduce_whole(source: ImageSource, share: float) -> int:

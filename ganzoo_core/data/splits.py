@@ -53,15 +53,22 @@ def hold_out(source: ImageSource, split: str, options: Options | None = None) ->
         return replace(source, held_out=0, notes=(*source.notes, note))
     chosen = is_test if split == "test" else ~is_test
     note = f"no official test part: {how}; this is {split}, {chosen.sum():,} of {pluralise(count, 'image')}"
+    held_out = count - int(chosen.sum())
+    return replace(select_images(source, chosen), whole=count, held_out=held_out, notes=(*source.notes, note))
+
+
+def select_images(source: ImageSource, chosen: np.ndarray) -> ImageSource:
+    """The chosen images, bool [N], in their order, with everything that belongs to each."""
     return replace(
         source,
         images=lazy.select(source.images, chosen),
-        labels=None if source.labels is None else source.labels[chosen],
-        sizes=None if source.sizes is None else source.sizes[chosen],
-        split_keys=None if source.split_keys is None else source.split_keys[chosen],
+        whole=0,
         conditions=take_rows(source.conditions, chosen, lazy.select),
-        held_out=count - int(chosen.sum()),
-        notes=(*source.notes, note),
+        **{
+            name: rows[chosen]
+            for name, rows in (("labels", source.labels), ("sizes", source.sizes), ("split_keys", source.split_keys))
+            if rows is not None
+        },
     )
 
 

@@ -6,8 +6,9 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ganzoo_core.api import MAX_CONDITION_CHANNELS, Extractor, ImageSource, Loss, is_condition_name
+from ganzoo_core.api import Extractor, ImageSource, Loss
 from ganzoo_core.arguments import is_integer
+from ganzoo_core.image_source import MAX_CONDITION_CHANNELS, is_condition_name
 from ganzoo_core.messages import format_value
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ganzoo_core.api import MAX_CLASS_NAME, ImageSource
+from ganzoo_core.api import ImageSource
 from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import DataError, UsageError
 from ganzoo_core.evaluation.request import INSTALL_COMMAND, Candidate, ScoreRequest
+from ganzoo_core.image_source import MAX_CLASS_NAME
 from ganzoo_core.processes import Say
 
 MAX_REASON = MAX_CLASS_NAME  # characters, as many as `scores.jsonl` allows in any text

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ganzoo_core.api import ImageSource
-from ganzoo_core.data import shares
+from ganzoo_core.data import shares, splits
 from ganzoo_core.errors import DataError
 from ganzoo_core.evaluation.request import ScoreRequest
 from ganzoo_core.randomness import philox
@@ -38,7 +38,7 @@ def read_held_out(request: ScoreRequest, read_split: ReadSplit) -> tuple[str, Im
         return split, source
     whole = read_split(request.split)
     rest = ~shares.choose_share(whole, _find_share(request))
-    return "", shares.select_images(whole, rest) if rest.any() else None
+    return "", splits.select_images(whole, rest) if rest.any() else None
 
 
 def limit_held_out(source: ImageSource) -> np.ndarray:

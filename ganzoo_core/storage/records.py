@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from ganzoo_core.api import MAX_CLASS_NAME, MAX_CONDITION_CHANNELS
 from ganzoo_core.frameworks import FRAMEWORKS
+from ganzoo_core.image_source import MAX_CLASS_NAME, MAX_CONDITION_CHANNELS
 
 FORMAT: Literal[1] = 1
 _NAME, _VERSION = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?\Z", r"^[!-~]{0,100}\Z"

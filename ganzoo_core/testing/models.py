@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import building, mix
+from ganzoo_core.data.conditions import make_random_rows
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.protocol import Trainer
 from ganzoo_core.mix import DataFit, Mix, Request
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.testing.checks import Broken
-from ganzoo_core.testing.subject import BATCH, Subject, make_rows
+from ganzoo_core.testing.subject import BATCH, Subject
 
 TRIED_SIZES = (15, 28, 32)  # pixels; tried if a model accepts any size
 STEPS = 3
@@ -325,7 +326,7 @@ def _make_inputs(resolved: Mix, fitted: DataFit) -> tuple[np.ndarray, np.ndarray
 def make_given(resolved: Mix, fitted: DataFit, slot: str) -> dict[str, np.ndarray]:
     """What a network is called with beside its first argument: labels, conditions, and z for a D that takes it."""
     shapes = mix.make_network_spec(resolved, fitted.spec, slot).conditions
-    given = {name: make_rows(shape, BATCH) for name, shape in shapes.items()}
+    given = make_random_rows(shapes, BATCH, seed=1)
     return {**({"labels": np.arange(BATCH, dtype=np.int64)} if resolved.conditional else {}), **given}
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ganzoo_core import building, engines
 from ganzoo_core.api import ImageSource, Spec, Step
+from ganzoo_core.data.conditions import make_random_rows
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines.protocol import Engine
@@ -129,7 +130,8 @@ class Subject:
         images = generator.integers(0, 256, (IMAGES, side, side, channels), dtype=np.uint8)
         labels = np.arange(IMAGES, dtype=np.int64) % CLASSES
         shapes = {"picture": (side, side, channels), "vector": (VECTOR,), "number": ()}
-        conditions = {name: make_rows(shapes[kind], IMAGES) for name, kind in self.condition_kinds.items()}
+        own = {name: shapes[kind] for name, kind in self.condition_kinds.items()}
+        conditions = make_random_rows(own, IMAGES, seed=1)
         names = tuple(f"class {number}" for number in range(CLASSES))
         return ImageSource(images, labels, names, background=0, conditions=conditions)
 
@@ -240,16 +242,6 @@ def _list_settings(part: Part) -> set[str]:
     keys = {*part.defaults, *(key for preset in part.presets.values() for key in preset)}
     networks = ("generator.", "discriminator.")
     return keys | {network + key[6:] for key in keys if key.startswith("model.") for network in networks}
-
-
-def make_rows(shape: tuple[int, ...], count: int) -> np.ndarray:
-    """Rows of a condition of this shape: pictures of noise, normal numbers, or 0 and 1 in turn."""
-    noise = np.random.default_rng(1)
-    if not shape:
-        return np.arange(count, dtype=np.int64) % 2
-    if len(shape) == 1:
-        return noise.standard_normal((count, *shape), dtype=np.float32)
-    return noise.integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 class NonSaturating:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core import building, python_api
+from ganzoo_core.data.conditions import make_random_rows
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.generation import load
 from ganzoo_core.randomness import latents, philox
@@ -22,7 +23,7 @@ from ganzoo_core.storage import files
 from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.testing.checks import Broken
 from ganzoo_core.testing.models import make_given
-from ganzoo_core.testing.subject import BATCH, Subject, make_rows
+from ganzoo_core.testing.subject import BATCH, Subject
 
 CLOCK_KEYS = ("seconds", "images_per_second")
 IMAGE_COUNT = 4
@@ -158,7 +159,7 @@ def saved(subject: Subject) -> None:
     folder = train_straight(subject)
     network = subject.choose_picks().get("generator")
     loaded = [load.load(folder, device="cpu", network=network) for _ in range(2)]
-    on = {name: make_rows(tuple(shape), IMAGE_COUNT) for name, shape in loaded[0].spec.conditions.items()}
+    on = make_random_rows(loaded[0].spec.conditions, IMAGE_COUNT, seed=1)
     drawn = [each.generate(IMAGE_COUNT, seed=1, on=on or None) for each in loaded]
     if drawn[0].tobytes() != drawn[1].tobytes():
         raise Broken("the saved generator draws other images each time; nothing in it may be drawn at random")

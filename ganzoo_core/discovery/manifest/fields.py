@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganzoo_core import settings
-from ganzoo_core.api import RESERVED_CONDITIONS, is_condition_name
 from ganzoo_core.discovery.manifest.cards import BOUNDS, DATA_FEATURES, Suits
 from ganzoo_core.frameworks import FRAMEWORKS
+from ganzoo_core.image_source import RESERVED_CONDITIONS, is_condition_name
 
 MACHINES = ("laptop",)
 DISCRIMINATOR_TAKES = ("latent",)
