@@ -11,6 +11,8 @@ from ganzoo_core.api import Ops, Tensor
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.errors import PluginError
 
+SCORE_STATISTICS = ("separated", "accuracy_real", "accuracy_fake", "probability_real", "probability_fake")
+"""What `compute_score_statistics` reports of D beside the loss's terms."""
 Arguments = Mapping[str, Any]
 """What a network is called with beside its first argument: `labels`, conditions, `latent`, schedule values."""
 
@@ -86,6 +88,7 @@ class BoundDiscriminator:
         self._watched = {"real": real, "fake": fake}
         self._scores: dict[str, Tensor] = {}
         self._shared: dict[str, Mapping[str, Tensor]] = {}
+        self.is_recording = True  # not for scores that are asked for in some rounds only
 
     def __call__(self, images: Tensor, **replacements: Tensor) -> Tensor:
         return self.outputs(images, **replacements)["scores"]
@@ -114,9 +117,9 @@ class BoundDiscriminator:
         if shares and name in self._shared:
             return self._shared[name]
         outputs = as_outputs(self._forward(images, arguments))
-        if shares:
+        if shares and self.is_recording:
             self._shared[name] = outputs
-        if name:
+        if name and self.is_recording:
             self._scores.setdefault(name, outputs["scores"])
         return outputs
 

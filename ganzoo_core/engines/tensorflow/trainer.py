@@ -87,22 +87,22 @@ class Trainer:
             "lr_d": values.get("lr_d", plan.optimizer.lr_d),
             "ema_decay": compute_ema_decay(plan, images + plan.images_per_step, values),
         }
+        counts = [step, images]
         with tf.device(self.engine.device), precision.use_precision(self.engine.precision):
             if plan.updates == "simultaneous":
-                self._run_phase(
-                    self.phases.train_simultaneously, numbers, self._make_discriminator_inputs(step, 0, images)
-                )
+                inputs = self._make_discriminator_inputs(step, 0, images)
+                self._run_phase(self.phases.train_simultaneously, numbers, inputs, [*counts, 0])
             else:
                 for turn in range(plan.critic_steps):
                     inputs = self._make_discriminator_inputs(step, turn, images + turn * plan.batch_size)
                     if plan.reuses_fake and turn == plan.critic_steps - 1:
                         inputs |= self._make_generator_inputs(step, with_z=False)
-                        self._run_phase(self.phases.train_alternately, numbers, inputs)
+                        self._run_phase(self.phases.train_alternately, numbers, inputs, [*counts, turn])
                     else:
-                        self._run_phase(self.phases.train_discriminator, numbers, inputs)
+                        self._run_phase(self.phases.train_discriminator, numbers, inputs, [*counts, turn])
                 if not plan.reuses_fake:
                     inputs = self._make_generator_inputs(step, with_z=True)
-                    self._run_phase(self.phases.train_generator, numbers, inputs)
+                    self._run_phase(self.phases.train_generator, numbers, inputs, [*counts, 0])
 
     def grow(self, values: Mapping[str, float]) -> None:
         """Grow both networks to the `resolution` in `values`, and restart both optimizers with empty state."""
@@ -165,9 +165,12 @@ class Trainer:
         shape = (1 + len(self.phases.seed_states), 2)
         return tf.constant(philox(self.plan.seed, phase, *indices).integers(2**31, size=shape))
 
-    def _run_phase(self, phase: Callable[..., Any], numbers: Mapping[str, float], inputs: dict[str, Any]) -> None:
+    def _run_phase(
+        self, phase: Callable[..., Any], numbers: Mapping[str, float], inputs: dict[str, Any], counts: list[int]
+    ) -> None:
         """Run one phase's graph, and add its report to the sums."""
         inputs["numbers"] = tf.constant(list(numbers.values()), tf.float32)
+        inputs["counts"] = tf.constant(counts, tf.int64)  # float32 cannot count beyond 16,777,216
         key = (phase.__name__, *numbers)
         if key not in self._traced_phases:
             self._traced_phases[key] = self._trace_phase(phase, tuple(numbers), inputs)

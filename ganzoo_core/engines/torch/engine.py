@@ -23,6 +23,7 @@ from ganzoo_core.engines.torch.device import pick_device, to_device
 from ganzoo_core.engines.torch.forward import as_keywords, call_network
 from ganzoo_core.engines.torch.layer_table import make_layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
+from ganzoo_core.engines.torch.plain_step import PlainStep
 from ganzoo_core.engines.torch.precision import check_precision
 from ganzoo_core.engines.torch.protocol import TrainedNetworks
 from ganzoo_core.engines.torch.trainer import Trainer
@@ -168,10 +169,8 @@ class Engine:
         if self.precision != "float32":
             torch_precision.keep_parametrizations_in_float32(trainer.G)
             torch_precision.keep_parametrizations_in_float32(trainer.D)
-        if not self.compile:
-            return trainer._generate, trainer._compute_terms
-        compiled = CompiledStep(trainer)
-        return compiled.generate, compiled.compute_terms
+        step = CompiledStep(trainer) if self.compile else PlainStep(trainer)
+        return step.generate, step.compute_terms
 
     def forward(self, network: torch.nn.Module, x: Any, arguments: Mapping[str, Any]) -> Any:
         """Call a network in training; the result is float32, whatever the precision."""

@@ -87,6 +87,11 @@ class TorchOps:
         """x, as a constant for differentiation."""
         return x.detach()
 
+    def cast(self, x: Tensor | float, dtype: str) -> Tensor:
+        """x, a tensor or a number, in another type, such as `float32`."""
+        kind: torch.dtype = getattr(torch, dtype)
+        return x.to(kind) if isinstance(x, Tensor) else torch.full((), x, dtype=kind, device=self.device)
+
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the device's default generator."""
         return self._draw(torch.rand, tuple(shape))
