@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # importing numpy would double the time of commands that only list what is installed
     import numpy as np
@@ -87,6 +87,22 @@ class BoundDiscriminator(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What a loss remembers under a name, where a number or an array alone does not say enough.
+
+    Attributes:
+        initial: what it starts with: an array, whose shape and dtype it keeps (float16, float32, float64, int32, int64,
+            uint8 or bool), or a number, which is a float32.
+        across: how the processes of a distributed run keep it. `mean`: averaged over them after each phase, so that it
+            is the same in all; whole numbers are rounded. `rank`: each has its own, such as a pool of images that it
+            drew. All are saved, and only a run on as many processes can resume from them.
+    """
+
+    initial: float | np.ndarray
+    across: Literal["mean", "rank"] = "mean"
+
+
 class StepServices(Protocol):
     """What an engine does for `Step.every` and `Step.log`."""
 
@@ -107,7 +123,7 @@ class Step:
         z: float32 [N, latent_dim].
         values: the schedule's values at this point of the run.
         ops: the operations; see `Ops`.
-        memory: the scalars that the loss keeps from step to step, by name; see `Loss`.
+        memory: what the loss keeps from step to step, by name; see `Loss`.
         conditions: name -> rows, of all conditions that either network takes: int64 [N], float32 [N,F], and pictures
             float32 in [-1, 1] in the framework's layout. They belong to `real`, and `fake` is drawn from them.
         step: the number of rounds before this one, the same in all phases of a round. An int; an int64 scalar tensor in
@@ -167,9 +183,11 @@ class Loss(Protocol):
 
     A term whose name ends in `penalty` is checked when it is first there: it must have a gradient in D.
 
-    A loss with state, such as a moving average of scores, has an attribute `memory`: name -> initial number. In a step
-    `step.memory[name]` is a scalar tensor, a constant in differentiation; assigning to it sets the value for the
-    following steps. The engine saves it with each checkpoint.
+    A loss with state, such as a moving average of scores, has an attribute `memory`: name -> what it starts with, a
+    number, an array or a `Memory`. In a step `step.memory[name]` is a tensor of that shape and dtype, a constant in
+    differentiation; assigning to it sets the value for the following steps. The engine saves it with each checkpoint.
+    A modifier that wraps a loss has a `memory` of its own, which is merged with that of the loss; no name may be in
+    both.
     """
 
     def discriminator(self, step: Step) -> Mapping[str, Tensor]:

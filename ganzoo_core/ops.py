@@ -54,7 +54,7 @@ class Ops(Protocol):
         """x, treated as a constant in differentiation."""
 
     def cast(self, x: Tensor, dtype: str) -> Tensor:
-        """x, a tensor or a number, in another type: `float32`, `int64` (towards 0), `bool` (is it not 0), …"""
+        """x, a tensor, an array or a number, as a tensor of another type: `float32`, `int64` (towards 0), `bool`, …"""
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the run's seed and step."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ganzoo_core.api import Loss, Memory, Step, Tensor
+from ganzoo_core.api import Loss, Memory, Ops, Step, Tensor
 from ganzoo_core.discovery import answers
 from ganzoo_core.errors import PluginError
 from ganzoo_core.messages import format_value
@@ -45,7 +45,7 @@ class LossMemory(MutableMapping[str, Tensor]):
     def __setitem__(self, name: str, value: Tensor) -> None:
         problem = _find_problem(value, self._find(name).initial)
         if problem:
-            raise PluginError(f"the loss writes {problem} into step.memory[{name!r}]")
+            raise PluginError(f"the loss writes into step.memory[{name!r}] {problem}")
         self._write(name, value)
 
     def __delitem__(self, name: str) -> None:
@@ -71,11 +71,11 @@ def _find_problem(value: Tensor, declared: Any) -> str:
     if len(shape) != declared.ndim or any(
         own not in (None, size) for own, size in zip(shape, declared.shape, strict=True)
     ):
-        return f"the shape {list(shape)}; it was declared with {list(declared.shape)}, which stays as it is"
+        return f"the shape {list(shape)}; it was declared with {list(declared.shape)}, and keeps it"
     dtype = name_dtype(value)
     if dtype == declared.dtype.name or dtype in _FITTING[declared.dtype.name]:
         return ""
-    return f"{dtype}, and it was declared as {declared.dtype.name}; convert it with step.ops.cast"
+    return f"{dtype}; it was declared as {declared.dtype.name}, so convert what is written with step.ops.cast"
 
 
 def name_dtype(value: Any) -> str:
@@ -101,8 +101,8 @@ def read_initial_memory(loss: Any) -> dict[str, Memory]:
 def _read_entry(loss: Any, name: Any, entry: Any) -> Memory:
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
         raise _make_declaration_error(loss, f"declares {format_value(name)} as a name in its memory")
-    across = entry.across if isinstance(entry, Memory) else "mean"
-    initial = entry.initial if isinstance(entry, Memory) else entry
+    entry = entry if isinstance(entry, Memory) else Memory(entry)
+    initial, across = entry.initial, entry.across
     if across not in ("mean", "rank"):
         found = format_value(across)
         raise _make_declaration_error(loss, f'declares {name!r} across {found} in its memory, not "mean" or "rank"')
@@ -121,6 +121,17 @@ def _make_declaration_error(loss: Any, what: str) -> PluginError:
         f"the loss {name_loss(loss)} {what}; expected names and what they start with: a number, a numpy array of "
         f"{', '.join(DTYPES)}, or gz.Memory of one"
     )
+
+
+def make_local_memory(loss: Any, ops: Ops) -> LossMemory:
+    """A loss's memory outside of training, in tensors of these operations."""
+    declared = read_initial_memory(loss)
+
+    def convert(name: str, value: Tensor) -> Tensor:
+        return ops.stop_gradient(ops.cast(value, declared[name].initial.dtype.name))  # type: ignore[union-attr]
+
+    kept = {name: convert(name, each.initial) for name, each in declared.items()}
+    return LossMemory(kept.__getitem__, lambda name, value: kept.update({name: convert(name, value)}), declared)
 
 
 class MergedLoss:

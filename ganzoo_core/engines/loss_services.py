@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ganzoo_core.api import Loss, Ops, Step, Tensor
 from ganzoo_core.arguments import is_integer
+from ganzoo_core.engines.loss_memory import name_loss
 from ganzoo_core.engines.loss_step import SCORE_STATISTICS, BoundDiscriminator, check_terms
 from ganzoo_core.errors import PluginError
 
@@ -152,7 +153,7 @@ def call_loss(loss: Loss, phase: str, view: Step, services: LossServices) -> Pha
     for name in result.logged:
         if name in reported:
             raise PluginError(
-                f"the loss {type(loss).__name__} logs {name!r} in {phase}, and {phase}/{name} is reported already; "
+                f"the loss {name_loss(loss)} logs {name!r} in {phase}, and {phase}/{name} is reported already; "
                 "log it by another name"
             )
     return result

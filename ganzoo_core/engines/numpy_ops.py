@@ -82,7 +82,7 @@ class NumpyOps:
         return x
 
     def cast(self, x: Array, dtype: str) -> Array:
-        """x, an array or a number, in another type, such as `float32`."""
+        """x, an array or a number, as an array of another type, such as `float32`."""
         return np.asarray(x).astype(dtype)
 
     def uniform(self, shape: Sequence[int]) -> Array:

@@ -7,9 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from ganzoo_core.api import Loss, Step
+from ganzoo_core.api import Loss, Memory, Step
+from ganzoo_core.engines.loss_memory import LossMemory, name_loss
 from ganzoo_core.engines.loss_services import LossServices, PhaseTerms, Round, call_loss
-from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, LossMemory, drop_labels, make_arguments
+from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, drop_labels, make_arguments
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow.networks import call_keras_network
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
@@ -36,15 +37,23 @@ class GraphStep:
     Args:
         G, D: the networks, with all variables created.
         loss, plan: see `Trainer`.
-        memory: the loss's scalars by name.
+        memory: what the loss keeps, by name.
+        declared_memory: what it declared of that.
         resolution: of growing networks, else 0.
     """
 
     def __init__(
-        self, G: Any, D: Any, loss: Loss, plan: Plan, memory: Mapping[str, tf.Variable], resolution: int
+        self,
+        G: Any,
+        D: Any,
+        loss: Loss,
+        plan: Plan,
+        memory: Mapping[str, tf.Variable],
+        declared_memory: Mapping[str, Memory],
+        resolution: int,
     ) -> None:
         self.G, self.D, self.loss, self.plan = G, D, loss, plan
-        self.memory, self.resolution = memory, resolution
+        self.memory, self.declared_memory, self.resolution = memory, declared_memory, resolution
 
     def generate(self, z: Any, given: NamedTensors, numbers: NamedTensors) -> Any:
         """Generate images [N,H,W,C]."""
@@ -71,7 +80,7 @@ class GraphStep:
             return call_loss(self.loss, phase, view, services)
         except tf.errors.OperatorNotAllowedInGraphError:
             raise PluginError(
-                f"the loss {type(self.loss).__name__} decides in Python on a tensor in {phase}, such as by `if` on "
+                f"the loss {name_loss(self.loss)} decides in Python on a tensor in {phase}, such as by `if` on "
                 "step.memory, step.step, a score or a value of the schedule; TensorFlow does not know its value while "
                 "it traces the step. Choose between two values with ops.where, or use step.every for what is due in "
                 "some rounds only"
@@ -107,7 +116,7 @@ class GraphStep:
             lambda z, arguments: call_keras_network(self.G, z, arguments, training=True),
             self._make_g_arguments(given, numbers),
         )
-        memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self.memory)
+        memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self.declared_memory)
         services = GraphServices(D, ops, here)
         step = Step(
             D,
@@ -127,7 +136,8 @@ class GraphStep:
         return D, services, step
 
     def _write_memory(self, name: str, value: Any) -> None:
-        self.memory[name].assign(tf.stop_gradient(value))
+        memory = self.memory[name]
+        memory.assign(tf.stop_gradient(tf.cast(value, memory.dtype)))
 
     def _make_g_arguments(self, given: NamedTensors, numbers: NamedTensors) -> dict[str, Any]:
         plan = self.plan

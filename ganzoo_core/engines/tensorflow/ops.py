@@ -81,7 +81,7 @@ class TensorFlowOps:
         return tf.stop_gradient(x)
 
     def cast(self, x: Tensor, dtype: str) -> Tensor:
-        """x, a tensor or a number, in another type, such as `float32`."""
+        """x, a tensor, an array or a number, as a tensor of another type, such as `float32`."""
         return tf.cast(x, dtype)
 
     def uniform(self, shape: Sequence[int]) -> Tensor:

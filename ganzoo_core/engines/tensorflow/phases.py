@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ganzoo_core.api import Loss
+from ganzoo_core.api import Loss, Memory
 from ganzoo_core.engines.loss_services import PhaseTerms, Round
 from ganzoo_core.engines.loss_step import compute_score_statistics, make_penalty_error
 from ganzoo_core.engines.plan import Plan
@@ -34,7 +34,8 @@ class Phases:
         G, D: the networks, with all variables created.
         loss, plan, data: see `Trainer`.
         ema: the moving average of G's weights, or None.
-        memory: the loss's scalars by name.
+        memory: what the loss keeps, by name.
+        declared_memory: what it declared of that.
         resolution: of growing networks, else 0.
 
     Raises:
@@ -50,10 +51,11 @@ class Phases:
         data: TrainingImages,
         ema: EmaNetwork | None,
         memory: Mapping[str, tf.Variable],
+        declared_memory: Mapping[str, Memory],
         resolution: int,
     ) -> None:
         self.G, self.D, self.plan, self.data, self.ema, self.memory = G, D, plan, data, ema, memory
-        self.networks = GraphStep(G, D, loss, plan, memory, resolution)
+        self.networks = GraphStep(G, D, loss, plan, memory, declared_memory, resolution)
         self.g_optimizer = self._make_optimizer(G, plan.optimizer.lr_g)
         self.d_optimizer = self._make_optimizer(D, plan.optimizer.lr_d)
         self.seed_states = [*list_seed_states(G), *list_seed_states(D)]

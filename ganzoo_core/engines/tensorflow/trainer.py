@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import Images, Loss, Spec
+from ganzoo_core.api import Images, Loss, Memory, Spec
 from ganzoo_core.data.conditions import Rows, describe_shapes
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
-from ganzoo_core.engines.loss_step import read_initial_memory
+from ganzoo_core.engines.loss_memory import read_initial_memory
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow import precision
 from ganzoo_core.engines.tensorflow.data import TrainingImages
@@ -70,10 +70,9 @@ class Trainer:
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
         self._sums: dict[tuple[str, ...], tuple[tf.Tensor, int]] = {}
+        self.declared_memory: Mapping[str, Memory] = read_initial_memory(loss)
         with tf.device(engine.device):
-            self.memory = {
-                name: tf.Variable(value, dtype=tf.float32) for name, value in read_initial_memory(loss).items()
-            }
+            self.memory = {name: tf.Variable(each.initial) for name, each in self.declared_memory.items()}
         self._start_optimizers()
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
@@ -129,7 +128,15 @@ class Trainer:
     def _start_optimizers(self) -> None:
         with tf.device(self.engine.device):
             self.phases = Phases(
-                self.G, self.D, self.loss, self.plan, self.data, self.ema, self.memory, self.resolution
+                self.G,
+                self.D,
+                self.loss,
+                self.plan,
+                self.data,
+                self.ema,
+                self.memory,
+                self.declared_memory,
+                self.resolution,
             )
         self._traced_phases: dict[tuple[str, ...], TracedPhase] = {}
 

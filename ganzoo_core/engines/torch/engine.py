@@ -19,7 +19,7 @@ from ganzoo_core.engines.torch import malloc, network_size
 from ganzoo_core.engines.torch import precision as torch_precision
 from ganzoo_core.engines.torch.compiled import CompiledStep, find_compiler_problem
 from ganzoo_core.engines.torch.data import TrainingImages, to_resolution
-from ganzoo_core.engines.torch.device import pick_device, to_device
+from ganzoo_core.engines.torch.device import choose_rank_device, pick_device, to_device
 from ganzoo_core.engines.torch.forward import as_keywords, call_network
 from ganzoo_core.engines.torch.layer_table import make_layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
@@ -62,7 +62,7 @@ class Engine:
         if rank is not None:
             from ganzoo_core.engines.torch import process_group
 
-            self.device = process_group.choose_device(self.device, rank)
+            self.device = choose_rank_device(self.device, rank)
             self.group = process_group.TorchProcessGroup(rank, device=self.device, timeout=timeout)
         # MPS has slow paths for channels_last.
         self.memory_format = (

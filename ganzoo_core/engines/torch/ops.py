@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -87,10 +88,14 @@ class TorchOps:
         """x, as a constant for differentiation."""
         return x.detach()
 
-    def cast(self, x: Tensor | float, dtype: str) -> Tensor:
-        """x, a tensor or a number, in another type, such as `float32`."""
+    def cast(self, x: Any, dtype: str) -> Tensor:
+        """x, a tensor, an array or a number, as a tensor of another type, such as `float32`."""
         kind: torch.dtype = getattr(torch, dtype)
-        return x.to(kind) if isinstance(x, Tensor) else torch.full((), x, dtype=kind, device=self.device)
+        if isinstance(x, Tensor):
+            return x.to(kind)
+        if isinstance(x, int | float):  # filled on the device, not copied to it
+            return torch.full((), x, dtype=kind, device=self.device)
+        return torch.tensor(x, dtype=kind, device=self.device)
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the device's default generator."""

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from ganzoo_core.api import Step
+from ganzoo_core.engines.loss_memory import LossMemory
 from ganzoo_core.engines.loss_services import PhaseTerms, PlainServices, Round, call_loss
-from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, LossMemory, drop_labels, make_arguments
-from ganzoo_core.engines.torch.device import as_scalar
+from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, drop_labels, make_arguments
 from ganzoo_core.engines.torch.forward import Given, as_keywords
 from ganzoo_core.engines.torch.protocol import TrainedNetworks
 
@@ -62,7 +62,7 @@ class PlainStep:
             lambda x, arguments: forward(trainer.D, x, arguments), arguments, real=real, fake=fake, share=share
         )
         G = BoundGenerator(lambda z, arguments: forward(trainer.G, z, arguments), self._make_g_arguments(given, values))
-        memory = LossMemory(lambda name: trainer.memory[name].clone(), self._write_memory, trainer.memory)
+        memory = LossMemory(lambda name: trainer.memory[name].clone(), self._write_memory, trainer.declared_memory)
         services = PlainServices(D, trainer.ops, here)
         step = Step(
             D,
@@ -82,8 +82,8 @@ class PlainStep:
         return D, services, step
 
     def _write_memory(self, name: str, value: torch.Tensor) -> None:
-        trainer = self.trainer
-        trainer.memory[name].copy_(as_scalar(value, trainer.engine.device).detach())
+        memory = self.trainer.memory[name]
+        memory.copy_(torch.as_tensor(value, device=memory.device).detach())
 
     def _make_g_arguments(self, given: Given, values: Mapping[str, Any]) -> dict[str, Any]:
         plan = self.trainer.plan

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from ganzoo_core.api import Loss
+from ganzoo_core.api import Loss, Memory
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.torch.ops import TorchOps
 
@@ -42,7 +42,9 @@ class TrainedNetworks(Protocol):
     G: Any
     D: Any
     ema: Any
+    declared_memory: Mapping[str, Memory]
     memory: dict[str, torch.Tensor]
+    group: TorchProcessGroup | None
     g_params: list[torch.Tensor]
     d_params: list[torch.Tensor]
     g_optimizer: torch.optim.Optimizer

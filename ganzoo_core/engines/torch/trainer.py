@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganzoo_core.api import Images, Loss
+from ganzoo_core.api import Images, Loss, Memory
 from ganzoo_core.data.conditions import Rows
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
+from ganzoo_core.engines.loss_memory import read_initial_memory
 from ganzoo_core.engines.loss_services import PhaseTerms, Round
-from ganzoo_core.engines.loss_step import compute_score_statistics, read_initial_memory, sum_terms
+from ganzoo_core.engines.loss_step import compute_score_statistics, sum_terms
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.torch import optimizers
 from ganzoo_core.engines.torch.data import TrainingImages, to_resolution
@@ -73,8 +74,9 @@ class Trainer:
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
         self.ema = self._make_ema() if plan.ema is not None else None
         self._start_optimizers()
+        self.declared_memory: Mapping[str, Memory] = read_initial_memory(loss)
         self.memory = {
-            name: torch.tensor(value, device=engine.device) for name, value in read_initial_memory(loss).items()
+            name: torch.tensor(each.initial, device=engine.device) for name, each in self.declared_memory.items()
         }
         taken = {name: (conditions or {})[name] for name in plan.conditions}
         self.data = TrainingImages(images, labels if plan.conditional else None, engine, taken)
@@ -233,10 +235,11 @@ class Trainer:
             fill_resting_gradients(params, optimizer)
 
     def _average_gradients(self, params: list[torch.Tensor]) -> None:
-        """Average the gradients and the loss's memory over the processes."""
+        """Average the gradients and the loss's memory over the processes, but what each keeps for itself."""
         if self.group is not None:
             gradients = [param.grad for param in params if param.grad is not None]
-            self.group.all_reduce_mean([*gradients, *self.memory.values()])
+            shared = [self.memory[name] for name, each in self.declared_memory.items() if each.across == "mean"]
+            self.group.all_reduce_mean([*gradients, *shared])
 
     def _step_optimizer(self, optimizer: torch.optim.Optimizer, params: list[torch.Tensor]) -> None:
         if not self._checked:
