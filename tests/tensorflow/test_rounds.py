@@ -173,8 +173,29 @@ def test_a_decision_in_python_is_refused_with_what_does_instead(engine: Engine) 
             terms = super().generator(step)
             return terms if step.step > 3 else {"adversarial": -terms["adversarial"]}
 
-    with pytest.raises(gz.PluginError, match=r"Branching decides in Python on a tensor.*ops\.where.*step\.every"):
+    with pytest.raises(
+        gz.PluginError, match=r"Branching, or .*a tensor as a number of Python.*ops\.where.*step\.every"
+    ):
         play(engine, PLAN, Branching(), 1)
+
+
+@pytest.mark.parametrize(
+    ("term", "words"),
+    [
+        (lambda step: 0.1 * step.step, "mixes types"),
+        (lambda step: step.step * step.ops.mean(step.fake), r'mixes .*: write ops\.cast\(step\.step, "float32"\)'),
+        (lambda step: step.ops.mean(step.fake) * float(step.images), "a tensor as a number of Python"),
+        (lambda step: step.ops.mean(step.fake) + step.z.numpy(), "a tensor as a number of Python"),
+        (lambda step: step.ops.mean(step.fake) / (step.images / 10), "mixes types .*float64"),
+    ],
+)
+def test_whole_numbers_are_not_mixed_with_others(engine: Engine, term: Any, words: str) -> None:
+    class Mixing(BCE):
+        def generator(self, step: gz.Step) -> Mapping[str, Any]:
+            return {**super().generator(step), "mixed": term(step)}
+
+    with pytest.raises(gz.PluginError, match=words):
+        play(engine, PLAN, Mixing(), 1)
 
 
 def test_draws_in_a_branch_are_those_of_the_round(engine: Engine) -> None:

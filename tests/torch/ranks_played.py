@@ -80,7 +80,7 @@ MIXES: dict[str, dict[str, Any]] = {
     "r1": {"use.with": "r1", "train.optimizer": "sgd", "train.momentum": 0.9, "train.lr": 1e-2},
     "relativistic": {"use.loss": "relativistic", "use.with": "spectral-norm"},
     "memory": {},
-    "own": {"train.critic_steps": 2},
+    "own": {"train.critic_steps": 2, "use.schedule": "constant"},
     "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
 }
 
