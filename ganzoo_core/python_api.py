@@ -243,6 +243,8 @@ def resume(
     )
     resolved = mix.resolve(catalog.scan(), request)
     resolved = _keep_origin(resolved, "train.length", facts.length_from, read_from=request.config_name)
+    if newest is not None and not allow_inexact:
+        resolved = resuming.keep_threads(resolved, newest)
     if resolved.trackers and trackers is None and rank.is_rank_zero and not quiet:
         names = ", ".join(part.name for part in resolved.trackers)
         Reporter().warn(f"{names} will watch the run, as its {layout.CONFIG} says; --track '' keeps them out")
