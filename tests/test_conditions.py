@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,7 @@ from ganzoo_core.data.derive import DerivedImages
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator
+from ganzoo_core.engines.network_call import make_network_call
 from ganzoo_core.errors import PluginError
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.settings import read_engine_settings
@@ -324,13 +327,42 @@ def test_a_functional_model_without_an_input_for_a_condition_is_refused() -> Non
     pytest.importorskip("tensorflow")
     import keras
 
-    engine = make_engine("tensorflow")
-    for make, has in (
-        (lambda: make_functional_discriminator("source", "latent"), "has the inputs source, latent, labels, images"),
-        (lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)]), "has one input"),
+    engine, called = make_engine("tensorflow"), make_network_call(D_SPEC, "discriminator", {})
+    assert engine.find_network_problem(make_functional_discriminator("source", "traits", "latent"), called) == ""
+    for network, has in (
+        (make_functional_discriminator("source", "latent"), "has the inputs source, latent, labels, images"),
+        (keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)]), "has one input"),
     ):
-        with pytest.raises(PluginError, match=rf"is to take the condition \w+, and {has}; add keras.Input"):
-            engine.build(make, spec=D_SPEC, slot="discriminator", seed=0)
+        said = engine.find_network_problem(network, called)
+        assert re.match(rf"a \w+ that is to take the keyword \w+, and {has}; add keras\.Input\(…, name=\"\w+\"\)", said)
+
+
+@pytest.mark.parametrize("slot", ["generator", "discriminator"])
+def test_a_network_that_does_not_take_what_it_is_called_with_is_refused(framework: str, slot: str) -> None:
+    engine = make_engine(framework)
+    base, method = {"torch": ("nn.Module", "forward"), "tensorflow": ("keras.Model", "call")}[framework]
+    module = importlib.import_module("torch" if framework == "torch" else "keras")
+    first, spec = ("z", G_SPEC) if slot == "generator" else ("images", D_SPEC)
+    called = make_network_call(spec, slot, {"fade": 0.5})
+    shown = f"{method}({first}, labels, {', '.join(f'{name}=…' for name in spec.conditions)}, fade=…)"
+
+    def find(body: str) -> str:
+        names = {"nn": getattr(module, "nn", None), "keras": module}
+        exec(f"class Net({base}):\n    def {method}(self, {body}): ...", names)
+        problem: str = engine.find_network_problem(names["Net"](), called)
+        return problem
+
+    keywords = ", ".join(spec.conditions)
+    assert find(f"x, labels, {keywords}, fade, training=False") == ""
+    assert find(f"x, labels=None, *, fade, {keywords}") == ""
+    assert find("x, labels, **more") == ""
+    for body, why in (
+        (f"x, labels, {keywords}", "got an unexpected keyword argument 'fade'"),
+        ("x, labels, fade", f"got an unexpected keyword argument '{next(iter(spec.conditions))}'"),
+        (f"x, labels, text, {keywords}, fade", "missing a required argument: 'text'"),
+        (f"x, *, {keywords}, fade", "too many positional arguments"),
+    ):
+        assert find(body) == f"a Net whose {method} is to be called as {shown}, and which refuses it: {why}"
 
 
 def bind() -> tuple[list[Any], Any, Any]:
