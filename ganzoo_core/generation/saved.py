@@ -21,10 +21,11 @@ from ganzoo_core.discovery import loading
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import UsageError
-from ganzoo_core.generation import bundled, given, latent_walk
+from ganzoo_core.generation import bundled, latent_walk
 from ganzoo_core.generation.card import mix_from_card
 from ganzoo_core.generation.class_choice import TellsClasses
-from ganzoo_core.generation.given import Given
+from ganzoo_core.generation.given import Given, spread
+from ganzoo_core.generation.given_reader import DEFAULT_ROWS, Reader
 from ganzoo_core.messages import format_value, pluralise
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import layout
@@ -80,8 +81,8 @@ class SavedGenerator(TellsClasses):
         self._network  # noqa: B018  (cached)
 
     @cached_property
-    def _reader(self) -> given.Reader:
-        return given.Reader(self.folder, self.card)
+    def _reader(self) -> Reader:
+        return Reader(self.folder, self.card)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -146,15 +147,15 @@ class SavedGenerator(TellsClasses):
             labels: for a conditional generator, N classes, or one class for all, each by name or index (see
                 `data.classes.Classes.find`); by default those of the test part's rows, else the classes in turn.
             on: what a generator with conditions draws from: a mapping from their names to rows, the rows of the only
-                one, pictures, a .npz file, or `"test"` for the test part of the run's data; see `given.Reader.read`.
-                One row is drawn `n` times, with different noise.
+                one, pictures, a .npz file, or `"test"` for the test part of the run's data; see `Reader.read`. One row
+                is drawn `n` times, with different noise.
             reading: `as_is`, `fit` and `data_root`, which say how `on` is read.
 
         Returns:
             uint8 [N,H,W,C].
         """
         if on is None and not self.spec.conditions:
-            n = given.DEFAULT_ROWS if n is None else n
+            n = DEFAULT_ROWS if n is None else n
             chosen = self.labels(n, labels)  # checks n before the noise is drawn
             return self.draw(self._make_noise(n, seed), chosen)
         rows = self.read_given(on, n, seed=seed, **reading)
@@ -181,7 +182,7 @@ class SavedGenerator(TellsClasses):
         read = self._reader.read(on, n=n, seed=seed, **reading)
         if self.latent == "none" and not self.card.drawn_alone and n is not None and n > len(read) == 1:
             raise UsageError(f"{self.folder} draws without noise, so one picture gives one image; leave n out")
-        return given.spread(read, n)
+        return spread(read, n)
 
     def generate_all(self, n: int = 16, *, seed: int = 0, on: Given | None = None) -> np.ndarray:
         """Draw `n` images of each of the K classes with training images, all from the same z: uint8 [K·n,H,W,C].
