@@ -16,6 +16,7 @@ from ganzoo_core import engines
 from ganzoo_core.data.derive import DerivedImages
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
+from ganzoo_core.engines.compile_check import relative_error
 from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator
 from ganzoo_core.engines.network_call import make_network_call
 from ganzoo_core.errors import PluginError
@@ -153,14 +154,15 @@ def framework(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def make_engine(framework: str) -> Any:
-    return engines.create_engine(framework, read_engine_settings({"engine.device": "cpu", "engine.threads": 1}))
+def make_engine(framework: str, **more: Any) -> Any:
+    own = {f"engine.{name}": value for name, value in more.items()}
+    return engines.create_engine(framework, read_engine_settings({"engine.device": "cpu", "engine.threads": 1, **own}))
 
 
 def make_trainer(
-    framework: str, plan: Plan = PLAN, loss: Any = None, conditions: Mapping[str, Any] = CONDITIONS
+    framework: str, plan: Plan = PLAN, loss: Any = None, conditions: Mapping[str, Any] = CONDITIONS, **more: Any
 ) -> Any:
-    engine = make_engine(framework)
+    engine = make_engine(framework, **more)
     make = make_torch_networks if framework == "torch" else make_tensorflow_networks
     networks = [
         engine.build(lambda index=index: make()[index], spec=spec, slot=slot, seed=0)
@@ -265,6 +267,56 @@ def test_resumed_is_the_same_to_the_bit(framework: str, changes: Mapping[str, An
         name: array.tobytes() for name, array in actual.items()
     }
     assert straight.pop_means() == resumed.pop_means()
+
+
+def train_alike(framework: str, **more: Any) -> tuple[Any, Any, float]:
+    """Three steps in float32, uncompiled, and three with these settings of the engine; the relative error between."""
+    plan = change(PLAN, real_in_generator_step=True, same_real_in_generator_step=True, optimizer="sgd", momentum=0.5)
+    trainers = make_trainer(framework, plan, Paired()), make_trainer(framework, plan, Paired(), **more)
+    for trainer in trainers:
+        for step in range(3):
+            trainer.step(step, step * BATCH, {})
+    states = [list(trainer.read_state().values()) for trainer in trainers]
+    return *trainers, relative_error(*states)
+
+
+def test_conditions_train_nearly_alike_in_bfloat16(framework: str) -> None:
+    try:
+        plain, half, error = train_alike(framework, precision="bfloat16")
+    except gz.UsageError as refused:
+        pytest.skip(str(refused))
+    assert 0 < error < 0.02
+    means, others = plain.pop_means(), half.pop_means()
+    for name in ("discriminator/adversarial", "generator/adversarial", "generator/distance"):
+        assert others[name] == pytest.approx(means[name], rel=0.02), name
+
+
+@pytest.mark.parametrize("framework", ["torch", pytest.param("tensorflow", marks=pytest.mark.slow)])
+def test_conditions_train_alike_in_a_compiled_step(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(framework)
+    if framework == "torch":
+        import torch
+
+        from ganzoo_core.engines.torch import compiled
+
+        monkeypatch.setattr(compiled, "_compile", lambda function, _: torch.compile(function, backend="aot_eager"))
+        monkeypatch.setattr("ganzoo_core.engines.torch.engine.find_compiler_problem", lambda device: "")
+    told: list[str] = []
+    monkeypatch.setattr(engines, "create_engine", telling(engines.create_engine, told))
+    _, _, error = train_alike(framework, compile=True)
+    assert told == []  # nothing runs uncompiled
+    assert error < 1e-4
+
+
+def telling(create: Any, told: list[str]) -> Any:
+    """`create_engine`, whose engines add their notes to a list."""
+
+    def create_and_listen(*arguments: Any) -> Any:
+        engine = create(*arguments)
+        engine.tell = told.append
+        return engine
+
+    return create_and_listen
 
 
 def test_conditions_that_are_computed_on_demand_train_the_same(framework: str) -> None:

@@ -16,7 +16,7 @@ from ganzoo_core import building, engines
 from ganzoo_core.api import Spec
 from ganzoo_core.arguments import check_count, check_seed
 from ganzoo_core.data.classes import Classes
-from ganzoo_core.data.framing import crop_padding
+from ganzoo_core.data.framing import crop_padding, shrink_conditions
 from ganzoo_core.discovery import loading
 from ganzoo_core.engines import size_limits
 from ganzoo_core.engines.protocol import Engine
@@ -306,11 +306,12 @@ class SavedGenerator(TellsClasses):
             UsageError: for inputs of the wrong type or shape.
         """
         labels = self._check_inputs(z, labels, conditions)
-        network = self._network
+        network, size = self._network, (self.spec.height, self.spec.width)
         with self._blame_card("describes a network that cannot draw"):
             more: dict[str, Any] = {"alone": self.card.drawn_alone, "noise_seed": noise_seed}
-            drawn = self._engine.draw(network, z, labels, self._values, conditions=conditions, **more)
-        return crop_padding(drawn, self.card.crop, (self.spec.height, self.spec.width))
+            rows = shrink_conditions(conditions or {}, size, self._values)
+            drawn = self._engine.draw(network, z, labels, self._values, conditions=rows, **more)
+        return crop_padding(drawn, self.card.crop, size)
 
     def _check_inputs(
         self, z: np.ndarray, labels: np.ndarray | None, conditions: Mapping[str, np.ndarray] | None

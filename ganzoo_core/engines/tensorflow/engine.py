@@ -15,7 +15,7 @@ import tensorflow as tf
 from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
 from ganzoo_core.data.conditions import Conditions, Rows
-from ganzoo_core.data.framing import count_halvings
+from ganzoo_core.data.framing import count_halvings, shrink_spec
 from ganzoo_core.distributed.launchers import note_unused_gpus
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines import protocol, size_limits
@@ -146,7 +146,9 @@ class Engine:
         scale = 1 << count_halvings(size, int(values.get("resolution", max(size))))
         image = (2, spec.height // scale, spec.width // scale, spec.channels)
         x = tf.zeros((2, spec.latent_dim) if slot == "generator" else image)
-        call_keras_network(network, x, {**make_zero_arguments(spec, 2), **as_keywords(values)}, training=False)
+        call_keras_network(
+            network, x, {**make_zero_arguments(shrink_spec(spec, values), 2), **as_keywords(values)}, training=False
+        )
 
     @contextlib.contextmanager
     def use_seed(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:
