@@ -231,7 +231,7 @@ def print_run(run: Path, weights: Path) -> None:
     """The distance of what a run drew at 10, 30 and 100 % of its training, which should fall."""
     from first_look import read_real_images
 
-    from ganzoo_core.evaluation.worker import resize_images
+    from ganzoo_core.evaluation.protocol import resize_images
 
     source = read_real_images(run, None)[0]
     order = np.random.Generator(np.random.Philox(0)).permutation(len(source.images))

@@ -15,6 +15,7 @@ from ganzoo_core.data import derive
 from ganzoo_core.discovery import catalog
 from ganzoo_core.evaluation.discriminator import Judge
 from ganzoo_core.generation import bundling, card
+from ganzoo_core.generation.data_rows import choose_rows
 from ganzoo_core.report import nearest_and_walk
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.folder import read_card
@@ -81,6 +82,42 @@ def test_scores_are_of_images_from_the_test_parts_conditions(watched: Path, caps
 
 
 @pytest.mark.slow
+def test_images_from_elsewhere_are_compared_with_their_targets_where_they_have_some(
+    painter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def evaluate(*words: str) -> tuple[dict[str, float], str]:
+        assert main(["evaluate", str(painter), "--metrics", "gap,closeness", "--no-real", "--json", *words]) == 0
+        told = capsys.readouterr()
+        return json.loads(told.out)["scores"][0]["scores"], " ".join(told.err.split())
+
+    drawn = tmp_path / "drawn.npz"
+    assert main(["generate", str(painter), "--on", "test", "-n", "8", "--out", str(drawn)]) == 0
+    capsys.readouterr()
+    with np.load(drawn) as arrays:
+        distance = float(np.abs(arrays["images"].astype(float) - arrays["targets"]).mean())
+        images = arrays["images"]
+    found, _ = evaluate("--images", str(drawn))
+    assert found["distance"] == pytest.approx(distance)
+    assert "distance" in evaluate()[0]
+
+    assert main(["evaluate", str(painter), "--images", str(drawn), "-n", "4"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "-n says how many images are drawn, and --images are scored as they are, all of them; leave -n out" in said
+    np.savez(tmp_path / "alone.npz", images=images)
+    words = ["evaluate", str(painter), "--no-real", "--json", "--images", str(tmp_path / "alone.npz")]
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert "distance" not in json.loads(told.out)["scores"][0]["scores"]
+    assert (
+        "closeness compares each image with its target, and these images come without any: it is left out; a .npz file "
+        "with images and targets has them, as ganzoo generate RUN --on test --out FILE.npz writes it"
+    ) in " ".join(told.err.split())
+    np.savez(tmp_path / "odd.npz", images=images, targets=images[:2])
+    with pytest.raises(gz.DataError, match=r"odd.npz: targets are uint8 \[2, 16, 16, 3\]; expected .* as the images"):
+        gz.evaluate(painter, images=tmp_path / "odd.npz")
+
+
+@pytest.mark.slow
 def test_a_carried_generator_is_scored_on_a_named_set(
     painter: Path, conditioned: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -98,7 +135,8 @@ def test_a_carried_generator_is_scored_on_a_named_set(
     (carried,) = json.loads(capsys.readouterr().out)["scores"]
     assert (carried["protocol"]["samples"], carried["protocol"]["ema"]) == (5, None)
     test = gz.hold_out(data.make_set(), "test")
-    rows = derive.make_derive("mask:0.25", 0)(np.asarray(test.images[:5]), np.arange(5))
+    chosen = choose_rows(len(test.images), 5, in_order=True)
+    rows = derive.make_derive("mask:0.25", 0)(np.asarray(test.images)[chosen], chosen)
     drawn = gz.load("painter-torch").generate(on=rows)
     gap = abs(float(test.images.mean() - drawn.mean()))
     assert carried["scores"]["fid"] == pytest.approx(gap, abs=1e-3)

@@ -29,7 +29,7 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
 
     Returns:
         Facts of the generator: `images` seen, `conditional`, `paired` where it is drawn from the conditions of real
-        images, which are the targets, `size` [H,W,C], and `generator`, the SHA-256 of its weights.
+        images, which are the targets, at their size, `size` [H,W,C], and `generator`, the SHA-256 of its weights.
     """
     folder = Path(request["generator"])
     generator = SavedGenerator(folder, device=request["device"], settings=request.get("settings"))
@@ -45,12 +45,14 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     np.save(request["images"], drawn, allow_pickle=False)
     if labels is not None:
         np.save(request["labels"], labels, allow_pickle=False)
-    if on is not None and on.targets is not None:
+    # A growing network's images are smaller than their targets until it has all its layers.
+    is_paired = on is not None and on.targets is not None and on.targets.shape == drawn.shape
+    if on is not None and is_paired:
         np.save(request["targets"], on.targets, allow_pickle=False)
     return {
         "images": generator.images_seen,
         "conditional": labels is not None,
-        "paired": on is not None,
+        "paired": is_paired,
         "size": list(drawn.shape[1:]),
         "generator": files.compute_sha256(folder / layout.WEIGHTS),
     }

@@ -187,7 +187,7 @@ def _compute_terms(
     labels = tensor(np.arange(BATCH, dtype=np.int64))
     z = tensor(np.zeros((BATCH, 2), np.float32))
     G = BoundGenerator(lambda z, arguments: g, {})
-    conditions = {} if subject.model is None else dict.fromkeys(subject.model.conditions, x)
+    conditions = dict.fromkeys(subject.condition_names, x)
     step = Step(D, G, x, g, labels, z, {}, ops, memory, conditions=conditions)
     answers: dict[str, dict[str, float]] = {}
     for phase in PHASES:
