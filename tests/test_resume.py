@@ -40,6 +40,16 @@ MIXES: dict[str, tuple[str, dict[str, Any]]] = {
     "dcgan-torch": ("dcgan-torch", {}),
     "cgan-torch": ("cgan-torch", {}),
     "cgan-projection-torch": ("cgan-projection-torch", {}),
+    "sngan-torch": (
+        "sngan-torch",
+        {
+            "use.schedule": "linear-decay",
+            "use.with": "diffaugment,spectral-norm",
+            "train.critic_steps": 2,
+            "with.spectral-norm.networks": "discriminator,generator",
+            "train.ema_halflife": 100,
+        },
+    ),
     "dcgan-tf": ("dcgan-tf", {}),
     "convgan-tf": ("convgan-tf", {}),
     "progan-tf": ("progan-tf", {"schedule.stable_images": 0, "schedule.fade_images": 0}),
@@ -50,6 +60,14 @@ MIXES: dict[str, tuple[str, dict[str, Any]]] = {
     "the same in TensorFlow": (
         "convgan-tf",
         {"use.loss": "wgan-gp", "use.with": "spectral-norm", "train.ema_halflife": 100, "train.critic_steps": 3},
+    ),
+    "spectral vectors of both in TensorFlow": (
+        "dcgan-tf",
+        {
+            "use.with": "spectral-norm",
+            "with.spectral-norm.networks": "discriminator,generator",
+            "train.ema_halflife": 100,
+        },
     ),
     "cosines and reals of G": ("dcgan-torch", {"use.loss": "relativistic", "use.schedule": "cosine"}),
     "augmented": ("dcgan-torch", {"use.with": "diffaugment,spectral-norm"}),
@@ -62,6 +80,7 @@ LONG = {  # TensorFlow traces its graphs anew for each of three runs
     "convgan-tf",
     "progan-tf",
     "the same in TensorFlow",
+    "spectral vectors of both in TensorFlow",
     "augmented in TensorFlow",
     "momentum in TensorFlow",
 }
