@@ -51,6 +51,14 @@ MIXES: dict[str, dict[str, Any]] = {
     "wgan-gp": {"use.loss": "wgan-gp", "train.critic_steps": 2},
     "r1": {"use.with": "r1", "train.optimizer": "sgd", "train.momentum": 0.9, "train.lr": 1e-2},
     "relativistic": {"use.loss": "relativistic", "use.with": "spectral-norm"},
+    "r3gan-torch": {
+        "use.loss": "relativistic",
+        "model.conditional": True,
+        "use.schedule": "cosine",
+        "schedule.images": 60,
+        "schedule.gamma_ends": [1.0, 0.1],
+        "schedule.ema_halflife_ends": [0.0, 50.0],
+    },
     "memory": {},
     "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
 }
@@ -62,7 +70,9 @@ def play(name: str, out: Path) -> None:
         play_conditions(out)
     else:
         loss = Centred() if name == "memory" else None
-        gz.train("dcgan-torch", loss=loss, settings={**SMALL, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
+        model = name if name.endswith("-torch") else "dcgan-torch"
+        small = SMALL if model == "dcgan-torch" else {key: SMALL[key] for key in SMALL if key != "model.norm"}
+        gz.train(model, loss=loss, settings={**small, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
 
 
 class Paired:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
+from torch.optim import Adam
 
 SEED = 0
 IMAGES = 60_000  # real images shown in all: about 42 times through the 1,438 digits
@@ -25,6 +26,7 @@ LR = 5e-4  # falls to 0 from START on; the paper goes from 2e-4 to 5e-5
 START = 0.65
 BETAS = (0.0, 0.99)  # no momentum, as in most GANs with penalties
 EMA = 5_000  # half-life, in images, of the moving average of G's weights, which draws the samples
+Losses = tuple[Tensor, Tensor]  # of D and of G
 
 
 class Block(nn.Module):
@@ -127,10 +129,8 @@ def score_and_slope(D: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     return scores, gradient.square().sum((1, 2, 3)).mean()
 
 
-def train_step(
-    G: nn.Module, D: nn.Module, opt_g: torch.optim.Optimizer, opt_d: torch.optim.Optimizer, reals: list[Tensor], z: Tensor
-) -> tuple[Tensor, Tensor]:
-    """One update of D, then one of G with real images of its own. reals two [N,C,H,W], z [N,latent]; both losses.
+def train_step(G: nn.Module, D: nn.Module, opt_g: Adam, opt_d: Adam, reals: list[Tensor], z: Tensor) -> Losses:
+    """One update of D, then one of G with real images of its own. reals two [N,C,H,W], z [N,latent].
 
     Each real image has a fake partner, and D learns which of the two is real: softplus of the wrong difference.
     """
@@ -167,7 +167,7 @@ def main(total_images: int = IMAGES, path: Path = Path("r3gan-digits.png")) -> N
     images = load_images()
     # Channels last is the order in memory, not in the shape: convolutions on a CPU are faster in it.
     G, D = (network.to(memory_format=torch.channels_last) for network in (Generator(), Discriminator()))
-    opt_g, opt_d = (torch.optim.Adam(network.parameters(), lr=LR, betas=BETAS, fused=True) for network in (G, D))
+    opt_g, opt_d = (Adam(network.parameters(), lr=LR, betas=BETAS, fused=True) for network in (G, D))
     ema, fixed_z = copy.deepcopy(G), torch.randn(64, LATENT)
     for step in range(total_images // BATCH):
         chosen = torch.randint(len(images), (2, BATCH))

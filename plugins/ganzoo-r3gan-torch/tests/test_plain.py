@@ -52,10 +52,11 @@ def test_its_settings_are_those_of_the_digits_preset() -> None:
         "lr": plain.LR,
         "betas": list(plain.BETAS),
         "ema_halflife": plain.EMA,
+        "ema_rampup": 0.05,
         "length": str(plain.IMAGES),
     }
-    assert preset["use"] == {"schedule": "linear-decay"}
-    assert preset["schedule"] == {"start": plain.START}
+    assert preset["use"] == {"schedule": "linear-decay", "with": []}
+    assert preset["schedule"] == {"start": plain.START, "final": 0.0}
     assert preset["loss"] == {"gamma": plain.GAMMA}
     assert preset["model"]["latent_dim"] == plain.LATENT
 
