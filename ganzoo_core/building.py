@@ -242,6 +242,7 @@ def make_plan(resolved: Mix, values: Mapping[str, float]) -> Plan:
     """
     settings, generator, loss = resolved.settings, resolved.parts["generator"], resolved.parts["loss"]
     needs = {need for part in (loss, *resolved.modifiers) for need in part.needs}
+    around_d = [] if "discriminator" not in resolved.parts else list_wrappers(resolved, "discriminator")
     clip, ema = loss.clip_discriminator, read_group(EmaSettings, settings)
     return read_group(
         Plan,
@@ -249,7 +250,9 @@ def make_plan(resolved: Mix, values: Mapping[str, float]) -> Plan:
         latent=generator.latent,
         conditional=resolved.conditional,
         takes_g=generator.takes,
-        takes_d=resolved.parts["discriminator"].takes,
+        takes_d=tuple(
+            dict.fromkeys(name for part in (resolved.parts["discriminator"], *around_d) for name in part.takes)
+        ),
         conditions_g=generator.conditions,
         conditions_d=resolved.parts["discriminator"].conditions,
         latent_in_discriminator="latent" in resolved.parts["discriminator"].discriminator_takes,

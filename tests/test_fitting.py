@@ -106,6 +106,38 @@ def test_one_framework_a_mix(resolve):
     assert said == "labelled is conditional and conv is not; pick two of a kind"
 
 
+def test_a_setting_may_make_networks_conditional(installed, resolve):
+    told = {"conditional": {"setting": "model.told", "is": True}}
+    own = [
+        replace(p, **told, defaults={**p.defaults, "model.told": False}) if p.name in ("conv", "dense") else p
+        for p in installed.parts
+    ]
+    catalog = Catalog(tuple(own), ())
+    assert not resolve("conv", catalog=catalog).conditional
+    found = resolve("conv", catalog=catalog, assigned={"told": "on"})
+    assert found.conditional
+    assert fit(found, 16, classes=10).spec.classes == 10
+    with pytest.raises(UsageError) as caught:
+        fit(found, 16)
+    assert str(caught.value) == (
+        "conv is conditional, and grey has no labels; say --set model.told=false, or a folder with one folder a class"
+    )
+    both = {"generator": "labelled", "discriminator": "conv", "catalog": catalog}
+    assert resolve.refusal(**both) == (
+        "labelled is conditional and conv is not; say --set discriminator.told=true or pick two of a kind"
+    )
+    assert resolve(**both, assigned={"discriminator.told": "true"}).conditional
+    asked = {"generator": "dense", "discriminator": "conv", "catalog": catalog}
+    assert resolve.refusal(**asked, assigned={"discriminator.told": "true"}) == (
+        "conv is conditional and dense is not; say --set generator.told=true or say --set discriminator.told=false or "
+        "pick two of a kind"
+    )
+    assert resolve.refusal("conv", catalog=catalog, assigned={"generator.told": "true"}) == (
+        "the generator conv is conditional and the discriminator conv is not; say --set generator.told=false or "
+        "say --set discriminator.told=true or pick two of a kind"
+    )
+
+
 def test_simultaneous_updates_take_one_critic_step(resolve):
     said = resolve.refusal("dense", loss="gp", assigned={"updates": "simultaneous"})
     assert "train.critic_steps is 5; say --set updates=alternating or --set critic_steps=1" in said

@@ -89,7 +89,7 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
     }
     if part.kind == "models":
         facts |= {
-            "conditional": part.conditional,
+            "conditional": part.conditional if isinstance(part.conditional, bool) else dict(part.conditional),
             "image_sizes": list(part.image_sizes) or "any",
             "latent": part.latent,
             "output": part.output,
@@ -192,6 +192,8 @@ def _format_fact(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, dict) and set(value) == {"setting", "is"}:
+        return _format_claim(value)
     if isinstance(value, dict):
         return ", ".join(f"{key.replace('_', ' ')} {_format_claim(item)}" for key, item in value.items())
     return str(value)

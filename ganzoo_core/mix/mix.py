@@ -9,6 +9,7 @@ from typing import Any
 from ganzoo_core.api import Options
 from ganzoo_core.data.derive import DERIVED
 from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.messages import format_setting
 from ganzoo_core.mix.request import Request
 from ganzoo_core.settings import Settings
 
@@ -79,7 +80,7 @@ class Mix:
     @property
     def conditional(self) -> bool:
         """Whether the networks are given labels."""
-        return self.parts["generator"].conditional
+        return is_claim_true(self.parts["generator"].conditional, self, "generator")
 
     @property
     def latent_dim(self) -> int:
@@ -165,6 +166,20 @@ def is_claim_true(claim: Any, mix: Mix, slot: str) -> bool:
     return (
         any(number > claim["above"] for number in value) if isinstance(value, list) else (value or 0) > claim["above"]
     )
+
+
+def advise_switch(claim: Mapping[str, Any], namespace: str, *, now: bool) -> str:
+    """What to type so that networks that a setting makes conditional, or not, are the other.
+
+    Args:
+        claim: `{ setting, is }`, of the manifest's `conditional`.
+        namespace: `model`, `generator` or `discriminator`.
+        now: whether they are conditional.
+    """
+    key, value = claim["setting"].replace("model.", f"{namespace}.", 1), claim["is"]
+    if now and not isinstance(value, bool):
+        return f"set another {key}"
+    return f"say --set {key}={format_setting(not value if now else value)}"
 
 
 def find_deciding_key(key: str, mix: Mix, slot: str) -> str:

@@ -70,6 +70,10 @@ class EmaSettings:
         "train.ema_halflife", 0, "int", "half-life in images of G's moving average; 0 for none",
         at_least=0, scheduled="ema_halflife",
     )  # fmt: skip
+    rampup: float = setting(
+        "train.ema_rampup", 0.05, "float", "the half-life is at most this share of the images seen; 0 for no limit",
+        at_least=0,
+    )  # fmt: skip
 
 
 CORE_SETTINGS: Mapping[str, Setting] = {

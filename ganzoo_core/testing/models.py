@@ -63,9 +63,9 @@ def bounds(subject: Subject) -> None:
 
 def labels(subject: Subject) -> None:
     """Labels change G's images and D's scores, after a few steps at the latest."""
-    if subject.part.conditional:
+    if _resolve(subject, {}).conditional:
         # D may predict the classes instead of taking labels.
-        _check_dependence(subject, "labels", "conditional = true", spared_output="classes")
+        _check_dependence(subject, "labels", "its manifest's conditional", spared_output="classes")
 
 
 def conditions(subject: Subject) -> None:

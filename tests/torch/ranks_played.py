@@ -55,6 +55,14 @@ MIXES: dict[str, dict[str, Any]] = {
         "use.with": "spectral-norm", "with.spectral-norm.networks": "discriminator,generator", "train.critic_steps": 2,
         "train.ema_halflife": 50,
     },
+    "r3gan-torch": {
+        "use.loss": "relativistic",
+        "model.conditional": True,
+        "use.schedule": "cosine",
+        "schedule.images": 60,
+        "schedule.gamma_ends": [1.0, 0.1],
+        "schedule.ema_halflife_ends": [0.0, 50.0],
+    },
     "memory": {},
     "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
 }  # fmt: skip
@@ -72,7 +80,9 @@ def play(name: str, out: Path) -> None:
         gz.train(name, settings={**small, **NORMALISED[name]}, steps=STEPS, out=out, quiet=True)
     else:
         loss = Centred() if name == "memory" else None
-        gz.train("dcgan-torch", loss=loss, settings={**SMALL, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
+        model = name if name.endswith("-torch") else "dcgan-torch"
+        small = SMALL if model == "dcgan-torch" else {key: SMALL[key] for key in SMALL if key != "model.norm"}
+        gz.train(model, loss=loss, settings={**small, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
 
 
 class Paired:
