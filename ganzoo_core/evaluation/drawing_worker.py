@@ -46,9 +46,10 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     if labels is not None:
         np.save(request["labels"], labels, allow_pickle=False)
     # A growing network's images are smaller than their targets until it has all its layers.
-    is_paired = on is not None and on.targets is not None and on.targets.shape == drawn.shape
-    if on is not None and is_paired:
-        np.save(request["targets"], on.targets, allow_pickle=False)
+    targets = None if on is None else on.targets
+    is_paired = targets is not None and targets.shape == drawn.shape
+    if targets is not None and is_paired:
+        np.save(request["targets"], targets, allow_pickle=False)
     return {
         "images": generator.images_seen,
         "conditional": labels is not None,

@@ -63,7 +63,7 @@ def bounds(subject: Subject) -> None:
 
 def labels(subject: Subject) -> None:
     """Labels change G's images and D's scores, after a few steps at the latest."""
-    if _resolve(subject, {}).conditional:
+    if subject.resolve_mix().conditional:
         # D may predict the classes instead of taking labels.
         _check_dependence(subject, "labels", "its manifest's conditional", spared_output="classes")
 
