@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ganzoo_core as gz
 from ganzoo_core.cli import main
-from ganzoo_core.data import derive
+from ganzoo_core.data import derive, side_by_side
 from ganzoo_core.discovery import catalog
 from ganzoo_core.evaluation.discriminator import Judge
 from ganzoo_core.generation import bundling, card
 from ganzoo_core.generation.data_rows import choose_rows
-from ganzoo_core.report import nearest_and_walk
+from ganzoo_core.report import nearest_and_walk, run_groups, sample_sheets
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import decoding
@@ -173,6 +176,36 @@ def test_a_report_draws_from_the_test_part(blender: Path, painter: Path) -> None
     assert first["walk"]["about"].endswith("Each keeps its conditions, those of an image of the test part.")
     assert len(second["nearest"]["drawn"]) == 8
     assert second["notes"] == {"walk": "it draws from its conditions alone, without a z to walk through."}
+
+
+def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:
+    """Whether a picture [H,W,C] stands somewhere in a sheet, enlarged by a whole factor."""
+    height, width, _ = picture.shape
+    for factor in range(1, 12):
+        large = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+        if large.shape[0] > sheet.shape[0] or large.shape[1] > sheet.shape[1]:
+            break
+        corners = (sheet[: 1 - factor * height or None, : 1 - factor * width or None] == picture[0, 0]).all(axis=2)
+        for top, left in zip(*np.nonzero(corners), strict=True):
+            if np.array_equal(sheet[top : top + factor * height, left : left + factor * width], large):
+                return True
+    return False
+
+
+def test_compared_runs_show_what_they_draw_from(blender: Path, painter: Path) -> None:
+    said: list[str] = []
+    compared = run_groups.compare_runs([blender, painter], force=True)
+    sheets = sample_sheets.draw_sheets(compared, seed=0, device="cpu", say=said.append)
+    assert [sheet.reason for sheet in sheets] == ["", ""]
+    assert not [text for text in said if "scores" in text]
+    rows = gz.load(painter).read_given("test", 8)
+    encoded = sheets[[group.runs[0].folder for group in compared.groups].index(painter)].uri
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded.partition(",")[2]))).convert("RGB"))
+    drawn = gz.load(painter).generate(on=rows)
+    for index in range(8):
+        assert holds(sheet, rows.targets[index])
+        assert holds(sheet, side_by_side.make_shown(rows.conditions["source"][index : index + 1], 3)[0])
+    assert any(holds(sheet, image) for image in drawn)
 
 
 def test_a_notebook_says_what_is_needed(blender: Path) -> None:

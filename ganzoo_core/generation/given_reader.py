@@ -132,7 +132,10 @@ class Reader:
 
     def _read_test_part(self, n: int, data_root: str | Path | None, *, is_asked: bool) -> Given:
         check_count("n", n, "images")
-        rows = data_rows.load_for_generator(self.folder, self.card, count=n, data_root=data_root)
+        try:
+            rows = data_rows.load_for_generator(self.folder, self.card, count=n, data_root=data_root)
+        except DataError as error:
+            raise DataError(f"the test part cannot be read: {error}; --on PICTURE draws without it") from None
         if is_asked and len(rows) < n:
             raise UsageError(f"the test part has {pluralise(len(rows), 'image')}, and n is {n:,}; ask for fewer")
         labels = rows.labels if self.card.spec.classes else None
