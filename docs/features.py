@@ -87,7 +87,13 @@ BESIDES = (  # attributes of the object itself, also where a plugin made it
         "the networks have one size",
         "the engines",
     ),
-    ("loss", "memory", "the scalars that it keeps from step to step, with their first values", "none", "the engines"),
+    (
+        "loss",
+        "memory",
+        "what it keeps from step to step, by name, with what each starts with",
+        "none",
+        "the engines",
+    ),
     ("extractor", "facts", "what its features depend on", "refused", "`ganzoo evaluate`, which records them"),
 )
 HEAD = """# What parts need and have

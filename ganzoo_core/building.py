@@ -18,6 +18,7 @@ from ganzoo_core.data.conditions import describe_shapes
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines import LossFacts, Plan
+from ganzoo_core.engines.loss_memory import MemoryMerger
 from ganzoo_core.engines.network_call import make_network_call
 from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
@@ -290,8 +291,9 @@ def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Schedul
 
 
 def build_loss(resolved: Mix, fitted: DataFit) -> Loss:
-    """Build the loss with its modifiers around it."""
-    return call_slot(resolved, "loss", answers.check_loss, spec=fitted.spec)
+    """Build the loss with its modifiers around it; its `memory` is that of all of them."""
+    merger = MemoryMerger()
+    return merger.merge(call_slot(resolved, "loss", merger.check, spec=fitted.spec))
 
 
 def check_loss_and_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> None:

@@ -205,18 +205,20 @@ def check_same_schedule(old_schedule: Schedule, new_schedule: Schedule, *, image
                 )
 
 
-def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, largest_side: int) -> None:
+def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, largest_side: int, ranks: int = 1) -> None:
     """Restore a checkpoint's state into the trainer.
 
     Args:
         trainer: of the run.
         folder, position: of the checkpoint.
         largest_side: the longer side of the images in pixels, up to which growing networks grow.
+        ranks: the number of processes that train now.
 
     Raises:
-        UsageError: if the state does not fit the networks.
+        UsageError: if the state does not fit the networks, or not the number of processes.
     """
     where = folder / layout.POSITION
+    _check_ranks(trainer, position.facts.get("ranks", 1), ranks)
     if "resolution" in position.values:
         size = position.values["resolution"]
         if not 1 <= size <= largest_side:
@@ -229,6 +231,17 @@ def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, large
         trainer.restore_pending_sums(decoding.null_to_nan(position.pending))
     except (TypeError, ValueError, IndexError) as error:
         raise UsageError(f"{where}: pending is not what this engine wrote ({error})") from None
+
+
+def _check_ranks(trainer: Trainer, then: int, now: int) -> None:
+    """Raise UsageError if processes kept something of their own, and their number is another."""
+    own = [name for name, each in trainer.declared_memory.items() if each.across == "rank"]
+    if own and then != now:
+        raise UsageError(
+            f"the loss keeps {', '.join(own)} in each process by itself, and the checkpoint is of "
+            f"{then} {'process' if then == 1 else 'processes'}, not of {now}; resume it with as many (torchrun "
+            "--nproc-per-node …), or begin a new run with its weights: ganzoo run … --from RUN"
+        )
 
 
 def load_weights(folder: Path, trainer: Trainer, engine: Engine, reporter: Reporter) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import toy
 
-from ganzoo_core.api import Images, Loss, Spec, Step
+from ganzoo_core.api import Images, Loss, Memory, Spec, Step
 from ganzoo_core.data import pixels
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.distributed.ranks import Rank
@@ -38,6 +38,7 @@ class Trainer:
         self.G, self.D, self.loss, self.plan, self.images = G, D, loss, plan, images
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.pending: list[Any] = []
+        self.declared_memory: Mapping[str, Memory] = {}
 
     @property
     def inference_generator(self) -> Any:

@@ -20,10 +20,11 @@ from ganzoo_core.engines.torch import malloc, network_size
 from ganzoo_core.engines.torch import precision as torch_precision
 from ganzoo_core.engines.torch.compiled import CompiledStep, find_compiler_problem
 from ganzoo_core.engines.torch.data import TrainingImages, to_resolution
-from ganzoo_core.engines.torch.device import pick_device, to_device
+from ganzoo_core.engines.torch.device import choose_rank_device, pick_device, to_device
 from ganzoo_core.engines.torch.forward import as_keywords, call_network
 from ganzoo_core.engines.torch.layer_table import make_layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
+from ganzoo_core.engines.torch.plain_step import PlainStep
 from ganzoo_core.engines.torch.precision import check_precision
 from ganzoo_core.engines.torch.protocol import TrainedNetworks
 from ganzoo_core.engines.torch.trainer import Trainer
@@ -62,7 +63,7 @@ class Engine:
         if rank is not None:
             from ganzoo_core.engines.torch import process_group
 
-            self.device = process_group.choose_device(self.device, rank)
+            self.device = choose_rank_device(self.device, rank)
             self.group = process_group.TorchProcessGroup(rank, device=self.device, timeout=timeout)
         # MPS has slow paths for channels_last.
         self.memory_format = (
@@ -172,10 +173,8 @@ class Engine:
         if self.precision != "float32":
             torch_precision.keep_parametrizations_in_float32(trainer.G)
             torch_precision.keep_parametrizations_in_float32(trainer.D)
-        if not self.compile:
-            return trainer._generate, trainer._compute_terms
-        compiled = CompiledStep(trainer)
-        return compiled.generate, compiled.compute_terms
+        step = CompiledStep(trainer) if self.compile else PlainStep(trainer)
+        return step.generate, step.compute_terms
 
     def forward(self, network: torch.nn.Module, x: Any, arguments: Mapping[str, Any]) -> Any:
         """Call a network in training; the result is float32, whatever the precision."""
