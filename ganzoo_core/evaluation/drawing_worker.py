@@ -48,12 +48,14 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     if labels is not None:
         np.save(request["labels"], labels, allow_pickle=False)
     # A growing network's images are smaller than their targets until it has all its layers.
-    is_paired = on is not None and on.targets is not None and on.targets.shape == drawn.shape
-    if on is not None and is_paired and "targets" in request:
-        np.save(request["targets"], on.targets, allow_pickle=False)
+    targets = None if on is None else on.targets
+    is_paired = targets is not None and targets.shape == drawn.shape
+    if targets is not None and is_paired and "targets" in request:
+        np.save(request["targets"], targets, allow_pickle=False)
     if on is not None and "columns" in request:
         conditions = crop_pictures(on.conditions, generator.card)
-        np.savez(request["columns"], **side_by_side.list_columns(conditions, output=drawn, target=on.targets))
+        columns: dict[str, Any] = side_by_side.list_columns(conditions, output=drawn, target=on.targets)
+        np.savez(request["columns"], **columns)
     return {
         "images": generator.images_seen,
         "conditional": labels is not None,
