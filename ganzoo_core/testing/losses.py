@@ -13,7 +13,7 @@ from ganzoo_core.api import Ops, Spec, Step
 from ganzoo_core.discovery import loading
 from ganzoo_core.discovery.answers import check_loss
 from ganzoo_core.engines.loss_memory import make_local_memory
-from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, check_terms
+from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, check_terms, replace_arguments
 from ganzoo_core.errors import PluginError
 from ganzoo_core.testing.checks import Broken, NotApplicable
 from ganzoo_core.testing.subject import BATCH, CLASSES, Subject, read_own_options
@@ -172,7 +172,14 @@ def _compute_terms(
     def scored(pixels: Any) -> Any:
         return ops.sum_per_sample(a * pixels + b * pixels * pixels)
 
-    def outputs(pixels: Any) -> Mapping[str, Any]:
+    labels = tensor(np.arange(BATCH, dtype=np.int64))
+    z = tensor(np.zeros((BATCH, 2), np.float32))
+    conditions = dict.fromkeys(subject.condition_names, x)
+    takes = () if subject.model is None else subject.model.discriminator_takes
+    bound = {"labels": labels, **conditions, **({"latent": z} if "latent" in takes else {})}
+
+    def outputs(pixels: Any, **replacements: Any) -> Mapping[str, Any]:
+        replace_arguments(bound, replacements, "step.D")
         spied_outputs = _SpiedOutputs(scores=scored(pixels), classes=0.7 * pixels[:, :, 0, 0], features=pixels)
         spied_outputs.spy = spy
         return spied_outputs
@@ -185,10 +192,7 @@ def _compute_terms(
     options = read_own_options(subject, "loss")
     made = loading.call_hook("loss", part, check_loss, name=part.name, spec=spec, options=options, modifiers={})
     memory = make_local_memory(made, ops)
-    labels = tensor(np.arange(BATCH, dtype=np.int64))
-    z = tensor(np.zeros((BATCH, 2), np.float32))
-    G = BoundGenerator(lambda z, arguments: g, {})
-    conditions = dict.fromkeys(subject.condition_names, x)
+    G = BoundGenerator(lambda z, arguments: g, {"labels": labels, **conditions})
     step = Step(D, G, x, g, labels, z, {}, ops, memory, conditions=conditions)
     answers: dict[str, dict[str, float]] = {}
     for phase in PHASES:
