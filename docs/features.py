@@ -28,6 +28,11 @@ MEANINGS = {  # of each of FEATURES: what it means, and who reads it
         "beside, and G runs once",
         "the engines",
     ),
+    "conditions_in_generator": (
+        "G is drawn from conditions, so that each drawn image has a target; true of a model that lists `conditions`, "
+        "and `has` does not say it",
+        "the mix",
+    ),
     "classes_output": ("D returns `classes` [N,K], logits of the classes", "the mix; the contract's `features`"),
     "features_output": (
         "D returns `features`, as feature matching compares them",

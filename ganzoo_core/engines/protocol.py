@@ -17,6 +17,7 @@ import numpy as np
 from ganzoo_core.api import Images, Loss, Memory, Spec
 from ganzoo_core.data.conditions import Conditions, Rows
 from ganzoo_core.distributed.ranks import ProcessGroup, Rank
+from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.plan import Plan
 
 Network = Any
@@ -32,8 +33,7 @@ class Trainer(Protocol):
     for one of G, the optimizers of `train.optimizer`, weight clipping, a moving average of G's weights (EMA), labels,
     networks that grow with the schedule's `resolution`, losses with memory and with penalties that are differentiated
     twice, and a state that resumes exactly: a run that was stopped and resumed gives the same bits as one that was not,
-    on the same machine. The random numbers of a step depend only on the seed, the step, and the index of the D update
-    within the step.
+    on the same machine. The random numbers of a step depend on the seed, the step and D's turn within it alone.
 
     Attributes:
         G, D: the networks that are trained.
@@ -142,8 +142,8 @@ class Engine(Protocol):
         """Facts to record with a run, as JSON values: at least `framework`, `version`, `device` (`cpu`, `cuda` or
         `mps`), `threads`, `precision` and `compile`. Resuming warns of those that changed."""
 
-    def find_network_problem(self, network: object) -> str:
-        """What is wrong with the network that a hook built, in words; "" if nothing."""
+    def find_network_problem(self, network: object, call: NetworkCall | None = None) -> str:
+        """What is wrong with what a hook built, or why it cannot be called so, in words; "" if nothing."""
 
     def build(
         self,

@@ -16,7 +16,7 @@ from ganzoo_core.discovery import loading
 from ganzoo_core.discovery.answers import check_loss
 from ganzoo_core.engines.loss_memory import make_local_memory, read_initial_memory
 from ganzoo_core.engines.loss_services import PlainServices, Round, call_loss
-from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator
+from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, replace_arguments
 from ganzoo_core.errors import PluginError
 from ganzoo_core.storage.tensors import is_finite
 from ganzoo_core.testing.checks import Broken, NotApplicable
@@ -183,7 +183,12 @@ def _play_rounds(
             spy.used.add("second_order")
         return ops.sum_per_sample(a * pixels + b * pixels * pixels)
 
-    def outputs(pixels: Any) -> Mapping[str, Any]:
+    labels, z = tensor(np.arange(BATCH, dtype=np.int64)), tensor(np.zeros((BATCH, 2), np.float32))
+    takes = () if subject.model is None else subject.model.discriminator_takes
+    bound = dict.fromkeys(("labels", *subject.condition_names, *(("latent",) if "latent" in takes else ())))
+
+    def outputs(pixels: Any, **replacements: Any) -> Mapping[str, Any]:
+        replace_arguments(bound, replacements, "step.D")
         classes = pixels[:, :, 0, 0] if spec.image_shape[0] == CLASSES else pixels[:, 0, 0, :]
         spied_outputs = SpiedOutputs(scores=scored(pixels), classes=0.7 * classes, features=pixels)
         spied_outputs.spy = spy
@@ -200,18 +205,19 @@ def _play_rounds(
             D.score_and_gradient = lambda pixels: (scored(pixels), a + 2 * b * pixels)
         here = Round(*(tensor(np.asarray(each, np.int64)) for each in (number, number * BATCH)))
         services = PlainServices(D, ops, here, lambda network: {"kernel": tensor(WEIGHTS)})
-        G = BoundGenerator(functools.partial(_draw_same, g), {})
+        conditions = dict.fromkeys(subject.condition_names, x)
+        G = BoundGenerator(functools.partial(_draw_same, g), {"labels": labels, **conditions})
         step = Step(
             D,
             G,
             x,
             g,
-            tensor(np.arange(BATCH, dtype=np.int64)),
-            tensor(np.zeros((BATCH, 2), np.float32)),
+            labels,
+            z,
             {},
             ops,
             SpiedMemory(kept, spy),
-            conditions={} if subject.model is None else dict.fromkeys(subject.model.conditions, x),
+            conditions=conditions,
             step=here.step,
             images=here.images,
             services=services,

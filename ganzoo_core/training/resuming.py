@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from ganzoo_core.api import Schedule
 from ganzoo_core.data import changes, fingerprint
 from ganzoo_core.data.fingerprint import Fingerprint
 from ganzoo_core.engines.protocol import Engine, Trainer
+from ganzoo_core.engines.threads import MOST_THREADS
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import pluralise
+from ganzoo_core.mix import Mix
 from ganzoo_core.runs import generators, layout
 from ganzoo_core.runs.facts import COMPARED_FACTS, explain_differences, select_compared_settings
-from ganzoo_core.runs.folder import RunFolder, find_readable_checkpoint
+from ganzoo_core.runs.folder import RunFolder, find_readable_checkpoint, read_position
 from ganzoo_core.settings import Settings
 from ganzoo_core.storage import decoding, files, tensors
 from ganzoo_core.storage.paths import make_absolute
@@ -106,6 +108,17 @@ def find_checkpoint(folder: RunFolder, *, restart: bool, leads: bool) -> Path | 
     finally:
         lock.release()
     return newest
+
+
+def keep_threads(resolved: Mix, checkpoint: Path) -> Mix:
+    """The mix with the threads that a run was trained with, where no number is set: another gives other bytes."""
+    recorded = read_position(checkpoint).facts.get("engine")
+    engine: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+    threads = engine.get("threads")
+    known = isinstance(threads, int) and 1 <= threads <= MOST_THREADS and engine.get("framework") == resolved.framework
+    if resolved.settings["engine.threads"] or not known:
+        return resolved
+    return replace(resolved, settings=resolved.settings.replace("engine.threads", threads, "the run"))
 
 
 def check_resumable(

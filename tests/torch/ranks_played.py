@@ -79,9 +79,24 @@ MIXES: dict[str, dict[str, Any]] = {
     "wgan-gp": {"use.loss": "wgan-gp", "train.critic_steps": 2},
     "r1": {"use.with": "r1", "train.optimizer": "sgd", "train.momentum": 0.9, "train.lr": 1e-2},
     "relativistic": {"use.loss": "relativistic", "use.with": "spectral-norm"},
+    "spectral vectors of both": {
+        "use.with": "spectral-norm", "with.spectral-norm.networks": "discriminator,generator", "train.critic_steps": 2,
+        "train.ema_halflife": 50,
+    },
+    "r3gan-torch": {
+        "use.loss": "relativistic",
+        "model.conditional": True,
+        "use.schedule": "cosine",
+        "schedule.images": 60,
+        "schedule.gamma_ends": [1.0, 0.1],
+        "schedule.ema_halflife_ends": [0.0, 50.0],
+    },
     "memory": {},
     "own": {"train.critic_steps": 2, "use.schedule": "constant"},
     "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
+}  # fmt: skip
+NORMALISED: dict[str, dict[str, Any]] = {  # by batch norm in G, which sees a rank's own rows: not those of one process
+    "sngan-torch": {"use.with": "diffaugment,spectral-norm", "train.critic_steps": 2, "train.ema_halflife": 50},
 }
 
 
@@ -89,9 +104,14 @@ def play(name: str, out: Path) -> None:
     """One of them."""
     if name == "conditions":
         play_conditions(out)
+    elif name in NORMALISED:
+        small = {key: value for key, value in SMALL.items() if key != "model.norm"}
+        gz.train(name, settings={**small, **NORMALISED[name]}, steps=STEPS, out=out, quiet=True)
     else:
         loss = {"memory": Centred, "own": SharedAndOwn}.get(name, lambda: None)()
-        gz.train("dcgan-torch", loss=loss, settings={**SMALL, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
+        model = name if name.endswith("-torch") else "dcgan-torch"
+        small = SMALL if model == "dcgan-torch" else {key: SMALL[key] for key in SMALL if key != "model.norm"}
+        gz.train(model, loss=loss, settings={**small, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
 
 
 def resume_half(run: Path, out: Path) -> None:

@@ -30,7 +30,7 @@ from ganzoo_core.settings import read_run_config
 from ganzoo_core.storage.tensors import read_all_tensors
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ranks_played import MIXES, SMALL, STEPS, SharedAndOwn, play
+from ranks_played import MIXES, NORMALISED, SMALL, STEPS, SharedAndOwn, play
 
 QUICK = ["wgan-gp", "own"]
 CONSTANT = ["--schedule", "constant"]  # one that a longer run may go on from
@@ -105,6 +105,19 @@ def test_two_processes_are_one_with_the_whole_batch(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("default")
 def test_two_processes_are_one_with_other_losses(tmp_path: Path) -> None:
     equal_to_one(tmp_path, [name for name in MIXES if name not in QUICK])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_two_processes_stay_equal_where_one_would_be_another(tmp_path: Path) -> None:
+    """With batch norm in G each has statistics of its own rows; weights are equal after every step all the same."""
+    done = started(Path(__file__).parent / "ranks_played.py", tmp_path / "two", ",".join(NORMALISED))
+    assert done.returncode == 0, done.stderr
+    for name in NORMALISED:
+        state, lines = final(tmp_path / "two" / name)
+        assert any(key.endswith("0._u") for key in state)
+        assert all(np.isfinite(array).all() for array in state.values())
+        assert len(lines) == STEPS // 3 + 1
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from ganzoo_core.data import pixels
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, check_terms, sum_terms
+from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.protocol import EngineFactory, TensorShapes
@@ -132,7 +133,7 @@ class Engine:
         facts = {"framework": self.framework, "version": "1.0", "device": "cpu", "threads": 1}
         return {**facts, "precision": self.precision, "compile": self.compile}
 
-    def find_network_problem(self, network: object) -> str:
+    def find_network_problem(self, network: object, call: NetworkCall | None = None) -> str:
         return "" if isinstance(network, toy.Network) else f"a {type(network).__name__}; expected a toy.Network"
 
     def build(

@@ -89,18 +89,18 @@ class Trainer:
         counts = [step, images]
         with tf.device(self.engine.device), precision.use_precision(self.engine.precision):
             if plan.updates == "simultaneous":
-                inputs = self._make_discriminator_inputs(step, 0, images)
+                inputs = self._make_discriminator_inputs(step, 0, images, values)
                 self._run_phase(self.phases.train_simultaneously, numbers, inputs, [*counts, 0])
             else:
                 for turn in range(plan.critic_steps):
-                    inputs = self._make_discriminator_inputs(step, turn, images + turn * plan.batch_size)
+                    inputs = self._make_discriminator_inputs(step, turn, images + turn * plan.batch_size, values)
                     if plan.reuses_fake and turn == plan.critic_steps - 1:
-                        inputs |= self._make_generator_inputs(step, with_z=False)
+                        inputs |= self._make_generator_inputs(step, values, with_z=False)
                         self._run_phase(self.phases.train_alternately, numbers, inputs, [*counts, turn])
                     else:
                         self._run_phase(self.phases.train_discriminator, numbers, inputs, [*counts, turn])
                 if not plan.reuses_fake:
-                    inputs = self._make_generator_inputs(step, with_z=True)
+                    inputs = self._make_generator_inputs(step, values, with_z=True)
                     self._run_phase(self.phases.train_generator, numbers, inputs, [*counts, 0])
 
     def grow(self, values: Mapping[str, float]) -> None:
@@ -140,27 +140,28 @@ class Trainer:
             )
         self._traced_phases: dict[tuple[str, ...], TracedPhase] = {}
 
-    def _make_discriminator_inputs(self, step: int, turn: int, position: int) -> dict[str, Any]:
+    def _make_discriminator_inputs(
+        self, step: int, turn: int, position: int, values: Mapping[str, float]
+    ) -> dict[str, Any]:
         return {
-            **self._load_reals(self.reals, position, "d"),
+            **self._load_reals(self.reals, position, "d", values),
             "d_z": self._draw_latents("z", step, turn),
             "d_seeds": self._draw_seeds("discriminator", step, turn),
         }
 
-    def _make_generator_inputs(self, step: int, *, with_z: bool) -> dict[str, Any]:
+    def _make_generator_inputs(self, step: int, values: Mapping[str, float], *, with_z: bool) -> dict[str, Any]:
         plan, inputs = self.plan, {}
         if plan.loads_generator_reals:
             # Reals from a separate stream; they do not count as images seen.
-            inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g")
+            inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g", values)
         if with_z:
             inputs["g_z"] = self._draw_latents("z of the generator", step)
         return {**inputs, "g_seeds": self._draw_seeds("generator", step)}
 
-    def _load_reals(self, stream: Stream, position: int, prefix: str) -> dict[str, Any]:
+    def _load_reals(self, stream: Stream, position: int, prefix: str, values: Mapping[str, float]) -> dict[str, Any]:
         size = self.plan.batch_size
-        encoded, given = self.data.gather_encoded(
-            stream.take_indices(position, size), stream.take_indices(position + size, size)
-        )
+        now, following = (stream.take_indices(start, size) for start in (position, position + size))
+        encoded, given = self.data.gather_encoded(now, following, values)
         return {f"{prefix}_real": encoded, f"{prefix}_given": given}
 
     def _draw_latents(self, purpose: str, *indices: int) -> tf.Tensor:

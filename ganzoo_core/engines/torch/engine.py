@@ -14,6 +14,7 @@ from ganzoo_core.data import pixels
 from ganzoo_core.data.conditions import Conditions, Rows
 from ganzoo_core.engines import protocol, size_limits
 from ganzoo_core.engines.loss_step import as_outputs
+from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.torch import malloc, network_size
 from ganzoo_core.engines.torch import precision as torch_precision
@@ -85,9 +86,12 @@ class Engine:
         facts |= {"threads": torch.get_num_threads(), "precision": self.precision, "compile": self.compile}
         return {**facts, **({"device_name": name} if name else {})}
 
-    def find_network_problem(self, network: object) -> str:
+    def find_network_problem(self, network: object, call: NetworkCall | None = None) -> str:
         """What is wrong with the network that a hook built, in words; "" if nothing."""
-        return "" if isinstance(network, torch.nn.Module) else f"a {type(network).__name__}; expected a torch.nn.Module"
+        if not isinstance(network, torch.nn.Module):
+            return f"a {type(network).__name__}; expected a torch.nn.Module"
+        problem = "" if call is None else call.find_problem(network.forward)
+        return problem and f"a {type(network).__name__} {problem}"
 
     def build(
         self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None

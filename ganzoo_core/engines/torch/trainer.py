@@ -203,7 +203,7 @@ class Trainer:
     def _load_reals(self, stream: Stream, position: int, values: Mapping[str, float]) -> RealBatch:
         size = self.plan.batch_size
         now, following = (stream.take_indices(start, size)[self.rows] for start in (position, position + size))
-        reals = self.data.gather(now, following)
+        reals = self.data.gather(now, following, values)
         return replace(reals, images=to_resolution(reals.images, values))
 
     def _draw_latents(self, purpose: str, *indices: int) -> torch.Tensor:
