@@ -213,6 +213,19 @@ def test_defaults_and_problems_of_the_catalog(installed, resolve):
             "--set: train.betas is '-0.1,0.9'; expected 2 numbers of at least 0 and below 1",
         ),
         (
+            {"model": "conv", "assigned": {"betas_d": "0.5"}},
+            "--set: train.betas_d is '0.5'; expected 2 numbers of at least 0 and below 1",
+        ),
+        (
+            {"model": "conv", "assigned": {"optimizer_d": "adm"}},
+            "train.optimizer_d is 'adm'; expected adam or rmsprop or sgd; did you mean adam?",
+        ),
+        (
+            {"model": "conv", "assigned": {"optimiser_d": "sgd"}},
+            "--set: there is no setting 'optimiser_d' in this mix; did you mean train.optimizer_d or "
+            "train.optimizer_g or train.optimizer?",
+        ),
+        (
             {"model": "dense", "loss": "gp", "assigned": {"updates": "simultaneous"}},
             "train.updates=simultaneous takes one step of D for one of G, but train.critic_steps is 5; "
             "say --set updates=alternating or --set critic_steps=1",

@@ -23,7 +23,7 @@ def check_values(mix: Mix) -> None:
     """
     choices = {key: setting.choices for key, setting in CORE_SETTINGS.items() if setting.choices}
     for key, allowed in {**choices, **_collect_limits(mix, "choices")}.items():
-        if key in mix.settings and not is_choice(value := mix.settings[key], allowed):
+        if (value := mix.settings.get(key)) is not None and not is_choice(value, allowed):
             wrong = next(item for item in value if item not in allowed) if isinstance(value, list) else value
             nearest = difflib.get_close_matches(str(wrong), [str(item) for item in allowed], n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ganzoo_core.settings.declare import Setting, list_group, setting
+from ganzoo_core.settings.declare import Setting, list_group, list_network_group, setting
 
 _WITH_ADAM = ("train.optimizer", ("adam",))
 
@@ -33,17 +33,13 @@ class StepSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """The optimizers of both networks; the schedule's `lr_g`, `lr_d` and `beta2` win over them."""
+    """The optimizer of one network; the schedule's `lr_g` or `lr_d`, and `beta2`, win over it.
+
+    Each is a setting of both networks, such as `train.betas`, and may differ in one: `train.betas_d`.
+    """
 
     name: str = setting("train.optimizer", "adam", "text", "of both networks", ("adam", "rmsprop", "sgd"))
-    lr_g: float = setting(
-        "train.lr_g", None, "float", "learning rate of G, where it differs",
-        above=0, fallback="train.lr", scheduled="lr_g",
-    )  # fmt: skip
-    lr_d: float = setting(
-        "train.lr_d", None, "float", "learning rate of D, where it differs",
-        above=0, fallback="train.lr", scheduled="lr_d",
-    )  # fmt: skip
+    lr: float = setting("train.lr", 2e-4, "float", "learning rate of both networks", above=0, scheduled="lr_{network}")
     betas: tuple[float, float] = setting(
         "train.betas", [0.5, 0.999], "numbers", "Adam's decay rates of the two moments",
         length=2, at_least=0, below=1, only_with=_WITH_ADAM, scheduled="beta2",
@@ -74,9 +70,8 @@ class EmaSettings:
 
 CORE_SETTINGS: Mapping[str, Setting] = {
     **list_group(StepSettings),
-    **list_group(OptimizerSettings),
+    **list_network_group(OptimizerSettings),
     **list_group(EmaSettings),
-    "train.lr": Setting(2e-4, "float", "learning rate of both networks", above=0),  # by OptimizerSettings too
     # read by `mix.request`
     "use.model": Setting("", "text", "the model; generator and discriminator are its own unless named"),
     "use.generator": Setting("", "text", "the model whose generator is trained"),

@@ -83,8 +83,8 @@ class Trainer:
             self.grow(values)
         numbers = {
             **{f"values/{name}": value for name, value in values.items() if name != "resolution"},
-            "lr_g": values.get("lr_g", plan.optimizer.lr_g),
-            "lr_d": values.get("lr_d", plan.optimizer.lr_d),
+            "lr_g": values.get("lr_g", plan.optimizer_g.lr),
+            "lr_d": values.get("lr_d", plan.optimizer_d.lr),
             "ema_decay": compute_ema_decay(plan, images + plan.images_per_step, values),
         }
         with tf.device(self.engine.device), precision.use_precision(self.engine.precision):

@@ -106,8 +106,8 @@ class Trainer:
         plan = self.plan
         if "resolution" in values:
             self.grow(values)
-        optimizers.set_learning_rates(self.g_optimizer, values, "lr_g", plan.optimizer.lr_g)
-        optimizers.set_learning_rates(self.d_optimizer, values, "lr_d", plan.optimizer.lr_d)
+        optimizers.set_learning_rates(self.g_optimizer, values, "lr_g", plan.optimizer_g.lr)
+        optimizers.set_learning_rates(self.d_optimizer, values, "lr_d", plan.optimizer_d.lr)
         if plan.updates == "simultaneous":
             self._train_simultaneously(step, images, values)
         else:
@@ -137,9 +137,8 @@ class Trainer:
     def _start_optimizers(self) -> None:
         self.g_params = [parameter for parameter in self.G.parameters() if parameter.requires_grad]
         self.d_params = [parameter for parameter in self.D.parameters() if parameter.requires_grad]
-        settings = self.plan.optimizer
-        self.g_optimizer = optimizers.make_optimizer(self.g_params, settings, lr=settings.lr_g)
-        self.d_optimizer = optimizers.make_optimizer(self.d_params, settings, lr=settings.lr_d)
+        self.g_optimizer = optimizers.make_optimizer(self.g_params, self.plan.optimizer_g)
+        self.d_optimizer = optimizers.make_optimizer(self.d_params, self.plan.optimizer_d)
         self._checked = False
         self.generate, self.compute_terms = self.engine.step_functions(self)
 
