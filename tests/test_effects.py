@@ -23,7 +23,7 @@ TOLD = [  # the mix, what is set in it, the note
     (
         {}, {"optimizer": "sgd", "betas": "0.5,0.9"},
         "train.betas=0.5,0.9 (--set) changes nothing: train.optimizer is sgd; it counts with --set "
-        "train.optimizer=adam",
+        "train.optimizer=adam or --set train.optimizer=adamw",
     ),
     (
         {}, {"evaluate_count": "500"},
@@ -37,7 +37,12 @@ TOLD = [  # the mix, what is set in it, the note
     (
         {}, {"optimizer_d": "sgd", "betas_d": "0.5,0.9"},
         "train.betas_d=0.5,0.9 (--set) changes nothing: train.optimizer_d is sgd; it counts with --set "
-        "train.optimizer_d=adam",
+        "train.optimizer_d=adam or --set train.optimizer_d=adamw",
+    ),
+    (
+        {}, {"weight_decay": "0.1"},
+        "train.weight_decay=0.1 (--set) changes nothing: train.optimizer is adam; it counts with --set "
+        "train.optimizer=adamw",
     ),
     (
         {}, {"momentum_g": "0.9", "optimizer_d": "sgd"},
@@ -101,6 +106,7 @@ def test_a_setting_without_effect_is_told(resolve, picks, assigned, note):
         ({}, {"optimizer": "rmsprop", "momentum": "0.9", "rmsprop_decay": "0.9"}),
         ({}, {"optimizer": "sgd", "momentum": "0.9"}),
         ({}, {"optimizer_d": "sgd", "momentum": "0.9", "betas": "0,0.9"}),
+        ({}, {"optimizer_g": "adamw", "weight_decay": "0.1", "adam_eps": "1e-7"}),
         ({}, {"optimizer_d": "sgd", "momentum_d": "0.9", "betas_g": "0,0.9"}),
         ({}, {"evaluate_every": "1epoch", "evaluate_count": "500"}),
         ({"loss": "pairs", "schedule": "swinging"}, {"loss.gamma": "1", "betas": "0,0.9", "ema_halflife": "5"}),

@@ -218,7 +218,7 @@ def test_defaults_and_problems_of_the_catalog(installed, resolve):
         ),
         (
             {"model": "conv", "assigned": {"optimizer_d": "adm"}},
-            "train.optimizer_d is 'adm'; expected adam or rmsprop or sgd; did you mean adam?",
+            "train.optimizer_d is 'adm'; expected adam or adamw or rmsprop or sgd; did you mean adam?",
         ),
         (
             {"model": "conv", "assigned": {"optimiser_d": "sgd"}},

@@ -105,6 +105,8 @@ class NumpyOptimizer:
                 unbiased = first / (1 - b1**self.count), second / (1 - b2**self.count)
                 change = own.lr * unbiased[0] / (np.sqrt(unbiased[1]) + own.adam_eps)
             self.state[name] = first, second
+            if own.name == "adamw":  # algorithm 2 of Loshchilov and Hutter, arXiv:1711.05101, in its usual form
+                change = change + own.lr * own.weight_decay * weights[name]
             weights[name] = weights[name] - change
 
 
@@ -168,9 +170,43 @@ def test_each_network_may_have_an_optimizer_of_its_own(framework: str, changed: 
     assert not np.allclose(expected["D"]["kernel"], same["D"]["kernel"], rtol=1e-3)
 
 
+DECAYED: dict[str, dict[str, Any]] = {
+    "as it comes": {},
+    "strong": {"weight_decay": 2.0, "betas": (0.9, 0.99)},
+    "of one network": {"weight_decay_g": 3.0, "weight_decay_d": 0.0},
+    "in simultaneous steps": {"weight_decay": 1.0, "updates": "simultaneous"},
+    "of several steps of D": {"weight_decay": 1.0, "critic_steps": 2, "optimizer_g": "adam"},
+}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("changed", DECAYED.values(), ids=DECAYED)
+def test_adamw_decays_every_weight_apart_from_its_gradient(framework: str, changed: dict[str, Any]) -> None:
+    """Kernels and biases alike, in proportion to the learning rate; an L2 penalty would pass through the moments."""
+    plan = change(PLAN, **{"optimizer": "adamw", **changed})
+    check_weights(train(framework, plan)[1], train_in_numpy(plan))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_decay_follows_the_schedules_rate(framework: str) -> None:
+    plan = change(PLAN, optimizer="adamw", weight_decay=3.0)
+    rates = {"lr_g": 0.01, "lr_d": 0.05}
+    check_weights(train(framework, plan, rates)[1], train_in_numpy(change(plan, **rates)))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_adamw_without_decay_is_adam(framework: str) -> None:
+    """To the bit; and with it, the bias decays as well."""
+    states = [train(framework, change(PLAN, **plan))[0].read_state() for plan in (
+        {"optimizer": "adam"}, {"optimizer": "adamw", "weight_decay": 0.0}
+    )]  # fmt: skip
+    assert states[0].keys() == states[1].keys()
+    assert all(np.array_equal(array, states[1][name]) for name, array in states[0].items())
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_state_of_two_kinds_of_optimizers_is_restored(framework: str) -> None:
-    plan = change(PLAN, optimizer_d="sgd", momentum_d=0.9)
+    plan = change(PLAN, optimizer_g="adamw", optimizer_d="sgd", momentum_d=0.9)
     whole, half = train(framework, plan)[0], train(framework, plan, steps=3)[0]
     resumed = train(framework, plan, steps=0)[0]
     state = half.read_state()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ganzoo_core.settings.declare import Setting, list_group, list_network_group, setting
 
-_WITH_ADAM = ("train.optimizer", ("adam",))
+_WITH_ADAM = ("train.optimizer", ("adam", "adamw"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class OptimizerSettings:
     Each is a setting of both networks, such as `train.betas`, and may differ in one: `train.betas_d`.
     """
 
-    name: str = setting("train.optimizer", "adam", "text", "of both networks", ("adam", "rmsprop", "sgd"))
+    name: str = setting("train.optimizer", "adam", "text", "of both networks", ("adam", "adamw", "rmsprop", "sgd"))
     lr: float = setting("train.lr", 2e-4, "float", "learning rate of both networks", above=0, scheduled="lr_{network}")
     betas: tuple[float, float] = setting(
         "train.betas", [0.5, 0.999], "numbers", "Adam's decay rates of the two moments",
@@ -47,6 +47,10 @@ class OptimizerSettings:
     adam_eps: float = setting(
         "train.adam_eps", 1e-8, "float", "Adam's epsilon; the frameworks' own defaults differ",
         above=0, only_with=_WITH_ADAM,
+    )  # fmt: skip
+    weight_decay: float = setting(
+        "train.weight_decay", 0.01, "float", "of adamw: each weight shrinks by this times the learning rate a step",
+        at_least=0, only_with=("train.optimizer", ("adamw",)),
     )  # fmt: skip
     momentum: float = setting(
         "train.momentum", 0.0, "float", "of sgd and rmsprop",

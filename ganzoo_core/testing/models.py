@@ -20,6 +20,7 @@ from ganzoo_core.testing.subject import BATCH, Subject
 
 TRIED_SIZES = (15, 28, 32)  # pixels; tried if a model accepts any size
 STEPS = 3
+_ADAM = dict.fromkeys(("train.optimizer", "train.optimizer_g", "train.optimizer_d"), "adam")
 SMALL = 1e-6  # a change of a weight: many times the rounding of float32
 
 
@@ -157,7 +158,7 @@ def gradients(subject: Subject) -> None:
     All but those of heads of D, such as `classes`, where the model's own loss asks for its scores alone.
     """
     for moving, rates in (("discriminator", {"lr_g": 0.0, "lr_d": 1e-2}), ("generator", {"lr_g": 1e-2, "lr_d": 0.0})):
-        trainer, resolved, fitted = _make_trainer(subject, **{"train.optimizer": "adam"})
+        trainer, resolved, fitted = _make_trainer(subject, **_ADAM)
         unmoved: dict[int, str] = {}
         moved: set[int] = set()
         step = 0
@@ -202,7 +203,7 @@ def second_order(subject: Subject) -> None:
     """A gradient penalty alone changes every weight of D on which the gradient of its scores depends."""
     if subject.part.has.get("second_order") is False:
         return
-    trainer, resolved, fitted = _make_trainer(subject, loss=_PenaltyLoss(), **{"train.optimizer": "adam"})
+    trainer, resolved, fitted = _make_trainer(subject, loss=_PenaltyLoss(), **_ADAM)
     values = building.make_full_resolution_values(fitted)
     if "resolution" in _choose_values(resolved, values):
         trainer.grow(values)

@@ -23,9 +23,11 @@ def make_optimizer(network: Any, settings: OptimizerSettings) -> Any:
     variables, lr = network.trainable_variables, settings.lr
     if not variables:
         raise UsageError("a network has no learnable parameters, so there is nothing to train")
+    betas = {"beta_1": settings.betas[0], "beta_2": settings.betas[1]}
     if settings.name == "adam":
-        beta1, beta2 = settings.betas
-        optimizer = keras.optimizers.Adam(lr, beta_1=beta1, beta_2=beta2, epsilon=settings.adam_eps)
+        optimizer = keras.optimizers.Adam(lr, **betas, epsilon=settings.adam_eps)
+    elif settings.name == "adamw":
+        optimizer = keras.optimizers.AdamW(lr, **betas, epsilon=settings.adam_eps, weight_decay=settings.weight_decay)
     elif settings.name == "rmsprop":
         # Keras adds epsilon inside the square root, PyTorch its 1e-8 outside: hence the square.
         optimizer = keras.optimizers.RMSprop(

@@ -21,6 +21,15 @@ def make_optimizer(params: list[torch.Tensor], settings: OptimizerSettings) -> t
         raise UsageError("a network has no learnable parameters, so there is nothing to train")
     if settings.name == "adam":
         return torch.optim.Adam(params, lr=settings.lr, betas=settings.betas, eps=settings.adam_eps, fused=True)
+    if settings.name == "adamw":
+        return torch.optim.AdamW(
+            params,
+            lr=settings.lr,
+            betas=settings.betas,
+            eps=settings.adam_eps,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
     if settings.name == "rmsprop":
         return torch.optim.RMSprop(params, lr=settings.lr, alpha=settings.rmsprop_decay, momentum=settings.momentum)
     return torch.optim.SGD(params, lr=settings.lr, momentum=settings.momentum)

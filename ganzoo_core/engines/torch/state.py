@@ -13,6 +13,7 @@ from ganzoo_core.engines.torch.protocol import TrainedNetworks
 # State that each optimizer keeps per parameter, with the parameter's shape; the step count is separate.
 _OPTIMIZER_TENSORS = {
     "adam": ("exp_avg", "exp_avg_sq"),
+    "adamw": ("exp_avg", "exp_avg_sq"),
     "rmsprop": ("square_avg", "momentum_buffer"),
     "sgd": ("momentum_buffer",),
 }
@@ -97,8 +98,8 @@ def _list_optimizers(trainer: TrainedNetworks) -> Iterator[tuple[str, Any, list[
 
 
 def _find_step_device(optimizer_name: str, param: torch.Tensor) -> torch.device:
-    """The device of an optimizer's step count: the parameter's for fused Adam, else the CPU."""
-    return param.device if optimizer_name == "adam" else torch.device("cpu")
+    """The device of an optimizer's step count: the parameter's for fused optimizers, else the CPU."""
+    return param.device if optimizer_name in ("adam", "adamw") else torch.device("cpu")
 
 
 def _to_array(tensor: torch.Tensor) -> np.ndarray:
