@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 
 import ganzoo_core as gz
@@ -19,6 +20,8 @@ from ganzoo_core import engines
 from ganzoo_core.data.pixels import preprocess
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
+from ganzoo_core.engines.tensorflow import optimizers
+from ganzoo_core.engines.torch import updates
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.settings import OptimizerSettings, read_engine_settings
 
@@ -90,10 +93,15 @@ class NumpyOptimizer:
 
     def __init__(self, settings: OptimizerSettings) -> None:
         self.settings, self.state, self.count = settings, {}, 0
+        self.norms: list[float] = []  # of the gradients as they came
 
     def update(self, weights: dict[str, np.ndarray], gradients: dict[str, np.ndarray], beta2: float | None) -> None:
         own = self.settings
         self.count += 1
+        norm = np.sqrt(sum((gradient**2).sum() for gradient in gradients.values()))
+        self.norms.append(norm)
+        if own.clip_norm and norm > own.clip_norm:
+            gradients = {name: gradient * own.clip_norm / norm for name, gradient in gradients.items()}
         for name, gradient in gradients.items():
             first, second = self.state.get(name, (np.zeros_like(gradient), np.zeros_like(gradient)))
             if own.name == "sgd":
@@ -111,9 +119,13 @@ class NumpyOptimizer:
 
 
 def train_in_numpy(plan: Plan, *, beta2: float | None = None) -> Weights:
+    return play_in_numpy(plan, beta2)[0]
+
+
+def play_in_numpy(plan: Plan, beta2: float | None = None) -> tuple[Weights, dict[str, NumpyOptimizer]]:
     weights = {label: dict(values) for label, values in START.items()}
     g, d = weights["G"], weights["D"]
-    optimizers = {"G": NumpyOptimizer(plan.optimizer_g), "D": NumpyOptimizer(plan.optimizer_d)}
+    by_hand = {"G": NumpyOptimizer(plan.optimizer_g), "D": NumpyOptimizer(plan.optimizer_d)}
     stream = Stream(len(IMAGES), seed=plan.seed, purpose="data")
 
     def draw(*indices: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -138,12 +150,12 @@ def train_in_numpy(plan: Plan, *, beta2: float | None = None) -> Weights:
             z, fake = draw("z", step, turn)
             gradients = compute_d_gradients(real, fake)
             if plan.updates == "simultaneous":
-                optimizers["G"].update(g, compute_g_gradients(z, fake), beta2)
-            optimizers["D"].update(d, gradients, beta2)
+                by_hand["G"].update(g, compute_g_gradients(z, fake), beta2)
+            by_hand["D"].update(d, gradients, beta2)
         if plan.updates == "alternating":
             z, fake = draw("z", step, 0) if plan.critic_steps == 1 else draw("z of the generator", step)
-            optimizers["G"].update(g, compute_g_gradients(z, fake), beta2)
-    return weights
+            by_hand["G"].update(g, compute_g_gradients(z, fake), beta2)
+    return weights, by_hand
 
 
 def check_weights(found: Weights, expected: Weights, *, tolerance: float = 1e-5) -> None:
@@ -196,12 +208,64 @@ def test_the_decay_follows_the_schedules_rate(framework: str) -> None:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_adamw_without_decay_is_adam(framework: str) -> None:
-    """To the bit; and with it, the bias decays as well."""
+    """To the bit."""
     states = [train(framework, change(PLAN, **plan))[0].read_state() for plan in (
         {"optimizer": "adam"}, {"optimizer": "adamw", "weight_decay": 0.0}
     )]  # fmt: skip
     assert states[0].keys() == states[1].keys()
     assert all(np.array_equal(array, states[1][name]) for name, array in states[0].items())
+
+
+CLIPPED: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "clip_norm_d": 10.0, "clip_norm_g": 3.0},
+    "adam": {"clip_norm": 12.0},
+    "in simultaneous steps": {"optimizer": "sgd", "clip_norm": 7.0, "updates": "simultaneous"},
+    "of one network": {"optimizer": "sgd", "clip_norm_d": 4.0, "critic_steps": 2},
+}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("changed", CLIPPED.values(), ids=CLIPPED)
+def test_the_norm_of_each_networks_gradients_is_clipped(framework: str, changed: dict[str, Any]) -> None:
+    """Of all tensors together, each network's apart; some steps are above the limit and others are not."""
+    plan = change(PLAN, **changed)
+    expected, by_hand = play_in_numpy(plan)
+    for own in by_hand.values():
+        limit = own.settings.clip_norm
+        assert 0 < sum(norm > limit for norm in own.norms) < len(own.norms) or not limit
+    check_weights(train(framework, plan)[1], expected)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_limit_that_no_gradient_reaches_changes_no_bit(framework: str) -> None:
+    states = [train(framework, change(PLAN, clip_norm=limit))[0].read_state() for limit in (0.0, 1e6)]
+    assert all(np.array_equal(array, states[1][name]) for name, array in states[0].items())
+
+
+def test_gradients_of_zero_and_none_are_clipped_to_themselves() -> None:
+    """And what is not a number stays so, which ends the run as a divergence."""
+    weights = [torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 3), (4,), (1,))]
+    arrays = [np.array([[3.0, 0, 0], [0, 0, 0]], np.float32), np.array([0, 4.0, 0, 0], np.float32)]
+    cases = ((1, 1.0, 0.2), (1, 10.0, 1.0), (0, 1.0, 1.0), (np.nan, 1.0, np.nan))
+    for factor, limit, scale in cases:
+        given = [array * np.float32(factor) for array in arrays]
+        expected = [array * np.float32(scale) for array in given]
+        for weight, array in zip(weights, given, strict=False):
+            weight.grad = torch.from_numpy(array.copy())
+        updates.clip_gradients(weights, limit)
+        keras_found = optimizers.clip_gradients([*map(tf.constant, given), None], limit)
+        assert weights[2].grad is None
+        assert keras_found[2] is None
+        for weight, found, array in zip(weights, keras_found, expected, strict=False):
+            np.testing.assert_allclose(weight.grad.numpy(), array, rtol=1e-6)
+            np.testing.assert_allclose(found.numpy(), array, rtol=1e-6)
+
+
+def test_a_sparse_gradient_counts_each_row_once() -> None:
+    """An embedding's gradient names the row of a class as often as the batch has it; 3 and 4 in one row are 7."""
+    sparse = tf.IndexedSlices(tf.constant([[3.0], [4.0]]), tf.constant([1, 1]), tf.constant([2, 1]))
+    (found,) = optimizers.clip_gradients([sparse], 3.5)
+    np.testing.assert_allclose(found.numpy(), [[0.0], [3.5]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -78,6 +78,14 @@ class Plan(StepSettings):
         return self.critic_steps == 1 and not (self.takes_from_data and self.loss.real_in_generator_step)
 
     @property
+    def redraws_fake(self) -> bool:
+        """Whether the fake images that both phases share are drawn in each of them.
+
+        G's graph of a whole batch would have to stay in memory between the phases otherwise.
+        """
+        return self.reuses_fake and self.accumulate > 1
+
+    @property
     def loads_generator_reals(self) -> bool:
         """Whether G's phase reads reals of its own: for the loss, or for the labels and conditions of a fresh batch."""
         if self.loss.same_real_in_generator_step:

@@ -17,6 +17,11 @@ class StepSettings:
     seed: int = setting("train.seed", 0, "int", "of every random number", at_least=0)
     batch_size: int = setting("train.batch_size", 64, "int", "real images a step of D", above=0, at_most=1_000_000)
     latent_dim: int = setting("model.latent_dim", 100, "int", "length of z", above=0, at_most=1_000_000)
+    accumulate: int = setting(
+        "train.accumulate", 1, "int",
+        "parts of a batch that are computed one after another, before one update; batch norm sees each part alone",
+        above=0, at_most=10_000,
+    )  # fmt: skip
     critic_steps: int = setting(
         "train.critic_steps", 1, "int", "steps of D for each step of G", above=0, at_most=10_000
     )
@@ -59,6 +64,10 @@ class OptimizerSettings:
     rmsprop_decay: float = setting(
         "train.rmsprop_decay", 0.99, "float", "RMSProp's decay of the squared gradient",
         at_least=0, below=1, only_with=("train.optimizer", ("rmsprop",)),
+    )  # fmt: skip
+    clip_norm: float = setting(
+        "train.clip_norm", 0.0, "float", "largest norm of all of a network's gradients together; 0 for no limit",
+        at_least=0,
     )  # fmt: skip
 
 

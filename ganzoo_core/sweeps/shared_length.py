@@ -28,7 +28,10 @@ DECIDING = (
     LENGTH, "train.batch_size", "train.critic_steps", "train.updates",
     "train.optimizer", "train.optimizer_g", "train.optimizer_d",
 )  # fmt: skip
-COSTS_UNLESS_0 = ("train.ema_halflife", "train.momentum", "train.momentum_g", "train.momentum_d")
+COSTS_UNLESS_0 = (
+    "train.ema_halflife",
+    *(f"train.{name}{network}" for name in ("momentum", "clip_norm") for network in ("", "_g", "_d")),
+)
 WITHOUT_COST = ("use.track", "data.holdout", "data.share")
 
 

@@ -47,6 +47,7 @@ def apply_gradients(
     *,
     learning_rate: Any,
     beta2: Any = None,
+    clip_norm: float = 0.0,
 ) -> None:
     """Update a network's weights after all gradients and all of `wait_for` are computed.
 
@@ -59,7 +60,10 @@ def apply_gradients(
         gradients: by each trainable weight, None for unconnected weights.
         wait_for: other tensors.
         learning_rate, beta2: scalars; None for the optimizer's own beta2.
+        clip_norm: see `clip_gradients`; 0 for no clipping.
     """
+    if clip_norm:
+        gradients = clip_gradients(gradients, clip_norm)
     pairs = [pair for pair in zip(gradients, network.trainable_variables, strict=True) if pair[0] is not None]
     optimizer.learning_rate.assign(learning_rate)
     constant = getattr(optimizer, "beta_2", None)
@@ -69,3 +73,14 @@ def apply_gradients(
         optimizer.apply(*zip(*pairs, strict=True))
     if constant is not None:
         optimizer.beta_2 = constant  # a tensor of this graph is invalid outside of it
+
+
+def clip_gradients(gradients: Sequence[Any], max_norm: float) -> list[Any]:
+    """Multiply all gradients by min(1, max_norm / norm), where norm is that of all of them together.
+
+    A sparse gradient, such as that of an embedding, becomes dense first: its rows may come several times.
+    """
+    dense = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+    norm = tf.linalg.global_norm([gradient for gradient in dense if gradient is not None])
+    scale = tf.minimum(max_norm / norm, 1.0)  # a norm of 0 gives infinity, so 1
+    return [None if gradient is None else gradient * scale for gradient in dense]

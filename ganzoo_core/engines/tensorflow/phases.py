@@ -23,7 +23,7 @@ from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
 from ganzoo_core.engines.tensorflow.gradients import compute_gradients, differentiate, record_gradients
 from ganzoo_core.engines.tensorflow.networks import EmaNetwork, call_keras_network, list_seed_states
-from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
+from ganzoo_core.engines.tensorflow.ops import BatchShare, TensorFlowOps
 from ganzoo_core.engines.tensorflow.optimizers import apply_gradients, make_optimizer
 
 NamedTensors = Mapping[str, Any]  # tensors by name
@@ -32,9 +32,9 @@ NamedTensors = Mapping[str, Any]  # tensors by name
 class Phases:
     """The phases of the training step, as functions to trace.
 
-    A phase takes `inputs`, tensors by name (`d_…` for D's part, `g_…` for G's; `…_given` holds labels and conditions by
-    name), and `numbers`, scalars by name: `lr_g`, `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It
-    returns the scalars to report.
+    A phase takes `inputs`, tensors by name: `d_…` for D's phase, `g_…` for G's. `…_given` holds labels and conditions
+    by name; `first_row` is that of a part of a batch. It takes `numbers`, scalars by name: `lr_g`, `lr_d`, `ema_decay`,
+    and the schedule's values as `values/NAME`. It returns the scalars to report.
 
     Args:
         G, D: the networks, with all variables created.
@@ -89,7 +89,7 @@ class Phases:
         """Update D, then G against the new D with the same fake images."""
         z, given = inputs["d_z"], inputs["d_given"]
         with record_gradients(self.G) as tape:
-            with self._use_seeds(inputs["d_seeds"]) as ops:
+            with self._use_seeds(inputs, "d") as ops:
                 fake = self._generate(z, given, numbers)
                 with tape.stop_recording():
                     d_report = self._update_discriminator(inputs, fake, numbers, ops)
@@ -97,20 +97,27 @@ class Phases:
         return {**d_report, **self._step_generator(compute_gradients(tape, terms, self.G), terms, numbers)}
 
     def train_discriminator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
-        with self._use_seeds(inputs["d_seeds"]) as ops:
+        with self._use_seeds(inputs, "d") as ops:
             fake = self._generate(inputs["d_z"], inputs["d_given"], numbers)
             return self._update_discriminator(inputs, fake, numbers, ops)
 
     def train_generator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
+        """Update G on fake images from `g_z`, or on those of D's phase, drawn again."""
         with record_gradients(self.G) as tape:
-            terms = self._compute_generator_terms(inputs, None, inputs.get("g_given", {}), inputs["g_z"], numbers)
+            if "g_z" in inputs:
+                terms = self._compute_generator_terms(inputs, None, inputs.get("g_given", {}), inputs["g_z"], numbers)
+            else:
+                z, given = inputs["d_z"], inputs["d_given"]
+                with self._use_seeds(inputs, "d"):
+                    fake = self._generate(z, given, numbers)
+                terms = self._compute_generator_terms(inputs, fake, given, z, numbers)
         return self._step_generator(compute_gradients(tape, terms, self.G), terms, numbers)
 
     def train_simultaneously(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         """Update both networks from losses at the same weights; D scores each batch once."""
         z, given, real = inputs["d_z"], inputs["d_given"], self._decode_reals(inputs["d_real"], numbers)
         with (
-            self._use_seeds(inputs["d_seeds"]) as ops,
+            self._use_seeds(inputs, "d") as ops,
             record_gradients(self.G) as g_tape,
             record_gradients(self.D) as d_tape,
         ):
@@ -147,25 +154,14 @@ class Phases:
                 gradient is not None for gradient in differentiate(tape, [term], self.D)
             ):
                 raise make_penalty_error(name)
-        apply_gradients(
-            self.D,
-            self.d_optimizer,
-            compute_gradients(tape, terms, self.D),
-            [*terms.values(), *wait_for],
-            learning_rate=numbers["lr_d"],
-            beta2=numbers.get("values/beta2"),
-        )
-        clip = self.plan.loss.weight_clip
-        if clip is not None:
-            for weight in self.D.trainable_variables:
-                weight.assign(tf.clip_by_value(weight.value, -clip, clip))
+        self._update_d(compute_gradients(tape, terms, self.D), [*terms.values(), *wait_for], numbers)
         report = {f"discriminator/{name}": term for name, term in terms.items()}
         return {**report, **compute_score_statistics(scores, self.plan, TensorFlowOps())}
 
     def _compute_generator_terms(
         self, inputs: NamedTensors, fake: Any, given: NamedTensors, z: Any, numbers: NamedTensors
     ) -> NamedTensors:
-        with self._use_seeds(inputs["g_seeds"]) as ops:
+        with self._use_seeds(inputs, "g") as ops:
             if fake is None:
                 fake = self._generate(z, given, numbers)
             seen = None
@@ -177,17 +173,36 @@ class Phases:
             return check_terms(self.loss.generator(view), self.loss, "generator")
 
     def _step_generator(self, gradients: Sequence[Any], terms: NamedTensors, numbers: NamedTensors) -> NamedTensors:
+        self._update_g(gradients, list(terms.values()), numbers)
+        return {f"generator/{name}": term for name, term in terms.items()}
+
+    def _update_d(self, gradients: Sequence[Any], wait_for: Sequence[Any], numbers: NamedTensors) -> None:
+        apply_gradients(
+            self.D,
+            self.d_optimizer,
+            gradients,
+            wait_for,
+            learning_rate=numbers["lr_d"],
+            beta2=numbers.get("values/beta2"),
+            clip_norm=self.plan.optimizer_d.clip_norm,
+        )
+        clip = self.plan.loss.weight_clip
+        if clip is not None:
+            for weight in self.D.trainable_variables:
+                weight.assign(tf.clip_by_value(weight.value, -clip, clip))
+
+    def _update_g(self, gradients: Sequence[Any], wait_for: Sequence[Any], numbers: NamedTensors) -> None:
         apply_gradients(
             self.G,
             self.g_optimizer,
             gradients,
-            list(terms.values()),
+            wait_for,
             learning_rate=numbers["lr_g"],
             beta2=numbers.get("values/beta2"),
+            clip_norm=self.plan.optimizer_g.clip_norm,
         )
         if self.ema is not None:
             self.ema.update(numbers["ema_decay"])
-        return {f"generator/{name}": term for name, term in terms.items()}
 
     def _make_loss_step(
         self,
@@ -247,11 +262,14 @@ class Phases:
         return {name: values[name] for name in takes if name in values}
 
     @contextlib.contextmanager
-    def _use_seeds(self, seeds: tf.Tensor) -> Iterator[TensorFlowOps]:
+    def _use_seeds(self, inputs: NamedTensors, phase: str) -> Iterator[TensorFlowOps]:
         """Seed `ops` and the networks' seed generators; restore the generators' states on exit."""
+        seeds, plan, share = inputs[f"{phase}_seeds"], self.plan, None
+        if plan.accumulate > 1:
+            share = BatchShare(plan.batch_size, plan.batch_size // plan.accumulate, inputs["first_row"])
         before = [tf.identity(state.value) for state in self.seed_states]
         for state, seed in zip(self.seed_states, tf.unstack(seeds)[1:], strict=True):
             state.assign(seed)
-        yield TensorFlowOps(tf.cast(seeds[0], tf.int32))
+        yield TensorFlowOps(tf.cast(seeds[0], tf.int32), share=share)
         for state, seed in zip(self.seed_states, before, strict=True):
             state.assign(seed)
