@@ -213,6 +213,20 @@ def test_defaults_and_problems_of_the_catalog(installed, resolve):
             "--set: train.betas is '-0.1,0.9'; expected 2 numbers of at least 0 and below 1",
         ),
         (
+            {"model": "conv", "assigned": {"accumulate": "5", "batch_size": "64"}},
+            "train.accumulate is 5, and a batch of 64 images cannot be divided into as many equal parts; "
+            "say --set accumulate=4 or --batch-size 65",
+        ),
+        (
+            {"model": "conv", "assigned": {"accumulate": "3", "batch_size": "2"}},
+            "train.accumulate is 3, and a batch of 2 images cannot be divided into as many equal parts; "
+            "say --set accumulate=2 or --batch-size 3",
+        ),
+        (
+            {"model": "conv", "assigned": {"accumulate": "0"}},
+            "--set: train.accumulate is '0'; expected a number above 0",
+        ),
+        (
             {"model": "conv", "assigned": {"betas_d": "0.5"}},
             "--set: train.betas_d is '0.5'; expected 2 numbers of at least 0 and below 1",
         ),

@@ -25,7 +25,7 @@ LENGTH = "train.length"
 # The settings in train.* that change the speed of a step. A halflife or momentum of 0 costs nothing; any other value
 # costs the same.
 DECIDING = (
-    LENGTH, "train.batch_size", "train.critic_steps", "train.updates",
+    LENGTH, "train.batch_size", "train.accumulate", "train.critic_steps", "train.updates",
     "train.optimizer", "train.optimizer_g", "train.optimizer_d",
 )  # fmt: skip
 COSTS_UNLESS_0 = (

@@ -53,6 +53,8 @@ MIXES: dict[str, dict[str, Any]] = {
     "relativistic": {"use.loss": "relativistic", "use.with": "spectral-norm"},
     "memory": {},
     "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
+    "parts": {"use.loss": "wgan-gp", "train.accumulate": 3, "train.clip_norm": 0.5, "train.optimizer": "adamw"},
+    "parts and memory": {"train.accumulate": 2, "train.updates": "simultaneous", "train.optimizer_d": "sgd"},
 }
 
 
@@ -61,8 +63,10 @@ def play(name: str, out: Path) -> None:
     if name == "conditions":
         play_conditions(out)
     else:
-        loss = Centred() if name == "memory" else None
-        gz.train("dcgan-torch", loss=loss, settings={**SMALL, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
+        loss, mix = Centred() if "memory" in name else None, dict(MIXES[name])
+        if not dist.is_initialized():  # one process is the measure, and computes each batch at once
+            mix.pop("train.accumulate", None)
+        gz.train("dcgan-torch", loss=loss, settings={**SMALL, **mix}, steps=STEPS, out=out, quiet=True)
 
 
 class Paired:
