@@ -52,6 +52,17 @@ def test_a_card_that_does_not_suit_its_part_is_refused_in_a_sentence(check):
         assert said == f"{SOURCE}: values.resolution is {value:g}; expected 1 to 8, the size of its images"
 
 
+def test_a_setting_may_decide_whether_classes_are_told(check):
+    told = {"conditional": {"setting": "model.told", "is": True}, "defaults": {"model.told": False}}
+    check(part=told)()
+    check(part=told, options={"told": False})()
+    check(part=told, options={"told": True}, class_names=["a", "b"])()
+    said = refusal(check(part=told, class_names=["a", "b"]))
+    assert said == f"{SOURCE}: spec.classes is 2, and conv (dist 1) takes none"
+    said = refusal(check(part=told, options={"told": True}))
+    assert said == f"{SOURCE}: spec.classes is 0, and conv (dist 1) takes classes"
+
+
 def test_options_are_read_by_the_kind_of_their_default_and_held_against_the_choices(installed):
     conv = installed.find("models", "conv")
 

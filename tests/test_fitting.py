@@ -38,6 +38,25 @@ def test_needs_that_no_setting_meets(resolve):
     assert resolve(**asked).get_options("discriminator")["norm"] == "layer"
 
 
+def test_a_loss_that_compares_with_targets_needs_a_generator_with_conditions(resolve):
+    assert resolve("painter", loss="pixels").warnings == ()
+    assert resolve(generator="painter", discriminator="dense", loss="pixels").warnings == ()
+    for asked in ({"model": "dense"}, {"generator": "dense", "discriminator": "painter"}):
+        said = resolve.refusal(**asked, loss="pixels")
+        assert said == "pixels needs a generator with conditions, and dense has none; pick another loss or model"
+
+
+def test_a_condition_that_the_discriminator_alone_takes_is_told(resolve):
+    (note,) = resolve(generator="dense", discriminator="painter").warnings
+    assert note == (
+        "the discriminator painter takes the condition `source`, and the generator dense draws without it, so it "
+        "cannot draw what belongs to it; pick a generator that takes `source`, or a discriminator that does not"
+    )
+    (note,) = resolve(generator="painter", discriminator="described").warnings
+    assert "takes the condition `attributes`, and the generator painter draws without it" in note
+    assert resolve(generator="painter", discriminator="dense").warnings == ()
+
+
 def test_batch_norm_that_no_setting_turns_off(installed, resolve):
     parts = [replace(p, has={"batchnorm_in_discriminator": True}) if p.name == "fixed" else p for p in installed.parts]
     said = resolve.refusal("fixed", loss="gp", catalog=Catalog(tuple(parts), ()))
@@ -85,6 +104,38 @@ def test_one_framework_a_mix(resolve):
     assert resolve("flow", loss="flow-only", modifiers=["sn"]).framework == "tensorflow"
     said = resolve.refusal(generator="labelled", discriminator="conv")
     assert said == "labelled is conditional and conv is not; pick two of a kind"
+
+
+def test_a_setting_may_make_networks_conditional(installed, resolve):
+    told = {"conditional": {"setting": "model.told", "is": True}}
+    own = [
+        replace(p, **told, defaults={**p.defaults, "model.told": False}) if p.name in ("conv", "dense") else p
+        for p in installed.parts
+    ]
+    catalog = Catalog(tuple(own), ())
+    assert not resolve("conv", catalog=catalog).conditional
+    found = resolve("conv", catalog=catalog, assigned={"told": "on"})
+    assert found.conditional
+    assert fit(found, 16, classes=10).spec.classes == 10
+    with pytest.raises(UsageError) as caught:
+        fit(found, 16)
+    assert str(caught.value) == (
+        "conv is conditional, and grey has no labels; say --set model.told=false, or a folder with one folder a class"
+    )
+    both = {"generator": "labelled", "discriminator": "conv", "catalog": catalog}
+    assert resolve.refusal(**both) == (
+        "labelled is conditional and conv is not; say --set discriminator.told=true or pick two of a kind"
+    )
+    assert resolve(**both, assigned={"discriminator.told": "true"}).conditional
+    asked = {"generator": "dense", "discriminator": "conv", "catalog": catalog}
+    assert resolve.refusal(**asked, assigned={"discriminator.told": "true"}) == (
+        "conv is conditional and dense is not; say --set generator.told=true or say --set discriminator.told=false or "
+        "pick two of a kind"
+    )
+    assert resolve.refusal("conv", catalog=catalog, assigned={"generator.told": "true"}) == (
+        "the generator conv is conditional and the discriminator conv is not; say --set generator.told=false or "
+        "say --set discriminator.told=true or pick two of a kind"
+    )
 
 
 def test_simultaneous_updates_take_one_critic_step(resolve):

@@ -89,7 +89,7 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
     }
     if part.kind == "models":
         facts |= {
-            "conditional": part.conditional,
+            "conditional": part.conditional if isinstance(part.conditional, bool) else dict(part.conditional),
             "image_sizes": list(part.image_sizes) or "any",
             "latent": part.latent,
             "output": part.output,
@@ -192,6 +192,8 @@ def _format_fact(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, dict) and set(value) == {"setting", "is"}:
+        return _format_claim(value)
     if isinstance(value, dict):
         return ", ".join(f"{key.replace('_', ' ')} {_format_claim(item)}" for key, item in value.items())
     return str(value)
@@ -205,8 +207,9 @@ def _format_claim(value: Any) -> str:
 
 
 def _print_layers(args: argparse.Namespace, part: Part) -> int:
-    from ganzoo_core import building, engines, mix, python_api
+    from ganzoo_core import building, engines, mix
     from ganzoo_core.errors import UsageError
+    from ganzoo_core.mix.flags import collect_flags
     from ganzoo_core.settings import parse_assignments
 
     if part.kind != "models":
@@ -215,7 +218,7 @@ def _print_layers(args: argparse.Namespace, part: Part) -> int:
         picks={"model": part.qualified_name, "data": args.data},
         preset=args.preset,
         assigned=parse_assignments(args.set),
-        flags=python_api.collect_flags(device="cpu"),
+        flags=collect_flags(device="cpu"),
     )
     resolved = mix.resolve(catalog.scan(), request)
     fitted = building.fit_from_card(resolved) or building.fit_to_data(resolved, building.load_data(resolved))

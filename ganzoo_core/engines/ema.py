@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ganzoo_core.engines.plan import Plan
-
-EMA_RAMPUP = 0.05  # the half-life is at most this share of the images seen
+from ganzoo_core.settings import EmaSettings
 
 
 def compute_ema_decay(plan: Plan, images: int, values: Mapping[str, float]) -> float:
     """The weight of the old moving average in one step, 0 to 1.
 
     Args:
-        plan: its `ema.halflife` is used if the schedule gives none.
+        plan: its `ema.halflife` is used if the schedule gives none, and its `ema.rampup` bounds either.
         images: real images seen so far, including this step's.
         values: the schedule's.
     """
-    halflife = min(values.get("ema_halflife", plan.ema.halflife if plan.ema else 0), EMA_RAMPUP * images)
+    settings = plan.ema or EmaSettings()
+    halflife = values.get("ema_halflife", settings.halflife)
+    if settings.rampup:
+        halflife = min(halflife, settings.rampup * images)
     return 0.5 ** (plan.images_per_step / halflife) if halflife > 0 else 0.0

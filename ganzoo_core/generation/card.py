@@ -125,8 +125,12 @@ def _check_card(card: Card, part: Part, source: str) -> None:
     if part.frameworks and spec.framework not in part.frameworks:
         written = " and ".join(part.frameworks)
         raise UsageError(f"{source}: spec.framework is {spec.framework}, and {part.label} is written in {written}")
-    if bool(spec.classes) != part.conditional:
-        takes = "takes classes" if part.conditional else "takes none"
+    claim = part.conditional
+    if isinstance(claim, Mapping):  # a card without that option is of the default
+        key = claim["setting"]
+        claim = card.options.get(key.removeprefix("model."), part.defaults.get(key)) == claim["is"]
+    if bool(spec.classes) != claim:
+        takes = "takes classes" if claim else "takes none"
         raise UsageError(f"{source}: spec.classes is {spec.classes}, and {part.label} {takes}")
     if set(spec.conditions) != set(part.conditions):
         asked, taken = (", ".join(sorted(names)) or "none" for names in (spec.conditions, part.conditions))

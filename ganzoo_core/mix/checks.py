@@ -12,7 +12,7 @@ from ganzoo_core.discovery.manifest import BOUNDS, Part
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import format_setting, pluralise
 from ganzoo_core.mix.effects import list_unread_notes
-from ganzoo_core.mix.mix import Mix, find_deciding_key, is_claim_true, list_network_slots
+from ganzoo_core.mix.mix import Mix, advise_switch, find_deciding_key, is_claim_true, list_network_slots
 from ganzoo_core.settings import CORE_SETTINGS, Setting, is_choice
 
 
@@ -59,6 +59,7 @@ def check_mix(mix: Mix) -> Mix:
     Raises:
         UsageError: if they do not fit.
     """
+    _check_same_kind(mix)
     picked = (*mix.parts.values(), *mix.modifiers, *mix.trackers)  # often one model in two slots
     warnings = list(dict.fromkeys(f"{part.label}: {warning}" for part in picked for warning in part.warnings))
     for part in (mix.parts["loss"], mix.parts["schedule"], mix.parts["data"], *mix.modifiers):
@@ -73,7 +74,7 @@ def check_mix(mix: Mix) -> Mix:
             f"{mix.settings['train.critic_steps']}; say --set updates=alternating or --set critic_steps=1"
         )
     check_parts(mix.settings)
-    warnings += _warn_of_dropped_modifiers(mix)
+    warnings += [*_warn_of_dropped_modifiers(mix), *_warn_of_unseen_conditions(mix)]
     for part in (mix.parts["loss"], *mix.modifiers):
         for need in part.needs:
             mix = _meet_need(mix, part, need, warnings)
@@ -99,6 +100,21 @@ def check_parts(settings: Mapping[str, Any]) -> None:
         )
 
 
+def _check_same_kind(mix: Mix) -> None:
+    """Raise UsageError if one network takes labels and the other does not."""
+    claims = {slot: mix.parts[slot].conditional for slot in ("generator", "discriminator")}
+    takes = {slot: is_claim_true(claim, mix, slot) for slot, claim in claims.items()}
+    if takes["generator"] == takes["discriminator"]:
+        return
+    first, second = sorted(takes, key=lambda slot: not takes[slot])
+    ways = [advise_switch(claim, slot, now=takes[slot]) for slot, claim in claims.items() if isinstance(claim, Mapping)]
+    names = {slot: mix.parts[slot].name for slot in takes}
+    if names[first] == names[second]:
+        names = {slot: f"the {slot} {name}" for slot, name in names.items()}
+    advice = " or ".join([*ways, "pick two of a kind"])
+    raise UsageError(f"{names[first]} is conditional and {names[second]} is not; {advice}")
+
+
 def _warn_of_dropped_modifiers(mix: Mix) -> list[str]:
     """Warn of default modifiers of the model or its preset that the user's own choice of modifiers leaves out."""
     model, picked = mix.parts["generator"], [part.name for part in mix.modifiers]
@@ -110,6 +126,18 @@ def _warn_of_dropped_modifiers(mix: Mix) -> list[str]:
     words, several = f"--with {','.join([*left, *picked])}", len(left) > 1
     reason = f"{owner} comes with {' and '.join(left)}, which {'are' if several else 'is'} left out"
     return [f"{reason}; {words} keeps {'them' if several else 'it'}"]
+
+
+def _warn_of_unseen_conditions(mix: Mix) -> list[str]:
+    """Warn of conditions that the discriminator alone takes: a generator cannot draw what belongs to the unknown."""
+    generator, discriminator = mix.parts["generator"], mix.parts["discriminator"]
+    return [
+        f"the discriminator {discriminator.name} takes the condition `{name}`, and the generator {generator.name} "
+        f"draws without it, so it cannot draw what belongs to it; pick a generator that takes `{name}`, or a "
+        "discriminator that does not"
+        for name in discriminator.conditions
+        if name not in generator.conditions
+    ]
 
 
 def _meet_need(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:

@@ -47,9 +47,6 @@ def find_models(catalog: Catalog, picks: UserPicks) -> tuple[dict[str, Part], di
             f"the generator {first.name} is written in {first.frameworks[0]} and the discriminator {second.name} in "
             f"{second.frameworks[0]}; pick both from one framework"
         )
-    if first.conditional != second.conditional:
-        conditional, unconditional = (first, second) if first.conditional else (second, first)
-        raise UsageError(f"{conditional.name} is conditional and {unconditional.name} is not; pick two of a kind")
     return parts, objects
 
 

@@ -10,7 +10,7 @@ from ganzoo_core.data import derive
 from ganzoo_core.data.derive import DERIVED
 from ganzoo_core.data.framing import Framing, choose_framing
 from ganzoo_core.errors import UsageError
-from ganzoo_core.mix.mix import Mix
+from ganzoo_core.mix.mix import Mix, advise_switch
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,14 @@ def make_data_fit(
         UsageError: naming the setting or the part to change.
     """
     if mix.conditional and not classes:
+        model = mix.parts["generator"]
+        claim = model.conditional
+        instead = "pick an unconditional model"
+        if isinstance(claim, Mapping):
+            instead = advise_switch(claim, "model", now=True)
         raise UsageError(
-            f"{mix.parts['generator'].name} is conditional, and {mix.parts['data'].name} has no labels; "
-            "pick an unconditional model, or a folder with one folder a class"
+            f"{model.name} is conditional, and {mix.parts['data'].name} has no labels; {instead}, or a folder with one "
+            "folder a class"
         )
     sizes = [set(mix.parts[slot].image_sizes) for slot in ("generator", "discriminator")]
     both = sizes[0] & sizes[1] if all(sizes) else sizes[0] | sizes[1]

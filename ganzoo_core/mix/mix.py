@@ -9,6 +9,7 @@ from typing import Any
 from ganzoo_core.api import Options
 from ganzoo_core.data.derive import DERIVED
 from ganzoo_core.discovery.manifest import Part
+from ganzoo_core.messages import format_setting
 from ganzoo_core.mix.request import Request
 from ganzoo_core.settings import Settings
 
@@ -24,6 +25,7 @@ FEATURES = {
     "second_order": ("discriminator", True),
     "real_in_generator_step": ("", True),
     "same_real_in_generator_step": ("", True),
+    "conditions_in_generator": ("generator", False),
     "classes_output": ("discriminator", False),
     "features_output": ("discriminator", False),
     "batchnorm_in_discriminator": ("discriminator", False),
@@ -31,6 +33,7 @@ FEATURES = {
 }
 """The features that the core or its contract knows: the network that has it ("" for either), and whether a model has
 it whose manifest does not say. Others are an agreement between plugins; docs/features.md describes all."""
+CONDITIONS = "conditions_in_generator"  # the feature that `conditions` of a card claims; `has` does not say it
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Mix:
     @property
     def conditional(self) -> bool:
         """Whether the networks are given labels."""
-        return self.parts["generator"].conditional
+        return is_claim_true(self.parts["generator"].conditional, self, "generator")
 
     @property
     def latent_dim(self) -> int:
@@ -120,6 +123,8 @@ class Mix:
             feature: such as `second_order`.
             without: a part whose claim is ignored.
         """
+        if feature == CONDITIONS:
+            return bool(self.parts["generator"].conditions)
         _, assumed = FEATURES.get(feature, ("", False))
         own = {slot: self.parts[slot].has.get(feature, assumed) for slot in list_network_slots(feature)}
         return any(is_claim_true(claim, self, slot) for slot, claim in own.items()) or bool(
@@ -161,6 +166,20 @@ def is_claim_true(claim: Any, mix: Mix, slot: str) -> bool:
     return (
         any(number > claim["above"] for number in value) if isinstance(value, list) else (value or 0) > claim["above"]
     )
+
+
+def advise_switch(claim: Mapping[str, Any], namespace: str, *, now: bool) -> str:
+    """What to type so that networks that a setting makes conditional, or not, are the other.
+
+    Args:
+        claim: `{ setting, is }`, of the manifest's `conditional`.
+        namespace: `model`, `generator` or `discriminator`.
+        now: whether they are conditional.
+    """
+    key, value = claim["setting"].replace("model.", f"{namespace}.", 1), claim["is"]
+    if now and not isinstance(value, bool):
+        return f"set another {key}"
+    return f"say --set {key}={format_setting(not value if now else value)}"
 
 
 def find_deciding_key(key: str, mix: Mix, slot: str) -> str:

@@ -79,6 +79,10 @@ class EmaSettings:
         "train.ema_halflife", 0, "int", "half-life in images of G's moving average; 0 for none",
         at_least=0, scheduled="ema_halflife",
     )  # fmt: skip
+    rampup: float = setting(
+        "train.ema_rampup", 0.05, "float", "the half-life is at most this share of the images seen; 0 for no limit",
+        at_least=0,
+    )  # fmt: skip
 
 
 CORE_SETTINGS: Mapping[str, Setting] = {
@@ -140,7 +144,10 @@ CORE_SETTINGS: Mapping[str, Setting] = {
     ),
     # read by `engines.create_engine`
     "engine.device": Setting("auto", "text", "where it runs", ("auto", "cpu", "cuda", "mps")),
-    "engine.threads": Setting(0, "int", "CPU threads; 0 for the cores this process may use", at_least=0, at_most=4_096),
+    "engine.threads": Setting(
+        0, "int", "CPU threads; 0 for OMP_NUM_THREADS, what `ganzoo doctor --tune` chose, or the cores at hand",
+        at_least=0, at_most=4_096,
+    ),
     "engine.channels_last": Setting(True, "bool", "PyTorch's memory layout that convolutions prefer"),
     "engine.precision": Setting(
         "float32", "text", "of the networks' arithmetic in training; bfloat16 where the processor has it",

@@ -49,10 +49,11 @@ class Part:
     modifier that is recommended if training diverges. `takes` names the schedule's values that a network is called
     with, or that a loss or modifier reads in place of its setting of that name; `gives` those that a schedule gives in
     place of settings, each true or depending on a setting as in `has`. `warnings` are about fields that this core
-    ignored. A model's networks are called with its `conditions`, its discriminator also with what it names in
-    `discriminator_takes`. `drawn_alone` marks a generator whose noise is dropout: each image is drawn by itself, in
-    training mode, so with dropout and with its own batch statistics. `contract` names the model on which the contract
-    of checks tries a loss that needs more than the contract's own tiny networks.
+    ignored. `conditional` is true, false, or depends on a setting as in `has`; a model's networks are called with its
+    `conditions`, its discriminator also with what it names in `discriminator_takes`. `drawn_alone` marks a generator
+    whose noise is dropout: each image is drawn by itself, in training mode, so with dropout and with its own batch
+    statistics. `contract` names the model on which the contract of checks tries a loss that needs more than the
+    contract's own tiny networks.
     """
 
     kind: str
@@ -78,7 +79,7 @@ class Part:
     needs: tuple[str, ...] = ()
     has: Mapping[str, Any] = field(default_factory=dict)
     doubles: tuple[str, ...] = ()
-    conditional: bool = False
+    conditional: bool | Mapping[str, Any] = False
     output: str = "tanh"
     latent: str = "normal"
     image_sizes: tuple[int, ...] = ()

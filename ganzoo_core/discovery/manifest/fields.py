@@ -193,6 +193,15 @@ def _read_features(value: Any) -> Mapping[str, Any]:
     return value
 
 
+def _read_conditional(value: Any) -> bool | Mapping[str, Any]:
+    by_setting = isinstance(value, dict) and set(value) == {"setting", "is"} and isinstance(value["setting"], str)
+    if not isinstance(value, bool) and not (by_setting and value["setting"].startswith("model.")):
+        raise ValueError("expected true, false, or { setting, is } with a setting of the model")
+    _read_features({"conditional": value})
+    claim: bool | Mapping[str, Any] = value
+    return claim
+
+
 def _read_given(value: Any) -> Mapping[str, Any]:
     claims = _read_features(value)
     for name, claim in claims.items():
@@ -258,7 +267,7 @@ _COMMON_FIELDS: Mapping[str, Check] = {
 }  # fmt: skip
 _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
     "models": {
-        "presets": _read_presets, "has": _read_features, "conditional": _read_flag,
+        "presets": _read_presets, "has": _read_features, "conditional": _read_conditional,
         "output": _make_choice_check("tanh", "linear"),
         "latent": _make_choice_check("normal", "uniform", "sphere", "none"),
         "image_sizes": _read_sizes, "takes": _read_identifiers, "generators": _read_names,

@@ -234,6 +234,8 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
     for feature, claim in fields.get("has", {}).items():
         if isinstance(claim, dict):
             deciding.append((f"has.{feature}", claim["setting"], "above" in claim))
+    if isinstance(claim := fields.get("conditional"), dict):
+        deciding.append(("conditional", claim["setting"], False))
     for given, claim in fields.get("gives", {}).items():
         if isinstance(claim, dict):
             deciding.append((f"gives.{given}", claim["setting"], True))

@@ -11,7 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from ganzoo_core.engines.tensorflow.phases import NamedTensors, Phases
+from ganzoo_core.api import Memory
+from ganzoo_core.engines.tensorflow.graph_step import NamedTensors
+from ganzoo_core.engines.tensorflow.phases import Phases
 
 
 class PartPhases(Phases):
@@ -65,21 +67,31 @@ class PartPhases(Phases):
         return {}
 
 
-def iterate_parts(inputs: NamedTensors, parts: int, memory: Mapping[str, tf.Variable]) -> Iterator[dict[str, Any]]:
-    """Yield the inputs of each part of a phase, each of which finds the loss's memory as it was before the phase.
+def iterate_parts(
+    inputs: NamedTensors, parts: int, memory: Mapping[str, tf.Variable], declared: Mapping[str, Memory]
+) -> Iterator[dict[str, Any]]:
+    """Yield the inputs of each part of a phase, and bring together what each leaves in the loss's memory.
 
-    At the end the memory is the mean of what the parts left there. A scalar that none has written stays as it was, to
-    the bit.
+    What is averaged across processes is averaged across parts, too: each finds it as it was before the phase, and at
+    the end it is the mean of what they left (whole numbers are rounded). An entry that none has written stays as it
+    was, to the bit. What is a process's own goes from part to part.
     """
-    before = {name: tf.identity(variable) for name, variable in memory.items()}
-    changes = {name: tf.zeros_like(variable) for name, variable in memory.items()}
+    shared = {name: variable for name, variable in memory.items() if declared[name].across == "mean"}
+    before = {name: tf.identity(variable) for name, variable in shared.items()}
+    changes = {name: tf.zeros_like(_widen(variable)) for name, variable in shared.items()}
     for number in range(parts):
         yield _take_part(inputs, number, parts)
-        for name, variable in memory.items():
-            changes[name] += variable - before[name]
+        for name, variable in shared.items():
+            changes[name] += _widen(variable) - _widen(before[name])
             variable.assign(before[name])
-    for name, variable in memory.items():
-        variable.assign_add(changes[name] / parts)
+    for name, variable in shared.items():
+        mean = _widen(before[name]) + changes[name] / parts
+        variable.assign(tf.cast(mean if variable.dtype.is_floating else tf.round(mean), variable.dtype))
+
+
+def _widen(value: Any) -> tf.Tensor:
+    """Whole numbers and booleans as floats, in which they have a mean."""
+    return tf.convert_to_tensor(value) if value.dtype.is_floating else tf.cast(value, tf.float64)
 
 
 def _take_part(inputs: NamedTensors, number: int, parts: int) -> dict[str, Any]:

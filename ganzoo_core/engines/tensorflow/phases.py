@@ -8,39 +8,32 @@ from typing import Any
 
 import tensorflow as tf
 
-from ganzoo_core.api import Loss, Step
-from ganzoo_core.engines.loss_step import (
-    BoundDiscriminator,
-    BoundGenerator,
-    LossMemory,
-    check_terms,
-    compute_score_statistics,
-    drop_labels,
-    make_arguments,
-    make_penalty_error,
-)
+from ganzoo_core.api import Loss, Memory
+from ganzoo_core.engines.loss_services import PhaseTerms, Round
+from ganzoo_core.engines.loss_step import compute_score_statistics, make_penalty_error
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
 from ganzoo_core.engines.tensorflow.gradients import compute_gradients, differentiate, record_gradients
-from ganzoo_core.engines.tensorflow.networks import EmaNetwork, call_keras_network, list_seed_states
+from ganzoo_core.engines.tensorflow.graph_step import GraphStep, NamedTensors
+from ganzoo_core.engines.tensorflow.networks import EmaNetwork, list_seed_states
 from ganzoo_core.engines.tensorflow.ops import BatchShare, TensorFlowOps
 from ganzoo_core.engines.tensorflow.optimizers import apply_gradients, make_optimizer
-
-NamedTensors = Mapping[str, Any]  # tensors by name
 
 
 class Phases:
     """The phases of the training step, as functions to trace.
 
     A phase takes `inputs`, tensors by name: `d_…` for D's phase, `g_…` for G's. `…_given` holds labels and conditions
-    by name; `first_row` is that of a part of a batch. It takes `numbers`, scalars by name: `lr_g`, `lr_d`, `ema_decay`,
-    and the schedule's values as `values/NAME`. It returns the scalars to report.
+    by name; `counts` int64 [3] rounds and images before this round, and the index of D's update in it; `first_row` is
+    that of a part of a batch. It takes `numbers`, scalars by name: `lr_g`, `lr_d`, `ema_decay`, and the schedule's
+    values as `values/NAME`. It returns the scalars to report.
 
     Args:
         G, D: the networks, with all variables created.
         loss, plan, data: see `Trainer`.
         ema: the moving average of G's weights, or None.
-        memory: the loss's scalars by name.
+        memory: what the loss keeps, by name.
+        declared_memory: what it declared of that.
         resolution: of growing networks, else 0.
 
     Raises:
@@ -56,10 +49,11 @@ class Phases:
         data: TrainingImages,
         ema: EmaNetwork | None,
         memory: Mapping[str, tf.Variable],
+        declared_memory: Mapping[str, Memory],
         resolution: int,
     ) -> None:
-        self.G, self.D, self.loss, self.plan, self.data = G, D, loss, plan, data
-        self.ema, self.memory, self.resolution = ema, memory, resolution
+        self.G, self.D, self.plan, self.data, self.ema, self.memory = G, D, plan, data, ema, memory
+        self.networks = GraphStep(G, D, loss, plan, memory, declared_memory, resolution)
         self.g_optimizer = make_optimizer(G, plan.optimizer_g)
         self.d_optimizer = make_optimizer(D, plan.optimizer_d)
         self.seed_states = [*list_seed_states(G), *list_seed_states(D)]
@@ -90,15 +84,15 @@ class Phases:
         z, given = inputs["d_z"], inputs["d_given"]
         with record_gradients(self.G) as tape:
             with self._use_seeds(inputs, "d") as ops:
-                fake = self._generate(z, given, numbers)
+                fake = self.networks.generate(z, given, numbers)
                 with tape.stop_recording():
                     d_report = self._update_discriminator(inputs, fake, numbers, ops)
             terms = self._compute_generator_terms(inputs, fake, given, z, numbers)
-        return {**d_report, **self._step_generator(compute_gradients(tape, terms, self.G), terms, numbers)}
+        return {**d_report, **self._step_generator(compute_gradients(tape, terms.terms, self.G), terms, numbers)}
 
     def train_discriminator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         with self._use_seeds(inputs, "d") as ops:
-            fake = self._generate(inputs["d_z"], inputs["d_given"], numbers)
+            fake = self.networks.generate(inputs["d_z"], inputs["d_given"], numbers)
             return self._update_discriminator(inputs, fake, numbers, ops)
 
     def train_generator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
@@ -109,9 +103,9 @@ class Phases:
             else:
                 z, given = inputs["d_z"], inputs["d_given"]
                 with self._use_seeds(inputs, "d"):
-                    fake = self._generate(z, given, numbers)
+                    fake = self.networks.generate(z, given, numbers)
                 terms = self._compute_generator_terms(inputs, fake, given, z, numbers)
-        return self._step_generator(compute_gradients(tape, terms, self.G), terms, numbers)
+        return self._step_generator(compute_gradients(tape, terms.terms, self.G), terms, numbers)
 
     def train_simultaneously(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         """Update both networks from losses at the same weights; D scores each batch once."""
@@ -121,14 +115,14 @@ class Phases:
             record_gradients(self.G) as g_tape,
             record_gradients(self.D) as d_tape,
         ):
-            fake = self._generate(z, given, numbers)
-            D, view = self._make_loss_step(real, fake, given, z, numbers, ops, share=True)
-            d_terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
-            g_terms = check_terms(self.loss.generator(view), self.loss, "generator")
-        gradients = compute_gradients(g_tape, g_terms, self.G)
+            fake = self.networks.generate(z, given, numbers)
+            (d_terms, g_terms), scores = self.networks.compute_terms(
+                ("discriminator", "generator"), real, fake, given, z, numbers, _read_round(inputs, first_turn=True), ops
+            )
+        gradients = compute_gradients(g_tape, g_terms.terms, self.G)
         # G's gradient must use D's weights from before D's update.
-        first = [*g_terms.values(), *(gradient for gradient in gradients if gradient is not None)]
-        d_report = self._step_discriminator(d_tape, d_terms, D.get_scores(), numbers, wait_for=first)
+        first = [*_list_results(g_terms), *(gradient for gradient in gradients if gradient is not None)]
+        d_report = self._step_discriminator(d_tape, d_terms, scores, numbers, wait_for=first)
         return {**d_report, **self._step_generator(gradients, g_terms, numbers)}
 
     def _update_discriminator(
@@ -136,45 +130,51 @@ class Phases:
     ) -> NamedTensors:
         real = self._decode_reals(inputs["d_real"], numbers)
         with record_gradients(self.D) as tape:
-            D, view = self._make_loss_step(real, tf.stop_gradient(fake), inputs["d_given"], inputs["d_z"], numbers, ops)
-            terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
-        return self._step_discriminator(tape, terms, D.get_scores(), numbers)
+            fake, here = tf.stop_gradient(fake), _read_round(inputs)
+            (terms,), scores = self.networks.compute_terms(
+                ("discriminator",), real, fake, inputs["d_given"], inputs["d_z"], numbers, here, ops
+            )
+        return self._step_discriminator(tape, terms, scores, numbers)
 
     def _step_discriminator(
         self,
         tape: Any,
-        terms: NamedTensors,
+        terms: PhaseTerms,
         scores: NamedTensors,
         numbers: NamedTensors,
         *,
         wait_for: Sequence[Any] = (),
     ) -> NamedTensors:
-        for name, term in terms.items():
+        for name, term in terms.terms.items():
             if name.endswith("penalty") and not any(
                 gradient is not None for gradient in differentiate(tape, [term], self.D)
             ):
                 raise make_penalty_error(name)
-        self._update_d(compute_gradients(tape, terms, self.D), [*terms.values(), *wait_for], numbers)
-        report = {f"discriminator/{name}": term for name, term in terms.items()}
+        gradients = compute_gradients(tape, terms.terms, self.D)
+        self._update_d(gradients, [*_list_results(terms), *wait_for], numbers)
+        reported = terms.make_report(turns=self.plan.critic_steps)
+        report = {f"discriminator/{name}": term for name, term in reported.items()}
         return {**report, **compute_score_statistics(scores, self.plan, TensorFlowOps())}
 
     def _compute_generator_terms(
         self, inputs: NamedTensors, fake: Any, given: NamedTensors, z: Any, numbers: NamedTensors
-    ) -> NamedTensors:
+    ) -> PhaseTerms:
         with self._use_seeds(inputs, "g") as ops:
             if fake is None:
-                fake = self._generate(z, given, numbers)
+                fake = self.networks.generate(z, given, numbers)
             seen = None
             if self.plan.loss.same_real_in_generator_step:
                 seen = self._decode_reals(inputs["d_real"], numbers)
             elif self.plan.loss.real_in_generator_step:
                 seen = self._decode_reals(inputs["g_real"], numbers)
-            _, view = self._make_loss_step(seen, fake, given, z, numbers, ops)
-            return check_terms(self.loss.generator(view), self.loss, "generator")
+            (terms,), _ = self.networks.compute_terms(
+                ("generator",), seen, fake, given, z, numbers, _read_round(inputs, first_turn=True), ops
+            )
+            return terms
 
-    def _step_generator(self, gradients: Sequence[Any], terms: NamedTensors, numbers: NamedTensors) -> NamedTensors:
-        self._update_g(gradients, list(terms.values()), numbers)
-        return {f"generator/{name}": term for name, term in terms.items()}
+    def _step_generator(self, gradients: Sequence[Any], terms: PhaseTerms, numbers: NamedTensors) -> NamedTensors:
+        self._update_g(gradients, _list_results(terms), numbers)
+        return {f"generator/{name}": term for name, term in terms.make_report(turns=1).items()}
 
     def _update_d(self, gradients: Sequence[Any], wait_for: Sequence[Any], numbers: NamedTensors) -> None:
         apply_gradients(
@@ -204,62 +204,8 @@ class Phases:
         if self.ema is not None:
             self.ema.update(numbers["ema_decay"])
 
-    def _make_loss_step(
-        self,
-        real: Any,
-        fake: Any,
-        given: NamedTensors,
-        z: Any,
-        numbers: NamedTensors,
-        ops: TensorFlowOps,
-        *,
-        share: bool = False,
-    ) -> tuple[BoundDiscriminator, Step]:
-        plan, values = self.plan, self._schedule_values(numbers)
-        arguments = make_arguments(
-            given,
-            self._network_kwargs(numbers, plan.takes_d),
-            takes=plan.conditions_d,
-            latent=z if plan.latent_in_discriminator else None,
-        )
-        D = BoundDiscriminator(
-            lambda x, arguments: call_keras_network(self.D, x, arguments, training=True),
-            arguments,
-            real=real,
-            fake=fake,
-            share=share,
-        )
-        G = BoundGenerator(
-            lambda z, arguments: call_keras_network(self.G, z, arguments, training=True),
-            self._make_g_arguments(given, numbers),
-        )
-        memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self.memory)
-        labels, conditions = given.get("labels"), drop_labels(given)
-        return D, Step(D, G, real, fake, labels, z, values, ops, memory, conditions=conditions)
-
-    def _write_memory(self, name: str, value: Any) -> None:
-        self.memory[name].assign(tf.stop_gradient(value))
-
-    def _generate(self, z: Any, given: NamedTensors, numbers: NamedTensors) -> Any:
-        return call_keras_network(self.G, z, self._make_g_arguments(given, numbers), training=True)
-
-    def _make_g_arguments(self, given: NamedTensors, numbers: NamedTensors) -> dict[str, Any]:
-        plan = self.plan
-        return make_arguments(given, self._network_kwargs(numbers, plan.takes_g), takes=plan.conditions_g)
-
     def _decode_reals(self, encoded: Any, numbers: NamedTensors) -> Any:
-        return to_resolution(self.data.decode(encoded), self._schedule_values(numbers))
-
-    def _schedule_values(self, numbers: NamedTensors) -> dict[str, Any]:
-        """The schedule's values: `resolution` an int, all others tensors."""
-        values = {
-            name.removeprefix("values/"): number for name, number in numbers.items() if name.startswith("values/")
-        }
-        return {**values, "resolution": self.resolution} if self.resolution else values
-
-    def _network_kwargs(self, numbers: NamedTensors, takes: Sequence[str]) -> dict[str, Any]:
-        values = self._schedule_values(numbers)
-        return {name: values[name] for name in takes if name in values}
+        return to_resolution(self.data.decode(encoded), self.networks.select_values(numbers))
 
     @contextlib.contextmanager
     def _use_seeds(self, inputs: NamedTensors, phase: str) -> Iterator[TensorFlowOps]:
@@ -273,3 +219,14 @@ class Phases:
         yield TensorFlowOps(tf.cast(seeds[0], tf.int32), share=share)
         for state, seed in zip(self.seed_states, before, strict=True):
             state.assign(seed)
+
+
+def _read_round(inputs: NamedTensors, *, first_turn: bool = False) -> Round:
+    """The place in the run, in tensors; `first_turn` for phases that are always the first of their kind in a round."""
+    step, images, turn = tf.unstack(inputs["counts"])
+    return Round(step, images, is_first=tf.constant(True) if first_turn else tf.equal(turn, 0))
+
+
+def _list_results(terms: PhaseTerms) -> list[Any]:
+    """The scalars of a phase that are minimised or reported."""
+    return [*terms.terms.values(), *terms.logged.values()]

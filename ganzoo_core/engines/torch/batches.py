@@ -37,6 +37,7 @@ class Batches:
     Attributes:
         parts: this process's parts of each batch.
         ops: the loss's operations.
+        data: the images.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Batches:
     ) -> None:
         self.engine, self.plan, self.group = engine, plan, engine.group
         taken = {name: (conditions or {})[name] for name in plan.conditions}
-        self._data = TrainingImages(images, labels if plan.conditional else None, engine, taken)
+        self.data = TrainingImages(images, labels if plan.conditional else None, engine, taken)
         self._streams = {
             purpose: Stream(len(images), seed=plan.seed, purpose=purpose)
             for purpose in ("data", "data of the generator")
@@ -82,7 +83,8 @@ class Batches:
         size, following = self.plan.batch_size, self.parts[(part.number + 1) % len(self.parts)]
         next_position = position if following.number else position + size
         now = self._streams[stream].take_indices(position, size)[part.rows]
-        reals = self._data.gather(now, self._streams[stream].take_indices(next_position, size)[following.rows])
+        then = self._streams[stream].take_indices(next_position, size)[following.rows]
+        reals = self.data.gather(now, then, values)
         return replace(reals, images=to_resolution(reals.images, values))
 
     def draw_latents(self, part: Part, purpose: str, *indices: int) -> torch.Tensor:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
-from ganzoo_core.engines.loss_step import make_penalty_error
 from ganzoo_core.engines.torch.optimizers import check_strides
 
 
@@ -47,15 +43,3 @@ def clip_weights(params: list[torch.Tensor], limit: float) -> None:
     with torch.no_grad():
         torch._foreach_clamp_min_(params, -limit)
         torch._foreach_clamp_max_(params, limit)
-
-
-def check_penalties(terms: Mapping[str, Any], params: list[torch.Tensor]) -> None:
-    """Raise PluginError for a penalty that has no gradient in any of D's parameters."""
-    for name, term in terms.items():
-        if not name.endswith("penalty"):
-            continue
-        gradients: tuple[torch.Tensor | None, ...] = (None,)
-        if term.requires_grad:
-            gradients = torch.autograd.grad(term, params, retain_graph=True, allow_unused=True)
-        if all(gradient is None for gradient in gradients):
-            raise make_penalty_error(name)

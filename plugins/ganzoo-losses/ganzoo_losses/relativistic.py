@@ -18,9 +18,11 @@ class Relativistic:
 
     Args:
         gamma: γ; if 0, no gradient with respect to the images is computed. A schedule's `gamma` overrides it.
+        r2: whether there is R2 beside R1.
     """
 
     gamma: float
+    r2: bool = True
 
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
         ops = step.ops
@@ -30,12 +32,12 @@ class Relativistic:
             return {"adversarial": ops.mean(ops.softplus(fake - real))}
         gamma = step.values.get("gamma", self.gamma)
         real, by_real = ops.score_and_gradient(step.D, step.real)
+        r1 = 0.5 * gamma * ops.mean(ops.sum_per_sample(ops.square(by_real)))
+        if not self.r2:
+            return {"adversarial": ops.mean(ops.softplus(step.D(step.fake) - real)), "r1_penalty": r1}
         fake, by_fake = ops.score_and_gradient(step.D, step.fake)
-        return {
-            "adversarial": ops.mean(ops.softplus(fake - real)),
-            "r1_penalty": 0.5 * gamma * ops.mean(ops.sum_per_sample(ops.square(by_real))),
-            "r2_penalty": 0.5 * gamma * ops.mean(ops.sum_per_sample(ops.square(by_fake))),
-        }
+        r2 = 0.5 * gamma * ops.mean(ops.sum_per_sample(ops.square(by_fake)))
+        return {"adversarial": ops.mean(ops.softplus(fake - real)), "r1_penalty": r1, "r2_penalty": r2}
 
     def generator(self, step: gz.Step) -> Mapping[str, Any]:
         ops = step.ops
@@ -48,4 +50,4 @@ def loss(options: gz.Options) -> gz.Loss:
     gamma = options["gamma"]
     if gamma < 0:
         raise gz.UsageError(f"loss.gamma is {gamma:g}; expected a weight of at least 0, and 0 for no penalties")
-    return Relativistic(gamma=gamma)
+    return Relativistic(gamma=gamma, r2=options["r2"])

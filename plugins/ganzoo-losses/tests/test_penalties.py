@@ -183,6 +183,19 @@ def test_the_schedule_wins_over_gamma(make_loss, fake_step):
         assert float(terms["r2_penalty"]) == pytest.approx(BY_HAND["r2_penalty"]())
 
 
+def test_r1_alone(make_loss, fake_step):
+    """Without R2 the other terms are the same, each image is scored once, and fakes need no gradient."""
+    both = make_loss("relativistic", gamma=1.5).discriminator(numpy_step(fake_step))
+    step = numpy_step(fake_step)
+    alone = make_loss("relativistic", gamma=1.5, r2=False).discriminator(step)
+    assert alone == {name: both[name] for name in ("adversarial", "r1_penalty")}
+    assert [images is step.real for images in step.D.calls] == [True, False]
+    scheduled = numpy_step(fake_step, values={"gamma": 3.0})
+    terms = make_loss("relativistic", gamma=0.0, r2=False).discriminator(scheduled)
+    assert list(terms) == ["adversarial", "r1_penalty"]
+    assert float(terms["r1_penalty"]) == pytest.approx(2 * BY_HAND["r1_penalty"]())
+
+
 @pytest.mark.parametrize(("name", "option"), [("relativistic", "gamma"), ("wgan-gp", "gp_weight")])
 def test_a_weight_of_zero_costs_no_gradients(name, option, make_loss, fake_step, monkeypatch):
     step = numpy_step(fake_step)

@@ -16,6 +16,8 @@ POLICIES = ("color", "translation", "cutout")
 def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Generator[None, Any, Any]:
     """The discriminator, which in training gets randomly augmented images, real and fake.
 
+    A schedule's value `augment` comes with each call, and is the chance of each transform in place of the setting.
+
     Raises:
         UsageError: for a policy that is empty, or has an unknown or repeated name; and for a discriminator that takes a
             picture as a condition, which would no longer lie over the moved image.
@@ -29,8 +31,11 @@ def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Gene
             )
     policy = tuple(modifiers["diffaugment"]["policy"])
     _check_policy(policy)
+    chance = modifiers["diffaugment"]["augment"]
+    if not 0.0 <= chance <= 1.0:
+        raise gz.UsageError(f"with.diffaugment.augment is {chance:g}; expected a probability, from 0 to 1")
     module = importlib.import_module(f"ganzoo_modifiers.diffaugment_{spec.framework}")
-    return module.augment_inputs(network, policy=policy)
+    return module.augment_inputs(network, policy=policy, chance=chance)
 
 
 def _check_policy(policy: tuple[str, ...]) -> None:

@@ -15,16 +15,18 @@ import tensorflow as tf
 import ganzoo_core as gz
 
 RANDOM_COLUMNS = 7  # numbers per image: one each for brightness, saturation, contrast; two each for shift and cutout
+POLICIES = ("color", "translation", "cutout")
 
 
-def augment_inputs(network: keras.Model, *, policy: Sequence[str]) -> keras.Model:
+def augment_inputs(network: keras.Model, *, policy: Sequence[str], chance: float) -> keras.Model:
     """Wrap the network in a model that augments the images in training, and only then.
 
     Args:
         network: a native discriminator, called with the images first.
-        policy: the transforms to apply, of `color`, `translate` and `cut_out`, in this order.
+        policy: the transforms to apply, of `POLICIES`, in this order.
+        chance: of each of them for an image, 0 to 1; a schedule's value, passed as `augment`, overrides it.
     """
-    return Augmented(network, policy=policy)
+    return Augmented(network, policy=policy, chance=chance)
 
 
 class Augmented(keras.Model):
@@ -33,9 +35,9 @@ class Augmented(keras.Model):
     It has no weights of its own. Its random numbers come from its own seed generator, new ones in each call.
     """
 
-    def __init__(self, network: keras.Model, *, policy: Sequence[str]) -> None:
+    def __init__(self, network: keras.Model, *, policy: Sequence[str], chance: float) -> None:
         super().__init__(name=network.name)
-        self.network, self.policy = network, tuple(policy)
+        self.network, self.policy, self.chance = network, tuple(policy), chance
         self.seeds = keras.random.SeedGenerator(0)  # the run sets its state in each phase
         if hasattr(network, "grow"):
             self.grow = network.grow
@@ -49,30 +51,47 @@ class Augmented(keras.Model):
         resolution: int | None = None,
         **values: tf.Tensor,
     ) -> Any:
+        now = values.pop("augment", None)
         if training:
-            draws = keras.random.uniform((tf.shape(images)[0], RANDOM_COLUMNS), seed=self.seeds)
-            images = augment(images, draws, policy=self.policy)
+            count = tf.shape(images)[0]
+            draws = keras.random.uniform((count, RANDOM_COLUMNS), seed=self.seeds)
+            applied = None
+            if now is not None or self.chance < 1.0:
+                applied = keras.random.uniform((count, len(POLICIES)), seed=self.seeds) < (
+                    self.chance if now is None else now
+                )
+            images = augment(images, draws, policy=self.policy, applied=applied)
         # Keras does not allow numbers and tensors mixed in **kwargs, so `resolution` is a parameter.
         given = {"labels": labels, "resolution": resolution, **values}
         arguments = {name: value for name, value in given.items() if value is not None}
         return gz.call_keras_network(self.network, images, arguments, training=training)
 
 
-def augment(images: tf.Tensor, draws: tf.Tensor, *, policy: Sequence[str]) -> tf.Tensor:
+def augment(
+    images: tf.Tensor, draws: tf.Tensor, *, policy: Sequence[str], applied: tf.Tensor | None = None
+) -> tf.Tensor:
     """Images [N,H,W,C] and numbers [N,7] from [0, 1) -> images of the same shape.
 
     Each transform has its own columns, so that its random numbers do not depend on the rest of the policy.
+
+    Args:
+        images, draws: as above.
+        policy: the transforms to apply, in this order.
+        applied: booleans [N,3], whether each of `POLICIES` is applied to an image; None for all.
     """
     brightness_by, saturation_by, contrast_by, *places = tf.unstack(draws, num=RANDOM_COLUMNS, axis=1)
     for name in policy:
         if name == "color":
-            images = change_contrast(
+            changed = change_contrast(
                 change_saturation(change_brightness(images, brightness_by), saturation_by), contrast_by
             )
         elif name == "translation":
-            images = translate(images, places[0], places[1])
+            changed = translate(images, places[0], places[1])
         else:
-            images = cut_out(images, places[2], places[3])
+            changed = cut_out(images, places[2], places[3])
+        if applied is not None:
+            changed = tf.where(applied[:, POLICIES.index(name), None, None, None], changed, images)
+        images = changed
     return images
 
 

@@ -13,45 +13,61 @@ import torch
 from torch import Tensor, nn
 
 RANDOM_COLUMNS = 7  # numbers per image: one each for brightness, saturation, contrast; two each for shift and cutout
+POLICIES = ("color", "translation", "cutout")
 
 
-def augment_inputs(network: nn.Module, *, policy: Sequence[str]) -> nn.Module:
+def augment_inputs(network: nn.Module, *, policy: Sequence[str], chance: float) -> nn.Module:
     """Make the network augment its images in training mode; in eval mode they are unchanged. Returns the same network.
 
     The random numbers come from the generator of the images' device, new ones in each call.
 
     Args:
         network: a native discriminator, called with the images first.
-        policy: the transforms to apply, of `color`, `translate` and `cut_out`, in this order.
+        policy: the transforms to apply, of `POLICIES`, in this order.
+        chance: of each of them for an image, 0 to 1; a schedule's value, passed as `augment`, overrides it.
     """
 
-    def before(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    def before(
+        module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        named = dict(named)
+        now = named.pop("augment", chance)
         if not module.training:
-            return given
+            return given, named
         images, *others = given
         draws = torch.rand(len(images), RANDOM_COLUMNS, device=images.device)
-        return (augment(images, draws, policy=policy), *others)
+        always = isinstance(now, float) and now == 1.0
+        applied = None if always else torch.rand(len(images), len(POLICIES), device=images.device) < now
+        return (augment(images, draws, policy=policy, applied=applied), *others), named
 
     # A hook instead of a wrapper keeps the network's type, methods and names of weights.
-    network.register_forward_pre_hook(before)
+    network.register_forward_pre_hook(before, with_kwargs=True)
     return network
 
 
-def augment(images: Tensor, draws: Tensor, *, policy: Sequence[str]) -> Tensor:
+def augment(images: Tensor, draws: Tensor, *, policy: Sequence[str], applied: Tensor | None = None) -> Tensor:
     """Images [N,C,H,W] and numbers [N,7] from [0, 1) -> images of the same shape.
 
     Each transform has its own columns, so that its random numbers do not depend on the rest of the policy.
+
+    Args:
+        images, draws: as above.
+        policy: the transforms to apply, in this order.
+        applied: booleans [N,3], whether each of `POLICIES` is applied to an image; None for all.
     """
     brightness_by, saturation_by, contrast_by, *places = draws.unbind(1)
     for name in policy:
         if name == "color":
-            images = change_contrast(
+            changed = change_contrast(
                 change_saturation(change_brightness(images, brightness_by), saturation_by), contrast_by
             )
         elif name == "translation":
-            images = translate(images, places[0], places[1])
+            changed = translate(images, places[0], places[1])
         else:
-            images = cut_out(images, places[2], places[3])
+            changed = cut_out(images, places[2], places[3])
+        if applied is not None:
+            changed = torch.where(applied[:, POLICIES.index(name), None, None, None], changed, images)
+        images = changed
     return images
 
 

@@ -164,6 +164,23 @@ def test_every_place_is_as_likely(framework):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_each_transform_is_applied_to_the_images_that_were_drawn(framework):
+    """What is applied to all, one transform after the other, and left where `applied` is false."""
+    images, draws = random((8, 8, 8, 3))
+    applied = np.array([[bool(row & 1), bool(row & 2), bool(row & 4)] for row in range(8)])
+    expected = images
+    for column, name in enumerate(ALL):
+        changed = augmented(framework, expected, draws, (name,))
+        expected = np.where(applied[:, column, None, None, None], changed, expected)
+    module = importlib.import_module(f"ganzoo_modifiers.diffaugment_{framework}")
+    convert = tf.constant if framework == "tensorflow" else torch.from_numpy
+    found = module.augment(to_native(framework, images), convert(draws), policy=ALL, applied=convert(applied))
+    np.testing.assert_array_equal(to_numpy(framework, found), expected)
+    np.testing.assert_array_equal(expected[0], images[0])
+    np.testing.assert_array_equal(expected[7], augmented(framework, images, draws)[7])
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_gradient_by_the_images(framework, channels):
     """The transforms are affine in the images, A x + b: the gradient of g·(A x + b) by x is Aᵀg, column by column."""
@@ -202,6 +219,12 @@ def test_both_frameworks_give_the_same(shape):
     np.testing.assert_allclose(
         augmented("torch", images, draws), augmented("tensorflow", images, draws), rtol=1e-6, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("chance", [-0.1, 1.5])
+def test_what_is_no_probability_is_refused(modify, chance):
+    with pytest.raises(gz.UsageError, match=rf"with\.diffaugment\.augment is {chance:g}; expected a probability"):
+        modify("build_discriminator", torch.nn.Flatten(), "diffaugment", augment=chance)
 
 
 @pytest.mark.parametrize(

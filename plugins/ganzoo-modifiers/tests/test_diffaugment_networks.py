@@ -139,6 +139,48 @@ def test_labels_values_and_mappings_pass_through(framework, modify):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_chance_of_a_transform(framework, modify):
+    """0 changes nothing and 1 everything; between, so many of 300 images, within five deviations. A value wins."""
+    many = np.repeat(PIXELS, 50, axis=0)
+    cases = [(0.0, None, 0.0), (1.0, None, 1.0), (0.3, None, 0.3), (1.0, 0.3, 0.3), (0.0, 1.0, 1.0)]
+    for setting, value, expected in cases:
+        settings = {"augment": setting, "policy": ["color"]}
+        D = modify("build_discriminator", seeing(framework), "diffaugment", framework, **settings)
+        seed(framework, D, 3)
+        scalar = tf.constant if framework == "tensorflow" else torch.tensor
+        played(framework, D, native(framework, many), **({} if value is None else {"augment": scalar(value)}))
+        plain = D if framework == "torch" else D.network
+        seen, _, values = plain.given[-1]
+        assert values == {}
+        changed = (numpy(seen) != numpy(native(framework, many))).reshape(300, -1).any(axis=1).mean()
+        assert abs(changed - expected) <= 5 * (expected * (1 - expected) / 300) ** 0.5
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_chance_of_1_draws_what_it_drew_before_there_was_one(framework, modify):
+    """Seven numbers an image and no more: what runs train does not change."""
+    D = modify("build_discriminator", seeing(framework), "diffaugment", framework)
+    seed(framework, D, 5)
+    played(framework, D, native(framework))
+    played(framework, D, native(framework))
+    seen = [numpy(images) for images, _, _ in (D if framework == "torch" else D.network).given]
+    if framework == "torch":
+        from ganzoo_modifiers.diffaugment_torch import augment
+
+        torch.manual_seed(5)
+        draws = [torch.rand(6, 7) for _ in seen]
+    else:
+        from ganzoo_modifiers.diffaugment_tensorflow import augment
+
+        seeds = keras.random.SeedGenerator(0)
+        seeds.state.assign([5, 7])
+        draws = [keras.random.uniform((6, 7), seed=seeds) for _ in seen]
+    policy = ("color", "translation", "cutout")
+    for images, drawn in zip(seen, draws, strict=True):
+        np.testing.assert_array_equal(images, numpy(augment(native(framework), drawn, policy=policy)))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_names_of_the_weights_stay(framework, modify):
     plain, other = seeing(framework), seeing(framework)
     D = modify("build_discriminator", other, "diffaugment", framework)
@@ -241,6 +283,21 @@ def test_another_policy_is_another_training(tmp_path):
     cutout = stepped(assembled(tmp_path / "b", "dcgan-torch", **{"with.diffaugment.policy": "cutout"}), range(2))
     assert plain.keys() == cutout.keys()
     assert any(not np.array_equal(plain[name], cutout[name]) for name in plain if name.startswith("D/"))
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("model", ["dcgan-torch", pytest.param("dcgan-tf", marks=pytest.mark.slow)])
+def test_a_schedule_moves_the_chance(tmp_path, model):
+    """From 0 to 0 trains what no augmentation trains; from 0 to 1 something else."""
+    none = stepped(assembled(tmp_path / "none", model, **{"with.diffaugment.augment": 0.0}), range(2))
+    moving = {"use.schedule": "cosine", "train.length": "2steps", "schedule.final": 1.0}
+    moved = assembled(tmp_path / "moved", model, **moving, **{"schedule.augment_ends": [0.0, 1.0]})
+    assert "augment" in moved.trainer.plan.takes_d
+    first = stepped(assembled(tmp_path / "first", model, **{"with.diffaugment.augment": 0.0}), range(1))
+    begun = stepped(moved, range(1))
+    assert all(np.array_equal(first[name], begun[name]) for name in first)
+    after = stepped(moved, range(1, 2))
+    assert any(not np.array_equal(none[name], after[name]) for name in none)
 
 
 @pytest.mark.filterwarnings("default")

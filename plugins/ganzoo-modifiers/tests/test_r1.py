@@ -1,4 +1,4 @@
-"""R1 on top of another loss: its value, its derivative, one forward, and what it hands on."""
+"""R1 and R2 on top of another loss: value, derivative, one forward, and what they hand on."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def step_in_torch(fake_step):
     return fake_step(D=Quadratic(a, b), ops=TorchOps("cpu"), real=real, fake=fake)
 
 
-def by_hand(gamma):
+def by_hand(gamma, images=REAL):
     total = 0.0
-    for sample in REAL:
+    for sample in images:
         total += sum(float(value) ** 2 for value in (A * sample + SLOPE).ravel())
-    return gamma / 2 * total / len(REAL)
+    return gamma / 2 * total / len(images)
 
 
 @pytest.mark.parametrize("step_of", [step_in_numpy, step_in_torch])
@@ -71,6 +71,36 @@ def test_value(step_of, modify, fake_step):
     assert list(terms) == ["adversarial", "r1_penalty"]
     assert terms["r1_penalty"].item() == pytest.approx(by_hand(4.0), rel=1e-9)
     assert terms["adversarial"].item() == pytest.approx(Scoring().discriminator(plain)["adversarial"].item())
+
+
+@pytest.mark.parametrize("step_of", [step_in_numpy, step_in_torch])
+def test_r2_is_the_same_on_fakes(step_of, modify, fake_step):
+    step, plain = step_of(fake_step), step_of(fake_step)
+    terms = modify("loss", Scoring(), "r2", gamma=4.0).discriminator(step)
+    assert list(terms) == ["adversarial", "r2_penalty"]
+    assert terms["r2_penalty"].item() == pytest.approx(by_hand(4.0, FAKE), rel=1e-9)
+    assert terms["adversarial"].item() == pytest.approx(Scoring().discriminator(plain)["adversarial"].item())
+
+
+@pytest.mark.parametrize("order", [("r1", "r2"), ("r2", "r1")])
+def test_both_take_one_forward_of_each_batch(order, modify, fake_step):
+    step, loss = step_in_numpy(fake_step), Scoring()
+    for name in order:
+        loss = modify("loss", loss, name, gamma=4.0)
+    terms = loss.discriminator(step)
+    assert terms["r1_penalty"] == pytest.approx(by_hand(4.0))
+    assert terms["r2_penalty"] == pytest.approx(by_hand(4.0, FAKE))
+    assert [images is REAL for images in step.D.calls] == [False, True]
+
+
+@pytest.mark.parametrize(("name", "images"), [("r1", REAL), ("r2", FAKE)])
+def test_a_schedule_s_gamma_wins(name, images, modify, fake_step):
+    step = step_in_numpy(fake_step)
+    step.values = {"gamma": 0.5}
+    terms = modify("loss", Scoring(), name, gamma=4.0).discriminator(step)
+    assert terms[f"{name}_penalty"] == pytest.approx(by_hand(0.5, images))
+    zero = Scoring()
+    assert modify("loss", zero, name, gamma=0.0) is zero
 
 
 def test_the_papers_gamma(modify, fake_step, cards):

@@ -1,4 +1,4 @@
-"""Half a cosine: Loshchilov, Hutter 2016 (arXiv:1608.03983), equation 5, without restarts; as in R3GAN."""
+"""Half a cosine: Loshchilov, Hutter 2016 (arXiv:1608.03983), equation 5, without restarts; as in R3GAN's burn-in."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from dataclasses import dataclass
 
 import ganzoo_core as gz
 
-EXTRAS = ("gamma", "beta2", "ema_halflife")
+EXTRAS = ("gamma", "beta2", "ema_halflife", "augment")
+BELOW_ONE, UP_TO_ONE = ("beta2",), ("augment",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine:
-    """Each value follows half a cosine from its first to its last, and stays at the last beyond the run.
+    """Each value follows half a cosine from its first to its last, and then stays.
 
     Args:
-        total_images: the length of the run.
+        images: when the last is reached.
         ends: name -> (first, last) value.
     """
 
-    total_images: int
+    images: int
     ends: Mapping[str, tuple[float, float]]
 
     def __call__(self, images: int) -> Mapping[str, float]:
-        if images >= self.total_images:
+        if images >= self.images:
             return {name: last for name, (_, last) in self.ends.items()}
-        gone = 0.5 * (1.0 - math.cos(math.pi * images / self.total_images))
+        gone = 0.5 * (1.0 - math.cos(math.pi * images / self.images))
         return {name: _interpolate(first, last, gone) for name, (first, last) in self.ends.items()}
 
 
@@ -43,13 +44,14 @@ def schedule(total_images: int, options: gz.Options) -> gz.Schedule:
         raise gz.UsageError(f"schedule.final is {final:g}; expected a factor of at least 0")
     ends = {rate: (options[rate], options[rate] * final) for rate in ("lr_g", "lr_d")}
     ends |= {name: _check_ends(name, options[f"{name}_ends"]) for name in EXTRAS if any(options[f"{name}_ends"])}
-    return Cosine(total_images=total_images, ends=ends)
+    return Cosine(images=options["images"] or total_images, ends=ends)
 
 
 def _check_ends(name: str, numbers: Sequence[float]) -> tuple[float, float]:
-    highest = 1.0 if name == "beta2" else math.inf
-    if len(numbers) != 2 or not all(0.0 <= number < highest for number in numbers):
-        expected = "from 0 to below 1" if name == "beta2" else "of at least 0"
+    is_high = any(number >= 1.0 for number in numbers) if name in BELOW_ONE else False
+    is_high = is_high or (name in UP_TO_ONE and any(number > 1.0 for number in numbers))
+    if len(numbers) != 2 or is_high or not all(0.0 <= number < math.inf for number in numbers):
+        expected = {"beta2": "from 0 to below 1", "augment": "from 0 to 1"}.get(name, "of at least 0")
         text = ",".join(f"{number:g}" for number in numbers)
         raise gz.UsageError(f"schedule.{name}_ends is {text}; expected two numbers {expected}, the first and the last")
     return numbers[0], numbers[1]

@@ -73,6 +73,23 @@ def test_cosine_moves_what_r3gan_moves():
     assert schedule(1000) == {"lr_g": 5e-5, "lr_d": 1e-4, "gamma": 0.1, "beta2": 0.99, "ema_halflife": 5000.0}
 
 
+def test_a_burn_in_ends_at_its_own_number_of_images_and_stays():
+    """CIFAR-10's of R3GAN: over 20 M images, whatever the run's length."""
+    settings = {
+        "images": 20_000_000, "final": 0.25, "gamma_ends": [0.05, 0.005], "beta2_ends": [0.9, 0.99],
+        "ema_halflife_ends": [0.0, 5e6], "augment_ends": [0.0, 0.55],
+    }  # fmt: skip
+    last = {"lr_g": 5e-5, "lr_d": 1e-4, "gamma": 0.005, "beta2": 0.99, "ema_halflife": 5e6, "augment": 0.55}
+    for total in (1000, 100_000_000):
+        schedule = make("cosine", total, **settings)
+        begun = {"lr_g": 2e-4, "lr_d": 4e-4, "gamma": 0.05, "beta2": 0.9, "ema_halflife": 0.0, "augment": 0.0}
+        assert schedule(0) == begun
+        for images, gone in [(5_000_000, (1 - math.sqrt(0.5)) / 2), (10_000_000, 0.5)]:
+            expected = {name: begun[name] + gone * (last[name] - begun[name]) for name in last}
+            assert schedule(images) == pytest.approx(expected, rel=1e-9)
+        assert schedule(20_000_000) == schedule(10**9) == last
+
+
 @given(name=NAMES, total=TOTALS, final=st.floats(0, 2), start=st.floats(0, 0.999), data=st.data())
 def test_rules_for_all_runs(name, total, final, start, data):
     """Pure, bounded by both ends, monotone; the first value at 0 images, the last from the end on."""
@@ -108,6 +125,8 @@ def test_order_of_asking_does_not_matter(name):
         ("cosine", {"gamma_ends": [1.0]}, r"schedule\.gamma_ends is 1; expected two numbers"),
         ("cosine", {"gamma_ends": [1.0, -1.0]}, r"schedule\.gamma_ends is 1,-1"),
         ("cosine", {"beta2_ends": [0.9, 1.0]}, r"from 0 to below 1"),
+        ("cosine", {"augment_ends": [0.0, 1.1]}, r"schedule\.augment_ends is 0,1\.1; .* from 0 to 1, the first"),
+        ("cosine", {"ema_halflife_ends": [0.0, math.inf]}, r"of at least 0"),
     ],
 )
 def test_senseless_settings_are_refused(name, options, message):
