@@ -124,7 +124,6 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         PLAN,
         pytest.param(change(PLAN, critic_steps=2), marks=pytest.mark.slow),
         change(PLAN, updates="simultaneous"),
-        change(PLAN, accumulate=2),
     ],
 )
 def test_the_compiled_step_agrees_with_the_plain_one(traced: list[int], plan: Plan) -> None:
