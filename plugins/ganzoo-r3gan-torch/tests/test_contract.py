@@ -1,7 +1,21 @@
 """What ganzoo holds every plugin to."""
 
+import pytest
+
 from ganzoo_core.testing import Contract
 
 
 class TestContract(Contract):
     plugin = "ganzoo-r3gan-torch"
+
+
+@pytest.mark.slow
+class TestContractWithClasses(Contract):
+    plugin = "ganzoo-r3gan-torch"
+    settings = {"model.conditional": True}
+
+
+@pytest.mark.slow
+class TestContractOfThePapersBlocks(Contract):
+    plugin = "ganzoo-r3gan-torch"
+    settings = {"model.block": "grouped"}
