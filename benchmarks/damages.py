@@ -46,6 +46,19 @@ def list_sets(root: Path, fonts: Path | None) -> dict[str, Callable[[], PictureS
     return sets
 
 
+def write_pictures(pictures: PictureSet, folder: Path) -> Path:
+    """Write all pictures of a set as PNG, those with labels into a folder for each class; return `folder`."""
+    images, labels = list(pictures.images), pictures.labels
+    if pictures.others is not None and labels is not None:
+        images += list(pictures.others[0])
+        labels = np.concatenate([labels, pictures.others[1]])
+    for number, image in enumerate(images):
+        place = folder if labels is None else folder / f"class {labels[number]}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.squeeze()).save(place / f"{number:05}.png")
+    return folder
+
+
 def choose(images: np.ndarray, labels: np.ndarray) -> PictureSet:
     """Some pictures to damage and others to learn from."""
     order = np.random.Generator(np.random.Philox(0)).permutation(len(images))

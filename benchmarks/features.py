@@ -1,7 +1,8 @@
 """Do an extractor's features tell damaged pictures from real ones? The tables in `plugins/ganzoo-features/README.md`.
 
     GANZOO_DATA=FOLDER python benchmarks/features.py --fonts FOLDER
-    python benchmarks/features.py --runs runs/dcgan-torch-digits-1          # a training's beginning, middle and end
+    GANZOO_DATA=FOLDER python benchmarks/features.py --fonts FOLDER --pictures sets   # the sets, to train on
+    python benchmarks/features.py --runs runs/mnist runs/faces              # a training's beginning, middle and end
     python benchmarks/features.py --speed torch                             # or tensorflow
 
 Eight sets of pictures, none of which made the weights of `bundled`, are cut into halves, twenty times. One half is
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--fonts", type=Path, help="where the packages of fonts are installed")
     parser.add_argument("--extractors", default=",".join(EXTRACTORS), help="only these")
     parser.add_argument("--rows", type=Path, default=Path("features.jsonl"), help="kept here, and not measured again")
+    parser.add_argument("--pictures", type=Path, help="instead: write each set as a folder of pictures into this one")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="instead of damages: folders of runs")
     parser.add_argument("--speed", choices=("torch", "tensorflow"), help="instead: time and memory of `bundled` in it")
     args = parser.parse_args()
@@ -60,6 +62,10 @@ def main() -> None:
     if args.runs:
         for run in args.runs:
             print_run(run, args.weights)
+        return
+    if args.pictures:
+        for name, read in damages.list_sets(args.data_root, args.fonts).items():
+            print(damages.write_pictures(read(), args.pictures / name.lower().replace(" ", "-")))
         return
     rows = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows.exists() else []
     for name, read in damages.list_sets(args.data_root, args.fonts).items():
@@ -225,7 +231,7 @@ def print_run(run: Path, weights: Path) -> None:
     """The distance of what a run drew at 10, 30 and 100 % of its training, which should fall."""
     from first_look import read_real_images
 
-    from ganzoo_core.evaluation.worker import resize_images
+    from ganzoo_core.evaluation.protocol import resize_images
 
     source = read_real_images(run, None)[0]
     order = np.random.Generator(np.random.Philox(0)).permutation(len(source.images))

@@ -27,8 +27,9 @@ from pairs import measure
 from startup import write_fake_plugins
 
 import ganzoo_core as gz
-from ganzoo_core import mix, python_api
+from ganzoo_core import mix
 from ganzoo_core.discovery.catalog import scan
+from ganzoo_core.mix.flags import collect_flags
 from ganzoo_core.training import assemble, setup
 
 EPOCH_IMAGES = 60_000  # images: of the run whose share of saving is told
@@ -287,7 +288,7 @@ def assemble_run(
         picks={"model": model, "data": data},
         preset=preset,
         assigned=settings or {},
-        flags=python_api.collect_flags(steps=steps),
+        flags=collect_flags(steps=steps),
     )
     with tempfile.TemporaryDirectory() as folder:
         runner = assemble.open_run(

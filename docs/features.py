@@ -28,6 +28,11 @@ MEANINGS = {  # of each of FEATURES: what it means, and who reads it
         "beside, and G runs once",
         "the engines",
     ),
+    "conditions_in_generator": (
+        "G is drawn from conditions, so that each drawn image has a target; true of a model that lists `conditions`, "
+        "and `has` does not say it",
+        "the mix",
+    ),
     "classes_output": ("D returns `classes` [N,K], logits of the classes", "the mix; the contract's `features`"),
     "features_output": (
         "D returns `features`, as feature matching compares them",
@@ -82,7 +87,13 @@ BESIDES = (  # attributes of the object itself, also where a plugin made it
         "the networks have one size",
         "the engines",
     ),
-    ("loss", "memory", "the scalars that it keeps from step to step, with their first values", "none", "the engines"),
+    (
+        "loss",
+        "memory",
+        "what it keeps from step to step, by name, with what each starts with",
+        "none",
+        "the engines",
+    ),
     ("extractor", "facts", "what its features depend on", "refused", "`ganzoo evaluate`, which records them"),
 )
 HEAD = """# What parts need and have

@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # importing numpy would double the time of commands that only list what is installed
     import numpy as np
 
 from ganzoo_core.image_source import Images as Images
 from ganzoo_core.image_source import ImageSource as ImageSource
+from ganzoo_core.ops import Ops as Ops
+from ganzoo_core.ops import Tensor as Tensor
 
 API = 1
 """The version of this contract. A manifest states the version it was written for (`api = 1`)."""
-Tensor = Any
-"""An array of the framework in use: `torch.Tensor`, `tf.Tensor` or `numpy.ndarray`."""
 Options = Mapping[str, Any]
 """A part's own settings with the prefix removed: `model.width` arrives as `options["width"]`."""
 
@@ -49,61 +49,6 @@ class Spec:
     latent_dim: int
     framework: str
     conditions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-
-class Ops(Protocol):
-    """The operations that losses are written with. Each engine supplies them, so a loss runs in every framework.
-
-    `+ - * / **` and comparisons work on tensors directly. Reductions return float32.
-    """
-
-    def mean(self, x: Tensor) -> Tensor:
-        """The mean of all elements, a scalar."""
-
-    def sum(self, x: Tensor) -> Tensor:
-        """The sum of all elements, a scalar."""
-
-    def sum_per_sample(self, x: Tensor) -> Tensor:
-        """[N, ...] -> [N]: the sum over all axes but the first."""
-
-    def mean_over_samples(self, x: Tensor) -> Tensor:
-        """[N, ...] -> [...]: the mean over the first axis, as feature matching compares it."""
-
-    def min(self, x: Tensor) -> Tensor:
-        """The smallest of all elements, a scalar."""
-
-    def max(self, x: Tensor) -> Tensor:
-        """The largest of all elements, a scalar."""
-
-    def square(self, x: Tensor) -> Tensor: ...
-    def sqrt(self, x: Tensor) -> Tensor: ...
-    def abs(self, x: Tensor) -> Tensor: ...
-    def relu(self, x: Tensor) -> Tensor: ...
-    def sigmoid(self, x: Tensor) -> Tensor: ...
-    def softplus(self, x: Tensor) -> Tensor:
-        """log(1 + exp(x)), without overflow."""
-
-    def lerp(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-        """start + weight * (end - start)."""
-
-    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean over N of -log softmax(logits [N,K])[labels [N]], a scalar."""
-
-    def stop_gradient(self, x: Tensor) -> Tensor:
-        """x, treated as a constant in differentiation."""
-
-    def uniform(self, shape: Sequence[int]) -> Tensor:
-        """Float32 in [0, 1), drawn from the run's seed and step."""
-
-    def normal(self, shape: Sequence[int]) -> Tensor:
-        """Float32, mean 0 and standard deviation 1, drawn from the run's seed and step."""
-
-    def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-        """One forward pass of D at x: the scores [N] and the gradient of their sum with respect to x, shaped as x.
-
-        The gradient can be differentiated again with respect to D's parameters. Batch norm, dropout and the vectors
-        of spectral normalisation are updated once, as in any other call of D.
-        """
 
 
 class BoundGenerator(Protocol):
@@ -143,6 +88,29 @@ class BoundDiscriminator(Protocol):
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What a loss remembers under a name, where a number or an array alone does not say enough.
+
+    Attributes:
+        initial: what it starts with: an array, whose shape and dtype it keeps (float16, float32, float64, int32, int64,
+            uint8 or bool), or a number, which is a float32.
+        across: how the processes of a distributed run keep it. `mean`: averaged over them after each phase, so that it
+            is the same in all; whole numbers are rounded. `rank`: each has its own, such as a pool of images that it
+            drew. All are saved, and only a run on as many processes can resume from them.
+    """
+
+    initial: float | np.ndarray
+    across: Literal["mean", "rank"] = "mean"
+
+
+class StepServices(Protocol):
+    """What an engine does for `Step.every` and `Step.log`."""
+
+    def every(self, n: int, term: Callable[[], Tensor]) -> Tensor: ...
+    def log(self, name: str, value: Tensor) -> None: ...
+
+
+@dataclass(frozen=True)
 class Step:
     """The input of a loss, in both phases.
 
@@ -155,9 +123,13 @@ class Step:
         z: float32 [N, latent_dim].
         values: the schedule's values at this point of the run.
         ops: the operations; see `Ops`.
-        memory: the scalars that the loss keeps from step to step, by name; see `Loss`.
+        memory: what the loss keeps from step to step, by name; see `Loss`.
         conditions: name -> rows, of all conditions that either network takes: int64 [N], float32 [N,F], and pictures
             float32 in [-1, 1] in the framework's layout. They belong to `real`, and `fake` is drawn from them.
+        step: the number of rounds before this one, the same in all phases of a round. An int; an int64 scalar tensor in
+            TensorFlow, and in PyTorch where the step is compiled. `ops.cast` makes it a float32.
+        images: the number of real images seen before this round, for which `values` are the schedule's; as `step`.
+        services: the engine's, for the methods below; a step that is made without them is a whole round by itself.
     """
 
     D: BoundDiscriminator
@@ -170,17 +142,52 @@ class Step:
     ops: Ops
     memory: MutableMapping[str, Tensor] = field(default_factory=dict)
     conditions: Mapping[str, Tensor] = field(default_factory=dict)
+    step: Tensor = 0
+    images: Tensor = 0
+    services: StepServices | None = field(default=None, repr=False)
+
+    def every(self, n: int, term: Callable[[], Tensor]) -> Tensor:
+        """n · term() in every n-th round, beginning with the first, else 0 without a call of `term`: a lazy term.
+
+        Its mean over the rounds is that of a term that is computed each time. Of several D updates in a round it is in
+        the first only; the report's mean of a term that is such a result is over the rounds.
+
+        Args:
+            n: at least 1.
+            term: returns a scalar. It may read and write `memory`; scores that it asks for do not count for D's
+                accuracies. In TensorFlow it is traced into a branch of the graph: what it assigns to variables of
+                Python is of no use outside of it.
+
+        Raises:
+            PluginError: if n is no whole number of at least 1, if the term is no scalar or calls `every` or `log`.
+        """
+        if self.services is not None:
+            return self.services.every(n, term)
+        return n * term() if int(self.step) % n == 0 else self.ops.cast(0.0, "float32")
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Report a scalar that is not minimised, as `discriminator/NAME` or `generator/NAME`, like the terms.
+
+        The report's mean is over the calls. Like a term it must stay finite.
+
+        Raises:
+            PluginError: if the value is no scalar, or the phase reports something else by this name.
+        """
+        if self.services is not None:
+            self.services.log(name, value)
 
 
 @runtime_checkable
 class Loss(Protocol):
     """Named terms for each network; the engine sums, differentiates and logs them.
 
-    A term whose name ends in `penalty` is checked at the first step: it must have a gradient in D.
+    A term whose name ends in `penalty` is checked when it is first there: it must have a gradient in D.
 
-    A loss with state, such as a moving average of scores, has an attribute `memory`: name -> initial number. In a step
-    `step.memory[name]` is a scalar tensor, a constant in differentiation; assigning to it sets the value for the
-    following steps. The engine saves it with each checkpoint.
+    A loss with state, such as a moving average of scores, has an attribute `memory`: name -> what it starts with, a
+    number, an array or a `Memory`. In a step `step.memory[name]` is a tensor of that shape and dtype, a constant in
+    differentiation; assigning to it sets the value for the following steps. The engine saves it with each checkpoint.
+    A modifier that wraps a loss has a `memory` of its own, which is merged with that of the loss; no name may be in
+    both.
     """
 
     def discriminator(self, step: Step) -> Mapping[str, Tensor]:

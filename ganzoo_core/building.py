@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from ganzoo_core.data.conditions import describe_shapes
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines import LossFacts, Plan
+from ganzoo_core.engines.loss_memory import MemoryMerger
+from ganzoo_core.engines.network_call import make_network_call
 from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
 from ganzoo_core.mix import DataFit, Mix, make_network_spec
@@ -187,12 +190,11 @@ def build_networks(engine: Engine, resolved: Mix, fitted: DataFit, values: Mappi
 
     def built(slot: str) -> Any:
         spec = make_network_spec(resolved, fitted.spec, slot)
+        own = network_kwargs(resolved, slot, values)
+        check = partial(engine.find_network_problem, call=make_network_call(spec, slot, own))
+        seed = resolved.settings["train.seed"]
         return engine.build(
-            lambda: call_slot(resolved, slot, engine.find_network_problem, spec=spec),
-            spec=spec,
-            slot=slot,
-            seed=resolved.settings["train.seed"],
-            values=network_kwargs(resolved, slot, values),
+            lambda: call_slot(resolved, slot, check, spec=spec), spec=spec, slot=slot, seed=seed, values=own
         )
 
     return built("generator"), built("discriminator")
@@ -289,8 +291,9 @@ def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Schedul
 
 
 def build_loss(resolved: Mix, fitted: DataFit) -> Loss:
-    """Build the loss with its modifiers around it."""
-    return call_slot(resolved, "loss", answers.check_loss, spec=fitted.spec)
+    """Build the loss with its modifiers around it; its `memory` is that of all of them."""
+    merger = MemoryMerger()
+    return merger.merge(call_slot(resolved, "loss", merger.check, spec=fitted.spec))
 
 
 def check_loss_and_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> None:

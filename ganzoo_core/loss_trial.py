@@ -12,7 +12,8 @@ from ganzoo_core import engines
 from ganzoo_core.api import Options, Spec, Step
 from ganzoo_core.discovery import answers, loading
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, read_initial_memory
+from ganzoo_core.engines.loss_memory import make_local_memory
+from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator
 from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import find_framework
 from ganzoo_core.settings import find_kind, read_value
@@ -59,7 +60,15 @@ class LossTrial:
             "loss", self.part, answers.check_loss, name=self.part.name, spec=spec, options=self.options, modifiers={}
         )
         step = Step(
-            D, BoundGenerator(lambda z, arguments: fake, {}), real, fake, None, None, {}, ops, read_initial_memory(loss)
+            D,
+            BoundGenerator(lambda z, arguments: fake, {}),
+            real,
+            fake,
+            None,
+            None,
+            {},
+            ops,
+            make_local_memory(loss, ops),
         )
         terms = {"discriminator": loss.discriminator(step), "generator": loss.generator(step)}
         return {network: {name: _to_float(value) for name, value in own.items()} for network, own in terms.items()}

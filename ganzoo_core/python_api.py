@@ -16,13 +16,13 @@ from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.distributed import ranks
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import load
-from ganzoo_core.messages import format_value, pluralise
+from ganzoo_core.messages import pluralise
 from ganzoo_core.mix import Mix, Request
+from ganzoo_core.mix.flags import collect_flags
 from ganzoo_core.report import notebook
 from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import RunFolder, find_readable_checkpoint, read_position
 from ganzoo_core.settings import Settings, read_config, read_facts, read_run_config
-from ganzoo_core.settings.lengths import MAX_LENGTH_IMAGES, MAX_MINUTES
 from ganzoo_core.storage import files
 from ganzoo_core.storage.paths import expand_user, make_absolute
 from ganzoo_core.terminal.progress import Reporter
@@ -243,6 +243,8 @@ def resume(
     )
     resolved = mix.resolve(catalog.scan(), request)
     resolved = _keep_origin(resolved, "train.length", facts.length_from, read_from=request.config_name)
+    if newest is not None and not allow_inexact:
+        resolved = resuming.keep_threads(resolved, newest)
     if resolved.trackers and trackers is None and rank.is_rank_zero and not quiet:
         names = ", ".join(part.name for part in resolved.trackers)
         Reporter().warn(f"{names} will watch the run, as its {layout.CONFIG} says; --track '' keeps them out")
@@ -300,29 +302,6 @@ def build(model: str, *, data: str | None = None, device: str = "cpu", **picks: 
     fitted = building.fit_from_card(resolved) or building.fit_to_data(resolved, building.load_data(resolved))
     engine = engines.create_engine(resolved.framework, resolved.settings)
     return building.build_networks(engine, resolved, fitted, building.make_full_resolution_values(fitted))
-
-
-def collect_flags(**shorthands: Any) -> dict[str, tuple[Any, str]]:
-    """Shorthands (`images`, `epochs`, `batch_size`, `seed` …) -> settings, each with its flag for messages."""
-    settings: dict[str, tuple[Any, str]] = {}
-    lengths = [
-        (unit, shorthands[unit])
-        for unit in ("images", "epochs", "steps", "minutes")
-        if shorthands.get(unit) is not None
-    ]
-    if len(lengths) > 1:
-        raise UsageError(f"{' and '.join(f'--{unit}' for unit, _ in lengths)} both say how long; give one")
-    for unit, count in lengths:
-        most = MAX_MINUTES if unit == "minutes" else MAX_LENGTH_IMAGES
-        if not isinstance(count, int | float) or isinstance(count, bool) or not 0 < count <= most:
-            raise UsageError(
-                f"--{unit} is {format_value(count)}; expected a number above 0, and of at most {most:,.0f}"
-            )
-        settings["train.length"] = (np.format_float_positional(count, trim="-") + unit, f"--{unit}")
-    for name, key in (("batch_size", "train.batch_size"), ("seed", "train.seed"), ("device", "engine.device")):
-        if shorthands.get(name) is not None:
-            settings[key] = (shorthands[name], "--" + name.replace("_", "-"))
-    return settings
 
 
 def start(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ganzoo_core as gz
 from ganzoo_core.cli import main
-from ganzoo_core.data import derive
+from ganzoo_core.data import derive, side_by_side
 from ganzoo_core.discovery import catalog
 from ganzoo_core.evaluation.discriminator import Judge
 from ganzoo_core.generation import bundling, card
-from ganzoo_core.report import nearest_and_walk
+from ganzoo_core.generation.data_rows import choose_rows
+from ganzoo_core.report import nearest_and_walk, run_groups, sample_sheets
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import decoding
@@ -81,6 +85,42 @@ def test_scores_are_of_images_from_the_test_parts_conditions(watched: Path, caps
 
 
 @pytest.mark.slow
+def test_images_from_elsewhere_are_compared_with_their_targets_where_they_have_some(
+    painter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def evaluate(*words: str) -> tuple[dict[str, float], str]:
+        assert main(["evaluate", str(painter), "--metrics", "gap,closeness", "--no-real", "--json", *words]) == 0
+        told = capsys.readouterr()
+        return json.loads(told.out)["scores"][0]["scores"], " ".join(told.err.split())
+
+    drawn = tmp_path / "drawn.npz"
+    assert main(["generate", str(painter), "--on", "test", "-n", "8", "--out", str(drawn)]) == 0
+    capsys.readouterr()
+    with np.load(drawn) as arrays:
+        distance = float(np.abs(arrays["images"].astype(float) - arrays["targets"]).mean())
+        images = arrays["images"]
+    found, _ = evaluate("--images", str(drawn))
+    assert found["distance"] == pytest.approx(distance)
+    assert "distance" in evaluate()[0]
+
+    assert main(["evaluate", str(painter), "--images", str(drawn), "-n", "4"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "-n says how many images are drawn, and --images are scored as they are, all of them; leave -n out" in said
+    np.savez(tmp_path / "alone.npz", images=images)
+    words = ["evaluate", str(painter), "--no-real", "--json", "--images", str(tmp_path / "alone.npz")]
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert "distance" not in json.loads(told.out)["scores"][0]["scores"]
+    assert (
+        "closeness compares each image with its target, and these images come without any: it is left out; a .npz file "
+        "with images and targets has them, as ganzoo generate RUN --on test --out FILE.npz writes it"
+    ) in " ".join(told.err.split())
+    np.savez(tmp_path / "odd.npz", images=images, targets=images[:2])
+    with pytest.raises(gz.DataError, match=r"odd.npz: targets are uint8 \[2, 16, 16, 3\]; expected .* as the images"):
+        gz.evaluate(painter, images=tmp_path / "odd.npz")
+
+
+@pytest.mark.slow
 def test_a_carried_generator_is_scored_on_a_named_set(
     painter: Path, conditioned: Site, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -98,7 +138,8 @@ def test_a_carried_generator_is_scored_on_a_named_set(
     (carried,) = json.loads(capsys.readouterr().out)["scores"]
     assert (carried["protocol"]["samples"], carried["protocol"]["ema"]) == (5, None)
     test = gz.hold_out(data.make_set(), "test")
-    rows = derive.make_derive("mask:0.25", 0)(np.asarray(test.images[:5]), np.arange(5))
+    chosen = choose_rows(len(test.images), 5, in_order=True)
+    rows = derive.make_derive("mask:0.25", 0)(np.asarray(test.images)[chosen], chosen)
     drawn = gz.load("painter-torch").generate(on=rows)
     gap = abs(float(test.images.mean() - drawn.mean()))
     assert carried["scores"]["fid"] == pytest.approx(gap, abs=1e-3)
@@ -135,6 +176,36 @@ def test_a_report_draws_from_the_test_part(blender: Path, painter: Path) -> None
     assert first["walk"]["about"].endswith("Each keeps its conditions, those of an image of the test part.")
     assert len(second["nearest"]["drawn"]) == 8
     assert second["notes"] == {"walk": "it draws from its conditions alone, without a z to walk through."}
+
+
+def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:
+    """Whether a picture [H,W,C] stands somewhere in a sheet, enlarged by a whole factor."""
+    height, width, _ = picture.shape
+    for factor in range(1, 12):
+        large = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+        if large.shape[0] > sheet.shape[0] or large.shape[1] > sheet.shape[1]:
+            break
+        corners = (sheet[: 1 - factor * height or None, : 1 - factor * width or None] == picture[0, 0]).all(axis=2)
+        for top, left in zip(*np.nonzero(corners), strict=True):
+            if np.array_equal(sheet[top : top + factor * height, left : left + factor * width], large):
+                return True
+    return False
+
+
+def test_compared_runs_show_what_they_draw_from(blender: Path, painter: Path) -> None:
+    said: list[str] = []
+    compared = run_groups.compare_runs([blender, painter], force=True)
+    sheets = sample_sheets.draw_sheets(compared, seed=0, device="cpu", say=said.append)
+    assert [sheet.reason for sheet in sheets] == ["", ""]
+    assert not [text for text in said if "scores" in text]
+    rows = gz.load(painter).read_given("test", 8)
+    encoded = sheets[[group.runs[0].folder for group in compared.groups].index(painter)].uri
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded.partition(",")[2]))).convert("RGB"))
+    drawn = gz.load(painter).generate(on=rows)
+    for index in range(8):
+        assert holds(sheet, rows.targets[index])
+        assert holds(sheet, side_by_side.make_shown(rows.conditions["source"][index : index + 1], 3)[0])
+    assert any(holds(sheet, image) for image in drawn)
 
 
 def test_a_notebook_says_what_is_needed(blender: Path) -> None:

@@ -101,3 +101,46 @@ def test_the_contract_holds_for_models_and_a_loss_with_conditions(conditioned: S
 def test_a_loss_is_tried_in_the_framework_of_its_model(conditioned: Site) -> None:
     cases = [case for case in runner.cases("conditioned") if case.part == "losses/paired"]
     assert {case.framework for case in cases} == {"", "torch"}
+
+
+DEAF = {
+    "torch": """
+from torch import nn
+import ganzoo_core as gz
+@gz.hookimpl
+def build_generator(spec):
+    class Deaf(nn.Module):
+        def forward(self, z): ...
+    return Deaf()
+@gz.hookimpl
+def build_discriminator(spec): ...
+""",
+    "tensorflow": """
+import keras
+import ganzoo_core as gz
+@gz.hookimpl
+def build_generator(spec):
+    z = keras.Input((spec.latent_dim,), name="z")
+    return keras.Model(z, keras.layers.Dense(4)(z))
+@gz.hookimpl
+def build_discriminator(spec): ...
+""",
+}
+REFUSALS = {
+    "torch": "a Deaf whose forward is to be called as forward(z, source=…), and which refuses it: got an unexpected "
+    "keyword argument 'source'",
+    "tensorflow": "a Functional that is to take the keyword source, and has one input; add keras.Input(…, "
+    'name="source"), or write it as a subclass of keras.Model whose call takes source',
+}
+
+
+@pytest.mark.parametrize("framework", ["torch", pytest.param("tensorflow", marks=pytest.mark.slow)])
+def test_a_network_that_cannot_take_a_declared_condition_is_named(framework: str, here: Site, tmp_path: Path) -> None:
+    pytest.importorskip(framework)
+    manifest = f'api = 1\n[models.deaf]\ntitle = "Deaf"\nframework = "{framework}"\nhooks = "deafs.hooks"\n'
+    here.add("deafs", manifest + 'conditions = ["source"]\n', files={"__init__.py": "", "hooks.py": DEAF[framework]})
+    settings = {**SETTINGS, "data.derive": "grey"}
+    with pytest.raises(gz.PluginError) as caught:
+        python_api.train("deaf", data="digits", settings=settings, steps=1, out=tmp_path / "run", quiet=True)
+    said = f"deaf (deafs 1.0): build_generator returned {REFUSALS[framework]}; its author must mend it"
+    assert str(caught.value) == said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +16,9 @@ from ganzoo_core import engines
 from ganzoo_core.data.derive import DerivedImages
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
+from ganzoo_core.engines.compile_check import relative_error
 from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator
+from ganzoo_core.engines.network_call import make_network_call
 from ganzoo_core.errors import PluginError
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.settings import read_engine_settings
@@ -30,6 +34,7 @@ CONDITIONS = {
     "traits": RNG.standard_normal((COUNT, 5), dtype=np.float32),
     "camera": np.arange(COUNT, dtype=np.int64) % 2,
 }
+DROPOUT = 0.5  # of both generators
 SHAPES = {"source": (SIZE, SIZE, 2), "traits": (5,), "camera": ()}
 PLAN = make_plan(
     seed=3,
@@ -55,7 +60,7 @@ def make_torch_networks() -> tuple[Any, Any]:
         def __init__(self) -> None:
             super().__init__()
             self.linear, self.mix = nn.Linear(LATENT + 2, SIZE * SIZE), nn.Conv2d(3, 1, 1)
-            self.dropout = nn.Dropout(0.5)
+            self.dropout = nn.Dropout(DROPOUT)
 
         def forward(self, z: Any, labels: Any, *, source: Any, camera: Any) -> Any:
             assert source.shape[1:] == (2, SIZE, SIZE)
@@ -84,7 +89,7 @@ def make_tensorflow_networks() -> tuple[Any, Any]:
         def __init__(self) -> None:
             super().__init__()
             self.linear, self.mix = keras.layers.Dense(SIZE * SIZE), keras.layers.Conv2D(1, 1, activation="tanh")
-            self.dropout = keras.layers.Dropout(0.5)
+            self.dropout = keras.layers.Dropout(DROPOUT)
 
         def call(self, z: Any, labels: Any, source: Any, camera: Any, training: bool = False) -> Any:
             assert tuple(source.shape[1:]) == (SIZE, SIZE, 2)
@@ -150,14 +155,15 @@ def framework(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def make_engine(framework: str) -> Any:
-    return engines.create_engine(framework, read_engine_settings({"engine.device": "cpu", "engine.threads": 1}))
+def make_engine(framework: str, **more: Any) -> Any:
+    own = {f"engine.{name}": value for name, value in more.items()}
+    return engines.create_engine(framework, read_engine_settings({"engine.device": "cpu", "engine.threads": 1, **own}))
 
 
 def make_trainer(
-    framework: str, plan: Plan = PLAN, loss: Any = None, conditions: Mapping[str, Any] = CONDITIONS
+    framework: str, plan: Plan = PLAN, loss: Any = None, conditions: Mapping[str, Any] = CONDITIONS, **more: Any
 ) -> Any:
-    engine = make_engine(framework)
+    engine = make_engine(framework, **more)
     make = make_torch_networks if framework == "torch" else make_tensorflow_networks
     networks = [
         engine.build(lambda index=index: make()[index], spec=spec, slot=slot, seed=0)
@@ -264,6 +270,58 @@ def test_resumed_is_the_same_to_the_bit(framework: str, changes: Mapping[str, An
     assert straight.pop_means() == resumed.pop_means()
 
 
+def train_alike(framework: str, **more: Any) -> tuple[Any, Any, float]:
+    """Three steps in float32, uncompiled, and three with these settings of the engine; the relative error between."""
+    plan = change(PLAN, real_in_generator_step=True, same_real_in_generator_step=True, optimizer="sgd", momentum=0.5)
+    trainers = make_trainer(framework, plan, Paired()), make_trainer(framework, plan, Paired(), **more)
+    for trainer in trainers:
+        for step in range(3):
+            trainer.step(step, step * BATCH, {})
+    states = [list(trainer.read_state().values()) for trainer in trainers]
+    return *trainers, relative_error(*states)
+
+
+def test_conditions_train_nearly_alike_in_bfloat16(framework: str) -> None:
+    try:
+        plain, half, error = train_alike(framework, precision="bfloat16")
+    except gz.UsageError as refused:
+        pytest.skip(str(refused))
+    assert 0 < error < 0.02
+    means, others = plain.pop_means(), half.pop_means()
+    for name in ("discriminator/adversarial", "generator/adversarial", "generator/distance"):
+        assert others[name] == pytest.approx(means[name], rel=0.02), name
+
+
+@pytest.mark.parametrize("framework", ["torch", pytest.param("tensorflow", marks=pytest.mark.slow)])
+def test_conditions_train_alike_in_a_compiled_step(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(framework)
+    if framework == "torch":
+        import torch
+
+        from ganzoo_core.engines.torch import compiled
+
+        monkeypatch.setattr(compiled, "_compile", lambda function, _: torch.compile(function, backend="aot_eager"))
+        monkeypatch.setattr("ganzoo_core.engines.torch.engine.find_compiler_problem", lambda device: "")
+    else:  # XLA would draw other numbers for dropout, so such a step is not compiled
+        monkeypatch.setitem(globals(), "DROPOUT", 0.0)
+    told: list[str] = []
+    monkeypatch.setattr(engines, "create_engine", telling(engines.create_engine, told))
+    _, _, error = train_alike(framework, compile=True)
+    assert told == []  # nothing runs uncompiled
+    assert error < 1e-4
+
+
+def telling(create: Any, told: list[str]) -> Any:
+    """`create_engine`, whose engines add their notes to a list."""
+
+    def create_and_listen(*arguments: Any) -> Any:
+        engine = create(*arguments)
+        engine.tell = told.append
+        return engine
+
+    return create_and_listen
+
+
 def test_conditions_that_are_computed_on_demand_train_the_same(framework: str) -> None:
     lazy = DerivedImages(np.repeat(IMAGES, 3, axis=3), "mask:0.25", seed=1)
     held = np.asarray(lazy)[..., 2:]
@@ -324,13 +382,42 @@ def test_a_functional_model_without_an_input_for_a_condition_is_refused() -> Non
     pytest.importorskip("tensorflow")
     import keras
 
-    engine = make_engine("tensorflow")
-    for make, has in (
-        (lambda: make_functional_discriminator("source", "latent"), "has the inputs source, latent, labels, images"),
-        (lambda: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)]), "has one input"),
+    engine, called = make_engine("tensorflow"), make_network_call(D_SPEC, "discriminator", {})
+    assert engine.find_network_problem(make_functional_discriminator("source", "traits", "latent"), called) == ""
+    for network, has in (
+        (make_functional_discriminator("source", "latent"), "has the inputs source, latent, labels, images"),
+        (keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)]), "has one input"),
     ):
-        with pytest.raises(PluginError, match=rf"is to take the condition \w+, and {has}; add keras.Input"):
-            engine.build(make, spec=D_SPEC, slot="discriminator", seed=0)
+        said = engine.find_network_problem(network, called)
+        assert re.match(rf"a \w+ that is to take the keyword \w+, and {has}; add keras\.Input\(…, name=\"\w+\"\)", said)
+
+
+@pytest.mark.parametrize("slot", ["generator", "discriminator"])
+def test_a_network_that_does_not_take_what_it_is_called_with_is_refused(framework: str, slot: str) -> None:
+    engine = make_engine(framework)
+    base, method = {"torch": ("nn.Module", "forward"), "tensorflow": ("keras.Model", "call")}[framework]
+    module = importlib.import_module("torch" if framework == "torch" else "keras")
+    first, spec = ("z", G_SPEC) if slot == "generator" else ("images", D_SPEC)
+    called = make_network_call(spec, slot, {"fade": 0.5})
+    shown = f"{method}({first}, labels, {', '.join(f'{name}=…' for name in spec.conditions)}, fade=…)"
+
+    def find(body: str) -> str:
+        names = {"nn": getattr(module, "nn", None), "keras": module}
+        exec(f"class Net({base}):\n    def {method}(self, {body}): ...", names)
+        problem: str = engine.find_network_problem(names["Net"](), called)
+        return problem
+
+    keywords = ", ".join(spec.conditions)
+    assert find(f"x, labels, {keywords}, fade, training=False") == ""
+    assert find(f"x, labels=None, *, fade, {keywords}") == ""
+    assert find("x, labels, **more") == ""
+    for body, why in (
+        (f"x, labels, {keywords}", "got an unexpected keyword argument 'fade'"),
+        ("x, labels, fade", f"got an unexpected keyword argument '{next(iter(spec.conditions))}'"),
+        (f"x, labels, text, {keywords}, fade", "missing a required argument: 'text'"),
+        (f"x, *, {keywords}, fade", "too many positional arguments"),
+    ):
+        assert find(body) == f"a Net whose {method} is to be called as {shown}, and which refuses it: {why}"
 
 
 def bind() -> tuple[list[Any], Any, Any]:

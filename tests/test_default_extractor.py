@@ -13,9 +13,10 @@ from ganzoo_core.cli.evaluate import describe_protocol
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog import scanning
 from ganzoo_core.errors import UsageError
+from ganzoo_core.evaluation.halves import split_in_halves
 from ganzoo_core.evaluation.metrics import compute_scores
 from ganzoo_core.evaluation.request import ScoreRequest, make_request
-from ganzoo_core.evaluation.worker import ScoringSession, split_in_halves
+from ganzoo_core.evaluation.worker import ScoringSession
 from ganzoo_core.runs import scores
 
 MANIFEST = """

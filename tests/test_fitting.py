@@ -38,6 +38,25 @@ def test_needs_that_no_setting_meets(resolve):
     assert resolve(**asked).get_options("discriminator")["norm"] == "layer"
 
 
+def test_a_loss_that_compares_with_targets_needs_a_generator_with_conditions(resolve):
+    assert resolve("painter", loss="pixels").warnings == ()
+    assert resolve(generator="painter", discriminator="dense", loss="pixels").warnings == ()
+    for asked in ({"model": "dense"}, {"generator": "dense", "discriminator": "painter"}):
+        said = resolve.refusal(**asked, loss="pixels")
+        assert said == "pixels needs a generator with conditions, and dense has none; pick another loss or model"
+
+
+def test_a_condition_that_the_discriminator_alone_takes_is_told(resolve):
+    (note,) = resolve(generator="dense", discriminator="painter").warnings
+    assert note == (
+        "the discriminator painter takes the condition `source`, and the generator dense draws without it, so it "
+        "cannot draw what belongs to it; pick a generator that takes `source`, or a discriminator that does not"
+    )
+    (note,) = resolve(generator="painter", discriminator="described").warnings
+    assert "takes the condition `attributes`, and the generator painter draws without it" in note
+    assert resolve(generator="painter", discriminator="dense").warnings == ()
+
+
 def test_batch_norm_that_no_setting_turns_off(installed, resolve):
     parts = [replace(p, has={"batchnorm_in_discriminator": True}) if p.name == "fixed" else p for p in installed.parts]
     said = resolve.refusal("fixed", loss="gp", catalog=Catalog(tuple(parts), ()))

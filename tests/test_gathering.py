@@ -20,7 +20,7 @@ def test_a_folder_of_pictures(tmp_path):
     for name, image in zip(("0.png", "1.png", "deep/2.png"), images, strict=True):
         Image.fromarray(image[..., 0]).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
-    found, labels = read_images(tmp_path)
+    found, labels, _ = read_images(tmp_path)
     np.testing.assert_array_equal(found, images)
     assert labels is None
     Image.fromarray(np.zeros((5, 4, 3), np.uint8)).save(tmp_path / "9.png")

@@ -116,7 +116,7 @@ def test_the_test_part_gives_conditions_targets_and_classes(train: Any) -> None:
 def test_conditions_of_every_kind_come_from_an_archive(train: Any, tmp_path: Path) -> None:
     generator = gz.load(train("blender-torch"))
     rows = generator.read_given("test", 4)
-    np.savez(tmp_path / "rows.npz", **rows.conditions, labels=rows.labels, ignored=np.zeros(3))
+    np.savez(tmp_path / "rows.npz", **rows.conditions, labels=rows.labels, targets=rows.targets)
     expected = generator.generate(on=rows, seed=5)
     assert np.array_equal(generator.generate(on=tmp_path / "rows.npz", seed=5), expected)
     narrow = {**rows.conditions, "index": rows.conditions["index"].astype(np.int16)}
@@ -257,11 +257,35 @@ def test_files_that_cannot_be_drawn_from_are_named_with_what_to_do(train: Any, t
     single = (tmp_path / "one.npy").rename(tmp_path / "one.npz")
     with pytest.raises(gz.DataError, match=r"one\.npz cannot be read as a numpy archive: it holds a single array;"):
         refused(single)
-    np.savez(tmp_path / "other.npz", sauce=grey(squares(1)), images=squares(1))
+    np.savez(tmp_path / "other.npz", images=squares(1))
     assert len(refused(tmp_path / "other.npz")) == 1
     assert refusal(refused, tmp_path / "other.npz", as_is=True) == (
         f"{tmp_path / 'other.npz'} holds no array source, which {place} draws from (a picture 16×16×1, the grey of an "
-        "image); it has sauce, images"
+        "image); it has images"
+    )
+    np.savez(tmp_path / "more.npz", sauce=grey(squares(1)), source=grey(squares(1)))
+    assert refusal(refused, tmp_path / "more.npz") == (
+        f"{tmp_path / 'more.npz'} holds an array sauce, which {place} does not draw from; it may hold source, images, "
+        "labels, targets"
+    )
+
+
+def test_what_a_way_to_draw_does_not_use_is_refused(train: Any, tmp_path: Path) -> None:
+    painter, pictures = gz.load(train("painter-torch", "grey")), write_pictures(tmp_path, squares(1))
+    np.savez(tmp_path / "rows.npz", source=grey(squares(1)))
+    for on in (pictures, tmp_path / "rows.npz", grey(squares(1)), {"source": grey(squares(1))}):
+        assert refusal(painter.generate, on=on, data_root=tmp_path) == (
+            "--data-root says where data sets lie, and only --on test reads one; leave it out"
+        )
+    assert refusal(painter.generate, on="test", fit="crop") == (
+        "--fit is for pictures of another size, and the test part has the size that was trained on; leave it out"
+    )
+    assert refusal(painter.generate, on="test", as_is=True) == (
+        "--as-is is for pictures and .npz files; the test part's conditions are made as they were in training; leave "
+        "it out"
+    )
+    assert refusal(painter.generate, on=tmp_path / "rows.npz", fit="crop") == (
+        "--fit is for picture files; the arrays of a .npz file must have the size that was trained on; leave it out"
     )
 
 

@@ -30,6 +30,8 @@ from ganzoo_core.storage import atomic, files
 from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.training import runner
 
+from .small_losses import Everything
+
 SMALL = {
     "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "data.size": 16, "train.batch_size": 16,
     "train.report_every": "3steps", "train.checkpoint_every": "5steps", "train.snapshot_every": "10steps",
@@ -40,6 +42,16 @@ MIXES: dict[str, tuple[str, dict[str, Any]]] = {
     "dcgan-torch": ("dcgan-torch", {}),
     "cgan-torch": ("cgan-torch", {}),
     "cgan-projection-torch": ("cgan-projection-torch", {}),
+    "sngan-torch": (
+        "sngan-torch",
+        {
+            "use.schedule": "linear-decay",
+            "use.with": "diffaugment,spectral-norm",
+            "train.critic_steps": 2,
+            "with.spectral-norm.networks": "discriminator,generator",
+            "train.ema_halflife": 100,
+        },
+    ),
     "dcgan-tf": ("dcgan-tf", {}),
     "convgan-tf": ("convgan-tf", {}),
     "progan-tf": ("progan-tf", {"schedule.stable_images": 0, "schedule.fade_images": 0}),
@@ -50,6 +62,14 @@ MIXES: dict[str, tuple[str, dict[str, Any]]] = {
     "the same in TensorFlow": (
         "convgan-tf",
         {"use.loss": "wgan-gp", "use.with": "spectral-norm", "train.ema_halflife": 100, "train.critic_steps": 3},
+    ),
+    "spectral vectors of both in TensorFlow": (
+        "dcgan-tf",
+        {
+            "use.with": "spectral-norm",
+            "with.spectral-norm.networks": "discriminator,generator",
+            "train.ema_halflife": 100,
+        },
     ),
     "cosines and reals of G": ("dcgan-torch", {"use.loss": "relativistic", "use.schedule": "cosine"}),
     "augmented": ("dcgan-torch", {"use.with": "diffaugment,spectral-norm"}),
@@ -75,6 +95,7 @@ LONG = {  # TensorFlow traces its graphs anew for each of three runs
     "convgan-tf",
     "progan-tf",
     "the same in TensorFlow",
+    "spectral vectors of both in TensorFlow",
     "augmented in TensorFlow",
     "momentum in TensorFlow",
 }
@@ -367,23 +388,9 @@ def test_a_refused_resume_takes_nothing_from_the_run_that_lives(tmp_path: Path) 
 
 @pytest.mark.filterwarnings("default")
 def test_a_loss_keeps_what_it_remembers(tmp_path: Path, kills: list[int]) -> None:
-    class Remembering:
-        """A moving average of the real scores, which the terms depend on."""
-
-        memory = {"real": 0.5}  # noqa: RUF012
-
-        def discriminator(self, step: gz.Step) -> dict[str, Any]:
-            real, fake = step.D(step.real), step.D(step.fake)
-            mean = 0.9 * step.memory["real"] + 0.1 * step.ops.mean(real)
-            step.memory["real"] = mean
-            return {"adversarial": step.ops.mean(fake) - step.ops.mean(real) + step.ops.square(mean)}
-
-        def generator(self, step: gz.Step) -> dict[str, Any]:
-            return {"adversarial": -step.ops.mean(step.D(step.fake))}
-
-    given = {"loss": Remembering()}
-    for model in ("dcgan-torch", "convgan-tf"):
-        place = tmp_path / model
+    """Numbers, arrays, what each process keeps for itself, and terms that rest when the run is resumed."""
+    for model, shape in (("dcgan-torch", (1, 16, 16)), ("convgan-tf", (16, 16, 1))):
+        place, given = tmp_path / model, {"loss": Everything(shape, 16)}
         for name in ("straight", "killed"):
             kills.extend([12] * (name == "killed"))
             with contextlib.suppress(Killed):
@@ -391,7 +398,9 @@ def test_a_loss_keeps_what_it_remembers(tmp_path: Path, kills: list[int]) -> Non
         python_api.resume(place / "killed", picks=given, quiet=True)
         assert digest(place / "killed") == digest(place / "straight")
         state = read_all_tensors(place / "straight" / "checkpoints" / "256" / layout.STATE)
-        assert float(state["loss/real"]) != 0.5
+        assert float(state["loss/score"]) != 0.5
+        assert int(state["loss/rounds"]) == STEPS
+        assert state["loss/last"].any()
 
 
 def test_a_run_of_python_objects_says_which_to_give_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

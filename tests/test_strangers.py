@@ -18,6 +18,7 @@ from ganzoo_core.discovery import catalog, manifest
 from ganzoo_core.distributed import launchers
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation import discriminator
+from ganzoo_core.mix import flags
 from ganzoo_core.report import pictures, run_record
 from ganzoo_core.runs import layout, scores, stats
 from ganzoo_core.runs.folder import RunFolder
@@ -206,7 +207,7 @@ def test_a_setting_is_read_or_refused(value, kind):
 @pytest.mark.parametrize("unit", ["images", "epochs", "steps"])
 @pytest.mark.parametrize("count", [float("inf"), float("nan"), 10**400, -1, True])
 def test_how_long_is_a_number(unit, count):
-    assert f"--{unit}" in refuse(lambda: python_api.collect_flags(**{unit: count}))
+    assert f"--{unit}" in refuse(lambda: flags.collect_flags(**{unit: count}))
 
 
 @pytest.mark.parametrize("word", ["²", "9" * 5000, "-1", "١"])

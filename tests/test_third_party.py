@@ -149,9 +149,9 @@ def test_plugins_made_by_the_guide_work_from_wheels_beside_pytorch_alone(wheels:
     for example in EXAMPLES:
         place = copied_tests(example, tmp_path)
         command(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", place, cwd=tmp_path)
-    words = ("run", "sngan-torch", "--loss", "relativistic-hinge-lecam", "--steps", "3", "--json", "--quiet")
+    words = ("run", "pixelwise-torch", "--loss", "relativistic-hinge-lecam", "--steps", "3", "--json", "--quiet")
     run = json.loads(command(python, "-m", "ganzoo_core", *words, cwd=tmp_path))
-    command(python, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", "sngan.png", cwd=tmp_path)
+    command(python, "-m", "ganzoo_core", "generate", run["run"], "-n", "4", "--out", "pixels.png", cwd=tmp_path)
     command(python, "-c", "import importlib.util as u; assert u.find_spec('tensorflow') is None", cwd=tmp_path)
 
 

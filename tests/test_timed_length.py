@@ -15,7 +15,7 @@ import pytest
 import ganzoo_core as gz
 from ganzoo_core import mix, settings
 from ganzoo_core.distributed.ranks import SINGLE_PROCESS
-from ganzoo_core.python_api import collect_flags
+from ganzoo_core.mix.flags import collect_flags
 from ganzoo_core.runs import folder, layout
 from ganzoo_core.settings.lengths import MAX_MINUTES, parse_minutes
 from ganzoo_core.training import timed_length

@@ -40,7 +40,7 @@ def execute(args: argparse.Namespace) -> int:
     """Compare the runs, write the page and print the table."""
     from ganzoo_core.arguments import check_seed
     from ganzoo_core.engines import check_device
-    from ganzoo_core.report import comparison_page, run_groups
+    from ganzoo_core.report import comparison_page, run_groups, sample_sheets
     from ganzoo_core.runs.scores import mark_doubt
     from ganzoo_core.settings import parse_assignments, read_engine_settings
 
@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
     comparison = run_groups.compare_runs(run_groups.find_runs(args.paths), force=args.force)
     sheets = []
     if not args.quick:
-        sheets = comparison_page.draw_sheets(
+        sheets = sample_sheets.draw_sheets(
             comparison, seed=args.seed, device=args.device, say=_print_paragraph, settings=settings
         )
     only = args.paths[0] if len(args.paths) == 1 else Path()

@@ -72,6 +72,11 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--quick", action="store_true", help="of one that is named: its manifest alone, no checks")
     parser.add_argument("--set", **SETTINGS, help="for the checks, such as width=8 for speed")
     parser.add_argument("--deep", action="store_true", help="import each part in a process of its own, and time it")
+    parser.add_argument(
+        "--tune",
+        action="store_true",
+        help="instead: time training with one thread, half of the cores and all, and keep the fastest for this machine",
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     return parser
 
@@ -79,6 +84,8 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
 def execute(args: argparse.Namespace) -> int:
     """Run all checks and print the results; return 1 if there is a problem."""
     installed = catalog.scan()
+    if args.tune:
+        return _tune_threads(installed, args)
     parts, problems = _choose_parts(installed, args.name)
     findings = [*_check_cards(installed, parts, deep=args.deep), *problems, *_check_frameworks(parts)]
     if args.name is None:
@@ -125,6 +132,30 @@ def execute(args: argparse.Namespace) -> int:
     also = f", {pluralise(warnings, 'warning')}" if warnings else ""
     write_line(f"{pluralise(count, 'problem') if count else 'No problems'} found{also}")
     return 1 if count else 0
+
+
+def _tune_threads(installed: catalog.Catalog, args: argparse.Namespace) -> int:
+    """Time training with several numbers of threads and print the results."""
+    from ganzoo_core.cli.tuning import tune_threads
+    from ganzoo_core.engines.threads import describe_machine
+    from ganzoo_core.terminal.progress import show_status
+
+    model = None if args.name is None else installed.find("models", args.name)
+    with show_status("timing") as update:
+        timings, path = tune_threads(installed, model, lambda words: update(f"timing {words}"))
+    fastest = {timing.model: max(t.images_per_second for t in timings if t.model == timing.model) for timing in timings}
+    kept = [timing for timing in timings if timing.images_per_second == fastest[timing.model]]
+    if args.json:
+        facts = [{**vars(timing), "kept": timing in kept} for timing in timings]
+        write_json({"schema": 1, "machine": describe_machine(), "file": str(path), "timings": facts}, indent=1)
+        return 0
+    rows = [
+        (t.framework, t.model, str(t.threads), f"{t.images_per_second:,.0f}", "kept" if t in kept else "")
+        for t in timings
+    ]
+    print_table(("framework", "model", "threads", "img/s", ""), rows, title=describe_machine())
+    write_paragraph(f"kept in {path}; --set engine.threads=N and OMP_NUM_THREADS go before it")
+    return 0
 
 
 def _run_contract(parts: Sequence[Part], args: argparse.Namespace) -> list[Result]:

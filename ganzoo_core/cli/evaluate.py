@@ -51,7 +51,8 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--images",
         type=parse_path,
         metavar="FOLDER|ZIP|NPZ",
-        help="score these instead of drawing, pictures of one size, which are brought to the data's; nothing is kept",
+        help="score all of these instead of drawing, pictures of one size, which are brought to the data's; an NPZ may "
+        "hold the targets that belong to them; nothing is kept",
     )
     parser.add_argument(
         "--reference",

@@ -207,8 +207,9 @@ def _format_claim(value: Any) -> str:
 
 
 def _print_layers(args: argparse.Namespace, part: Part) -> int:
-    from ganzoo_core import building, engines, mix, python_api
+    from ganzoo_core import building, engines, mix
     from ganzoo_core.errors import UsageError
+    from ganzoo_core.mix.flags import collect_flags
     from ganzoo_core.settings import parse_assignments
 
     if part.kind != "models":
@@ -217,7 +218,7 @@ def _print_layers(args: argparse.Namespace, part: Part) -> int:
         picks={"model": part.qualified_name, "data": args.data},
         preset=args.preset,
         assigned=parse_assignments(args.set),
-        flags=python_api.collect_flags(device="cpu"),
+        flags=collect_flags(device="cpu"),
     )
     resolved = mix.resolve(catalog.scan(), request)
     fitted = building.fit_from_card(resolved) or building.fit_to_data(resolved, building.load_data(resolved))

@@ -110,10 +110,11 @@ def execute(args: argparse.Namespace) -> int:
 
 def make_request(args: argparse.Namespace) -> Request:
     """Make a Request from the options of `add_run_options`."""
-    from ganzoo_core import mix, python_api
+    from ganzoo_core import mix
+    from ganzoo_core.mix.flags import collect_flags
     from ganzoo_core.settings import parse_assignments, read_config
 
-    flags = python_api.collect_flags(
+    flags = collect_flags(
         images=args.images,
         epochs=args.epochs,
         steps=args.steps,

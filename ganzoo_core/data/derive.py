@@ -50,7 +50,7 @@ def parse_method(method: str) -> tuple[str, float]:
             share = 0.0
         if 0 < share < 1:
             return name, share
-    nearest = difflib.get_close_matches(name, ("grey", "edges", "downscale", "mask"), n=1)
+    nearest = difflib.get_close_matches(name.lower(), ("grey", "edges", "downscale", "mask"), n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest and nearest[0] != name else ""
     raise UsageError(f"data.derive is {format_value(method)}; expected {METHODS}{hint}")
 

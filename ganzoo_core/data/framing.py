@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 
 import numpy as np
 
-from ganzoo_core.api import Images, ImageSource
+from ganzoo_core.api import Images, ImageSource, Spec
 from ganzoo_core.data import lazy
 from ganzoo_core.data.conditions import Rows, is_picture, map_pictures
 from ganzoo_core.data.lazy import LazyImages, MirroredImages
@@ -229,6 +229,53 @@ def crop_padding(images: np.ndarray, box: tuple[int, int, int, int] | None, size
         return images
     top, left, height, width = box
     return images[:, top : top + height, left : left + width]
+
+
+def shrink_conditions(
+    rows: Mapping[str, np.ndarray], size: tuple[int, int], values: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """Bring pictures to a growing network's resolution as real images are: 2×2 means, and blended by `fade`.
+
+    Args:
+        rows: name -> N rows, in memory; only pictures of the images' size are changed.
+        size: height and width of the images at full size.
+        values: the schedule's; without `resolution` nothing changes.
+    """
+    if "resolution" not in values:
+        return dict(rows)
+    times, fade = count_halvings(size, int(values["resolution"])), float(values.get("fade", 1.0))
+    if not times and fade == 1:
+        return dict(rows)
+
+    def shrink(pictures: np.ndarray) -> np.ndarray:
+        reduced = _average_blocks(pictures.astype(np.float32), 2**times)
+        if fade != 1 and min(reduced.shape[1:3]) >= 2:
+            coarse = _average_blocks(reduced, 2).repeat(2, axis=1).repeat(2, axis=2)
+            reduced = fade * reduced + (1 - fade) * coarse
+        return np.rint(reduced).astype(np.uint8)
+
+    return {
+        name: shrink(array) if is_picture(array) and array.shape[1:3] == size else array for name, array in rows.items()
+    }
+
+
+def _average_blocks(images: np.ndarray, side: int) -> np.ndarray:
+    """Means of side×side pixels, [N,H,W,C] -> [N,H/side,W/side,C]."""
+    count, height, width, channels = images.shape
+    return images.reshape(count, height // side, side, width // side, side, channels).mean(axis=(2, 4))
+
+
+def shrink_spec(spec: Spec, values: Mapping[str, float]) -> Spec:
+    """A growing network's spec with the shapes that its conditions have at a resolution; see `shrink_conditions`."""
+    if "resolution" not in values:
+        return spec
+    size = spec.height, spec.width
+    scale = 1 << count_halvings(size, int(values["resolution"]))
+    shapes = {
+        name: (shape[0] // scale, shape[1] // scale, shape[2]) if len(shape) == 3 and shape[:2] == size else shape
+        for name, shape in spec.conditions.items()
+    }
+    return replace(spec, conditions=shapes)
 
 
 def count_halvings(size: tuple[int, int], resolution: int) -> int:

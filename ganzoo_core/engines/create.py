@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,17 +32,19 @@ def create_engine(
         quiet: do not show on a terminal that the framework is being imported.
 
     Raises:
-        UsageError: if the framework is unknown or not installed, or the device is not available.
+        UsageError: if the framework is unknown or not installed, the device is not available, or the file of tuned
+            threads is damaged.
     """
+    from ganzoo_core.engines.threads import choose_threads  # it imports a decoder, and `--help` needs none
+
     entry = get_framework(framework)
     check_device(settings["engine.device"])
     quiet = quiet or entry.is_imported() or (rank is not None and not rank.is_rank_zero)
     with contextlib.nullcontext() if quiet else show_waiting(f"starting {entry.title}…"):
         make_engine = _import_engine(entry)
-    cores = max(1, count_available_cores() // rank.local_world_size) if rank is not None else count_available_cores()
     return make_engine(
         device=settings["engine.device"],
-        threads=settings["engine.threads"] or cores,
+        threads=choose_threads(settings, framework, rank).number,
         channels_last=settings["engine.channels_last"],
         precision=settings["engine.precision"],
         compile=settings["engine.compile"],
@@ -89,16 +90,6 @@ def _has_cuda_driver() -> bool:
     except OSError:
         return False
     return True
-
-
-def count_available_cores() -> int:
-    """The number of cores this process may use, from its affinity mask and the quota of its container."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
 def make_ops(framework: str, like: Any) -> Ops:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ganzoo_core.api import Ops, Tensor
+from ganzoo_core.engines.loss_memory import name_loss
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.errors import PluginError
 
+SCORE_STATISTICS = ("separated", "accuracy_real", "accuracy_fake", "probability_real", "probability_fake")
+"""What `compute_score_statistics` reports of D beside the loss's terms."""
 Arguments = Mapping[str, Any]
 """What a network is called with beside its first argument: `labels`, conditions, `latent`, schedule values."""
 
@@ -86,6 +89,7 @@ class BoundDiscriminator:
         self._watched = {"real": real, "fake": fake}
         self._scores: dict[str, Tensor] = {}
         self._shared: dict[str, Mapping[str, Tensor]] = {}
+        self.is_recording = True  # not for scores that are asked for in some rounds only
 
     def __call__(self, images: Tensor, **replacements: Tensor) -> Tensor:
         return self.outputs(images, **replacements)["scores"]
@@ -114,9 +118,9 @@ class BoundDiscriminator:
         if shares and name in self._shared:
             return self._shared[name]
         outputs = as_outputs(self._forward(images, arguments))
-        if shares:
+        if shares and self.is_recording:
             self._shared[name] = outputs
-        if name:
+        if name and self.is_recording:
             self._scores.setdefault(name, outputs["scores"])
         return outputs
 
@@ -136,68 +140,16 @@ def as_outputs(result: Any) -> Mapping[str, Tensor]:
     return outputs
 
 
-class LossMemory(MutableMapping[str, Tensor]):
-    """The loss's view of its memory: scalars that the engine keeps for it from step to step.
-
-    Args:
-        read: name -> the scalar, a constant for differentiation.
-        write: stores a new value under a name.
-        names: declared by the loss.
-    """
-
-    def __init__(
-        self, read: Callable[[str], Tensor], write: Callable[[str, Tensor], None], names: Collection[str]
-    ) -> None:
-        self._read, self._write, self._names = read, write, names
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._read(self._check_name(name))
-
-    def __setitem__(self, name: str, value: Tensor) -> None:
-        self._write(self._check_name(name), value)
-
-    def __delitem__(self, name: str) -> None:
-        raise PluginError(f"a loss cannot forget {name!r} of its memory; assign to it")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def _check_name(self, name: str) -> str:
-        if name not in self._names:
-            declared = ", ".join(self._names) or "nothing"
-            raise PluginError(f"the loss asks for {name!r} of its memory, and declared {declared} in `memory`")
-        return name
-
-
-def read_initial_memory(loss: Any) -> dict[str, float]:
-    """The names that a loss declares in `memory`, with their initial values.
-
-    Raises:
-        PluginError: if `memory` is not a mapping of names to numbers.
-    """
-    declared = getattr(loss, "memory", {})
-    try:
-        return {str(name): float(value) for name, value in declared.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise PluginError(
-            f"the loss {type(loss).__name__} declares {declared!r} as its memory; expected names and the numbers "
-            "that they start with"
-        ) from None
-
-
 def check_terms(terms: Any, loss: Any, phase: str) -> Mapping[str, Tensor]:
     """Return the loss's terms; raise PluginError unless they are a non-empty mapping of names to scalars."""
     if not isinstance(terms, Mapping) or not terms or not all(isinstance(name, str) for name in terms):
-        raise PluginError(f"the loss {type(loss).__name__} returned {terms!r} in {phase}; expected named terms")
+        raise PluginError(f"the loss {name_loss(loss)} returned {terms!r} in {phase}; expected named terms")
     for name, term in terms.items():
         shape = getattr(term, "shape", None)
         if shape is None or len(shape) != 0:
             description = type(term).__name__ if shape is None else f"the shape {list(shape)}"
             raise PluginError(
-                f"the loss {type(loss).__name__} returned {description} as {name!r} in {phase}; expected a scalar"
+                f"the loss {name_loss(loss)} returned {description} as {name!r} in {phase}; expected a scalar"
             )
     return terms
 

@@ -81,6 +81,10 @@ class NumpyOps:
         """x itself: nothing is differentiated here."""
         return x
 
+    def cast(self, x: Array, dtype: str) -> Array:
+        """x, an array or a number, as an array of another type, such as `float32`."""
+        return np.asarray(x).astype(dtype)
+
     def uniform(self, shape: Sequence[int]) -> Array:
         """Float32 in [0, 1), drawn from the generator."""
         return self.rng.random(tuple(shape), dtype=np.float32)

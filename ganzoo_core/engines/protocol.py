@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ganzoo_core.api import Images, Loss, Spec
+from ganzoo_core.api import Images, Loss, Memory, Spec
 from ganzoo_core.data.conditions import Conditions, Rows
 from ganzoo_core.distributed.ranks import ProcessGroup, Rank
+from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.plan import Plan
 
 Network = Any
@@ -32,19 +33,19 @@ class Trainer(Protocol):
     for one of G, the optimizers of `train.optimizer`, weight clipping, a moving average of G's weights (EMA), labels,
     networks that grow with the schedule's `resolution`, losses with memory and with penalties that are differentiated
     twice, and a state that resumes exactly: a run that was stopped and resumed gives the same bits as one that was not,
-    on the same machine. The random numbers of a step depend only on the seed, the step, and the index of the D update
-    within the step.
+    on the same machine. The random numbers of a step depend on the seed, the step and D's turn within it alone.
 
     Attributes:
         G, D: the networks that are trained.
         plan: what the trainer was created with.
+        declared_memory: what the loss keeps from step to step, by name.
 
     Raises:
         DataError: when created, if there are no images.
         UsageError: when created, and in `grow`, if a network has no learnable parameters.
-        PluginError: when created, if the loss's `memory` is not made of names and numbers. In `step`, if D returns a
-            mapping without `scores`; if the loss returns anything but named scalars, or reads or writes a name that it
-            did not declare in `memory`; and, the first time, if a penalty has no gradient in D.
+        PluginError: when created, if the loss's `memory` is not made of names, numbers and arrays. In `step`, if D
+            returns a mapping without `scores`; if the loss does what `api.Step` and `api.Loss` do not allow; and, the
+            first time that it is computed, if a penalty has no gradient in D.
         RankError: see the methods; only in distributed training.
         TypeError, ValueError, IndexError: in `restore_pending_sums`, for what `read_pending_sums` did not return.
 
@@ -54,6 +55,7 @@ class Trainer(Protocol):
     G: Network
     D: Network
     plan: Plan
+    declared_memory: Mapping[str, Memory]
 
     @property
     def inference_generator(self) -> Network:
@@ -95,9 +97,7 @@ class Trainer(Protocol):
         """Restore the result of `read_pending_sums`."""
 
     def read_state(self) -> dict[str, np.ndarray]:
-        """The full training state by name, copied: weights, buffers, EMA, optimizers, and the loss's memory.
-
-        The position in the run is not part of it.
+        """The state by name, copied: weights, buffers, EMA, optimizers and the loss's memory, but no position.
 
         Raises:
             RankError: if weights differ between the processes of distributed training.
@@ -142,8 +142,8 @@ class Engine(Protocol):
         """Facts to record with a run, as JSON values: at least `framework`, `version`, `device` (`cpu`, `cuda` or
         `mps`), `threads`, `precision` and `compile`. Resuming warns of those that changed."""
 
-    def find_network_problem(self, network: object) -> str:
-        """What is wrong with the network that a hook built, in words; "" if nothing."""
+    def find_network_problem(self, network: object, call: NetworkCall | None = None) -> str:
+        """What is wrong with what a hook built, or why it cannot be called so, in words; "" if nothing."""
 
     def build(
         self,
@@ -206,9 +206,9 @@ class Engine(Protocol):
         alone: bool = False,
         noise_seed: int = 0,
     ) -> np.ndarray:
-        """Generate images in evaluation mode and float32, in chunks of `DRAW_BATCH_SIZE`.
+        """Generate images in evaluation mode and float32, in chunks of `DRAW_BATCH_SIZE`; G is left as it was.
 
-        The same arguments give the same bytes. G is left as it was.
+        The same arguments give the same bytes.
 
         Args:
             G: a generator, or a trainer's `inference_generator`.

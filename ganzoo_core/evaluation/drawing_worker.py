@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ganzoo_core.data import side_by_side
 from ganzoo_core.data.framing import crop_padding
 from ganzoo_core.generation.data_rows import explain_fewer, load_for_generator
-from ganzoo_core.generation.given import Given
+from ganzoo_core.generation.given import Given, crop_pictures
 from ganzoo_core.generation.saved import SavedGenerator
 from ganzoo_core.processes import Say, serve
 from ganzoo_core.runs import layout
@@ -22,35 +23,43 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Draw images, and write them and their labels to the requested paths.
 
     Args:
-        request: `generator`, its folder; `n`, `seed`, `device`, `settings` of `engine.*`; the output paths `images`,
-            `labels` and `targets`; and for a generator with conditions `data` and `data_root`, see
-            `data_rows.load_for_generator`.
-        say: receives a message if fewer images are drawn than asked for.
+        request: `generator`, its folder; `n`, `seed`, `device`, `settings` of `engine.*`; the output paths `images` and
+            `labels`; and for a generator with conditions `data` and `data_root`, see `data_rows.load_for_generator`,
+            and the output paths `targets`, if the images are to be scored, and `columns`, if they are to be shown, for
+            an archive with the pictures that stand beside each other.
+        say: receives a message if fewer images are drawn for scores than asked for.
 
     Returns:
         Facts of the generator: `images` seen, `conditional`, `paired` where it is drawn from the conditions of real
-        images, which are the targets, `size` [H,W,C], and `generator`, the SHA-256 of its weights.
+        images, which are the targets, at their size, `size` [H,W,C], and `generator`, the SHA-256 of its weights.
     """
     folder = Path(request["generator"])
     generator = SavedGenerator(folder, device=request["device"], settings=request.get("settings"))
     n, on = request["n"], None
     if generator.spec.conditions:
         on = _read_test_part(request["generator"], n, request.get("data"), request.get("data_root"))
-        if len(on) < n:
+        if len(on) < n and "targets" in request:
             say(explain_fewer(n, len(on)))
-            n = len(on)
+        n = len(on)
     own = on.labels if on is not None and generator.spec.classes else None
     labels = generator.labels(n, own)
     drawn = generator.generate(n, seed=request["seed"], labels=labels, on=on)
     np.save(request["images"], drawn, allow_pickle=False)
     if labels is not None:
         np.save(request["labels"], labels, allow_pickle=False)
-    if on is not None and on.targets is not None:
-        np.save(request["targets"], on.targets, allow_pickle=False)
+    # A growing network's images are smaller than their targets until it has all its layers.
+    targets = None if on is None else on.targets
+    is_paired = targets is not None and targets.shape == drawn.shape
+    if targets is not None and is_paired and "targets" in request:
+        np.save(request["targets"], targets, allow_pickle=False)
+    if on is not None and "columns" in request:
+        conditions = crop_pictures(on.conditions, generator.card)
+        columns: dict[str, Any] = side_by_side.list_columns(conditions, output=drawn, target=on.targets)
+        np.savez(request["columns"], **columns)
     return {
         "images": generator.images_seen,
         "conditional": labels is not None,
-        "paired": on is not None,
+        "paired": is_paired,
         "size": list(drawn.shape[1:]),
         "generator": files.compute_sha256(folder / layout.WEIGHTS),
     }

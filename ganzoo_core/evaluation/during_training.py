@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.data.classes import Classes
-from ganzoo_core.data.framing import Framing, crop_padding
+from ganzoo_core.data.framing import Framing, crop_padding, shrink_conditions
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import GanzooError
@@ -59,7 +59,7 @@ class TrainingEvaluator:
         self.takes, self.ema, self.alone = plan.takes_g, plan.ema is not None, plan.drawn_alone
         self.noise = latents(philox(SEED, "generate"), count, plan.latent_dim, plan.latent)
         self.labels = classes.take_turns(count) if classes else None
-        self.conditions = None if held_out is None else held_out.conditions
+        self.conditions = {} if held_out is None else held_out.conditions
         self.targets = None
         if held_out is not None:
             self.targets = crop_padding(held_out.images, framing.crop, framing.target_size)
@@ -80,7 +80,8 @@ class TrainingEvaluator:
         if self._failures >= MAX_FAILURES:
             return None
         g_values = {name: values[name] for name in self.takes if name in values}
-        more: dict[str, Any] = {"conditions": self.conditions, "alone": self.alone, "noise_seed": SEED}
+        conditions = shrink_conditions(self.conditions, self.framing.target_size, g_values)
+        more: dict[str, Any] = {"conditions": conditions, "alone": self.alone, "noise_seed": SEED}
         drawn = engine.draw(G, self.noise, self.labels, g_values, **more)
         drawn = crop_padding(drawn, self.framing.crop, self.framing.target_size)
         try:
@@ -101,7 +102,7 @@ class TrainingEvaluator:
                 return self.scorer.score(
                     drawn,
                     self.labels,
-                    targets=self.targets,
+                    targets=self._find_targets(drawn),
                     seed=SEED,
                     seen=images,
                     ema=self.ema,
@@ -113,6 +114,10 @@ class TrainingEvaluator:
                 self._failures += 1
                 self.reporter.warn(f"{error}; it is started again")
                 self.scorer.restart()
+
+    def _find_targets(self, drawn: np.ndarray) -> np.ndarray | None:
+        """What each image should be; None for a growing network's smaller ones."""
+        return self.targets if self.targets is not None and self.targets.shape == drawn.shape else None
 
     def _count_failure(self) -> None:
         self._failures += 1

@@ -13,15 +13,17 @@ from ganzoo_core.arguments import check_count, check_seed, is_integer
 from ganzoo_core.building import find_run_data_root
 from ganzoo_core.data.classes import list_labels
 from ganzoo_core.data.reading.options import read_settings
+from ganzoo_core.discovery import catalog
 from ganzoo_core.engines import check_device
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.client import Scorer, say_nothing
 from ganzoo_core.evaluation.image_files import read_images
-from ganzoo_core.evaluation.request import has_ema, make_request, read_run_data
+from ganzoo_core.evaluation.request import PAIRS, ScoreRequest, has_ema, make_request, read_run_data
 from ganzoo_core.generation.bundled import find_folder
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Child, Say
 from ganzoo_core.runs import generators, layout, scores
+from ganzoo_core.runs.folder import read_card
 from ganzoo_core.runs.scores import Score
 from ganzoo_core.settings import read_engine_settings
 from ganzoo_core.storage import files
@@ -63,7 +65,8 @@ def evaluate(
         n: number of images to draw; by default as many as the reference has, but from 1,000 to 10,000. Of a generator
             with conditions at most one for each image of the test part, from whose conditions they are drawn.
         checkpoint: `last`, `best`, a number of images, `epoch:N`, or `all`.
-        images: a folder of pictures, a .npz file, or uint8 [N,H,W,C].
+        images: a folder of pictures, a .npz file, or uint8 [N,H,W,C]. All are scored. If a .npz file also holds
+            `targets`, what each should be, they are compared pair by pair as well.
         labels: the classes that `images` were drawn as, N or one for all, by name or index; refused without `images`.
         reference: the split to compare with: `test`, `train` or `all`.
         data: the data set, `NAME` or `NAME:ARGUMENT`; by default the run's.
@@ -85,6 +88,10 @@ def evaluate(
     check_seed(seed)
     if n is not None:
         check_count("n", n, "images", least=2, most=MAX_DRAWN_IMAGES)
+        if images is not None:
+            raise UsageError(
+                "-n says how many images are drawn, and --images are scored as they are, all of them; leave -n out"
+            )
     check_device(device)
     if labels is not None and images is None:
         raise UsageError("labels= belongs to images=; a run's generator is told its classes in turn")
@@ -94,6 +101,7 @@ def evaluate(
     folder = None if run is None else expand_user(run.folder if hasattr(run, "stats") else run)
     name, data_settings = _find_data(folder, data)
     drawn_from: list[Path] = []
+    targets: np.ndarray | None = None
     if images is None:
         if folder is None:
             raise UsageError("name a run to evaluate, or images with --images and their data with --data")
@@ -104,7 +112,7 @@ def evaluate(
     elif not isinstance(images, np.ndarray):
         reading = {key: value for key, value in data_settings.items() if key in INHERITED}
         options = read_settings({**reading, **(settings or {})})
-        images, file_labels = read_images(expand_user(images), options, say=say)
+        images, file_labels, targets = read_images(expand_user(images), options, say=say)
         labels = file_labels if labels is None else labels
     if labels is not None and not isinstance(labels, str) and not is_integer(labels):
         assert images is not None
@@ -129,7 +137,9 @@ def evaluate(
     with Scorer(request, say=say) as scorer:
         if images is not None:
             assert isinstance(images, np.ndarray)
-            score = scorer.score(images, labels, seed=seed)
+            score = scorer.score(images, labels, targets=targets, seed=seed)
+            if targets is None and folder is not None:
+                _explain_missing_targets(folder, request, say)
             _explain_resizing(score, say)
             return [score]
         assert folder is not None
@@ -153,6 +163,23 @@ def _explain_resizing(score: Score, say: Say) -> None:
     if (height, width) != (own_height, own_width):
         cut = "" if own_height * width == own_width * height else "cropped to its aspect and "
         say(f"the images are {own_width}×{own_height} pixels and the data {width}×{height}: they were {cut}resized")
+
+
+def _explain_missing_targets(run: Path, request: ScoreRequest, say: Say) -> None:
+    """Say which metrics are left out where a run draws from conditions, and the images come without their targets."""
+    card = run / layout.GENERATOR / layout.CARD
+    if not files.is_file(card) or not read_card(card.parent).spec.conditions:
+        return
+    picked = dict.fromkeys(name for candidate in request.candidates for name in candidate.metrics)
+    metrics = [catalog.scan().find("metrics", name) for name in picked]
+    names = [part.name for part in metrics if PAIRS in part.needs]
+    if names:
+        verb, they_are = ("compares", "it is") if len(names) == 1 else ("compare", "they are")
+        say(
+            f"{' and '.join(names)} {verb} each image with its target, and these images come without any: {they_are} "
+            "left out; a .npz file with images and targets has them, as ganzoo generate RUN --on test --out FILE.npz "
+            "writes it"
+        )
 
 
 def _find_data(folder: Path | None, data_name: str | None) -> tuple[str, dict[str, Any]]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.metadata
 import math
-import platform
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +14,11 @@ import numpy as np
 
 from ganzoo_core.api import Features, Images, ImageSource
 from ganzoo_core.data import fingerprint, lazy
-from ganzoo_core.data.framing import Framing, apply_framing
 from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
 from ganzoo_core.evaluation import training_images
 from ganzoo_core.evaluation.choice import choose_extractor
+from ganzoo_core.evaluation.halves import select_features, split_in_halves
 from ganzoo_core.evaluation.metrics import (
     LoadedMetric,
     TrainingFeatures,
@@ -29,14 +26,11 @@ from ganzoo_core.evaluation.metrics import (
     load_metrics,
     needs_training_images,
 )
+from ganzoo_core.evaluation.protocol import RESIZER, collect_versions, resize_images
 from ganzoo_core.evaluation.request import ScoreRequest, explain_misfit
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import Say, serve
-from ganzoo_core.randomness import philox
 from ganzoo_core.runs.facts import compare_with_run
-
-MAX_HALF = 5_000  # images in each half of the reference: half of what is drawn at most by default
-RESIZER = "Lanczos with antialiasing, as Pillow has it"
 
 
 class ScoringSession:
@@ -208,13 +202,13 @@ class ScoringSession:
         if not self.request.score_real_images or len(self.real_features.features) < 4:
             return {}
         first, second = split_in_halves(len(self.real_features.features))
-        fake = _select_features(self.real_features, first)
+        fake = select_features(self.real_features, first)
         if size != self.shape:
             pictures = np.asarray(self.read_split(self.request.reference).images[first])
             fake = self._extract_features(resize_images(resize_images(pictures, size), self.shape), fake.labels)
         if not labelled:
             fake = replace(fake, labels=None)
-        other = _select_features(self.real_features, second)
+        other = select_features(self.real_features, second)
         metrics, training = self.metrics, None
         if any(needs_training_images(part) for part, _ in metrics):
             # Halves of images that were trained on are copies, which no floor is.
@@ -259,46 +253,8 @@ class ScoringSession:
             "seed": seed,
             "labels": None if labels is None else "as asked for",
             "drawn_size": list(pictures.shape[1:]),
-            "versions": {"ganzoo": importlib.metadata.version("ganzoo-core"), **_collect_versions(owners)},
+            "versions": {"ganzoo": importlib.metadata.version("ganzoo-core"), **collect_versions(owners)},
         }
-
-
-def split_in_halves(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of two random halves of `count` images, always the same, of at most `MAX_HALF` images each."""
-    order, half = philox(0, "yardstick").permutation(count), min(count // 2, MAX_HALF)
-    return np.sort(order[:half]), np.sort(order[half : 2 * half])
-
-
-def _select_features(features: Features, chosen: np.ndarray) -> Features:
-    return replace(
-        features,
-        features=features.features[chosen],
-        logits=None if features.logits is None else features.logits[chosen],
-        labels=None if features.labels is None else features.labels[chosen],
-    )
-
-
-def resize_images(pictures: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Resize images [N,H,W,C] to `shape`, (height, width, channels) of the data."""
-    natural, target = (pictures.shape[1], pictures.shape[2]), (shape[0], shape[1])
-    framing = Framing(natural, target, "none" if natural == target else "resize")
-    return apply_framing(pictures, framing, shape[2])
-
-
-def _collect_versions(distributions: set[str]) -> dict[str, str]:
-    """Versions of Python, numpy, these distributions and their direct dependencies."""
-    versions = {"python": platform.python_version(), "numpy": np.__version__}
-    for distribution in sorted(distributions):
-        lines: list[str] = []
-        with contextlib.suppress(Exception):  # other people's metadata
-            lines = importlib.metadata.requires(distribution) or []
-            versions[distribution] = importlib.metadata.version(distribution)
-        for line in lines:
-            match = re.match(r"[\w.-]+", line)
-            if match and "extra ==" not in line:
-                with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-                    versions[match[0]] = importlib.metadata.version(match[0])
-    return versions
 
 
 _sessions: dict[str, ScoringSession] = {}

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from ganzoo_core import building, engines
-from ganzoo_core.api import Spec
+from ganzoo_core import engines
 from ganzoo_core.arguments import check_count, check_seed
-from ganzoo_core.data.classes import Classes
-from ganzoo_core.data.framing import crop_padding
-from ganzoo_core.discovery import loading
+from ganzoo_core.data.framing import crop_padding, shrink_conditions
 from ganzoo_core.engines import size_limits
-from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import UsageError
-from ganzoo_core.generation import bundled, given, latent_walk
-from ganzoo_core.generation.card import mix_from_card
+from ganzoo_core.generation import latent_walk
 from ganzoo_core.generation.class_choice import TellsClasses
-from ganzoo_core.generation.given import Given
-from ganzoo_core.messages import format_value, pluralise
+from ganzoo_core.generation.given import Given, spread
+from ganzoo_core.generation.given_reader import DEFAULT_ROWS, Reader
+from ganzoo_core.generation.saved_network import SavedNetwork
+from ganzoo_core.messages import pluralise
 from ganzoo_core.randomness import latents, philox
-from ganzoo_core.runs import layout
 from ganzoo_core.runs.folder import read_card
-from ganzoo_core.settings import read_engine_settings
-from ganzoo_core.storage.tensors import is_finite, read_tensors
 
 
 def read_framework(folder: Path) -> str:
@@ -38,7 +30,7 @@ def read_framework(folder: Path) -> str:
     return read_card(folder).spec.framework
 
 
-class SavedGenerator(TellsClasses):
+class SavedGenerator(SavedNetwork, TellsClasses):
     """A trained generator to draw images from. The framework is imported for the first image, or by `open`.
 
     Args:
@@ -51,83 +43,9 @@ class SavedGenerator(TellsClasses):
         UsageError: if the folder is not a generator, or its plugin is not installed.
     """
 
-    license = ""  # of the training data, and so of the generated images
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        device: str = "auto",
-        network: Any = None,
-        settings: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.folder = folder
-        self.card = card = read_card(folder)
-        shapes = {name: tuple(shape) for name, shape in card.spec.conditions.items()}
-        self.spec = Spec(**{**msgspec.structs.asdict(card.spec), "conditions": shapes})
-        self.class_names, self.images_seen, self.latent = card.class_names, card.images, card.latent
-        self.classes = Classes(card.class_names, card.untrained_classes)
-        self.license = card.license
-        self._values: Mapping[str, float] = card.values
-        self._mix = None if card.part is None else mix_from_card(card, folder)
-        if self._mix is None and network is None:
-            raise UsageError(f"{self.folder} was trained from an object; give it again: gz.load(…, network=G)")
-        self._given_network = network
-        self._engine_settings = read_engine_settings({"engine.device": device, **(settings or {})})
-
-    def open(self) -> None:
-        """Import the framework, build the network and load its weights now, rather than for the first image."""
-        self._network  # noqa: B018  (cached)
-
     @cached_property
-    def _reader(self) -> given.Reader:
-        return given.Reader(self.folder, self.card)
-
-    @cached_property
-    def _engine(self) -> Engine:
-        return engines.create_engine(self.spec.framework, self._engine_settings)
-
-    @cached_property
-    def _network(self) -> Any:
-        if self._mix is not None:
-            for part in (*self._mix.parts.values(), *self._mix.modifiers):
-                loading.import_hooks(part)  # not in the block below: if it fails, the plugin is at fault, not the card
-        with self._blame_card("asks for a network that cannot be built"):
-            network = self._engine.build(
-                lambda: self._given_network or self._build(),
-                spec=self.spec,
-                slot="generator",
-                seed=0,
-                values=self._values,
-            )
-        expected = bundled.apply_kernel_type(self._engine.describe_weights(network), self.card.kernels)
-        tensors = read_tensors(self.folder / layout.WEIGHTS, expected)
-        for name, tensor in tensors.items():
-            if not is_finite(tensor):
-                raise UsageError(
-                    f"{self.folder / layout.WEIGHTS}: {format_value(name)} holds numbers that are not finite: the run "
-                    "diverged, and nothing can be drawn; --checkpoint chooses an earlier snapshot"
-                )
-        self._engine.load_weights(network, bundled.to_float32(tensors))
-        return network
-
-    @contextlib.contextmanager
-    def _blame_card(self, what: str) -> Iterator[None]:
-        """Turn errors into UsageErrors that blame the card, whose values the plugin was called with."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise
-        except size_limits.NetworkTooLarge as error:
-            raise UsageError(f"{self.folder / layout.CARD}: {error}") from error
-        except BaseException as error:
-            if size_limits.is_out_of_memory(error):
-                what = "asks for more memory than there is"
-            raise UsageError(f"{self.folder / layout.CARD} {what}: {error}") from error
-
-    def _build(self) -> Any:
-        assert self._mix is not None
-        return building.call_slot(self._mix, "generator", self._engine.find_network_problem, spec=self.spec)
+    def _reader(self) -> Reader:
+        return Reader(self.folder, self.card)
 
     def generate(
         self,
@@ -146,15 +64,15 @@ class SavedGenerator(TellsClasses):
             labels: for a conditional generator, N classes, or one class for all, each by name or index (see
                 `data.classes.Classes.find`); by default those of the test part's rows, else the classes in turn.
             on: what a generator with conditions draws from: a mapping from their names to rows, the rows of the only
-                one, pictures, a .npz file, or `"test"` for the test part of the run's data; see `given.Reader.read`.
-                One row is drawn `n` times, with different noise.
+                one, pictures, a .npz file, or `"test"` for the test part of the run's data; see `Reader.read`. One row
+                is drawn `n` times, with different noise.
             reading: `as_is`, `fit` and `data_root`, which say how `on` is read.
 
         Returns:
             uint8 [N,H,W,C].
         """
         if on is None and not self.spec.conditions:
-            n = given.DEFAULT_ROWS if n is None else n
+            n = DEFAULT_ROWS if n is None else n
             chosen = self.labels(n, labels)  # checks n before the noise is drawn
             return self.draw(self._make_noise(n, seed), chosen)
         rows = self.read_given(on, n, seed=seed, **reading)
@@ -181,7 +99,7 @@ class SavedGenerator(TellsClasses):
         read = self._reader.read(on, n=n, seed=seed, **reading)
         if self.latent == "none" and not self.card.drawn_alone and n is not None and n > len(read) == 1:
             raise UsageError(f"{self.folder} draws without noise, so one picture gives one image; leave n out")
-        return given.spread(read, n)
+        return spread(read, n)
 
     def generate_all(self, n: int = 16, *, seed: int = 0, on: Given | None = None) -> np.ndarray:
         """Draw `n` images of each of the K classes with training images, all from the same z: uint8 [K·n,H,W,C].
@@ -305,11 +223,12 @@ class SavedGenerator(TellsClasses):
             UsageError: for inputs of the wrong type or shape.
         """
         labels = self._check_inputs(z, labels, conditions)
-        network = self._network
+        network, size = self._network, (self.spec.height, self.spec.width)
         with self._blame_card("describes a network that cannot draw"):
             more: dict[str, Any] = {"alone": self.card.drawn_alone, "noise_seed": noise_seed}
-            drawn = self._engine.draw(network, z, labels, self._values, conditions=conditions, **more)
-        return crop_padding(drawn, self.card.crop, (self.spec.height, self.spec.width))
+            rows = shrink_conditions(conditions or {}, size, self._values)
+            drawn = self._engine.draw(network, z, labels, self._values, conditions=rows, **more)
+        return crop_padding(drawn, self.card.crop, size)
 
     def _check_inputs(
         self, z: np.ndarray, labels: np.ndarray | None, conditions: Mapping[str, np.ndarray] | None

@@ -73,7 +73,7 @@ def check_mix(mix: Mix) -> Mix:
             f"train.updates=simultaneous takes one step of D for one of G, but train.critic_steps is "
             f"{mix.settings['train.critic_steps']}; say --set updates=alternating or --set critic_steps=1"
         )
-    warnings += _warn_of_dropped_modifiers(mix)
+    warnings += [*_warn_of_dropped_modifiers(mix), *_warn_of_unseen_conditions(mix)]
     for part in (mix.parts["loss"], *mix.modifiers):
         for need in part.needs:
             mix = _meet_need(mix, part, need, warnings)
@@ -114,6 +114,18 @@ def _warn_of_dropped_modifiers(mix: Mix) -> list[str]:
     words, several = f"--with {','.join([*left, *picked])}", len(left) > 1
     reason = f"{owner} comes with {' and '.join(left)}, which {'are' if several else 'is'} left out"
     return [f"{reason}; {words} keeps {'them' if several else 'it'}"]
+
+
+def _warn_of_unseen_conditions(mix: Mix) -> list[str]:
+    """Warn of conditions that the discriminator alone takes: a generator cannot draw what belongs to the unknown."""
+    generator, discriminator = mix.parts["generator"], mix.parts["discriminator"]
+    return [
+        f"the discriminator {discriminator.name} takes the condition `{name}`, and the generator {generator.name} "
+        f"draws without it, so it cannot draw what belongs to it; pick a generator that takes `{name}`, or a "
+        "discriminator that does not"
+        for name in discriminator.conditions
+        if name not in generator.conditions
+    ]
 
 
 def _meet_need(mix: Mix, part: Part, need: str, warnings: list[str]) -> Mix:

@@ -25,6 +25,7 @@ FEATURES = {
     "second_order": ("discriminator", True),
     "real_in_generator_step": ("", True),
     "same_real_in_generator_step": ("", True),
+    "conditions_in_generator": ("generator", False),
     "classes_output": ("discriminator", False),
     "features_output": ("discriminator", False),
     "batchnorm_in_discriminator": ("discriminator", False),
@@ -32,6 +33,7 @@ FEATURES = {
 }
 """The features that the core or its contract knows: the network that has it ("" for either), and whether a model has
 it whose manifest does not say. Others are an agreement between plugins; docs/features.md describes all."""
+CONDITIONS = "conditions_in_generator"  # the feature that `conditions` of a card claims; `has` does not say it
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class Mix:
             feature: such as `second_order`.
             without: a part whose claim is ignored.
         """
+        if feature == CONDITIONS:
+            return bool(self.parts["generator"].conditions)
         _, assumed = FEATURES.get(feature, ("", False))
         own = {slot: self.parts[slot].has.get(feature, assumed) for slot in list_network_slots(feature)}
         return any(is_claim_true(claim, self, slot) for slot, claim in own.items()) or bool(

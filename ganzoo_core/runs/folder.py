@@ -15,7 +15,6 @@ trackers/NAME/         files of a tracker
 from __future__ import annotations
 
 import json
-import math
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -43,7 +42,7 @@ from ganzoo_core.runs.layout import (
     WEIGHTS,
 )
 from ganzoo_core.runs.lock import LockedFolder
-from ganzoo_core.runs.stats import read_first_lines, read_stats
+from ganzoo_core.runs.stats import WritesStats
 from ganzoo_core.settings import Settings, read_facts
 from ganzoo_core.storage import atomic, decoding, files
 from ganzoo_core.storage.records import Card, Position
@@ -56,14 +55,13 @@ _ID_PATTERN = re.compile(r"[0-9a-f]{16}")
 _CONTENTS = (WEIGHTS, CARD, STATE, POSITION, fingerprint.RECORD_FILE, fingerprint.DIGESTS_FILE)
 
 
-class RunFolder:
+class RunFolder(WritesStats):
     """One run on disk."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
         self._validity: dict[tuple[object, ...], bool] = {}  # of checkpoints, once verified
-        self._unwritten_lines: list[bytes] = []  # of statistics, not yet on disk
-        self._line_count = self._byte_count = 0  # of statistics on disk
         self._locked_folder = LockedFolder(path, lock=LOCK, permanent_file=CONFIG)
 
     @staticmethod
@@ -165,44 +163,6 @@ class RunFolder:
     def write_config(self, settings: Settings, facts: Mapping[str, Any]) -> None:
         """Write `config.yaml`, which `--config` reads."""
         atomic.write_file(self.path / CONFIG, format_config(settings, {"id": self.id, **facts}).encode())
-
-    def add_stats(self, line: Mapping[str, Any]) -> None:
-        """Append a line to `stats.jsonl`; a number that is not finite is written as null."""
-        clean = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in line.items()
-        }
-        self._unwritten_lines.append(json.dumps(clean).encode() + b"\n")
-        self.flush_stats()
-
-    def flush_stats(self) -> None:
-        """Write pending lines to `stats.jsonl`; raises OSError if the disk refuses."""
-        self._locked_folder.check(self.path / STATS, self._byte_count)
-        if content := b"".join(self._unwritten_lines):
-            atomic.append(self.path / STATS, content, at=self._byte_count)
-            self._byte_count, self._line_count = (
-                self._byte_count + len(content),
-                self._line_count + len(self._unwritten_lines),
-            )
-            self._unwritten_lines = []
-
-    def count_stats(self) -> int:
-        """The number of lines of statistics so far."""
-        return self._line_count + len(self._unwritten_lines)
-
-    def truncate_stats(self, lines: int) -> None:
-        """Keep the first `lines` lines; later or torn ones were written after the checkpoint that is resumed from.
-
-        Raises:
-            UsageError: if there are fewer, or one of them is not a line of statistics.
-        """
-        path = self.path / STATS
-        content = read_first_lines(path, lines)
-        atomic.write_file(path, content)
-        self._unwritten_lines, self._line_count, self._byte_count = [], lines, len(content)
-
-    def read_stats(self) -> list[dict[str, Any]]:
-        """All reports so far; raises UsageError for an invalid line."""
-        return read_stats(self.path / STATS)
 
     def write_sample_grid(self, names: Iterable[str], png: bytes) -> None:
         """Write one PNG to `samples/` under each of these names."""

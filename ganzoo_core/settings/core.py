@@ -136,7 +136,10 @@ CORE_SETTINGS: Mapping[str, Setting] = {
     ),
     # read by `engines.create_engine`
     "engine.device": Setting("auto", "text", "where it runs", ("auto", "cpu", "cuda", "mps")),
-    "engine.threads": Setting(0, "int", "CPU threads; 0 for the cores this process may use", at_least=0, at_most=4_096),
+    "engine.threads": Setting(
+        0, "int", "CPU threads; 0 for OMP_NUM_THREADS, what `ganzoo doctor --tune` chose, or the cores at hand",
+        at_least=0, at_most=4_096,
+    ),
     "engine.channels_last": Setting(True, "bool", "PyTorch's memory layout that convolutions prefer"),
     "engine.precision": Setting(
         "float32", "text", "of the networks' arithmetic in training; bfloat16 where the processor has it",

@@ -61,11 +61,11 @@ CHECKS = (
     Check("labels", ("models",), "models", "labels change G's images and D's scores exactly if it is conditional"),
     Check("conditions", ("models",), "models", "each condition changes the outputs of the networks that take it"),
     Check("features", ("models",), "models", "what the manifest says the model has is what the networks have"),
-    Check("gradients", ("models",), "models", "every parameter learns in its own network's step, and no other's"),
+    Check("gradients", ("models",), "learning", "every parameter learns in its own network's step, and no other's"),
     Check(
         "second-order",
         ("models",),
-        "models",
+        "learning",
         "a gradient penalty reaches D's weights, where the gradient depends on them",
     ),
     Check("terms", ("losses",), "losses", "both phases give named, finite scalars"),

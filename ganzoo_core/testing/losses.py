@@ -12,7 +12,8 @@ from ganzoo_core import engines
 from ganzoo_core.api import Ops, Spec, Step
 from ganzoo_core.discovery import loading
 from ganzoo_core.discovery.answers import check_loss
-from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, check_terms, read_initial_memory
+from ganzoo_core.engines.loss_memory import make_local_memory
+from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, check_terms
 from ganzoo_core.errors import PluginError
 from ganzoo_core.testing.checks import Broken, NotApplicable
 from ganzoo_core.testing.subject import BATCH, CLASSES, Subject, read_own_options
@@ -166,7 +167,7 @@ def _compute_terms(
     arrays = [custom if custom is not None else drawn for custom, drawn in zip((real, fake), arrays, strict=True)]
     tensor: Callable[[np.ndarray], Any] = np.asarray if framework == "numpy" else subject.native.to_tensor
     x, g = (tensor(array) for array in arrays)
-    ops = _FixedNoiseOps(engines.make_ops(framework, x), tensor, spy)
+    ops: Any = _FixedNoiseOps(engines.make_ops(framework, x), tensor, spy)
 
     def scored(pixels: Any) -> Any:
         return ops.sum_per_sample(a * pixels + b * pixels * pixels)
@@ -183,11 +184,11 @@ def _compute_terms(
     spec = Spec(height=1, width=1, channels=CLASSES, classes=CLASSES, latent_dim=2, framework=subject.framework)
     options = read_own_options(subject, "loss")
     made = loading.call_hook("loss", part, check_loss, name=part.name, spec=spec, options=options, modifiers={})
-    memory = {name: tensor(np.asarray(value, np.float32)) for name, value in read_initial_memory(made).items()}
+    memory = make_local_memory(made, ops)
     labels = tensor(np.arange(BATCH, dtype=np.int64))
     z = tensor(np.zeros((BATCH, 2), np.float32))
     G = BoundGenerator(lambda z, arguments: g, {})
-    conditions = {} if subject.model is None else dict.fromkeys(subject.model.conditions, x)
+    conditions = dict.fromkeys(subject.condition_names, x)
     step = Step(D, G, x, g, labels, z, {}, ops, memory, conditions=conditions)
     answers: dict[str, dict[str, float]] = {}
     for phase in PHASES:

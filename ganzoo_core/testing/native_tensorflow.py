@@ -18,28 +18,30 @@ from ganzoo_core.engines.tensorflow.networks import as_keywords, call_keras_netw
 
 
 class Generator(keras.Model):
-    """z [N,8] (, labels [N]) -> images [N,8,8,1] in [-1, 1]."""
+    """z [N,8] (, labels [N], source [N,8,8,1]) -> images [N,8,8,1] in [-1, 1]."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        self.conditional = spec.classes > 0
+        self.conditional, self.conditions = spec.classes > 0, tuple(spec.conditions)
         self.embedding = keras.layers.Embedding(spec.classes, 8) if spec.classes else None
         self.first = keras.layers.Dense(32, activation="relu")  # [N,32]
         self.second = keras.layers.Dense(spec.height * spec.width * spec.channels, activation="tanh")  # [N,64]
         self.unflatten = keras.layers.Reshape((spec.height, spec.width, spec.channels))
+        self.mix = keras.layers.Conv2D(spec.channels, 3, padding="same") if spec.conditions else None
 
-    def call(self, z: Any, labels: Any = None, training: bool = False) -> Any:
+    def call(self, z: Any, labels: Any = None, training: bool = False, source: Any = None) -> Any:
         if self.embedding is not None:
             z = z + self.embedding(labels)
-        return self.unflatten(self.second(self.first(z)))
+        out = self.unflatten(self.second(self.first(z)))
+        return out if self.mix is None else tf.tanh(out + self.mix(source))
 
 
 class Discriminator(keras.Model):
-    """Images [N,8,8,1] (, labels [N]) -> scores [N], with outputs `classes` and `features` if requested."""
+    """Images [N,8,8,1] (, labels [N], source [N,8,8,1]) -> scores [N], with `classes` and `features` if requested."""
 
     def __init__(self, spec: Spec, *, features: Collection[str]) -> None:
         super().__init__()
-        self.conditional = spec.classes > 0
+        self.conditional, self.conditions = spec.classes > 0, tuple(spec.conditions)
         self.has = dict.fromkeys(features, True)
         self.convolution = keras.layers.Conv2D(8, 3, 2, padding="same")  # [N,4,4,8]
         self.activation = keras.layers.LeakyReLU(0.2)
@@ -47,8 +49,9 @@ class Discriminator(keras.Model):
         self.score = keras.layers.Dense(1)
         self.classes = keras.layers.Dense(spec.classes) if spec.classes else None
 
-    def call(self, images: Any, labels: Any = None, training: bool = False) -> Any:
-        hidden = self.flatten(self.activation(self.convolution(images)))
+    def call(self, images: Any, labels: Any = None, training: bool = False, source: Any = None) -> Any:
+        seen = images if source is None else tf.concat([images, source], axis=3)
+        hidden = self.flatten(self.activation(self.convolution(seen)))
         scores = self.score(hidden)[:, 0]
         if not self.has:
             return scores

@@ -18,11 +18,12 @@ CPU = torch.device("cpu")
 
 
 class Generator(nn.Module):
-    """z [N,8] (, labels [N]) -> images [N,1,8,8] in [-1, 1]."""
+    """z [N,8] (, labels [N], source [N,1,8,8]) -> images [N,1,8,8] in [-1, 1]."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.conditional = spec.classes > 0
+        self.conditions = tuple(spec.conditions)
         self.embedding = nn.Embedding(spec.classes, 8) if spec.classes else None
         self.layers = nn.Sequential(
             nn.Linear(spec.latent_dim, 32),  # [N,32]
@@ -31,27 +32,33 @@ class Generator(nn.Module):
             nn.Tanh(),
             nn.Unflatten(1, (spec.channels, spec.height, spec.width)),
         )
+        self.mix = nn.Conv2d(spec.channels, spec.channels, 3, padding=1) if spec.conditions else None
 
-    def forward(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, z: torch.Tensor, labels: torch.Tensor | None = None, *, source: torch.Tensor | None = None
+    ) -> torch.Tensor:
         if self.embedding is not None:
             z = z + self.embedding(labels)
         out: torch.Tensor = self.layers(z)
-        return out
+        return out if self.mix is None else torch.tanh(out + self.mix(source))
 
 
 class Discriminator(nn.Module):
-    """Images [N,1,8,8] (, labels [N]) -> scores [N], with outputs `classes` and `features` if requested."""
+    """Images [N,1,8,8] (, labels [N], source [N,1,8,8]) -> scores [N], with `classes` and `features` if requested."""
 
     def __init__(self, spec: Spec, *, features: Collection[str]) -> None:
         super().__init__()
         self.conditional = spec.classes > 0
-        self.has = dict.fromkeys(features, True)
-        self.body = nn.Sequential(nn.Conv2d(spec.channels, 8, 3, 2, 1), nn.LeakyReLU(0.2), nn.Flatten())  # [N,128]
+        self.has, self.conditions = dict.fromkeys(features, True), tuple(spec.conditions)
+        channels = spec.channels * (1 + len(spec.conditions))
+        self.body = nn.Sequential(nn.Conv2d(channels, 8, 3, 2, 1), nn.LeakyReLU(0.2), nn.Flatten())  # [N,128]
         self.score = nn.Linear(8 * (spec.height // 2) * (spec.width // 2), 1)
         self.classes = nn.Linear(self.score.in_features, spec.classes) if spec.classes else None
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
-        hidden = self.body(images)
+    def forward(
+        self, images: torch.Tensor, labels: torch.Tensor | None = None, *, source: torch.Tensor | None = None
+    ) -> Any:
+        hidden = self.body(images if source is None else torch.cat([images, source], dim=1))
         scores = self.score(hidden)[:, 0]
         if not self.has:
             return scores

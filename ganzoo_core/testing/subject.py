@@ -16,11 +16,13 @@ import numpy as np
 from ganzoo_core import building, engines
 from ganzoo_core.api import ImageSource, Spec, Step
 from ganzoo_core.data.conditions import make_random_rows
+from ganzoo_core.data.derive import DERIVED
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.frameworks import get_framework
 from ganzoo_core.mix import DataFit, Mix, Request, make_network_spec, resolve
+from ganzoo_core.mix.mix import CONDITIONS
 from ganzoo_core.settings import CORE_SETTINGS, find_kind, find_matches, read_engine_settings, read_value
 
 CLASSES = 11  # a number that is unlikely as the width of a layer
@@ -112,16 +114,18 @@ class Subject:
             own = {"loss": part.qualified_name} if part.kind == "losses" else {}
             return {"model": self.model.qualified_name, **own}
         spec = self.make_tiny_spec()
-        needs = {need for need in part.needs if not need.startswith("no_")} - OF_STEPS
+        needs = {need for need in part.needs if not need.startswith("no_")} - OF_STEPS - {CONDITIONS}
         G, D = self.native.make_networks(spec, needs)
         loss = part.qualified_name if part.kind == "losses" else NonSaturating()
         schedule = constant_rates if part.kind == "modifiers" else constant_schedule
         return {"generator": G, "discriminator": D, "loss": loss, "schedule": schedule}
 
     def make_tiny_spec(self) -> Spec:
-        """The tiny networks' Spec: 8 pixels, one channel, and labels if the loss needs classes."""
+        """The tiny networks' Spec: 8 pixels, one channel, labels if the loss needs classes, and pictures `source` if
+        it needs conditions."""
         classes = CLASSES if any("class" in need for need in self.part.needs) else 0
-        return Spec(height=8, width=8, channels=1, classes=classes, latent_dim=8, framework=self.framework)
+        conditions = {DERIVED: (8, 8, 1)} if CONDITIONS in self.part.needs else {}
+        return Spec(8, 8, 1, classes, latent_dim=8, framework=self.framework, conditions=conditions)
 
     def make_source(self, *, size: int | None = None, channels: int = 1) -> ImageSource:
         """Noise images uint8 [64,H,W,C], with labels."""
@@ -136,12 +140,19 @@ class Subject:
         return ImageSource(images, labels, names, background=0, conditions=conditions)
 
     @property
+    def condition_names(self) -> tuple[str, ...]:
+        """The conditions of the model, or of the tiny networks."""
+        return tuple(self.make_tiny_spec().conditions) if self.model is None else self.model.conditions
+
+    @property
     def condition_kinds(self) -> dict[str, str]:
-        """The kind of each condition of the model: the first for which its networks can be built and called.
+        """The kind of each condition: the first for which the model's networks can be built and called.
 
         A manifest gives only names: the model itself says, by failing, what it cannot take.
         """
-        names = self.model.conditions if self.model is not None else ()
+        names = self.condition_names
+        if self.model is None:
+            return dict.fromkeys(names, "picture")
         if "condition kinds" not in self.cache:
             kinds = [dict(zip(names, each, strict=True)) for each in itertools.product(KINDS_TRIED, repeat=len(names))]
             self.cache["condition kinds"] = kinds[0]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ganzoo_core import building, python_api
 from ganzoo_core.data.conditions import make_random_rows
+from ganzoo_core.data.framing import shrink_conditions
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.generation import load
 from ganzoo_core.randomness import latents, philox
@@ -22,7 +23,7 @@ from ganzoo_core.settings import find_kind
 from ganzoo_core.storage import files
 from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.testing.checks import Broken
-from ganzoo_core.testing.models import make_given
+from ganzoo_core.testing.networks import make_given
 from ganzoo_core.testing.subject import BATCH, Subject
 
 CLOCK_KEYS = ("seconds", "images_per_second")
@@ -177,13 +178,13 @@ def _check_tensors_are_used(subject: Subject, tensors: Mapping[str, np.ndarray])
     """Raise Broken if changing a tensor changes no image at any stage of growth."""
     G, _, resolved, fitted = subject.build_networks()
     z = latents(philox(0, "contract"), BATCH, fitted.spec.latent_dim, resolved.parts["generator"].latent)
-    given = make_given(resolved, fitted, "generator")
+    given, size = make_given(resolved, fitted, "generator"), (fitted.spec.height, fitted.spec.width)
 
     def images() -> list[np.ndarray]:
-        values = [
+        stages = [
             building.network_kwargs(resolved, "generator", stage) for stage in subject.list_stages(resolved, fitted)
         ]
-        return [subject.native.draw_images(G, z, given, each) for each in values]
+        return [subject.native.draw_images(G, z, shrink_conditions(given, size, values), values) for values in stages]
 
     subject.engine.load_weights(G, tensors)
     before = images()

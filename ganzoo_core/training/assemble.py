@@ -16,6 +16,7 @@ from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.fingerprint import Fingerprint
 from ganzoo_core.data.summary import format_summary
 from ganzoo_core.distributed.ranks import ProcessGroup, Rank
+from ganzoo_core.engines.threads import choose_threads, warn_of_busy_cores
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.during_training import MAX_FAILURES, TrainingEvaluator
 from ganzoo_core.generation import card, data_rows
@@ -288,11 +289,16 @@ def _say_start(built: TrainingSetup, runner: Runner, summary: Mapping[str, Any])
     g_count, d_count = (f"{built.engine.count_parameters(net):,}" for net in (built.trainer.G, built.trainer.D))
     preset = f", preset {mix.preset}" if mix.preset else ""
     names = {slot: part.name for slot, part in mix.parts.items()}
+    threads: int = described["threads"]
+    choice = choose_threads(mix.settings, mix.framework, built.together.rank)
+    why = f" ({choice.reason})" if choice.reason and choice.number == threads else ""
     built.reporter.say(
         f"{names['generator']} on {names['data']}{preset}: {pluralise(len(built.source.images), 'image')} of "
         f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss{_describe_modifiers(mix)}; "
-        f"G {g_count} and D {d_count} parameters, {described['device']}, {pluralise(described['threads'], 'thread')}"
+        f"G {g_count} and D {d_count} parameters, {described['device']}, {pluralise(threads, 'thread')}{why}"
     )
+    if described["device"] == "cpu" and built.together.rank.is_alone and (busy := warn_of_busy_cores(threads)):
+        built.reporter.advise(busy)
     for line in format_summary(summary):
         built.reporter.say(line)
     built.reporter.say(f"run folder: {runner.folder.path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from ganzoo_core.api import Schedule
 from ganzoo_core.data import changes, fingerprint
 from ganzoo_core.data.fingerprint import Fingerprint
 from ganzoo_core.engines.protocol import Engine, Trainer
+from ganzoo_core.engines.threads import MOST_THREADS
 from ganzoo_core.errors import UsageError
 from ganzoo_core.messages import pluralise
+from ganzoo_core.mix import Mix
 from ganzoo_core.runs import generators, layout
 from ganzoo_core.runs.facts import COMPARED_FACTS, explain_differences, select_compared_settings
-from ganzoo_core.runs.folder import RunFolder, find_readable_checkpoint
+from ganzoo_core.runs.folder import RunFolder, find_readable_checkpoint, read_position
 from ganzoo_core.settings import Settings
 from ganzoo_core.storage import decoding, files, tensors
 from ganzoo_core.storage.paths import make_absolute
@@ -108,6 +110,17 @@ def find_checkpoint(folder: RunFolder, *, restart: bool, leads: bool) -> Path | 
     return newest
 
 
+def keep_threads(resolved: Mix, checkpoint: Path) -> Mix:
+    """The mix with the threads that a run was trained with, where no number is set: another gives other bytes."""
+    recorded = read_position(checkpoint).facts.get("engine")
+    engine: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+    threads = engine.get("threads")
+    known = isinstance(threads, int) and 1 <= threads <= MOST_THREADS and engine.get("framework") == resolved.framework
+    if resolved.settings["engine.threads"] or not known:
+        return resolved
+    return replace(resolved, settings=resolved.settings.replace("engine.threads", threads, "the run"))
+
+
 def check_resumable(
     position: Position,
     run_facts: Mapping[str, Any],
@@ -192,18 +205,20 @@ def check_same_schedule(old_schedule: Schedule, new_schedule: Schedule, *, image
                 )
 
 
-def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, largest_side: int) -> None:
+def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, largest_side: int, ranks: int = 1) -> None:
     """Restore a checkpoint's state into the trainer.
 
     Args:
         trainer: of the run.
         folder, position: of the checkpoint.
         largest_side: the longer side of the images in pixels, up to which growing networks grow.
+        ranks: the number of processes that train now.
 
     Raises:
-        UsageError: if the state does not fit the networks.
+        UsageError: if the state does not fit the networks, or not the number of processes.
     """
     where = folder / layout.POSITION
+    _check_ranks(trainer, position.facts.get("ranks", 1), ranks)
     if "resolution" in position.values:
         size = position.values["resolution"]
         if not 1 <= size <= largest_side:
@@ -216,6 +231,17 @@ def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, large
         trainer.restore_pending_sums(decoding.null_to_nan(position.pending))
     except (TypeError, ValueError, IndexError) as error:
         raise UsageError(f"{where}: pending is not what this engine wrote ({error})") from None
+
+
+def _check_ranks(trainer: Trainer, then: int, now: int) -> None:
+    """Raise UsageError if processes kept something of their own, and their number is another."""
+    own = [name for name, each in trainer.declared_memory.items() if each.across == "rank"]
+    if own and then != now:
+        raise UsageError(
+            f"the loss keeps {', '.join(own)} in each process by itself, and the checkpoint is of "
+            f"{then} {'process' if then == 1 else 'processes'}, not of {now}; resume it with as many (torchrun "
+            "--nproc-per-node …), or begin a new run with its weights: ganzoo run … --from RUN"
+        )
 
 
 def load_weights(folder: Path, trainer: Trainer, engine: Engine, reporter: Reporter) -> None:

@@ -287,10 +287,10 @@ class Runner:
             UsageError: if it does not fit the networks.
         """
         position = read_position(folder)
-        self.images, self.step = position.images, position.step
-        self.values, self.rollbacks = position.values, position.rollbacks
-        restore_trainer(self.trainer, folder, position, largest_side=max(self.samples.framing.target_size))
-        self.sampled_at = position.sampled_at
+        self.images, self.step, self.values = position.images, position.step, position.values
+        largest, ranks = max(self.samples.framing.target_size), self.together.rank.world_size
+        restore_trainer(self.trainer, folder, position, largest_side=largest, ranks=ranks)
+        self.rollbacks, self.sampled_at = position.rollbacks, position.sampled_at
         self.statistics.restore(position)
         if not is_other_run:
             self.checkpoint_at = self.images

@@ -13,7 +13,7 @@ import numpy as np
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data import picture_files, pixels, side_by_side
 from ganzoo_core.data.classes import Classes
-from ganzoo_core.data.framing import Framing, crop_padding
+from ganzoo_core.data.framing import Framing, crop_padding, shrink_conditions
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.protocol import Engine
@@ -73,7 +73,8 @@ class SampleGrids:
             values: the schedule's; those that G takes are printed below the grid.
         """
         network_values = {name: values[name] for name in self.takes if name in values}
-        conditions = None if self.held_out is None else self.held_out.conditions
+        rows = {} if self.held_out is None else self.held_out.conditions
+        conditions = shrink_conditions(rows, self.framing.target_size, network_values)
         more: dict[str, Any] = {"alone": self.plan.drawn_alone, "noise_seed": self.plan.seed}
         fake = engine.draw(G, self.noise, self.labels, network_values, conditions=conditions, **more)
         caption = " | ".join(

@@ -18,7 +18,7 @@ from PIL import Image
 
 import ganzoo_core as gz
 from ganzoo_core.errors import UsageError
-from ganzoo_core.report import comparison_page, run_groups
+from ganzoo_core.report import comparison_page, run_groups, sample_sheets
 
 
 def score(images, fid, **protocol):
@@ -203,7 +203,7 @@ def test_each_row_draws_from_the_same_noise(trained, tmp_path):
     config = tmp_path / "c/config.yaml"
     config.write_text(config.read_text().replace("train.lr: ", "train.lr: 8"))
     found = run_groups.compare_runs(run_groups.find_runs([tmp_path]))
-    sheets = comparison_page.draw_sheets(found, seed=3, device="cpu", say=lambda text: None)
+    sheets = sample_sheets.draw_sheets(found, seed=3, device="cpu", say=lambda text: None)
     expected = gz.grid(gz.load(trained).generate(16, seed=3))
     assert sheets[0].uri == sheets[1].uri
     assert "holds no saved generator" in sheets[2].reason

@@ -13,7 +13,7 @@ class Late:
 
     def __init__(self, inner: gz.Loss, *, begin: float, factor: float) -> None:
         self.inner, self.begin, self.factor = inner, begin, factor
-        self.memory = {**getattr(inner, "memory", {}), "late_steps": 0.0}
+        self.memory = {"late_steps": 0.0}
 
     def discriminator(self, step: gz.Step) -> dict[str, Any]:
         taken = step.memory["late_steps"]

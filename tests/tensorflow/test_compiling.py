@@ -20,6 +20,7 @@ from ganzoo_core.engines.compile_check import relative_error
 from ganzoo_core.engines.tensorflow import Engine, compiling
 
 from ..plans import change, make_plan
+from ..small_losses import LazyR1
 
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
@@ -72,12 +73,12 @@ class Penalised:
 
 
 def play(
-    plan: Plan, *, compile: bool = False, dropout: float = 0.0, steps: int = 3, **given: Any
+    plan: Plan, *, compile: bool = False, dropout: float = 0.0, steps: int = 3, loss: Any = None, **given: Any
 ) -> tuple[Any, list[str]]:
     told: list[str] = []
     engine = Engine(device="cpu", threads=1, compile=compile, **given)
     engine.tell = told.append
-    trainer = engine.create_trainer(*networks(dropout), Penalised(), plan, IMAGES, None)
+    trainer = engine.create_trainer(*networks(dropout), loss or Penalised(), plan, IMAGES, None)
     for step in range(steps):
         trainer.step(step, step * plan.images_per_step, {"lr_g": plan.optimizer.lr_g / (step + 1)})
     return trainer, told
@@ -104,6 +105,13 @@ def test_the_compiled_step_agrees_with_the_plain_one(plan: Plan) -> None:
     traced = list(compiled._traced_phases.values())
     assert all(graph.compile_problem == "" for graph in traced)
     agree(compiled, play(plan, compile=False)[0], 1e-4)
+
+
+def test_lazy_terms_are_compiled() -> None:
+    """The graph has both sides of the branch."""
+    compiled, told = play(PLAN, compile=True, steps=4, loss=LazyR1(3))
+    assert told == []
+    agree(compiled, play(PLAN, steps=4, loss=LazyR1(3))[0], 1e-4)
 
 
 def test_a_step_that_draws_random_numbers_runs_uncompiled() -> None:
@@ -202,6 +210,13 @@ def test_bfloat16_trains_as_float32_does_but_for_its_rounding(plan: Plan) -> Non
         off = np.concatenate([(a.numpy() - b.numpy()).ravel() for a, b in zip(first, second, strict=True)])
         assert 0 < np.linalg.norm(off) < 0.1 * np.linalg.norm(way)
     assert half.pop_means() == pytest.approx(whole.pop_means(), rel=0.05, abs=0.1)
+
+
+@needs_bfloat16
+def test_a_lazy_penalty_is_due_in_the_same_rounds_in_bfloat16() -> None:
+    half, whole = (play(PLAN, precision=precision, steps=2, loss=LazyR1(2))[0] for precision in ("bfloat16", "float32"))
+    assert half.pop_means() == pytest.approx(whole.pop_means(), rel=0.05, abs=0.1)
+    assert half.pop_means() == {}
 
 
 @needs_bfloat16

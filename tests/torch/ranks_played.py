@@ -7,6 +7,8 @@ After every step the processes compare all their parameters, each with each.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +22,13 @@ from torch import nn
 import ganzoo_core as gz
 from ganzoo_core.engines.torch.trainer import Trainer
 
-STEPS = 8
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from small_losses import LazyR1, PastFakes
+
+STEPS, BATCH = 8, 12
 SMALL: dict[str, Any] = {
     "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "model.norm": "layer", "data.size": 16,
-    "train.batch_size": 12, "train.report_every": "3steps", "train.checkpoint_every": "5steps",
+    "train.batch_size": BATCH, "train.report_every": "3steps", "train.checkpoint_every": "5steps",
     "train.sample_count": 4, "train.lr": 1e-3, "engine.threads": 1, "engine.device": "cpu", "engine.timeout": 60,
 }  # fmt: skip
 
@@ -45,12 +50,39 @@ class Centred:
         return {"adversarial": step.ops.mean(step.ops.square(step.D(step.fake) - 1))}
 
 
+class SharedAndOwn(PastFakes):
+    """Pictures that each process keeps for itself, a mean of pictures and a count that all have, and a lazy penalty."""
+
+    def __init__(self) -> None:
+        super().__init__((count_own_images(), 1, 16, 16))
+        self.lazy = LazyR1(3)
+        self.memory |= {"mean": np.zeros((1, 16, 16), np.float32), "updates": np.zeros(2, np.int64)}
+
+    def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
+        memory = step.memory
+        memory["mean"] = 0.9 * memory["mean"] + 0.1 * step.ops.mean_over_samples(step.real)
+        memory["updates"] = memory["updates"] + 1
+        return {**super().discriminator(step), "r1_penalty": self.lazy.discriminator(step)["r1_penalty"]}
+
+    def generator(self, step: gz.Step) -> Mapping[str, Any]:
+        far = step.ops.mean(step.ops.square(step.fake - step.memory["mean"]))
+        return {**super().generator(step), "far": far}
+
+
+def count_own_images() -> int:
+    return BATCH // int(os.environ.get("WORLD_SIZE", "1"))
+
+
 MIXES: dict[str, dict[str, Any]] = {
     "non-saturating": {"train.ema_halflife": 50},
     "hinge": {"use.loss": "hinge", "train.updates": "simultaneous"},
     "wgan-gp": {"use.loss": "wgan-gp", "train.critic_steps": 2},
     "r1": {"use.with": "r1", "train.optimizer": "sgd", "train.momentum": 0.9, "train.lr": 1e-2},
     "relativistic": {"use.loss": "relativistic", "use.with": "spectral-norm"},
+    "spectral vectors of both": {
+        "use.with": "spectral-norm", "with.spectral-norm.networks": "discriminator,generator", "train.critic_steps": 2,
+        "train.ema_halflife": 50,
+    },
     "r3gan-torch": {
         "use.loss": "relativistic",
         "model.conditional": True,
@@ -60,7 +92,11 @@ MIXES: dict[str, dict[str, Any]] = {
         "schedule.ema_halflife_ends": [0.0, 50.0],
     },
     "memory": {},
+    "own": {"train.critic_steps": 2},
     "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
+}  # fmt: skip
+NORMALISED: dict[str, dict[str, Any]] = {  # by batch norm in G, which sees a rank's own rows: not those of one process
+    "sngan-torch": {"use.with": "diffaugment,spectral-norm", "train.critic_steps": 2, "train.ema_halflife": 50},
 }
 
 
@@ -68,11 +104,24 @@ def play(name: str, out: Path) -> None:
     """One of them."""
     if name == "conditions":
         play_conditions(out)
+    elif name in NORMALISED:
+        small = {key: value for key, value in SMALL.items() if key != "model.norm"}
+        gz.train(name, settings={**small, **NORMALISED[name]}, steps=STEPS, out=out, quiet=True)
     else:
-        loss = Centred() if name == "memory" else None
+        loss = {"memory": Centred, "own": SharedAndOwn}.get(name, lambda: None)()
         model = name if name.endswith("-torch") else "dcgan-torch"
         small = SMALL if model == "dcgan-torch" else {key: SMALL[key] for key in SMALL if key != "model.norm"}
         gz.train(model, loss=loss, settings={**small, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
+
+
+def resume_half(run: Path, out: Path) -> None:
+    """Go on in a copy of a run of `own`, from the checkpoint before its last."""
+    if dist.get_rank() == 0:
+        shutil.copytree(run, out)
+        shutil.rmtree(max((out / "checkpoints").iterdir(), key=lambda path: int(path.name)))
+        shutil.rmtree(out / "generator")
+    dist.barrier()
+    gz.resume(out, picks={"loss": SharedAndOwn()}, quiet=True)
 
 
 class Paired:
@@ -146,6 +195,8 @@ if __name__ == "__main__":
     for name in names:
         play(name, folder / name)
     assert played == [*range(STEPS)] * len(names)
+    if "own" in names:
+        resume_half(folder / "own", folder / "resumed")
     G, D = linear_networks()
     own = {"engine.device": "cpu", "engine.threads": 1, "model.latent_dim": 8}
     gz.train(generator=G, discriminator=D, settings=own, steps=2, out=folder / "objects", quiet=True)

@@ -24,6 +24,7 @@ from ganzoo_core.engines.torch import compiled as torch_compiled
 from ganzoo_core.engines.torch.compiled import find_compiler_problem
 
 from ..plans import change, make_plan
+from ..small_losses import Counting, LazyMean, LazyR1
 
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
@@ -148,6 +149,35 @@ def test_a_loss_that_differentiates_d_by_its_images_leaves_ds_step_uncompiled(tr
     assert [note.split(" runs")[0] for note in told] == ["engine.compile: the step of D"]
     assert "differentiates D by the images" in told[0]
     agree(compiled, play(Penalised(), compile=False)[0], rtol=1e-5)
+
+
+def test_a_lazy_penalty_leaves_the_other_rounds_compiled(traced: list[int]) -> None:
+    """Each set of terms that are due is code of its own, made when it is first needed."""
+    counts = []
+
+    def values(step: int) -> dict[str, float]:
+        counts.append(len(traced))
+        return {}
+
+    compiled, told = play(LazyR1(3), compile=True, steps=8, values=values)
+    expected = "engine.compile: the step of D with what is due every 3 rounds"
+    assert [note.split(" runs")[0] for note in told] == [expected]
+    assert counts[0] < counts[1] < counts[2] == counts[7]
+    agree(compiled, play(LazyR1(3), compile=False, steps=8)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [LazyMean(2), Counting()])
+def test_lazy_terms_and_counts_are_compiled(traced: list[int], loss: Any) -> None:
+    counts = []
+
+    def values(step: int) -> dict[str, float]:
+        counts.append(len(traced))
+        return {}
+
+    compiled, told = play(loss, compile=True, steps=6, values=values)
+    assert told == []
+    assert counts[2] == counts[5]
+    agree(compiled, play(loss, compile=False, steps=6)[0])
 
 
 def test_networks_that_grow_are_compiled_anew(traced: list[int]) -> None:

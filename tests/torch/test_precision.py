@@ -180,7 +180,7 @@ def test_weights_that_are_computed_from_others_are_so_in_float32() -> None:
     precision.keep_parametrizations_in_float32(network)
     copied = copy.deepcopy(network)
     SEEN.clear()
-    precision.forward_in_bfloat16(copied, torch.device("cpu"), torch.ones(1, 1, 4, 4))
+    precision.forward_in_bfloat16(copied, torch.device("cpu"), torch.ones(1, 1, 4, 4), {})
     assert [("weight", torch.float32, False), ("D", torch.bfloat16, True)] == SEEN
 
 

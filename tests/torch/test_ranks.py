@@ -30,9 +30,9 @@ from ganzoo_core.settings import read_run_config
 from ganzoo_core.storage.tensors import read_all_tensors
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ranks_played import MIXES, SMALL, STEPS, play
+from ranks_played import MIXES, NORMALISED, SMALL, STEPS, SharedAndOwn, play
 
-QUICK = ["wgan-gp", "memory"]
+QUICK = ["wgan-gp", "own"]
 CONSTANT = ["--schedule", "constant"]  # one that a longer run may go on from
 RUN = ["-m", "ganzoo_core", "run", "dcgan-torch", "--batch-size", "12"]
 
@@ -76,6 +76,9 @@ def equal_to_one(folder: Path, names: list[str]) -> None:
         play(name, folder / "one" / name)
         (ours, lines), (theirs, expected) = final(folder / "two" / name), final(folder / "one" / name)
         assert ours.keys() == theirs.keys()
+        for key in ("loss/last", "loss/before") if name == "own" else ():
+            assert (ours[key].shape[:2], theirs[key].shape[:2]) == ((2, 6), (1, 12))
+            ours[key] = ours[key].reshape(theirs[key].shape)  # the rows of both processes are those of the batch
         for key in theirs:
             near = 1e-5 * max(1.0, float(np.abs(theirs[key]).max()))  # moments are as large as gradients
             np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-5, atol=near, err_msg=f"{name}: {key}")
@@ -93,12 +96,28 @@ def equal_to_one(folder: Path, names: list[str]) -> None:
 def test_two_processes_are_one_with_the_whole_batch(tmp_path: Path) -> None:
     equal_to_one(tmp_path, QUICK)
     assert len(list((tmp_path / "two" / "objects" / "samples").iterdir())) >= 3  # networks that differed at first
+    assert digest(tmp_path / "two" / "resumed") == digest(tmp_path / "two" / "own")
+    with pytest.raises(gz.UsageError, match=r"keeps last, before in each process by itself.*of 2 processes, not of 1"):
+        gz.resume(tmp_path / "two" / "own", steps=9, allow_inexact=True, picks={"loss": SharedAndOwn()}, quiet=True)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_two_processes_are_one_with_other_losses(tmp_path: Path) -> None:
     equal_to_one(tmp_path, [name for name in MIXES if name not in QUICK])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_two_processes_stay_equal_where_one_would_be_another(tmp_path: Path) -> None:
+    """With batch norm in G each has statistics of its own rows; weights are equal after every step all the same."""
+    done = started(Path(__file__).parent / "ranks_played.py", tmp_path / "two", ",".join(NORMALISED))
+    assert done.returncode == 0, done.stderr
+    for name in NORMALISED:
+        state, lines = final(tmp_path / "two" / name)
+        assert any(key.endswith("0._u") for key in state)
+        assert all(np.isfinite(array).all() for array in state.values())
+        assert len(lines) == STEPS // 3 + 1
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import toy
 
-from ganzoo_core.api import Images, Loss, Spec, Step
+from ganzoo_core.api import Images, Loss, Memory, Spec, Step
 from ganzoo_core.data import pixels
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, check_terms, sum_terms
+from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.protocol import EngineFactory, TensorShapes
@@ -37,6 +38,7 @@ class Trainer:
         self.G, self.D, self.loss, self.plan, self.images = G, D, loss, plan, images
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.pending: list[Any] = []
+        self.declared_memory: Mapping[str, Memory] = {}
 
     @property
     def inference_generator(self) -> Any:
@@ -131,7 +133,7 @@ class Engine:
         facts = {"framework": self.framework, "version": "1.0", "device": "cpu", "threads": 1}
         return {**facts, "precision": self.precision, "compile": self.compile}
 
-    def find_network_problem(self, network: object) -> str:
+    def find_network_problem(self, network: object, call: NetworkCall | None = None) -> str:
         return "" if isinstance(network, toy.Network) else f"a {type(network).__name__}; expected a toy.Network"
 
     def build(

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ganzoo_core.api import Images
 from ganzoo_core.data.conditions import Rows, is_picture
-from ganzoo_core.data.framing import count_halvings
+from ganzoo_core.data.framing import count_halvings, shrink_conditions
 from ganzoo_core.data.lazy import is_in_file
 from ganzoo_core.data.pixels import preprocess
 from ganzoo_core.data.prefetch import Prefetcher
@@ -49,25 +49,31 @@ class TrainingImages:
             self.prefetcher = Prefetcher(images)
 
     def gather_encoded(
-        self, indices: np.ndarray, next_indices: np.ndarray | None = None
+        self, indices: np.ndarray, next_indices: np.ndarray | None = None, values: Mapping[str, float] | None = None
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Indices [N] -> the input of `decode`, and the result of `gather_given`.
 
         `next_indices` are those of the next batch; if the images are in a file, a thread reads them in advance.
+        `values` are the schedule's, by whose `resolution` conditions shrink; images do so in `to_resolution`.
         """
-        given = self.gather_given(indices, next_indices)
+        given = self.gather_given(indices, next_indices, values)
         if self.on_device is not None:
             return tf.constant(indices), given
         batch = self.images[indices] if self.prefetcher is None else self.prefetcher.take(indices, next_indices)
         return tf.constant(preprocess(batch)), given
 
-    def gather_given(self, indices: np.ndarray, next_indices: np.ndarray | None = None) -> dict[str, tf.Tensor]:
+    def gather_given(
+        self, indices: np.ndarray, next_indices: np.ndarray | None = None, values: Mapping[str, float] | None = None
+    ) -> dict[str, tf.Tensor]:
         """What belongs to images: `labels` int64 [N], if there are any, and conditions, pictures in [-1, 1]."""
         given = {} if self.labels is None else {"labels": tf.constant(self.labels[indices])}
+        read = {}
         for name, rows in self.conditions.items():
             prefetcher = self.condition_prefetchers.get(name)
-            read = np.asarray(rows[indices]) if prefetcher is None else prefetcher.take(indices, next_indices)
-            given[name] = tf.constant(preprocess(read) if read.dtype == np.uint8 else read)
+            read[name] = np.asarray(rows[indices]) if prefetcher is None else prefetcher.take(indices, next_indices)
+        height, width = self.images.shape[1:3]
+        for name, array in shrink_conditions(read, (height, width), values or {}).items():
+            given[name] = tf.constant(preprocess(array) if array.dtype == np.uint8 else array)
         return given
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:

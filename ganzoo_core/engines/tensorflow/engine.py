@@ -15,11 +15,12 @@ import tensorflow as tf
 from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
 from ganzoo_core.data.conditions import Conditions, Rows
-from ganzoo_core.data.framing import count_halvings
+from ganzoo_core.data.framing import count_halvings, shrink_spec
 from ganzoo_core.distributed.launchers import note_unused_gpus
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines import protocol, size_limits
 from ganzoo_core.engines.loss_step import as_outputs
+from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.tensorflow import import_tensorflow, network_size
 from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
@@ -31,7 +32,7 @@ from ganzoo_core.engines.tensorflow.networks import (
     as_keywords,
     assign_seeds,
     call_keras_network,
-    check_condition_inputs,
+    find_call_problem,
     make_zero_arguments,
     name_weights,
 )
@@ -95,9 +96,12 @@ class Engine:
         }
         return {**facts, "precision": self.precision, "compile": self.compile}
 
-    def find_network_problem(self, network: object) -> str:
+    def find_network_problem(self, network: object, call: NetworkCall | None = None) -> str:
         """What is wrong with the network that a hook built, in words; "" if nothing."""
-        return "" if isinstance(network, keras.Model) else f"a {type(network).__name__}; expected a keras.Model"
+        if not isinstance(network, keras.Model):
+            return f"a {type(network).__name__}; expected a keras.Model"
+        problem = "" if call is None else find_call_problem(network, call)
+        return problem and f"a {type(network).__name__} {problem}"
 
     def build(
         self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None
@@ -107,7 +111,6 @@ class Engine:
         def build(values: Mapping[str, float], known: Network = None) -> Network:
             with self.use_seed(seed, f"weights of the {slot}"):
                 network = make()
-                check_condition_inputs(network, spec.conditions)
                 if "resolution" not in values:
                     self._call_once(network, spec, slot, values)
             if "resolution" in values and network is not known:
@@ -143,7 +146,9 @@ class Engine:
         scale = 1 << count_halvings(size, int(values.get("resolution", max(size))))
         image = (2, spec.height // scale, spec.width // scale, spec.channels)
         x = tf.zeros((2, spec.latent_dim) if slot == "generator" else image)
-        call_keras_network(network, x, {**make_zero_arguments(spec, 2), **as_keywords(values)}, training=False)
+        call_keras_network(
+            network, x, {**make_zero_arguments(shrink_spec(spec, values), 2), **as_keywords(values)}, training=False
+        )
 
     @contextlib.contextmanager
     def use_seed(self, seed: int, purpose: str, *indices: int) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ganzoo_core.api import Spec
+from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.errors import PluginError
 
 Network = Any
@@ -56,22 +57,24 @@ def list_inputs(network: Network) -> list[Any]:
     return list(inputs) if isinstance(inputs, list | tuple) else []
 
 
-def check_condition_inputs(network: Network, conditions: Collection[str]) -> None:
-    """Raise PluginError if a functional or sequential model has no input for a condition.
+def find_call_problem(network: Network, call: NetworkCall) -> str:
+    """Why a network cannot be called so, in words; "" if it can.
 
-    Keras passes an unknown keyword over in silence, so the network would learn without the condition.
+    Keras passes a keyword over in silence where a functional or sequential model has no input of that name: the network
+    would learn without it.
     """
     inputs = list_inputs(network)
     if not inputs and not isinstance(network, keras.Sequential):
-        return
+        return call.find_problem(network.call)
     names = [tensor.name for tensor in inputs]
-    for name in conditions:
+    for name in call.keywords:
         if name not in names:
             has = f"has the inputs {', '.join(names)}" if len(names) > 1 else "has one input"
-            raise PluginError(
-                f"the network {network.name} is to take the condition {name}, and {has}; add keras.Input(…, "
-                f'name="{name}"), or write it as a subclass of keras.Model whose call takes {name}'
+            return (
+                f'that is to take the keyword {name}, and {has}; add keras.Input(…, name="{name}"), or write it as a '
+                f"subclass of keras.Model whose call takes {name}"
             )
+    return ""
 
 
 def make_zero_arguments(spec: Spec, count: int) -> dict[str, Any]:

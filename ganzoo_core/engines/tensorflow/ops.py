@@ -80,6 +80,10 @@ class TensorFlowOps:
         """x, as a constant for differentiation."""
         return tf.stop_gradient(x)
 
+    def cast(self, x: Tensor, dtype: str) -> Tensor:
+        """x, a tensor, an array or a number, as a tensor of another type, such as `float32`."""
+        return tf.cast(x, dtype)
+
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the seed."""
         return tf.random.stateless_uniform(tuple(shape), seed=self._next_seed())

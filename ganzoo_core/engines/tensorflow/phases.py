@@ -9,40 +9,33 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ganzoo_core.api import Loss, Step
-from ganzoo_core.engines.loss_step import (
-    BoundDiscriminator,
-    BoundGenerator,
-    LossMemory,
-    check_terms,
-    compute_score_statistics,
-    drop_labels,
-    make_arguments,
-    make_penalty_error,
-)
+from ganzoo_core.api import Loss, Memory
+from ganzoo_core.engines.loss_services import PhaseTerms, Round
+from ganzoo_core.engines.loss_step import compute_score_statistics, make_penalty_error
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
-from ganzoo_core.engines.tensorflow.networks import EmaNetwork, call_keras_network, list_seed_states
+from ganzoo_core.engines.tensorflow.graph_step import GraphStep, NamedTensors
+from ganzoo_core.engines.tensorflow.networks import EmaNetwork, list_seed_states
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.errors import PluginError, UsageError
 
 RMSPROP_EPS = 1e-8
-
-NamedTensors = Mapping[str, Any]  # tensors by name
 
 
 class Phases:
     """The phases of the training step, as functions to trace.
 
     A phase takes `inputs`, tensors by name (`d_…` for D's part, `g_…` for G's; `…_given` holds labels and conditions by
-    name), and `numbers`, scalars by name: `lr_g`, `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It
-    returns the scalars to report.
+    name; `counts` int64 [3]: rounds and images before this round, and the index of D's update in it), and `numbers`,
+    scalars by name: `lr_g`, `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It returns the scalars to
+    report.
 
     Args:
         G, D: the networks, with all variables created.
         loss, plan, data: see `Trainer`.
         ema: the moving average of G's weights, or None.
-        memory: the loss's scalars by name.
+        memory: what the loss keeps, by name.
+        declared_memory: what it declared of that.
         resolution: of growing networks, else 0.
 
     Raises:
@@ -58,10 +51,11 @@ class Phases:
         data: TrainingImages,
         ema: EmaNetwork | None,
         memory: Mapping[str, tf.Variable],
+        declared_memory: Mapping[str, Memory],
         resolution: int,
     ) -> None:
-        self.G, self.D, self.loss, self.plan, self.data = G, D, loss, plan, data
-        self.ema, self.memory, self.resolution = ema, memory, resolution
+        self.G, self.D, self.plan, self.data, self.ema, self.memory = G, D, plan, data, ema, memory
+        self.networks = GraphStep(G, D, loss, plan, memory, declared_memory, resolution)
         self.g_optimizer = self._make_optimizer(G, plan.optimizer.lr_g)
         self.d_optimizer = self._make_optimizer(D, plan.optimizer.lr_d)
         self.seed_states = [*list_seed_states(G), *list_seed_states(D)]
@@ -90,7 +84,7 @@ class Phases:
         z, given = inputs["d_z"], inputs["d_given"]
         with _record_gradients(self.G) as tape:
             with self._use_seeds(inputs["d_seeds"]) as ops:
-                fake = self._generate(z, given, numbers)
+                fake = self.networks.generate(z, given, numbers)
                 with tape.stop_recording():
                     d_report = self._update_discriminator(inputs, fake, numbers, ops)
             terms = self._compute_generator_terms(inputs, fake, given, z, numbers)
@@ -98,7 +92,7 @@ class Phases:
 
     def train_discriminator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         with self._use_seeds(inputs["d_seeds"]) as ops:
-            fake = self._generate(inputs["d_z"], inputs["d_given"], numbers)
+            fake = self.networks.generate(inputs["d_z"], inputs["d_given"], numbers)
             return self._update_discriminator(inputs, fake, numbers, ops)
 
     def train_generator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
@@ -114,14 +108,14 @@ class Phases:
             _record_gradients(self.G) as g_tape,
             _record_gradients(self.D) as d_tape,
         ):
-            fake = self._generate(z, given, numbers)
-            D, view = self._make_loss_step(real, fake, given, z, numbers, ops, share=True)
-            d_terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
-            g_terms = check_terms(self.loss.generator(view), self.loss, "generator")
+            fake = self.networks.generate(z, given, numbers)
+            (d_terms, g_terms), scores = self.networks.compute_terms(
+                ("discriminator", "generator"), real, fake, given, z, numbers, _read_round(inputs, first_turn=True), ops
+            )
         gradients = _compute_gradients(g_tape, g_terms, self.G)
         # G's gradient must use D's weights from before D's update.
-        first = [*g_terms.values(), *(gradient for gradient in gradients if gradient is not None)]
-        d_report = self._step_discriminator(d_tape, d_terms, D.get_scores(), numbers, wait_for=first)
+        first = [*_list_results(g_terms), *(gradient for gradient in gradients if gradient is not None)]
+        d_report = self._step_discriminator(d_tape, d_terms, scores, numbers, wait_for=first)
         return {**d_report, **self._step_generator(gradients, g_terms, numbers)}
 
     def _update_discriminator(
@@ -129,20 +123,22 @@ class Phases:
     ) -> NamedTensors:
         real = self._decode_reals(inputs["d_real"], numbers)
         with _record_gradients(self.D) as tape:
-            D, view = self._make_loss_step(real, tf.stop_gradient(fake), inputs["d_given"], inputs["d_z"], numbers, ops)
-            terms = check_terms(self.loss.discriminator(view), self.loss, "discriminator")
-        return self._step_discriminator(tape, terms, D.get_scores(), numbers)
+            fake, here = tf.stop_gradient(fake), _read_round(inputs)
+            (terms,), scores = self.networks.compute_terms(
+                ("discriminator",), real, fake, inputs["d_given"], inputs["d_z"], numbers, here, ops
+            )
+        return self._step_discriminator(tape, terms, scores, numbers)
 
     def _step_discriminator(
         self,
         tape: Any,
-        terms: NamedTensors,
+        terms: PhaseTerms,
         scores: NamedTensors,
         numbers: NamedTensors,
         *,
         wait_for: Sequence[Any] = (),
     ) -> NamedTensors:
-        for name, term in terms.items():
+        for name, term in terms.terms.items():
             if name.endswith("penalty") and not any(
                 gradient is not None for gradient in _differentiate(tape, [term], self.D)
             ):
@@ -151,7 +147,7 @@ class Phases:
             self.D,
             self.d_optimizer,
             _compute_gradients(tape, terms, self.D),
-            [*terms.values(), *wait_for],
+            [*_list_results(terms), *wait_for],
             "lr_d",
             numbers,
         )
@@ -159,28 +155,31 @@ class Phases:
         if clip is not None:
             for weight in self.D.trainable_variables:
                 weight.assign(tf.clip_by_value(weight.value, -clip, clip))
-        report = {f"discriminator/{name}": term for name, term in terms.items()}
+        reported = terms.make_report(turns=self.plan.critic_steps)
+        report = {f"discriminator/{name}": term for name, term in reported.items()}
         return {**report, **compute_score_statistics(scores, self.plan, TensorFlowOps())}
 
     def _compute_generator_terms(
         self, inputs: NamedTensors, fake: Any, given: NamedTensors, z: Any, numbers: NamedTensors
-    ) -> NamedTensors:
+    ) -> PhaseTerms:
         with self._use_seeds(inputs["g_seeds"]) as ops:
             if fake is None:
-                fake = self._generate(z, given, numbers)
+                fake = self.networks.generate(z, given, numbers)
             seen = None
             if self.plan.loss.same_real_in_generator_step:
                 seen = self._decode_reals(inputs["d_real"], numbers)
             elif self.plan.loss.real_in_generator_step:
                 seen = self._decode_reals(inputs["g_real"], numbers)
-            _, view = self._make_loss_step(seen, fake, given, z, numbers, ops)
-            return check_terms(self.loss.generator(view), self.loss, "generator")
+            (terms,), _ = self.networks.compute_terms(
+                ("generator",), seen, fake, given, z, numbers, _read_round(inputs, first_turn=True), ops
+            )
+            return terms
 
-    def _step_generator(self, gradients: Sequence[Any], terms: NamedTensors, numbers: NamedTensors) -> NamedTensors:
-        self._apply_gradients(self.G, self.g_optimizer, gradients, list(terms.values()), "lr_g", numbers)
+    def _step_generator(self, gradients: Sequence[Any], terms: PhaseTerms, numbers: NamedTensors) -> NamedTensors:
+        self._apply_gradients(self.G, self.g_optimizer, gradients, _list_results(terms), "lr_g", numbers)
         if self.ema is not None:
             self.ema.update(numbers["ema_decay"])
-        return {f"generator/{name}": term for name, term in terms.items()}
+        return {f"generator/{name}": term for name, term in terms.make_report(turns=1).items()}
 
     def _apply_gradients(
         self,
@@ -208,62 +207,8 @@ class Phases:
         if constant is not None:
             optimizer.beta_2 = constant  # a tensor of this graph is invalid outside of it
 
-    def _make_loss_step(
-        self,
-        real: Any,
-        fake: Any,
-        given: NamedTensors,
-        z: Any,
-        numbers: NamedTensors,
-        ops: TensorFlowOps,
-        *,
-        share: bool = False,
-    ) -> tuple[BoundDiscriminator, Step]:
-        plan, values = self.plan, self._schedule_values(numbers)
-        arguments = make_arguments(
-            given,
-            self._network_kwargs(numbers, plan.takes_d),
-            takes=plan.conditions_d,
-            latent=z if plan.latent_in_discriminator else None,
-        )
-        D = BoundDiscriminator(
-            lambda x, arguments: call_keras_network(self.D, x, arguments, training=True),
-            arguments,
-            real=real,
-            fake=fake,
-            share=share,
-        )
-        G = BoundGenerator(
-            lambda z, arguments: call_keras_network(self.G, z, arguments, training=True),
-            self._make_g_arguments(given, numbers),
-        )
-        memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self.memory)
-        labels, conditions = given.get("labels"), drop_labels(given)
-        return D, Step(D, G, real, fake, labels, z, values, ops, memory, conditions=conditions)
-
-    def _write_memory(self, name: str, value: Any) -> None:
-        self.memory[name].assign(tf.stop_gradient(value))
-
-    def _generate(self, z: Any, given: NamedTensors, numbers: NamedTensors) -> Any:
-        return call_keras_network(self.G, z, self._make_g_arguments(given, numbers), training=True)
-
-    def _make_g_arguments(self, given: NamedTensors, numbers: NamedTensors) -> dict[str, Any]:
-        plan = self.plan
-        return make_arguments(given, self._network_kwargs(numbers, plan.takes_g), takes=plan.conditions_g)
-
     def _decode_reals(self, encoded: Any, numbers: NamedTensors) -> Any:
-        return to_resolution(self.data.decode(encoded), self._schedule_values(numbers))
-
-    def _schedule_values(self, numbers: NamedTensors) -> dict[str, Any]:
-        """The schedule's values: `resolution` an int, all others tensors."""
-        values = {
-            name.removeprefix("values/"): number for name, number in numbers.items() if name.startswith("values/")
-        }
-        return {**values, "resolution": self.resolution} if self.resolution else values
-
-    def _network_kwargs(self, numbers: NamedTensors, takes: Sequence[str]) -> dict[str, Any]:
-        values = self._schedule_values(numbers)
-        return {name: values[name] for name in takes if name in values}
+        return to_resolution(self.data.decode(encoded), self.networks.select_values(numbers))
 
     @contextlib.contextmanager
     def _use_seeds(self, seeds: tf.Tensor) -> Iterator[TensorFlowOps]:
@@ -301,12 +246,24 @@ def _record_gradients(network: Any) -> Iterator[tf.GradientTape]:
         yield tape
 
 
-def _compute_gradients(tape: tf.GradientTape, terms: NamedTensors, network: Any) -> list[Any]:
+def _read_round(inputs: NamedTensors, *, first_turn: bool = False) -> Round:
+    """The place in the run, in tensors; `first_turn` for phases that are always the first of their kind in a round."""
+    step, images, turn = tf.unstack(inputs["counts"])
+    return Round(step, images, is_first=tf.constant(True) if first_turn else tf.equal(turn, 0))
+
+
+def _list_results(terms: PhaseTerms) -> list[Any]:
+    """The scalars of a phase that are minimised or reported."""
+    return [*terms.terms.values(), *terms.logged.values()]
+
+
+def _compute_gradients(tape: tf.GradientTape, phase: PhaseTerms, network: Any) -> list[Any]:
     """The gradient of the sum of the terms by each trainable weight of a network, None for unconnected weights.
 
     Raises:
         PluginError: if no weight has a gradient.
     """
+    terms = phase.terms
     gradients = _differentiate(tape, list(terms.values()), network)
     if all(gradient is None for gradient in gradients):
         raise PluginError(

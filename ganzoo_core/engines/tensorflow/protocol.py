@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ganzoo_core.api import Spec
+from ganzoo_core.api import Memory, Spec
 
 
 class TrainingEngine(Protocol):
@@ -27,4 +27,5 @@ class TrainedNetworks(Protocol):
     D: Any
     ema: Any
     phases: Any
+    declared_memory: Mapping[str, Memory]
     memory: dict[str, Any]

@@ -13,20 +13,32 @@ from ganzoo_core.engines.tensorflow.protocol import TrainedNetworks
 
 
 def read_trainer_state(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
-    """Name -> array: `G/…`, `D/…`, `EMA/…`, `optimizer of G/000`, `loss/…`."""
-    return {name: np.asarray(variable.numpy()) for name, variable in _collect_variables(trainer).items()}
+    """Name -> array: `G/…`, `D/…`, `EMA/…`, `optimizer of G/000`, `loss/…`.
+
+    What each process keeps for itself has a first axis of processes, of which there is one.
+    """
+    own = _list_own_memory(trainer)
+    arrays = {name: np.asarray(variable.numpy()) for name, variable in _collect_variables(trainer).items()}
+    return {name: array[None] if name in own else array for name, array in arrays.items()}
 
 
 def describe_trainer_state(trainer: TrainedNetworks) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
     """Name -> dtype and shape of the tensors for `restore_trainer_state`, and the names that may be missing: none."""
-    variables = _collect_variables(trainer).items()
-    return {name: (tf.as_dtype(each.dtype).name, tuple(each.shape)) for name, each in variables}, set()
+    variables, own = _collect_variables(trainer).items(), _list_own_memory(trainer)
+    described = {name: (tf.as_dtype(each.dtype).name, tuple(each.shape)) for name, each in variables}
+    return {name: (dtype, (1, *shape) if name in own else shape) for name, (dtype, shape) in described.items()}, set()
 
 
 def restore_trainer_state(trainer: TrainedNetworks, tensors: Mapping[str, np.ndarray]) -> None:
     """Load a checkpoint, whose names and shapes match `describe_trainer_state`."""
+    own = _list_own_memory(trainer)
     for name, variable in _collect_variables(trainer).items():
-        variable.assign(tensors[name])
+        variable.assign(tensors[name][0] if name in own else tensors[name])
+
+
+def _list_own_memory(trainer: TrainedNetworks) -> set[str]:
+    """Names of what each process of a run keeps for itself."""
+    return {f"loss/{name}" for name, each in trainer.declared_memory.items() if each.across == "rank"}
 
 
 def _collect_variables(trainer: TrainedNetworks) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ganzoo_core.api import Images, Loss, Spec
+from ganzoo_core.api import Images, Loss, Memory, Spec
 from ganzoo_core.data.conditions import Rows, describe_shapes
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
-from ganzoo_core.engines.loss_step import read_initial_memory
+from ganzoo_core.engines.loss_memory import read_initial_memory
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow import precision
 from ganzoo_core.engines.tensorflow.data import TrainingImages
@@ -70,10 +70,9 @@ class Trainer:
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
         self._sums: dict[tuple[str, ...], tuple[tf.Tensor, int]] = {}
+        self.declared_memory: Mapping[str, Memory] = read_initial_memory(loss)
         with tf.device(engine.device):
-            self.memory = {
-                name: tf.Variable(value, dtype=tf.float32) for name, value in read_initial_memory(loss).items()
-            }
+            self.memory = {name: tf.Variable(each.initial) for name, each in self.declared_memory.items()}
         self._start_optimizers()
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
@@ -87,22 +86,22 @@ class Trainer:
             "lr_d": values.get("lr_d", plan.optimizer.lr_d),
             "ema_decay": compute_ema_decay(plan, images + plan.images_per_step, values),
         }
+        counts = [step, images]
         with tf.device(self.engine.device), precision.use_precision(self.engine.precision):
             if plan.updates == "simultaneous":
-                self._run_phase(
-                    self.phases.train_simultaneously, numbers, self._make_discriminator_inputs(step, 0, images)
-                )
+                inputs = self._make_discriminator_inputs(step, 0, images, values)
+                self._run_phase(self.phases.train_simultaneously, numbers, inputs, [*counts, 0])
             else:
                 for turn in range(plan.critic_steps):
-                    inputs = self._make_discriminator_inputs(step, turn, images + turn * plan.batch_size)
+                    inputs = self._make_discriminator_inputs(step, turn, images + turn * plan.batch_size, values)
                     if plan.reuses_fake and turn == plan.critic_steps - 1:
-                        inputs |= self._make_generator_inputs(step, with_z=False)
-                        self._run_phase(self.phases.train_alternately, numbers, inputs)
+                        inputs |= self._make_generator_inputs(step, values, with_z=False)
+                        self._run_phase(self.phases.train_alternately, numbers, inputs, [*counts, turn])
                     else:
-                        self._run_phase(self.phases.train_discriminator, numbers, inputs)
+                        self._run_phase(self.phases.train_discriminator, numbers, inputs, [*counts, turn])
                 if not plan.reuses_fake:
-                    inputs = self._make_generator_inputs(step, with_z=True)
-                    self._run_phase(self.phases.train_generator, numbers, inputs)
+                    inputs = self._make_generator_inputs(step, values, with_z=True)
+                    self._run_phase(self.phases.train_generator, numbers, inputs, [*counts, 0])
 
     def grow(self, values: Mapping[str, float]) -> None:
         """Grow both networks to the `resolution` in `values`, and restart both optimizers with empty state."""
@@ -129,31 +128,40 @@ class Trainer:
     def _start_optimizers(self) -> None:
         with tf.device(self.engine.device):
             self.phases = Phases(
-                self.G, self.D, self.loss, self.plan, self.data, self.ema, self.memory, self.resolution
+                self.G,
+                self.D,
+                self.loss,
+                self.plan,
+                self.data,
+                self.ema,
+                self.memory,
+                self.declared_memory,
+                self.resolution,
             )
         self._traced_phases: dict[tuple[str, ...], TracedPhase] = {}
 
-    def _make_discriminator_inputs(self, step: int, turn: int, position: int) -> dict[str, Any]:
+    def _make_discriminator_inputs(
+        self, step: int, turn: int, position: int, values: Mapping[str, float]
+    ) -> dict[str, Any]:
         return {
-            **self._load_reals(self.reals, position, "d"),
+            **self._load_reals(self.reals, position, "d", values),
             "d_z": self._draw_latents("z", step, turn),
             "d_seeds": self._draw_seeds("discriminator", step, turn),
         }
 
-    def _make_generator_inputs(self, step: int, *, with_z: bool) -> dict[str, Any]:
+    def _make_generator_inputs(self, step: int, values: Mapping[str, float], *, with_z: bool) -> dict[str, Any]:
         plan, inputs = self.plan, {}
         if plan.loads_generator_reals:
             # Reals from a separate stream; they do not count as images seen.
-            inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g")
+            inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g", values)
         if with_z:
             inputs["g_z"] = self._draw_latents("z of the generator", step)
         return {**inputs, "g_seeds": self._draw_seeds("generator", step)}
 
-    def _load_reals(self, stream: Stream, position: int, prefix: str) -> dict[str, Any]:
+    def _load_reals(self, stream: Stream, position: int, prefix: str, values: Mapping[str, float]) -> dict[str, Any]:
         size = self.plan.batch_size
-        encoded, given = self.data.gather_encoded(
-            stream.take_indices(position, size), stream.take_indices(position + size, size)
-        )
+        now, following = (stream.take_indices(start, size) for start in (position, position + size))
+        encoded, given = self.data.gather_encoded(now, following, values)
         return {f"{prefix}_real": encoded, f"{prefix}_given": given}
 
     def _draw_latents(self, purpose: str, *indices: int) -> tf.Tensor:
@@ -165,9 +173,12 @@ class Trainer:
         shape = (1 + len(self.phases.seed_states), 2)
         return tf.constant(philox(self.plan.seed, phase, *indices).integers(2**31, size=shape))
 
-    def _run_phase(self, phase: Callable[..., Any], numbers: Mapping[str, float], inputs: dict[str, Any]) -> None:
+    def _run_phase(
+        self, phase: Callable[..., Any], numbers: Mapping[str, float], inputs: dict[str, Any], counts: list[int]
+    ) -> None:
         """Run one phase's graph, and add its report to the sums."""
         inputs["numbers"] = tf.constant(list(numbers.values()), tf.float32)
+        inputs["counts"] = tf.constant(counts, tf.int64)  # float32 cannot count beyond 16,777,216
         key = (phase.__name__, *numbers)
         if key not in self._traced_phases:
             self._traced_phases[key] = self._trace_phase(phase, tuple(numbers), inputs)

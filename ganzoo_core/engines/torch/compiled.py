@@ -5,14 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from ganzoo_core.engines.compile_check import ResultsAndGradients, describe_difference
+from ganzoo_core.engines.loss_services import Round
 from ganzoo_core.engines.loss_step import sum_terms
 from ganzoo_core.engines.torch.device import as_scalar
+from ganzoo_core.engines.torch.plain_step import PlainStep
 from ganzoo_core.engines.torch.protocol import TrainedNetworks
 
 _DOUBLE_BACKWARD = "double backward"  # in torch's message if a loss differentiates D by its images
@@ -36,19 +39,22 @@ def _compile(function: Callable[..., Any], device: torch.device) -> Callable[...
 
 
 class CompiledStep:
-    """A trainer's `_generate` and `_compute_terms`, compiled for its current networks.
+    """A trainer's `PlainStep`, compiled for its current networks.
 
     On the first call of each, its results and gradients are compared with those of the uncompiled function, by norm. If
     they differ by more than `compile_check.RTOL`, or if compiling fails, the function runs uncompiled from then on, and
     the engine says so. Afterwards buffers, the loss's memory and the random state are restored.
+
+    With lazy terms (`step.every`) a phase has code of its own for each set of terms that are due.
 
     Args:
         trainer: its functions are compiled. When its networks have grown, make a new `CompiledStep`.
     """
 
     def __init__(self, trainer: TrainedNetworks) -> None:
-        self.trainer = trainer
+        self.trainer, self._plain = trainer, PlainStep(trainer)
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._periods: dict[tuple[str, ...], tuple[int, ...]] = {}  # of the lazy terms, by phases
         # Code compiled for another trainer or other layers would count towards the recompilation limit.
         torch.compiler.reset()
         # A step may run backward through compiled code twice, as both losses of a simultaneous update do.
@@ -56,7 +62,7 @@ class CompiledStep:
             torch._functorch.config.donated_buffer = False
 
     def generate(self, z: Any, given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
-        """Generate images [N,C,H,W], as `Trainer._generate` does."""
+        """Generate images [N,C,H,W]."""
         trainer = self.trainer
 
         def play(function: Callable[..., Any]) -> ResultsAndGradients:
@@ -69,10 +75,17 @@ class CompiledStep:
         if trainer.engine.device.type == "cuda":
             # Earlier outputs of CUDA graphs are no longer needed: their memory may be reused.
             torch.compiler.cudagraph_mark_step_begin()
-        return self._choose_function("G", lambda *args: trainer._generate(*args), play)(z, given, scalars)
+        return self._choose_function("G", lambda *args: self._plain.generate(*args), play)(z, given, scalars)
 
     def compute_terms(
-        self, phases: tuple[str, ...], real: Any, fake: Any, given: Mapping[str, Any], z: Any, values: Mapping[str, Any]
+        self,
+        phases: tuple[str, ...],
+        real: Any,
+        fake: Any,
+        given: Mapping[str, Any],
+        z: Any,
+        values: Mapping[str, Any],
+        here: Round,
     ) -> Any:
         """The loss terms of each phase, and D's scores."""
         trainer, scalars = self.trainer, self._to_tensors(values)
@@ -81,20 +94,31 @@ class CompiledStep:
         def play(function: Callable[..., Any]) -> ResultsAndGradients:
             leaf = fake.detach().requires_grad_("generator" in phases)
             with self._freeze_unused_weights(phases):
-                terms, scores = function(real, leaf, given, z, scalars)
+                terms, scores = function(real, leaf, given, z, scalars, here)
+            self._periods[phases] = tuple(n for term in terms for n in term.periods)
             losses_and_inputs = [
-                (sum_terms(term), trained_params[phase] or [leaf]) for phase, term in zip(phases, terms, strict=True)
+                (sum_terms(term.terms), trained_params[phase] or [leaf])
+                for phase, term in zip(phases, terms, strict=True)
             ]
-            term_values = [value for term in terms for value in term.values()]
-            return _to_arrays([*term_values, *scores.values()]), _compute_gradients(losses_and_inputs)
+            reported = [value for term in terms for value in term.make_report(turns=1).values()]
+            return _to_arrays([*reported, *scores.values()]), _compute_gradients(losses_and_inputs)
 
-        function_to_run = self._choose_function(
-            f"the step of {' and '.join(phase[0].upper() for phase in phases)}",
-            lambda *args: trainer._compute_terms(phases, *args),
-            play,
-        )
+        def compute(*args: Any) -> Any:
+            return self._plain.compute_terms(phases, *args)
+
+        if phases not in self._periods:
+            with self._restore_after():
+                play(compute)
+        here = self._to_code(here, self._periods[phases])
+        function_to_run = self._choose_function(_describe_phases(phases, here), compute, play)
         with self._freeze_unused_weights(phases):
-            return function_to_run(real, fake, given, z, scalars)
+            return function_to_run(real, fake, given, z, scalars, here)
+
+    def _to_code(self, here: Round, periods: tuple[int, ...]) -> Round:
+        """A round whose numbers are tensors, so that they need no recompilation, and that says what is due."""
+        device, due = self.trainer.engine.device, {n: here.is_due(n) for n in sorted(set(periods))}
+        step, images = (torch.full((), number, dtype=torch.int64, device=device) for number in (here.step, here.images))
+        return replace(here, step=step, images=images, due=due)
 
     def _to_tensors(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The schedule's values as tensors, so that new values need no recompilation; `resolution` stays an int."""
@@ -150,6 +174,14 @@ class CompiledStep:
             yield
         for tensor, former in zip(tensors, before, strict=True):
             tensor.data.copy_(former)  # hidden from autograd, which would refuse G's graph after an in-place change
+
+
+def _describe_phases(phases: tuple[str, ...], here: Round) -> str:
+    what = f"the step of {' and '.join(phase[0].upper() for phase in phases)}"
+    if not here.due:
+        return what
+    due = [str(n) for n, is_due in here.due.items() if is_due]
+    return f"{what} with what is due every {' and '.join(due)} rounds" if due else f"{what} without lazy terms"
 
 
 def _compute_gradients(losses_and_inputs: Sequence[tuple[torch.Tensor, Sequence[torch.Tensor]]]) -> list[np.ndarray]:

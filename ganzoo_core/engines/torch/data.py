@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from ganzoo_core.api import Images
 from ganzoo_core.data.conditions import Rows, is_picture
-from ganzoo_core.data.framing import count_halvings
+from ganzoo_core.data.framing import count_halvings, shrink_conditions
 from ganzoo_core.data.lazy import is_in_file, iterate_chunks
 from ganzoo_core.data.memory import measure_free_memory
 from ganzoo_core.data.prefetch import Prefetcher
@@ -58,10 +58,13 @@ class TrainingImages:
         elif is_in_file(images):
             self.prefetcher = Prefetcher(images)
 
-    def gather(self, indices: np.ndarray, next_indices: np.ndarray | None = None) -> RealBatch:
+    def gather(
+        self, indices: np.ndarray, next_indices: np.ndarray | None = None, values: Mapping[str, float] | None = None
+    ) -> RealBatch:
         """Indices [N] -> images, and the labels and conditions that belong to them.
 
         `next_indices` are those of the next batch; if the images are in a file, a thread reads them in advance.
+        `values` are the schedule's, by whose `resolution` conditions shrink; images do so in `to_resolution`.
         """
         if self.prefetcher is not None:
             batch = to_device(self.prefetcher.take(indices, next_indices), self.device)
@@ -71,15 +74,20 @@ class TrainingImages:
             batch = self.on_device[to_device(indices, self.device)]
         # The permuted view of [N,H,W,C] is channels_last already.
         images = batch.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous(memory_format=self.memory_format)
-        return RealBatch(images, self.gather_given(indices, next_indices))
+        return RealBatch(images, self.gather_given(indices, next_indices, values))
 
-    def gather_given(self, indices: np.ndarray, next_indices: np.ndarray | None = None) -> Given:
+    def gather_given(
+        self, indices: np.ndarray, next_indices: np.ndarray | None = None, values: Mapping[str, float] | None = None
+    ) -> Given:
         """The labels and conditions of `gather` alone."""
         given = {} if self.labels is None else {"labels": to_device(self.labels[indices], self.device)}
+        read = {}
         for name, rows in self.conditions.items():
             prefetcher = self.condition_prefetchers.get(name)
-            read = np.asarray(rows[indices]) if prefetcher is None else prefetcher.take(indices, next_indices)
-            given[name] = to_condition(to_device(read, self.device), self.memory_format)
+            read[name] = np.asarray(rows[indices]) if prefetcher is None else prefetcher.take(indices, next_indices)
+        height, width = self.images.shape[1:3]
+        for name, array in shrink_conditions(read, (height, width), values or {}).items():
+            given[name] = to_condition(to_device(array, self.device), self.memory_format)
         return given
 
 

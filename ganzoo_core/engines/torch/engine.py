@@ -14,15 +14,17 @@ from ganzoo_core.data import pixels
 from ganzoo_core.data.conditions import Conditions, Rows
 from ganzoo_core.engines import protocol, size_limits
 from ganzoo_core.engines.loss_step import as_outputs
+from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.torch import malloc, network_size
 from ganzoo_core.engines.torch import precision as torch_precision
 from ganzoo_core.engines.torch.compiled import CompiledStep, find_compiler_problem
 from ganzoo_core.engines.torch.data import TrainingImages, to_resolution
-from ganzoo_core.engines.torch.device import pick_device, to_device
+from ganzoo_core.engines.torch.device import choose_rank_device, pick_device, to_device
 from ganzoo_core.engines.torch.forward import as_keywords, call_network
 from ganzoo_core.engines.torch.layer_table import make_layer_rows
 from ganzoo_core.engines.torch.ops import TorchOps
+from ganzoo_core.engines.torch.plain_step import PlainStep
 from ganzoo_core.engines.torch.precision import check_precision
 from ganzoo_core.engines.torch.protocol import TrainedNetworks
 from ganzoo_core.engines.torch.trainer import Trainer
@@ -61,7 +63,7 @@ class Engine:
         if rank is not None:
             from ganzoo_core.engines.torch import process_group
 
-            self.device = process_group.choose_device(self.device, rank)
+            self.device = choose_rank_device(self.device, rank)
             self.group = process_group.TorchProcessGroup(rank, device=self.device, timeout=timeout)
         # MPS has slow paths for channels_last.
         self.memory_format = (
@@ -84,9 +86,12 @@ class Engine:
         facts |= {"threads": torch.get_num_threads(), "precision": self.precision, "compile": self.compile}
         return {**facts, **({"device_name": name} if name else {})}
 
-    def find_network_problem(self, network: object) -> str:
+    def find_network_problem(self, network: object, call: NetworkCall | None = None) -> str:
         """What is wrong with the network that a hook built, in words; "" if nothing."""
-        return "" if isinstance(network, torch.nn.Module) else f"a {type(network).__name__}; expected a torch.nn.Module"
+        if not isinstance(network, torch.nn.Module):
+            return f"a {type(network).__name__}; expected a torch.nn.Module"
+        problem = "" if call is None else call.find_problem(network.forward)
+        return problem and f"a {type(network).__name__} {problem}"
 
     def build(
         self, make: Callable[[], Any], *, spec: Spec, slot: str, seed: int, values: Mapping[str, float] | None = None
@@ -168,10 +173,8 @@ class Engine:
         if self.precision != "float32":
             torch_precision.keep_parametrizations_in_float32(trainer.G)
             torch_precision.keep_parametrizations_in_float32(trainer.D)
-        if not self.compile:
-            return trainer._generate, trainer._compute_terms
-        compiled = CompiledStep(trainer)
-        return compiled.generate, compiled.compute_terms
+        step = CompiledStep(trainer) if self.compile else PlainStep(trainer)
+        return step.generate, step.compute_terms
 
     def forward(self, network: torch.nn.Module, x: Any, arguments: Mapping[str, Any]) -> Any:
         """Call a network in training; the result is float32, whatever the precision."""

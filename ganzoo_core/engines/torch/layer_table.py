@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ganzoo_core.api import Spec
+from ganzoo_core.data.framing import shrink_spec
 from ganzoo_core.engines.torch.forward import as_keywords, call_network, make_zero_arguments
 
 
@@ -38,7 +39,7 @@ def make_layer_rows(
         if not list(module.children()):
             hooks.append(module.register_forward_hook(note(name, module)))
     shape = (2, spec.latent_dim) if is_generator else (2, spec.channels, spec.height, spec.width)
-    arguments = {**make_zero_arguments(spec, 2, device), **as_keywords(values, device)}
+    arguments = {**make_zero_arguments(shrink_spec(spec, values), 2, device), **as_keywords(values, device)}
     was_training = network.training
     try:
         with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,15 @@ class TorchOps:
     def stop_gradient(self, x: Tensor) -> Tensor:
         """x, as a constant for differentiation."""
         return x.detach()
+
+    def cast(self, x: Any, dtype: str) -> Tensor:
+        """x, a tensor, an array or a number, as a tensor of another type, such as `float32`."""
+        kind: torch.dtype = getattr(torch, dtype)
+        if isinstance(x, Tensor):
+            return x.to(kind)
+        if isinstance(x, int | float):  # filled on the device, not copied to it
+            return torch.full((), x, dtype=kind, device=self.device)
+        return torch.tensor(x, dtype=kind, device=self.device)
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the device's default generator."""

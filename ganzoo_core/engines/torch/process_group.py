@@ -58,10 +58,15 @@ class TorchProcessGroup:
         return slice(self.rank.number * own, (self.rank.number + 1) * own)
 
     def all_reduce_mean(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace each tensor (float32, same memory layout in all ranks) by its mean over the ranks, in one all-reduce.
+        """Replace each tensor (of the same memory layout in all ranks) by its mean over the ranks.
 
-        The stop flag is sent along.
+        Those of float32 go in one all-reduce, with the stop flag. Others go in a second, in float64: whole numbers are
+        rounded, and of booleans as many True as False are False.
         """
+        others = [tensor for tensor in tensors if tensor.dtype != torch.float32]
+        if others:
+            self._average_in_float64(others)
+        tensors = [tensor for tensor in tensors if tensor.dtype == torch.float32]
         stop_flag = torch.full((1,), float(self._is_stop_asked()), device=self.device)
         flat = torch.cat([*(_flatten(tensor) for tensor in tensors), stop_flag])
         with self._translate_errors():
@@ -71,6 +76,23 @@ class TorchProcessGroup:
         # Copy in memory order: fused optimizers assume that a gradient has its parameter's strides.
         parts = flat[:-1].split([tensor.numel() for tensor in tensors])
         torch._foreach_copy_([_flatten(tensor) for tensor in tensors], list(parts))
+
+    def _average_in_float64(self, tensors: Sequence[torch.Tensor]) -> None:
+        flat = torch.cat([tensor.to(torch.float64).reshape(-1) for tensor in tensors])
+        with self._translate_errors():
+            dist.all_reduce(flat, group=self.gradient_group)
+        flat.div_(self.rank.world_size)
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_((part if tensor.is_floating_point() else part.round()).reshape(tensor.shape))
+
+    def gather_array(self, array: np.ndarray) -> np.ndarray:
+        """Every rank's array, of one shape and dtype, in the order of the ranks: [ranks, ...]."""
+        own = torch.from_numpy(np.frombuffer(array.tobytes(), np.uint8).copy())
+        gathered = [torch.empty_like(own) for _ in range(self.rank.world_size)]
+        with self._translate_errors():
+            dist.all_gather(gathered, own)
+        whole = torch.stack(gathered).numpy().tobytes()
+        return np.frombuffer(whole, array.dtype).reshape(self.rank.world_size, *array.shape).copy()
 
     def _read_stop_flag(self, flag: torch.Tensor) -> None:
         """Read how many ranks were asked to stop; all ranks read it after the same all-reduce."""
@@ -240,25 +262,6 @@ class TorchProcessGroup:
             "whole: see "
             "what the others say, and go on with `ganzoo resume RUN`. `--set engine.timeout=SECONDS` waits longer"
         )
-
-
-def choose_device(device: torch.device, rank: Rank) -> torch.device:
-    """The device of this process: a GPU of its own, or the CPU.
-
-    Raises:
-        UsageError: if the machine has fewer GPUs than processes.
-    """
-    if device.type != "cuda":
-        return torch.device("cpu") if device.type == "mps" else device  # torch.distributed has no backend for MPS
-    gpus = torch.cuda.device_count()
-    if rank.local_rank >= gpus:
-        raise UsageError(
-            f"torchrun started {rank.local_world_size} processes on {socket.gethostname()}, which has {gpus} GPUs; "
-            "say "
-            f"--nproc-per-node {gpus}, or --device cpu"
-        )
-    torch.cuda.set_device(rank.local_rank)
-    return torch.device("cuda", rank.local_rank)
 
 
 def _join_processes(this_rank: Rank, device: torch.device, timeout: float) -> tuple[Any, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from ganzoo_core.api import Loss, Memory
 from ganzoo_core.engines.plan import Plan
-from ganzoo_core.engines.torch.forward import Given
 from ganzoo_core.engines.torch.ops import TorchOps
 
 if TYPE_CHECKING:
@@ -37,16 +37,15 @@ class TrainedNetworks(Protocol):
 
     engine: TrainingEngine
     plan: Plan
+    loss: Loss
+    ops: TorchOps
     G: Any
     D: Any
     ema: Any
+    declared_memory: Mapping[str, Memory]
     memory: dict[str, torch.Tensor]
+    group: TorchProcessGroup | None
     g_params: list[torch.Tensor]
     d_params: list[torch.Tensor]
     g_optimizer: torch.optim.Optimizer
     d_optimizer: torch.optim.Optimizer
-
-    def _generate(self, z: torch.Tensor, given: Given, values: Mapping[str, Any]) -> torch.Tensor: ...
-    def _compute_terms(
-        self, phases: tuple[str, ...], real: Any, fake: Any, given: Given, z: Any, values: Mapping[str, Any]
-    ) -> tuple[Sequence[Mapping[str, Any]], dict[str, torch.Tensor]]: ...

@@ -19,7 +19,7 @@ _OPTIMIZER_TENSORS = {
 
 
 def read_trainer_state(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
-    """Name -> array: `G/…`, `D/…`, `EMA/…`, `optimizer of G/000.exp_avg`, `loss/…`.
+    """Name -> array: `G/…`, `D/…`, `EMA/…`, `optimizer of G/000.exp_avg`, `loss/…`; the same in all ranks.
 
     Moments that do not exist yet are omitted.
     """
@@ -36,7 +36,7 @@ def read_trainer_state(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
                     if moments[name] is not None
                 }
             )
-    return state | {f"loss/{name}": _to_array(tensor) for name, tensor in trainer.memory.items()}
+    return state | {f"loss/{name}": _read_memory(trainer, name) for name in trainer.memory}
 
 
 def list_buffer_names(trainer: TrainedNetworks) -> set[str]:
@@ -53,7 +53,10 @@ def describe_trainer_state(trainer: TrainedNetworks) -> tuple[dict[str, tuple[st
     expected = {}
     for label, network in _list_networks(trainer):
         expected.update({f"{label}/{name}": _describe_tensor(tensor) for name, tensor in network.state_dict().items()})
-    expected.update({f"loss/{name}": _describe_tensor(tensor) for name, tensor in trainer.memory.items()})
+    for name, tensor in trainer.memory.items():
+        dtype, shape = _describe_tensor(tensor)
+        ranks = 1 if trainer.group is None else trainer.group.rank.world_size
+        expected[f"loss/{name}"] = dtype, (ranks, *shape) if _is_of_rank(trainer, name) else shape
     moments = {}
     for label, _, params in _list_optimizers(trainer):
         for index, param in enumerate(params):
@@ -70,7 +73,10 @@ def restore_trainer_state(trainer: TrainedNetworks, tensors: Mapping[str, np.nda
             for name, tensor in network.state_dict().items():
                 tensor.copy_(torch.from_numpy(tensors[f"{label}/{name}"]))
         for name, tensor in trainer.memory.items():
-            tensor.copy_(torch.from_numpy(tensors[f"loss/{name}"]))
+            array = tensors[f"loss/{name}"]
+            if _is_of_rank(trainer, name):
+                array = array[0 if trainer.group is None else trainer.group.rank.number]
+            tensor.copy_(torch.from_numpy(np.asarray(array)))
         for label, optimizer, params in _list_optimizers(trainer):
             for index, param in enumerate(params):
                 optimizer.state.pop(param, None)
@@ -81,6 +87,18 @@ def restore_trainer_state(trainer: TrainedNetworks, tensors: Mapping[str, np.nda
                     # A moment must have its parameter's strides, which fused optimizers do not check.
                     like = torch.empty((), device=_find_step_device(trainer, param)) if name == "step" else param
                     optimizer.state[param][name] = torch.empty_like(like).copy_(torch.from_numpy(saved))
+
+
+def _is_of_rank(trainer: TrainedNetworks, name: str) -> bool:
+    return trainer.declared_memory[name].across == "rank"
+
+
+def _read_memory(trainer: TrainedNetworks, name: str) -> np.ndarray:
+    """What the loss keeps under a name; with a first axis of the ranks, if each has its own."""
+    array = _to_array(trainer.memory[name])
+    if not _is_of_rank(trainer, name):
+        return array
+    return array[None] if trainer.group is None else trainer.group.gather_array(array)
 
 
 def _list_networks(trainer: TrainedNetworks) -> Iterator[tuple[str, torch.nn.Module]]:

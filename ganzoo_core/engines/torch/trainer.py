@@ -11,28 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganzoo_core.api import Images, Loss, Step
+from ganzoo_core.api import Images, Loss, Memory
 from ganzoo_core.data.conditions import Rows
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines.ema import compute_ema_decay
-from ganzoo_core.engines.loss_step import (
-    BoundDiscriminator,
-    BoundGenerator,
-    LossMemory,
-    check_terms,
-    compute_score_statistics,
-    drop_labels,
-    make_arguments,
-    make_penalty_error,
-    read_initial_memory,
-    sum_terms,
-)
+from ganzoo_core.engines.loss_memory import read_initial_memory
+from ganzoo_core.engines.loss_services import PhaseTerms, Round
+from ganzoo_core.engines.loss_step import compute_score_statistics, sum_terms
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.torch import optimizers
 from ganzoo_core.engines.torch.data import TrainingImages, to_resolution
-from ganzoo_core.engines.torch.device import as_scalar, to_device
-from ganzoo_core.engines.torch.forward import FakeBatch, Given, RealBatch, as_keywords
+from ganzoo_core.engines.torch.device import to_device
+from ganzoo_core.engines.torch.forward import FakeBatch, RealBatch
 from ganzoo_core.engines.torch.ops import BatchShare, TorchOps
+from ganzoo_core.engines.torch.penalties import PenaltyCheck, fill_resting_gradients
 from ganzoo_core.engines.torch.protocol import TrainingEngine
 from ganzoo_core.engines.torch.state import (
     describe_trainer_state,
@@ -82,8 +74,9 @@ class Trainer:
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
         self.ema = self._make_ema() if plan.ema is not None else None
         self._start_optimizers()
+        self.declared_memory: Mapping[str, Memory] = read_initial_memory(loss)
         self.memory = {
-            name: torch.tensor(value, device=engine.device) for name, value in read_initial_memory(loss).items()
+            name: torch.tensor(each.initial, device=engine.device) for name, each in self.declared_memory.items()
         }
         taken = {name: (conditions or {})[name] for name in plan.conditions}
         self.data = TrainingImages(images, labels if plan.conditional else None, engine, taken)
@@ -108,12 +101,13 @@ class Trainer:
             self.grow(values)
         optimizers.set_learning_rates(self.g_optimizer, values, "lr_g", plan.optimizer.lr_g)
         optimizers.set_learning_rates(self.d_optimizer, values, "lr_d", plan.optimizer.lr_d)
+        here = Round(step, images)
         if plan.updates == "simultaneous":
-            self._train_simultaneously(step, images, values)
+            self._train_simultaneously(here, values)
         else:
             for turn in range(plan.critic_steps):
-                phase = self._train_discriminator(step, turn, images + turn * plan.batch_size, values)
-            self._train_generator(step, values, phase if plan.reuses_fake else None)
+                phase = self._train_discriminator(replace(here, is_first=turn == 0), turn, values)
+            self._train_generator(here, values, phase if plan.reuses_fake else None)
         if self.ema is not None:
             self._update_ema(images + plan.images_per_step, values)
         self._checked = True
@@ -140,32 +134,35 @@ class Trainer:
         settings = self.plan.optimizer
         self.g_optimizer = optimizers.make_optimizer(self.g_params, settings, lr=settings.lr_g)
         self.d_optimizer = optimizers.make_optimizer(self.d_params, settings, lr=settings.lr_d)
-        self._checked = False
+        self._start_checks()
         self.generate, self.compute_terms = self.engine.step_functions(self)
+
+    def _start_checks(self) -> None:
+        self._checked, self.penalties = False, PenaltyCheck()
 
     def _make_ema(self) -> torch.nn.Module:
         return copy.deepcopy(self.G).eval().requires_grad_(False)
 
-    def _train_discriminator(self, step: int, turn: int, position: int, values: Mapping[str, float]) -> FakeBatch:
+    def _train_discriminator(self, here: Round, turn: int, values: Mapping[str, float]) -> FakeBatch:
         plan = self.plan
-        with self._use_seed("discriminator", step, turn):
-            reals = self._load_reals(self.reals, position, values)
-            z = self._draw_latents("z", step, turn)
+        with self._use_seed("discriminator", here.step, turn):
+            reals = self._load_reals(self.reals, here.images + turn * plan.batch_size, values)
+            z = self._draw_latents("z", here.step, turn)
             # In the last turn G's phase may backpropagate through these images.
             with torch.set_grad_enabled(plan.reuses_fake and turn == plan.critic_steps - 1):
                 fake = self.generate(z, reals.given, values)
             (terms,), scores = self.compute_terms(
-                ("discriminator",), reals.images, fake.detach(), reals.given, z, values
+                ("discriminator",), reals.images, fake.detach(), reals.given, z, values, here
             )
-            self._check_penalties(terms)
-            self._backward_and_step(terms, self.d_params, self.d_optimizer)
+            self.penalties.check(terms, self.d_params, here)
+            self._backward_and_step(terms, self.d_params, self.d_optimizer, here)
             self._clip_weights()
-            self._record_terms("discriminator", terms)
+            self._record_terms("discriminator", terms, turns=plan.critic_steps)
             self._record_scores(scores)
         return FakeBatch(fake, reals.given, z, reals.images)
 
-    def _train_generator(self, step: int, values: Mapping[str, float], shared: FakeBatch | None) -> None:
-        plan = self.plan
+    def _train_generator(self, here: Round, values: Mapping[str, float], shared: FakeBatch | None) -> None:
+        plan, step = self.plan, here.step
         with self._use_seed("generator", step):
             reals = None
             if plan.loads_generator_reals:
@@ -179,22 +176,22 @@ class Trainer:
                 seen = shared.real
             elif plan.loss.real_in_generator_step and reals is not None:
                 seen = reals.images
-            (terms,), _ = self.compute_terms(("generator",), seen, shared.fake, shared.given, shared.z, values)
-            self._backward_and_step(terms, self.g_params, self.g_optimizer)
+            (terms,), _ = self.compute_terms(("generator",), seen, shared.fake, shared.given, shared.z, values, here)
+            self._backward_and_step(terms, self.g_params, self.g_optimizer, here)
             self._record_terms("generator", terms)
 
-    def _train_simultaneously(self, step: int, images: int, values: Mapping[str, float]) -> None:
+    def _train_simultaneously(self, here: Round, values: Mapping[str, float]) -> None:
         """Update both networks from losses at the same weights; D scores each batch once."""
-        with self._use_seed("discriminator", step, 0):
-            reals = self._load_reals(self.reals, images, values)
-            z = self._draw_latents("z", step, 0)
+        with self._use_seed("discriminator", here.step, 0):
+            reals = self._load_reals(self.reals, here.images, values)
+            z = self._draw_latents("z", here.step, 0)
             fake = self.generate(z, reals.given, values)
             (d_terms, g_terms), scores = self.compute_terms(
-                ("discriminator", "generator"), reals.images, fake, reals.given, z, values
+                ("discriminator", "generator"), reals.images, fake, reals.given, z, values, here
             )
-            self._check_penalties(d_terms)
-            sum_terms(d_terms).backward(inputs=self.d_params, retain_graph=True)
-            sum_terms(g_terms).backward(inputs=self.g_params)
+            self.penalties.check(d_terms, self.d_params, here)
+            self._backward(d_terms, self.d_params, self.d_optimizer, here, retain_graph=True)
+            self._backward(g_terms, self.g_params, self.g_optimizer, here)
             self._average_gradients(self.d_params + self.g_params)
             self._step_optimizer(self.d_optimizer, self.d_params)
             self._step_optimizer(self.g_optimizer, self.g_params)
@@ -206,50 +203,8 @@ class Trainer:
     def _load_reals(self, stream: Stream, position: int, values: Mapping[str, float]) -> RealBatch:
         size = self.plan.batch_size
         now, following = (stream.take_indices(start, size)[self.rows] for start in (position, position + size))
-        reals = self.data.gather(now, following)
+        reals = self.data.gather(now, following, values)
         return replace(reals, images=to_resolution(reals.images, values))
-
-    def _compute_terms(
-        self, phases: tuple[str, ...], real: Any, fake: Any, given: Given, z: Any, values: Mapping[str, Any]
-    ) -> tuple[list[Mapping[str, Any]], dict[str, torch.Tensor]]:
-        """The loss terms of each phase, and D's scores; with several phases, D scores each batch once."""
-        D, view = self._make_loss_step(real, fake, given, z, values, share=len(phases) > 1)
-        terms = [check_terms(getattr(self.loss, phase)(view), self.loss, phase) for phase in phases]
-        return terms, D.get_scores()
-
-    def _make_loss_step(
-        self, real: Any, fake: Any, given: Given, z: Any, values: Mapping[str, float], *, share: bool = False
-    ) -> tuple[BoundDiscriminator, Step]:
-        plan = self.plan
-        arguments = make_arguments(
-            given,
-            self._network_kwargs(values, plan.takes_d),
-            takes=plan.conditions_d,
-            latent=z if plan.latent_in_discriminator else None,
-        )
-        D = BoundDiscriminator(
-            lambda x, arguments: self.engine.forward(self.D, x, arguments), arguments, real=real, fake=fake, share=share
-        )
-        G = BoundGenerator(
-            lambda z, arguments: self.engine.forward(self.G, z, arguments), self._make_g_arguments(given, values)
-        )
-        memory = LossMemory(lambda name: self.memory[name].clone(), self._write_memory, self.memory)
-        step = Step(D, G, real, fake, given.get("labels"), z, values, self.ops, memory, conditions=drop_labels(given))
-        return D, step
-
-    def _write_memory(self, name: str, value: torch.Tensor) -> None:
-        self.memory[name].copy_(as_scalar(value, self.engine.device).detach())
-
-    def _generate(self, z: torch.Tensor, given: Given, values: Mapping[str, Any]) -> torch.Tensor:
-        result: torch.Tensor = self.engine.forward(self.G, z, self._make_g_arguments(given, values))
-        return result
-
-    def _make_g_arguments(self, given: Given, values: Mapping[str, Any]) -> dict[str, Any]:
-        plan = self.plan
-        return make_arguments(given, self._network_kwargs(values, plan.takes_g), takes=plan.conditions_g)
-
-    def _network_kwargs(self, values: Mapping[str, float], takes: tuple[str, ...]) -> dict[str, Any]:
-        return as_keywords({name: values[name] for name in takes if name in values}, self.engine.device)
 
     def _draw_latents(self, purpose: str, *indices: int) -> torch.Tensor:
         plan = self.plan
@@ -257,18 +212,34 @@ class Trainer:
         return to_device(z[self.rows], self.engine.device)
 
     def _backward_and_step(
-        self, terms: Mapping[str, Any], params: list[torch.Tensor], optimizer: torch.optim.Optimizer
+        self, terms: PhaseTerms, params: list[torch.Tensor], optimizer: torch.optim.Optimizer, here: Round
     ) -> None:
-        # `inputs` keeps autograd from computing the other network's weight gradients.
-        sum_terms(terms).backward(inputs=params)
+        self._backward(terms, params, optimizer, here)
         self._average_gradients(params)
         self._step_optimizer(optimizer, params)
 
+    def _backward(
+        self,
+        terms: PhaseTerms,
+        params: list[torch.Tensor],
+        optimizer: torch.optim.Optimizer,
+        here: Round,
+        *,
+        retain_graph: bool = False,
+    ) -> None:
+        total, rests = sum_terms(terms.terms), terms.rests(here)
+        if total.requires_grad or not rests:
+            # `inputs` keeps autograd from computing the other network's weight gradients.
+            total.backward(inputs=params, retain_graph=retain_graph)
+        if rests:
+            fill_resting_gradients(params, optimizer)
+
     def _average_gradients(self, params: list[torch.Tensor]) -> None:
-        """Average the gradients and the loss's memory over the processes."""
+        """Average the gradients and the loss's memory over the processes, but what each keeps for itself."""
         if self.group is not None:
             gradients = [param.grad for param in params if param.grad is not None]
-            self.group.all_reduce_mean([*gradients, *self.memory.values()])
+            shared = [self.memory[name] for name, each in self.declared_memory.items() if each.across == "mean"]
+            self.group.all_reduce_mean([*gradients, *shared])
 
     def _step_optimizer(self, optimizer: torch.optim.Optimizer, params: list[torch.Tensor]) -> None:
         if not self._checked:
@@ -294,21 +265,8 @@ class Trainer:
             for mean, buffer in zip(self.ema.buffers(), self.G.buffers(), strict=True):
                 mean.copy_(buffer)
 
-    def _check_penalties(self, terms: Mapping[str, Any]) -> None:
-        """At the first step, raise PluginError for a penalty without a gradient in D."""
-        if self._checked:
-            return
-        for name, term in terms.items():
-            if not name.endswith("penalty"):
-                continue
-            gradients: tuple[torch.Tensor | None, ...] = (None,)
-            if term.requires_grad:
-                gradients = torch.autograd.grad(term, self.d_params, retain_graph=True, allow_unused=True)
-            if all(gradient is None for gradient in gradients):
-                raise make_penalty_error(name)
-
-    def _record_terms(self, network: str, terms: Mapping[str, Any]) -> None:
-        for name, term in terms.items():
+    def _record_terms(self, network: str, terms: PhaseTerms, *, turns: int = 1) -> None:
+        for name, term in terms.make_report(turns=turns).items():
             self.statistics.add(f"{network}/{name}", term.detach())
 
     def _record_scores(self, scores: Mapping[str, torch.Tensor]) -> None:
@@ -339,7 +297,7 @@ class Trainer:
     def restore_state(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Restore the result of `read_state`; the networks must be grown to the same resolution."""
         restore_trainer_state(self, tensors)
-        self._checked = False
+        self._start_checks()
 
     def reset_ema(self) -> None:
         """Restart the moving average from G's current weights, after they were replaced."""

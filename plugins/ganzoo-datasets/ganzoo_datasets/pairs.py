@@ -89,12 +89,14 @@ def _lay_out(name: str, argument: str, options: gz.Options) -> tuple[Path, PairL
             f"{list_names([file.relative for file in layout.alone])}"
         )
     if layout.alone:
+        have, their, them = ("has", "its", "it") if len(layout.alone) == 1 else ("have", "their", "them")
         counted = (
-            f"{len(layout.alone):,} of {2 * len(layout.pairs) + len(layout.alone):,} pictures have no partner of their "
-            f"name: {list_names([file.relative for file in layout.alone])}"
+            f"{len(layout.alone):,} of {2 * len(layout.pairs) + len(layout.alone):,} pictures {have} no partner of "
+            f"{their} name: {list_names([file.relative for file in layout.alone])}"
         )
         if not options.get("skip_bad"):
-            raise gz.DataError(f"{title}: {counted}; add it, or leave them out with --set data.skip_bad=true")
+            advice = f"add what is missing, or leave {them} out with --set data.skip_bad=true"
+            raise gz.DataError(f"{title}: {counted}; {advice}")
         layout = replace(layout, notes=(*layout.notes, counted))
     return path, layout
 

@@ -191,12 +191,20 @@ def test_what_has_no_partner_is_refused_or_counted(tmp_path):
     put(tmp_path / "A/x/1.png")
     for hook in (pairs.dataset, pairs.describe_dataset):
         with pytest.raises(
-            gz.DataError, match=r"2 of 6 pictures have no partner of their name: A/x/1\.png, B/3\.png; add"
+            gz.DataError,
+            match=r"2 of 6 pictures have no partner of their name: A/x/1\.png, B/3\.png; add what is missing",
         ):
             read(tmp_path, hook=hook)
     source = read(tmp_path, skip_bad=True)
     assert (values(source), source.skipped) == ([(10, 11), (20, 21)], 2)
     assert describe(tmp_path, skip_bad=True)["images"] == 2
+    (tmp_path / "B/3.png").unlink()
+    with pytest.raises(gz.DataError) as caught:
+        read(tmp_path)
+    assert str(caught.value).endswith(
+        "1 of 5 pictures has no partner of its name: A/x/1.png; add what is missing, or leave it out with --set "
+        "data.skip_bad=true"
+    )
 
 
 @pytest.mark.parametrize("side", ["A", "B"])

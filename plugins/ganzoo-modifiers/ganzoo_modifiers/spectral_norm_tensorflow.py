@@ -11,17 +11,19 @@ import tensorflow as tf
 from keras import layers
 
 import ganzoo_core as gz
+from ganzoo_modifiers.spectral_norm import ADVICE
 
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 LAYERS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, *TRANSPOSED, layers.Dense, layers.Embedding)
 INITIAL_ITERATIONS = 15  # steps of the power iteration when a weight is first used
 
 
-def normalise(network: keras.Model, *, iterations: int) -> keras.Model:
+def normalise(network: keras.Model, *, slot: str, iterations: int) -> keras.Model:
     """Wrap the network in a model that replaces each kernel and embedding W by W/σ.
 
     Args:
-        network: a native discriminator.
+        network: a native generator or discriminator.
+        slot: which of the two, for messages.
         iterations: steps of the power iteration in each training forward, at least 1.
 
     Raises:
@@ -30,13 +32,12 @@ def normalise(network: keras.Model, *, iterations: int) -> keras.Model:
     for layer in (network, *_iterate_layers(network)):
         if "SpectralNorm" in type(layer).__name__:
             raise gz.UsageError(
-                f"this discriminator has spectral normalisation already (in {layer.name}), and a second one "
-                "would normalise what is normalised: leave out --with spectral-norm, or switch the model's own off"
+                f"this {slot} has spectral normalisation already (in {layer.name}), and a second one "
+                f"would normalise what is normalised: {ADVICE[slot]}, or switch the model's own off"
             )
     if not any(isinstance(layer, LAYERS) for layer in _iterate_layers(network)):
         raise gz.UsageError(
-            "spectral-norm found no convolution, dense layer or embedding in this discriminator: "
-            "leave out --with spectral-norm"
+            f"spectral-norm found no convolution, dense layer or embedding in this {slot}: {ADVICE[slot]}"
         )
     return SpectralNormalised(network, iterations=iterations)
 
@@ -94,7 +95,7 @@ class SpectralNormalised(keras.Model):
 
     def call(
         self,
-        images: tf.Tensor,
+        x: tf.Tensor,  # z [N, latent_dim], or images [N,H,W,C]
         labels: tf.Tensor | None = None,
         training: bool = False,
         resolution: int | None = None,
@@ -105,7 +106,7 @@ class SpectralNormalised(keras.Model):
         arguments = {name: value for name, value in given.items() if value is not None}
         if not all(id(layer) in self._normalised for layer in self._layers_to_normalise()):
             gz.call_keras_network(
-                self.network, images, arguments, training=False
+                self.network, x, arguments, training=False
             )  # creates its variables, if they do not exist yet
             for layer in self._layers_to_normalise():
                 if id(layer) not in self._normalised:
@@ -115,13 +116,26 @@ class SpectralNormalised(keras.Model):
             for weight in weights:
                 weight.iterate(self.iterations)
         with keras.StatelessScope([(weight.variable, weight.normalise()) for weight in weights]) as scope:
-            outputs = gz.call_keras_network(self.network, images, arguments, training=training)
+            self._keep_outer_values(scope)
+            outputs = gz.call_keras_network(self.network, x, arguments, training=training)
         for variable in self.network.non_trainable_variables:
             # Updates inside the scope are lost at its end, such as batch norm's means and dropout's seeds: copy them.
             moved = scope.get_current_value(variable)
             if moved is not None:
                 variable.assign(moved)
         return outputs
+
+    def _keep_outer_values(self, scope: keras.StatelessScope) -> None:
+        """Let the network see, for weights that are not normalised, what an outer scope has in their place.
+
+        Keras' scopes do not nest: the inner one hides, for example, the averages of G's weights while G draws.
+        """
+        if scope.original_scope is None:
+            return
+        for variable in self.network.variables:
+            value = scope.original_scope.get_current_value(variable)
+            if value is not None and scope.get_current_value(variable) is None:
+                scope.add_update((variable, value))
 
     def _layers_to_normalise(self) -> list[Any]:
         return [layer for layer in _iterate_layers(self.network) if isinstance(layer, LAYERS)]

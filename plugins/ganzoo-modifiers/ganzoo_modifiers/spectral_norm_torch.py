@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import ganzoo_core as gz
+from ganzoo_modifiers.spectral_norm import ADVICE
 
 LAYERS = (
     nn.Conv1d,
@@ -19,14 +20,15 @@ LAYERS = (
 )
 
 
-def normalise(network: nn.Module, *, iterations: int) -> nn.Module:
+def normalise(network: nn.Module, *, slot: str, iterations: int) -> nn.Module:
     """Spectrally normalise every convolution, linear layer and embedding; return the same network.
 
     Each access to a weight in training mode makes `iterations` steps of the power iteration; in eval mode none. The
     vectors u and v are buffers, so they are saved with the network.
 
     Args:
-        network: a native discriminator.
+        network: a native generator or discriminator.
+        slot: which of the two, for messages.
         iterations: at least 1.
 
     Raises:
@@ -36,14 +38,13 @@ def normalise(network: nn.Module, *, iterations: int) -> nn.Module:
         if _is_normalised(module):
             where = name.split(".parametrizations")[0]
             raise gz.UsageError(
-                f"this discriminator has spectral normalisation already (in {where or 'itself'}), and a second one "
-                "would normalise what is normalised: leave out --with spectral-norm, or switch the model's own off"
+                f"this {slot} has spectral normalisation already (in {where or 'itself'}), and a second one "
+                f"would normalise what is normalised: {ADVICE[slot]}, or switch the model's own off"
             )
     layers = [module for module in network.modules() if isinstance(module, LAYERS)]
     if not layers:
         raise gz.UsageError(
-            "spectral-norm found no convolution, linear layer or embedding in this discriminator: "
-            "leave out --with spectral-norm"
+            f"spectral-norm found no convolution, linear layer or embedding in this {slot}: {ADVICE[slot]}"
         )
     for layer in layers:
         parametrizations.spectral_norm(layer, n_power_iterations=iterations)

@@ -1,4 +1,4 @@
-"""The loss of pix2pix (Isola et al. 2017, arXiv:1611.07004), section 3.1 and equation 4, in both frameworks."""
+"""The loss of pix2pix (Isola et al. 2017, arXiv:1611.07004), equation 4 and section 3.3, in both frameworks."""
 
 from __future__ import annotations
 

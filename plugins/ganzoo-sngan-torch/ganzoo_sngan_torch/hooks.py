@@ -30,6 +30,6 @@ def _side(spec: gz.Spec) -> int:
     if spec.height != spec.width:
         raise gz.UsageError(
             f"sngan-torch was asked for images of {spec.height}x{spec.width} pixels, but draws squares; "
-            "set data.size to 16 or 32"
+            "set data.size to 16, 32, 64 or 128"
         )
     return spec.height
