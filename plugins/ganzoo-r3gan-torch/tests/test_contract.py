@@ -1,5 +1,7 @@
 """What ganzoo holds every plugin to."""
 
+from typing import Any, ClassVar
+
 import pytest
 
 from ganzoo_core.testing import Contract
@@ -12,10 +14,10 @@ class TestContract(Contract):
 @pytest.mark.slow
 class TestContractWithClasses(Contract):
     plugin = "ganzoo-r3gan-torch"
-    settings = {"model.conditional": True}
+    settings: ClassVar[dict[str, Any]] = {"model.conditional": True}
 
 
 @pytest.mark.slow
 class TestContractOfThePapersBlocks(Contract):
     plugin = "ganzoo-r3gan-torch"
-    settings = {"model.block": "grouped"}
+    settings: ClassVar[dict[str, Any]] = {"model.block": "grouped"}
