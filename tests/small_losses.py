@@ -219,17 +219,24 @@ class Pool(BCE):
 
 
 class Several(BCE):
-    """Several losses in one; of terms of one name the last counts."""
+    """The terms of several losses in one; of terms of one name the later ones are numbered."""
 
     def __init__(self, *parts: gz.Loss) -> None:
         self.parts = parts
         self.memory = {name: each for part in parts for name, each in getattr(part, "memory", {}).items()}
 
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
-        return {name: term for part in self.parts for name, term in part.discriminator(step).items()}
+        return self._collect("discriminator", step)
 
     def generator(self, step: gz.Step) -> Mapping[str, Any]:
-        return {name: term for part in self.parts for name, term in part.generator(step).items()}
+        return self._collect("generator", step)
+
+    def _collect(self, phase: str, step: gz.Step) -> Mapping[str, Any]:
+        terms: dict[str, Any] = {}
+        for number, part in enumerate(self.parts):
+            for name, term in getattr(part, phase)(step).items():
+                terms[f"{number} {name}" if name in terms else name] = term
+        return terms
 
 
 def make_everything(shape: Sequence[int], count: int) -> Several:

@@ -166,6 +166,7 @@ def test_a_lazy_penalty_leaves_the_other_rounds_compiled(traced: list[int]) -> N
     agree(compiled, play(LazyR1(3), compile=False, steps=8)[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_lazy_terms_memory_and_counts_are_compiled(traced: list[int]) -> None:
     counts, plan = [], change(PLAN, critic_steps=2)
 
