@@ -80,7 +80,7 @@ def play(
     engine.tell = told.append
     trainer = engine.create_trainer(*networks(dropout), loss or Penalised(), plan, IMAGES, None)
     for step in range(steps):
-        trainer.step(step, step * plan.images_per_step, {"lr_g": plan.optimizer.lr_g / (step + 1)})
+        trainer.step(step, step * plan.images_per_step, {"lr_g": plan.optimizer_g.lr / (step + 1)})
     return trainer, told
 
 
@@ -97,6 +97,7 @@ def agree(first: Any, second: Any, rtol: float) -> None:
         PLAN,
         pytest.param(change(PLAN, updates="simultaneous"), marks=pytest.mark.slow),
         pytest.param(change(PLAN, critic_steps=2), marks=pytest.mark.slow),
+        change(PLAN, accumulate=2, clip_norm=0.5),
     ],
 )
 def test_the_compiled_step_agrees_with_the_plain_one(plan: Plan) -> None:
@@ -199,7 +200,9 @@ def test_bfloat16_without_onednn_is_refused() -> None:
 
 
 @needs_bfloat16
-@pytest.mark.parametrize("plan", [PLAN, change(PLAN, updates="simultaneous"), change(PLAN, critic_steps=2)])
+@pytest.mark.parametrize(
+    "plan", [PLAN, change(PLAN, updates="simultaneous"), change(PLAN, critic_steps=2), change(PLAN, accumulate=2)]
+)
 def test_bfloat16_trains_as_float32_does_but_for_its_rounding(plan: Plan) -> None:
     """It keeps 8 bits of a number, so that a sum of rounded ones is off by under a hundredth or so."""
     half, whole = play(plan, precision="bfloat16")[0], play(plan)[0]

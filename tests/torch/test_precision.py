@@ -145,7 +145,9 @@ def test_networks_compute_in_bfloat16_and_all_that_is_kept_or_summed_is_float32(
 
 
 @needs_bfloat16
-@pytest.mark.parametrize("plan", [PLAN, change(PLAN, updates="simultaneous"), change(PLAN, critic_steps=2)])
+@pytest.mark.parametrize(
+    "plan", [PLAN, change(PLAN, updates="simultaneous"), change(PLAN, critic_steps=2), change(PLAN, accumulate=2)]
+)
 def test_it_trains_as_float32_does_but_for_its_rounding(plan: Plan) -> None:
     """bfloat16 keeps 8 bits of a number, so that a sum of rounded ones is off by under a hundredth or so."""
     plan = change(plan, optimizer="sgd", lr_g=0.05, lr_d=0.05)
