@@ -92,7 +92,7 @@ MIXES: dict[str, dict[str, Any]] = {
         "schedule.ema_halflife_ends": [0.0, 50.0],
     },
     "memory": {},
-    "own": {"train.critic_steps": 2},
+    "own": {"train.critic_steps": 2, "use.schedule": "constant"},
     "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
 }  # fmt: skip
 NORMALISED: dict[str, dict[str, Any]] = {  # by batch norm in G, which sees a rank's own rows: not those of one process

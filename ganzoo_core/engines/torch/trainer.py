@@ -73,11 +73,11 @@ class Trainer:
             self.ops = TorchOps(engine.device, share=share)
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
         self.ema = self._make_ema() if plan.ema is not None else None
-        self._start_optimizers()
         self.declared_memory: Mapping[str, Memory] = read_initial_memory(loss)
         self.memory = {
             name: torch.tensor(each.initial, device=engine.device) for name, each in self.declared_memory.items()
         }
+        self._start_optimizers()
         taken = {name: (conditions or {})[name] for name in plan.conditions}
         self.data = TrainingImages(images, labels if plan.conditional else None, engine, taken)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")

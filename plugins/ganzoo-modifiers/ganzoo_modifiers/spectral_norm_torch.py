@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import ganzoo_core as gz
-from ganzoo_modifiers.spectral_norm import ADVICE
+from ganzoo_modifiers.spectral_norm import ADVICE, refuse_zeros
 
 LAYERS = (
     nn.Conv1d,
@@ -32,7 +32,7 @@ def normalise(network: nn.Module, *, slot: str, iterations: int) -> nn.Module:
         iterations: at least 1.
 
     Raises:
-        UsageError: if the network has spectral norm already, or no layer to normalise.
+        UsageError: if the network has spectral norm already, no layer to normalise, or one whose weights are all 0.
     """
     for name, module in network.named_modules():
         if _is_normalised(module):
@@ -41,12 +41,15 @@ def normalise(network: nn.Module, *, slot: str, iterations: int) -> nn.Module:
                 f"this {slot} has spectral normalisation already (in {where or 'itself'}), and a second one "
                 f"would normalise what is normalised: {ADVICE[slot]}, or switch the model's own off"
             )
-    layers = [module for module in network.modules() if isinstance(module, LAYERS)]
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, LAYERS)}
     if not layers:
         raise gz.UsageError(
             f"spectral-norm found no convolution, linear layer or embedding in this {slot}: {ADVICE[slot]}"
         )
-    for layer in layers:
+    for name, layer in layers.items():
+        if not layer.weight.is_meta and not layer.weight.any():
+            raise refuse_zeros(name or "the only layer", slot)
+    for layer in layers.values():
         parametrizations.spectral_norm(layer, n_power_iterations=iterations)
     return network
 
