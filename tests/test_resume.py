@@ -30,7 +30,7 @@ from ganzoo_core.storage import atomic, files
 from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.training import runner
 
-from .small_losses import Everything
+from .small_losses import make_everything
 
 SMALL = {
     "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "data.size": 16, "train.batch_size": 16,
@@ -399,7 +399,7 @@ def test_a_refused_resume_takes_nothing_from_the_run_that_lives(tmp_path: Path) 
 def test_a_loss_keeps_what_it_remembers(tmp_path: Path, kills: list[int]) -> None:
     """Numbers, arrays, what each process keeps for itself, and terms that rest when the run is resumed."""
     for model, shape in (("dcgan-torch", (1, 16, 16)), ("convgan-tf", (16, 16, 1))):
-        place, given = tmp_path / model, {"loss": Everything(shape, 16)}
+        place, given = tmp_path / model, {"loss": make_everything(shape, 16)}
         for name in ("straight", "killed"):
             kills.extend([12] * (name == "killed"))
             with contextlib.suppress(Killed):

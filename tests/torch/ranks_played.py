@@ -92,7 +92,7 @@ MIXES: dict[str, dict[str, Any]] = {
         "schedule.ema_halflife_ends": [0.0, 50.0],
     },
     "memory": {},
-    "own": {"train.critic_steps": 2},
+    "own": {"train.critic_steps": 2, "use.schedule": "constant"},
     "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
     "parts": {"use.loss": "wgan-gp", "train.accumulate": 3, "train.clip_norm": 0.5, "train.optimizer": "adamw"},
     "parts and memory": {"train.accumulate": 2, "train.updates": "simultaneous", "train.optimizer_d": "sgd"},

@@ -68,11 +68,11 @@ class Trainer:
         self.ops = self.batches.ops
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
         self.ema = make_ema(self.G) if plan.ema is not None else None
-        self._start_optimizers()
         self.declared_memory: Mapping[str, Memory] = read_initial_memory(loss)
         self.memory = {
             name: torch.tensor(each.initial, device=engine.device) for name, each in self.declared_memory.items()
         }
+        self._start_optimizers()
         self.statistics = MeanAccumulator(engine.device, self.group)
 
     def step(self, step: int, images: int, values: Mapping[str, float]) -> None:
