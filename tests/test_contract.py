@@ -123,7 +123,7 @@ def test_what_fails_because_of_an_earlier_failure_is_not_tried(results: dict[Cas
     found = {case.check: result for case, result in results.items() if case.part == "models/settings"}
     assert [check for check, result in found.items() if result.state == "failed"] == ["settings"]
     echoes = [result for result in found.values() if result.state == "not tried"]
-    assert len(echoes) == 9  # also `bounds`, which tries the networks that `sizes` tries
+    assert len(echoes) == 10  # also `bounds`, which tries the networks that `sizes` tries
     for echo in echoes:
         assert echo.detail.startswith("settings failed, and this could not be tried: ")
     # So does a part whose hooks cannot be used, though another process finds that.

@@ -90,6 +90,14 @@ MIXES: dict[str, tuple[str, dict[str, Any]]] = {
     "rmsprop": ("dcgan-torch", {"use.loss": "wasserstein"}),
     "momentum": ("dcgan-torch", {"train.optimizer": "sgd", "train.momentum": 0.9, "use.with": "r1"}),
     "momentum in TensorFlow": ("convgan-tf", {"train.optimizer": "sgd", "train.momentum": 0.9}),
+    "parts and AdamW": (
+        "dcgan-torch",
+        {"train.accumulate": 4, "train.optimizer": "adamw", "train.clip_norm": 1.0, "train.ema_halflife": 100},
+    ),
+    "parts and AdamW in TensorFlow": (
+        "dcgan-tf",
+        {"train.accumulate": 4, "train.optimizer_d": "adamw", "train.clip_norm": 1.0, "train.ema_halflife": 100},
+    ),
 }
 LONG = {  # TensorFlow traces its graphs anew for each of three runs
     "convgan-tf",
@@ -98,6 +106,7 @@ LONG = {  # TensorFlow traces its graphs anew for each of three runs
     "spectral vectors of both in TensorFlow",
     "augmented in TensorFlow",
     "momentum in TensorFlow",
+    "parts and AdamW in TensorFlow",
 }
 
 

@@ -80,7 +80,7 @@ def play(
     engine.tell = told.append
     trainer = engine.create_trainer(*networks(dropout), loss or Penalised(), plan, IMAGES, None)
     for step in range(steps):
-        trainer.step(step, step * plan.images_per_step, {"lr_g": plan.optimizer.lr_g / (step + 1)})
+        trainer.step(step, step * plan.images_per_step, {"lr_g": plan.optimizer_g.lr / (step + 1)})
     return trainer, told
 
 

@@ -36,7 +36,7 @@ def close(first: Any, second: Any) -> None:
 
 def by_hand(steps: int, round_: Callable[..., None]) -> tuple[Any, Any]:
     nets = networks()
-    optimizers = [keras.optimizers.SGD(rate) for rate in (PLAN.optimizer.lr_g, PLAN.optimizer.lr_d)]
+    optimizers = [keras.optimizers.SGD(rate) for rate in (PLAN.optimizer_g.lr, PLAN.optimizer_d.lr)]
     for optimizer, network in zip(optimizers, nets, strict=True):
         optimizer.build(network.trainable_variables)
     for step in range(steps):

@@ -87,7 +87,7 @@ def play(
     G, D = (network.to(memory_format=engine.memory_format) for network in copy.deepcopy(nets or networks()))
     trainer = engine.create_trainer(G, D, loss, plan, IMAGES, None)
     for step in range(steps):
-        rates = {"lr_g": plan.optimizer.lr_g / (step + 1), "lr_d": plan.optimizer.lr_d / (step + 1)}
+        rates = {"lr_g": plan.optimizer_g.lr / (step + 1), "lr_d": plan.optimizer_d.lr / (step + 1)}
         trainer.step(step, step * plan.images_per_step, {**rates, **(values(step) if values else {})})
     return trainer, told
 

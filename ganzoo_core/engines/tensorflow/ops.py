@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 Tensor = Any
+
+
+@dataclass(frozen=True)
+class BatchShare:
+    """`size` rows, from `first` on, of a batch of `batch_size` samples; `first` may be a tensor."""
+
+    batch_size: int
+    size: int
+    first: Any
 
 
 class TensorFlowOps:
@@ -16,10 +26,11 @@ class TensorFlowOps:
     Args:
         seed: two int32, as a tensor or as numbers. Every draw depends only on the seed and the number of earlier
             draws from this object.
+        share: the rows that are computed at once, where a batch is computed in parts.
     """
 
-    def __init__(self, seed: Tensor | Sequence[int] = (0, 0)) -> None:
-        self._seed = seed
+    def __init__(self, seed: Tensor | Sequence[int] = (0, 0), *, share: BatchShare | None = None) -> None:
+        self._seed, self._share = seed, share
         self._draw_count = 0
 
     def mean(self, x: Tensor) -> Tensor:
@@ -100,11 +111,19 @@ class TensorFlowOps:
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the seed."""
-        return tf.random.stateless_uniform(tuple(shape), seed=self._next_seed())
+        return self._draw(tf.random.stateless_uniform, tuple(shape))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Float32, mean 0 and standard deviation 1, drawn from the seed."""
-        return tf.random.stateless_normal(tuple(shape), seed=self._next_seed())
+        return self._draw(tf.random.stateless_normal, tuple(shape))
+
+    def _draw(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        share = self._share
+        if share is None or not shape or shape[0] != share.size:
+            return draw(shape, seed=self._next_seed())
+        # Draw one row per sample of the whole batch, so that the parts together see the draws of a whole one.
+        drawn = draw((share.batch_size, *shape[1:]), seed=self._next_seed())
+        return tf.slice(drawn, [share.first, *[0] * (len(shape) - 1)], shape)
 
     def value_and_gradient(self, f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """One call of f at x: its value, and the gradient of the value's sum by x, shaped as x.

@@ -20,8 +20,8 @@ ADVICE = {
 def refuse_zeros(layer: str, slot: str) -> gz.UsageError:
     """The error for a layer whose weights begin at 0, as the last ones of some residual blocks do."""
     return gz.UsageError(
-        f"spectral-norm divides each weight by its largest singular value, and that of {layer} in this {slot} begins "
-        f"at 0: {ADVICE[slot]}"
+        f"the weights of {layer} in this {slot} begin at 0, and spectral-norm divides by their largest singular value: "
+        f"{ADVICE[slot]}"
     )
 
 

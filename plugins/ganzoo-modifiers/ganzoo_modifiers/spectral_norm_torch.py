@@ -47,7 +47,7 @@ def normalise(network: nn.Module, *, slot: str, iterations: int) -> nn.Module:
             f"spectral-norm found no convolution, linear layer or embedding in this {slot}: {ADVICE[slot]}"
         )
     for name, layer in layers.items():
-        if not layer.weight.any():
+        if not layer.weight.is_meta and not layer.weight.any():
             raise refuse_zeros(name or "the only layer", slot)
     for layer in layers.values():
         parametrizations.spectral_norm(layer, n_power_iterations=iterations)

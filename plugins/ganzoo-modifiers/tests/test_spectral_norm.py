@@ -167,6 +167,16 @@ def test_a_discriminator_without_layers_is_refused(modify):
         make(modify, nn.Flatten())
 
 
+def test_weights_that_begin_at_0_are_refused(modify):
+    """Their largest singular value is 0, and 0 / 0 no weight."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    nn.init.zeros_(network[1].weight)
+    with pytest.raises(gz.UsageError, match=r"the weights of 1 in this discriminator begin at 0, .*: leave out"):
+        modify("build_discriminator", network, "spectral-norm")
+    with torch.device("meta"):  # networks are counted before they are built
+        modify("build_discriminator", nn.Sequential(nn.Linear(3, 1)), "spectral-norm")
+
+
 def test_no_iterations_are_refused(modify):
     with pytest.raises(gz.UsageError, match=r"with\.spectral-norm\.iterations is 0"):
         make(modify, iterations=0)

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 @gz.hookimpl
 def build_generator(spec: gz.Spec, options: gz.Options) -> nn.Module:
-    """z [N, latent_dim] (and labels [N]) -> images [N,C,H,W], unbounded.
+    """z [N, latent_dim] (and labels [N]) -> images [N,C,H,W], unbounded unless `model.tanh` is set.
 
     Raises UsageError for settings that do not fit.
     """
     from ganzoo_r3gan_torch.networks import Generator
 
-    return Generator(latent_dim=spec.latent_dim, **_collect_shape(spec, options))
+    return Generator(latent_dim=spec.latent_dim, tanh=options["tanh"], **_collect_shape(spec, options))
 
 
 @gz.hookimpl

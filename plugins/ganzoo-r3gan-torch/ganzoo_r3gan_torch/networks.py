@@ -180,7 +180,7 @@ def make_transition(inputs: int, outputs: int, size: int, *, up: bool) -> list[n
 
 
 class Generator(nn.Module):
-    """z [N, latent_dim] (and labels int64 [N], with classes) -> images [N,C,H,W], unbounded.
+    """z [N, latent_dim] (and labels int64 [N], with classes) -> images [N,C,H,W], unbounded or in [-1, 1].
 
     Args:
         size: H and W in pixels: 16, 32, 64, 128 or 256.
@@ -191,6 +191,7 @@ class Generator(nn.Module):
         blocks: residual blocks of each stage.
         block: `grouped`, the paper's, or `plain`.
         group_size: of grouped ones.
+        tanh: end in it. The paper does not; where much is white or black, it spares G to learn how not to vary there.
     """
 
     def __init__(
@@ -205,8 +206,10 @@ class Generator(nn.Module):
         blocks: int,
         block: str,
         group_size: int,
+        tanh: bool,
     ) -> None:
         super().__init__()
+        self.tanh = tanh
         widths = choose_stage_widths(size, width, taper)
         depth = blocks * len(widths)
         self.embedding = make_embedding(classes, latent_dim) if classes else None
@@ -225,7 +228,8 @@ class Generator(nn.Module):
         if self.embedding is not None:
             assert labels is not None
             z = torch.cat([z, self.embedding(labels)], 1)  # [N,128]
-        return self.image(self.layers(self.basis * self.project(z)[:, :, None, None]))
+        images = self.image(self.layers(self.basis * self.project(z)[:, :, None, None]))
+        return torch.tanh(images) if self.tanh else images
 
 
 class Discriminator(nn.Module):
@@ -234,7 +238,7 @@ class Discriminator(nn.Module):
     The score is a linear function of what the last stage sees; with classes there are as many such functions as the
     stage has channels, and the score is their inner product with a learned vector of the class.
 
-    Args: those of `Generator`, without the length of z.
+    Args: those of `Generator`, without the length of z and the last function.
     """
 
     def __init__(

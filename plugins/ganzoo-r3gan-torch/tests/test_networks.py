@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {"size": 16, "channels": 3, "classes": 0, "width": 8, **
 
 def generator(**changes: Any) -> Generator:
     torch.manual_seed(0)
-    return Generator(**{**SMALL, "latent_dim": 5, **changes})
+    return Generator(**{**SMALL, "latent_dim": 5, "tanh": False, **changes})
 
 
 def discriminator(**changes: Any) -> Discriminator:
@@ -59,7 +59,7 @@ def test_parameters_are_those_of_the_published_networks(
 ) -> None:
     shape: dict[str, Any] = {**SMALL, "size": size, "classes": classes, "width": width}
     with torch.device("meta"):
-        assert count(Generator(**shape, latent_dim=64)) == expected_g
+        assert count(Generator(**shape, latent_dim=64, tanh=False)) == expected_g
         assert count(Discriminator(**shape)) == expected_d
 
 
@@ -91,7 +91,7 @@ def test_parameters_follow_the_settings(
         "blocks": blocks, "block": block, "group_size": 8,
     }  # fmt: skip
     with torch.device("meta"):
-        assert count(Generator(**shape, latent_dim=latent)) == expected_g
+        assert count(Generator(**shape, latent_dim=latent, tanh=False)) == expected_g
         assert count(Discriminator(**shape)) == expected_d
 
 
@@ -114,16 +114,18 @@ def test_shapes(size: int, channels: int, block: str) -> None:
     assert discriminator(**shape)(images[:1]).shape == (1,)
 
 
-def test_images_are_not_bounded() -> None:
-    images = generator()(50 * torch.randn(3, 5))
+def test_images_are_bounded_by_tanh_alone() -> None:
+    z = 50 * torch.randn(3, 5)
+    images = generator()(z)
     assert images.abs().max() > 2
+    torch.testing.assert_close(generator(tanh=True)(z), 1 - 2 / (torch.exp(2 * images) + 1))
 
 
 def test_intermediate_shapes_are_those_of_the_paper() -> None:
     shapes: list[tuple[int, ...]] = []
     with torch.device("meta"):
         networks = (
-            Generator(**{**SMALL, "size": 64, "width": 768}, latent_dim=64),
+            Generator(**{**SMALL, "size": 64, "width": 768}, latent_dim=64, tanh=False),
             Discriminator(**{**SMALL, "size": 64, "width": 768}),
         )
     for network in networks:

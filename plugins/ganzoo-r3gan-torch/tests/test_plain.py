@@ -30,7 +30,7 @@ def plugin_networks() -> tuple[nn.Module, nn.Module]:
     model = CARD["presets"]["digits"]["model"]
     names = ("width", "taper", "blocks", "block")
     shape = {"size": 16, "channels": 1, "classes": 0, "group_size": 16, **{name: model[name] for name in names}}
-    return networks.Generator(latent_dim=plain.LATENT, **shape), networks.Discriminator(**shape)
+    return networks.Generator(latent_dim=plain.LATENT, tanh=model["tanh"], **shape), networks.Discriminator(**shape)
 
 
 def test_it_is_short_and_does_without_ganzoo() -> None:
