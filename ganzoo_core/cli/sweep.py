@@ -193,13 +193,8 @@ def _choose_threads(args: argparse.Namespace, over: Mapping[str, object]) -> lis
     from ganzoo_core.engines.threads import read_omp_threads
 
     set_keys = [text.partition("=")[0].strip() for text in args.set] + list(over)
-    if (
-        args.jobs == 1
-        or read_omp_threads()
-        or args.list == "slurm"
-        or args.config
-        or {"threads", "engine.threads"} & set(set_keys)
-    ):
+    chosen = args.config or read_omp_threads() or {"threads", "engine.threads"} & set(set_keys)
+    if args.jobs == 1 or args.list == "slurm" or chosen:
         return []
     return ["--set", f"engine.threads={max(1, count_available_cores() // args.jobs)}"]
 
