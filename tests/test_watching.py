@@ -21,7 +21,7 @@ class Engine:
     """Draws grey images; what it was asked is kept."""
 
     def draw(self, G, z, labels, values, *, conditions, alone, noise_seed):
-        assert (conditions, alone) == (None, False)
+        assert (conditions, alone) == ({}, False)
         self.asked = z, labels, values
         return np.full((len(z), 8, 8, 1), G, np.uint8)
 
