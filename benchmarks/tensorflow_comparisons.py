@@ -167,9 +167,9 @@ def plain_growing(ours: RowSetup, values: dict[str, float], counted: FlopCounter
     from ganzoo_progan_tf import plain
 
     G, D = (FixedResolution(network, int(values["resolution"])) for network in ours.build_networks(values))
-    plan = ours.plan
-    rates = {"beta_1": plan.optimizer.betas[0], "beta_2": plan.optimizer.betas[1], "epsilon": plan.optimizer.adam_eps}
-    opts = [keras.optimizers.Adam(plan.optimizer.lr_g, **rates) for _ in "GD"]
+    plan, own = ours.plan, ours.plan.optimizer_g
+    rates = {"beta_1": own.betas[0], "beta_2": own.betas[1], "epsilon": own.adam_eps}
+    opts = [keras.optimizers.Adam(own.lr, **rates) for _ in "GD"]
     for optimizer, network in zip(opts, (G, D), strict=True):
         optimizer.build(network.weights)
     mean = [tf.Variable(weight.value) for weight in G.weights]
@@ -197,9 +197,9 @@ def _make_networks(ours: RowSetup) -> tuple[Any, Any, Any, Any]:
     import keras
 
     G, D = ours.build_networks()
-    plan = ours.plan
-    rates = {"beta_1": plan.optimizer.betas[0], "beta_2": plan.optimizer.betas[1], "epsilon": plan.optimizer.adam_eps}
-    opts = [keras.optimizers.Adam(plan.optimizer.lr_g, **rates) for _ in "GD"]
+    own = ours.plan.optimizer_g
+    rates = {"beta_1": own.betas[0], "beta_2": own.betas[1], "epsilon": own.adam_eps}
+    opts = [keras.optimizers.Adam(own.lr, **rates) for _ in "GD"]
     for optimizer, network in zip(opts, (G, D), strict=True):
         optimizer.build(network.trainable_variables)
     return G, D, *opts

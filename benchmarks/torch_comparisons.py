@@ -41,9 +41,9 @@ def collect_facts() -> dict[str, Any]:
 
 def make_plain_loop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> Loop:
     """`train_step` of plain.py: channels last, fused Adam, no weight gradients of D in G's step."""
-    plan, device = ours.plan, ours.engine.device
+    plan, device, own = ours.plan, ours.engine.device, ours.plan.optimizer_g
     G, D = copy.deepcopy(G), copy.deepcopy(D)
-    rates = {"lr": plan.optimizer.lr_g, "betas": plan.optimizer.betas, "eps": plan.optimizer.adam_eps, "fused": True}
+    rates = {"lr": own.lr, "betas": own.betas, "eps": own.adam_eps, "fused": True}
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), **rates) for net in (G, D))
     images, orders = torch.from_numpy(ours.images).to(device), iterate_batches(len(ours.images), plan.batch_size)
     labels = None if (found := ours.row.make_labels()) is None else torch.from_numpy(found).to(device)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:  # importing numpy would double the time of commands that only list what is installed
     import numpy as np
 
+from ganzoo_core.errors import PluginError
+from ganzoo_core.frameworks import FRAMEWORKS
 from ganzoo_core.image_source import Images as Images
 from ganzoo_core.image_source import ImageSource as ImageSource
 from ganzoo_core.ops import Ops as Ops
@@ -49,6 +51,14 @@ class Spec:
     latent_dim: int
     framework: str
     conditions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of an image as the networks see it, such as a loss that remembers images declares."""
+        framework = FRAMEWORKS.get(self.framework)
+        if framework is not None and framework.channels_first:
+            return self.channels, self.height, self.width
+        return self.height, self.width, self.channels
 
 
 class BoundGenerator(Protocol):
@@ -104,10 +114,11 @@ class Memory:
 
 
 class StepServices(Protocol):
-    """What an engine does for `Step.every` and `Step.log`."""
+    """What an engine does for `Step.every`, `Step.log` and `Step.weights`."""
 
     def every(self, n: int, term: Callable[[], Tensor]) -> Tensor: ...
     def log(self, name: str, value: Tensor) -> None: ...
+    def weights(self, network: str) -> Mapping[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,18 @@ class Step:
         """
         if self.services is not None:
             self.services.log(name, value)
+
+    def weights(self, network: Literal["generator", "discriminator"]) -> Mapping[str, Tensor]:
+        """Name -> tensor of all weights that the network learns, for penalties of them.
+
+        The names and shapes are the framework's. In the phase of the other network they are constants.
+
+        Raises:
+            PluginError: for another name, and where no network is trained.
+        """
+        if self.services is None:
+            raise PluginError("step.weights is there in training alone; this step is of no networks")
+        return self.services.weights(network)
 
 
 @runtime_checkable

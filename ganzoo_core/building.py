@@ -259,7 +259,8 @@ def make_plan(resolved: Mix, values: Mapping[str, float]) -> Plan:
         latent_in_discriminator="latent" in resolved.parts["discriminator"].discriminator_takes,
         drawn_alone=generator.drawn_alone,
         latent_dim=resolved.latent_dim,
-        optimizer=read_group(OptimizerSettings, settings),
+        optimizer_g=read_group(OptimizerSettings, settings, network="g"),
+        optimizer_d=read_group(OptimizerSettings, settings, network="d"),
         ema=ema if ema.halflife or "ema_halflife" in values else None,
         loss=LossFacts(
             decision=loss.decision,
@@ -273,11 +274,10 @@ def make_plan(resolved: Mix, values: Mapping[str, float]) -> Plan:
 
 def build_schedule(resolved: Mix, fitted: DataFit, total_images: int) -> Schedule:
     """Build the schedule, with the base values that it may scale."""
-    optimizer = read_group(OptimizerSettings, resolved.settings)
     base = {
-        "lr_g": optimizer.lr_g,
-        "lr_d": optimizer.lr_d,
-        "beta2": optimizer.betas[1],
+        "lr_g": read_group(OptimizerSettings, resolved.settings, network="g").lr,
+        "lr_d": read_group(OptimizerSettings, resolved.settings, network="d").lr,
+        "beta2": resolved.settings["train.betas"][1],
         "ema_halflife": read_group(EmaSettings, resolved.settings).halflife,
     }
     return call_slot(

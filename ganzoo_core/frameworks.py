@@ -31,6 +31,7 @@ class Framework:
         engine: the package that exports `Engine` (a `protocol.EngineFactory`) and `make_ops_like(tensor)`, which
             returns the `api.Ops` for the tensor's device.
         contract: the module with the contract's tiny networks, and functions that call and inspect networks.
+        channels_first: whether its images are [N,C,H,W]; else [N,H,W,C].
         trains_in_several_processes: whether torchrun may start several processes for a run. If not, torchrun, Slurm
             and TF_CONFIG with several tasks are refused.
         unread_settings: settings of the core that its engine does not read.
@@ -46,6 +47,7 @@ class Framework:
     requirement: str
     engine: str
     contract: str
+    channels_first: bool = False
     trains_in_several_processes: bool = False
     unread_settings: tuple[str, ...] = ()
     pythons: tuple[tuple[int, int], tuple[int, int]] | None = None
@@ -97,6 +99,7 @@ FRAMEWORKS: dict[str, Framework] = {
             requirement="ganzoo-core[torch]",
             engine="ganzoo_core.engines.torch",
             contract="ganzoo_core.testing.native_torch",
+            channels_first=True,
             trains_in_several_processes=True,
         ),
         Framework(

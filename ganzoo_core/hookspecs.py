@@ -57,7 +57,8 @@ def loss(name: str, spec: Spec, options: Options, modifiers: dict[str, Options])
 def schedule(name: str, spec: Spec, total_images: int, options: Options, modifiers: dict[str, Options]) -> Schedule:
     """A pure function from images seen to named values; see `api.Schedule`.
 
-    `options` holds the schedule's own settings and the base values `lr_g`, `lr_d`, `beta2` and `ema_halflife`.
+    `options` holds the schedule's own settings and the base values `lr_g`, `lr_d`, `beta2` (of `train.betas`) and
+    `ema_halflife`.
     """
 
 

@@ -32,8 +32,8 @@ class LossTrial:
         Args:
             real, fake: scores [N], as a list, a numpy array or a framework's tensor; with `discriminator`, the images
                 to score.
-            discriminator: images -> scores, for a loss with a gradient penalty. For numpy arrays it must have
-                a method `score_and_gradient(images)`.
+            discriminator: images -> scores, for a loss with a gradient penalty. Numpy finds the gradient by trying each
+                pixel, or by a method `score_and_gradient(images)`, if it has one.
 
         Returns:
             `{"discriminator": {term: value}, "generator": {term: value}}`.
@@ -50,7 +50,7 @@ class LossTrial:
             lambda x, arguments: x if discriminator is None else discriminator(x), {}, real=real, fake=fake
         )
         if discriminator is None:
-            ops.score_and_gradient = self._refuse  # type: ignore[method-assign]
+            ops.score_and_gradient = ops.value_and_gradient = self._refuse  # type: ignore[method-assign,assignment]
         elif framework == "numpy" and hasattr(discriminator, "score_and_gradient"):
             D.score_and_gradient = discriminator.score_and_gradient  # type: ignore[attr-defined]
 

@@ -56,15 +56,41 @@ class Ops(Protocol):
     def cast(self, x: Tensor, dtype: str) -> Tensor:
         """x, a tensor, an array or a number, as a tensor of another type: `float32`, `int64` (towards 0), `bool`, …"""
 
+    def where(self, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """x where the condition holds, else y, by element; each a tensor or a number, and broadcast.
+
+        What `if` on a tensor cannot do in TensorFlow. Both sides are computed, and one that is not finite spoils the
+        gradient though it is not chosen: choose what goes into a root or a quotient, not what comes out.
+        """
+
+    def take(self, x: Tensor, indices: Tensor) -> Tensor:
+        """[N, ...] and whole numbers [M] from 0 to N-1 -> [M, ...]: those rows, in that order."""
+
+    def concat(self, tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+        """One tensor of all, one after the other along an axis; the first is that of samples in every framework."""
+
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the run's seed and step."""
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Float32, mean 0 and standard deviation 1, drawn from the run's seed and step."""
 
-    def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-        """One forward pass of D at x: the scores [N] and the gradient of their sum with respect to x, shaped as x.
+    def value_and_gradient(self, f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """One call of f at x: f(x), and the gradient of the sum of its elements with respect to x, shaped as x.
 
-        The gradient can be differentiated again with respect to D's parameters. Batch norm, dropout and the vectors
-        of spectral normalisation are updated once, as in any other call of D.
+        So for an f that gives a number for each sample, [N], which depends on that sample alone, row i is the gradient
+        of the i-th; for patches [N, ...] it is that of their sum; for a scalar it is the gradient. Where f does not
+        depend on x it is 0.
+
+        Both can be differentiated again: with respect to the weights in f, and to what x was computed from, as a
+        penalty of the path from z over w to the images does (x = w). A penalty at given points, which x is not to
+        follow, takes `stop_gradient(x)`.
+        """
+
+    def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """`value_and_gradient` of D at the images x as they are: the scores [N], and their sum's gradient by x.
+
+        It can be differentiated again with respect to D's parameters, not to what x was computed from. Batch norm,
+        dropout and the vectors of spectral normalisation are updated once, as in any other call of D; D's accuracies
+        take the scores as those of x.
         """

@@ -8,7 +8,8 @@ from typing import Any
 from ganzoo_core.engines import LossFacts, Plan
 from ganzoo_core.settings import EmaSettings, OptimizerSettings
 
-GROUPS = {"optimizer": OptimizerSettings, "ema": EmaSettings, "loss": LossFacts}
+GROUPS = {"ema": EmaSettings, "loss": LossFacts}
+NETWORKS = ("g", "d")
 
 
 def make_plan(**values: Any) -> Plan:
@@ -18,7 +19,8 @@ def make_plan(**values: Any) -> Plan:
         conditional=False,
         takes_g=(),
         takes_d=(),
-        optimizer=OptimizerSettings(lr_g=2e-4, lr_d=2e-4),
+        optimizer_g=OptimizerSettings(),
+        optimizer_d=OptimizerSettings(),
         ema=None,
         loss=LossFacts(),
     )
@@ -26,12 +28,18 @@ def make_plan(**values: Any) -> Plan:
 
 
 def change(plan: Plan, **values: Any) -> Plan:
-    """Change fields of a plan or of its groups: `lr_g=0.1` is the optimizer's, `halflife=40` makes an average.
+    """Change fields of a plan or of its groups: `lr_g=0.1` is of G's optimizer, `halflife=40` makes an average.
 
-    `optimizer="sgd"` is the optimizer's name.
+    As in settings, `optimizer="sgd"` is the name of both networks' optimizer, and `optimizer_d="sgd"` that of D's.
     """
-    if "optimizer" in values:
-        values["name"] = values.pop("optimizer")
+    for network in NETWORKS:
+        own = {each.name: "optimizer" if each.name == "name" else each.name for each in fields(OptimizerSettings)}
+        new = {name: values[key] for name, key in own.items() if key in values}
+        new |= {name: values[f"{key}_{network}"] for name, key in own.items() if f"{key}_{network}" in values}
+        plan = replace(plan, **{f"optimizer_{network}": replace(getattr(plan, f"optimizer_{network}"), **new)})
+    written = {each.metadata["key"].rpartition(".")[2] for each in fields(OptimizerSettings)}
+    written |= {f"{key}_{network}" for key in written for network in NETWORKS}
+    values = {name: value for name, value in values.items() if name not in written}
     for label, group in GROUPS.items():
         own = {each.name: values.pop(each.name) for each in fields(group) if each.name in values}
         if own:

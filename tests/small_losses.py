@@ -168,20 +168,78 @@ class ScaledD:
         return self.D.call_as(self.scale * images, original, **replacements)
 
 
-class Everything(BCE):
-    """All of the above that remember or rest, in one loss.
+class WeightPenalty(BCE):
+    """Half the sum of D's squared weights, and of G's, which D's phase cannot change."""
+
+    def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
+        def half_squares(network: Any) -> Any:
+            return 0.5 * sum(step.ops.sum(step.ops.square(weight)) for weight in step.weights(network).values())
+
+        terms = super().discriminator(step)
+        return {**terms, "weight_penalty": half_squares("discriminator"), "of_g": half_squares("generator")}
+
+
+class PathLength(BCE):
+    """In every second round, how far G's path lengths are from their running mean (after arXiv:1912.04958)."""
+
+    memory: Mapping[str, Any] = {"length": 0.0}
+
+    def generator(self, step: gz.Step) -> Mapping[str, Any]:
+        ops = step.ops
+
+        def penalty() -> Any:
+            _, gradient = ops.value_and_gradient(lambda z: ops.sum_per_sample(step.G(z) * step.fake), step.z)
+            lengths = ops.sqrt(ops.sum_per_sample(ops.square(gradient)))
+            mean = 0.99 * step.memory["length"] + 0.01 * ops.mean(lengths)
+            step.memory["length"] = mean
+            return ops.mean(ops.square(lengths - ops.stop_gradient(mean)))
+
+        return {**super().generator(step), "path_length": step.every(2, penalty)}
+
+
+class Pool(BCE):
+    """D sees half of the fakes as they are and a past one in the place of each other (after arXiv:1612.07828).
 
     Args:
         shape: of an image, in the framework's layout.
-        count: images of one process in a batch.
+        size: of the pool.
     """
 
-    def __init__(self, shape: Sequence[int], count: int) -> None:
-        self.parts = LazyR1(3), RunningMean(shape), PastFakes((count, *shape)), LazyMemory(), SignLog()
-        self.memory = {name: each for part in self.parts for name, each in getattr(part, "memory", {}).items()}
+    def __init__(self, shape: Sequence[int], size: int) -> None:
+        self.size = size
+        self.memory = {"pool": gz.Memory(np.zeros((size, *shape), np.float32), across="rank")}
 
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
-        return {name: term for part in self.parts for name, term in part.discriminator(step).items()}
+        ops, pool, count = step.ops, step.memory["pool"], step.fake.shape[0]
+        past = ops.take(pool, ops.cast(ops.uniform((count,)) * self.size, "int64"))
+        is_past = (ops.uniform((count,)) < 0.5)[:, None, None, None]
+        step.memory["pool"] = ops.concat([step.fake, pool])[: self.size]
+        fake = step.D.call_as(ops.where(is_past, past, step.fake), step.fake)
+        return {"adversarial": ops.mean(ops.softplus(-step.D(step.real))) + ops.mean(ops.softplus(fake))}
+
+
+class Several(BCE):
+    """The terms of several losses in one; of terms of one name the later ones are numbered."""
+
+    def __init__(self, *parts: gz.Loss) -> None:
+        self.parts = parts
+        self.memory = {name: each for part in parts for name, each in getattr(part, "memory", {}).items()}
+
+    def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
+        return self._collect("discriminator", step)
 
     def generator(self, step: gz.Step) -> Mapping[str, Any]:
-        return {name: term for part in self.parts for name, term in part.generator(step).items()}
+        return self._collect("generator", step)
+
+    def _collect(self, phase: str, step: gz.Step) -> Mapping[str, Any]:
+        terms: dict[str, Any] = {}
+        for number, part in enumerate(self.parts):
+            for name, term in getattr(part, phase)(step).items():
+                terms[f"{number} {name}" if name in terms else name] = term
+        return terms
+
+
+def make_everything(shape: Sequence[int], count: int) -> Several:
+    """A loss with all that is remembered or rests, for images of this shape, `count` in a batch of one process."""
+    remembering = RunningMean(shape), PastFakes((count, *shape)), LazyMemory()
+    return Several(LazyR1(3), *remembering, SignLog(), Counting())

@@ -19,7 +19,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.evaluation.discriminator import Judge
 from ganzoo_core.generation import bundling, card
 from ganzoo_core.generation.data_rows import choose_rows
-from ganzoo_core.report import nearest_and_walk, run_groups, sample_sheets
+from ganzoo_core.report import nearest_and_walk, run_groups, run_page, sample_sheets
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.folder import read_card
 from ganzoo_core.storage import decoding
@@ -176,6 +176,12 @@ def test_a_report_draws_from_the_test_part(blender: Path, painter: Path) -> None
     assert first["walk"]["about"].endswith("Each keeps its conditions, those of an image of the test part.")
     assert len(second["nearest"]["drawn"]) == 8
     assert second["notes"] == {"walk": "it draws from its conditions alone, without a z to walk through."}
+
+
+def test_a_report_says_how_to_draw(blender: Path) -> None:
+    html = run_page.render(blender)
+    assert f"ganzoo generate {blender} --on test --out grid.png" in html
+    assert "source: 16×16×3" in html
 
 
 def holds(sheet: np.ndarray, picture: np.ndarray) -> bool:

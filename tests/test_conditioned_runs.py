@@ -101,6 +101,9 @@ def test_the_contract_holds_for_models_and_a_loss_with_conditions(conditioned: S
 def test_a_loss_is_tried_in_the_framework_of_its_model(conditioned: Site) -> None:
     cases = [case for case in runner.cases("conditioned") if case.part == "losses/paired"]
     assert {case.framework for case in cases} == {"", "torch"}
+    # It scores an image with another condition than its own.
+    found = runner.run("conditioned", only=[case for case in cases if case.check in ("terms", "needs", "decision")])
+    assert {result.case.check: (result.state, result.detail) for result in found if result.state != "ok"} == {}
 
 
 DEAF = {

@@ -23,7 +23,7 @@ TOLD = [  # the mix, what is set in it, the note
     (
         {}, {"optimizer": "sgd", "betas": "0.5,0.9"},
         "train.betas=0.5,0.9 (--set) changes nothing: train.optimizer is sgd; it counts with --set "
-        "train.optimizer=adam",
+        "train.optimizer=adam or --set train.optimizer=adamw",
     ),
     (
         {}, {"evaluate_count": "500"},
@@ -33,6 +33,25 @@ TOLD = [  # the mix, what is set in it, the note
     (
         {}, {"lr": "1e-3", "lr_g": "1e-4", "lr_d": "3e-4"},
         "train.lr=0.001 (--set) changes nothing: train.lr_g and train.lr_d are set, and win",
+    ),
+    (
+        {}, {"optimizer_d": "sgd", "betas_d": "0.5,0.9"},
+        "train.betas_d=0.5,0.9 (--set) changes nothing: train.optimizer_d is sgd; it counts with --set "
+        "train.optimizer_d=adam or --set train.optimizer_d=adamw",
+    ),
+    (
+        {}, {"weight_decay": "0.1"},
+        "train.weight_decay=0.1 (--set) changes nothing: train.optimizer is adam; it counts with --set "
+        "train.optimizer=adamw",
+    ),
+    (
+        {}, {"momentum_g": "0.9", "optimizer_d": "sgd"},
+        "train.momentum_g=0.9 (--set) changes nothing: train.optimizer is adam; it counts with --set "
+        "train.optimizer=sgd or --set train.optimizer=rmsprop",
+    ),
+    (
+        {}, {"optimizer": "sgd", "optimizer_g": "adam", "optimizer_d": "rmsprop"},
+        "train.optimizer=sgd (--set) changes nothing: train.optimizer_g and train.optimizer_d are set, and win",
     ),
     (
         {}, {"depth": "4", "generator.depth": "5", "discriminator.depth": "6"},
@@ -49,6 +68,14 @@ TOLD = [  # the mix, what is set in it, the note
     (
         {"schedule": "swinging"}, {"beta2_ends": ".9,.99", "betas": "0,.95"},
         "train.betas=0.0,0.95 (--set) counts in part only: " + SWINGING.format("beta2", "schedule.beta2_ends=0,0"),
+    ),
+    (
+        {"schedule": "swinging"}, {"beta2_ends": ".9,.99", "optimizer_g": "sgd", "betas": "0,.95"},
+        "train.betas=0.0,0.95 (--set) counts in part only: " + SWINGING.format("beta2", "schedule.beta2_ends=0,0"),
+    ),
+    (
+        {"schedule": "swinging"}, {"beta2_ends": ".9,.99", "betas_d": "0,.95"},
+        "train.betas_d=0.0,0.95 (--set) counts in part only: " + SWINGING.format("beta2", "schedule.beta2_ends=0,0"),
     ),
     ({"schedule": "warming"}, {"lr": "1e-3"}, f"train.lr=0.001 (--set) changes nothing: {RATES}"),
     (
@@ -78,6 +105,9 @@ def test_a_setting_without_effect_is_told(resolve, picks, assigned, note):
         ({}, {"betas": "0,0.9", "adam_eps": "1e-7", "lr": "1e-3", "lr_g": "1e-4"}),
         ({}, {"optimizer": "rmsprop", "momentum": "0.9", "rmsprop_decay": "0.9"}),
         ({}, {"optimizer": "sgd", "momentum": "0.9"}),
+        ({}, {"optimizer_d": "sgd", "momentum": "0.9", "betas": "0,0.9"}),
+        ({}, {"optimizer_g": "adamw", "weight_decay": "0.1", "adam_eps": "1e-7"}),
+        ({}, {"optimizer_d": "sgd", "momentum_d": "0.9", "betas_g": "0,0.9"}),
         ({}, {"evaluate_every": "1epoch", "evaluate_count": "500"}),
         ({"loss": "pairs", "schedule": "swinging"}, {"loss.gamma": "1", "betas": "0,0.9", "ema_halflife": "5"}),
         ({"loss": "pairs", "schedule": "swinging"}, {"gamma_ends": "1,2"}),

@@ -264,6 +264,33 @@ def test_defaults_and_problems_of_the_catalog(installed, resolve):
             "--set: train.betas is '-0.1,0.9'; expected 2 numbers of at least 0 and below 1",
         ),
         (
+            {"model": "conv", "assigned": {"accumulate": "5", "batch_size": "64"}},
+            "train.accumulate is 5, and a batch of 64 images cannot be divided into as many equal parts; "
+            "say --set accumulate=4 or --batch-size 65",
+        ),
+        (
+            {"model": "conv", "assigned": {"accumulate": "3", "batch_size": "2"}},
+            "train.accumulate is 3, and a batch of 2 images cannot be divided into as many equal parts; "
+            "say --set accumulate=2 or --batch-size 3",
+        ),
+        (
+            {"model": "conv", "assigned": {"accumulate": "0"}},
+            "--set: train.accumulate is '0'; expected a number above 0",
+        ),
+        (
+            {"model": "conv", "assigned": {"betas_d": "0.5"}},
+            "--set: train.betas_d is '0.5'; expected 2 numbers of at least 0 and below 1",
+        ),
+        (
+            {"model": "conv", "assigned": {"optimizer_d": "adm"}},
+            "train.optimizer_d is 'adm'; expected adam or adamw or rmsprop or sgd; did you mean adam?",
+        ),
+        (
+            {"model": "conv", "assigned": {"optimiser_d": "sgd"}},
+            "--set: there is no setting 'optimiser_d' in this mix; did you mean train.optimizer_d or "
+            "train.optimizer_g or train.optimizer?",
+        ),
+        (
             {"model": "dense", "loss": "gp", "assigned": {"updates": "simultaneous"}},
             "train.updates=simultaneous takes one step of D for one of G, but train.critic_steps is 5; "
             "say --set updates=alternating or --set critic_steps=1",

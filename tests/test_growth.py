@@ -15,7 +15,7 @@ from ganzoo_core.data.framing import count_halvings
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.settings import read_engine_settings
 
-from .plans import make_plan
+from .plans import change, make_plan
 
 BATCH, LATENT, SIZE = 4, 3, 16
 IMAGES = np.random.default_rng(5).integers(0, 256, (21, SIZE, SIZE, 1), dtype=np.uint8)
@@ -156,6 +156,10 @@ def engine(framework: str) -> Any:
 
 @pytest.fixture
 def trainer(engine: Any, framework: str) -> Any:
+    return make_trainer(engine, framework, PLAN)
+
+
+def make_trainer(engine: Any, framework: str, plan: Any) -> Any:
     pair: list[Any] = []
 
     def make(place: int) -> Any:
@@ -169,7 +173,7 @@ def trainer(engine: Any, framework: str) -> Any:
         engine.build(lambda place=place: make(place), spec=spec, slot=slot, seed=PLAN.seed, values=values)
         for place, slot in enumerate(("generator", "discriminator"))
     )
-    return engine.create_trainer(G, D, Telling(), PLAN, IMAGES, None)
+    return engine.create_trainer(G, D, Telling(), plan, IMAGES, None)
 
 
 def moments(trainer: Any, framework: str) -> list[np.ndarray]:
@@ -199,6 +203,17 @@ def test_a_rise_adds_layers_and_starts_the_moments_anew(trainer: Any, engine: An
     assert any(np.abs(moment).max() > 0 for moment in moments(trainer, framework))
     moved = engine.read_weights(trainer.G)
     assert not any(np.array_equal(moved[name], value) for name, value in after.items())
+
+
+def test_a_batch_in_parts_grows_along(engine: Any, framework: str) -> None:
+    """Its sums of gradients are made anew with the layers, and new layers join the average."""
+    trainers = [make_trainer(engine, framework, change(PLAN, accumulate=parts)) for parts in (2, 1)]
+    for trainer in trainers:
+        for step, (resolution, fade) in enumerate(((4, 1.0), (4, 1.0), (8, 0.5), (8, 1.0))):
+            trainer.step(step, step * BATCH, {"resolution": resolution, "fade": fade})
+    found, expected = (trainer.read_state() for trainer in trainers)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_moments_stay_while_the_resolution_does(trainer: Any, framework: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core.discovery import catalog, loading
-from ganzoo_core.engines.loss_memory import LossMemory, MemoryMerger, name_loss, read_initial_memory
+from ganzoo_core.engines.loss_memory import LossMemory, MemoryMerger, describe_memory, name_loss, read_initial_memory
 from ganzoo_core.training.resuming import _check_ranks
 
 from .conftest import Site
@@ -137,7 +137,7 @@ def test_a_clash_of_names_is_refused(here: Site) -> None:
 
 def test_memory_is_read_and_written_by_its_names_alone() -> None:
     kept: dict[str, Any] = {"row": np.zeros(2, np.float32)}
-    memory = LossMemory(kept.__getitem__, kept.__setitem__, read_initial_memory(Remembering(kept)))
+    memory = LossMemory(kept.__getitem__, kept.__setitem__, describe_memory(read_initial_memory(Remembering(kept))))
     memory["row"] = np.ones(2)
     assert (list(memory), len(memory), memory["row"].tolist()) == (["row"], 1, [1, 1])
     for act in (lambda: memory["rows"], lambda: memory.__setitem__("rows", 1.0)):
@@ -158,7 +158,8 @@ def test_memory_is_read_and_written_by_its_names_alone() -> None:
 )  # fmt: skip
 def test_types_are_converted_where_nothing_is_lost_but_precision(declared: Any, value: Any, fits: bool) -> None:
     kept: dict[str, Any] = {}
-    memory = LossMemory(kept.__getitem__, kept.__setitem__, read_initial_memory(Remembering({"x": declared})))
+    shapes = describe_memory(read_initial_memory(Remembering({"x": declared})))
+    memory = LossMemory(kept.__getitem__, kept.__setitem__, shapes)
     if fits:
         memory["x"] = value
         assert "x" in kept

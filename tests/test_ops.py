@@ -151,8 +151,85 @@ def test_numpy_asks_the_discriminator_for_its_gradient():
     scores, gradient = NUMPY.score_and_gradient(Doubling(), x)
     assert scores.tolist() == [8, 8, 8]
     assert (gradient == 2).all()
-    with pytest.raises(UsageError, match="score_and_gradient"):
-        NUMPY.score_and_gradient(lambda x: x, x)
+
+
+def test_numpy_finds_gradients_by_trying_each_number():
+    x = np.array([[0.5, -1.0], [2.0, 0.0]], np.float32)
+    value, gradient = NUMPY.value_and_gradient(lambda x: (x**3 + 2 * x).sum(axis=1), x)
+    np.testing.assert_allclose(value, [0.125 - 1 + 1 - 2, 8 + 4])
+    np.testing.assert_allclose(gradient, 3 * x**2 + 2, rtol=1e-6)
+    assert gradient.dtype == np.float32
+    with pytest.raises(UsageError, match=r"each of the 10,001 numbers.*at most 10,000: give a D that has a method"):
+        NUMPY.score_and_gradient(lambda x: x, np.zeros(10_001))
+
+
+@ALL
+def test_choosing_taking_joining(ops, tensor):
+    x, y = tensor(np.array([1.0, 2.0, 3.0], np.float32)), tensor(np.array([-1.0, -2.0, -3.0], np.float32))
+    for condition, a, b, expected in [
+        (x > 1.5, x, y, [-1, 2, 3]), (x > 1.5, x, 0, [0, 2, 3]), (x > 1.5, 0.5, y, [-1, 0.5, 0.5]),
+        (True, x, y, [1, 2, 3]), (tensor(np.array(False)), x, 7.0, [7, 7, 7]), (ops.sum(x) > 0, x, y, [1, 2, 3]),
+    ]:  # fmt: skip
+        found = ops.where(condition, a, b)
+        assert np.asarray(found).tolist() == expected
+        assert "float32" in str(found.dtype)
+    assert float(ops.where(ops.sum(x) > 0, 1.0, 2.0)) == 1.0
+    rows = tensor(np.arange(6, dtype=np.float32).reshape(3, 2))
+    for indices in ([2, 0, 2], np.array([2, 0, 2]), tensor(np.array([2, 0, 2])), tensor(np.array([2.9, 0.0, 2.1]))):
+        assert np.asarray(ops.take(rows, indices)).tolist() == [[4, 5], [0, 1], [4, 5]]
+    assert np.asarray(ops.take(rows, range(2))).tolist() == [[0, 1], [2, 3]]
+    assert np.asarray(ops.concat([rows, rows[:1]])).tolist() == [[0, 1], [2, 3], [4, 5], [0, 1]]
+    assert np.asarray(ops.concat((rows, rows), axis=1)).shape == (3, 4)
+
+
+@ALL
+def test_a_type_is_changed(ops, tensor):
+    x = tensor(np.array([-1.7, 0.0, 2.9], np.float32))
+    assert np.asarray(ops.cast(x, "int64")).tolist() == [-1, 0, 2]
+    assert np.asarray(ops.cast(x, "bool")).tolist() == [True, False, True]
+    for value in (3, 3.0, np.float64(3), np.array(3), tensor(np.array(3))):
+        found = ops.cast(value, "float32")
+        assert (float(found), "float32" in str(found.dtype)) == (3.0, True)
+    assert np.asarray(ops.cast(np.ones((2, 3)), "int64")).shape == (2, 3)
+    far = 2**24 + 1
+    assert int(ops.cast(tensor(np.array(far)) % 1000, "float32")) == far % 1000
+
+
+@ALL
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3)])
+def test_a_value_of_any_shape_has_the_gradient_of_its_sum(ops, tensor, shape):
+    x = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]])
+
+    def f(x):
+        cubes = x * x * x
+        return cubes if shape == (2, 3) else ops.sum_per_sample(cubes) if shape == (2,) else ops.sum(cubes)
+
+    value, gradient = ops.value_and_gradient(f, tensor(x))
+    assert tuple(value.shape) == shape
+    np.testing.assert_allclose(np.asarray(ops.stop_gradient(gradient)), 3 * x**2, rtol=1e-6)
+    _, gradient = ops.value_and_gradient(lambda x: ops.cast(1.0, "float32"), tensor(x))
+    assert not np.asarray(ops.stop_gradient(gradient)).any()
+
+
+def test_torch_gradient_can_be_differentiated_by_weights_and_by_what_x_came_from():
+    """Of w = 2z and f = a·w³ the gradient is 3a·w²; its derivative by a is 3w², by z 3a·2w·2."""
+    z, a = torch.tensor([1.5], requires_grad=True), torch.tensor(0.5, requires_grad=True)
+    _, gradient = TORCH.value_and_gradient(lambda w: a * w**3, 2 * z)
+    by_a, by_z = torch.autograd.grad(gradient.sum(), [a, z], retain_graph=True)
+    assert (by_a.item(), by_z.item()) == (3 * 9, 3 * 0.5 * 2 * 3 * 2)
+    _, gradient = TORCH.value_and_gradient(lambda w: a * w**3, TORCH.stop_gradient(2 * z))
+    assert torch.autograd.grad(gradient.sum(), z, allow_unused=True) == (None,)
+
+
+def test_tensorflow_gradient_can_be_differentiated_by_weights_and_by_what_x_came_from():
+    z, a = tf.constant([1.5]), tf.Variable(0.5)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(z)
+        _, gradient = TENSORFLOW.value_and_gradient(lambda w: a * w**3, 2 * z)
+        _, of_points = TENSORFLOW.value_and_gradient(lambda w: a * w**3, TENSORFLOW.stop_gradient(2 * z))
+    assert float(tape.gradient(gradient, a)) == 3 * 9
+    assert float(tape.gradient(gradient, z)[0]) == 3 * 0.5 * 2 * 3 * 2
+    assert tape.gradient(of_points, z) is None
 
 
 class CountingDiscriminator(torch.nn.Module):

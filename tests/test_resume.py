@@ -30,7 +30,7 @@ from ganzoo_core.storage import atomic, files
 from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.training import runner
 
-from .small_losses import Everything
+from .small_losses import make_everything
 
 SMALL = {
     "generator.width": 4, "discriminator.width": 4, "model.latent_dim": 8, "data.size": 16, "train.batch_size": 16,
@@ -90,6 +90,14 @@ MIXES: dict[str, tuple[str, dict[str, Any]]] = {
     "rmsprop": ("dcgan-torch", {"use.loss": "wasserstein"}),
     "momentum": ("dcgan-torch", {"train.optimizer": "sgd", "train.momentum": 0.9, "use.with": "r1"}),
     "momentum in TensorFlow": ("convgan-tf", {"train.optimizer": "sgd", "train.momentum": 0.9}),
+    "parts and AdamW": (
+        "dcgan-torch",
+        {"train.accumulate": 4, "train.optimizer": "adamw", "train.clip_norm": 1.0, "train.ema_halflife": 100},
+    ),
+    "parts and AdamW in TensorFlow": (
+        "dcgan-tf",
+        {"train.accumulate": 4, "train.optimizer_d": "adamw", "train.clip_norm": 1.0, "train.ema_halflife": 100},
+    ),
 }
 LONG = {  # TensorFlow traces its graphs anew for each of three runs
     "convgan-tf",
@@ -98,6 +106,7 @@ LONG = {  # TensorFlow traces its graphs anew for each of three runs
     "spectral vectors of both in TensorFlow",
     "augmented in TensorFlow",
     "momentum in TensorFlow",
+    "parts and AdamW in TensorFlow",
 }
 
 
@@ -390,7 +399,7 @@ def test_a_refused_resume_takes_nothing_from_the_run_that_lives(tmp_path: Path) 
 def test_a_loss_keeps_what_it_remembers(tmp_path: Path, kills: list[int]) -> None:
     """Numbers, arrays, what each process keeps for itself, and terms that rest when the run is resumed."""
     for model, shape in (("dcgan-torch", (1, 16, 16)), ("convgan-tf", (16, 16, 1))):
-        place, given = tmp_path / model, {"loss": Everything(shape, 16)}
+        place, given = tmp_path / model, {"loss": make_everything(shape, 16)}
         for name in ("straight", "killed"):
             kills.extend([12] * (name == "killed"))
             with contextlib.suppress(Killed):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ganzoo_core import settings
 from ganzoo_core.errors import UsageError
 from ganzoo_core.settings import CORE_SETTINGS, Setting
-from ganzoo_core.settings.declare import list_group, setting
+from ganzoo_core.settings.declare import list_group, list_network_group, setting
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters=",[]'\"\\"), min_size=1)
@@ -185,7 +185,7 @@ def test_every_default_of_the_core_is_a_value_of_its_kind(key):
     assert settings.read_value(key, setting.kind, setting.default) == setting.default
     assert setting.help
     if setting.choices:
-        assert setting.default in setting.choices
+        assert setting.default in setting.choices or setting.fallback
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,9 @@ class Pace:
     """A group of settings, as an engine reads them."""
 
     rates: tuple[float, ...] = setting("train.rates", [0.1, 0.2], "numbers", "a list", at_least=0, below=1)
-    slow: float = setting("train.slow", None, "float", "a rate of its own", above=0, fallback="train.fast")
+    slow: float = setting(
+        "train.slow", 1.0, "float", "a rate", above=0, only_with=("train.kind", ("a", "b")), scheduled="slow_{network}"
+    )
     steps: int = 3
 
 
@@ -291,7 +293,20 @@ def test_a_group_declares_its_settings_and_is_read_from_them():
     assert Setting(["a"], "words", length=1).describe_problem([]) == "expected 1 items"
     assert Setting(1.0, "float", above=0, below=1).describe_problem(1.0) == "expected a number above 0 and below 1"
     assert declared["train.slow"].describe_problem(0.0) == "expected a number above 0"
-    values = {"train.rates": [0.5, 0.6], "train.slow": None, "train.fast": 9.0}
+    values = {"train.rates": [0.5, 0.6], "train.slow": 9.0}
     assert settings.read_group(Pace, values, steps=4) == Pace(rates=(0.5, 0.6), slow=9.0, steps=4)
-    assert settings.read_group(Pace, {**values, "train.slow": 2.0}) == Pace(rates=(0.5, 0.6), slow=2.0)
-    assert Pace(slow=1.0).rates == (0.1, 0.2)
+    assert Pace(slow=2.0).rates == (0.1, 0.2)
+
+
+def test_a_group_of_each_network_has_a_setting_of_both_and_one_of_each():
+    declared = list_network_group(Pace)
+    names = ["train.rates", "train.rates_g", "train.rates_d", "train.slow", "train.slow_g", "train.slow_d"]
+    assert list(declared) == names
+    assert declared["train.slow"] == Setting(1.0, "float", "a rate", above=0)
+    assert declared["train.slow_d"] == Setting(
+        None, "float", "for D, in place of train.slow", above=0, fallback="train.slow",
+        only_with=("train.kind_d", ("a", "b")), scheduled="slow_d",
+    )  # fmt: skip
+    values = dict.fromkeys(names) | {"train.rates": [0.5, 0.6], "train.slow": 9.0, "train.slow_d": 2.0}
+    assert settings.read_group(Pace, values, network="g") == Pace(rates=(0.5, 0.6), slow=9.0)
+    assert settings.read_group(Pace, values, network="d") == Pace(rates=(0.5, 0.6), slow=2.0)

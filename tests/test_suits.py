@@ -332,6 +332,8 @@ def test_ranks_share_a_smaller_batch_evenly():
     with pytest.raises(gz.UsageError, match="there are 3 images and a batch takes 32"):
         mix.fit_batch_size(found, 3, held_out=0, world_size=4)
     assert mix.fit_batch_size(found, 32, held_out=5, world_size=1) == (found, "")
+    found = mix.resolve(catalog.scan(), asked(preset="few", assigned={"train.accumulate": 4}))
+    assert mix.fit_batch_size(found, 29, held_out=0, world_size=2)[0].settings["train.batch_size"] == 24
 
 
 def test_mirrored_images_follow_the_others():

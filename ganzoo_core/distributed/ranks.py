@@ -74,8 +74,14 @@ def rank_from_env(environment: Mapping[str, str] = os.environ) -> Rank:
     return rank
 
 
-def check_launch(rank: Rank, *, framework: str, batch_size: int) -> None:
+def check_launch(rank: Rank, *, framework: str, batch_size: int, accumulate: int = 1) -> None:
     """Check that the processes can share a run, before a framework is imported.
+
+    Args:
+        rank: of this process.
+        framework: the mix's.
+        batch_size: of all processes together.
+        accumulate: parts in which each process computes its share.
 
     Raises:
         UsageError: if they cannot, with what to do instead.
@@ -88,13 +94,13 @@ def check_launch(rank: Rank, *, framework: str, batch_size: int) -> None:
             f"torchrun started {rank.world_size} processes, and this model is written in {framework}; several "
             f"processes train in {able} only: run it without torchrun, or pick a model in {able}"
         )
-    if batch_size % rank.world_size:
-        fitting = [size for size in (batch_size // rank.world_size, batch_size // rank.world_size + 1) if size]
-        choices = " or ".join(str(size * rank.world_size) for size in fitting)
+    parts = rank.world_size * accumulate
+    if batch_size % parts:
+        choices = " or ".join(str(size * parts) for size in (batch_size // parts, batch_size // parts + 1) if size)
+        each = f", of which each computes {accumulate} parts (train.accumulate)" if accumulate > 1 else ""
         raise UsageError(
-            f"train.batch_size is {batch_size}, of all {rank.world_size} processes together, and cannot be shared "
-            "evenly; "
-            f"say --batch-size {choices}"
+            f"train.batch_size is {batch_size}, of all {rank.world_size} processes together{each}, and cannot be "
+            f"shared evenly; say --batch-size {choices}"
         )
 
 

@@ -21,6 +21,8 @@ _FITTING = {
     | ({"bfloat16"} if declared.startswith("float") else set())
     for declared in DTYPES
 }
+MemoryShapes = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Name -> numpy's name of the dtype, and the shape, of what a loss keeps."""
 _NUMBERS = {bool: "bool", int: "int64", float: "float64"}
 
 
@@ -30,11 +32,11 @@ class LossMemory(MutableMapping[str, Tensor]):
     Args:
         read: name -> the tensor, a constant for differentiation.
         write: stores a new value under a name: a tensor, an array or a number of the declared shape.
-        declared: by name; from `read_initial_memory`.
+        declared: from `describe_memory`.
     """
 
     def __init__(
-        self, read: Callable[[str], Tensor], write: Callable[[str, Tensor], None], declared: Mapping[str, Memory]
+        self, read: Callable[[str], Tensor], write: Callable[[str, Tensor], None], declared: MemoryShapes
     ) -> None:
         self._read, self._write, self._declared = read, write, declared
 
@@ -43,7 +45,7 @@ class LossMemory(MutableMapping[str, Tensor]):
         return self._read(name)
 
     def __setitem__(self, name: str, value: Tensor) -> None:
-        problem = _find_problem(value, self._find(name).initial)
+        problem = _find_problem(value, *self._find(name))
         if problem:
             raise PluginError(f"the loss writes into step.memory[{name!r}] {problem}")
         self._write(name, value)
@@ -57,25 +59,25 @@ class LossMemory(MutableMapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._declared)
 
-    def _find(self, name: str) -> Memory:
+    def _find(self, name: str) -> tuple[str, tuple[int, ...]]:
         if name not in self._declared:
             known = ", ".join(self._declared) or "nothing"
             raise PluginError(f"the loss asks for {name!r} of its memory, and declared {known} in `memory`")
         return self._declared[name]
 
 
-def _find_problem(value: Tensor, declared: Any) -> str:
-    """What is wrong with a value for an entry that was declared as this array; "" if nothing."""
+def _find_problem(value: Tensor, declared_dtype: str, declared_shape: tuple[int, ...]) -> str:
+    """What is wrong with a value for an entry that was declared so; "" if nothing."""
     shape = tuple(getattr(value, "shape", ()))
     # A size may be unknown in a graph; then TensorFlow compares it when it runs.
-    if len(shape) != declared.ndim or any(
-        own not in (None, size) for own, size in zip(shape, declared.shape, strict=True)
+    if len(shape) != len(declared_shape) or any(
+        own not in (None, size) for own, size in zip(shape, declared_shape, strict=True)
     ):
-        return f"the shape {list(shape)}; it was declared with {list(declared.shape)}, and keeps it"
+        return f"the shape {list(shape)}; it was declared with {list(declared_shape)}, and keeps it"
     dtype = name_dtype(value)
-    if dtype == declared.dtype.name or dtype in _FITTING[declared.dtype.name]:
+    if dtype in _FITTING[declared_dtype]:
         return ""
-    return f"{dtype}; it was declared as {declared.dtype.name}, so convert what is written with step.ops.cast"
+    return f"{dtype}; it was declared as {declared_dtype}, so convert what is written with step.ops.cast"
 
 
 def name_dtype(value: Any) -> str:
@@ -84,6 +86,12 @@ def name_dtype(value: Any) -> str:
         return _NUMBERS[type(value)]
     dtype = getattr(value, "dtype", type(value).__name__)
     return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+
+
+def describe_memory(declared: Mapping[str, Memory]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The dtypes and shapes of what a loss keeps, in plain objects, which a compiled step can look into."""
+    arrays = {name: np.asarray(each.initial) for name, each in declared.items()}
+    return {name: (array.dtype.name, array.shape) for name, array in arrays.items()}
 
 
 def read_initial_memory(loss: Any) -> dict[str, Memory]:
@@ -125,12 +133,13 @@ def _make_declaration_error(loss: Any, what: str) -> PluginError:
 
 def make_local_memory(loss: Any, ops: Ops) -> LossMemory:
     """A loss's memory outside of training, in tensors of these operations."""
-    declared = read_initial_memory(loss)
+    initial = read_initial_memory(loss)
+    declared = describe_memory(initial)
 
     def convert(name: str, value: Tensor) -> Tensor:
-        return ops.stop_gradient(ops.cast(value, declared[name].initial.dtype.name))  # type: ignore[union-attr]
+        return ops.stop_gradient(ops.cast(value, declared[name][0]))
 
-    kept = {name: convert(name, each.initial) for name, each in declared.items()}
+    kept = {name: convert(name, each.initial) for name, each in initial.items()}
     return LossMemory(kept.__getitem__, lambda name, value: kept.update({name: convert(name, value)}), declared)
 
 

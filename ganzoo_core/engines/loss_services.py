@@ -73,10 +73,11 @@ class LossServices(ABC):
     Args:
         D: scores that a lazy term asks for are not recorded, since it does not ask for them in each round.
         ops: the operations of the framework.
+        read_weights: network -> its learnable weights by name; `generator` and `discriminator` are asked for.
     """
 
-    def __init__(self, D: BoundDiscriminator, ops: Ops) -> None:
-        self._D, self._ops = D, ops
+    def __init__(self, D: BoundDiscriminator, ops: Ops, read_weights: Callable[[str], Mapping[str, Tensor]]) -> None:
+        self._D, self._ops, self._read_weights = D, ops, read_weights
         self._logged: dict[str, Tensor] = {}
         self._results: list[Tensor] = []
         self._periods: list[int] = []
@@ -113,6 +114,11 @@ class LossServices(ABC):
             raise PluginError(f"the loss logs {name!r} {problem}; give each value a name of its own")
         self._logged[name] = self._ops.stop_gradient(self._check_scalar(value, "step.log gets", f"as {name!r}"))
 
+    def weights(self, network: str) -> Mapping[str, Tensor]:
+        if network not in ("generator", "discriminator"):
+            raise PluginError(f'the loss asks for the weights of {network!r}; expected "generator" or "discriminator"')
+        return self._read_weights(network)
+
     def take(self, terms: Mapping[str, Tensor]) -> PhaseTerms:
         """Return the terms of the phase that ends here with what came beside them, and begin another phase."""
         lazy = [name for name, term in terms.items() if any(term is result for result in self._results)]
@@ -134,8 +140,14 @@ class PlainServices(LossServices):
         here: with numbers, or with all n in `due`.
     """
 
-    def __init__(self, D: BoundDiscriminator, ops: Ops, here: Round) -> None:
-        super().__init__(D, ops)
+    def __init__(
+        self,
+        D: BoundDiscriminator,
+        ops: Ops,
+        here: Round,
+        read_weights: Callable[[str], Mapping[str, Tensor]],
+    ) -> None:
+        super().__init__(D, ops, read_weights)
         self._here = here
 
     def choose(self, n: int, term: Callable[[], Tensor]) -> Tensor:

@@ -10,6 +10,8 @@ import numpy as np
 from ganzoo_core.errors import UsageError
 
 Array = Any
+MAX_ELEMENTS = 10_000  # of an x by which numpy differentiates
+STEP_SIZE = 1e-5
 
 
 class NumpyOps:
@@ -85,6 +87,18 @@ class NumpyOps:
         """x, an array or a number, as an array of another type, such as `float32`."""
         return np.asarray(x).astype(dtype)
 
+    def where(self, condition: Array, x: Array, y: Array) -> Array:
+        """x where the condition holds, else y; arrays or numbers."""
+        return np.where(condition, x, y)
+
+    def take(self, x: Array, indices: Array) -> Array:
+        """[N, ...] and whole numbers [M] -> [M, ...]: those rows."""
+        return np.take(x, np.asarray(indices).astype(np.int64), axis=0)
+
+    def concat(self, tensors: Sequence[Array], axis: int = 0) -> Array:
+        """One array of all, one after the other along an axis."""
+        return np.concatenate(list(tensors), axis)
+
     def uniform(self, shape: Sequence[int]) -> Array:
         """Float32 in [0, 1), drawn from the generator."""
         return self.rng.random(tuple(shape), dtype=np.float32)
@@ -93,19 +107,33 @@ class NumpyOps:
         """Float32, mean 0 and standard deviation 1, drawn from the generator."""
         return self.rng.standard_normal(tuple(shape), dtype=np.float32)
 
-    def score_and_gradient(self, D: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
-        """D's scores at x and the gradient of their sum by x, from `D.score_and_gradient(x)`.
+    def value_and_gradient(self, f: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+        """f(x) and the gradient of its sum by x, by central differences in float64: f is called twice an element.
+
+        So f must compute in float64 what it is given in it, and be smooth around x.
 
         Raises:
-            UsageError: if D has no such method, since numpy cannot differentiate D.
+            UsageError: if x has more than `MAX_ELEMENTS`.
         """
-        known = getattr(D, "score_and_gradient", None)
-        if known is None:
+        x = np.asarray(x)
+        if x.size > MAX_ELEMENTS:
             raise UsageError(
-                "this loss needs the gradient of D by the images, which numpy cannot find: "
-                "give a D that has a method `score_and_gradient(x)`, or evaluate the loss on a framework's tensors"
+                f"numpy finds gradients by trying each of the {x.size:,} numbers of the images, and tries at most "
+                f"{MAX_ELEMENTS:,}: give a D that has a method `score_and_gradient(x)`, fewer or smaller images, or "
+                "evaluate the loss on a framework's tensors"
             )
-        scores, gradient = known(x)
+        point, gradient = x.astype(np.float64), np.zeros(x.shape)
+        for index in np.ndindex(x.shape):
+            above, below = point.copy(), point.copy()
+            above[index] += STEP_SIZE
+            below[index] -= STEP_SIZE
+            gradient[index] = (np.sum(f(above)) - np.sum(f(below))) / (above[index] - below[index])
+        return f(x), gradient.astype(np.promote_types(x.dtype, np.float32), copy=False)
+
+    def score_and_gradient(self, D: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+        """D's scores at x and the gradient of their sum by x: D's own `score_and_gradient(x)`, if it has one."""
+        known = getattr(D, "score_and_gradient", None)
+        scores, gradient = self.value_and_gradient(D, x) if known is None else known(x)
         return scores, gradient
 
 

@@ -38,7 +38,7 @@ class Plan(StepSettings):
         conditions_g, conditions_d: names of the conditions that each network is called with.
         latent_in_discriminator: whether D is called with z, as `latent`.
         drawn_alone: whether G draws each image by itself in training mode, as a card says; see `manifest.Part`.
-        optimizer: of both networks.
+        optimizer_g, optimizer_d: of each network.
         ema: of G's moving average; None for a generator without one.
         loss: facts of the loss.
     """
@@ -47,7 +47,8 @@ class Plan(StepSettings):
     conditional: bool
     takes_g: tuple[str, ...]
     takes_d: tuple[str, ...]
-    optimizer: OptimizerSettings
+    optimizer_g: OptimizerSettings
+    optimizer_d: OptimizerSettings
     ema: EmaSettings | None
     loss: LossFacts
     conditions_g: tuple[str, ...] = ()
@@ -75,6 +76,14 @@ class Plan(StepSettings):
         if self.loss.same_real_in_generator_step:
             return True
         return self.critic_steps == 1 and not (self.takes_from_data and self.loss.real_in_generator_step)
+
+    @property
+    def redraws_fake(self) -> bool:
+        """Whether the fake images that both phases share are drawn in each of them.
+
+        G's graph of a whole batch would have to stay in memory between the phases otherwise.
+        """
+        return self.reuses_fake and self.accumulate > 1
 
     @property
     def loads_generator_reals(self) -> bool:

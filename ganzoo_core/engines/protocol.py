@@ -30,10 +30,11 @@ class Trainer(Protocol):
     """Train one generator against one discriminator on one set of images, a step at a time.
 
     Features that the plan asks for and every trainer has: alternating and simultaneous updates, several updates of D
-    for one of G, the optimizers of `train.optimizer`, weight clipping, a moving average of G's weights (EMA), labels,
-    networks that grow with the schedule's `resolution`, losses with memory and with penalties that are differentiated
-    twice, and a state that resumes exactly: a run that was stopped and resumed gives the same bits as one that was not,
-    on the same machine. The random numbers of a step depend on the seed, the step and D's turn within it alone.
+    for one of G, batches in parts, the optimizers of `train.optimizer`, clipping of gradients and of weights, a moving
+    average of G's weights (EMA), labels, networks that grow with the schedule's `resolution`, losses with memory and
+    with penalties that are differentiated twice, and a state that resumes exactly: a run that was stopped and resumed
+    gives the same bits as one that was not, on the same machine. The random numbers of a step depend on the seed, the
+    step, D's turn within it and the part of the batch alone.
 
     Attributes:
         G, D: the networks that are trained.

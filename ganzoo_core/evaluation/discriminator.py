@@ -129,7 +129,7 @@ class Judge:
         """Recompute batch norm's running statistics from real images; returns a note if the data cannot be loaded."""
         if not self._engine.find_batch_norms(D):
             return []
-        size = self._mix.settings["train.batch_size"]
+        size = self._mix.settings["train.batch_size"] // self._mix.settings["train.accumulate"]  # what D normalised by
         try:
             source = self._load_data()
         except GanzooError as error:

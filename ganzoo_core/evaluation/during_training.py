@@ -157,10 +157,11 @@ class TrainingEvaluator:
         spread = best.scores.get(main + scores.STD_SUFFIX, 0.0)
         was_collapsed, self._collapsed = self._collapsed, bool(main) and scores.has_collapsed(values, spread)
         if self._collapsed and not was_collapsed:
+            draw = f"ganzoo generate {shlex.quote(str(self.run))} --checkpoint best"
+            draw += " --on test" if self.conditions else ""
             self.reporter.warn(
                 f"{main} was over twice its best, {best.scores[main]:.4g} at "
                 f"{pluralise(best.images or 0, 'image')}, at {scores.COLLAPSE_EVALUATIONS} evaluations running: the "
-                f"generator has collapsed. `ganzoo generate {shlex.quote(str(self.run))} --checkpoint best` draws from "
-                f"the best that is kept; a lower learning rate, another loss{health.advise_modifiers(' or ')} may keep "
-                "a new run from it"
+                f"generator has collapsed. `{draw}` draws from the best that is kept; a lower learning rate, another "
+                f"loss{health.advise_modifiers(' or ')} may keep a new run from it"
             )

@@ -10,7 +10,7 @@ from typing import Any
 from ganzoo_core.data import derive
 from ganzoo_core.discovery.manifest import BOUNDS, Part
 from ganzoo_core.errors import UsageError
-from ganzoo_core.messages import format_setting
+from ganzoo_core.messages import format_setting, pluralise
 from ganzoo_core.mix.effects import list_unread_notes
 from ganzoo_core.mix.mix import Mix, advise_switch, find_deciding_key, is_claim_true, list_network_slots
 from ganzoo_core.settings import CORE_SETTINGS, Setting, is_choice
@@ -23,7 +23,7 @@ def check_values(mix: Mix) -> None:
     """
     choices = {key: setting.choices for key, setting in CORE_SETTINGS.items() if setting.choices}
     for key, allowed in {**choices, **_collect_limits(mix, "choices")}.items():
-        if key in mix.settings and not is_choice(value := mix.settings[key], allowed):
+        if (value := mix.settings.get(key)) is not None and not is_choice(value, allowed):
             wrong = next(item for item in value if item not in allowed) if isinstance(value, list) else value
             nearest = difflib.get_close_matches(str(wrong), [str(item) for item in allowed], n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
@@ -73,6 +73,7 @@ def check_mix(mix: Mix) -> Mix:
             f"train.updates=simultaneous takes one step of D for one of G, but train.critic_steps is "
             f"{mix.settings['train.critic_steps']}; say --set updates=alternating or --set critic_steps=1"
         )
+    check_parts(mix.settings)
     warnings += [*_warn_of_dropped_modifiers(mix), *_warn_of_unseen_conditions(mix)]
     for part in (mix.parts["loss"], *mix.modifiers):
         for need in part.needs:
@@ -86,6 +87,17 @@ def check_mix(mix: Mix) -> Mix:
                     f"so it counts twice; leave {part.name} out, or set the other to 0"
                 )
     return replace(mix, warnings=(*warnings, *list_unread_notes(mix)))
+
+
+def check_parts(settings: Mapping[str, Any]) -> None:
+    """Raise UsageError for a batch that `train.accumulate` does not divide."""
+    batch, parts = settings["train.batch_size"], settings["train.accumulate"]
+    if batch % parts:
+        fitting = next(count for count in range(min(parts, batch), 0, -1) if batch % count == 0)
+        raise UsageError(
+            f"train.accumulate is {parts}, and a batch of {pluralise(batch, 'image')} cannot be divided into as many "
+            f"equal parts; say --set accumulate={fitting} or --batch-size {-(-batch // parts) * parts}"
+        )
 
 
 def _check_same_kind(mix: Mix) -> None:

@@ -30,8 +30,8 @@ def explain_unread(mix: Mix) -> dict[str, NoEffect]:
     for key in dict.fromkeys(setting.fallback for setting in CORE_SETTINGS.values() if setting.fallback):
         users = [user for user, setting in CORE_SETTINGS.items() if setting.fallback == key]
         if all(mix.settings[user] is not None or user in found for user in users):
-            scheduled = [found[user] for user in users if user in found]
-            found[key] = scheduled[0] if scheduled else NoEffect(f"{' and '.join(users)} are set, and win")
+            reasons = sorted((found[user] for user in users if user in found), key=lambda why: not why.in_part)
+            found[key] = reasons[0] if reasons else NoEffect(f"{' and '.join(users)} are set, and win")
     return {key: why for key, why in found.items() if mix.settings.find_origin(key) != "core"}
 
 
@@ -91,7 +91,7 @@ def _explain_replaced(mix: Mix, unread: Container[str]) -> Iterator[tuple[str, N
         for key in replaced:
             way = f"--set {_format_off(claim, mix)}" if isinstance(claim, Mapping) else "another schedule"
             if key in mix.settings:
-                in_part = isinstance(mix.settings[key], list)
+                in_part = isinstance(_get_effective(mix, key), list)
                 reason = f"the schedule {schedule.name} gives {name}, which wins"
                 yield key, NoEffect(reason, f"; with {way} the setting wins", in_part)
         is_taken = replaced or "loss" in mix.objects or any(name in part.takes for part in takers)
@@ -113,10 +113,17 @@ def _explain_core_settings(mix: Mix) -> Iterator[tuple[str, NoEffect]]:
             yield key, NoEffect(f"{framework.title} does not use it")
         elif setting.only_with:
             other, values = setting.only_with
-            now = mix.settings[other]
+            now = _get_effective(mix, other)
             if now not in values if values else Interval.parse(now).count == 0:
+                other = CORE_SETTINGS[other].fallback if mix.settings[other] is None else other
                 wanted = " or ".join(f"--set {other}={value}" for value in values) or f"--set {other}=5epochs"
                 yield key, NoEffect(f"{other} is {now}", f"; it counts with {wanted}")
+
+
+def _get_effective(mix: Mix, key: str) -> Any:
+    """The value of a setting, or that of its fallback."""
+    value, fallback = mix.settings[key], CORE_SETTINGS[key].fallback if key in CORE_SETTINGS else ""
+    return mix.settings[fallback] if value is None and fallback else value
 
 
 def _format_off(claim: Mapping[str, Any], mix: Mix) -> str:

@@ -135,7 +135,7 @@ def fit_batch_size(mix: Mix, count: int, *, held_out: int, world_size: int) -> t
         mix: with its preset.
         count: training images.
         held_out: images that the test part took from them.
-        world_size: processes that share a batch evenly.
+        world_size: processes that share a batch evenly, each in the parts of `train.accumulate`.
 
     Returns:
         The mix with a batch of at most `count`, or unchanged; and a note for the user, or "".
@@ -146,7 +146,8 @@ def fit_batch_size(mix: Mix, count: int, *, held_out: int, world_size: int) -> t
     batch = mix.settings["train.batch_size"]
     if count >= batch:
         return mix, ""
-    origin, most = mix.settings.find_origin("train.batch_size"), count - count % world_size
+    parts = world_size * mix.settings["train.accumulate"]
+    origin, most = mix.settings.find_origin("train.batch_size"), count - count % parts
     there = f"there {'is' if count == 1 else 'are'} {pluralise(count, 'image')}"
     if origin != f"{mix.parts['generator'].name} preset {mix.preset}" or not most:
         are, them = ("is", "it") if held_out == 1 else ("are", "them")

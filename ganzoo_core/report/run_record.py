@@ -22,6 +22,7 @@ from ganzoo_core.runs.folder import read_card
 from ganzoo_core.settings import read_facts
 from ganzoo_core.settings.lengths import Interval
 from ganzoo_core.storage import decoding, files
+from ganzoo_core.storage.records import Card
 
 MAX_CELLS = 50_000_000  # limit of numbers in the statistics
 MAX_COLUMNS = 200  # limit of columns in the statistics; a run has about ten
@@ -119,11 +120,21 @@ class RunRecord:
     @property
     def generator_images(self) -> int:
         """Images seen by the saved generator; -1 without one."""
+        card = self._read_card()
+        return -1 if card is None else card.images
+
+    @property
+    def draws_from_conditions(self) -> bool:
+        """Whether the saved generator draws from conditions."""
+        card = self._read_card()
+        return card is not None and bool(card.spec.conditions)
+
+    def _read_card(self) -> Card | None:
         try:
             files.check_folder(self.folder / layout.GENERATOR)
-            return read_card(self.folder / layout.GENERATOR).images
+            return read_card(self.folder / layout.GENERATOR)
         except GanzooError:
-            return -1
+            return None
 
     @property
     def state(self) -> str:

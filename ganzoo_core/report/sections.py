@@ -261,7 +261,8 @@ def render_reproduction(run: RunRecord) -> Html:
         )
     else:
         more = render_commands([f"ganzoo resume {folder}"], "Go on from where it stopped")
-    draw = [f"ganzoo generate {folder} -n 64 --out grid.png"]
+    what = "--on test" if run.draws_from_conditions else "-n 64"
+    draw = [f"ganzoo generate {folder} {what} --out grid.png"]
     parts = run.get_fact("parts")
     versions = [
         ("ganzoo", run.get_fact("ganzoo")),

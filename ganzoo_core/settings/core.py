@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ganzoo_core.settings.declare import Setting, list_group, setting
+from ganzoo_core.settings.declare import Setting, list_group, list_network_group, setting
 
-_WITH_ADAM = ("train.optimizer", ("adam",))
+_WITH_ADAM = ("train.optimizer", ("adam", "adamw"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,11 @@ class StepSettings:
     seed: int = setting("train.seed", 0, "int", "of every random number", at_least=0)
     batch_size: int = setting("train.batch_size", 64, "int", "real images a step of D", above=0, at_most=1_000_000)
     latent_dim: int = setting("model.latent_dim", 100, "int", "length of z", above=0, at_most=1_000_000)
+    accumulate: int = setting(
+        "train.accumulate", 1, "int",
+        "parts of a batch that are computed one after another, before one update; batch norm sees each part alone",
+        above=0, at_most=10_000,
+    )  # fmt: skip
     critic_steps: int = setting(
         "train.critic_steps", 1, "int", "steps of D for each step of G", above=0, at_most=10_000
     )
@@ -33,17 +38,13 @@ class StepSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """The optimizers of both networks; the schedule's `lr_g`, `lr_d` and `beta2` win over them."""
+    """The optimizer of one network; the schedule's `lr_g` or `lr_d`, and `beta2`, win over it.
 
-    name: str = setting("train.optimizer", "adam", "text", "of both networks", ("adam", "rmsprop", "sgd"))
-    lr_g: float = setting(
-        "train.lr_g", None, "float", "learning rate of G, where it differs",
-        above=0, fallback="train.lr", scheduled="lr_g",
-    )  # fmt: skip
-    lr_d: float = setting(
-        "train.lr_d", None, "float", "learning rate of D, where it differs",
-        above=0, fallback="train.lr", scheduled="lr_d",
-    )  # fmt: skip
+    Each is a setting of both networks, such as `train.betas`, and may differ in one: `train.betas_d`.
+    """
+
+    name: str = setting("train.optimizer", "adam", "text", "of both networks", ("adam", "adamw", "rmsprop", "sgd"))
+    lr: float = setting("train.lr", 2e-4, "float", "learning rate of both networks", above=0, scheduled="lr_{network}")
     betas: tuple[float, float] = setting(
         "train.betas", [0.5, 0.999], "numbers", "Adam's decay rates of the two moments",
         length=2, at_least=0, below=1, only_with=_WITH_ADAM, scheduled="beta2",
@@ -52,6 +53,10 @@ class OptimizerSettings:
         "train.adam_eps", 1e-8, "float", "Adam's epsilon; the frameworks' own defaults differ",
         above=0, only_with=_WITH_ADAM,
     )  # fmt: skip
+    weight_decay: float = setting(
+        "train.weight_decay", 0.01, "float", "of adamw: each weight shrinks by this times the learning rate a step",
+        at_least=0, only_with=("train.optimizer", ("adamw",)),
+    )  # fmt: skip
     momentum: float = setting(
         "train.momentum", 0.0, "float", "of sgd and rmsprop",
         at_least=0, below=1, only_with=("train.optimizer", ("sgd", "rmsprop")),
@@ -59,6 +64,10 @@ class OptimizerSettings:
     rmsprop_decay: float = setting(
         "train.rmsprop_decay", 0.99, "float", "RMSProp's decay of the squared gradient",
         at_least=0, below=1, only_with=("train.optimizer", ("rmsprop",)),
+    )  # fmt: skip
+    clip_norm: float = setting(
+        "train.clip_norm", 0.0, "float", "largest norm of all of a network's gradients together; 0 for no limit",
+        at_least=0,
     )  # fmt: skip
 
 
@@ -78,9 +87,8 @@ class EmaSettings:
 
 CORE_SETTINGS: Mapping[str, Setting] = {
     **list_group(StepSettings),
-    **list_group(OptimizerSettings),
+    **list_network_group(OptimizerSettings),
     **list_group(EmaSettings),
-    "train.lr": Setting(2e-4, "float", "learning rate of both networks", above=0),  # by OptimizerSettings too
     # read by `mix.request`
     "use.model": Setting("", "text", "the model; generator and discriminator are its own unless named"),
     "use.generator": Setting("", "text", "the model whose generator is trained"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 Group = TypeVar("Group")
+NETWORKS = {"g": "G", "d": "D"}  # the ends of settings for one network, such as `train.lr_d`
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Setting:
         above, at_least, below, at_most: the range of a number, or of each in a list; None for no limit.
         fallback: the setting whose value is taken where this one is None.
         only_with: (another setting, the values of it with which this one is read); () for any length but `off`.
-        scheduled: the name of the schedule's value that replaces this setting; "" for none.
+        scheduled: the name of the schedule's value that replaces this setting; "" for none. In a group for each network
+            `{network}` stands for `g` or `d`.
     """
 
     default: Any
@@ -62,15 +64,12 @@ def is_choice(value: Any, choices: Container[Any]) -> bool:
 def setting(key: str, default: Any, kind: str, help: str, choices: tuple[Any, ...] = (), **details: Any) -> Any:
     """Declare a dataclass field and the setting `key` that it is read from; `read_group` fills it in.
 
-    The field has the setting's default, unless another setting is its fallback.
-
     Args:
         key: the setting's full name.
         default, kind, help, choices, details: see `Setting`.
     """
     declared = Setting(default, kind, help, choices, **details)
-    has_default = {} if declared.fallback else {"default": _freeze(default)}
-    return field(metadata={"key": key, "setting": declared}, **has_default)
+    return field(metadata={"key": key, "setting": declared}, default=_freeze(default))
 
 
 def list_group(group: type[Any]) -> dict[str, Setting]:
@@ -78,20 +77,42 @@ def list_group(group: type[Any]) -> dict[str, Setting]:
     return {each.metadata["key"]: each.metadata["setting"] for each in fields(group) if each.metadata}
 
 
-def read_group(group: type[Group], settings: Mapping[str, Any], **others: Any) -> Group:
+def list_network_group(group: type[Any]) -> dict[str, Setting]:
+    """The settings of a dataclass that each network has one of.
+
+    Each setting is declared for both networks (`train.betas`), and for one (`train.betas_g`, `train.betas_d`), where
+    None stands for the value of both.
+    """
+    listed = {}
+    for key, shared in list_group(group).items():
+        listed[key] = replace(shared, only_with=None, scheduled="")
+        for network, name in NETWORKS.items():
+            listed[f"{key}_{network}"] = replace(
+                shared,
+                default=None,
+                help=f"for {name}, in place of {key}",
+                fallback=key,
+                only_with=shared.only_with and (f"{shared.only_with[0]}_{network}", shared.only_with[1]),
+                scheduled=shared.scheduled.format(network=network),
+            )
+    return listed
+
+
+def read_group(group: type[Group], settings: Mapping[str, Any], *, network: str = "", **others: Any) -> Group:
     """Make a dataclass from the settings that its fields declare; lists become tuples.
 
     Args:
         group: a dataclass with fields made by `setting`.
         settings: values by full name.
+        network: `g` or `d`, for a group that each network has one of.
         others: its other fields.
     """
     values = {}
     for each in fields(group):  # type: ignore[arg-type]
         if each.metadata:
-            value = settings[each.metadata["key"]]
-            fallback = each.metadata["setting"].fallback
-            values[each.name] = _freeze(settings[fallback] if value is None and fallback else value)
+            key = each.metadata["key"]
+            own = settings[f"{key}_{network}"] if network else None
+            values[each.name] = _freeze(settings[key] if own is None else own)
     return group(**{**values, **others})
 
 

@@ -24,8 +24,14 @@ LENGTHS = "lengths.json"
 LENGTH = "train.length"
 # The settings in train.* that change the speed of a step. A halflife or momentum of 0 costs nothing; any other value
 # costs the same.
-DECIDING = (LENGTH, "train.batch_size", "train.optimizer", "train.critic_steps", "train.updates")
-COSTS_UNLESS_0 = ("train.ema_halflife", "train.momentum")
+DECIDING = (
+    LENGTH, "train.batch_size", "train.accumulate", "train.critic_steps", "train.updates",
+    "train.optimizer", "train.optimizer_g", "train.optimizer_d",
+)  # fmt: skip
+COSTS_UNLESS_0 = (
+    "train.ema_halflife",
+    *(f"train.{name}{network}" for name in ("momentum", "clip_norm") for network in ("", "_g", "_d")),
+)
 WITHOUT_COST = ("use.track", "data.holdout", "data.share")
 
 

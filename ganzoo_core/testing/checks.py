@@ -69,6 +69,8 @@ CHECKS = (
         "a gradient penalty reaches D's weights, where the gradient depends on them",
     ),
     Check("terms", ("losses",), "losses", "both phases give named, finite scalars"),
+    Check("rounds", ("losses",), "losses", "both phases give and log the same names in every round"),
+    Check("memory", ("losses",), "losses", "what the loss remembers keeps its shape and type, is finite, and is used"),
     Check("needs", ("losses",), "losses", "the loss uses what its manifest says that it needs, and no more"),
     Check("penalty", ("losses",), "losses", "a term called penalty has a gradient in D"),
     Check("decision", ("losses",), "losses", "D's loss is lower where scores lie on the right side of `decision`"),

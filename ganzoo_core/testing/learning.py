@@ -16,6 +16,7 @@ from ganzoo_core.testing.subject import BATCH, Subject
 
 STEPS = 3
 SMALL = 1e-6  # a change of a weight: many times the rounding of float32
+_ADAM = dict.fromkeys(("train.optimizer", "train.optimizer_g", "train.optimizer_d"), "adam")
 
 
 def gradients(subject: Subject) -> None:
@@ -26,7 +27,7 @@ def gradients(subject: Subject) -> None:
     loss of differences.
     """
     for moving, rates in (("discriminator", {"lr_g": 0.0, "lr_d": 1e-2}), ("generator", {"lr_g": 1e-2, "lr_d": 0.0})):
-        trainer, resolved, fitted = make_trainer(subject, **{"train.optimizer": "adam"})
+        trainer, resolved, fitted = make_trainer(subject, **_ADAM)
         unmoved: dict[int, str] = {}
         moved: set[int] = set()
         step = 0
@@ -72,7 +73,7 @@ def second_order(subject: Subject) -> None:
     """A gradient penalty alone changes every weight of D on which the gradient of its scores depends."""
     if subject.part.has.get("second_order") is False:
         return
-    trainer, resolved, fitted = make_trainer(subject, loss=_PenaltyLoss(), **{"train.optimizer": "adam"})
+    trainer, resolved, fitted = make_trainer(subject, loss=_PenaltyLoss(), **_ADAM)
     values = building.make_full_resolution_values(fitted)
     if "resolution" in choose_values(resolved, values):
         trainer.grow(values)

@@ -85,8 +85,10 @@ def _check_dependence(subject: Subject, name: str, claim: str, *, spared_output:
     for steps in (0, STEPS):
         trainer, resolved, fitted = make_trainer(subject)
         values = building.make_full_resolution_values(fitted)
+        if "resolution" in (taken := choose_values(resolved, values)):
+            trainer.grow(values)
         for step in range(steps):
-            trainer.step(step, step * BATCH, choose_values(resolved, values))
+            trainer.step(step, step * BATCH, taken)
         z, x = make_inputs(resolved, fitted)
         outputs: dict[str, list[np.ndarray]] = {}
         excused = False

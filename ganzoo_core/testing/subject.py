@@ -185,6 +185,7 @@ class Subject:
         """The request for a short run with the part."""
         small: dict[str, Any] = {
             "train.batch_size": BATCH,
+            "train.accumulate": 1,  # the model's own number of parts may not divide it
             "train.length": "20steps",
             "train.report_every": "1steps",
             "train.sample_every": "20steps",

@@ -52,8 +52,8 @@ def lower_rates(values: Mapping[str, float], plan: Plan, rollbacks: int) -> Mapp
     """The schedule's values with both learning rates halved once per rollback."""
     if not rollbacks:
         return values
-    rates = {name: values.get(name, getattr(plan.optimizer, name)) / 2**rollbacks for name in ("lr_g", "lr_d")}
-    return {**values, **rates}
+    rates = {"lr_g": plan.optimizer_g.lr, "lr_d": plan.optimizer_d.lr}
+    return {**values, **{name: values.get(name, rate) / 2**rollbacks for name, rate in rates.items()}}
 
 
 def check_finite(tensors: Mapping[str, np.ndarray], *, together: ProcessGroup, step: int, folder: Path) -> None:

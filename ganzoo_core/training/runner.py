@@ -189,7 +189,7 @@ class Runner:
         ended = self.images if self.images >= self.intervals.end else 0
         schedule = self.facts["parts"]["schedule"].rpartition(" ")[0]
         return explain_separation(
-            self.images, run=self.folder.path, lr_d=self.plan.optimizer.lr_d, final_images=ended, schedule=schedule
+            self.images, run=self.folder.path, lr_d=self.plan.optimizer_d.lr, final_images=ended, schedule=schedule
         )
 
     def _end_epoch(self) -> None:

@@ -95,10 +95,14 @@ def check(resolved: Mix, out: Path | None = None) -> None:
     engines.check_device(resolved.settings["engine.device"])
     make_score_request(resolved)
     building.check_resolution(resolved, resolved.list_given_values())
-    batch_size = resolved.settings["train.batch_size"]
-    ranks.check_launch(ranks.rank_from_env(), framework=resolved.framework, batch_size=batch_size)
+    _check_launch(resolved, ranks.rank_from_env())
     check_cluster(resolved.framework)
     building.fit_from_card(resolved)
+
+
+def _check_launch(resolved: Mix, rank: ranks.Rank) -> None:
+    batch_size, accumulate = resolved.settings["train.batch_size"], resolved.settings["train.accumulate"]
+    ranks.check_launch(rank, framework=resolved.framework, batch_size=batch_size, accumulate=accumulate)
 
 
 def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> DataFit | None:
@@ -185,7 +189,7 @@ def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -
     held_out = int(source.held_out or 0) if can_have_more else 0
     world_size = rank.world_size
     resolved, smaller = fit_batch_size(resolved, len(source.images), held_out=held_out, world_size=world_size)
-    ranks.check_launch(rank, framework=resolved.framework, batch_size=resolved.settings["train.batch_size"])
+    _check_launch(resolved, rank)
     building.check_loss_and_schedule(resolved, fitted, _find_length(resolved.settings, len(source.images)))
     return LoadedMix(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
 

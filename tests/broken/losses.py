@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 import ganzoo_core as gz
 
 
@@ -13,6 +15,7 @@ class Broken:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.memory = {"mean": np.zeros(3, np.float32)} if name == "memory" else {}
 
     def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
         ops, name = step.ops, self.name
@@ -25,6 +28,10 @@ class Broken:
         if name == "agreement" and not type(real).__module__.startswith("numpy"):
             adversarial = adversarial * 1.001
         terms = {"adversarial": adversarial}
+        if name == "rounds" and step.step % 2 == 0:
+            terms["drift"] = ops.mean(ops.square(real))
+        if name == "memory":
+            step.memory["mean"] = ops.mean(real)
         if name == "penalty":
             _, gradient = ops.score_and_gradient(step.D, step.real)
             terms["gradient_penalty"] = ops.stop_gradient(ops.mean(ops.square(gradient)))

@@ -20,7 +20,7 @@ from ganzoo_core.engines.compile_check import relative_error
 from ganzoo_core.engines.tensorflow import Engine, compiling
 
 from ..plans import change, make_plan
-from ..small_losses import LazyR1
+from ..small_losses import LazyR1, make_everything
 
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
@@ -80,7 +80,7 @@ def play(
     engine.tell = told.append
     trainer = engine.create_trainer(*networks(dropout), loss or Penalised(), plan, IMAGES, None)
     for step in range(steps):
-        trainer.step(step, step * plan.images_per_step, {"lr_g": plan.optimizer.lr_g / (step + 1)})
+        trainer.step(step, step * plan.images_per_step, {"lr_g": plan.optimizer_g.lr / (step + 1)})
     return trainer, told
 
 
@@ -107,11 +107,11 @@ def test_the_compiled_step_agrees_with_the_plain_one(plan: Plan) -> None:
     agree(compiled, play(plan, compile=False)[0], 1e-4)
 
 
-def test_lazy_terms_are_compiled() -> None:
-    """The graph has both sides of the branch."""
-    compiled, told = play(PLAN, compile=True, steps=4, loss=LazyR1(3))
+def test_lazy_terms_and_memory_are_compiled() -> None:
+    """The graph has both sides of each branch, of which one writes memory."""
+    compiled, told = play(PLAN, compile=True, steps=4, loss=make_everything((SIZE, SIZE, 1), BATCH))
     assert told == []
-    agree(compiled, play(PLAN, steps=4, loss=LazyR1(3))[0], 1e-4)
+    agree(compiled, play(PLAN, steps=4, loss=make_everything((SIZE, SIZE, 1), BATCH))[0], 1e-4)
 
 
 def test_a_step_that_draws_random_numbers_runs_uncompiled() -> None:

@@ -107,7 +107,7 @@ def equal(first: keras.Model, second: keras.Model) -> None:
 
 def by_hand(steps: int, round_: Round) -> Nets:
     nets = networks()
-    optimizers = [keras.optimizers.Adam(rate, 0.5, 0.999, 1e-7) for rate in (PLAN.optimizer.lr_g, PLAN.optimizer.lr_d)]
+    optimizers = [keras.optimizers.Adam(rate, 0.5, 0.999, 1e-7) for rate in (PLAN.optimizer_g.lr, PLAN.optimizer_d.lr)]
     for optimizer, network in zip(optimizers, nets, strict=True):
         optimizer.build(network.trainable_variables)
     for step in range(steps):
@@ -281,7 +281,7 @@ def test_the_moving_average_follows_its_formula(engine: Engine, halflife: int, u
 
 def test_a_schedules_values_win(engine: Engine) -> None:
     plan = change(PLAN, lr_g=0.5, lr_d=0.5)
-    trainer = play(engine, plan, BCE(), 3, lr_g=PLAN.optimizer.lr_g, lr_d=PLAN.optimizer.lr_d)
+    trainer = play(engine, plan, BCE(), 3, lr_g=PLAN.optimizer_g.lr, lr_d=PLAN.optimizer_d.lr)
     equal(trainer.G, play(engine, PLAN, BCE(), 3).G)
 
 

@@ -92,8 +92,10 @@ MIXES: dict[str, dict[str, Any]] = {
         "schedule.ema_halflife_ends": [0.0, 50.0],
     },
     "memory": {},
-    "own": {"train.critic_steps": 2},
+    "own": {"train.critic_steps": 2, "use.schedule": "constant"},
     "conditions": {"train.critic_steps": 2, "train.ema_halflife": 50},
+    "parts": {"use.loss": "wgan-gp", "train.accumulate": 3, "train.clip_norm": 0.5, "train.optimizer": "adamw"},
+    "parts and memory": {"train.accumulate": 2, "train.updates": "simultaneous", "train.optimizer_d": "sgd"},
 }  # fmt: skip
 NORMALISED: dict[str, dict[str, Any]] = {  # by batch norm in G, which sees a rank's own rows: not those of one process
     "sngan-torch": {"use.with": "diffaugment,spectral-norm", "train.critic_steps": 2, "train.ema_halflife": 50},
@@ -108,10 +110,13 @@ def play(name: str, out: Path) -> None:
         small = {key: value for key, value in SMALL.items() if key != "model.norm"}
         gz.train(name, settings={**small, **NORMALISED[name]}, steps=STEPS, out=out, quiet=True)
     else:
-        loss = {"memory": Centred, "own": SharedAndOwn}.get(name, lambda: None)()
+        loss = {"memory": Centred, "parts and memory": Centred, "own": SharedAndOwn}.get(name, lambda: None)()
         model = name if name.endswith("-torch") else "dcgan-torch"
         small = SMALL if model == "dcgan-torch" else {key: SMALL[key] for key in SMALL if key != "model.norm"}
-        gz.train(model, loss=loss, settings={**small, **MIXES[name]}, steps=STEPS, out=out, quiet=True)
+        mix = dict(MIXES[name])
+        if not dist.is_initialized():  # one process is the measure, and computes each batch at once
+            mix.pop("train.accumulate", None)
+        gz.train(model, loss=loss, settings={**small, **mix}, steps=STEPS, out=out, quiet=True)
 
 
 def resume_half(run: Path, out: Path) -> None:

@@ -85,7 +85,7 @@ def test_past_fakes_are_kept_for_two_rounds(engine: Engine) -> None:
     state = trainer.read_state()
     assert state["loss/last"].shape == (1, BATCH, *SHAPE)  # the first axis is that of the processes
     assert np.array_equal(state["loss/last"][0], past[-1].numpy())
-    resumed = engine.create_trainer(*networks(), PastFakes((BATCH, *SHAPE)), PLAN, trainer.data.images, None)
+    resumed = engine.create_trainer(*networks(), PastFakes((BATCH, *SHAPE)), PLAN, trainer.batches.data.images, None)
     resumed.restore_state(state)
     assert np.array_equal(resumed.memory["before"], past[-2])
 

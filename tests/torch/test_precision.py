@@ -19,6 +19,7 @@ from ganzoo_core.runs import facts
 from ganzoo_core.training import resuming
 
 from ..plans import change, make_plan
+from ..small_losses import make_everything
 
 BATCH, LATENT, SIZE = 8, 6, 8
 IMAGES = np.random.default_rng(5).integers(0, 256, (37, SIZE, SIZE, 1), dtype=np.uint8)
@@ -91,9 +92,9 @@ needs_bfloat16 = pytest.mark.skipif(
 )
 
 
-def play(kind: str, plan: Plan = PLAN, steps: int = 4) -> tuple[Any, Penalised]:
+def play(kind: str, plan: Plan = PLAN, steps: int = 4, loss: Any = None) -> tuple[Any, Any]:
     SEEN.clear()
-    engine, loss = Engine(device="cpu", threads=1, precision=kind), Penalised()
+    engine, loss = Engine(device="cpu", threads=1, precision=kind), loss or Penalised()
     G, D = (network.to(memory_format=engine.memory_format) for network in networks())
     trainer = engine.create_trainer(G, D, loss, plan, IMAGES, None)
     for step in range(steps):
@@ -157,6 +158,16 @@ def test_it_trains_as_float32_does_but_for_its_rounding(plan: Plan) -> None:
         assert 0 < torch.cat(apart).norm() < 0.1 * torch.cat(way).norm()
     expected = whole.pop_means()
     assert half.pop_means() == pytest.approx(expected, rel=0.05, abs=0.1)
+
+
+@needs_bfloat16
+def test_what_rests_and_is_remembered_is_as_in_float32() -> None:
+    plan = change(PLAN, optimizer="sgd", lr_g=0.05, lr_d=0.05)
+    half, whole = (play(kind, plan, loss=make_everything((1, 8, 8), 8))[0] for kind in ("bfloat16", "float32"))
+    assert half.pop_means() == pytest.approx(whole.pop_means(), rel=0.05, abs=0.1)
+    for name, kept in half.memory.items():
+        assert kept.dtype == whole.memory[name].dtype
+        torch.testing.assert_close(kept, whole.memory[name], rtol=0.05, atol=0.1)
 
 
 @needs_bfloat16

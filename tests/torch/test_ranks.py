@@ -32,7 +32,7 @@ from ganzoo_core.storage.tensors import read_all_tensors
 sys.path.insert(0, str(Path(__file__).parent))
 from ranks_played import MIXES, NORMALISED, SMALL, STEPS, SharedAndOwn, play
 
-QUICK = ["wgan-gp", "own"]
+QUICK = ["wgan-gp", "own", "parts"]
 CONSTANT = ["--schedule", "constant"]  # one that a longer run may go on from
 RUN = ["-m", "ganzoo_core", "run", "dcgan-torch", "--batch-size", "12"]
 
@@ -155,6 +155,11 @@ def as_rank(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     [
         (["run", "dcgan-torch", "--batch-size", "64"], "--batch-size 63 or 66"),
         (["run", "dcgan-torch", "--batch-size", "2"], "--batch-size 3"),
+        (
+            ["run", "dcgan-torch", "--batch-size", "64", "--set", "accumulate=4"],
+            "train.batch_size is 64, of all 3 processes together, of which each computes 4 parts (train.accumulate), "
+            "and cannot be shared evenly; say --batch-size 60 or 72",
+        ),
         (["run", "dcgan-tf", "--batch-size", "63"], "several processes train in PyTorch only"),
         (["list"], "torchrun started 3 processes, and this takes one"),
     ],

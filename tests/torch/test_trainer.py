@@ -85,10 +85,10 @@ def by_hand(
 ) -> tuple[nn.Module, nn.Module]:
     G, D = (net.to(memory_format=torch.channels_last).train() for net in copy.deepcopy(nets))
     opt_g = torch.optim.Adam(
-        G.parameters(), lr=PLAN.optimizer.lr_g, betas=PLAN.optimizer.betas, eps=PLAN.optimizer.adam_eps, fused=True
+        G.parameters(), lr=PLAN.optimizer_g.lr, betas=PLAN.optimizer_g.betas, eps=PLAN.optimizer_g.adam_eps, fused=True
     )
     opt_d = torch.optim.Adam(
-        D.parameters(), lr=PLAN.optimizer.lr_d, betas=PLAN.optimizer.betas, eps=PLAN.optimizer.adam_eps, fused=True
+        D.parameters(), lr=PLAN.optimizer_d.lr, betas=PLAN.optimizer_g.betas, eps=PLAN.optimizer_g.adam_eps, fused=True
     )
     for step in range(steps):
         round_(G, D, opt_g, opt_d, step)
@@ -215,7 +215,7 @@ def test_the_moving_average_follows_its_formula(engine: Engine, halflife: float)
 def test_a_schedules_rates_win(engine: Engine) -> None:
     nets = networks()
     plan = change(PLAN, lr_g=0.5, lr_d=0.5)
-    trainer = play(engine, plan, BCE(), 3, nets, lr_g=PLAN.optimizer.lr_g, lr_d=PLAN.optimizer.lr_d)
+    trainer = play(engine, plan, BCE(), 3, nets, lr_g=PLAN.optimizer_g.lr, lr_d=PLAN.optimizer_d.lr)
     equal(trainer.G, play(engine, PLAN, BCE(), 3, nets).G)
 
 

@@ -69,7 +69,7 @@ class TracedPhase:
             with tf.device(device):
                 terms = phase(given, dict(zip(numbers, tf.unstack(given["numbers"]), strict=True)))
                 self.term_names = tuple(terms)
-                return tf.stack([tf.cast(value, tf.float32) for value in terms.values()])
+                return tf.stack([tf.cast(value, tf.float32) for value in terms.values()]) if terms else tf.zeros(0)
 
         # No autograph: it would rewrite the plugins' code and hide where their errors are raised.
         self._graph = tf.function(graph, autograph=False).get_concrete_function(inputs)

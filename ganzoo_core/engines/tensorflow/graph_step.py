@@ -8,11 +8,11 @@ from typing import Any
 import tensorflow as tf
 
 from ganzoo_core.api import Loss, Memory, Step
-from ganzoo_core.engines.loss_memory import LossMemory, name_loss
+from ganzoo_core.engines.loss_memory import LossMemory, describe_memory, name_loss
 from ganzoo_core.engines.loss_services import LossServices, PhaseTerms, Round, call_loss
 from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, drop_labels, make_arguments
 from ganzoo_core.engines.plan import Plan
-from ganzoo_core.engines.tensorflow.networks import call_keras_network
+from ganzoo_core.engines.tensorflow.networks import call_keras_network, name_weights
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.errors import PluginError
 
@@ -22,8 +22,14 @@ NamedTensors = Mapping[str, Any]  # tensors by name
 class GraphServices(LossServices):
     """Chooses in the graph whether a term is due, by a branch of which only one side runs."""
 
-    def __init__(self, D: BoundDiscriminator, ops: TensorFlowOps, here: Round) -> None:
-        super().__init__(D, ops)
+    def __init__(
+        self,
+        D: BoundDiscriminator,
+        ops: TensorFlowOps,
+        here: Round,
+        read_weights: Callable[[str], NamedTensors],
+    ) -> None:
+        super().__init__(D, ops, read_weights)
         self._here = here
 
     def choose(self, n: int, term: Callable[[], Any]) -> Any:
@@ -53,7 +59,8 @@ class GraphStep:
         resolution: int,
     ) -> None:
         self.G, self.D, self.loss, self.plan = G, D, loss, plan
-        self.memory, self.declared_memory, self.resolution = memory, declared_memory, resolution
+        self.memory, self.resolution = memory, resolution
+        self._declared_memory = describe_memory(declared_memory)
 
     def generate(self, z: Any, given: NamedTensors, numbers: NamedTensors) -> Any:
         """Generate images [N,H,W,C]."""
@@ -78,13 +85,11 @@ class GraphStep:
     def _call_loss(self, phase: str, view: Step, services: LossServices) -> PhaseTerms:
         try:
             return call_loss(self.loss, phase, view, services)
-        except tf.errors.OperatorNotAllowedInGraphError:
-            raise PluginError(
-                f"the loss {name_loss(self.loss)} decides in Python on a tensor in {phase}, such as by `if` on "
-                "step.memory, step.step, a score or a value of the schedule; TensorFlow does not know its value while "
-                "it traces the step. Choose between two values with ops.where, or use step.every for what is due in "
-                "some rounds only"
-            ) from None
+        except (TypeError, ValueError, AttributeError) as error:
+            problem = _explain_tracing(error)
+            if not problem:
+                raise
+            raise PluginError(f"the loss {name_loss(self.loss)}, or a network that it calls, {problem}") from error
 
     def _make_loss_step(
         self,
@@ -116,8 +121,8 @@ class GraphStep:
             lambda z, arguments: call_keras_network(self.G, z, arguments, training=True),
             self._make_g_arguments(given, numbers),
         )
-        memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self.declared_memory)
-        services = GraphServices(D, ops, here)
+        memory = LossMemory(lambda name: self.memory[name].value(), self._write_memory, self._declared_memory)
+        services = GraphServices(D, ops, here, self._read_weights)
         step = Step(
             D,
             G,
@@ -134,6 +139,10 @@ class GraphStep:
             services=services,
         )
         return D, services, step
+
+    def _read_weights(self, network: str) -> dict[str, Any]:
+        named = name_weights(self.G if network == "generator" else self.D)
+        return {name: tf.convert_to_tensor(weight.value) for name, weight in named.items() if weight.trainable}
 
     def _write_memory(self, name: str, value: Any) -> None:
         memory = self.memory[name]
@@ -153,3 +162,20 @@ class GraphStep:
             name.removeprefix("values/"): number for name, number in numbers.items() if name.startswith("values/")
         }
         return {**values, "resolution": self.resolution} if self.resolution else values
+
+
+def _explain_tracing(error: Exception) -> str:
+    """What code does that works on numbers and not in a graph; "" for any other error."""
+    text = str(error)
+    if isinstance(error, tf.errors.OperatorNotAllowedInGraphError) or "SymbolicTensor" in text:
+        return (
+            "uses a tensor as a number of Python, such as by `if` on step.memory, step.step, a score or a value of the "
+            "schedule; TensorFlow does not know its value while it traces the step. Choose between two values with "
+            "ops.where, and use step.every for what is due in some rounds only"
+        )
+    if isinstance(error, TypeError) and ("int64" in text or "float64" in text):
+        return (
+            f"mixes types ({text.splitlines()[0]}); in TensorFlow step.step, step.images and labels are int64, and "
+            'their quotients float64: write ops.cast(step.step, "float32")'
+        )
+    return ""

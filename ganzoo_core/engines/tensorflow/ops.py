@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 Tensor = Any
+
+
+@dataclass(frozen=True)
+class BatchShare:
+    """`size` rows, from `first` on, of a batch of `batch_size` samples; `first` may be a tensor."""
+
+    batch_size: int
+    size: int
+    first: Any
 
 
 class TensorFlowOps:
@@ -16,10 +26,11 @@ class TensorFlowOps:
     Args:
         seed: two int32, as a tensor or as numbers. Every draw depends only on the seed and the number of earlier
             draws from this object.
+        share: the rows that are computed at once, where a batch is computed in parts.
     """
 
-    def __init__(self, seed: Tensor | Sequence[int] = (0, 0)) -> None:
-        self._seed = seed
+    def __init__(self, seed: Tensor | Sequence[int] = (0, 0), *, share: BatchShare | None = None) -> None:
+        self._seed, self._share = seed, share
         self._draw_count = 0
 
     def mean(self, x: Tensor) -> Tensor:
@@ -84,13 +95,48 @@ class TensorFlowOps:
         """x, a tensor, an array or a number, as a tensor of another type, such as `float32`."""
         return tf.cast(x, dtype)
 
+    def where(self, condition: Any, x: Any, y: Any) -> Tensor:
+        """x where the condition holds, else y; tensors or numbers."""
+        # A number takes the tensor's type; by itself TensorFlow would make an int32 of a 0.
+        x, y = _as_tensor_like(x, y), _as_tensor_like(y, x)
+        return tf.where(tf.cast(condition, tf.bool), x, y)
+
+    def take(self, x: Tensor, indices: Any) -> Tensor:
+        """[N, ...] and whole numbers [M] -> [M, ...]: those rows."""
+        return tf.gather(x, tf.cast(indices, tf.int64))
+
+    def concat(self, tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+        """One tensor of all, one after the other along an axis."""
+        return tf.concat(list(tensors), axis)
+
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the seed."""
-        return tf.random.stateless_uniform(tuple(shape), seed=self._next_seed())
+        return self._draw(tf.random.stateless_uniform, tuple(shape))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Float32, mean 0 and standard deviation 1, drawn from the seed."""
-        return tf.random.stateless_normal(tuple(shape), seed=self._next_seed())
+        return self._draw(tf.random.stateless_normal, tuple(shape))
+
+    def _draw(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        share = self._share
+        if share is None or not shape or shape[0] != share.size:
+            return draw(shape, seed=self._next_seed())
+        # Draw one row per sample of the whole batch, so that the parts together see the draws of a whole one.
+        drawn = draw((share.batch_size, *shape[1:]), seed=self._next_seed())
+        return tf.slice(drawn, [share.first, *[0] * (len(shape) - 1)], shape)
+
+    def value_and_gradient(self, f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """One call of f at x: its value, and the gradient of the value's sum by x, shaped as x.
+
+        Both are differentiable by the weights in f, and by what x was computed from.
+        """
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            value = f(x)
+            summed = tf.reduce_sum(value)
+        gradient = tape.gradient(summed, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return value, _at_least_float32(gradient)
 
     def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """One forward of D at x: the scores and the gradient of their sum by x, shaped as x.
@@ -99,19 +145,17 @@ class TensorFlowOps:
         [N, ...]. If D has a method `call_as(images, original=x)`, it is used, so that the engine records the scores
         as those of x although D sees another tensor.
         """
-        leaf = tf.stop_gradient(x)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(leaf)
-            call_as = getattr(D, "call_as", None)
-            scores = D(leaf) if call_as is None else call_as(leaf, original=x)
-            summed = tf.reduce_sum(scores)
-        return scores, _at_least_float32(
-            tape.gradient(summed, leaf, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        )
+        call_as = getattr(D, "call_as", None)
+        f = D if call_as is None else lambda leaf: call_as(leaf, original=x)
+        return self.value_and_gradient(f, tf.stop_gradient(x))
 
     def _next_seed(self) -> Tensor:
         self._draw_count += 1
         return tf.convert_to_tensor(self._seed, tf.int32) + tf.constant([0, self._draw_count])
+
+
+def _as_tensor_like(x: Any, other: Any) -> Any:
+    return tf.cast(x, other.dtype) if isinstance(x, int | float) and tf.is_tensor(other) else x
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

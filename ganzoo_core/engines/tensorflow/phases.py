@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from ganzoo_core.api import Loss, Memory
@@ -14,21 +13,20 @@ from ganzoo_core.engines.loss_services import PhaseTerms, Round
 from ganzoo_core.engines.loss_step import compute_score_statistics, make_penalty_error
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
+from ganzoo_core.engines.tensorflow.gradients import compute_gradients, differentiate, record_gradients
 from ganzoo_core.engines.tensorflow.graph_step import GraphStep, NamedTensors
 from ganzoo_core.engines.tensorflow.networks import EmaNetwork, list_seed_states
-from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
-from ganzoo_core.errors import PluginError, UsageError
-
-RMSPROP_EPS = 1e-8
+from ganzoo_core.engines.tensorflow.ops import BatchShare, TensorFlowOps
+from ganzoo_core.engines.tensorflow.optimizers import apply_gradients, make_optimizer
 
 
 class Phases:
     """The phases of the training step, as functions to trace.
 
-    A phase takes `inputs`, tensors by name (`d_…` for D's part, `g_…` for G's; `…_given` holds labels and conditions by
-    name; `counts` int64 [3]: rounds and images before this round, and the index of D's update in it), and `numbers`,
-    scalars by name: `lr_g`, `lr_d`, `ema_decay`, and the schedule's values as `values/NAME`. It returns the scalars to
-    report.
+    A phase takes `inputs`, tensors by name: `d_…` for D's phase, `g_…` for G's. `…_given` holds labels and conditions
+    by name; `counts` int64 [3] rounds and images before this round, and the index of D's update in it; `first_row` is
+    that of a part of a batch. It takes `numbers`, scalars by name: `lr_g`, `lr_d`, `ema_decay`, and the schedule's
+    values as `values/NAME`. It returns the scalars to report.
 
     Args:
         G, D: the networks, with all variables created.
@@ -56,8 +54,8 @@ class Phases:
     ) -> None:
         self.G, self.D, self.plan, self.data, self.ema, self.memory = G, D, plan, data, ema, memory
         self.networks = GraphStep(G, D, loss, plan, memory, declared_memory, resolution)
-        self.g_optimizer = self._make_optimizer(G, plan.optimizer.lr_g)
-        self.d_optimizer = self._make_optimizer(D, plan.optimizer.lr_d)
+        self.g_optimizer = make_optimizer(G, plan.optimizer_g)
+        self.d_optimizer = make_optimizer(D, plan.optimizer_d)
         self.seed_states = [*list_seed_states(G), *list_seed_states(D)]
 
     def list_variables(self) -> list[tf.Variable]:
@@ -72,9 +70,11 @@ class Phases:
         Trained weights are included with SGD only, whose steps are proportional to the gradients. With other
         optimizers, a gradient that is zero except for rounding gives a step of arbitrary sign.
         """
-        linear = self.plan.optimizer.name == "sgd"
+        networks = ((self.G, self.plan.optimizer_g), (self.D, self.plan.optimizer_d))
         compared_weights = [
-            weight for net in (self.G, self.D) for weight in (net.weights if linear else net.non_trainable_weights)
+            weight
+            for network, settings in networks
+            for weight in (network.weights if settings.name == "sgd" else network.non_trainable_weights)
         ]
         moments = [*self.g_optimizer.variables, *self.d_optimizer.variables]
         return [*(variable.value for variable in (*compared_weights, *moments)), *self.memory.values()]
@@ -82,37 +82,44 @@ class Phases:
     def train_alternately(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         """Update D, then G against the new D with the same fake images."""
         z, given = inputs["d_z"], inputs["d_given"]
-        with _record_gradients(self.G) as tape:
-            with self._use_seeds(inputs["d_seeds"]) as ops:
+        with record_gradients(self.G) as tape:
+            with self._use_seeds(inputs, "d") as ops:
                 fake = self.networks.generate(z, given, numbers)
                 with tape.stop_recording():
                     d_report = self._update_discriminator(inputs, fake, numbers, ops)
             terms = self._compute_generator_terms(inputs, fake, given, z, numbers)
-        return {**d_report, **self._step_generator(_compute_gradients(tape, terms, self.G), terms, numbers)}
+        return {**d_report, **self._step_generator(compute_gradients(tape, terms.terms, self.G), terms, numbers)}
 
     def train_discriminator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
-        with self._use_seeds(inputs["d_seeds"]) as ops:
+        with self._use_seeds(inputs, "d") as ops:
             fake = self.networks.generate(inputs["d_z"], inputs["d_given"], numbers)
             return self._update_discriminator(inputs, fake, numbers, ops)
 
     def train_generator(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
-        with _record_gradients(self.G) as tape:
-            terms = self._compute_generator_terms(inputs, None, inputs.get("g_given", {}), inputs["g_z"], numbers)
-        return self._step_generator(_compute_gradients(tape, terms, self.G), terms, numbers)
+        """Update G on fake images from `g_z`, or on those of D's phase, drawn again."""
+        with record_gradients(self.G) as tape:
+            if "g_z" in inputs:
+                terms = self._compute_generator_terms(inputs, None, inputs.get("g_given", {}), inputs["g_z"], numbers)
+            else:
+                z, given = inputs["d_z"], inputs["d_given"]
+                with self._use_seeds(inputs, "d"):
+                    fake = self.networks.generate(z, given, numbers)
+                terms = self._compute_generator_terms(inputs, fake, given, z, numbers)
+        return self._step_generator(compute_gradients(tape, terms.terms, self.G), terms, numbers)
 
     def train_simultaneously(self, inputs: NamedTensors, numbers: NamedTensors) -> NamedTensors:
         """Update both networks from losses at the same weights; D scores each batch once."""
         z, given, real = inputs["d_z"], inputs["d_given"], self._decode_reals(inputs["d_real"], numbers)
         with (
-            self._use_seeds(inputs["d_seeds"]) as ops,
-            _record_gradients(self.G) as g_tape,
-            _record_gradients(self.D) as d_tape,
+            self._use_seeds(inputs, "d") as ops,
+            record_gradients(self.G) as g_tape,
+            record_gradients(self.D) as d_tape,
         ):
             fake = self.networks.generate(z, given, numbers)
             (d_terms, g_terms), scores = self.networks.compute_terms(
                 ("discriminator", "generator"), real, fake, given, z, numbers, _read_round(inputs, first_turn=True), ops
             )
-        gradients = _compute_gradients(g_tape, g_terms, self.G)
+        gradients = compute_gradients(g_tape, g_terms.terms, self.G)
         # G's gradient must use D's weights from before D's update.
         first = [*_list_results(g_terms), *(gradient for gradient in gradients if gradient is not None)]
         d_report = self._step_discriminator(d_tape, d_terms, scores, numbers, wait_for=first)
@@ -122,7 +129,7 @@ class Phases:
         self, inputs: NamedTensors, fake: Any, numbers: NamedTensors, ops: TensorFlowOps
     ) -> NamedTensors:
         real = self._decode_reals(inputs["d_real"], numbers)
-        with _record_gradients(self.D) as tape:
+        with record_gradients(self.D) as tape:
             fake, here = tf.stop_gradient(fake), _read_round(inputs)
             (terms,), scores = self.networks.compute_terms(
                 ("discriminator",), real, fake, inputs["d_given"], inputs["d_z"], numbers, here, ops
@@ -140,21 +147,11 @@ class Phases:
     ) -> NamedTensors:
         for name, term in terms.terms.items():
             if name.endswith("penalty") and not any(
-                gradient is not None for gradient in _differentiate(tape, [term], self.D)
+                gradient is not None for gradient in differentiate(tape, [term], self.D)
             ):
                 raise make_penalty_error(name)
-        self._apply_gradients(
-            self.D,
-            self.d_optimizer,
-            _compute_gradients(tape, terms, self.D),
-            [*_list_results(terms), *wait_for],
-            "lr_d",
-            numbers,
-        )
-        clip = self.plan.loss.weight_clip
-        if clip is not None:
-            for weight in self.D.trainable_variables:
-                weight.assign(tf.clip_by_value(weight.value, -clip, clip))
+        gradients = compute_gradients(tape, terms.terms, self.D)
+        self._update_d(gradients, [*_list_results(terms), *wait_for], numbers)
         reported = terms.make_report(turns=self.plan.critic_steps)
         report = {f"discriminator/{name}": term for name, term in reported.items()}
         return {**report, **compute_score_statistics(scores, self.plan, TensorFlowOps())}
@@ -162,7 +159,7 @@ class Phases:
     def _compute_generator_terms(
         self, inputs: NamedTensors, fake: Any, given: NamedTensors, z: Any, numbers: NamedTensors
     ) -> PhaseTerms:
-        with self._use_seeds(inputs["g_seeds"]) as ops:
+        with self._use_seeds(inputs, "g") as ops:
             if fake is None:
                 fake = self.networks.generate(z, given, numbers)
             seen = None
@@ -176,74 +173,52 @@ class Phases:
             return terms
 
     def _step_generator(self, gradients: Sequence[Any], terms: PhaseTerms, numbers: NamedTensors) -> NamedTensors:
-        self._apply_gradients(self.G, self.g_optimizer, gradients, _list_results(terms), "lr_g", numbers)
-        if self.ema is not None:
-            self.ema.update(numbers["ema_decay"])
+        self._update_g(gradients, _list_results(terms), numbers)
         return {f"generator/{name}": term for name, term in terms.make_report(turns=1).items()}
 
-    def _apply_gradients(
-        self,
-        network: Any,
-        optimizer: Any,
-        gradients: Sequence[Any],
-        wait_for: Sequence[Any],
-        rate_name: str,
-        numbers: NamedTensors,
-    ) -> None:
-        """Update a network's weights after all gradients and all of `wait_for` are computed.
+    def _update_d(self, gradients: Sequence[Any], wait_for: Sequence[Any], numbers: NamedTensors) -> None:
+        apply_gradients(
+            self.D,
+            self.d_optimizer,
+            gradients,
+            wait_for,
+            learning_rate=numbers["lr_d"],
+            beta2=numbers.get("values/beta2"),
+            clip_norm=self.plan.optimizer_d.clip_norm,
+        )
+        clip = self.plan.loss.weight_clip
+        if clip is not None:
+            for weight in self.D.trainable_variables:
+                weight.assign(tf.clip_by_value(weight.value, -clip, clip))
 
-        TensorFlow would update a weight as soon as its own gradient is computed. Other computations, such as another
-        term or the other network's gradient, could then see the new value, depending on thread timing.
-        """
-        gradients_and_weights = [
-            pair for pair in zip(gradients, network.trainable_variables, strict=True) if pair[0] is not None
-        ]
-        optimizer.learning_rate.assign(numbers[rate_name])
-        constant = getattr(optimizer, "beta_2", None)
-        if constant is not None and "values/beta2" in numbers:
-            optimizer.beta_2 = numbers["values/beta2"]
-        with tf.control_dependencies([*wait_for, *(gradient for gradient, _ in gradients_and_weights)]):
-            optimizer.apply(*zip(*gradients_and_weights, strict=True))
-        if constant is not None:
-            optimizer.beta_2 = constant  # a tensor of this graph is invalid outside of it
+    def _update_g(self, gradients: Sequence[Any], wait_for: Sequence[Any], numbers: NamedTensors) -> None:
+        apply_gradients(
+            self.G,
+            self.g_optimizer,
+            gradients,
+            wait_for,
+            learning_rate=numbers["lr_g"],
+            beta2=numbers.get("values/beta2"),
+            clip_norm=self.plan.optimizer_g.clip_norm,
+        )
+        if self.ema is not None:
+            self.ema.update(numbers["ema_decay"])
 
     def _decode_reals(self, encoded: Any, numbers: NamedTensors) -> Any:
         return to_resolution(self.data.decode(encoded), self.networks.select_values(numbers))
 
     @contextlib.contextmanager
-    def _use_seeds(self, seeds: tf.Tensor) -> Iterator[TensorFlowOps]:
+    def _use_seeds(self, inputs: NamedTensors, phase: str) -> Iterator[TensorFlowOps]:
         """Seed `ops` and the networks' seed generators; restore the generators' states on exit."""
+        seeds, plan, share = inputs[f"{phase}_seeds"], self.plan, None
+        if plan.accumulate > 1:
+            share = BatchShare(plan.batch_size, plan.batch_size // plan.accumulate, inputs["first_row"])
         before = [tf.identity(state.value) for state in self.seed_states]
         for state, seed in zip(self.seed_states, tf.unstack(seeds)[1:], strict=True):
             state.assign(seed)
-        yield TensorFlowOps(tf.cast(seeds[0], tf.int32))
+        yield TensorFlowOps(tf.cast(seeds[0], tf.int32), share=share)
         for state, seed in zip(self.seed_states, before, strict=True):
             state.assign(seed)
-
-    def _make_optimizer(self, network: Any, lr: float) -> Any:
-        settings, variables = self.plan.optimizer, network.trainable_variables
-        if not variables:
-            raise UsageError("a network has no learnable parameters, so there is nothing to train")
-        if settings.name == "adam":
-            beta1, beta2 = settings.betas
-            optimizer = keras.optimizers.Adam(lr, beta_1=beta1, beta_2=beta2, epsilon=settings.adam_eps)
-        elif settings.name == "rmsprop":
-            # Keras adds epsilon inside the square root, PyTorch its 1e-8 outside: hence the square.
-            optimizer = keras.optimizers.RMSprop(
-                lr, rho=settings.rmsprop_decay, momentum=settings.momentum, epsilon=RMSPROP_EPS**2
-            )
-        else:
-            optimizer = keras.optimizers.SGD(lr, momentum=settings.momentum)
-        optimizer.build(variables)
-        return optimizer
-
-
-@contextlib.contextmanager
-def _record_gradients(network: Any) -> Iterator[tf.GradientTape]:
-    """Record the gradients by one network's trainable weights."""
-    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        tape.watch([weight.value for weight in network.trainable_variables])
-        yield tape
 
 
 def _read_round(inputs: NamedTensors, *, first_turn: bool = False) -> Round:
@@ -255,29 +230,3 @@ def _read_round(inputs: NamedTensors, *, first_turn: bool = False) -> Round:
 def _list_results(terms: PhaseTerms) -> list[Any]:
     """The scalars of a phase that are minimised or reported."""
     return [*terms.terms.values(), *terms.logged.values()]
-
-
-def _compute_gradients(tape: tf.GradientTape, phase: PhaseTerms, network: Any) -> list[Any]:
-    """The gradient of the sum of the terms by each trainable weight of a network, None for unconnected weights.
-
-    Raises:
-        PluginError: if no weight has a gradient.
-    """
-    terms = phase.terms
-    gradients = _differentiate(tape, list(terms.values()), network)
-    if all(gradient is None for gradient in gradients):
-        raise PluginError(
-            f"the loss terms {', '.join(terms)} have no gradient in the network {network.name}, so it would not learn; "
-            "they must be computed from its outputs with step.ops"
-        )
-    return gradients
-
-
-def _differentiate(tape: tf.GradientTape, terms: Sequence[Any], network: Any) -> list[Any]:
-    try:
-        return tape.gradient(terms, [weight.value for weight in network.trainable_variables])
-    except LookupError as error:
-        raise PluginError(
-            f"the loss differentiates {network.name} twice, and TensorFlow has no second derivative for one of its "
-            f"operations ({error}); pick a loss without a gradient penalty, or another network"
-        ) from None

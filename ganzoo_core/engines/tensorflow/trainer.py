@@ -20,6 +20,7 @@ from ganzoo_core.engines.ema import compute_ema_decay
 from ganzoo_core.engines.loss_memory import read_initial_memory
 from ganzoo_core.engines.plan import Plan
 from ganzoo_core.engines.tensorflow import precision
+from ganzoo_core.engines.tensorflow.accumulation import PartPhases, iterate_parts
 from ganzoo_core.engines.tensorflow.data import TrainingImages
 from ganzoo_core.engines.tensorflow.graph import TracedPhase
 from ganzoo_core.engines.tensorflow.networks import EmaNetwork
@@ -33,6 +34,8 @@ _PHASE_LABELS = {
     "train_simultaneously": "the step",
     "train_discriminator": "D's step",
     "train_generator": "G's step",
+    "update_discriminator": "D's update",
+    "update_generator": "G's update",
 }
 
 
@@ -41,6 +44,7 @@ class Trainer:
 
     Beside what every trainer has:
     - each phase of a step as one graph, with its own random numbers for Keras' seed generators, see `phases`;
+    - batches that are computed in parts, so that they take less memory, see `accumulation`;
     - convolutions and matrix products in bfloat16, with float32 weights, losses and optimizers, see `precision`;
     - graphs compiled by XLA, compared with the uncompiled ones first, see `compiling`;
     - images on the device, in main memory, or read from a file in advance, see `data`.
@@ -82,13 +86,15 @@ class Trainer:
             self.grow(values)
         numbers = {
             **{f"values/{name}": value for name, value in values.items() if name != "resolution"},
-            "lr_g": values.get("lr_g", plan.optimizer.lr_g),
-            "lr_d": values.get("lr_d", plan.optimizer.lr_d),
+            "lr_g": values.get("lr_g", plan.optimizer_g.lr),
+            "lr_d": values.get("lr_d", plan.optimizer_d.lr),
             "ema_decay": compute_ema_decay(plan, images + plan.images_per_step, values),
         }
         counts = [step, images]
         with tf.device(self.engine.device), precision.use_precision(self.engine.precision):
-            if plan.updates == "simultaneous":
+            if plan.accumulate > 1:
+                self._train_in_parts(step, images, values, numbers)
+            elif plan.updates == "simultaneous":
                 inputs = self._make_discriminator_inputs(step, 0, images, values)
                 self._run_phase(self.phases.train_simultaneously, numbers, inputs, [*counts, 0])
             else:
@@ -102,6 +108,38 @@ class Trainer:
                 if not plan.reuses_fake:
                     inputs = self._make_generator_inputs(step, values, with_z=True)
                     self._run_phase(self.phases.train_generator, numbers, inputs, [*counts, 0])
+
+    def _train_in_parts(
+        self, step: int, images: int, values: Mapping[str, float], numbers: Mapping[str, float]
+    ) -> None:
+        """As `step`, with a graph for each part of a batch and another for each update."""
+        plan, phases, counts = self.plan, self.phases, [step, images, 0]
+        assert isinstance(phases, PartPhases)
+        if plan.updates == "simultaneous":
+            inputs = self._make_discriminator_inputs(step, 0, images, values)
+            self._run_parts(phases.train_simultaneously, numbers, inputs, counts)
+            self._run_phase(phases.update_discriminator, numbers, {}, counts)
+            self._run_phase(phases.update_generator, numbers, {}, counts)
+            return
+        for turn in range(plan.critic_steps):
+            g_state = [tf.identity(weight.value) for weight in self.G.non_trainable_weights]
+            inputs = self._make_discriminator_inputs(step, turn, images + turn * plan.batch_size, values)
+            self._run_parts(phases.train_discriminator, numbers, inputs, [step, images, turn])
+            self._run_phase(phases.update_discriminator, numbers, {}, [step, images, turn])
+        g_inputs = self._make_generator_inputs(step, values, with_z=not plan.reuses_fake)
+        if plan.redraws_fake:
+            g_inputs = {**inputs, **g_inputs}
+            # What the images drawn again move, such as batch norm's statistics, moves once.
+            for weight, before in zip(self.G.non_trainable_weights, g_state, strict=True):
+                weight.assign(before)
+        self._run_parts(phases.train_generator, numbers, g_inputs, counts)
+        self._run_phase(phases.update_generator, numbers, {}, counts)
+
+    def _run_parts(
+        self, phase: Callable[..., Any], numbers: Mapping[str, float], inputs: dict[str, Any], counts: list[int]
+    ) -> None:
+        for part in iterate_parts(inputs, self.plan.accumulate, self.memory, self.declared_memory):
+            self._run_phase(phase, numbers, part, counts)
 
     def grow(self, values: Mapping[str, float]) -> None:
         """Grow both networks to the `resolution` in `values`, and restart both optimizers with empty state."""
@@ -127,7 +165,8 @@ class Trainer:
 
     def _start_optimizers(self) -> None:
         with tf.device(self.engine.device):
-            self.phases = Phases(
+            make_phases = PartPhases if self.plan.accumulate > 1 else Phases
+            self.phases = make_phases(
                 self.G,
                 self.D,
                 self.loss,
@@ -169,8 +208,8 @@ class Trainer:
         return tf.constant(latents(philox(plan.seed, purpose, *indices), plan.batch_size, plan.latent_dim, plan.latent))
 
     def _draw_seeds(self, phase: str, *indices: int) -> tf.Tensor:
-        """Seeds [1 + seed generators, 2]: one row for `ops`, and one for each seed generator of the networks."""
-        shape = (1 + len(self.phases.seed_states), 2)
+        """Seeds [1 + parts · seed generators, 2]: a row for `ops`, and for each part one for each seed generator."""
+        shape = (1 + self.plan.accumulate * len(self.phases.seed_states), 2)
         return tf.constant(philox(self.plan.seed, phase, *indices).integers(2**31, size=shape))
 
     def _run_phase(
@@ -183,6 +222,8 @@ class Trainer:
         if key not in self._traced_phases:
             self._traced_phases[key] = self._trace_phase(phase, tuple(numbers), inputs)
         names, terms = self._traced_phases[key](inputs)
+        if not names:
+            return
         before, count = self._sums.get(names, (None, 0))
         # Summed on the device: reading a value each step would make a GPU wait.
         self._sums[names] = (terms if before is None else before + terms, count + 1)

@@ -97,6 +97,18 @@ class TorchOps:
             return torch.full((), x, dtype=kind, device=self.device)
         return torch.tensor(x, dtype=kind, device=self.device)
 
+    def where(self, condition: Any, x: Any, y: Any) -> Tensor:
+        """x where the condition holds, else y; tensors or numbers."""
+        return torch.where(self.cast(condition, "bool"), x, y)
+
+    def take(self, x: Tensor, indices: Any) -> Tensor:
+        """[N, ...] and whole numbers [M] -> [M, ...]: those rows."""
+        return x.index_select(0, self.cast(indices, "int64"))
+
+    def concat(self, tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+        """One tensor of all, one after the other along an axis."""
+        return torch.cat(tuple(tensors), dim=axis)
+
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Float32 in [0, 1), drawn from the device's default generator."""
         return self._draw(torch.rand, tuple(shape))
@@ -115,6 +127,22 @@ class TorchOps:
         drawn = draw(whole, device=self.device, dtype=torch.float32, generator=share.rng)
         return drawn if rows is None else drawn[rows]
 
+    def value_and_gradient(self, f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """One call of f at x: its value, and the gradient of the value's sum by x, shaped as x.
+
+        Both are differentiable by the weights in f, and by what x was computed from.
+        """
+        with torch.enable_grad():
+            point = x if x.requires_grad else x.detach().requires_grad_(True)
+            value = f(point)
+            if not value.requires_grad:
+                return value, torch.zeros_like(point, dtype=_at_least_float32(point).dtype)
+            # What does not depend on x has a gradient of 0.
+            (gradient,) = torch.autograd.grad(
+                value.sum(), point, create_graph=True, allow_unused=True, materialize_grads=True
+            )
+        return value, _at_least_float32(gradient)
+
     def score_and_gradient(self, D: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         """One forward of D at x: the scores and the gradient of their sum by x, shaped as x.
 
@@ -122,12 +150,8 @@ class TorchOps:
         [N, ...]. If D has a method `call_as(images, original=x)`, it is used, so that the engine records the scores
         as those of x although D sees another tensor.
         """
-        leaf = x.detach().requires_grad_(True)
-        with torch.enable_grad():
-            call_as = getattr(D, "call_as", None)
-            scores = D(leaf) if call_as is None else call_as(leaf, original=x)
-            (gradient,) = torch.autograd.grad(scores.sum(), leaf, create_graph=True)
-        return scores, _at_least_float32(gradient)
+        call_as = getattr(D, "call_as", None)
+        return self.value_and_gradient(D if call_as is None else lambda leaf: call_as(leaf, original=x), x.detach())
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from ganzoo_core.errors import UsageError
 from ganzoo_core.settings import OptimizerSettings
 
 
-def make_optimizer(params: list[torch.Tensor], settings: OptimizerSettings, *, lr: float) -> torch.optim.Optimizer:
+def make_optimizer(params: list[torch.Tensor], settings: OptimizerSettings) -> torch.optim.Optimizer:
     """Return a new optimizer of the type that the settings name, with empty state.
 
     Raises:
@@ -20,10 +20,19 @@ def make_optimizer(params: list[torch.Tensor], settings: OptimizerSettings, *, l
     if not params:
         raise UsageError("a network has no learnable parameters, so there is nothing to train")
     if settings.name == "adam":
-        return torch.optim.Adam(params, lr=lr, betas=settings.betas, eps=settings.adam_eps, fused=True)
+        return torch.optim.Adam(params, lr=settings.lr, betas=settings.betas, eps=settings.adam_eps, fused=True)
+    if settings.name == "adamw":
+        return torch.optim.AdamW(
+            params,
+            lr=settings.lr,
+            betas=settings.betas,
+            eps=settings.adam_eps,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
     if settings.name == "rmsprop":
-        return torch.optim.RMSprop(params, lr=lr, alpha=settings.rmsprop_decay, momentum=settings.momentum)
-    return torch.optim.SGD(params, lr=lr, momentum=settings.momentum)
+        return torch.optim.RMSprop(params, lr=settings.lr, alpha=settings.rmsprop_decay, momentum=settings.momentum)
+    return torch.optim.SGD(params, lr=settings.lr, momentum=settings.momentum)
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, values: Mapping[str, float], name: str, base: float) -> None:

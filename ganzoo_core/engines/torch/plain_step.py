@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ganzoo_core.api import Step
-from ganzoo_core.engines.loss_memory import LossMemory
+from ganzoo_core.engines.loss_memory import LossMemory, describe_memory
 from ganzoo_core.engines.loss_services import PhaseTerms, PlainServices, Round, call_loss
 from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, drop_labels, make_arguments
 from ganzoo_core.engines.torch.forward import Given, as_keywords
@@ -19,11 +19,15 @@ class PlainStep:
     """Calls a trainer's networks and its loss.
 
     Args:
-        trainer: of networks that may grow.
+        trainer: when its networks have grown, make a new `PlainStep`.
     """
 
     def __init__(self, trainer: TrainedNetworks) -> None:
-        self.trainer = trainer
+        self.trainer, self._declared_memory = trainer, describe_memory(trainer.declared_memory)
+        self._weights = {
+            slot: {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+            for slot, network in (("generator", trainer.G), ("discriminator", trainer.D))
+        }
 
     def generate(self, z: torch.Tensor, given: Given, values: Mapping[str, Any]) -> torch.Tensor:
         """Generate images [N,C,H,W]."""
@@ -62,8 +66,8 @@ class PlainStep:
             lambda x, arguments: forward(trainer.D, x, arguments), arguments, real=real, fake=fake, share=share
         )
         G = BoundGenerator(lambda z, arguments: forward(trainer.G, z, arguments), self._make_g_arguments(given, values))
-        memory = LossMemory(lambda name: trainer.memory[name].clone(), self._write_memory, trainer.declared_memory)
-        services = PlainServices(D, trainer.ops, here)
+        memory = LossMemory(lambda name: trainer.memory[name].clone(), self._write_memory, self._declared_memory)
+        services = PlainServices(D, trainer.ops, here, lambda network: dict(self._weights[network]))
         step = Step(
             D,
             G,

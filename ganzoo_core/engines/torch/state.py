@@ -13,6 +13,7 @@ from ganzoo_core.engines.torch.protocol import TrainedNetworks
 # State that each optimizer keeps per parameter, with the parameter's shape; the step count is separate.
 _OPTIMIZER_TENSORS = {
     "adam": ("exp_avg", "exp_avg_sq"),
+    "adamw": ("exp_avg", "exp_avg_sq"),
     "rmsprop": ("square_avg", "momentum_buffer"),
     "sgd": ("momentum_buffer",),
 }
@@ -26,7 +27,7 @@ def read_trainer_state(trainer: TrainedNetworks) -> dict[str, np.ndarray]:
     state = {}
     for label, network in _list_networks(trainer):
         state.update({f"{label}/{name}": _to_array(tensor) for name, tensor in network.state_dict().items()})
-    for label, optimizer, params in _list_optimizers(trainer):
+    for label, optimizer, params, _ in _list_optimizers(trainer):
         for index, param in enumerate(params):
             moments = optimizer.state.get(param, {})
             state.update(
@@ -58,9 +59,9 @@ def describe_trainer_state(trainer: TrainedNetworks) -> tuple[dict[str, tuple[st
         ranks = 1 if trainer.group is None else trainer.group.rank.world_size
         expected[f"loss/{name}"] = dtype, (ranks, *shape) if _is_of_rank(trainer, name) else shape
     moments = {}
-    for label, _, params in _list_optimizers(trainer):
+    for label, _, params, optimizer_name in _list_optimizers(trainer):
         for index, param in enumerate(params):
-            for name in _OPTIMIZER_TENSORS[trainer.plan.optimizer.name]:
+            for name in _OPTIMIZER_TENSORS[optimizer_name]:
                 moments[f"{label}/{index:03d}.{name}"] = _describe_tensor(param)
             moments[f"{label}/{index:03d}.step"] = ("float32", ())
     return expected | moments, set(moments)
@@ -77,15 +78,15 @@ def restore_trainer_state(trainer: TrainedNetworks, tensors: Mapping[str, np.nda
             if _is_of_rank(trainer, name):
                 array = array[0 if trainer.group is None else trainer.group.rank.number]
             tensor.copy_(torch.from_numpy(np.asarray(array)))
-        for label, optimizer, params in _list_optimizers(trainer):
+        for label, optimizer, params, optimizer_name in _list_optimizers(trainer):
             for index, param in enumerate(params):
                 optimizer.state.pop(param, None)
-                for name in ("step", *_OPTIMIZER_TENSORS[trainer.plan.optimizer.name]):
+                for name in ("step", *_OPTIMIZER_TENSORS[optimizer_name]):
                     saved = tensors.get(f"{label}/{index:03d}.{name}")
                     if saved is None:
                         continue
                     # A moment must have its parameter's strides, which fused optimizers do not check.
-                    like = torch.empty((), device=_find_step_device(trainer, param)) if name == "step" else param
+                    like = torch.empty((), device=_find_step_device(optimizer_name, param)) if name == "step" else param
                     optimizer.state[param][name] = torch.empty_like(like).copy_(torch.from_numpy(saved))
 
 
@@ -108,14 +109,15 @@ def _list_networks(trainer: TrainedNetworks) -> Iterator[tuple[str, torch.nn.Mod
         yield "EMA", trainer.ema
 
 
-def _list_optimizers(trainer: TrainedNetworks) -> Iterator[tuple[str, Any, list[Any]]]:
-    yield "optimizer of G", trainer.g_optimizer, trainer.g_params
-    yield "optimizer of D", trainer.d_optimizer, trainer.d_params
+def _list_optimizers(trainer: TrainedNetworks) -> Iterator[tuple[str, Any, list[Any], str]]:
+    """The label, the optimizer, its parameters, and its name in the settings."""
+    yield "optimizer of G", trainer.g_optimizer, trainer.g_params, trainer.plan.optimizer_g.name
+    yield "optimizer of D", trainer.d_optimizer, trainer.d_params, trainer.plan.optimizer_d.name
 
 
-def _find_step_device(trainer: TrainedNetworks, param: torch.Tensor) -> torch.device:
-    """The device of an optimizer's step count: the parameter's for fused Adam, else the CPU."""
-    return param.device if trainer.plan.optimizer.name == "adam" else torch.device("cpu")
+def _find_step_device(optimizer_name: str, param: torch.Tensor) -> torch.device:
+    """The device of an optimizer's step count: the parameter's for fused optimizers, else the CPU."""
+    return param.device if optimizer_name in ("adam", "adamw") else torch.device("cpu")
 
 
 def _to_array(tensor: torch.Tensor) -> np.ndarray:

@@ -199,7 +199,7 @@ def test_r1_alone(make_loss, fake_step):
 @pytest.mark.parametrize(("name", "option"), [("relativistic", "gamma"), ("wgan-gp", "gp_weight")])
 def test_a_weight_of_zero_costs_no_gradients(name, option, make_loss, fake_step, monkeypatch):
     step = numpy_step(fake_step)
-    monkeypatch.delattr(Quadratic, "score_and_gradient")
+    monkeypatch.setattr(Quadratic, "score_and_gradient", lambda self, x: pytest.fail("it asked for a gradient"))
     assert list(make_loss(name, **{option: 0.0}).discriminator(step)) == ["adversarial"]
 
 

@@ -17,6 +17,14 @@ ADVICE = {
 }
 
 
+def refuse_zeros(layer: str, slot: str) -> gz.UsageError:
+    """The error for a layer whose weights begin at 0, as the last ones of some residual blocks do."""
+    return gz.UsageError(
+        f"the weights of {layer} in this {slot} begin at 0, and spectral-norm divides by their largest singular value: "
+        f"{ADVICE[slot]}"
+    )
+
+
 @gz.hookimpl(wrapper=True)
 def build_generator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Generator[None, Any, Any]:
     """The generator, with each weight divided by its largest singular value if `networks` has it; else as it is.
@@ -34,7 +42,7 @@ def build_discriminator(spec: gz.Spec, modifiers: dict[str, gz.Options]) -> Gene
 
     Raises:
         UsageError: for fewer than one iteration, for no network at all, and for a network that is already spectrally
-            normalised or has no layer to normalise.
+            normalised, has no layer to normalise, or has one whose weights are all 0.
     """
     network = yield
     return _normalise_if_chosen(network, "discriminator", spec.framework, modifiers["spectral-norm"])

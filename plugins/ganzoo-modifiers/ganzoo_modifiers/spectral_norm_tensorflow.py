@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 import ganzoo_core as gz
-from ganzoo_modifiers.spectral_norm import ADVICE
+from ganzoo_modifiers.spectral_norm import ADVICE, refuse_zeros
 
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 LAYERS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, *TRANSPOSED, layers.Dense, layers.Embedding)
@@ -27,7 +27,7 @@ def normalise(network: keras.Model, *, slot: str, iterations: int) -> keras.Mode
         iterations: steps of the power iteration in each training forward, at least 1.
 
     Raises:
-        UsageError: if the network has spectral norm already, or no layer to normalise.
+        UsageError: if the network has spectral norm already, no layer to normalise, or one whose weights are all 0.
     """
     for layer in (network, *_iterate_layers(network)):
         if "SpectralNorm" in type(layer).__name__:
@@ -35,10 +35,15 @@ def normalise(network: keras.Model, *, slot: str, iterations: int) -> keras.Mode
                 f"this {slot} has spectral normalisation already (in {layer.name}), and a second one "
                 f"would normalise what is normalised: {ADVICE[slot]}, or switch the model's own off"
             )
-    if not any(isinstance(layer, LAYERS) for layer in _iterate_layers(network)):
+    layers_found = [layer for layer in _iterate_layers(network) if isinstance(layer, LAYERS)]
+    if not layers_found:
         raise gz.UsageError(
             f"spectral-norm found no convolution, dense layer or embedding in this {slot}: {ADVICE[slot]}"
         )
+    for layer in layers_found:
+        weights = [weight for weight in layer.trainable_variables if len(weight.shape) > 1]  # none before it is built
+        if weights and not tf.reduce_any(weights[0].value != 0):
+            raise refuse_zeros(layer.name, slot)
     return SpectralNormalised(network, iterations=iterations)
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import ganzoo_core as gz
-from ganzoo_modifiers.spectral_norm import ADVICE
+from ganzoo_modifiers.spectral_norm import ADVICE, refuse_zeros
 
 LAYERS = (
     nn.Conv1d,
@@ -32,7 +32,7 @@ def normalise(network: nn.Module, *, slot: str, iterations: int) -> nn.Module:
         iterations: at least 1.
 
     Raises:
-        UsageError: if the network has spectral norm already, no layer to normalise, or one whose weights begin at 0.
+        UsageError: if the network has spectral norm already, no layer to normalise, or one whose weights are all 0.
     """
     for name, module in network.named_modules():
         if _is_normalised(module):
@@ -48,10 +48,7 @@ def normalise(network: nn.Module, *, slot: str, iterations: int) -> nn.Module:
         )
     for name, layer in layers.items():
         if not layer.weight.is_meta and not layer.weight.any():
-            raise gz.UsageError(
-                f"the weights of {name} in this {slot} begin at 0, and spectral-norm divides by their largest singular "
-                f"value: {ADVICE[slot]}"
-            )
+            raise refuse_zeros(name or "the only layer", slot)
     for layer in layers.values():
         parametrizations.spectral_norm(layer, n_power_iterations=iterations)
     return network

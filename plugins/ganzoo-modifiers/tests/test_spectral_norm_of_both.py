@@ -87,6 +87,21 @@ def test_refusals_name_the_generator_and_what_to_type(modify, framework):
         modify("build_generator", empty, "spectral-norm", framework, networks=BOTH)
 
 
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_weights_that_begin_at_0_are_refused_and_biases_that_do_are_not(modify, framework):
+    given = network(framework)
+    if framework == "torch":
+        nn.init.zeros_(given[2].bias)
+    modify("build_discriminator", given, "spectral-norm", framework)
+    given = network(framework)
+    if framework == "torch":
+        nn.init.zeros_(given[2].weight)
+    else:
+        given.layers[-1].kernel.assign(np.zeros((6, 3)))
+    with pytest.raises(gz.UsageError, match=r"in this discriminator begin at 0, .*: leave out --with spectral-norm"):
+        modify("build_discriminator", given, "spectral-norm", framework)
+
+
 def test_a_generator_saved_before_the_setting_was_there_is_as_it_was(modify):
     from ganzoo_modifiers import spectral_norm
 
