@@ -196,7 +196,7 @@ class Step:
             PluginError: for another name, and where no network is trained.
         """
         if self.services is None:
-            raise PluginError("step.weights is there in training alone; this step is of no networks")
+            raise PluginError("step.weights is available only in training; this step has no networks")
         return self.services.weights(network)
 
 

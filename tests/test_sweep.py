@@ -445,8 +445,11 @@ def test_lists_hold_all_that_was_said(sweep: Callable, monkeypatch: pytest.Monke
     assert re.search(r"\b2 jobs; start them with `sbatch runs/dcgan-torch-sweep-1/sweep\.sbatch`", err)
     # Several at once on one machine share its cores.
     monkeypatch.setattr("ganzoo_core.engines.count_available_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert re.search(r"engine\.threads=4\b", sweep(f"{words} --list lines --jobs 2")[0])
     assert "engine.threads=4" not in sweep(f"{words} --list lines --jobs 2 --set threads=1")[0]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert "engine.threads" not in sweep(f"{words} --list lines --jobs 2")[0]
 
 
 def test_lists_of_a_length_in_minutes_say_that_runs_will_differ(sweep: Callable) -> None:

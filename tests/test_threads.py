@@ -132,11 +132,16 @@ def test_another_process_is_seen_on_the_cores_and_this_one_is_not(monkeypatch):
         finally:
             child.kill()
 
-    busy = iter([10.0, 12.0])
-    own = iter([3.0, 5.0])
+    busy, own = iter([10.0, 12.0, 10.0, 14.0]), iter([3.0, 5.0, 3.0, 3.0])
     monkeypatch.setattr(cores, "_read_busy_seconds", lambda allowed: next(busy))
     monkeypatch.setattr(cores, "_read_own_seconds", lambda: next(own))
     assert cores.measure_busy_cores() == 0
+    # Of 16 cores this process may use 4 at a time: what others do on the rest does not hold it up.
+    monkeypatch.setattr(cores, "_list_allowed_cores", lambda: list(range(16)))
+    monkeypatch.setattr(cores, "count_available_cores", lambda: 4)
+    times = iter([0.0, 0.25])
+    monkeypatch.setattr(cores.time, "monotonic", lambda: next(times))
+    assert cores.measure_busy_cores() == 4  # 16 are busy
 
 
 def train(*, images: int, out: str) -> gz.Run:
@@ -212,6 +217,11 @@ def test_a_busy_machine_is_not_timed(monkeypatch, capsys):
     monkeypatch.setattr(tuning, "measure_busy_cores", lambda: 1.4)
     assert main(["doctor", "--tune"]) == 2
     assert "other processes keep 1.4 of" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_the_checks_alone_read_is_refused(capsys):
+    assert main(["doctor", "--tune", "--set", "width=8"]) == 2
+    assert "--tune only times training" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_run_that_fails_is_named(monkeypatch, capsys):

@@ -140,6 +140,8 @@ def _tune_threads(installed: catalog.Catalog, args: argparse.Namespace) -> int:
     from ganzoo_core.engines.threads import describe_machine
     from ganzoo_core.terminal.progress import show_status
 
+    if args.quick or args.deep or args.set:
+        raise UsageError("--tune only times training; leave out --quick, --deep and --set")
     model = None if args.name is None else installed.find("models", args.name)
     with show_status("timing") as update:
         timings, path = tune_threads(installed, model, lambda words: update(f"timing {words}"))

@@ -188,11 +188,13 @@ def _list_arguments(args: argparse.Namespace) -> list[str]:
 
 
 def _choose_threads(args: argparse.Namespace, over: Mapping[str, object]) -> list[str]:
-    """Divide the cores among simultaneous runs, unless the user set the number of threads."""
+    """Divide the cores among simultaneous runs, unless the user set the number of threads, by `OMP_NUM_THREADS` too."""
     from ganzoo_core.engines import count_available_cores
+    from ganzoo_core.engines.threads import read_omp_threads
 
     set_keys = [text.partition("=")[0].strip() for text in args.set] + list(over)
-    if args.jobs == 1 or args.list == "slurm" or args.config or {"threads", "engine.threads"} & set(set_keys):
+    chosen = args.config or read_omp_threads() or {"threads", "engine.threads"} & set(set_keys)
+    if args.jobs == 1 or args.list == "slurm" or chosen:
         return []
     return ["--set", f"engine.threads={max(1, count_available_cores() // args.jobs)}"]
 

@@ -94,7 +94,7 @@ def _time_run(part: Part, threads: int) -> float:
     """Images a second of one short run, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        words = ["run", part.qualified_name, "--steps", str(STEPS), "--quiet", "--out", str(out)]
+        words = ["run", part.qualified_name, "--steps", str(STEPS), "--device", "cpu", "--quiet", "--out", str(out)]
         words += ["--set", f"engine.threads={threads}", "--track", ""]
         try:
             done = run_process([sys.executable, "-P", "-m", "ganzoo_core", *words], timeout=RUN_TIMEOUT)

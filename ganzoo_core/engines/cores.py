@@ -56,15 +56,19 @@ def _read_quota(group: Path) -> float:
 
 
 def measure_busy_cores() -> float:
-    """How many of this process's cores others keep busy now, from 0 to all; 0 where the system does not tell."""
+    """How many of the cores that this process may use others keep busy now; 0 where the system does not tell.
+
+    Where a quota leaves it fewer cores than it may run on, others are taken to keep to the rest first.
+    """
     allowed = set(_list_allowed_cores())
+    rest = len(allowed) - count_available_cores()
     started, busy, own = time.monotonic(), _read_busy_seconds(allowed), _read_own_seconds()
     if busy is None:
         return 0.0
     time.sleep(SAMPLE_SECONDS)
     later, own_later = _read_busy_seconds(allowed), _read_own_seconds()
     seconds = time.monotonic() - started
-    return 0.0 if later is None else max(0.0, (later - busy - (own_later - own)) / seconds)
+    return 0.0 if later is None else max(0.0, (later - busy - (own_later - own)) / seconds - rest)
 
 
 def _read_own_seconds() -> float:

@@ -209,8 +209,6 @@ class Engine(Protocol):
     ) -> np.ndarray:
         """Generate images in evaluation mode and float32, in chunks of `DRAW_BATCH_SIZE`; G is left as it was.
 
-        The same arguments give the same bytes.
-
         Args:
             G: a generator, or a trainer's `inference_generator`.
             z: float32 [N, latent_dim], with N of at least 1.
@@ -222,7 +220,7 @@ class Engine(Protocol):
             noise_seed: of what the framework draws then, together with the image's index.
 
         Returns:
-            uint8 [N,H,W,C], at the resolution that G has grown to.
+            uint8 [N,H,W,C], at the resolution that G has grown to; the same arguments give the same bytes.
         """
 
     def score_images(

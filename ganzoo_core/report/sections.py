@@ -261,8 +261,9 @@ def render_reproduction(run: RunRecord) -> Html:
         )
     else:
         more = render_commands([f"ganzoo resume {folder}"], "Go on from where it stopped")
-    what = "--on test" if run.draws_from_conditions else "-n 64"
-    draw = [f"ganzoo generate {folder} {what} --out grid.png"]
+    draw = [f"ganzoo generate {folder} -n 64 --out grid.png"]
+    if run.draws_from_conditions:
+        draw = [f"ganzoo generate {folder} --on test --out grid.png"]
     parts = run.get_fact("parts")
     versions = [
         ("ganzoo", run.get_fact("ganzoo")),

@@ -170,10 +170,12 @@ class CompiledStep:
         trainer, device = self.trainer, self.trainer.engine.device
         tensors = [*trainer.G.buffers(), *trainer.D.buffers(), *trainer.memory.values()]
         before = [tensor.clone() for tensor in tensors]
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-        for tensor, former in zip(tensors, before, strict=True):
-            tensor.data.copy_(former)  # hidden from autograd, which would refuse G's graph after an in-place change
+        try:
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                yield
+        finally:  # compiled code may fail halfway, when it has changed some of them
+            for tensor, former in zip(tensors, before, strict=True):
+                tensor.data.copy_(former)  # hidden from autograd, which would refuse G's graph after an in-place change
 
 
 def _describe_phases(phases: tuple[str, ...], here: Round) -> str:

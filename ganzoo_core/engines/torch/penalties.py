@@ -34,7 +34,8 @@ def fill_resting_gradients(params: Sequence[torch.Tensor], optimizer: torch.opti
     """In a round in which a term rests, set the gradients to 0 of parameters that no other term reaches.
 
     Without a gradient the optimizer would pass over them, so that their moments would decay in some rounds only. They
-    are known by the optimizer's state: in the first round every term is due.
+    are known by the optimizer's state: in the first round every term is due. (After a growth, which empties that state,
+    such parameters rest until their term is due.)
     """
     for param in params:
         if param.grad is None and param in optimizer.state:

@@ -34,6 +34,8 @@ def clip_gradients(params: list[torch.Tensor], max_norm: float) -> None:
     `torch.nn.utils.clip_grad_norm_` adds 1e-6 to the norm, which TensorFlow's `clip_by_global_norm` does not.
     """
     gradients = [param.grad for param in params if param.grad is not None]
+    if not gradients:  # where the only term is lazy, and rests
+        return
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     torch._foreach_mul_(gradients, (max_norm / norm).clamp(max=1.0))  # a norm of 0 gives infinity, so 1
 

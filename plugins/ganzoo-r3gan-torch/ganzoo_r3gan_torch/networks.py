@@ -191,7 +191,7 @@ class Generator(nn.Module):
         blocks: residual blocks of each stage.
         block: `grouped`, the paper's, or `plain`.
         group_size: of grouped ones.
-        tanh: end in it. The paper does not; where much is white or black, it spares G to learn how not to vary there.
+        tanh: end in it. The paper does not; where much is white or black, it spares G from learning not to vary there.
     """
 
     def __init__(

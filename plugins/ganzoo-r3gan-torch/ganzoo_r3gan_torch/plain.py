@@ -79,7 +79,7 @@ class Generator(nn.Module):
         self.image = begun(nn.Conv2d(c, 1, 1, bias=False))
 
     def forward(self, z: Tensor) -> Tensor:
-        # The paper ends without tanh. Here much is black, and tanh spares G to learn how not to vary there.
+        # The paper ends without tanh. Here much is black, and tanh spares G from learning not to vary there.
         return torch.tanh(self.image(self.layers(self.basis * self.project(z)[:, :, None, None])))
 
 
