@@ -23,8 +23,8 @@ def gradients(subject: Subject) -> None:
     """With one network's learning rate at 0, none of its parameters change and all of the other's do.
 
     All but those of heads of D, such as `classes`, where the model's own loss asks for its scores alone, and those that
-    shift all scores of D alike: within a hinge's margins the gradients of real and fake cancel, as they always do in a
-    loss of differences.
+    shift all scores of D alike: in a loss of differences, or within the margins of one, the gradients of real and fake
+    cancel.
     """
     for moving, rates in (("discriminator", {"lr_g": 0.0, "lr_d": 1e-2}), ("generator", {"lr_g": 1e-2, "lr_d": 0.0})):
         trainer, resolved, fitted = make_trainer(subject, **_ADAM)
