@@ -146,7 +146,7 @@ def measure_shares(args: argparse.Namespace) -> dict[str, Any]:
             runner._sample()
             runner._checkpoint()
             runner._save(runner.folder.snapshots / str(runner.images))
-        one = {name: statistics.median(clock.seconds[name]) for name in (*RUNNER_METHODS, "step", "_load_reals")}
+        one = {name: statistics.median(clock.seconds[name]) for name in (*RUNNER_METHODS, "step", "load_reals")}
         every = {
             "_report": 50 * batch, "_end_epoch": EPOCH_IMAGES, "_sample": EPOCH_IMAGES, "_save": 5 * EPOCH_IMAGES,
             "_checkpoint": 10_000
@@ -156,7 +156,7 @@ def measure_shares(args: argparse.Namespace) -> dict[str, Any]:
         whole = an_image + sum(parts.values())
         long = {
             "step": one["step"],
-            "data path": clock.sum_seconds("_load_reals") / clock.sum_seconds("step"),
+            "data path": clock.sum_seconds("load_reals") / clock.sum_seconds("step"),
             "around": sum(parts.values()) / whole,
             "parts": {name: (one[name], each / whole) for name, each in parts.items()},
         }
@@ -168,7 +168,7 @@ def measure_shares(args: argparse.Namespace) -> dict[str, Any]:
         taken = {name: clock.sum_seconds(name) for name in RUNNER_METHODS}
         default = {
             "step": statistics.median(clock.seconds["step"]),
-            "data path": clock.sum_seconds("_load_reals") / clock.sum_seconds("step"),
+            "data path": clock.sum_seconds("load_reals") / clock.sum_seconds("step"),
             "around": sum(taken.values()) / whole,
             "parts": {
                 name: (statistics.median(clock.seconds.get(name, [0.0])), spent / whole)
@@ -191,7 +191,9 @@ class Clock:
     def __init__(self, runner: Any) -> None:
         self.seconds: dict[str, list[float]] = {}
         self.began: list[float] = []
-        for owner, names in ((runner, RUNNER_METHODS), (runner.trainer, ("step", "_load_reals"))):
+        trainer = runner.trainer
+        data_path = getattr(trainer, "batches", trainer)  # PyTorch's has a class of its own
+        for owner, names in ((runner, RUNNER_METHODS), (trainer, ("step",)), (data_path, ("load_reals",))):
             for name in names:
                 setattr(owner, name, partial(self._time_call, name, getattr(owner, name)))
 

@@ -22,14 +22,16 @@ def games(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_what_overhead_times_by_name_exists(games: ModuleType) -> None:
     from ganzoo_core.engines.tensorflow.trainer import Trainer as TensorFlowTrainer
+    from ganzoo_core.engines.torch.batches import Batches
     from ganzoo_core.engines.torch.trainer import Trainer as TorchTrainer
     from ganzoo_core.training.runner import Runner
 
     overhead = importlib.import_module("overhead")
     assert [name for name in (*overhead.RUNNER_METHODS, "_read_schedule") if not hasattr(Runner, name)] == []
-    for trainer in (TensorFlowTrainer, TorchTrainer):
-        assert hasattr(trainer, "_load_reals")
-        assert hasattr(trainer, "step")
+    assert hasattr(Batches, "load_reals")
+    assert hasattr(TensorFlowTrainer, "load_reals")
+    assert hasattr(TensorFlowTrainer, "step")
+    assert hasattr(TorchTrainer, "step")
     for tutorials in ("torch_tutorials", "tensorflow_tutorials"):
         assert "def make_loop(" in (BENCHMARKS / f"{tutorials}.py").read_text(encoding="utf-8")
 

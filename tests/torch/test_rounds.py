@@ -166,7 +166,7 @@ def test_a_log_is_reported_and_not_minimised(engine: Engine) -> None:
 
 def test_a_penalty_that_rests_after_a_resume_is_checked_when_it_is_due(engine: Engine) -> None:
     started = play(engine, PLAN, LazyR1(4), 1, networks())
-    trainer = engine.create_trainer(*networks(), DeadPenalty(4), PLAN, started.data.images, None)
+    trainer = engine.create_trainer(*networks(), DeadPenalty(4), PLAN, started.batches.data.images, None)
     trainer.restore_state(started.read_state())
     for step in (1, 2, 3):
         trainer.step(step, step * BATCH, {})

@@ -183,7 +183,7 @@ class Trainer:
         self, step: int, turn: int, position: int, values: Mapping[str, float]
     ) -> dict[str, Any]:
         return {
-            **self._load_reals(self.reals, position, "d", values),
+            **self.load_reals(self.reals, position, "d", values),
             "d_z": self._draw_latents("z", step, turn),
             "d_seeds": self._draw_seeds("discriminator", step, turn),
         }
@@ -192,12 +192,13 @@ class Trainer:
         plan, inputs = self.plan, {}
         if plan.loads_generator_reals:
             # Reals from a separate stream; they do not count as images seen.
-            inputs = self._load_reals(self.g_reals, step * plan.batch_size, "g", values)
+            inputs = self.load_reals(self.g_reals, step * plan.batch_size, "g", values)
         if with_z:
             inputs["g_z"] = self._draw_latents("z of the generator", step)
         return {**inputs, "g_seeds": self._draw_seeds("generator", step)}
 
-    def _load_reals(self, stream: Stream, position: int, prefix: str, values: Mapping[str, float]) -> dict[str, Any]:
+    def load_reals(self, stream: Stream, position: int, prefix: str, values: Mapping[str, float]) -> dict[str, Any]:
+        """A batch of a stream, still encoded, and what belongs to it, named for the phase that `prefix` begins."""
         size = self.plan.batch_size
         now, following = (stream.take_indices(start, size) for start in (position, position + size))
         encoded, given = self.data.gather_encoded(now, following, values)
