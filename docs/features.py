@@ -107,7 +107,8 @@ hold a value that meets the need, the mix takes it and says so.
 OWN = """
 Any other name is an agreement between plugins. One that ends in `_in_generator` or `_in_discriminator` is looked up in
 that network's model, any other in both: it is there if either has it. A loss or a modifier may have features too, such
-as `r1_penalty`: `doubles` of a modifier names those that should be there once, and the mix warns of a second.
+as `r1_penalty` and `r2_penalty`: `doubles` of a modifier names those that should be there once, and the mix warns of
+a second.
 """
 
 
