@@ -36,10 +36,11 @@ def _make_torch(spec: gz.Spec, outputs: int, *, draws: bool) -> Any:
                 self.layers.append(nn.Conv2d(planes, outputs, 3, padding=1))
 
         def forward(self, x: Any, *, source: Any, resolution: int, fade: Any) -> Any:
-            assert resolution == self.resolution == source.shape[2]
+            assert resolution == source.shape[2] <= self.resolution  # a grown network is asked at earlier ones too
             assert draws or x.shape[2:] == source.shape[2:]
             seen = source if draws else torch.cat([x, source], dim=1)
-            total = fade * self.layers[-1](seen) + sum(layer(seen) for layer in self.layers[:-1])
+            *settled, newest = self.layers[: resolution.bit_length() - 2]
+            total = fade * newest(seen) + sum(layer(seen) for layer in settled)
             return torch.tanh(total) if draws else total
 
     return Growing()
@@ -63,11 +64,12 @@ def _make_keras(spec: gz.Spec, outputs: int, *, draws: bool) -> Any:
                 self.stages.append(keras.layers.Conv2D(outputs, 3, padding="same"))
 
         def call(self, x: Any, source: Any, resolution: int, fade: Any) -> Any:
-            assert resolution == self.resolution == source.shape[1]
+            assert resolution == source.shape[1] <= self.resolution
             assert draws or tuple(x.shape[1:3]) == tuple(source.shape[1:3])
             seen = source if draws else tf.concat([x, source], axis=3)
-            total = fade * self.stages[-1](seen)
-            for stage in self.stages[:-1]:
+            *settled, newest = self.stages[: resolution.bit_length() - 2]
+            total = fade * newest(seen)
+            for stage in settled:
                 total = total + stage(seen)
             return tf.tanh(total) if draws else total
 
