@@ -88,7 +88,7 @@ def test_a_condition_changes_what_is_drawn(framework: str, conditioned: Site, tm
 
 @pytest.mark.slow
 def test_the_contract_holds_for_models_and_a_loss_with_conditions(conditioned: Site) -> None:
-    results = runner.run("conditioned")
+    results = list(runner.run("conditioned"))
     failed = {
         f"{result.case}": result.detail
         for result in results
