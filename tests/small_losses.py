@@ -73,6 +73,14 @@ class Counting(BCE):
         return super().generator(step)
 
 
+class LoggedRound(BCE):
+    """A lazy 3 that is reported and not minimised."""
+
+    def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
+        step.log("three", step.every(2, lambda: step.ops.cast(3.0, "float32")))
+        return super().discriminator(step)
+
+
 class SignLog(BCE):
     """Reports E sign D(x), which adaptive augmentation goes by (arXiv:2006.06676)."""
 

@@ -43,7 +43,7 @@ class PhaseTerms(NamedTuple):
     Attributes:
         terms: scalars to minimise, by name.
         logged: scalars that are reported only, by name; constants to differentiation.
-        lazy: names of the terms that are results of `step.every`.
+        lazy: names of the terms, and of what was logged, that are results of `step.every`.
         periods: the n of each call of `step.every`.
     """
 
@@ -59,8 +59,8 @@ class PhaseTerms(NamedTuple):
             turns: phases of this kind in a round. A lazy term is 0 in all but the first, and is multiplied by their
                 number, so that its mean over the phases is its mean over the rounds.
         """
-        terms = {name: term * turns if turns > 1 and name in self.lazy else term for name, term in self.terms.items()}
-        return {**terms, **self.logged}
+        scalars = {**self.terms, **self.logged}
+        return {name: value * turns if turns > 1 and name in self.lazy else value for name, value in scalars.items()}
 
     def rests(self, here: Round) -> bool:
         """Whether a term was left out here that is due in another round."""
@@ -79,6 +79,7 @@ class LossServices(ABC):
     def __init__(self, D: BoundDiscriminator, ops: Ops, read_weights: Callable[[str], Mapping[str, Tensor]]) -> None:
         self._D, self._ops, self._read_weights = D, ops, read_weights
         self._logged: dict[str, Tensor] = {}
+        self._lazily_logged: list[str] = []
         self._results: list[Tensor] = []
         self._periods: list[int] = []
         self._is_inside = False  # a term of `every`
@@ -112,6 +113,8 @@ class LossServices(ABC):
         if not isinstance(name, str) or name in self._logged:
             problem = "twice in a phase" if isinstance(name, str) else "by a name that is no text"
             raise PluginError(f"the loss logs {name!r} {problem}; give each value a name of its own")
+        if self._is_lazy(value):
+            self._lazily_logged.append(name)
         self._logged[name] = self._ops.stop_gradient(self._check_scalar(value, "step.log gets", f"as {name!r}"))
 
     def weights(self, network: str) -> Mapping[str, Tensor]:
@@ -121,10 +124,13 @@ class LossServices(ABC):
 
     def take(self, terms: Mapping[str, Tensor]) -> PhaseTerms:
         """Return the terms of the phase that ends here with what came beside them, and begin another phase."""
-        lazy = [name for name, term in terms.items() if any(term is result for result in self._results)]
+        lazy = [name for name, term in terms.items() if self._is_lazy(term)] + self._lazily_logged
         result = PhaseTerms(terms, self._logged, tuple(lazy), tuple(self._periods))
-        self._logged, self._results, self._periods = {}, [], []
+        self._logged, self._lazily_logged, self._results, self._periods = {}, [], [], []
         return result
+
+    def _is_lazy(self, value: Tensor) -> bool:
+        return any(value is result for result in self._results)
 
     def _check_scalar(self, value: Tensor, gets: str, where: str) -> Tensor:
         shape = getattr(value, "shape", ())

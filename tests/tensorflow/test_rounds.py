@@ -14,7 +14,7 @@ import ganzoo_core as gz
 from ganzoo_core.engines.tensorflow import Engine
 
 from ..plans import change
-from ..small_losses import BCE, GAMMA, Counting, DeadPenalty, LazyMean, LazyR1, SignLog
+from ..small_losses import BCE, GAMMA, Counting, DeadPenalty, LazyMean, LazyR1, LoggedRound, SignLog
 from . import test_trainer
 from .test_trainer import BATCH, descend, equal, networks, noise, play, real_batch, sow
 
@@ -157,6 +157,12 @@ def test_a_log_is_reported_and_not_minimised(engine: Engine) -> None:
     means = logged.pop_means()
     assert means["discriminator/sign"] == pytest.approx(2 * means["discriminator/accuracy_real"] - 1, abs=1e-6)
     assert {name: value for name, value in means.items() if name != "discriminator/sign"} == plain.pop_means()
+
+
+@pytest.mark.parametrize("critic_steps", [2])
+def test_a_lazy_log_is_the_mean_over_rounds(engine: Engine, critic_steps: int) -> None:
+    trainer = play(engine, change(PLAN, critic_steps=critic_steps), LoggedRound(), 4)
+    assert trainer.pop_means()["discriminator/three"] == pytest.approx(3)  # 6, 0, 6, 0
 
 
 def test_a_lazy_penalty_that_cannot_move_d_is_an_error(engine: Engine) -> None:

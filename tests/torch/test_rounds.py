@@ -15,7 +15,7 @@ import ganzoo_core as gz
 from ganzoo_core.engines.torch import Engine
 
 from ..plans import change
-from ..small_losses import BCE, GAMMA, Counting, DeadPenalty, LazyMean, LazyR1, SignLog
+from ..small_losses import BCE, GAMMA, Counting, DeadPenalty, LazyMean, LazyR1, LoggedRound, SignLog
 from .test_trainer import BATCH, PLAN, by_hand, equal, networks, noise, play, real_batch
 
 
@@ -162,6 +162,12 @@ def test_a_log_is_reported_and_not_minimised(engine: Engine) -> None:
     accuracy = means["discriminator/accuracy_real"]
     assert means["discriminator/sign"] == pytest.approx(2 * accuracy - 1)
     assert {name: value for name, value in means.items() if name != "discriminator/sign"} == plain.pop_means()
+
+
+@pytest.mark.parametrize("critic_steps", [1, 3])
+def test_a_lazy_log_is_the_mean_over_rounds(engine: Engine, critic_steps: int) -> None:
+    trainer = play(engine, change(PLAN, critic_steps=critic_steps), LoggedRound(), 4, networks())
+    assert trainer.pop_means()["discriminator/three"] == pytest.approx(3)  # 6, 0, 6, 0
 
 
 def test_a_penalty_that_rests_after_a_resume_is_checked_when_it_is_due(engine: Engine) -> None:
