@@ -290,8 +290,9 @@ _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
         "conditions": _read_conditions, "discriminator_takes": _read_discriminator_takes, "drawn_alone": _read_flag,
     },
     "losses": {
-        "needs": _read_identifiers, "has": _read_added_features, "decision": _read_decision, "clip_discriminator": _read_clip,
-        "probability": _make_choice_check("sigmoid"), "takes": _read_identifiers, "contract": _read_part_name,
+        "needs": _read_identifiers, "has": _read_added_features, "decision": _read_decision,
+        "clip_discriminator": _read_clip, "probability": _make_choice_check("sigmoid"),
+        "takes": _read_identifiers, "contract": _read_part_name,
     },
     "schedules": {"gives": _read_given},
     "datasets": {
