@@ -188,8 +188,8 @@ def test_every_model_of_the_zoo_carries_one(tmp_path: Path) -> None:
     bundled = [part for part in gz.parts("models") if Path(part.location).is_relative_to(zoo)]
     assert len(bundled) >= 6
     others = {part.name: part.generators for part in bundled if part.generators[:1] != ("digits",)}
-    # pix2pix colours emoji; r3gan-torch has not been trained to the end of a preset yet.
-    assert others == {"pix2pix-torch": ("emoji",), "sngan-torch": ("emoji",), "r3gan-torch": ()}
+    # pix2pix colours emoji.
+    assert others == {"pix2pix-torch": ("emoji",), "sngan-torch": ("emoji",), "r3gan-torch": ("emoji",)}
     site = Site(tmp_path / "site")
     for name in ("dcgan-torch", "cgan-torch"):
         done = site.run("generate", name, "-n", "9", "--out", tmp_path / f"{name}.npz")
