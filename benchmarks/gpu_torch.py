@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ STEPS = 5  # that are looked at
 GRAPH_STEPS = 6  # until every piece was captured and is replayed
 RESUMED_STEPS = 40
 NCCL_TIMEOUT = 30.0  # seconds
-RESUME_SHARE = 0.8  # of the part's time: no further model is begun after it
+RESUME_SHARE = 0.6  # of the part's time: no further model is begun after it
 TRAINING_SHARE = 0.5  # of the part's time that is trained
 
 
@@ -157,25 +158,33 @@ def find_waits(asked: Asked) -> dict[str, Any]:
     """Tiny steps of every model in which it is an error to wait for the GPU.
 
     Raises:
-        RuntimeError: if one does, with its place.
+        RuntimeError: if one does.
     """
     waiting = {}
     for row in (row.make_tiny() for row in PUBLISHED if row.framework == "torch"):
         ours = RowSetup(row, asked.device)
-        trainer, values = ours.build_trainer(), {"lr_g": 1e-4, "lr_d": 1e-4}
-        for step in range(2 * SETTLING_STEPS):  # the first look at layouts, and make what is kept
-            try:
-                with forbid_waits(asked.device if step >= SETTLING_STEPS else "cpu"):
-                    trainer.step(step, step * ours.plan.images_per_step, values)
-            except RuntimeError as error:
-                waiting[row.name] = str(error).strip().splitlines()[0]
-                break
+        trainer = ours.build_trainer()
+        take_steps(trainer, range(SETTLING_STEPS))  # the first look at layouts, and make what is kept
+        try:
+            with forbid_waits(asked.device):
+                take_steps(trainer, range(SETTLING_STEPS, 2 * SETTLING_STEPS))
+        except RuntimeError as error:
+            if asked.device != "cuda":
+                raise
+            traceback.print_exc()  # says where it waits
+            waiting[row.name] = str(error).strip().splitlines()[0]
         if not all(map(math.isfinite, trainer.pop_means().values())):
             raise RuntimeError(f"{row.name} has statistics that are not finite")
     asked.need_cuda()
     if waiting:
         raise RuntimeError("; ".join(f"{name}: {words}" for name, words in waiting.items()))
     return {"says": f"none in {SETTLING_STEPS} steps of each of {len(MODELS)} models"}
+
+
+def take_steps(trainer: Any, steps: range) -> None:
+    """Steps with learning rates of a schedule."""
+    for step in steps:
+        trainer.step(step, step * trainer.plan.images_per_step, {"lr_g": 1e-4, "lr_d": 1e-4})
 
 
 @contextlib.contextmanager
