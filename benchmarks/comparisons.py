@@ -13,6 +13,8 @@ import ganzoo_core as gz
 from ganzoo_core import building, engines, mix
 from ganzoo_core.discovery import catalog
 
+MAX_IMAGES, MAX_BYTES = 2048, 2**26
+
 
 @dataclass(frozen=True)
 class Row:
@@ -22,10 +24,13 @@ class Row:
         name: as `--only` takes it.
         framework: `torch` or `tensorflow`.
         model: the part.
-        size: height and width of the images in pixels; they have one channel.
+        size: height and width of the images in pixels.
         batch: images a step.
         classes: of the labels; 0 for none.
+        channels: of the images.
         settings: over the model's own.
+        tiny: settings of the smallest networks; see `make_tiny`.
+        tiny_size: height and width of the smallest images; 0 for those of `size`.
     """
 
     name: str
@@ -34,19 +39,29 @@ class Row:
     size: int
     batch: int
     classes: int = 0
+    channels: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    tiny: Mapping[str, Any] = field(default_factory=dict)
+    tiny_size: int = 0
 
     def make_tiny(self) -> Row:
         """The same row so small that it only shows that everything works."""
-        return replace(self, batch=8, settings={**self.settings, "model.width": 4})
+        settings = {**self.settings, "model.width": 4, **self.tiny}
+        return replace(self, batch=8, size=self.tiny_size or self.size, settings=settings)
+
+    @property
+    def count(self) -> int:
+        """Images: enough that a batch does not lie in the processor's cache."""
+        return min(MAX_IMAGES, MAX_BYTES // (self.size**2 * self.channels))
 
     def make_images(self) -> np.ndarray:
-        """Noise, uint8 [N,H,W,1], enough of it that a batch does not lie in the processor's cache."""
-        return np.random.default_rng(0).integers(0, 256, (2048, self.size, self.size, 1), dtype=np.uint8)
+        """Noise, uint8 [N,H,W,C]."""
+        shape = (self.count, self.size, self.size, self.channels)
+        return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
     def make_labels(self) -> np.ndarray | None:
         """int64 [N], or None."""
-        return np.arange(2048) % self.classes if self.classes else None
+        return np.arange(self.count) % self.classes if self.classes else None
 
 
 ROWS = (
@@ -61,6 +76,30 @@ ROWS = (
     Row(
         "progan-tf", "tensorflow", "progan-tf", 32, 16, settings={"model.width": 64, "model.latent_dim": 64}
     ),
+)  # fmt: skip
+
+# Each model with the networks, the images and the batch of its paper, its manifest's defaults, for `gpu.py`. What would
+# make its steps unlike those of plain.py is left out: further steps of D, and in r3gan-torch augmentation, the schedule
+# and with it the moving average. progan-tf stands where the paper's own comparisons do, fully grown.
+PUBLISHED = (
+    Row("dcgan-torch", "torch", "dcgan-torch", 64, 64, channels=3, tiny_size=16),
+    Row("cgan-torch", "torch", "cgan-torch", 28, 64, classes=10, tiny_size=16),
+    Row(
+        "cgan-projection-torch", "torch", "cgan-projection-torch", 32, 64, classes=10, channels=3, tiny_size=16,
+        settings={"train.critic_steps": 1},
+    ),
+    Row("sngan-torch", "torch", "sngan-torch", 32, 64, channels=3, tiny_size=16, settings={"train.critic_steps": 1}),
+    Row(
+        "r3gan-torch", "torch", "r3gan-torch", 32, 512, channels=3, tiny_size=16,
+        settings={"use.with": [], "use.schedule": "constant"}, tiny={"model.width": 16, "model.group_size": 2},
+    ),
+    Row(
+        "pix2pix-torch", "torch", "pix2pix-torch", 256, 1, channels=3, tiny_size=32,
+        settings={"data.derive": "grey"}, tiny={"model.patch": 16},
+    ),
+    Row("dcgan-tf", "tensorflow", "dcgan-tf", 28, 256, tiny_size=8),
+    Row("convgan-tf", "tensorflow", "convgan-tf", 28, 128, tiny={"model.hidden": 8}, tiny_size=16),
+    Row("progan-tf", "tensorflow", "progan-tf", 128, 16, channels=3, tiny={"model.latent_dim": 4}, tiny_size=8),
 )  # fmt: skip
 
 
@@ -99,13 +138,15 @@ class RowSetup:
     """
 
     def __init__(self, row: Row, device: str, **assigned: Any) -> None:
-        self.row, self.images = row, row.make_images()
+        self.row = row
         names = [str(label) for label in range(row.classes)]
-        source = gz.ImageSource(self.images, row.make_labels(), names)
+        source = gz.ImageSource(row.make_images(), row.make_labels(), names)
         settings = {**row.settings, "train.batch_size": row.batch, "engine.device": device, **assigned}
         request = mix.Request(picks={"model": row.model, "data": source}, assigned=settings, preset="none")
         self.mix = mix.resolve(catalog.scan(), request)
         self.fitted = building.fit_to_data(self.mix, source)
+        self.source = building.prepare_data(self.mix, self.fitted, source)
+        self.images = np.asarray(self.source.images)
         self.engine = engines.create_engine(row.framework, self.mix.settings)
         self.plan = building.make_plan(self.mix, {})
 
@@ -116,10 +157,7 @@ class RowSetup:
 
     def build_trainer(self, values: Mapping[str, float] | None = None) -> Any:
         """What `ganzoo run` lets take the steps."""
-        loss = building.build_loss(self.mix, self.fitted)
-        return self.engine.create_trainer(
-            *self.build_networks(values), loss, self.plan, self.images, self.row.make_labels()
-        )
+        return building.build_trainer(self.engine, self.mix, self.fitted, self.source, values or {})
 
     def count_parameters(self, trainer: Any) -> dict[str, int]:
         """How many numbers each network of a trainer learns."""

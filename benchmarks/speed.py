@@ -38,7 +38,7 @@ def main() -> int:
     if args.child:
         args.json.write_text(json.dumps(measure_row(rows[0], args)), encoding="utf-8")
         return 0
-    found: dict[str, Any] = {"machine": describe_machine(), "rows": []}
+    found: dict[str, Any] = {"machine": describe_machine("speed.py"), "rows": []}
     for row in rows:
         print(f"{row.name} …", file=sys.stderr, flush=True)
         found["rows"].append(run_in_child(row, args))
@@ -64,8 +64,8 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def describe_machine() -> dict[str, Any]:
-    """What the figures belong to."""
+def describe_machine(script: str) -> dict[str, Any]:
+    """What the figures belong to; `script` is the command's, without its folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -74,11 +74,12 @@ def describe_machine() -> dict[str, Any]:
         processor, flags = platform.processor() or platform.machine(), []
     vectors = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "unknown")
     words = sys.argv[1:]
-    if "--json" in words:  # where it was written is nobody's concern
-        place = words.index("--json")
-        words = words[:place] + words[place + 2 :]
+    for option in ("--json", "--grid"):  # where it was written is nobody's concern
+        if option in words:
+            place = words.index(option)
+            words = words[:place] + words[place + 2 :]
     return {
-        "command": shlex.join(["python", "benchmarks/speed.py", *words]),
+        "command": shlex.join(["python", f"benchmarks/{script}", *words]),
         "processor": processor,
         "vectors": vectors,
         "bf16": "avx512_bf16" in flags or "amx_bf16" in flags,

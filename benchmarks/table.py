@@ -28,7 +28,7 @@ def as_text(found: Results) -> str:
 
 def as_markdown(found: Results) -> str:
     """The tables as README.md has them."""
-    return _lay_out(found, _to_markdown_table)
+    return _lay_out(found, to_markdown_table)
 
 
 def list_warnings(found: Results) -> list[str]:
@@ -47,7 +47,7 @@ def _lay_out(found: Results, table: Any) -> str:
     versions = {key: row[key] for row in found["rows"] for key in ("torch", "tensorflow", "keras") if key in row}
     threads = sorted({row["threads"] for row in found["rows"]})
     facts = [
-        f"`{machine['command']}`" if table is _to_markdown_table else machine["command"],
+        f"`{machine['command']}`" if table is to_markdown_table else machine["command"],
         f"{machine['processor']}, {machine['vectors']}, {machine['cores']} cores",
         f"{', '.join(map(str, threads))} threads",
         *(f"{name} {version}" for name, version in versions.items()),
@@ -111,6 +111,7 @@ def _to_text_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(map(spaced, (head, *lines)))
 
 
-def _to_markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---" if column in ("row", "loop") else "---:" for column in head]
+def to_markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """The columns `row`, `loop`, `state` and `result` are aligned left."""
+    rule = ["---" if column in ("row", "loop", "state", "result") else "---:" for column in head]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))

@@ -6,15 +6,17 @@ second process has it switched off to show what the former have.
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from comparisons import Comparison, Row, RowSetup, iterate_batches
+from comparisons import Comparison, Row, RowSetup, find_package, iterate_batches
 from pairs import Loop
 from remote import RemoteLoop
 
@@ -38,43 +40,55 @@ def make_comparisons(row: Row, device: str) -> Iterator[Comparison]:
 
 
 def _compare_dcgan(row: Row, device: str, tutorials: dict[str, RemoteLoop]) -> Iterator[Comparison]:
-    for updates, plain in (("simultaneous", plain_simultaneous), ("alternating", plain_alternating)):
-        ours = RowSetup(row, device, **{"train.updates": updates})
-        trainer = ours.build_trainer()
-        runner, counted = ours.make_runner_loop(trainer), FlopCounter()
-
-        def others(ours: RowSetup = ours, plain: Any = plain, counted: FlopCounter = counted) -> dict[str, Loop]:
-            return {"plain": plain(ours, counted), **tutorials}
-
-        yield Comparison(
-            updates,
-            runner,
-            others,
-            counted.make_counter(row.batch),
-            partial(ours.count_parameters, trainer),
-        )
+    for updates in ("simultaneous", "alternating"):
+        found = _compare_fixed(row, device, updates)
+        yield replace(found, others=partial(_join, found.others, tutorials))
 
 
 def _compare_progan(row: Row, device: str, tutorial: RemoteLoop) -> Iterator[Comparison]:
     ours = RowSetup(row, device)
     trainer = ours.build_trainer({"resolution": STAGES[0], "fade": 1.0})
     for stage in STAGES:
-        values = {"resolution": float(stage), "fade": 1.0}
-        runner, counted = ours.make_runner_loop(trainer, values), FlopCounter()
+        found = _compare_stage(ours, trainer, stage)
+        yield replace(found, others=partial(_join, found.others, {"tutorial": tutorial.at_resolution(stage)}))
 
-        def others(values: dict[str, float] = values, counted: FlopCounter = counted) -> dict[str, Loop]:
-            return {
-                "plain": plain_growing(ours, values, counted),
-                "tutorial": tutorial.at_resolution(int(values["resolution"])),
-            }
 
-        yield Comparison(
-            f"{stage} px",
-            runner,
-            others,
-            counted.make_counter(row.batch),
-            partial(ours.count_parameters, trainer),
-        )
+def _join(make: Callable[[], dict[str, Loop]], tutorials: Mapping[str, RemoteLoop]) -> dict[str, Loop]:
+    return {**make(), **tutorials}
+
+
+def make_comparison(row: Row, device: str) -> Comparison:
+    """The runner beside the loop of plain.py; a model that grows is measured at its full size."""
+    if row.model != "progan-tf":
+        return _compare_fixed(row, device)
+    ours = RowSetup(row, device)
+    return _compare_stage(ours, ours.build_trainer({"resolution": row.size, "fade": 1.0}), row.size)
+
+
+def _compare_fixed(row: Row, device: str, updates: str = "") -> Comparison:
+    """With other `updates` than the model's own dcgan-tf's loop is the one that is written out below."""
+    ours = RowSetup(row, device, **({"train.updates": updates} if updates else {}))
+    trainer = ours.build_trainer()
+    plain = plain_alternating if updates == "alternating" else plain_step
+    counted = FlopCounter()
+    return Comparison(
+        updates or f"{row.size} px",
+        ours.make_runner_loop(trainer),
+        lambda: {"plain": plain(ours, counted)},
+        counted.make_counter(row.batch),
+        partial(ours.count_parameters, trainer),
+    )
+
+
+def _compare_stage(ours: RowSetup, trainer: Any, stage: int) -> Comparison:
+    values, counted = {"resolution": float(stage), "fade": 1.0}, FlopCounter()
+    return Comparison(
+        f"{stage} px",
+        ours.make_runner_loop(trainer, values),
+        lambda: {"plain": plain_growing(ours, values, counted)},
+        counted.make_counter(ours.row.batch),
+        partial(ours.count_parameters, trainer),
+    )
 
 
 def collect_facts() -> dict[str, Any]:
@@ -103,10 +117,9 @@ class FlopCounter:
         return lambda: count_flop(self.graph) / batch / 1e9
 
 
-def plain_simultaneous(ours: RowSetup, counted: FlopCounter) -> Loop:
-    """`train_step` of dcgan-tf's plain.py."""
-    from ganzoo_dcgan_tf import plain
-
+def plain_step(ours: RowSetup, counted: FlopCounter) -> Loop:
+    """`train_step` of plain.py, of a model that does not grow; that of dcgan-tf is simultaneous."""
+    plain = importlib.import_module(f"{find_package(ours.row)}.plain")
     G, D, opt_g, opt_d = _make_networks(ours)
     draw = _make_sampler(ours)
     counted.graph = plain.train_step.get_concrete_function(G, D, opt_g, opt_d, *draw()).graph

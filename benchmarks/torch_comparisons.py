@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import importlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from comparisons import Comparison, Row, RowSetup, find_package, iterate_batches
 from pairs import Loop
@@ -18,21 +20,25 @@ from torch_work import FlopCounter
 
 
 def make_comparisons(row: Row, device: str) -> Iterator[Comparison]:
-    """The row's only comparison."""
+    """The row's only comparison, with the tutorial's loop too."""
+    with RemoteLoop.start(row, device) as tutorial:
+        found = make_comparison(row, device)
+        yield replace(found, others=lambda: {**found.others(), "tutorial": tutorial})
+
+
+def make_comparison(row: Row, device: str) -> Comparison:
+    """The runner beside the loop of plain.py."""
     ours = RowSetup(row, device)
     trainer = ours.build_trainer()
     G, D = copy.deepcopy(trainer.G), copy.deepcopy(trainer.D)
     script = importlib.import_module(f"{find_package(row)}.plain")
-
-    with RemoteLoop.start(row, device) as tutorial:
-        others: dict[str, Loop] = {"tutorial": tutorial}
-        yield Comparison(
-            f"{row.size} px",
-            ours.make_runner_loop(trainer),
-            lambda: {"plain": make_plain_loop(script, ours, G, D), **others},
-            lambda: count_gflop(script, ours, G, D),
-            partial(ours.count_parameters, trainer),
-        )
+    return Comparison(
+        f"{row.size} px",
+        ours.make_runner_loop(trainer),
+        lambda: {"plain": make_plain_loop(script, ours, G, D)},
+        lambda: count_gflop(script, ours, G, D),
+        partial(ours.count_parameters, trainer),
+    )
 
 
 def collect_facts() -> dict[str, Any]:
@@ -42,19 +48,23 @@ def collect_facts() -> dict[str, Any]:
 def make_plain_loop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> Loop:
     """`train_step` of plain.py: channels last, fused Adam, no weight gradients of D in G's step."""
     plan, device, own = ours.plan, ours.engine.device, ours.plan.optimizer_g
-    G, D = copy.deepcopy(G), copy.deepcopy(D)
+    G, D = adapt_networks(ours.row, copy.deepcopy(G), copy.deepcopy(D))
     rates = {"lr": own.lr, "betas": own.betas, "eps": own.adam_eps, "fused": True}
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), **rates) for net in (G, D))
     images, orders = torch.from_numpy(ours.images).to(device), iterate_batches(len(ours.images), plan.batch_size)
     labels = None if (found := ours.row.make_labels()) is None else torch.from_numpy(found).to(device)
+    everything = np.arange(len(images))
+    sources = [torch.from_numpy(rows[everything]).to(device) for rows in ours.source.conditions.values()]
+
+    def take_batch() -> Batch:
+        order = torch.from_numpy(next(orders)).to(device)
+        real, *conditions = ((rows[order].float() / 127.5 - 1).permute(0, 3, 1, 2) for rows in (images, *sources))
+        return Batch(real, conditions, [] if labels is None else [labels[order]])
 
     def loop(steps: int) -> None:
         for _ in range(steps):
-            order = torch.from_numpy(next(orders)).to(device)
-            real = (images[order].float() / 127.5 - 1).permute(0, 3, 1, 2)
-            given = () if labels is None else (labels[order],)
             z = torch.randn(plan.batch_size, plan.latent_dim, device=device)
-            losses = script.train_step(G, D, opt_g, opt_d, real, *given, z)
+            losses = script.train_step(G, D, opt_g, opt_d, *make_arguments(ours.row, take_batch, z))
         [loss.item() for loss in losses]  # a GPU has finished now
 
     return loop
@@ -62,19 +72,61 @@ def make_plain_loop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> 
 
 def count_gflop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> float:
     """GFLOP an image: one step of plain.py on tensors without contents; see `FlopCounter`."""
-    G, D = copy.deepcopy(G).to("meta"), copy.deepcopy(D).to("meta")
+    G, D = adapt_networks(ours.row, copy.deepcopy(G).to("meta"), copy.deepcopy(D).to("meta"))
     opts = [torch.optim.SGD(net.parameters(), lr=0.0) for net in (G, D)]
     row, count = ours.row, ours.plan.batch_size
-    real = torch.empty(count, 1, row.size, row.size, device="meta")
-    labels = (torch.empty(count, dtype=torch.int64, device="meta"),) if row.classes else ()
+
+    def take_batch() -> Batch:
+        real, *conditions = (
+            torch.empty(count, channels, row.size, row.size, device="meta")
+            for channels in (row.channels, *(rows.shape[3] for rows in ours.source.conditions.values()))
+        )
+        return Batch(real, conditions, [torch.empty(count, dtype=torch.int64, device="meta")] if row.classes else [])
+
+    z = torch.empty(count, ours.plan.latent_dim, device="meta")
     with FlopCounter() as counter:
-        script.train_step(G, D, *opts, real, *labels, torch.empty(count, ours.plan.latent_dim, device="meta"))
+        script.train_step(G, D, *opts, *make_arguments(row, take_batch, z))
     return counter.flop / count / 1e9
 
 
-def measure_roof(size: int, device: str) -> float:
-    """GFLOP/s of the product of two float32 matrices [size, size], the best of ten."""
-    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+@dataclass(frozen=True)
+class Batch:
+    """Real images [N,C,H,W] in [-1, 1]; conditions of such a kind, and labels int64 [N], as far as there are any."""
+
+    real: torch.Tensor
+    conditions: list[torch.Tensor]
+    labels: list[torch.Tensor]
+
+
+def make_arguments(row: Row, take_batch: Callable[[], Batch], z: torch.Tensor) -> list[Any]:
+    """What a model's `train_step` takes after its networks and optimizers; z [N,latent]."""
+    batch = take_batch()
+    if row.model == "r3gan-torch":  # G's step has real images of its own
+        return [[batch.real, take_batch().real], z]
+    if batch.conditions:  # G draws from them, without a z
+        return [*batch.conditions, batch.real]
+    return [batch.real, *batch.labels, z]
+
+
+class WithoutLatent(nn.Module):
+    """A generator that gets no z, called as plain.py does; source [N,C,H,W]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, source: torch.Tensor) -> Any:
+        return self.network(source.new_empty(len(source), 0), source)
+
+
+def adapt_networks(row: Row, G: nn.Module, D: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Networks that take what `make_arguments` gives them."""
+    return (WithoutLatent(G) if row.model == "pix2pix-torch" else G), D
+
+
+def measure_roof(size: int, device: str, dtype: torch.dtype = torch.float32) -> float:
+    """GFLOP/s of the product of two matrices [size, size], the best of ten."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in "ab")
     times = []
     for _ in range(10):
         start = time.perf_counter()
