@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,11 @@ import numpy as np
 from ganzoo_core.api import Features, Images, ImageSource
 from ganzoo_core.data import fingerprint, lazy
 from ganzoo_core.discovery import answers, catalog, loading
-from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
+from ganzoo_core.errors import DataError, GanzooError, UsageError
 from ganzoo_core.evaluation import training_images
 from ganzoo_core.evaluation.choice import choose_extractor
+from ganzoo_core.evaluation.extraction import FeatureExtractor
+from ganzoo_core.evaluation.feature_cache import Extracted
 from ganzoo_core.evaluation.halves import select_features, split_in_halves
 from ganzoo_core.evaluation.metrics import (
     LoadedMetric,
@@ -51,15 +52,18 @@ class ScoringSession:
         self.read_split = functools.cache(self._read_split)
         self.score_halves = functools.cache(self._score_halves)
         self.choice = choose_extractor(request, self.dataset_part.name, self.read_split, say)
-        self.extractor_part, self.extractor = self.choice.part, self.choice.extractor
+        self.extractor_part, self.extractor = self.choice.part, FeatureExtractor(self.choice, say)
         self.metrics = self._leave_out_costly(load_metrics(self.choice.candidate.metrics))
         self.misfits = self._explain_misfits(installed)
         self._said: set[str] = set()
         reference = self.read_split(request.reference)
         _, height, width, channels = reference.images.shape
         self.shape = height, width, channels
-        self.real_features = self._extract_features(reference.images, reference.labels)
-        self.fingerprint = fingerprint.compute_fingerprint(reference, say).sha256
+        found = fingerprint.compute_fingerprint(reference, say)
+        self.fingerprint = found.sha256
+        self.real_features = self._make_features(
+            self.extractor.extract_real(reference.images, found.images), reference.labels
+        )
 
     def find_data_changes(self) -> list[str]:
         """Describe the differences between these data and the run's training data."""
@@ -92,13 +96,13 @@ class ScoringSession:
         """Features of the training images, and of images that were held out, for metrics that need them."""
         source, reference = self._training_images, self.read_split(self.request.reference)
         is_reference = source is reference or len(source.images) == len(reference.images) == reference.whole
-        training = self.real_features if is_reference else self._extract_features(source.images, source.labels)
+        training = self.real_features if is_reference else self._extract_real(source.images, source.labels)
         split, rest = training_images.read_held_out(self.request, self.read_split)
         if rest is None:
             return TrainingFeatures(training, None)
         if split == self.request.reference:
             return TrainingFeatures(training, self.real_features)
-        return TrainingFeatures(training, self._extract_features(training_images.limit_held_out(rest), None))
+        return TrainingFeatures(training, self._extract_real(training_images.limit_held_out(rest)))
 
     def _leave_out_costly(self, metrics: list[LoadedMetric]) -> list[LoadedMetric]:
         """Leave out metrics that would look at more training images than they do by default, unless they were named."""
@@ -130,36 +134,12 @@ class ScoringSession:
         )
         return lazy.make_indexable(source)
 
-    def _extract_features(self, pictures: Images, labels: np.ndarray | None) -> Features:
-        if lazy.should_hold_in_memory(math.prod(pictures.shape), in_file=lazy.is_in_file(pictures)):
-            features, logits = self._call_extractor(np.ascontiguousarray(pictures))
-        else:
-            chunks = []
-            for first, some in lazy.iterate_chunks(pictures):
-                self.say(f"looking at {len(pictures):,} images, of which {first:,} are done")
-                chunks.append(self._call_extractor(some))
-            features = np.concatenate([of_some for of_some, _ in chunks])
-            with_logits = [of_some for _, of_some in chunks if of_some is not None]
-            logits = np.concatenate(with_logits) if len(with_logits) == len(chunks) else None
-        names = self.read_split(self.request.reference).class_names
-        return Features(np.asarray(features, np.float32), logits, labels, tuple(names))
+    def _extract_real(self, pictures: Images, labels: np.ndarray | None = None) -> Features:
+        return self._make_features(self.extractor.extract_real(pictures), labels)
 
-    def _call_extractor(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        try:
-            features, logits = self.extractor.extract(pictures)
-        except (GanzooError, KeyboardInterrupt, MemoryError):
-            raise
-        except BaseException as error:
-            raise loading.make_plugin_error(self.extractor_part, "extract raised", error) from error
-        shape: tuple[int, ...] = getattr(features, "shape", ())
-        if len(shape) != 2 or shape[0] != len(pictures):
-            returned = f"{type(features).__name__} {list(shape)}"
-            raise PluginError(
-                f"{self.extractor_part.label}: extract returned {returned} for {pluralise(len(pictures), 'image')}; "
-                "expected an "
-                "array [N,F]; its author must mend it"
-            )
-        return features, logits
+    def _make_features(self, extracted: Extracted, labels: np.ndarray | None) -> Features:
+        names = self.read_split(self.request.reference).class_names
+        return Features(*extracted, labels, tuple(names))
 
     def score(
         self, pictures: np.ndarray, labels: np.ndarray | None, seed: int, targets: np.ndarray | None = None
@@ -177,9 +157,10 @@ class ScoringSession:
         if labels is not None and labels.max() >= known:
             self.say(f"the images have labels up to {labels.max()}, and the data {known} classes: labels are left out")
             labels = None
-        fake = self._extract_features(resize_images(pictures, self.shape), labels)
+        fake = self._make_features(self.extractor.extract(resize_images(pictures, self.shape)), labels)
         if targets is not None:
-            wanted = replace(self._extract_features(resize_images(targets, self.shape), None), images=targets)
+            wanted = self._make_features(self.extractor.extract(resize_images(targets, self.shape)), None)
+            wanted = replace(wanted, images=targets)
             fake = replace(fake, images=pictures, targets=wanted)
         training = self._training_features if any(needs_training_images(part) for part, _ in self.metrics) else None
         required = self.request.required_metrics
@@ -205,7 +186,7 @@ class ScoringSession:
         fake = select_features(self.real_features, first)
         if size != self.shape:
             pictures = np.asarray(self.read_split(self.request.reference).images[first])
-            fake = self._extract_features(resize_images(resize_images(pictures, size), self.shape), fake.labels)
+            fake = self._extract_real(resize_images(resize_images(pictures, size), self.shape), fake.labels)
         if not labelled:
             fake = replace(fake, labels=None)
         other = select_features(self.real_features, second)
@@ -242,7 +223,7 @@ class ScoringSession:
                 "version": self.extractor_part.version,
                 "features": self.real_features.features.shape[1],
                 "options": dict(self.choice.candidate.options),
-                **self.extractor.facts,
+                **self.choice.extractor.facts,
             },
             **({"passed_over": self.choice.passed_over} if self.choice.passed_over else {}),
             "metrics": {
@@ -272,7 +253,7 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         features = scoring.real_features.features
         notes = list(scoring.read_split(scoring.request.reference).notes)
         changes = scoring.find_data_changes()
-        facts = dict(scoring.extractor.facts)
+        facts = dict(scoring.choice.extractor.facts)
         names = list(map(str, scoring.read_split(scoring.request.reference).class_names))
         ready = {"facts": facts, "reference_count": len(features), "class_names": names}
         return {**ready, "notes": notes, "data_changes": changes}
