@@ -20,8 +20,8 @@ from ganzoo_core.runs.scores import Score
 class Engine:
     """Draws grey images; what it was asked is kept."""
 
-    def draw(self, G, z, labels, values, *, conditions, alone, noise_seed):
-        assert (conditions, alone) == ({}, False)
+    def draw(self, G, z, labels, values, *, conditions, alone, noise_seed, first):
+        assert (conditions, alone, first) == ({}, False, 0)
         self.asked = z, labels, values
         return np.full((len(z), 8, 8, 1), G, np.uint8)
 
@@ -29,11 +29,14 @@ class Engine:
 class Scorer:
     """A score is the grey value."""
 
+    part_size = 100
+
     def __init__(self):
         self.closed = False
 
-    def score(self, images, labels, *, targets, seed, seen, ema, **more):
+    def score_parts(self, parts, labels, *, targets, seed, seen, ema, **more):
         assert targets is None
+        images = np.concatenate(list(parts))
         self.given = images, labels
         if images.mean() == 13:
             raise GanzooError("the process that scores ended")
@@ -52,12 +55,12 @@ class Mortal(Scorer):
         self.calls = self.starts = 0
         self.lives = True
 
-    def score(self, images, labels, **more):
+    def score_parts(self, parts, labels, **more):
         self.calls += 1
         if self.calls in self.ends or not self.lives:
             self.lives = False
             raise ChildEnded(f"the process ended at call {self.calls}")
-        return super().score(images, labels, **more)
+        return super().score_parts(parts, labels, **more)
 
     def restart(self):
         self.starts += 1
@@ -179,7 +182,7 @@ class Scripted:
         if Scripted.ends:
             Scripted.ends -= 1
             raise ChildEnded("the process ended")
-        return {"facts": {}, "reference_count": 7, "data_changes": [], "class_names": []}
+        return {"facts": {}, "reference_count": 7, "data_changes": [], "class_names": [], "batch": 0}
 
     def close(self):
         Scripted.closed += 1

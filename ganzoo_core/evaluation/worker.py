@@ -17,6 +17,7 @@ from ganzoo_core.discovery import answers, catalog, loading
 from ganzoo_core.errors import DataError, GanzooError, UsageError
 from ganzoo_core.evaluation import training_images
 from ganzoo_core.evaluation.choice import choose_extractor
+from ganzoo_core.evaluation.drawn_features import DrawnFeatures
 from ganzoo_core.evaluation.extraction import FeatureExtractor
 from ganzoo_core.evaluation.feature_cache import Extracted
 from ganzoo_core.evaluation.halves import select_features, split_in_halves
@@ -56,6 +57,7 @@ class ScoringSession:
         self.metrics = self._leave_out_costly(load_metrics(self.choice.candidate.metrics))
         self.misfits = self._explain_misfits(installed)
         self._said: set[str] = set()
+        self._drawn: DrawnFeatures | None = None
         reference = self.read_split(request.reference)
         _, height, width, channels = reference.images.shape
         self.shape = height, width, channels
@@ -144,24 +146,41 @@ class ScoringSession:
     def score(
         self, pictures: np.ndarray, labels: np.ndarray | None, seed: int, targets: np.ndarray | None = None
     ) -> dict[str, Any]:
-        """Score images uint8 [N,H,W,C] of any size.
+        """Score images; see `add` and `score_added`."""
+        self.add(pictures, labels, targets, is_first=True)
+        return self.score_added(seed)
+
+    def add(
+        self, pictures: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, *, is_first: bool
+    ) -> None:
+        """Add images uint8 [N,H,W,C] of any size, which is the same for all parts.
 
         Args:
             pictures: the images.
             labels: int64 [N], the classes that they were drawn as, or None.
-            seed: of the metrics' random numbers.
             targets: what each image should be, of the same shape, or None.
+            is_first: whether they are the first of a score; what was added before is forgotten.
         """
-        _, height, width, channels = pictures.shape
+        if self._drawn is None or is_first:
+            self._drawn = DrawnFeatures(self.extractor, self.shape)
+        self._drawn.add(pictures, labels, targets)
+
+    def score_added(self, seed: int) -> dict[str, Any]:
+        """Score the images that were added: the fields of `Score`.
+
+        Args:
+            seed: of the metrics' random numbers.
+        """
+        drawn, self._drawn = self._drawn, None
+        count = 0 if drawn is None else drawn.count
+        if drawn is None or count < 2:
+            raise UsageError(f"there {'is' if count == 1 else 'are'} {pluralise(count, 'image')} to score; give more")
+        labels = drawn.join_labels()
         known = len(self.real_features.class_names)
         if labels is not None and labels.max() >= known:
             self.say(f"the images have labels up to {labels.max()}, and the data {known} classes: labels are left out")
             labels = None
-        fake = self._make_features(self.extractor.extract(resize_images(pictures, self.shape)), labels)
-        if targets is not None:
-            wanted = self._make_features(self.extractor.extract(resize_images(targets, self.shape)), None)
-            wanted = replace(wanted, images=targets)
-            fake = replace(fake, images=pictures, targets=wanted)
+        fake = drawn.join(labels, tuple(self.real_features.class_names))
         training = self._training_features if any(needs_training_images(part) for part, _ in self.metrics) else None
         required = self.request.required_metrics
         results = compute_scores(self.metrics, self.real_features, fake, seed, required=required, training=training)
@@ -170,8 +189,8 @@ class ScoringSession:
             if words not in self._said:
                 self._said.add(words)
                 self.say(words)
-        real = self.score_halves((height, width, channels), labels is not None, seed)
-        protocol = self.describe_protocol(pictures, labels, seed)
+        real = self.score_halves(drawn.size, labels is not None, seed)
+        protocol = self.describe_protocol(drawn, labels is not None, seed)
         protocol |= {"real_halves": len(split_in_halves(len(self.real_features.features))[0])} if real else {}
         return {**results, "real": dict(real), "protocol": protocol}
 
@@ -206,7 +225,7 @@ class ScoringSession:
         scores: Mapping[str, float] = results["scores"]
         return scores
 
-    def describe_protocol(self, pictures: np.ndarray, labels: np.ndarray | None, seed: int) -> dict[str, Any]:
+    def describe_protocol(self, drawn: DrawnFeatures, has_labels: bool, seed: int) -> dict[str, Any]:
         """Everything that the scores depend on, and further facts to record with them."""
         request = self.request
         owners = {self.extractor_part.distribution, *(part.distribution for part, _ in self.metrics)}
@@ -230,10 +249,10 @@ class ScoringSession:
                 part.qualified_name: dict(self.choice.candidate.metrics[part.qualified_name])
                 for part, _ in self.metrics
             },
-            "samples": len(pictures),
+            "samples": drawn.count,
             "seed": seed,
-            "labels": None if labels is None else "as asked for",
-            "drawn_size": list(pictures.shape[1:]),
+            "labels": "as asked for" if has_labels else None,
+            "drawn_size": list(drawn.size),
             "versions": {"ganzoo": importlib.metadata.version("ganzoo-core"), **collect_versions(owners)},
         }
 
@@ -242,10 +261,11 @@ _sessions: dict[str, ScoringSession] = {}
 
 
 def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Start a scoring session, or score images in it.
+    """Start a scoring session, add images to it, or score those that were added.
 
     Args:
-        request: `question`, the fields of a `ScoreRequest`; or the paths `images`, `labels` and `targets`, with `seed`.
+        request: `question`, the fields of a `ScoreRequest`; or the paths `images`, `labels` and `targets` of some, with
+            `is_first`; or `seed`.
         say: receives progress messages.
     """
     if "question" in request:
@@ -255,8 +275,15 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         changes = scoring.find_data_changes()
         facts = dict(scoring.choice.extractor.facts)
         names = list(map(str, scoring.read_split(scoring.request.reference).class_names))
-        ready = {"facts": facts, "reference_count": len(features), "class_names": names}
+        ready = {
+            "facts": facts,
+            "reference_count": len(features),
+            "class_names": names,
+            "batch": scoring.extractor.batch,
+        }
         return {**ready, "notes": notes, "data_changes": changes}
+    if "seed" in request:
+        return _sessions["it"].score_added(request["seed"])
     try:
         pictures, labels, targets = (
             np.load(request[name], allow_pickle=False) if request[name] else None
@@ -265,11 +292,8 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{request['images']} cannot be read: {error}") from None
     assert pictures is not None
-    if len(pictures) < 2:
-        raise UsageError(
-            f"there {'is' if len(pictures) == 1 else 'are'} {pluralise(len(pictures), 'image')} to score; give more"
-        )
-    return _sessions["it"].score(pictures, labels, request["seed"], targets)
+    _sessions["it"].add(pictures, labels, targets, is_first=request["is_first"])
+    return {}
 
 
 if __name__ == "__main__":
