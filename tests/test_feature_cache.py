@@ -139,12 +139,12 @@ def put_file(entry):
 
 def put_other_tensors(entry):
     tensors = {"features": LARGE.features[:7], "more": LARGE.features}
-    atomic.write_folder(entry, {feature_cache.FEATURES_FILE: atomic_pack(tensors)})
+    atomic.write_folder(entry, {feature_cache.FEATURES_FILE: feature_cache.pack_tensors(tensors)})
 
 
 def put_other_type(entry):
     tensors = {"features": LARGE.features.astype(np.float64)}
-    atomic.write_folder(entry, {feature_cache.FEATURES_FILE: atomic_pack(tensors)})
+    atomic.write_folder(entry, {feature_cache.FEATURES_FILE: feature_cache.pack_tensors(tensors)})
 
 
 def put_nonsense(entry):
@@ -153,10 +153,6 @@ def put_nonsense(entry):
 
 def put_nothing(entry):
     atomic.write_folder(entry, {})
-
-
-def atomic_pack(tensors):
-    return feature_cache.pack_tensors(tensors)
 
 
 def forget_manifest(entry):
@@ -191,7 +187,11 @@ def test_an_entry_of_another_format_is_not_read(take, monkeypatch):
 
 def test_the_oldest_go_where_the_folder_is_full(take, cache, monkeypatch):
     size = sum(array.nbytes for array in LARGE)
-    monkeypatch.setattr(feature_cache, "MAX_BYTES", 3 * (size + 1000))
+    assert take("measured")
+    (entry,) = cache.iterdir()
+    taken = sum(path.stat().st_size for path in entry.iterdir())
+    atomic.remove(entry)
+    monkeypatch.setattr(feature_cache, "MAX_BYTES", 2 * taken + size)  # two beside a new one
     for number, name in enumerate("abc"):
         assert take(name)
         newest = max(cache.iterdir(), key=lambda entry: entry.stat().st_mtime)

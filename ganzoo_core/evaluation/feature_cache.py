@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import filelock
 import numpy as np
+from safetensors import SafetensorError
 
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.processes import Say
@@ -95,7 +96,7 @@ def _store(entry: Path, extracted: Extracted) -> None:
     size = sum(array.nbytes for array in tensors.values())
     if size > MAX_BYTES:
         return
-    with contextlib.suppress(GanzooError, OSError, KeyError, MemoryError):
+    with contextlib.suppress(GanzooError, OSError, MemoryError, SafetensorError):
         _make_room(entry.parent, MAX_BYTES - size)
         if files.describe(entry):
             atomic.remove(entry)  # it is damaged
