@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,17 @@ class SavedGenerator(SavedNetwork, TellsClasses):
         rows = slice(first, stop)
         conditions = None if on is None else {name: of_name[rows] for name, of_name in on.conditions.items()}
         return self.draw(
-            self._make_noise(n, seed)[rows],
+            self._recall_noise(n, seed)[rows],
             None if labels is None else labels[rows],
             conditions,
             noise_seed=0 if on is None else seed,
             first=first,
         )
+
+    @cached_property
+    def _recall_noise(self) -> Callable[[int, int], np.ndarray]:
+        """As `_make_noise`, which is called once for all parts of the same images."""
+        return lru_cache(maxsize=1)(self._make_noise)
 
     def describe_needs(self) -> dict[str, str]:
         """What the generator draws from beside z and a class: each condition's name and what it is, in words."""
