@@ -194,6 +194,7 @@ def sent(monkeypatch):
     return requests
 
 
+@pytest.mark.slow
 def test_a_run_has_the_same_scores_with_and_without_parts_while_it_trains_and_later(
     dots, sent, tmp_path, capsys, monkeypatch
 ):

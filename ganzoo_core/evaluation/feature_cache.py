@@ -122,7 +122,7 @@ def _make_room(folder: Path, size: int) -> None:
 @contextlib.contextmanager
 def _lock(entry: Path, say: Say) -> Iterator[None]:
     """Let one process at a time make this entry, if the folder allows locks."""
-    lock = filelock.FileLock(find_cache_folder() / "locks" / f"features-{int(entry.name, 16) % _LOCKS}.lock")
+    lock = filelock.FileLock(find_cache_folder() / "locks" / f"features-{int(entry.name, 16) % _LOCKS}")
     with contextlib.ExitStack() as stack:
         # A read-only folder, a file system without locks, or a process that takes too long.
         with contextlib.suppress(OSError, NotImplementedError, filelock.Timeout):
