@@ -95,6 +95,7 @@ BESIDES = (  # attributes of the object itself, also where a plugin made it
         "the engines",
     ),
     ("extractor", "facts", "what its features depend on", "refused", "`ganzoo evaluate`, which records them"),
+    ("extractor", "batch", "how many images it looks at together", "all at once", "`ganzoo evaluate`, for its parts"),
 )
 HEAD = """# What parts need and have
 

@@ -284,6 +284,9 @@ class Extractor(Protocol):
     Attributes:
         facts: everything that the features depend on, as JSON values, recorded with each score: `weights`, the SHA-256
             of the weights; `resizer`, the name of the resizing method; and any others.
+        batch: optional: how many images `extract` looks at together, counted from its first. Where it is known, images
+            are extracted in parts of a multiple of it, while further ones are drawn, and their features are the same
+            to the last bit. Without it all are extracted at once.
     """
 
     facts: Mapping[str, Any]

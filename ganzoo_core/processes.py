@@ -207,13 +207,24 @@ class Child:
             ChildEnded: if the child ended instead of answering.
             GanzooError: the error that the child raised.
         """
+        self.send(request)
+        return self.receive(say)
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        """Send a request without waiting; `receive` then takes its answer, before the next one is sent.
+
+        Raises:
+            ChildEnded: if the child has ended.
+        """
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except (OSError, ValueError):  # ValueError: `close` was called before
             self._raise_ended()
+
+    def receive(self, say: Say) -> dict[str, Any]:
+        """Wait for the answer to the request that was sent; raises as `ask` does."""
         while (line := self._read_line()).endswith(b"\n"):  # a killed process may leave half a line
             message: dict[str, Any] = json.loads(line)
             if "error" in message:

@@ -373,6 +373,8 @@ def test_drawing_takes_conditions_and_dropout_when_alone(framework: str) -> None
     assert not np.array_equal(alone, other)
     two = {name: rows[:2] for name, rows in given.items()}
     assert np.array_equal(engine.draw(G, z[:2], LABELS[:2], {}, conditions=two, alone=True, noise_seed=1), alone[:2])
+    rest, more = {name: rows[2:] for name, rows in given.items()}, {"alone": True, "noise_seed": 1, "first": 2}
+    assert np.array_equal(engine.draw(G, z[2:], LABELS[2:5], {}, conditions=rest, **more), alone[2:])
     changed = engine.draw(G, z, LABELS[:5], {}, conditions={**given, "camera": 1 - given["camera"]})
     assert not np.array_equal(changed, plain)
     assert all(np.array_equal(array, before[name]) for name, array in engine.read_weights(G).items())

@@ -104,11 +104,12 @@ def metric(name):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiles(make_site):
+def tiles(make_site, tmp_path_factory):
     site = make_site()
     site.add("tiles", MANIFEST, files={"__init__.py": CODE})
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(site.path)
+        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("PYTHONPATH", str(site.path))  # of the scoring process
         patch.setenv("GANZOO_PLUGINS", "tiles")
         catalog.clear_cache()

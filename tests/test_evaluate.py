@@ -123,12 +123,13 @@ def metric():
 
 
 @pytest.fixture(scope="module")
-def lights(make_site):
+def lights(make_site, tmp_path_factory):
     """A distribution of a dataset, extractors and metrics, seen by this process and its children."""
     site = make_site()
     site.add("lights", MANIFEST, files=FILES)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(site.path)
+        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("PYTHONPATH", str(site.path))
         patch.setenv("GANZOO_PLUGINS", "lights")
         catalog.clear_cache()

@@ -70,11 +70,12 @@ SMALL = {"dcgan-torch": {"model.width": 2}, "cgan-torch": {"model.width": 2}, "d
 
 
 @pytest.fixture(scope="module")
-def lamps(make_site):
+def lamps(make_site, tmp_path_factory):
     site = make_site()
     site.add("lamps", MANIFEST, files={"__init__.py": CODE, "hooks.py": ""})
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(site.path)
+        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("PYTHONPATH", str(site.path))
         patch.setenv("GANZOO_PLUGINS", "lamps,ganzoo-dcgan-torch,ganzoo-cgan-torch,ganzoo-dcgan-tf,losses,schedules")
         catalog.clear_cache()

@@ -211,7 +211,7 @@ def test_a_damaged_cache_is_passed_over(mapped, content, tmp_path):
 def test_another_users_cache_is_passed_over(mapped, monkeypatch):
     _, take = mapped
     first, _ = take()
-    monkeypatch.setattr(fingerprint, "_is_own", lambda entry: False)
+    monkeypatch.setattr(fingerprint.files, "is_own", lambda entry: False)
     assert take() == (first, 1)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +16,8 @@ from ganzoo_core.data.framing import choose_framing, prepare
 from ganzoo_core.data.lazy import LazyImages, gather
 from ganzoo_core.data.prefetch import Prefetcher
 from ganzoo_core.data.splits import hold_out
-from ganzoo_core.evaluation.worker import ScoringSession
+from ganzoo_core.evaluation.choice import Choice
+from ganzoo_core.evaluation.extraction import FeatureExtractor
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (37, 20, 24, 3), dtype=np.uint8)
 
@@ -258,11 +257,7 @@ def test_an_extractor_sees_a_large_set_in_pieces(mapped, little_memory, monkeypa
             return images.mean(axis=(1, 2)), None
 
     said: list[str] = []
-    scoring = ScoringSession.__new__(ScoringSession)
-    scoring.say, scoring.extractor = said.append, Means()
-    scoring.request = SimpleNamespace(reference="test")
-    scoring.read_split = lambda split: gz.ImageSource(mapped, np.zeros(37, np.int64), ("all",))
-    found = scoring._extract_features(mapped, None)
+    found = FeatureExtractor(Choice(None, None, Means(), {}), said.append).extract(mapped)
     assert np.array_equal(found.features, IMAGES.mean(axis=(1, 2)).astype(np.float32))
-    assert (found.logits, found.class_names, seen) == (None, ("all",), [10, 10, 10, 7])
+    assert (found.logits, seen) == (None, [10, 10, 10, 7])
     assert said[1] == "looking at 37 images, of which 10 are done"

@@ -20,6 +20,16 @@ def games(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("comparisons")
 
 
+@pytest.mark.slow
+def test_scoring_is_timed_and_all_kinds_find_the_same_scores(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "scoring.py"), "dcgan-torch", "--data", "digits", "--metrics", "kid"]
+    command += ["--extractor", "bundled", "--pairs", "1", "-n", "600", "--json", str(tmp_path / "found.json")]
+    for more, key, rows in (([], "kinds", 5), (["--batches", "8"], "batches", 2)):
+        done = subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == 0, done.stderr
+        assert len(json.loads((tmp_path / "found.json").read_text())[key]) == rows
+
+
 def test_what_overhead_times_by_name_exists(games: ModuleType) -> None:
     from ganzoo_core.engines.tensorflow.trainer import Trainer as TensorFlowTrainer
     from ganzoo_core.engines.torch.batches import Batches

@@ -20,8 +20,12 @@ from ganzoo_core.runs.scores import Score
 class Engine:
     """Draws grey images; what it was asked is kept."""
 
-    def draw(self, G, z, labels, values, *, conditions, alone, noise_seed):
+    def __init__(self):
+        self.firsts = []
+
+    def draw(self, G, z, labels, values, *, conditions, alone, noise_seed, first):
         assert (conditions, alone) == ({}, False)
+        self.firsts.append(first)
         self.asked = z, labels, values
         return np.full((len(z), 8, 8, 1), G, np.uint8)
 
@@ -29,11 +33,16 @@ class Engine:
 class Scorer:
     """A score is the grey value."""
 
+    part_size = 100
+
     def __init__(self):
         self.closed = False
 
-    def score(self, images, labels, *, targets, seed, seen, ema, **more):
+    def score_parts(self, parts, labels, *, targets, seed, seen, ema, **more):
         assert targets is None
+        parts = list(parts)
+        self.sizes = [len(part) for part in parts]
+        images = np.concatenate(parts)
         self.given = images, labels
         if images.mean() == 13:
             raise GanzooError("the process that scores ended")
@@ -52,12 +61,12 @@ class Mortal(Scorer):
         self.calls = self.starts = 0
         self.lives = True
 
-    def score(self, images, labels, **more):
+    def score_parts(self, parts, labels, **more):
         self.calls += 1
         if self.calls in self.ends or not self.lives:
             self.lives = False
             raise ChildEnded(f"the process ended at call {self.calls}")
-        return super().score(images, labels, **more)
+        return super().score_parts(parts, labels, **more)
 
     def restart(self):
         self.starts += 1
@@ -166,6 +175,42 @@ def test_failures_that_are_not_in_a_row_do_not_add_up(watch):
     assert [score is None for score in found] == [value == 1 for value in (0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 1)]
 
 
+class Impatient(Scorer):
+    """Its process ends when it was shown two parts, at the first call."""
+
+    part_size = 2
+    calls = 0
+
+    def score_parts(self, parts, labels, **more):
+        self.calls += 1
+        if self.calls == 1:
+            iterator = iter(parts)
+            next(iterator), next(iterator)
+            raise ChildEnded("the process ended")
+        return super().score_parts(parts, labels, **more)
+
+    def restart(self):
+        pass
+
+
+def test_what_was_drawn_in_parts_is_shown_to_a_new_process_and_not_drawn_again(watch):
+    watch.scorer, engine = Impatient(), Engine()
+    found = watch.evaluate(engine, 50, images=10, values={})
+    assert found.scores == {"fid": 50.0}
+    assert (watch.scorer.calls, watch.scorer.sizes) == (2, [2, 2, 1])
+    assert engine.firsts == [0, 2, 4]
+    assert watch.scorer.given[1].tolist() == [0, 1, 0, 1, 0]
+
+
+def test_an_error_in_drawing_is_not_taken_for_one_of_scoring(watch):
+    class Broken(Engine):
+        def draw(self, *given, **more):
+            raise OSError("it cannot draw")
+
+    with pytest.raises(OSError, match="it cannot draw"):
+        watch.evaluate(Broken(), 50, images=10, values={})
+
+
 class Scripted:
     """A process that ends at the first `ends` starts, then answers."""
 
@@ -179,7 +224,7 @@ class Scripted:
         if Scripted.ends:
             Scripted.ends -= 1
             raise ChildEnded("the process ended")
-        return {"facts": {}, "reference_count": 7, "data_changes": [], "class_names": []}
+        return {"facts": {}, "reference_count": 7, "data_changes": [], "class_names": [], "batch": 0}
 
     def close(self):
         Scripted.closed += 1

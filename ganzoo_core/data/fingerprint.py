@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -143,12 +142,12 @@ def compute_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerpr
         source: the set.
         say: receives progress messages if it takes long.
     """
-    images = _read_or_digest(source.images, say)
+    images = read_or_digest_images(source.images, say)
     labels = None if source.labels is None else _pack_labels(source.labels, images.block)
     names = tuple(map(str, source.class_names))
     packed = json.dumps(names)
     conditions = {
-        name: _read_or_digest(rows, say) if is_picture(rows) else digest_images(rows, say)
+        name: read_or_digest_images(rows, say) if is_picture(rows) else digest_images(rows, say)
         for name, rows in source.conditions.items()
     }
     kept_names = names if len(packed) <= MAX_NAMES_LENGTH else None
@@ -247,15 +246,15 @@ def _name_tensor(condition: str) -> str:
     return f"conditions.{condition}"
 
 
-def _read_or_digest(images: Images, say: Say | None) -> ImageDigests:
-    """Read the digests from the cache if the file has not changed; else compute them and cache them."""
+def read_or_digest_images(images: Images, say: Say | None) -> ImageDigests:
+    """Digest images [N,H,W,C]; for a large, unchanged file the digests come from the cache."""
     key, path = _find_file(images)
     if path is None:
         return digest_images(images, say)
     entry = find_cache_folder() / "fingerprints" / key
     with contextlib.suppress(GanzooError, OSError, ValueError):
         cached, stamp = _load(entry)
-        if stamp == _read_stamp(path) and _is_own(entry) and cached.images.size == images.shape[1:]:
+        if stamp == _read_stamp(path) and files.is_own(entry) and cached.images.size == images.shape[1:]:
             return cached.images
     before = _read_stamp(path)
     digests = digest_images(images, say)
@@ -289,11 +288,6 @@ def _read_stamp(path: Path) -> FileStamp:
     """Stamp that shows whether a file has changed. The ctime reveals changes even if the mtime was set back."""
     status = path.stat()
     return FileStamp(str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _is_own(entry: Path) -> bool:
-    """Whether a cache entry belongs to this user."""
-    return os.name == "nt" or entry.lstat().st_uid == os.geteuid()
 
 
 def _pack_labels(labels: np.ndarray, block: int) -> np.ndarray:

@@ -170,9 +170,14 @@ def read_all(images: Images, report_progress: Callable[[int], None] | None = Non
     return whole
 
 
-def iterate_chunks(images: Images) -> Iterator[tuple[int, np.ndarray]]:
-    """Read all images 64 MiB at a time; yield the index of the first of each chunk, and uint8 [N,H,W,C]."""
-    step = max(1, CHUNK_BYTES // max(1, math.prod(images.shape[1:])))
+def iterate_chunks(images: Images, *, batch: int = 1) -> Iterator[tuple[int, np.ndarray]]:
+    """Read all images 64 MiB at a time; yield the index of the first of each chunk, and uint8 [N,H,W,C].
+
+    Args:
+        images: see `Images`.
+        batch: a chunk holds a multiple of so many images, at least this many, but for the last one.
+    """
+    step = max(1, CHUNK_BYTES // max(1, math.prod(images.shape[1:])) // batch) * batch
     for start in range(0, len(images), step):
         yield start, np.ascontiguousarray(images[start : start + step])
 

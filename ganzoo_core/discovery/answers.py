@@ -57,7 +57,11 @@ def _is_condition(name: Any, shape: Any) -> bool:
 
 def check_extractor(answer: Any) -> str:
     """Describe what is wrong with an extractor; "" if nothing."""
-    return _check_object(answer, Extractor, "extract(images) and facts")
+    problem = _check_object(answer, Extractor, "extract(images) and facts")
+    batch = getattr(answer, "batch", 1)
+    if not problem and (type(batch) is not int or batch < 1):
+        return f"an extractor whose batch is {format_value(batch)}; expected a whole number of images"
+    return problem
 
 
 def _check_object(answer: Any, protocol: type, members: str) -> str:

@@ -206,6 +206,7 @@ class Engine(Protocol):
         conditions: Conditions | None = None,
         alone: bool = False,
         noise_seed: int = 0,
+        first: int = 0,
     ) -> np.ndarray:
         """Generate images in evaluation mode and float32, in chunks of `DRAW_BATCH_SIZE`; G is left as it was.
 
@@ -218,6 +219,7 @@ class Engine(Protocol):
             alone: draw each image by itself in training mode, so with dropout and its own batch statistics; G's buffers
                 stay as they were.
             noise_seed: of what the framework draws then, together with the image's index.
+            first: the index of the first image, where these are a part of those that are drawn.
 
         Returns:
             uint8 [N,H,W,C], at the resolution that G has grown to; the same arguments give the same bytes.

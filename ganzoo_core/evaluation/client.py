@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.data.classes import Classes
-from ganzoo_core.errors import UsageError
+from ganzoo_core.errors import GanzooError, UsageError
+from ganzoo_core.evaluation.drawn_parts import ARRAYS, PartFiles, choose_part_size
 from ganzoo_core.evaluation.request import ScoreRequest
 from ganzoo_core.processes import Child, ChildEnded, Say
 from ganzoo_core.runs.scores import Score
@@ -36,6 +38,7 @@ class Scorer:
         facts: the extractor's facts, with its `balanced_accuracy` if it is a classifier of the data's classes.
         reference_count: number of reference images.
         classes: of the data.
+        part_size: images in a part, for `score_parts`.
         data_changes: differences between the data and the run's training data, in words.
 
     Raises:
@@ -53,6 +56,7 @@ class Scorer:
         self.facts: Mapping[str, Any] = ready["facts"]
         self.reference_count: int = ready["reference_count"]
         self.classes = Classes(ready["class_names"])
+        self.part_size = choose_part_size(ready["batch"])
         self.data_changes: list[str] = ready["data_changes"]
 
     def _start(self, attempts: int = 1) -> tuple[Child, dict[str, Any]]:
@@ -110,19 +114,79 @@ class Scorer:
             self._say("the data have no classes: labels are left out")
             labels = None
         known = None if labels is None else self.classes.read_labels(labels, count=len(images))
-        request: dict[str, str | None] = {}
-        for name, array in (("images", images), ("labels", known), ("targets", targets)):
-            request[name] = None if array is None else str(self._folder / f"{name}.npy")
-            if array is not None:
-                np.save(self._folder / f"{name}.npy", array, allow_pickle=False)
-        return self.score_files(request, seed=seed, seen=seen, ema=ema, **more)
+        return self.score_parts([images], known, targets=targets, seed=seed, seen=seen, ema=ema, **more)
 
-    def score_files(
-        self, files: Mapping[str, Any], *, seed: int, seen: int | None, ema: bool | None, **more: Any
+    def score_parts(
+        self,
+        parts: Iterable[np.ndarray],
+        labels: np.ndarray | None,
+        *,
+        targets: np.ndarray | None,
+        seed: int,
+        seen: int | None,
+        ema: bool | None,
+        **more: Any,
     ) -> Score:
-        """As `score`, but from .npy files: the paths `images`, `labels` and `targets`; the latter two may be None."""
-        answer = self._child.ask({**files, "seed": seed}, self._say)
-        score = Score(images=seen, **answer, extra=more)
+        """As `score`, but of images that are drawn part by part: each is looked at while the next is drawn.
+
+        Args:
+            parts: uint8 [P,H,W,C], where P is a multiple of `part_size`, but for the last.
+            labels: int64 [N], of the images of all parts, or None.
+            targets: of the images of all parts, or None.
+            seed, seen, ema, more: see `score`.
+        """
+        self.send_parts(self._save_parts(parts, labels if self.classes else None, targets))
+        return self.finish(seed=seed, seen=seen, ema=ema, **more)
+
+    def _save_parts(
+        self, parts: Iterable[np.ndarray], labels: np.ndarray | None, targets: np.ndarray | None
+    ) -> Iterator[PartFiles]:
+        first = 0
+        for images in parts:
+            rows = slice(first, first + len(images))
+            arrays = (images, None if labels is None else labels[rows], None if targets is None else targets[rows])
+            paths: dict[str, str | None] = dict.fromkeys(ARRAYS)
+            for name, array in zip(ARRAYS, arrays, strict=True):
+                if array is not None:
+                    paths[name] = str(self._folder / f"{name}-{first}.npy")
+                    np.save(self._folder / f"{name}-{first}.npy", array, allow_pickle=False)
+            yield paths
+            first = rows.stop
+
+    def send_parts(self, parts: Iterable[PartFiles]) -> None:
+        """Have images looked at, each part while the next one is drawn; `finish` then scores all.
+
+        Args:
+            parts: .npy files of each part, which are removed once they were read. What takes the next of them draws it.
+        """
+        waiting: PartFiles | None = None
+        try:
+            for number, part in enumerate(parts):
+                if waiting is not None:
+                    previous, waiting = waiting, None
+                    self._receive(previous)
+                self._child.send({**part, "is_first": number == 0})
+                waiting = part
+        except Exception:
+            if waiting is not None:  # the next request must not be taken for answered
+                with contextlib.suppress(GanzooError):
+                    self._receive(waiting)
+            raise
+        if waiting is not None:
+            self._receive(waiting)
+
+    def _receive(self, part: PartFiles) -> None:
+        """Wait until a part was looked at, and remove its files."""
+        try:
+            self._child.receive(self._say)
+        finally:
+            for path in part.values():
+                if path is not None:
+                    Path(path).unlink(missing_ok=True)
+
+    def finish(self, *, seed: int, seen: int | None, ema: bool | None, **more: Any) -> Score:
+        """Score the images that were sent; see `score`."""
+        score = Score(images=seen, **self._child.ask({"seed": seed}, self._say), extra=more)
         return replace(score, protocol={**score.protocol, "ema": ema})
 
     def close(self) -> None:

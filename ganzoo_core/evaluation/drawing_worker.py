@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,46 +24,59 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Draw images, and write them and their labels to the requested paths.
 
     Args:
-        request: `generator`, its folder; `n`, `seed`, `device`, `settings` of `engine.*`; the output paths `images` and
-            `labels`; and for a generator with conditions `data` and `data_root`, see `data_rows.load_for_generator`,
-            and the output paths `targets`, if the images are to be scored, and `columns`, if they are to be shown, for
-            an archive with the pictures that stand beside each other.
+        request: `generator`, its folder; `device`, `settings` of `engine.*`; without `n` it is only made ready. `n` and
+            `seed`; `part`, the indices of the first of the `n` images to draw and of that after the last, all if it is
+            missing; the output paths `images` and `labels`; and for a generator with conditions `data` and `data_root`,
+            see `data_rows.load_for_generator`, and the output paths `targets`, if the images are to be scored, and
+            `columns`, if they are to be shown, for an archive with the pictures that stand beside each other.
         say: receives a message if fewer images are drawn for scores than asked for.
 
     Returns:
-        Facts of the generator: `images` seen, `conditional`, `paired` where it is drawn from the conditions of real
-        images, which are the targets, at their size, `size` [H,W,C], and `generator`, the SHA-256 of its weights.
+        Facts: `count` of the images in all parts; of the generator `images` seen, `conditional`, `paired` where it is
+        drawn from the conditions of real images, which are the targets, at their size, `size` [H,W,C], and `generator`,
+        the SHA-256 of its weights.
     """
-    folder = Path(request["generator"])
-    generator = SavedGenerator(folder, device=request["device"], settings=request.get("settings"))
+    generator, sha256 = _open_generator(request["generator"], request["device"], json.dumps(request.get("settings")))
+    if "n" not in request:
+        return {}
     n, on = request["n"], None
+    first, stop = request.get("part", (0, n))
     if generator.spec.conditions:
         on = _read_test_part(request["generator"], n, request.get("data"), request.get("data_root"))
-        if len(on) < n and "targets" in request:
+        if len(on) < n and "targets" in request and not first:
             say(explain_fewer(n, len(on)))
         n = len(on)
     own = on.labels if on is not None and generator.spec.classes else None
     labels = generator.labels(n, own)
-    drawn = generator.generate(n, seed=request["seed"], labels=labels, on=on)
+    drawn = generator.generate_part(first, stop, n, seed=request["seed"], labels=labels, on=on)
     np.save(request["images"], drawn, allow_pickle=False)
     if labels is not None:
-        np.save(request["labels"], labels, allow_pickle=False)
+        np.save(request["labels"], labels[first:stop], allow_pickle=False)
     # A growing network's images are smaller than their targets until it has all its layers.
-    targets = None if on is None else on.targets
+    targets = None if on is None or on.targets is None else on.targets[first:stop]
     is_paired = targets is not None and targets.shape == drawn.shape
     if targets is not None and is_paired and "targets" in request:
         np.save(request["targets"], targets, allow_pickle=False)
     if on is not None and "columns" in request:
         conditions = crop_pictures(on.conditions, generator.card)
-        columns: dict[str, Any] = side_by_side.list_columns(conditions, output=drawn, target=on.targets)
+        columns: dict[str, Any] = side_by_side.list_columns(conditions, output=drawn, target=targets)
         np.savez(request["columns"], **columns)
     return {
+        "count": n,
         "images": generator.images_seen,
         "conditional": labels is not None,
         "paired": is_paired,
         "size": list(drawn.shape[1:]),
-        "generator": files.compute_sha256(folder / layout.WEIGHTS),
+        "generator": sha256,
     }
+
+
+@functools.lru_cache(maxsize=1)
+def _open_generator(folder: str, device: str, settings: str) -> tuple[SavedGenerator, str]:
+    """The generator and the SHA-256 of its weights, kept from part to part; `settings` in JSON."""
+    generator = SavedGenerator(Path(folder), device=device, settings=json.loads(settings))
+    generator.open()
+    return generator, files.compute_sha256(Path(folder) / layout.WEIGHTS)
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +79,10 @@ class TrainingEvaluator:
         """
         if self._failures >= MAX_FAILURES:
             return None
-        g_values = {name: values[name] for name in self.takes if name in values}
-        conditions = shrink_conditions(self.conditions, self.framing.target_size, g_values)
-        more: dict[str, Any] = {"conditions": conditions, "alone": self.alone, "noise_seed": SEED}
-        drawn = engine.draw(G, self.noise, self.labels, g_values, **more)
-        drawn = crop_padding(drawn, self.framing.crop, self.framing.target_size)
+        parts = self._draw(engine, G, {name: values[name] for name in self.takes if name in values})
+        first = [next(parts)]  # before the `try`: an error in drawing is the run's
         try:
-            score = self._score(drawn, images)
+            score = self._score(first, parts, images)
             scores.append(self.run, score)
             self._failures = 0
             self._report_score(score)
@@ -95,14 +92,31 @@ class TrainingEvaluator:
             return None
         return score
 
-    def _score(self, drawn: np.ndarray, images: int) -> Score:
-        """Score the images, restarting the process if it ends, up to `MAX_FAILURES` failures in a row."""
+    def _draw(self, engine: Engine, G: Any, values: Mapping[str, float]) -> Iterator[np.ndarray]:
+        """Draw the images part by part, uint8 [P,H,W,C]."""
+        size, crop = self.framing.target_size, self.framing.crop
+        conditions = shrink_conditions(self.conditions, size, values)
+        for first in range(0, len(self.noise), self.scorer.part_size):
+            rows = slice(first, first + self.scorer.part_size)
+            more: dict[str, Any] = {"conditions": {name: of_name[rows] for name, of_name in conditions.items()}}
+            more |= {"alone": self.alone, "noise_seed": SEED, "first": first}
+            labels = None if self.labels is None else self.labels[rows]
+            yield crop_padding(engine.draw(G, self.noise[rows], labels, values, **more), crop, size)
+
+    def _score(self, drawn: list[np.ndarray], rest: Iterator[np.ndarray], images: int) -> Score:
+        """Score the images, restarting the process if it ends, up to `MAX_FAILURES` failures in a row.
+
+        Args:
+            drawn: the first part; the others are added, so that a new process is shown all of them.
+            rest: draws the others.
+            images: real images seen so far.
+        """
         while True:
             try:
-                return self.scorer.score(
-                    drawn,
+                return self.scorer.score_parts(
+                    _remember(drawn, rest),
                     self.labels,
-                    targets=self._find_targets(drawn),
+                    targets=self._find_targets(drawn[0]),
                     seed=SEED,
                     seen=images,
                     ema=self.ema,
@@ -117,7 +131,7 @@ class TrainingEvaluator:
 
     def _find_targets(self, drawn: np.ndarray) -> np.ndarray | None:
         """What each image should be; None for a growing network's smaller ones."""
-        return self.targets if self.targets is not None and self.targets.shape == drawn.shape else None
+        return self.targets if self.targets is not None and self.targets.shape[1:] == drawn.shape[1:] else None
 
     def _count_failure(self) -> None:
         self._failures += 1
@@ -165,3 +179,11 @@ class TrainingEvaluator:
                 f"generator has collapsed. `{draw}` draws from the best that is kept; a lower learning rate, another "
                 f"loss{health.advise_modifiers(' or ')} may keep a new run from it"
             )
+
+
+def _remember(known: list[np.ndarray], rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the parts that are known, then the rest, which is known from then on."""
+    yield from list(known)
+    for part in rest:
+        known.append(part)
+        yield part

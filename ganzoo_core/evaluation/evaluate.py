@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from ganzoo_core.discovery import catalog
 from ganzoo_core.engines import check_device
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.client import Scorer, say_nothing
+from ganzoo_core.evaluation.drawn_parts import draw_parts
 from ganzoo_core.evaluation.image_files import read_images
 from ganzoo_core.evaluation.request import PAIRS, ScoreRequest, has_ema, make_request, read_run_data
 from ganzoo_core.generation.bundled import find_folder
@@ -134,7 +136,12 @@ def evaluate(
         score_real_images=score_real_images,
         run=folder if folder is not None and images is None and files.is_file(folder / layout.CONFIG) else None,
     )
-    with Scorer(request, say=say) as scorer:
+    with contextlib.ExitStack() as stack:
+        drawer = None
+        if drawn_from:  # imports its framework and builds the first generator while the scorer makes itself ready
+            drawer = stack.enter_context(Child("ganzoo_core.evaluation.drawing_worker", "draws the images"))
+            drawer.send({"generator": str(drawn_from[0]), "device": device, "settings": engine})
+        scorer = stack.enter_context(Scorer(request, say=say))
         if images is not None:
             assert isinstance(images, np.ndarray)
             score = scorer.score(images, labels, targets=targets, seed=seed)
@@ -143,13 +150,14 @@ def evaluate(
             _explain_resizing(score, say)
             return [score]
         assert folder is not None
+        assert drawer is not None
         if scorer.data_changes:
             changes = "; ".join(scorer.data_changes)
             Reporter().warn(f"the data are not those that the run was trained on: {changes}")
         count = n or choose_sample_count(scorer.reference_count)
         drawing = {"n": count, "seed": seed, "device": device, "settings": engine}
         drawing |= {"data": data, "data_root": None if data_root is None else str(data_root)}
-        return list(_score_generators(folder, drawn_from, scorer, drawing, say))
+        return list(_score_generators(folder, drawn_from, scorer, drawer, drawing, say))
 
 
 def choose_sample_count(reference_count: int) -> int:
@@ -194,23 +202,21 @@ def _find_data(folder: Path | None, data_name: str | None) -> tuple[str, dict[st
 
 
 def _score_generators(
-    run: Path, folders: Sequence[Path], scorer: Scorer, drawing: Mapping[str, Any], say: Say
+    run: Path, folders: Sequence[Path], scorer: Scorer, drawer: Child, drawing: Mapping[str, Any], say: Say
 ) -> Iterator[Score]:
     is_run = files.is_file(run / layout.CONFIG)
     ema = has_ema(run) if is_run else None
-    with (
-        tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as temporary,
-        Child("ganzoo_core.evaluation.drawing_worker", "draws the images") as child,
-    ):
-        arrays = {name: str(Path(temporary) / f"{name}.npy") for name in ("images", "labels", "targets")}
-        for folder in folders:
+    with tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as temporary:
+        for number, folder in enumerate(folders):
             say(f"drawing {pluralise(drawing['n'], 'image')} from {folder}")
-            drawn = child.ask({**drawing, **arrays, "generator": str(folder)}, say)
-            there = {"images": True, "labels": drawn["conditional"], "targets": drawn["paired"]}
-            paths = {name: path if there[name] else None for name, path in arrays.items()}
+            if number == 0:
+                drawer.receive(say)  # that it is ready
+            drawn: dict[str, Any] = {}
+            asked = {**drawing, "generator": str(folder)}
+            scorer.send_parts(draw_parts(drawer, asked, Path(temporary), scorer.part_size, drawn, say))
             more = {"generator": drawn["generator"], "during": "evaluate"}
             more |= {"data_changes": scorer.data_changes} if scorer.data_changes else {}
-            score = scorer.score_files(paths, seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)
+            score = scorer.finish(seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)
             try:
                 if is_run:
                     scores.append(run, score)

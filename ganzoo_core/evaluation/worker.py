@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,12 @@ import numpy as np
 from ganzoo_core.api import Features, Images, ImageSource
 from ganzoo_core.data import fingerprint, lazy
 from ganzoo_core.discovery import answers, catalog, loading
-from ganzoo_core.errors import DataError, GanzooError, PluginError, UsageError
+from ganzoo_core.errors import DataError, GanzooError, UsageError
 from ganzoo_core.evaluation import training_images
 from ganzoo_core.evaluation.choice import choose_extractor
+from ganzoo_core.evaluation.drawn_features import DrawnFeatures
+from ganzoo_core.evaluation.extraction import FeatureExtractor
+from ganzoo_core.evaluation.feature_cache import Extracted
 from ganzoo_core.evaluation.halves import select_features, split_in_halves
 from ganzoo_core.evaluation.metrics import (
     LoadedMetric,
@@ -51,15 +53,19 @@ class ScoringSession:
         self.read_split = functools.cache(self._read_split)
         self.score_halves = functools.cache(self._score_halves)
         self.choice = choose_extractor(request, self.dataset_part.name, self.read_split, say)
-        self.extractor_part, self.extractor = self.choice.part, self.choice.extractor
+        self.extractor_part, self.extractor = self.choice.part, FeatureExtractor(self.choice, say)
         self.metrics = self._leave_out_costly(load_metrics(self.choice.candidate.metrics))
         self.misfits = self._explain_misfits(installed)
         self._said: set[str] = set()
+        self._drawn: DrawnFeatures | None = None
         reference = self.read_split(request.reference)
         _, height, width, channels = reference.images.shape
         self.shape = height, width, channels
-        self.real_features = self._extract_features(reference.images, reference.labels)
-        self.fingerprint = fingerprint.compute_fingerprint(reference, say).sha256
+        found = fingerprint.compute_fingerprint(reference, say)
+        self.fingerprint = found.sha256
+        self.real_features = self._make_features(
+            self.extractor.extract_real(reference.images, found.images), reference.labels
+        )
 
     def find_data_changes(self) -> list[str]:
         """Describe the differences between these data and the run's training data."""
@@ -92,13 +98,13 @@ class ScoringSession:
         """Features of the training images, and of images that were held out, for metrics that need them."""
         source, reference = self._training_images, self.read_split(self.request.reference)
         is_reference = source is reference or len(source.images) == len(reference.images) == reference.whole
-        training = self.real_features if is_reference else self._extract_features(source.images, source.labels)
+        training = self.real_features if is_reference else self._extract_real(source.images, source.labels)
         split, rest = training_images.read_held_out(self.request, self.read_split)
         if rest is None:
             return TrainingFeatures(training, None)
         if split == self.request.reference:
             return TrainingFeatures(training, self.real_features)
-        return TrainingFeatures(training, self._extract_features(training_images.limit_held_out(rest), None))
+        return TrainingFeatures(training, self._extract_real(training_images.limit_held_out(rest)))
 
     def _leave_out_costly(self, metrics: list[LoadedMetric]) -> list[LoadedMetric]:
         """Leave out metrics that would look at more training images than they do by default, unless they were named."""
@@ -130,57 +136,51 @@ class ScoringSession:
         )
         return lazy.make_indexable(source)
 
-    def _extract_features(self, pictures: Images, labels: np.ndarray | None) -> Features:
-        if lazy.should_hold_in_memory(math.prod(pictures.shape), in_file=lazy.is_in_file(pictures)):
-            features, logits = self._call_extractor(np.ascontiguousarray(pictures))
-        else:
-            chunks = []
-            for first, some in lazy.iterate_chunks(pictures):
-                self.say(f"looking at {len(pictures):,} images, of which {first:,} are done")
-                chunks.append(self._call_extractor(some))
-            features = np.concatenate([of_some for of_some, _ in chunks])
-            with_logits = [of_some for _, of_some in chunks if of_some is not None]
-            logits = np.concatenate(with_logits) if len(with_logits) == len(chunks) else None
-        names = self.read_split(self.request.reference).class_names
-        return Features(np.asarray(features, np.float32), logits, labels, tuple(names))
+    def _extract_real(self, pictures: Images, labels: np.ndarray | None = None) -> Features:
+        return self._make_features(self.extractor.extract_real(pictures), labels)
 
-    def _call_extractor(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        try:
-            features, logits = self.extractor.extract(pictures)
-        except (GanzooError, KeyboardInterrupt, MemoryError):
-            raise
-        except BaseException as error:
-            raise loading.make_plugin_error(self.extractor_part, "extract raised", error) from error
-        shape: tuple[int, ...] = getattr(features, "shape", ())
-        if len(shape) != 2 or shape[0] != len(pictures):
-            returned = f"{type(features).__name__} {list(shape)}"
-            raise PluginError(
-                f"{self.extractor_part.label}: extract returned {returned} for {pluralise(len(pictures), 'image')}; "
-                "expected an "
-                "array [N,F]; its author must mend it"
-            )
-        return features, logits
+    def _make_features(self, extracted: Extracted, labels: np.ndarray | None) -> Features:
+        names = self.read_split(self.request.reference).class_names
+        return Features(*extracted, labels, tuple(names))
 
     def score(
         self, pictures: np.ndarray, labels: np.ndarray | None, seed: int, targets: np.ndarray | None = None
     ) -> dict[str, Any]:
-        """Score images uint8 [N,H,W,C] of any size.
+        """Score images; see `add` and `score_added`."""
+        self.add(pictures, labels, targets, is_first=True)
+        return self.score_added(seed)
+
+    def add(
+        self, pictures: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, *, is_first: bool
+    ) -> None:
+        """Add images uint8 [N,H,W,C] of any size, which is the same for all parts.
 
         Args:
             pictures: the images.
             labels: int64 [N], the classes that they were drawn as, or None.
-            seed: of the metrics' random numbers.
             targets: what each image should be, of the same shape, or None.
+            is_first: whether they are the first of a score; what was added before is forgotten.
         """
-        _, height, width, channels = pictures.shape
+        if self._drawn is None or is_first:
+            self._drawn = DrawnFeatures(self.extractor, self.shape)
+        self._drawn.add(pictures, labels, targets)
+
+    def score_added(self, seed: int) -> dict[str, Any]:
+        """Score the images that were added: the fields of `Score`.
+
+        Args:
+            seed: of the metrics' random numbers.
+        """
+        drawn, self._drawn = self._drawn, None
+        count = 0 if drawn is None else drawn.count
+        if drawn is None or count < 2:
+            raise UsageError(f"there {'is' if count == 1 else 'are'} {pluralise(count, 'image')} to score; give more")
+        labels = drawn.join_labels()
         known = len(self.real_features.class_names)
         if labels is not None and labels.max() >= known:
             self.say(f"the images have labels up to {labels.max()}, and the data {known} classes: labels are left out")
             labels = None
-        fake = self._extract_features(resize_images(pictures, self.shape), labels)
-        if targets is not None:
-            wanted = replace(self._extract_features(resize_images(targets, self.shape), None), images=targets)
-            fake = replace(fake, images=pictures, targets=wanted)
+        fake = drawn.join(labels, tuple(self.real_features.class_names))
         training = self._training_features if any(needs_training_images(part) for part, _ in self.metrics) else None
         required = self.request.required_metrics
         results = compute_scores(self.metrics, self.real_features, fake, seed, required=required, training=training)
@@ -189,8 +189,8 @@ class ScoringSession:
             if words not in self._said:
                 self._said.add(words)
                 self.say(words)
-        real = self.score_halves((height, width, channels), labels is not None, seed)
-        protocol = self.describe_protocol(pictures, labels, seed)
+        real = self.score_halves(drawn.size, labels is not None, seed)
+        protocol = self.describe_protocol(drawn, labels is not None, seed)
         protocol |= {"real_halves": len(split_in_halves(len(self.real_features.features))[0])} if real else {}
         return {**results, "real": dict(real), "protocol": protocol}
 
@@ -205,7 +205,7 @@ class ScoringSession:
         fake = select_features(self.real_features, first)
         if size != self.shape:
             pictures = np.asarray(self.read_split(self.request.reference).images[first])
-            fake = self._extract_features(resize_images(resize_images(pictures, size), self.shape), fake.labels)
+            fake = self._extract_real(resize_images(resize_images(pictures, size), self.shape), fake.labels)
         if not labelled:
             fake = replace(fake, labels=None)
         other = select_features(self.real_features, second)
@@ -225,7 +225,7 @@ class ScoringSession:
         scores: Mapping[str, float] = results["scores"]
         return scores
 
-    def describe_protocol(self, pictures: np.ndarray, labels: np.ndarray | None, seed: int) -> dict[str, Any]:
+    def describe_protocol(self, drawn: DrawnFeatures, has_labels: bool, seed: int) -> dict[str, Any]:
         """Everything that the scores depend on, and further facts to record with them."""
         request = self.request
         owners = {self.extractor_part.distribution, *(part.distribution for part, _ in self.metrics)}
@@ -242,17 +242,17 @@ class ScoringSession:
                 "version": self.extractor_part.version,
                 "features": self.real_features.features.shape[1],
                 "options": dict(self.choice.candidate.options),
-                **self.extractor.facts,
+                **self.choice.extractor.facts,
             },
             **({"passed_over": self.choice.passed_over} if self.choice.passed_over else {}),
             "metrics": {
                 part.qualified_name: dict(self.choice.candidate.metrics[part.qualified_name])
                 for part, _ in self.metrics
             },
-            "samples": len(pictures),
+            "samples": drawn.count,
             "seed": seed,
-            "labels": None if labels is None else "as asked for",
-            "drawn_size": list(pictures.shape[1:]),
+            "labels": "as asked for" if has_labels else None,
+            "drawn_size": list(drawn.size),
             "versions": {"ganzoo": importlib.metadata.version("ganzoo-core"), **collect_versions(owners)},
         }
 
@@ -261,10 +261,11 @@ _sessions: dict[str, ScoringSession] = {}
 
 
 def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Start a scoring session, or score images in it.
+    """Start a scoring session, add images to it, or score those that were added.
 
     Args:
-        request: `question`, the fields of a `ScoreRequest`; or the paths `images`, `labels` and `targets`, with `seed`.
+        request: `question`, the fields of a `ScoreRequest`; or the paths `images`, `labels` and `targets` of some, with
+            `is_first`; or `seed`.
         say: receives progress messages.
     """
     if "question" in request:
@@ -272,10 +273,17 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         features = scoring.real_features.features
         notes = list(scoring.read_split(scoring.request.reference).notes)
         changes = scoring.find_data_changes()
-        facts = dict(scoring.extractor.facts)
+        facts = dict(scoring.choice.extractor.facts)
         names = list(map(str, scoring.read_split(scoring.request.reference).class_names))
-        ready = {"facts": facts, "reference_count": len(features), "class_names": names}
+        ready = {
+            "facts": facts,
+            "reference_count": len(features),
+            "class_names": names,
+            "batch": scoring.extractor.batch,
+        }
         return {**ready, "notes": notes, "data_changes": changes}
+    if "seed" in request:
+        return _sessions["it"].score_added(request["seed"])
     try:
         pictures, labels, targets = (
             np.load(request[name], allow_pickle=False) if request[name] else None
@@ -284,11 +292,8 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{request['images']} cannot be read: {error}") from None
     assert pictures is not None
-    if len(pictures) < 2:
-        raise UsageError(
-            f"there {'is' if len(pictures) == 1 else 'are'} {pluralise(len(pictures), 'image')} to score; give more"
-        )
-    return _sessions["it"].score(pictures, labels, request["seed"], targets)
+    _sessions["it"].add(pictures, labels, targets, is_first=request["is_first"])
+    return {}
 
 
 if __name__ == "__main__":

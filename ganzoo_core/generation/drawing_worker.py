@@ -24,7 +24,8 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     with np.load(request["draw"], allow_pickle=False) as inputs:
         conditions = {name: inputs[name] for name in inputs.files}
         z, labels = conditions.pop("z"), conditions.pop("labels", None)
-    drawn = _open_generators["generator"].draw(z, labels, conditions or None, noise_seed=request["noise_seed"])
+    more = {name: request[name] for name in ("noise_seed", "first")}
+    drawn = _open_generators["generator"].draw(z, labels, conditions or None, **more)
     np.save(request["to"], drawn, allow_pickle=False)
     return {}
 

@@ -84,11 +84,13 @@ class RemoteGenerator(SavedGenerator):
         conditions: Mapping[str, np.ndarray] | None = None,
         *,
         noise_seed: int = 0,
+        first: int = 0,
     ) -> np.ndarray:
         labels = self._check_inputs(z, labels, conditions)
         child, path = self._child, Path(self._temporary_folder.name) / "drawn.npz"
         inputs: dict[str, Any] = {**(conditions or {}), "z": z}  # no condition is called z or labels
         np.savez(path, **inputs if labels is None else {**inputs, "labels": labels})
-        child.ask({"draw": str(path), "to": str(path.with_suffix(".npy")), "noise_seed": noise_seed}, print)
+        request = {"draw": str(path), "to": str(path.with_suffix(".npy")), "noise_seed": noise_seed, "first": first}
+        child.ask(request, print)
         drawn: np.ndarray = np.load(path.with_suffix(".npy"), allow_pickle=False)
         return drawn

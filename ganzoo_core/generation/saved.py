@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,32 @@ class SavedGenerator(SavedNetwork, TellsClasses):
         self._check_memory(count)
         chosen = self._choose_labels(count, labels, rows)
         return self.draw(self._make_noise(count, seed), chosen, rows.conditions, noise_seed=seed)
+
+    def generate_part(
+        self, first: int, stop: int, n: int, *, seed: int, labels: np.ndarray | None, on: Given | None
+    ) -> np.ndarray:
+        """Draw images `first` to `stop` of `generate(n, …)`; the same bytes if `first` is whole `DRAW_BATCH_SIZE`s.
+
+        Args:
+            first, stop: indices of the first image, and of that after the last.
+            n, seed: see `generate`.
+            labels: int64 [n], or None.
+            on: `n` rows, for a generator with conditions.
+        """
+        rows = slice(first, stop)
+        conditions = None if on is None else {name: of_name[rows] for name, of_name in on.conditions.items()}
+        return self.draw(
+            self._recall_noise(n, seed)[rows],
+            None if labels is None else labels[rows],
+            conditions,
+            noise_seed=0 if on is None else seed,
+            first=first,
+        )
+
+    @cached_property
+    def _recall_noise(self) -> Callable[[int, int], np.ndarray]:
+        """As `_make_noise`, which is called once for all parts of the same images."""
+        return lru_cache(maxsize=1)(self._make_noise)
 
     def describe_needs(self) -> dict[str, str]:
         """What the generator draws from beside z and a class: each condition's name and what it is, in words."""
@@ -210,6 +236,7 @@ class SavedGenerator(SavedNetwork, TellsClasses):
         conditions: Mapping[str, np.ndarray] | None = None,
         *,
         noise_seed: int = 0,
+        first: int = 0,
     ) -> np.ndarray:
         """Draw images uint8 [N,H,W,C].
 
@@ -218,6 +245,7 @@ class SavedGenerator(SavedNetwork, TellsClasses):
             labels: int64 [N], or None.
             conditions: name -> N rows, as `read_given` returns them, of exactly those that the generator takes.
             noise_seed: of the dropout of a generator that is drawn so.
+            first: the index of the first image, where these are a part of those that are drawn.
 
         Raises:
             UsageError: for inputs of the wrong type or shape.
@@ -225,7 +253,7 @@ class SavedGenerator(SavedNetwork, TellsClasses):
         labels = self._check_inputs(z, labels, conditions)
         network, size = self._network, (self.spec.height, self.spec.width)
         with self._blame_card("describes a network that cannot draw"):
-            more: dict[str, Any] = {"alone": self.card.drawn_alone, "noise_seed": noise_seed}
+            more: dict[str, Any] = {"alone": self.card.drawn_alone, "noise_seed": noise_seed, "first": first}
             rows = shrink_conditions(conditions or {}, size, self._values)
             drawn = self._engine.draw(network, z, labels, self._values, conditions=rows, **more)
         return crop_padding(drawn, self.card.crop, size)

@@ -54,6 +54,11 @@ def is_folder(path: Path) -> bool:
     return describe(path) == "a folder"
 
 
+def is_own(path: Path) -> bool:
+    """Whether an entry belongs to this user; raises OSError if it is missing."""
+    return os.name == "nt" or path.lstat().st_uid == os.geteuid()
+
+
 def check_folder(path: Path) -> None:
     """Raise UsageError if the path is anything but a folder; it may be missing."""
     entry = describe(path)

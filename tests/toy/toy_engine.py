@@ -172,6 +172,7 @@ class Engine:
         conditions: Mapping[str, Any] | None = None,
         alone: bool = False,
         noise_seed: int = 0,
+        first: int = 0,
     ) -> np.ndarray:
         return pixels.deprocess(G(z).astype(np.float32))
 

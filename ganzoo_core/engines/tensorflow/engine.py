@@ -195,18 +195,19 @@ class Engine:
         conditions: Conditions | None = None,
         alone: bool = False,
         noise_seed: int = 0,
+        first: int = 0,
     ) -> np.ndarray:
         """Generate images, in evaluation mode unless `alone`."""
         data = TrainingImages(np.zeros((len(z), 1, 1, 1), np.uint8), labels, "CPU", conditions)
         is_average, size = isinstance(G, EmaNetwork), 1 if alone else DRAW_BATCH_SIZE
         network, chunks = G.network if is_average else G, []
-        for first in range(0, len(z), size):
-            indices = np.arange(first, min(first + size, len(z)))
+        for start in range(0, len(z), size):
+            indices = np.arange(start, min(start + size, len(z)))
             # In a stateless scope what training mode assigns, such as batch norm's statistics, is dropped.
             plain = keras.StatelessScope() if alone else contextlib.nullcontext()
             with tf.device(self.device), G.use_averages() if is_average else plain:
                 if alone:
-                    assign_seeds(network, philox(noise_seed, "drawing", first))
+                    assign_seeds(network, philox(noise_seed, "drawing", first + start))
                 arguments = {**data.gather_given(indices), **as_keywords(values)}
                 out = call_keras_network(network, tf.constant(z[indices]), arguments, training=alone)
             chunks.append(pixels.deprocess(out.numpy().astype(np.float32)))

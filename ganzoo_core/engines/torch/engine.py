@@ -192,6 +192,7 @@ class Engine:
         conditions: Conditions | None = None,
         alone: bool = False,
         noise_seed: int = 0,
+        first: int = 0,
     ) -> np.ndarray:
         """Generate images in float32, whatever the training precision: in evaluation mode unless `alone`."""
         data = TrainingImages(np.zeros((len(z), 1, 1, 1), np.uint8), labels, self, conditions)
@@ -203,7 +204,7 @@ class Engine:
                 for start in range(0, len(z), size):
                     indices = np.arange(start, min(start + size, len(z)))
                     arguments = {**data.gather_given(indices), **as_keywords(values, self.device)}
-                    seeded = self.use_seed(noise_seed, "drawing", start) if alone else contextlib.nullcontext()
+                    seeded = self.use_seed(noise_seed, "drawing", first + start) if alone else contextlib.nullcontext()
                     with seeded:
                         out = call_network(G, to_device(z[indices], self.device), arguments)
                     chunks.append(pixels.deprocess(out.float().cpu().permute(0, 2, 3, 1).contiguous().numpy()))

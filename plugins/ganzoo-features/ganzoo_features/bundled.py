@@ -53,7 +53,7 @@ class _Extractor:
         digest = hashlib.sha256(WEIGHTS_FILE.read_bytes()).hexdigest()
         if digest != WEIGHTS_SHA256:
             raise gz.DataError(f"{WEIGHTS_FILE} is not as it was shipped; reinstall ganzoo-features")
-        self.forward = make_forward(framework, tensors)
+        self.forward, self.batch = make_forward(framework, tensors), BATCH
         self.facts: Mapping[str, Any] = {
             "weights": digest,
             "weights_version": WEIGHTS_VERSION,
@@ -62,7 +62,7 @@ class _Extractor:
 
     def extract(self, images: np.ndarray) -> tuple[np.ndarray, None]:
         """uint8 [N,H,W,C] -> features float32 [N,128], and no logits."""
-        return extract_features(self.forward, images), None
+        return extract_features(self.forward, images, self.batch), None
 
 
 def make_forward(framework: str, tensors: Mapping[str, np.ndarray]) -> Forward:
@@ -101,17 +101,17 @@ def load_tensors(path: Path = WEIGHTS_FILE) -> dict[str, np.ndarray]:
     return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
 
 
-def extract_features(forward: Forward, images: np.ndarray) -> np.ndarray:
+def extract_features(forward: Forward, images: np.ndarray, batch: int = BATCH) -> np.ndarray:
     """uint8 images [N,H,W,C], C 1 or 3 -> what `forward` returns for them, float32 [N,F].
 
     The last batch is filled up, so that each has the same shape and an image's features do not depend on how many come
     with it.
     """
     found = [np.zeros((0, FEATURES), np.float32)] if not len(images) else []
-    for start in range(0, len(images), BATCH):
-        chunk = np.asarray(images[start : start + BATCH])
+    for start in range(0, len(images), batch):
+        chunk = np.asarray(images[start : start + batch])
         shown = resize(chunk).astype(np.float32) / np.float32(127.5) - np.float32(1)
-        full = np.zeros((BATCH, *shown.shape[1:3], 3), np.float32)
+        full = np.zeros((batch, *shown.shape[1:3], 3), np.float32)
         full[: len(chunk)] = shown  # grey is repeated to RGB
         found.append(forward(full)[: len(chunk)])
     return np.concatenate(found)

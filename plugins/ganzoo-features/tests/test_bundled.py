@@ -72,6 +72,14 @@ def test_both_frameworks_give_the_same_scores(extract, in_tensorflow):
     assert kid.score(there, fake, 0)["kid"] == pytest.approx(kid.score(here, fake, 0)["kid"], rel=1e-4)
 
 
+def test_whole_batches_have_the_features_of_all_images_at_once(extract):
+    images = np.concatenate([make_images(seed=seed) for seed in range(5)])[:150]
+    step = 2 * bundled.extractor().batch
+    parts = [extract(images[first : first + step])[0] for first in range(0, len(images), step)]
+    assert len(parts) > 1
+    np.testing.assert_array_equal(np.concatenate(parts), extract(images)[0])
+
+
 def test_an_image_has_the_same_features_whatever_comes_with_it(extract):
     images = make_images()
     features, _ = extract(images)

@@ -27,6 +27,8 @@ WEIGHTS_FILE, FACTS_FILE = "classifier.safetensors", "classifier.json"
 MIN_ACCURACY = {"digits": 0.97, "mnist": 0.99, "stacked-digits": 0.97, "stacked-mnist": 0.99}
 DEFAULT_MIN_ACCURACY = 0.7
 MAX_LISTED_CLASSES = 10  # classes named in a message
+LAYER_BYTES = 2**23  # of the largest layer of a batch, which the caches should hold
+MIN_BATCH, MAX_BATCH = 16, 512  # images per forward
 MAX_BYTES = 200_000_000  # maximum size of a cached file
 PROGRESS_SECONDS = 5.0  # seconds before hashing a large dataset reports its progress
 Say = Callable[[str], None]
@@ -98,24 +100,32 @@ def _say_left_out(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> None
             say(f"the classifier's accuracy leaves out {len(indices):,} without {part} images: {named}")
 
 
+def choose_batch(height: int, width: int) -> int:
+    """How many images of this size to look at together: a power of two, by what the largest layer takes."""
+    from ganzoo_scores import classifier_network
+
+    fitting = LAYER_BYTES // (4 * classifier_network.WIDTHS[0] * height * width)
+    return int(min(MAX_BATCH, max(MIN_BATCH, 2 ** max(0, fitting.bit_length() - 1))))
+
+
 class _Extractor:
     """A trained classifier; see `gz.Extractor`."""
 
     def __init__(self, network: Classifier, facts: Mapping[str, Any]) -> None:
-        self.network, self.facts = network, facts
+        self.network, self.facts, self.batch = network, facts, choose_batch(*network.size)
 
     def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint8 [N,H,W,C] -> features [N,64] and logits [N,K]."""
         from ganzoo_scores import classifier_network
 
-        return classifier_network.extract_features(self.network, images)
+        return classifier_network.extract_features(self.network, images, self.batch)
 
 
 class _ChannelExtractor:
     """A classifier of single pictures that looks at each channel of an image; see `gz.Extractor`."""
 
     def __init__(self, single: _Extractor, channels: int) -> None:
-        self.single = single
+        self.single, self.batch = single, single.batch
         self.facts: Mapping[str, Any] = {**single.facts, "channels": channels}
 
     def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

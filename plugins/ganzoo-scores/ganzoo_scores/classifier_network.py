@@ -32,11 +32,15 @@ class Classifier(nn.Module):
     Args:
         shape: height, width and channels of the images.
         classes: K.
+
+    Attributes:
+        size: height and width of the images that it sees, of at most 64 pixels.
     """
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
-        height, width, channels = (*_scale_size(shape[0], shape[1]), shape[2])
+        self.size = height, width = _scale_size(shape[0], shape[1])
+        channels = shape[2]
         levels: list[nn.Module] = []
         while not levels or min(height, width) >= 2 * MIN_SIDE:
             out = WIDTHS[min(len(levels) // 4, len(WIDTHS) - 1)]
@@ -148,10 +152,10 @@ def _shift_randomly(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def extract_features(network: Classifier, images: gz.Images) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images [N,H,W,C] -> features [N,64] and logits [N,K], float32."""
-    found = [
-        network(as_input(images[start : start + EVALUATION_BATCH])) for start in range(0, len(images), EVALUATION_BATCH)
-    ]
+def extract_features(
+    network: Classifier, images: gz.Images, batch: int = EVALUATION_BATCH
+) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 images [N,H,W,C], `batch` at a time -> features [N,64] and logits [N,K], float32."""
+    found = [network(as_input(images[start : start + batch])) for start in range(0, len(images), batch)]
     features, logits = zip(*found, strict=True)
     return torch.cat(features).numpy(), torch.cat(logits).numpy()

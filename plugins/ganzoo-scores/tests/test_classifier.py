@@ -59,6 +59,26 @@ def test_it_learns_is_kept_and_is_found_again(monkeypatch, tmp_path):
     assert kept == {"classifier.safetensors", "classifier.json"}
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "batch"), [(8, 8, 512), (28, 28, 64), (32, 32, 64), (64, 64, 16), (64, 48, 16), (1, 1, 512)]
+)
+def test_the_largest_layer_of_a_batch_fits_into_the_caches(height, width, batch):
+    assert classifier.choose_batch(height, width) == batch
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_whole_batches_have_the_features_of_all_images_at_once(channels):
+    torch.manual_seed(0)
+    network = classifier_network.Classifier((28, 28, 1), 5).eval()
+    single = classifier._Extractor(network, {})
+    extractor = single if channels == 1 else classifier._ChannelExtractor(single, channels)
+    images = np.random.default_rng(0).integers(0, 256, (300, 28, 28, channels), dtype=np.uint8)
+    assert extractor.batch == 64
+    parts = [extractor.extract(images[first : first + 128]) for first in (0, 128, 256)]
+    for part, whole in zip(zip(*parts, strict=True), extractor.extract(images), strict=True):
+        np.testing.assert_array_equal(np.concatenate(part), whole)
+
+
 def test_it_is_the_same_bytes_each_time_on_any_number_of_threads(monkeypatch, tmp_path):
     weights = []
     before = torch.get_num_threads()

@@ -59,6 +59,16 @@ def test_it_sees_what_torch_fidelity_sees(reference, tmp_path):
     assert "299×299" in made.facts["resizer"]
 
 
+def test_whole_batches_have_the_features_of_all_images_at_once(reference):
+    made = inception._Extractor(reference[1])
+    assert made.batch == inception.BATCHES[made.device.type]
+    made.batch = 2
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
+    parts = [made.extract(images[first : first + 4]) for first in (0, 4)]
+    for part, whole in zip(zip(*parts, strict=True), made.extract(images), strict=True):
+        np.testing.assert_array_equal(np.concatenate(part), whole)
+
+
 def pin(monkeypatch, content):
     """From now on, this is the published file."""
     digest = hashlib.sha256(content).hexdigest()

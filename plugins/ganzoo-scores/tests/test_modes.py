@@ -58,6 +58,7 @@ class Brightness:
     """Two classes, dark and bright, with one feature: how bright."""
 
     facts = {"weights": "none"}  # noqa: RUF012
+    batch = 8
 
     def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert images.shape[1:] == (2, 2, 1)
