@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import signal
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -190,3 +192,6 @@ def _join_processes(launch: Launch, timeout: float) -> None:
             "TensorFlow was in use before in this process, so that it cannot join the others; begin the run first"
         ) from None
     _joined.append(launch)
+    if threading.current_thread() is threading.main_thread():
+        # The runtime catches SIGTERM, and does nothing with it.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
