@@ -70,11 +70,16 @@ class TensorFlowProcessGroup(MessageGroup):
         is_float32 = [tensor.dtype == tf.float32 for tensor in tensors]
         wide = [tensor for tensor, is_it in zip(tensors, is_float32, strict=True) if is_it]
         others = [tf.cast(tensor, tf.float64) for tensor, is_it in zip(tensors, is_float32, strict=True) if not is_it]
-        *wide_sums, count = self._add_up([*wide, stop_asked.value()])
-        stop_count.assign(count)
-        sums, other_sums = iter(wide_sums), iter(self._add_up(others) if others else [])
+        # One after the other: NCCL would wait for ever if two processes began theirs in another order.
+        with tf.control_dependencies([stop_count.value()]):
+            *wide_sums, count = self._add_up([*wide, stop_asked.value()])
+        with tf.control_dependencies([count]):
+            other_sums = self._add_up(others) if others else []
+        with tf.control_dependencies(other_sums):
+            stop_count.assign(count)
+        of_float32, of_others = iter(wide_sums), iter(other_sums)
         return [
-            _as_mean(next(sums if is_it else other_sums), self.rank.world_size, tensor.dtype)
+            _as_mean(next(of_float32 if is_it else of_others), self.rank.world_size, tensor.dtype)
             for tensor, is_it in zip(tensors, is_float32, strict=True)
         ]
 
