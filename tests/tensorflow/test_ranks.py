@@ -21,7 +21,7 @@ from rank_runs import CONSTANT, assert_near, digest, make_settings, read_end, ru
 from tf_ranks_played import MODELS, NETWORKS, SMALL, STEPS, WIDTH, play
 
 PLAYED = Path(tf_ranks_played.__file__)
-QUICK = ["wgan-gp", "own", "parts"]
+QUICK = ["parts"]
 RUN = ["-m", "ganzoo_core", "run", "dcgan-tf", "--batch-size", "16", "--data", "shapes"]
 
 

@@ -19,7 +19,8 @@ import keras
 import numpy as np
 
 import ganzoo_core as gz
-from ganzoo_core.distributed.launchers import rank_from_env
+from ganzoo_core.distributed.launchers import rank_from_env, read_launch
+from ganzoo_core.engines.create import create_engine
 from ganzoo_core.engines.tensorflow.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -96,7 +97,15 @@ def watch(steps: list[int], blow: str = "", at: int = -1) -> None:
     Trainer.step = watched  # type: ignore[method-assign]
 
 
+def join() -> None:
+    """Meet the other processes, before TensorFlow is used to make the networks that are given as objects."""
+    settings = {"engine.channels_last": True, "engine.precision": "float32", "engine.compile": False}
+    settings["engine.max_parameters"] = 10**6
+    create_engine("tensorflow", {**SMALL, **settings}, launch=read_launch())
+
+
 if __name__ == "__main__":
+    join()
     played: list[int] = []
     watch(played, *sys.argv[3:4], *map(int, sys.argv[4:5]))
     for name in sys.argv[2].split(","):

@@ -194,7 +194,9 @@ def _join_processes(launch: Launch, timeout: float) -> None:
         ) from error
     except RuntimeError:
         raise UsageError(
-            "TensorFlow was in use before in this process, so that it cannot join the others; begin the run first"
+            "TensorFlow was in use before in this process, so that it cannot join the others: train before anything "
+            "else is done with it; networks that were made before cannot be trained by several processes (write them "
+            "as a plugin: `ganzoo new`)"
         ) from None
     _joined.append(launch)
     if threading.current_thread() is threading.main_thread():
