@@ -104,6 +104,7 @@ def test_two_processes_stay_equal_where_one_would_be_another(tmp_path: Path) -> 
 def as_rank(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     def stand(rank: int, count: int) -> None:
         where = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
+        where |= {"MASTER_ADDR": "localhost", "MASTER_PORT": 29500}
         for name, value in where.items():
             monkeypatch.setenv(name, str(value))
 
