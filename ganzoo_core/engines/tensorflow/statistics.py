@@ -50,9 +50,10 @@ class MeanAccumulator:
 
     def restore_pending_sums(self, pending: list[Any]) -> None:
         """Restore the result of `read_pending_sums`."""
-        self._sums = {
-            tuple(names): (tf.constant(self._select_own(sums), tf.float32), count) for names, sums, count in pending
-        }
+        own = [(tuple(names), self._select_own(sums), count) for names, sums, count in pending]
+        if any(len(names) != len(sums) for names, sums, _ in own):
+            raise ValueError("a row has another number of sums than of names")
+        self._sums = {names: (tf.constant(sums, tf.float32), count) for names, sums, count in own}
 
     def _select_own(self, saved: list[Any]) -> list[float]:
         """This rank's sums, or their mean over the ranks if the number of ranks has changed."""
