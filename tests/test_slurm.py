@@ -1,4 +1,4 @@
-"""What ganzoo writes for Slurm, and the script of docs/machines.md, in a cluster of two nodes that Slurm itself runs.
+"""What ganzoo writes for Slurm, and the script of docs/machines.md, in a cluster of four nodes that Slurm itself runs.
 
 `pytest -m slurm` takes about six minutes, and wants root and `apt install slurm-wlm munge`; it is skipped elsewhere.
 """
@@ -10,21 +10,21 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from .conftest import Site
-from .slurm_cluster import NODES, Cluster, cluster  # noqa: F401  (a fixture)
+from .slurm_cluster import NODES, Cluster, describe_missing, run_cluster
 from .test_resume import digest
 
 pytestmark = pytest.mark.slurm
 STEPS, BATCH = 45, 12
 # Each step waits, so that the runs are longer than the time limit on any machine.
 PAUSE = {"TESTS_PAUSE": "2"}  # seconds
-LIMIT = ("--time=2", "--signal=B:USR1@45")  # minutes, seconds; the signal comes 75 to 45 seconds before the end
+LIMIT = ("--time=2", "--signal=B:USR1@30")  # minutes, seconds; the signal comes 60 to 30 seconds before the end
 PAUSED = """\
 import os, time
 import ganzoo_core as gz
@@ -71,6 +71,17 @@ class Place:
 
 
 @pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster; skips where this machine cannot have one. SLURM_TEST_LOG=FILE keeps what Slurm says of its jobs."""
+    if missing := describe_missing():
+        pytest.skip(missing)
+    with run_cluster() as cluster:
+        yield cluster
+        if path := os.environ.get("SLURM_TEST_LOG"):
+            Path(path).write_text("\n".join(cluster.log))
+
+
+@pytest.fixture(scope="module")
 def place(make_site: Callable[[], Site]) -> Place:
     site = make_site()
     site.add("paused", MANIFEST, files={"hooks.py": PAUSED, "__init__.py": ""})
@@ -79,7 +90,7 @@ def place(make_site: Callable[[], Site]) -> Place:
 
 
 @pytest.fixture(scope="module")
-def alone(place: Place) -> Path:
+def alone(cluster: Cluster, place: Place) -> Path:
     """The run of the page's script, left alone: two processes, no Slurm."""
     run = place.site.path / "alone"
     place.run(*TORCHRUN, "2", "-m", "ganzoo_core", "run", *WORDS, "--out", run)
@@ -133,3 +144,21 @@ def test_a_sweep_and_a_run_on_two_nodes_go_on_past_the_time_limit(cluster: Clust
     assert outcome(sweep / "seed-1") == outcome(site.path / "one")
     done = json.loads(place.run(sys.executable, "-m", "ganzoo_core", "sweep", *WORDS, *asked, "--json"))
     assert [run["status"] for run in done["runs"]] == ["there", "there"]
+
+
+def test_a_run_goes_on_elsewhere_when_nodes_die(cluster: Cluster, place: Place, alone: Path) -> None:
+    """First the node without the script, which the script notices before Slurm does; then that of the script."""
+    run = place.site.path / "faces-2"
+    script = write_page_script(run.with_suffix(".sbatch"), run)
+    job = cluster.submit(script, environment={**place.environment, "TESTS_PAUSE": "1"})
+    for deaths, (node, step, others) in enumerate([(1, 10, [0, 2]), (0, 20, [2, 3])], 1):
+        cluster.wait_until((run / "checkpoints" / str(step * BATCH)).exists, f"step {step} is saved")
+        cluster.kill_node(NODES[node])
+        cluster.wait_until(lambda deaths=deaths: restarts(cluster.show(job)) == [deaths], "the job is queued again")
+        cluster.wait_until(lambda: cluster.states(job) == {"RUNNING"}, "it runs again")
+        names = cluster.run("scontrol", "show", "hostnames", cluster.show(job)[0]["NodeList"]).split()
+        assert names == [NODES[other] for other in others]
+    shown = cluster.wait_for(job)
+    assert [one["JobState"] for one in shown] == ["COMPLETED"], Path(f"{run}.log").read_text()
+    assert restarts(shown) == [2]
+    assert outcome(run) == outcome(alone)

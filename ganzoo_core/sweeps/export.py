@@ -64,14 +64,14 @@ class SlurmOptions:
         """Raise UsageError for text that Slurm would refuse, and for a time that leaves none to train."""
         if self.time is not None:
             least = SAVE_SECONDS + EARLY_SECONDS
-            if (seconds := _to_seconds(self.time)) is None:
+            if (seconds := to_seconds(self.time)) is None:
                 raise UsageError(
                     f"--time {self.time!r} is no time of Slurm's; say minutes (90), hours:minutes:seconds (8:00:00) or "
                     "days-hours (2-12)"
                 )
             if seconds <= least:
                 raise UsageError(
-                    f"--time {self.time} is {seconds} seconds; Slurm asks each run to save up to {least} seconds before "
+                    f"--time {self.time} is {seconds} seconds; Slurm asks a run to save up to {least} seconds before "
                     f"the limit, so say more than {least // 60} minutes"
                 )
         if self.partition is not None and not _PARTITIONS.fullmatch(self.partition):
@@ -85,7 +85,7 @@ class SlurmOptions:
         return [f"#SBATCH --{name}={value}" for name, value in given if value is not None]
 
 
-def _to_seconds(time: str) -> int | None:
+def to_seconds(time: str) -> int | None:
     """Return the seconds of a time as Slurm writes it; None for another text."""
     match = _TIME.fullmatch(time)
     if match is None:
