@@ -39,9 +39,7 @@ SwitchType=switch/none
 MpiDefault=none
 JobRequeue=1
 ReturnToService=2
-# A node is missed after SlurmdTimeout seconds, a step given up KillWait + 2 after one of its tasks failed: before that.
-SlurmdTimeout=40
-KillWait=10
+SlurmdTimeout=15
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
@@ -122,6 +120,10 @@ class Cluster:
         """What `scontrol show job` says of a job, or of each task of an array."""
         shown = self.run("scontrol", "show", "job", "--oneliner", job)
         return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in shown.splitlines()]
+
+    def list_nodes(self, job: str) -> list[str]:
+        """The names of the nodes that a job has."""
+        return self.run("scontrol", "show", "hostnames", self.show(job)[0]["NodeList"]).split()
 
     def wait_for(self, job: str) -> list[dict[str, str]]:
         """Wait until a job, or each task of an array, is over for good; what Slurm says of it."""
