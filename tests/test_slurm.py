@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Site
-from .slurm_cluster import NODES, Cluster, describe_missing, run_cluster
+from .slurm_cluster import Cluster, describe_missing, run_cluster
 from .test_resume import digest
 
 pytestmark = pytest.mark.slurm
@@ -157,7 +157,7 @@ def test_a_run_goes_on_elsewhere_when_nodes_die(cluster: Cluster, place: Place, 
         nodes, (shown,) = cluster.list_nodes(job), cluster.show(job)
         dead += [node for node in nodes if (node == shown["BatchHost"]) == has_script]
         cluster.kill_node(dead[-1])
-        cluster.wait_until(lambda: restarts(cluster.show(job)) == [len(dead)], "the job is queued again")
+        cluster.wait_until(lambda deaths=len(dead): restarts(cluster.show(job)) == [deaths], "the job is queued again")
         cluster.wait_until(lambda: cluster.states(job) == {"RUNNING"}, "it runs again")
         assert not set(dead) & set(cluster.list_nodes(job))
     shown = cluster.wait_for(job)
