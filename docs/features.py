@@ -101,7 +101,8 @@ HEAD = """# What parts need and have
 `needs` of a loss or modifier, and `has` of a model, are checked against each other before anything is imported.
 `no_FEATURE` in `needs` asks that the model lacks it. `has.FEATURE` is `true`, `false`, or decided by a setting:
 `{ setting = "model.norm", is = "batch" }` or `{ setting = "loss.gamma", above = 0.0 }`; where `choices` of that setting
-hold a value that meets the need, the mix takes it and says so.
+hold a value that meets the need, the mix takes it and says so. What a loss or a modifier `has` may also be a list of
+these, all of which must hold.
 `python docs/features.py` writes this page.
 """
 OWN = """

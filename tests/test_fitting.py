@@ -73,6 +73,16 @@ def test_a_doubled_penalty_is_told(resolve):
     assert resolve("dense", modifiers=["r1", "r1-again"], assigned={"with.r1.gamma": "0"}).warnings == ()
 
 
+def test_a_penalty_that_two_settings_turn_on_is_doubled_where_both_do(installed, resolve):
+    claim = [{"setting": "loss.gamma", "above": 0.0}, {"setting": "train.optimizer", "is": "adam"}]
+    parts = [replace(p, has={"r1_penalty": claim}) if p.name == "pairs" else p for p in installed.parts]
+    asked = {"loss": "pairs", "modifiers": ["r1"], "catalog": Catalog(tuple(parts), ())}
+    (note,) = resolve("dense", **asked, assigned={"train.optimizer": "adam"}).warnings
+    assert "r1 adds what pairs already has" in note
+    assert resolve("dense", **asked, assigned={"train.optimizer": "sgd"}).warnings == ()
+    assert resolve("dense", **asked, assigned={"train.optimizer": "adam", "loss.gamma": "0"}).warnings == ()
+
+
 def test_the_one_that_a_penalty_doubles_is_named(installed, resolve):
     """Neither the part itself, nor one whose setting turns its penalty off."""
     own = [replace(p, has={"r1_penalty": True}) if p.name == "dense" else p for p in installed.parts]

@@ -160,6 +160,8 @@ def list_network_slots(feature: str) -> tuple[str, ...]:
 def is_claim_true(claim: Any, mix: Mix, slot: str) -> bool:
     if isinstance(claim, bool):
         return claim
+    if isinstance(claim, list):
+        return all(is_claim_true(each, mix, slot) for each in claim)
     value = mix.settings[find_deciding_key(claim["setting"], mix, slot)]
     if "is" in claim:
         return bool(value == claim["is"])

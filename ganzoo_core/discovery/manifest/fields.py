@@ -182,15 +182,31 @@ def _read_features(value: Any) -> Mapping[str, Any]:
         raise ValueError("expected features, such as has.attention = true")
     for feature, claim in value.items():
         _read_identifiers([feature])
-        by_setting = isinstance(claim, dict) and set(claim) in ({"setting", "is"}, {"setting", "above"})
-        if not isinstance(claim, bool) and not (
-            by_setting
-            and isinstance(claim["setting"], str)
-            and ("is" not in claim or isinstance(claim["is"], bool | int | float | str))
-            and ("above" not in claim or _is_number(claim["above"]))
-        ):
+        if not isinstance(claim, bool) and not _is_by_setting(claim):
             raise ValueError(f"{feature}: expected true, false, {{ setting, is }} or {{ setting, above }}")
     return value
+
+
+def _is_by_setting(claim: Any) -> bool:
+    return (
+        isinstance(claim, dict)
+        and set(claim) in ({"setting", "is"}, {"setting", "above"})
+        and isinstance(claim["setting"], str)
+        and ("is" not in claim or isinstance(claim["is"], bool | int | float | str))
+        and ("above" not in claim or _is_number(claim["above"]))
+    )
+
+
+def _read_added_features(value: Any) -> Mapping[str, Any]:
+    """What a loss or a modifier adds: each also by several settings at once, as a list of conditions."""
+    if isinstance(value, dict):
+        _read_features({name: claim for name, claim in value.items() if not isinstance(claim, list)})
+        for feature, claim in value.items():
+            _read_identifiers([feature])
+            if isinstance(claim, list) and not (0 < len(claim) <= MAX_ITEMS and all(map(_is_by_setting, claim))):
+                raise ValueError(f"{feature}: expected a list of {{ setting, is }} and {{ setting, above }}")
+        return value
+    return _read_features(value)
 
 
 def _read_conditional(value: Any) -> bool | Mapping[str, Any]:
@@ -274,8 +290,9 @@ _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
         "conditions": _read_conditions, "discriminator_takes": _read_discriminator_takes, "drawn_alone": _read_flag,
     },
     "losses": {
-        "needs": _read_identifiers, "has": _read_features, "decision": _read_decision, "clip_discriminator": _read_clip,
-        "probability": _make_choice_check("sigmoid"), "takes": _read_identifiers, "contract": _read_part_name,
+        "needs": _read_identifiers, "has": _read_added_features, "decision": _read_decision,
+        "clip_discriminator": _read_clip, "probability": _make_choice_check("sigmoid"),
+        "takes": _read_identifiers, "contract": _read_part_name,
     },
     "schedules": {"gives": _read_given},
     "datasets": {
@@ -283,7 +300,7 @@ _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
         "argument": _make_choice_check("none", "optional", "required", "path"),
     },
     "modifiers": {
-        "needs": _read_identifiers, "doubles": _read_identifiers, "has": _read_features,
+        "needs": _read_identifiers, "doubles": _read_identifiers, "has": _read_added_features,
         "calms_divergence": _read_flag, "takes": _read_identifiers,
     },
     "trackers": {},

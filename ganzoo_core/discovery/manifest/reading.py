@@ -232,8 +232,9 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
     clip = fields.get("clip_discriminator")
     deciding = [("clip_discriminator", clip, True)] if isinstance(clip, str) else []
     for feature, claim in fields.get("has", {}).items():
-        if isinstance(claim, dict):
-            deciding.append((f"has.{feature}", claim["setting"], "above" in claim))
+        for each in claim if isinstance(claim, list) else [claim]:
+            if isinstance(each, dict):
+                deciding.append((f"has.{feature}", each["setting"], "above" in each))
     if isinstance(claim := fields.get("conditional"), dict):
         deciding.append(("conditional", claim["setting"], False))
     for given, claim in fields.get("gives", {}).items():

@@ -41,10 +41,18 @@ def normalise(network: keras.Model, *, slot: str, iterations: int) -> keras.Mode
             f"spectral-norm found no convolution, dense layer or embedding in this {slot}: {ADVICE[slot]}"
         )
     for layer in layers_found:
-        weights = [weight for weight in layer.trainable_variables if len(weight.shape) > 1]  # none before it is built
-        if weights and not tf.reduce_any(weights[0].value != 0):
-            raise refuse_zeros(layer.name, slot)
-    return SpectralNormalised(network, iterations=iterations)
+        if layer.built:
+            _check_weight(layer, slot)
+    return SpectralNormalised(network, slot=slot, iterations=iterations)
+
+
+def _check_weight(layer: Any, slot: str) -> None:
+    if not tf.reduce_any(_find_weight(layer).value != 0):
+        raise refuse_zeros(layer.name, slot)
+
+
+def _find_weight(layer: Any) -> Any:
+    return layer.embeddings if isinstance(layer, layers.Embedding) else layer.kernel
 
 
 def _iterate_layers(network: Any) -> Iterator[Any]:
@@ -86,12 +94,13 @@ class SpectralNormalised(keras.Model):
 
     Args:
         network: the wrapped network.
+        slot: which of the two it is, for messages.
         iterations: steps of the power iteration in each training forward; none in evaluation.
     """
 
-    def __init__(self, network: keras.Model, *, iterations: int) -> None:
+    def __init__(self, network: keras.Model, *, slot: str, iterations: int) -> None:
         super().__init__(name=network.name)
-        self.network, self.iterations = network, iterations
+        self.network, self.slot, self.iterations = network, slot, iterations
         self._normalised: dict[int, _Weight] = {}
         if hasattr(network, "grow"):
             self.grow = network.grow
@@ -146,7 +155,9 @@ class SpectralNormalised(keras.Model):
         return [layer for layer in _iterate_layers(self.network) if isinstance(layer, LAYERS)]
 
     def _make_weight(self, layer: Any) -> _Weight:
-        variable = layer.embeddings if isinstance(layer, layers.Embedding) else layer.kernel
+        variable = _find_weight(layer)
+        if tf.executing_eagerly():
+            _check_weight(layer, self.slot)  # of a layer that was created by the network's first call
         rank = len(variable.shape)
         # Keras has the output channels last, or second to last in a transposed convolution. An embedding's rows are
         # the matrix's rows, as in PyTorch.

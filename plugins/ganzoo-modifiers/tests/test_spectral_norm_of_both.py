@@ -102,6 +102,13 @@ def test_weights_that_begin_at_0_are_refused_and_biases_that_do_are_not(modify, 
         modify("build_discriminator", given, "spectral-norm", framework)
 
 
+def test_a_keras_layer_that_the_first_call_creates_is_looked_at_then(modify):
+    given = keras.Sequential([layers.Dense(4, kernel_initializer="zeros")])
+    normalised = modify("build_discriminator", given, "spectral-norm", "tensorflow")
+    with pytest.raises(gz.UsageError, match=r"in this discriminator begin at 0"):
+        normalised(np.ones((2, 3), np.float32))
+
+
 def test_a_generator_saved_before_the_setting_was_there_is_as_it_was(modify):
     from ganzoo_modifiers import spectral_norm
 
