@@ -152,12 +152,12 @@ def test_a_run_goes_on_elsewhere_when_nodes_die(cluster: Cluster, place: Place, 
     script = write_page_script(run.with_suffix(".sbatch"), run)
     job = cluster.submit(script, environment={**place.environment, "TESTS_PAUSE": "1"})
     dead: list[str] = []
-    for step, has_script in ((10, False), (20, True)):
+    for deaths, (step, has_script) in enumerate([(10, False), (20, True)], 1):
         cluster.wait_until((run / "checkpoints" / str(step * BATCH)).exists, f"step {step} is saved")
         nodes, (shown,) = cluster.list_nodes(job), cluster.show(job)
         dead += [node for node in nodes if (node == shown["BatchHost"]) == has_script]
         cluster.kill_node(dead[-1])
-        cluster.wait_until(lambda deaths=len(dead): restarts(cluster.show(job)) == [deaths], "the job is queued again")
+        cluster.wait_until(lambda deaths=deaths: restarts(cluster.show(job)) == [deaths], "the job is queued again")
         cluster.wait_until(lambda: cluster.states(job) == {"RUNNING"}, "it runs again")
         assert not set(dead) & set(cluster.list_nodes(job))
     shown = cluster.wait_for(job)
