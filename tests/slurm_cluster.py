@@ -20,6 +20,7 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "sinfo", "setpriv")
 NODES = tuple(f"127.0.0.{number}" for number in range(1, 5))  # addresses, since jobs look each other up by these names
 START_SECONDS, COMMAND_SECONDS, JOB_SECONDS = 60, 30, 420  # seconds that each may take
+OVER = {"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL"}  # states of a job that does not go on
 CONFIG = """\
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -127,7 +128,7 @@ class Cluster:
 
     def wait_for(self, job: str) -> list[dict[str, str]]:
         """Wait until a job, or each task of an array, is over for good; what Slurm says of it."""
-        self.wait_until(lambda: not {"PENDING", "RUNNING", "COMPLETING", "REQUEUED"} & self.states(job), f"{job} ends")
+        self.wait_until(lambda: self.states(job) <= OVER, f"job {job} ends")
         self.log.append(f"$ scontrol show job {job}\n{self.run('scontrol', 'show', 'job', job)}")
         return self.show(job)
 

@@ -1,6 +1,6 @@
 """What ganzoo writes for Slurm, and the script of docs/machines.md, in a cluster of four nodes that Slurm itself runs.
 
-`pytest -m slurm` takes about six minutes, and wants root and `apt install slurm-wlm munge`; it is skipped elsewhere.
+`pytest -m slurm` takes eight minutes, and wants root and `apt install slurm-wlm munge`; it is skipped elsewhere.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .slurm_cluster import Cluster, describe_missing, run_cluster
 from .test_resume import digest
 
 pytestmark = pytest.mark.slurm
-STEPS, BATCH = 45, 12
+STEPS, BATCH = 70, 12
 # Each step waits, so that the runs are longer than the time limit on any machine.
 PAUSE = {"TESTS_PAUSE": "2"}  # seconds
-LIMIT = ("--time=2", "--signal=B:USR1@30")  # minutes, seconds; the signal comes 60 to 30 seconds before the end
+LIMIT = ("--time=3", "--signal=B:USR1@45")  # minutes, seconds; the signal comes 105 to 135 seconds after the start
 PAUSED = """\
 import os, time
 import ganzoo_core as gz
@@ -150,7 +150,7 @@ def test_a_run_goes_on_elsewhere_when_nodes_die(cluster: Cluster, place: Place, 
     """First the node without the script, whose loss the other process notices before Slurm does; then the script's."""
     run = place.site.path / "faces-2"
     script = write_page_script(run.with_suffix(".sbatch"), run)
-    job = cluster.submit(script, environment={**place.environment, "TESTS_PAUSE": "1"})
+    job = cluster.submit(script, environment={**place.environment, "TESTS_PAUSE": "0.7"})
     dead: list[str] = []
     for deaths, (step, has_script) in enumerate([(10, False), (20, True)], 1):
         cluster.wait_until((run / "checkpoints" / str(step * BATCH)).exists, f"step {step} is saved")
