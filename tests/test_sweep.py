@@ -276,35 +276,36 @@ def run_task(script: Path, number: int) -> subprocess.CompletedProcess[str]:
 
 SAVING = """\
 trap 'mkdir -p {folder}/checkpoints/{saved}; exit {code}' TERM
-kill -{signal} $PPID
+sleep 1  # until the script has its trap
+kill -USR1 $PPID
 for i in $(seq 300); do sleep 0.1; done
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
 @pytest.mark.parametrize(
-    ("signal", "saved", "code", "again"),
+    ("saved", "code", "again"),
     [
-        ("USR1", 20, 130, True),
-        ("USR1", 20, 0, False),  # done
-        ("USR1", 20, 1, False),  # failed
-        ("USR1", 10, 130, False),  # nothing was saved since it began
+        (20, 130, True),
+        (20, 0, False),  # done
+        (20, 1, False),  # failed
+        (10, 130, False),  # nothing was saved since it began
     ],
 )
 def test_a_task_of_the_array_that_was_stopped_by_its_time_limit_is_queued_again(
-    tmp_path: Path, signal: str, saved: int, code: int, again: bool
+    tmp_path: Path, saved: int, code: int, again: bool
 ) -> None:
     sweep = acting(tmp_path / "a sweep", "ends")
-    script, _ = sweeps.write_slurm(sweep, at_once=1)
     folder = sweep.folder_of(sweep.jobs[0])
     (folder / "checkpoints" / "10").mkdir(parents=True)
+    script, _ = sweeps.write_slurm(sweep, at_once=1)
     code_file = tmp_path / "saving.sh"
-    code_file.write_text(SAVING.format(folder=shlex.quote(str(folder)), saved=saved, code=code, signal=signal))
+    code_file.write_text(SAVING.format(folder=shlex.quote(str(folder)), saved=saved, code=code))
     (sweep.folder / "jobs.txt").write_text(f"exec bash {code_file} # {sweep.jobs[0].name}\n")
     task = run_task(script, 0)
     assert task.returncode == code
     assert task.stdout == ("scontrol requeue 7_0\n" if again else "")
-    assert ("nothing was saved within the time limit" in task.stderr) == (saved == 10)
+    assert ("nothing was saved within the time limit" in task.stderr) == (saved == 10), task.stderr
 
 
 @pytest.mark.parametrize(
