@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +13,9 @@ from typing import Any
 
 STOPS_WITH_INPUT = "GANZOO_STOPS_WITH_INPUT"
 """Environment variable: if it is set, the end of this process's stdin asks it to stop, as SIGTERM does."""
+
+REPEAT_SECONDS = 1.0
+"""Seconds within which the same signal again is the same request: launchers pass on what each process got already."""
 
 
 def list_stop_signals() -> list[signal.Signals]:
@@ -45,12 +49,19 @@ def stop_at_end_of_input() -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether to stop. Outside the main thread no signal is caught."""
+    """Yield a function that says whether to stop. Outside the main thread no signal is caught.
+
+    A signal that comes again has its former effect, unless that is within `REPEAT_SECONDS` of the first time.
+    """
     asked = threading.Event()
+    asked_at: dict[int, float] = {}  # signal -> seconds on the clock
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.set()
-        signal.signal(number, previous[number])
+        now = time.monotonic()
+        if now - asked_at.setdefault(number, now) > REPEAT_SECONDS:
+            signal.signal(number, previous[number])
+            signal.raise_signal(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set

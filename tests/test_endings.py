@@ -242,6 +242,24 @@ def test_an_interrupt_while_the_report_is_written_ends_with_a_word(
     assert folder.RunFolder(tmp_path / "run").is_finished()
 
 
+def test_a_signal_that_comes_twice_at_once_is_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm signals every process of a step, and torchrun passes on to its ranks what they got already."""
+    before = {number: signal.getsignal(number) for number in interrupts.list_stop_signals()}
+    interrupts.interrupt_on_signals()
+    try:
+        with interrupts.stop_on_signals() as asked:
+            assert not asked()
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            assert asked()
+            monkeypatch.setattr(interrupts, "REPEAT_SECONDS", -1.0)  # as if the next came later
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Spoiled:
     """Fine in all its terms; at one step G's weights become something else than numbers."""
 

@@ -21,7 +21,7 @@ from ganzoo_core import mix, settings, sweeps
 from ganzoo_core.cli import main
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import UsageError
-from ganzoo_core.sweeps import Job, Outcome, Sweep
+from ganzoo_core.sweeps import Job, Outcome, Sweep, export
 
 OVER = {"loss": ["hinge", "wgan-gp"], "train.seed": ["0", "1", "2"]}
 
@@ -248,23 +248,90 @@ def test_the_array_for_slurm_runs_every_line_once(tmp_path: Path) -> None:
     assert count == 2
     text = script.read_text()
     assert "#SBATCH --array=0-1%4\n" in text
-    assert "#SBATCH --signal=B:TERM@120\n" in text
+    assert "#SBATCH --signal=B:USR1@120\n" in text
     jobs = sweep.folder / "jobs.txt"
     kept = jobs.read_text().splitlines()
-    assert ["ends-1" in kept[0], "fails-2" in kept[1]] == [True, True]
-    jobs.write_text("echo first\necho second\n")
-    told = [
-        subprocess.check_output(
-            ["bash", str(script)], env={**os.environ, "SLURM_ARRAY_TASK_ID": str(place)}, text=True, timeout=60
-        )
-        for place in range(2)
-    ]
-    assert told == ["first\n", "second\n"]
+    assert [kept[0].endswith(" # ends-1"), kept[1].endswith(" # fails-2")] == [True, True]
+    jobs.write_text("echo first # a\nexit 3 # b\n")
+    told = [run_task(script, number) for number in range(2)]
+    assert [(task.stdout, task.returncode) for task in told] == [("first\n", 0), ("", 3)]
     for job in sweep.jobs:
         sweep.folder_of(job).mkdir(exist_ok=True)
         (sweep.folder_of(job) / "over").touch()
     with pytest.raises(UsageError, match=r"every run of .* is over"):
         sweeps.write_slurm(sweep, at_once=4)
+
+
+def run_task(script: Path, number: int) -> subprocess.CompletedProcess[str]:
+    """A task of the array, with a `scontrol` that says what it was told."""
+    tools = script.parent / "tools"
+    tools.mkdir(exist_ok=True)
+    (tools / "scontrol").write_text('#!/bin/sh\necho scontrol "$@"\n')
+    (tools / "scontrol").chmod(0o755)
+    slurm = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": str(number), "PATH": f"{tools}:{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", str(script)], env={**os.environ, **slurm}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+SAVING = """\
+trap 'mkdir -p {folder}/checkpoints/{saved}; exit {code}' TERM
+sleep 1  # until the script has its trap
+kill -USR1 $PPID
+for i in $(seq 300); do sleep 0.1; done
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such shell")
+@pytest.mark.parametrize(
+    ("saved", "code", "again"),
+    [
+        (20, 130, True),
+        (20, 0, False),  # done
+        (20, 1, False),  # failed
+        (10, 130, False),  # nothing was saved since it began
+    ],
+)
+def test_a_task_of_the_array_that_was_stopped_by_its_time_limit_is_queued_again(
+    tmp_path: Path, saved: int, code: int, again: bool
+) -> None:
+    sweep = acting(tmp_path / "a sweep", "ends")
+    folder = sweep.folder_of(sweep.jobs[0])
+    (folder / "checkpoints" / "10").mkdir(parents=True)
+    script, _ = sweeps.write_slurm(sweep, at_once=1)
+    code_file = tmp_path / "saving.sh"
+    code_file.write_text(SAVING.format(folder=shlex.quote(str(folder)), saved=saved, code=code))
+    (sweep.folder / "jobs.txt").write_text(f"exec bash {code_file} # {sweep.jobs[0].name}\n")
+    task = run_task(script, 0)
+    assert task.returncode == code
+    assert task.stdout == ("scontrol requeue 7_0\n" if again else "")
+    assert ("nothing was saved within the time limit" in task.stderr) == (saved == 10), task.stderr
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [("4", 240), ("3:30", 210), ("8:00:00", 28800), ("2-12", 216000), ("1-2:3", 93780), ("1-00:00:05", 86405)],
+)
+def test_times_of_slurm(time: str, seconds: int) -> None:
+    assert export.to_seconds(time) == seconds
+    assert sweeps.SlurmOptions(time=time).to_lines() == [f"#SBATCH --time={time}"]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"time": "tomorrow"}, "--time 'tomorrow' is no time of Slurm's; say minutes"),
+        ({"time": "1:2:3:4"}, "--time '1:2:3:4' is no time of Slurm's"),
+        ({"time": ""}, "--time '' is no time of Slurm's"),
+        ({"time": "3"}, "--time 3 is 180 seconds; .* so say more than 3 minutes"),
+        ({"partition": "gpu\n#SBATCH --uid=0"}, "--partition .* is no name of a partition; say one that `sinfo` shows"),
+        ({"gpus": "0"}, "--gpus '0' is no number of GPUs; say --gpus 1"),
+        ({"gpus": "all"}, "--gpus 'all' is no number of GPUs"),
+    ],
+)
+def test_what_slurm_would_not_take_is_refused(options: dict[str, str], found: str) -> None:
+    with pytest.raises(UsageError, match=found):
+        sweeps.SlurmOptions(**options).check()
 
 
 # A stand-in for a run whose length is in minutes: it is as long as was said, else another length than all others.
@@ -443,6 +510,11 @@ def test_lists_hold_all_that_was_said(sweep: Callable, monkeypatch: pytest.Monke
     out, err = sweep(f"{words} --list slurm --jobs 3")
     assert out == "runs/dcgan-torch-sweep-1/sweep.sbatch\n"
     assert re.search(r"\b2 jobs; start them with `sbatch runs/dcgan-torch-sweep-1/sweep\.sbatch`", err)
+    sweep(f"{words} --list slurm --time 8:00:00 --partition gpu,long --gpus a100:1")
+    text = Path("runs/dcgan-torch-sweep-1/sweep.sbatch").read_text()
+    assert "#SBATCH --time=8:00:00\n#SBATCH --partition=gpu,long\n#SBATCH --gpus=a100:1\n" in text
+    refused = sweep(f"{words} --list lines --gpus 1", code=2)[1]
+    assert "--gpus is for a job array of Slurm; say --list slurm too, or leave it out" in " ".join(refused.split())
     # Several at once on one machine share its cores.
     monkeypatch.setattr("ganzoo_core.engines.count_available_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

@@ -33,16 +33,15 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
     "batch_size": {"--batch-size": "batch_size"},
     "length": {"--images": "images", "--epochs": "epochs", "--steps": "steps", "--minutes": "minutes"},
 }
-OWN_OPTIONS = (
-    "help",
-    "over",
-    "jobs",
-    "list",
-    "out",
-    "dry_run",
-    "quiet",
-    "json",
-)  # options of the sweep itself, not passed to the runs
+SLURM_OPTIONS: Mapping[str, str] = {  # with `--list slurm`
+    "time": "time limit of each job, such as 90 (minutes), 8:00:00 or 2-12; a run goes on in the next job",
+    "partition": "the partition that the jobs run on",
+    "gpus": "GPUs of each job: N or TYPE:N",
+}
+OWN_OPTIONS = (  # options of the sweep itself, not passed to the runs
+    *("help", "over", "jobs", "list", "out", "dry_run", "quiet", "json"),
+    *SLURM_OPTIONS,
+)
 
 
 def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
@@ -64,6 +63,9 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         choices=("slurm", "lines"),
         help="start nothing: write a job array for Slurm, or a line of shell for each run",
     )
+    slurm = parser.add_argument_group("what a job of Slurm asks for, with --list slurm")
+    for name, text in SLURM_OPTIONS.items():
+        slurm.add_argument(f"--{name}", metavar=name[0].upper(), help=text)
     # All options of `run` are passed to the runs.
     parser.set_defaults(words_of=[action for action in parser._actions if action.dest not in OWN_OPTIONS])
     return parser
@@ -80,6 +82,11 @@ def execute(args: argparse.Namespace) -> int:
         raise UsageError("nothing is swept; say --over KEY=A,B, such as --over seed=0,1,2")
     if args.jobs < 1:
         raise UsageError(f"--jobs is {args.jobs}; expected 1 or more")
+    slurm = sweeps.SlurmOptions(**{name: getattr(args, name) for name in SLURM_OPTIONS})
+    slurm.check()
+    if slurm.to_lines() and args.list != "slurm":
+        given = next(name for name in SLURM_OPTIONS if getattr(args, name) is not None)
+        raise UsageError(f"--{given} is for a job array of Slurm; say --list slurm too, or leave it out")
     _check_given_once(args, over)
     reasons, groups = _resolve_runs(args, sweeps.make_jobs(over))
     if args.dry_run:
@@ -96,7 +103,7 @@ def execute(args: argparse.Namespace) -> int:
             write_exact(line)
         return 0
     if args.list == "slurm":
-        script, count = sweeps.write_slurm(sweep, at_once=args.jobs, extra_arguments=more)
+        script, count = sweeps.write_slurm(sweep, at_once=args.jobs, options=slurm, extra_arguments=more)
         write_exact(script)
         write_line(
             f"{pluralise(count, 'job')}; start them with `sbatch {script}`, and say the same without --list after",

@@ -6,7 +6,7 @@ SWEEP/NAME/        one run
 SWEEP/NAME.log     its output
 """
 
-from ganzoo_core.sweeps.export import make_shell_lines, write_slurm
+from ganzoo_core.sweeps.export import SlurmOptions, make_shell_lines, write_slurm
 from ganzoo_core.sweeps.grid import Job, Sweep, make_jobs, open_sweep, parse_axes, to_folder_name
 from ganzoo_core.sweeps.shared_length import speed_group
 from ganzoo_core.sweeps.work import EXIT_INTERRUPTED, Outcome, run_jobs
@@ -15,6 +15,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "Job",
     "Outcome",
+    "SlurmOptions",
     "Sweep",
     "make_jobs",
     "make_shell_lines",
