@@ -94,7 +94,8 @@ def open_shards(
     if not official:
         digests = np.ascontiguousarray(files.facts["digest"][rows]).view(">u8").astype(np.uint64)
         keys = digests_to_keys(digests)
-        found.append("nearly equal images are not looked for in shards: edited copies may be in the test part")
+        if options.get("holdout", True):
+            found.append("nearly equal images are not looked for in shards: edited copies may be in the test part")
     source = gz.ImageSource(
         images=opened.images,
         labels=None if labels is None else labels[rows],
