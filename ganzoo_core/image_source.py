@@ -68,7 +68,8 @@ class ImageSource:
             foremost: of ten classes, channels of 4, 0 and 7 make 407. A classifier is trained on these and shown one
             channel at a time.
         digests: uint64 [N,2], a digest of each image that changes when its pixels do, from which the data's fingerprint
-            is taken; None to take it from the pixels, for which all images are read.
+            is taken; None to take it from the pixels, for which all images are read. Who changes the images of a source
+            drops them.
     """
 
     images: Images

@@ -12,6 +12,7 @@ import json
 import shutil
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,6 +124,8 @@ def _open_table(path: Path, relative: str, image: str, label: str) -> Table:
     title = gz.quote_name(relative)
     with _open(path, title) as file:
         schema, metadata = file.schema_arrow, file.metadata
+        if twice := sorted(name for name, count in Counter(schema.names).items() if count > 1):
+            raise gz.DataError(f"{title} has two columns of one name: {list_names(twice)}; expected each once")
         features = _read_features(schema.metadata)
         image, label = _choose_image(schema, image, title), _choose_label(schema, label, features, title)
         size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))

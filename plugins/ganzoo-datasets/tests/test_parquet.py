@@ -114,6 +114,12 @@ def test_other_columns_are_refused(tmp_path, columns, match):
     refuse(write(tmp_path / "x.parquet", columns), match)
 
 
+def test_two_columns_of_one_name(tmp_path):
+    table = pa.Table.from_arrays([pictures(JPEGS[:2]), pictures(JPEGS[:2])], names=["image", "image"])
+    pq.write_table(table, tmp_path / "x.parquet")
+    refuse(tmp_path / "x.parquet", r"^x\.parquet has two columns of one name: image")
+
+
 def test_rows_without_a_picture_a_class_or_with_one_out_of_range(tmp_path):
     some = write(tmp_path / "null.parquet", {"image": pa.array([JPEGS[0], None, b"", JPEGS[3]], pa.binary())})
     told = refuse(some, "2 of 4 pictures cannot be read")

@@ -21,6 +21,7 @@ import ganzoo_core as gz
 from ganzoo_core.cli import main
 from ganzoo_core.data import memory
 from ganzoo_core.data.reading import encoded, pool
+from ganzoo_core.report import nearest_and_walk
 from ganzoo_core.training import runner
 
 from .shard_sets import make_jpegs, write_folder, write_shards
@@ -90,6 +91,16 @@ def test_shards_train_as_the_same_pictures_in_a_folder(tmp_path, decoded, model)
         assert {"0": "a thread decodes", "1": "one process decodes", "2": "2 processes decode"}[workers] in config
 
 
+def test_a_report_looks_at_some_of_many_images(tmp_path, monkeypatch):
+    """What belongs to each image, such as its size, went along with all of them."""
+    write_shards(tmp_path / "shards", JPEGS)
+    run = train(f"shards:{tmp_path / 'shards'}", tmp_path / "run", steps=3, **{"data.workers": "0"})
+    monkeypatch.setattr(nearest_and_walk, "MAX_PIXEL_VALUES", 10 * 16 * 16 * 3)
+    images, about = nearest_and_walk.load_training_images(run, None)
+    assert images.shape == (10, 16, 16, 3)
+    assert about == "Looked at: 10 of 41 training images."
+
+
 class Killed(BaseException):
     """Nothing catches it, so that what is on the disk is all that is left."""
 
@@ -148,7 +159,7 @@ def test_a_picture_that_is_damaged_or_changed_ends_the_run_with_its_name(tmp_pat
     write_shards(tmp_path / "shards", jpegs)
     words = command(tmp_path / "shards")
     for workers in ("0", "1"):
-        assert main([*words, "--set", f"data.workers={workers}", "--out", str(tmp_path / workers)]) == 1
+        assert main([*words, "--set", f"data.workers={workers}", "--out", str(tmp_path / workers)]) == 2
         told = " ".join(capsys.readouterr().err.split())
         assert "000001.tar/000020.jpg cannot be read: damaged" in told
         assert "--set data.skip_bad=true" in told
