@@ -34,8 +34,8 @@ IMAGE_FACTS = np.dtype(
 )  # fmt: skip
 """What `inspect_image` finds: a `Header`, `sample` being the index in `SAMPLES`, and the least and greatest value of an
 image of more than 8 bits, else 0; and the digest of its bytes."""
-MAX_DECODERS = 64
-_FIRST_ROWS = 5  # images that a message names at most
+MAX_DECODERS = 64  # processes
+_MAX_NAMED = 5  # images that a message names
 
 
 def inspect_image(file: ImageFile, *, decode: bool = False) -> tuple[Any, ...]:
@@ -277,6 +277,6 @@ def _check_pixels(files: Sequence[ImageFile], facts: np.ndarray, task: Task, pre
         except BadImage as error:
             bad.append(f"{files[row].title} ({error})")
     if bad:
-        named = ", ".join(bad[:_FIRST_ROWS])
-        more = f" and {len(bad) - _FIRST_ROWS:,} more" if len(bad) > _FIRST_ROWS else ""
+        named = ", ".join(bad[:_MAX_NAMED])
+        more = f" and {len(bad) - _MAX_NAMED:,} more" if len(bad) > _MAX_NAMED else ""
         raise DataError(f"{prefix}{pluralise(len(bad), 'image')} cannot be decoded: {named}{more}")

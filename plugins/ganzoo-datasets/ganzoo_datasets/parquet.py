@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ganzoo_core as gz
-from ganzoo_datasets.parquet_files import find_tables, unpack_tables
+from ganzoo_datasets.parquet_files import Table, find_tables, measure_packed, unpack_tables
 from ganzoo_datasets.paths import resolve_path
-from ganzoo_datasets.shards import describe_shards, split_shards
+from ganzoo_datasets.shards import MAX_DESCRIBED_BYTES, describe_shards, split_shards
 
 
 @gz.hookimpl
@@ -22,18 +23,24 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
         DataError: if a file cannot be read, or has no such columns.
         UsageError: if an option is invalid, or pyarrow is missing.
     """
-    return split_shards(split=split, options=_without_columns(options), **_unpack(name, argument, options))
+    return split_shards(split=split, options=_without_columns(options), **_unpack(*_find(name, argument, options)))
 
 
 @gz.hookimpl
 def describe_dataset(name: str, argument: str, split: str, options: gz.Options) -> Mapping[str, Any]:
-    """By the shards' index; the files are unpacked at the first time. Raises as `dataset` does."""
-    return describe_shards(split=split, options=_without_columns(options), **_unpack(name, argument, options))
+    """By the shards' index; the files are unpacked for it if that is quick. Raises as `dataset` does."""
+    path, tables = _find(name, argument, options)
+    if measure_packed(tables) > MAX_DESCRIBED_BYTES:
+        return {}
+    return describe_shards(split=split, options=_without_columns(options), **_unpack(path, tables))
 
 
-def _unpack(name: str, argument: str, options: gz.Options) -> dict[str, Any]:
+def _find(name: str, argument: str, options: gz.Options) -> tuple[Path, list[Table]]:
     path = resolve_path(name, argument)
-    tables = find_tables(path, options.get("image", ""), options.get("label", ""))
+    return path, find_tables(path, options.get("image", ""), options.get("label", ""))
+
+
+def _unpack(path: Path, tables: list[Table]) -> dict[str, Any]:
     shards, note = unpack_tables(tables)
     return {"shards": shards, "name": str(path), "class_names": tables[0].class_names, "notes": [note]}
 

@@ -89,11 +89,8 @@ def unpack_tables(tables: Sequence[Table]) -> tuple[list[Shard], str]:
     Raises:
         DataError: if a file is damaged, or there is no room.
     """
-    folder = find_base() / "shards"
-    entries = []
-    for table in tables:
-        key = [FORMAT, *stamp_files([table.path])[0], table.image, table.label]
-        entries.append(folder / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:40]}.tar")
+    entries = _find_entries(tables)
+    folder = entries[0].parent
     shards = [Shard(entry, table.relative) for entry, table in zip(entries, tables, strict=True)]
     missing = [number for number, entry in enumerate(entries) if not entry.is_file()]
     if missing:
@@ -105,6 +102,21 @@ def unpack_tables(tables: Sequence[Table]) -> tuple[list[Shard], str]:
                     _unpack(tables[number], entries[number], advance)
     size = sum(entry.stat().st_size for entry in entries) / 1e9
     return shards, f"unpacked into {gz.quote_name(str(folder))} ({size:.3g} GB), which may be deleted"
+
+
+def measure_packed(tables: Sequence[Table]) -> int:
+    """How many bytes `unpack_tables` would write."""
+    entries = _find_entries(tables)
+    return sum(table.size for table, entry in zip(tables, entries, strict=True) if not entry.is_file())
+
+
+def _find_entries(tables: Sequence[Table]) -> list[Path]:
+    """The shard of each file."""
+    entries = []
+    for table in tables:
+        key = [FORMAT, *stamp_files([table.path])[0], table.image, table.label]
+        entries.append(find_base() / "shards" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:40]}.tar")
+    return entries
 
 
 def _make_folder(folder: Path, size: int) -> None:

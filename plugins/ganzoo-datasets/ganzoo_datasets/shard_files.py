@@ -85,20 +85,14 @@ def index_shards(shards: Sequence[Shard], *, field: str, decode: bool) -> list[S
     Raises:
         DataError: if a shard cannot be used.
     """
-    try:
-        stamps = stamp_files(shard.path for shard in shards)
-    except OSError as error:
-        raise gz.DataError(f"{gz.quote_name(str(error.filename))} cannot be read: {error.strerror}") from None
-    keys = [json.dumps([FORMAT, *stamp, field, decode]) for stamp in stamps]
-    folder = find_base() / "indexes"
-    entries = [folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.msgpack" for key in keys]
+    entries, sizes = _find_entries(shards, field, decode)
     found = [_load(entry) for entry in entries]
     if None not in found:
         return [index for index in found if index is not None]
-    with lock(folder / hashlib.sha256("".join(keys).encode()).hexdigest()[:40]):
+    with lock(entries[0].parent / hashlib.sha256("".join(map(str, entries)).encode()).hexdigest()[:40]):
         found = [_load(entry) for entry in entries]
         missing = [number for number, index in enumerate(found) if index is None]
-        size = sum(stamps[number][1] for number in missing)
+        size = sum(sizes[number] for number in missing)
         pool = ThreadPoolExecutor(_THREADS)
         try:
             with gz.show_progress("indexing shards", size, in_bytes=True) as advance:
@@ -115,6 +109,24 @@ def index_shards(shards: Sequence[Shard], *, field: str, decode: bool) -> list[S
         finally:
             pool.shutdown(cancel_futures=True)
     return [index for index in found if index is not None]
+
+
+def measure_unindexed(shards: Sequence[Shard], *, field: str, decode: bool) -> int:
+    """How many bytes `index_shards` would read."""
+    entries, sizes = _find_entries(shards, field, decode)
+    return sum(size for entry, size in zip(entries, sizes, strict=True) if not entry.is_file())
+
+
+def _find_entries(shards: Sequence[Shard], field: str, decode: bool) -> tuple[list[Path], list[int]]:
+    """The file of each shard's index, and the shard's size in bytes."""
+    try:
+        stamps = stamp_files(shard.path for shard in shards)
+    except OSError as error:
+        raise gz.DataError(f"{gz.quote_name(str(error.filename))} cannot be read: {error.strerror}") from None
+    keys = (json.dumps([FORMAT, *stamp, field, decode]) for stamp in stamps)
+    folder = find_base() / "indexes"
+    entries = [folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.msgpack" for key in keys]
+    return entries, [stamp[1] for stamp in stamps]
 
 
 def _load(entry: Path) -> ShardIndex | None:

@@ -13,10 +13,11 @@ import ganzoo_core as gz
 from ganzoo_datasets.content_split import digests_to_keys
 from ganzoo_datasets.folder_layout import TEST_FOLDERS, TRAIN_FOLDERS, check_class_names, list_names
 from ganzoo_datasets.paths import resolve_path
-from ganzoo_datasets.shard_files import Shard, ShardFiles, find_shards, index_shards
+from ganzoo_datasets.shard_files import Shard, ShardFiles, find_shards, index_shards, measure_unindexed
 
 NAMES_FILE = "class_names.txt"
 MAX_NAMES_BYTES = 100_000_000
+MAX_DESCRIBED_BYTES = 2**30  # of shards that are indexed to describe them, as `--dry-run` asks
 
 
 @gz.hookimpl
@@ -35,7 +36,7 @@ def dataset(name: str, argument: str, split: str, options: gz.Options) -> gz.Ima
 
 @gz.hookimpl
 def describe_dataset(name: str, argument: str, split: str, options: gz.Options) -> Mapping[str, Any]:
-    """By the shards' index, which is made at the first time; raises as `dataset` does."""
+    """By the shards' index, which is made for it if that is quick; raises as `dataset` does."""
     path = resolve_path(name, argument)
     return describe_shards(find_shards(path), split, options, name=str(path))
 
@@ -47,7 +48,11 @@ def split_shards(shards: Sequence[Shard], split: str, options: gz.Options, **kno
 
 
 def describe_shards(shards: Sequence[Shard], split: str, options: gz.Options, **known: Any) -> dict[str, int]:
-    """What `describe_dataset` says of one part; see `open_shards`."""
+    """What `describe_dataset` says of one part; nothing where that takes long. See `open_shards`."""
+    index = {"field": options.get("label", ""), "decode": bool(options.get("skip_bad"))}
+    if measure_unindexed(shards, **index) > MAX_DESCRIBED_BYTES:
+        index_shards(shards[:1], **index)
+        return {}
     source, _ = open_shards(shards, split, options, **known)
     count, height, width, channels = source.images.shape
     classes = len(source.class_names)

@@ -64,6 +64,15 @@ def test_it_reads_as_the_same_pictures_in_shards(tmp_path):
         assert found.class_names == tuple(NAMES)
 
 
+def test_a_dry_run_of_large_files_unpacks_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "MAX_DESCRIBED_BYTES", 1000)
+    given = ("parquet", str(write_hub(tmp_path / "one.parquet", JPEGS)), "all", {"size": 16, "workers": "0"})
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet_files, "_unpack", lambda *_: pytest.fail("unpacked"))
+        assert parquet.describe_dataset(*given) == {}
+    assert len(parquet.dataset(*given).images) == parquet.describe_dataset(*given)["images"] == 30
+
+
 def test_parts_by_the_names_of_files_and_unpacking_once(tmp_path, monkeypatch):
     write_hub(tmp_path / "data" / "train-00000-of-00002.parquet", JPEGS[:12])
     write_hub(tmp_path / "data" / "train-00001-of-00002.parquet", JPEGS[12:21])

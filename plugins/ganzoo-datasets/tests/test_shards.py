@@ -182,6 +182,15 @@ def test_images_of_16_bits_and_of_one_channel_are_those_of_the_folder(tmp_path):
     assert [note for note in found.notes if "uint16" in note] == [note for note in expected.notes if "uint16" in note]
 
 
+def test_a_dry_run_of_large_shards_indexes_one_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "MAX_DESCRIBED_BYTES", 1000)
+    write_shards(tmp_path / "shards", JPEGS)
+    given = ("shards", str(tmp_path / "shards"), "all", OPTIONS)
+    assert shards.describe_dataset(*given) == {}
+    assert len(list((Path(os.environ["GANZOO_CACHE"]) / "indexes").iterdir())) == 1
+    assert len(shards.dataset(*given).images) == shards.describe_dataset(*given)["images"] == 30
+
+
 def test_dry_run_info_and_doctor(tmp_path, capsys):
     pytest.importorskip("ganzoo_dcgan_torch")
     write_shards(tmp_path / "shards", JPEGS)
