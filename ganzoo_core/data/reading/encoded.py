@@ -54,7 +54,11 @@ def inspect_image(file: ImageFile, *, decode: bool = False) -> tuple[Any, ...]:
         low, high = perform(Task("extremes"), file)
     elif decode:  # at an eighth of its size if it can be: all of its bytes are read
         perform(Task("decode", side=1, height=1, width=1), file)
-    digest = np.frombuffer(digest_bytes(file.open().read()), np.uint8)
+    try:
+        with file.open() as stream:
+            digest = np.frombuffer(digest_bytes(stream.read()), np.uint8)
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror or error}") from None
     return header.height, header.width, header.grey, SAMPLES.index(header.sample), header.frames, low, high, digest
 
 
