@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 import ganzoo_core as gz
@@ -178,9 +177,8 @@ def test_a_condition_is_derived_and_images_are_mirrored_on_demand(tmp_path):
         train(f"{kind}:{tmp_path / path}", tmp_path / "runs" / kind, model="pix2pix-torch", steps=3, **(more | extra))
         for kind, path, extra in (("folder", "folder", {}), ("shards", "shards", {"data.workers": "1"}))
     ]
-    # `data.share` takes the order of content from both.
-    assert digest(runs[0]).keys() == digest(runs[1]).keys()
-    assert yaml.safe_load((runs[1] / "config.yaml").read_text())["data_summary"]["images"] == 20
+    assert digest(runs[0]) == digest(runs[1])  # `data.share` goes by content in both
+    assert "20 of 41 images" in (runs[1] / "config.yaml").read_text()
 
 
 @pytest.mark.slow
