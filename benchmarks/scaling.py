@@ -243,8 +243,8 @@ def describe_scores(models: Sequence[Model], inception: float) -> list[str]:
         f"{PART_IMAGES} images. Last, how many steps of one GPU take as long as 50,000 images alone.",
         to_markdown_table(("row", "GFLOP of G", *kinds, "in steps"), list(map(make_row, models))),
         f"Where 64 GPUs wait for one, 50,000 images cost {waiting} GPU minutes. Shared, {incoming / 1e6:,.0f} MB of "
-        f"features and logits reach rank 0, {incoming / (ETHERNET.bytes_per_second * NODE_GPUS):.2g} s by Ethernet of 100 Gb/s. "
-        f"10,000 images are {parts} parts: more ranks than these find nothing to do.",
+        f"features and logits reach rank 0, {incoming / (ETHERNET.bytes_per_second * NODE_GPUS):.2g} s by Ethernet of "
+        f"100 Gb/s. 10,000 images are {parts} parts: more ranks than these find nothing to do.",
     ]
 
 

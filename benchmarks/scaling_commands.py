@@ -39,7 +39,8 @@ def make_commands(models: Sequence[Model]) -> list[str]:
             f"# one run with batch norm: its published batch of {small.batch} on each GPU",
             f"{TORCHRUN} {small.name} --data folder:faces --batch-size {small.batch * NODE_GPUS}",
             f"# one run in TensorFlow: {GROUP} rows a GPU, twice its published batch",
-            f"{TORCHRUN} {growing.name} --data folder:faces --set data.size={growing.size} --batch-size {GROUP * NODE_GPUS}",
+            f"{TORCHRUN} {growing.name} --data folder:faces "
+            f"--set data.size={growing.size} --batch-size {GROUP * NODE_GPUS}",
         ),
         f"**{ALL_GPUS} GPUs of eight machines**, with `/shared` on a disk that all of them see:",
         to_block(
@@ -62,7 +63,8 @@ def make_commands(models: Sequence[Model]) -> list[str]:
         f"`{heavy.name}` at its published size and batch would be {eight:.1f} times as fast with {NODE_GPUS} GPUs and "
         f"{all_of_them:.0f} times with {ALL_GPUS}. `{growing.name}`'s last command has "
         f"{GROUP * ALL_GPUS // growing.batch} times its published batch of {growing.batch}, which nobody has shown "
-        f"to work, and its first stages are too small for so many. Beyond {LARGE_BATCH:,} images nothing is known to help.",
+        f"to work, and its first stages are too small for so many. Beyond {LARGE_BATCH:,} images nothing "
+        "is known to help.",
         "`--batch-size` is that of all GPUs together, a multiple of their number. The learning rate stays as it is "
         "unless `--set train.lr=…` changes it. A batch that does not fit is taken "
         "[in parts](step.md#a-batch-in-parts): `--set train.accumulate=2`.",
