@@ -30,9 +30,10 @@ def make_commands(models: Sequence[Model]) -> list[str]:
         f"{join_names(many)} do fill eight.",
         f"**{NODE_GPUS} GPUs of one machine**",
         to_block(
-            "# eight runs, a GPU each",
+            "# eight runs, a GPU each, and an eighth of the cores (here of 32)",
             "for gpu in 0 1 2 3 4 5 6 7; do",
-            f"    CUDA_VISIBLE_DEVICES=$gpu ganzoo run {small.name} --data folder:faces --seed $gpu --out runs/$gpu &",
+            f"    CUDA_VISIBLE_DEVICES=$gpu ganzoo run {small.name} --data folder:faces --seed $gpu \\",
+            "        --set engine.threads=4 --out runs/$gpu &",
             "done; wait",
             f"# one run in PyTorch: its published batch, {heavy.batch // NODE_GPUS} rows a GPU",
             f"{TORCHRUN} {heavy.name} --data folder:faces --set data.size={heavy.size} --batch-size {heavy.batch}",
