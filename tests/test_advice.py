@@ -30,6 +30,7 @@ KINDS = {
 # Of other programs: torchrun, pip, build and nvidia-smi.
 FOREIGN_OPTIONS = {
     "--nproc-per-node", "--upgrade", "--wheel", "--no-isolation", "--outdir", "--query-gpu", "--format",
+    "--distribution",
 }  # fmt: skip
 
 SCORING = re.compile(r"plugins/ganzoo-(scores|features)|ganzoo_core/evaluation/(choice|request|metrics|worker)")
