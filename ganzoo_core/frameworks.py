@@ -32,8 +32,10 @@ class Framework:
             returns the `api.Ops` for the tensor's device.
         contract: the module with the contract's tiny networks, and functions that call and inspect networks.
         channels_first: whether its images are [N,C,H,W]; else [N,H,W,C].
-        trains_in_several_processes: whether torchrun may start several processes for a run. If not, torchrun, Slurm
-            and TF_CONFIG with several tasks are refused.
+        trains_in_several_processes: whether several processes may train a run. If not, torchrun, Slurm and TF_CONFIG
+            with several tasks are refused.
+        needs_all_addresses: whether these processes need each other's addresses before they can meet. torchrun tells
+            them the first machine's only.
         unread_settings: settings of the core that its engine does not read.
         pythons: the first and the last Python version with wheels; None if it has wheels for every one.
     """
@@ -49,6 +51,7 @@ class Framework:
     contract: str
     channels_first: bool = False
     trains_in_several_processes: bool = False
+    needs_all_addresses: bool = False
     unread_settings: tuple[str, ...] = ()
     pythons: tuple[tuple[int, int], tuple[int, int]] | None = None
 
@@ -112,6 +115,8 @@ FRAMEWORKS: dict[str, Framework] = {
             requirement="ganzoo-core[tf]",
             engine="ganzoo_core.engines.tensorflow",
             contract="ganzoo_core.testing.native_tensorflow",
+            trains_in_several_processes=True,
+            needs_all_addresses=True,
             unread_settings=("engine.channels_last",),
             pythons=((3, 11), (3, 13)),  # of TensorFlow 2.21
         ),

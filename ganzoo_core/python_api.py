@@ -13,7 +13,7 @@ from ganzoo_core import building, engines, loss_trial, mix
 from ganzoo_core.data.sources import as_source
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.distributed import ranks
+from ganzoo_core.distributed import launchers
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import load
 from ganzoo_core.messages import pluralise
@@ -209,7 +209,7 @@ def resume(
         raise UsageError(f"picks names {min(unknown)!r}; expected {', '.join(mix.SLOTS)}")
     if "data" in picks or labels is not None:
         picks["data"] = _label_images(picks.get("data"), labels)
-    path, rank = expand_user(path), ranks.rank_from_env()
+    path, rank = expand_user(path), launchers.rank_from_env()
     if not rank.is_rank_zero and not files.is_file(path / layout.CONFIG):
         raise UsageError(assemble.explain_invisible_folder(path, rank))
     folder = RunFolder.open(path)

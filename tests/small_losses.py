@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import ganzoo_core as gz
+from ganzoo_core.distributed.launchers import rank_from_env
 
 GAMMA = 0.5
 
@@ -131,6 +132,30 @@ class PastFakes(BCE):
         memory["before"] = memory["last"]
         memory["last"] = step.fake
         return {**super().discriminator(step), "past": ops.mean(ops.softplus(step.D(past)))}
+
+
+class SharedAndOwn(PastFakes):
+    """Pictures that each process keeps for itself, a mean of pictures and a count that all have, and a lazy penalty.
+
+    Args:
+        picture: the shape of one, in the framework's layout.
+        batch: of all processes together.
+    """
+
+    def __init__(self, picture: Sequence[int] = (1, 16, 16), batch: int = 12) -> None:
+        super().__init__((batch // rank_from_env().world_size, *picture))
+        self.lazy = LazyR1(3)
+        self.memory |= {"mean": np.zeros(picture, np.float32), "updates": np.zeros(2, np.int64)}
+
+    def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
+        memory = step.memory
+        memory["mean"] = 0.9 * memory["mean"] + 0.1 * step.ops.mean_over_samples(step.real)
+        memory["updates"] = memory["updates"] + 1
+        return {**super().discriminator(step), "r1_penalty": self.lazy.discriminator(step)["r1_penalty"]}
+
+    def generator(self, step: gz.Step) -> Mapping[str, Any]:
+        far = step.ops.mean(step.ops.square(step.fake - step.memory["mean"]))
+        return {**super().generator(step), "far": far}
 
 
 class LazyMemory(BCE):

@@ -14,8 +14,8 @@ import pytest
 import safetensors.numpy
 
 from ganzoo_core.discovery import catalog
-from ganzoo_core.distributed.launchers import check_cluster
-from ganzoo_core.distributed.ranks import Rank, check_launch
+from ganzoo_core.distributed.launchers import Launch, check_launch
+from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines import create_engine
 from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import FRAMEWORKS, Framework, find_framework
@@ -177,7 +177,5 @@ def test_a_framework_of_one_process_refuses_several(monkeypatch: pytest.MonkeyPa
         requirement="toy-engine", engine="toy_engine", contract="toy",
     )  # fmt: skip
     monkeypatch.setitem(FRAMEWORKS, "toy", toy)
-    with pytest.raises(UsageError, match="written in toy; several processes train in PyTorch only"):
-        check_launch(Rank(0, 2, 0, 2), framework="toy", batch_size=8)
-    with pytest.raises(UsageError, match=r"a run in Toy has one process .* Pick a model in PyTorch"):
-        check_cluster("toy", {"SLURM_STEP_NUM_TASKS": "2"})
+    with pytest.raises(UsageError, match=r"srun started 2 .* in toy; several .* train in PyTorch or TensorFlow"):
+        check_launch(Launch("srun", Rank(0, 2, 0, 2)), framework="toy", batch_size=8)

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from ganzoo_core import cli, python_api, report, settings, sweeps
 from ganzoo_core.data import classes
 from ganzoo_core.discovery import catalog, manifest
-from ganzoo_core.distributed import launchers
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation import discriminator
 from ganzoo_core.mix import flags
@@ -213,10 +212,6 @@ def test_how_long_is_a_number(unit, count):
 @pytest.mark.parametrize("word", ["²", "9" * 5000, "-1", "١"])
 def test_a_class_is_a_name_or_digits(word):
     assert "no class" in refuse(lambda: classes.Classes(["cat", "dog"]).find(word))
-
-
-def test_other_digits_are_no_number_of_tasks():
-    assert launchers.count_tasks({"SLURM_STEP_NUM_TASKS": "²"})[0] == 1
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine of eight cores, without choices of its user."""
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(threads, "count_available_cores", lambda: 8)
-    for name in ("OMP_NUM_THREADS", "TORCHELASTIC_RUN_ID"):
+    for name in ("OMP_NUM_THREADS", "TORCHELASTIC_RUN_ID", "SLURM_CPUS_PER_TASK"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -64,6 +64,14 @@ def test_ranks_share_the_cores_and_the_one_thread_that_torchrun_sets_is_nobodys_
     assert choose_threads(FREE, "torch", make_rank(2)).number == 4
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert choose_threads(FREE, "torch", make_rank(2)).number == 3
+
+
+def test_a_task_of_srun_takes_the_cores_that_it_was_given(monkeypatch):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "6")
+    assert choose_threads(FREE, "torch", make_rank(4)) == ThreadChoice(6, "SLURM_CPUS_PER_TASK")
+    assert choose_threads(FREE, "torch", make_rank(1)).number == 8
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")  # they are those of torchrun, and of all its ranks
+    assert choose_threads(FREE, "torch", make_rank(4)).number == 2
 
 
 def test_choices_are_kept_by_machine_and_framework_and_a_damaged_file_is_named(monkeypatch):

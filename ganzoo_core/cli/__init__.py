@@ -17,7 +17,7 @@ from pathlib import Path
 from ganzoo_core.cli import completion
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
-from ganzoo_core.distributed import ranks
+from ganzoo_core.distributed import launchers, ranks
 from ganzoo_core.errors import GanzooError, PluginError, UsageError
 from ganzoo_core.interrupts import interrupt_on_signals, stop_at_end_of_input
 from ganzoo_core.storage.files import explain_os_error
@@ -108,10 +108,14 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
     catalog.leave_out(args.no_plugin)
     rank = ranks.Rank()
     try:
-        rank = ranks.rank_from_env()
+        launch = launchers.read_launch()
+        rank = launch.rank
         if not rank.is_alone and args.command not in ("run", "resume"):
             raise ranks.mark_shared(
-                UsageError(f"torchrun started {rank.world_size} processes, and this takes one; say it without torchrun")
+                UsageError(
+                    f"{launch.starter} started {rank.world_size} processes, and this takes one; say it without "
+                    f"{launch.starter}"
+                )
             )
         mute_waiting(getattr(args, "quiet", False) or getattr(args, "json", False))
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ganzoo_core.cli import completion
 from ganzoo_core.cli.parser import DEVICE, SETTINGS, Parser, parse_path
-from ganzoo_core.distributed import ranks
+from ganzoo_core.distributed import launchers
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
@@ -103,7 +103,7 @@ def execute(args: argparse.Namespace) -> int:
     start_point = resuming.start_from_weights(args.weights)
     if args.dry_run:
         fitted = setup.rehearse(resolved, args.data_root, args.out)
-        return _print_mix(resolved, fitted, args.json) if ranks.rank_from_env().is_rank_zero else 0
+        return _print_mix(resolved, fitted, args.json) if launchers.rank_from_env().is_rank_zero else 0
     run = python_api.start(resolved, data_root=args.data_root, out=args.out, quiet=args.quiet, start_point=start_point)
     return print_outcome(run, as_json=args.json)
 
@@ -149,7 +149,7 @@ def split_names(words: str | None) -> list[str] | None:
 
 def print_outcome(run: Run, *, as_json: bool) -> int:
     """Print where a run is and how it ended; return the exit code."""
-    if not ranks.rank_from_env().is_rank_zero:
+    if not launchers.rank_from_env().is_rank_zero:
         pass
     elif as_json:
         status = "interrupted" if run.interrupted else "done"

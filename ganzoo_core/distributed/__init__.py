@@ -1,3 +1,3 @@
-"""Read this process's rank in a distributed run from the environment, and detect launchers."""
+"""Several processes that train one run: how they were started, which one this is, and what they tell each other."""
 
-__all__ = ["launchers", "ranks"]
+__all__ = ["host_list", "launchers", "process_group", "ranks"]

@@ -1,26 +1,18 @@
 """Distributed training: this process's rank, and the interface to the other processes of the run.
 
-torchrun starts the processes and sets their ranks, numbers from 0, in the environment. Only rank 0 creates the run's
-folder, writes and prints. Nothing here imports a framework; communication is in `engines/torch/process_group.py`.
+Ranks are numbers from 0; `launchers` reads them. Only rank 0 creates the run's folder, writes and prints. Nothing here
+imports a framework; communication is in `process_group`, and in the file of this name of each engine.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from ganzoo_core.errors import GanzooError, UsageError
-from ganzoo_core.frameworks import get_framework, name_distributed_frameworks
+from ganzoo_core.errors import GanzooError
 
 T = TypeVar("T")
-_ENV_VARIABLES = {
-    "number": "RANK",
-    "world_size": "WORLD_SIZE",
-    "local_rank": "LOCAL_RANK",
-    "local_world_size": "LOCAL_WORLD_SIZE",
-}
 
 
 class RankError(GanzooError):
@@ -52,56 +44,6 @@ class Rank:
     def is_alone(self) -> bool:
         """Whether this is the only process."""
         return self.world_size == 1
-
-
-def rank_from_env(environment: Mapping[str, str] = os.environ) -> Rank:
-    """Read the rank that torchrun set; without torchrun, that of a single process.
-
-    Raises:
-        UsageError: if the variables are not a valid rank.
-    """
-    # Schedulers also set RANK and WORLD_SIZE in shells; only torchrun sets LOCAL_RANK.
-    if not all(environment.get(_ENV_VARIABLES[name]) for name in ("number", "world_size", "local_rank")):
-        return Rank()
-    variables = {name: environment.get(variable) or "1" for name, variable in _ENV_VARIABLES.items()}
-    try:
-        rank = Rank(**{name: int(text) for name, text in variables.items()})
-    except ValueError:
-        rank = Rank(-1)
-    if not (0 <= rank.number < rank.world_size and 0 <= rank.local_rank < rank.local_world_size <= rank.world_size):
-        listing = ", ".join(f"{_ENV_VARIABLES[name]}={text}" for name, text in variables.items())
-        raise UsageError(f"the environment says {listing}, which is no process of a run; let torchrun set all of them")
-    return rank
-
-
-def check_launch(rank: Rank, *, framework: str, batch_size: int, accumulate: int = 1) -> None:
-    """Check that the processes can share a run, before a framework is imported.
-
-    Args:
-        rank: of this process.
-        framework: the mix's.
-        batch_size: of all processes together.
-        accumulate: parts in which each process computes its share.
-
-    Raises:
-        UsageError: if they cannot, with what to do instead.
-    """
-    if rank.is_alone:
-        return
-    if not get_framework(framework).trains_in_several_processes:
-        able = name_distributed_frameworks()
-        raise UsageError(
-            f"torchrun started {rank.world_size} processes, and this model is written in {framework}; several "
-            f"processes train in {able} only: run it without torchrun, or pick a model in {able}"
-        )
-    parts = rank.world_size * accumulate
-    if batch_size % parts:
-        choices = " or ".join(str(size * parts) for size in (batch_size // parts, batch_size // parts + 1) if size)
-        each = f", of which each computes {accumulate} parts (train.accumulate)" if accumulate > 1 else ""
-        raise UsageError(
-            f"train.batch_size is {batch_size}, of all {rank.world_size} processes together{each}, and cannot be "
-            f"shared evenly; say --batch-size {choices}"
-        )
 
 
 class ProcessGroup(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.discovery import catalog
-from ganzoo_core.distributed.ranks import Rank
+from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.frameworks import Framework, get_framework
 from ganzoo_core.terminal.text import show_waiting
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def create_engine(
-    framework: str, settings: Mapping[str, Any], *, rank: Rank | None = None, quiet: bool = False
+    framework: str, settings: Mapping[str, Any], *, launch: Launch | None = None, quiet: bool = False
 ) -> Engine:
     """Create the engine of a framework, on the device and with the threads of the settings.
 
     Args:
         framework: a name in `frameworks.FRAMEWORKS`; no other reaches the import machinery.
         settings: all of `engine.*`, as `settings.read_engine_settings` returns them; others are ignored.
-        rank: this process's rank in distributed training, or None; see `ranks.check_launch`.
+        launch: how this process was started, or None if it trains alone; see `launchers.check_launch`.
         quiet: do not show on a terminal that the framework is being imported.
 
     Raises:
@@ -37,7 +37,7 @@ def create_engine(
     """
     from ganzoo_core.engines.threads import choose_threads  # it imports a decoder, and `--help` needs none
 
-    entry = get_framework(framework)
+    entry, rank = get_framework(framework), None if launch is None else launch.rank
     check_device(settings["engine.device"])
     quiet = quiet or entry.is_imported() or (rank is not None and not rank.is_rank_zero)
     with contextlib.nullcontext() if quiet else show_waiting(f"starting {entry.title}…"):
@@ -49,7 +49,7 @@ def create_engine(
         precision=settings["engine.precision"],
         compile=settings["engine.compile"],
         max_parameters=settings["engine.max_parameters"],
-        rank=None if rank is None or rank.is_alone else rank,
+        launch=None if rank is None or rank.is_alone else launch,
         timeout=settings["engine.timeout"],
     )
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from ganzoo_core.api import Images, Loss, Memory, Spec
 from ganzoo_core.data.conditions import Conditions, Rows
-from ganzoo_core.distributed.ranks import ProcessGroup, Rank
+from ganzoo_core.distributed.launchers import Launch
+from ganzoo_core.distributed.ranks import ProcessGroup
 from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.plan import Plan
 
@@ -299,7 +300,7 @@ class EngineFactory(Protocol):
         precision: str,
         compile: bool,
         max_parameters: int,
-        rank: Rank | None,
+        launch: Launch | None,
         timeout: float,
     ) -> Engine:
         """Create the engine; settings of the same names in `engine.*` have the details.
@@ -311,7 +312,7 @@ class EngineFactory(Protocol):
             precision: `float32` or `bfloat16`, of training; checked by `create_trainer`.
             compile: whether to compile the training step. Where that fails, training runs uncompiled, and says so.
             max_parameters: limit per network.
-            rank: this process's rank in distributed training, which is joined here. None if it trains alone, and
+            launch: how this process of several was started, which are joined here. None if it trains alone, and
                 always for a framework that has one process per run.
             timeout: seconds to wait for other processes.
 

@@ -48,7 +48,7 @@ def choose_threads(settings: Mapping[str, Any], framework: str, rank: Rank | Non
     """Choose the number of threads: the setting, `OMP_NUM_THREADS`, what was tuned, or the cores of this process.
 
     torchrun sets `OMP_NUM_THREADS` to 1 where nobody set it, for several processes on a machine; there that is not the
-    user's word.
+    user's word. srun gives each of its tasks as many cores as `--cpus-per-task` says.
 
     Args:
         settings: `engine.threads`, 0 for a choice.
@@ -59,9 +59,12 @@ def choose_threads(settings: Mapping[str, Any], framework: str, rank: Rank | Non
         return ThreadChoice(settings["engine.threads"])
     ranks_here = 1 if rank is None else rank.local_world_size
     asked = read_omp_threads()
-    if asked and not (asked == 1 and ranks_here > 1 and "TORCHELASTIC_RUN_ID" in os.environ):
+    under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    if asked and not (asked == 1 and ranks_here > 1 and under_torchrun):
         return ThreadChoice(asked, "OMP_NUM_THREADS")
-    cores = count_available_cores()
+    cores, task_cores = count_available_cores(), _read_number("SLURM_CPUS_PER_TASK")
+    if task_cores and ranks_here > 1 and not under_torchrun:
+        return ThreadChoice(min(task_cores, cores), "SLURM_CPUS_PER_TASK")
     tuned = read_tuned_threads().get(framework, 0)
     if tuned and ranks_here == 1:
         return ThreadChoice(min(tuned, cores), "ganzoo doctor --tune")
@@ -70,7 +73,11 @@ def choose_threads(settings: Mapping[str, Any], framework: str, rank: Rank | Non
 
 def read_omp_threads() -> int:
     """The number in `OMP_NUM_THREADS`, the first of several; 0 without a valid one."""
-    word = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return _read_number("OMP_NUM_THREADS")
+
+
+def _read_number(variable: str) -> int:
+    word = os.environ.get(variable, "").partition(",")[0].strip()
     return min(int(word), MOST_THREADS) if word.isascii() and word.isdecimal() else 0
 
 

@@ -207,6 +207,7 @@ class TensorFacts(Struct, frozen=True):
 Term = Annotated[str, Meta(pattern=_TERM)]
 """The name of a loss term: `discriminator/adversarial`."""
 PositiveCount = Annotated[int, Meta(ge=1, le=10**15)]
+PendingSums = FiniteNumber | list[FiniteNumber | list[FiniteNumber | None] | None] | None
 TermSums = list[tuple[Term, FiniteNumber | None, PositiveCount]]
 
 
@@ -219,7 +220,8 @@ class Position(Struct, frozen=True):
         facts: versions, engine, parts, settings and data fingerprint, compared on resume.
         values: the schedule's values.
         rollbacks: how often the run went back to an earlier checkpoint.
-        pending: sums not yet read from the engine: the name or names, the sum or sums, steps or ranks.
+        pending: sums not yet read from the engine: the name or names, the sum or sums, and those of
+            each rank where there are several, steps.
         read_at: the step at which the sums were last read from the engine.
         report_terms, epoch_terms: sums since the last report and epoch: name, sum, steps.
         sampled_at: images at the last sample grid; -1 for none.
@@ -234,7 +236,7 @@ class Position(Struct, frozen=True):
     facts: dict[str, Any]
     values: dict[SettingKey, FiniteNumber]
     rollbacks: Annotated[int, Meta(ge=0, le=1000)]
-    pending: list[tuple[Term | list[Term], FiniteNumber | list[FiniteNumber | None] | None, PositiveCount]]
+    pending: list[tuple[Term | list[Term], PendingSums, PositiveCount]]
     read_at: ImageCount
     report_terms: TermSums
     epoch_terms: TermSums

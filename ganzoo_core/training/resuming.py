@@ -239,8 +239,8 @@ def _check_ranks(trainer: Trainer, then: int, now: int) -> None:
     if own and then != now:
         raise UsageError(
             f"the loss keeps {', '.join(own)} in each process by itself, and the checkpoint is of "
-            f"{then} {'process' if then == 1 else 'processes'}, not of {now}; resume it with as many (torchrun "
-            "--nproc-per-node …), or begin a new run with its weights: ganzoo run … --from RUN"
+            f"{then} {'process' if then == 1 else 'processes'}, not of {now}; resume it with as many, or begin a "
+            "new run with its weights: ganzoo run … --from RUN"
         )
 
 

@@ -9,8 +9,7 @@ from ganzoo_core import building, engines, evaluation
 from ganzoo_core.api import ImageSource, Schedule
 from ganzoo_core.data import shares
 from ganzoo_core.discovery import catalog
-from ganzoo_core.distributed import ranks
-from ganzoo_core.distributed.launchers import check_cluster
+from ganzoo_core.distributed import launchers
 from ganzoo_core.distributed.ranks import SINGLE_PROCESS, ProcessGroup
 from ganzoo_core.engines.protocol import Engine, Trainer
 from ganzoo_core.errors import UsageError
@@ -90,19 +89,18 @@ def check(resolved: Mix, out: Path | None = None) -> None:
         UsageError, PluginError: if the parts do not fit together, do not allow this number of processes, or the
             folder or the device cannot be used.
     """
-    if out is not None and ranks.rank_from_env().is_rank_zero:
+    if out is not None and launchers.rank_from_env().is_rank_zero:
         RunFolder.check_new(out)
     engines.check_device(resolved.settings["engine.device"])
     make_score_request(resolved)
     building.check_resolution(resolved, resolved.list_given_values())
-    _check_launch(resolved, ranks.rank_from_env())
-    check_cluster(resolved.framework)
+    _check_launch(resolved, launchers.read_launch())
     building.fit_from_card(resolved)
 
 
-def _check_launch(resolved: Mix, rank: ranks.Rank) -> None:
+def _check_launch(resolved: Mix, launch: launchers.Launch) -> None:
     batch_size, accumulate = resolved.settings["train.batch_size"], resolved.settings["train.accumulate"]
-    ranks.check_launch(rank, framework=resolved.framework, batch_size=batch_size, accumulate=accumulate)
+    launchers.check_launch(launch, framework=resolved.framework, batch_size=batch_size, accumulate=accumulate)
 
 
 def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> DataFit | None:
@@ -122,7 +120,7 @@ def rehearse(resolved: Mix, data_root: str | Path | None, out: Path | None) -> D
         most = shares.count_share(most, resolved.settings["data.share"])
         if resolved.presets_by_max_images:
             resolved, _ = pick_preset(catalog.scan(), resolved, most)
-        fit_batch_size(resolved, most, held_out=0, world_size=ranks.rank_from_env().world_size)
+        fit_batch_size(resolved, most, held_out=0, world_size=launchers.rank_from_env().world_size)
     return fitted
 
 
@@ -166,15 +164,17 @@ def check_end(intervals: RunIntervals, settings: Settings, position: Position) -
 def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -> LoadedMix:
     """Read the data, pick the preset by the number of images, and check that data and mix fit.
 
-    Under torchrun, the process group is formed before the data are read.
+    With several processes, their group is formed before the data are read.
 
     Raises:
         UsageError, PluginError: if something does not fit.
         DataError: if the data cannot be read.
     """
     check(resolved, out)
-    rank = ranks.rank_from_env()
-    engine = None if rank.is_alone else engines.create_engine(resolved.framework, resolved.settings, rank=rank)
+    launch = launchers.read_launch()
+    world_size, engine = launch.rank.world_size, None
+    if world_size > 1:
+        engine = engines.create_engine(resolved.framework, resolved.settings, launch=launch)
     together: ProcessGroup = SINGLE_PROCESS if engine is None else engine.group or SINGLE_PROCESS
     source = _read_data(resolved, data_root, together)
     note = ""
@@ -187,9 +187,8 @@ def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -
     # An official test part cannot be added to the training images, and what is held out of a share is not the reason.
     can_have_more = source.whole and resolved.settings["data.share"] == 1
     held_out = int(source.held_out or 0) if can_have_more else 0
-    world_size = rank.world_size
     resolved, smaller = fit_batch_size(resolved, len(source.images), held_out=held_out, world_size=world_size)
-    _check_launch(resolved, rank)
+    _check_launch(resolved, launch)
     building.check_loss_and_schedule(resolved, fitted, _find_length(resolved.settings, len(source.images)))
     return LoadedMix(resolved, source, fitted, engine, tuple(filter(None, (note, smaller))), data_root)
 
@@ -256,7 +255,7 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint = FROM_SCRA
 def _make_reporter(loaded: LoadedMix, engine: Engine, start_point: StartPoint, *, quiet: bool) -> Reporter:
     """Return the reporter, which prints on rank 0 only, after printing the notes on mix, data and engine."""
     reporter: Reporter = MuteReporter()
-    if ranks.rank_from_env().is_rank_zero:
+    if launchers.rank_from_env().is_rank_zero:
         cpu = engine.describe()["device"] == "cpu"
         reporter = notebook.make_reporter(quiet=quiet, cpu=cpu, laptop_preset="")
     for note in loaded.notes:

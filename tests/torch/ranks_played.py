@@ -7,7 +7,6 @@ After every step the processes compare all their parameters, each with each.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ import ganzoo_core as gz
 from ganzoo_core.engines.torch.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from small_losses import LazyR1, PastFakes
+from small_losses import SharedAndOwn
 
 STEPS, BATCH = 8, 12
 SMALL: dict[str, Any] = {
@@ -48,29 +47,6 @@ class Centred:
 
     def generator(self, step: gz.Step) -> Mapping[str, Any]:
         return {"adversarial": step.ops.mean(step.ops.square(step.D(step.fake) - 1))}
-
-
-class SharedAndOwn(PastFakes):
-    """Pictures that each process keeps for itself, a mean of pictures and a count that all have, and a lazy penalty."""
-
-    def __init__(self) -> None:
-        super().__init__((count_own_images(), 1, 16, 16))
-        self.lazy = LazyR1(3)
-        self.memory |= {"mean": np.zeros((1, 16, 16), np.float32), "updates": np.zeros(2, np.int64)}
-
-    def discriminator(self, step: gz.Step) -> Mapping[str, Any]:
-        memory = step.memory
-        memory["mean"] = 0.9 * memory["mean"] + 0.1 * step.ops.mean_over_samples(step.real)
-        memory["updates"] = memory["updates"] + 1
-        return {**super().discriminator(step), "r1_penalty": self.lazy.discriminator(step)["r1_penalty"]}
-
-    def generator(self, step: gz.Step) -> Mapping[str, Any]:
-        far = step.ops.mean(step.ops.square(step.fake - step.memory["mean"]))
-        return {**super().generator(step), "far": far}
-
-
-def count_own_images() -> int:
-    return BATCH // int(os.environ.get("WORLD_SIZE", "1"))
 
 
 MIXES: dict[str, dict[str, Any]] = {

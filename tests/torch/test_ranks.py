@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,66 +22,46 @@ import torch.distributed as dist
 import ganzoo_core as gz
 from ganzoo_core import cli
 from ganzoo_core.distributed import ranks
+from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines.torch.ops import BatchShare, TorchOps
 from ganzoo_core.runs import layout
-from ganzoo_core.runs.folder import RunFolder
 from ganzoo_core.settings import read_run_config
-from ganzoo_core.storage.tensors import read_all_tensors
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from rank_runs import (
+    CONSTANT,
+    assert_near,
+    digest,
+    make_environment,
+    make_settings,
+    make_torchrun_command,
+    read_end,
+    run_under_torchrun,
+)
 from ranks_played import MIXES, NORMALISED, SMALL, STEPS, SharedAndOwn, play
 
 QUICK = ["wgan-gp", "own", "parts"]
-CONSTANT = ["--schedule", "constant"]  # one that a longer run may go on from
 RUN = ["-m", "ganzoo_core", "run", "dcgan-torch", "--batch-size", "12"]
-
-
-def command(*words: str | Path, processes: int = 2, more: tuple[str, ...] = ()) -> list[str]:
-    """Torchrun, with whatever each process is to run."""
-    return [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *more, *map(str, words),
-    ]  # fmt: skip
-
-
-def started(*words: str | Path, cwd: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*words, **options), env=environment(), cwd=cwd, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}  # torchrun complains where it has to choose
 
 
 def settings(**changed: object) -> list[str]:
     """SMALL, and what differs, as words of a command."""
-    chosen = {name: value for name, value in SMALL.items() if name != "train.batch_size"}
-    chosen |= {name.replace("__", "."): value for name, value in changed.items()}
-    return [word for name, value in chosen.items() for word in ("--set", f"{name}={value}")]
-
-
-def final(run: Path) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """The state at the end, and the statistics."""
-    newest = RunFolder(run).find_newest_checkpoint()
-    assert newest is not None
-    return read_all_tensors(newest / layout.STATE), RunFolder(run).read_stats()
+    return make_settings(SMALL, **changed)
 
 
 def equal_to_one(folder: Path, names: list[str]) -> None:
     """What two processes played, against one process with the same batch."""
-    done = started(Path(__file__).parent / "ranks_played.py", folder / "two", ",".join(names))
+    done = run_under_torchrun(Path(__file__).parent / "ranks_played.py", folder / "two", ",".join(names))
     assert done.returncode == 0, done.stderr
     for name in names:
         play(name, folder / "one" / name)
-        (ours, lines), (theirs, expected) = final(folder / "two" / name), final(folder / "one" / name)
-        assert ours.keys() == theirs.keys()
+        (ours, lines), (theirs, expected) = read_end(folder / "two" / name), read_end(folder / "one" / name)
         for key in ("loss/last", "loss/before") if name == "own" else ():
             assert (ours[key].shape[:2], theirs[key].shape[:2]) == ((2, 6), (1, 12))
             ours[key] = ours[key].reshape(theirs[key].shape)  # the rows of both processes are those of the batch
-        for key in theirs:
-            near = 1e-5 * max(1.0, float(np.abs(theirs[key]).max()))  # moments are as large as gradients
-            np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-5, atol=near, err_msg=f"{name}: {key}")
+        assert_near(ours, theirs, name)
         assert len(lines) == len(expected) == STEPS // 3 + 1
         for line, other in zip(lines, expected, strict=True):
             terms = {key: value for key, value in other.items() if "/" in key}
@@ -111,39 +91,20 @@ def test_two_processes_are_one_with_other_losses(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("default")
 def test_two_processes_stay_equal_where_one_would_be_another(tmp_path: Path) -> None:
     """With batch norm in G each has statistics of its own rows; weights are equal after every step all the same."""
-    done = started(Path(__file__).parent / "ranks_played.py", tmp_path / "two", ",".join(NORMALISED))
+    done = run_under_torchrun(Path(__file__).parent / "ranks_played.py", tmp_path / "two", ",".join(NORMALISED))
     assert done.returncode == 0, done.stderr
     for name in NORMALISED:
-        state, lines = final(tmp_path / "two" / name)
+        state, lines = read_end(tmp_path / "two" / name)
         assert any(key.endswith("0._u") for key in state)
         assert all(np.isfinite(array).all() for array in state.values())
         assert len(lines) == STEPS // 3 + 1
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        ({}, Rank()),
-        ({"RANK": "1", "WORLD_SIZE": "4"}, Rank()),  # a scheduler's, without torchrun
-        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, Rank()),
-        ({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}, Rank(5, 8, 1, 4)),
-    ],
-)
-def test_the_environment_says_which_process_this_is(found: Mapping[str, str], expected: Rank) -> None:
-    assert ranks.rank_from_env(found) == expected
-
-
-@pytest.mark.parametrize("rank", ["4", "-1", "one"])
-def test_an_environment_that_makes_no_sense_is_refused(rank: str) -> None:
-    found = {"RANK": rank, "WORLD_SIZE": "4", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
-    with pytest.raises(gz.UsageError, match=f"RANK={rank}.*no process of a run"):
-        ranks.rank_from_env(found)
 
 
 @pytest.fixture
 def as_rank(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     def stand(rank: int, count: int) -> None:
         where = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count}
+        where |= {"MASTER_ADDR": "localhost", "MASTER_PORT": 29500}
         for name, value in where.items():
             monkeypatch.setenv(name, str(value))
 
@@ -160,7 +121,7 @@ def as_rank(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
             "train.batch_size is 64, of all 3 processes together, of which each computes 4 parts (train.accumulate), "
             "and cannot be shared evenly; say --batch-size 60 or 72",
         ),
-        (["run", "dcgan-tf", "--batch-size", "63"], "several processes train in PyTorch only"),
+        (["run", "dcgan-tf", "--batch-size", "64"], "--batch-size 63 or 66"),
         (["list"], "torchrun started 3 processes, and this takes one"),
     ],
 )
@@ -201,19 +162,16 @@ def test_random_numbers_are_slices_of_those_of_one_process(draw: str) -> None:
 
 
 @pytest.fixture
-def group(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def group() -> Iterator[Any]:
     """A group of one, in this process."""
     from ganzoo_core.engines.torch import process_group
 
-    found = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    with __import__("socket").socket() as free:
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        found["MASTER_PORT"] = str(free.getsockname()[1])
-    for name, value in found.items():
-        monkeypatch.setenv(name, value)
-    yield process_group.TorchProcessGroup(Rank(), device=torch.device("cpu"), timeout=5.0)
+        launch = Launch("torchrun", meeting_point=f"127.0.0.1:{free.getsockname()[1]}")
+    yield process_group.TorchProcessGroup(launch, device=torch.device("cpu"), timeout=5.0)
     dist.destroy_process_group()
-    process_group._stores.clear()
+    process_group._joined.clear()
 
 
 def test_what_processes_say_to_each_other(group: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,24 +227,6 @@ def test_who_tells_an_error() -> None:
     assert ranks.describe_error(lost, Rank(3, 4, 1, 2)) == "rank 3: alone"
 
 
-def digest(run: Path) -> dict[str, str]:
-    """Name -> SHA-256 of all that a run leaves, clock times left out."""
-    found = {}
-    for path in sorted(run.rglob("*")):
-        if path.is_dir() or path.name in (".lock", "config.yaml", "manifest.json", "report.html"):
-            continue
-        content = path.read_bytes()
-        if path.suffix in (".jsonl", ".json"):
-            lines = content.splitlines() if path.suffix == ".jsonl" else [content]
-            content = json.dumps([without_times(json.loads(line)) for line in lines]).encode()
-        found[str(path.relative_to(run))] = hashlib.sha256(content).hexdigest()
-    return found
-
-
-def without_times(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if name not in ("seconds", "images_per_second")}
-
-
 class Watched:
     """A run under torchrun that something is done to while it trains."""
 
@@ -294,7 +234,7 @@ class Watched:
         self.out, self.errors = out, out.with_suffix(".err")
         with self.errors.open("w") as told:
             self.process = subprocess.Popen(
-                command(*RUN, *words, "--out", out), env=environment(), stdout=told, stderr=told
+                make_torchrun_command(*RUN, *words, "--out", out), env=make_environment(), stdout=told, stderr=told
             )
 
     def kill(self) -> None:
@@ -354,7 +294,7 @@ LONG = ["--steps", "120", *settings(train__report_every="20steps", train__checkp
 def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What is left of a run of two processes that nothing happened to."""
     out = tmp_path_factory.mktemp("ranks") / "straight"
-    done = started(*RUN, *LONG, "--out", out, "--quiet")
+    done = run_under_torchrun(*RUN, *LONG, "--out", out, "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(out)  # said once
     return digest(out)
@@ -374,7 +314,7 @@ def test_killed_and_resumed_is_the_same_to_the_byte(
     run.signal(rank, signal.SIGKILL)
     assert run.ends() != 0
     assert not (run.out / "generator").exists()
-    done = started("-m", "ganzoo_core", "resume", run.out, "--quiet")
+    done = run_under_torchrun("-m", "ganzoo_core", "resume", run.out, "--quiet")
     assert done.returncode == 0, done.stderr
     assert digest(run.out) == straight
 
@@ -399,9 +339,9 @@ def test_a_signal_ends_all_processes_after_the_same_step(watched: Callable[..., 
     images = json.loads((run.out / "generator" / "generator.json").read_text())["images"]
     assert (run.out / "checkpoints" / str(images)).is_dir()
     assert "interrupted, saved" in run.told()
-    done = started("-m", "ganzoo_core", "resume", run.out, "--steps", str(images // 12 + 5), "--quiet")
+    done = run_under_torchrun("-m", "ganzoo_core", "resume", run.out, "--steps", str(images // 12 + 5), "--quiet")
     assert done.returncode == 0, done.stderr
-    assert final(run.out)[1][-1]["images"] == images + 5 * 12
+    assert read_end(run.out)[1][-1]["images"] == images + 5 * 12
 
 
 @pytest.mark.slow
@@ -409,17 +349,17 @@ def test_another_number_of_processes_is_told(tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ["dcgan-torch", "--batch-size", "12", "--steps", "5", *CONSTANT, *settings()]
     assert cli.main(["run", *words, "--out", str(run), "--quiet"]) == 0
-    refused = started("-m", "ganzoo_core", "resume", run, "--steps", "10")
+    refused = run_under_torchrun("-m", "ganzoo_core", "resume", run, "--steps", "10")
     assert refused.stderr.count("ranks was 1 and is 2. Say --allow-inexact") == 1
-    taken = started("-m", "ganzoo_core", "resume", run, "--steps", "10", "--allow-inexact", "--quiet")
+    taken = run_under_torchrun("-m", "ganzoo_core", "resume", run, "--steps", "10", "--allow-inexact", "--quiet")
     assert taken.returncode == 0, taken.stderr
-    assert final(run)[1][-1]["step"] == 10
+    assert read_end(run)[1][-1]["step"] == 10
 
 
 @pytest.mark.slow
 def test_a_run_that_diverges_goes_back_in_all_processes(tmp_path: Path) -> None:
     wild = settings(train__lr="1e30", train__on_divergence="rollback", train__optimizer="sgd")
-    done = started(*RUN, *wild, "--steps", "60", "--out", tmp_path / "run")
+    done = run_under_torchrun(*RUN, *wild, "--steps", "60", "--out", tmp_path / "run")
     assert done.stderr.count("ganzoo run: the run diverged") == 1, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
 
@@ -429,13 +369,13 @@ def test_a_run_that_diverges_goes_back_in_all_processes(tmp_path: Path) -> None:
 def test_all_ranks_take_the_number_of_images_that_rank_0_found(tmp_path: Path) -> None:
     words = [*RUN, *settings(), "--schedule", "cosine"]
     timed, said = tmp_path / "timed", tmp_path / "said"
-    done = started(*words, "--minutes", "0.005", "--out", timed)
+    done = run_under_torchrun(*words, "--minutes", "0.005", "--out", timed)
     assert done.returncode == 0, done.stderr
     images = int(read_run_config(timed / layout.CONFIG)["train.length"])
     assert f"are {images:,} images" in done.stderr
-    done = started(*words, "--images", str(images), "--out", said)
+    done = run_under_torchrun(*words, "--images", str(images), "--out", said)
     assert done.returncode == 0, done.stderr
-    (ours, lines), (theirs, expected) = final(timed), final(said)
+    (ours, lines), (theirs, expected) = read_end(timed), read_end(said)
     assert ours.keys() == theirs.keys()
     for key in theirs:
         np.testing.assert_array_equal(ours[key], theirs[key], err_msg=key)

@@ -12,7 +12,7 @@ import toy
 from ganzoo_core.api import Images, Loss, Memory, Spec, Step
 from ganzoo_core.data import pixels
 from ganzoo_core.data.stream import Stream
-from ganzoo_core.distributed.ranks import Rank
+from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.engines.loss_step import BoundDiscriminator, BoundGenerator, check_terms, sum_terms
 from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.numpy_ops import NumpyOps
@@ -123,7 +123,7 @@ class Engine:
         precision: str = "float32",
         compile: bool = False,
         max_parameters: int = 10**9,
-        rank: Rank | None = None,
+        launch: Launch | None = None,
         timeout: float = 0.0,
     ) -> None:
         self.precision, self.compile = precision, compile

@@ -6,6 +6,7 @@ import contextlib
 
 import tensorflow as tf
 
+from ganzoo_core.distributed.launchers import Launch, choose_gpu
 from ganzoo_core.errors import UsageError
 
 
@@ -39,3 +40,17 @@ def pick_device(device: str) -> str:
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
     return device
+
+
+def choose_rank_device(device: str, launch: Launch) -> str:
+    """Give this process a GPU of its own, if it trains on one, and hide the others; return `cuda` or `cpu`.
+
+    Raises:
+        UsageError: if the machine has fewer GPUs than processes.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "cuda":
+        gpu = gpus[choose_gpu(launch, len(gpus))]
+    with contextlib.suppress(RuntimeError):  # the runtime has already started, for an earlier run
+        tf.config.set_visible_devices([gpu] if device == "cuda" else [], "GPU")
+    return "cuda" if device == "cuda" else "cpu"

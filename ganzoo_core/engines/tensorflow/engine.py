@@ -16,15 +16,14 @@ from ganzoo_core.api import Images, Loss, Spec
 from ganzoo_core.data import pixels
 from ganzoo_core.data.conditions import Conditions, Rows
 from ganzoo_core.data.framing import count_halvings, shrink_spec
-from ganzoo_core.distributed.launchers import note_unused_gpus
-from ganzoo_core.distributed.ranks import Rank
+from ganzoo_core.distributed.launchers import Launch, note_unused_gpus
 from ganzoo_core.engines import protocol, size_limits
 from ganzoo_core.engines.loss_step import as_outputs
 from ganzoo_core.engines.network_call import NetworkCall
 from ganzoo_core.engines.plan import DRAW_BATCH_SIZE, Plan
 from ganzoo_core.engines.tensorflow import import_tensorflow, network_size
 from ganzoo_core.engines.tensorflow.data import TrainingImages, to_resolution
-from ganzoo_core.engines.tensorflow.device import count_threads, pick_device, set_threads
+from ganzoo_core.engines.tensorflow.device import choose_rank_device, count_threads, pick_device, set_threads
 from ganzoo_core.engines.tensorflow.layer_table import make_layer_rows
 from ganzoo_core.engines.tensorflow.networks import (
     EmaNetwork,
@@ -37,6 +36,7 @@ from ganzoo_core.engines.tensorflow.networks import (
     name_weights,
 )
 from ganzoo_core.engines.tensorflow.precision import check_precision
+from ganzoo_core.engines.tensorflow.process_group import TensorFlowProcessGroup
 from ganzoo_core.engines.tensorflow.trainer import Trainer
 from ganzoo_core.messages import pluralise
 from ganzoo_core.randomness import philox, seed_for
@@ -46,13 +46,11 @@ class Engine:
     """TensorFlow on one device. `protocol.Engine` documents the methods, `protocol.EngineFactory` the arguments.
 
     `precision` is that of convolutions and matrix products in training. `compile` compiles each phase's graph by XLA,
-    see `compiling`. `channels_last` is ignored, since Keras' images are always [N,H,W,C]; so are `rank` and `timeout`,
-    since a run in TensorFlow has one process, which `ranks.check_launch` ensures.
+    see `compiling`. `channels_last` is ignored, since Keras' images are always [N,H,W,C].
     """
 
     framework = "tensorflow"
     keeps_memory = False
-    group = None  # processes that train together are PyTorch's
 
     def __init__(
         self,
@@ -63,11 +61,12 @@ class Engine:
         precision: str = "float32",
         compile: bool = False,
         max_parameters: int = size_limits.DEFAULT_MAX_PARAMETERS,
-        rank: Rank | None = None,
+        launch: Launch | None = None,
         timeout: float = 0.0,
     ) -> None:
         self.precision, self.compile, self.max_parameters = precision, compile, max_parameters
         self.tell: Callable[[str], None] = lambda note: None
+        self.group: TensorFlowProcessGroup | None = None
         notes = list(import_tensorflow.list_notes())
         with import_tensorflow.hide_noise():
             if not set_threads(threads):
@@ -77,13 +76,17 @@ class Engine:
                     f"instead of {threads}"
                 )
             self.device_type = pick_device(device)
+            if launch is not None:
+                self.device_type = choose_rank_device(self.device_type, launch)
             # Whether TensorFlow's remapper fuses operations, or fails with a message, depends on the layers' names.
             # These are numbered within a process, so the same run could give other bits in another process.
             tf.config.optimizer.set_experimental_options({"remapping": False})
+            self.device = "/CPU:0" if self.device_type == "cpu" else "/GPU:0"
+            if launch is not None:
+                self.group = TensorFlowProcessGroup(launch, device=self.device, timeout=timeout)
             tf.zeros(1)  # starts TensorFlow's runtime while its messages are hidden
-        if self.device_type != "cpu":
+        if self.device_type != "cpu" and launch is None:
             notes += note_unused_gpus(self.framework, len(tf.config.list_physical_devices("GPU")))
-        self.device = "/CPU:0" if self.device_type == "cpu" else "/GPU:0"
         self.notes = tuple(notes)
 
     def describe(self) -> dict[str, Any]:
@@ -182,6 +185,12 @@ class Engine:
         conditions: Mapping[str, Rows] | None = None,
     ) -> protocol.Trainer:
         """Create a trainer of these networks on these images (uint8 [N,H,W,C])."""
+        if self.compile and self.group:
+            self.tell(
+                "engine.compile is on, and nothing can be compiled here (several processes train together, and what "
+                "one compiled another might not have); training runs without"
+            )
+            self.compile = False
         check_precision(self.precision, device_type=self.device_type, compile=self.compile)
         return Trainer(self, G, D, loss, plan, images, labels, conditions)
 

@@ -18,6 +18,7 @@ from ganzoo_core.engines.tensorflow.graph_step import GraphStep, NamedTensors
 from ganzoo_core.engines.tensorflow.networks import EmaNetwork, list_seed_states
 from ganzoo_core.engines.tensorflow.ops import BatchShare, TensorFlowOps
 from ganzoo_core.engines.tensorflow.optimizers import apply_gradients, make_optimizer
+from ganzoo_core.engines.tensorflow.process_group import TensorFlowProcessGroup
 
 
 class Phases:
@@ -35,6 +36,7 @@ class Phases:
         memory: what the loss keeps, by name.
         declared_memory: what it declared of that.
         resolution: of growing networks, else 0.
+        group: the processes that train together, or None.
 
     Raises:
         UsageError: if a network has no learnable parameters.
@@ -51,8 +53,12 @@ class Phases:
         memory: Mapping[str, tf.Variable],
         declared_memory: Mapping[str, Memory],
         resolution: int,
+        group: TensorFlowProcessGroup | None = None,
     ) -> None:
         self.G, self.D, self.plan, self.data, self.ema, self.memory = G, D, plan, data, ema, memory
+        self.group = group
+        self.rows = slice(0, plan.batch_size) if group is None else group.select_rows(plan.batch_size)
+        self._shared_memory = [memory[name] for name, each in declared_memory.items() if each.across == "mean"]
         self.networks = GraphStep(G, D, loss, plan, memory, declared_memory, resolution)
         self.g_optimizer = make_optimizer(G, plan.optimizer_g)
         self.d_optimizer = make_optimizer(D, plan.optimizer_d)
@@ -62,7 +68,8 @@ class Phases:
         """All variables that a phase may read or change."""
         averages = [] if self.ema is None else [self.ema.get_average(weight) for weight in self.G.weights]
         own = [*self.G.variables, *self.D.variables, *self.g_optimizer.variables, *self.d_optimizer.variables]
-        return [*(variable.value for variable in own), *averages, *self.memory.values()]
+        group = () if self.group is None else self.group.variables
+        return [*(variable.value for variable in own), *averages, *self.memory.values(), *group]
 
     def list_compared_variables(self) -> list[tf.Variable]:
         """The variables to compare between a compiled and an uncompiled phase.
@@ -176,11 +183,25 @@ class Phases:
         self._update_g(gradients, _list_results(terms), numbers)
         return {f"generator/{name}": term for name, term in terms.make_report(turns=1).items()}
 
+    def _average_over_ranks(self, gradients: Sequence[Any]) -> list[Any]:
+        """The gradients of all processes' rows; what the loss keeps is averaged along with them.
+
+        What each process keeps for itself stays.
+        """
+        if self.group is None:
+            return list(gradients)
+        own = [tf.convert_to_tensor(gradient) for gradient in gradients if gradient is not None]
+        means = iter(self.group.average([*own, *(variable.value() for variable in self._shared_memory)]))
+        averaged = [None if gradient is None else next(means) for gradient in gradients]
+        for variable, mean in zip(self._shared_memory, means, strict=True):
+            variable.assign(mean)
+        return averaged
+
     def _update_d(self, gradients: Sequence[Any], wait_for: Sequence[Any], numbers: NamedTensors) -> None:
         apply_gradients(
             self.D,
             self.d_optimizer,
-            gradients,
+            self._average_over_ranks(gradients),
             wait_for,
             learning_rate=numbers["lr_d"],
             beta2=numbers.get("values/beta2"),
@@ -195,7 +216,7 @@ class Phases:
         apply_gradients(
             self.G,
             self.g_optimizer,
-            gradients,
+            self._average_over_ranks(gradients),
             wait_for,
             learning_rate=numbers["lr_g"],
             beta2=numbers.get("values/beta2"),
@@ -210,9 +231,10 @@ class Phases:
     @contextlib.contextmanager
     def _use_seeds(self, inputs: NamedTensors, phase: str) -> Iterator[TensorFlowOps]:
         """Seed `ops` and the networks' seed generators; restore the generators' states on exit."""
-        seeds, plan, share = inputs[f"{phase}_seeds"], self.plan, None
-        if plan.accumulate > 1:
-            share = BatchShare(plan.batch_size, plan.batch_size // plan.accumulate, inputs["first_row"])
+        seeds, whole, share = inputs[f"{phase}_seeds"], self.plan.batch_size, None
+        size = (self.rows.stop - self.rows.start) // self.plan.accumulate
+        if size < whole:
+            share = BatchShare(whole, size, self.rows.start + inputs.get("first_row", 0))
         before = [tf.identity(state.value) for state in self.seed_states]
         for state, seed in zip(self.seed_states, tf.unstack(seeds)[1:], strict=True):
             state.assign(seed)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ganzoo_core.api import Memory, Spec
+from ganzoo_core.engines.tensorflow.process_group import TensorFlowProcessGroup
 
 
 class TrainingEngine(Protocol):
@@ -16,6 +17,7 @@ class TrainingEngine(Protocol):
     precision: str
     compile: bool
     tell: Callable[[str], None]
+    group: TensorFlowProcessGroup | None
 
     def grow(self, network: Any, values: Mapping[str, float], *, spec: Spec, slot: str, seed: int) -> None: ...
 
@@ -29,3 +31,4 @@ class TrainedNetworks(Protocol):
     phases: Any
     declared_memory: Mapping[str, Memory]
     memory: dict[str, Any]
+    group: TensorFlowProcessGroup | None

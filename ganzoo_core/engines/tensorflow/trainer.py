@@ -6,6 +6,7 @@ z, seeds, learning rates, the schedule's values) is passed as tensors.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,13 @@ from ganzoo_core.engines.tensorflow.graph import TracedPhase
 from ganzoo_core.engines.tensorflow.networks import EmaNetwork
 from ganzoo_core.engines.tensorflow.phases import Phases
 from ganzoo_core.engines.tensorflow.protocol import TrainingEngine
-from ganzoo_core.engines.tensorflow.state import describe_trainer_state, read_trainer_state, restore_trainer_state
+from ganzoo_core.engines.tensorflow.state import (
+    describe_trainer_state,
+    list_buffer_names,
+    read_trainer_state,
+    restore_trainer_state,
+)
+from ganzoo_core.engines.tensorflow.statistics import MeanAccumulator
 from ganzoo_core.randomness import latents, philox
 
 _PHASE_LABELS = {
@@ -45,11 +52,15 @@ class Trainer:
     Beside what every trainer has:
     - each phase of a step as one graph, with its own random numbers for Keras' seed generators, see `phases`;
     - batches that are computed in parts, so that they take less memory, see `accumulation`;
+    - several processes, of which each takes its rows of the batch and draws numbers of its own; gradients and the
+      loss's memory are averaged before each optimizer step, see `process_group`;
     - convolutions and matrix products in bfloat16, with float32 weights, losses and optimizers, see `precision`;
     - graphs compiled by XLA, compared with the uncompiled ones first, see `compiling`;
     - images on the device, in main memory, or read from a file in advance, see `data`.
 
     Raises, beside what every trainer does:
+        RankError: in `step`, `pop_means`, `read_pending_sums` and `read_state`, if another process hangs or has ended;
+            in `read_state` also if the processes' weights differ.
         PluginError: when a phase is traced (in the first step, after growing, and when the schedule names other
             values), if no term has a gradient in the network; if TensorFlow has no second derivative that a penalty
             needs; or if a network or the loss has variables or random state that could not be resumed.
@@ -66,14 +77,14 @@ class Trainer:
         labels: np.ndarray | None,
         conditions: Mapping[str, Rows] | None = None,
     ) -> None:
-        self.engine, self.G, self.D, self.loss, self.plan = engine, G, D, loss, plan
+        self.engine, self.group, self.G, self.D, self.loss, self.plan = engine, engine.group, G, D, loss, plan
         self.resolution = 0  # of growing networks; 0 before the first step, and for other networks
         self.ema = EmaNetwork(G) if plan.ema is not None else None
         taken = {name: (conditions or {})[name] for name in plan.conditions}
         self.data = TrainingImages(images, labels if plan.conditional else None, engine.device, taken)
         self.reals = Stream(len(images), seed=plan.seed, purpose="data")
         self.g_reals = Stream(len(images), seed=plan.seed, purpose="data of the generator")
-        self._sums: dict[tuple[str, ...], tuple[tf.Tensor, int]] = {}
+        self.statistics = MeanAccumulator(engine.group)
         self.declared_memory: Mapping[str, Memory] = read_initial_memory(loss)
         with tf.device(engine.device):
             self.memory = {name: tf.Variable(each.initial) for name, each in self.declared_memory.items()}
@@ -91,7 +102,8 @@ class Trainer:
             "ema_decay": compute_ema_decay(plan, images + plan.images_per_step, values),
         }
         counts = [step, images]
-        with tf.device(self.engine.device), precision.use_precision(self.engine.precision):
+        watch = contextlib.nullcontext() if self.group is None else self.group.watch_step()
+        with tf.device(self.engine.device), precision.use_precision(self.engine.precision), watch:
             if plan.accumulate > 1:
                 self._train_in_parts(step, images, values, numbers)
             elif plan.updates == "simultaneous":
@@ -176,6 +188,7 @@ class Trainer:
                 self.memory,
                 self.declared_memory,
                 self.resolution,
+                self.group,
             )
         self._traced_phases: dict[tuple[str, ...], TracedPhase] = {}
 
@@ -199,19 +212,27 @@ class Trainer:
 
     def load_reals(self, stream: Stream, position: int, prefix: str, values: Mapping[str, float]) -> dict[str, Any]:
         """A batch of a stream, still encoded, and what belongs to it, named for the phase that `prefix` begins."""
-        size = self.plan.batch_size
-        now, following = (stream.take_indices(start, size) for start in (position, position + size))
+        size, rows = self.plan.batch_size, self.phases.rows
+        now, following = (stream.take_indices(start, size)[rows] for start in (position, position + size))
         encoded, given = self.data.gather_encoded(now, following, values)
         return {f"{prefix}_real": encoded, f"{prefix}_given": given}
 
     def _draw_latents(self, purpose: str, *indices: int) -> tf.Tensor:
-        plan = self.plan
-        return tf.constant(latents(philox(plan.seed, purpose, *indices), plan.batch_size, plan.latent_dim, plan.latent))
+        plan, rows = self.plan, self.phases.rows
+        z = latents(philox(plan.seed, purpose, *indices), rows.stop, plan.latent_dim, plan.latent)
+        return tf.constant(z[rows])
 
     def _draw_seeds(self, phase: str, *indices: int) -> tf.Tensor:
-        """Seeds [1 + parts · seed generators, 2]: a row for `ops`, and for each part one for each seed generator."""
+        """Seeds [1 + parts · seed generators, 2]: a row for `ops`, and for each part one for each seed generator.
+
+        That for `ops` is the same in all ranks, and the others are each rank's own.
+        """
         shape = (1 + self.plan.accumulate * len(self.phases.seed_states), 2)
-        return tf.constant(philox(self.plan.seed, phase, *indices).integers(2**31, size=shape))
+        seeds = philox(self.plan.seed, phase, *indices).integers(2**31, size=shape)
+        if self.group is not None:
+            own = philox(self.plan.seed, f"{phase} of rank {self.group.rank.number}", *indices)
+            seeds[1:] = own.integers(2**31, size=seeds[1:].shape)
+        return tf.constant(seeds)
 
     def _run_phase(
         self, phase: Callable[..., Any], numbers: Mapping[str, float], inputs: dict[str, Any], counts: list[int]
@@ -223,11 +244,8 @@ class Trainer:
         if key not in self._traced_phases:
             self._traced_phases[key] = self._trace_phase(phase, tuple(numbers), inputs)
         names, terms = self._traced_phases[key](inputs)
-        if not names:
-            return
-        before, count = self._sums.get(names, (None, 0))
-        # Summed on the device: reading a value each step would make a GPU wait.
-        self._sums[names] = (terms if before is None else before + terms, count + 1)
+        if names:
+            self.statistics.add(names, terms)
 
     def _trace_phase(self, phase: Callable[..., Any], numbers: tuple[str, ...], inputs: dict[str, Any]) -> TracedPhase:
         engine, phases = self.engine, self.phases
@@ -239,17 +257,19 @@ class Trainer:
 
     def pop_means(self) -> dict[str, float]:
         """Return the mean of every term since the last call, and reset them."""
-        totals: dict[str, tuple[float, int]] = {}
-        for names, (sums, count) in self._sums.items():
-            for name, value in zip(names, sums.numpy(), strict=True):
-                total, times = totals.get(name, (0.0, 0))
-                totals[name] = total + float(value), times + count
-        self._sums = {}
-        return {name: total / times for name, (total, times) in totals.items()}
+        return self.statistics.pop_means()
 
     def read_state(self) -> dict[str, np.ndarray]:
-        """The full training state except the position in the run, by name."""
-        return read_trainer_state(self)
+        """The full training state except the position in the run, by name.
+
+        Raises:
+            RankError: if weights differ between the processes of distributed training.
+        """
+        state = read_trainer_state(self)
+        if self.group is not None:
+            buffer_names = list_buffer_names(self)
+            self.group.check_same_tensors({name: state[name] for name in state if name not in buffer_names})
+        return state
 
     def describe_state(self) -> tuple[dict[str, tuple[str, tuple[int, ...]]], set[str]]:
         """Name -> dtype and shape of the tensors for `restore_state`, and the names that may be missing."""
@@ -267,11 +287,11 @@ class Trainer:
 
     def read_pending_sums(self) -> list[Any]:
         """The sums and counts behind `pop_means`, as numbers that JSON represents exactly."""
-        return [[list(names), sums.numpy().tolist(), count] for names, (sums, count) in self._sums.items()]
+        return self.statistics.read_pending_sums()
 
     def restore_pending_sums(self, pending: list[Any]) -> None:
         """Restore the result of `read_pending_sums`."""
-        self._sums = {tuple(names): (tf.constant(sums, tf.float32), count) for names, sums, count in pending}
+        self.statistics.restore_pending_sums(pending)
 
     @property
     def inference_generator(self) -> Any:

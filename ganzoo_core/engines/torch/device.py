@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from ganzoo_core.distributed.ranks import Rank
+from ganzoo_core.distributed.launchers import Launch, choose_gpu
 from ganzoo_core.errors import UsageError
 
 
@@ -28,7 +27,7 @@ def pick_device(device: str) -> str:
     return device
 
 
-def choose_rank_device(device: torch.device, rank: Rank) -> torch.device:
+def choose_rank_device(device: torch.device, launch: Launch) -> torch.device:
     """The device of this process: a GPU of its own, or the CPU.
 
     Raises:
@@ -36,15 +35,9 @@ def choose_rank_device(device: torch.device, rank: Rank) -> torch.device:
     """
     if device.type != "cuda":
         return torch.device("cpu") if device.type == "mps" else device  # torch.distributed has no backend for MPS
-    gpus = torch.cuda.device_count()
-    if rank.local_rank >= gpus:
-        raise UsageError(
-            f"torchrun started {rank.local_world_size} processes on {socket.gethostname()}, which has {gpus} GPUs; "
-            "say "
-            f"--nproc-per-node {gpus}, or --device cpu"
-        )
-    torch.cuda.set_device(rank.local_rank)
-    return torch.device("cuda", rank.local_rank)
+    index = choose_gpu(launch, torch.cuda.device_count())
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
 
 
 def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:

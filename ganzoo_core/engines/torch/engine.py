@@ -31,7 +31,7 @@ from ganzoo_core.engines.torch.trainer import Trainer
 from ganzoo_core.randomness import seed_for
 
 if TYPE_CHECKING:
-    from ganzoo_core.distributed.ranks import Rank
+    from ganzoo_core.distributed.launchers import Launch
     from ganzoo_core.engines.torch.process_group import TorchProcessGroup
 
 
@@ -55,16 +55,16 @@ class Engine:
         precision: str = "float32",
         compile: bool = False,
         max_parameters: int = size_limits.DEFAULT_MAX_PARAMETERS,
-        rank: Rank | None = None,
+        launch: Launch | None = None,
         timeout: float = 0.0,
     ) -> None:
         self.device = torch.device(pick_device(device))
         self.group: TorchProcessGroup | None = None
-        if rank is not None:
+        if launch is not None:
             from ganzoo_core.engines.torch import process_group
 
-            self.device = choose_rank_device(self.device, rank)
-            self.group = process_group.TorchProcessGroup(rank, device=self.device, timeout=timeout)
+            self.device = choose_rank_device(self.device, launch)
+            self.group = process_group.TorchProcessGroup(launch, device=self.device, timeout=timeout)
         # MPS has slow paths for channels_last.
         self.memory_format = (
             torch.channels_last if channels_last and self.device.type != "mps" else torch.contiguous_format
