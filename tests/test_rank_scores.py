@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from rank_runs import SECONDS, describe_rank, make_environment, run_under_torchrun
 
 import ganzoo_core as gz
 from ganzoo_core.discovery import catalog
@@ -21,6 +20,7 @@ from ganzoo_core.distributed.ranks import Rank, RankError
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.rank_parts import make_environment as make_rank_environment
 from ganzoo_core.runs import layout, scores
+from tests.rank_runs import SECONDS, describe_rank, make_environment, run_under_torchrun
 
 MANIFEST = """
 api = 1
@@ -231,7 +231,7 @@ def test_a_box_of_a_process_that_ended_is_not_taken_for_a_living_ones(tmp_path):
 
 def test_a_rank_that_never_comes_is_told(tmp_path):
     with (
-        pytest.raises(RankError, match="rank 1 of 2 was not seen in .* within 0.2 seconds; all machines must see"),
+        pytest.raises(RankError, match=r"rank 1 of 2 was not seen in .* within 0\.2 seconds; all machines must see"),
         make_exchange(tmp_path / "ranks", 0, timeout=0.2) as zero,
     ):
         zero.take(1, "record.json", Outcome)
