@@ -184,15 +184,19 @@ class Child:
         module: the module that it runs, which calls `serve`.
         task: what it does, for messages: `draws the images`.
         interruptible: pass the first Ctrl-C on to it, so that it can finish and answer.
+        environment: all of its environment variables; None for those of this process.
     """
 
-    def __init__(self, module: str, task: str, *, interruptible: bool = False) -> None:
+    def __init__(
+        self, module: str, task: str, *, interruptible: bool = False, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.task, self._may_interrupt = task, interruptible
         # -P: do not import a torch.py from the current folder.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env=environment,
             start_new_session=interruptible,  # a terminal's Ctrl-C reaches it only through `_read_line`
         )
 

@@ -110,7 +110,7 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
     try:
         launch = launchers.read_launch()
         rank = launch.rank
-        if not rank.is_alone and args.command not in ("run", "resume"):
+        if not rank.is_alone and args.command not in ("run", "resume", "evaluate"):
             raise ranks.mark_shared(
                 UsageError(
                     f"{launch.starter} started {rank.world_size} processes, and this takes one; say it without "

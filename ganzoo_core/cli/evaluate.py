@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ganzoo_core.cli import completion
 from ganzoo_core.cli.parser import CHECKPOINT, DEVICE, SETTINGS, Parser, parse_path
 from ganzoo_core.cli.run import split_names
+from ganzoo_core.distributed import launchers
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
@@ -86,6 +87,8 @@ def execute(args: argparse.Namespace) -> int:
     from ganzoo_core.settings import parse_assignments
     from ganzoo_core.terminal.progress import Reporter
 
+    launch = launchers.read_launch()
+    leads = launch.rank.is_rank_zero
     scores = evaluate(
         args.path,
         metrics=split_names(args.metrics),
@@ -100,8 +103,11 @@ def execute(args: argparse.Namespace) -> int:
         device=args.device,
         settings=parse_assignments(args.set),
         score_real_images=not args.no_real,
-        say=Reporter(quiet=args.quiet).say,
+        say=Reporter(quiet=args.quiet or not leads).say,
+        launch=launch,
     )
+    if not leads:
+        return 0
     if args.json:
         run = None if args.path is None else str(args.path)
         write_json({"schema": SCHEMA, "run": run, "scores": [score.as_json() for score in scores]}, indent=1)

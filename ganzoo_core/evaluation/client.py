@@ -33,20 +33,33 @@ class Scorer:
         request: data, extractor and metrics; see `make_request`.
         say: receives progress messages.
         attempts: how often to start the process if it ends before it is ready.
+        extracts_only: whether it only looks at images, for a process that scores them; see `extract_parts`.
+        environment: of the process; None for that of this one.
 
     Attributes:
         facts: the extractor's facts, with its `balanced_accuracy` if it is a classifier of the data's classes.
         reference_count: number of reference images.
         classes: of the data.
+        batch: of the extractor; 0 if it looks at all images at once.
         part_size: images in a part, for `score_parts`.
+        conditions: what the features of images depend on, by its name in words.
         data_changes: differences between the data and the run's training data, in words.
 
     Raises:
         GanzooError: if the data, the extractor or a metric cannot be loaded; the process has ended then.
     """
 
-    def __init__(self, request: ScoreRequest, *, say: Say = say_nothing, attempts: int = 1) -> None:
-        self._say, self._request = say, request
+    def __init__(
+        self,
+        request: ScoreRequest,
+        *,
+        say: Say = say_nothing,
+        attempts: int = 1,
+        extracts_only: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._say, self._environment = say, environment
+        self._request = {"question": request.as_json(), "extracts_only": extracts_only}
         self._folder = Path(tempfile.mkdtemp(prefix="ganzoo-scores-"))
         try:
             self._child, ready = self._start(attempts)
@@ -56,13 +69,15 @@ class Scorer:
         self.facts: Mapping[str, Any] = ready["facts"]
         self.reference_count: int = ready["reference_count"]
         self.classes = Classes(ready["class_names"])
-        self.part_size = choose_part_size(ready["batch"])
+        self.batch: int = ready["batch"]
+        self.part_size = choose_part_size(self.batch)
+        self.conditions: Mapping[str, Any] = ready["conditions"]
         self.data_changes: list[str] = ready["data_changes"]
 
     def _start(self, attempts: int = 1) -> tuple[Child, dict[str, Any]]:
-        child = Child("ganzoo_core.evaluation.worker", "scores the images")
+        child = Child("ganzoo_core.evaluation.worker", "scores the images", environment=self._environment)
         try:
-            return child, child.ask({"question": self._request.as_json()}, self._say)
+            return child, child.ask(self._request, self._say)
         except BaseException as error:
             child.close()
             if not isinstance(error, ChildEnded) or attempts == 1:
@@ -158,13 +173,26 @@ class Scorer:
 
         Args:
             parts: .npy files of each part, which are removed once they were read. What takes the next of them draws it.
+                Or `extracted` alone, a file that `extract_parts` wrote.
         """
+        for _ in self._pass_parts(parts):
+            pass
+
+    def extract_parts(self, parts: Iterable[PartFiles], paths: Iterable[Path]) -> Iterator[PartFiles]:
+        """Write the features of each part to a path, an .npz file; yield the part when that was done.
+
+        Each is looked at while the next one is drawn, as in `send_parts`.
+        """
+        return self._pass_parts({**part, "save": str(path)} for part, path in zip(parts, paths, strict=False))
+
+    def _pass_parts(self, parts: Iterable[PartFiles]) -> Iterator[PartFiles]:
         waiting: PartFiles | None = None
         try:
             for number, part in enumerate(parts):
                 if waiting is not None:
                     previous, waiting = waiting, None
                     self._receive(previous)
+                    yield previous
                 self._child.send({**part, "is_first": number == 0})
                 waiting = part
         except Exception:
@@ -174,14 +202,15 @@ class Scorer:
             raise
         if waiting is not None:
             self._receive(waiting)
+            yield waiting
 
     def _receive(self, part: PartFiles) -> None:
         """Wait until a part was looked at, and remove its files."""
         try:
             self._child.receive(self._say)
         finally:
-            for path in part.values():
-                if path is not None:
+            for name, path in part.items():
+                if path is not None and name != "save":
                     Path(path).unlink(missing_ok=True)
 
     def finish(self, *, seed: int, seen: int | None, ema: bool | None, **more: Any) -> Score:

@@ -32,9 +32,9 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         say: receives a message if fewer images are drawn for scores than asked for.
 
     Returns:
-        Facts: `count` of the images in all parts; of the generator `images` seen, `conditional`, `paired` where it is
-        drawn from the conditions of real images, which are the targets, at their size, `size` [H,W,C], and `generator`,
-        the SHA-256 of its weights.
+        Facts: `count` of the images in all parts, and nothing more if the part lies behind them; of the generator
+            `images` seen, `conditional`, `paired` where it is drawn from the conditions of real images, which are the
+            targets, at their size, `size` [H,W,C], and `generator`, the SHA-256 of its weights.
     """
     generator, sha256 = _open_generator(request["generator"], request["device"], json.dumps(request.get("settings")))
     if "n" not in request:
@@ -46,6 +46,8 @@ def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
         if len(on) < n and "targets" in request and not first:
             say(explain_fewer(n, len(on)))
         n = len(on)
+        if first >= n:
+            return {"count": n}
     own = on.labels if on is not None and generator.spec.classes else None
     labels = generator.labels(n, own)
     drawn = generator.generate_part(first, stop, n, seed=request["seed"], labels=labels, on=on)

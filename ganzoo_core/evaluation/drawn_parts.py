@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines import DRAW_BATCH_SIZE
 from ganzoo_core.processes import Child, Say
 
@@ -28,8 +29,25 @@ def choose_part_size(batch: int) -> int:
     return max(1, round(PART_IMAGES / whole)) * whole
 
 
+def name_files(folder: Path, first: int) -> dict[str, str]:
+    """The paths of the part in a folder that begins with image `first`."""
+    return {name: str(folder / f"{name}-{first}.npy") for name in ARRAYS}
+
+
+def select_files(paths: Mapping[str, str], *, conditional: bool, paired: bool) -> PartFiles:
+    """Those of a part's files that there are, as the drawing process says."""
+    there = {"images": True, "labels": conditional, "targets": paired}
+    return {name: path if there[name] else None for name, path in paths.items()}
+
+
 def draw_parts(
-    child: Child, request: Mapping[str, Any], folder: Path, size: int, facts: dict[str, Any], say: Say
+    child: Child,
+    request: Mapping[str, Any],
+    folder: Path,
+    size: int,
+    facts: dict[str, Any],
+    say: Say,
+    rank: Rank = Rank(),  # noqa: B008  (frozen)
 ) -> Iterator[PartFiles]:
     """Let a drawing process draw images; yield each part's files while it draws the next.
 
@@ -40,18 +58,21 @@ def draw_parts(
         size: images in a part.
         facts: receives those of the answers.
         say: receives progress messages.
+        rank: of this process, which draws every so many parts only, from that of its number on.
     """
-    first, count = 0, request["n"]
+    first, step, count = size * rank.number, size * rank.world_size, request["n"]
 
-    def name_files(first: int) -> dict[str, str]:
-        return {name: str(folder / f"{name}-{first}.npy") for name in ARRAYS}
+    def ask() -> None:
+        child.send({**request, **name_files(folder, first), "part": [first, first + size]})
 
-    child.send({**request, **name_files(0), "part": [0, size]})
+    if first < count:
+        ask()
     while first < count:
         facts.update(child.receive(say))
-        paths, count = name_files(first), facts["count"]
-        first += size
+        paths, count = name_files(folder, first), facts["count"]
+        if first >= count:
+            return
+        first += step
         if first < count:
-            child.send({**request, **name_files(first), "part": [first, first + size]})
-        there = {"images": True, "labels": facts["conditional"], "targets": facts["paired"]}
-        yield {name: path if there[name] else None for name, path in paths.items()}
+            ask()
+        yield select_files(paths, conditional=facts["conditional"], paired=facts["paired"])

@@ -15,11 +15,13 @@ from ganzoo_core.building import find_run_data_root
 from ganzoo_core.data.classes import list_labels
 from ganzoo_core.data.reading.options import read_settings
 from ganzoo_core.discovery import catalog
+from ganzoo_core.distributed.file_exchange import FileExchange
+from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.engines import check_device
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.client import Scorer, say_nothing
-from ganzoo_core.evaluation.drawn_parts import draw_parts
 from ganzoo_core.evaluation.image_files import read_images
+from ganzoo_core.evaluation.rank_parts import draw_for_rank_zero, gather_parts, make_environment
 from ganzoo_core.evaluation.request import PAIRS, ScoreRequest, has_ema, make_request, read_run_data
 from ganzoo_core.generation.bundled import find_folder
 from ganzoo_core.messages import pluralise
@@ -54,6 +56,7 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     score_real_images: bool = True,
     say: Say = say_nothing,
+    launch: Launch = Launch(),  # noqa: B008  (frozen)
 ) -> list[Score]:
     """Score a run's generator, or any other images, as `ganzoo evaluate` does.
 
@@ -80,14 +83,17 @@ def evaluate(
             the same for all unless `data.size` is set.
         score_real_images: also score one half of the reference against the other: the floor.
         say: receives progress messages.
+        launch: how this process was started, if all processes that were started with it call this alike, and share
+            the work; see `distributed.launchers.read_launch`. By default it works on its own.
 
     Returns:
-        One score for each checkpoint, in the order of training.
+        One score for each checkpoint, in the order of training; none in ranks other than 0.
 
     Raises:
         UsageError, DataError, PluginError: see `api`.
     """
     check_seed(seed)
+    rank = launch.rank
     if n is not None:
         check_count("n", n, "images", least=2, most=MAX_DRAWN_IMAGES)
         if images is not None:
@@ -102,6 +108,11 @@ def evaluate(
         raise UsageError("settings of data.* say how --images are read, and there are none; a run's data keeps its own")
     folder = None if run is None else expand_user(run.folder if hasattr(run, "stats") else run)
     name, data_settings = _find_data(folder, data)
+    if not rank.is_alone and (images is not None or folder is None or not files.is_file(folder / layout.CONFIG)):
+        raise UsageError(
+            f"{launch.starter} started {rank.world_size} processes, which score a run together; images from elsewhere "
+            f"and saved generators are scored by one: say it without {launch.starter}"
+        )
     drawn_from: list[Path] = []
     targets: np.ndarray | None = None
     if images is None:
@@ -124,7 +135,7 @@ def evaluate(
         for key in list(part_settings)
         if key.startswith("engine.") or key == "max_parameters"
     }
-    read_engine_settings(engine)
+    timeout = read_engine_settings(engine)["engine.timeout"]
     request = make_request(
         data=name,
         data_settings=data_settings,
@@ -137,11 +148,17 @@ def evaluate(
         run=folder if folder is not None and images is None and files.is_file(folder / layout.CONFIG) else None,
     )
     with contextlib.ExitStack() as stack:
-        drawer = None
+        exchange, drawer = None, None
+        if not rank.is_alone:
+            assert folder is not None
+            exchange = stack.enter_context(FileExchange(folder / layout.RANKS, launch, timeout=timeout))
+        environment = make_environment(launch, device)
         if drawn_from:  # imports its framework and builds the first generator while the scorer makes itself ready
-            drawer = stack.enter_context(Child("ganzoo_core.evaluation.drawing_worker", "draws the images"))
+            module, task = "ganzoo_core.evaluation.drawing_worker", "draws the images"
+            drawer = stack.enter_context(Child(module, task, environment=environment))
             drawer.send({"generator": str(drawn_from[0]), "device": device, "settings": engine})
-        scorer = stack.enter_context(Scorer(request, say=say))
+        extracts_only = not rank.is_rank_zero
+        scorer = stack.enter_context(Scorer(request, say=say, extracts_only=extracts_only, environment=environment))
         if images is not None:
             assert isinstance(images, np.ndarray)
             score = scorer.score(images, labels, targets=targets, seed=seed)
@@ -157,7 +174,10 @@ def evaluate(
         count = n or choose_sample_count(scorer.reference_count)
         drawing = {"n": count, "seed": seed, "device": device, "settings": engine}
         drawing |= {"data": data, "data_root": None if data_root is None else str(data_root)}
-        return list(_score_generators(folder, drawn_from, scorer, drawer, drawing, say))
+        if exchange is not None and not rank.is_rank_zero:
+            _help_rank_zero(drawn_from, scorer, drawer, drawing, exchange)
+            return []
+        return list(_score_generators(folder, drawn_from, scorer, drawer, drawing, exchange, say))
 
 
 def choose_sample_count(reference_count: int) -> int:
@@ -201,8 +221,24 @@ def _find_data(folder: Path | None, data_name: str | None) -> tuple[str, dict[st
     return data_name, own[1] if own[0].partition(":")[0] == data_name.partition(":")[0] else {}
 
 
+def _help_rank_zero(
+    folders: Sequence[Path], scorer: Scorer, drawer: Child, drawing: Mapping[str, Any], exchange: FileExchange
+) -> None:
+    drawer.receive(say_nothing)  # that it is ready
+    with tempfile.TemporaryDirectory(prefix="ganzoo-drawn-") as temporary:
+        for number, folder in enumerate(folders):
+            asked = {**drawing, "generator": str(folder)}
+            draw_for_rank_zero(exchange, scorer, drawer, asked, number, Path(temporary))
+
+
 def _score_generators(
-    run: Path, folders: Sequence[Path], scorer: Scorer, drawer: Child, drawing: Mapping[str, Any], say: Say
+    run: Path,
+    folders: Sequence[Path],
+    scorer: Scorer,
+    drawer: Child,
+    drawing: Mapping[str, Any],
+    exchange: FileExchange | None,
+    say: Say,
 ) -> Iterator[Score]:
     is_run = files.is_file(run / layout.CONFIG)
     ema = has_ema(run) if is_run else None
@@ -213,7 +249,9 @@ def _score_generators(
                 drawer.receive(say)  # that it is ready
             drawn: dict[str, Any] = {}
             asked = {**drawing, "generator": str(folder)}
-            scorer.send_parts(draw_parts(drawer, asked, Path(temporary), scorer.part_size, drawn, say))
+            scorer.send_parts(
+                gather_parts(exchange, scorer, drawer, asked, number, Path(temporary), drawn, say),
+            )
             more = {"generator": drawn["generator"], "during": "evaluate"}
             more |= {"data_changes": scorer.data_changes} if scorer.data_changes else {}
             score = scorer.finish(seed=drawing["seed"], seen=drawn["images"], ema=ema, **more)

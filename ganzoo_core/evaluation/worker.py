@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from ganzoo_core.api import Features, Images, ImageSource
-from ganzoo_core.data import fingerprint, lazy
-from ganzoo_core.discovery import answers, catalog, loading
+from ganzoo_core.data import fingerprint
+from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import DataError, GanzooError, UsageError
 from ganzoo_core.evaluation import training_images
-from ganzoo_core.evaluation.choice import choose_extractor
-from ganzoo_core.evaluation.drawn_features import DrawnFeatures
-from ganzoo_core.evaluation.extraction import FeatureExtractor
+from ganzoo_core.evaluation.drawn_features import DrawnFeatures, PartArrays
+from ganzoo_core.evaluation.drawn_parts import ARRAYS
+from ganzoo_core.evaluation.extraction_session import ExtractionSession
 from ganzoo_core.evaluation.feature_cache import Extracted
 from ganzoo_core.evaluation.halves import select_features, split_in_halves
 from ganzoo_core.evaluation.metrics import (
@@ -35,7 +36,7 @@ from ganzoo_core.processes import Say, serve
 from ganzoo_core.runs.facts import compare_with_run
 
 
-class ScoringSession:
+class ScoringSession(ExtractionSession):
     """Reference features, extractor and metrics for one request.
 
     Args:
@@ -47,25 +48,21 @@ class ScoringSession:
     """
 
     def __init__(self, request: ScoreRequest, say: Say) -> None:
-        installed = catalog.scan()
-        self.request, self.say = request, say
-        self.dataset_part = installed.find("datasets", request.data)
-        self.read_split = functools.cache(self._read_split)
+        super().__init__(request, say)
         self.score_halves = functools.cache(self._score_halves)
-        self.choice = choose_extractor(request, self.dataset_part.name, self.read_split, say)
-        self.extractor_part, self.extractor = self.choice.part, FeatureExtractor(self.choice, say)
         self.metrics = self._leave_out_costly(load_metrics(self.choice.candidate.metrics))
-        self.misfits = self._explain_misfits(installed)
+        self.misfits = self._explain_misfits(catalog.scan())
         self._said: set[str] = set()
         self._drawn: DrawnFeatures | None = None
         reference = self.read_split(request.reference)
-        _, height, width, channels = reference.images.shape
-        self.shape = height, width, channels
         found = fingerprint.compute_fingerprint(reference, say)
         self.fingerprint = found.sha256
         self.real_features = self._make_features(
             self.extractor.extract_real(reference.images, found.images), reference.labels
         )
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "data_changes": self.find_data_changes()}
 
     def find_data_changes(self) -> list[str]:
         """Describe the differences between these data and the run's training data."""
@@ -120,22 +117,6 @@ class ScoringSession:
         ]
         return kept or metrics
 
-    def _read_split(self, split: str) -> ImageSource:
-        """A split of the data, at its original size."""
-        request = self.request
-        source = loading.call_hook(
-            "dataset",
-            self.dataset_part,
-            answers.check_source,
-            name=self.dataset_part.name,
-            argument=request.argument,
-            root=Path(request.data_root),
-            split=split,
-            options={**request.data_options, "split": split},
-            modifiers={},
-        )
-        return lazy.make_indexable(source)
-
     def _extract_real(self, pictures: Images, labels: np.ndarray | None = None) -> Features:
         return self._make_features(self.extractor.extract_real(pictures), labels)
 
@@ -147,23 +128,20 @@ class ScoringSession:
         self, pictures: np.ndarray, labels: np.ndarray | None, seed: int, targets: np.ndarray | None = None
     ) -> dict[str, Any]:
         """Score images; see `add` and `score_added`."""
-        self.add(pictures, labels, targets, is_first=True)
+        self.add(self.extract(pictures, labels, targets), is_first=True)
         return self.score_added(seed)
 
-    def add(
-        self, pictures: np.ndarray, labels: np.ndarray | None, targets: np.ndarray | None, *, is_first: bool
-    ) -> None:
-        """Add images uint8 [N,H,W,C] of any size, which is the same for all parts.
+    def add(self, part: PartArrays | None, *, is_first: bool) -> None:
+        """Add what `extract` returned, here or in another rank.
 
         Args:
-            pictures: the images.
-            labels: int64 [N], the classes that they were drawn as, or None.
-            targets: what each image should be, of the same shape, or None.
+            part: the features.
             is_first: whether they are the first of a score; what was added before is forgotten.
         """
         if self._drawn is None or is_first:
             self._drawn = DrawnFeatures(self.extractor, self.shape)
-        self._drawn.add(pictures, labels, targets)
+        if part is not None:
+            self._drawn.add(part)
 
     def score_added(self, seed: int) -> dict[str, Any]:
         """Score the images that were added: the fields of `Score`.
@@ -257,43 +235,51 @@ class ScoringSession:
         }
 
 
-_sessions: dict[str, ScoringSession] = {}
+_sessions: dict[str, ExtractionSession] = {}
 
 
 def handle_request(request: dict[str, Any], say: Say) -> dict[str, Any]:
     """Start a scoring session, add images to it, or score those that were added.
 
     Args:
-        request: `question`, the fields of a `ScoreRequest`; or the paths `images`, `labels` and `targets` of some, with
-            `is_first`; or `seed`.
+        request: `question`, the fields of a `ScoreRequest`, with `extracts_only` if it is to score nothing; or the
+            paths `images`, `labels` and `targets` of some, with `is_first`, and with `save`, the path of an .npz file,
+            if their features are for another process; or the path `extracted` of such a file, with `is_first`; or
+            `seed`.
         say: receives progress messages.
     """
     if "question" in request:
-        _sessions["it"] = scoring = ScoringSession(ScoreRequest.from_json(request["question"]), say)
-        features = scoring.real_features.features
-        notes = list(scoring.read_split(scoring.request.reference).notes)
-        changes = scoring.find_data_changes()
-        facts = dict(scoring.choice.extractor.facts)
-        names = list(map(str, scoring.read_split(scoring.request.reference).class_names))
-        ready = {
-            "facts": facts,
-            "reference_count": len(features),
-            "class_names": names,
-            "batch": scoring.extractor.batch,
-        }
-        return {**ready, "notes": notes, "data_changes": changes}
+        kind = ExtractionSession if request.get("extracts_only") else ScoringSession
+        _sessions["it"] = scoring = kind(ScoreRequest.from_json(request["question"]), say)
+        return scoring.describe()
+    session = _sessions["it"]
+    if "save" in request:
+        arrays: dict[str, Any] = _extract(session, request) or {}
+        np.savez(request["save"], **arrays)
+        return {}
+    assert isinstance(session, ScoringSession)
     if "seed" in request:
-        return _sessions["it"].score_added(request["seed"])
-    try:
-        pictures, labels, targets = (
-            np.load(request[name], allow_pickle=False) if request[name] else None
-            for name in ("images", "labels", "targets")
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(f"{request['images']} cannot be read: {error}") from None
-    assert pictures is not None
-    _sessions["it"].add(pictures, labels, targets, is_first=request["is_first"])
+        return session.score_added(request["seed"])
+    if request.get("extracted"):
+        session.add(_read_arrays(request["extracted"]), is_first=request["is_first"])
+    else:
+        session.add(_extract(session, request), is_first=request["is_first"])
     return {}
+
+
+def _extract(session: ExtractionSession, request: Mapping[str, Any]) -> PartArrays | None:
+    pictures: Any
+    pictures, labels, targets = (_read_arrays(request[name]) if request[name] else None for name in ARRAYS)
+    return session.extract(pictures, labels, targets)
+
+
+def _read_arrays(path: str) -> Any:
+    """The array of an .npy file, or the arrays of an .npz file by name."""
+    try:
+        read = np.load(path, allow_pickle=False)
+        return read if isinstance(read, np.ndarray) else dict(read)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import re
 CONFIG, STATS, SCORES = "config.yaml", "stats.jsonl", "scores.jsonl"
 REPORT, CURVES = "report.html", "curves.svg"
 LOCK, SCORES_LOCK = ".lock", f".{SCORES}.lock"
+RANKS = ".ranks"  # what the ranks of `evaluate` pass to each other, while it runs
 
 # Folders.
 DATA = "data"  # the fingerprint of the training data

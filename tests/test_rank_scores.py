@@ -1,0 +1,279 @@
+"""Scores by several ranks are one process's, to the bit; a rank that fails, or is killed, is told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ganzoo_core as gz
+from ganzoo_core.discovery import catalog
+from ganzoo_core.distributed.file_exchange import FileExchange, Outcome
+from ganzoo_core.distributed.launchers import Launch
+from ganzoo_core.distributed.ranks import Rank, RankError
+from ganzoo_core.errors import UsageError
+from ganzoo_core.evaluation.rank_parts import make_environment as make_rank_environment
+from ganzoo_core.runs import layout, scores
+from tests.rank_runs import SECONDS, describe_rank, make_environment, run_under_torchrun
+
+MANIFEST = """
+api = 1
+[datasets.dots]
+title = "Noise"
+hooks = "dots"
+image = { height = 16, width = 16, channels = 1, classes = 2 }
+[extractors.places]
+title = "Features that depend on an image's place in its batch"
+hooks = "dots"
+default = true
+has.logits = true
+[extractors.whole]
+title = "Features that depend on all images"
+hooks = "dots"
+[extractors.differing]
+title = "Another in each process"
+hooks = "dots"
+[extractors.broken]
+title = "Fails in rank 1"
+hooks = "dots"
+[metrics.sums]
+title = "Sums that any bit changes"
+hooks = "dots"
+default = true
+main = true
+lower = ["sums"]
+"""
+CODE = """
+import os
+import numpy as np
+import ganzoo_core as gz
+
+@gz.hookimpl
+def dataset(split):
+    images = np.random.default_rng(len(split)).integers(0, 256, (30, 16, 16, 1), dtype=np.uint8)
+    return gz.ImageSource(images, np.arange(30) % 2, ("a", "b"))
+
+class Extractor:
+    facts = {"weights": "none"}
+    def extract(self, images):
+        rows = np.sin(images.reshape(len(images), -1).astype(np.float32))
+        batch = getattr(self, "batch", len(images))
+        for start in range(0, len(images), batch):
+            rows[start : start + batch] += rows[start : start + batch].mean()
+        return rows, rows[:, :2] * 2
+
+class Broken(Extractor):
+    def extract(self, images):
+        if os.environ.get("SLURM_PROCID", os.environ.get("RANK")) == "1":
+            raise RuntimeError("it is out of order")
+        return super().extract(images)
+
+@gz.hookimpl
+def extractor(name):
+    made = Broken() if name == "broken" else Extractor()
+    if name != "whole":
+        made.batch = 32
+    if name == "differing":
+        made.facts = {"weights": os.getpid()}
+    return made
+
+@gz.hookimpl
+def metric():
+    def sums(real, fake, seed):
+        features = float((fake.features * np.arange(len(fake.features))[:, None]).sum(dtype=np.float32))
+        asked = float((fake.labels * np.arange(len(fake.labels))).sum())
+        return {"sums": features, "logits": float(fake.logits.sum()), "asked": asked}
+    return sums
+"""
+COUNT = 1300  # three parts, of which the last is short
+
+
+@pytest.fixture(scope="module")
+def run(make_site, tmp_path_factory):
+    """A run of a model with classes, with an extractor and a metric that any bit changes."""
+    site = make_site()
+    site.add("dots", MANIFEST, files={"__init__.py": CODE})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site.path)
+        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PYTHONPATH", str(site.path))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("GANZOO_PLUGINS", "dots,ganzoo-cgan-torch,ganzoo-losses,ganzoo-schedules")
+        catalog.clear_cache()
+        settings = {"data.size": 16, "train.batch_size": 8, "train.sample_count": 4, "model.width": 2}
+        folder = tmp_path_factory.mktemp("runs") / "run"
+        gz.train(
+            "cgan-torch", data="dots", preset="none", images=16, out=folder, device="cpu", settings=settings, quiet=True
+        )
+        yield folder
+    catalog.clear_cache()
+
+
+def make_words(run, *words):
+    return ["-m", "ganzoo_core", "evaluate", str(run), "-n", str(COUNT), "--json", "--device", "cpu", *words]
+
+
+def start_ranks(words, count=2):
+    """Start ranks as srun would, without one that ends the others."""
+    port = 20_000 + os.getpid() % 9_000
+    return [
+        subprocess.Popen(
+            [sys.executable, *words], env={**make_environment(), **describe_rank("srun", number, count, port)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def finish(processes):
+    """Exit code, stdout and stderr of each."""
+    try:
+        return [(*process.communicate(timeout=SECONDS), process.returncode) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def evaluate_alone(run, *words):
+    done = subprocess.run(
+        [sys.executable, *make_words(run, *words)], capture_output=True, text=True, timeout=SECONDS, check=True
+    )
+    return json.loads(done.stdout)["scores"]
+
+
+@pytest.mark.parametrize("extractor", ["places", pytest.param("whole", marks=pytest.mark.slow)])
+def test_ranks_score_as_one_process_to_the_bit(run, extractor):
+    alone = evaluate_alone(run, "--extractor", extractor)
+    before = len(scores.read(run))
+    done = finish(start_ranks(make_words(run, "--extractor", extractor), count=2))
+    assert [code for *_, code in done] == [0, 0], done
+    assert json.loads(done[0][0])["scores"] == alone
+    assert done[1][:2] == ("", "")
+    assert len(scores.read(run)) == before + 1
+    assert not (run / layout.RANKS).exists()
+
+
+@pytest.mark.slow
+def test_all_checkpoints_under_torchrun_and_more_ranks_than_parts(run):
+    alone = evaluate_alone(run, "--checkpoint", "all")
+    done = run_under_torchrun(*make_words(run, "--checkpoint", "all"), processes=4)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["scores"] == alone
+
+
+def test_a_rank_that_fails_is_named_by_rank_0(run):
+    (out, said, code), other = finish(start_ranks(make_words(run, "--extractor", "broken")))
+    assert (out, code, other[2]) == ("", 1, 3)
+    assert "rank 1: broken (dots 1.0): extract raised RuntimeError: it is out of order" in said, said
+    assert not (run / layout.RANKS).exists()
+
+
+def test_ranks_that_compute_otherwise_are_refused(run):
+    (_, said, code), other = finish(start_ranks(make_words(run, "--extractor", "differing")))
+    assert (code, other[2]) == (1, 1)
+    assert "the extractor of rank 1" in said
+    assert "differs from that of rank 0" in said
+    assert other[1] == ""
+
+
+@pytest.mark.parametrize("killed", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_killed_rank_is_told(run, killed):
+    processes = start_ranks(make_words(run, "--set", "engine.timeout=4"))
+    with contextlib.ExitStack() as stack:
+        for process in processes:
+            stack.enter_context(process)  # closes its pipes
+            stack.callback(process.kill)
+        end = time.monotonic() + SECONDS
+        while len(list((run / layout.RANKS).glob("*/alive"))) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        processes[killed].kill()
+        said = processes[1 - killed].communicate(timeout=SECONDS)[1]
+    assert processes[1 - killed].returncode == 1
+    assert f"rank {killed} of 2 " in said
+    assert " within 4 seconds" in said or "no sign of life for 4 seconds" in said
+
+
+def test_what_is_no_run_takes_one_process(run):
+    words = ["-m", "ganzoo_core", "evaluate", str(run / "generator"), "--data", "dots"]
+    done = finish(start_ranks(words))
+    assert [code for *_, code in done] == [2, 2]
+    assert "saved generators are scored by one: say it without srun" in done[0][1].replace("\n", " ")
+    assert done[1][1] == ""
+
+
+def make_exchange(folder, number, timeout=20.0):
+    launch = Launch("srun", Rank(number, 2, number, 2), "here:1")
+    return FileExchange(folder, launch, timeout=timeout)
+
+
+def test_a_box_of_a_process_that_ended_is_not_taken_for_a_living_ones(tmp_path):
+    leftover = make_exchange(tmp_path / "ranks", 1)
+    (tmp_path / "ranks").mkdir()
+    leftover.box.mkdir()
+    (leftover.box / "alive").write_bytes(b"7")
+    leftover.put("record.json", {"succeeded": False})
+    with make_exchange(tmp_path / "ranks", 0) as zero:
+        helper = make_exchange(tmp_path / "ranks", 1)
+        helper.__enter__()
+        helper.put("record.json", {"succeeded": True})
+        record, box = zero.take(1, "record.json", Outcome)
+        assert record.succeeded
+        assert box == helper.box
+    helper.__exit__(None, None, None)
+    assert list((tmp_path / "ranks").iterdir()) == [leftover.box]
+
+
+def test_a_rank_that_never_comes_is_told(tmp_path):
+    with (
+        pytest.raises(RankError, match=r"rank 1 of 2 was not seen in .* within 0\.2 seconds; all machines must see"),
+        make_exchange(tmp_path / "ranks", 0, timeout=0.2) as zero,
+    ):
+        zero.take(1, "record.json", Outcome)
+
+
+def test_a_rank_hears_that_rank_0_failed(tmp_path):
+    helper = make_exchange(tmp_path / "ranks", 1)
+    helper.__enter__()
+    with pytest.raises(UsageError, match="too few"), make_exchange(tmp_path / "ranks", 0):
+        raise UsageError("too few")
+    with pytest.raises(RankError, match="rank 0 cannot go on") as caught:
+        helper.__exit__(None, None, None)
+    assert caught.value.is_shared
+    assert not (tmp_path / "ranks").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(UsageError, match="the 2 processes pass files to each other there"):
+        make_exchange(tmp_path / "missing" / "ranks", 0).__enter__()
+
+
+@pytest.mark.parametrize(("seen", "own"), [("2,5", "5"), ("", ""), ("GPU-a,GPU-b,GPU-c", "GPU-b")])
+def test_a_rank_sees_its_own_gpu_alone(monkeypatch, seen, own):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    launch = Launch("torchrun", Rank(1, 2, 1, 2))
+    assert make_rank_environment(launch, "auto")["CUDA_VISIBLE_DEVICES"] == own
+
+
+def test_too_few_gpus_are_refused(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    launch = Launch("torchrun", Rank(1, 2, 1, 2))
+    with pytest.raises(UsageError, match="has 1 GPUs; start 1 on it, or say --device cpu"):
+        make_rank_environment(launch, "auto")
+    assert make_rank_environment(launch, "cpu")["CUDA_VISIBLE_DEVICES"] == "3"
+    alone = Launch("srun", Rank(1, 2, 1, 2), shares_gpus=False)  # srun shows each task its own
+    assert make_rank_environment(alone, "auto")["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+def test_leftovers_of_yesterday_are_removed(tmp_path):
+    old = tmp_path / "ranks" / "0123-1-ff"
+    old.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    with make_exchange(Path(tmp_path / "ranks"), 0):
+        assert not old.exists()
