@@ -255,6 +255,38 @@ def count_flop(graph: Any) -> float:
     return float(flop)
 
 
+def count_model(row: Row) -> dict[str, Any]:
+    """What `counts.py` keeps of a row, counted in the graphs of its step and of a forward of G."""
+    import tensorflow as tf
+
+    ours, counted = RowSetup(row, "cpu"), FlopCounter()
+    values = {"resolution": float(row.size), "fade": 1.0} if row.model == "progan-tf" else {}
+    if values:
+        plain_growing(ours, values, counted)
+    else:
+        plain_step(ours, counted)
+    G, D = ours.build_networks(values)
+    taken = {"resolution": row.size, "fade": tf.constant(1.0)} if values else {}
+    draw = tf.function(lambda z: G(z, training=False, **taken), autograph=False)
+    drawing = draw.get_concrete_function(tf.TensorSpec((row.batch, ours.plan.latent_dim))).graph
+    made = (tensor for operation in _find_needed(counted.graph) for tensor in operation.outputs)
+    made_bytes = sum(math.prod(tensor.shape) * tensor.dtype.size for tensor in made if tensor.shape.is_fully_defined())
+    return {
+        "gflop": count_flop(counted.graph) / row.batch / 1e9,
+        "drawing_gflop": count_flop(drawing) / row.batch / 1e9,
+        "memory_mb": made_bytes / row.batch / 1e6,
+        "parameters": {
+            name: ours.engine.count_parameters(net) for name, net in (("generator", G), ("discriminator", D))
+        },
+        "batch_norm": {"generator": list_batch_norms(G), "discriminator": list_batch_norms(D)},
+    }
+
+
+def list_batch_norms(network: Any) -> list[int]:
+    """The channels of each layer of batch norm: only these have moving means."""
+    return [weight.shape[0] for weight in network.non_trainable_variables if weight.path.endswith("/moving_mean")]
+
+
 def _find_needed(graph: Any) -> set[Any]:
     """The operations that a graph's results and changes of variables take."""
     left, found = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs], set()

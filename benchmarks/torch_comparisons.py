@@ -16,7 +16,7 @@ from comparisons import Comparison, Row, RowSetup, find_package, iterate_batches
 from pairs import Loop
 from remote import RemoteLoop
 from torch import nn
-from torch_work import FlopCounter
+from torch_work import FlopCounter, MemoryCounter
 
 
 def make_comparisons(row: Row, device: str) -> Iterator[Comparison]:
@@ -71,22 +71,64 @@ def make_plain_loop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> 
 
 
 def count_gflop(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> float:
-    """GFLOP an image: one step of plain.py on tensors without contents; see `FlopCounter`."""
+    """GFLOP an image of one step of plain.py."""
+    return count_step(script, ours, G, D)[0].flop / ours.plan.batch_size / 1e9
+
+
+def count_step(script: Any, ours: RowSetup, G: nn.Module, D: nn.Module) -> tuple[FlopCounter, MemoryCounter]:
+    """The work and the memory of one step of plain.py, on tensors without contents."""
     G, D = adapt_networks(ours.row, copy.deepcopy(G).to("meta"), copy.deepcopy(D).to("meta"))
     opts = [torch.optim.SGD(net.parameters(), lr=0.0) for net in (G, D)]
+    z = torch.empty(ours.plan.batch_size, ours.plan.latent_dim, device="meta")
+    with FlopCounter() as work, MemoryCounter() as memory:
+        script.train_step(G, D, *opts, *make_arguments(ours.row, partial(make_empty_batch, ours), z))
+    return work, memory
+
+
+def make_empty_batch(ours: RowSetup) -> Batch:
+    """A batch without contents."""
     row, count = ours.row, ours.plan.batch_size
+    real, *conditions = (
+        torch.empty(count, channels, row.size, row.size, device="meta")
+        for channels in (row.channels, *(rows.shape[3] for rows in ours.source.conditions.values()))
+    )
+    return Batch(real, conditions, [torch.empty(count, dtype=torch.int64, device="meta")] if row.classes else [])
 
-    def take_batch() -> Batch:
-        real, *conditions = (
-            torch.empty(count, channels, row.size, row.size, device="meta")
-            for channels in (row.channels, *(rows.shape[3] for rows in ours.source.conditions.values()))
-        )
-        return Batch(real, conditions, [torch.empty(count, dtype=torch.int64, device="meta")] if row.classes else [])
 
-    z = torch.empty(count, ours.plan.latent_dim, device="meta")
-    with FlopCounter() as counter:
-        script.train_step(G, D, *opts, *make_arguments(row, take_batch, z))
-    return counter.flop / count / 1e9
+def count_model(row: Row) -> dict[str, Any]:
+    """What `counts.py` keeps of a row, counted without a step."""
+    ours = RowSetup(row, "cpu")
+    G, D = ours.build_networks()
+    work, memory = count_step(importlib.import_module(f"{find_package(row)}.plain"), ours, G, D)
+    batch, z = make_empty_batch(ours), torch.empty(row.batch, ours.plan.latent_dim, device="meta")
+    drawer, _ = adapt_networks(row, copy.deepcopy(G).to("meta").eval(), D)
+    with FlopCounter() as drawing, torch.no_grad():
+        drawer(*(batch.conditions or [z, *batch.labels]))
+    return {
+        "gflop": work.flop / row.batch / 1e9,
+        "drawing_gflop": drawing.flop / row.batch / 1e9,
+        "memory_mb": memory.peak / row.batch / 1e6,
+        "parameters": {
+            name: ours.engine.count_parameters(net) for name, net in (("generator", G), ("discriminator", D))
+        },
+        "batch_norm": {"generator": list_batch_norms(G), "discriminator": list_batch_norms(D)},
+    }
+
+
+def list_batch_norms(network: nn.Module) -> list[int]:
+    """The channels of each layer of batch norm."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    return [module.num_features for module in network.modules() if isinstance(module, kinds)]
+
+
+def count_inception() -> float:
+    """GFLOP of Inception for one image of 299 by 299 pixels."""
+    from ganzoo_scores.inception import make_empty_network
+
+    network = make_empty_network().eval()
+    with FlopCounter() as counter, torch.no_grad():
+        network(torch.empty(1, 3, 299, 299, dtype=torch.uint8, device="meta"))
+    return counter.flop / 1e9
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
-"""The work of PyTorch's matrix products and convolutions, counted as they are called."""
+"""The work of PyTorch's matrix products and convolutions, and the memory of all tensors, counted as they are called."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+from torch.utils.weak import WeakIdKeyDictionary
 
 _BACKWARD = torch.ops.aten.convolution_backward
 
@@ -46,3 +48,37 @@ def _find_excess(args: Sequence[Any], out: Sequence[Any]) -> int:
         return 0
     weights = flop_registry[_BACKWARD](*before, groups, [False, True, False], out_val=(None, out[1], None))
     return int(weights - weights // groups)
+
+
+class MemoryCounter(TorchDispatchMode):
+    """Follows the bytes of tensors that are made in a `with` block, until each is freed.
+
+    Attributes:
+        live: bytes now.
+        peak: the most at a time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._seen = WeakIdKeyDictionary()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = {id(tensor.untyped_storage()) for tensor in args if isinstance(tensor, torch.Tensor)}
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, torch.Tensor) and id(tensor.untyped_storage()) not in given:
+                self._follow(tensor.untyped_storage())
+        return out
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        if storage not in self._seen:  # else a view of what is known
+            self._seen[storage] = None
+            self.live += storage.nbytes()
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._free, storage.nbytes())
+
+    def _free(self, size: int) -> None:
+        self.live -= size

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from ganzoo_core.data.pixels import deprocess, grid, preprocess
     from ganzoo_core.data.reading.decoding import image_to_pixels
+    from ganzoo_core.data.reading.encoded import IMAGE_FACTS, EncodedSet, inspect_image, open_encoded
     from ganzoo_core.data.reading.image_set import ImageSet, ReadImages
     from ganzoo_core.data.reading.scan import ImageFile, ImageScan, scan_images
     from ganzoo_core.data.splits import hold_out
@@ -75,6 +76,10 @@ _HOME = {
     "clean_text": "terminal.text",
     "quote_name": "messages",
     "hold_out": "data.splits",
+    "IMAGE_FACTS": "data.reading.encoded",
+    "EncodedSet": "data.reading.encoded",
+    "inspect_image": "data.reading.encoded",
+    "open_encoded": "data.reading.encoded",
     "ImageFile": "data.reading.scan",
     "ImageScan": "data.reading.scan",
     "ImageSet": "data.reading.image_set",
@@ -99,9 +104,11 @@ _HOME = {
 
 __all__ = [
     "API",
+    "IMAGE_FACTS",
     "MAX_CLASS_NAME",
     "DataError",
     "Diverged",
+    "EncodedSet",
     "Extractor",
     "Features",
     "GanzooError",
@@ -136,9 +143,11 @@ __all__ = [
     "hold_out",
     "hookimpl",
     "image_to_pixels",
+    "inspect_image",
     "is_offline",
     "load",
     "loss",
+    "open_encoded",
     "parts",
     "preprocess",
     "quote_name",

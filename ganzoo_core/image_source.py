@@ -67,6 +67,9 @@ class ImageSource:
             of its own; None otherwise. Then the label of an image has its channels' labels as digits, the first
             foremost: of ten classes, channels of 4, 0 and 7 make 407. A classifier is trained on these and shown one
             channel at a time.
+        digests: uint64 [N,2], a digest of each image that changes when its pixels do, from which the data's fingerprint
+            is taken; None to take it from the pixels, for which all images are read. Who changes the images of a source
+            drops them.
     """
 
     images: Images
@@ -81,6 +84,7 @@ class ImageSource:
     split_keys: np.ndarray | None = None
     conditions: Mapping[str, Images | np.ndarray] = field(default_factory=dict)
     stacked: ImageSource | None = None
+    digests: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Raise DataError unless shapes, types and labels are as described above."""
@@ -116,6 +120,11 @@ def _check_source(source: ImageSource) -> None:
         or not ((keys >= 0) & (keys < 1)).all()
     ):
         raise DataError(f"split_keys must be a float64 array [N] with N = {len(images)}: numbers from 0 to below 1")
+    digests = source.digests
+    if digests is not None and (
+        not isinstance(digests, np.ndarray) or digests.dtype != np.uint64 or digests.shape != (len(images), 2)
+    ):
+        raise DataError(f"digests must be a uint64 array [N,2] with N = {len(images)}")
     for name, number in (("held_out", source.held_out or 0), ("skipped", source.skipped)):
         if not is_integer(number) or number < 0:
             raise DataError(f"{name} is {format_value(number)}; expected a whole number of images, 0 or more")

@@ -104,8 +104,8 @@ def write_page_script(path: Path, run: Path) -> Path:
         ("run=/shared/runs/faces\n", f"run={run}\n"),
         ("run dcgan-torch --data folder:/shared/pictures --batch-size 512 --epochs 200 ", f"run {' '.join(WORDS)} "),
         ("#SBATCH --gpus-per-node=4\n", f"#SBATCH --output={run}.log\n"),
-        ("--cpus-per-task=32\n", "--cpus-per-task=1\n"),
-        ("--nproc-per-node 4 ", "--nproc-per-node 1 "),
+        ("--ntasks-per-node=4\n", "--ntasks-per-node=1\n"),
+        ("--cpus-per-task=8\n", "--cpus-per-task=1\n"),
     ):
         assert text.count(old) == 1, old
         text = text.replace(old, new)

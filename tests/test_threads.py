@@ -15,9 +15,10 @@ import yaml
 import ganzoo_core as gz
 from ganzoo_core import python_api
 from ganzoo_core.cli import main, tuning
+from ganzoo_core.data import cores
 from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed.ranks import Rank
-from ganzoo_core.engines import cores, threads
+from ganzoo_core.engines import threads
 from ganzoo_core.engines.threads import ThreadChoice, choose_threads
 from ganzoo_core.errors import UsageError
 from ganzoo_core.runs import layout

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganzoo_core.data.cores import count_available_cores, measure_busy_cores
 from ganzoo_core.discovery.catalog import Catalog
 from ganzoo_core.discovery.manifest import Part
-from ganzoo_core.engines.cores import count_available_cores, measure_busy_cores
 from ganzoo_core.engines.threads import write_tuned_threads
 from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.frameworks import FRAMEWORKS

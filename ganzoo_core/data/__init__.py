@@ -3,6 +3,7 @@
 __all__ = [
     "changes",
     "classes",
+    "cores",
     "fingerprint",
     "framing",
     "lazy",

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -142,7 +142,11 @@ def compute_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerpr
         source: the set.
         say: receives progress messages if it takes long.
     """
-    images = read_or_digest_images(source.images, say)
+    if source.digests is None:
+        images = read_or_digest_images(source.images, say)
+    else:
+        size, known = source.images.shape[1:], source.digests
+        images = _join_digests(len(known), size, lambda start, stop: known[start:stop].astype("<u8").tobytes(), say)
     labels = None if source.labels is None else _pack_labels(source.labels, images.block)
     names = tuple(map(str, source.class_names))
     packed = json.dumps(names)
@@ -156,28 +160,38 @@ def compute_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerpr
 
 def digest_images(images: Rows, say: Say | None = None) -> ImageDigests:
     """Digest images [N,H,W,C] or the rows of a condition, 64 MiB of them at a time."""
-    count, size = len(images), tuple(map(int, images.shape[1:]))
+    length = math.prod(images.shape[1:]) * images.dtype.itemsize
+
+    def digest_rows(start: int, stop: int) -> bytes:
+        rows = np.asarray(images[start:stop])
+        content = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+        return b"".join(
+            hashlib.blake2b(content[at : at + length], digest_size=16).digest() for at in range(0, len(content), length)
+        )
+
+    return _join_digests(len(images), images.shape[1:], digest_rows, say, step=CHUNK_BYTES // length)
+
+
+def _join_digests(
+    count: int, size: Sequence[int], digest_rows: Callable[[int, int], bytes], say: Say | None, step: int = 2**16
+) -> ImageDigests:
+    """Join digests of rows, 16 bytes each, which a function gives from one row to before another, `step` at a time."""
     block = 1
     while -(-count // block) > MAX_DIGESTS:
         block *= 2
-    length = math.prod(size) * images.dtype.itemsize
-    step = max(1, CHUNK_BYTES // length // block) * block
+    step = max(1, step // block) * block
     sha256, parts, total = hashlib.sha256(), [], 0
     reported_at = time.monotonic()
     for start in range(0, count, step):
         if say is not None and time.monotonic() - reported_at > PROGRESS_SECONDS:
             say(f"taking the data's fingerprint: {start:,} of {count:,} images")
             reported_at = time.monotonic()
-        rows = np.asarray(images[start : start + step])
-        content = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
-        hashed = b"".join(
-            hashlib.blake2b(content[at : at + length], digest_size=16).digest() for at in range(0, len(content), length)
-        )
+        hashed = digest_rows(start, min(count, start + step))
         sha256.update(hashed)
         each = np.frombuffer(hashed, "<u8")[::2]
         total = (total + int(each.sum(dtype=np.uint64))) % 2**64
         parts.append(each.copy() if block == 1 else _digest_blocks(hashed, block * 16))
-    return ImageDigests(count, size, np.concatenate(parts), block, total, sha256.hexdigest())
+    return ImageDigests(count, tuple(map(int, size)), np.concatenate(parts), block, total, sha256.hexdigest())
 
 
 def save(folder: Path, fingerprint: Fingerprint, stamp: FileStamp | None = None) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ganzoo_core.api import Images, ImageSource
 from ganzoo_core.data import memory
+from ganzoo_core.terminal.bars import show_progress
 
 MEMORY_SHARE = 0.5  # the share of the free memory that images may take
 SMALL_BYTES = 2**30  # bytes: images in a file are read into memory up to this size, or if they must be framed
@@ -129,7 +130,9 @@ def select(images: Images, mask: np.ndarray) -> Images:
     """
     rows = np.flatnonzero(mask)
     if should_hold_in_memory(len(rows) * math.prod(images.shape[1:]), in_file=is_in_file(images)):
-        return gather(images, rows)
+        if isinstance(images, np.ndarray):
+            return gather(images, rows)
+        return _read_with_bar(LazyImages(images, rows))
     if isinstance(images, LazyImages):
         return LazyImages(images.base, images._find_rows(rows), images.transform, images.shape[1:])
     return LazyImages(images, rows)
@@ -168,6 +171,18 @@ def read_all(images: Images, report_progress: Callable[[int], None] | None = Non
         if report_progress is not None:
             report_progress(first + len(some))
     return whole
+
+
+def _read_with_bar(images: Images) -> np.ndarray:
+    done = 0
+    with show_progress("reading images", len(images)) as advance:
+
+        def report(count: int) -> None:
+            nonlocal done
+            advance(count - done)
+            done = count
+
+        return read_all(images, report)
 
 
 def iterate_chunks(images: Images, *, batch: int = 1) -> Iterator[tuple[int, np.ndarray]]:

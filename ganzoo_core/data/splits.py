@@ -66,8 +66,8 @@ def select_images(source: ImageSource, chosen: np.ndarray) -> ImageSource:
         conditions=take_rows(source.conditions, chosen, lazy.select),
         **{
             name: rows[chosen]
-            for name, rows in (("labels", source.labels), ("sizes", source.sizes), ("split_keys", source.split_keys))
-            if rows is not None
+            for name in ("labels", "sizes", "split_keys", "digests")
+            if (rows := getattr(source, name)) is not None
         },
     )
 

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from ganzoo_core.data.cores import count_available_cores, measure_busy_cores
 from ganzoo_core.distributed.ranks import Rank
-from ganzoo_core.engines.cores import count_available_cores, measure_busy_cores
 from ganzoo_core.errors import UsageError
 from ganzoo_core.storage import atomic, decoding, files, paths
 

@@ -93,6 +93,7 @@ def read_data_rows(resolved: Mix, fitted: DataFit, source: ImageSource, indices:
         conditions=take_rows(source.conditions, indices, select),
         sizes=None,
         split_keys=None,
+        digests=None,
         held_out=None,
         whole=0,
     )

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ganzoo_core import building, mix
+from ganzoo_core.api import ImageSource
 from ganzoo_core.data import framing, picture_files, pixels
 from ganzoo_core.data.framing import crop_padding
 from ganzoo_core.discovery import catalog
@@ -148,7 +148,7 @@ def load_training_images(folder: Path, data_root: str | Path | None) -> tuple[np
         about = f"The data are not those that the run was trained with: {'; '.join(changes)}. {about}"
     if count > max_count:
         chosen = np.linspace(0, count - 1, max_count).astype(np.int64)
-        source = replace(source, images=source.images[chosen], labels=None)
+        source = ImageSource(source.images[chosen], background=source.background)
         about = about.replace(f"all {count:,}", f"{max_count:,} of {count:,}")
     prepared = framing.prepare(source, fitted.framing, spec.channels).images
     framed = crop_padding(np.asarray(prepared), fitted.framing.crop, fitted.framing.target_size)

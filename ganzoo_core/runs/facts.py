@@ -29,7 +29,7 @@ COMPARED_FACTS = ("ganzoo", "python", "numpy", "engine", "parts", "modifiers", "
 MAX_SOURCE_FILES, MAX_SOURCE_BYTES = 5_000, 2**26  # read per package; further files are hashed by name and size
 # Settings that do not affect a run's numbers or images, or that are compared by another fact.
 _UNCOMPARED_SETTINGS = (
-    "use.", "track.", "data.download", "train.length", "train.checkpoint_keep", "train.snapshot_every",
+    "use.", "track.", "data.download", "data.workers", "train.length", "train.checkpoint_keep", "train.snapshot_every",
     "train.evaluate_", "engine.device", "engine.threads",
     "engine.timeout", "engine.max_parameters", "engine.precision", "engine.compile",
 )  # fmt: skip

@@ -120,7 +120,7 @@ def _agree_on_start_point(built: TrainingSetup, facts: Mapping[str, Any], start_
     """Check that all processes train the same mix; return `start_point` with the checkpoint that rank 0 found."""
     same = {key: facts[key] for key in ("ganzoo", "numpy", "parts", "modifiers", "code", "data")}
     # The path of the data may differ between machines; their fingerprint is compared instead.
-    local_keys = ("engine.threads", "use.data")
+    local_keys = ("engine.threads", "data.workers", "use.data")
     settings = {key: value for key, value in built.mix.settings.items() if key not in local_keys}
     built.together.check_same_facts({**same, **settings})
     return _broadcast_checkpoint(start_point, built.together)

@@ -86,6 +86,33 @@ def make_archive() -> bytes:
     return buffer.getvalue()
 
 
+def make_shard() -> bytes:
+    """A tar of two pictures with classes."""
+    buffer = io.BytesIO()
+    members = {"0.png": make_picture("PNG"), "0.cls": b"1", "1.jpg": make_picture("JPEG"), "1.json": b'{"label": 0}'}
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def make_parquet() -> bytes:
+    """Pictures as the Hub stores them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    buffer = io.BytesIO()
+    rows = [{"bytes": make_picture(kind), "path": f"{kind}.x"} for kind in ("PNG", "JPEG", "WEBP")]
+    about = {"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}
+    table = pyarrow.table({"image": rows, "label": [0, 1, 1]}).replace_schema_metadata(
+        {"huggingface": json.dumps(about)}
+    )
+    pyarrow.parquet.write_table(table, buffer)
+    return buffer.getvalue()
+
+
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     for name, content in contents.items():
         path = folder / name

@@ -14,7 +14,19 @@ from typing import Any
 import numpy as np
 
 from fuzzing import fixtures
-from fuzzing.fixtures import EXPECTED, GREY, LABELS, TENSORS, make_archive, make_idx, make_npy, make_npz, make_picture
+from fuzzing.fixtures import (
+    EXPECTED,
+    GREY,
+    LABELS,
+    TENSORS,
+    make_archive,
+    make_idx,
+    make_npy,
+    make_npz,
+    make_parquet,
+    make_picture,
+    make_shard,
+)
 from fuzzing.kinds import Files, Kind
 from ganzoo_core import building, mix
 from ganzoo_core.discovery import catalog
@@ -59,6 +71,8 @@ def list_media_kinds() -> list[Kind]:
         Kind("npy labels", "set/labels.npy", arrays["set/labels.npy"], make_folder_reader("npy"), others=arrays),
         Kind("png", "set/a.png", make_picture("PNG"), make_folder_reader("folder")),
         Kind("jpeg", "set/a.jpg", make_picture("JPEG"), make_folder_reader("folder")),
+        Kind("shard", "set/0.tar", make_shard(), make_folder_reader("shards")),
+        Kind("parquet", "set/0.parquet", make_parquet(), make_folder_reader("parquet")),
         Kind("npz to score", "a.npz", NPZ, read_images),
         Kind("png to score", "set/a.png", make_picture("PNG"), lambda path: read_images(path.parent)),
         Kind("archive", "a.tar.gz", make_archive(), read_archive),

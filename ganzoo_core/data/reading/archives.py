@@ -1,7 +1,9 @@
-"""Read the files of a zip archive where they lie: nothing is unpacked to the disk."""
+"""Read the files of an archive where they lie: nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 import re
 import stat
@@ -14,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ganzoo_core.errors import DataError
-from ganzoo_core.messages import pluralise
+from ganzoo_core.messages import pluralise, quote_name
 
 MAX_FILE_BYTES = 512_000_000  # of one file, unpacked: a 16-bit RGBA image of `DEFAULT_MAX_MEGAPIXELS`
 _ENCRYPTED = 0x1  # of ZipInfo.flag_bits
@@ -87,6 +89,32 @@ def read_file(path: Path, member: str, size: int = -1) -> io.BytesIO:
                 return io.BytesIO(stream.read(size))
         except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError, RuntimeError) as error:
             raise OSError(str(error)) from None
+
+
+def read_part(path: Path, offset: int, length: int, digest: str = "") -> io.BytesIO:
+    """Read a part of a file, such as a member of a tar.
+
+    Args:
+        path: the file.
+        offset, length: of the part, in bytes.
+        digest: what `digest_bytes` gave for it before, in hexadecimal; "" if not known.
+
+    Raises:
+        OSError: if it is too large, or not there any more as it was.
+    """
+    if length > MAX_FILE_BYTES:
+        raise OSError(errno.EFBIG, f"it takes {length:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        content = stream.read(length)
+    if len(content) != length or (digest and digest_bytes(content).hex() != digest):
+        raise OSError(errno.ESTALE, f"{quote_name(path.name)} has changed since it was indexed")
+    return io.BytesIO(content)
+
+
+def digest_bytes(content: bytes) -> bytes:
+    """The BLAKE2b digest of a file's bytes, 16 bytes."""
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _open(path: Path) -> zipfile.ZipFile:

@@ -44,6 +44,18 @@ def limit_pillow() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
+def limit_pillow_for_good() -> None:
+    """As `limit_pillow`, for images that a thread decodes while others run: nothing is put back.
+
+    So it changes little: Pillow refuses images of more than `MAX_PIXELS`, as by default from 179 million pixels on, and
+    its warnings are hidden.
+    """
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # it refuses twice as many
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 @contextmanager
 def open_image(file: ImageFile) -> Iterator[Image.Image]:
     """Open an image without decoding it. Every failure is a BadImage."""

@@ -7,7 +7,8 @@ import os
 import queue
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -76,29 +77,59 @@ def _perform_in_threads(task: Task, files: Sequence[ImageFile], pixels: Sequence
 
 
 def _perform_in_processes(task: Task, files: Sequence[ImageFile], pixels: Sequence[int], workers: int) -> Iterator[Any]:
-    """Each thread hands chunks of files to a process of its own, which is started here and not forked."""
-    count = CHUNK_BYTES // max(1, task.height * task.width * task.channels)
-    chunks = list(_split(files, pixels, max(1, min(count, CHUNK_FILES))))
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ganzoo-reading-")))
-        pool = ThreadPoolExecutor(max_workers=workers)
-        stack.callback(pool.shutdown, cancel_futures=True)
-        idle: queue.SimpleQueue[tuple[Child, Path]] = queue.SimpleQueue()
-        for number in range(min(workers, len(chunks))):
-            own = folder / str(number)
-            own.mkdir()
-            # Closed before the pool is shut down, so that no thread goes on waiting for an answer.
-            idle.put((stack.enter_context(Child(MODULE, "decodes images")), own))
+    chunks = list(_split(files, pixels, find_chunk_size(task)))
+    with WorkerPool(min(workers, len(chunks))) as pool:
+        for results in pool.perform(task, chunks):
+            yield from results
 
-        def work(chunk: list[ImageFile]) -> list[Any]:
-            child, own = idle.get()
+
+def find_chunk_size(task: Task) -> int:
+    """How many files one request to a process may have, by the bytes of its result."""
+    count = CHUNK_BYTES // max(1, task.height * task.width * task.channels)
+    return max(1, min(count, CHUNK_FILES))
+
+
+class WorkerPool:
+    """Processes that perform reading tasks. They are started here and not forked, and end when this is closed or gone.
+
+    Args:
+        workers: how many, at least 1.
+    """
+
+    def __init__(self, workers: int) -> None:
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ganzoo-reading-")))
+            self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="ganzoo-decoding")
+            stack.callback(self._threads.shutdown, cancel_futures=True)
+            self._idle: queue.SimpleQueue[tuple[Child, Path]] = queue.SimpleQueue()
+            for number in range(workers):
+                own = folder / str(number)
+                own.mkdir()
+                # Closed before the threads are shut down, so that none goes on waiting for an answer.
+                self._idle.put((stack.enter_context(Child(MODULE, "decodes images")), own))
+            self.close = weakref.finalize(self, stack.pop_all().close)
+
+    def perform(self, task: Task, chunks: Iterable[Sequence[ImageFile]]) -> Iterator[list[Any]]:
+        """Perform a task with chunks of files: each thread hands one to a process; yields the results in order.
+
+        Raises:
+            ChildEnded: if a process ended instead of answering.
+        """
+
+        def work(chunk: Sequence[ImageFile]) -> list[Any]:
+            child, own = self._idle.get()
             try:
                 return ask(child, task, chunk, own)
             finally:
-                idle.put((child, own))
+                self._idle.put((child, own))
 
-        for results in pool.map(work, chunks):
-            yield from results
+        return self._threads.map(work, chunks)
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _split(files: Sequence[ImageFile], pixels: Sequence[int], most: int) -> Iterator[list[ImageFile]]:

@@ -36,11 +36,17 @@ class ImageFile:
         path: of the file, or of the zip archive that holds it.
         relative: the path relative to the user's folder or archive, with `/`.
         member: the name in the archive; "" for a file of its own.
+        offset, length: the bytes of `path` that it consists of, such as a member of a tar; -1 for the whole file.
+        digest: of these bytes, as `archives.digest_bytes` computes it, in hexadecimal. They are refused when they no
+            longer have it.
     """
 
     path: Path
     relative: str
     member: str = ""
+    offset: int = 0
+    length: int = -1
+    digest: str = ""
 
     @property
     def title(self) -> str:
@@ -49,6 +55,8 @@ class ImageFile:
 
     def open(self) -> BinaryIO:
         """Open the file for reading bytes."""
+        if self.length >= 0:
+            return archives.read_part(self.path, self.offset, self.length, self.digest)
         return archives.read_file(self.path, self.member) if self.member else self.path.open("rb")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ganzoo_core.processes import Child, Say, serve
 MODULE = "ganzoo_core.data.reading.worker"
 
 
-def ask(child: Child, task: Task, files: list[ImageFile], folder: Path) -> list[Any]:
+def ask(child: Child, task: Task, files: Sequence[ImageFile], folder: Path) -> list[Any]:
     """Let a process perform a task with some files; a list of results, or of BadImage.
 
     Args:

@@ -42,10 +42,11 @@ _DISK_SHARE = 0.1  # of the disk, which all entries may take together
 
 def find_cache_folder() -> Path:
     """The folder of the cached arrays."""
-    return _find_base() / "arrays"
+    return find_base() / "arrays"
 
 
-def _find_base() -> Path:
+def find_base() -> Path:
+    """The folder of all that can be made again: `GANZOO_CACHE`, else the user's cache folder."""
     override = os.environ.get("GANZOO_CACHE")
     return Path(override).expanduser() if override else platformdirs.user_cache_path("ganzoo")
 
@@ -93,7 +94,7 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
     if cached is not None:
         return cached
     limit = find_limit()
-    with _lock(entry):
+    with lock(entry):
         cached = _load_entry(entry)  # another process may have stored it meanwhile
         if cached is not None:
             return cached
@@ -113,21 +114,21 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
 
 
 @contextlib.contextmanager
-def _lock(entry: Path) -> Iterator[None]:
+def lock(entry: Path) -> Iterator[None]:
     """Let one process at a time make this entry, if the folder allows locks.
 
     A lock file is not removed, since another process may be about to lock it. So entries share `_LOCKS` of them.
     """
-    lock = filelock.FileLock(_find_base() / "locks" / f"{int(entry.name, 16) % _LOCKS}.lock")
+    file_lock = filelock.FileLock(find_base() / "locks" / f"{int(entry.name, 16) % _LOCKS}.lock")
     with contextlib.ExitStack() as stack:
         # A read-only folder, a file system without locks, or a process that takes too long.
         with contextlib.suppress(OSError, NotImplementedError, filelock.Timeout):
-            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file_lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
             try:
-                stack.enter_context(lock.acquire(timeout=0))
+                stack.enter_context(file_lock.acquire(timeout=0))
             except filelock.Timeout:
                 with gz.show_progress("waiting for another process, which reads the same images", 0):
-                    stack.enter_context(lock.acquire(timeout=LOCK_TIMEOUT))
+                    stack.enter_context(file_lock.acquire(timeout=LOCK_TIMEOUT))
         yield
 
 

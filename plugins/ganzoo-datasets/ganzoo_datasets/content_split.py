@@ -64,8 +64,12 @@ def make_split_keys(
         what = "images are equal or nearly equal to others and go with them" if following > 1 else ""
         what = what or "image is equal or nearly equal to another and goes with it"
         notes.append(f"{following:,} {what} into the train or the test part")
-    keys = (digests[leaders, 0] >> np.uint64(11)).astype(np.float64) / 2**53
-    return keys[places], notes
+    return digests_to_keys(digests[leaders])[places], notes
+
+
+def digests_to_keys(digests: np.ndarray) -> np.ndarray:
+    """Digests of files, uint64 [F,2] -> float64 [F] from 0 to below 1."""
+    return (digests[:, 0] >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 def digest_files(files: Sequence[gz.ImageFile]) -> np.ndarray:

@@ -10,7 +10,7 @@ from itertools import chain, takewhile
 import ganzoo_core as gz
 from ganzoo_datasets.label_files import read_label_files
 
-_TRAIN_FOLDERS, _TEST_FOLDERS = ("train", "training"), ("test", "testing", "val", "valid", "validation")
+TRAIN_FOLDERS, TEST_FOLDERS = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _PART_WORD = re.compile(r"(?<![a-z])(?:(train|training)|test|testing|val|valid|validation)(?![a-z])")
 _MAX_NAMED = 5  # how many files or folders a message names
 
@@ -99,7 +99,7 @@ def find_layout(
         if class_names and "" in names:
             deep = next(file for file, name in zip(files, names, strict=True) if name)
             _refuse_mixed(files[names.index("")], deep)
-    _check_names(class_names)
+    check_class_names(class_names)
     notes += _compare_parts(names, splits)
     placed = [
         Placed(file, name, split, labels.attributes.get(file.relative, ()))
@@ -125,8 +125,8 @@ def find_splits(paths: Sequence[list[str]], *, others_are: str = "a folder a cla
         DataError: if it is not clear which folders are parts.
     """
     tops = {path[0] for path in paths if path}
-    trains = sorted(top for top in tops if top.lower() in _TRAIN_FOLDERS)
-    tests = sorted(top for top in tops if top.lower() in _TEST_FOLDERS)
+    trains = sorted(top for top in tops if top.lower() in TRAIN_FOLDERS)
+    tests = sorted(top for top in tops if top.lower() in TEST_FOLDERS)
     others = sorted(tops - {*trains, *tests})
     if tests and not trains and len(tests) > 1 and not others:
         raise gz.DataError(
@@ -173,7 +173,7 @@ def _refuse_lone_part(paths: Sequence[list[str]]) -> None:
     tops = sorted({path[0] for path in paths if path})
     for top in tops:
         inner = [path[1:2] for path in paths if path[:1] == [top]]
-        if top.lower() in (*_TRAIN_FOLDERS, *_TEST_FOLDERS) and len(tops) > 1 and all(inner):
+        if top.lower() in (*TRAIN_FOLDERS, *TEST_FOLDERS) and len(tops) > 1 and all(inner):
             held, others = sorted(set(chain.from_iterable(inner))), [other for other in tops if other != top]
             raise gz.DataError(
                 f"its folder {top} is called like a part, holds the folders {list_names(held)}, and lies beside "
@@ -182,7 +182,7 @@ def _refuse_lone_part(paths: Sequence[list[str]]) -> None:
             )
 
 
-def _check_names(class_names: Sequence[str]) -> None:
+def check_class_names(class_names: Sequence[str]) -> None:
     """Raise DataError for a name that no generator's card could hold."""
     for name in class_names:
         if any("\ud800" <= letter <= "\udfff" for letter in name):  # the bytes of another encoding, in a path

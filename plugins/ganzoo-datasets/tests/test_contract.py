@@ -1,10 +1,14 @@
 """What ganzoo holds every plugin to."""
 
 import gzip
+import io
 import struct
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from ganzoo_core.testing import Contract
@@ -49,6 +53,33 @@ def npy(place: Path) -> str:
     return str(place)
 
 
+def shards(place: Path) -> str:
+    with tarfile.open(place / "0.tar", "w") as tar:
+        for number, (content, label) in enumerate(encode()):
+            for ending, each in (("png", content), ("cls", str(label).encode())):
+                member = tarfile.TarInfo(f"{number:04d}.{ending}")
+                member.size = len(each)
+                tar.addfile(member, io.BytesIO(each))
+    return str(place)
+
+
+def parquet(place: Path) -> str:
+    pyarrow, writer = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    contents, labels = zip(*encode(), strict=True)
+    writer.write_table(pyarrow.table({"image": contents, "label": labels}), place / "0.parquet")
+    return str(place)
+
+
+def encode() -> Iterator[tuple[bytes, int]]:
+    for image, label in zip(GREY, LABELS, strict=True):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        yield buffer.getvalue(), int(label)
+
+
 class TestContract(Contract):
     plugin = "ganzoo-datasets"
-    arguments = {"folder": folder, "pairs": pairs, "idx": idx, "npz": npz, "npy": npy, "torchvision": "FakeData"}  # noqa: RUF012
+    arguments = {  # noqa: RUF012
+        "folder": folder, "pairs": pairs, "shards": shards, "parquet": parquet, "idx": idx, "npz": npz, "npy": npy,
+        "torchvision": "FakeData",
+    }  # fmt: skip

@@ -17,9 +17,8 @@ PARTS = MANIFEST["datasets"]
 
 
 def test_every_dataset_is_there():
-    expected = (
-        "digits mnist fashion_mnist stacked-digits stacked-mnist cifar10 folder pairs idx npz npy shapes torchvision"
-    )
+    expected = "digits mnist fashion_mnist stacked-digits stacked-mnist cifar10 folder pairs shards parquet idx npz npy"
+    expected += " shapes torchvision"
     assert set(PARTS) == set(expected.split())
     assert [name for name, part in PARTS.items() if part.get("default")] == ["digits"]
 
