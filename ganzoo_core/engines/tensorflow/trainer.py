@@ -230,8 +230,8 @@ class Trainer:
         shape = (1 + self.plan.accumulate * len(self.phases.seed_states), 2)
         seeds = philox(self.plan.seed, phase, *indices).integers(2**31, size=shape)
         if self.group is not None:
-            own = philox(self.plan.seed, f"{phase} of rank {self.group.rank.number}", *indices)
-            seeds[1:] = own.integers(2**31, size=seeds[1:].shape)
+            purpose = f"{phase} of rank {self.group.rank.number}"
+            seeds[1:] = philox(self.plan.seed, purpose, *indices).integers(2**31, size=seeds[1:].shape)
         return tf.constant(seeds)
 
     def _run_phase(
