@@ -138,9 +138,10 @@ class TorchOps:
         Both are differentiable by the weights in f, and by what x was computed from.
         """
         with torch.enable_grad():
-            x = torch.as_tensor(x, device=self.device)
+            x = x if isinstance(x, Tensor) else torch.as_tensor(x, device=self.device)
             point = x if x.requires_grad else x.detach().requires_grad_(True)
-            value = torch.as_tensor(f(point), device=x.device)
+            value = f(point)
+            value = value if isinstance(value, Tensor) else torch.as_tensor(value, device=x.device)
             if not value.requires_grad:
                 return value, torch.zeros_like(point, dtype=_at_least_float32(point).dtype)
             # What does not depend on x has a gradient of 0.
