@@ -15,7 +15,8 @@ Tensor = Any
 class Ops(Protocol):
     """The operations that losses are written with. Each engine supplies them, so a loss runs in every framework.
 
-    `+ - * / **` and comparisons work on tensors directly. Reductions return float32.
+    `+ - * / **` and comparisons work on tensors directly. Reductions return float32, also of whole numbers
+    and booleans.
     """
 
     def mean(self, x: Tensor) -> Tensor:
@@ -64,7 +65,14 @@ class Ops(Protocol):
         """
 
     def take(self, x: Tensor, indices: Tensor) -> Tensor:
-        """[N, ...] and whole numbers [M] from 0 to N-1 -> [M, ...]: those rows, in that order."""
+        """[N, ...] and whole numbers [M] from 0 to N-1 -> [M, ...]: those rows, in that order.
+
+        Fractions are cut off towards 0. A number that is out of range is an error of the framework, or in TensorFlow
+        on a GPU a row of zeros.
+
+        Raises:
+            PluginError: for booleans, whose 0 and 1 would pass for rows.
+        """
 
     def concat(self, tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
         """One tensor of all, one after the other along an axis; the first is that of samples in every framework."""

@@ -250,3 +250,16 @@ def test_a_folder_in_which_somebody_keeps_something_is_set_aside(tmp_path):
     (aside,) = (entry for entry in tmp_path.iterdir() if entry.name.startswith("replaced-generator-"))
     assert (aside / "diary.txt").read_text() == "mine"
     assert (aside / "photos").is_dir()
+
+
+def test_a_difference_says_whose_tensor_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(tensors.pack_tensors({"loss/pool": np.zeros((4, 2), np.float32)}))
+    for expected, words in [
+        ({"loss/pool": ("float32", (5, 2))}, "the loss's memory has float32 [5, 2]"),
+        ({}, "which the loss's memory has not"),
+        ({"loss/other": ("float32", ())}, "which the loss's memory has"),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            tensors.read_tensors(path, expected, owners={"loss/": "the loss's memory"})
+        assert str(caught.value).endswith(words)

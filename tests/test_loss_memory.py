@@ -180,3 +180,9 @@ def test_another_number_of_processes_is_refused_where_each_keeps_its_own() -> No
         _check_ranks(kept, 2, 1)
     with pytest.raises(gz.UsageError, match=r"of 1 process, not of 4; .*begin a new run with its weights"):
         _check_ranks(kept, 1, 4)
+
+
+@pytest.mark.parametrize("entry", [float("nan"), np.array([0.0, np.inf])])
+def test_a_memory_that_is_not_finite_is_refused_before_training(entry: Any) -> None:
+    with pytest.raises(gz.PluginError, match="Remembering declares 'pool' in its memory, which is not finite"):
+        read_initial_memory(Remembering({"pool": entry}))

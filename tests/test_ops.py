@@ -17,7 +17,7 @@ from ganzoo_core.api import Ops
 from ganzoo_core.engines.numpy_ops import NumpyOps
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
 from ganzoo_core.engines.torch.ops import TorchOps
-from ganzoo_core.errors import UsageError
+from ganzoo_core.errors import PluginError, UsageError
 
 NUMPY = NumpyOps(np.random.default_rng(0))
 TORCH = TorchOps("cpu")
@@ -140,6 +140,36 @@ def test_draws_have_the_right_moments(ops, tensor):
 @ALL
 def test_a_comparison_is_a_share(ops, tensor):
     assert float(ops.mean(tensor(np.array([1.0, -2.0, 3.0, 4.0])) > 0)) == 0.75
+
+
+@ALL
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_whole_numbers_are_reduced_as_float32(ops, tensor, dtype):
+    x = tensor(np.array([[0, 1], [1, 255]], dtype))
+    for found, expected in [
+        (ops.mean(x), 64.25), (ops.sum(x), 257), (ops.min(x), 0), (ops.max(x), 255), (ops.sum_per_sample(x), [1, 256]),
+        (ops.mean_over_samples(x), [0.5, 128]),
+    ]:  # fmt: skip
+        assert np.asarray(found).tolist() == expected
+        assert "float" in str(found.dtype)
+    chosen = ops.where(tensor(np.array([1.0, -2.0, 3.0, 4.0])) > 0, 1, 0)
+    assert float(ops.mean(chosen)) == 0.75
+
+
+@ALL
+def test_a_mask_is_no_list_of_rows(ops, tensor):
+    mask = np.array([True, False, True])
+    for indices in (mask, tensor(mask), mask.tolist()):
+        with pytest.raises(PluginError, match=r"ops\.take gets booleans.*ops\.where"):
+            ops.take(tensor(np.arange(3.0)), indices)
+
+
+@ALL
+def test_a_value_may_be_a_number_and_the_point_an_array(ops, tensor):
+    value, gradient = ops.value_and_gradient(lambda x: 3.0, tensor(np.ones((2, 3), np.float32)))
+    assert (float(value), np.asarray(gradient).shape, np.asarray(gradient).any()) == (3.0, (2, 3), False)
+    _, gradient = ops.value_and_gradient(lambda x: x * x, np.full(2, 3.0))
+    np.testing.assert_allclose(np.asarray(ops.stop_gradient(gradient)), [6, 6], rtol=1e-6)
 
 
 def test_numpy_asks_the_discriminator_for_its_gradient():

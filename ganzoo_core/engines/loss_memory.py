@@ -121,6 +121,8 @@ def _read_entry(loss: Any, name: Any, entry: Any) -> Memory:
         array = np.array(None)
     if isinstance(initial, str | list | tuple) or array.dtype.name not in DTYPES:
         raise _make_declaration_error(loss, f"declares {format_value(initial)} as {name!r} in its memory")
+    if not np.isfinite(array).all():
+        raise PluginError(f"the loss {name_loss(loss)} declares {name!r} in its memory, which is not finite")
     return Memory(array, across)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +10,13 @@ from typing import Any, NamedTuple
 
 from ganzoo_core.api import Loss, Ops, Step, Tensor
 from ganzoo_core.arguments import is_integer
-from ganzoo_core.engines.loss_memory import name_loss
+from ganzoo_core.engines.loss_memory import name_dtype, name_loss
 from ganzoo_core.engines.loss_step import SCORE_STATISTICS, BoundDiscriminator, check_terms
 from ganzoo_core.errors import PluginError
+from ganzoo_core.messages import format_value
+
+MAX_PERIOD = 2**63  # beyond what counts rounds
+REAL_DTYPE = r"bool|(bfloat|float|u?int)\d+"  # numpy's names of them
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,14 @@ class LossServices(ABC):
         """n · term() if it is due, else 0; a float32 scalar."""
 
     def every(self, n: int, term: Callable[[], Tensor]) -> Tensor:
-        if not is_integer(n) or n < 1:
+        if not is_integer(n) or not 1 <= n < MAX_PERIOD:
             raise PluginError(
-                f"the loss calls step.every with n = {n!r}; expected a whole number of rounds, at least 1"
+                f"the loss calls step.every with n = {n!r}; expected a whole number of rounds, at least 1, below 2^63"
+            )
+        if not callable(term):
+            raise PluginError(
+                f"step.every gets {_describe(term)} as its term; expected a function, which is called where it is due: "
+                f"step.every({n}, lambda: …)"
             )
         if self._is_inside:
             raise PluginError("the loss calls step.every in a term of step.every; call both one after the other")
@@ -136,7 +146,14 @@ class LossServices(ABC):
         shape = getattr(value, "shape", ())
         if len(shape) != 0:
             raise PluginError(f"{gets} the shape {list(shape)} {where}; expected a scalar, such as step.ops.mean gives")
+        if not re.fullmatch(REAL_DTYPE, name_dtype(value)):
+            raise PluginError(f"{gets} {_describe(value)} {where}; expected a scalar, such as step.ops.mean gives")
         return self._ops.cast(value, "float32")
+
+
+def _describe(value: Any) -> str:
+    """What a loss handed over in the place of something else: a tensor's type, since its numbers say little."""
+    return f"a {type(value).__name__} of {name_dtype(value)}" if hasattr(value, "dtype") else format_value(value)
 
 
 class PlainServices(LossServices):

@@ -189,6 +189,13 @@ def compute_score_statistics(scores: Mapping[str, Tensor], plan: Plan, ops: Ops)
     return {f"discriminator/{name}": value for name, value in statistics.items()}
 
 
+def make_mask_error() -> PluginError:
+    """The error for `ops.take` with a mask, whose 0 and 1 would pass for rows."""
+    return PluginError(
+        "ops.take gets booleans, and takes the numbers of rows; weigh the rows of a mask by ops.where(mask, x, 0)"
+    )
+
+
 def make_penalty_error(name: str) -> PluginError:
     """The error for a penalty that cannot move D."""
     return PluginError(

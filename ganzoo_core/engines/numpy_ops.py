@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ganzoo_core.engines.loss_step import make_mask_error
 from ganzoo_core.errors import UsageError
 
 Array = Any
@@ -93,7 +94,10 @@ class NumpyOps:
 
     def take(self, x: Array, indices: Array) -> Array:
         """[N, ...] and whole numbers [M] -> [M, ...]: those rows."""
-        return np.take(x, np.asarray(indices).astype(np.int64), axis=0)
+        rows = np.asarray(indices)
+        if rows.dtype == bool:
+            raise make_mask_error()
+        return np.take(x, rows.astype(np.int64), axis=0)
 
     def concat(self, tensors: Sequence[Array], axis: int = 0) -> Array:
         """One array of all, one after the other along an axis."""

@@ -27,7 +27,10 @@ def pack_tensors(tensors: Mapping[str, np.ndarray]) -> bytes:
 
 
 def read_tensors(
-    path: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]], optional: Collection[str] = ()
+    path: Path,
+    expected: Mapping[str, tuple[str, tuple[int, ...]]],
+    optional: Collection[str] = (),
+    owners: Mapping[str, str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Read a safetensors file that must hold exactly these tensors; this is checked before allocating anything.
 
@@ -35,20 +38,25 @@ def read_tensors(
         path: the file.
         expected: name -> dtype and shape.
         optional: names of expected tensors that may be missing.
+        owners: beginning of a name -> whose tensor it is, for messages; of all others it is the network's.
 
     Raises:
         UsageError: naming the first difference.
     """
+
+    def owner(name: str) -> str:
+        return next((who for start, who in (owners or {}).items() if name.startswith(start)), "the network")
+
     header = _read_header(path)
     for name in expected:
         if name not in header and name not in optional:
-            raise UsageError(f"{path} holds no tensor {format_value(name)}, which the network has")
+            raise UsageError(f"{path} holds no tensor {format_value(name)}, which {owner(name)} has")
     for name, (dtype, shape) in header.items():
         if name not in expected:
-            raise UsageError(f"{path} holds a tensor {format_value(name)}, which the network has not")
+            raise UsageError(f"{path} holds a tensor {format_value(name)}, which {owner(name)} has not")
         if (dtype, shape) != expected[name]:
             want = f"{expected[name][0]} {list(expected[name][1])}"
-            raise UsageError(f"{path}: {name} is {dtype} {list(shape)}; the network has {want}")
+            raise UsageError(f"{path}: {name} is {dtype} {list(shape)}; {owner(name)} has {want}")
     try:
         return safetensors.numpy.load_file(path)
     except Exception as error:  # safetensors' own error type is private to it

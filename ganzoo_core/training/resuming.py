@@ -226,7 +226,8 @@ def restore_trainer(trainer: Trainer, folder: Path, position: Position, *, large
                 f"{where}: values.resolution is {size:g}; expected 1 to {largest_side}, the size of the images"
             )
         trainer.grow(position.values)
-    trainer.restore_state(tensors.read_tensors(folder / layout.STATE, *trainer.describe_state()))
+    owners = {"loss/": "the loss's memory"}
+    trainer.restore_state(tensors.read_tensors(folder / layout.STATE, *trainer.describe_state(), owners=owners))
     try:
         trainer.restore_pending_sums(decoding.null_to_nan(position.pending))
     except (TypeError, ValueError, IndexError) as error:

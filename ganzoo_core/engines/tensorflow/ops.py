@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from ganzoo_core.engines.loss_step import make_mask_error
+
 Tensor = Any
 
 
@@ -103,7 +105,10 @@ class TensorFlowOps:
 
     def take(self, x: Tensor, indices: Any) -> Tensor:
         """[N, ...] and whole numbers [M] -> [M, ...]: those rows."""
-        return tf.gather(x, tf.cast(indices, tf.int64))
+        rows = tf.convert_to_tensor(indices)
+        if rows.dtype == tf.bool:
+            raise make_mask_error()
+        return tf.gather(x, tf.cast(rows, tf.int64))
 
     def concat(self, tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
         """One tensor of all, one after the other along an axis."""
@@ -133,7 +138,7 @@ class TensorFlowOps:
         x = tf.convert_to_tensor(x)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            value = f(x)
+            value = tf.convert_to_tensor(f(x))
             summed = tf.reduce_sum(value)
         gradient = tape.gradient(summed, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return value, _at_least_float32(gradient)
@@ -159,9 +164,9 @@ def _as_tensor_like(x: Any, other: Any) -> Any:
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    """Convert half precision to float32, in which sums are computed, and booleans to 0 and 1."""
+    """Convert half precision and whole numbers to float32, in which sums are computed, and booleans to 0 and 1."""
     x = tf.convert_to_tensor(x)
-    return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16, tf.bool) else x
+    return x if x.dtype in (tf.float32, tf.float64) else tf.cast(x, tf.float32)
 
 
 def make_ops_like(x: object) -> TensorFlowOps:

@@ -231,8 +231,7 @@ class Trainer:
         seeds = philox(self.plan.seed, phase, *indices).integers(2**31, size=shape)
         if self.group is not None:
             purpose = f"{phase} of rank {self.group.rank.number}"
-            own = philox(self.plan.seed, purpose, *indices)
-            seeds[1:] = own.integers(2**31, size=seeds[1:].shape)
+            seeds[1:] = philox(self.plan.seed, purpose, *indices).integers(2**31, size=seeds[1:].shape)
         return tf.constant(seeds)
 
     def _run_phase(

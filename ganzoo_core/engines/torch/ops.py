@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganzoo_core.engines.loss_step import make_mask_error
+
 
 @dataclass(frozen=True)
 class BatchShare:
@@ -103,7 +105,10 @@ class TorchOps:
 
     def take(self, x: Tensor, indices: Any) -> Tensor:
         """[N, ...] and whole numbers [M] -> [M, ...]: those rows."""
-        return x.index_select(0, self.cast(indices, "int64"))
+        rows = torch.as_tensor(indices, device=x.device)
+        if rows.dtype == torch.bool:
+            raise make_mask_error()
+        return x.index_select(0, self.cast(rows, "int64"))
 
     def concat(self, tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
         """One tensor of all, one after the other along an axis."""
@@ -133,8 +138,10 @@ class TorchOps:
         Both are differentiable by the weights in f, and by what x was computed from.
         """
         with torch.enable_grad():
+            x = x if isinstance(x, Tensor) else torch.as_tensor(x, device=self.device)
             point = x if x.requires_grad else x.detach().requires_grad_(True)
             value = f(point)
+            value = value if isinstance(value, Tensor) else torch.as_tensor(value, device=x.device)
             if not value.requires_grad:
                 return value, torch.zeros_like(point, dtype=_at_least_float32(point).dtype)
             # What does not depend on x has a gradient of 0.
@@ -155,8 +162,8 @@ class TorchOps:
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    """Convert half precision to float32, in which sums are computed, and booleans to 0 and 1."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16, torch.bool) else x
+    """Convert half precision and whole numbers to float32, in which sums are computed, and booleans to 0 and 1."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def make_ops_like(x: object) -> TorchOps:
