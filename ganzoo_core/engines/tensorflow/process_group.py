@@ -12,6 +12,7 @@ import math
 import signal
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -177,44 +178,54 @@ def _join_processes(launch: Launch, timeout: float) -> None:
         task_id=launch.rank.number,
         rpc_layer="grpc",
     )
-    problem: list[Exception] = []
-
-    def join() -> None:
-        try:
-            # By itself it waits for the others without end, and calls a process lost that is silent for ten seconds.
-            context.context().configure_coordination_service(
-                service_type="standalone",
-                service_leader="/job:worker/replica:0/task:0",
-                cluster_register_timeout_in_ms=milliseconds,
-                heartbeat_timeout_in_ms=milliseconds,
-                coordinated_jobs=[
-                    context.coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(workers))
-                ],
-            )
-            tf.distribute.MultiWorkerMirroredStrategy(cluster)
-        except Exception as error:
-            problem.append(error)
-
-    # The first process waits for the others' devices for an hour, whatever it is told, so it is not waited for.
-    joining = threading.Thread(target=join, daemon=True)
-    joining.start()
-    joining.join(2 * timeout + 5)
-    if joining.is_alive():
-        problem.append(tf.errors.DeadlineExceededError(None, None, "they did not all come"))
-    if problem and isinstance(problem[0], tf.errors.OpError):
-        detail = (problem[0].message or "").partition("\n")[0][:160]
+    _wait_for_others(launch, timeout)
+    try:
+        # By itself it calls a process lost that is silent for ten seconds.
+        context.context().configure_coordination_service(
+            service_type="standalone",
+            service_leader="/job:worker/replica:0/task:0",
+            cluster_register_timeout_in_ms=milliseconds,
+            heartbeat_timeout_in_ms=2 * milliseconds,  # later than the all-reduce that it is late for
+            coordinated_jobs=[context.coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(workers))],
+        )
+        tf.distribute.MultiWorkerMirroredStrategy(cluster)
+    except tf.errors.OpError as error:
+        detail = (error.message or "").partition("\n")[0][:160]
         raise make_unreachable_error(
             launch.rank, socket.gethostname(), launch.meeting_point, timeout, detail
-        ) from problem[0]
-    if problem and isinstance(problem[0], RuntimeError):
+        ) from error
+    except RuntimeError:
         raise UsageError(
             "TensorFlow was in use before in this process, so that it cannot join the others: train before anything "
             "else is done with it; networks that were made before cannot be trained by several processes: write them "
             "as a plugin, which `ganzoo new my-gan --kind model --framework tensorflow` begins"
         ) from None
-    if problem:
-        raise problem[0]
     _joined.append(launch)
     if threading.current_thread() is threading.main_thread():
         # The runtime catches SIGTERM, and does nothing with it.
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+
+
+def _wait_for_others(launch: Launch, timeout: float) -> None:
+    """Wait until each of the others listens at its address, as this process does meanwhile.
+
+    TensorFlow itself would wait for an hour, and no signal would end it.
+    """
+    deadline = time.monotonic() + timeout
+    own = launch.addresses[launch.rank.number]
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # the runtime will say what is wrong with the address
+            stack.enter_context(socket.create_server(("", int(own.rpartition(":")[2])), backlog=len(launch.addresses)))
+        for address in launch.addresses:
+            host, _, port = address.rpartition(":")
+            while address != own:
+                try:
+                    left = max(0.1, deadline - time.monotonic())
+                    socket.create_connection((host.strip("[]"), int(port)), timeout=left).close()
+                    break
+                except OSError as error:
+                    if time.monotonic() >= deadline:
+                        raise make_unreachable_error(
+                            launch.rank, socket.gethostname(), address, timeout, error.strerror or str(error)
+                        ) from error
+                    time.sleep(0.1)
