@@ -25,6 +25,7 @@ from gpu_parts import SETTLING_STEPS, Asked, Part, describe_speed, measure_model
 from pairs import read_peak_memory
 
 import ganzoo_core as gz
+from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines.torch import Engine
 from ganzoo_core.errors import GanzooError
@@ -216,7 +217,8 @@ def run_nccl(asked: Asked) -> dict[str, Any]:
             ours = RowSetup(asked.find_row(FIRST), asked.device)
             if not alone:  # `create_engine` joins no group of one
                 threads = torch.get_num_threads()
-                ours.engine = Engine(device=asked.device, threads=threads, rank=Rank(), timeout=NCCL_TIMEOUT)
+                launch = Launch("gpu.py", Rank(), f"127.0.0.1:{port}")
+                ours.engine = Engine(device=asked.device, threads=threads, launch=launch, timeout=NCCL_TIMEOUT)
             trainer = ours.build_trainer()
             ours.make_runner_loop(trainer)(STEPS)
             states.append(trainer.read_state())

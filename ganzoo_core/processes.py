@@ -279,8 +279,10 @@ def serve(handle_request: Callable[[dict[str, Any], Say], Mapping[str, Any]]) ->
     """
     clean_interpreter_output()
     mute_waiting(True)  # the terminal is the parent's
-    # Ctrl-C reaches every process of the terminal; only the parent acts on it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches every process of the terminal, and a scheduler may signal all of a job; only the parent acts on it.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 

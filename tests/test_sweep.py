@@ -275,7 +275,8 @@ def run_task(script: Path, number: int) -> subprocess.CompletedProcess[str]:
 
 
 SAVING = """\
-trap 'mkdir -p {folder}/checkpoints/{saved}; exit {code}' TERM
+folder={folder}
+trap 'mkdir -p "$folder/checkpoints/{saved}"; exit {code}' TERM
 sleep 1  # until the script has its trap
 kill -USR1 $PPID
 for i in $(seq 300); do sleep 0.1; done

@@ -121,15 +121,22 @@ class FileExchange:
             time.sleep(POLL_SECONDS)
 
     def check(self) -> None:
-        """Raise a shared RankError if rank 0 has failed."""
+        """Raise a shared RankError if rank 0 has failed, and RankError if it ended without a word."""
         outcome = self._read_outcome()
+        if outcome is None and not self.rank.is_rank_zero:
+            try:
+                self._find_box(0)
+            except RankError:
+                outcome = self._read_outcome()  # rank 0 may have been done, and have removed its box
+                if outcome is None:
+                    raise
         if outcome is not None and not outcome.succeeded:
             raise mark_shared(RankError("rank 0 cannot go on, and says why"))
 
     def wait_for_rank_zero(self) -> None:
-        """Wait until rank 0 is done; raises what `check` does, and RankError if rank 0 ended without a word."""
+        """Wait until rank 0 is done; raises what `check` does."""
         while self._read_outcome() is None:
-            self._find_box(0)
+            self.check()
             time.sleep(POLL_SECONDS)
         self.check()
 

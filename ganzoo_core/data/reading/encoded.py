@@ -229,9 +229,10 @@ def count_decoders(setting: str, pixels: int) -> int:
         raise UsageError(
             f"data.workers is {format_value(setting)}; expected auto, or a number of processes from 0 to {MAX_DECODERS}"
         )
-    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    free = count_available_cores() - round(measure_busy_cores())
-    return max(0, min(free, pool.count_workers(pixels)) // max(1, int(ranks) if ranks.isdecimal() else 1) - 1)
+    text = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    ranks = max(1, int(text) if text.isdecimal() else 1)
+    free = min(count_available_cores() - round(measure_busy_cores()), pool.count_workers(pixels, most=MAX_DECODERS))
+    return max(0, free // ranks - 1)
 
 
 def _digest_decoded(digests: np.ndarray, task: Task) -> np.ndarray:

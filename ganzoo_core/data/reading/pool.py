@@ -53,12 +53,12 @@ def perform_all(
             advance(1)
 
 
-def count_workers(largest: int) -> int:
+def count_workers(largest: int, *, most: int = MAX_WORKERS) -> int:
     """How many images of this number of pixels may be decoded at a time, by the processors and the free memory."""
     allowed = getattr(os, "sched_getaffinity", None)  # not on every system
     processors = len(allowed(0)) if allowed else os.cpu_count() or 1
     fitting = memory.measure_free_memory() // 2 // (WORKER_BYTES + largest * BYTES_PER_PIXEL)
-    return max(1, min(MAX_WORKERS, processors, fitting))
+    return max(1, min(most, processors, fitting))
 
 
 def _perform_in_threads(task: Task, files: Sequence[ImageFile], pixels: Sequence[int], workers: int) -> Iterator[Any]:

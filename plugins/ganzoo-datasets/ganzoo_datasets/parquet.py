@@ -42,7 +42,7 @@ def _find(name: str, argument: str, options: gz.Options) -> tuple[Path, list[Tab
 
 def _unpack(path: Path, tables: list[Table]) -> dict[str, Any]:
     shards, note = unpack_tables(tables)
-    return {"shards": shards, "name": str(path), "class_names": tables[0].class_names, "notes": [note]}
+    return {"shards": shards, "name": str(path), "class_names": tables[0].class_names or (), "notes": [note]}
 
 
 def _without_columns(options: gz.Options) -> dict[str, Any]:

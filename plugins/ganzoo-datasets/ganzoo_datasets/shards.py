@@ -75,7 +75,7 @@ def open_shards(
         split: `train`, `test` or `all`.
         options: of the dataset.
         name: of the set, for messages.
-        class_names: of the classes that are numbers; None for those of `read_names`.
+        class_names: of the classes that are numbers, empty if they have none; None for those of `read_names`.
         notes: for the user, which go before others.
     """
     title = gz.quote_name(name)
@@ -85,7 +85,7 @@ def open_shards(
     part_of = np.array(find_parts(shards))[files.shard_of]
     official = bool((part_of != "").any())
     texts = [label for index in indexes for label in index.labels]
-    known = read_names(shards) if class_names is None else class_names
+    known = read_names(shards) if class_names is None else class_names or None
     labels, names, labelled = number_classes(texts, files, known, skip_bad=skip_bad, name=title)
     chosen = labelled if split == "all" or not official else labelled & (part_of == split)
     rows = np.flatnonzero(chosen)

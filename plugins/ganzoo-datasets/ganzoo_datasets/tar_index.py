@@ -20,7 +20,9 @@ from msgspec import Struct
 
 import ganzoo_core as gz
 
-PICTURES = frozenset(("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "jp2", "avif"))
+PICTURES = frozenset(
+    ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "jp2", "avif")
+)
 """Endings of pictures; webdataset's own are jpg, jpeg, png, webp, ppm, pgm and pbm."""
 CLASS_FIELDS = ("label", "class", "cls")
 """The fields of KEY.json that may name the class, where `data.label` names none."""
@@ -189,7 +191,7 @@ def _list_files(stream: IO[bytes], title: str, passed: Counter[str]) -> Iterator
                 yield plain.encode(errors="backslashreplace").decode(), member.offset_data, member.size
         end = tar.offset
         stream.seek(end)
-        if (block := stream.read(_BLOCK)).strip(b"\0") or len(block) % _BLOCK:
+        if (block := stream.read(_BLOCK)).strip(b"\0") or len(block) < _BLOCK:  # a tar ends in blocks of zeros
             raise tarfile.ReadError(f"there is no header where one should be, at byte {end:,} of {size:,}")
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise gz.DataError(

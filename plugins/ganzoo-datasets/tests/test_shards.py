@@ -60,11 +60,18 @@ def test_processes_decode_the_same_bytes_in_any_order(tmp_path, workers):
 
 def test_the_number_of_processes_follows_the_cores_that_are_free(monkeypatch):
     monkeypatch.setattr(encoded, "count_available_cores", lambda: 8)
-    monkeypatch.setattr(encoded.pool, "count_workers", lambda pixels: 8)
+    monkeypatch.setattr(encoded.pool, "count_workers", lambda pixels, most: 8)
     for busy, ranks, expected in ((0.2, "1", 7), (3.0, "1", 4), (8.0, "1", 0), (0.0, "4", 1), (0.0, "8", 0)):
         monkeypatch.setattr(encoded, "measure_busy_cores", lambda busy=busy: busy)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
         assert encoded.count_decoders("auto", 65_536) == expected
+    monkeypatch.undo()
+    monkeypatch.setattr(encoded, "count_available_cores", lambda: 128)
+    monkeypatch.setattr(encoded, "measure_busy_cores", lambda: 0.0)
+    monkeypatch.setattr(encoded.pool.os, "sched_getaffinity", lambda process: range(128), raising=False)
+    monkeypatch.setattr(encoded.pool.memory, "measure_free_memory", lambda: 2**40)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert encoded.count_decoders("auto", 65_536) == 64 // 8 - 1  # not the 8 of a folder that is read once
     assert encoded.count_decoders("3", 65_536) == 3
     for wrong in ("many", "-1", "65", "1.5", "99999", ""):
         with pytest.raises(gz.UsageError, match=r"data\.workers is .*; expected auto, or a number"):
