@@ -167,6 +167,7 @@ def test_all_checkpoints_under_torchrun_and_more_ranks_than_parts(run):
     assert json.loads(done.stdout)["scores"] == alone
 
 
+@pytest.mark.slow
 def test_a_rank_that_fails_is_named_by_rank_0(run):
     (out, said, code), other = finish(start_ranks(make_words(run, "--extractor", "broken")))
     assert (out, code, other[2]) == ("", 1, 3)
@@ -174,6 +175,7 @@ def test_a_rank_that_fails_is_named_by_rank_0(run):
     assert not (run / layout.RANKS).exists()
 
 
+@pytest.mark.slow
 def test_ranks_that_compute_otherwise_are_refused(run):
     (_, said, code), other = finish(start_ranks(make_words(run, "--extractor", "differing")))
     assert (code, other[2]) == (1, 1)

@@ -217,14 +217,14 @@ class Scripted:
     ends = 0
     closed = 0
 
-    def __init__(self, module, task):
+    def __init__(self, module, task, *, environment):
         self.task = task
 
     def ask(self, request, say):
         if Scripted.ends:
             Scripted.ends -= 1
             raise ChildEnded("the process ended")
-        return {"facts": {}, "reference_count": 7, "data_changes": [], "class_names": [], "batch": 0}
+        return {"facts": {}, "reference_count": 7, "data_changes": [], "class_names": [], "batch": 0, "conditions": {}}
 
     def close(self):
         Scripted.closed += 1
