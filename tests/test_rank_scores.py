@@ -68,15 +68,26 @@ class Extractor:
             rows[start : start + batch] += rows[start : start + batch].mean()
         return rows, rows[:, :2] * 2
 
+IS_RANK_1 = os.environ.get("SLURM_PROCID", os.environ.get("RANK")) == "1"
+
 class Broken(Extractor):
     def extract(self, images):
-        if os.environ.get("SLURM_PROCID", os.environ.get("RANK")) == "1":
+        if IS_RANK_1:
             raise RuntimeError("it is out of order")
+        return super().extract(images)
+
+class Dying(Extractor):
+    def extract(self, images):
+        marker = os.path.join(os.environ["GANZOO_CACHE"], "died")
+        if IS_RANK_1 and not os.path.exists(marker):
+            open(marker, "x").close()
+            os._exit(3)
         return super().extract(images)
 
 @gz.hookimpl
 def extractor(name):
-    made = Broken() if name == "broken" else Extractor()
+    name = os.environ.get("EXTRACTOR", name)
+    made = {"broken": Broken, "dying": Dying}.get(name, Extractor)()
     if name != "whole":
         made.batch = 32
     if name == "differing":
@@ -208,6 +219,63 @@ def test_what_is_no_run_takes_one_process(run):
     assert [code for *_, code in done] == [2, 2]
     assert "saved generators are scored by one: say it without srun" in done[0][1].replace("\n", " ")
     assert done[1][1] == ""
+
+
+def train_with_scores(run, folder, *settings):
+    """Train the run's mix in two ranks, and score it at its end; what rank 0 said."""
+    words = ["-m", "ganzoo_core", "run", "--config", str(run / layout.CONFIG), "--out", str(folder)]
+    scored = [f"train.evaluate_count={COUNT}", "train.evaluate_every=16", *settings]
+    done = finish(start_ranks([*words, *(word for each in scored for word in ("--set", each))]))
+    assert [code for *_, code in done] == [0, 0], done
+    assert done[1][:2] == ("", "")
+    return done[0][1]
+
+
+def read_weights(run):
+    return (run / layout.GENERATOR / layout.WEIGHTS).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def unscored(run, tmp_path_factory):
+    """A run of two ranks without scores."""
+    folder = tmp_path_factory.mktemp("runs") / "unscored"
+    train_with_scores(run, folder, "train.evaluate_every=off")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "extractor", ["places", *(pytest.param(name, marks=pytest.mark.slow) for name in ("whole", "dying"))]
+)
+def test_ranks_score_in_training_as_one_process_does_later(run, unscored, tmp_path, monkeypatch, extractor):
+    monkeypatch.setenv("EXTRACTOR", extractor)
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+    said = train_with_scores(run, tmp_path / "run")
+    (score,) = scores.read(tmp_path / "run")
+    assert [score.scores] == [each["scores"] for each in evaluate_alone(tmp_path / "run")]
+    assert read_weights(tmp_path / "run") == read_weights(unscored)
+    assert not (tmp_path / "run" / layout.RANKS).exists()
+    if extractor == "dying":
+        assert (tmp_path / "cache" / "died").exists()
+        assert "no score" not in said
+
+
+@pytest.mark.slow
+def test_a_rank_that_cannot_look_costs_the_score_and_not_the_run(run, unscored, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXTRACTOR", "broken")
+    said = " ".join(train_with_scores(run, tmp_path / "run", "train.length=64").split())
+    assert said.count("there is no score: rank 1: ") == 3, said
+    assert "it is out of order" in said
+    assert "training goes on" in said
+    assert "scoring failed 3 times in a row" in said
+    assert scores.read(tmp_path / "run") == []
+
+
+@pytest.mark.slow
+def test_one_part_is_scored_by_rank_0_alone(run, unscored, tmp_path):
+    train_with_scores(run, tmp_path / "run", "train.evaluate_count=40")
+    (score,) = scores.read(tmp_path / "run")
+    assert [score.scores] == [each["scores"] for each in evaluate_alone(tmp_path / "run", "-n", "40")]
+    assert read_weights(tmp_path / "run") == read_weights(unscored)
 
 
 def make_exchange(folder, number, timeout=20.0):

@@ -29,6 +29,8 @@ from ganzoo_core.storage import decoding, files
 R = TypeVar("R")
 MOST_BEAT_SECONDS = 1.0  # between two signs of life
 POLL_SECONDS = 0.05
+MOST_SILENT_SECONDS = 3_600.0  # that a rank may be alive and give nothing: what it started may hang
+LATE_SECONDS = 20.0  # that rank 0 waits at its end for ranks that are not there yet, to tell them
 LEFTOVER_SECONDS = 86_400.0  # the age at which a killed process's box is removed
 _ALIVE, _FAILED, _OUTCOME = "alive", "failed.json", "outcome.json"
 # What tells one launch from another, beside where its processes meet.
@@ -110,15 +112,17 @@ class FileExchange:
             The record, and the rank's box.
 
         Raises:
-            RankError: if that rank has failed or ended.
+            RankError: if that rank has failed or ended, or gives nothing for an hour.
         """
-        while True:
+        until = time.monotonic() + MOST_SILENT_SECONDS
+        while time.monotonic() < until:
             box = self._find_box(number)
             if box is not None and files.is_file(box / name):
                 return decoding.read_record(box / name, kind), box
             if box is not None and files.is_file(box / _FAILED):
                 raise RankError(f"rank {number}: {decoding.read_record(box / _FAILED, Failure).why}")
             time.sleep(POLL_SECONDS)
+        raise RankError(f"rank {number} is alive, and gave nothing for {MOST_SILENT_SECONDS:g} seconds")
 
     def check(self) -> None:
         """Raise a shared RankError if rank 0 has failed, and RankError if it ended without a word."""
@@ -207,10 +211,22 @@ class FileExchange:
                 self._folder.rmdir()
 
     def _tell_outcome(self, *, succeeded: bool) -> None:
-        for number in range(1, self.rank.world_size):
-            for box in self._list_boxes(number):
-                with contextlib.suppress(OSError):
-                    _write(box / _OUTCOME, json.dumps({"succeeded": succeeded}).encode())
+        """Tell all ranks, also those that come a little later."""
+        waiting, told = set(range(1, self.rank.world_size)), set[Path]()
+        until = time.monotonic() + min(self.timeout, LATE_SECONDS)
+        while waiting and time.monotonic() < until:
+            for number in tuple(waiting):
+                for box in self._list_boxes(number):
+                    if box not in told:
+                        with contextlib.suppress(OSError):  # the rank has just removed it
+                            _write(box / _OUTCOME, json.dumps({"succeeded": succeeded}).encode())
+                            told.add(box)
+                    if box in told and self._feel_pulse(box, time.monotonic()) is not None:
+                        waiting.discard(number)
+                if any(_read_number(box) == number and not files.is_folder(box) for box in told):
+                    waiting.discard(number)  # it heard, and left
+            if waiting:
+                time.sleep(POLL_SECONDS)
 
     def _tell_failure(self, error: GanzooError) -> None:
         """Let rank 0 say an error; where it does not answer, this rank says it itself."""

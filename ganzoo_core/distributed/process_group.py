@@ -11,16 +11,16 @@ import threading
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from ganzoo_core.distributed.ranks import Rank, RankError, mark_shared
-from ganzoo_core.errors import UsageError
+from ganzoo_core.errors import GanzooError, UsageError
 
 T = TypeVar("T")
 STOP_FLAG_LAG = 2  # all-reduces, or steps, before a GPU's stop flag is read, so that reading it does not wait
-_SUCCEEDED, _DISK_ERROR, _OTHER_ERROR, _WORKING = 0, 1, 2, 3  # what rank 0 says of its act
+_SUCCEEDED, _DISK_ERROR, _OTHER_ERROR, _WORKING = 0, 1, 2, 3  # what a rank says of its act
 
 
 class MessageGroup(ABC):
@@ -102,6 +102,41 @@ class MessageGroup(ABC):
         if said == _OTHER_ERROR:
             raise mark_shared(RankError("rank 0 cannot go on, and says why"))
         return result
+
+    def on_all_ranks(self, act: Callable[[], T]) -> T:
+        result, error, outcome, over = None, None, _WORKING, threading.Event()
+        outcomes: list[float] = []
+        lost: list[RankError] = []
+
+        def speak() -> None:
+            try:
+                while not outcomes:
+                    said = [row[0] for row in self.all_gather([float(outcome)])]
+                    if _WORKING not in said:
+                        outcomes.extend(said)
+                    over.wait(self.timeout / 4)
+            except RankError as problem:
+                lost.append(problem)
+
+        speaker = threading.Thread(target=speak, daemon=True)
+        speaker.start()
+        try:
+            result, outcome = act(), _SUCCEEDED
+        except BaseException as raised:  # KeyboardInterrupt too: the others wait for the outcome
+            error, outcome = raised, _OTHER_ERROR
+        finally:
+            over.set()
+            speaker.join()
+        failed = [rank for rank, said in enumerate(outcomes) if said != _SUCCEEDED]
+        if error is not None:
+            if isinstance(error, GanzooError) and failed and failed[0] != 0:
+                raise RankError(str(error)) from error  # rank 0 has none to report
+            raise error
+        if lost:
+            raise lost[0]
+        if failed:
+            raise mark_shared(RankError(f"rank {failed[0]} cannot go on, and says why"))
+        return cast("T", result)
 
     @contextlib.contextmanager
     def _give_signs_of_life(self) -> Iterator[None]:

@@ -63,6 +63,16 @@ class ProcessGroup(Protocol):
                 the others.
         """
 
+    def on_all_ranks(self, act: Callable[[], T]) -> T:
+        """Run `act` in every rank, however long each takes; return this rank's result when all have one.
+
+        Args:
+            act: sends the others nothing through this group.
+
+        Raises:
+            Its own error where `act` raised one, as a RankError if rank 0 had none; RankError in the other ranks.
+        """
+
     def broadcast_int(self, number: int) -> int:
         """Rank 0's number."""
 
@@ -88,6 +98,9 @@ class SingleProcess:
     rank = Rank()
 
     def on_rank_zero(self, act: Callable[[], T], *, long: bool = False) -> T | None:
+        return act()
+
+    def on_all_ranks(self, act: Callable[[], T]) -> T:
         return act()
 
     def broadcast_int(self, number: int) -> int:

@@ -133,7 +133,7 @@ class Scorer:
 
     def score_parts(
         self,
-        parts: Iterable[np.ndarray],
+        parts: Iterable[np.ndarray | Path],
         labels: np.ndarray | None,
         *,
         targets: np.ndarray | None,
@@ -145,7 +145,8 @@ class Scorer:
         """As `score`, but of images that are drawn part by part: each is looked at while the next is drawn.
 
         Args:
-            parts: uint8 [P,H,W,C], where P is a multiple of `part_size`, but for the last.
+            parts: uint8 [P,H,W,C], where P is a multiple of `part_size`, but for the last; or a file with the features
+                of `part_size` images, or of the last, which `save_features` wrote in another process.
             labels: int64 [N], of the images of all parts, or None.
             targets: of the images of all parts, or None.
             seed, seen, ema, more: see `score`.
@@ -153,13 +154,35 @@ class Scorer:
         self.send_parts(self._save_parts(parts, labels if self.classes else None, targets))
         return self.finish(seed=seed, seen=seen, ema=ema, **more)
 
+    def save_features(
+        self,
+        parts: Iterable[np.ndarray],
+        labels: np.ndarray | None,
+        *,
+        targets: np.ndarray | None,
+        paths: Iterable[Path],
+    ) -> Iterator[PartFiles]:
+        """Write the features of images that are drawn part by part, for another process's `score_parts`.
+
+        Args:
+            parts, labels, targets: see `score_parts`; those of these parts alone.
+            paths: an .npz file for each part, which is yielded when it is there.
+        """
+        return self.extract_parts(self._save_parts(parts, labels if self.classes else None, targets), paths)
+
     def _save_parts(
-        self, parts: Iterable[np.ndarray], labels: np.ndarray | None, targets: np.ndarray | None
+        self, parts: Iterable[np.ndarray | Path], labels: np.ndarray | None, targets: np.ndarray | None
     ) -> Iterator[PartFiles]:
         first = 0
-        for images in parts:
-            rows = slice(first, first + len(images))
-            arrays = (images, None if labels is None else labels[rows], None if targets is None else targets[rows])
+        for part in parts:
+            if isinstance(part, Path):
+                copy = self._folder / f"extracted-{first}.npz"  # it is removed once it was read
+                shutil.copyfile(part, copy)
+                yield {"extracted": str(copy)}
+                first += self.part_size
+                continue
+            rows = slice(first, first + len(part))
+            arrays = (part, None if labels is None else labels[rows], None if targets is None else targets[rows])
             paths: dict[str, str | None] = dict.fromkeys(ARRAYS)
             for name, array in zip(ARRAYS, arrays, strict=True):
                 if array is not None:

@@ -1,7 +1,14 @@
-"""Evaluation during training, always from the same noise; scores are kept in the run, a collapse gives a warning."""
+"""Evaluation during training, always from the same noise; scores are kept in the run, a collapse gives a warning.
+
+Where several ranks train, each draws and looks at every so many parts, and rank 0 scores them in their order: the
+scores are those of one process. `rank_parts` does the same for `ganzoo evaluate`, where other processes draw.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,15 +18,18 @@ import numpy as np
 
 from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.framing import Framing, crop_padding, shrink_conditions
+from ganzoo_core.distributed.file_exchange import FileExchange
+from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.evaluation.client import Scorer
+from ganzoo_core.evaluation.rank_parts import PartRecord, check_alike, choose_rank_part_size, list_stride
 from ganzoo_core.generation.data_rows import DataRows
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import ChildEnded
 from ganzoo_core.randomness import latents, philox
-from ganzoo_core.runs import health, scores
+from ganzoo_core.runs import health, layout, scores
 from ganzoo_core.runs.scores import Score
 from ganzoo_core.terminal.progress import Reporter
 
@@ -41,6 +51,11 @@ class TrainingEvaluator:
         count: images drawn per evaluation.
         held_out: `count` rows that they are drawn from, if G takes conditions; else None.
         reporter: shows messages to the user.
+        launch: how this process was started, if all ranks evaluate together; by default it works on its own.
+        timeout: seconds without a sign of life after which another rank has ended.
+
+    Attributes:
+        is_shared: whether the other ranks take part. All then call `evaluate`, with rank 0's generator.
     """
 
     def __init__(
@@ -54,6 +69,8 @@ class TrainingEvaluator:
         count: int,
         reporter: Reporter,
         held_out: DataRows | None = None,
+        launch: Launch = Launch(),  # noqa: B008  (frozen)
+        timeout: float = 0.0,
     ) -> None:
         self.scorer, self.run, self.framing, self.reporter = scorer, run, framing, reporter
         self.takes, self.ema, self.alone = plan.takes_g, plan.ema is not None, plan.drawn_alone
@@ -65,77 +82,179 @@ class TrainingEvaluator:
             self.targets = crop_padding(held_out.images, framing.crop, framing.target_size)
         if held_out is not None and classes:
             self.labels = held_out.labels
+        self.launch, self.timeout, self.is_shared = launch, timeout, not launch.rank.is_alone
         self._collapsed = False
         self._failures = 0  # in a row
+        self._drawing_error: Exception | None = None
+
+    @property
+    def part_size(self) -> int:
+        """Images in a part."""
+        return choose_rank_part_size(self.scorer) if self.is_shared else self.scorer.part_size
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether scoring failed too often, so that the run is scored no more."""
+        return self._failures >= MAX_FAILURES
 
     def evaluate(self, engine: Engine, G: Any, *, images: int, values: Mapping[str, float]) -> Score | None:
-        """Score the current generator and store the score; None after a failure, which gives a warning.
+        """Score the current generator and store the score.
 
         Args:
             engine: G's engine.
             G: the generator, or its moving average.
             images: real images seen so far.
             values: the schedule's current values.
+
+        Returns:
+            The score; None after a failure, of which rank 0 warns, and in the other ranks.
         """
-        if self._failures >= MAX_FAILURES:
+        if self.has_given_up:
             return None
-        parts = self._draw(engine, G, {name: values[name] for name in self.takes if name in values})
-        first = [next(parts)]  # before the `try`: an error in drawing is the run's
+        values = {name: values[name] for name in self.takes if name in values}
         try:
-            score = self._score(first, parts, images)
+            with self._meet_others() as exchange:
+                if not self.launch.rank.is_rank_zero:
+                    assert exchange is not None
+                    self._help_rank_zero(exchange, engine, G, values, images)
+                    return None
+                score = self._score(exchange, self._draw(engine, G, values), images)
             scores.append(self.run, score)
             self._failures = 0
             self._report_score(score)
         except (GanzooError, OSError) as error:
-            self.reporter.warn(f"at {pluralise(images, 'image')} there is no score: {error}; training goes on")
-            self._count_failure()
+            if error is self._drawing_error:  # that is the run's
+                raise
+            if self.launch.rank.is_rank_zero:
+                self.reporter.warn(f"at {pluralise(images, 'image')} there is no score: {error}; training goes on")
+                self._count_failure()
             return None
         return score
 
+    def _meet_others(self) -> contextlib.AbstractContextManager[FileExchange | None]:
+        if not self.is_shared:
+            return contextlib.nullcontext()
+        return FileExchange(self.run / layout.RANKS, self.launch, timeout=self.timeout)
+
     def _draw(self, engine: Engine, G: Any, values: Mapping[str, float]) -> Iterator[np.ndarray]:
-        """Draw the images part by part, uint8 [P,H,W,C]."""
+        """Draw this rank's parts of the images, uint8 [P,H,W,C]."""
         size, crop = self.framing.target_size, self.framing.crop
         conditions = shrink_conditions(self.conditions, size, values)
-        for first in range(0, len(self.noise), self.scorer.part_size):
-            rows = slice(first, first + self.scorer.part_size)
+        for rows in self._list_rows():
             more: dict[str, Any] = {"conditions": {name: of_name[rows] for name, of_name in conditions.items()}}
-            more |= {"alone": self.alone, "noise_seed": SEED, "first": first}
+            more |= {"alone": self.alone, "noise_seed": SEED, "first": rows.start}
             labels = None if self.labels is None else self.labels[rows]
-            yield crop_padding(engine.draw(G, self.noise[rows], labels, values, **more), crop, size)
+            try:
+                drawn = engine.draw(G, self.noise[rows], labels, values, **more)
+            except (GanzooError, OSError) as error:
+                self._drawing_error = error
+                raise
+            yield crop_padding(drawn, crop, size)
 
-    def _score(self, drawn: list[np.ndarray], rest: Iterator[np.ndarray], images: int) -> Score:
+    def _list_rows(self) -> list[slice]:
+        """The rows of this rank's parts."""
+        first, step = list_stride(self.launch.rank)
+        starts = range(first * self.part_size, len(self.noise), step * self.part_size)
+        return [slice(start, start + self.part_size) for start in starts]
+
+    def _score(self, exchange: FileExchange | None, own: Iterator[np.ndarray], images: int) -> Score:
         """Score the images, restarting the process if it ends, up to `MAX_FAILURES` failures in a row.
 
         Args:
-            drawn: the first part; the others are added, so that a new process is shown all of them.
-            rest: draws the others.
+            exchange: with the other ranks, if they take part.
+            own: draws this rank's parts.
             images: real images seen so far.
         """
+        drawn: list[np.ndarray | Path] = [next(own)]
+        targets = self._find_targets(drawn[0])
+        # What was drawn is kept, so that a new process is shown all of it.
+        rest = own if exchange is None else self._gather(exchange, own, images)
         while True:
             try:
                 return self.scorer.score_parts(
-                    _remember(drawn, rest),
+                    self._join_for_whole(_remember(drawn, rest)),
                     self.labels,
-                    targets=self._find_targets(drawn[0]),
+                    targets=targets,
                     seed=SEED,
                     seen=images,
                     ema=self.ema,
                     during="training",
                 )
             except ChildEnded as error:
-                if self._failures + 1 >= MAX_FAILURES:
-                    raise
-                self._failures += 1
-                self.reporter.warn(f"{error}; it is started again")
-                self.scorer.restart()
+                self._restart(error)
 
-    def _find_targets(self, drawn: np.ndarray) -> np.ndarray | None:
+    def _gather(self, exchange: FileExchange, own: Iterator[np.ndarray], images: int) -> Iterator[np.ndarray | Path]:
+        """All ranks' parts behind the first, in order: rank 0's as it draws them, and files of the others."""
+        for index in range(1, -(-len(self.noise) // self.part_size)):
+            owner = index % self.launch.rank.world_size
+            if owner == 0:
+                yield next(own)
+                continue
+            record, box = exchange.take(owner, f"{index}.json", PartRecord)
+            check_alike(owner, record, self.scorer, self._describe_part(images))
+            yield box / f"{index}.npz" if self.scorer.batch else np.load(box / f"{index}.npy", allow_pickle=False)
+
+    def _join_for_whole(self, parts: Iterator[np.ndarray | Path]) -> Iterator[np.ndarray | Path]:
+        """The parts; a single one for an extractor that looks at all images at once."""
+        if not self.is_shared or self.scorer.batch:
+            return parts
+        return iter([np.concatenate([np.asarray(part) for part in parts])])
+
+    def _help_rank_zero(
+        self, exchange: FileExchange, engine: Engine, G: Any, values: Mapping[str, float], images: int
+    ) -> None:
+        """Draw this rank's parts, look at them, and give their features to rank 0, or the images themselves."""
+        rows = self._list_rows()
+        record = {**self._describe_part(images), "conditions": json.dumps(self.scorer.conditions)}
+        while rows:
+            indices = iter(itertools.count(*list_stride(self.launch.rank)))
+            own = self._draw(engine, G, values)
+            try:
+                for index, _ in zip(indices, self._give_parts(exchange, own, rows), strict=False):
+                    exchange.put(f"{index}.json", record)
+                    exchange.check()
+                break
+            except ChildEnded as error:
+                self._restart(error)
+        self._failures = 0
+
+    def _give_parts(self, exchange: FileExchange, own: Iterator[np.ndarray], rows: list[slice]) -> Iterator[object]:
+        """Write each of this rank's parts into its box; yield when it is there."""
+        numbers = itertools.count(*list_stride(self.launch.rank))
+        if not self.scorer.batch:
+            for index, part in zip(numbers, own, strict=False):
+                np.save(exchange.box / f"{index}.npy", part, allow_pickle=False)
+                yield part
+            return
+        first = next(own)
+        targets = self._find_targets(first)
+        yield from self.scorer.save_features(
+            itertools.chain([first], own),
+            _select(self.labels, rows),
+            targets=_select(targets, rows),
+            paths=(exchange.box / f"{index}.npz" for index in numbers),
+        )
+
+    def _describe_part(self, images: int) -> dict[str, Any]:
+        """What is the same in all ranks of a score; see `PartRecord`."""
+        facts = {"count": len(self.noise), "images": images, "generator": str(images)}
+        return {**facts, "conditional": self.labels is not None, "paired": self.targets is not None}
+
+    def _restart(self, error: ChildEnded) -> None:
+        """Start the scoring process again; raise the error if that was done too often."""
+        if self._failures + 1 >= MAX_FAILURES:
+            raise error
+        self._failures += 1
+        self.reporter.warn(f"{error}; it is started again")
+        self.scorer.restart()
+
+    def _find_targets(self, drawn: Any) -> np.ndarray | None:
         """What each image should be; None for a growing network's smaller ones."""
         return self.targets if self.targets is not None and self.targets.shape[1:] == drawn.shape[1:] else None
 
     def _count_failure(self) -> None:
         self._failures += 1
-        if self._failures >= MAX_FAILURES:
+        if self.has_given_up:
             self.scorer.close()
             self.reporter.warn(
                 f"scoring failed {MAX_FAILURES} times in a row, so this run is scored no more; `ganzoo evaluate "
@@ -181,7 +300,14 @@ class TrainingEvaluator:
             )
 
 
-def _remember(known: list[np.ndarray], rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _select(array: np.ndarray | None, rows: list[slice]) -> np.ndarray | None:
+    """These rows of an array, one after the other."""
+    return None if array is None else np.concatenate([array[each] for each in rows])
+
+
+def _remember(
+    known: list[np.ndarray | Path], rest: Iterator[np.ndarray] | Iterator[np.ndarray | Path]
+) -> Iterator[np.ndarray | Path]:
     """Yield the parts that are known, then the rest, which is known from then on."""
     yield from list(known)
     for part in rest:

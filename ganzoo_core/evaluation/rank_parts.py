@@ -25,6 +25,7 @@ from ganzoo_core.evaluation.drawn_parts import ARRAYS, PartFiles, choose_part_si
 from ganzoo_core.processes import Child, Say
 
 GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
+NO_GPU = ("", "-1")  # in that variable; GPUs behind one of these are not seen
 
 
 class PartRecord(Struct):
@@ -61,7 +62,8 @@ def make_environment(launch: Launch, device: str) -> dict[str, str]:
     seen = environment.get(GPU_VARIABLE)
     # No framework is loaded here that could count them: the driver has a file for each.
     gpus = sorted(path.name[6:] for path in Path("/dev").glob("nvidia[0-9]*")) if seen is None else seen.split(",")
-    count = len([gpu for gpu in gpus if gpu.strip()])
+    gpus = gpus[: next((index for index, gpu in enumerate(gpus) if gpu.strip() in NO_GPU), len(gpus))]
+    count = len(gpus)
     if count:
         index = rank.local_rank % count if device == "cpu" else choose_gpu(launch, count)
         environment[GPU_VARIABLE] = str(index) if seen is None else gpus[index]
@@ -91,8 +93,8 @@ def draw_for_rank_zero(
     looks = bool(scorer.batch)
     parts = draw_parts(drawer, request, folder if looks else given, size, drawn, lambda _: None, rank)
     if looks:
-        parts = scorer.extract_parts(parts, (given / f"{index}.npz" for index in itertools.count(*_stride(rank))))
-    for index, _ in zip(itertools.count(*_stride(rank)), parts, strict=False):
+        parts = scorer.extract_parts(parts, (given / f"{index}.npz" for index in itertools.count(*list_stride(rank))))
+    for index, _ in zip(itertools.count(*list_stride(rank)), parts, strict=False):
         facts = {name: drawn[name] for name in PartRecord.__struct_fields__ if name in drawn}
         exchange.put(_name_record(number, index), {**facts, "conditions": json.dumps(scorer.conditions)})
         exchange.check()
@@ -147,7 +149,7 @@ def _interleave(
             yield next(own)
             continue
         record, box = exchange.take(owner, _name_record(number, index), PartRecord)
-        _check_alike(owner, record, scorer, drawn)
+        check_alike(owner, record, scorer, drawn)
         given = box / str(number)
         if scorer.batch:
             yield {"extracted": str(given / f"{index}.npz")}
@@ -156,7 +158,7 @@ def _interleave(
             yield select_files(paths, conditional=record.conditional, paired=record.paired)
 
 
-def _check_alike(owner: int, record: PartRecord, scorer: Scorer, drawn: Mapping[str, Any]) -> None:
+def check_alike(owner: int, record: PartRecord, scorer: Scorer, drawn: Mapping[str, Any]) -> None:
     """Raise RankError unless a rank draws from the same generator, and looks with the same extractor, as rank 0."""
     if (record.generator, record.count) != (drawn["generator"], drawn["count"]):
         raise RankError(
@@ -185,7 +187,7 @@ def _join_parts(parts: list[PartFiles], folder: Path) -> PartFiles:
     return joined
 
 
-def _stride(rank: Any) -> tuple[int, int]:
+def list_stride(rank: Any) -> tuple[int, int]:
     """The number of a rank's first part, and the step from one of its parts to the next."""
     return rank.number, rank.world_size
 

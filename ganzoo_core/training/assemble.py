@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ganzoo_core import building, evaluation
+from ganzoo_core import building
 from ganzoo_core.api import ImageSource
 from ganzoo_core.data import fingerprint
 from ganzoo_core.data.classes import Classes
@@ -18,9 +18,7 @@ from ganzoo_core.data.summary import format_summary
 from ganzoo_core.distributed.ranks import ProcessGroup, Rank
 from ganzoo_core.engines.threads import choose_threads, warn_of_busy_cores
 from ganzoo_core.errors import UsageError
-from ganzoo_core.evaluation.during_training import MAX_FAILURES, TrainingEvaluator
-from ganzoo_core.generation import card, data_rows
-from ganzoo_core.generation.data_rows import DataRows, explain_fewer
+from ganzoo_core.generation import card
 from ganzoo_core.messages import pluralise
 from ganzoo_core.mix import Mix
 from ganzoo_core.runs import health, layout, licences
@@ -30,11 +28,12 @@ from ganzoo_core.storage import files
 from ganzoo_core.storage.records import Position
 from ganzoo_core.terminal.progress import Reporter
 from ganzoo_core.training import resuming
+from ganzoo_core.training.evaluator import load_test_part, make_evaluator, read_rows
 from ganzoo_core.training.intervals import RunIntervals
 from ganzoo_core.training.resuming import FROM_SCRATCH, StartPoint
 from ganzoo_core.training.runner import Runner
 from ganzoo_core.training.sample_grids import MAX_ROWS, SampleGrids
-from ganzoo_core.training.setup import TrainingSetup, check_end, make_score_request
+from ganzoo_core.training.setup import TrainingSetup, check_end
 from ganzoo_core.training.trackers import Trackers
 
 VISIBLE_SECONDS = 10.0  # seconds that a file may take to appear on the other machines
@@ -158,7 +157,7 @@ def _make_runner(built: TrainingSetup, facts: Mapping[str, Any], folder: RunFold
     """Return the Runner, at step 0."""
     mix, settings, plan, together = built.mix, built.mix.settings, built.trainer.plan, built.together
     built.reporter.begin(folder.path)
-    test_part = together.on_rank_zero(lambda: _load_test_part(built), long=True)
+    test_part = together.on_rank_zero(lambda: load_test_part(built), long=True)
     return Runner(
         engine=built.engine,
         trainer=built.trainer,
@@ -170,7 +169,7 @@ def _make_runner(built: TrainingSetup, facts: Mapping[str, Any], folder: RunFold
             real=built.prepared,
             framing=built.fit.framing,
             count=settings["train.sample_count"],
-            held_out=_read_rows(built, test_part, MAX_ROWS),
+            held_out=read_rows(built, test_part, MAX_ROWS),
         ),
         folder=folder,
         card=card.make_card(
@@ -196,44 +195,8 @@ def _make_runner(built: TrainingSetup, facts: Mapping[str, Any], folder: RunFold
             facts=facts,
             reporter=built.reporter,
         ),
-        watch=together.on_rank_zero(lambda: _make_watch(built, folder, test_part), long=True),
+        watch=make_evaluator(built, folder, test_part),
         together=together,
-    )
-
-
-def _load_test_part(built: TrainingSetup) -> ImageSource | None:
-    """The images that are held out, if the generator is drawn from conditions; else None."""
-    return data_rows.load_test_part(built.mix, built.data_root) if built.trainer.plan.conditions_g else None
-
-
-def _read_rows(
-    built: TrainingSetup, test_part: ImageSource | None, count: int, *, in_order: bool = False
-) -> DataRows | None:
-    if test_part is None:
-        return None
-    indices = data_rows.choose_rows(len(test_part.images), count, in_order=in_order)
-    return data_rows.read_data_rows(built.mix, built.fit, test_part, indices)
-
-
-def _make_watch(built: TrainingSetup, folder: RunFolder, test_part: ImageSource | None) -> TrainingEvaluator | None:
-    """Return the evaluator that scores the generator during training; None unless `train.evaluate_every` is set."""
-    question = make_score_request(built.mix, built.data_root)
-    if question is None:
-        return None
-    scorer = evaluation.Scorer(question, say=built.reporter.say, attempts=MAX_FAILURES)
-    count = built.mix.settings["train.evaluate_count"] or evaluation.choose_sample_count(scorer.reference_count)
-    rows = _read_rows(built, test_part, count, in_order=True)
-    if rows is not None and len(rows) < count:
-        built.reporter.say(explain_fewer(count, len(rows)))
-    return TrainingEvaluator(
-        scorer,
-        run=folder.path,
-        plan=built.trainer.plan,
-        classes=Classes.of(built.source) if built.fit.spec.classes else Classes(()),
-        framing=built.fit.framing,
-        count=count if rows is None else len(rows),
-        held_out=rows,
-        reporter=built.reporter,
     )
 
 

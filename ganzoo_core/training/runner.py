@@ -48,7 +48,7 @@ class Runner:
         checkpoint_keep: how many checkpoints to keep.
         rolls_back: whether a diverged run returns to its last checkpoint with half the learning rates.
         trackers: of the run.
-        watch: scores the generator; None without scores.
+        watch: scores the generator; None without scores, and in ranks that take no part in them.
         together: the process group. All ranks take the same decisions; only rank 0 writes and prints.
     """
 
@@ -223,16 +223,22 @@ class Runner:
     def _evaluate(self) -> None:
         """Score the generator; if it is the best so far, save a snapshot and a checkpoint."""
         self._read_generator_tensors()  # raises Diverged instead of scoring weights that are not finite
-        G = self.trainer.inference_generator
+        watch, G = self.watch, self.trainer.inference_generator
+        if not self.together.broadcast_int(int(watch is not None and not watch.has_given_up)):
+            return
+        if watch is not None and watch.is_shared:
+            self.together.broadcast_network(
+                G
+            )  # its statistics of batch norm are each rank's own; drawing alone reads them
 
         def is_best() -> bool:
-            assert self.watch is not None
-            scores_now = self.watch.evaluate(self.engine, G, images=self.images, values=self.values)
-            return self.watch.is_best(scores_now)
+            if watch is None:  # rank 0 scores alone
+                return False
+            return watch.is_best(watch.evaluate(self.engine, G, images=self.images, values=self.values))
 
         with self.clock.pause():
-            best = self.together.on_rank_zero(is_best, long=True)
-        if self.together.broadcast_int(int(best or False)):
+            best = self.together.on_all_ranks(is_best)
+        if self.together.broadcast_int(int(best)):
             self._try_to_save("the best snapshot", self._snapshot)
             self._try_to_save("the best checkpoint", self._checkpoint)
 

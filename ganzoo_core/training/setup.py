@@ -195,8 +195,8 @@ def load(resolved: Mix, data_root: str | Path | None, out: Path | None = None) -
 
 def _read_data(resolved: Mix, data_root: str | Path | None, together: ProcessGroup) -> ImageSource:
     """Load the data on rank 0 first, which fills the cache that the other ranks read."""
-    source = together.on_rank_zero(lambda: building.load_data(resolved, data_root), long=True)
-    return building.load_data(resolved, data_root) if source is None else source
+    first = together.on_rank_zero(lambda: building.load_data(resolved, data_root), long=True)
+    return together.on_all_ranks(lambda: building.load_data(resolved, data_root) if first is None else first)
 
 
 def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint = FROM_SCRATCH) -> TrainingSetup:
