@@ -55,6 +55,11 @@ def test_srun_tells_where_each_task_is() -> None:
     assert launch.meeting_point == launch.addresses[0]
     ports = {read_launch({**SRUN, "SLURM_JOB_ID": str(job)}).meeting_point for job in range(300)}
     assert len(ports) == 300
+    many = {"SLURM_STEP_NUM_TASKS": "100", "SLURM_STEP_TASKS_PER_NODE": "100", "SLURM_STEP_NODELIST": "big"}
+    many = {**SRUN, **many, "SLURM_PROCID": "7", "SLURM_LOCALID": "7"}
+    one, next_one = (set(read_launch({**many, "SLURM_JOB_ID": job}).addresses) for job in ("500", "501"))
+    assert len(one) == 100
+    assert not one & next_one
     assert read_launch({**SRUN, "SLURM_STEP_ID": "1"}).meeting_point != launch.meeting_point
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 import ganzoo_core as gz
 from ganzoo_core.discovery import catalog
+from ganzoo_core.distributed import file_exchange
 from ganzoo_core.distributed.file_exchange import FileExchange, Outcome
 from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.distributed.ranks import Rank, RankError
@@ -319,12 +321,42 @@ def test_a_rank_hears_that_rank_0_failed(tmp_path):
     assert not (tmp_path / "ranks").exists()
 
 
+def test_a_rank_that_comes_after_rank_0_failed_hears_it_too(tmp_path):
+    def come_late():
+        time.sleep(0.5)
+        with contextlib.suppress(RankError), make_exchange(tmp_path / "ranks", 1) as helper:
+            heard.append(helper)
+            helper.wait_for_rank_zero()
+
+    heard, began = [], time.monotonic()
+    late = threading.Thread(target=come_late)
+    late.start()
+    with pytest.raises(UsageError, match="too few"), make_exchange(tmp_path / "ranks", 0):
+        raise UsageError("too few")
+    late.join(15)
+    assert heard
+    assert not late.is_alive(), f"after {time.monotonic() - began:.0f} s it waits for the timeout of 20"
+
+
+def test_a_rank_that_is_alive_and_gives_nothing_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_exchange, "MOST_SILENT_SECONDS", 0.3)
+    helper = make_exchange(tmp_path / "ranks", 1)
+    helper.__enter__()
+    with (
+        pytest.raises(RankError, match=r"rank 1 is alive, and gave nothing for 0\.3 seconds"),
+        make_exchange(tmp_path / "ranks", 0) as zero,
+    ):
+        zero.take(1, "record.json", Outcome)
+    with pytest.raises(RankError):
+        helper.__exit__(None, None, None)
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(UsageError, match="the 2 processes pass files to each other there"):
         make_exchange(tmp_path / "missing" / "ranks", 0).__enter__()
 
 
-@pytest.mark.parametrize(("seen", "own"), [("2,5", "5"), ("", ""), ("GPU-a,GPU-b,GPU-c", "GPU-b")])
+@pytest.mark.parametrize(("seen", "own"), [("2,5", "5"), ("", ""), ("-1", "-1"), ("GPU-a,GPU-b,GPU-c", "GPU-b")])
 def test_a_rank_sees_its_own_gpu_alone(monkeypatch, seen, own):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
     launch = Launch("torchrun", Rank(1, 2, 1, 2))

@@ -142,11 +142,7 @@ def compute_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerpr
         source: the set.
         say: receives progress messages if it takes long.
     """
-    if source.digests is None:
-        images = read_or_digest_images(source.images, say)
-    else:
-        size, known = source.images.shape[1:], source.digests
-        images = _join_digests(len(known), size, lambda start, stop: known[start:stop].astype("<u8").tobytes(), say)
+    images = digest_source(source, say)
     labels = None if source.labels is None else _pack_labels(source.labels, images.block)
     names = tuple(map(str, source.class_names))
     packed = json.dumps(names)
@@ -156,6 +152,14 @@ def compute_fingerprint(source: ImageSource, say: Say | None = None) -> Fingerpr
     }
     kept_names = names if len(packed) <= MAX_NAMES_LENGTH else None
     return Fingerprint(images, labels, kept_names, _sha256(packed.encode()), source.background, conditions)
+
+
+def digest_source(source: ImageSource, say: Say | None = None) -> ImageDigests:
+    """The digests of a set's images: those that it brings itself, else as `read_or_digest_images`."""
+    size, known = source.images.shape[1:], source.digests
+    if known is None:
+        return read_or_digest_images(source.images, say)
+    return _join_digests(len(known), size, lambda start, stop: known[start:stop].astype("<u8").tobytes(), say)
 
 
 def digest_images(images: Rows, say: Say | None = None) -> ImageDigests:

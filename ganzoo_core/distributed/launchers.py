@@ -20,7 +20,7 @@ from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import get_framework, name_distributed_frameworks
 
 # Ports of jobs begin below those that Linux gives to outgoing connections (32768), 64 for each of so many jobs.
-_FIRST_PORT, _PORTS_PER_STEP, _STEPS = 10_000, 64, 350
+_FIRST_PORT, _PORTS, _PORTS_PER_STEP = 10_000, 22_400, 64  # the last for a step of fewer processes, too
 _MOST_TASKS = 1_000_000
 
 
@@ -199,7 +199,7 @@ def _read_slurm(environment: Mapping[str, str]) -> Launch | None:
             "srun --distribution=block"
         )
     rank = Rank(int(number), len(places), local, tasks_by_node[node])
-    port = _derive_port(environment.get("SLURM_JOB_ID", ""), environment.get("SLURM_STEP_ID", ""))
+    port = _derive_port(environment.get("SLURM_JOB_ID", ""), environment.get("SLURM_STEP_ID", ""), int(count))
     addresses = tuple(f"{hosts[at]}:{port + each}" for each, (at, _) in enumerate(places))
     return Launch("srun", rank, addresses[0], addresses, shares_gpus=False)
 
@@ -237,7 +237,13 @@ def _read_tasks_by_node(text: str) -> list[int]:
     return counts
 
 
-def _derive_port(job: str, step: str) -> int:
-    """The port of a step's rank 0; the others have the following ones. Jobs of near numbers have different ports."""
+def _derive_port(job: str, step: str, count: int) -> int:
+    """The port of a step's rank 0; the others have the following ones. Jobs of near numbers have different ports.
+
+    Args:
+        job, step: their numbers.
+        count: processes of the step.
+    """
     place = (int(job) if _is_count(job) else 0) + 37 * (int(step) if _is_count(step) else 0)
-    return _FIRST_PORT + place % _STEPS * _PORTS_PER_STEP
+    ports = max(_PORTS_PER_STEP, count)
+    return _FIRST_PORT + place % max(1, _PORTS // ports) * ports

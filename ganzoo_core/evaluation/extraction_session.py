@@ -86,6 +86,7 @@ class ExtractionSession:
         part, arithmetic = self.extractor_part, describe_arithmetic(self.extractor_part.distribution)
         return {
             "extractor": [part.qualified_name, dict(self.choice.candidate.options), dict(self.choice.extractor.facts)],
+            "batch of the extractor": self.extractor.batch,
             "size of the data": list(self.shape),
             "versions": arithmetic["versions"],
             "processor": arithmetic["machine"],

@@ -95,7 +95,7 @@ class ScoringSession(ExtractionSession):
         """Features of the training images, and of images that were held out, for metrics that need them."""
         source, reference = self._training_images, self.read_split(self.request.reference)
         is_reference = source is reference or len(source.images) == len(reference.images) == reference.whole
-        training = self.real_features if is_reference else self._extract_real(source.images, source.labels)
+        training = self.real_features if is_reference else self._extract_real(source.images, source.labels, source)
         split, rest = training_images.read_held_out(self.request, self.read_split)
         if rest is None:
             return TrainingFeatures(training, None)
@@ -117,8 +117,11 @@ class ScoringSession(ExtractionSession):
         ]
         return kept or metrics
 
-    def _extract_real(self, pictures: Images, labels: np.ndarray | None = None) -> Features:
-        return self._make_features(self.extractor.extract_real(pictures), labels)
+    def _extract_real(
+        self, pictures: Images, labels: np.ndarray | None = None, source: ImageSource | None = None
+    ) -> Features:
+        digests = None if source is None else fingerprint.digest_source(source, self.say)
+        return self._make_features(self.extractor.extract_real(pictures, digests), labels)
 
     def _make_features(self, extracted: Extracted, labels: np.ndarray | None) -> Features:
         names = self.read_split(self.request.reference).class_names

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -79,6 +80,7 @@ class EncodedImages:
         self.files, self.task, self.workers = files, task, workers
         self.shape = (len(files), task.height, task.width, task.channels)
         self._pool: pool.WorkerPool | None = None
+        self._pool_lock = threading.Lock()  # a batch may be read ahead in a thread while another reads too
 
     def __len__(self) -> int:
         return len(self.files)
@@ -111,11 +113,11 @@ class EncodedImages:
             limit_pillow_for_good()
             yield from map(self._attempt, files)
             return
-        if self._pool is None:
-            self._pool = pool.WorkerPool(self.workers)
+        with self._pool_lock:
+            workers = self._pool = self._pool or pool.WorkerPool(self.workers)
         size = min(pool.find_chunk_size(self.task), -(-len(files) // self.workers) or 1)
         try:
-            for results in self._pool.perform(self.task, (files[at : at + size] for at in range(0, len(files), size))):
+            for results in workers.perform(self.task, (files[at : at + size] for at in range(0, len(files), size))):
                 yield from results
         except ChildEnded as error:
             raise GanzooError(
@@ -237,7 +239,8 @@ def count_decoders(setting: str, pixels: int) -> int:
 
 def _digest_decoded(digests: np.ndarray, task: Task) -> np.ndarray:
     """Digests of files uint8 [N,16] -> digests of what is decoded of them, uint64 [N,2]."""
-    how = json.dumps(asdict(task), sort_keys=True).encode()
+    of_pixels = {name: value for name, value in asdict(task).items() if name != "max_pixels"}
+    how = json.dumps(of_pixels, sort_keys=True).encode()
     content = np.ascontiguousarray(digests).tobytes()
     parts = (content[at : at + 16] + how for at in range(0, len(content), 16))
     return np.frombuffer(b"".join(map(digest_bytes, parts)), "<u8").astype(np.uint64).reshape(-1, 2)

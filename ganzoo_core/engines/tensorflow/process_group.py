@@ -215,7 +215,11 @@ def _wait_for_others(launch: Launch, timeout: float) -> None:
     own = launch.addresses[launch.rank.number]
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # the runtime will say what is wrong with the address
-            stack.enter_context(socket.create_server(("", int(own.rpartition(":")[2])), backlog=len(launch.addresses)))
+            place = ("", int(own.rpartition(":")[2]))
+            both = socket.has_dualstack_ipv6()
+            family = socket.AF_INET6 if both else socket.AF_INET
+            server = socket.create_server(place, family=family, backlog=len(launch.addresses), dualstack_ipv6=both)
+            stack.enter_context(server)
         for address in launch.addresses:
             host, _, port = address.rpartition(":")
             while address != own:

@@ -233,7 +233,7 @@ def _remove(entry: Path) -> None:
 
 def _store(entry: Path, source: gz.ImageSource) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(entry.parent)
+    remove_leftovers(entry.parent)
     made = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=entry.parent))
     try:
         save(made, source)
@@ -246,7 +246,7 @@ def _store(entry: Path, source: gz.ImageSource) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove temporary folders of killed processes that are over a day old."""
     for leftover in folder.glob(".*.tmp"):
         try:

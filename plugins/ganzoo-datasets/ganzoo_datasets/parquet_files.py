@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import ganzoo_core as gz
-from ganzoo_datasets.cache import find_base, lock, stamp_files
+from ganzoo_datasets.cache import find_base, lock, remove_leftovers, stamp_files
 from ganzoo_datasets.folder_layout import list_names
 from ganzoo_datasets.shard_files import Shard
 
@@ -65,8 +66,8 @@ def find_tables(path: Path, image: str, label: str) -> list[Table]:
         label: the column of the classes; "" to find it, `-` for none.
 
     Raises:
-        DataError: if there are none, or one is not such a file.
-        UsageError: if pyarrow is missing, or a column is not there.
+        DataError: if there are none, or one is not such a file or lacks the column; if their class names differ.
+        UsageError: if pyarrow is missing.
     """
     found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     found = [file for file in found if file.is_file() and not file.name.startswith(".")]
@@ -96,6 +97,7 @@ def unpack_tables(tables: Sequence[Table]) -> tuple[list[Shard], str]:
     if missing:
         with lock(folder / hashlib.sha256("".join(map(str, entries)).encode()).hexdigest()[:40]):
             missing = [number for number in missing if not entries[number].is_file()]
+            remove_leftovers(folder)
             _make_folder(folder, sum(tables[number].size for number in missing))
             with gz.show_progress("unpacking parquet", sum(tables[number].rows for number in missing)) as advance:
                 for number in missing:
@@ -243,6 +245,8 @@ def _unpack(table: Table, entry: Path, advance: Callable[[int], None]) -> None:
                 if label is not None and label != NO_CLASS:
                     _add(tar, f"{row:08d}.cls", str(label).encode())
                 advance(1)
+        with made.open("rb") as written:
+            os.fsync(written.fileno())
         made.replace(entry)
     except OSError as error:
         raise gz.DataError(

@@ -51,7 +51,8 @@ def describe_shards(shards: Sequence[Shard], split: str, options: gz.Options, **
     """What `describe_dataset` says of one part; nothing where that takes long. See `open_shards`."""
     index = {"field": options.get("label", ""), "decode": bool(options.get("skip_bad"))}
     if measure_unindexed(shards, **index) > MAX_DESCRIBED_BYTES:
-        index_shards(shards[:1], **index)
+        if measure_unindexed(shards[:1], **index) <= MAX_DESCRIBED_BYTES:
+            index_shards(shards[:1], **index)  # which says what is wrong with it
         return {}
     source, _ = open_shards(shards, split, options, **known)
     count, height, width, channels = source.images.shape
@@ -163,8 +164,8 @@ def number_classes(
 ) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray]:
     """Number the classes.
 
-    Numbers are indices into `names` if there are any, else classes of their own, sorted as numbers; other texts are the
-    names of classes, sorted.
+    If all are numbers, they are indices into `names` if there are any, else classes of their own, sorted as numbers.
+    Else all, also numbers among them, are the names of classes, sorted as text.
 
     Returns:
         Labels int64 [N] or None, the class names, and bool [N], the pictures that are used.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def test_parts_by_the_names_of_files_and_unpacking_once(tmp_path, monkeypatch):
     assert np.array_equal(np.asarray(read(tmp_path, "train").images), np.asarray(train.images))
     facts = parquet.describe_dataset("parquet", str(tmp_path), "test", {"size": 16, "workers": "0"})
     assert facts == {"height": 16, "width": 16, "channels": 3, "classes": 3, "images": 9}
+
+
+def test_what_a_killed_unpacking_left_is_removed(tmp_path):
+    left = Path(os.environ["GANZOO_CACHE"]) / "shards" / ".killed.tmp"
+    left.mkdir(parents=True)
+    os.utime(left, (1, 1))
+    read(write_hub(tmp_path / "one.parquet", JPEGS[:6]))
+    assert not left.exists()
 
 
 def test_binary_columns_texts_as_classes_and_other_names(tmp_path):

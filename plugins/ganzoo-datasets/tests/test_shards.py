@@ -130,6 +130,7 @@ def test_the_fingerprint_is_that_of_the_digests_whether_the_images_are_in_memory
     assert compute_fingerprint(held).sha256 == compute_fingerprint(on_demand).sha256
     first = compute_fingerprint(on_demand).sha256
     assert compute_fingerprint(read(tmp_path / "shards", holdout=0.3, size=20)).sha256 != first
+    assert compute_fingerprint(read(tmp_path / "shards", holdout=0.3, max_megapixels=9)).sha256 == first
     write_shards(tmp_path / "shards", [*JPEGS[:29], JPEGS[0]])
     assert compute_fingerprint(read(tmp_path / "shards", holdout=0.3)).sha256 != first
 
@@ -190,11 +191,17 @@ def test_images_of_16_bits_and_of_one_channel_are_those_of_the_folder(tmp_path):
 
 
 def test_a_dry_run_of_large_shards_indexes_one_of_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "MAX_DESCRIBED_BYTES", 1000)
     write_shards(tmp_path / "shards", JPEGS)
+    sizes = [path.stat().st_size for path in sorted((tmp_path / "shards").glob("*.tar"))]
+    assert len(sizes) > 1
     given = ("shards", str(tmp_path / "shards"), "all", OPTIONS)
+    indexes = Path(os.environ["GANZOO_CACHE"]) / "indexes"
+    monkeypatch.setattr(shards, "MAX_DESCRIBED_BYTES", sizes[0] - 1)
     assert shards.describe_dataset(*given) == {}
-    assert len(list((Path(os.environ["GANZOO_CACHE"]) / "indexes").iterdir())) == 1
+    assert not indexes.exists()
+    monkeypatch.setattr(shards, "MAX_DESCRIBED_BYTES", sizes[0])
+    assert shards.describe_dataset(*given) == {}
+    assert len(list(indexes.iterdir())) == 1
     assert len(shards.dataset(*given).images) == shards.describe_dataset(*given)["images"] == 30
 
 

@@ -87,7 +87,7 @@ class _Extractor:
         self.facts: Mapping[str, Any] = {
             "weights": _hash_tensors(tensors),
             "resizer": RESIZER,
-            "device": self.device.type,
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
         }
 
     def extract(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
