@@ -201,7 +201,7 @@ class FileExchange:
                 self._tell_outcome(succeeded=error is None)
             elif error is None:
                 self.wait_for_rank_zero()
-            elif isinstance(error, GanzooError) and self._read_outcome() is None:
+            elif isinstance(error, GanzooError | OSError) and self._read_outcome() is None:
                 self._tell_failure(error)
         finally:
             self._is_over.set()
@@ -228,10 +228,11 @@ class FileExchange:
             if waiting:
                 time.sleep(POLL_SECONDS)
 
-    def _tell_failure(self, error: GanzooError) -> None:
+    def _tell_failure(self, error: GanzooError | OSError) -> None:
         """Let rank 0 say an error; where it does not answer, this rank says it itself."""
+        why = files.explain_os_error(error) if isinstance(error, OSError) else str(error)
         with contextlib.suppress(OSError):
-            self.put(_FAILED, {"why": str(error)[:10_000]})
+            self.put(_FAILED, {"why": why[:10_000]})
             try:
                 self.wait_for_rank_zero()
             except RankError as lost:

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,8 @@ class TrainingEvaluator:
                     assert exchange is not None
                     self._help_rank_zero(exchange, engine, G, values, images)
                     return None
-                score = self._score(exchange, self._draw(engine, G, values), images)
+                own = self._draw(engine, G, values, self._list_own_parts())
+                score = self._score(exchange, own, images)
             scores.append(self.run, score)
             self._failures = 0
             self._report_score(score)
@@ -136,11 +137,14 @@ class TrainingEvaluator:
             return contextlib.nullcontext()
         return FileExchange(self.run / layout.RANKS, self.launch, timeout=self.timeout)
 
-    def _draw(self, engine: Engine, G: Any, values: Mapping[str, float]) -> Iterator[np.ndarray]:
-        """Draw this rank's parts of the images, uint8 [P,H,W,C]."""
+    def _draw(
+        self, engine: Engine, G: Any, values: Mapping[str, float], indices: Iterable[int]
+    ) -> Iterator[np.ndarray]:
+        """Draw the parts of these numbers, uint8 [P,H,W,C]."""
         size, crop = self.framing.target_size, self.framing.crop
         conditions = shrink_conditions(self.conditions, size, values)
-        for rows in self._list_rows():
+        for index in indices:
+            rows = self._find_rows(index)
             more: dict[str, Any] = {"conditions": {name: of_name[rows] for name, of_name in conditions.items()}}
             more |= {"alone": self.alone, "noise_seed": SEED, "first": rows.start}
             labels = None if self.labels is None else self.labels[rows]
@@ -151,11 +155,14 @@ class TrainingEvaluator:
                 raise
             yield crop_padding(drawn, crop, size)
 
-    def _list_rows(self) -> list[slice]:
-        """The rows of this rank's parts."""
+    def _list_own_parts(self) -> list[int]:
+        """The numbers of this rank's parts."""
         first, step = list_stride(self.launch.rank)
-        starts = range(first * self.part_size, len(self.noise), step * self.part_size)
-        return [slice(start, start + self.part_size) for start in starts]
+        return list(range(first, -(-len(self.noise) // self.part_size), step))
+
+    def _find_rows(self, index: int) -> slice:
+        """The rows of a part."""
+        return slice(index * self.part_size, (index + 1) * self.part_size)
 
     def _score(self, exchange: FileExchange | None, own: Iterator[np.ndarray], images: int) -> Score:
         """Score the images, restarting the process if it ends, up to `MAX_FAILURES` failures in a row.
@@ -181,7 +188,7 @@ class TrainingEvaluator:
                     during="training",
                 )
             except ChildEnded as error:
-                self._restart(error)
+                self._restart(error, self.reporter.warn)
 
     def _gather(self, exchange: FileExchange, own: Iterator[np.ndarray], images: int) -> Iterator[np.ndarray | Path]:
         """All ranks' parts behind the first, in order: rank 0's as it draws them, and files of the others."""
@@ -191,6 +198,8 @@ class TrainingEvaluator:
                 yield next(own)
                 continue
             record, box = exchange.take(owner, f"{index}.json", PartRecord)
+            for warning in record.warnings:
+                self.reporter.warn(f"rank {owner}: {warning}")
             check_alike(owner, record, self.scorer, self._describe_part(images))
             yield box / f"{index}.npz" if self.scorer.batch else np.load(box / f"{index}.npy", allow_pickle=False)
 
@@ -204,35 +213,36 @@ class TrainingEvaluator:
         self, exchange: FileExchange, engine: Engine, G: Any, values: Mapping[str, float], images: int
     ) -> None:
         """Draw this rank's parts, look at them, and give their features to rank 0, or the images themselves."""
-        rows = self._list_rows()
         record = {**self._describe_part(images), "conditions": json.dumps(self.scorer.conditions)}
-        while rows:
-            indices = iter(itertools.count(*list_stride(self.launch.rank)))
-            own = self._draw(engine, G, values)
+        indices, warnings = self._list_own_parts(), list[str]()
+        while indices:
+            own = self._draw(engine, G, values, tuple(indices))
             try:
-                for index, _ in zip(indices, self._give_parts(exchange, own, rows), strict=False):
-                    exchange.put(f"{index}.json", record)
+                for _ in self._give_parts(exchange, own, tuple(indices)):
+                    exchange.put(f"{indices[0]}.json", {**record, "warnings": warnings})
+                    warnings.clear()
+                    del indices[0]  # rank 0 may be reading it: a new process begins behind it
                     exchange.check()
-                break
             except ChildEnded as error:
-                self._restart(error)
+                self._restart(error, warnings.append)
         self._failures = 0
 
-    def _give_parts(self, exchange: FileExchange, own: Iterator[np.ndarray], rows: list[slice]) -> Iterator[object]:
-        """Write each of this rank's parts into its box; yield when it is there."""
-        numbers = itertools.count(*list_stride(self.launch.rank))
+    def _give_parts(
+        self, exchange: FileExchange, own: Iterator[np.ndarray], indices: Sequence[int]
+    ) -> Iterator[object]:
+        """Write the parts of these numbers into this rank's box; yield when each is there."""
         if not self.scorer.batch:
-            for index, part in zip(numbers, own, strict=False):
+            for index, part in zip(indices, own, strict=True):
                 np.save(exchange.box / f"{index}.npy", part, allow_pickle=False)
                 yield part
             return
         first = next(own)
-        targets = self._find_targets(first)
+        targets, rows = self._find_targets(first), [self._find_rows(index) for index in indices]
         yield from self.scorer.save_features(
             itertools.chain([first], own),
             _select(self.labels, rows),
             targets=_select(targets, rows),
-            paths=(exchange.box / f"{index}.npz" for index in numbers),
+            paths=[exchange.box / f"{index}.npz" for index in indices],
         )
 
     def _describe_part(self, images: int) -> dict[str, Any]:
@@ -240,12 +250,12 @@ class TrainingEvaluator:
         facts = {"count": len(self.noise), "images": images, "generator": str(images)}
         return {**facts, "conditional": self.labels is not None, "paired": self.targets is not None}
 
-    def _restart(self, error: ChildEnded) -> None:
-        """Start the scoring process again; raise the error if that was done too often."""
+    def _restart(self, error: ChildEnded, warn: Callable[[str], None]) -> None:
+        """Start the scoring process again, and warn; raise the error if that was done too often."""
         if self._failures + 1 >= MAX_FAILURES:
             raise error
         self._failures += 1
-        self.reporter.warn(f"{error}; it is started again")
+        warn(f"{error}; it is started again")
         self.scorer.restart()
 
     def _find_targets(self, drawn: Any) -> np.ndarray | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ganzoo_core.distributed.file_exchange import FileExchange
 from ganzoo_core.distributed.launchers import Launch, choose_gpu
@@ -34,6 +34,7 @@ class PartRecord(Struct):
     Attributes:
         count, images, generator, conditional, paired: as the drawing process says them.
         conditions: see `Scorer.conditions`, in JSON.
+        warnings: what happened to the rank since its last part, in words, for rank 0 to say.
     """
 
     count: int
@@ -42,6 +43,7 @@ class PartRecord(Struct):
     conditional: bool
     paired: bool
     conditions: str
+    warnings: list[str] = field(default_factory=list)
 
 
 def make_environment(launch: Launch, device: str) -> dict[str, str]:

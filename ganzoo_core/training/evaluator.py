@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ganzoo_core import evaluation
@@ -34,7 +35,7 @@ def read_rows(
 def make_evaluator(built: TrainingSetup, folder: RunFolder, test_part: ImageSource | None) -> TrainingEvaluator | None:
     """Return the evaluator that scores the generator during training.
 
-    None unless `train.evaluate_every` is set, and in ranks that take no part, since there are too few images.
+    None unless `train.evaluate_every` is set, and in ranks for which there is no part of the images.
     """
     question, together, launch = make_score_request(built.mix, built.data_root), built.together, read_launch()
     if question is None:
@@ -43,16 +44,17 @@ def make_evaluator(built: TrainingSetup, folder: RunFolder, test_part: ImageSour
     options: dict[str, Any] = {"say": built.reporter.say, "attempts": MAX_FAILURES, "environment": environment}
     # Rank 0 first: it fills caches that the others read.
     scorer = together.on_rank_zero(lambda: evaluation.Scorer(question, **options), long=True)
-    count, part_size = 0, 0
+    count, parts = 0, 0
     if scorer is not None:
         count = built.mix.settings["train.evaluate_count"] or evaluation.choose_sample_count(scorer.reference_count)
-        part_size = 0 if together.rank.is_alone else rank_parts.choose_rank_part_size(scorer)
-    count, part_size = together.broadcast_int(count), together.broadcast_int(part_size)
-    is_shared = not together.rank.is_alone and count > part_size
-    if scorer is None and not is_shared:
-        return None
+        parts = -(-count // rank_parts.choose_rank_part_size(scorer))
+    count, parts = together.broadcast_int(count), together.broadcast_int(parts)
+    helpers = min(parts, together.rank.world_size)  # with rank 0
+    among_helpers = replace(launch, rank=replace(launch.rank, world_size=helpers)) if helpers > 1 else Launch()
 
-    def make() -> TrainingEvaluator:
+    def make() -> TrainingEvaluator | None:
+        if together.rank.number >= helpers:
+            return None
         own = scorer or evaluation.Scorer(question, extracts_only=True, **options)
         rows = read_rows(built, test_part or load_test_part(built), count, in_order=True)
         if rows is not None and len(rows) < count:
@@ -66,8 +68,8 @@ def make_evaluator(built: TrainingSetup, folder: RunFolder, test_part: ImageSour
             count=count if rows is None else len(rows),
             held_out=rows,
             reporter=built.reporter,
-            launch=launch if is_shared else Launch(),
+            launch=among_helpers,
             timeout=built.mix.settings["engine.timeout"],
         )
 
-    return together.on_all_ranks(make) if is_shared else make()
+    return together.on_all_ranks(make)

@@ -222,22 +222,23 @@ class Runner:
 
     def _evaluate(self) -> None:
         """Score the generator; if it is the best so far, save a snapshot and a checkpoint."""
-        self._read_generator_tensors()  # raises Diverged instead of scoring weights that are not finite
+        own = self._read_generator_tensors()  # raises Diverged instead of scoring weights that are not finite
         watch, G = self.watch, self.trainer.inference_generator
         if not self.together.broadcast_int(int(watch is not None and not watch.has_given_up)):
             return
-        if watch is not None and watch.is_shared:
-            self.together.broadcast_network(
-                G
-            )  # its statistics of batch norm are each rank's own; drawing alone reads them
+        is_shared = bool(self.together.broadcast_int(int(watch is not None and watch.is_shared)))
+        if is_shared:
+            self.together.broadcast_network(G)  # each rank has running statistics of its own
 
         def is_best() -> bool:
-            if watch is None:  # rank 0 scores alone
+            if watch is None:  # other ranks score it
                 return False
             return watch.is_best(watch.evaluate(self.engine, G, images=self.images, values=self.values))
 
         with self.clock.pause():
             best = self.together.on_all_ranks(is_best)
+        if is_shared and not self.leads:
+            self.engine.load_weights(G, own)  # as if there had been no score
         if self.together.broadcast_int(int(best)):
             self._try_to_save("the best snapshot", self._snapshot)
             self._try_to_save("the best checkpoint", self._checkpoint)

@@ -285,9 +285,6 @@ class Engine:
 
     def read_weights(self, network: Any) -> dict[str, np.ndarray]:
         """All weights by position and name, as numpy arrays."""
-        if isinstance(network, EmaNetwork):
-            named = name_weights(network.network)
-            return {name: network.get_average(weight).numpy() for name, weight in named.items()}
         return {name: weight.numpy() for name, weight in name_weights(network).items()}
 
     def describe_weights(self, network: Network) -> dict[str, tuple[str, tuple[int, ...]]]:

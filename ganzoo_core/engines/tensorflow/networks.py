@@ -106,10 +106,12 @@ def assign_seeds(network: Network, generator: np.random.Generator) -> None:
 
 
 def name_weights(network: Network) -> dict[str, Any]:
-    """All weights by position and name, such as `004.moving_mean`.
+    """All weights by position and name, such as `004.moving_mean`; of an `EmaNetwork` the averages.
 
     Keras' paths change with every rebuild, and so do the numbers in generated names, which are removed.
     """
+    if isinstance(network, EmaNetwork):
+        return {name: network.get_average(weight) for name, weight in name_weights(network.network).items()}
     return {f"{index:03d}.{_NAME_NUMBER.sub('', weight.name)}": weight for index, weight in enumerate(network.weights)}
 
 

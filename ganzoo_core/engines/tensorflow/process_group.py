@@ -23,6 +23,7 @@ from tensorflow.python.eager import context  # the runtime's settings have no pu
 
 from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.distributed.process_group import STOP_FLAG_LAG, MessageGroup, make_unreachable_error
+from ganzoo_core.engines.tensorflow.networks import name_weights
 from ganzoo_core.errors import UsageError
 
 _MESSAGES, _GRADIENTS = 1, 2  # the keys of two groups: of all processes' CPUs, and of the devices that they train on
@@ -147,7 +148,7 @@ class TensorFlowProcessGroup(MessageGroup):
         return bytes(told.tobytes()[: len(content)])
 
     def broadcast_network(self, network: Any) -> None:
-        for weight in network.weights:
+        for weight in name_weights(network).values():
             weight.assign(self.broadcast_array(np.asarray(weight.numpy())))
 
     @contextlib.contextmanager
