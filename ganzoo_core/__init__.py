@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ganzoo_core.messages import quote_name
     from ganzoo_core.python_api import Run, build, loss, parts, resume, train
     from ganzoo_core.storage.download import RemoteFile, download, is_offline
+    from ganzoo_core.storage.locks import hold_lock
     from ganzoo_core.storage.tensors import read_tensors
     from ganzoo_core.terminal.bars import show_progress
     from ganzoo_core.terminal.text import clean_text
@@ -72,6 +73,7 @@ _HOME = {
     "RemoteFile": "storage.download",
     "download": "storage.download",
     "is_offline": "storage.download",
+    "hold_lock": "storage.locks",
     "read_tensors": "storage.tensors",
     "clean_text": "terminal.text",
     "quote_name": "messages",
@@ -140,6 +142,7 @@ __all__ = [
     "download",
     "evaluate",
     "grid",
+    "hold_lock",
     "hold_out",
     "hookimpl",
     "image_to_pixels",

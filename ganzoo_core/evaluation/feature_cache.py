@@ -12,17 +12,17 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import filelock
 import numpy as np
 from safetensors import SafetensorError
 
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.processes import Say
 from ganzoo_core.storage import atomic, files
+from ganzoo_core.storage.locks import hold_lock
 from ganzoo_core.storage.paths import find_cache_folder
 from ganzoo_core.storage.tensors import pack_tensors, read_all_tensors
 
@@ -30,9 +30,7 @@ FORMAT = 1  # part of every key: increment it when what is stored changes
 FEATURES_FILE = "features.safetensors"
 MAX_BYTES = 2_000_000_000  # of all entries; those not used for longest are removed
 MIN_SECONDS = 0.5  # features that took less are not kept
-LOCK_TIMEOUT = 6 * 3600.0  # seconds; then the features are extracted here as well
 LEFTOVER_SECONDS = 86_400.0  # the age at which a killed process's temporary folder is removed
-_LOCKS = 100  # lock files at most; two entries that share one are made one after the other
 
 
 class Extracted(NamedTuple):
@@ -59,7 +57,7 @@ def load_or_extract(key: Mapping[str, Any], count: int, extract: Callable[[], Ex
     cached = _load(entry, count, say)
     if cached is not None:
         return cached
-    with _lock(entry, say):
+    with hold_lock("features", entry, lambda: say("another process extracts features; waiting for it")):
         cached = _load(entry, count, say)  # another process may have stored it meanwhile
         if cached is not None:
             return cached
@@ -117,19 +115,3 @@ def _make_room(folder: Path, size: int) -> None:
         size -= taken
         if size < 0:
             atomic.remove(entry)
-
-
-@contextlib.contextmanager
-def _lock(entry: Path, say: Say) -> Iterator[None]:
-    """Let one process at a time make this entry, if the folder allows locks."""
-    lock = filelock.FileLock(find_cache_folder() / "locks" / f"features-{int(entry.name, 16) % _LOCKS}")
-    with contextlib.ExitStack() as stack:
-        # A read-only folder, a file system without locks, or a process that takes too long.
-        with contextlib.suppress(OSError, NotImplementedError, filelock.Timeout):
-            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                stack.enter_context(lock.acquire(timeout=0))
-            except filelock.Timeout:
-                say("another process extracts features; waiting for it")
-                stack.enter_context(lock.acquire(timeout=LOCK_TIMEOUT))
-        yield

@@ -21,12 +21,11 @@ import sys
 import tempfile
 import time
 import tokenize
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import platformdirs
 
@@ -34,8 +33,6 @@ import ganzoo_core as gz
 
 FORMAT = 4  # part of every key: increment it when decoding changes
 MAX_FACTS_BYTES = 100_000_000  # maximum size of an entry's about.json, which has a line per class
-LOCK_TIMEOUT = 6 * 3600.0  # seconds; then the images are decoded here as well
-_LOCKS = 1000  # lock files at most; two entries that share one are made one after the other
 _DAY_SECONDS = 86_400
 _DISK_SHARE = 0.1  # of the disk, which all entries may take together
 
@@ -94,7 +91,7 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
     if cached is not None:
         return cached
     limit = find_limit()
-    with lock(entry):
+    with hold_lock(entry):
         cached = _load_entry(entry)  # another process may have stored it meanwhile
         if cached is not None:
             return cached
@@ -113,23 +110,10 @@ def load_or_build(key: Mapping[str, Any], build: Callable[[], gz.ImageSource]) -
         return _load_entry(entry) or source
 
 
-@contextlib.contextmanager
-def lock(entry: Path) -> Iterator[None]:
-    """Let one process at a time make this entry, if the folder allows locks.
-
-    A lock file is not removed, since another process may be about to lock it. So entries share `_LOCKS` of them.
-    """
-    file_lock = filelock.FileLock(find_base() / "locks" / f"{int(entry.name, 16) % _LOCKS}.lock")
-    with contextlib.ExitStack() as stack:
-        # A read-only folder, a file system without locks, or a process that takes too long.
-        with contextlib.suppress(OSError, NotImplementedError, filelock.Timeout):
-            Path(file_lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                stack.enter_context(file_lock.acquire(timeout=0))
-            except filelock.Timeout:
-                with gz.show_progress("waiting for another process, which reads the same images", 0):
-                    stack.enter_context(file_lock.acquire(timeout=LOCK_TIMEOUT))
-        yield
+def hold_lock(entry: Path) -> contextlib.AbstractContextManager[None]:
+    """Let one process at a time make this entry; see `gz.hold_lock`."""
+    waiting = "waiting for another process, which reads the same images"
+    return gz.hold_lock("images", entry, lambda: gz.show_progress(waiting, 0))
 
 
 def _make_room(folder: Path, size: int) -> None:

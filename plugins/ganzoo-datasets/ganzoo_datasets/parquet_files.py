@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import ganzoo_core as gz
-from ganzoo_datasets.cache import find_base, lock, remove_leftovers, stamp_files
+from ganzoo_datasets.cache import find_base, hold_lock, remove_leftovers, stamp_files
 from ganzoo_datasets.folder_layout import list_names
 from ganzoo_datasets.shard_files import Shard
 
@@ -95,7 +95,7 @@ def unpack_tables(tables: Sequence[Table]) -> tuple[list[Shard], str]:
     shards = [Shard(entry, table.relative) for entry, table in zip(entries, tables, strict=True)]
     missing = [number for number, entry in enumerate(entries) if not entry.is_file()]
     if missing:
-        with lock(folder / hashlib.sha256("".join(map(str, entries)).encode()).hexdigest()[:40]):
+        with hold_lock(folder / hashlib.sha256("".join(map(str, entries)).encode()).hexdigest()[:40]):
             missing = [number for number in missing if not entries[number].is_file()]
             remove_leftovers(folder)
             _make_folder(folder, sum(tables[number].size for number in missing))

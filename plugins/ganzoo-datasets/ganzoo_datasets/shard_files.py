@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 import ganzoo_core as gz
-from ganzoo_datasets.cache import find_base, lock, stamp_files
+from ganzoo_datasets.cache import find_base, hold_lock, stamp_files
 from ganzoo_datasets.folder_layout import list_names
 from ganzoo_datasets.tar_index import ShardIndex, index_shard
 
@@ -89,7 +89,7 @@ def index_shards(shards: Sequence[Shard], *, field: str, decode: bool) -> list[S
     found = [_load(entry) for entry in entries]
     if None not in found:
         return [index for index in found if index is not None]
-    with lock(entries[0].parent / hashlib.sha256("".join(map(str, entries)).encode()).hexdigest()[:40]):
+    with hold_lock(entries[0].parent / hashlib.sha256("".join(map(str, entries)).encode()).hexdigest()[:40]):
         found = [_load(entry) for entry in entries]
         missing = [number for number, index in enumerate(found) if index is None]
         size = sum(sizes[number] for number in missing)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import ganzoo_core as gz
+from ganzoo_core.storage import locks
 from ganzoo_datasets import cache
 
 
@@ -194,7 +195,7 @@ def test_processes_that_need_the_same_images_decode_once():
 
 
 def test_who_waits_too_long_decodes_too(monkeypatch):
-    monkeypatch.setattr(cache, "LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", 0.1)
     cache.load_or_build({"set": "x"}, source)
     held = filelock.FileLock(next((cache.find_cache_folder().parent / "locks").iterdir()), thread_local=False)
     cache._remove(entry())
@@ -203,7 +204,7 @@ def test_who_waits_too_long_decodes_too(monkeypatch):
 
 
 def test_lock_files_are_bounded(monkeypatch):
-    monkeypatch.setattr(cache, "_LOCKS", 2)
+    monkeypatch.setattr(locks, "LOCK_FILES", 2)
     for number in range(6):
         cache.load_or_build({"set": str(number)}, source)
     assert len(list((cache.find_cache_folder().parent / "locks").iterdir())) <= 2

@@ -9,12 +9,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numpy as np
 import platformdirs
 
@@ -166,7 +164,8 @@ def load_or_train(train: gz.ImageSource, test: gz.ImageSource, say: Say) -> _Ext
     cached = _try_load(entry, empty)
     if cached is not None:
         return cached
-    with _lock_entry(entry, say):
+    waiting = "another process trains the classifier of this data; waiting for it"
+    with gz.hold_lock("classifiers", entry, lambda: say(waiting)):
         cached = _try_load(entry, empty)  # another process may have trained it meanwhile
         if cached is not None:
             return cached
@@ -202,26 +201,6 @@ def _train(train: gz.ImageSource, test: gz.ImageSource, entry: Path, say: Say) -
     say(f"its balanced accuracy on {len(test.images):,} test images is {accuracy:.2%}")
     _store_entry(entry, {WEIGHTS_FILE: content, FACTS_FILE: json.dumps(about, indent=1).encode()})
     return _Extractor(learnt, about)
-
-
-@contextmanager
-def _lock_entry(entry: Path, say: Say) -> Iterator[None]:
-    """Lock this entry, if the folder allows locks."""
-    lock = filelock.FileLock(entry.with_name(f".{entry.name}.lock"))
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            say("another process trains the classifier of this data; waiting for it")
-            lock.acquire()
-    except (OSError, NotImplementedError):  # a read-only folder, or a file system without locks
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _try_load(entry: Path, empty: Classifier) -> _Extractor | None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import ganzoo_core as gz
+from ganzoo_core.storage import locks
 from ganzoo_scores import classifier, classifier_network
 
 
@@ -185,15 +186,15 @@ def test_of_two_that_need_the_same_one_trains_and_one_waits(monkeypatch):
 
 def test_one_that_another_process_has_just_finished_is_taken(monkeypatch):
     """It was not there at the first look, and is when the lock is free."""
-    alone = classifier._lock_entry
+    alone = locks.hold_lock
 
-    def late(entry, say):
-        monkeypatch.setattr(classifier, "_lock_entry", alone)
+    def late(*given):
+        monkeypatch.setattr(locks, "hold_lock", alone)
         make(squares(), squares(60))  # the other process, from its beginning to its end
         monkeypatch.setattr(classifier_network, "train", None)
-        return alone(entry, say)
+        return alone(*given)
 
-    monkeypatch.setattr(classifier, "_lock_entry", late)
+    monkeypatch.setattr(locks, "hold_lock", late)
     assert make(squares(), squares(60)).facts["balanced_accuracy"] == 1.0
 
 
