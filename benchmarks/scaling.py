@@ -240,12 +240,11 @@ def describe_scores(models: Sequence[Model], inception: float) -> list[str]:
         "torch-fidelity's network, to whose 299 pixels all images are enlarged), more than most generators. Its u is "
         f"assumed to be {ASSUMED_UTILISATION:.0%}; reading, files, and the metrics, which rank 0 computes, are left "
         "out. *Alone*: one GPU draws and extracts. Else the ranks take turns at parts of "
-        f"{PART_IMAGES} images, during training too. Last, how many steps of one GPU take as long as 50,000 images "
-        "alone.",
+        f"{PART_IMAGES} images, while they train as in `torchrun … evaluate`. Last, how many steps of one GPU "
+        "take as long as 50,000 images alone.",
         to_markdown_table(("row", "GFLOP of G", *kinds, "in steps"), list(map(make_row, models))),
-        f"Where 64 GPUs waited for one, 50,000 images would cost {waiting} GPU minutes. Shared, "
-        f"{incoming / 1e6:,.0f} MB of features and logits reach rank 0, "
-        f"{incoming / (ETHERNET.bytes_per_second * NODE_GPUS):.2g} s by Ethernet of "
+        f"If 64 GPUs waited for one, 50,000 images would cost {waiting} GPU minutes. Shared, "
+        f"{incoming / 1e6:,.0f} MB of features and logits reach rank 0, {incoming / (ETHERNET.bytes_per_second * NODE_GPUS):.2g} s by Ethernet of "
         f"100 Gb/s. 10,000 images are {parts} parts: more ranks than these find nothing to do.",
     ]
 

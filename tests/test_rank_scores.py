@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from ganzoo_core.distributed.ranks import Rank, RankError
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.rank_parts import make_environment as make_rank_environment
 from ganzoo_core.runs import layout, scores
+from ganzoo_core.runs.folder import RunFolder
 from tests.rank_runs import SECONDS, describe_rank, make_environment, run_under_torchrun
 
 MANIFEST = """
@@ -53,6 +55,7 @@ lower = ["sums"]
 """
 CODE = """
 import os
+import time
 import numpy as np
 import ganzoo_core as gz
 
@@ -64,6 +67,9 @@ def dataset(split):
 class Extractor:
     facts = {"weights": "none"}
     def extract(self, images):
+        if "LOOKED" in os.environ:
+            with open(os.environ["LOOKED"], "a") as notes:
+                print(f"rank{1 if IS_RANK_1 else 0}: {len(images)}", file=notes)
         rows = np.sin(images.reshape(len(images), -1).astype(np.float32))
         batch = getattr(self, "batch", len(images))
         for start in range(0, len(images), batch):
@@ -78,6 +84,17 @@ class Broken(Extractor):
             raise RuntimeError("it is out of order")
         return super().extract(images)
 
+class Waiting(Extractor):
+    def extract(self, images):
+        go = os.path.join(os.environ["GANZOO_CACHE"], "go")
+        if IS_RANK_1:
+            open(go + "-asked", "w").close()
+        for _ in range(3000 if IS_RANK_1 else 0):
+            if os.path.exists(go):
+                break
+            time.sleep(0.05)
+        return super().extract(images)
+
 class Dying(Extractor):
     def extract(self, images):
         marker = os.path.join(os.environ["GANZOO_CACHE"], "died")
@@ -89,7 +106,7 @@ class Dying(Extractor):
 @gz.hookimpl
 def extractor(name):
     name = os.environ.get("EXTRACTOR", name)
-    made = {"broken": Broken, "dying": Dying}.get(name, Extractor)()
+    made = {"broken": Broken, "dying": Dying, "waiting": Waiting}.get(name, Extractor)()
     if name != "whole":
         made.batch = 32
     if name == "differing":
@@ -100,7 +117,7 @@ def extractor(name):
 def metric():
     def sums(real, fake, seed):
         features = float((fake.features * np.arange(len(fake.features))[:, None]).sum(dtype=np.float32))
-        asked = float((fake.labels * np.arange(len(fake.labels))).sum())
+        asked = -1.0 if fake.labels is None else float((fake.labels * np.arange(len(fake.labels))).sum())
         return {"sums": features, "logits": float(fake.logits.sum()), "asked": asked}
     return sums
 """
@@ -223,11 +240,16 @@ def test_what_is_no_run_takes_one_process(run):
     assert done[1][1] == ""
 
 
-def train_with_scores(run, folder, *settings):
-    """Train the run's mix in two ranks, and score it at its end; what rank 0 said."""
+def make_training_words(run, folder, *settings):
+    """To train the run's mix, with a score at its end."""
     words = ["-m", "ganzoo_core", "run", "--config", str(run / layout.CONFIG), "--out", str(folder)]
     scored = [f"train.evaluate_count={COUNT}", "train.evaluate_every=16", *settings]
-    done = finish(start_ranks([*words, *(word for each in scored for word in ("--set", each))]))
+    return [*words, *(word for each in scored for word in ("--set", each))]
+
+
+def train_with_scores(run, folder, *settings):
+    """Train the run's mix in two ranks, and score it; what rank 0 said."""
+    done = finish(start_ranks(make_training_words(run, folder, *settings)))
     assert [code for *_, code in done] == [0, 0], done
     assert done[1][:2] == ("", "")
     return done[0][1]
@@ -261,6 +283,72 @@ def test_ranks_score_in_training_as_one_process_does_later(run, unscored, tmp_pa
         assert "no score" not in said
 
 
+MIXES = {
+    "cgan-torch": {},
+    "dcgan-tf": {"train.ema_halflife": 50},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MIXES)
+def test_each_score_is_of_rank_0s_generator_and_training_goes_on_as_without(run, tmp_path, monkeypatch, model):
+    """With batch norm, whose statistics are each rank's own; in TensorFlow also of a moving average."""
+    monkeypatch.setenv("GANZOO_PLUGINS", f"dots,ganzoo-{model},ganzoo-losses,ganzoo-schedules")
+    monkeypatch.setenv("LOOKED", str(tmp_path / "looked"))
+    monkeypatch.setenv("EXTRACTOR", "places")
+    settings = {
+        "data.size": 16, "train.batch_size": 8, "train.sample_count": 4, "model.width": 2, "engine.threads": 1,
+        "train.evaluate_count": COUNT, "train.snapshot_every": 16, "use.schedule": "constant", "train.length": 48,
+        **MIXES[model],
+    }  # fmt: skip
+    words = ["-m", "ganzoo_core", "run", model, "--data", "dots", "--preset", "none", "--device", "cpu"]
+    words += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    for every, folder in (("off", "plain"), ("16", "scored")):
+        done = finish(start_ranks([*words, "--set", f"train.evaluate_every={every}", "--out", str(tmp_path / folder)]))
+        assert [code for *_, code in done] == [0, 0], done
+        assert done[1][:2] == ("", "")
+    looked = (tmp_path / "looked").read_text().split("\n")
+    by_rank_1 = [int(line[7:]) for line in looked if line.startswith("rank1: ")]
+    assert sum(by_rank_1) == 3 * 512, looked  # the second of three parts, at each score
+    monkeypatch.delenv("LOOKED")
+    during = {score.images: score.scores for score in scores.read(tmp_path / "scored")}
+    assert len(during) == 3, done[0][1]
+    later = evaluate_alone(tmp_path / "scored", "--checkpoint", "all")
+    assert during == {score["images"]: score["scores"] for score in later}
+    assert read_state(tmp_path / "scored") == read_state(tmp_path / "plain")
+
+
+def read_state(run):
+    """The bytes of the last checkpoint's state: all weights, averages, moments and statistics."""
+    newest = RunFolder(run).find_newest_checkpoint()
+    return (newest / layout.STATE).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [0, 1])
+def test_a_signal_during_a_score_ends_all_ranks_after_it(run, tmp_path, monkeypatch, asked):
+    monkeypatch.setenv("EXTRACTOR", "waiting")
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+    words = make_training_words(run, tmp_path / "run", "train.length=800", "use.schedule=constant")
+    processes = start_ranks(words)
+    with contextlib.ExitStack() as stack:
+        for process in processes:
+            stack.enter_context(process)
+            stack.callback(process.kill)
+        end = time.monotonic() + SECONDS
+        while not (tmp_path / "cache" / "go-asked").exists():
+            assert time.monotonic() < end
+            assert processes[0].poll() is None, processes[0].communicate()
+            time.sleep(0.05)
+        processes[asked].send_signal(signal.SIGTERM)
+        (tmp_path / "cache" / "go").touch()
+        said = [process.communicate(timeout=SECONDS)[1] for process in processes]
+    assert [process.returncode for process in processes] == [130, 130], said
+    assert said[1] == ""
+    assert [score.images for score in scores.read(tmp_path / "run")] == [16]
+    assert (tmp_path / "run" / layout.GENERATOR / layout.WEIGHTS).exists()
+
+
 @pytest.mark.slow
 def test_a_rank_that_cannot_look_costs_the_score_and_not_the_run(run, unscored, tmp_path, monkeypatch):
     monkeypatch.setenv("EXTRACTOR", "broken")
@@ -270,6 +358,8 @@ def test_a_rank_that_cannot_look_costs_the_score_and_not_the_run(run, unscored, 
     assert "training goes on" in said
     assert "scoring failed 3 times in a row" in said
     assert scores.read(tmp_path / "run") == []
+    train_with_scores(run, tmp_path / "plain", "train.length=64", "train.evaluate_every=off")
+    assert read_weights(tmp_path / "run") == read_weights(tmp_path / "plain")
 
 
 @pytest.mark.slow

@@ -21,6 +21,8 @@ from ganzoo_core.evaluation.during_training import MAX_FAILURES, TrainingEvaluat
 from ganzoo_core.evaluation.request import make_request
 from ganzoo_core.generation.data_rows import DataRows
 from ganzoo_core.runs import layout, scores
+from ganzoo_core.training.clock import Clock
+from ganzoo_core.training.runner import Runner
 from tests.test_drawn_parts import CODE, MANIFEST
 
 PART, COUNT = 64, 260  # five parts, of which the last is short
@@ -173,3 +175,28 @@ def test_a_full_disk_of_another_rank_is_told_by_rank_0(scorers, tmp_path, monkey
         "at 10 images there is no score: rank 1: part 1: No space left on device; training goes on"
     ]
     assert ranks[1].reporter.warned == []
+
+
+def test_a_rank_draws_with_rank_0s_generator_and_gets_its_own_back():
+    """Batch norm's running statistics are each rank's own."""
+    G, drawn_with = {"weight": 5, "mean": 1}, []
+    said_by_rank_0 = iter([1, 1, 0])  # it scores, with the others, and this is not the best
+
+    def evaluate(engine, network, **more):
+        drawn_with.append(dict(network))
+
+    runner = Runner.__new__(Runner)
+    runner.engine = SimpleNamespace(read_weights=dict, load_weights=lambda network, saved: network.update(saved))
+    runner.trainer = SimpleNamespace(inference_generator=G)
+    runner.watch = SimpleNamespace(is_shared=True, has_given_up=False, evaluate=evaluate, is_best=bool)
+    runner.clock, runner.leads, runner.images, runner.values = Clock(), False, 8, {}
+    runner.together = SimpleNamespace(
+        rank=Rank(1, 2, 1, 2),
+        broadcast_int=lambda own: next(said_by_rank_0),
+        broadcast_network=lambda network: network.update(mean=7),
+        on_all_ranks=lambda act: act(),
+    )
+    runner._check_finite = lambda tensors: None
+    runner._evaluate()
+    assert drawn_with == [{"weight": 5, "mean": 7}]
+    assert G == {"weight": 5, "mean": 1}
