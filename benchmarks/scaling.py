@@ -245,8 +245,8 @@ def describe_scores(models: Sequence[Model], inception: float) -> list[str]:
         to_markdown_table(("row", "GFLOP of G", *kinds, "in steps"), list(map(make_row, models))),
         f"If 64 GPUs waited for one, 50,000 images would cost {waiting} GPU minutes. Shared, "
         f"{incoming / 1e6:,.0f} MB of features and logits reach rank 0, "
-        f"{incoming / (ETHERNET.bytes_per_second * NODE_GPUS):.2g} s by Ethernet of 100 Gb/s. 10,000 images are {parts} "
-        "parts: more ranks than these find nothing to do.",
+        f"{incoming / (ETHERNET.bytes_per_second * NODE_GPUS):.2g} s by Ethernet of 100 Gb/s. 10,000 images are "
+        f"{parts} parts: more ranks than these find nothing to do.",
     ]
 
 

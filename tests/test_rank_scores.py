@@ -281,6 +281,9 @@ def test_ranks_score_in_training_as_one_process_does_later(run, unscored, tmp_pa
     if extractor == "dying":
         assert (tmp_path / "cache" / "died").exists()
         assert "no score" not in said
+        said = " ".join(said.split())
+        assert said.count("rank 1: the process that scores the images ended") == 1, said
+        assert "it is started again" in said
 
 
 MIXES = {
