@@ -47,7 +47,7 @@ def make_evaluator(built: TrainingSetup, folder: RunFolder, test_part: ImageSour
     count, parts = 0, 0
     if scorer is not None:
         count = built.mix.settings["train.evaluate_count"] or evaluation.choose_sample_count(scorer.reference_count)
-        parts = -(-count // rank_parts.choose_rank_part_size(scorer))
+        parts = 1 if together.rank.is_alone else -(-count // rank_parts.choose_rank_part_size(scorer))
     count, parts = together.broadcast_int(count), together.broadcast_int(parts)
     helpers = min(parts, together.rank.world_size)  # with rank 0
     among_helpers = replace(launch, rank=replace(launch.rank, world_size=helpers)) if helpers > 1 else Launch()
