@@ -341,7 +341,7 @@ def test_a_signal_during_a_score_ends_all_ranks_after_it(run, tmp_path, monkeypa
         end = time.monotonic() + SECONDS
         while not (tmp_path / "cache" / "go-asked").exists():
             assert time.monotonic() < end
-            assert processes[0].poll() is None, processes[0].communicate()
+            assert processes[0].poll() is None, processes[0].communicate(timeout=SECONDS)
             time.sleep(0.05)
         processes[asked].send_signal(signal.SIGTERM)
         (tmp_path / "cache" / "go").touch()
