@@ -85,6 +85,15 @@ def test_an_error_is_raised_where_it_is_and_told_to_the_others():
     assert isinstance(one, DataError)
 
 
+def test_an_error_of_the_talk_itself_is_not_taken_for_success():
+    class DamagedGroup(ThreadGroup):
+        def gather_array(self, array):
+            raise ValueError("a message that cannot be read")
+
+    with pytest.raises(ValueError, match="a message that cannot be read"):
+        DamagedGroup(Rank(0, 2, 0, 2), None, {}).on_all_ranks(lambda: 1)
+
+
 def test_a_rank_that_is_gone_is_told():
     barrier = threading.Barrier(2)
     alone = ThreadGroup(Rank(0, 2, 0, 2), barrier, {})

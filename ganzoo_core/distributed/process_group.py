@@ -106,7 +106,7 @@ class MessageGroup(ABC):
     def on_all_ranks(self, act: Callable[[], T]) -> T:
         result, error, outcome, over = None, None, _WORKING, threading.Event()
         outcomes: list[float] = []
-        lost: list[RankError] = []
+        lost: list[BaseException] = []
 
         def speak() -> None:
             try:
@@ -115,7 +115,7 @@ class MessageGroup(ABC):
                     if _WORKING not in said:
                         outcomes.extend(said)
                     over.wait(self.timeout / 4)
-            except RankError as problem:
+            except BaseException as problem:  # whatever it is: without the outcomes none may go on
                 lost.append(problem)
 
         speaker = threading.Thread(target=speak, daemon=True)
@@ -141,13 +141,14 @@ class MessageGroup(ABC):
     @contextlib.contextmanager
     def _give_signs_of_life(self) -> Iterator[None]:
         """Tell the others within this context that this rank is still working, so that none waits too long."""
-        over, errors = threading.Event(), []
+        over = threading.Event()
+        errors: list[BaseException] = []
 
         def speak() -> None:
             try:
                 while not over.wait(self.timeout / 4):
                     self.broadcast_int(_WORKING)
-            except RankError as error:
+            except BaseException as error:  # it is raised when the act is over
                 errors.append(error)
 
         speaker = threading.Thread(target=speak, daemon=True)
