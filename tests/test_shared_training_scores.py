@@ -177,6 +177,21 @@ def test_a_full_disk_of_another_rank_is_told_by_rank_0(scorers, tmp_path, monkey
     assert ranks[1].reporter.warned == []
 
 
+def test_a_rank_whose_disk_takes_no_word_for_rank_0_says_itself_what_is_wrong(scorers, tmp_path, monkeypatch, capsys):
+    def refuse(exchange, name, record):
+        raise OSError(errno.ENOSPC, "No space left on device", "part 1")
+
+    monkeypatch.setattr(FileExchange, "put", refuse)
+    ranks = make_evaluators(tmp_path, scorers[:2])
+    for rank in ranks:
+        rank.timeout = 2.0
+    assert evaluate(ranks)[0] == [None, None]
+    (warned,) = ranks[0].reporter.warned  # rank 1 may have come and left before rank 0 looked
+    assert warned.startswith("at 10 images there is no score: rank 1 of 2 ")
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == "note: rank 1 cannot help with the score at 10 images: part 1: No space left on device"
+
+
 def test_a_rank_draws_with_rank_0s_generator_and_gets_its_own_back():
     """Batch norm's running statistics are each rank's own."""
     G, drawn_with = {"weight": 5, "mean": 1}, []

@@ -31,6 +31,7 @@ from ganzoo_core.processes import ChildEnded
 from ganzoo_core.randomness import latents, philox
 from ganzoo_core.runs import health, layout, scores
 from ganzoo_core.runs.scores import Score
+from ganzoo_core.storage import files
 from ganzoo_core.terminal.progress import Reporter
 
 SEED = 0
@@ -129,6 +130,10 @@ class TrainingEvaluator:
             if self.launch.rank.is_rank_zero:
                 self.reporter.warn(f"at {pluralise(images, 'image')} there is no score: {error}; training goes on")
                 self._count_failure()
+            elif not getattr(error, "is_shared", False):  # rank 0 did not hear of it
+                why = files.explain_os_error(error) if isinstance(error, OSError) else str(error)
+                number = self.launch.rank.number
+                Reporter().warn(f"rank {number} cannot help with the score at {pluralise(images, 'image')}: {why}")
             return None
         return score
 
