@@ -24,7 +24,7 @@ from ganzoo_core.engines import Plan
 from ganzoo_core.engines.protocol import Engine
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.evaluation.client import Scorer
-from ganzoo_core.evaluation.rank_parts import PartRecord, check_alike, choose_rank_part_size, list_stride
+from ganzoo_core.evaluation.rank_parts import PartRecord, check_alike, choose_rank_part_size, find_stride
 from ganzoo_core.generation.data_rows import DataRows
 from ganzoo_core.messages import pluralise
 from ganzoo_core.processes import ChildEnded
@@ -162,7 +162,7 @@ class TrainingEvaluator:
 
     def _list_own_parts(self) -> list[int]:
         """The numbers of this rank's parts."""
-        first, step = list_stride(self.launch.rank)
+        first, step = find_stride(self.launch.rank)
         return list(range(first, -(-len(self.noise) // self.part_size), step))
 
     def _find_rows(self, index: int) -> slice:

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from ganzoo_core.distributed.file_exchange import FileExchange
 from ganzoo_core.distributed.launchers import Launch, choose_gpu
-from ganzoo_core.distributed.ranks import RankError
+from ganzoo_core.distributed.ranks import Rank, RankError
 from ganzoo_core.engines.threads import choose_threads
 from ganzoo_core.evaluation.client import Scorer
 from ganzoo_core.evaluation.drawn_parts import ARRAYS, PartFiles, choose_part_size, draw_parts, name_files, select_files
@@ -95,8 +95,8 @@ def draw_for_rank_zero(
     looks = bool(scorer.batch)
     parts = draw_parts(drawer, request, folder if looks else given, size, drawn, lambda _: None, rank)
     if looks:
-        parts = scorer.extract_parts(parts, (given / f"{index}.npz" for index in itertools.count(*list_stride(rank))))
-    for index, _ in zip(itertools.count(*list_stride(rank)), parts, strict=False):
+        parts = scorer.extract_parts(parts, (given / f"{index}.npz" for index in itertools.count(*find_stride(rank))))
+    for index, _ in zip(itertools.count(*find_stride(rank)), parts, strict=False):
         facts = {name: drawn[name] for name in PartRecord.__struct_fields__ if name in drawn}
         exchange.put(_name_record(number, index), {**facts, "conditions": json.dumps(scorer.conditions)})
         exchange.check()
@@ -189,7 +189,7 @@ def _join_parts(parts: list[PartFiles], folder: Path) -> PartFiles:
     return joined
 
 
-def list_stride(rank: Any) -> tuple[int, int]:
+def find_stride(rank: Rank) -> tuple[int, int]:
     """The number of a rank's first part, and the step from one of its parts to the next."""
     return rank.number, rank.world_size
 
