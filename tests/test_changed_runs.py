@@ -15,6 +15,7 @@ from ganzoo_core import python_api
 from ganzoo_core.cli import main
 from ganzoo_core.runs import facts, layout
 from ganzoo_core.settings import read_config, read_facts
+from ganzoo_core.training import assemble
 
 pytestmark = pytest.mark.filterwarnings("default")
 COUNT = 50
@@ -173,6 +174,13 @@ def test_a_setting_that_was_edited_is_refused(key, value, expected, place):
     with pytest.raises(gz.UsageError, match=rf"{expected}\. Say --allow-inexact .*`ganzoo resume RUN --set {key}="):
         python_api.resume(place / "run", steps=8, quiet=True)
     python_api.resume(place / "run", steps=8, allow_inexact=True, quiet=True)
+
+
+def test_another_number_of_processes_is_refused_with_the_number_to_start(place, monkeypatch):
+    monkeypatch.setattr(assemble, "describe_run", lambda *given: {**facts.describe_run(*given), "ranks": 3})
+    expected = r"ranks was 1 and is 3\. Say --allow-inexact to go on nevertheless, or start 1 process, as before$"
+    with pytest.raises(gz.UsageError, match=expected):
+        python_api.resume(place / "run", steps=8, quiet=True)
 
 
 def test_a_setting_whose_line_was_added_is_refused(place):

@@ -158,7 +158,7 @@ def check_resumable(
     if not start_point.allow_inexact:
         raise UsageError(
             f"the run would not go on as it was: {text}. Say --allow-inexact to go on "
-            f"nevertheless{_advise_on_edits(then, now)}"
+            f"nevertheless{_advise_on_edits(then, now)}{_advise_on_ranks(then, now)}"
         )
     reporter.warn(f"going on, though {text}")
 
@@ -172,6 +172,12 @@ def _drop_picks(facts: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     if "with" in picked:
         remaining.pop("modifiers", None)
     return remaining
+
+
+def _advise_on_ranks(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return advice for another number of processes, or ""."""
+    count = then.get("ranks")
+    return "" if count == now.get("ranks") else f", or start {count} process{'' if count == 1 else 'es'}, as before"
 
 
 def _advise_on_edits(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

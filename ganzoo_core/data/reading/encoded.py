@@ -194,7 +194,7 @@ def open_encoded(
     workers = count_decoders(str(options.get("workers", "auto")), height * width)
     images = EncodedImages(files, task, workers)
     who = f"{workers} processes decode" if workers > 1 else "one process decodes" if workers else "a thread decodes"
-    notes.append(f"the images lie encoded in their files, and {who} them; data.workers sets how many")
+    notes.append(f"the images lie encoded in their files, and {who} them; data.workers sets how many processes do")
     sizes = np.stack([facts["height"], facts["width"]], axis=1).astype(np.int64)
     return EncodedSet(images, sizes, _digest_decoded(facts["digest"], task), tuple(notes))
 
