@@ -8,9 +8,13 @@ import time
 import numpy as np
 import pytest
 
+import ganzoo_core as gz
+from ganzoo_core import building
+from ganzoo_core.data import fingerprint
 from ganzoo_core.distributed.process_group import MessageGroup
-from ganzoo_core.distributed.ranks import Rank, RankError
+from ganzoo_core.distributed.ranks import Rank, RankError, SingleProcess
 from ganzoo_core.errors import DataError
+from ganzoo_core.training import setup
 
 TIMEOUT = 0.4  # seconds that a rank waits for the others in a gather
 
@@ -90,3 +94,32 @@ def test_a_rank_that_is_gone_is_told():
     alone = ThreadGroup(Rank(0, 2, 0, 2), barrier, {})
     with pytest.raises(RankError, match="did not answer"):
         alone.on_all_ranks(lambda: 1)
+
+
+def test_ranks_wait_for_each_other_as_long_as_any_reads_its_images(tmp_path, monkeypatch):
+    class Group(SingleProcess):
+        acts = 0
+
+        def on_all_ranks(self, act):
+            self.acts += 1
+            try:
+                return act()
+            finally:
+                self.acts -= 1
+
+    def watch(module, name):
+        read = getattr(module, name)
+
+        def note(*words, **more):
+            reads.append((name, group.acts))
+            return read(*words, **more)
+
+        monkeypatch.setattr(module, name, note)
+
+    group, reads = Group(), []
+    monkeypatch.setattr(setup, "SINGLE_PROCESS", group)
+    watch(building, "prepare_data")
+    watch(fingerprint, "compute_fingerprint")
+    settings = {"data.size": 16, "train.batch_size": 8, "model.width": 2, "train.sample_every": "off"}
+    gz.train("dcgan-torch", images=8, out=tmp_path / "run", device="cpu", settings=settings, quiet=True)
+    assert reads == [("prepare_data", 1), ("compute_fingerprint", 1)]
