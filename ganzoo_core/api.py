@@ -283,7 +283,9 @@ class Extractor(Protocol):
 
     Attributes:
         facts: everything that the features depend on, as JSON values, recorded with each score: `weights`, the SHA-256
-            of the weights; `resizer`, the name of the resizing method; and any others.
+            of the weights; `resizer`, the name of the resizing method; and any others. One that computes on a GPU says
+            its name as `device`: cached features and those of several ranks are of one device, and scores of two are
+            still comparable.
         batch: optional: how many images `extract` looks at together, counted from its first. Where it is known, images
             are extracted in parts of a multiple of it, while further ones are drawn, and their features are the same
             to the last bit. Without it all are extracted at once.

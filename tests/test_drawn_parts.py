@@ -11,7 +11,7 @@ import pytest
 import ganzoo_core as gz
 from ganzoo_core import evaluation
 from ganzoo_core.cli import main
-from ganzoo_core.discovery import answers, catalog
+from ganzoo_core.discovery import answers
 from ganzoo_core.errors import PluginError, UsageError
 from ganzoo_core.evaluation import drawn_parts
 from ganzoo_core.evaluation.drawn_parts import choose_part_size, draw_parts
@@ -19,27 +19,12 @@ from ganzoo_core.evaluation.request import make_request
 from ganzoo_core.generation.saved import SavedGenerator
 from ganzoo_core.processes import Child, ChildEnded
 from ganzoo_core.runs import scores
+from tests.dots import install
 
 MANIFEST = """
-api = 1
-[datasets.dots]
-title = "Noise"
-hooks = "dots"
-image = { height = 16, width = 16, channels = 1, classes = 2 }
-[extractors.places]
-title = "Features that depend on an image's place in its batch"
-hooks = "dots"
-default = true
-has.logits = true
 [extractors.places.defaults]
 extractor.places.fails = 0  # at the part of this number
 extractor.places.ends = 0
-[metrics.sums]
-title = "Sums that any bit changes"
-hooks = "dots"
-default = true
-main = true
-lower = ["sums"]
 [metrics.nearness]
 title = "How near an image is to its target"
 hooks = "dots"
@@ -48,15 +33,6 @@ needs = ["pairs"]
 lower = ["distance"]
 """
 CODE = """
-import os
-import numpy as np
-import ganzoo_core as gz
-
-@gz.hookimpl
-def dataset(split):
-    images = np.random.default_rng(len(split)).integers(0, 256, (30, 16, 16, 1), dtype=np.uint8)
-    return gz.ImageSource(images, np.arange(30) % 2, ("a", "b"))
-
 class Places:
     batch = 32
     facts = {"weights": "none"}
@@ -68,10 +44,7 @@ class Places:
             raise RuntimeError("it is out of order")
         if len(images) == 32 and self.calls == self.options["ends"]:
             os._exit(7)
-        rows = np.sin(images.reshape(len(images), -1).astype(np.float32))
-        for start in range(0, len(images), self.batch):
-            rows[start : start + self.batch] += rows[start : start + self.batch].mean()
-        return rows, rows[:, :2] * 2
+        return look(images, self.batch)
 
 @gz.hookimpl
 def extractor(options):
@@ -82,10 +55,6 @@ def metric(name):
     def nearness(real, fake, seed):
         gap = np.abs(fake.images.astype(float) - fake.targets.images).sum()
         return {"distance": float(gap + np.abs(fake.features - fake.targets.features).sum())}
-    def sums(real, fake, seed):
-        labels = -1.0 if fake.labels is None else float((fake.labels * np.arange(len(fake.labels))).sum())
-        features = float((fake.features * np.arange(len(fake.features))[:, None]).sum(dtype=np.float32))
-        return {"sums": features, "logits": float(fake.logits.sum()), "asked": labels}
     return sums if name == "sums" else nearness
 """
 RANDOM = np.random.default_rng(2)
@@ -96,15 +65,8 @@ TARGETS = RANDOM.integers(0, 256, (200, 16, 16, 1), dtype=np.uint8)
 @pytest.fixture(scope="module")
 def dots(make_site, tmp_path_factory):
     site = make_site()
-    site.add("dots", MANIFEST, files={"__init__.py": CODE})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(site.path)
-        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("PYTHONPATH", str(site.path))
-        patch.setenv("GANZOO_PLUGINS", "dots,ganzoo-cgan-torch,ganzoo-losses,ganzoo-schedules")
-        catalog.clear_cache()
+    with install(site, tmp_path_factory.mktemp("cache"), manifest=MANIFEST, code=CODE):
         yield site
-    catalog.clear_cache()
 
 
 def make_scorer(**settings):

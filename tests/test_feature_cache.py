@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+import ganzoo_core as gz
 from ganzoo_core.discovery import catalog
-from ganzoo_core.evaluation import feature_cache, protocol
+from ganzoo_core.evaluation import extraction, feature_cache, protocol
 from ganzoo_core.evaluation.feature_cache import Extracted, load_or_extract
 from ganzoo_core.evaluation.request import make_request
 from ganzoo_core.evaluation.worker import ScoringSession
@@ -295,6 +296,20 @@ def test_scores_are_equal_to_the_bit_with_and_without_the_cache(specks, drawn, r
     assert len(session.choice.extractor.calls) == read + 1
 
 
+def test_images_whose_digests_are_known_are_read_for_their_features_alone(specks, monkeypatch):
+    session, said = specks()
+    monkeypatch.setattr(extraction, "read_or_digest_images", lambda *_: pytest.fail("their digests are known"))
+    digests = np.arange(20, dtype=np.uint64).reshape(10, 2)
+    first = session._extract_real(DRAWN, source=gz.ImageSource(DRAWN, digests=digests))
+    assert said == []
+    assert session._extract_real(DRAWN, source=gz.ImageSource(DRAWN, digests=digests)).features.tolist() == (
+        first.features.tolist()
+    )
+    assert said == ["features of 10 real images from the cache"]
+    session._extract_real(DRAWN, source=gz.ImageSource(DRAWN, digests=digests + np.uint64(1)))
+    assert len(said) == 1  # other digests are other images
+
+
 def test_whatever_changes_a_feature_is_part_of_the_key(specks, here, monkeypatch):
     def is_read(**asked):
         return specks(**asked)[1] == ["features of 30 real images from the cache"]
@@ -307,6 +322,9 @@ def test_whatever_changes_a_feature_is_part_of_the_key(specks, here, monkeypatch
     for name, value in (("collect_versions", {"torch": "0"}), ("describe_machine", "another")):
         monkeypatch.setattr(protocol, name, lambda *_, value=value: value)
         assert [is_read(), is_read()] == [False, True]
+    extractor = type(specks()[0].choice.extractor)
+    monkeypatch.setattr(extractor, "facts", {**extractor.facts, "device": "another GPU"})
+    assert [is_read(), is_read()] == [False, True]
     (place,) = here.path.rglob("specks/__init__.py")
     place.write_text(place.read_text() + "\n# the author changed it, under the same version\n")
     assert [is_read(), is_read()] == [False, True]

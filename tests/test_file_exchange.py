@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -88,6 +87,25 @@ def test_a_rank_that_is_alive_and_gives_nothing_is_told(tmp_path, monkeypatch):
         helper.__exit__(None, None, None)
 
 
+def test_rank_0_that_is_alive_and_does_nothing_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_exchange, "MOST_LONG_SECONDS", 1.5)
+    told = []
+
+    def help_rank_zero():
+        try:
+            with make_exchange(tmp_path / "ranks", 1, timeout=1.0):
+                pass
+        except RankError as error:
+            told.append(str(error))
+
+    helper = threading.Thread(target=help_rank_zero)
+    with make_exchange(tmp_path / "ranks", 0, timeout=1.0):
+        helper.start()
+        helper.join(15)  # as long as rank 0 hangs
+    helper.join(15)
+    assert told == ["rank 0 of 2 gave no sign of life for 1 seconds"]
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(UsageError, match="the 2 processes pass files to each other there"):
         make_exchange(tmp_path / "missing" / "ranks", 0).__enter__()
@@ -97,5 +115,5 @@ def test_leftovers_of_yesterday_are_removed(tmp_path):
     old = tmp_path / "ranks" / "0123-1-ff"
     old.mkdir(parents=True)
     os.utime(old, (1, 1))
-    with make_exchange(Path(tmp_path / "ranks"), 0):
+    with make_exchange(tmp_path / "ranks", 0, timeout=0.2):
         assert not old.exists()

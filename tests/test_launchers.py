@@ -60,6 +60,11 @@ def test_srun_tells_where_each_task_is() -> None:
     one, next_one = (set(read_launch({**many, "SLURM_JOB_ID": job}).addresses) for job in ("500", "501"))
     assert len(one) == 100
     assert not one & next_one
+    # Many nodes, each with the same ports: none is above the last, and blocks are as long as those of smaller jobs.
+    nodes = {"SLURM_STEP_NUM_TASKS": "80000", "SLURM_STEP_TASKS_PER_NODE": "8(x10000)", "SLURM_LOCALID": "3"}
+    largest = {**SRUN, **nodes, "SLURM_STEP_NODELIST": "n[00000-09999]", "SLURM_JOB_ID": "349"}
+    ports = {int(address.rpartition(":")[2]) for address in read_launch(largest).addresses}
+    assert ports == set(range(10_000 + 349 * 64, 10_000 + 349 * 64 + 8))
     assert read_launch({**SRUN, "SLURM_STEP_ID": "1"}).meeting_point != launch.meeting_point
 
 

@@ -8,9 +8,14 @@ import time
 import numpy as np
 import pytest
 
+import ganzoo_core as gz
+from ganzoo_core import building
+from ganzoo_core.data import fingerprint
+from ganzoo_core.distributed import process_group
 from ganzoo_core.distributed.process_group import MessageGroup
-from ganzoo_core.distributed.ranks import Rank, RankError
+from ganzoo_core.distributed.ranks import Rank, RankError, SingleProcess
 from ganzoo_core.errors import DataError
+from ganzoo_core.training import setup
 
 TIMEOUT = 0.4  # seconds that a rank waits for the others in a gather
 
@@ -39,14 +44,14 @@ class ThreadGroup(MessageGroup):
         raise NotImplementedError
 
 
-def run_ranks(*acts):
-    """What `on_all_ranks` returned or raised in each rank."""
+def run_ranks(*acts, call=MessageGroup.on_all_ranks):
+    """What `on_all_ranks`, or another method, returned or raised in each rank."""
     barrier, box, found = threading.Barrier(len(acts)), {}, {}
 
     def run(number, act):
         group = ThreadGroup(Rank(number, len(acts), number, len(acts)), barrier, box)
         try:
-            found[number] = group.on_all_ranks(act)
+            found[number] = call(group, act)
         except BaseException as error:
             found[number] = error
 
@@ -66,6 +71,18 @@ def test_a_rank_may_take_longer_than_the_others_wait(slow):
         return number
 
     assert run_ranks(*(lambda number=number: act(number) for number in range(3))) == [0, 1, 2]
+
+
+def test_a_rank_that_never_comes_to_an_end_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(process_group, "MOST_LONG_SECONDS", 2 * TIMEOUT)
+    zero, _ = run_ranks(lambda: 0, lambda: time.sleep(5 * TIMEOUT))
+    assert isinstance(zero, RankError)
+    _, one = run_ranks(
+        lambda: time.sleep(5 * TIMEOUT),
+        lambda: pytest.fail("it is rank 0's"),
+        call=lambda group, act: group.on_rank_zero(act, long=True),
+    )
+    assert isinstance(one, RankError)
 
 
 def test_an_error_is_raised_where_it_is_and_told_to_the_others():
@@ -99,3 +116,32 @@ def test_a_rank_that_is_gone_is_told():
     alone = ThreadGroup(Rank(0, 2, 0, 2), barrier, {})
     with pytest.raises(RankError, match="did not answer"):
         alone.on_all_ranks(lambda: 1)
+
+
+def test_ranks_wait_for_each_other_as_long_as_any_reads_its_images(tmp_path, monkeypatch):
+    class Group(SingleProcess):
+        acts = 0
+
+        def on_all_ranks(self, act):
+            self.acts += 1
+            try:
+                return act()
+            finally:
+                self.acts -= 1
+
+    def watch(module, name):
+        read = getattr(module, name)
+
+        def note(*words, **more):
+            reads.append((name, group.acts))
+            return read(*words, **more)
+
+        monkeypatch.setattr(module, name, note)
+
+    group, reads = Group(), []
+    monkeypatch.setattr(setup, "SINGLE_PROCESS", group)
+    watch(building, "prepare_data")
+    watch(fingerprint, "compute_fingerprint")
+    settings = {"data.size": 16, "train.batch_size": 8, "model.width": 2, "train.sample_every": "off"}
+    gz.train("dcgan-torch", images=8, out=tmp_path / "run", device="cpu", settings=settings, quiet=True)
+    assert reads == [("prepare_data", 1), ("compute_fingerprint", 1)]

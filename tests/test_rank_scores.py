@@ -13,26 +13,16 @@ import time
 import pytest
 
 import ganzoo_core as gz
-from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.errors import UsageError
 from ganzoo_core.evaluation.rank_parts import make_environment as make_rank_environment
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.runs.folder import RunFolder
+from tests.dots import install
 from tests.rank_runs import SECONDS, describe_rank, make_environment, run_under_torchrun
 
 MANIFEST = """
-api = 1
-[datasets.dots]
-title = "Noise"
-hooks = "dots"
-image = { height = 16, width = 16, channels = 1, classes = 2 }
-[extractors.places]
-title = "Features that depend on an image's place in its batch"
-hooks = "dots"
-default = true
-has.logits = true
 [extractors.whole]
 title = "Features that depend on all images"
 hooks = "dots"
@@ -42,35 +32,15 @@ hooks = "dots"
 [extractors.broken]
 title = "Fails in rank 1"
 hooks = "dots"
-[metrics.sums]
-title = "Sums that any bit changes"
-hooks = "dots"
-default = true
-main = true
-lower = ["sums"]
 """
 CODE = """
-import os
-import time
-import numpy as np
-import ganzoo_core as gz
-
-@gz.hookimpl
-def dataset(split):
-    images = np.random.default_rng(len(split)).integers(0, 256, (30, 16, 16, 1), dtype=np.uint8)
-    return gz.ImageSource(images, np.arange(30) % 2, ("a", "b"))
-
 class Extractor:
     facts = {"weights": "none"}
     def extract(self, images):
         if "LOOKED" in os.environ:
             with open(os.environ["LOOKED"], "a") as notes:
                 print(f"rank{1 if IS_RANK_1 else 0}: {len(images)}", file=notes)
-        rows = np.sin(images.reshape(len(images), -1).astype(np.float32))
-        batch = getattr(self, "batch", len(images))
-        for start in range(0, len(images), batch):
-            rows[start : start + batch] += rows[start : start + batch].mean()
-        return rows, rows[:, :2] * 2
+        return look(images, getattr(self, "batch", len(images)))
 
 IS_RANK_1 = os.environ.get("SLURM_PROCID", os.environ.get("RANK")) == "1"
 
@@ -111,10 +81,6 @@ def extractor(name):
 
 @gz.hookimpl
 def metric():
-    def sums(real, fake, seed):
-        features = float((fake.features * np.arange(len(fake.features))[:, None]).sum(dtype=np.float32))
-        asked = -1.0 if fake.labels is None else float((fake.labels * np.arange(len(fake.labels))).sum())
-        return {"sums": features, "logits": float(fake.logits.sum()), "asked": asked}
     return sums
 """
 COUNT = 1300  # three parts, of which the last is short
@@ -123,22 +89,14 @@ COUNT = 1300  # three parts, of which the last is short
 @pytest.fixture(scope="module")
 def run(make_site, tmp_path_factory):
     """A run of a model with classes, with an extractor and a metric that any bit changes."""
-    site = make_site()
-    site.add("dots", MANIFEST, files={"__init__.py": CODE})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(site.path)
-        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("PYTHONPATH", str(site.path))
+    with install(make_site(), tmp_path_factory.mktemp("cache"), manifest=MANIFEST, code=CODE) as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("GANZOO_PLUGINS", "dots,ganzoo-cgan-torch,ganzoo-losses,ganzoo-schedules")
-        catalog.clear_cache()
         settings = {"data.size": 16, "train.batch_size": 8, "train.sample_count": 4, "model.width": 2}
         folder = tmp_path_factory.mktemp("runs") / "run"
         gz.train(
             "cgan-torch", data="dots", preset="none", images=16, out=folder, device="cpu", settings=settings, quiet=True
         )
         yield folder
-    catalog.clear_cache()
 
 
 def make_words(run, *words):

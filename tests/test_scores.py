@@ -107,10 +107,15 @@ def test_collapse_is_three_scores_running_over_twice_the_best(values, collapsed)
 
 
 def test_unlike_protocols_are_refused_and_marked_when_forced():
-    extractor = {"name": "a/b", "version": "1", "weights": "f" * 64}
+    extractor = {"name": "a/b", "version": "1", "weights": "f" * 64, "device": "cpu"}
     first = score(1.0, extractor=extractor, seed=0, versions={"torch": "2"}, metrics={"m": {"k": 3}}, ema=False)
     same = score(
-        9.0, extractor={**extractor, "version": "2"}, seed=1, versions={"torch": "3"}, metrics={"n": {"k": 5}}, ema=True
+        9.0,
+        extractor={**extractor, "version": "2", "device": "NVIDIA H200"},
+        seed=1,
+        versions={"torch": "3"},
+        metrics={"n": {"k": 5}},
+        ema=True,
     )
     assert scores.find_differences(first, same) == []
     assert scores.check_comparable([first, same, first]) == []

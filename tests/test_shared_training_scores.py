@@ -12,7 +12,6 @@ import pytest
 
 from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.framing import Framing
-from ganzoo_core.discovery import catalog
 from ganzoo_core.distributed.file_exchange import FileExchange
 from ganzoo_core.distributed.launchers import Launch
 from ganzoo_core.distributed.ranks import Rank
@@ -23,6 +22,7 @@ from ganzoo_core.generation.data_rows import DataRows
 from ganzoo_core.runs import layout, scores
 from ganzoo_core.training.clock import Clock
 from ganzoo_core.training.runner import Runner
+from tests.dots import install
 from tests.test_drawn_parts import CODE, MANIFEST
 
 PART, COUNT = 64, 260  # five parts, of which the last is short
@@ -52,17 +52,10 @@ class Reporter:
 
 @pytest.fixture(scope="module")
 def dots(make_site, tmp_path_factory):
-    site = make_site()
-    site.add("dots", MANIFEST, files={"__init__.py": CODE.replace("len(images) == 32", f"len(images) == {PART}")})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(site.path)
-        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("PYTHONPATH", str(site.path))
-        patch.setenv("GANZOO_PLUGINS", "dots,ganzoo-cgan-torch,ganzoo-losses,ganzoo-schedules")
+    site, code = make_site(), CODE.replace("len(images) == 32", f"len(images) == {PART}")
+    with install(site, tmp_path_factory.mktemp("cache"), manifest=MANIFEST, code=code) as patch:
         patch.setattr(drawn_parts, "PART_IMAGES", PART)
-        catalog.clear_cache()
         yield site
-    catalog.clear_cache()
 
 
 def make_scorer(number=0, **settings):

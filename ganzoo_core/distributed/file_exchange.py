@@ -22,7 +22,7 @@ from typing import Annotated, Any, TypeVar
 from msgspec import Meta, Struct
 
 from ganzoo_core.distributed.launchers import Launch
-from ganzoo_core.distributed.ranks import RankError, mark_shared
+from ganzoo_core.distributed.ranks import MOST_LONG_SECONDS, RankError, mark_shared
 from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.storage import decoding, files
 
@@ -73,7 +73,7 @@ class FileExchange:
         words += [os.environ.get(name, "") for name in _LAUNCH_VARIABLES]
         self._folder, self._launch_id = folder, hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
         self.box = folder / f"{self._launch_id}-{self.rank.number}-{secrets.token_hex(8)}"
-        self._is_over = threading.Event()
+        self._is_over, self._last_act = threading.Event(), time.monotonic()
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._beats: dict[Path, tuple[bytes, float | None]] = {}  # the last one, and when it was another than before
         self._sought_since: dict[int, float] = {}
@@ -94,7 +94,7 @@ class FileExchange:
 
     def _beat(self) -> None:
         count = 0
-        while True:
+        while time.monotonic() - self._last_act < MOST_LONG_SECONDS:  # else what this process waits for hangs
             with contextlib.suppress(OSError):  # a full disk; what counts is tried again
                 _write(self.box / _ALIVE, str(count).encode())
             count += 1
@@ -103,6 +103,7 @@ class FileExchange:
 
     def put(self, name: str, record: Mapping[str, Any]) -> None:
         """Give rank 0 a record in JSON, after the files of which it tells; it is seen whole or not at all."""
+        self._last_act = time.monotonic()
         _write(self.box / name, json.dumps(record).encode())
 
     def take(self, number: int, name: str, kind: type[R]) -> tuple[R, Path]:
@@ -114,7 +115,8 @@ class FileExchange:
         Raises:
             RankError: if that rank has failed or ended, or gives nothing for an hour.
         """
-        until = time.monotonic() + MOST_SILENT_SECONDS
+        self._last_act = time.monotonic()
+        until = self._last_act + MOST_SILENT_SECONDS
         while time.monotonic() < until:
             box = self._find_box(number)
             if box is not None and files.is_file(box / name):
@@ -173,9 +175,10 @@ class FileExchange:
             raise RankError(
                 f"rank {number} of {self.rank.world_size} gave no sign of life for {self.timeout:g} seconds"
             )
+        ended = "" if number else "it may have ended before this process came; "
         raise RankError(
             f"rank {number} of {self.rank.world_size} was not seen in {self._folder} within {self.timeout:g} seconds; "
-            "all machines must see this folder"
+            f"{ended}all machines must see this folder"
         )
 
     def _feel_pulse(self, box: Path, now: float) -> float | None:

@@ -19,8 +19,9 @@ from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.errors import UsageError
 from ganzoo_core.frameworks import get_framework, name_distributed_frameworks
 
-# Ports of jobs begin below those that Linux gives to outgoing connections (32768), 64 for each of so many jobs.
-_FIRST_PORT, _PORTS, _PORTS_PER_STEP = 10_000, 22_400, 64  # the last for a step of fewer processes, too
+# Ports of jobs begin below those that Linux gives to outgoing connections (32768). A step has 64 of them; one with more
+# processes on a node has as many as these.
+_FIRST_PORT, _PORTS, _PORTS_PER_STEP = 10_000, 22_400, 64
 _MOST_TASKS = 1_000_000
 
 
@@ -199,8 +200,10 @@ def _read_slurm(environment: Mapping[str, str]) -> Launch | None:
             "srun --distribution=block"
         )
     rank = Rank(int(number), len(places), local, tasks_by_node[node])
-    port = _derive_port(environment.get("SLURM_JOB_ID", ""), environment.get("SLURM_STEP_ID", ""), int(count))
-    addresses = tuple(f"{hosts[at]}:{port + each}" for each, (at, _) in enumerate(places))
+    # A port for each task, as long as they are few; else one for each of a node.
+    ports = [local for _, local in places] if len(places) > _PORTS_PER_STEP else list(range(len(places)))
+    first = _derive_port(environment.get("SLURM_JOB_ID", ""), environment.get("SLURM_STEP_ID", ""), max(ports) + 1)
+    addresses = tuple(f"{hosts[at]}:{first + port}" for port, (at, _) in zip(ports, places, strict=True))
     return Launch("srun", rank, addresses[0], addresses, shares_gpus=False)
 
 
@@ -242,7 +245,7 @@ def _derive_port(job: str, step: str, count: int) -> int:
 
     Args:
         job, step: their numbers.
-        count: processes of the step.
+        count: ports of the step.
     """
     place = (int(job) if _is_count(job) else 0) + 37 * (int(step) if _is_count(step) else 0)
     ports = max(_PORTS_PER_STEP, count)

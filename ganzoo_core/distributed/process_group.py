@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ganzoo_core.distributed.ranks import Rank, RankError, mark_shared
+from ganzoo_core.distributed.ranks import MOST_LONG_SECONDS, Rank, RankError, mark_shared
 from ganzoo_core.errors import GanzooError, UsageError
 
 T = TypeVar("T")
@@ -107,10 +108,13 @@ class MessageGroup(ABC):
         result, error, outcome, over = None, None, _WORKING, threading.Event()
         outcomes: list[float] = []
         lost: list[BaseException] = []
+        until = time.monotonic() + MOST_LONG_SECONDS
 
         def speak() -> None:
             try:
                 while not outcomes:
+                    if time.monotonic() > until:
+                        raise self.make_lost_error(f"one of them did not end within {MOST_LONG_SECONDS:,.0f} seconds")
                     said = [row[0] for row in self.all_gather([float(outcome)])]
                     if _WORKING not in said:
                         outcomes.extend(said)
@@ -141,12 +145,12 @@ class MessageGroup(ABC):
     @contextlib.contextmanager
     def _give_signs_of_life(self) -> Iterator[None]:
         """Tell the others within this context that this rank is still working, so that none waits too long."""
-        over = threading.Event()
+        over, until = threading.Event(), time.monotonic() + MOST_LONG_SECONDS
         errors: list[BaseException] = []
 
         def speak() -> None:
             try:
-                while not over.wait(self.timeout / 4):
+                while not over.wait(self.timeout / 4) and time.monotonic() < until:
                     self.broadcast_int(_WORKING)
             except BaseException as error:  # it is raised when the act is over
                 errors.append(error)

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from ganzoo_core.errors import GanzooError
 
 T = TypeVar("T")
+MOST_LONG_SECONDS = 3 * 86_400.0  # that the other ranks wait for one that says that it is working
 
 
 class RankError(GanzooError):
@@ -56,7 +57,7 @@ class ProcessGroup(Protocol):
 
         Args:
             act: called in rank 0.
-            long: whether it may take longer than the timeout of a collective operation.
+            long: whether it may take longer than the timeout of a collective operation, `MOST_LONG_SECONDS` at most.
 
         Raises:
             OSError: in every rank, if `act` raised it. Any other error of `act` is raised in rank 0, and RankError in
@@ -64,7 +65,7 @@ class ProcessGroup(Protocol):
         """
 
     def on_all_ranks(self, act: Callable[[], T]) -> T:
-        """Run `act` in every rank, however long each takes; return this rank's result when all have one.
+        """Run `act` in every rank; return this rank's result when all have one, within `MOST_LONG_SECONDS`.
 
         Args:
             act: sends the others nothing through this group.

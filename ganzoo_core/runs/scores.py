@@ -233,6 +233,7 @@ def find_differences(first: Score, second: Score) -> list[str]:
         for name, a, b in _walk_differences(first.protocol, second.protocol)
         if name.split(".")[0] not in UNCOMPARED_KEYS
         and not name.endswith(".version")
+        and name != "extractor.device"  # like versions, it decides last bits alone
         and not (name == "data" and same_images)
     ]
 

@@ -51,7 +51,8 @@ def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint 
         UsageError: before training, if the run cannot start from `start_point` with these settings.
     """
     together, reporter, settings = built.together, built.reporter, built.mix.settings
-    data_fingerprint = fingerprint.compute_fingerprint(built.source, reporter.say)
+    # Which reads all of the images: one rank's disk may be much slower than another's.
+    data_fingerprint = together.on_all_ranks(lambda: fingerprint.compute_fingerprint(built.source, reporter.say))
     facts = _collect_facts(built, data_fingerprint, start_point)
     advice = _advise_on_length(built.mix, built.intervals, built.source, start_point, reporter)
     facts["warnings"] += [advice] if advice else []

@@ -225,7 +225,7 @@ def build(loaded: LoadedMix, *, quiet: bool, start_point: StartPoint = FROM_SCRA
     engine = loaded.engine or engines.create_engine(resolved.framework, resolved.settings, quiet=quiet)
     together: ProcessGroup = engine.group or SINGLE_PROCESS
     reporter = _make_reporter(loaded, engine, start_point, quiet=quiet)
-    prepared = building.prepare_data(resolved, fitted, source, say=reporter.say)
+    prepared = together.on_all_ranks(lambda: building.prepare_data(resolved, fitted, source, say=reporter.say))
     resolved, initial = timed_length.fix_length(resolved, engine, fitted, prepared, together, reporter.say)
     intervals = RunIntervals.from_settings(resolved.settings, **images)
     schedule = building.build_schedule(resolved, fitted, intervals.end)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,9 @@ import numpy as np
 import pytest
 
 from ganzoo_core import cli
+from ganzoo_core.distributed.launchers import Launch
+from ganzoo_core.distributed.ranks import Rank
+from ganzoo_core.engines.tensorflow.process_group import _wait_for_others
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -86,6 +93,29 @@ def test_a_process_that_stands_still_ends_the_others_in_a_sentence(tmp_path: Pat
     (code, said), _ = run_ranks("TF_CONFIG", PLAYED, tmp_path, "wgan-gp", "stop", "6")
     assert code == 1
     assert "one of them did not answer for 15 seconds" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_processes_meet_by_addresses_of_either_kind(host: str) -> None:
+    if host == "[::1]" and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    family, bare = (socket.AF_INET6 if "[" in host else socket.AF_INET), host.strip("[]")
+    with socket.create_server((bare, 0), family=family) as other, socket.create_server((bare, 0), family=family) as own:
+        ports = [each.getsockname()[1] for each in (own, other)]
+        own.close()
+        other.close()
+        launch = Launch("TF_CONFIG", Rank(0, 2, 0, 2), addresses=tuple(f"{host}:{port}" for port in ports))
+        waiting = threading.Thread(target=_wait_for_others, args=(launch, 30.0))
+        waiting.start()
+        until, met = time.monotonic() + 20, False
+        while not met and time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                socket.create_connection((bare, ports[0]), timeout=1).close()
+                met = True
+        with socket.create_server((bare, ports[1]), family=family):
+            waiting.join(40)
+    assert met
+    assert not waiting.is_alive()
 
 
 @pytest.mark.slow

@@ -11,11 +11,13 @@ ones not used for longest are removed. Any of it may be deleted at any time.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
 import os
 import shutil
+import socket
 import stat
 import sys
 import tempfile
@@ -218,7 +220,7 @@ def _remove(entry: Path) -> None:
 def _store(entry: Path, source: gz.ImageSource) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(entry.parent)
-    made = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=entry.parent))
+    made = make_temporary(entry.parent)
     try:
         save(made, source)
         made.chmod(0o755)
@@ -230,11 +232,39 @@ def _store(entry: Path, source: gz.ImageSource) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def make_temporary(folder: Path) -> Path:
+    """A new folder in this one, whose name tells which process it belongs to."""
+    return Path(tempfile.mkdtemp(prefix=f".{_name_machine()}-{os.getpid()}-", suffix=".tmp", dir=folder))
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary folders of killed processes that are over a day old."""
+    """Remove temporary folders of processes that ended; of other machines, those to which a day added nothing."""
     for leftover in folder.glob(".*.tmp"):
-        try:
-            if time.time() - leftover.stat().st_mtime > _DAY_SECONDS:
+        with contextlib.suppress(OSError):  # another process removed it
+            if _is_abandoned(leftover):
                 shutil.rmtree(leftover, ignore_errors=True)
-        except OSError:
-            continue  # another process removed it
+
+
+def _is_abandoned(temporary: Path) -> bool:
+    machine, _, rest = temporary.name.removeprefix(".").partition("-")
+    number = rest.partition("-")[0]
+    if os.name == "posix" and machine == _name_machine() and number.isdecimal():
+        try:
+            os.kill(int(number), 0)  # sends nothing
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:  # another user's
+            return False
+        return False
+    changed = max(path.stat().st_mtime for path in (temporary, *temporary.iterdir()))
+    return time.time() - changed > _DAY_SECONDS
+
+
+@functools.cache
+def _name_machine() -> str:
+    """A name for where process numbers are told apart: this machine since its start, and the container in it."""
+    words = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # no Linux
+        words += [Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")]
+        words += [str(Path("/proc/self/ns/pid").readlink())]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]

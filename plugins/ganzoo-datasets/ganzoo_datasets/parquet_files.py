@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import tarfile
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import ganzoo_core as gz
-from ganzoo_datasets.cache import find_base, hold_lock, remove_leftovers, stamp_files
+from ganzoo_datasets.cache import find_base, hold_lock, make_temporary, remove_leftovers, stamp_files
 from ganzoo_datasets.folder_layout import list_names
 from ganzoo_datasets.shard_files import Shard
 
@@ -236,7 +235,7 @@ def _choose_label(schema: Any, column: str, features: dict[str, dict[str, Any]],
 
 def _unpack(table: Table, entry: Path, advance: Callable[[int], None]) -> None:
     """Write the pictures of a file into a tar: ROW.jpg, by their first bytes, with ROW.cls."""
-    made = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=entry.parent)) / entry.name
+    made = make_temporary(entry.parent) / entry.name
     try:
         with tarfile.open(made, "w", format=tarfile.USTAR_FORMAT) as tar:
             for row, (content, label) in enumerate(_iterate_rows(table)):

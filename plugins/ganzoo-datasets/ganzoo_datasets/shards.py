@@ -165,13 +165,14 @@ def number_classes(
     """Number the classes.
 
     If all are numbers, they are indices into `names` if there are any, else classes of their own, sorted as numbers.
-    Else all, also numbers among them, are the names of classes, sorted as text.
+    Texts are the names of classes, sorted; without `names`, numbers beside them are names too.
 
     Returns:
         Labels int64 [N] or None, the class names, and bool [N], the pictures that are used.
 
     Raises:
-        DataError: if some have a class and others none, and `skip_bad` is off; if a number has no name.
+        DataError: if some have a class and others none, and `skip_bad` is off; if a number has no name, or there are
+            `names`, and numbers beside texts.
     """
     labelled = np.array([text is not None for text in texts])
     if not labelled.any():
@@ -184,6 +185,13 @@ def number_classes(
         )
     written = sorted({text for text in texts if text is not None})
     place: dict[str, int] = {text: int(text) for text in written if re.fullmatch(r"-?[0-9]{1,18}", text)}
+    if names is not None and 0 < len(place) < len(written):
+        number, text = next(iter(place)), next(text for text in written if text not in place)
+        raise gz.DataError(
+            f"{name}: {files[texts.index(number)].title} has the class {number} and {files[texts.index(text)].title} "
+            f"the class {gz.quote_name(text)}; expected numbers alone, since there are {len(names):,} class names: "
+            f"correct the second, or move {NAMES_FILE} away"
+        )
     if len(place) < len(written):
         names, place = tuple(written), {text: index for index, text in enumerate(written)}
     elif names is None:

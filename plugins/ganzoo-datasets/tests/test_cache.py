@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -255,15 +257,32 @@ def test_the_limit_is_a_share_of_the_disk(monkeypatch):
     assert cache.find_limit() == int(0.1 * shutil.disk_usage(cache.find_cache_folder().parent).total)
 
 
-def test_leftovers_of_killed_processes_go_after_a_day():
-    old, new = cache.find_cache_folder() / ".old.tmp", cache.find_cache_folder() / ".new.tmp"
-    for folder in (old, new):
+def test_a_leftover_of_a_process_that_ended_goes_at_once(tmp_path):
+    code = "import sys; from pathlib import Path; from ganzoo_datasets import cache; "
+    code += "(cache.make_temporary(Path(sys.argv[1])) / 'images.npy').touch(); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE) as other:
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob(".*.tmp/images.npy")) and time.monotonic() < until:
+            time.sleep(0.02)
+        own = cache.make_temporary(tmp_path)
+        cache.remove_leftovers(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2  # both are at work
+        other.kill()
+    cache.remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [own]
+
+
+def test_leftovers_of_other_machines_go_where_a_day_added_nothing():
+    old, new, growing = (cache.find_cache_folder() / f".{name}.tmp" for name in ("old", "new", "growing"))
+    for folder in (old, new, growing):
         folder.mkdir(parents=True)
         (folder / "images.npy").write_bytes(b"half")
-    os.utime(old, (time.time() - 90_000,) * 2)
+    for path in (old / "images.npy", old, growing):
+        os.utime(path, (time.time() - 90_000,) * 2)
     cache.load_or_build({"set": "x"}, source)
     assert not old.exists()
     assert new.exists()
+    assert growing.exists()
 
 
 def test_a_pickle_in_the_cache_is_not_opened():

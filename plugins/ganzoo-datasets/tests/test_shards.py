@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from ganzoo_core.cli import main
 from ganzoo_core.data import lazy, memory
 from ganzoo_core.data.fingerprint import compute_fingerprint
 from ganzoo_core.data.reading import encoded
+from ganzoo_core.data.reading.decoding import Task
 from ganzoo_datasets import folder, shard_files, shards, tar_index
 
 from .shard_sets import make_jpegs, write_folder, write_shards, write_tar
@@ -218,3 +221,20 @@ def test_dry_run_info_and_doctor(tmp_path, capsys):
         "height": 16, "width": 16, "channels": 3, "classes": 3, "images": 30,
     }  # fmt: skip
     assert shard_files.find_shards(tmp_path / "shards")[0].relative == "000000.tar"
+
+
+def test_two_threads_that_read_first_share_one_pool(monkeypatch):
+    class SlowPool:
+        def __init__(self, workers):
+            started.append(workers)
+            time.sleep(0.2)
+
+        def perform(self, task, chunks):
+            return ([0] * len(chunk) for chunk in chunks)
+
+    started = []
+    monkeypatch.setattr(encoded.pool, "WorkerPool", SlowPool)
+    images = encoded.EncodedImages([], Task("decode", side=8, height=8, width=8, channels=3), workers=2)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda files: list(images._decode(files)), ["ab", "cd"]))
+    assert started == [2]

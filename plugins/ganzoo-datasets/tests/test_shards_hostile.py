@@ -117,6 +117,19 @@ def test_some_without_a_class(tmp_path):
     assert any("left out, since they have no class: 1" in note for note in found.notes)
 
 
+def test_numbers_and_texts_as_classes(tmp_path):
+    path = shard(tmp_path, *((f"{number}.cls", text) for number, text in enumerate((b"10", b"9", b"cat", b"9"))))
+    found = read(path)  # such as digits and letters
+    assert found.class_names == ("10", "9", "cat")
+    assert found.labels.tolist() == [0, 1, 2, 1]
+    (tmp_path / "class_names.txt").write_text("ant\n" * 11)
+    refuse(
+        path,
+        r"0\.tar/0\.jpg has the class 10 and .*0\.tar/2\.jpg the class cat; expected numbers alone, since there are 11 "
+        "class names: correct the second, or move class_names.txt away",
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
