@@ -221,9 +221,8 @@ def unscored(run, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "extractor", ["places", *(pytest.param(name, marks=pytest.mark.slow) for name in ("whole", "dying"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("extractor", ["places", "whole", "dying"])
 def test_ranks_score_in_training_as_one_process_does_later(run, unscored, tmp_path, monkeypatch, extractor):
     monkeypatch.setenv("EXTRACTOR", extractor)
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
