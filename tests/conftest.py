@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,29 @@ class Site:
         if manifest is not None:
             write(folder / "ganzoo.toml", manifest)
         return folder
+
+    @contextmanager
+    def seen_here(self, plugins: str | None = None) -> Iterator[pytest.MonkeyPatch]:
+        """Let this process see the distributions, and forget what it imported of them at the end.
+
+        A package left in `sys.modules` would be taken for one of its name in a later folder.
+
+        Args:
+            plugins: the only ones that ganzoo shall see; all that are installed without it.
+        """
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(self.path)
+            if plugins is None:
+                patch.delenv("GANZOO_PLUGINS", raising=False)
+            else:
+                patch.setenv("GANZOO_PLUGINS", plugins)
+            discovery_catalog.clear_cache()
+            yield patch
+        discovery_catalog.clear_cache()
+        for name, module in list(sys.modules.items()):
+            if str(self.path) in str(getattr(module, "__file__", "")):
+                del sys.modules[name]
+        importlib.invalidate_caches()
 
     @staticmethod
     def loss(name: str, package: str, more: str = "") -> str:
@@ -151,18 +175,10 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def here(site: Site) -> Iterator[Site]:
     """The same, seen by this process."""
-    monkeypatch.syspath_prepend(site.path)
-    monkeypatch.delenv("GANZOO_PLUGINS", raising=False)
-    before = set(sys.modules)
-    discovery_catalog.clear_cache()
-    yield site
-    discovery_catalog.clear_cache()
-    for name in set(sys.modules) - before:
-        if str(site.path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
-    importlib.invalidate_caches()
+    with site.seen_here():
+        yield site
 
 
 @pytest.fixture(scope="session")
@@ -177,15 +193,9 @@ def conditioned(make_site: Callable[[], Site]) -> Iterator[Site]:
     site, folder = make_site(), Path(__file__).parent / "conditioned"
     code = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
     site.add("conditioned", (folder / "ganzoo.toml").read_text(encoding="utf-8"), files=code)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(site.path)
+    with site.seen_here("conditioned,ganzoo-losses,ganzoo-schedules") as patch:
         patch.setenv("PYTHONPATH", str(site.path))
-        patch.setenv("GANZOO_PLUGINS", "conditioned,ganzoo-losses,ganzoo-schedules")
-        discovery_catalog.clear_cache()
         yield site
-    discovery_catalog.clear_cache()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "conditioned"]:
-        del sys.modules[name]
 
 
 class Resolver:

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from ganzoo_core.discovery import catalog
-
 PLUGINS = "dots,ganzoo-cgan-torch,ganzoo-losses,ganzoo-schedules"
 MANIFEST = """
 api = 1
@@ -64,11 +62,7 @@ def install(site: Any, cache: Path, *, manifest: str, code: str) -> Iterator[pyt
         manifest, code: what is added to those of this file; the code has the hooks `extractor` and `metric`.
     """
     site.add("dots", MANIFEST + manifest, files={"__init__.py": CODE + code})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(site.path)
+    with site.seen_here(PLUGINS) as patch:
         patch.setenv("GANZOO_CACHE", str(cache))
         patch.setenv("PYTHONPATH", str(site.path))
-        patch.setenv("GANZOO_PLUGINS", PLUGINS)
-        catalog.clear_cache()
         yield patch
-    catalog.clear_cache()

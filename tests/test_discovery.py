@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import zipfile
 
 import pytest
+
+from ganzoo_core.discovery import catalog
 
 HEAVY = {"torch", "tensorflow", "torchvision", "keras", "sklearn"}
 
@@ -195,3 +198,13 @@ def test_a_reader_that_leaves_early_is_no_error(hundred, start):
     listing.stdout.close()
     assert listing.stderr.read() == ""
     assert listing.wait(60) == 0
+
+
+def test_a_folder_seen_by_this_process_leaves_nothing_behind_for_the_next_one(make_site):
+    for title in ("first", "second"):
+        site = make_site()
+        code = {"__init__.py": f"title = {title!r}"}
+        site.add("twin", f'api = 1\n[losses.twin]\ntitle = "{title}"\nhooks = "twin"\n', files=code)
+        with site.seen_here("twin"):
+            assert importlib.import_module("twin").title == title
+            assert [part.title for part in catalog.scan().parts] == [title]
