@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:  # importing numpy would double the time of commands that only list what is installed
     import numpy as np
 
+from ganzoo_core.api_version import API as API
 from ganzoo_core.errors import PluginError
 from ganzoo_core.frameworks import FRAMEWORKS
 from ganzoo_core.image_source import Images as Images
@@ -23,8 +24,6 @@ from ganzoo_core.image_source import ImageSource as ImageSource
 from ganzoo_core.ops import Ops as Ops
 from ganzoo_core.ops import Tensor as Tensor
 
-API = 1
-"""The version of this contract. A manifest states the version it was written for (`api = 1`)."""
 Options = Mapping[str, Any]
 """A part's own settings with the prefix removed: `model.width` arrives as `options["width"]`."""
 

@@ -6,8 +6,8 @@ module with the contract's tiny networks, and the manifests that name it. Nothin
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-import pkgutil
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +86,7 @@ class Framework:
         """
         if not self.is_installed():
             raise UsageError(f"this needs {self.name}, which is not installed; {self.install_command}")
-        return pkgutil.resolve_name(f"{self.engine}:{name}")
+        return getattr(importlib.import_module(self.engine), name)
 
 
 FRAMEWORKS: dict[str, Framework] = {

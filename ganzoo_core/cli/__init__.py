@@ -11,31 +11,52 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ganzoo_core.cli import completion
 from ganzoo_core.cli.parser import Parser
-from ganzoo_core.discovery import catalog
-from ganzoo_core.distributed import launchers, ranks
 from ganzoo_core.errors import GanzooError, PluginError, UsageError
 from ganzoo_core.interrupts import interrupt_on_signals, stop_at_end_of_input
-from ganzoo_core.storage.files import explain_os_error
 from ganzoo_core.terminal.text import clean_interpreter_output, mute_waiting, to_one_line, write_paragraph
 
-# The module of each command; only that of the command to run is imported.
-COMMANDS: Mapping[str, str] = {
-    "list": "listing",
-    **{name: name for name in ("info", "run", "sweep", "resume", "generate", "judge", "evaluate", "report")},
-    **{name: name for name in ("compare", "show", "new", "ship", "doctor")},
+
+class Command(NamedTuple):
+    """The module that declares a command's arguments and runs it, and what it does, as `ganzoo --help` says it."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "list": Command("listing", "what is installed"),
+    "info": Command("info", "all about one part"),
+    "run": Command("run", "train a model"),
+    "sweep": Command("sweep", "train a grid of runs"),
+    "resume": Command("resume", "go on with a run"),
+    "generate": Command("generate", "draw images"),
+    "judge": Command("judge", "what D says of pictures"),
+    "evaluate": Command("evaluate", "score a run"),
+    "report": Command("report", "a run as a page to look at"),
+    "compare": Command("compare", "runs beside each other"),
+    "show": Command("show", "a model's source, for reading"),
+    "new": Command("new", "begin a plugin of your own"),
+    "ship": Command("ship", "put a generator into its plugin"),
+    "doctor": Command("doctor", "what is wrong, and what to do"),
 }
 EXIT_INTERRUPTED = 130
 
 __all__ = ["COMMANDS", "EXIT_INTERRUPTED", "main", "make_parser"]
 
 
-def make_parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
-    """Return the main parser and the parsers of all commands, or of the one named `only`."""
+def make_parser(names: Iterable[str] = COMMANDS, *, with_arguments: bool = True) -> tuple[Parser, dict[str, Parser]]:
+    """Return the main parser and the parsers of commands.
+
+    Args:
+        names: the commands.
+        with_arguments: whether to import their modules, which declare their arguments; `ganzoo --help` shows none.
+    """
     whole = Parser(
         prog="ganzoo",
         description="A zoo of generative adversarial networks. `ganzoo list` shows what is installed, "
@@ -44,9 +65,13 @@ def make_parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
     whole.add_argument("--version", action="store_true", help="ganzoo, frameworks and devices, with their versions")
     whole.add_argument("--json", action="store_true", dest="version_as_json", help="with --version: for programs")
     subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in [COMMANDS[only]] if only in COMMANDS else COMMANDS.values():
-        command = importlib.import_module(f"ganzoo_core.cli.{module}")
-        sub = command.add(subparsers)
+    for name in names:
+        sub = subparsers.add_parser(name, help=COMMANDS[name].summary)
+        if not with_arguments:
+            continue
+        module = importlib.import_module(f"ganzoo_core.cli.{COMMANDS[name].module}")
+        sub.description = module.__doc__
+        module.add_arguments(sub)
         sub.add_argument(
             "--no-plugin",
             action="append",
@@ -55,7 +80,7 @@ def make_parser(only: str = "") -> tuple[Parser, dict[str, Parser]]:
             completer=completion.suggest_plugins,
             help="leave a plugin out, by its distribution's name; can be repeated",
         )
-        sub.set_defaults(execute=command.execute)
+        sub.set_defaults(execute=module.execute)
     return whole, dict(subparsers.choices)
 
 
@@ -82,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return 0
     except OSError as error:
+        from ganzoo_core.storage.files import explain_os_error
+
         _print_error(f"ganzoo {name}: {to_one_line(explain_os_error(error))}")
         _silence_stdout()
         return 1
@@ -89,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
     """Parse the arguments and run the command; print its error, if any."""
-    whole, commands = make_parser(words[0] if words and "_ARGCOMPLETE" not in os.environ else "")
+    whole, commands = _make_parser_for(words)
     if "_ARGCOMPLETE" in os.environ:
         completion.complete(whole)
     args, unknown = whole.parse_known_args(argv)
@@ -105,6 +132,9 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
     if args.command is None:
         whole.print_help()
         return 2
+    from ganzoo_core.discovery import catalog
+    from ganzoo_core.distributed import launchers, ranks
+
     catalog.leave_out(args.no_plugin)
     rank = ranks.Rank()
     try:
@@ -131,6 +161,15 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
         if text is not None:
             _print_error(f"ganzoo {args.command}: {to_one_line(text)}")
         return error.exit_code
+
+
+def _make_parser_for(words: Sequence[str]) -> tuple[Parser, dict[str, Parser]]:
+    """Make the parsers that these words need, since importing the modules of all commands takes long."""
+    if "_ARGCOMPLETE" in os.environ:
+        return make_parser()
+    if words and words[0] in COMMANDS:
+        return make_parser([words[0]])
+    return make_parser(with_arguments=any(word in COMMANDS for word in words))
 
 
 def _print_error(text: str) -> None:

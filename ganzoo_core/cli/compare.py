@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganzoo_core.cli.parser import DEVICE, ENGINE_SETTINGS, Parser, parse_path
+from ganzoo_core.cli.options import DEVICE, ENGINE_SETTINGS
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json, write_line
@@ -15,9 +16,8 @@ SCHEMA = 1
 COLUMNS = 4  # settings in the terminal's table; the page shows all
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("compare", help="runs beside each other", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("paths", nargs="+", type=parse_path, metavar="RUN", help="runs, or folders of them")
     parser.add_argument(
         "--out", type=parse_path, metavar="FILE", help="the page (compare.html in the folder of runs, or here)"
@@ -33,7 +33,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

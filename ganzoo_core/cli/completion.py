@@ -1,7 +1,7 @@
 """Tab completion. Names come from manifests, so that no plugin is imported.
 
 Each command attaches a completer to an argument where it adds it; argcomplete is imported only in the process that a
-shell starts with `_ARGCOMPLETE` set.
+shell starts with `_ARGCOMPLETE` set, and so is the catalog where no command needs it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import argparse
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ganzoo_core.discovery import catalog
-from ganzoo_core.discovery.manifest import KINDS, Part
 from ganzoo_core.errors import GanzooError
 from ganzoo_core.terminal.text import to_one_line
+
+if TYPE_CHECKING:
+    from ganzoo_core.discovery.catalog import Catalog
+    from ganzoo_core.discovery.manifest import Part
 
 Suggestions = Mapping[str, str]  # word -> description, which zsh shows
 Completer = Callable[[str, argparse.Namespace], Suggestions]
@@ -33,6 +35,8 @@ def guard(completer: Completer) -> Callable[..., dict[str, str]]:
     """Wrap a completer so that on an error, which half-typed input can cause, it suggests nothing."""
 
     def offer(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> dict[str, str]:
+        from ganzoo_core.discovery import catalog
+
         try:
             catalog.leave_out(getattr(parsed_args, "no_plugin", None) or [])
             suggestions = completer(prefix, parsed_args)
@@ -48,9 +52,15 @@ def _is_suggestion(word: str, prefix: str) -> bool:
     return word.startswith(prefix) and word.isprintable()
 
 
+def _scan() -> Catalog:
+    from ganzoo_core.discovery import catalog
+
+    return catalog.scan()
+
+
 def _suggest_parts(kinds: Iterable[str], prefix: str, args: argparse.Namespace) -> dict[str, str]:
     """Suggest parts, except those of another framework than the model's."""
-    installed = catalog.scan()
+    installed = _scan()
     framework = _find_framework(installed, args)
     offered: dict[str, str] = {}
     aliases: dict[str, str] = {}
@@ -63,7 +73,7 @@ def _suggest_parts(kinds: Iterable[str], prefix: str, args: argparse.Namespace) 
     return offered if any(name.startswith(prefix) for name in offered) else aliases
 
 
-def _find_framework(installed: catalog.Catalog, args: argparse.Namespace) -> str:
+def _find_framework(installed: Catalog, args: argparse.Namespace) -> str:
     """The framework of the model on the command line; "" without a model."""
     for word in ("model", "generator", "discriminator"):
         name = getattr(args, word, None)
@@ -101,7 +111,7 @@ def suggest_data(prefix: str, args: argparse.Namespace) -> Suggestions:
         from argcomplete.completers import FilesCompleter
 
         return {f"{name}:{file}": "" for file in FilesCompleter()(path)}
-    arguments = {part.name: part.argument for part in catalog.scan().list_kind("datasets")}
+    arguments = {part.name: part.argument for part in _scan().list_kind("datasets")}
     return {
         name + (":" if arguments.get(name) in ("required", "path") else ""): title
         for name, title in _suggest_parts(["datasets"], prefix, args).items()
@@ -109,6 +119,8 @@ def suggest_data(prefix: str, args: argparse.Namespace) -> Suggestions:
 
 
 def suggest_any_part(prefix: str, args: argparse.Namespace) -> Suggestions:
+    from ganzoo_core.discovery.manifest import KINDS
+
     return _suggest_parts(KINDS, prefix, argparse.Namespace())
 
 
@@ -117,14 +129,14 @@ def suggest_parts_and_plugins(prefix: str, args: argparse.Namespace) -> Suggesti
 
 
 def suggest_plugins(prefix: str, args: argparse.Namespace) -> Suggestions:
-    installed = catalog.scan()
+    installed = _scan()
     names = {part.distribution for part in installed.parts} | {problem.distribution for problem in installed.problems}
     return dict.fromkeys(sorted(names), "a plugin")
 
 
 def _find_picked_parts(args: argparse.Namespace) -> list[Part]:
     """The parts on the command line, and the model's own loss and schedule."""
-    installed = catalog.scan()
+    installed = _scan()
     slots = {"models": ("model", "generator", "discriminator", "name"), "losses": ("loss",)}
     slots |= {"schedules": ("schedule",), "datasets": ("data",)}
     picked = []

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import SETTINGS, Parser
+from ganzoo_core.cli.options import SETTINGS
+from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribution
 from ganzoo_core.discovery.manifest import KINDS, Part
@@ -59,9 +60,8 @@ class Finding:
     detail: str = ""
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("doctor", help="what is wrong, and what to do", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument(
         "name",
         nargs="?",
@@ -78,7 +78,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         help="instead: time training with one thread, half of the cores and all, and keep the fastest for this machine",
     )
     parser.add_argument("--json", action="store_true", help="for programs")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

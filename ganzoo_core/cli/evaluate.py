@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import CHECKPOINT, DEVICE, SETTINGS, Parser, parse_path
+from ganzoo_core.cli.options import CHECKPOINT, DEVICE, SETTINGS
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.cli.run import split_names
 from ganzoo_core.distributed import launchers
 from ganzoo_core.messages import pluralise
@@ -22,9 +23,8 @@ MAX_CLASS_ROWS = 100  # classes in the table by class
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better"}
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("evaluate", help="score a run", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument(
         "path",
         nargs="?",
@@ -78,7 +78,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--no-real", action="store_true", help="leave out the scores of real halves")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

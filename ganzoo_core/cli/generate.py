@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganzoo_core.cli.parser import CHECKPOINT, CLASS, DEVICE, ENGINE_SETTINGS, Parser, parse_path
+from ganzoo_core.cli.options import CHECKPOINT, CLASS, DEVICE, ENGINE_SETTINGS
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_json
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ STRIP_FRAMES, STRIP_KEYS = 16, 4  # frames and key points of a latent walk drawn
 WALKS_BY_SIZE = ((64, 16), (128, 4))  # (side in pixels, walks): up to that side, so many walks side by side; else one
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("generate", help="draw images", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("path", type=parse_path, metavar="PATH", help="a run, its generator/ or a snapshot; or a MODEL")
     parser.add_argument(
         "-n", type=int, metavar="N", help="how many images (16), or walks; with --class all, of each class"
@@ -69,7 +69,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         metavar="K",
         help=f"it goes through the images of the seeds S to S+K-1 (8; {STRIP_KEYS} in a strip)",
     )
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 from dataclasses import asdict
 from typing import Any
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import SETTINGS, Parser
+from ganzoo_core.cli.options import SETTINGS
+from ganzoo_core.cli.parser import Parser
 from ganzoo_core.discovery import catalog
 from ganzoo_core.discovery.manifest import Part
 from ganzoo_core.errors import GanzooError
@@ -20,9 +20,8 @@ from ganzoo_core.terminal.text import to_one_line, write_json, write_line, write
 SCHEMA = 1
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("info", help="all about one part", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("name", metavar="NAME", completer=completion.suggest_any_part, help="a part of any kind")
     parser.add_argument(
         "--data",
@@ -36,7 +35,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--set", **SETTINGS, help="with --layers: a setting")
     parser.add_argument("--layers", action="store_true", help="each layer's output shape and parameters")
     parser.add_argument("--json", action="store_true", help="for programs")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -126,7 +124,7 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
 def _list_requirements(distribution: str) -> list[str]:
     """The distribution's requirements, without those of extras."""
     try:
-        lines = importlib.metadata.requires(distribution) or []
+        lines = catalog.list_requirements(distribution)
     except Exception:  # invalid metadata of third parties may raise anything
         return []
     return [line for line in lines if "extra ==" not in line]

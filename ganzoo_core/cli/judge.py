@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ganzoo_core.cli.parser import CLASS, DEVICE, SETTINGS, Parser, parse_path
+from ganzoo_core.cli.options import CLASS, DEVICE, SETTINGS
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import write_json
 
 SCHEMA = 1
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("judge", help="what D says of pictures", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("path", type=parse_path, metavar="RUN", help="the run's folder")
     parser.add_argument(
         "pictures",
@@ -35,7 +35,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         "--data-root", type=parse_path, metavar="DIR", help="where data sets lie; for a discriminator with batch norm"
     )
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

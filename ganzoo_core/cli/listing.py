@@ -14,12 +14,10 @@ from ganzoo_core.terminal.text import write_json, write_line
 SCHEMA = 1
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("list", help="what is installed", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("kind", nargs="?", metavar="KIND", choices=KINDS, help=f"one of {', '.join(KINDS)}")
     parser.add_argument("--json", action="store_true", help="for programs")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -20,9 +20,8 @@ from ganzoo_core.terminal.text import write_json, write_line
 SCHEMA = 1
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("new", help="begin a plugin of your own", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("name", metavar="NAME", help="of the distribution and of the part in it, such as my-gan")
     parser.add_argument(
         "--kind",
@@ -54,7 +53,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--author", metavar="A", help="'Name' or 'Name <address>' (default: as git has it)")
     parser.add_argument("--out", type=parse_path, metavar="DIR", help="its folder, new or empty (default: NAME)")
     parser.add_argument("--json", action="store_true", help="for programs")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

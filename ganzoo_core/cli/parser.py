@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ganzoo_core.cli import completion
 from ganzoo_core.errors import UsageError
-from ganzoo_core.settings import CORE_SETTINGS
 from ganzoo_core.storage.paths import expand_user
 from ganzoo_core.terminal.text import write_paragraph
 
@@ -21,22 +21,6 @@ _INVALID_CHOICE = re.compile(
 )
 _INVALID_NUMBER = re.compile(r"argument (?P<what>[^:]+): invalid (?P<type>int|float) value: '(?P<found>.*)'", re.S)
 
-# Options of several commands; each adds its own help.
-CHECKPOINT: Mapping[str, Any] = {"default": "last", "metavar": "C", "completer": completion.suggest_checkpoints}
-CLASS: Mapping[str, Any] = {"dest": "label", "metavar": "C", "completer": completion.suggest_classes}
-DEVICE: Mapping[str, Any] = {"choices": CORE_SETTINGS["engine.device"].choices}
-SETTINGS: Mapping[str, Any] = {
-    "action": "append",
-    "default": [],
-    "metavar": "KEY=VALUE",
-    "completer": completion.suggest_settings,
-}
-# `--set` of a command that takes no settings but the engine's.
-ENGINE_SETTINGS: Mapping[str, Any] = {
-    **SETTINGS,
-    "help": "of engine.* alone, such as engine.max_parameters=5e9 for a network that is refused as too large",
-}
-
 
 def parse_path(text: str) -> Path:
     """Parse a path on the command line; `~` is the user's home, also in `--out=~/x`."""
@@ -44,6 +28,28 @@ def parse_path(text: str) -> Path:
         return expand_user(text)
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Finds the terminal's width by itself: argparse makes a formatter for each argument, and asks `shutil` for it.
+
+    That import brings the libraries of three kinds of archives.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_find_width())
+
+
+def _find_width() -> int:
+    """The width of help as argparse has it: two columns less than `COLUMNS` says, or than the terminal has."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns) - 2
+    try:
+        found = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):  # there is no stdout, or no terminal
+        found = 0
+    return (found or 80) - 2
 
 
 class _Container(argparse._ActionsContainer):
@@ -66,7 +72,7 @@ class Parser(_Container, argparse.ArgumentParser):
     """The parser of `ganzoo` or of one command. Options cannot be abbreviated: `--data` is not `--data-root`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **options})
+        super().__init__(*args, **{"allow_abbrev": False, "formatter_class": _HelpFormatter, **options})
 
     def add_argument_group(self, *args: Any, **options: Any) -> Group:
         """Add a heading; options are added to the group that is returned."""

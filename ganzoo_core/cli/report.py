@@ -6,15 +6,15 @@ import argparse
 import contextlib
 import sys
 
-from ganzoo_core.cli.parser import DEVICE, ENGINE_SETTINGS, Parser, parse_path
+from ganzoo_core.cli.options import DEVICE, ENGINE_SETTINGS
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_json, write_line
 
 SCHEMA = 1
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("report", help="a run as a page to look at", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("path", type=parse_path, metavar="RUN", help="the run's folder; the run may still go on")
     parser.add_argument("--out", type=parse_path, metavar="FILE", help="the page (report.html in RUN)")
     parser.add_argument(
@@ -32,7 +32,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--port", type=int, metavar="N", help="of --live (8765, or a free one)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import DEVICE, SETTINGS, Parser, parse_path
+from ganzoo_core.cli.options import DEVICE, SETTINGS
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.cli.run import print_outcome, split_names
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("resume", help="go on with a run", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("path", type=parse_path, metavar="RUN", help="the run's folder")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--images", type=int, metavar="N", help="a new length in all, in real images seen")
@@ -40,7 +40,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
     parser.add_argument("--restart", action="store_true", help="begin again from nothing, where no checkpoint is valid")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="for programs: stdout is JSON alone")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ganzoo_core.cli import completion
-from ganzoo_core.cli.parser import DEVICE, SETTINGS, Parser, parse_path
+from ganzoo_core.cli.options import DEVICE, SETTINGS
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.distributed import launchers
 from ganzoo_core.messages import pluralise
 from ganzoo_core.terminal.tables import print_table
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("run", help="train a model", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     add_run_options(parser, out="the run's folder, new or empty (default: runs/MODEL-DATA-N)")
-    return parser
 
 
 def add_run_options(parser: Parser, *, out: str) -> None:

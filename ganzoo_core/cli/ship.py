@@ -10,17 +10,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganzoo_core.cli.parser import CHECKPOINT, Parser, parse_path
+from ganzoo_core.cli.options import CHECKPOINT
+from ganzoo_core.cli.parser import Parser, parse_path
 from ganzoo_core.terminal.text import write_exact, write_line
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("ship", help="put a generator into its plugin", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("path", type=parse_path, metavar="RUN", help="a run, its generator/ or a snapshot")
     parser.add_argument("--name", metavar="NAME", help="what it is called, such as that of its data (the run's data)")
     parser.add_argument("--checkpoint", **CHECKPOINT, help="IMAGES, epoch:N, best or last (last)")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -15,14 +15,12 @@ from ganzoo_core.terminal.text import is_coloured, write_exact
 FILES = {"plain": "plain.py", "networks": "networks.py"}
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("show", help="a model's source, for reading", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     parser.add_argument("model", metavar="MODEL", completer=completion.suggest_models, help="an installed model")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--plain", action="store_true", help="the whole GAN as one script (the default)")
     which.add_argument("--networks", action="store_true", help="the networks as ganzoo trains them")
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -44,9 +44,8 @@ OWN_OPTIONS = (  # options of the sweep itself, not passed to the runs
 )
 
 
-def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
-    """Declare the command."""
-    parser = subparsers.add_parser("sweep", help="train a grid of runs", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
     run.add_run_options(parser, out="the folder of all runs (default: runs/MODEL-sweep-N)")
     grid = parser.add_argument_group("the grid")
     grid.add_argument(
@@ -68,7 +67,6 @@ def add(subparsers: argparse._SubParsersAction[Parser]) -> Parser:
         slurm.add_argument(f"--{name}", metavar=name[0].upper(), help=text)
     # All options of `run` are passed to the runs.
     parser.set_defaults(words_of=[action for action in parser._actions if action.dest not in OWN_OPTIONS])
-    return parser
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -258,5 +256,5 @@ def _print_outcomes(sweep: Sweep, outcomes: list[Outcome], args: argparse.Namesp
 def _print_comparison(folder: Path) -> None:
     """Print what `ganzoo compare FOLDER` prints."""
     parser = Parser()
-    compare.add(parser.add_subparsers())
-    compare.execute(parser.parse_args(["compare", str(folder)]))
+    compare.add_arguments(parser)
+    compare.execute(parser.parse_args([str(folder)]))

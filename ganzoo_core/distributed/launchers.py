@@ -6,10 +6,8 @@ Nothing here imports a framework. A `Launch` is the same for all of them.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,6 +111,8 @@ def choose_gpu(launch: Launch, count: int) -> int:
     if count == 1 and not launch.shares_gpus:
         return 0
     if rank.local_rank >= count:
+        import socket
+
         raise UsageError(
             f"{launch.starter} started {rank.local_world_size} processes on {socket.gethostname()}, which has {count} "
             f"GPUs; start {count} on it, or say --device cpu"
@@ -155,9 +155,14 @@ def _read_torchrun(environment: Mapping[str, str]) -> Launch | None:
 
 def _read_tf_config(environment: Mapping[str, str]) -> Launch | None:
     """`{"cluster": {"worker": ["HOST:PORT", …]}, "task": {"type": "worker", "index": 0}}`; a `chief` comes first."""
+    text = environment.get("TF_CONFIG")
+    if not text:
+        return None
+    import json
+
     damaged = UsageError("the environment's TF_CONFIG is no JSON of a cluster; unset it, or correct it")
     try:
-        config: Any = json.loads(environment.get("TF_CONFIG") or "{}")
+        config: Any = json.loads(text)
         cluster = {job: list(members) for job, members in config.get("cluster", {}).items()}
         task = config.get("task", {})
         job, index = str(task.get("type")), task.get("index", 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 _NEVER_WORDS = {"off", "never", "none", "0"}
@@ -47,6 +46,8 @@ class Interval:
             epoch_images: the number of images in the set.
             step_images: the real images that D sees in one step.
         """
+        from fractions import Fraction  # commands that only look at what is installed count no images
+
         scale = {"image": 1, "epoch": epoch_images, "step": step_images}[self.unit]
         # Exact in the decimals that were written: 0.07 epochs of 100 images are 7; with floats they would be 8.
         return math.ceil(Fraction(str(self.count)) * scale)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ganzoo_core.api import Options
 from ganzoo_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from ganzoo_core.api import Options
 
 REPEATED = ("generator.", "discriminator.")
 

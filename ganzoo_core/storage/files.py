@@ -7,7 +7,6 @@ is refused by name. A path that the user names may contain links; entries below 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import stat
@@ -119,6 +118,8 @@ def read_bytes(path: Path, limit: int, *, named_by_user: bool = False) -> bytes:
 
 def compute_sha256(path: Path) -> str:
     """The SHA-256 of a regular file in hexadecimal; raises as `open_file` does."""
+    import hashlib  # loads OpenSSL, which most commands do without
+
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

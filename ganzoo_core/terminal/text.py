@@ -8,10 +8,8 @@ and `rich_tables`, which draw with rich. Rich is imported only if there is a ter
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
-import textwrap
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -67,6 +65,8 @@ def write_exact(text: object, *, lines: bool = False) -> None:
 
 def write_json(value: Any, *, indent: int | None = None) -> None:
     """Write JSON to stdout in ASCII, so that control characters are escaped and programs still read the exact text."""
+    import json
+
     print(json.dumps(value, indent=indent, ensure_ascii=True), flush=True)
 
 
@@ -130,6 +130,8 @@ def clean_interpreter_output() -> None:
 
 def wrap_text(text: str, width: int, indent: str) -> list[str]:
     """Wrap text to lines of `width` characters; a longer word, such as a path, is not broken, so it can be copied."""
+    import textwrap
+
     return textwrap.wrap(text, max(width, 10), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from ganzoo_core.discovery import manifest
+from ganzoo_core.discovery.catalog.distributions import Distribution, find_entry_points
 from ganzoo_core.discovery.catalog.lookup import Catalog
 from ganzoo_core.discovery.catalog.names import find_nearest, normalise_distribution, normalise_part
 from ganzoo_core.discovery.manifest import Manifest, Part, Problem
@@ -24,8 +24,7 @@ MAX_WORD_LENGTH = 100  # characters of a name, a version
 _METADATA_FIELD = re.compile(r"^(Name|Version):[ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """One entry point of a distribution, or the reason why its entry points cannot be read."""
 
     name: str
@@ -115,7 +114,7 @@ def _advise(name: str, known: dict[str, str]) -> str:
 
 def _find_entries() -> Iterator[_Entry]:
     try:
-        points = list(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))
+        points = find_entry_points(ENTRY_POINT_GROUP)
     except Exception:  # broken metadata of a single distribution makes this call fail
         yield from _find_entries_one_by_one()
         return
@@ -126,6 +125,8 @@ def _find_entries() -> Iterator[_Entry]:
 
 def _find_entries_one_by_one() -> Iterator[_Entry]:
     """Read each distribution separately, which is slower. The first of a name on the path counts, as for imports."""
+    import importlib.metadata
+
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         name, version = _read_origin(distribution)
@@ -144,6 +145,8 @@ def _find_entries_one_by_one() -> Iterator[_Entry]:
 
 def find_broken_metadata() -> list[tuple[str, str]]:
     """The distributions on the path that Python's own metadata reader fails on, each with the reason."""
+    import importlib.metadata
+
     broken: dict[str, str] = {}
     versions: dict[tuple[str, Path], str] = {}
     for distribution in importlib.metadata.distributions():
@@ -159,7 +162,7 @@ def find_broken_metadata() -> list[tuple[str, str]]:
     return sorted(broken.items())
 
 
-def _read_origin(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
+def _read_origin(distribution: Distribution) -> tuple[str, str]:
     """Name and version; if the metadata is broken, those in the metadata folder's name, or `?`."""
     stem = PurePath(str(getattr(distribution, "_path", "?"))).stem
     name, _, version = stem.partition("-")
@@ -177,7 +180,7 @@ def _make_printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_WORD_LENGTH])
 
 
-def _is_plugin(distribution: importlib.metadata.Distribution) -> bool:
+def _is_plugin(distribution: Distribution) -> bool:
     """Whether entry points that cannot be parsed mention ganzoo's group."""
     try:
         return ENTRY_POINT_GROUP.encode() in (distribution._path / "entry_points.txt").read_bytes()  # type: ignore[attr-defined]

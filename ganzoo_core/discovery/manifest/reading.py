@@ -77,7 +77,7 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> Manife
     try:
         # An installer may have put a link to its cache instead of the file.
         text = files.read_bytes(path, MAX_BYTES, named_by_user=True).decode("utf-8-sig")
-        if any(_QUOTED.sub("", line).partition("#")[0].count(".") > MAX_DOTS for line in text.splitlines()):
+        if any(_has_many_dots(line) for line in text.splitlines()):
             raise ValueError(f"a line has more than {MAX_DOTS} dots outside of quotes")
         content = tomllib.loads(text)
     except (UsageError, ValueError, RecursionError) as error:
@@ -117,6 +117,11 @@ def read(path: Path, *, distribution: str, version: str, package: str) -> Manife
         problems.append(problem("bad-manifest", "; ".join(("names no part", *ignored))))
         ignored = ()
     return Manifest(parts, problems, [Problem("warning", reason, distribution, version) for reason in ignored])
+
+
+def _has_many_dots(line: str) -> bool:
+    """Whether a line has more than `MAX_DOTS` dots that are neither in quotes nor in a comment."""
+    return line.count(".") > MAX_DOTS and _QUOTED.sub("", line).partition("#")[0].count(".") > MAX_DOTS
 
 
 def _list_names(content: Mapping[str, Any]) -> list[tuple[str, str]]:

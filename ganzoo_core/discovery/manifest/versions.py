@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ganzoo_core.api import API
+from ganzoo_core.api_version import API
 from ganzoo_core.messages import format_value
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ UnknownField = tuple[str, Iterable[str]]
 
 def find_core_version() -> str:
     """The installed version of ganzoo-core."""
+    import importlib.metadata  # takes as long as the rest of `ganzoo list`'s imports, and that needs no version
+
     return importlib.metadata.version("ganzoo-core")
 
 
