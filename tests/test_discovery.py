@@ -88,7 +88,9 @@ def hundred(make_site):
         "        if name == 'evil_finder':\n"
         "            sys.exit('no')\n"
         "sys.meta_path.insert(0, Finder())\n"
-        f"sys.path.append({str(site.path / 'zipped.egg')!r})\n"
+        "import os\n"
+        "if 'NO_ARCHIVE' not in os.environ:\n"
+        f"    sys.path.append({str(site.path / 'zipped.egg')!r})\n"
     )
     assert len(list(site.path.glob("*.dist-info"))) == 100
     return site
@@ -120,6 +122,20 @@ def test_a_broken_plugin_is_named_with_its_reason(hundred_rows, distribution):
     assert {row["state"] for row in own} == {state}
     assert words in own[0]["reason"]
     assert len(own[0]["reason"]) < 500
+
+
+def test_where_no_archive_is_on_the_path_the_same_is_found_without_importlib_metadata(hundred, hundred_rows):
+    rows = hundred.rows(env={"NO_ARCHIVE": "1"})
+    (zipped,) = of(rows, "zipped")
+    assert (zipped["state"], zipped["name"]) == ("missing-package", "")
+    assert [row for row in rows if row is not zipped] == [
+        row for row in hundred_rows if row["distribution"] != "zipped"
+    ]
+    code = "import sys\nfrom ganzoo_core.discovery import catalog\ncatalog.scan()\n"
+    code += "print('importlib.metadata' in sys.modules)\n"
+    # Of these plugins some ask for ganzoo's version, which importlib.metadata knows.
+    assert hundred.python("-c", code, env={"NO_ARCHIVE": "1", "GANZOO_PLUGINS": "fake-1,gone"}).stdout == "False\n"
+    assert hundred.python("-c", code, env={"GANZOO_PLUGINS": "fake-1,gone"}).stdout == "True\n"
 
 
 def test_doctor_names_each_problem_and_says_what_to_do(hundred):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import io
 import json
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 import ganzoo_core as gz
 from ganzoo_core.cli import version
+from ganzoo_core.cli.parser import Parser
 from ganzoo_core.data import changes, fingerprint
 from ganzoo_core.discovery.manifest.cards import Suits
 from ganzoo_core.messages import pluralise
@@ -147,6 +149,12 @@ def test_narrow_information_and_help_fit(on_terminal):
         written, _ = on_terminal(40, *words)
         # A path or a version's long word may stand out; a sentence may not.
         assert not [line for line in lines(written) if len(line) > 40 and " " in line.strip()]
+
+
+@pytest.mark.parametrize("columns", ["", "40", "0", "-3", "wide"])
+def test_help_is_as_wide_as_argparse_makes_it(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert Parser()._get_formatter()._width == argparse.ArgumentParser()._get_formatter()._width
 
 
 REPORTS = """

@@ -96,7 +96,7 @@ def _find_folders() -> dict[str, str]:
         for entry in _list_folder(place):
             if entry.name.lower().endswith(_SUFFIXES):
                 name = entry.name.rpartition(".")[0].partition("-")[0]
-                if not name or not name.isascii() or not entry.name.endswith(_SUFFIXES):
+                if not name or not entry.name.endswith(_SUFFIXES):
                     raise _NotPlainError
                 found.setdefault(_normalise(name), entry.path)
     return found
@@ -172,7 +172,7 @@ def _read_requirements(name: str) -> list[str]:
         raise _NotPlainError from None
     found = []
     field = ""
-    for line in text.partition("\n\n")[0].split("\n"):
+    for line in text.partition("\n\n")[0].rstrip("\n").split("\n"):
         header = _HEADER_LINE.fullmatch(line)
         if header is not None:
             field = header[1].lower()
