@@ -99,6 +99,7 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
             "drawn_alone": part.drawn_alone or None,
             "trained_generators": list(part.generators),
             "has": dict(part.has),
+            "bfloat16": {name: f"{gain:.3g} times as fast" for name, gain in part.bfloat16.items()},
             "presets": {name: dict(preset) for name, preset in part.presets.items()},
             "suits": {name: asdict(suits) for name, suits in part.suits.items()},
         }
