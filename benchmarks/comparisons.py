@@ -31,6 +31,7 @@ class Row:
         settings: over the model's own.
         tiny: settings of the smallest networks; see `make_tiny`.
         tiny_size: height and width of the smallest images; 0 for those of `size`.
+        tutorial: whether the loop that tutorials teach is written out for it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict)
     tiny: Mapping[str, Any] = field(default_factory=dict)
     tiny_size: int = 0
+    tutorial: bool = False
 
     def make_tiny(self) -> Row:
         """The same row so small that it only shows that everything works."""
@@ -65,16 +67,35 @@ class Row:
 
 
 ROWS = (
-    Row("dcgan-torch-64", "torch", "dcgan-torch", 64, 64, settings={"model.width": 64}),
-    Row("dcgan-torch-32", "torch", "dcgan-torch", 32, 64, settings={"model.width": 64}),
-    Row("cgan-torch", "torch", "cgan-torch", 28, 64, classes=10, settings={"model.width": 128}),
+    Row("dcgan-torch-64", "torch", "dcgan-torch", 64, 64, settings={"model.width": 64}, tutorial=True),
+    Row("dcgan-torch-32", "torch", "dcgan-torch", 32, 64, settings={"model.width": 64}, tutorial=True),
+    Row("dcgan-torch-digits", "torch", "dcgan-torch", 32, 16, settings={"model.width": 32}, tutorial=True),
+    Row("cgan-torch", "torch", "cgan-torch", 28, 64, classes=10, settings={"model.width": 128}, tutorial=True),
     Row(
         "cgan-projection-torch", "torch", "cgan-projection-torch", 32, 64, classes=10,
-        settings={"model.width": 32, "model.latent_dim": 100, "train.critic_steps": 1},
+        settings={"model.width": 32, "model.latent_dim": 100, "train.critic_steps": 1}, tutorial=True,
     ),
-    Row("dcgan-tf", "tensorflow", "dcgan-tf", 28, 256, settings={"model.width": 64}),
     Row(
-        "progan-tf", "tensorflow", "progan-tf", 32, 16, settings={"model.width": 64, "model.latent_dim": 64}
+        "sngan-torch", "torch", "sngan-torch", 32, 64, channels=3, tiny_size=16,
+        settings={"model.width": 32, "train.critic_steps": 1},
+    ),
+    Row(
+        "r3gan-torch", "torch", "r3gan-torch", 32, 64, channels=3, tiny_size=16,
+        settings={
+            "use.with": [], "use.schedule": "constant", "model.block": "plain", "model.width": 96,
+            "model.taper": [1.0, 0.75, 0.5], "model.blocks": 1,
+        },
+        tiny={"model.width": 16},
+    ),
+    Row(
+        "pix2pix-torch", "torch", "pix2pix-torch", 64, 8, channels=3, tiny_size=32,
+        settings={"data.derive": "grey", "model.width": 24}, tiny={"model.patch": 16},
+    ),
+    Row("dcgan-tf", "tensorflow", "dcgan-tf", 28, 256, settings={"model.width": 64}, tutorial=True),
+    Row("convgan-tf", "tensorflow", "convgan-tf", 28, 128, tiny={"model.hidden": 8}, tiny_size=16),
+    Row(
+        "progan-tf", "tensorflow", "progan-tf", 32, 16, settings={"model.width": 64, "model.latent_dim": 64},
+        tutorial=True,
     ),
 )  # fmt: skip
 

@@ -20,7 +20,10 @@ from torch_work import FlopCounter, MemoryCounter
 
 
 def make_comparisons(row: Row, device: str) -> Iterator[Comparison]:
-    """The row's only comparison, with the tutorial's loop too."""
+    """The row's only comparison, with the tutorial's loop too where there is one."""
+    if not row.tutorial:
+        yield make_comparison(row, device)
+        return
     with RemoteLoop.start(row, device) as tutorial:
         found = make_comparison(row, device)
         yield replace(found, others=lambda: {**found.others(), "tutorial": tutorial})

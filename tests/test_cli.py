@@ -116,6 +116,7 @@ def test_info_lists_every_setting_that_applies(run):
     assert part["image_sizes"] == [16, 32, 64]
     assert part["conditional"] is False
     assert part["framework"] == "torch"
+    assert part["bfloat16"] == {"grey": 1.4}
     assert part["presets"] == {"grey": {"model.width": 32, "train.batch_size": 16}, "rate": {"train.lr": 6e-4}}
     text = run("info", "conv").stdout
     for words in (
@@ -125,7 +126,7 @@ def test_info_lists_every_setting_that_applies(run):
         "\nmodel.norm\tbatch\tconv\t",
         "\ntrain.betas\t0.5,0.999\tcore\t",
         "\ntrain.lr_g\t-\tcore\t",
-        "preset grey: model.width=32, train.batch_size=16",
+        "preset grey (1.4 times as fast in bfloat16): model.width=32, train.batch_size=16",
     ):
         assert words in text
 

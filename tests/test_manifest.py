@@ -84,6 +84,8 @@ def test_everything_a_card_can_hold(read):
     [models.big-gan_2.presets.tiny]
     model.widths = [8, 4]
     discriminator.norm = "none"
+    [models.big-gan_2.bfloat16]
+    tiny = 2
     """
     (part,), problems = read(text)
     assert problems == []
@@ -99,6 +101,7 @@ def test_everything_a_card_can_hold(read):
     assert part.choices == {"model.norm": ("batch", "none")}
     assert (part.above, part.at_least, part.below) == ({"model.rate": 0}, {"model.widths": 1}, {"model.rate": 1.0})
     assert part.help == {"model.norm": "the normalisation", "train.lr": "as in the paper"}
+    assert part.bfloat16 == {"tiny": 2.0}
     assert part.presets == {"tiny": {"model.widths": [8, 4], "discriminator.norm": "none"}}
     assert (part.paper, part.aliases) == ("arXiv:1511.06434", ("bg",))
 
@@ -191,6 +194,11 @@ BAD_MODEL = [
     ("help.model.a = 'x'", "help is about model.a"),
     ("defaults.model.a = 1\nhelp.model.a = 3", "expected one line of text"),
     ("presets = []", "expected a table for each preset"),
+    ("bfloat16 = 1.4", "expected a number between 1 and 100 for each preset"),
+    ("presets.x.train.lr = 1.0\nbfloat16.x = 0.9", "expected a number between 1 and 100"),
+    ("presets.x.train.lr = 1.0\nbfloat16.x = 1e3", "expected a number between 1 and 100"),
+    ("presets.x.train.lr = 1.0\nbfloat16.x = true", "expected a number between 1 and 100"),
+    ("presets.digits.train.lr = 1.0\nbfloat16.digit = 2", "about digit, which is no preset; did you mean digits?"),
     ("presets.x = 3", "expected a table of settings"),
     ("presets.none = {}", "'none' is what a user says"),
     ("presets.'a b' = {}", "lower case letters, digits"),

@@ -49,7 +49,12 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     _print_paragraph(f"{to_one_line(part.title)} ({installed.find_short_name(part)})")
     for label, value in facts.items():
-        if label not in ("name", "title", "presets", "suits", "warnings") and value not in ("", [], {}, None):
+        if label not in ("name", "title", "presets", "suits", "bfloat16", "warnings") and value not in (
+            "",
+            [],
+            {},
+            None,
+        ):
             _print_paragraph(f"  {label.replace('_', ' ')}: {to_one_line(_format_fact(value))}")
     for warning in facts["warnings"]:
         _print_paragraph(f"  warning: {warning}")
@@ -62,7 +67,9 @@ def execute(args: argparse.Namespace) -> int:
     print_table(("setting", "default", "from", "what it is"), rows)
     for name, preset in part.presets.items():
         write_line()
-        when = f" ({part.suits[name]})" if name in part.suits else ""
+        gain = f"{part.bfloat16[name]:.3g} times as fast in bfloat16" if name in part.bfloat16 else ""
+        words = ", ".join(filter(None, (str(part.suits.get(name, "")), gain)))
+        when = f" ({words})" if words else ""
         _print_paragraph(
             f"preset {name}{when}: {', '.join(f'{key}={format_setting(value)}' for key, value in preset.items())}"
         )
@@ -97,6 +104,7 @@ def _collect_facts(installed: catalog.Catalog, part: Part) -> dict[str, Any]:
             "drawn_alone": part.drawn_alone or None,
             "trained_generators": list(part.generators),
             "has": dict(part.has),
+            "bfloat16": dict(part.bfloat16),
             "presets": {name: dict(preset) for name, preset in part.presets.items()},
             "suits": {name: asdict(suits) for name, suits in part.suits.items()},
         }

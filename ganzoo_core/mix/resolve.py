@@ -186,12 +186,15 @@ def _record_picks(
             origin = entries[f"use.{slot}"].origin if entries[f"use.{slot}"].value else "the default"
         name = catalog.find_short_name(part) if part.distribution != OBJECT else OBJECT
         entries[f"use.{slot}"] = SettingValue(
-            name + (f":{argument}" if slot == "data" and argument else ""), origin, True
+            name + (f":{argument}" if slot == "data" and argument else ""),
+            origin,
+            slot in (*picks.by_slot, "generator", "discriminator"),
         )
     entries["use.model"] = SettingValue(
         entries["use.generator"].value if same else "", entries["use.generator"].origin, True
     )
     for slot, several in (("with", modifiers), ("track", trackers)):
         origin = picks.by_slot.get(slot, ("", entries[f"use.{slot}"].origin))[1]
-        entries[f"use.{slot}"] = SettingValue([catalog.find_short_name(part) for part in several], origin, True)
+        names = [catalog.find_short_name(part) for part in several]
+        entries[f"use.{slot}"] = SettingValue(names, origin, slot in picks.by_slot)
     return Settings(entries)

@@ -16,6 +16,7 @@ from ganzoo_core.data.classes import Classes
 from ganzoo_core.data.fingerprint import Fingerprint
 from ganzoo_core.data.summary import format_summary
 from ganzoo_core.distributed.ranks import ProcessGroup, Rank
+from ganzoo_core.engines import bfloat16
 from ganzoo_core.engines.threads import choose_threads, warn_of_busy_cores
 from ganzoo_core.errors import UsageError
 from ganzoo_core.generation import card
@@ -83,6 +84,8 @@ def open_run(built: TrainingSetup, *, out: Path | None, start_point: StartPoint 
     _say_start(built, runner, facts["data_summary"])
     if advice and not runner.images:
         reporter.advise(advice)
+    if start_point == FROM_SCRATCH and (offer := _offer_bfloat16(built)):
+        reporter.advise(offer)
     if runner.images:
         reporter.say(f"goes on from {pluralise(runner.images, 'image')}")
     end = built.intervals.end
@@ -266,6 +269,15 @@ def _say_start(built: TrainingSetup, runner: Runner, summary: Mapping[str, Any])
     for line in format_summary(summary):
         built.reporter.say(line)
     built.reporter.say(f"run folder: {runner.folder.path}")
+
+
+def _offer_bfloat16(built: TrainingSetup) -> str:
+    """A note if this run could well be in bfloat16 and nobody said which precision it is to have; else ""."""
+    entry, engine = built.mix.settings.entries["engine.precision"], built.engine.describe()
+    is_open = entry.value == "float32" and not entry.is_chosen and not built.mix.settings["engine.compile"]
+    if not (is_open and built.mix.bfloat16_gain and engine["device"] == "cpu"):
+        return ""
+    return bfloat16.make_offer(built.mix.preset, built.mix.bfloat16_gain)
 
 
 def _describe_modifiers(resolved: Mix) -> str:

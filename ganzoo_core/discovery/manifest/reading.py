@@ -213,6 +213,10 @@ def _check_settings(kind: str, name: str, fields: Mapping[str, Any]) -> None:
                 raise _InvalidPart(
                     f"presets.{preset} sets {key}, too late: by its suits.max_images it is picked from the data"
                 )
+    presets = fields.get("presets", {})
+    for preset in fields.get("bfloat16", {}):
+        if preset not in presets:
+            raise _InvalidPart(f"bfloat16 is about {preset}, which is no preset{_suggest(preset, presets)}")
     for label in ("choices", *BOUNDS, "help"):
         for key in fields.get(label, {}):
             if key not in declared and key not in settings.CORE_SETTINGS:
