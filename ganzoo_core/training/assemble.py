@@ -275,7 +275,9 @@ def _offer_bfloat16(built: TrainingSetup) -> str:
     """A note if this run could well be in bfloat16 and nobody said which precision it is to have; else ""."""
     entry, engine = built.mix.settings.entries["engine.precision"], built.engine.describe()
     is_open = entry.value == "float32" and not entry.is_chosen and not built.mix.settings["engine.compile"]
-    if not (is_open and built.mix.bfloat16_gain and engine["device"] == "cpu"):
+    # TensorFlow refuses bfloat16 where oneDNN is off, and may where nobody knows; other engines do without it.
+    is_native = engine["device"] == "cpu" and engine.get("onednn", "on") == "on"
+    if not (is_open and built.mix.bfloat16_gain and is_native):
         return ""
     return bfloat16.make_offer(built.mix.preset, built.mix.bfloat16_gain)
 
