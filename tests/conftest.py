@@ -78,19 +78,21 @@ class Site:
         Args:
             plugins: the only ones that ganzoo shall see; all that are installed without it.
         """
-        with pytest.MonkeyPatch.context() as patch:
-            patch.syspath_prepend(self.path)
-            if plugins is None:
-                patch.delenv("GANZOO_PLUGINS", raising=False)
-            else:
-                patch.setenv("GANZOO_PLUGINS", plugins)
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.syspath_prepend(self.path)
+                if plugins is None:
+                    patch.delenv("GANZOO_PLUGINS", raising=False)
+                else:
+                    patch.setenv("GANZOO_PLUGINS", plugins)
+                discovery_catalog.clear_cache()
+                yield patch
+        finally:
             discovery_catalog.clear_cache()
-            yield patch
-        discovery_catalog.clear_cache()
-        for name, module in list(sys.modules.items()):
-            if str(self.path) in str(getattr(module, "__file__", "")):
-                del sys.modules[name]
-        importlib.invalidate_caches()
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", "")).startswith(f"{self.path}{os.sep}"):
+                    del sys.modules[name]
+            importlib.invalidate_caches()
 
     @staticmethod
     def loss(name: str, package: str, more: str = "") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 import zipfile
 
 import pytest
@@ -224,3 +225,27 @@ def test_a_folder_seen_by_this_process_leaves_nothing_behind_for_the_next_one(ma
         with site.seen_here("twin"):
             assert importlib.import_module("twin").title == title
             assert [part.title for part in catalog.scan().parts] == [title]
+
+
+def test_a_folder_seen_by_this_process_leaves_nothing_behind_when_a_test_fails(make_site):
+    site = make_site()
+    site.add("failing", files={"__init__.py": ""})
+
+    def fail():
+        with site.seen_here("failing"):
+            importlib.import_module("failing")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert "failing" not in sys.modules
+
+
+def test_a_folder_seen_by_this_process_takes_nothing_from_another_whose_name_begins_alike(site):
+    other = type(site)(site.path.with_name(site.path.name + "0"))
+    other.add("tenth", files={"__init__.py": ""})
+    with other.seen_here("tenth"):
+        package = importlib.import_module("tenth")
+        with site.seen_here("tenth"):
+            pass
+        assert sys.modules.get("tenth") is package
