@@ -83,10 +83,10 @@ class Mix:
         return is_claim_true(self.parts["generator"].conditional, self, "generator")
 
     @property
-    def bfloat16_gain(self) -> float:
-        """How many times as fast this mix trains in bfloat16, as the model's author measured it; 0 if nobody did.
+    def bfloat16_speedup(self) -> float:
+        """How many times as fast the preset trains in bfloat16, as the model's author measured it; 0 if unknown.
 
-        It was measured with the preset as it comes, of both networks: another loss or modifier may need more digits.
+        The author measured the model's own two networks, loss and modifiers; others may need float32's precision.
         """
         generator, discriminator = self.parts["generator"], self.parts["discriminator"]
         if generator != discriminator or any(self.settings.entries[key].is_chosen for key in ("use.loss", "use.with")):
