@@ -76,7 +76,7 @@ class Site:
         A package left in `sys.modules` would be taken for one of its name in a later folder.
 
         Args:
-            plugins: the only ones that ganzoo shall see; all that are installed without it.
+            plugins: the only ones that ganzoo sees, separated by commas; None for all that are installed.
         """
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(self.path)
@@ -85,12 +85,14 @@ class Site:
             else:
                 patch.setenv("GANZOO_PLUGINS", plugins)
             discovery_catalog.clear_cache()
-            yield patch
-        discovery_catalog.clear_cache()
-        for name, module in list(sys.modules.items()):
-            if str(self.path) in str(getattr(module, "__file__", "")):
-                del sys.modules[name]
-        importlib.invalidate_caches()
+            try:
+                yield patch
+            finally:
+                discovery_catalog.clear_cache()
+                for name, module in list(sys.modules.items()):
+                    if str(self.path) in str(getattr(module, "__file__", "")):
+                        del sys.modules[name]
+                importlib.invalidate_caches()
 
     @staticmethod
     def loss(name: str, package: str, more: str = "") -> str:
