@@ -146,7 +146,7 @@ def test_dry_run_imports_no_framework_and_writes_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopping_saves_a_usable_generator(number: int, tmp_path: Path, start: Callable[..., Any]) -> None:
     words = ("run", "dcgan-torch", *SMALL, "--images", "10000000", "--out", "stopped", "--set", "report_every=5steps")
     process = start("-m", "ganzoo_core", *words, cwd=tmp_path)
