@@ -214,6 +214,15 @@ def put_path_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sys, "path", [folder, *sys.path])
 
 
+@pytest.mark.parametrize("name", ["zoo", "missing"])
+def test_requirements_are_found_where_the_path_holds_what_can_be_no_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write(folder, "zoo-1.dist-info", {"METADATA": "Name: zoo\nRequires-Dist: a\n"})
+    monkeypatch.setattr(sys, "path", [*sys.path, f"{folder}\0"])
+    assert our_requirements(name) == their_requirements(name)
+
+
 @pytest.mark.parametrize("make", [make_zip, make_egg, make_finder, take_finder_away, put_path_in])
 def test_what_is_installed_otherwise_is_left_to_importlib_metadata(
     folder: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path, pytest.MonkeyPatch], None]

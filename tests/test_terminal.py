@@ -151,7 +151,7 @@ def test_narrow_information_and_help_fit(on_terminal):
         assert not [line for line in lines(written) if len(line) > 40 and " " in line.strip()]
 
 
-@pytest.mark.parametrize("columns", ["", "40", "0", "-3", "wide"])
+@pytest.mark.parametrize("columns", ["", "40", " 40", "+4_0", "0", "-3", "wide", "9" * 5000])
 def test_help_is_as_wide_as_argparse_makes_it(columns, monkeypatch):
     monkeypatch.setenv("COLUMNS", columns)
     assert Parser()._get_formatter()._width == argparse.ArgumentParser()._get_formatter()._width

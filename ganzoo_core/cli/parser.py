@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import os
 import re
@@ -42,9 +43,10 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 def _find_width() -> int:
     """The width of help as argparse has it: two columns less than `COLUMNS` says, or than the terminal has."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns) > 0:
-        return int(columns) - 2
+    with contextlib.suppress(ValueError):
+        columns = int(os.environ.get("COLUMNS", ""))
+        if columns > 0:
+            return columns - 2
     try:
         found = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
     except (AttributeError, ValueError, OSError):  # there is no stdout, or no terminal

@@ -189,12 +189,14 @@ def _record_picks(
             name + (f":{argument}" if slot == "data" and argument else ""),
             origin,
             slot in (*picks.by_slot, "generator", "discriminator"),
+            entries[f"use.{slot}"].value,
         )
     entries["use.model"] = SettingValue(
         entries["use.generator"].value if same else "", entries["use.generator"].origin, True
     )
     for slot, several in (("with", modifiers), ("track", trackers)):
-        origin = picks.by_slot.get(slot, ("", entries[f"use.{slot}"].origin))[1]
+        own = entries[f"use.{slot}"]
+        origin = picks.by_slot.get(slot, ("", own.origin))[1]
         names = [catalog.find_short_name(part) for part in several]
-        entries[f"use.{slot}"] = SettingValue(names, origin, slot in picks.by_slot)
+        entries[f"use.{slot}"] = SettingValue(names, origin, slot in picks.by_slot, own.value)
     return Settings(entries)

@@ -273,15 +273,14 @@ def _say_start(built: TrainingSetup, runner: Runner, summary: Mapping[str, Any])
 
 def _offer_bfloat16(built: TrainingSetup) -> str:
     """A note if this run would be faster in bfloat16 on this CPU and the user chose no precision; else ""."""
-    settings, speedup = built.mix.settings, built.mix.bfloat16_speedup
+    settings, engine, speedup = built.mix.settings, built.engine.describe(), built.mix.bfloat16_speedup
     precision = settings.entries["engine.precision"]
     if not speedup or precision.is_chosen or precision.value != "float32":
         return ""
-    if (
-        settings["engine.compile"] or built.engine.describe()["device"] != "cpu"
-    ):  # measured neither compiled nor on GPUs
+    if settings["engine.compile"] or engine["device"] != "cpu":  # it was measured neither compiled nor on GPUs
         return ""
-    if bfloat16.describe_missing_features(bfloat16.read_cpu_features()):
+    # TensorFlow refuses bfloat16 where oneDNN is off, and may where nobody knows; other engines do without it.
+    if engine.get("onednn", "on") != "on" or bfloat16.describe_missing_features(bfloat16.read_cpu_features()):
         return ""
     return bfloat16.make_offer(built.mix.preset, speedup)
 

@@ -111,7 +111,7 @@ def _list_folder(place: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except FileNotFoundError:
         return []
-    except OSError:  # such as an archive
+    except (OSError, ValueError):  # such as an archive; or it can be no path
         raise _NotPlainError from None
 
 
