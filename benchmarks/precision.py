@@ -10,6 +10,7 @@ here, if the FIDs that `fids` found are alike: see "bfloat16" in docs/precision.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shlex
@@ -19,7 +20,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pairs import Loop, explain_busy, measure
 
 from ganzoo_core import engines, mix
@@ -58,46 +58,37 @@ def main() -> None:
 
 
 def compare_fids(args: argparse.Namespace) -> None:
+    """Train each model in both precisions, a pair of runs a seed, and print a table of FIDs and of the runs' speeds."""
     print("| model | FIDs in float32 | in bfloat16 | means | times float32's speed |\n| --- | --- | --- | --- | --- |")
     for model in args.models:
-        found: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
+        scores: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
         rates: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
         for seed in range(args.seeds):
             for precision in PRECISIONS if seed % 2 == 0 else PRECISIONS[::-1]:
                 run = args.out / f"{model}-{args.preset}-{precision}-{seed}"
-                found[precision].append(train_and_score(run, model, precision, seed, args))
+                scores[precision].append(train_and_score(run, model, precision, seed, args))
                 rates[precision].append(statistics.median(row["images_per_second"] for row in read_stats(run / STATS)))
-        columns = [", ".join(f"{fid:.2f}" for fid in found[precision]) for precision in PRECISIONS]
-        means = " and ".join(f"{statistics.mean(found[precision]):.2f}" for precision in PRECISIONS)
+        columns = [", ".join(f"{fid:.2f}" for fid in scores[precision]) for precision in PRECISIONS]
+        means = " and ".join(f"{statistics.mean(scores[precision]):.2f}" for precision in PRECISIONS)
         ratios = [fast / base for fast, base in zip(rates["bfloat16"], rates["float32"], strict=True)]
-        gains = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"| `{model}` | {' | '.join(columns)} | {means} | {gains} |", flush=True)
+        speedups = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"| `{model}` | {' | '.join(columns)} | {means} | {speedups} |", flush=True)
 
 
 def train_and_score(run: Path, model: str, precision: str, seed: int, args: argparse.Namespace) -> float:
     """The FID of a run against the held-out images, by the extractor that is the default for its data."""
-    words = [
-        "run",
-        model,
-        "--data",
-        args.data,
-        "--preset",
-        args.preset,
-        "--seed",
-        str(seed),
-        "--out",
-        str(run),
-        "--quiet",
-    ]
-    words += ["--set", f"engine.precision={precision}", "--set", f"engine.threads={args.threads}", "--track", ""]
+    words = ["run", model, "--data", args.data, "--preset", args.preset, "--seed", str(seed), "--out", str(run)]
+    words += ["--set", f"engine.precision={precision}", "--set", f"engine.threads={args.threads}"]
+    words += ["--track", "", "--quiet"]
     words += [] if args.images is None else ["--images", str(args.images)]
     if not (run / "generator").exists():
         call_ganzoo(words)
-    told = json.loads(call_ganzoo(["evaluate", str(run), "--metrics", "fid", "--json"]))
-    return float(told["scores"][0]["scores"]["fid"])
+    result = json.loads(call_ganzoo(["evaluate", str(run), "--metrics", "fid", "--json"]))
+    return float(result["scores"][0]["scores"]["fid"])
 
 
 def call_ganzoo(words: list[str]) -> str:
+    """Run a command in another process and return its output."""
     done = subprocess.run([sys.executable, "-m", "ganzoo_core", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"ganzoo {shlex.join(words)} ended with {done.returncode}:\n{done.stderr}")
@@ -105,6 +96,7 @@ def call_ganzoo(words: list[str]) -> str:
 
 
 def compare_speeds(args: argparse.Namespace) -> None:
+    """Time training steps of each model and preset in both precisions, and print a table."""
     print("| model, preset | img/s in float32 | in bfloat16 | times float32's speed | spread |")
     print("| --- | ---: | ---: | ---: | --- |", flush=True)
     installed, load = catalog.scan(), os.getloadavg()[0]
@@ -129,16 +121,20 @@ def compare_speeds(args: argparse.Namespace) -> None:
 
 
 def make_loop(model: str, data: str, preset: str, precision: str) -> tuple[Loop, int]:
-    """A function that trains so many steps as a run would, and the images of a step."""
+    """A function that trains as many steps as it is told, and the images of a step.
+
+    The schedule's values are those at the end of a run: a growing model is timed at its full size, where it spends most
+    of its time.
+    """
     asked: dict[str, Any] = {"engine.precision": precision}
     request = mix.Request(picks={"model": model, "data": data}, preset=preset, assigned=asked)
     built = setup.build(setup.load(mix.resolve(catalog.scan(), request), None), quiet=True)
-    values, images, steps = built.schedule(0), built.mix.settings["train.batch_size"], np.zeros(1, np.int64)
+    values, images = built.schedule(built.intervals.end), built.mix.settings["train.batch_size"]
+    steps = itertools.count()
 
     def loop(count: int) -> None:
-        for _ in range(count):
-            built.trainer.step(int(steps[0]), int(steps[0]) * images, values)
-            steps[0] += 1
+        for step in itertools.islice(steps, count):
+            built.trainer.step(step, step * images, values)
         built.trainer.pop_means()
 
     return loop, images

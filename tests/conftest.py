@@ -1,10 +1,13 @@
-"""Fake distributions: a folder on `PYTHONPATH` that holds packages and their metadata, as pip leaves them."""
+"""Commands, in this process and in others, and fake distributions: packages and their metadata, as pip leaves them."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +20,7 @@ from typing import Any
 import pytest
 
 from ganzoo_core import mix
+from ganzoo_core.cli import main
 from ganzoo_core.discovery import catalog as discovery_catalog
 from ganzoo_core.discovery import manifest as discovery_manifest
 from ganzoo_core.errors import UsageError
@@ -25,6 +29,40 @@ WAIT_SECONDS = 240  # seconds that a process may take on a busy machine
 os.environ["GANZOO_SECTION_ERRORS"] = "raise"  # in child processes too: no report hides an error
 
 RAISING_CODE = "raise RuntimeError('this package must not be imported')\n"
+
+
+def run_here(
+    *words: str | Path, cwd: Path, code: int = 0, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`ganzoo WORDS` in this process, which has imported its framework already; fails at another exit code.
+
+    The folder, the environment and the handlers of signals are those of the command only while it runs. What its
+    child processes write to stderr is not in the answer.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    stops = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+    handlers = {number: signal.getsignal(number) for number in stops}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        discovery_catalog.clear_cache()
+        try:
+            left = main([*map(str, words)])
+        except SystemExit as error:  # of argparse
+            left = error.code if isinstance(error.code, int) else 1
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            discovery_catalog.leave_out(())
+            discovery_catalog.clear_cache()
+    assert left == code, out.getvalue() + err.getvalue()
+    assert "Traceback" not in err.getvalue()
+    return subprocess.CompletedProcess([*map(str, words)], left, out.getvalue(), err.getvalue())
 
 
 class Site:
@@ -76,23 +114,23 @@ class Site:
         A package left in `sys.modules` would be taken for one of its name in a later folder.
 
         Args:
-            plugins: the only ones that ganzoo shall see; all that are installed without it.
+            plugins: the only ones that ganzoo sees, separated by commas; None for all that are installed.
         """
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.syspath_prepend(self.path)
-                if plugins is None:
-                    patch.delenv("GANZOO_PLUGINS", raising=False)
-                else:
-                    patch.setenv("GANZOO_PLUGINS", plugins)
-                discovery_catalog.clear_cache()
-                yield patch
-        finally:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(self.path)
+            if plugins is None:
+                patch.delenv("GANZOO_PLUGINS", raising=False)
+            else:
+                patch.setenv("GANZOO_PLUGINS", plugins)
             discovery_catalog.clear_cache()
-            for name, module in list(sys.modules.items()):
-                if str(getattr(module, "__file__", "")).startswith(f"{self.path}{os.sep}"):
-                    del sys.modules[name]
-            importlib.invalidate_caches()
+            try:
+                yield patch
+            finally:
+                discovery_catalog.clear_cache()
+                for name, module in list(sys.modules.items()):
+                    if str(getattr(module, "__file__", "")).startswith(f"{self.path}{os.sep}"):
+                        del sys.modules[name]
+                importlib.invalidate_caches()
 
     @staticmethod
     def loss(name: str, package: str, more: str = "") -> str:
@@ -107,6 +145,11 @@ class Site:
         assert told["schema"] == 1
         parts: list[dict[str, str]] = told["parts"]
         return parts
+
+    def run_here(self, *words: str | Path, cwd: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """`ganzoo WORDS` in this process, which sees this folder for so long."""
+        with self.seen_here():
+            return run_here(*words, cwd=cwd or self.path, code=code, env={"PYTHONPATH": str(self.path)})
 
     def run(
         self, *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None

@@ -167,17 +167,14 @@ def test_sound_parts_pass(tmp_path: Path) -> None:
     } < found.keys()
 
 
-@pytest.mark.parametrize(
-    ("framework", "trained"),
-    [("torch", True), ("tensorflow", False), pytest.param("tensorflow", True, marks=pytest.mark.slow)],
-)
-def test_losses_that_remember_and_rest_pass(tmp_path: Path, framework: str, trained: bool) -> None:
-    """Every check of a loss; quickly in TensorFlow those that train nothing."""
+@pytest.mark.parametrize("framework", ["torch", pytest.param("tensorflow", marks=pytest.mark.slow)])
+def test_losses_that_remember_and_rest_pass(tmp_path: Path, framework: str) -> None:
+    """Every check of a loss."""
     pytest.importorskip(framework)
     untrained = {check.name for check in CHECKS if check.module == "losses"} - {"penalty"}
     with installed(SOUND, tmp_path):
         cases = [case for case in runner.cases("sound") if case.part in TIMED and case.framework == framework]
-        results = list(runner.run("sound", only=[case for case in cases if trained or case.check in untrained]))
+        results = list(runner.run("sound", only=cases))
     found = {str(result.case): result for result in results}
     assert {f"{name} {check} {framework}" for name in ("timed", "pooled") for check in untrained} <= found.keys()
     assert [result for result in results if result.state != "ok"] == []
@@ -326,6 +323,16 @@ def schedule():
     calls = itertools.count()
     return lambda images: {"lr_g": 1.0 / (1 + next(calls))}
 """
+
+
+@pytest.mark.parametrize(
+    "plugin", ["datasets", "modifiers", "convgan-tf", "pix2pix-torch", "r3gan-torch", "sngan-torch", "cgan-torch"]
+)
+def test_plugins_whose_whole_contract_is_slow_pass_what_trains_nothing(plugin: str) -> None:
+    name = f"ganzoo-{plugin}"
+    cases = [case for case in runner.cases(name) if case.check in ("manifest", "readme", "hooks")]
+    assert {case.check for case in cases} == {"manifest", "readme", "hooks"}
+    assert [result for result in runner.run(name, only=cases) if result.state != "ok"] == []
 
 
 def test_the_page_of_checks_is_up_to_date() -> None:

@@ -111,18 +111,17 @@ def outcome(names: Names, folder: Path) -> str:
 
 
 def quick_or_slow(names: Names, framework: str) -> Any:
-    """What the quick part tries: each model by itself, and networks of two models in part.
+    """What the quick part tries.
 
-    In PyTorch one of the two is dcgan-torch's. In TensorFlow, which traces each mix and takes seconds for it, they meet
-    two losses.
+    In PyTorch each model by itself, and each with dcgan-torch's networks. TensorFlow traces each mix and takes seconds
+    for it: each pair with its own loss, and with the schedule that grows, and dcgan-tf by itself with all of them.
     """
-    crossed = names.generator != names.discriminator
-    long = crossed and (
-        names.loss not in (None, "non-saturating", "wgan-gp")
-        if framework == "tensorflow"
-        else "dcgan-torch" not in (names.generator, names.discriminator)
-    )
-    return pytest.param(names, id=str(names), marks=[pytest.mark.slow] if long else [])
+    pair = {names.generator, names.discriminator}
+    if framework == "tensorflow":
+        quick = pair == {"dcgan-tf"} or (names.loss is None and names.schedule in ("constant", "progressive"))
+    else:
+        quick = len(pair) == 1 or "dcgan-torch" in pair
+    return pytest.param(names, id=str(names), marks=[] if quick else [pytest.mark.slow])
 
 
 @pytest.mark.filterwarnings("default")

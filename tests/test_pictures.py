@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -19,15 +17,10 @@ import pytest
 import ganzoo_core as gz
 from ganzoo_core.data.pixels import resize
 
+from .conftest import run_here
+
 DATA = Path(os.environ["GANZOO_DATA"]) if os.environ.get("GANZOO_DATA") else None
 needs_data = pytest.mark.skipif(DATA is None, reason="GANZOO_DATA is not set, so there are no real images")
-
-
-def ganzoo(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ganzoo_core", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
 
 
 def nearest(images: np.ndarray, others: np.ndarray, *, itself: bool = False) -> np.ndarray:
@@ -45,7 +38,7 @@ def test_the_first_command_draws_all_ten_digits_and_copies_none(seed: int, tmp_p
     from sklearn.datasets import load_digits
     from sklearn.svm import SVC
 
-    done = ganzoo("run", "dcgan-torch", "--seed", str(seed), "--quiet", cwd=tmp_path)
+    done = run_here("run", "dcgan-torch", "--seed", str(seed), "--quiet", cwd=tmp_path)
     drawn = gz.load(tmp_path / done.stdout.splitlines()[-1]).generate(1000, seed=seed)
 
     digits = load_digits()
@@ -68,7 +61,7 @@ def test_the_first_command_draws_all_ten_digits_and_copies_none(seed: int, tmp_p
 @pytest.mark.slow
 def test_mnist_with_the_small_preset(tmp_path: Path) -> None:
     words = ("run", "dcgan-torch", "--data", "mnist", "--preset", "small", "--images", "60000", "--quiet")
-    drawn = gz.load(tmp_path / ganzoo(*words, cwd=tmp_path).stdout.splitlines()[-1]).generate(64)
+    drawn = gz.load(tmp_path / run_here(*words, cwd=tmp_path).stdout.splitlines()[-1]).generate(64)
     assert drawn.shape == (64, 28, 28, 1)  # padded to 32 for the networks, cropped back
     # Real MNIST: a mean of 33 and dark corners.
     assert 20 < drawn.mean() < 50
@@ -98,7 +91,7 @@ def test_fashion_mnist_from_torchvisions_folder(quick: tuple[str, ...], size: in
             head = content[:4] + count.to_bytes(4, "big") + content[8:header]
             (raw / f"{name}-{kind}-ubyte").write_bytes(head + content[header:] * 3)
     words = ("run", "dcgan-torch", "--data", "fashion_mnist", "--images", "2000", "--data-root", tmp_path / "root")
-    done = ganzoo(*words, *quick, "--out", "run", cwd=tmp_path)
+    done = run_here(*words, *quick, "--out", "run", cwd=tmp_path)
     assert re.search(rf"(?<![\d,])2,430 images of {size}×{size}×1\b", done.stderr)
     assert "SHA-256" in done.stderr  # it is not the original, which is said and not fatal
     side = 28 if size == 32 else size  # 28 pixels are padded to 32, and cropped back; 64 is resized
@@ -110,14 +103,14 @@ def test_fashion_mnist_from_torchvisions_folder(quick: tuple[str, ...], size: in
 def test_idx_files_and_a_folder_of_photographs(tmp_path: Path) -> None:
     assert DATA is not None
     quick = ("--preset", "none", "--set", "width=4", "--steps", "3", "--quiet", "--out")
-    ganzoo("run", "dcgan-torch", "--data", f"idx:{DATA / 'fashion_mnist_sample'}", *quick, "idx", cwd=tmp_path)
+    run_here("run", "dcgan-torch", "--data", f"idx:{DATA / 'fashion_mnist_sample'}", *quick, "idx", cwd=tmp_path)
     assert gz.load(tmp_path / "idx").generate(2).shape == (2, 28, 28, 1)
 
     photos = tmp_path / "photos"
     with tarfile.open(DATA / "cifar10_jpg_10k.tar.gz") as archive:
         members = [member for member in archive.getmembers() if member.isfile()][::40]
         archive.extractall(photos, members=members, filter="data")
-    ganzoo("run", "dcgan-torch", "--data", f"folder:{photos}", *quick, "folder", cwd=tmp_path)
+    run_here("run", "dcgan-torch", "--data", f"folder:{photos}", *quick, "folder", cwd=tmp_path)
     assert gz.load(tmp_path / "folder").generate(2).shape == (2, 64, 64, 3)
     shutil.rmtree(photos)  # drawing needs no data
     assert gz.load(tmp_path / "folder").generate(2).shape == (2, 64, 64, 3)

@@ -30,6 +30,7 @@ from ganzoo_core.storage import atomic, files
 from ganzoo_core.storage.tensors import read_all_tensors
 from ganzoo_core.training import runner
 
+from .conftest import run_here
 from .small_losses import make_everything
 
 SMALL = {
@@ -396,20 +397,23 @@ def test_a_refused_resume_takes_nothing_from_the_run_that_lives(tmp_path: Path) 
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_loss_keeps_what_it_remembers(tmp_path: Path, kills: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [("dcgan-torch", (1, 16, 16)), pytest.param("convgan-tf", (16, 16, 1), marks=pytest.mark.slow)],  # as in LONG
+)
+def test_a_loss_keeps_what_it_remembers(model: str, shape: tuple[int, ...], tmp_path: Path, kills: list[int]) -> None:
     """Numbers, arrays, what each process keeps for itself, and terms that rest when the run is resumed."""
-    for model, shape in (("dcgan-torch", (1, 16, 16)), ("convgan-tf", (16, 16, 1))):
-        place, given = tmp_path / model, {"loss": make_everything(shape, 16)}
-        for name in ("straight", "killed"):
-            kills.extend([12] * (name == "killed"))
-            with contextlib.suppress(Killed):
-                python_api.train(model, settings=SMALL, steps=STEPS, out=place / name, quiet=True, **given)
-        python_api.resume(place / "killed", picks=given, quiet=True)
-        assert digest(place / "killed") == digest(place / "straight")
-        state = read_all_tensors(place / "straight" / "checkpoints" / "256" / layout.STATE)
-        assert float(state["loss/score"]) != 0.5
-        assert int(state["loss/rounds"]) == STEPS
-        assert state["loss/last"].any()
+    given = {"loss": make_everything(shape, 16)}
+    for name in ("straight", "killed"):
+        kills.extend([12] * (name == "killed"))
+        with contextlib.suppress(Killed):
+            python_api.train(model, settings=SMALL, steps=STEPS, out=tmp_path / name, quiet=True, **given)
+    python_api.resume(tmp_path / "killed", picks=given, quiet=True)
+    assert digest(tmp_path / "killed") == digest(tmp_path / "straight")
+    state = read_all_tensors(tmp_path / "straight" / "checkpoints" / "256" / layout.STATE)
+    assert float(state["loss/score"]) != 0.5
+    assert int(state["loss/rounds"]) == STEPS
+    assert state["loss/last"].any()
 
 
 def test_a_run_of_python_objects_says_which_to_give_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -488,10 +492,8 @@ def test_two_at_once_are_refused(tmp_path: Path, start: Callable[..., Any]) -> N
     run = tmp_path / "run"
     first = start(*GANZOO, "run", "dcgan-torch", *as_words(SMALL), "--steps", "10000000", "--quiet", "--out", run)
     first.wait_until(lambda: newest(run) >= 80)
-    second = start(*GANZOO, "resume", "run", cwd=tmp_path)
-    _, err = second.communicate(timeout=120)
-    assert second.returncode == 2, err
-    assert "run is in use by another process" in err
+    second = run_here("resume", "run", cwd=tmp_path, code=2)
+    assert "run is in use by another process" in second.stderr
     assert first.poll() is None
     first.kill()
     first.wait(timeout=60)

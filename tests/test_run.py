@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,10 @@ from PIL import Image
 
 import ganzoo_core as gz
 
+from .conftest import run_here
+
 SMALL = ("--set", "width=4", "--set", "size=16", "--batch-size", "32", "--set", "threads=1")
 LOSSES = ("non-saturating", "minimax", "least-squares", "hinge", "wasserstein", "wgan-gp", "relativistic")
-
-
-def ganzoo(
-    *words: str | Path, cwd: Path, code: int = 0, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """The real command, in a process of its own."""
-    environment = {**os.environ, **(env or {})}
-    command = [sys.executable, "-m", "ganzoo_core", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +35,7 @@ def trained(place: Path) -> Path:
     """Three epochs of 45 steps (1,438 images of digits, batches of 32)."""
     every = ("--set", "snapshot_every=1epoch", "--set", "report_every=10steps", "--set", "sample_every=off")
     chosen = ("--set", "sample_at=[1,2]epochs", "--set", "sample_count=9", "--schedule", "constant")
-    done = ganzoo("run", "dcgan-torch", *SMALL, "--epochs", "3", *every, *chosen, cwd=place)
+    done = run_here("run", "dcgan-torch", *SMALL, "--epochs", "3", *every, *chosen, cwd=place)
     folder = done.stdout.splitlines()[-1]
     assert re.search(r"\bepoch 3/3\b", done.stderr)
     assert "left, done at" in done.stderr
@@ -72,13 +62,15 @@ def test_a_run_leaves_what_was_promised(trained: Path) -> None:
         assert {"discriminator/accuracy_real", "discriminator/probability_fake", "lr_g"} <= set(line)
 
 
-def test_generation_needs_neither_data_nor_settings(trained: Path, tmp_path: Path) -> None:
+def test_generation_needs_neither_data_nor_settings(trained: Path, tmp_path: Path, start: Callable[..., Any]) -> None:
     alone = tmp_path / "alone"
     shutil.copytree(trained / "generator", alone)
     only = {"GANZOO_PLUGINS": "ganzoo-dcgan-torch"}  # no dataset, no loss, no schedule
-    first = ganzoo("generate", alone, "-n", "5", "--seed", "7", "--out", "a.npz", cwd=tmp_path, env=only)
-    assert first.stdout.splitlines()[-1] == "a.npz"
-    ganzoo("generate", trained, "-n", "5", "--seed", "7", "--out", "b.npz", cwd=tmp_path)
+    first = start("-m", "ganzoo_core", "generate", alone, "-n", "5", "--seed", "7", "--out", "a.npz", cwd=tmp_path,
+                  env={**os.environ, **only})  # fmt: skip
+    out, err = first.communicate(timeout=600)
+    assert (first.returncode, out.splitlines()[-1]) == (0, "a.npz"), err
+    run_here("generate", trained, "-n", "5", "--seed", "7", "--out", "b.npz", cwd=tmp_path)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         images = archive["images"]
@@ -92,26 +84,26 @@ def test_any_snapshot_can_be_drawn_from(trained: Path, tmp_path: Path) -> None:
     for which, name in (("epoch:1", "1440"), ("1440", "1440"), ("epoch:3", "4320"), ("last", "4320")):
         drawn = gz.load(trained, checkpoint=which).generate(4)
         assert (drawn == gz.load(trained / "snapshots" / name).generate(4)).all()
-    done = ganzoo("generate", trained, "--checkpoint", "epoch:9", cwd=tmp_path, code=2)
+    done = run_here("generate", trained, "--checkpoint", "epoch:9", cwd=tmp_path, code=2)
     assert re.search(r"it has epochs 1, 2, 3\b", done.stderr)
-    done = ganzoo("generate", trained, "--checkpoint", "17", cwd=tmp_path, code=2)
+    done = run_here("generate", trained, "--checkpoint", "17", cwd=tmp_path, code=2)
     assert re.search(r"\b1440, 2880, 4320\b", done.stderr)
 
 
 def test_pictures_are_written_as_a_grid_or_one_by_one(trained: Path, tmp_path: Path) -> None:
-    ganzoo("generate", trained, "--out", "grid.png", cwd=tmp_path)
+    run_here("generate", trained, "--out", "grid.png", cwd=tmp_path)
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.size[0] >= 4 * 16
-    ganzoo("generate", trained, "-n", "3", "--out", "folder", cwd=tmp_path)
+    run_here("generate", trained, "-n", "3", "--out", "folder", cwd=tmp_path)
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["0.png", "1.png", "2.png"]
-    assert ".jpg" in ganzoo("generate", trained, "--out", "x.jpg", cwd=tmp_path, code=2).stderr
-    assert "n is 0; expected" in ganzoo("generate", trained, "-n", "0", cwd=tmp_path, code=2).stderr
-    assert "not there" in ganzoo("generate", "nowhere", cwd=tmp_path, code=2).stderr
-    assert "no saved generator" in ganzoo("generate", tmp_path, cwd=tmp_path, code=2).stderr
+    assert ".jpg" in run_here("generate", trained, "--out", "x.jpg", cwd=tmp_path, code=2).stderr
+    assert "n is 0; expected" in run_here("generate", trained, "-n", "0", cwd=tmp_path, code=2).stderr
+    assert "not there" in run_here("generate", "nowhere", cwd=tmp_path, code=2).stderr
+    assert "no saved generator" in run_here("generate", tmp_path, cwd=tmp_path, code=2).stderr
 
 
 def test_a_missing_plugin_is_named_with_its_distribution(trained: Path, tmp_path: Path) -> None:
-    done = ganzoo("generate", trained, cwd=tmp_path, code=2, env={"GANZOO_PLUGINS": ""})
+    done = run_here("generate", trained, cwd=tmp_path, code=2, env={"GANZOO_PLUGINS": ""})
     assert "pip install ganzoo-dcgan-torch" in done.stderr
 
 
@@ -120,17 +112,17 @@ def test_damaged_weights_are_refused(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "generator", broken)
     weights = broken / "generator.safetensors"
     weights.write_bytes(weights.read_bytes()[:-40])
-    done = ganzoo("generate", broken, cwd=tmp_path, code=2)
+    done = run_here("generate", broken, cwd=tmp_path, code=2)
     assert "cannot be read" in done.stderr
     card = json.loads((broken / "generator.json").read_text())
     card["options"]["width"] = 8
     (broken / "generator.json").write_text(json.dumps(card))
-    assert "the network has" in ganzoo("generate", broken, cwd=tmp_path, code=2).stderr
+    assert "the network has" in run_here("generate", broken, cwd=tmp_path, code=2).stderr
 
 
 def test_config_of_a_run_gives_the_same_run(trained: Path, tmp_path: Path) -> None:
     words = ("--config", trained / "config.yaml", "--steps", "20", "--set", "report_every=10steps", "--json", "--quiet")
-    done = ganzoo("run", *words, cwd=tmp_path)
+    done = run_here("run", *words, cwd=tmp_path)
     told = json.loads(done.stdout)
     assert told["status"] == "done"
     again = [json.loads(line) for line in (tmp_path / told["run"] / "stats.jsonl").read_text().splitlines()]
@@ -154,7 +146,7 @@ def test_dry_run_imports_no_framework_and_writes_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopping_saves_a_usable_generator(number: int, tmp_path: Path, start: Callable[..., Any]) -> None:
     words = ("run", "dcgan-torch", *SMALL, "--images", "10000000", "--out", "stopped", "--set", "report_every=5steps")
     process = start("-m", "ganzoo_core", *words, cwd=tmp_path)
@@ -169,7 +161,7 @@ def test_stopping_saves_a_usable_generator(number: int, tmp_path: Path, start: C
 
 def test_divergence_is_told_with_its_network_and_exit_code(tmp_path: Path) -> None:
     words = ("--steps", "400", "--loss", "wasserstein", "--set", "clip=1e30", "--set", "lr=1e30", "--out", "run")
-    done = ganzoo("run", "dcgan-torch", *SMALL, *words, cwd=tmp_path, code=4)
+    done = run_here("run", "dcgan-torch", *SMALL, *words, cwd=tmp_path, code=4)
     assert "is no longer finite at step" in done.stderr
     assert "lower learning rate" in done.stderr
 
@@ -202,7 +194,7 @@ def test_a_users_mistake_is_one_sentence(words: tuple[str, ...], found: str, pla
         if torch.cuda.is_available():
             pytest.skip("this machine has what the test takes for absent")
     (place / "something").touch()
-    done = ganzoo("run", *words, "--quiet", cwd=place, code=2)
+    done = run_here("run", *words, "--quiet", cwd=place, code=2)
     assert found in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 or "note:" in done.stderr
 

@@ -9,7 +9,7 @@ import pytest
 
 # Each takes longer to import than the rest of such a command takes to run.
 SLOW = {"numpy", "packaging", "rich", "yaml", "PIL", "safetensors", "pluggy", "asyncio", "urllib.request"}
-# Each takes a share of it that can be told.
+# Each takes a measurable share of that time.
 UNUSED = {"importlib.metadata", "email", "zipfile", "shutil", "socket", "hashlib", "fractions", "argcomplete"}
 UNUSED |= {"ganzoo_core.api", "ganzoo_core.cli.run", "ganzoo_core.cli.doctor", "ganzoo_core.python_api"}
 # What only those commands need that read a manifest.
@@ -58,7 +58,7 @@ def test_the_help_of_all_commands_imports_none_of_them(words: list[str]) -> None
 
 
 @pytest.mark.parametrize(("call", "frozen"), [("main()", True), ("main(sys.argv[1:])", False)])
-def test_the_last_search_for_garbage_is_left_out_where_the_process_ends(call: str, frozen: bool) -> None:
+def test_garbage_collection_at_exit_is_skipped_only_where_the_process_ends(call: str, frozen: bool) -> None:
     code = f"import gc, sys\nfrom ganzoo_core.cli import main\n{call}\nprint('FROZEN', gc.get_freeze_count() > 0)\n"
     done = subprocess.run([sys.executable, "-c", code, "list"], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.endswith(f"FROZEN {frozen}\n")

@@ -22,6 +22,8 @@ from ganzoo_core.runs.folder import RunFolder, read_position
 from ganzoo_core.storage import atomic, decoding, files, records
 from ganzoo_core.storage.tensors import read_all_tensors
 
+from .conftest import run_here
+
 SMALL = {
     "model.width": 2, "model.latent_dim": 2, "data.size": 16, "train.batch_size": 2, "train.sample_count": 1,
     "engine.threads": 1, "use.schedule": "constant",
@@ -217,8 +219,7 @@ def test_a_link_in_a_run_leads_nowhere(run: Path, inner: str) -> None:
     shutil.rmtree(run / inner, ignore_errors=True)
     (run / inner).symlink_to(outside, target_is_directory=True)
     for words in (["resume", "run", "--steps", "4"], ["resume", "run", "--restart"], ["generate", "run"]):
-        done = command(*words, cwd=run.parent)
-        assert done.returncode == 2
+        done = run_here(*words, cwd=run.parent, code=2)
         assert f"{inner} is a link; expected a folder" in " ".join(done.stderr.split())
     assert sorted(path.name for path in outside.rglob("*")) == [".12.0123abcd.new", "12", "13", "precious", "precious"]
 

@@ -64,6 +64,7 @@ def test_scores_during_training_know_the_targets_too(run: Path) -> None:
     assert score.scores["psnr"] > 0
 
 
+@pytest.mark.slow
 def test_the_benchmark_puts_all_side_by_side(
     run: Path,
     translation: ModuleType,

@@ -20,6 +20,7 @@ from ganzoo_core.cli import completion
 from ganzoo_core.cli.parser import Parser
 from ganzoo_core.errors import GanzooError, PluginError, UsageError
 from ganzoo_core.interrupts import interrupt_on_signals, stop_at_end_of_input
+from ganzoo_core.storage.files import explain_os_error
 from ganzoo_core.terminal.text import clean_interpreter_output, mute_waiting, to_one_line, write_paragraph
 
 
@@ -109,8 +110,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return 0
     except OSError as error:
-        from ganzoo_core.storage.files import explain_os_error
-
         _print_error(f"ganzoo {name}: {to_one_line(explain_os_error(error))}")
         _silence_stdout()
         return 1
@@ -158,7 +157,7 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
             ) from error
         sys.stdout.flush()
         if argv is None and args.command in _ONLY_LOOKING:
-            gc.freeze()  # the process ends here; to look for garbage once more takes a tenth of its time
+            gc.freeze()  # the process ends here; the garbage collection at exit would take a tenth of its time
         return code
     except GanzooError as error:
         text = ranks.describe_error(error, rank)
@@ -168,7 +167,7 @@ def _run(words: Sequence[str], argv: Sequence[str] | None) -> int:
 
 
 def _make_parser_for(words: Sequence[str]) -> tuple[Parser, dict[str, Parser]]:
-    """Make the parsers that these words need, since importing the modules of all commands takes long."""
+    """Make only the parsers that these words need, since importing the modules of all commands is slow."""
     if "_ARGCOMPLETE" in os.environ:
         return make_parser()
     if words and words[0] in COMMANDS:

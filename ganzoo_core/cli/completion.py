@@ -1,7 +1,7 @@
 """Tab completion. Names come from manifests, so that no plugin is imported.
 
-Each command attaches a completer to an argument where it adds it; argcomplete is imported only in the process that a
-shell starts with `_ARGCOMPLETE` set, and so is the catalog where no command needs it.
+Each command attaches a completer to an argument where it adds it. The completers import argcomplete and the catalog
+themselves, so that only a process that a shell starts with `_ARGCOMPLETE` set imports them for this.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from ganzoo_core.terminal.tables import print_table
 from ganzoo_core.terminal.text import to_one_line, write_json, write_line, write_paragraph
 
 SCHEMA = 1
+_PRINTED_ELSEWHERE = ("name", "title", "presets", "suits", "bfloat16", "warnings")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -49,12 +50,7 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     _print_paragraph(f"{to_one_line(part.title)} ({installed.find_short_name(part)})")
     for label, value in facts.items():
-        if label not in ("name", "title", "presets", "suits", "bfloat16", "warnings") and value not in (
-            "",
-            [],
-            {},
-            None,
-        ):
+        if label not in _PRINTED_ELSEWHERE and value not in ("", [], {}, None):
             _print_paragraph(f"  {label.replace('_', ' ')}: {to_one_line(_format_fact(value))}")
     for warning in facts["warnings"]:
         _print_paragraph(f"  warning: {warning}")
@@ -67,12 +63,11 @@ def execute(args: argparse.Namespace) -> int:
     print_table(("setting", "default", "from", "what it is"), rows)
     for name, preset in part.presets.items():
         write_line()
-        gain = f"{part.bfloat16[name]:.3g} times as fast in bfloat16" if name in part.bfloat16 else ""
-        words = ", ".join(filter(None, (str(part.suits.get(name, "")), gain)))
-        when = f" ({words})" if words else ""
-        _print_paragraph(
-            f"preset {name}{when}: {', '.join(f'{key}={format_setting(value)}' for key, value in preset.items())}"
-        )
+        remarks = [str(part.suits[name])] if name in part.suits else []
+        if name in part.bfloat16:
+            remarks.append(f"{part.bfloat16[name]:.3g} times as fast in bfloat16")
+        heading = f"preset {name} ({', '.join(remarks)})" if remarks else f"preset {name}"
+        _print_paragraph(f"{heading}: {', '.join(f'{key}={format_setting(value)}' for key, value in preset.items())}")
     return 0
 
 

@@ -32,9 +32,9 @@ def parse_path(text: str) -> Path:
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Finds the terminal's width by itself: argparse makes a formatter for each argument, and asks `shutil` for it.
+    """Finds the terminal's width without `shutil`, whose import brings the libraries of three kinds of archives.
 
-    That import brings the libraries of three kinds of archives.
+    argparse makes a formatter for each argument, so every command would import it, not only `--help`.
     """
 
     def __init__(self, prog: str) -> None:

@@ -13,6 +13,10 @@ from ganzoo_core.messages import format_setting
 from ganzoo_core.mix.request import Request
 from ganzoo_core.settings import Settings
 
+_DECIDE_SPEEDUP = (  # settings, or what they begin with
+    "use.loss", "use.with", "use.schedule", "model.", "generator.", "discriminator.", "loss.", "with.", "data.size",
+    "train.batch_size", "train.accumulate", "train.critic_steps", "train.updates",
+)  # fmt: skip
 SLOTS = {
     "generator": "models",
     "discriminator": "models",
@@ -83,13 +87,15 @@ class Mix:
         return is_claim_true(self.parts["generator"].conditional, self, "generator")
 
     @property
-    def bfloat16_gain(self) -> float:
-        """How many times as fast this mix trains in bfloat16, as the model's author measured it; 0 if nobody did.
+    def bfloat16_speedup(self) -> float:
+        """How many times as fast the preset trains in bfloat16, as the model's author measured it; 0 if unknown.
 
-        It was measured with the preset as it comes, of both networks: another loss or modifier may need more digits.
+        It was measured with all that the preset says: another loss may need float32's precision, and smaller networks,
+        images or batches gain less.
         """
         generator, discriminator = self.parts["generator"], self.parts["discriminator"]
-        if generator != discriminator or any(self.settings.entries[key].is_chosen for key in ("use.loss", "use.with")):
+        chosen = (key for key, entry in self.settings.entries.items() if entry.is_chosen)
+        if generator != discriminator or any(key.startswith(_DECIDE_SPEEDUP) for key in chosen):
             return 0.0
         return generator.bfloat16.get(self.preset, 0.0)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -130,8 +131,6 @@ def clean_interpreter_output() -> None:
 
 def wrap_text(text: str, width: int, indent: str) -> list[str]:
     """Wrap text to lines of `width` characters; a longer word, such as a path, is not broken, so it can be copied."""
-    import textwrap
-
     return textwrap.wrap(text, max(width, 10), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 

@@ -272,14 +272,17 @@ def _say_start(built: TrainingSetup, runner: Runner, summary: Mapping[str, Any])
 
 
 def _offer_bfloat16(built: TrainingSetup) -> str:
-    """A note if this run could well be in bfloat16 and nobody said which precision it is to have; else ""."""
-    entry, engine = built.mix.settings.entries["engine.precision"], built.engine.describe()
-    is_open = entry.value == "float32" and not entry.is_chosen and not built.mix.settings["engine.compile"]
-    # TensorFlow refuses bfloat16 where oneDNN is off, and may where nobody knows; other engines do without it.
-    is_native = engine["device"] == "cpu" and engine.get("onednn", "on") == "on"
-    if not (is_open and built.mix.bfloat16_gain and is_native):
+    """A note if this run would be faster in bfloat16 on this CPU and the user chose no precision; else ""."""
+    settings, engine, speedup = built.mix.settings, built.engine.describe(), built.mix.bfloat16_speedup
+    precision = settings.entries["engine.precision"]
+    if not speedup or precision.is_chosen or precision.value != "float32":
         return ""
-    return bfloat16.make_offer(built.mix.preset, built.mix.bfloat16_gain)
+    if settings["engine.compile"] or engine["device"] != "cpu":  # it was measured neither compiled nor on GPUs
+        return ""
+    # TensorFlow refuses bfloat16 where oneDNN is off, and may where nobody knows; other engines do without it.
+    if engine.get("onednn", "on") != "on" or bfloat16.describe_missing_features(bfloat16.read_cpu_features()):
+        return ""
+    return bfloat16.make_offer(built.mix.preset, speedup)
 
 
 def _describe_modifiers(resolved: Mix) -> str:

@@ -27,6 +27,8 @@ from ganzoo_core.errors import GanzooError, UsageError
 from ganzoo_core.html import markup
 from ganzoo_core.report import curves, live, nearest_and_walk, pictures, plot, run_record
 
+from ..conftest import run_here
+
 NUMBERS = st.floats(-1e6, 1e6) | st.just(math.nan)
 
 
@@ -448,17 +450,9 @@ def test_what_cannot_be_measured_is_said(runs):
 # --- The command, the picture of curves, the server.
 
 
-def ganzoo(*words, cwd, code=0):
-    command = [sys.executable, "-m", "ganzoo_core", *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
 def test_the_command_writes_the_page_of_a_real_run(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
-    told = json.loads(ganzoo("report", "run", "--json", cwd=tmp_path).stdout)
+    told = json.loads(run_here("report", "run", "--json", cwd=tmp_path).stdout)
     assert told["report"] == str(Path("run/report.html"))
     page = Seen((tmp_path / "run/report.html").read_text(encoding="utf-8"))
     assert "This could not be shown" not in page.text
@@ -466,7 +460,7 @@ def test_the_command_writes_the_page_of_a_real_run(trained, tmp_path):
     assert len(page.data["slides"]["walk"]["frames"]) == 33
     assert "distances" in {chart["id"] for chart in page.data["charts"]}
     command = next(word for word in page.words if word.startswith("ganzoo run --config"))
-    again = json.loads(ganzoo(*command.split()[1:], "--dry-run", "--json", cwd=tmp_path).stdout)
+    again = json.loads(run_here(*command.split()[1:], "--dry-run", "--json", cwd=tmp_path).stdout)
     assert again["settings"]["train.length"]["value"] == "64images"
     assert again["settings"]["model.width"]["value"] == 4
 
@@ -485,7 +479,7 @@ def test_bad_usage_is_a_sentence(runs, words, said):
     runs()
     (runs.place / "empty").mkdir()
     (runs.place / "file").write_text("")
-    done = ganzoo("report", *words, cwd=runs.place, code=2)
+    done = run_here("report", *words, cwd=runs.place, code=2)
     assert said in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("ganzoo")]) == 1
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ..conftest import run_here
+
 SMALL = ("--set", "width=4", "--set", "size=16", "--batch-size", "16", "--set", "sample_count=4")
 
 
@@ -68,8 +70,8 @@ def test_tensorflows_noise_stays_away_from_the_terminal(trained: tuple[Path, str
 def test_the_same_seed_draws_the_same_bytes_anywhere(trained: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = trained
     only = {"GANZOO_PLUGINS": "ganzoo-dcgan-tf"}
-    ganzoo("generate", folder / "generator", "-n", "5", "--seed", "3", "--out", "a.npz", cwd=tmp_path, env=only)
-    ganzoo("generate", folder, "--checkpoint", "384", "-n", "5", "--seed", "3", "--out", "b.npz", cwd=tmp_path)
+    run_here("generate", folder / "generator", "-n", "5", "--seed", "3", "--out", "a.npz", cwd=tmp_path, env=only)
+    run_here("generate", folder, "--checkpoint", "384", "-n", "5", "--seed", "3", "--out", "b.npz", cwd=tmp_path)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         assert (archive["images"].shape, archive["images"].dtype) == ((5, 16, 16, 1), np.uint8)
@@ -77,8 +79,8 @@ def test_the_same_seed_draws_the_same_bytes_anywhere(trained: tuple[Path, str], 
 
 def test_networks_of_two_tensorflow_models_play_together(tmp_path: Path) -> None:
     words = ("--generator", "dcgan-tf", "--discriminator", "convgan-tf", "--set", "size=28", "--steps", "2", "--quiet")
-    out, _ = ganzoo("run", *words, "--set", "generator.width=4", "--out", "run", cwd=tmp_path)
-    assert out.splitlines()[-1] == "run"
+    done = run_here("run", *words, "--set", "generator.width=4", "--out", "run", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "run"
 
 
 def test_two_frameworks_do_not_mix_and_neither_is_imported(tmp_path: Path) -> None:
@@ -121,5 +123,5 @@ def test_torchvision_feeds_tensorflow_through_the_array_cache(tmp_path: Path) ->
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_what_does_not_fit_names_the_setting_to_change(words: tuple[str, ...], found: str, tmp_path: Path) -> None:
-    _, told = ganzoo("run", *words, "--quiet", cwd=tmp_path, code=2)
-    assert found in told.splitlines()[-1]
+    done = run_here("run", *words, "--quiet", cwd=tmp_path, code=2)
+    assert found in done.stderr.splitlines()[-1]

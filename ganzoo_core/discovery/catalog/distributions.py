@@ -1,10 +1,10 @@
 """Read entry points and requirements of installed distributions without importing `importlib.metadata`.
 
 That import brings email, zipfile and socket, and its `entry_points()` parses a file of every distribution: together
-they would be a third of all that `ganzoo list` takes. Nearly every installation is plain: folders on `sys.path` that
-hold `NAME-VERSION.dist-info` or `.egg-info`, and files with an entry a line. Those are read here. At the first sign of
-anything else (an archive, an egg, another finder of distributions, a line that is not understood) `importlib.metadata`
-is asked, so that what is found is the same.
+they would be a third of the CPU time of `ganzoo list`. Nearly every installation is plain: folders on `sys.path` that
+hold `NAME-VERSION.dist-info` or `.egg-info`, and files with one entry a line. Those are read here. Anything else (an
+archive, an egg, another finder of distributions, a line that is not understood) is left to `importlib.metadata`, so the
+result is the same.
 """
 
 from __future__ import annotations
@@ -163,13 +163,15 @@ def _parse_entry_points(lines: Iterable[str], group: str) -> Iterator[tuple[str,
 
 def _read_requirements(name: str) -> list[str]:
     folder = _find_folders().get(_normalise(name), "")
+    if not folder.endswith(".dist-info"):
+        raise _NotPlainError
     distribution = _PlainDistribution(Path(folder))
     try:
-        text = distribution.read_text("METADATA")
-        if not folder.endswith(".dist-info") or not text or distribution.read_text("requires.txt") is not None:
-            raise _NotPlainError
+        text, more = distribution.read_text("METADATA"), distribution.read_text("requires.txt")
     except (OSError, UnicodeDecodeError):
         raise _NotPlainError from None
+    if not text or more is not None:
+        raise _NotPlainError
     found = []
     field = ""
     for line in text.partition("\n\n")[0].rstrip("\n").split("\n"):

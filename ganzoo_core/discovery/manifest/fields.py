@@ -19,7 +19,7 @@ NAME_RULE = "lower case letters, digits, dots, hyphens and underscores"
 MAX_TEXT = 1000  # characters of one line
 MAX_ITEMS = 500  # of a list, or of a table of settings
 MAX_SIDE = 65_536  # pixels
-MAX_GAIN = 100  # times as fast in another precision
+MAX_SPEEDUP = 100  # times as fast in another precision
 IMAGE_FIELDS = ("height", "width", "channels", "classes")
 SUITS_FIELDS = ("max_images", "machine")
 _MODULE_PATTERN = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -263,10 +263,10 @@ def _read_preset_suits(name: str, value: Any) -> Suits:
     return Suits(most, machine)
 
 
-def _read_gains(value: Any) -> Mapping[str, float]:
-    if not isinstance(value, dict) or not all(_is_number(gain) and 1 < gain <= MAX_GAIN for gain in value.values()):
-        raise ValueError(f"expected a number between 1 and {MAX_GAIN} for each preset, such as {{ digits = 1.4 }}")
-    return {name: float(gain) for name, gain in value.items()}
+def _read_speedups(value: Any) -> Mapping[str, float]:
+    if not isinstance(value, dict) or not all(_is_number(each) and 1 < each <= MAX_SPEEDUP for each in value.values()):
+        raise ValueError(f"expected a number between 1 and {MAX_SPEEDUP} for each preset, such as {{ digits = 1.4 }}")
+    return {preset: float(speedup) for preset, speedup in value.items()}
 
 
 def _read_choices(value: Any) -> Mapping[str, tuple[Any, ...]]:
@@ -295,7 +295,7 @@ _KIND_FIELDS: Mapping[str, Mapping[str, Check]] = {
         "latent": _make_choice_check("normal", "uniform", "sphere", "none"),
         "image_sizes": _read_sizes, "takes": _read_identifiers, "generators": _read_names,
         "conditions": _read_conditions, "discriminator_takes": _read_discriminator_takes, "drawn_alone": _read_flag,
-        "bfloat16": _read_gains,
+        "bfloat16": _read_speedups,
     },
     "losses": {
         "needs": _read_identifiers, "has": _read_added_features, "decision": _read_decision,

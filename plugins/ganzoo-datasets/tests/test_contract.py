@@ -77,6 +77,7 @@ def encode() -> Iterator[tuple[bytes, int]]:
         yield buffer.getvalue(), int(label)
 
 
+@pytest.mark.slow
 class TestContract(Contract):
     plugin = "ganzoo-datasets"
     arguments = {  # noqa: RUF012

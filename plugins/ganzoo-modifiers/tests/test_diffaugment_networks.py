@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import keras
@@ -14,7 +12,7 @@ import tensorflow as tf
 import torch
 from torch import nn
 
-from ganzoo_core import mix
+from ganzoo_core import cli, mix
 from ganzoo_core.discovery import catalog
 from ganzoo_core.engines.tensorflow.networks import call_keras_network, list_seed_states, name_weights
 from ganzoo_core.engines.tensorflow.ops import TensorFlowOps
@@ -310,14 +308,12 @@ def test_the_order_among_ours_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["dcgan-torch", pytest.param("dcgan-tf", marks=pytest.mark.slow)])
-def test_a_run_by_command(tmp_path, model):
+def test_a_run_by_command(tmp_path, model, monkeypatch, capsys):
     words = f"run {model} --with diffaugment --steps 3 --batch-size 4 --device cpu --json --quiet --out run".split()
     small = ["--set", "engine.threads=1", "--set", "generator.width=4", "--set", "discriminator.width=4"]
-    done = subprocess.run(
-        [sys.executable, "-m", "ganzoo_core", *words, *small], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*words, *small]) == 0
+    told = json.loads(capsys.readouterr().out)
     assert told["status"] == "done"
     assert np.isfinite(told["last"]["discriminator/adversarial"])
     config = (tmp_path / "run" / "config.yaml").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import pytest
 from ganzoo_core.testing import Contract
 
 
+@pytest.mark.slow
 class TestContract(Contract):
     plugin = "ganzoo-r3gan-torch"
 
