@@ -24,7 +24,8 @@ from pairs import Loop, explain_busy, measure
 
 from ganzoo_core import engines, mix
 from ganzoo_core.discovery import catalog
-from ganzoo_core.runs.layout import STATS
+from ganzoo_core.errors import UsageError
+from ganzoo_core.runs.layout import CONFIG, GENERATOR, STATS
 from ganzoo_core.runs.stats import read_stats
 from ganzoo_core.training import setup
 
@@ -51,21 +52,23 @@ def main() -> None:
     speed.add_argument("--pairs", type=int, default=5)
     speed.add_argument("--seconds", type=float, default=1.5, help="that a block of float32 takes")
     args = parser.parse_args()
-    if args.command == "fids":
-        compare_fids(args)
-    else:
-        compare_speeds(args)
+    compare = compare_fids if args.command == "fids" else compare_speeds
+    try:
+        compare(args)
+    except UsageError as error:
+        raise SystemExit(str(error)) from None
 
 
 def compare_fids(args: argparse.Namespace) -> None:
     """Train each model in both precisions, a pair of runs a seed, and print a table of FIDs and of the runs' speeds."""
     print("| model | FIDs in float32 | in bfloat16 | means | times float32's speed |\n| --- | --- | --- | --- | --- |")
-    for model in args.models:
+    for model in [catalog.scan().find("models", name).name for name in args.models]:
         scores: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
         rates: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
         for seed in range(args.seeds):
             for precision in PRECISIONS if seed % 2 == 0 else PRECISIONS[::-1]:
-                run = args.out / f"{model}-{args.preset}-{precision}-{seed}"
+                length = "whole" if args.images is None else args.images
+                run = args.out / f"{model}-{args.data}-{args.preset}-{length}-{precision}-{seed}"
                 scores[precision].append(train_and_score(run, model, precision, seed, args))
                 rates[precision].append(statistics.median(row["images_per_second"] for row in read_stats(run / STATS)))
         columns = [", ".join(f"{fid:.2f}" for fid in scores[precision]) for precision in PRECISIONS]
@@ -81,8 +84,8 @@ def train_and_score(run: Path, model: str, precision: str, seed: int, args: argp
     words += ["--set", f"engine.precision={precision}", "--set", f"engine.threads={args.threads}"]
     words += ["--track", "", "--quiet"]
     words += [] if args.images is None else ["--images", str(args.images)]
-    if not (run / "generator").exists():
-        call_ganzoo(words)
+    if not (run / GENERATOR).exists():
+        call_ganzoo(["resume", str(run), "--quiet"] if (run / CONFIG).exists() else words)
     result = json.loads(call_ganzoo(["evaluate", str(run), "--metrics", "fid", "--json"]))
     return float(result["scores"][0]["scores"]["fid"])
 

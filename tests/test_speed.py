@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from ganzoo_core.engines import bfloat16
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 FIELDS = {"name", "gflop", "parameters", "peak_mb", "rates", "faults", "steps", "load_before", "load_after", "others"}
 
@@ -18,6 +20,25 @@ FIELDS = {"name", "gflop", "parameters", "peak_mb", "rates", "faults", "steps", 
 def games(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module("comparisons")
+
+
+@pytest.mark.slow
+def test_precisions_are_compared_by_fids_and_by_speeds(tmp_path: Path) -> None:
+    if bfloat16.describe_missing_features(bfloat16.read_cpu_features()):
+        pytest.skip("this processor has no bfloat16")
+    command = [sys.executable, str(BENCHMARKS / "precision.py")]
+    fids = ["fids", "cgan-torch", "--images", "64", "--seeds", "1", "--out", str(tmp_path)]
+    speed = ["speed", "progan-tf", "--pairs", "1", "--seconds", "0.01"]
+    for words, columns in ((fids, 5), (speed, 5)):
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == 0, done.stderr
+        row = done.stdout.splitlines()[-1].strip("| ").split(" | ")
+        assert (len(row), row[0].split("`")[1]) == (columns, words[1])
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"cgan-torch-digits-digits-64-{precision}-0" for precision in ("float32", "bfloat16")}
+    done = subprocess.run([*command, "speed", "gcan-torch"], capture_output=True, text=True, check=False, timeout=600)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "did you mean cgan-torch" in done.stderr
 
 
 @pytest.mark.slow
@@ -101,8 +122,15 @@ def test_work_in_tensorflow_is_that_of_the_formula(games: ModuleType, updates: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["dcgan-torch-32", "cgan-torch", "cgan-projection-torch", "dcgan-tf", "progan-tf"])
-def test_every_row_runs(row: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "row",
+    [
+        "dcgan-torch-32", "cgan-torch", "cgan-projection-torch", "sngan-torch", "r3gan-torch", "pix2pix-torch",
+        "dcgan-tf", "convgan-tf", "progan-tf",
+    ],
+)  # fmt: skip
+def test_every_row_runs(games: ModuleType, row: str, tmp_path: Path) -> None:
+    loops = {"runner", "plain"} | ({"tutorial"} if next(r for r in games.ROWS if r.name == row).tutorial else set())
     out = tmp_path / "speed.json"
     command = [sys.executable, str(BENCHMARKS / "speed.py"), "--smoke", "--markdown", "--only", row, "--json", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
@@ -111,5 +139,5 @@ def test_every_row_runs(row: str, tmp_path: Path) -> None:
     assert [each["name"] for each in found["rows"]] == [row]
     for game in found["rows"][0]["games"]:
         assert set(game) == FIELDS
-        assert {"runner", "plain", "tutorial"} <= set(game["rates"])
+        assert loops <= set(game["rates"])
         assert f"| {row}, {game['name']} | runner |" in done.stdout

@@ -19,6 +19,7 @@ import pytest
 
 from ganzoo_core import mix, settings, sweeps
 from ganzoo_core.cli import main
+from ganzoo_core.cli.sweep import _print_comparison
 from ganzoo_core.discovery import catalog
 from ganzoo_core.errors import UsageError
 from ganzoo_core.sweeps import Job, Outcome, Sweep, export
@@ -215,6 +216,17 @@ def test_a_run_that_has_begun_is_resumed(tmp_path: Path) -> None:
     ]  # it saved nothing yet
     (tmp_path / "seed-3" / "checkpoints" / "64").mkdir(parents=True)
     assert sweep.make_command(job, extra_arguments=more) == [*start, "resume", place, "--quiet"]
+
+
+def test_a_folder_that_begins_with_a_hyphen_is_no_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (job,) = sweeps.make_jobs({"seed": ["3"]})
+    words = Sweep(Path("-sw"), ("gan",), (job,)).make_command(job)
+    assert words[words.index("--out") + 1] == str(tmp_path / "-sw" / "seed-3")
+    compared: list[list[Path]] = []
+    monkeypatch.setattr("ganzoo_core.cli.compare.execute", lambda args: compared.append(args.paths))
+    _print_comparison(Path("-sw"))
+    assert compared == [[Path("-sw")]]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such shell")

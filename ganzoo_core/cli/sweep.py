@@ -257,4 +257,4 @@ def _print_comparison(folder: Path) -> None:
     """Print what `ganzoo compare FOLDER` prints."""
     parser = Parser()
     compare.add_arguments(parser)
-    compare.execute(parser.parse_args([str(folder)]))
+    compare.execute(parser.parse_args(["--", str(folder)]))

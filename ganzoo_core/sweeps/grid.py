@@ -67,11 +67,12 @@ class Sweep:
         """Return the command that starts a run, or resumes it if it has started."""
         folder = self.folder_of(job)
         files.check_folder(folder)
-        words = ["resume", str(folder)]
+        place = str(folder.absolute())  # one that begins with a hyphen would be an option
+        words = ["resume", place]
         if not files.list_numbered(folder / layout.CHECKPOINTS):  # stopped before its first checkpoint
             words.append("--restart")
         if not files.is_file(folder / layout.CONFIG):
-            words = ["run", *self.run_words(job), *extra_arguments, "--out", str(folder)]
+            words = ["run", *self.run_words(job), *extra_arguments, "--out", place]
         return [sys.executable, "-P", "-m", "ganzoo_core", *words, "--quiet"]
 
     def run_words(self, job: Job) -> list[str]:
