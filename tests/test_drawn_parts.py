@@ -80,6 +80,13 @@ def scorer(dots):
         yield made
 
 
+@pytest.fixture(params=[1, 10**6], ids=["ahead", "in turn"])
+def order(request, monkeypatch):
+    """Whether a part is drawn while the one before is looked at, on any machine."""
+    monkeypatch.setattr(drawn_parts, "LEAST_CORES", request.param)
+    return "ahead" if request.param == 1 else "in turn"
+
+
 def cut(images, size):
     return (images[first : first + size] for first in range(0, len(images), size))
 
@@ -99,7 +106,7 @@ def test_a_batch_is_a_number_of_images(batch):
 
 @pytest.mark.parametrize("targets", [None, TARGETS], ids=["alone", "pairs"])
 @pytest.mark.parametrize("labels", [None, np.arange(200) % 2], ids=["bare", "labelled"])
-def test_scores_of_parts_are_those_of_all_at_once_to_the_bit(scorer, labels, targets):
+def test_scores_of_parts_are_those_of_all_at_once_to_the_bit(scorer, labels, targets, order):
     more = {"seed": 1, "seen": 5, "ema": False}
     whole = scorer.score(DRAWN, labels, targets=targets, **more)
     for size in (32, 64, 128):
@@ -109,7 +116,22 @@ def test_scores_of_parts_are_those_of_all_at_once_to_the_bit(scorer, labels, tar
     assert list(scorer._folder.iterdir()) == []
 
 
-def test_an_error_in_drawing_is_told_and_the_next_score_is_right(scorer):
+def test_a_part_is_drawn_while_the_one_before_is_looked_at_or_with_few_cores_after_it(scorer, monkeypatch, order):
+    events = []
+
+    def draw():
+        for part in cut(DRAWN, 64):
+            events.append("drawn")
+            yield part
+
+    receive = scorer._receive
+    monkeypatch.setattr(scorer, "_receive", lambda part: (receive(part), events.append("looked at")))
+    scorer.score_parts(draw(), None, targets=None, seed=0, seen=None, ema=None)
+    in_turn = ["drawn", "looked at"] * 4
+    assert events == (["drawn", *["drawn", "looked at"] * 3, "looked at"] if order == "ahead" else in_turn)
+
+
+def test_an_error_in_drawing_is_told_and_the_next_score_is_right(scorer, order):
     whole = scorer.score(DRAWN)
 
     def draw():
@@ -125,13 +147,13 @@ def test_an_error_in_drawing_is_told_and_the_next_score_is_right(scorer):
     assert scorer.score(DRAWN) == whole
 
 
-def test_an_extractor_that_fails_in_the_middle_is_named(dots):
+def test_an_extractor_that_fails_in_the_middle_is_named(dots, order):
     with make_scorer(fails=2) as scorer:
         drawn = []
         parts = (drawn.append(1) or part for part in cut(DRAWN, 32))
         with pytest.raises(PluginError, match=r"places \(dots 1.0\): extract raised RuntimeError: it is out of order"):
             scorer.score_parts(parts, None, targets=None, seed=0, seen=None, ema=None)
-        assert len(drawn) == 3  # the second part failed while the third was drawn
+        assert len(drawn) == (3 if order == "ahead" else 2)  # the second part failed, while the third was drawn
         assert scorer.score(DRAWN).scores["sums"] != 0
 
 
@@ -187,7 +209,7 @@ def test_a_run_has_the_same_scores_with_and_without_parts_while_it_trains_and_la
     assert in_parts["scores"]["asked"] != -1
 
 
-def test_a_drawing_process_that_fails_in_the_middle_is_an_error(dots, tmp_path, monkeypatch):
+def test_a_drawing_process_that_fails_in_the_middle_is_an_error(dots, tmp_path, monkeypatch, order):
     answered = [{"count": 150, "conditional": False, "paired": False}, UsageError("it diverged")]
 
     class Drawer:
@@ -205,7 +227,7 @@ def test_a_drawing_process_that_fails_in_the_middle_is_an_error(dots, tmp_path, 
     child, facts = Drawer(), {}
     parts = draw_parts(child, {"n": 150}, tmp_path, 64, facts, print)
     assert next(parts) == {"images": str(tmp_path / "images-0.npy"), "labels": None, "targets": None}
-    assert child.sent == 2  # the second is drawn while the first is looked at
+    assert child.sent == (2 if order == "ahead" else 1)  # the second is drawn while the first is looked at
     with pytest.raises(UsageError, match="it diverged"):
         next(parts)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ganzoo_core.data.classes import Classes
 from ganzoo_core.errors import GanzooError, UsageError
-from ganzoo_core.evaluation.drawn_parts import ARRAYS, PartFiles, choose_part_size
+from ganzoo_core.evaluation.drawn_parts import ARRAYS, PartFiles, choose_part_size, is_drawn_ahead
 from ganzoo_core.evaluation.request import ScoreRequest
 from ganzoo_core.processes import Child, ChildEnded, Say
 from ganzoo_core.runs.scores import Score
@@ -218,6 +218,10 @@ class Scorer:
                     yield previous
                 self._child.send({**part, "is_first": number == 0})
                 waiting = part
+                if not is_drawn_ahead():
+                    waiting = None
+                    self._receive(part)
+                    yield part
         except Exception:
             if waiting is not None:  # the next request must not be taken for answered
                 with contextlib.suppress(GanzooError):

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ganzoo_core.data.cores import count_available_cores
 from ganzoo_core.distributed.ranks import Rank
 from ganzoo_core.engines import DRAW_BATCH_SIZE
 from ganzoo_core.processes import Child, Say
 
+LEAST_CORES = 4  # on two, `benchmarks/scoring.py` found drawing ahead slower than taking turns
 PART_IMAGES = 500  # images in a part, about: fewer wait less for the first and the last part, more for each message
 ARRAYS = ("images", "labels", "targets")  # of a part, each in an .npy file
 PartFiles = Mapping[str, str | None]  # the paths of `ARRAYS`; None for what there is not
@@ -27,6 +29,11 @@ def choose_part_size(batch: int) -> int:
         return sys.maxsize
     whole = math.lcm(DRAW_BATCH_SIZE, batch)
     return max(1, round(PART_IMAGES / whole)) * whole
+
+
+def is_drawn_ahead() -> bool:
+    """Whether a part is drawn while the one before is looked at: both take all cores, and few are not worth sharing."""
+    return count_available_cores() >= LEAST_CORES
 
 
 def name_files(folder: Path, first: int) -> dict[str, str]:
@@ -49,7 +56,7 @@ def draw_parts(
     say: Say,
     rank: Rank = Rank(),  # noqa: B008  (frozen)
 ) -> Iterator[PartFiles]:
-    """Let a drawing process draw images; yield each part's files while it draws the next.
+    """Let a drawing process draw images; yield each part's files, while it draws the next if cores are left for that.
 
     Args:
         child: runs `drawing_worker`; it has no request to answer.
@@ -73,6 +80,8 @@ def draw_parts(
         if first >= count:
             return
         first += step
-        if first < count:
+        if first < count and is_drawn_ahead():
             ask()
         yield select_files(paths, conditional=facts["conditional"], paired=facts["paired"])
+        if first < count and not is_drawn_ahead():
+            ask()

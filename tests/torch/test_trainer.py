@@ -17,7 +17,7 @@ import ganzoo_core as gz
 from ganzoo_core.data.stream import Stream
 from ganzoo_core.engines import Plan
 from ganzoo_core.engines.torch import Engine
-from ganzoo_core.randomness import latents, philox
+from ganzoo_core.randomness import latents, philox, seed_for
 
 from ..plans import change, make_plan
 
@@ -318,3 +318,16 @@ def test_weights_and_buffers_of_any_number_of_axes_are_moved(shape: tuple[int, .
         as_images = torch.channels_last if is_last else torch.contiguous_format
         # Strides, since axes of length 1 are contiguous whatever these are, and sums are added up in their order.
         assert tensor.stride() == values.to(memory_format=as_images).stride()
+
+
+def test_a_seed_on_the_cpu_is_that_of_torch_and_traces_no_stack(monkeypatch):
+    engine = Engine(device="cpu", threads=1)
+    monkeypatch.setattr("traceback.format_stack", lambda *_: pytest.fail("each step would trace a stack for each GPU"))
+    before = torch.get_rng_state()
+    with engine.use_seed(3, "z", 5):
+        drawn = torch.rand(4)
+    assert torch.equal(torch.get_rng_state(), before)
+    monkeypatch.undo()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(3, "z", 5))
+        assert torch.equal(drawn, torch.rand(4))

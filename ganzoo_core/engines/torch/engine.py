@@ -144,7 +144,12 @@ class Engine:
         """Seed PyTorch's own random generators by (seed, purpose, indices); restore their state on exit."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed_for(seed, purpose, *indices))
+            number = seed_for(seed, purpose, *indices)
+            if self.device.type == "cpu":
+                # `torch.manual_seed` keeps a stack trace for each kind of GPU that is not in use: 0.7 ms a step.
+                torch.default_generator.manual_seed(number)
+            else:
+                torch.manual_seed(number)
             yield
 
     def create_trainer(
