@@ -142,7 +142,8 @@ class Scorer:
         ema: bool | None,
         **more: Any,
     ) -> Score:
-        """As `score`, but of images that are drawn part by part: each is looked at while the next is drawn.
+        """As `score`, but of images that are drawn part by part: each is looked at while the next is drawn, if
+        `is_drawn_ahead`.
 
         Args:
             parts: uint8 [P,H,W,C], where P is a multiple of `part_size`, but for the last; or a file with the features
@@ -192,7 +193,7 @@ class Scorer:
             first = rows.stop
 
     def send_parts(self, parts: Iterable[PartFiles]) -> None:
-        """Have images looked at, each part while the next one is drawn; `finish` then scores all.
+        """Have images looked at, each part while the next one is drawn if `is_drawn_ahead`; `finish` then scores all.
 
         Args:
             parts: .npy files of each part, which are removed once they were read. What takes the next of them draws it.

@@ -1,4 +1,4 @@
-"""Draw images in parts, so that one is looked at while the next is drawn; the scores are those of all at once."""
+"""Draw images in parts, so that one can be looked at while the next is drawn; the scores are those of all at once."""
 
 from __future__ import annotations
 
