@@ -106,6 +106,7 @@ def compare_speeds(args: argparse.Namespace) -> None:
     for model in args.models:
         for preset in args.presets:
             if preset not in installed.find("models", model).presets:
+                print(f"{model} has no preset {preset}", file=sys.stderr)
                 continue
             is_data = any(part.kind == "datasets" and part.name == preset for part in installed.parts)
             data = args.data or (preset if is_data else "digits")

@@ -222,10 +222,15 @@ def test_tuning_shows_a_table_of_one_model_for_each_framework(monkeypatch, capsy
     assert threads.read_tuned_threads() == {"torch": 1, "tensorflow": 1}
 
 
-def test_a_busy_machine_is_not_timed(monkeypatch, capsys):
-    monkeypatch.setattr(tuning, "measure_busy_cores", lambda: 1.4)
-    assert main(["doctor", "--tune"]) == 2
+@pytest.mark.parametrize("busy", [[1.4], [0.0, 0.1, 1.4]], ids=["before", "meanwhile"])
+def test_a_busy_machine_is_not_timed(monkeypatch, capsys, busy):
+    tell_speeds(monkeypatch, {("dcgan-torch", 1): [300.0, 310.0], ("dcgan-torch", 2): [200.0, 320.0]})
+    left = iter(busy)
+    monkeypatch.setattr(tuning, "measure_busy_cores", lambda: next(left))
+    assert main(["doctor", "dcgan-torch", "--tune"]) == 2
     assert "other processes keep 1.4 of" in " ".join(capsys.readouterr().err.split())
+    assert threads.read_tuned_threads() == {}
+    assert list(left) == []
 
 
 def test_what_the_checks_alone_read_is_refused(capsys):

@@ -155,7 +155,9 @@ def _tune_threads(installed: catalog.Catalog, args: argparse.Namespace) -> int:
         for t in timings
     ]
     print_table(("framework", "model", "threads", "img/s", ""), rows, title=describe_machine())
-    write_paragraph(f"kept in {path}; --set engine.threads=N and OMP_NUM_THREADS go before it")
+    write_paragraph(
+        f"kept in {path}, which may be deleted to undo it; --set engine.threads=N and OMP_NUM_THREADS go before it"
+    )
     return 0
 
 

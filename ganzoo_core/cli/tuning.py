@@ -49,17 +49,23 @@ def tune_threads(installed: Catalog, model: Part | None, say: Callable[[str], No
     Raises:
         UsageError: if other processes hold the cores, no model can be trained, or one of the runs fails.
     """
-    if (busy := measure_busy_cores()) > BUSY:
-        raise UsageError(
-            f"other processes keep {busy:.1f} of {pluralise(count_available_cores(), 'core')} busy, so a timing would "
-            "be of them; try again on a quiet machine"
-        )
+    _check_quiet()
     models = [model] if model is not None else list(pick_models(installed))
     if not models:
         raise UsageError("no model is installed whose framework is, so there is nothing to time")
     timings = [timing for part in models for timing in _time_model(part, say)]
     fastest = {framework: _find_fastest(timings, framework) for framework in {t.framework for t in timings}}
     return timings, write_tuned_threads(fastest)
+
+
+def _check_quiet() -> None:
+    """Raise UsageError if other processes hold the cores; what was kept before stays."""
+    if (busy := measure_busy_cores()) > BUSY:
+        raise UsageError(
+            f"other processes keep {busy:.1f} of {pluralise(count_available_cores(), 'core')} busy, so a timing would "
+            f"be of them; try again when they keep at most {BUSY}. Nothing was changed; --set engine.threads=N chooses "
+            "for one run"
+        )
 
 
 def list_candidates(cores: int) -> list[int]:
@@ -87,6 +93,7 @@ def _time_model(part: Part, say: Callable[[str], None]) -> list[Timing]:
         for threads in list_candidates(count_available_cores()):
             say(f"{part.name} with {pluralise(threads, 'thread')}")
             rates[threads] = max(rates.get(threads, 0.0), _time_run(part, threads))
+            _check_quiet()
     return [Timing(part.frameworks[0], part.name, threads, rate) for threads, rate in rates.items()]
 
 

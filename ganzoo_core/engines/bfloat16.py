@@ -34,7 +34,7 @@ def make_offer(preset: str, speedup: float) -> str:
     """The note for a run in float32 whose preset was measured to train `speedup` times as fast in bfloat16."""
     return (
         f"this processor supports bfloat16; the model's author measured that the preset {preset} trains {speedup:.3g} "
-        "times as fast in it, to equally good images; --set engine.precision=bfloat16 turns it on"
+        "times as fast in it, and that the model learns as well; --set engine.precision=bfloat16 turns it on"
     )
 
 

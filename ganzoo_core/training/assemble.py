@@ -259,10 +259,11 @@ def _say_start(built: TrainingSetup, runner: Runner, summary: Mapping[str, Any])
     threads: int = described["threads"]
     choice = choose_threads(mix.settings, mix.framework, built.together.rank)
     why = f" ({choice.reason})" if choice.reason and choice.number == threads else ""
+    precision = "" if described["precision"] == "float32" else f", {described['precision']}"
     built.reporter.say(
         f"{names['generator']} on {names['data']}{preset}: {pluralise(len(built.source.images), 'image')} of "
         f"{spec.width}×{spec.height}×{spec.channels}, {names['loss']} loss{_describe_modifiers(mix)}; "
-        f"G {g_count} and D {d_count} parameters, {described['device']}, {pluralise(threads, 'thread')}{why}"
+        f"G {g_count} and D {d_count} parameters, {described['device']}, {pluralise(threads, 'thread')}{why}{precision}"
     )
     if described["device"] == "cpu" and built.together.rank.is_alone and (busy := warn_of_busy_cores(threads)):
         built.reporter.advise(busy)
