@@ -18,6 +18,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ganzoo_core.discovery.catalog.names import normalise_distribution
+
 _SUFFIXES = (".dist-info", ".egg-info")
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)  # no error to importlib.metadata
 _SECTION = re.compile(r"\[([^\[\]]+)\]")
@@ -98,7 +100,7 @@ def _find_folders() -> dict[str, str]:
                 name = entry.name.rpartition(".")[0].partition("-")[0]
                 if not name or not entry.name.endswith(_SUFFIXES):
                     raise _NotPlainError
-                found.setdefault(_normalise(name), entry.path)
+                found.setdefault(normalise_distribution(name), entry.path)
     return found
 
 
@@ -113,10 +115,6 @@ def _list_folder(place: str) -> list[os.DirEntry[str]]:
         return []
     except (OSError, ValueError):  # such as an archive; or it can be no path
         raise _NotPlainError from None
-
-
-def _normalise(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _read_entry_points(group: str) -> Iterator[EntryPoint]:
@@ -162,7 +160,7 @@ def _parse_entry_points(lines: Iterable[str], group: str) -> Iterator[tuple[str,
 
 
 def _read_requirements(name: str) -> list[str]:
-    folder = _find_folders().get(_normalise(name), "")
+    folder = _find_folders().get(normalise_distribution(name), "")
     if not folder.endswith(".dist-info"):
         raise _NotPlainError
     distribution = _PlainDistribution(Path(folder))
